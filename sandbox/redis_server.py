@@ -23,8 +23,8 @@ _PORT_ATTEMPTS = 5
 _READY_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
 
-# Run between us and the server: asks the kernel to end it with us, then becomes the server. A program of
-# its own and not `preexec_fn`, which may deadlock in a process with threads. 1 is PR_SET_PDEATHSIG (prctl(2)).
+# Run between us and the server: asks the kernel to end it with us, then becomes the server. Its own program,
+# not `preexec_fn`, which may deadlock in a process with threads. 1 is PR_SET_PDEATHSIG (prctl(2)).
 _DIE_WITH_PARENT = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
