@@ -1,0 +1,161 @@
+"""A job: one song, one mode, one result. Plain data and its states; no I/O."""
+
+import json
+import secrets
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Self
+
+from stemdrop.results import Result
+
+
+class Mode(StrEnum):
+    """How a song is split; the values are the separation API's."""
+
+    SEPARATE_VOCAL = "separate_vocal"  # vocals and instrumental
+    SPLIT_STEM = "split_stem"  # up to twelve instruments
+    SPLIT_STEM_ADVANCED = "split_stem_advanced"  # one named instrument and the rest
+
+
+# Credits that the provider charges for one accepted call (its pricing page).
+CREDITS = {Mode.SEPARATE_VOCAL: 10, Mode.SPLIT_STEM: 50, Mode.SPLIT_STEM_ADVANCED: 20}
+
+# The `stemName` values offered, in the order shown; the provider knows about a hundred.
+INSTRUMENTS = (
+    "Lead Vocal",
+    "Backing Vocals",
+    "Drum Kit",
+    "Kick",
+    "Snare",
+    "Bass",
+    "Piano",
+    "Electric Guitar",
+    "Acoustic Guitar",
+    "Synth",
+    "String Section",
+    "Brass Section",
+    "Organ",
+)
+
+
+class JobState(StrEnum):
+    """Where a job is. Each state has an owner that moves it on; the sweep acts when that owner died."""
+
+    CHOOSING = "choosing"  # the song was seen, a mode is awaited; owner: the user
+    SUBMITTING = "submitting"  # the API is being asked; owner: the submission task
+    SEPARATING = "separating"  # the task id is known; owner: the callback, later the sweep
+    DELIVERING = "delivering"  # the result is stored; owner: the delivery task
+    DELIVERED = "delivered"  # all that could be sent was sent
+    FAILED = "failed"  # explained to the user
+    CANCELLED = "cancelled"  # the user no longer wants it
+
+
+FINAL = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED})
+# A source link of a job is alive in these: the provider may still have to fetch it.
+ACTIVE = frozenset({JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING})
+
+
+class SourceKind(StrEnum):
+    """In which kind of Telegram message the song came."""
+
+    AUDIO = "audio"
+    VOICE = "voice"
+    VIDEO = "video"
+    VIDEO_NOTE = "video_note"
+    DOCUMENT = "document"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The user's audio, as Telegram describes it. `duration_s` and `size_bytes` are 0 where unknown."""
+
+    kind: SourceKind
+    file_id: str
+    file_unique_id: str
+    extension: str  # with the dot: ".mp3"
+    size_bytes: int = 0
+    duration_s: int = 0
+    title: str = ""
+    performer: str = ""
+    thumbnail_file_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job failed: a code of the provider or a word of ours, and whether it was charged."""
+
+    code: str
+    charged: bool | None = False  # None: nobody knows
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One song on its way. Times are Unix seconds; 0 means 'not yet'.
+
+    `message_id` is the bot's own message for this job (buttons, then progress, then outcome);
+    `topic_id` is set only in a forum's topic.
+    """
+
+    id: str
+    chat_id: int
+    user_id: int
+    source_message_id: int
+    source: Source
+    language: str = "en"
+    topic_id: int = 0
+    message_id: int = 0
+    state: JobState = JobState.CHOOSING
+    created_at: float = 0
+    moved_at: float = 0
+    mode: Mode | None = None
+    instrument: str = ""
+    create_started_at: float = 0
+    polled_at: float = 0
+    task_id: str = ""
+    result: Result | None = None
+    failure: Failure | None = None
+    missing: tuple[str, ...] = field(default=())  # names of stems that could not be fetched
+    links: tuple[tuple[str, str], ...] = field(default=())  # (name, URL) of stems too big to send
+
+    @staticmethod
+    def new_id() -> str:
+        """16 hexadecimal digits: short enough for a button and a link, too many to guess."""
+        return secrets.token_hex(8)
+
+    def to_fields(self) -> dict[str, str]:
+        """One Redis hash field per attribute, as JSON or bare (`_BARE`)."""
+        return {item.name: encode(item.name, getattr(self, item.name)) for item in fields(self)}
+
+    @classmethod
+    def from_fields(cls, stored: dict[str, str]) -> Self:
+        """The reverse of `to_fields`; fields of a newer version are passed over."""
+        names = {item.name for item in fields(cls)}
+        values: dict[str, Any] = {
+            name: text if name in _BARE else json.loads(text)
+            for name, text in stored.items()
+            if name in names
+        }
+        values["state"] = JobState(values["state"])
+        values["source"] = Source(**{**values["source"], "kind": SourceKind(values["source"]["kind"])})
+        if values.get("mode"):
+            values["mode"] = Mode(values["mode"])
+        if values.get("result"):
+            values["result"] = Result.from_json(values["result"])
+        if values.get("failure"):
+            values["failure"] = Failure(**values["failure"])
+        values["missing"] = tuple(values.get("missing", ()))
+        values["links"] = tuple((name, url) for name, url in values.get("links", ()))
+        return cls(**values)
+
+
+# Fields that Redis scripts read: stored as they are, not as JSON.
+_BARE = frozenset({"id", "state", "task_id"})
+
+
+def encode(name: str, value: object) -> str:
+    """The attribute `name` of a job as it is stored."""
+    if name in _BARE:
+        return str(value)
+    if isinstance(value, Source | Failure | Result):
+        value = asdict(value)
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,97 @@
+"""Signed, short, expiring tokens for callback and source links, and the secret of Telegram's webhook.
+
+One salt per purpose, so that a token made for one door opens no other.
+"""
+
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from itsdangerous import BadData, SignatureExpired, TimestampSigner
+
+from stemdrop.errors import ExpiredLink, ForgedRequest
+
+# A callback may come long after JOB_TIMEOUT_S; stems that were paid for are then still delivered.
+CALLBACK_LIFETIME_S = 14 * 24 * 3600
+# The provider fetches the source within minutes; its job's end closes the link earlier.
+SOURCE_LIFETIME_S = 24 * 3600
+# How far a signature's time may be off, in both directions (Standard Webhooks: five minutes).
+SIGNATURE_WINDOW_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class CallbackToken:
+    """What a callback link says: the job and the chat that its stems go to."""
+
+    job_id: str
+    chat_id: int
+
+
+class Links:
+    """Makes and reads the links of one server. `base_url` is `PUBLIC_URL`, without a slash at the end."""
+
+    def __init__(self, secret_key: str, base_url: str) -> None:
+        self._base_url = base_url
+        self._callback = _signer(secret_key, "stemdrop.callback")
+        self._source = _signer(secret_key, "stemdrop.source")
+        self._updates_secret = hmac.digest(secret_key.encode(), b"stemdrop.updates", "sha256").hex()
+
+    def callback_url(self, job_id: str, chat_id: int) -> str:
+        """Where the provider posts the result of this job; at most 140 characters beyond the base."""
+        return f"{self._base_url}/callback/{self._callback.sign(f'{job_id}.{chat_id}').decode()}"
+
+    def source_url(self, job_id: str, extension: str) -> str:
+        """Where the provider fetches this job's audio; the name ends in `extension` since some go by it."""
+        return f"{self._base_url}/source/{self._source.sign(job_id).decode()}/audio{extension}"
+
+    @property
+    def updates_url(self) -> str:
+        """Where Telegram posts updates."""
+        return f"{self._base_url}/telegram"
+
+    @property
+    def updates_secret(self) -> str:
+        """The `secret_token` that Telegram sends back with each update; the same in all processes."""
+        return self._updates_secret
+
+    def read_callback(self, token: str) -> CallbackToken:
+        """Raises `ForgedRequest`, or `ExpiredLink` when the token is ours but too old."""
+        job_id, _, chat_id = _unsign(self._callback, token, CALLBACK_LIFETIME_S).partition(".")
+        return CallbackToken(job_id, int(chat_id))
+
+    def read_source(self, token: str) -> str:
+        """The job whose audio this is. Raises `ForgedRequest` or `ExpiredLink`."""
+        return _unsign(self._source, token, SOURCE_LIFETIME_S)
+
+
+def check_signature(
+    key: str, task_id: str, timestamp: str, signature: str, now: Callable[[], float] = time.time
+) -> None:
+    """Check the provider's signature: base64(HMAC-SHA256(task_id + "." + timestamp, key)).
+
+    The time may be `SIGNATURE_WINDOW_S` seconds too old or too new. Raises `ForgedRequest`.
+    """
+    if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
+        raise ForgedRequest("the callback's signature has no readable time")
+    if abs(now() - int(timestamp)) > SIGNATURE_WINDOW_S:
+        raise ForgedRequest("the callback's signature is too old or too new")
+    digest = hmac.digest(key.encode(), f"{task_id}.{timestamp}".encode(), "sha256")
+    if not hmac.compare_digest(base64.b64encode(digest), signature.encode()):
+        raise ForgedRequest("the callback's signature is wrong")
+
+
+def _signer(secret_key: str, salt: str) -> TimestampSigner:
+    # SHA-384 has no spare bits in base64, so a token has exactly one spelling.
+    return TimestampSigner(secret_key, salt=salt, key_derivation="hmac", digest_method=hashlib.sha384)
+
+
+def _unsign(signer: TimestampSigner, token: str, lifetime_s: int) -> str:
+    try:
+        return signer.unsign(token, max_age=lifetime_s).decode()
+    except SignatureExpired as error:
+        raise ExpiredLink("the link has expired") from error
+    except (BadData, ValueError, UnicodeError) as error:
+        raise ForgedRequest("the link is not ours") from error

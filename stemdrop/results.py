@@ -1,0 +1,209 @@
+"""Every known form of the provider's answer becomes one `Result`. Pure functions; no I/O.
+
+The provider's spellings live here and in `separation.py` only. Forms: its callback page, its detail
+endpoint, and what public clients have met (two object names, two shapes of `origin_data`, fields added since).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from stemdrop.errors import BadContract
+
+# More than any song has; a body with more is not a result but an attack.
+MAX_STEMS = 64
+MAX_TASK_ID = 128
+MAX_URL = 2048
+
+# The provider's field (without `_url`) → our key. Vocals first: the order in which stems are delivered.
+STEM_FIELDS = {
+    "vocal": "vocals",
+    "instrumental": "instrumental",
+    "backing_vocals": "backing_vocals",
+    "drums": "drums",
+    "bass": "bass",
+    "guitar": "guitar",
+    "piano": "piano",
+    "keyboard": "keyboard",
+    "percussion": "percussion",
+    "strings": "strings",
+    "synth": "synth",
+    "fx": "fx",
+    "brass": "brass",
+    "woodwinds": "woodwinds",
+}
+# The mix itself, and pages about it: not stems.
+_NOT_STEMS = frozenset({"origin", "source", "audio", "call_back", "callback"})
+_INFO_NAMES = ("vocal_removal_info", "vocal_separation_info")
+
+
+@dataclass(frozen=True, slots=True)
+class Stem:
+    """One file of a result.
+
+    `key` is unique within the result and stable between callback and detail; `name` is what the provider
+    calls it where we have no word of our own; `is_rest` marks 'everything but `name`'.
+    """
+
+    key: str
+    url: str
+    name: str = ""
+    is_rest: bool = False
+    duration_s: float = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a task: code 200 with stems, or another code with none."""
+
+    code: int
+    stems: tuple[Stem, ...] = ()
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the provider says that it worked; there may still be no stem."""
+        return self.code == 200
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Self:
+        """The reverse of `dataclasses.asdict`."""
+        return cls(code=value["code"], stems=tuple(Stem(**stem) for stem in value["stems"]))
+
+
+def parse_callback(body: object) -> tuple[str, Result]:
+    """The body of a callback → (task id, result). Raises `BadContract` if it is not the contract."""
+    code = _code(_mapping(body, "the body").get("code"))
+    data = _mapping(_mapping(body, "the body").get("data"), "data")
+    task_id = data.get("task_id") or data.get("taskId")
+    if not isinstance(task_id, str) or not 0 < len(task_id) <= MAX_TASK_ID:
+        raise BadContract("data.task_id is missing")
+    if code != 200:
+        return task_id, Result(code)
+    info: dict[str, Any] = {}
+    for name in _INFO_NAMES:
+        if data.get(name) is not None:
+            info = _mapping(data[name], name)
+            break
+    # Seen beside the object as well as in it.
+    extra = {"origin_data": data["origin_data"]} if "origin_data" in data else {}
+    return task_id, Result(200, _stems({**extra, **info}))
+
+
+def parse_detail(data: object) -> Result | None:
+    """`data` of the detail endpoint → result, or `None` while there is none yet.
+
+    A task whose callback failed (`CALLBACK_EXCEPTION`) may have succeeded: its response decides.
+    Raises `BadContract` if it is not the contract.
+    """
+    detail = _mapping(data, "data")
+    flag = detail.get("successFlag")
+    response = detail.get("response")
+    stems = _stems(_snake_case(_mapping(response, "response"))) if response is not None else ()
+    if flag == "SUCCESS" or (flag == "CALLBACK_EXCEPTION" and stems):
+        return Result(200, stems)
+    if flag in ("PENDING", "CALLBACK_EXCEPTION"):
+        return None
+    if flag in ("CREATE_TASK_FAILED", "GENERATE_AUDIO_FAILED"):
+        error = detail.get("errorCode")
+        try:
+            code = _code(error)
+        except BadContract:
+            code = 501 if flag == "GENERATE_AUDIO_FAILED" else 500
+        return Result(code if code != 200 else 500)
+    raise BadContract(f"unknown successFlag {str(flag)[:40]!r}")
+
+
+def _stems(info: dict[str, Any]) -> tuple[Stem, ...]:
+    found = [*_named_stems(info), *_listed_stems(info.get("origin_data"))]
+    unique: dict[str, Stem] = {}
+    for stem in found:
+        key, count = stem.key, 2
+        while key in unique:
+            key, count = f"{stem.key}_{count}", count + 1
+        unique[key] = Stem(key, stem.url, stem.name, stem.is_rest, stem.duration_s)
+        if len(unique) > MAX_STEMS:
+            raise BadContract(f"more than {MAX_STEMS} stems")
+    return tuple(unique.values())
+
+
+def _named_stems(info: dict[str, Any]) -> list[Stem]:
+    urls = {
+        name.removesuffix("_url"): url
+        for name, value in info.items()
+        if name.endswith("_url") and (url := _url(value))
+    }
+    known = [Stem(key, urls[name]) for name, key in STEM_FIELDS.items() if name in urls]
+    added_since = [
+        Stem(_key(name), url, name=_readable(name))
+        for name, url in urls.items()
+        if name not in STEM_FIELDS and name not in _NOT_STEMS
+    ]
+    return known + added_since
+
+
+def _listed_stems(listed: object) -> list[Stem]:
+    if not isinstance(listed, list):
+        return []
+    stems: list[Stem] = []
+    for entry in listed[: MAX_STEMS + 1]:
+        if not isinstance(entry, dict):
+            continue
+        parts = [(entry.get("extract"), False), (entry.get("remove"), True), (entry, False)]
+        for part, is_rest in parts:
+            if isinstance(part, dict) and (url := _url(part.get("audio_url"))):
+                stems.append(_listed_stem(part, url, is_rest))
+    return stems
+
+
+def _listed_stem(part: dict[str, Any], url: str, is_rest: bool) -> Stem:
+    group = part.get("stem_type_group_name")
+    name = _readable(group) if isinstance(group, str) and group.strip() else ""
+    duration = part.get("duration")
+    seconds = float(duration) if isinstance(duration, int | float) and 0 < duration < 86_400 else 0.0
+    key = _key(name or "stem") + ("_rest" if is_rest else "")
+    return Stem(key, url, name, is_rest, seconds)
+
+
+def _url(value: object) -> str:
+    """The URL with what must be quoted quoted (spaces are seen), or '' where there is none."""
+    if not isinstance(value, str) or not 0 < len(value.strip()) <= MAX_URL:
+        return ""
+    try:
+        parts = urlsplit(value.strip())
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            return ""
+    except ValueError:
+        return ""
+    safe = "/:@!$&'()*+,;=~%-._"
+    return urlunsplit(
+        (parts.scheme, parts.netloc, quote(parts.path, safe=safe), quote(parts.query, safe=safe + "?"), "")
+    )
+
+
+def _snake_case(response: dict[str, Any]) -> dict[str, Any]:
+    return {re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower(): value for name, value in response.items()}
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[^\w]+", "_", name.lower()).strip("_")[:40] or "stem"
+
+
+def _readable(name: str) -> str:
+    """`hand_drums` → `Hand drums`; a name that is already written for people stays."""
+    words = " ".join(name.replace("_", " ").split())[:40]
+    return words if any(letter.isupper() for letter in words) else words.capitalize()
+
+
+def _mapping(value: object, what: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadContract(f"{what} is not an object")
+    return value
+
+
+def _code(value: object) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 4:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 9999:
+        raise BadContract("code is missing or no number")
+    return value

@@ -1,0 +1,185 @@
+"""Telegram as all rooms use it: the bot object, its flood limiter, and the users' files.
+
+The file URL contains the bot's token; it is built and used here and leaves this module nowhere.
+"""
+
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+from telegram import Bot
+from telegram.error import BadRequest, Forbidden, RetryAfter, TelegramError
+from telegram.ext import BaseRateLimiter, ExtBot
+from telegram.request import HTTPXRequest
+
+from stemdrop.errors import SourceGone, TryLater
+from stemdrop.flood import FloodLimiter
+from stemdrop.settings import Settings
+
+CHUNK_BYTES = 64 * 1024
+# A longer stop is not waited out inside a call: the task is run again when it is over.
+LONGEST_WAIT_S = 90
+
+
+class RateLimiter(BaseRateLimiter[None]):
+    """Lets python-telegram-bot's calls wait for the limiter that all processes share."""
+
+    def __init__(self, flood: FloodLimiter) -> None:
+        self._flood = flood
+
+    async def initialize(self) -> None:
+        """Nothing to open."""
+
+    async def shutdown(self) -> None:
+        """Nothing to close."""
+
+    async def process_request(
+        self,
+        callback: Callable[..., Coroutine[Any, Any, Any]],
+        args: Any,
+        kwargs: dict[str, Any],
+        endpoint: str,
+        data: dict[str, Any],
+        rate_limit_args: None,
+    ) -> Any:
+        """Make the call when it is allowed. Raises `TryLater` when that is far off."""
+        for _ in range(3):
+            await self._wait(endpoint, data)
+            try:
+                return await callback(*args, **kwargs)
+            except RetryAfter as error:
+                seconds = error._retry_after.total_seconds()
+                await self._flood.pause(seconds)
+        raise TryLater(seconds, "Telegram asks to slow down")
+
+    async def _wait(self, endpoint: str, data: dict[str, Any]) -> None:
+        chat_id, messages = data.get("chat_id"), _messages(endpoint, data)
+        while (delay_s := await self._flood.delay(chat_id if messages else None, messages or 1)) > 0:
+            if delay_s > LONGEST_WAIT_S:
+                raise TryLater(delay_s, "Telegram's flood limit")
+            await anyio.sleep(delay_s)
+
+
+def _messages(endpoint: str, data: dict[str, Any]) -> int:
+    """How many messages a call counts as in its chat; 0 for calls that show nothing there."""
+    if endpoint == "sendMediaGroup":
+        return len(data["media"])
+    return 1 if endpoint.startswith(("send", "edit")) and endpoint != "sendChatAction" else 0
+
+
+def build_bot(settings: Settings, flood: FloodLimiter) -> ExtBot[None]:
+    """The bot, with timeouts that fit 50 MB over a slow line (the library's 5 s do not)."""
+    request = HTTPXRequest(
+        connection_pool_size=64,
+        connect_timeout=15,
+        read_timeout=60,
+        write_timeout=60,
+        pool_timeout=60,
+        media_write_timeout=300,
+    )
+    return ExtBot(
+        token=settings.telegram_bot_token.get_secret_value(),
+        base_url=f"{settings.telegram_api_url}/bot",
+        base_file_url=f"{settings.telegram_api_url}/file/bot",
+        request=request,
+        get_updates_request=HTTPXRequest(connection_pool_size=2, connect_timeout=15, read_timeout=15),
+        rate_limiter=RateLimiter(flood),
+        local_mode=settings.telegram_local_mode,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TelegramFile:
+    """A file that Telegram holds for the bot; `path` is set when it lies on a disk that we share."""
+
+    size_bytes: int
+    path: Path | None
+    _url: str = ""
+
+    def __repr__(self) -> str:
+        return f"TelegramFile({self.size_bytes} bytes)"
+
+
+class TelegramFiles:
+    """Reads the users' files: streamed, from Telegram or from the disk of a local Bot API server."""
+
+    def __init__(self, bot: Bot, http: httpx.AsyncClient) -> None:
+        self._bot = bot
+        self._http = http
+
+    async def find(self, file_id: str) -> TelegramFile:
+        """Ask where the file is. Raises `SourceGone` when Telegram does not give it, `TelegramError` else."""
+        try:
+            file = await self._bot.get_file(file_id)
+        except (BadRequest, Forbidden) as error:
+            raise SourceGone(str(error)) from error
+        location = file.file_path or ""
+        if not location:
+            raise SourceGone("Telegram names no path for the file")
+        if location.startswith(("http://", "https://")):
+            return TelegramFile(file.file_size or 0, None, location)
+        path = Path(location)
+        if not await anyio.Path(path).is_file():
+            raise SourceGone("the file is not on the disk that the Bot API server shares")
+        return TelegramFile((await anyio.Path(path).stat()).st_size, path)
+
+    @asynccontextmanager
+    async def open(
+        self, file: TelegramFile, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes from `start` up to, not including, `end`. Raises `SourceGone` or `httpx.HTTPError`."""
+        if file.path is not None:
+            yield _read_disk(file.path, start, end)
+            return
+        headers = {"Accept-Encoding": "identity"}
+        if start or end is not None:
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        async with self._http.stream("GET", file._url, headers=headers) as response:
+            if response.status_code not in (200, 206):
+                raise SourceGone(f"Telegram's file server answers HTTP {response.status_code}")
+            # A server that ignores ranges sends everything: pass over what was not asked for.
+            skip = start if response.status_code == 200 else 0
+            yield _slice(response.aiter_bytes(CHUNK_BYTES), skip, None if end is None else end - start)
+
+    async def save(self, file: TelegramFile, path: Path, max_bytes: int) -> int:
+        """Write the file to `path` and return its size. Raises as `open`; stops after `max_bytes`."""
+        size = 0
+        async with self.open(file) as chunks, await anyio.open_file(path, "wb") as target:
+            async for chunk in chunks:
+                size += await target.write(chunk)
+                if size > max_bytes:
+                    break
+        return size
+
+
+async def _read_disk(path: Path, start: int, end: int | None) -> AsyncIterator[bytes]:
+    async with await anyio.open_file(path, "rb") as file:
+        await file.seek(start)
+        left = None if end is None else end - start
+        while left is None or left > 0:
+            chunk = await file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
+            if not chunk:
+                return
+            left = None if left is None else left - len(chunk)
+            yield chunk
+
+
+async def _slice(chunks: AsyncIterator[bytes], skip: int, left: int | None) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        part, skip = chunk[skip:], max(0, skip - len(chunk))
+        if left is not None:
+            part = part[:left]
+            left -= len(part)
+        if part:
+            yield part
+        if left == 0:
+            return
+
+
+def is_gone(error: TelegramError) -> bool:
+    """Whether the chat cannot be written to any more: the bot was blocked or kicked, or the chat is gone."""
+    return isinstance(error, Forbidden) or "chat not found" in str(error).lower()
