@@ -1,0 +1,177 @@
+"""Who talks where and what was said: users, chats, topics, messages, as plain data with their Bot API JSON."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+MEDIA_KINDS = ("audio", "voice", "video", "video_note", "document", "photo", "sticker")
+
+
+@dataclass
+class User:
+    """A person, or the bot itself."""
+
+    id: int
+    first_name: str
+    is_bot: bool = False
+    last_name: str | None = None
+    username: str | None = None
+    language_code: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        known = {
+            "last_name": self.last_name,
+            "username": self.username,
+            "language_code": self.language_code,
+        }
+        return {
+            "id": self.id,
+            "is_bot": self.is_bot,
+            "first_name": self.first_name,
+            **{key: value for key, value in known.items() if value is not None},
+        }
+
+
+@dataclass
+class Topic:
+    """A topic of a forum. Its thread id is the message id of the service message that opened it."""
+
+    thread_id: int
+    name: str
+    is_closed: bool = False
+    is_deleted: bool = False
+
+
+@dataclass
+class Chat:
+    """A private chat (its id is the user's), a group (negative) or a supergroup (-100…)."""
+
+    id: int
+    type: str  # private, group, supergroup
+    title: str | None = None
+    is_forum: bool = False
+    members: dict[int, str] = field(default_factory=dict)  # user id → creator, administrator, member, left
+    topics: dict[int, Topic] = field(default_factory=dict)
+    messages: dict[int, "Message"] = field(default_factory=dict)
+    migrated_to: int | None = None
+    is_bot_out: bool = False  # the user blocked the bot, or it was removed from the group
+    user: User | None = None  # of a private chat
+
+    def to_dict(self) -> dict[str, Any]:
+        if self.user is not None:
+            known = {"last_name": self.user.last_name, "username": self.user.username}
+            names = {key: value for key, value in known.items() if value is not None}
+            return {"id": self.id, "type": self.type, "first_name": self.user.first_name, **names}
+        forum = {"is_forum": True} if self.is_forum else {}
+        return {"id": self.id, "type": self.type, "title": self.title, **forum}
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What a message was before an edit."""
+
+    date: int
+    content: dict[str, Any]
+    reply_markup: dict[str, Any] | None
+
+
+@dataclass
+class Message:
+    """One message. `content` holds the Bot API's fields of what was said: text and entities, or a media object with
+    caption, or a service field."""
+
+    message_id: int
+    chat: Chat
+    sender: User
+    date: int
+    content: dict[str, Any]
+    reply_markup: dict[str, Any] | None = None
+    thread_id: int | None = None
+    reply_to: "Message | None" = None
+    media_group_id: str | None = None
+    edit_date: int | None = None
+    is_deleted: bool = False
+    history: list[Revision] = field(default_factory=list)
+
+    @property
+    def is_from_bot(self) -> bool:
+        return self.sender.is_bot
+
+    @property
+    def text(self) -> str:
+        """The text, or the caption of media, or ''."""
+        return str(self.content.get("text") or self.content.get("caption") or "")
+
+    @property
+    def kind(self) -> str:
+        """text, or the kind of media, or the name of the service field."""
+        return next(
+            (kind for kind in (*MEDIA_KINDS, "text") if kind in self.content), next(iter(self.content))
+        )
+
+    @property
+    def media(self) -> dict[str, Any] | None:
+        """The media object (file_id, file_name, title, …); of a photo its largest size."""
+        found = self.content.get(self.kind) if self.kind in MEDIA_KINDS else None
+        return found[-1] if isinstance(found, list) else found
+
+    @property
+    def keyboard(self) -> list[list[dict[str, Any]]]:
+        """Rows of inline buttons shown under it now; empty when there are none."""
+        rows: list[list[dict[str, Any]]] = (self.reply_markup or {}).get("inline_keyboard", [])
+        return rows
+
+    @property
+    def buttons(self) -> list[dict[str, Any]]:
+        """The same, row after row."""
+        return [button for row in self.keyboard for button in row]
+
+    def to_dict(self, *, with_reply: bool = True) -> dict[str, Any]:
+        """The Bot API's Message."""
+        message: dict[str, Any] = {
+            "message_id": self.message_id,
+            "date": self.date,
+            "chat": self.chat.to_dict(),
+            "from": self.sender.to_dict(),
+            **self.content,
+        }
+        if self.thread_id is not None:
+            message |= {"message_thread_id": self.thread_id, "is_topic_message": True}
+        if self.edit_date is not None:
+            message["edit_date"] = self.edit_date
+        if self.media_group_id is not None:
+            message["media_group_id"] = self.media_group_id
+        if self.reply_markup is not None and self.keyboard:
+            message["reply_markup"] = self.reply_markup
+        if with_reply and (original := self.reply_to or self._topic_opening()) is not None:
+            message["reply_to_message"] = original.to_dict(with_reply=False)
+        return message
+
+    def _topic_opening(self) -> "Message | None":
+        # In a topic every message that answers nothing answers the topic's opening, as Telegram sends it.
+        if self.thread_id is None or self.thread_id == self.message_id:
+            return None
+        return self.chat.messages.get(self.thread_id)
+
+
+@dataclass
+class CallbackQuery:
+    """One press of a button, and what the bot answered to it."""
+
+    id: str
+    user: User
+    message: Message
+    data: str
+    date: float
+    is_answered: bool = False
+    answer_text: str = ""
+    is_alert: bool = False
+    answer_url: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "from": self.user.to_dict(),
+            "message": self.message.to_dict(),
+            "chat_instance": str(abs(hash(self.message.chat.id))),
+            "data": self.data,
+        }
