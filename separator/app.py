@@ -1,0 +1,89 @@
+"""The server: what it consists of, in the order in which it opens and closes."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TypedDict
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+
+from separator.downloads import download_routes
+from separator.engine import known_stems
+from separator.envelope import Refusal, refuse
+from separator.files import Shelf
+from separator.routes import contract_routes
+from separator.runner import Runner
+from separator.settings import SeparatorSettings
+from separator.tasks import TaskTable
+from separator.uploads import upload_routes
+
+
+class _State(TypedDict):
+    """What requests find in `request.state`."""
+
+    table: TaskTable
+    runner: Runner
+
+
+def create_app(settings: SeparatorSettings) -> FastAPI:
+    """The separation API. Nothing is opened before its lifespan starts. `ValueError`: unknown engine."""
+    known_stems(settings.engine)
+    origin = settings.origin.rstrip("/")
+    results = Shelf(settings.data / "results", settings.keep_results_s, f"{origin}/files")
+    uploads = Shelf(settings.data / "uploads", settings.keep_uploads_s, f"{origin}/uploads")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[_State]:
+        settings.data.mkdir(parents=True, exist_ok=True)
+        results.open()
+        uploads.open()
+        async with contextlib.AsyncExitStack() as stack:
+            table = TaskTable(settings.data / "tasks.sqlite3")
+            stack.callback(table.close)
+            client = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(30, connect=10)))
+            runner = Runner(settings, table, results, client)
+            stack.push_async_callback(runner.close)
+            runner.open()
+            sweeper = asyncio.create_task(_sweep(settings, table, results, uploads))
+            stack.callback(sweeper.cancel)
+            yield {"table": table, "runner": runner}
+
+    app = FastAPI(
+        title="stemdrop separator", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None
+    )
+    app.add_exception_handler(Refusal, refuse)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(Exception, _server_error)
+    app.include_router(contract_routes(settings))
+    app.include_router(upload_routes(settings, uploads))
+    app.include_router(download_routes("/files", results))
+    app.include_router(download_routes("/uploads", uploads))
+
+    @app.get("/healthz")
+    async def health() -> PlainTextResponse:
+        return PlainTextResponse("ok")
+
+    return app
+
+
+async def _sweep(settings: SeparatorSettings, table: TaskTable, *shelves: Shelf) -> None:
+    while True:
+        for shelf in shelves:
+            await asyncio.to_thread(shelf.sweep)
+        table.forget(settings.keep_results_s)
+        await asyncio.sleep(settings.sweep_every_s)
+
+
+async def _http_error(_request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
+    body = {"code": error.status_code, "msg": error.detail, "data": None}
+    return JSONResponse(body, status_code=error.status_code, headers=error.headers)
+
+
+async def _server_error(_request: Request, _error: Exception) -> JSONResponse:
+    return JSONResponse(
+        {"code": 500, "msg": "the server failed; try again later", "data": None}, status_code=500
+    )

@@ -1,0 +1,182 @@
+"""Any audio file to float blocks at 44.1 kHz stereo, with the limits that a file from outside needs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import numpy as np
+import numpy.typing as npt
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+
+from separator.engine import UnreadableSourceError
+
+Floats = npt.NDArray[np.float32]
+
+SAMPLE_RATE = 44_100
+_BLOCK = SAMPLE_RATE  # samples handed on at once: one second
+
+# Real media containers only. Without the list a playlist renamed to song.mp3 makes FFmpeg open the files and
+# addresses that it names.
+_FORMATS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,m4a,matroska,mov,mp3,mp4,3gp,3g2,mj2,mpegts,ogg,"
+    "tta,w64,wav,webm,wv"
+)
+_TOLERATED_BAD_PACKETS = 200
+_LOUDEST = 8.0  # full scale is 1; what lies far beyond is damage, not music
+
+
+@dataclass(frozen=True)
+class Tags:
+    """What a file says about itself; empty when it says nothing."""
+
+    title: str = ""
+    artist: str = ""
+
+
+class Reader:
+    """One audio file, opened. A context manager.
+
+    Raises `UnreadableSourceError` on opening and on reading when this is not audio that can be read, and when
+    it turns out longer than `max_duration_s`: what a header claims about its length is not believed.
+    """
+
+    def __init__(self, path: Path, max_duration_s: float) -> None:
+        self._max_samples = int(max_duration_s * SAMPLE_RATE)
+        self._max_duration_s = max_duration_s
+        try:
+            self._container = _open(path)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise UnreadableSourceError("this is no audio file that can be read") from error
+        streams = self._container.streams.audio
+        if not streams:
+            self._container.close()
+            raise UnreadableSourceError("this file has no sound in it")
+        self._stream: AudioStream = streams[0]
+        self.tags = _tags(self._container.metadata, self._stream.metadata)
+
+    def __enter__(self) -> "Reader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._container.close()
+
+    def blocks(self) -> Iterator[Floats]:
+        """Yield the sound as blocks of 2 × up to 44,100 finite floats."""
+        samples = 0
+        waiting: list[Floats] = []
+        held = 0
+        for piece in self._resampled():
+            samples += piece.shape[1]
+            if samples > self._max_samples:
+                raise UnreadableSourceError(f"the song is longer than {self._max_duration_s / 60:g} minutes")
+            waiting.append(piece)
+            held += piece.shape[1]
+            if held >= _BLOCK:
+                yield np.concatenate(waiting, axis=1)
+                waiting, held = [], 0
+        if held:
+            yield np.concatenate(waiting, axis=1)
+        if not samples:
+            raise UnreadableSourceError("no sound could be decoded from this file")
+
+    def _resampled(self) -> Iterator[Floats]:
+        resampler: AudioResampler | None = None
+        kind: tuple[object, ...] = ()
+        for frame in self._frames():
+            skip = _samples_before_start(frame)
+            if skip >= frame.samples:
+                continue
+            frame.pts = None
+            if resampler is None or kind != _kind(frame):  # a stream may change its form on the way
+                if resampler is not None:
+                    yield from map(_stereo, resampler.resample(None))
+                kind = _kind(frame)
+                resampler = _resampler(frame.layout.nb_channels)
+            pieces = map(_stereo, resampler.resample(frame))
+            if not skip:
+                yield from pieces
+                continue
+            drop = round(skip * SAMPLE_RATE / frame.sample_rate)
+            for piece in pieces:
+                if piece.shape[1] > drop:
+                    yield piece[:, drop:]
+                drop = max(0, drop - piece.shape[1])
+        if resampler is not None:
+            yield from map(_stereo, resampler.resample(None))
+
+    def _frames(self) -> Iterator[AudioFrame]:
+        """All frames that can be decoded. Damaged packets are passed over, unless there is little else."""
+        good = bad = 0
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except av.error.FFmpegError:  # the container itself is cut off or damaged from here on
+                return
+            try:
+                for frame in packet.decode():
+                    good += 1
+                    yield frame
+            except av.error.FFmpegError as error:
+                bad += 1
+                if bad > _TOLERATED_BAD_PACKETS and bad > good:
+                    raise UnreadableSourceError("this file is damaged throughout") from error
+
+
+def _open(path: Path) -> InputContainer:
+    return av.open(
+        str(path),
+        container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
+        metadata_errors="replace",  # otherwise a badly encoded tag raises
+    )
+
+
+def _kind(frame: AudioFrame) -> tuple[object, ...]:
+    return frame.format.name, frame.layout.name, frame.layout.nb_channels, frame.sample_rate
+
+
+def _samples_before_start(frame: AudioFrame) -> int:
+    """How many of a frame's samples lie before time zero: the encoder's run-up, which players do not play
+    either.
+    """
+    if frame.pts is None or frame.time_base is None or frame.pts >= 0:
+        return 0
+    return round(-frame.pts * frame.time_base * frame.sample_rate)
+
+
+def _resampler(channels: int) -> AudioResampler:
+    """To 44.1 kHz, and to stereo where there is more: FFmpeg turns mono into stereo 3 dB quieter, so that is
+    left to `_stereo`; and its downmix of 5.1 and the like stays within full scale only when asked for
+    integers.
+    """
+    return AudioResampler(
+        format="fltp" if channels <= 2 else "s32p",
+        layout="mono" if channels == 1 else "stereo",
+        rate=SAMPLE_RATE,
+    )
+
+
+def _stereo(frame: AudioFrame) -> Floats:
+    samples = frame.to_ndarray()
+    if samples.dtype == np.int32:
+        samples = samples / np.float32(2**31)
+    sound = np.clip(np.nan_to_num(samples.astype(np.float32), nan=0.0), -_LOUDEST, _LOUDEST)
+    return np.repeat(sound, 2, axis=0) if len(sound) == 1 else sound
+
+
+def _tags(*sources: dict[str, Any]) -> Tags:
+    found = {str(key).lower(): str(value) for source in sources for key, value in source.items()}
+    return Tags(title=_clean(found.get("title", "")), artist=_clean(found.get("artist", "")))
+
+
+def _clean(text: str) -> str:
+    """Printable text of a length that fits a tag."""
+    return "".join(letter for letter in text if letter.isprintable()).strip()[:200]

@@ -1,0 +1,70 @@
+"""Float blocks to audio files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.audio.codeccontext import AudioCodecContext
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+
+from separator.audio.formats import FileFormat
+
+Floats = npt.NDArray[np.float32]
+
+SAMPLE_RATE = 44_100
+
+
+@dataclass(frozen=True)
+class _Encoding:
+    codec: str
+    sample_format: str
+    bit_rate: int | None = None
+    options: tuple[tuple[str, str], ...] = ()
+
+
+_ENCODINGS = {
+    # Level 7 is 1.8 times as fast as the default and no worse to measure at this rate.
+    FileFormat.MP3: _Encoding("libmp3lame", "fltp", 192_000, (("compression_level", "7"),)),
+    FileFormat.FLAC: _Encoding("flac", "s16"),
+    FileFormat.WAV: _Encoding("pcm_s16le", "s16"),
+}
+
+
+class Writer:
+    """One stereo file at 44.1 kHz being written. A context manager: the file is complete when it is left."""
+
+    def __init__(self, path: Path, file_format: FileFormat, tags: dict[str, str]) -> None:
+        encoding = _ENCODINGS[file_format]
+        self._container = av.open(str(path), "w", format=file_format.value)
+        self._container.metadata.update({key: value for key, value in tags.items() if value})
+        self._stream = cast(AudioStream, self._container.add_stream(encoding.codec, rate=SAMPLE_RATE))
+        context: AudioCodecContext = self._stream.codec_context
+        context.layout = "stereo"
+        context.format = encoding.sample_format
+        context.options = dict(encoding.options)
+        if encoding.bit_rate is not None:
+            context.bit_rate = encoding.bit_rate
+        self._converter = AudioResampler(format=encoding.sample_format, layout="stereo", rate=SAMPLE_RATE)
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for frame in self._converter.resample(None):
+            self._container.mux(self._stream.encode(frame))
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def write(self, samples: Floats) -> None:
+        """Append `samples` (2 × n); what is beyond full scale is clipped."""
+        frame = AudioFrame.from_ndarray(
+            np.clip(samples, -1, 1, dtype=np.float32), format="fltp", layout="stereo"
+        )
+        frame.sample_rate = SAMPLE_RATE
+        for converted in self._converter.resample(frame):
+            self._container.mux(self._stream.encode(converted))

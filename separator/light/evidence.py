@@ -1,0 +1,162 @@
+"""What a spectrogram tells about who is playing: seven planes (frames × bins), each in the logarithmic
+domain.
+
+The planes are features of a classifier, not yet masks; see `separator.light.masks`.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from separator.light.median import median_of_frames, running_median
+from separator.light.spectrum import BINS, Floats, Spectra
+
+CONTEXT = 24
+"""Frames needed on each side of a block so that its evidence does not depend on where the block was cut."""
+
+_FLOOR = np.float32(1e-6)
+_BAND_EDGES = np.unique(np.geomspace(6, BINS - 1, 49).astype(int))
+_NEAR = 8  # frames around a frame are alike in any case and say nothing about repetition
+_CANDIDATES_PER_CHOICE = 4  # of so many neighbouring frames only the most similar one is taken
+_SIMILAR_FRAMES = 24
+_TOO_SHORT_TO_REPEAT = 48  # frames
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stretch of a song with what lies around it.
+
+    `spectra` (2 × frames × bins) covers the stretch with up to `CONTEXT` frames before and after;
+    `surroundings` is the magnitude (frames × bins) of a longer stretch in which repetitions are looked for.
+    `inner` and `within` say where the stretch itself lies in the one and in the other.
+    """
+
+    spectra: Spectra
+    inner: slice
+    surroundings: Floats
+    within: slice
+
+
+def magnitude(spectra: Spectra) -> Floats:
+    """The mean magnitude of both channels (frames × bins)."""
+    total: Floats = np.abs(spectra[0])
+    total += np.abs(spectra[1])
+    total *= 0.5
+    return total
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All planes are frames × bins of the block's inner stretch. The first three are log odds, the others
+    logarithms of a smoothed magnitude relative to the bin's own.
+    """
+
+    centre_fast: Floats
+    centre_slow: Floats
+    similarity: Floats
+    repeating: Floats
+    harmonic: Floats
+    percussive: Floats
+    steady: Floats
+
+
+def gather(block: Block) -> Evidence:
+    """The evidence of one block."""
+    sound = magnitude(block.spectra)
+    inner = block.inner
+    level = np.log(sound[inner] + _FLOOR)
+
+    def relative(plane: Floats) -> Floats:
+        plane = np.log(plane + _FLOOR)
+        plane -= level
+        return plane
+
+    fast, slow, similarity = _stereo(block.spectra, inner)
+    return Evidence(
+        centre_fast=_log_odds(fast),
+        centre_slow=_log_odds(slow),
+        similarity=_log_odds(similarity),
+        repeating=relative(_repeating(block.surroundings, block.within)),
+        harmonic=relative(running_median(sound, 9, axis=0)[inner]),
+        percussive=relative(running_median(np.ascontiguousarray(sound[inner]), 31, axis=1)),
+        steady=relative(running_median(sound, 41, axis=0)[inner]),
+    )
+
+
+def _log_odds(share: Floats) -> Floats:
+    return np.log((share + np.float32(1e-3)) / (np.float32(1 + 1e-3) - share))
+
+
+def _stereo(spectra: Spectra, inner: slice) -> tuple[Floats, Floats, Floats]:
+    """Share of each bin's power that can come from the exact centre (over 3 and over 5 frames), and how alike
+    the channels are (Avendano & Jot 2002).
+
+    Centre: the smaller of what a minimum-variance beamformer lets through (MVDR) and the real cross-spectrum.
+    """
+    left, right = spectra
+    cross = left * np.conj(right)
+    planes = [_squared(left), _squared(right), cross.real, cross.imag]
+    shares = []
+    similarity = None
+    for reach in (1, 2):
+        a, b, real, imaginary = (_box_mean(plane, reach, inner) for plane in planes)
+        a += np.float32(1e-9)
+        b += np.float32(1e-9)
+        total = a + b
+        through = np.maximum(a * b - real * real - imaginary * imaginary, 0)
+        through /= np.maximum(total - 2 * real, _FLOOR * total)
+        shares.append(np.clip(np.minimum(through, np.maximum(real, 0)) * 2 / total, 0, 1))
+        if similarity is None:
+            similarity = np.clip(2 * real / total, 0, 1)
+    assert similarity is not None  # noqa: S101 - tells the type checker that the loop ran
+    return shares[0], shares[1], similarity
+
+
+def _squared(spectra: Spectra) -> Floats:
+    power: Floats = spectra.real**2
+    power += spectra.imag**2
+    return power
+
+
+def _box_mean(plane: Floats, reach: int, inner: slice) -> Floats:
+    """The mean over `2 * reach + 1` frames and 3 bins, for the inner frames only; the edges repeat."""
+    start, stop = inner.start, inner.stop
+    before, after = max(0, reach - start), max(0, stop + reach - len(plane))
+    stretch = plane[max(0, start - reach) : stop + reach]
+    if before or after:
+        stretch = np.pad(stretch, ((before, after), (0, 0)), mode="edge")
+    count = stop - start
+    over_time = stretch[:count] + stretch[1 : count + 1]
+    for shift in range(2, 2 * reach + 1):
+        over_time += stretch[shift : count + shift]
+    mean = over_time.copy()
+    mean[:, 1:] += over_time[:, :-1]
+    mean[:, :-1] += over_time[:, 1:]
+    mean[:, 0] += over_time[:, 0]
+    mean[:, -1] += over_time[:, -1]
+    mean *= np.float32(1 / (3 * (2 * reach + 1)))
+    return mean
+
+
+def _repeating(sound: Floats, within: slice) -> Floats:
+    """The repeating background of the frames `within` (REPET-SIM, Rafii & Pardo 2012): the median over the
+    frames of `sound` that are most similar, and never more than the frame itself.
+    """
+    count = len(sound)
+    asked = sound[within]
+    if count < _TOO_SHORT_TO_REPEAT:
+        return np.repeat(np.median(sound, axis=0, keepdims=True), len(asked), axis=0)
+    bands = np.log1p(np.add.reduceat(sound, _BAND_EDGES, axis=1)[:, :-1] * 3)
+    bands -= bands.mean(axis=0)
+    bands /= np.linalg.norm(bands, axis=1, keepdims=True) + np.float32(1e-9)
+    similarity = bands[within] @ bands.T
+    positions = np.arange(within.start, within.stop)[:, None]
+    similarity[np.abs(np.arange(count)[None, :] - positions) <= _NEAR] = -1
+
+    usable = count // _CANDIDATES_PER_CHOICE * _CANDIDATES_PER_CHOICE
+    groups = similarity[:, :usable].reshape(len(asked), -1, _CANDIDATES_PER_CHOICE)
+    best = groups.argmax(axis=2) + np.arange(groups.shape[1]) * _CANDIDATES_PER_CHOICE
+    k = min(_SIMILAR_FRAMES, max(4, count // 32))
+    chosen = np.argpartition(-groups.max(axis=2), k, axis=1)[:, :k]
+    background = median_of_frames(sound, np.take_along_axis(best, chosen, axis=1))
+    return np.minimum(background, asked, out=background)

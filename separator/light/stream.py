@@ -1,0 +1,117 @@
+"""A song of any length through the masks in bounded memory: blocks of ten seconds, with what lies around
+each.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from separator.light import STEMS
+from separator.light.evidence import CONTEXT, Block, gather, magnitude
+from separator.light.masks import masks
+from separator.light.spectrum import FRAME, HOP, LEAD, Floats, Spectra, Synthesis, analyse
+
+_BLOCK = 430  # frames, ten seconds
+_BLOCKS_BEFORE = 2  # in which repetitions are looked for, beside the block after
+_CHANNELS = 2
+
+
+def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[Floats, dict[str, Floats]]]:
+    """Yield the mix in pieces, each with the asked stems (from `STEMS`) of that piece.
+
+    `blocks` are stereo at 44.1 kHz (2 × samples) of any size. All four stems add up to the mix within float
+    rounding, since the masks add up to 1.
+    """
+    synthesis = {stem: Synthesis(_CHANNELS) for stem in stems}
+    mix = _Cut()
+    length = 0
+
+    def counted() -> Iterator[Floats]:
+        nonlocal length
+        for block in blocks:
+            length += block.shape[1]
+            mix.append(block)
+            yield block
+
+    done = -LEAD
+    for block in _blocks(_spectra(counted())):
+        shares = masks(gather(block))
+        inner = block.spectra[:, block.inner]
+        sound = {stem: synthesis[stem].add(inner, shares[STEMS.index(stem)]) for stem in stems}
+        count = inner.shape[1] * HOP
+        first, last = max(0, -done), min(count, length - done)
+        done += count
+        if last > first:
+            yield mix.take(last - first), {stem: part[:, first:last] for stem, part in sound.items()}
+
+
+class _Cut:
+    """Samples in the order they came, taken in other portions."""
+
+    def __init__(self) -> None:
+        self._parts: list[Floats] = []
+
+    def append(self, samples: Floats) -> None:
+        self._parts.append(samples)
+
+    def take(self, count: int) -> Floats:
+        joined = np.concatenate(self._parts, axis=1)
+        self._parts = [joined[:, count:].copy()]
+        return joined[:, :count]
+
+
+def _spectra(blocks: Iterable[Floats]) -> Iterator[Spectra]:
+    """The spectra of the song in portions of `_BLOCK` frames (the last one shorter), from its first sample to
+    its last, each covered by as many frames as any other.
+    """
+    need = (_BLOCK - 1) * HOP + FRAME
+    parts: list[Floats] = [np.zeros((_CHANNELS, LEAD), np.float32)]
+    held = LEAD
+    for block in blocks:
+        parts.append(block)
+        held += block.shape[1]
+        while held >= need:
+            joined = np.concatenate(parts, axis=1)
+            yield analyse(joined[:, :need])
+            parts = [joined[:, _BLOCK * HOP :].copy()]
+            held -= _BLOCK * HOP
+    rest = np.concatenate(parts, axis=1)
+    missing = -rest.shape[1] % HOP + LEAD
+    rest = np.pad(rest, ((0, 0), (0, missing)))
+    for start in range(0, rest.shape[1] - LEAD, _BLOCK * HOP):
+        yield analyse(rest[:, start : start + need])
+
+
+def _blocks(spectra: Iterable[Spectra]) -> Iterator[Block]:
+    """Each portion of spectra with its neighbours."""
+    before: deque[Floats] = deque(maxlen=_BLOCKS_BEFORE)
+    tail: Spectra | None = None
+    current: Spectra | None = None
+    for following in spectra:
+        if current is not None:
+            yield _block(before, tail, current, following)
+            before.append(magnitude(current))
+            tail = current[:, -CONTEXT:].copy()
+        current = following
+    if current is not None:
+        yield _block(before, tail, current, None)
+
+
+def _block(
+    before: Iterable[Floats], tail: Spectra | None, current: Spectra, following: Spectra | None
+) -> Block:
+    count = current.shape[1]
+    pieces = [current] if tail is None else [tail, current]
+    start = 0 if tail is None else tail.shape[1]
+    magnitudes = [*before, magnitude(current)]
+    offset = sum(len(part) for part in magnitudes[:-1])
+    if following is not None:
+        pieces.append(following[:, :CONTEXT])
+        magnitudes.append(magnitude(following))
+    return Block(
+        spectra=np.concatenate(pieces, axis=1),
+        inner=slice(start, start + count),
+        surroundings=np.concatenate(magnitudes),
+        within=slice(offset, offset + count),
+    )

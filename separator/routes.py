@@ -1,0 +1,44 @@
+"""The contract's endpoints: create, detail, credits."""
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+
+from separator import creation
+from separator.envelope import KeyCheck, Refusal, json_body, success
+from separator.reports import record
+from separator.runner import Runner
+from separator.settings import SeparatorSettings
+from separator.tasks import TaskTable
+
+
+def contract_routes(settings: SeparatorSettings) -> APIRouter:
+    """Expects `table` and `runner` in the lifespan's state."""
+    router = APIRouter(dependencies=[Depends(KeyCheck(settings.api_key))])
+
+    @router.post("/api/v1/vocal-removal/generate")
+    async def create(request: Request) -> JSONResponse:
+        wanted = creation.read(await json_body(request))
+        table: TaskTable = request.state.table
+        runner: Runner = request.state.runner
+        price = settings.prices.get(wanted.mode, 0)
+        task = table.create(wanted, price, settings.credits, settings.max_open_tasks)
+        runner.take(task)
+        return success({"taskId": task.id})
+
+    @router.get("/api/v1/vocal-removal/record-info")
+    async def detail(request: Request) -> JSONResponse:
+        task_id = request.query_params.get("taskId", "")
+        if not task_id:
+            raise Refusal(422, "taskId is missing")
+        table: TaskTable = request.state.table
+        task = table.find(task_id)
+        if task is None:
+            raise Refusal(404, "there is no such task")
+        return success(record(task))
+
+    @router.get("/api/v1/generate/credit")
+    async def credit(request: Request) -> JSONResponse:
+        table: TaskTable = request.state.table
+        return success(table.credits_left(settings.credits))
+
+    return router

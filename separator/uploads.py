@@ -1,0 +1,87 @@
+"""Uploading a source, for clients that have no public address to fetch it from."""
+
+import mimetypes
+import shutil
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import anyio.to_thread
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from separator.envelope import KeyCheck, Refusal
+from separator.files import Shelf, safe_name
+from separator.settings import SeparatorSettings
+
+_ROOM_FOR_FIELDS = 64 * 1024  # bytes that a request may have beside the file itself
+
+
+def upload_routes(settings: SeparatorSettings, uploads: Shelf) -> APIRouter:
+    router = APIRouter(dependencies=[Depends(KeyCheck(settings.api_key))])
+
+    @router.post("/api/file-stream-upload")
+    async def upload(request: Request) -> JSONResponse:
+        async with _Form(request, settings.max_source_bytes) as form:
+            sent = form.get("file")
+            if not isinstance(sent, UploadFile):
+                raise Refusal(422, "file is missing")
+            name = safe_name(_text(form, "fileName") or sent.filename or "audio")
+            file = uploads.add() / name
+            await anyio.to_thread.run_sync(_copy, sent, file)
+            size = file.stat().st_size
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        folder = "/".join(safe_name(part) for part in _text(form, "uploadPath").split("/") if part.strip("."))
+        data = {
+            "fileName": name,
+            "filePath": f"{folder}/{name}"
+            if folder
+            else name,  # a label: the file lies under an id of its own
+            "downloadUrl": uploads.url(file),
+            "fileSize": size,
+            "mimeType": kind,
+        }
+        return JSONResponse({"success": True, "code": 200, "msg": "File uploaded successfully", "data": data})
+
+    return router
+
+
+class _Form:
+    """A multipart form while it is used; what it holds on disk is gone afterwards."""
+
+    def __init__(self, request: Request, max_bytes: int) -> None:
+        self._request = request
+        self._max_bytes = max_bytes
+        self._form = FormData()
+
+    async def __aenter__(self) -> FormData:
+        if not self._request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            raise Refusal(400, "the request must be multipart/form-data")
+        parser = MultiPartParser(self._request.headers, self._limited(), max_files=1, max_fields=16)
+        try:
+            self._form = await parser.parse()
+        except MultiPartException as error:
+            raise Refusal(400, f"the form cannot be read: {error.message}") from error
+        return self._form
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._form.close()
+
+    async def _limited(self) -> AsyncGenerator[bytes, None]:
+        received = 0
+        async for chunk in self._request.stream():
+            received += len(chunk)
+            if received > self._max_bytes + _ROOM_FOR_FIELDS:
+                raise Refusal(413, f"the file is larger than {self._max_bytes / 1e6:g} MB")
+            yield chunk
+
+
+def _text(form: FormData, name: str) -> str:
+    value = form.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _copy(sent: UploadFile, file: Path) -> None:
+    with file.open("wb") as out:
+        shutil.copyfileobj(sent.file, out, 1024**2)
