@@ -1,4 +1,4 @@
-"""Who talks where and what was said: users, chats, topics, messages, as plain data with their Bot API JSON."""
+"""Who talks where and what was said: users, chats, topics, messages, as data with their JSON."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,8 +76,8 @@ class Revision:
 
 @dataclass
 class Message:
-    """One message. `content` holds the Bot API's fields of what was said: text and entities, or a media object with
-    caption, or a service field."""
+    """One message. `content` holds the Bot API's fields of what was said: text and entities, or a media
+    object with caption, or a service field."""
 
     message_id: int
     chat: Chat

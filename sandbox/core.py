@@ -1,7 +1,8 @@
 """What both doors share: chats, messages, files and updates, and the steps that change them.
 
-A step changes the state, tells whoever waits, and (when a person did it) queues the bot's update. The person's door
-adds what people may do (`sandbox.state`), the bot's door what the Bot API says (`sandbox.methods`).
+A step changes the state, tells whoever waits, and (when a person did it) queues the bot's update. The
+person's door adds what people may do (`sandbox.state`), the bot's door what the Bot API says
+(`sandbox.methods`).
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,8 +40,8 @@ LOCAL_LIMITS = Limits(None, 2000 * _MEGABYTE)
 
 @dataclass(frozen=True)
 class BotCall:
-    """One call of the bot, for tests. `parameters` has uploads as {"file_name", "size_bytes"}; `status` is the HTTP
-    status, or None when the bot got no answer; `fault` names the fault it met."""
+    """One call of the bot, for tests. `parameters` has uploads as {"file_name", "size_bytes"}; `status` is
+    the HTTP status, or None when the bot got no answer; `fault` names the fault it met."""
 
     method: str
     parameters: dict[str, Any]
@@ -73,8 +75,8 @@ class Core:
         query_lifetime_s: float = 60.0,
         webhook_first_pause_s: float = 0.5,
     ) -> None:
-        """`directory` keeps the files. `token` is made up when not given. `clock` gives Unix seconds, for dates,
-        flood limits and the age of callback queries. `local` is the self-run server's local mode."""
+        """`directory` keeps the files. `token` is made up when not given. `clock` gives Unix seconds, for
+        dates, flood limits and the age of callback queries. `local` is the self-run server's local mode."""
         self.token = token or f"{7_000_000_000 + secrets.randbelow(10**9)}:{secrets.token_urlsafe(27)[:35]}"
         if not re.fullmatch(r"\d+:[\w-]{5,}", self.token):
             raise ValueError("a bot token is a number, a colon and at least 5 letters")
@@ -127,6 +129,16 @@ class Core:
                 calls = [f"{call.method} → {call.status} {call.description}" for call in self.calls[-5:]]
                 raise TimeoutError(f"not within {timeout_s} s; the bot's last calls: {calls}") from None
         return found
+
+    async def wait_for_events(self, chat_id: int, after: int, timeout_s: float) -> list[Event]:
+        """The events of a chat with a number above `after`; waits for one, and is empty when none came."""
+
+        def news() -> list[Event]:
+            return [event for event in self.events[after:] if event.chat_id == chat_id]
+
+        with suppress(TimeoutError):
+            await self.wait_for(lambda: news() or self.closing.is_set(), timeout_s)
+        return news()
 
     async def close(self) -> None:
         """End everything that waits: pollers, held requests, webhook deliveries."""

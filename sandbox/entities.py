@@ -1,6 +1,7 @@
-"""Formatted text: from a bot's HTML, MarkdownV2 or explicit entities to plain text and entities, or a refusal.
+"""Formatted text: from a bot's HTML, MarkdownV2 or explicit entities to plain text and entities.
 
-Lengths and offsets are in UTF-16 code units, as everywhere in the Bot API (core.telegram.org/bots/api#messageentity).
+Lengths and offsets are in UTF-16 code units, as everywhere in the Bot API
+(core.telegram.org/bots/api#messageentity).
 """
 
 import re
@@ -51,7 +52,8 @@ def with_automatic_entities(text: str) -> FormattedText:
 
 
 def format_text(text: str, parse_mode: str | None, entities: list[Any] | None) -> FormattedText:
-    """What a bot sent. `entities` win over `parse_mode`, as in the Bot API. Raises 400 `can't parse entities`."""
+    """What a bot sent. `entities` win over `parse_mode`, as in the Bot API. Raises 400 `can't parse
+    entities`."""
     if entities is not None:
         parsed = FormattedText(text, _checked(entities, utf16_length(text)))
     elif not parse_mode:

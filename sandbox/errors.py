@@ -2,17 +2,17 @@
 
     SandboxError
     ├── ApiError        the bot's door answers with it: an HTTP status, a description, response parameters
-    └── PersonError     a person tried what no client would let them do (a button that is not there, a chat unknown)
+    └── PersonError     a person tried what no client would let them do (a button that is not there)
 
-The descriptions are those the public Bot API server (github.com/tdlib/telegram-bot-api) answers with; where the real
-one is silent and the sandbox is strict, the sentence is ours.
+The descriptions are those the public Bot API server (github.com/tdlib/telegram-bot-api) answers with; where
+the real one is silent and the sandbox is strict, the sentence is ours.
 """
 
 from collections.abc import Mapping
 
 NOT_MODIFIED = (
-    "message is not modified: specified new message content and reply markup are exactly the same as a current "
-    "content and reply markup of the message"
+    "message is not modified: specified new message content and reply markup are exactly the same as a "
+    "current content and reply markup of the message"
 )
 QUERY_TOO_OLD = "query is too old and response timeout expired or query ID is invalid"
 OTHER_POLLER = "terminated by other getUpdates request; make sure that only one bot instance is running"
@@ -30,7 +30,8 @@ class PersonError(SandboxError):
 
 
 class ApiError(SandboxError):
-    """A refusal the bot gets: HTTP status, description, and `parameters` (retry_after, migrate_to_chat_id)."""
+    """A refusal the bot gets: HTTP status, description, and `parameters` (retry_after,
+    migrate_to_chat_id)."""
 
     def __init__(self, status: int, description: str, parameters: Mapping[str, int] | None = None) -> None:
         super().__init__(description)

@@ -1,7 +1,7 @@
 """Faults on demand: what the network and Telegram's servers do to a bot on a bad day.
 
-A test adds a fault; the bot's door takes it when a matching call comes. Lasting conditions (a user blocks the bot, a
-group migrates) are not faults but state: see `sandbox.state`.
+A test adds a fault; the bot's door takes it when a matching call comes. Lasting conditions (a user blocks
+the bot, a group migrates) are not faults but state: see `sandbox.state`.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,8 @@ class Fault:
     hits: int = 0
 
     def matches(self, method: str, chat_id: int | None) -> bool:
-        """`method` None means any method but getUpdates, which a poller calls all the time, and no download."""
+        """`method` None means any method but getUpdates, which a poller calls all the time, and no
+        download."""
         if self.times is not None and self.hits >= self.times:
             return False
         if self.chat_id is not None and self.chat_id != chat_id:
@@ -69,9 +70,9 @@ class Faults:
         retry_after_s: int = 1,
         bytes_per_s: int = 64 * 1024,
     ) -> Fault:
-        """Let the next `times` matching calls (None: all, until `clear()`) go wrong. `method` is the Bot API's
-        name or `"download"`; None is any method except getUpdates and downloads. The returned order counts
-        its hits."""
+        """Let the next `times` matching calls (None: all, until `clear()`) go wrong. `method` is the Bot
+        API's name or `"download"`; None is any method except getUpdates and downloads. The returned order
+        counts its hits."""
         order = Fault(kind, method, chat_id, times, retry_after_s, bytes_per_s)
         self._orders.append(order)
         return order

@@ -1,7 +1,7 @@
 """The files Telegram keeps: on disk under one directory, named towards the bot by `file_id`.
 
-A `file_id` is random, so one from elsewhere names nothing here; `file_unique_id` comes from the content, so the same
-song sent twice has the same one.
+A `file_id` is random, so one from elsewhere names nothing here; `file_unique_id` comes from the content, so
+the same song sent twice has the same one.
 """
 
 import base64
@@ -9,6 +9,7 @@ import hashlib
 import secrets
 import shutil
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -117,11 +118,7 @@ class FileStore:
 
     def add_jpeg(self, jpeg: bytes, kind: str = "thumbnail") -> dict[str, Any]:
         """Store a picture and return its PhotoSize."""
-        path = self.directory / "incoming" / f"{secrets.token_hex(8)}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(jpeg)
-        content = self.read_path(path)
-        path.unlink()
+        content = self.read(BytesIO(jpeg), "picture.jpg")
         return self.add_picture(kind, content)
 
     def add_picture(self, kind: str, content: Content) -> dict[str, Any]:
@@ -141,7 +138,8 @@ class FileStore:
         duration_s: int | None = None,
         thumbnail: dict[str, Any] | None = None,
     ) -> StoredFile:
-        """A file as audio, voice, video, video_note or document, with the fields that kind has in the Bot API.
+        """A file as audio, voice, video, video_note or document, with the fields that kind has in the Bot
+        API.
 
         What is not given comes from the file itself: tags, duration, cover picture.
         """

@@ -1,7 +1,8 @@
 """Telegram's HTML: only the tags it names, properly nested, everything else escaped.
 
-Rules: core.telegram.org/bots/api#html-style; the words of the refusals are TDLib's (td/telegram/MessageEntity.cpp). Two
-things are stricter here than there: an unescaped `&` is refused, and so is an attribute nobody knows.
+Rules: core.telegram.org/bots/api#html-style; the words of the refusals are TDLib's
+(td/telegram/MessageEntity.cpp). Two things are stricter here than there: an unescaped `&` is refused, and
+so is an attribute nobody knows.
 """
 
 import re
@@ -57,7 +58,9 @@ def parse_html(source: str) -> tuple[str, list[dict[str, Any]]]:
             text += _character(token["entity"], offset)
         elif token["tag"].startswith("/"):
             name, attributes, start = _closed(token["tag"][1:].strip().lower(), open_tags, offset)
-            _add(entities, name, attributes, start, _utf16(text), inside={tag[0] for tag in open_tags})
+            is_repeated = name == "code" and any(opened[0] == "pre" for opened in open_tags)
+            if _utf16(text) > start and not is_repeated:
+                entities += _entity(name, attributes, start, _utf16(text) - start)
         else:
             name, attributes = _start_tag(token["tag"], offset)
             open_tags.append((name, attributes, _utf16(text)))
@@ -95,26 +98,18 @@ def _closed(
     return open_tags.pop()
 
 
-def _add(
-    entities: list[dict[str, Any]],
-    name: str,
-    attributes: dict[str, str],
-    start: int,
-    end: int,
-    inside: set[str],
-) -> None:
-    if end == start or (name == "code" and "pre" in inside):
-        return
-    entity: dict[str, Any] = {"type": _TYPES[name], "offset": start, "length": end - start}
+def _entity(name: str, attributes: dict[str, str], start: int, length: int) -> list[dict[str, Any]]:
+    """The entity of a closed tag; none for a link that leads nowhere, whose text Telegram keeps."""
+    entity: dict[str, Any] = {"type": _TYPES[name], "offset": start, "length": length}
     if name == "a":
         if not attributes.get("href"):
-            return  # Telegram keeps the text and drops the link
+            return []
         entity["url"] = attributes["href"].replace("&amp;", "&")
     elif name == "tg-emoji":
         entity["custom_emoji_id"] = attributes.get("emoji-id", "")
     elif name == "blockquote" and "expandable" in attributes:
         entity["type"] = "expandable_blockquote"
-    entities.append(entity)
+    return [entity]
 
 
 def _character(name: str, offset: int) -> str:

@@ -1,6 +1,7 @@
 """Telegram's MarkdownV2, strictly: every reserved character outside an entity must be escaped.
 
-Rules: core.telegram.org/bots/api#markdownv2-style. Block quotes and custom emoji are refused: nobody here sends them.
+Rules: core.telegram.org/bots/api#markdownv2-style. Block quotes and custom emoji are refused: nobody here
+sends them.
 """
 
 from typing import Any, NoReturn

@@ -16,7 +16,8 @@ from av.video.stream import VideoStream
 THUMBNAIL_LIMIT_BYTES = 200_000
 THUMBNAIL_LIMIT_PIXELS = 320
 
-# File name extension → MIME type as Telegram's clients report it; Python's own table differs between machines.
+# File name extension → MIME type as Telegram's clients report it; Python's own table differs between
+# machines.
 MIME_TYPES = {
     ".mp3": "audio/mpeg",
     ".m4a": "audio/mp4",

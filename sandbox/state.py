@@ -7,28 +7,23 @@
     query = telegram.tap(alice.id, menu[-1].message_id, menu[-1].buttons[0]["callback_data"])
     await telegram.wait_for(lambda: query.is_answered)
 
-Every method that sends names the chat first; `user_id` says who (default: the private chat's person, or the first
-member of a group). What no client would let a person do raises `PersonError`. To put it on the network:
-`sandbox.app.create_app(telegram)` under `sandbox.server.serve`.
+Every method that sends names the chat first; `user_id` says who (default: the private chat's person, or the
+first member of a group). What no client would let a person do raises `PersonError`. To put it on the
+network: `sandbox.app.create_app(telegram)` under `sandbox.server.serve`.
 """
 
 import asyncio
-import random
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from sandbox import media
+from sandbox.belongings import file_content, other_content
 from sandbox.chats import CallbackQuery, Chat, Message, User
 from sandbox.core import Core
 from sandbox.entities import with_automatic_entities
 from sandbox.errors import PersonError
 from sandbox.files import StoredFile
-
-_STICKER = (
-    b"RIFF\x1a\x00\x00\x00WEBPVP8L\x0d\x00\x00\x00\x2f\x00\x00\x00\x10\x07\x10\x11\x11\x88\x88\xfe\x07\x00"
-)
 
 
 class Telegram(Core):
@@ -57,8 +52,8 @@ class Telegram(Core):
     def add_group(
         self, title: str, members: Sequence[User], *, supergroup: bool = False, forum: bool = False
     ) -> Chat:
-        """A group (or supergroup, or forum, which is one) with the bot in it; the first member owns it. The bot
-        reads all messages there, as with privacy mode off."""
+        """A group (or supergroup, or forum, which is one) with the bot in it; the first member owns it. The
+        bot reads all messages there, as with privacy mode off."""
         supergroup = supergroup or forum
         number = 1_000_001 + len(self.chats)
         chat = Chat(
@@ -92,7 +87,8 @@ class Telegram(Core):
                 self.delete(message)
 
     def migrate_group(self, chat_id: int) -> Chat:
-        """Upgrade a group to a supergroup with a new id and no history; the old id answers with the new one."""
+        """Upgrade a group to a supergroup with a new id and no history; the old id answers with the new
+        one."""
         old = self.chat(chat_id)
         if old.type != "group" or old.migrated_to is not None:
             raise PersonError("only a group can be upgraded, and once")
@@ -139,14 +135,13 @@ class Telegram(Core):
     ) -> Message:
         """Send what a bot like this has no use for: photo, sticker, location, contact or dice."""
         chat = self.chat(chat_id)
-        return self._say(
-            chat_id, self._other(kind, self._person(chat, user_id)), user_id, thread_id, reply_to
-        )
+        content = other_content(self.files, kind, self._person(chat, user_id))
+        return self._say(chat_id, content, user_id, thread_id, reply_to)
 
     async def send_file(
         self,
         chat_id: int,
-        path: Path,
+        source: Path | BinaryIO,
         *,
         kind: str | None = None,
         file_name: str | None = None,
@@ -157,23 +152,20 @@ class Telegram(Core):
         reply_to: int | None = None,
         media_group_id: str | None = None,
     ) -> Message:
-        """Send a file as Telegram's clients and servers would: an MP3 or M4A that decodes is `audio`, an MP4 with
-        pictures is `video`, all else a `document`. `kind` (audio, voice, video, video_note, document, photo)
-        overrides; an album is several calls with one `media_group_id`."""
-        file_name = file_name or path.name
-        content = await asyncio.to_thread(self.files.read_path, path)
-        kind = kind or _natural_kind(content.probe, file_name)
-        if kind == "photo":
-            said: dict[str, Any] = {"photo": [self.files.add_picture("photo", content)]}
-        elif kind in ("audio", "voice", "video", "video_note", "document"):
-            default = "audio/ogg" if kind == "voice" else media.mime_type(file_name)
-            stored = self.files.add_media(kind, content, file_name, mime_type=mime_type or default)
-            said = {kind: stored.to_dict()}
+        """Send a file as Telegram's clients and servers would: an MP3 or M4A that decodes is `audio`, an
+        MP4 with pictures is `video`, all else a `document`. `kind` (audio, voice, video, video_note,
+        document, photo) overrides; an album is several calls with one `media_group_id`. A stream needs a
+        `file_name`."""
+        if isinstance(source, Path):
+            file_name = file_name or source.name
+            content = await asyncio.to_thread(self.files.read_path, source)
         else:
-            raise PersonError(f"no client sends a file as {kind}")
+            file_name = file_name or "file"
+            content = await asyncio.to_thread(self.files.read, source, file_name)
+        said = file_content(self.files, content, file_name, kind, mime_type)
         if caption:
             said["caption"] = caption
-        return self._say(chat_id, said, user_id, thread_id, reply_to, media_group_id)
+        return self._say(chat_id, said, user_id, thread_id, reply_to, media_group_id=media_group_id)
 
     def tap(
         self, chat_id: int, message_id: int, callback_data: str, *, user_id: int | None = None
@@ -210,6 +202,12 @@ class Telegram(Core):
         self.delete(message)
 
     # Reading
+
+    def user(self, user_id: int) -> User:
+        """A person by id."""
+        if user_id not in self.users:
+            raise PersonError(f"there is no user {user_id}")
+        return self.users[user_id]
 
     def messages(self, chat_id: int, *, thread_id: int | None = None) -> list[Message]:
         """What the chat shows now, in order; with `thread_id` only that topic."""
@@ -276,6 +274,7 @@ class Telegram(Core):
         user_id: int | None,
         thread_id: int | None,
         reply_to: int | None,
+        *,
         media_group_id: str | None = None,
     ) -> Message:
         chat = self.chat(chat_id)
@@ -299,49 +298,3 @@ class Telegram(Core):
         if message is None or message.is_from_bot:
             raise PersonError(f"message {message_id} is not a person's to edit")
         return message
-
-    def _other(self, kind: str, person: User) -> dict[str, Any]:
-        if kind == "photo":
-            return {
-                "photo": [
-                    self.files.add_jpeg(media.jpeg_from_colour(side, side), "photo") for side in (90, 320)
-                ]
-            }
-        if kind == "sticker":
-            return {"sticker": self._sticker()}
-        simple: dict[str, Any] = {
-            "location": {"latitude": 48.137, "longitude": 11.575},
-            "contact": {"phone_number": "+4915550100", "first_name": person.first_name, "user_id": person.id},
-            "dice": {"emoji": "🎲", "value": random.randint(1, 6)},  # noqa: S311 - a die
-        }
-        if kind not in simple:
-            raise PersonError(f"the sandbox cannot send a {kind}")
-        return {kind: simple[kind]}
-
-    def _sticker(self) -> dict[str, Any]:
-        path = self.files.directory / "sticker.webp"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(_STICKER)
-        content = self.files.read_path(path)
-        stored = self.files.add(
-            "sticker",
-            content,
-            file_name=path.name,
-            width=512,
-            height=512,
-            is_animated=False,
-            is_video=False,
-            type="regular",
-            emoji="🎵",
-        )
-        return stored.to_dict()
-
-
-def _natural_kind(found: media.Probe, file_name: str) -> str:
-    """Content and extension must agree: an MP3 called .txt is sent as a document."""
-    suffix = Path(file_name).suffix.lower()
-    if found.is_music and suffix in (".mp3", ".m4a"):
-        return "audio"
-    if found.form == "mp4" and suffix in (".mp4", ".mov"):
-        return "video"
-    return "document"

@@ -1,7 +1,7 @@
 """Updates waiting for the bot, and the two ways it may get them: long polling or a webhook.
 
-An update stays until it is confirmed: by an `offset` beyond it, or by a 2xx of the webhook. (Telegram drops it after
-24 hours; the sandbox does not live that long.)
+An update stays until it is confirmed: by an `offset` beyond it, or by a 2xx of the webhook. (Telegram drops
+it after 24 hours; the sandbox does not live that long.)
 """
 
 import asyncio

@@ -1,0 +1,57 @@
+"""The local Telegram on the network: two doors, one state.
+
+    telegram = Telegram(directory)
+    async with run_telegram(telegram) as url:
+        ...  # TELEGRAM_API_URL=url, TELEGRAM_BOT_TOKEN=telegram.token
+
+The bot's door is `{url}/bot<token>/<method>` and `{url}/file/bot<token>/<path>` (`sandbox.bot_api`); the
+person's is `{url}/chat/…` with `telegram.access_key` (`sandbox.chat_api`), beside the methods of `Telegram`
+in process.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from sandbox import bot_api, chat_api
+from sandbox.errors import ApiError, PersonError, not_found
+from sandbox.server import serve
+from sandbox.state import Telegram
+
+
+def create_app(telegram: Telegram) -> FastAPI:
+    """Both doors over `telegram`. Its `close()` must be called before the server stops, or pollers hold it
+    up."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(bot_api.create_router(telegram))
+    app.include_router(chat_api.create_router(telegram))
+
+    @app.exception_handler(PersonError)
+    async def person_error(request: Request, error: PersonError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 400)
+
+    @app.exception_handler(ApiError)
+    async def api_error(request: Request, error: ApiError) -> JSONResponse:
+        return JSONResponse(error.body(), error.status)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 404:
+            return JSONResponse(not_found().body(), 404)
+        return JSONResponse({"error": error.detail}, error.status_code)
+
+    return app
+
+
+@asynccontextmanager
+async def run_telegram(telegram: Telegram, port: int = 0) -> AsyncIterator[str]:
+    """Serve both doors on loopback while the block lasts; yields the base URL."""
+    async with serve(create_app(telegram), port) as url:
+        try:
+            yield url
+        finally:
+            await telegram.close()

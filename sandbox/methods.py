@@ -1,0 +1,171 @@
+"""The Bot API's methods as the sandbox knows them: one table, each parameter with name, type and whether it
+must be.
+
+From core.telegram.org/bots/api. A method or parameter that is not here is refused by name.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox import bot_affairs, bot_media, bot_messages, bot_updates
+from sandbox.calls import (
+    Call,
+    Parameter,
+    boolean,
+    chat_reference,
+    input_file,
+    integer,
+    json_array,
+    json_object,
+    string,
+)
+from sandbox.core import Core
+
+Handler = Callable[[Core, Call], Awaitable[Any]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """What is called, and with which parameters."""
+
+    handler: Handler
+    parameters: tuple[Parameter, ...] = ()
+
+
+_CHAT = Parameter("chat_id", chat_reference, required=True, missing="chat_id is empty")
+_MESSAGE = Parameter("message_id", integer, required=True, missing="message identifier is not specified")
+_TEXT = Parameter("text", string, required=True, missing="message text is empty")
+_MARKUP = Parameter("reply_markup", json_object)
+_LANGUAGE = Parameter("language_code", string)
+_SCOPE = Parameter("scope", json_object)
+_DROP_PENDING = Parameter("drop_pending_updates", boolean)
+_ALLOWED = Parameter("allowed_updates", json_array)
+_THREAD = Parameter("message_thread_id", integer)
+
+_TEXT_OPTIONS = (
+    Parameter("parse_mode", string),
+    Parameter("entities", json_array),
+    Parameter("link_preview_options", json_object),
+)
+_CAPTION = (
+    Parameter("caption", string),
+    Parameter("parse_mode", string),
+    Parameter("caption_entities", json_array),
+)
+_SENDING = (
+    _THREAD,
+    Parameter("reply_parameters", json_object),
+    Parameter("disable_notification", boolean),
+    Parameter("protect_content", boolean),
+)
+
+
+def _file(name: str) -> Parameter:
+    return Parameter(name, input_file, required=True, missing=f"there is no {name} in the request")
+
+
+METHODS: dict[str, Method] = {
+    "getMe": Method(bot_affairs.get_me),
+    "getUpdates": Method(
+        bot_updates.get_updates,
+        (Parameter("offset", integer), Parameter("limit", integer), Parameter("timeout", integer), _ALLOWED),
+    ),
+    "setWebhook": Method(
+        bot_updates.set_webhook,
+        (
+            Parameter("url", string),
+            Parameter("secret_token", string),
+            Parameter("max_connections", integer),
+            Parameter("ip_address", string),
+            _ALLOWED,
+            _DROP_PENDING,
+        ),
+    ),
+    "deleteWebhook": Method(bot_updates.delete_webhook, (_DROP_PENDING,)),
+    "getWebhookInfo": Method(bot_updates.get_webhook_info),
+    "sendMessage": Method(bot_messages.send_message, (_CHAT, _TEXT, *_TEXT_OPTIONS, *_SENDING, _MARKUP)),
+    "editMessageText": Method(
+        bot_messages.edit_message_text, (_CHAT, _MESSAGE, _TEXT, *_TEXT_OPTIONS, _MARKUP)
+    ),
+    "editMessageReplyMarkup": Method(bot_messages.edit_message_reply_markup, (_CHAT, _MESSAGE, _MARKUP)),
+    "deleteMessage": Method(bot_messages.delete_message, (_CHAT, _MESSAGE)),
+    "sendAudio": Method(
+        bot_media.send_audio,
+        (
+            _CHAT,
+            _file("audio"),
+            Parameter("duration", integer),
+            Parameter("performer", string),
+            Parameter("title", string),
+            Parameter("thumbnail", input_file),
+            *_CAPTION,
+            *_SENDING,
+            _MARKUP,
+        ),
+    ),
+    "sendVoice": Method(
+        bot_media.send_voice,
+        (_CHAT, _file("voice"), Parameter("duration", integer), *_CAPTION, *_SENDING, _MARKUP),
+    ),
+    "sendDocument": Method(
+        bot_media.send_document,
+        (
+            _CHAT,
+            _file("document"),
+            Parameter("thumbnail", input_file),
+            Parameter("disable_content_type_detection", boolean),
+            *_CAPTION,
+            *_SENDING,
+            _MARKUP,
+        ),
+    ),
+    "sendMediaGroup": Method(
+        bot_media.send_media_group,
+        (
+            _CHAT,
+            Parameter("media", json_array, required=True, missing="can't parse media JSON object"),
+            *_SENDING,
+        ),
+    ),
+    "getFile": Method(
+        bot_media.get_file, (Parameter("file_id", string, required=True, missing="file_id not specified"),)
+    ),
+    "answerCallbackQuery": Method(
+        bot_affairs.answer_callback_query,
+        (
+            Parameter("callback_query_id", string, required=True, missing="query ID is empty"),
+            Parameter("text", string),
+            Parameter("show_alert", boolean),
+            Parameter("url", string),
+            Parameter("cache_time", integer),
+        ),
+    ),
+    "sendChatAction": Method(
+        bot_affairs.send_chat_action,
+        (
+            _CHAT,
+            Parameter("action", string, required=True, missing="wrong parameter action in request"),
+            _THREAD,
+        ),
+    ),
+    "setMyCommands": Method(
+        bot_affairs.set_my_commands,
+        (Parameter("commands", json_array, required=True), _SCOPE, _LANGUAGE),
+    ),
+    "getMyCommands": Method(bot_affairs.get_my_commands, (_SCOPE, _LANGUAGE)),
+    "deleteMyCommands": Method(bot_affairs.delete_my_commands, (_SCOPE, _LANGUAGE)),
+    "setMyDescription": Method(bot_affairs.set_my_description, (Parameter("description", string), _LANGUAGE)),
+    "setMyShortDescription": Method(
+        bot_affairs.set_my_short_description, (Parameter("short_description", string), _LANGUAGE)
+    ),
+    "getChat": Method(bot_affairs.get_chat, (_CHAT,)),
+    "getChatMember": Method(
+        bot_affairs.get_chat_member, (_CHAT, Parameter("user_id", integer, required=True))
+    ),
+    "setMessageReaction": Method(
+        bot_affairs.set_message_reaction,
+        (_CHAT, _MESSAGE, Parameter("reaction", json_array), Parameter("is_big", boolean)),
+    ),
+    "leaveChat": Method(bot_affairs.leave_chat, (_CHAT,)),
+}

@@ -1,0 +1,55 @@
+"""An ASGI app on a free loopback port, for as long as a block lasts."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+
+class _Server(uvicorn.Server):
+    """A server beside other things in one process: it takes no signals and says when it is ready."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+
+@asynccontextmanager
+async def serve(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
+    """Run `app` under uvicorn on 127.0.0.1 (`port` 0: any free one); yields its base URL without a slash at
+    the end.
+
+    Raises OSError when the port is taken. At the end requests get 5 s to finish.
+    """
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    # The access log would hold the bot's token, which is in its paths.
+    config = uvicorn.Config(
+        app, http="h11", ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=5
+    )
+    server = _Server(config)
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    ready = asyncio.create_task(server.ready.wait())
+    try:
+        await asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
+            raise RuntimeError("the app did not start")
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        ready.cancel()
+        server.should_exit = True
+        await asyncio.gather(running, return_exceptions=True)
+        listener.close()
