@@ -11,7 +11,7 @@ from telegram.constants import MessageLimit
 from telegram.error import BadRequest, ChatMigrated
 
 from stemdrop.buttons import Action, Tap
-from stemdrop.jobs import INSTRUMENTS, Job, JobState, Mode
+from stemdrop.jobs import FINAL, INSTRUMENTS, Job, JobState, Mode
 from stemdrop.replies import reply_to_source, send_in_topic
 from stemdrop.store import JobStore
 from stemdrop.texts import Language, Texts, can_retry
@@ -114,11 +114,16 @@ class StatusMessage:
         self._texts = texts
 
     async def show(self, job: Job) -> None:
-        """Show the state that `job` is in. Calling it twice shows it once. Raises `TelegramError`."""
+        """Show the state that `job` is in; a job that has ended is closed by it.
+
+        Calling it twice shows it once. Raises `TelegramError`, `TryLater` or `StoreUnavailable`.
+        """
         say = self._texts.language(job.language)
         delivered = len(await self._store.sent(job.id)) if job.state is JobState.DELIVERED else 0
         text, keyboard = render(job, say, delivered)
         await self.write(job, text, keyboard)
+        if job.state in FINAL:
+            await self._store.close(job.id)
 
     async def refresh(self, job_id: str) -> None:
         """Show the state that the store says the job is in, if there is such a job."""

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stemdrop.errors import StoreUnavailable
-from stemdrop.jobs import FINAL, Failure, Job, JobState, encode
+from stemdrop.jobs import Failure, Job, JobState, encode
 from stemdrop.results import Result
 
 # Keys. All begin with `stemdrop:`; the engine's with its queue's name.
@@ -25,7 +25,7 @@ JOB = "stemdrop:job:{}"  # hash: one field per attribute of `Job`, and the count
 SENT = "stemdrop:job:{}:sent"  # hash: stem key → JSON of `Sent`
 TASK = "stemdrop:task:{}"  # string: the provider's task id → job id
 ONCE = "stemdrop:once:{}"  # string: what may start only one job → that job's id
-OPEN = "stemdrop:jobs:open"  # sorted set: ids of jobs that are not final, by time of the last move
+OPEN = "stemdrop:jobs:open"  # sorted set: ids of jobs whose end the user has not seen, by last move
 OF_USER = "stemdrop:user:{}:jobs"  # sorted set: ids of one user's jobs, by creation time
 
 # Lifetimes, in seconds.
@@ -49,13 +49,12 @@ return ARGV[1]
 """
 
 _MOVE = """
--- KEYS: job, open   ARGV: id, now, allowed states between commas, state, 1 if final, field, value, …
+-- KEYS: job, open   ARGV: id, now, allowed states between commas, state, field, value, …
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or not string.find(ARGV[3], ',' .. state .. ',', 1, true) then return 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[4], 'moved_at', ARGV[2])
-if #ARGV > 5 then redis.call('HSET', KEYS[1], unpack(ARGV, 6)) end
-if ARGV[5] == '1' then redis.call('ZREM', KEYS[2], ARGV[1])
-else redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1]) end
+if #ARGV > 4 then redis.call('HSET', KEYS[1], unpack(ARGV, 5)) end
+redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
 return 1
 """
 
@@ -188,14 +187,18 @@ class JobStore:
         """Move the job and write `changes` with it, in one step. False: somebody else moved it before."""
         flat = [text for name, value in changes.items() for text in (name, encode(name, value))]
         allowed = f",{','.join(from_states)},"
-        final = "1" if to_state in FINAL else "0"
-        args = [job_id, self._clock(), allowed, to_state.value, final, *flat]
+        args = [job_id, self._clock(), allowed, to_state.value, *flat]
         async with translated():
             return bool(await self._move([JOB.format(job_id), OPEN], args))
 
     async def fail(self, job_id: str, from_states: Iterable[JobState], failure: Failure) -> bool:
         """Move the job to `failed` with the reason. False: somebody else moved it before."""
         return await self.move(job_id, from_states, JobState.FAILED, failure=failure)
+
+    async def close(self, job_id: str) -> None:
+        """The user has been shown how the job ended, or never can be: nothing is left to do for it."""
+        async with translated():
+            await self._redis.zrem(OPEN, job_id)
 
     async def retry(self, job: Job, new: Job) -> str:
         """Store the job that 'try again' makes of `job`; of two taps one wins. Returns the winner's id."""
@@ -253,7 +256,7 @@ class JobStore:
             return int(await self._redis.hincrby(JOB.format(job_id), _RUNS.format(kind), 1))
 
     async def open_jobs(self) -> list[Job]:
-        """All jobs that are not final, longest unmoved first. Forgets ids whose job has expired."""
+        """All jobs that are not closed, longest unmoved first. Forgets ids whose job has expired."""
         async with translated():
             ids = cast(list[str], await self._redis.zrange(OPEN, 0, -1))
         return [job for job_id in ids if (job := await self._get_or_forget(OPEN, job_id))]

@@ -1,0 +1,46 @@
+"""The last handler: what no other handled becomes one line for the operator and one sentence for the user."""
+
+import logging
+
+from telegram import Update
+from telegram.error import NetworkError, TelegramError
+from telegram.ext import CallbackContext
+
+from stemdrop.errors import StemdropError
+from stemdrop.telegram import is_gone
+from stemdrop.texts import Texts
+
+log = logging.getLogger(__name__)
+
+
+class Errors:
+    """The error handler of the Application."""
+
+    def __init__(self, texts: Texts) -> None:
+        self._texts = texts
+
+    async def handle(self, update: object, context: CallbackContext) -> None:  # type: ignore[type-arg]
+        """Log it; tell the user if they can be told."""
+        error = context.error
+        if error is None:
+            return
+        where = f"update {update.update_id}" if isinstance(update, Update) else "an update"
+        if isinstance(error, TelegramError) and is_gone(error):
+            log.info("%s: the chat is gone (%s)", where, error)
+            return
+        log.error("%s failed: %s: %s", where, type(error).__name__, error)
+        if not isinstance(error, TelegramError | StemdropError):
+            log.debug("%s", where, exc_info=error)
+        if isinstance(update, Update) and not isinstance(error, NetworkError):
+            await self._tell(update)
+
+    async def _tell(self, update: Update) -> None:
+        user, message = update.effective_user, update.effective_message
+        say = self._texts.language(user.language_code if user else None)
+        try:
+            if update.callback_query:
+                await update.callback_query.answer(say("trouble"))
+            elif message:
+                await message.reply_text(say("trouble"), do_quote=True)
+        except (TelegramError, StemdropError) as error:
+            log.warning("the user could not be told: %s", error)

@@ -1,0 +1,125 @@
+"""A button is pressed: the job moves, at most once however often it is tapped."""
+
+import logging
+from dataclasses import replace
+
+from telegram import CallbackQuery, Update
+from telegram.error import BadRequest
+from telegram.ext import CallbackContext
+
+from stemdrop.buttons import Action, Tap
+from stemdrop.engine import Engine, Task
+from stemdrop.jobs import Job, JobState
+from stemdrop.status import StatusMessage, render_instruments
+from stemdrop.store import JobStore
+from stemdrop.texts import Language, Texts
+
+log = logging.getLogger(__name__)
+
+CANCELLABLE = (JobState.CHOOSING, JobState.SUBMITTING, JobState.SEPARATING)
+
+
+class Menu:
+    """The handler for every button."""
+
+    def __init__(self, store: JobStore, engine: Engine, status: StatusMessage, texts: Texts) -> None:
+        self._store = store
+        self._engine = engine
+        self._status = status
+        self._texts = texts
+
+    async def tap(self, update: Update, _context: CallbackContext) -> None:  # type: ignore[type-arg]
+        """Do what the button means; the query is always answered, or the button would spin."""
+        query = update.callback_query
+        if query is None:
+            return
+        say = self._texts.language(query.from_user.language_code)
+        tap = Tap.from_data(query.data or "")
+        job = await self._store.get(tap.job_id) if tap else None
+        if tap is None or job is None:
+            await _answer(query, say("tap.stale"))
+        elif query.from_user.id != job.user_id:
+            await _answer(query, say("tap.not_yours"))
+        else:
+            note = await self._act(tap, job)
+            await _answer(query, say(note) if note else None)
+
+    async def _act(self, tap: Tap, job: Job) -> str | None:
+        """Returns the key of what the tapper is told beside the message, if anything."""
+        match tap.action:
+            case Action.PICK:
+                return await self._pick(tap, job)
+            case Action.INSTRUMENTS | Action.BACK:
+                return await self._turn_page(tap, job)
+            case Action.CANCEL:
+                return await cancel(job, self._store, self._status)
+            case Action.RETRY:
+                return await self._retry(job)
+            case Action.FETCH_AGAIN:
+                return await self._fetch_again(job)
+
+    async def _pick(self, tap: Tap, job: Job) -> str | None:
+        changes = {"mode": tap.mode, "instrument": tap.instrument}
+        if await self._store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING, **changes):
+            log.info("job %s: %s %s", job.id, tap.mode, tap.instrument)
+            await self._engine.add(Task.SUBMIT, job.id, job.id)
+        # of two taps the second only shows again where the job is
+        await self._status.refresh(job.id)
+        return None
+
+    async def _turn_page(self, tap: Tap, job: Job) -> str | None:
+        if job.state is not JobState.CHOOSING:
+            await self._status.show(job)
+        elif tap.action is Action.BACK:
+            await self._status.show(job)
+        else:
+            await self._status.write(job, *render_instruments(job, self._say(job)))
+        return None
+
+    async def _retry(self, job: Job) -> str | None:
+        if job.state is not JobState.FAILED:
+            return "tap.too_late"
+        new = replace(
+            Job(job.id, job.chat_id, job.user_id, job.source_message_id, job.source),
+            id=Job.new_id(),
+            language=job.language,
+            topic_id=job.topic_id,
+            message_id=job.message_id,
+            state=JobState.SUBMITTING,
+            mode=job.mode,
+            instrument=job.instrument,
+        )
+        winner = await self._store.retry(job, new)
+        if winner == new.id:
+            log.info("job %s: tried again as job %s", job.id, new.id)
+            await self._engine.add(Task.SUBMIT, new.id, new.id)
+        await self._status.refresh(winner)
+        return "retried"
+
+    async def _fetch_again(self, job: Job) -> str | None:
+        if not job.missing:
+            return "tap.too_late"
+        if await self._store.move(job.id, [JobState.DELIVERED], JobState.DELIVERING, missing=()):
+            await self._engine.add(Task.DELIVER, job.id, job.id)
+        await self._status.refresh(job.id)
+        return None
+
+    def _say(self, job: Job) -> Language:
+        return self._texts.language(job.language)
+
+
+async def cancel(job: Job, store: JobStore, status: StatusMessage) -> str | None:
+    """Cancel a job that has no result yet; returns the key of what to say when it is too late."""
+    if not await store.move(job.id, CANCELLABLE, JobState.CANCELLED):
+        await status.refresh(job.id)
+        return "tap.too_late"
+    log.info("job %s: cancelled by its user", job.id)
+    await status.refresh(job.id)
+    return None
+
+
+async def _answer(query: CallbackQuery, text: str | None) -> None:
+    try:
+        await query.answer(text)
+    except BadRequest as error:  # too old, after a restart: what the tap meant was still done
+        log.debug("a tap was answered too late: %s", error)

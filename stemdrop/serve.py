@@ -1,0 +1,254 @@
+"""Bot, webhook and worker put together and run, in one process or several. Beside the command line the only
+place that imports the rooms: it builds the objects, hands them in, and ends them in order."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import urlsplit
+
+import httpx
+import uvicorn
+from telegram.error import InvalidToken, TelegramError
+from telegram.ext import ExtBot
+
+from bot.app import build_application
+from bot.commands import register_commands
+from bot.submission import Submission
+from bot.updates import ALLOWED_UPDATES, UpdateHandler, poll
+from stemdrop.engine import Engine, Periodic, Queue, Task
+from stemdrop.errors import SettingsError, StoreUnavailable
+from stemdrop.flood import FloodLimiter
+from stemdrop.links import Links
+from stemdrop.separation import SeparationClient
+from stemdrop.settings import Settings
+from stemdrop.status import StatusMessage
+from stemdrop.store import JobStore, connect
+from stemdrop.telegram import TelegramFiles, build_bot
+from stemdrop.texts import load_texts
+from webhook.addresses import AddressRules
+from webhook.app import create_app
+from webhook.delivery import Delivery
+from webhook.fetch import StemFetcher
+from webhook.sweep import Deadlines, Sweep
+
+log = logging.getLogger(__name__)
+
+REDIS_WAIT_S = 30
+# How often the sweep looks at most; the poll interval holds per job.
+SWEEP_EVERY_S = 10
+# After this long at SIGTERM what still runs is handed back (interface: 'finished or handed back').
+GRACE_S = 20
+
+
+class Role(StrEnum):
+    """What a process does; `up` does all three."""
+
+    BOT = "bot"
+    WEBHOOK = "webhook"
+    WORKER = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the roles share."""
+
+    settings: Settings
+    store: JobStore
+    engine: Engine
+    bot: ExtBot[None]
+    files: TelegramFiles
+    separation: SeparationClient
+    status: StatusMessage
+    links: Links
+
+
+async def serve(settings: Settings, roles: set[Role]) -> None:
+    """Run the roles until SIGTERM or SIGINT. Raises `SettingsError` when the outside refuses a setting."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
+    run = {Role.BOT: _run_bot, Role.WEBHOOK: _run_webhook, Role.WORKER: _run_worker}
+    async with _parts(settings, stop) as parts:
+        tasks = [asyncio.create_task(run[role](parts, stop), name=role) for role in sorted(roles)]
+        try:
+            await _first_failure(tasks)
+        finally:
+            stop.set()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    log.info("stopped")
+
+
+async def _first_failure(tasks: list[asyncio.Task[None]]) -> None:
+    for task in asyncio.as_completed(tasks):
+        await task
+
+
+@asynccontextmanager
+async def _parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts]:
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(connect(settings.redis_url))
+        store = JobStore(redis)
+        await _wait_for_redis(settings, store, stop)
+        engine = await stack.enter_async_context(Engine(settings.redis_url))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        bot = build_bot(settings, FloodLimiter(redis))
+        stack.push_async_callback(bot.shutdown)
+        yield Parts(
+            settings=settings,
+            store=store,
+            engine=engine,
+            bot=bot,
+            files=TelegramFiles(bot, http),
+            separation=SeparationClient(
+                http,
+                settings.separation_api_url,
+                settings.upload_url,
+                settings.separation_api_key.get_secret_value(),
+            ),
+            status=StatusMessage(bot, store, load_texts()),
+            links=Links(settings.secret_key.get_secret_value(), settings.public_url),
+        )
+
+
+async def _wait_for_redis(settings: Settings, store: JobStore, stop: asyncio.Event) -> None:
+    """Containers start in any order; but nobody must wonder why nothing happens."""
+    where = urlsplit(settings.redis_url)
+    deadline = asyncio.get_running_loop().time() + REDIS_WAIT_S
+    while not stop.is_set():
+        try:
+            return await store.ping()
+        except StoreUnavailable as error:
+            if asyncio.get_running_loop().time() > deadline:
+                raise SettingsError(f"REDIS_URL: {where.hostname}:{where.port or 6379}: {error}") from error
+            log.warning("waiting for Redis at %s:%s: %s", where.hostname, where.port or 6379, error)
+            await asyncio.sleep(1)
+
+
+async def _run_bot(parts: Parts, stop: asyncio.Event) -> None:
+    settings, bot, texts = parts.settings, parts.bot, load_texts()
+    if not await _greet_telegram(parts, stop):
+        return
+    await _until_done(lambda: register_commands(bot, texts), stop)
+    application = build_application(
+        settings, bot, parts.store, parts.engine, parts.files, parts.status, texts
+    )
+    await application.initialize()
+    stop_handling = asyncio.Event()
+    handling = asyncio.create_task(
+        parts.engine.work(
+            Queue.BOTS,
+            {Task.UPDATE: UpdateHandler(application).run},
+            stop_handling,
+            concurrency=32,
+            grace_s=GRACE_S,
+        )
+    )
+    try:
+        log.info("bot @%s ready, updates by %s", bot.username, settings.telegram_updates)
+        if settings.telegram_updates == "polling":
+            await _until_done(lambda: bot.delete_webhook(), stop)
+            await poll(bot, parts.engine, stop)
+        else:
+            url, secret = parts.links.updates_url, parts.links.updates_secret
+            await _until_done(
+                lambda: bot.set_webhook(url, secret_token=secret, allowed_updates=ALLOWED_UPDATES), stop
+            )
+            await asyncio.wait(
+                {asyncio.create_task(stop.wait()), handling}, return_when=asyncio.FIRST_COMPLETED
+            )
+    finally:
+        stop_handling.set()
+        await handling
+
+
+async def _run_webhook(parts: Parts, stop: asyncio.Event) -> None:
+    settings = parts.settings
+    app = create_app(settings, parts.store, parts.engine, parts.links, parts.files)
+    family = socket.AF_INET6 if ":" in settings.listen_host else socket.AF_INET
+    try:
+        listening = socket.create_server((settings.listen_host, settings.listen_port), family=family)
+    except OSError as error:
+        where = f"{settings.listen_host}:{settings.listen_port}"
+        raise SettingsError(
+            f"LISTEN_HOST, LISTEN_PORT: cannot listen at {where}: {error.strerror}"
+        ) from error
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    log.info("webhook ready at port %d", listening.getsockname()[1])
+    await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    await serving
+
+
+async def _run_worker(parts: Parts, stop: asyncio.Event) -> None:
+    settings, store, engine = parts.settings, parts.store, parts.engine
+    if not await _greet_telegram(parts, stop):
+        return
+    links = parts.links if settings.public_url else None
+    submission = Submission(store, parts.separation, parts.files, links, parts.status)
+    deadlines = Deadlines(
+        settings.poll_after_s, settings.poll_interval_s, settings.job_timeout_s, bool(settings.public_url)
+    )
+    sweep = Sweep(store, engine, parts.separation, parts.status, deadlines)
+    # No redirects, no proxies: every address is checked by us, where the connection is made.
+    async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
+        rules = AddressRules(settings.separation_api_url, settings.allowed_hosts)
+        fetcher = StemFetcher(http, rules, settings.max_upload_bytes)
+        delivery = Delivery(
+            store, parts.bot, fetcher, parts.files, parts.separation, parts.status, load_texts()
+        )
+        log.info("worker ready")
+        await engine.work(
+            Queue.WORKERS,
+            {Task.SUBMIT: submission.run, Task.DELIVER: delivery.run},
+            stop,
+            periodic={"sweep": Periodic(min(settings.poll_interval_s, SWEEP_EVERY_S), sweep.run)},
+            concurrency=32,
+            grace_s=GRACE_S,
+        )
+
+
+async def _greet_telegram(parts: Parts, stop: asyncio.Event) -> bool:
+    """Ask Telegram who we are; False when stopped before it answered."""
+    return await _until_done(parts.bot.initialize, stop)
+
+
+async def _until_done(call: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
+    """Make a start-up call until it succeeds; a wrong token is the operator's to correct."""
+    pause_s = 1.0
+    while not stop.is_set():
+        try:
+            await call()
+        except InvalidToken as error:
+            raise SettingsError("TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it") from error
+        except (TelegramError, StoreUnavailable) as error:
+            log.warning("Telegram cannot be reached, again in %.0f s: %s", pause_s, error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause_s)
+            pause_s = min(pause_s * 2, 30)
+        else:
+            return True
+    return False
+
+
+class _Server(uvicorn.Server):
+    """Signals are ours to handle: they end all roles of the process in order."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

@@ -1,0 +1,180 @@
+"""Stems as Telegram takes them: how they are named, put into albums, and sent."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from telegram import Bot, InputFile, InputMediaAudio, InputMediaDocument, Message
+from telegram.error import BadRequest
+
+from stemdrop.jobs import Job
+from stemdrop.replies import reply_to_source, send_in_topic
+from stemdrop.store import Sent
+from stemdrop.telegram import is_gone
+
+log = logging.getLogger(__name__)
+
+# Bot API, sendMediaGroup: 2–10 items.
+MAX_ALBUM = 10
+# Bot API, sendAudio: 'must be in the .MP3 or .M4A format'; others go as files.
+_PLAYABLE = frozenset({".mp3", ".m4a"})
+# Telegram must first store a whole album before it answers.
+_ANSWER_TIMEOUT_S = 300
+_MAX_NAME = 120
+_FORBIDDEN = dict.fromkeys([*range(32), 127, *map(ord, '/\\:*?"<>|')], "_")
+
+
+@dataclass(frozen=True, slots=True)
+class StemFile:
+    """A stem on disk, ready to be sent; `name` is what the user reads."""
+
+    key: str
+    name: str
+    path: Path
+    extension: str
+    duration_s: int
+
+    @property
+    def is_playable(self) -> bool:
+        """Whether Telegram takes it as music."""
+        return self.extension in _PLAYABLE
+
+
+def album_sizes(count: int) -> list[int]:
+    """How many stems go into each album: as few albums as can be, as even as can be.
+
+    Even ones come sooner and lose less to a crash than ten and two.
+    """
+    albums = -(-count // MAX_ALBUM)
+    return [count // albums + (1 if index < count % albums else 0) for index in range(albums)]
+
+
+def title(song: str, stem: str) -> str:
+    """`<title> (<stem>)`; a title too long for a file name is cut, the stem's name never."""
+    room = _MAX_NAME - len(stem) - 3
+    song = " ".join(song.split())
+    return f"{song if len(song) <= room else song[: room - 1].rstrip() + '…'} ({stem})"
+
+
+def file_name(song: str, stem: str, extension: str) -> str:
+    """As the title, without what no file system takes."""
+    return title(song, stem).translate(_FORBIDDEN).lstrip(".") + extension
+
+
+class AlbumSender:
+    """Sends stems of one job into its chat."""
+
+    def __init__(self, bot: Bot) -> None:
+        self._bot = bot
+
+    async def send(self, job: Job, stems: Sequence[StemFile], cover: bytes | None) -> dict[str, Sent]:
+        """Send at most ten stems, as one album where Telegram allows; returns those that arrived, by key.
+
+        A stem that Telegram refuses is left out. Raises `TelegramError` when the chat or the network fails.
+        """
+        arrived: dict[str, Sent] = {}
+        for playable in (True, False):
+            group = [stem for stem in stems if stem.is_playable is playable]
+            if group:
+                arrived |= await self._send_group(job, group, cover if playable else None)
+        return arrived
+
+    async def _send_group(self, job: Job, stems: Sequence[StemFile], cover: bytes | None) -> dict[str, Sent]:
+        try:
+            if len(stems) > 1:
+                messages = await self._send_album(job, stems, cover)
+            else:
+                messages = [await self._send_one(job, stems[0], cover)]
+        except BadRequest as error:
+            if is_gone(error):
+                raise
+            log.warning("job %s: Telegram refuses an album (%s), sending its stems alone", job.id, error)
+            return await self._send_singly(job, stems)
+        return {stem.key: _sent(message) for stem, message in zip(stems, messages, strict=True)}
+
+    async def _send_singly(self, job: Job, stems: Sequence[StemFile]) -> dict[str, Sent]:
+        """One by one, without cover, and as a file where it is not taken as music."""
+        arrived: dict[str, Sent] = {}
+        for stem in stems:
+            for as_music in (True, False):
+                try:
+                    message = await self._send_one(job, stem, None, as_music=as_music)
+                except BadRequest as error:
+                    if is_gone(error):
+                        raise
+                    log.warning("job %s: Telegram refuses stem %s: %s", job.id, stem.key, error)
+                else:
+                    arrived[stem.key] = _sent(message)
+                    break
+        return arrived
+
+    async def _send_album(
+        self, job: Job, stems: Sequence[StemFile], cover: bytes | None
+    ) -> Sequence[Message]:
+        async def send(topic_id: int | None) -> Sequence[Message]:
+            with ExitStack() as files:
+                media = [_media(job, stem, files, cover) for stem in stems]
+                return await self._bot.send_media_group(
+                    job.chat_id,
+                    media,
+                    message_thread_id=topic_id,
+                    reply_parameters=reply_to_source(job),
+                    read_timeout=_ANSWER_TIMEOUT_S,
+                )
+
+        return await send_in_topic(job, send)
+
+    async def _send_one(
+        self, job: Job, stem: StemFile, cover: bytes | None, as_music: bool | None = None
+    ) -> Message:
+        async def send(topic_id: int | None) -> Message:
+            with stem.path.open("rb") as file:
+                upload = _upload(job, stem, file)
+                common: dict[str, Any] = {
+                    "message_thread_id": topic_id,
+                    "reply_parameters": reply_to_source(job),
+                    "read_timeout": _ANSWER_TIMEOUT_S,
+                }
+                if stem.is_playable if as_music is None else as_music:
+                    return await self._bot.send_audio(
+                        job.chat_id, upload, **_labels(job, stem, cover), **common
+                    )
+                return await self._bot.send_document(job.chat_id, upload, **common)
+
+        return await send_in_topic(job, send)
+
+
+def _media(
+    job: Job, stem: StemFile, files: ExitStack, cover: bytes | None
+) -> InputMediaAudio | InputMediaDocument:
+    upload = _upload(job, stem, files.enter_context(stem.path.open("rb")), attach=True)
+    if stem.is_playable:
+        return InputMediaAudio(upload, **_labels(job, stem, cover))
+    return InputMediaDocument(upload)
+
+
+def _upload(job: Job, stem: StemFile, file: Any, attach: bool = False) -> InputFile:
+    # not read here: httpx streams it, so that an album of 500 MB is never in memory
+    name = file_name(job.source.title, stem.name, stem.extension)
+    return InputFile(file, filename=name, attach=attach, read_file_handle=False)
+
+
+def _labels(job: Job, stem: StemFile, cover: bytes | None) -> dict[str, Any]:
+    labels: dict[str, Any] = {"title": title(job.source.title, stem.name)}
+    if job.source.performer:
+        labels["performer"] = job.source.performer[:_MAX_NAME]
+    if stem.duration_s:
+        labels["duration"] = stem.duration_s
+    if cover:
+        labels["thumbnail"] = cover
+    return labels
+
+
+def _sent(message: Message) -> Sent:
+    file = message.audio or message.document or message.voice
+    if file is None:  # Telegram made something else of it; it is in the chat all the same
+        return Sent(message.message_id, "", "")
+    return Sent(message.message_id, file.file_id, file.file_unique_id)

@@ -1,0 +1,254 @@
+"""The task `DELIVER`: one job's stems, or the explanation why there are none, into its chat.
+
+At least once: it begins by asking what is already sent, and ticks off each album. Telegram has no idempotency
+key, so the one album in flight at a kill may come twice; none can be missing.
+"""
+
+import asyncio
+import logging
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from telegram import Bot
+from telegram.error import BadRequest, ChatMigrated, TelegramError
+
+from stemdrop.errors import (
+    BadContract,
+    FetchFailed,
+    SeparationError,
+    SourceGone,
+    StemGone,
+    StemTooBig,
+    TryLater,
+)
+from stemdrop.jobs import Failure, Job, JobState
+from stemdrop.results import Stem
+from stemdrop.separation import SeparationClient
+from stemdrop.status import StatusMessage
+from stemdrop.store import JobStore
+from stemdrop.telegram import TelegramFiles, is_gone
+from stemdrop.texts import Texts
+from webhook.albums import AlbumSender, StemFile, album_sizes
+from webhook.fetch import StemFetcher
+
+log = logging.getLogger(__name__)
+
+# With pauses of up to five minutes between runs this is most of a day.
+MAX_RUNS = 200
+# The disk budget of one process: so many jobs' stems lie on disk at once, so many are fetched at once per job.
+JOBS_ON_DISK = 4
+FETCHES_PER_JOB = 3
+MIN_FREE_BYTES = 512 * 1024 * 1024
+# Bot API: a thumbnail has at most 200 kB.
+MAX_COVER_BYTES = 200_000
+_REFUNDED = 531
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of fetching one stem: a file, a link where it is too big, or neither."""
+
+    stem: Stem
+    name: str
+    file: StemFile | None = None
+    link: str = ""
+
+
+class Delivery:
+    """Handed what it needs; one object serves all deliveries of a process."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        bot: Bot,
+        fetcher: StemFetcher,
+        files: TelegramFiles,
+        separation: SeparationClient,
+        status: StatusMessage,
+        texts: Texts,
+    ) -> None:
+        self._store = store
+        self._albums = AlbumSender(bot)
+        self._fetcher = fetcher
+        self._files = files
+        self._separation = separation
+        self._status = status
+        self._texts = texts
+        self._disk = asyncio.Semaphore(JOBS_ON_DISK)
+
+    async def run(self, job_id: str) -> None:
+        """Deliver the job if it waits for it; running twice delivers once. Raises `TryLater`."""
+        job = await self._store.get(job_id)
+        if job is None or job.state is not JobState.DELIVERING or job.result is None:
+            return
+        run = await self._store.count_run(job_id, "deliver")
+        if run > MAX_RUNS:
+            await self._fail(job, Failure("undeliverable", charged=True))
+        elif not job.result.is_success:
+            await self._fail(job, Failure(str(job.result.code), charged=job.result.code != _REFUNDED))
+        elif not job.result.stems:
+            await self._fail(job, Failure("empty", charged=True))
+        else:
+            await self._deliver_or_later(job, run)
+
+    async def _deliver_or_later(self, job: Job, run: int) -> None:
+        try:
+            await self._show(job)
+            async with self._disk:
+                await self._deliver(job, job.result.stems if job.result else ())
+        except ChatMigrated as error:
+            log.info("job %s: its group became the supergroup %d", job.id, error.new_chat_id)
+            await self._store.migrate(job, error.new_chat_id)
+            raise TryLater(0.1, "the group became a supergroup") from error
+        except TelegramError as error:
+            if not is_gone(error):
+                raise TryLater(min(2.0**run, 300), f"Telegram: {type(error).__name__}: {error}") from error
+            log.warning("job %s: its chat is gone: %s", job.id, error)
+            if await self._store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable", charged=True)):
+                await self._store.close(job.id)
+
+    async def _deliver(self, job: Job, stems: Sequence[Stem]) -> None:
+        sent = await self._store.sent(job.id)
+        waiting = [stem for stem in stems if stem.key not in sent]
+        missing: list[str] = []
+        links: list[tuple[str, str]] = []
+        with tempfile.TemporaryDirectory(prefix="stemdrop-") as folder:
+            if waiting and shutil.disk_usage(folder).free < MIN_FREE_BYTES:
+                raise TryLater(60, f"less than {MIN_FREE_BYTES} bytes are free for stems")
+            cover = await self._cover(job) if waiting else None
+            async with _Fetches(self, job, waiting, Path(folder)) as fetches:
+                for album in _albums(waiting):
+                    outcomes = [await fetches.outcome(stem) for stem in album]
+                    files = [outcome.file for outcome in outcomes if outcome.file]
+                    arrived = await self._albums.send(job, files, cover) if files else {}
+                    if arrived:
+                        await self._store.tick(job.id, arrived)
+                        log.info("job %s: sent %s", job.id, ", ".join(arrived))
+                    for file in files:
+                        file.path.unlink(missing_ok=True)
+                    links += [(outcome.name, outcome.link) for outcome in outcomes if outcome.link]
+                    missing += [o.name for o in outcomes if not o.link and o.stem.key not in arrived]
+        await self._end(job, missing, links)
+
+    async def _end(self, job: Job, missing: list[str], links: list[tuple[str, str]]) -> None:
+        if missing:
+            log.warning("job %s: could not be fetched or sent: %s", job.id, ", ".join(missing))
+        ended = await self._store.move(
+            job.id, [JobState.DELIVERING], JobState.DELIVERED, missing=missing, links=links
+        )
+        if ended:
+            log.info("job %s: delivered", job.id)
+            await self._show(job)
+
+    async def _fail(self, job: Job, failure: Failure) -> None:
+        if await self._store.fail(job.id, [JobState.DELIVERING], failure):
+            log.warning("job %s: failed with %s", job.id, failure.code)
+            await self._show(job)
+
+    async def _show(self, job: Job) -> None:
+        """Best effort: stems matter more than the message, and the sweep shows an end that was not shown."""
+        try:
+            await self._status.refresh(job.id)
+        except TryLater as error:
+            log.info("job %s: its message waits: %s", job.id, error)
+        except BadRequest as error:
+            if is_gone(error):
+                raise
+            log.warning("job %s: its message could not be updated: %s", job.id, error)
+
+    async def _cover(self, job: Job) -> bytes | None:
+        """The cover that Telegram made of the original's, as JPEG; a courtesy, never worth a failure."""
+        if not job.source.thumbnail_file_id:
+            return None
+        try:
+            file = await self._files.find(job.source.thumbnail_file_id)
+            async with self._files.open(file) as chunks:
+                cover = b"".join([chunk async for chunk in chunks])
+        except (SourceGone, TelegramError, httpx.HTTPError) as error:
+            log.info("job %s: no cover: %s", job.id, type(error).__name__)
+            return None
+        return cover if len(cover) <= MAX_COVER_BYTES and cover.startswith(b"\xff\xd8") else None
+
+    async def fetch(self, job: Job, stem: Stem, target: Path, fresh: "_FreshUrls") -> _Outcome:
+        """Fetch one stem; with a URL asked for anew where the first has expired."""
+        name = self._texts.language(job.language).stem(stem)
+        try:
+            try:
+                extension = await self._fetcher.fetch(stem.url, target)
+            except StemGone:
+                url = await fresh.get(stem)
+                extension = await self._fetcher.fetch(url, target)
+        except StemTooBig:
+            return _Outcome(stem, name, link=stem.url)
+        except FetchFailed as error:
+            log.warning("job %s: stem %s cannot be fetched: %s", job.id, stem.key, error)
+            return _Outcome(stem, name)
+        duration_s = round(stem.duration_s) or job.source.duration_s
+        return _Outcome(stem, name, StemFile(stem.key, name, target, extension, duration_s))
+
+    async def fresh_urls(self, job: Job) -> dict[str, str]:
+        """The URLs of the job's stems as the provider gives them now; empty where it does not."""
+        try:
+            result = await self._separation.detail(job.task_id)
+        except (SeparationError, BadContract) as error:
+            log.info("job %s: no fresh URLs: %s", job.id, error)
+            return {}
+        return {stem.key: stem.url for stem in result.stems} if result else {}
+
+
+class _FreshUrls:
+    """Asks the API once per delivery, however many URLs have expired."""
+
+    def __init__(self, delivery: Delivery, job: Job) -> None:
+        self._delivery = delivery
+        self._job = job
+        self._asking: asyncio.Task[dict[str, str]] | None = None
+
+    async def get(self, stem: Stem) -> str:
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._delivery.fresh_urls(self._job))
+        url = (await asyncio.shield(self._asking)).get(stem.key)
+        if not url or url == stem.url:
+            raise StemGone("it is gone and the provider has no other URL")
+        return url
+
+
+class _Fetches:
+    """Fetches a few stems at a time, in order, while earlier ones are being sent."""
+
+    def __init__(self, delivery: Delivery, job: Job, stems: Sequence[Stem], folder: Path) -> None:
+        self._delivery, self._job, self._stems, self._folder = delivery, job, stems, folder
+        self._slots = asyncio.Semaphore(FETCHES_PER_JOB)
+        self._fresh = _FreshUrls(delivery, job)
+        self._running: dict[str, asyncio.Task[_Outcome]] = {}
+
+    async def __aenter__(self) -> "_Fetches":
+        self._running = {
+            stem.key: asyncio.create_task(self._fetch(stem, self._folder / f"{index}"))
+            for index, stem in enumerate(self._stems)
+        }
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+    async def outcome(self, stem: Stem) -> _Outcome:
+        """Waits until this stem is fetched, or is known not to be."""
+        return await self._running[stem.key]
+
+    async def _fetch(self, stem: Stem, target: Path) -> _Outcome:
+        async with self._slots:
+            return await self._delivery.fetch(self._job, stem, target, self._fresh)
+
+
+def _albums(stems: Sequence[Stem]) -> Iterator[Sequence[Stem]]:
+    start = 0
+    for size in album_sizes(len(stems)) if stems else ():
+        yield stems[start : start + size]
+        start += size
