@@ -68,9 +68,7 @@ class Menu:
         return None
 
     async def _turn_page(self, tap: Tap, job: Job) -> str | None:
-        if job.state is not JobState.CHOOSING:
-            await self._status.show(job)
-        elif tap.action is Action.BACK:
+        if job.state is not JobState.CHOOSING or tap.action is Action.BACK:
             await self._status.show(job)
         else:
             await self._status.write(job, *render_instruments(job, self._say(job)))

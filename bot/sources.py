@@ -10,10 +10,23 @@ from stemdrop.jobs import Source, SourceKind
 # Longer recordings are sets, not songs; the separation API gives up on them (its code 408).
 MAX_DURATION_S = 3600
 
-EXTENSIONS = frozenset(
-    [".mp3", ".m4a", ".m4b", ".aac", ".wav", ".flac", ".ogg", ".oga", ".opus", ".aiff", ".aif", ".wma"]
-    + [".amr", ".ac3", ".ape", ".wv", ".caf", ".mka", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp"]
+_OF_MUSIC = (
+    ".mp3",
+    ".m4a",
+    ".m4b",
+    ".aac",
+    ".wav",
+    ".flac",
+    ".ogg",
+    ".oga",
+    ".opus",
+    ".aiff",
+    ".aif",
+    ".wma",
 )
+_OF_RECORDINGS = (".amr", ".ac3", ".ape", ".wv", ".caf", ".mka")
+_OF_VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp")
+EXTENSIONS = frozenset([*_OF_MUSIC, *_OF_RECORDINGS, *_OF_VIDEOS])
 _EXTENSION_OF_TYPE = {
     "audio/mpeg": ".mp3",
     "audio/mp3": ".mp3",

@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("--song", type=Path, help="play one person who sends this file")
     parser.add_argument("--mode", choices=MODES, default=MODES[0], help="which button they tap")
-    parser.add_argument("--out", type=Path, default=Path("stems"), help="where the stems that arrive are kept")
+    parser.add_argument(
+        "--out", type=Path, default=Path("stems"), help="where the stems that arrive are kept"
+    )
     parser.add_argument(
         "--kind", choices=["audio", "voice", "video", "video_note", "document"], help="send the file as this"
     )
@@ -38,13 +40,11 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if args.song is None:
             asyncio.run(_stay(console, environ))
             return 0
-        if not args.song.is_file():
-            raise NotDeliveredError(f"there is no file {args.song}")
         with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
             arrived = asyncio.run(_play(args, environ, console, Path(folder)))
     except KeyboardInterrupt:
         return 130
-    except (NotDeliveredError, ProcessFailedError, RedisUnavailableError, TimeoutError) as error:
+    except (NotDeliveredError, ProcessFailedError, RedisUnavailableError, OSError) as error:
         print(f"stemdrop sandbox: {error or 'no answer in time'}", file=sys.stderr)  # noqa: T201
         return 1
     console.print(stem_table(arrived))
@@ -70,7 +70,9 @@ async def play(
 ) -> list[Arrived]:
     """Play one person with a progress line; raises `NotDeliveredError` when nothing came."""
     with _progress(console, f"{song.name}, {mode}") as say:
-        async with Player(world.telegram_url, world.telegram.access_key, say, language_code=language) as player:
+        async with Player(
+            world.telegram_url, world.telegram.access_key, say, language_code=language
+        ) as player:
             arrived = await player.play(song, mode, out, kind=kind)
     if not arrived:
         raise NotDeliveredError("the bot said that it was done, but no stem arrived")

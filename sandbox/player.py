@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 
 # What a person reads off the bot's message: it worked, or it did not.
@@ -60,6 +61,7 @@ class Player:
 
         Raises `NotDeliveredError` with the bot's own words when they do not come.
         """
+        await anyio.Path(out).mkdir(parents=True, exist_ok=True)
         sent = await self._send(song, kind)
         async with asyncio.timeout(timeout_s):
             menu = await self._next_message(after=sent["message_id"])
@@ -101,7 +103,6 @@ class Player:
             await self._wait(last_event)
 
     async def _keep(self, after: int, out: Path) -> list[Arrived]:
-        out.mkdir(parents=True, exist_ok=True)
         messages, _ = await self._messages()
         stems = [m for m in messages if m["is_from_bot"] and m["message_id"] > after]
         return [await self._save(m["audio"], out) for m in stems if "audio" in m]

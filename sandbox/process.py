@@ -90,7 +90,7 @@ class Process:
     async def wait(self, timeout_s: float) -> int:
         """Wait for its end; returns the exit code. Raises `TimeoutError`."""
         async with asyncio.timeout(timeout_s):
-            while (code := self.exit_code) is None:
+            while (code := self.exit_code) is None:  # noqa: ASYNC110 - a process sets no event
                 await asyncio.sleep(_LOOK_EVERY_S)
         return code
 

@@ -1,8 +1,8 @@
 """The world on loopback: Redis, the local Telegram, the separator, and the product's own processes in it.
 
-    async with World(directory) as world:
-        await world.start("up")
-        alice = world.telegram.add_user("Alice")
+async with World(directory) as world:
+    await world.start("up")
+    alice = world.telegram.add_user("Alice")
 """
 
 import os

@@ -13,7 +13,7 @@ _SILENT = ("docket.dependencies",)
 
 
 def set_up_logging(level: str, form: str, secrets: Iterable[str], stream: TextIO = sys.stderr) -> None:
-    """Configure the root logger. `form` is `console` or `json`; `secrets` are replaced wherever they appear."""
+    """Configure the root logger. `form` is `console` or `json`; `secrets` are replaced wherever they are."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_Hiding(_json() if form == "json" else _console(), secrets))
     handler.addFilter(_without_foreign_tracebacks)

@@ -1,7 +1,7 @@
 """Every known form of the provider's answer becomes one `Result`. Pure functions; no I/O.
 
-The provider's spellings live here and in `separation.py` only. Forms: its callback page, its detail
-endpoint, and what public clients have met (two object names, two shapes of `origin_data`, fields added since).
+The provider's spellings live here and in `separation.py` only. Forms: its callback page, its detail endpoint,
+and what public clients have met (two object names, two shapes of `origin_data`, fields added since).
 """
 
 import re

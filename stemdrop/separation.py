@@ -14,7 +14,7 @@ from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError, U
 from stemdrop.jobs import Mode
 from stemdrop.results import Result, parse_detail
 
-# Creating returns at once with a task id; a slow gateway still gets time, since giving up early may pay twice.
+# Creating returns at once; a slow gateway still gets time, since giving up early may pay twice.
 CREATE_TIMEOUT = httpx.Timeout(60, connect=10)
 ASK_TIMEOUT = httpx.Timeout(20, connect=10)
 # 20 MB over a slow uplink; the time is per write, not for the whole.

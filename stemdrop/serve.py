@@ -123,7 +123,8 @@ async def _wait_for_redis(settings: Settings, store: JobStore, stop: asyncio.Eve
     deadline = asyncio.get_running_loop().time() + REDIS_WAIT_S
     while not stop.is_set():
         try:
-            return await store.ping()
+            await store.ping()
+            return
         except StoreUnavailable as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise SettingsError(f"REDIS_URL: {where.hostname}:{where.port or 6379}: {error}") from error
@@ -153,7 +154,7 @@ async def _run_bot(parts: Parts, stop: asyncio.Event) -> None:
     try:
         log.info("bot @%s ready, updates by %s", bot.username, settings.telegram_updates)
         if settings.telegram_updates == "polling":
-            await _until_done(lambda: bot.delete_webhook(), stop)
+            await _until_done(bot.delete_webhook, stop)
             await poll(bot, parts.engine, stop)
         else:
             url, secret = parts.links.updates_url, parts.links.updates_secret

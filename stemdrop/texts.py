@@ -19,11 +19,10 @@ from stemdrop.results import Stem
 LOCALES = Path(__file__).parent / "locales"
 FALLBACK = "en"
 
-# Codes with a sentence of their own; the provider's (separation-api contract) and then ours.
-EXPLAINED = frozenset(
-    "400 401 402 404 408 409 413 422 429 451 455 500 501 505 531 "
-    "timeout lost unreachable empty source_gone undeliverable".split()
-)
+# Codes with a sentence of their own: those of the provider's contract, and reasons of ours.
+_OF_THE_PROVIDER = (400, 401, 402, 404, 408, 409, 413, 422, 429, 451, 455, 500, 501, 505, 531)
+_OF_OURS = ("timeout", "lost", "unreachable", "empty", "source_gone", "undeliverable")
+EXPLAINED = frozenset([*map(str, _OF_THE_PROVIDER), *_OF_OURS])
 # Trying again cannot help: the song, the key, the credits or the service must change first.
 _HOPELESS = frozenset({"400", "401", "402", "413", "422", "505", "source_gone"})
 
@@ -36,7 +35,7 @@ class Language:
         self._catalogue = catalogue
 
     def __call__(self, key: str, /, **values: object) -> str:
-        """The sentence under `key` with `values` filled in. Raises `KeyError` for a key that is in no catalogue."""
+        """The sentence under `key` with `values` filled in. Raises `KeyError` for an unknown key."""
         sentence = self._catalogue.gettext(key)
         if sentence == key:
             raise KeyError(key)

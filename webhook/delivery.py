@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 # With pauses of up to five minutes between runs this is most of a day.
 MAX_RUNS = 200
-# The disk budget of one process: so many jobs' stems lie on disk at once, so many are fetched at once per job.
+# The disk budget of one process: so many jobs' stems lie on disk, so many are fetched at once per job.
 JOBS_ON_DISK = 4
 FETCHES_PER_JOB = 3
 MIN_FREE_BYTES = 512 * 1024 * 1024

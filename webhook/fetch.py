@@ -1,4 +1,4 @@
-"""Stems are fetched to disk: from allowed addresses only, checked in type and size, in no case into memory."""
+"""Stems are fetched to disk: from allowed addresses only, checked in type and size, never into memory."""
 
 import asyncio
 import logging
