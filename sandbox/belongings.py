@@ -56,8 +56,6 @@ def other_content(files: FileStore, kind: str, person: User) -> dict[str, Any]:
 
 
 def _sticker(files: FileStore) -> dict[str, Any]:
-    looks = {"width": 512, "height": 512, "is_animated": False, "is_video": False}
-    content = files.read(BytesIO(_STICKER), "sticker.webp")
-    return files.add(
-        "sticker", content, file_name="sticker.webp", **looks, type="regular", emoji="🎵"
-    ).to_dict()
+    looks: dict[str, Any] = {"width": 512, "height": 512, "is_animated": False, "is_video": False}
+    looks |= {"type": "regular", "emoji": "🎵"}
+    return files.add("sticker", files.read(BytesIO(_STICKER)), "sticker.webp", looks).to_dict()

@@ -171,7 +171,7 @@ async def _read(telegram: Core, upload: Upload) -> tuple[Content, str]:
     if upload.size_bytes > telegram.limits.upload_bytes:
         raise too_large()
     upload.file.seek(0)
-    return await asyncio.to_thread(telegram.files.read, upload.file, upload.file_name), upload.file_name
+    return await asyncio.to_thread(telegram.files.read, upload.file), upload.file_name
 
 
 async def _thumbnail(telegram: Core, call: Call, source: str | Upload | None) -> bytes | None:

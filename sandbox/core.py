@@ -85,7 +85,7 @@ class Core:
         self.limits = LOCAL_LIMITS if local else PUBLIC_LIMITS
         self.bot = User(int(self.token.split(":")[0]), "stemdrop", is_bot=True, username=username)
         self.files = FileStore(directory)
-        self.updates = Updates(clock, webhook_first_pause_s=webhook_first_pause_s)
+        self.updates = Updates(clock, self.announce, webhook_first_pause_s=webhook_first_pause_s)
         self.flood = FloodLimits(clock)
         self.faults = Faults()
         self.calls: list[BotCall] = []

@@ -6,6 +6,7 @@ the same song sent twice has the same one.
 
 import base64
 import hashlib
+import re
 import secrets
 import shutil
 from dataclasses import dataclass
@@ -66,11 +67,11 @@ class FileStore:
         self._files: dict[str, StoredFile] = {}
         self._paths: dict[str, StoredFile] = {}
 
-    def read(self, source: BinaryIO, file_name: str) -> Content:
+    def read(self, source: BinaryIO) -> Content:
         """Copy a stream to disk in pieces and look into it. Blocking: call it in a thread for large files."""
         incoming = self.directory / "incoming"
         incoming.mkdir(parents=True, exist_ok=True)
-        target = incoming / (secrets.token_hex(8) + Path(file_name).suffix.lower()[:16])
+        target = incoming / secrets.token_hex(8)
         digest = hashlib.sha256()
         with target.open("wb") as file:
             while chunk := source.read(_COPY_BYTES):
@@ -87,11 +88,12 @@ class FileStore:
     def read_path(self, path: Path) -> Content:
         """The same for a file that lies on this machine."""
         with path.open("rb") as source:
-            return self.read(source, path.name)
+            return self.read(source)
 
-    def add(self, kind: str, content: Content, *, file_name: str = "", **attributes: Any) -> StoredFile:
+    def add(self, kind: str, content: Content, file_name: str, attributes: dict[str, Any]) -> StoredFile:
         """Give a content a `file_id` as this kind of media; attributes that are None are left out."""
-        suffix = Path(file_name).suffix or content.path.suffix
+        suffix = Path(file_name).suffix
+        suffix = suffix if re.fullmatch(r"\.\w{1,16}", suffix, re.ASCII) else ""
         file_path = f"{_FOLDERS.get(kind, 'documents')}/file_{len(self._files)}{suffix}"
         # By that name it lies on disk too: in local mode the bot gets its absolute path.
         target = self.directory / file_path
@@ -118,13 +120,13 @@ class FileStore:
 
     def add_jpeg(self, jpeg: bytes, kind: str = "thumbnail") -> dict[str, Any]:
         """Store a picture and return its PhotoSize."""
-        content = self.read(BytesIO(jpeg), "picture.jpg")
+        content = self.read(BytesIO(jpeg))
         return self.add_picture(kind, content)
 
     def add_picture(self, kind: str, content: Content) -> dict[str, Any]:
         """A PhotoSize of a content that is a JPEG."""
         size = {"width": content.probe.width, "height": content.probe.height}
-        return self.add(kind, content, file_name="picture.jpg", **size).to_dict()
+        return self.add(kind, content, "picture.jpg", size).to_dict()
 
     def add_media(
         self,
@@ -166,4 +168,4 @@ class FileStore:
             fields = {"length": min(found.width, found.height) or 240, "duration": duration_s}
         else:
             fields = {"file_name": file_name, "mime_type": mime_type, "thumbnail": thumbnail}
-        return self.add(kind, content, file_name=file_name, **fields)
+        return self.add(kind, content, file_name, fields)

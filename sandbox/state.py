@@ -161,7 +161,7 @@ class Telegram(Core):
             content = await asyncio.to_thread(self.files.read_path, source)
         else:
             file_name = file_name or "file"
-            content = await asyncio.to_thread(self.files.read, source, file_name)
+            content = await asyncio.to_thread(self.files.read, source)
         said = file_content(self.files, content, file_name, kind, mime_type)
         if caption:
             said["caption"] = caption

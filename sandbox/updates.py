@@ -31,8 +31,16 @@ class Webhook:
 class Updates:
     """The queue between what people do and what the bot hears."""
 
-    def __init__(self, clock: Callable[[], float], *, webhook_first_pause_s: float) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        on_change: Callable[[], None],
+        *,
+        webhook_first_pause_s: float,
+    ) -> None:
+        """`on_change` is called when an update was confirmed or a poller came or went."""
         self._clock = clock
+        self._on_change = on_change
         self._first_pause_s = webhook_first_pause_s
         self._waiting: list[dict[str, Any]] = []
         self._next_id = 700_000_000
@@ -49,6 +57,11 @@ class Updates:
     def pending(self) -> list[dict[str, Any]]:
         """Updates not confirmed yet, oldest first."""
         return list(self._waiting)
+
+    @property
+    def is_awaited(self) -> bool:
+        """True while the bot listens: a long poll is open, or a webhook is set."""
+        return self._poller is not None or self.webhook is not None
 
     def add(self, kind: str, content: dict[str, Any]) -> None:
         """Queue one update, unless the bot said that it does not want this kind."""
@@ -71,10 +84,21 @@ class Updates:
             raise conflict(WEBHOOK_ACTIVE)
         me = self._poller = object()
         self._wake()
+        try:
+            return await self._poll(me, offset, limit, timeout_s)
+        finally:
+            if self._poller is me:
+                self._poller = None
+                self._on_change()
+
+    async def _poll(
+        self, me: object, offset: int | None, limit: int, timeout_s: float
+    ) -> list[dict[str, Any]]:
         if offset is not None and offset < 0:
             del self._waiting[:offset]
         elif offset is not None:
             self._waiting = [update for update in self._waiting if update["update_id"] >= offset]
+        self._on_change()
         deadline = time.monotonic() + timeout_s
         while not self._waiting and not self._is_closed and (left_s := deadline - time.monotonic()) > 0:
             try:
@@ -124,6 +148,7 @@ class Updates:
                     pause_s = self._first_pause_s
                     if update in self._waiting:
                         self._waiting.remove(update)
+                    self._on_change()
                     continue
                 self.last_error_date, self.last_error_message = int(self._clock()), error
                 await asyncio.sleep(pause_s)
