@@ -43,8 +43,8 @@ def create_app(settings: SeparatorSettings) -> FastAPI:
         async with contextlib.AsyncExitStack() as stack:
             table = TaskTable(settings.data / "tasks.sqlite3")
             stack.callback(table.close)
-            client = await stack.enter_async_context(httpx.AsyncClient(timeout=httpx.Timeout(30, connect=10)))
-            runner = Runner(settings, table, results, client)
+            client = await stack.enter_async_context(_client())
+            runner = Runner(settings, table, results, uploads, client)
             stack.push_async_callback(runner.close)
             runner.open()
             sweeper = asyncio.create_task(_sweep(settings, table, results, uploads))
@@ -67,6 +67,12 @@ def create_app(settings: SeparatorSettings) -> FastAPI:
         return PlainTextResponse("ok")
 
     return app
+
+
+def _client() -> httpx.AsyncClient:
+    # Requests are few and far between: a connection kept from the last one would often be dead by the next.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncClient(timeout=httpx.Timeout(30, connect=10), limits=limits)
 
 
 async def _sweep(settings: SeparatorSettings, table: TaskTable, *shelves: Shelf) -> None:

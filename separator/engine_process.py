@@ -20,6 +20,7 @@ def main() -> None:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_die_with_parent, daemon=True).start()
     _limit_memory(request["memory_bytes"])
+    os.nice(5)  # requests to the service come first
     sys.stdout.write(json.dumps(_answer(request)) + "\n")
     sys.stdout.flush()
 

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 MAX_BODY_BYTES = 1024**2
 
 
-class Refusal(Exception):  # noqa: N818 - a refusal is an answer of the contract, not an error
+class Refusal(Exception):
     """A request that is not granted, with the contract's code for it and a sentence for whoever sent it."""
 
     def __init__(self, code: int, message: str) -> None:

@@ -4,7 +4,7 @@ import secrets
 import shutil
 import time
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 _ID_BYTES = 24
 _MAX_NAME = 120
@@ -42,6 +42,13 @@ class Shelf:
         if not file.is_file() or self._is_over(folder):
             return None
         return file
+
+    def at(self, url: str) -> Path | None:
+        """The file that `url` fetches, if it is one of this shelf."""
+        if not url.startswith(f"{self._url}/"):
+            return None
+        folder_id, _, name = url.removeprefix(f"{self._url}/").partition("/")
+        return self.find(folder_id, unquote(name))
 
     def sweep(self) -> None:
         """Remove what nobody can fetch any more. Blocks on the disk."""

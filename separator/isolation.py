@@ -31,6 +31,7 @@ async def separate(engine: str, order: Order, timeout_s: float, memory_bytes: in
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=_environment(),
+        start_new_session=True,  # Ctrl-C in a terminal is for the service, which ends its engines itself
         limit=_MAX_ANSWER,
     )
     assert process.stdin is not None  # noqa: S101 - both are pipes

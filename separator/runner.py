@@ -17,12 +17,14 @@ from separator.reports import callback_body
 from separator.settings import SeparatorSettings
 from separator.source import SourceError, fetch
 from separator.tasks import Callback, State, StemFile, Task, TaskTable
+from separator.turns import Turns
 
 _log = logging.getLogger(__name__)
 
 _FETCHED_AHEAD = (
     2  # sources on disk beside those in work, so that a slow server does not leave the engine idle
 )
+_PATIENCE_S = 10  # for an earlier task's source that is still coming, before a later task is served first
 _MAX_STARTS = 3  # a task that is cut off this often is taken to be the reason
 
 
@@ -45,6 +47,7 @@ class Runner:
         self._callbacks = CallbackSender(client, settings)
         self._work = settings.data / "work"
         self._places = asyncio.Semaphore(settings.engine_runs + _FETCHED_AHEAD)  # first come, first served
+        self._turns = Turns(_PATIENCE_S)
         self._engines = asyncio.Semaphore(settings.engine_runs)
         self._in_hand: set[asyncio.Task[None]] = set()
 
@@ -115,7 +118,8 @@ class Runner:
             max_duration_s=settings.max_duration_s,
         )
         url = task.creation.audio_url
-        await fetch(self._client, url, order.source, settings.max_source_bytes, settings.fetch_timeout_s)
+        async with self._turns.getting_ready():
+            await fetch(self._client, url, order.source, settings.max_source_bytes, settings.fetch_timeout_s)
         async with self._engines:
             result = await isolation.separate(
                 settings.engine, order, settings.engine_timeout_s, settings.engine_memory_bytes

@@ -1,5 +1,4 @@
-"""What a spectrogram tells about who is playing: seven planes (frames × bins), each in the logarithmic
-domain.
+"""What a spectrogram tells about who is playing: seven planes (frames × bins) of logarithms.
 
 The planes are features of a classifier, not yet masks; see `separator.light.masks`.
 """
@@ -88,28 +87,31 @@ def _log_odds(share: Floats) -> Floats:
 
 
 def _stereo(spectra: Spectra, inner: slice) -> tuple[Floats, Floats, Floats]:
-    """Share of each bin's power that can come from the exact centre (over 3 and over 5 frames), and how alike
+    """Share of each bin's power that can come from the exact centre, over 3 and over 5 frames; and how alike
     the channels are (Avendano & Jot 2002).
-
-    Centre: the smaller of what a minimum-variance beamformer lets through (MVDR) and the real cross-spectrum.
     """
     left, right = spectra
     cross = left * np.conj(right)
     planes = [_squared(left), _squared(right), cross.real, cross.imag]
-    shares = []
-    similarity = None
-    for reach in (1, 2):
-        a, b, real, imaginary = (_box_mean(plane, reach, inner) for plane in planes)
-        a += np.float32(1e-9)
-        b += np.float32(1e-9)
-        total = a + b
-        through = np.maximum(a * b - real * real - imaginary * imaginary, 0)
-        through /= np.maximum(total - 2 * real, _FLOOR * total)
-        shares.append(np.clip(np.minimum(through, np.maximum(real, 0)) * 2 / total, 0, 1))
-        if similarity is None:
-            similarity = np.clip(2 * real / total, 0, 1)
-    assert similarity is not None  # noqa: S101 - tells the type checker that the loop ran
-    return shares[0], shares[1], similarity
+    fast, similarity = _centre(planes, 1, inner)
+    slow, _ = _centre(planes, 2, inner)
+    return fast, slow, similarity
+
+
+def _centre(planes: list[Floats], reach: int, inner: slice) -> tuple[Floats, Floats]:
+    """The smaller of what a minimum-variance beamformer on the centre lets through and the real
+    cross-spectrum, as a share of the power; and the similarity.
+
+    `planes` are the power left and right, and the cross-spectrum, real and imaginary.
+    """
+    a, b, real, imaginary = (_box_mean(plane, reach, inner) for plane in planes)
+    a += np.float32(1e-9)
+    b += np.float32(1e-9)
+    total = a + b
+    through = np.maximum(a * b - real * real - imaginary * imaginary, 0)
+    through /= np.maximum(total - 2 * real, _FLOOR * total)
+    share = np.clip(np.minimum(through, np.maximum(real, 0)) * 2 / total, 0, 1)
+    return share, np.clip(2 * real / total, 0, 1)
 
 
 def _squared(spectra: Spectra) -> Floats:

@@ -1,0 +1,31 @@
+"""Who is next: tasks get ready side by side and are then served in the order in which they came."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class Turns:
+    """An order of arrival that somebody slow cannot hold up for longer than `patience_s`."""
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._unready: list[asyncio.Event] = []
+
+    @asynccontextmanager
+    async def getting_ready(self) -> AsyncIterator[None]:
+        """Holds one's place from the beginning of the block; leaving it takes until all who came before are
+        ready or have failed, or patience is at its end.
+        """
+        before = tuple(self._unready)
+        ready = asyncio.Event()
+        self._unready.append(ready)
+        try:
+            yield
+        finally:
+            self._unready.remove(ready)
+            ready.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience_s):
+                for event in before:
+                    await event.wait()

@@ -1,0 +1,276 @@
+"""Real parts for the separator's tests: servers on free ports, the world outside them, and sounds."""
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import av
+import httpx
+import numpy as np
+import numpy.typing as npt
+import pytest
+import uvicorn
+from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from separator.app import create_app
+from separator.settings import SeparatorSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "the-key"
+
+T = TypeVar("T")
+Floats = npt.NDArray[np.float32]
+
+
+@pytest.fixture(scope="session")
+def media() -> Path:
+    """Folder of the true stems."""
+    return ROOT / "tests" / "media"
+
+
+@pytest.fixture(scope="session")
+def demo_song() -> Path:
+    return ROOT / "sandbox" / "media" / "demo-song.mp3"
+
+
+def _poll(probe: Callable[[], T | None], what: str, deadline_s: float = 30) -> T:
+    """The first value of `probe` that is neither `None` nor false."""
+    end = time.monotonic() + deadline_s
+    while time.monotonic() < end:
+        value = probe()
+        if value:
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"{what} did not come within {deadline_s} s")
+
+
+@pytest.fixture(scope="session")
+def poll() -> Callable[..., Any]:
+    return _poll
+
+
+@contextmanager
+def _serve(app: Any, listener: socket.socket) -> Iterator[None]:
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="auto", ws="none")
+    config.timeout_graceful_shutdown = 2
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        _poll(lambda: server.started or not thread.is_alive(), "the server")
+        assert server.started, "the server did not start"
+        yield
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        assert not thread.is_alive(), "the server did not stop"
+        listener.close()
+
+
+def _listener() -> tuple[socket.socket, str]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    return listener, f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@dataclass
+class Outside:
+    """One client: it serves sources and takes callbacks, answered as `answers` says, then with 200."""
+
+    origin: str
+    sources: dict[str, bytes] = field(default_factory=dict)
+    callbacks: list[tuple[dict[str, str], dict[str, Any]]] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+    gate: threading.Event = field(default_factory=threading.Event)
+    asked: list[str] = field(default_factory=list)
+
+    @property
+    def callback_url(self) -> str:
+        return f"{self.origin}/callback"
+
+    def source(self, data: bytes, name: str = "song.mp3", way: str = "source") -> str:
+        """Serve `data`; `way` is `source`, `redirected` or `gated` (held back until the gate is set)."""
+        self.sources[name] = data
+        return f"{self.origin}/{way}/{name}"
+
+    def serve(self, way: str, name: str) -> Response:
+        self.asked.append(name)
+        if way == "redirected":
+            return RedirectResponse(f"{self.origin}/source/{name}")
+        if way == "gated":
+            self.gate.wait(60)
+        return Response(self.sources[name]) if name in self.sources else Response(status_code=404)
+
+    def called(self, headers: dict[str, str], body: dict[str, Any]) -> Response:
+        self.callbacks.append((headers, body))
+        status = self.answers.pop(0) if self.answers else 200
+        return JSONResponse({"status": "received"}, status_code=status)
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[tuple[str, dict[str, Outside]]]:
+    """One server for the clients of all tests, each under a name of its own: late callbacks do not mix."""
+    clients: dict[str, Outside] = {}
+
+    def source(request: Request) -> Response:  # not async: waiting for a gate takes a thread
+        path = request.path_params
+        return clients[path["client"]].serve(path["way"], path["name"])
+
+    async def callback(request: Request) -> Response:
+        return clients[request.path_params["client"]].called(dict(request.headers), await request.json())
+
+    routes = [
+        Route("/{client}/callback", callback, methods=["POST"]),
+        Route("/{client}/{way}/{name}", source),
+    ]
+    listener, origin = _listener()
+    with _serve(Starlette(routes=routes), listener):
+        yield origin, clients
+        for client in clients.values():
+            client.gate.set()
+
+
+@pytest.fixture
+def outside(world: tuple[str, dict[str, Outside]]) -> Iterator[Outside]:
+    origin, clients = world
+    name = f"client{len(clients)}"
+    clients[name] = Outside(f"{origin}/{name}")
+    yield clients[name]
+    clients[name].gate.set()
+
+
+@dataclass
+class Running:
+    """A separator at work, and a client with its key."""
+
+    settings: SeparatorSettings
+    http: httpx.Client
+
+    def create(self, **fields: Any) -> dict[str, Any]:
+        answer = self.http.post("/api/v1/vocal-removal/generate", json=fields)
+        assert answer.status_code == 200
+        return dict(answer.json())
+
+    def task(self, **fields: Any) -> str:
+        answer = self.create(**fields)
+        assert answer["code"] == 200, answer
+        return str(answer["data"]["taskId"])
+
+    def record(self, task_id: str) -> dict[str, Any]:
+        answer = self.http.get("/api/v1/vocal-removal/record-info", params={"taskId": task_id}).json()
+        assert answer["code"] == 200, answer
+        return dict(answer["data"])
+
+    def ended(self, task_id: str, deadline_s: float = 40) -> dict[str, Any]:
+        """The detail once it is no longer pending."""
+        return _poll(
+            lambda: record if (record := self.record(task_id))["successFlag"] != "PENDING" else None,
+            "the end of the task",
+            deadline_s,
+        )
+
+
+@contextmanager
+def _running(data: Path, **changes: Any) -> Iterator[Running]:
+    listener, origin = _listener()
+    fields = {"api_key": KEY, "data": data, "origin": origin, "callback_pauses_s": (0, 0)}
+    settings = SeparatorSettings(**(fields | changes))
+    headers = {"Authorization": f"Bearer {KEY}"}
+    with _serve(create_app(settings), listener), httpx.Client(base_url=origin, headers=headers) as http:
+        yield Running(settings, http)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., AbstractContextManager[Running]]:
+    """Starts a separator; its data folder is the same for all that one test starts."""
+    return partial(_running, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def separator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """With default settings, shared by all tests that do not care who else uses it."""
+    with _running(tmp_path_factory.mktemp("separator")) as running:
+        yield running
+
+
+def _tone(seconds: float, rate: int = 44_100, channels: int = 2) -> Floats:
+    """A quiet tone with a click exactly one second in."""
+    times = np.arange(round(seconds * rate)) / rate
+    sound = 0.3 * np.sin(2 * np.pi * 330 * times)
+    sound[(times >= 1.0) & (times < 1.0004)] = 0.9
+    return np.tile(sound.astype(np.float32), (channels, 1))
+
+
+@pytest.fixture(scope="session")
+def tone() -> Callable[..., Floats]:
+    return _tone
+
+
+_CONTAINERS = {
+    "mp3": ("mp3", "libmp3lame", "fltp"),
+    "m4a": ("ipod", "aac", "fltp"),
+    "mp4": ("mp4", "aac", "fltp"),
+    "ogg": ("ogg", "libopus", "flt"),
+    "webm": ("webm", "libopus", "flt"),
+    "flac": ("flac", "flac", "s16"),
+    "wav": ("wav", "pcm_f32le", "flt"),
+}
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+
+
+def _write_audio(path: Path, sound: Floats, rate: int = 44_100, **tags: str) -> Path:
+    container, codec, sample_format = _CONTAINERS[path.suffix[1:]]
+    layout = _LAYOUTS[len(sound)]
+    with av.open(str(path), "w", format=container) as out:
+        out.metadata.update(tags)
+        stream = out.add_stream(codec, rate=rate, layout=layout)
+        stream.codec_context.format = sample_format  # type: ignore[union-attr]
+        frame = AudioFrame.from_ndarray(sound, format="fltp", layout=layout)
+        frame.sample_rate = rate
+        frame.pts = 0
+        converter = AudioResampler(format=sample_format, layout=layout, rate=rate)
+        for converted in [*converter.resample(frame), *converter.resample(None)]:
+            out.mux(stream.encode(converted))  # type: ignore[union-attr]
+        out.mux(stream.encode(None))  # type: ignore[union-attr]
+    return path
+
+
+@pytest.fixture(scope="session")
+def write_audio() -> Callable[..., Path]:
+    """Writes a file; the container and codec follow from the extension."""
+    return _write_audio
+
+
+def _decode(file: Path | bytes, suffix: str = "") -> Floats:
+    """All samples of a file as 2 × n, by PyAV directly."""
+    import io
+
+    parts = []
+    with av.open(str(file) if isinstance(file, Path) else io.BytesIO(file)) as container:
+        converter = AudioResampler(format="fltp", layout="stereo", rate=44_100)
+        for frame in [*container.decode(audio=0), None]:
+            parts += [piece.to_ndarray() for piece in converter.resample(frame)]
+    return np.concatenate(parts, axis=1).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def decode() -> Callable[[Path | bytes], Floats]:
+    return _decode
+
+
+@pytest.fixture(scope="session")
+def short_song(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Two seconds with tags: enough for a whole task."""
+    path = tmp_path_factory.mktemp("songs") / "song.mp3"
+    _write_audio(path, _tone(2.0), title="Little Song", artist="Nobody")
+    return path.read_bytes()

@@ -1,0 +1,233 @@
+"""What goes into the engine and what comes out: formats, lengths, damage, attacks, tags, memory."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from separator.audio.formats import FileFormat
+from separator.audio.reader import Reader
+from separator.engine import REST, Order, Separation, UnreadableSourceError, known_stems, load
+from separator.light.median import median_of_frames
+
+Floats = npt.NDArray[np.float32]
+Tone = Callable[..., Floats]
+WriteAudio = Callable[..., Path]
+Decode = Callable[[Path], Floats]
+
+SECOND = 44_100
+
+
+def _read(path: Path, max_duration_s: float = 60) -> Floats:
+    with Reader(path, max_duration_s) as reader:
+        return np.concatenate(list(reader.blocks()), axis=1)
+
+
+def _separate(source: Path, only: str | None = "vocals", kind: FileFormat = FileFormat.MP3) -> Separation:
+    folder = source.parent / "out"
+    folder.mkdir(exist_ok=True)
+    return load("light").separate(Order(source, folder, only, kind, max_duration_s=60))
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("a.mp3", (44_100, 2)),
+        ("mono.mp3", (8_000, 1)),
+        ("a.m4a", (44_100, 2)),
+        ("a.mp4", (48_000, 2)),
+        ("a.ogg", (48_000, 2)),
+        ("a.webm", (48_000, 2)),
+        ("a.flac", (96_000, 2)),
+        ("a.wav", (22_050, 1)),
+        ("surround.flac", (48_000, 6)),
+        ("surround.m4a", (44_100, 6)),
+    ],
+)
+def test_every_format_keeps_its_length_place_and_level(
+    tmp_path: Path, tone: Tone, write_audio: WriteAudio, name: str, form: tuple[int, int]
+) -> None:
+    rate, channels = form
+    sound = _read(write_audio(tmp_path / name, tone(3.0, rate, channels), rate))
+    assert abs(sound.shape[1] / SECOND - 3.0) < 0.05
+    click = int(np.abs(sound[0]).argmax())
+    assert abs(click / SECOND - 1.0) < 0.002
+    assert np.abs(sound[:, 2 * SECOND : int(2.5 * SECOND)]).max() == pytest.approx(0.3, rel=0.1)
+    assert np.abs(sound).max() < 1.1
+
+
+@pytest.mark.parametrize("kind", list(FileFormat))
+def test_stems_are_as_long_as_the_song_and_in_its_time(
+    tmp_path: Path, tone: Tone, write_audio: WriteAudio, decode: Decode, kind: FileFormat
+) -> None:
+    source = write_audio(tmp_path / "song.flac", tone(3.1), title="Ein Lied", artist="Jemand")
+    result = _separate(source, "vocals", kind)
+    assert set(result.files) == {"vocals", REST}
+    assert result.duration_s == pytest.approx(3.1, abs=1e-4)
+    sounds = [decode(file) for file in result.files.values()]
+    assert all(abs(sound.shape[1] / SECOND - 3.1) < 0.001 for sound in sounds)
+    difference = sounds[0] + sounds[1] - _read(source)[:, : sounds[0].shape[1]]
+    assert np.sqrt(np.mean(difference**2)) < 0.01
+
+
+def test_stems_carry_the_songs_tags(tmp_path: Path, tone: Tone, write_audio: WriteAudio) -> None:
+    result = _separate(write_audio(tmp_path / "song.mp3", tone(1.0), title="Ein Lied", artist="Jemand"))
+    with av.open(str(result.files[REST])) as stem:
+        assert stem.metadata["title"] == "Ein Lied (instrumental)"
+        assert stem.metadata["artist"] == "Jemand"
+        assert stem.streams.audio[0].codec_context.name.startswith("mp3")
+        assert stem.bit_rate == pytest.approx(192_000, rel=0.1)
+
+
+@pytest.mark.parametrize("seconds", [0.1, 0.001])
+def test_a_very_short_song_is_separated(
+    tmp_path: Path, tone: Tone, write_audio: WriteAudio, decode: Decode, seconds: float
+) -> None:
+    result = _separate(write_audio(tmp_path / "song.wav", tone(seconds)), None, FileFormat.WAV)
+    assert set(result.files) == set(known_stems("light"))
+    for file in result.files.values():
+        assert decode(file).shape == (2, round(seconds * SECOND))
+
+
+def test_silence_gives_silence(tmp_path: Path, write_audio: WriteAudio, decode: Decode) -> None:
+    result = _separate(write_audio(tmp_path / "song.wav", np.zeros((2, 2 * SECOND), np.float32)), None)
+    for file in result.files.values():
+        assert np.abs(decode(file)).max() < 1e-4
+
+
+def test_not_a_number_becomes_silence(tmp_path: Path, tone: Tone, write_audio: WriteAudio) -> None:
+    sound = tone(2.0)
+    sound[:, 1000:2000:3] = np.nan
+    sound[:, 1001:2000:3] = np.inf
+    read = _read(write_audio(tmp_path / "song.wav", sound))
+    assert np.isfinite(read).all()
+    np.testing.assert_allclose(read[:, 3000:], sound[:, 3000:], atol=1e-6)
+    stems = _separate(tmp_path / "song.wav", None, FileFormat.WAV)
+    assert stems.duration_s == 2.0
+
+
+def _text(path: Path) -> None:
+    path.write_text("la la la\n" * 5000)
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _noise(path: Path) -> None:
+    path.write_bytes(np.random.default_rng(0).bytes(200_000))
+
+
+def _video_without_sound(path: Path) -> None:
+    with av.open(str(path), "w", format="mp4") as out:
+        stream = out.add_stream("mpeg4", rate=10)
+        stream.width = stream.height = 64  # type: ignore[union-attr]
+        for _ in range(10):
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            out.mux(stream.encode(frame))  # type: ignore[union-attr]
+        out.mux(stream.encode(None))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("make", [_text, _empty, _noise, _video_without_sound])
+def test_what_is_no_audio_is_refused(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    source = tmp_path / "song.mp3"
+    make(source)
+    with pytest.raises(UnreadableSourceError):
+        _separate(source)
+    assert not list((tmp_path / "out").iterdir()), "a file was begun"
+
+
+@pytest.mark.parametrize("kind", ["hls", "concat", "dash"])
+def test_a_playlist_renamed_to_audio_opens_no_other_file(
+    tmp_path: Path, tone: Tone, write_audio: WriteAudio, kind: str
+) -> None:
+    other = write_audio(tmp_path / "secret.mp3", tone(1.0))
+    text = {
+        "hls": f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n",
+        "concat": f"ffconcat version 1.0\nfile {other.name}\n",
+        "dash": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static">'
+        f"<Period><AdaptationSet><Representation><BaseURL>{other}</BaseURL></Representation></AdaptationSet>"
+        "</Period></MPD>",
+    }[kind]
+    source = tmp_path / "song.mp3"
+    source.write_text(text)
+    with pytest.raises(UnreadableSourceError, match="no audio file"):
+        _read(source)
+
+
+def test_a_damaged_middle_costs_only_the_middle(tmp_path: Path, demo_song: Path) -> None:
+    data = bytearray(demo_song.read_bytes())
+    middle = len(data) // 2
+    data[middle : middle + 20_000] = np.random.default_rng(0).bytes(20_000)
+    source = tmp_path / "song.mp3"
+    source.write_bytes(data)
+    assert 28 < _read(source).shape[1] / SECOND <= 30.1
+
+
+def test_the_length_limit_holds_while_decoding(tmp_path: Path, tone: Tone, write_audio: WriteAudio) -> None:
+    source = write_audio(tmp_path / "song.flac", tone(3.0))
+    assert _read(source, max_duration_s=3).shape[1] == 3 * SECOND
+    with pytest.raises(UnreadableSourceError, match="longer than"):
+        _read(source, max_duration_s=2.9)
+
+
+def test_a_video_and_a_cover_do_not_disturb(tmp_path: Path, tone: Tone, write_audio: WriteAudio) -> None:
+    sound = write_audio(tmp_path / "sound.mp3", tone(2.0))
+    for name, codec in (("video.mp4", "mpeg4"), ("cover.mp4", "mjpeg")):
+        path = tmp_path / name
+        with av.open(str(path), "w") as out, av.open(str(sound)) as audio:
+            picture = out.add_stream(codec, rate=10)
+            picture.width = picture.height = 64  # type: ignore[union-attr]
+            picture.pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"  # type: ignore[union-attr]
+            if codec == "mjpeg":
+                picture.disposition = av.stream.Disposition.attached_pic
+            copy = out.add_stream_from_template(audio.streams.audio[0])
+            frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
+            out.mux(picture.encode(frame))  # type: ignore[union-attr]
+            out.mux(picture.encode(None))  # type: ignore[union-attr]
+            for packet in audio.demux(audio.streams.audio[0]):
+                if packet.dts is not None:
+                    packet.stream = copy
+                    out.mux(packet)
+        assert abs(_read(path).shape[1] / SECOND - 2.0) < 0.08, name
+
+
+def test_memory_does_not_grow_with_the_song(tmp_path: Path, tone: Tone, write_audio: WriteAudio) -> None:
+    code = (
+        "import sys, resource; from pathlib import Path\n"
+        "from separator.engine import Order, load; from separator.audio.formats import FileFormat\n"
+        "source = Path(sys.argv[1])\n"
+        "load('light').separate(Order(source, source.parent, 'vocals', FileFormat.MP3, 999))\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    )
+    peaks_mb = []
+    for seconds in (45, 90):
+        source = write_audio(tmp_path / f"song{seconds}.flac", tone(seconds))
+        run = subprocess.run(
+            [sys.executable, "-c", code, str(source)], capture_output=True, text=True, check=True
+        )
+        peaks_mb.append(int(run.stdout))
+    assert peaks_mb[0] < 450
+    assert peaks_mb[1] - peaks_mb[0] < 25
+
+
+@pytest.mark.parametrize("k", [1, 2, 4, 5, 12, 24, 25])
+def test_the_median_network_is_the_median(k: int) -> None:
+    rng = np.random.default_rng(k)
+    sound = rng.random((40, 7), dtype=np.float32)
+    chosen = rng.integers(0, 40, (19, k))
+    np.testing.assert_array_equal(median_of_frames(sound, chosen), np.median(sound[chosen], axis=1))
+
+
+def test_an_unknown_engine_is_named() -> None:
+    with pytest.raises(ValueError, match="'heavy'"):
+        load("heavy")
+
+
+def test_the_service_knows_the_engines_stems() -> None:
+    assert known_stems("light") == load("light").stems

@@ -1,0 +1,146 @@
+"""The API's requests: what is accepted, and every way of refusing."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import httpx
+import pytest
+
+from separator.modes import CONTRACT_PRICES
+
+GENERATE = "/api/v1/vocal-removal/generate"
+DETAIL = "/api/v1/vocal-removal/record-info"
+CREDIT = "/api/v1/generate/credit"
+UPLOAD = "/api/file-stream-upload"
+
+
+def _request(**changes: Any) -> dict[str, Any]:
+    """A valid create request with `changes`; a field set to `...` is left out."""
+    fields = {
+        "audioUrl": "http://127.0.0.1:9/song.mp3",
+        "type": "separate_vocal",
+        "callBackUrl": "http://127.0.0.1:9/callback",
+    }
+    return {name: value for name, value in (fields | changes).items() if value is not ...}
+
+
+def test_a_task_is_accepted_and_pending(start: Callable[..., Any], outside: Any, short_song: bytes) -> None:
+    with start() as separator:
+        source = outside.source(short_song, way="gated")
+        answer = separator.create(**_request(audioUrl=source, callBackUrl=outside.callback_url))
+        assert answer["code"] == 200
+        assert answer["msg"] == "success"
+        assert list(answer["data"]) == ["taskId"]
+        record = separator.record(answer["data"]["taskId"])
+        assert record["successFlag"] == "PENDING"
+        assert record["errorCode"] is None
+        assert record["response"] is None
+
+
+@pytest.mark.parametrize("key", [None, "Bearer wrong", "Bearer", "the-key", "Bearer the-key2", "Bearer clé"])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", GENERATE), ("GET", DETAIL), ("GET", CREDIT), ("POST", UPLOAD)]
+)
+def test_without_the_key_nothing_goes(separator: Any, method: str, path: str, key: str | None) -> None:
+    headers = {} if key is None else {"Authorization": key.encode()}
+    answer = httpx.request(method, f"{separator.settings.origin}{path}", headers=headers)
+    assert answer.status_code == 401
+    assert answer.json()["code"] == 401
+    assert answer.json()["data"] is None
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"\xff\xfe", b"[" * 100_000])
+def test_what_is_no_json_object_is_400(separator: Any, body: bytes) -> None:
+    answer = separator.http.post(GENERATE, content=body)
+    assert answer.status_code == 200
+    assert (answer.json()["code"], answer.json()["data"]) == (400, None)
+
+
+def test_a_huge_request_is_413(separator: Any) -> None:
+    assert separator.http.post(GENERATE, content=b" " * (2 * 1024**2)).json()["code"] == 413
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "word"),
+    [
+        ({"type": ...}, 422, "type"),
+        ({"type": "split"}, 422, "type"),
+        ({"type": 1}, 422, "type"),
+        ({"audioUrl": ...}, 422, "audioUrl"),
+        ({"audioUrl": "ftp://host/song.mp3"}, 422, "audioUrl"),
+        ({"audioUrl": "file:///etc/passwd"}, 422, "audioUrl"),
+        ({"audioUrl": "http://"}, 422, "audioUrl"),
+        ({"audioUrl": "http://host:99999/"}, 422, "audioUrl"),
+        ({"audioUrl": ["http://host/"]}, 422, "audioUrl"),
+        ({"callBackUrl": ...}, 422, "callBackUrl"),
+        ({"callBackUrl": ""}, 422, "callBackUrl"),
+        ({"callBackUrl": "javascript:alert(1)"}, 422, "callBackUrl"),
+        ({"stemName": "Bass"}, 422, "stemName"),
+        ({"type": "split_stem_advanced"}, 422, "stemName"),
+        ({"type": "split_stem_advanced", "stemName": "Kazoo"}, 422, "stemName"),
+        ({"type": "split_stem_advanced", "stemName": ["Bass"]}, 422, "stemName"),
+        ({"taskId": "a", "audioId": "b"}, 422, "not both"),
+        ({"audioUrl": ..., "taskId": "a"}, 422, "together"),
+        ({"audioUrl": ..., "taskId": "a", "audioId": "b"}, 404, "no tracks"),
+    ],
+)
+def test_a_wrong_field_is_named(separator: Any, changes: dict[str, Any], code: int, word: str) -> None:
+    answer = separator.create(**_request(**changes))
+    assert (answer["code"], answer["data"]) == (code, None)
+    assert word in answer["msg"]
+
+
+def test_an_unknown_task_is_404(separator: Any) -> None:
+    answer = separator.http.get(DETAIL, params={"taskId": "0" * 32})
+    assert answer.status_code == 200
+    assert (answer.json()["code"], answer.json()["data"]) == (404, None)
+    assert separator.http.get(DETAIL).json()["code"] == 422
+
+
+def test_credits_are_charged_and_run_out(
+    start: Callable[..., AbstractContextManager[Any]], outside: Any
+) -> None:
+    wanted = _request(audioUrl=outside.source(b"", way="gated"), callBackUrl=outside.callback_url)
+    with start(credits=25, prices=dict(CONTRACT_PRICES)) as separator:
+        assert separator.http.get(CREDIT).json() == {"code": 200, "msg": "success", "data": 25}
+        assert separator.create(**wanted)["code"] == 200
+        assert separator.create(**wanted)["code"] == 200
+        assert separator.http.get(CREDIT).json()["data"] == 5
+        assert separator.create(**wanted)["code"] == 402
+        assert separator.http.get(CREDIT).json()["data"] == 5
+        outside.gate.set()
+    with start(credits=25, prices=dict(CONTRACT_PRICES)) as separator:
+        assert separator.http.get(CREDIT).json()["data"] == 5
+
+
+def test_it_is_free_unless_prices_are_set(separator: Any) -> None:
+    before = separator.http.get(CREDIT).json()["data"]
+    separator.task(**_request(type="split_stem"))
+    assert separator.http.get(CREDIT).json()["data"] == before > 1000
+
+
+def test_too_many_open_tasks_are_429(start: Callable[..., AbstractContextManager[Any]], outside: Any) -> None:
+    wanted = _request(audioUrl=outside.source(b"", way="gated"), callBackUrl=outside.callback_url)
+    with start(max_open_tasks=2) as separator:
+        first = separator.task(**wanted)
+        separator.task(**wanted)
+        assert separator.create(**wanted)["code"] == 429
+        outside.gate.set()
+        separator.ended(first)
+
+
+def test_health_needs_no_key(separator: Any) -> None:
+    assert httpx.get(f"{separator.settings.origin}/healthz").status_code == 200
+
+
+def test_an_unknown_address_answers_in_the_same_shape(separator: Any) -> None:
+    answer = separator.http.get("/api/v1/nothing")
+    assert answer.status_code == 404
+    assert answer.json() == {"code": 404, "msg": "Not Found", "data": None}
+
+
+def test_settings_hide_their_secrets(start: Callable[..., AbstractContextManager[Any]]) -> None:
+    with start(callback_hmac_key="hmac-secret") as separator:
+        assert "the-key" not in repr(separator.settings)
+        assert "hmac-secret" not in repr(separator.settings)
