@@ -1,0 +1,60 @@
+"""The real things that tests run against: a Redis of our own, a provider, a world."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from provider import KEY, Provider
+from redis import Redis
+from sandbox.redis_server import RedisServer
+from sandbox.world import World
+from tones import mp3
+
+SONG = Path(__file__).parent.parent / "sandbox" / "media" / "demo-song.mp3"
+
+
+@pytest.fixture
+def song() -> Path:
+    """The bundled song: 30 s, stereo, with title, performer and cover."""
+    return SONG
+
+
+@pytest.fixture(scope="session")
+def tone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """One second of a real, small MP3."""
+    return mp3(tmp_path_factory.mktemp("tone") / "tone.mp3")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Redis per test process: never one that somebody else uses."""
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """That Redis, emptied."""
+    with Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+async def provider(tone: bytes) -> AsyncIterator[Provider]:
+    """A separation API that does what the test says."""
+    async with Provider(tone).run() as running:
+        yield running
+
+
+@pytest.fixture
+async def world(tmp_path: Path, provider: Provider) -> AsyncIterator[World]:
+    """A world whose separation API is `provider`; the test starts the product's processes."""
+    settings = provider_settings(provider)
+    async with World(tmp_path / "world", settings=settings, separator=False) as running:
+        yield running
+
+
+def provider_settings(provider: Provider) -> dict[str, str]:
+    """How the product finds the provider."""
+    return {"SEPARATION_API_URL": provider.url, "SEPARATION_API_KEY": KEY, "LOG_LEVEL": "DEBUG"}

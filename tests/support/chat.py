@@ -1,0 +1,52 @@
+"""What a person does and sees in a journey, in the words of a journey."""
+
+from collections.abc import Callable
+
+from sandbox.chats import CallbackQuery, Message
+from sandbox.state import Telegram
+
+WAIT_S = 60.0
+
+
+class Person:
+    """One person in their private chat, or in `chat_id`."""
+
+    def __init__(self, telegram: Telegram, name: str = "Alice", *, language: str = "en", chat_id: int = 0) -> None:
+        self.telegram = telegram
+        self.id = telegram.add_user(name, language_code=language).id
+        self.chat_id = chat_id or self.id
+
+    async def sees(self, what: Callable[[], object]) -> None:
+        """Wait until it is so."""
+        await self.telegram.wait_for(what, timeout_s=WAIT_S)
+
+    async def answer_to(self, message: Message) -> Message:
+        """The bot's first message after this one."""
+        await self.sees(lambda: self.after(message))
+        return self.after(message)[0]
+
+    def after(self, message: Message) -> list[Message]:
+        """All of the bot's messages after this one."""
+        shown = self.telegram.bot_messages(self.chat_id)
+        return [found for found in shown if found.message_id > message.message_id]
+
+    def audios(self) -> list[Message]:
+        """All stems that have arrived."""
+        return [found for found in self.telegram.bot_messages(self.chat_id) if found.kind == "audio"]
+
+    def titles(self) -> list[str]:
+        """Their titles, in order."""
+        return [str(message.media["title"]) for message in self.audios() if message.media]
+
+    async def taps(self, message: Message, number: int) -> CallbackQuery:
+        """Press the n-th button and wait until the bot has answered the tap."""
+        data = message.buttons[number]["callback_data"]
+        query = self.telegram.tap(self.chat_id, message.message_id, data, user_id=self.id)
+        await self.sees(lambda: query.is_answered)
+        return query
+
+    async def shows(self, message: Message, start: str) -> None:
+        """Wait until the message reads so."""
+        await self.sees(lambda: message.text.startswith(start))
+
+

@@ -1,0 +1,199 @@
+"""A separation API for tests: strict in what it takes, told by the test what to do.
+
+Written from the provider's contract; shares no code with stemdrop or the separator.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from sandbox.server import serve
+
+KEY = "provider-key-for-tests"
+TYPES = ("separate_vocal", "split_stem", "split_stem_advanced")
+
+SPLIT_FIELDS = (
+    *("vocal", "backing_vocals", "drums", "bass", "guitar", "keyboard"),
+    *("percussion", "strings", "synth", "fx", "brass", "woodwinds"),
+)
+
+
+class Provider:
+    """State and orders. `stem` is the audio served for every stem.
+
+    Orders: `refusal` (code, message) instead of accepting; `lose_answer` accepts and never answers properly;
+    `early_callback` posts the result before the create call is answered; `answers_by_itself` posts the
+    result by itself at all; `failure` is the code called back instead of 200; `hold_stems` keeps stem
+    downloads waiting until it is set; `broken_stems` maps a stem's name to the HTTP status to answer.
+    """
+
+    def __init__(self, stem: bytes) -> None:
+        self.url = ""
+        self.stem = stem
+        self.creates: list[dict[str, Any]] = []
+        self.sources: list[bytes] = []
+        self.uploads: dict[str, bytes] = {}
+        self.requests: list[str] = []  # every request's method, URL and headers, for secrets to be looked for
+        self.stem_requests: list[str] = []
+        self.callback_answers: list[httpx.Response] = []
+        self.details: dict[str, dict[str, Any]] = {}
+        self.refusal: tuple[int, str] | None = None
+        self.lose_answer = False
+        self.early_callback = False
+        self.answers_by_itself = True
+        self.fetches_source = True
+        self.failure: int | None = None
+        self.hold_stems = asyncio.Event()
+        self.hold_stems.set()
+        self.broken_stems: dict[str, int] = {}
+        self.info: Callable[[dict[str, Any]], dict[str, Any]] = self._info
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator["Provider"]:
+        """Serve it on a free loopback port."""
+        async with serve(self._app()) as url, httpx.AsyncClient(timeout=30) as http:
+            self.url, self._http = url, http
+            yield self
+            self.hold_stems.set()
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def task_id(self, number: int = -1) -> str:
+        """The id of the n-th accepted create call."""
+        return str(self.creates[number]["taskId"])
+
+    def body(self, create: dict[str, Any]) -> dict[str, Any]:
+        """The callback for an accepted create call, by the orders in force."""
+        if self.failure is not None:
+            return {
+                "code": self.failure,
+                "msg": "it failed",
+                "data": {"task_id": create["taskId"], "vocal_removal_info": None},
+            }
+        return {
+            "code": 200,
+            "msg": "vocal Removal generated successfully.",
+            "data": {"task_id": create["taskId"], "vocal_removal_info": self.info(create)},
+        }
+
+    async def call_back(self, number: int = -1, body: dict[str, Any] | None = None) -> httpx.Response:
+        """Post the result of the n-th create call, once; returns the answer."""
+        create = self.creates[number]
+        response = await self._http.post(create["callBackUrl"], json=body or self.body(create))
+        self.callback_answers.append(response)
+        return response
+
+    def stem_url(self, name: str) -> str:
+        return f"{self.url}/stems/{name}.mp3"
+
+    def _info(self, create: dict[str, Any]) -> dict[str, Any]:
+        if create["type"] == "separate_vocal":
+            names: tuple[str, ...] = ("vocal", "instrumental")
+        elif create["type"] == "split_stem":
+            names = SPLIT_FIELDS
+        else:
+            entry = {"id": "1", "duration": 1.0, "stem_type_group_name": create["stemName"]}
+            return {
+                "origin_data": [
+                    {
+                        "extract": {**entry, "audio_url": self.stem_url("extract")},
+                        "remove": {**entry, "audio_url": self.stem_url("remove")},
+                    }
+                ]
+            }
+        return {"origin_url": "", **{f"{name}_url": self.stem_url(name) for name in names}}
+
+    def _app(self) -> FastAPI:
+        app = FastAPI()
+
+        @app.middleware("http")
+        async def log(request: Request, call_next: Any) -> Any:
+            self.requests.append(f"{request.method} {request.url} {dict(request.headers)}")
+            return await call_next(request)
+
+        @app.post("/api/v1/vocal-removal/generate")
+        async def generate(request: Request) -> Response:
+            if request.headers.get("authorization") != f"Bearer {KEY}":
+                return _answer(401, "no key")
+            body = await request.json()
+            problem = _problem(body)
+            if problem:
+                return _answer(422, problem)
+            if self.refusal:
+                return _answer(*self.refusal)
+            create = {**body, "taskId": f"task-{len(self.creates) + 1:04d}"}
+            self.creates.append(create)
+            if self.fetches_source:
+                self.sources.append((await self._http.get(body["audioUrl"])).content)
+            if self.early_callback:
+                await self.call_back(len(self.creates) - 1)
+            elif self.answers_by_itself:
+                self._spawn(len(self.creates) - 1)
+            if self.lose_answer:
+                return Response("<html>bad gateway</html>", 502)
+            return _answer(200, "success", {"taskId": create["taskId"]})
+
+        @app.get("/api/v1/vocal-removal/record-info")
+        async def detail(taskId: str, request: Request) -> Response:  # noqa: N803 - the contract's name
+            if request.headers.get("authorization") != f"Bearer {KEY}":
+                return _answer(401, "no key")
+            known = {"taskId": taskId, "successFlag": "PENDING", "response": None}
+            return _answer(200, "success", self.details.get(taskId, known))
+
+        @app.get("/api/v1/generate/credit")
+        async def credit() -> Response:
+            return _answer(200, "success", 1000)
+
+        @app.post("/api/file-stream-upload")
+        async def upload(request: Request) -> Response:
+            if request.headers.get("authorization") != f"Bearer {KEY}":
+                return _answer(401, "no key")
+            form = await request.form()
+            file, name = form["file"], str(form["fileName"])
+            self.uploads[name] = await file.read()  # type: ignore[union-attr]
+            return _answer(200, "success", {"downloadUrl": f"{self.url}/uploads/{name}"})
+
+        @app.get("/uploads/{name}")
+        async def uploaded(name: str) -> Response:
+            return Response(self.uploads[name])
+
+        @app.get("/stems/{name}.mp3")
+        async def stem(name: str) -> Response:
+            self.stem_requests.append(name)
+            await self.hold_stems.wait()
+            status = self.broken_stems.get(name, 200)
+            return Response(self.stem if status == 200 else b"", status, media_type="audio/mpeg")
+
+        return app
+
+    def _spawn(self, number: int) -> None:
+        async def later() -> None:
+            await self.call_back(number)
+
+        task = asyncio.create_task(later())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _problem(body: dict[str, Any]) -> str:
+    if body.get("type") not in TYPES:
+        return "type"
+    if set(body) - {"audioUrl", "type", "stemName", "callBackUrl"}:
+        return "unknown field"
+    if ("stemName" in body) != (body["type"] == "split_stem_advanced"):
+        return "stemName"
+    for name in ("audioUrl", "callBackUrl"):
+        if not str(body.get(name, "")).startswith(("http://", "https://")):
+            return name
+    return ""
+
+
+def _answer(code: int, message: str, data: object = None) -> JSONResponse:
+    return JSONResponse({"code": code, "msg": message, "data": data})
+
