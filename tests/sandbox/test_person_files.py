@@ -55,6 +55,7 @@ async def test_each_format_comes_as_telegram_sends_it(
     tg: Telegram,
     alice: User,
     make_audio: Maker,
+    *,
     name: str,
     kind: str | None,
     field: str,
