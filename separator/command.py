@@ -49,8 +49,11 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
-        with _listen(args, environ) as listener:
-            settings = _settings(args, environ, listener.getsockname()[1])
+        settings = _settings(args, environ)
+        with _listen(*_address(args, environ)) as listener:
+            host, port = listener.getsockname()[:2]
+            if not settings.origin:
+                settings = replace(settings, origin=_origin(host, port))
             with hold(settings.data):
                 _serve(settings, listener)
     except (_UsageError, FolderInUseError) as error:
@@ -59,14 +62,17 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _listen(args: argparse.Namespace, environ: Mapping[str, str]) -> socket.socket:
+def _address(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, int]:
     host = args.host or environ.get("LISTEN_HOST") or "0.0.0.0"  # noqa: S104 - the documented default
-    port = args.port
-    if port is None:
-        text = environ.get("LISTEN_PORT") or "8000"
-        if not text.isdigit():
-            raise _UsageError(f"LISTEN_PORT must be a number, not {text!r}")
-        port = int(text)
+    if args.port is not None:
+        return host, args.port
+    text = environ.get("LISTEN_PORT") or "8000"
+    if not text.isdecimal():
+        raise _UsageError(f"LISTEN_PORT must be a number, not {text!r}")
+    return host, int(text)
+
+
+def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=256)
@@ -74,7 +80,14 @@ def _listen(args: argparse.Namespace, environ: Mapping[str, str]) -> socket.sock
         raise _UsageError(f"cannot listen on {host}:{port} (LISTEN_HOST, LISTEN_PORT): {error}") from error
 
 
-def _settings(args: argparse.Namespace, environ: Mapping[str, str], port: int) -> SeparatorSettings:
+def _origin(host: str, port: int) -> str:
+    """Good on this machine; anybody further away needs `--origin`."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> SeparatorSettings:
     api_key = environ.get("SEPARATION_API_KEY", "")
     if not api_key:
         raise _UsageError("SEPARATION_API_KEY is not set: choose a key that clients have to send")
@@ -83,7 +96,7 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str], port: int) -
     settings = SeparatorSettings(
         api_key=api_key,
         data=args.data,
-        origin=args.origin or f"http://127.0.0.1:{port}",
+        origin=(args.origin or "").rstrip("/"),
         file_format=args.format,
         keep_results_s=args.keep_days * DAY_S,
         max_source_bytes=int(args.max_source_mb * 1e6),

@@ -38,11 +38,17 @@ class Runner:
     """
 
     def __init__(
-        self, settings: SeparatorSettings, table: TaskTable, results: Shelf, client: httpx.AsyncClient
+        self,
+        settings: SeparatorSettings,
+        table: TaskTable,
+        results: Shelf,
+        uploads: Shelf,
+        client: httpx.AsyncClient,
     ) -> None:
         self._settings = settings
         self._table = table
         self._results = results
+        self._uploads = uploads
         self._client = client
         self._callbacks = CallbackSender(client, settings)
         self._work = settings.data / "work"
@@ -110,21 +116,25 @@ class Runner:
 
     async def _separate(self, task: Task, folder: Path) -> tuple[StemFile, ...]:
         settings = self._settings
-        order = Order(
-            source=folder / "source",
-            folder=folder,
-            only=self._wanted(task),
-            file_format=settings.file_format,
-            max_duration_s=settings.max_duration_s,
-        )
-        url = task.creation.audio_url
+        only = self._wanted(task)  # before the source is fetched in vain
         async with self._turns.getting_ready():
-            await fetch(self._client, url, order.source, settings.max_source_bytes, settings.fetch_timeout_s)
+            source = await self._source(task, folder)
+        order = Order(source, folder, only, settings.file_format, settings.max_duration_s)
         async with self._engines:
             result = await isolation.separate(
                 settings.engine, order, settings.engine_timeout_s, settings.engine_memory_bytes
             )
         return self._publish(task, result)
+
+    async def _source(self, task: Task, folder: Path) -> Path:
+        url = task.creation.audio_url
+        uploaded = self._uploads.at(url)  # our own address need not be reachable from in here
+        if uploaded is not None:
+            return uploaded
+        file = folder / "source"
+        limits = self._settings.max_source_bytes, self._settings.fetch_timeout_s
+        await fetch(self._client, url, file, *limits)
+        return file
 
     def _wanted(self, task: Task) -> str | None:
         """The one stem to extract, or `None` for all of them."""

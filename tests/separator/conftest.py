@@ -182,11 +182,11 @@ class Running:
 
 @contextmanager
 def _running(data: Path, **changes: Any) -> Iterator[Running]:
-    listener, origin = _listener()
-    fields = {"api_key": KEY, "data": data, "origin": origin, "callback_pauses_s": (0, 0)}
+    listener, address = _listener()
+    fields = {"api_key": KEY, "data": data, "origin": address, "callback_pauses_s": (0, 0)}
     settings = SeparatorSettings(**(fields | changes))
     headers = {"Authorization": f"Bearer {KEY}"}
-    with _serve(create_app(settings), listener), httpx.Client(base_url=origin, headers=headers) as http:
+    with _serve(create_app(settings), listener), httpx.Client(base_url=address, headers=headers) as http:
         yield Running(settings, http)
 
 

@@ -39,6 +39,15 @@ def test_an_upload_can_be_separated(separator: Any, outside: Any, short_song: by
     assert separator.ended(task_id)["successFlag"] == "SUCCESS"
 
 
+def test_an_upload_needs_no_way_back_to_the_server(start: Start, outside: Any, short_song: bytes) -> None:
+    """Its public address may lead through a proxy that cannot be reached from where the server is."""
+    with start(origin="http://public.invalid/") as public:
+        url = _upload(public, short_song)["data"]["downloadUrl"]
+        assert url.startswith("http://public.invalid/uploads/")
+        task_id = public.task(audioUrl=url, type="separate_vocal", callBackUrl=outside.callback_url)
+        assert public.ended(task_id)["successFlag"] == "SUCCESS"
+
+
 def test_uploads_of_the_same_name_do_not_meet(separator: Any) -> None:
     urls = [_upload(separator, data)["data"]["downloadUrl"] for data in (b"one", b"two")]
     assert [httpx.get(url).content for url in urls] == [b"one", b"two"]
