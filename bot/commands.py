@@ -4,6 +4,7 @@ from telegram import Bot, BotCommand, Message, MessageEntity, Update
 from telegram.constants import ChatType
 from telegram.ext import CallbackContext
 
+from bot.answers import answer
 from bot.menu import CANCELLABLE, cancel
 from bot.sources import MAX_DURATION_S
 from bot.uploads import megabytes
@@ -42,10 +43,12 @@ class Commands:
             return
         jobs = await self._store.jobs_of(user.id)
         mine = [job for job in jobs if job.chat_id == message.chat_id and job.state in CANCELLABLE]
-        done = [job for job in mine if await cancel(job, self._store, self._status) is None]
+        done = [job for job in mine if await cancel(job, self._store)]
+        for job in done:
+            await self._status.refresh(job.id)
         say = self._texts.language(user.language_code)
         text = say.plural("cancel.done", len(done)) if done else say("cancel.nothing")
-        await message.reply_text(text, do_quote=True)
+        await answer(message, text)
 
     async def unknown(self, update: Update, _context: CallbackContext) -> None:  # type: ignore[type-arg]
         """A command that is not ours; in groups it may be meant for another bot."""
@@ -61,7 +64,7 @@ class Commands:
     async def _reply(self, update: Update, key: str, **values: object) -> None:
         if message := update.effective_message:
             say = self._texts.language(_language_code(update))
-            await message.reply_text(say(key, **values), do_quote=True)
+            await answer(message, say(key, **values))
 
 
 async def register_commands(bot: Bot, texts: Texts) -> None:

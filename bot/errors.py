@@ -6,6 +6,7 @@ from telegram import Update
 from telegram.error import NetworkError, TelegramError
 from telegram.ext import CallbackContext
 
+from bot.answers import answer
 from stemdrop.errors import StemdropError
 from stemdrop.telegram import is_gone
 from stemdrop.texts import Texts
@@ -41,6 +42,6 @@ class Errors:
             if update.callback_query:
                 await update.callback_query.answer(say("trouble"))
             elif message:
-                await message.reply_text(say("trouble"), do_quote=True)
+                await answer(message, say("trouble"))
         except (TelegramError, StemdropError) as error:
             log.warning("the user could not be told: %s", error)

@@ -1,7 +1,7 @@
 """A button is pressed: the job moves, at most once however often it is tapped."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from telegram import CallbackQuery, Update
 from telegram.error import BadRequest
@@ -12,11 +12,19 @@ from stemdrop.engine import Engine, Task
 from stemdrop.jobs import Job, JobState
 from stemdrop.status import StatusMessage, render_instruments
 from stemdrop.store import JobStore
-from stemdrop.texts import Language, Texts
+from stemdrop.texts import Texts
 
 log = logging.getLogger(__name__)
 
 CANCELLABLE = (JobState.CHOOSING, JobState.SUBMITTING, JobState.SEPARATING)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reaction:
+    """Which job's message to show, and the key of what the tapper is told beside it."""
+
+    job_id: str
+    note: str | None = None
 
 
 class Menu:
@@ -41,42 +49,43 @@ class Menu:
         elif query.from_user.id != job.user_id:
             await _answer(query, say("tap.not_yours"))
         else:
-            note = await self._act(tap, job)
-            await _answer(query, say(note) if note else None)
+            reaction = await self._act(tap, job)
+            # first, since editing the message may have to wait for Telegram's limits
+            await _answer(query, say(reaction.note) if reaction.note else None)
+            await self._show(tap, reaction.job_id)
 
-    async def _act(self, tap: Tap, job: Job) -> str | None:
-        """Returns the key of what the tapper is told beside the message, if anything."""
+    async def _act(self, tap: Tap, job: Job) -> "_Reaction":
         match tap.action:
             case Action.PICK:
                 return await self._pick(tap, job)
             case Action.INSTRUMENTS | Action.BACK:
-                return await self._turn_page(tap, job)
+                return _Reaction(job.id)
             case Action.CANCEL:
-                return await cancel(job, self._store, self._status)
+                is_cancelled = await cancel(job, self._store)
+                return _Reaction(job.id, None if is_cancelled else "tap.too_late")
             case Action.RETRY:
                 return await self._retry(job)
             case Action.FETCH_AGAIN:
                 return await self._fetch_again(job)
 
-    async def _pick(self, tap: Tap, job: Job) -> str | None:
+    async def _show(self, tap: Tap, job_id: str) -> None:
+        job = await self._store.get(job_id)
+        if job and tap.action is Action.INSTRUMENTS and job.state is JobState.CHOOSING:
+            await self._status.write(job, *render_instruments(job, self._texts.language(job.language)))
+        elif job:
+            await self._status.show(job)
+
+    async def _pick(self, tap: Tap, job: Job) -> "_Reaction":
         changes = {"mode": tap.mode, "instrument": tap.instrument}
         if await self._store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING, **changes):
             log.info("job %s: %s %s", job.id, tap.mode, tap.instrument)
             await self._engine.add(Task.SUBMIT, job.id, job.id)
         # of two taps the second only shows again where the job is
-        await self._status.refresh(job.id)
-        return None
+        return _Reaction(job.id)
 
-    async def _turn_page(self, tap: Tap, job: Job) -> str | None:
-        if job.state is not JobState.CHOOSING or tap.action is Action.BACK:
-            await self._status.show(job)
-        else:
-            await self._status.write(job, *render_instruments(job, self._say(job)))
-        return None
-
-    async def _retry(self, job: Job) -> str | None:
+    async def _retry(self, job: Job) -> "_Reaction":
         if job.state is not JobState.FAILED:
-            return "tap.too_late"
+            return _Reaction(job.id, "tap.too_late")
         new = replace(
             Job(job.id, job.chat_id, job.user_id, job.source_message_id, job.source),
             id=Job.new_id(),
@@ -91,29 +100,22 @@ class Menu:
         if winner == new.id:
             log.info("job %s: tried again as job %s", job.id, new.id)
             await self._engine.add(Task.SUBMIT, new.id, new.id)
-        await self._status.refresh(winner)
-        return "retried"
+        return _Reaction(winner, "retried")
 
-    async def _fetch_again(self, job: Job) -> str | None:
+    async def _fetch_again(self, job: Job) -> "_Reaction":
         if not job.missing:
-            return "tap.too_late"
+            return _Reaction(job.id, "tap.too_late")
         if await self._store.move(job.id, [JobState.DELIVERED], JobState.DELIVERING, missing=()):
             await self._engine.add(Task.DELIVER, job.id, job.id)
-        await self._status.refresh(job.id)
-        return None
-
-    def _say(self, job: Job) -> Language:
-        return self._texts.language(job.language)
+        return _Reaction(job.id)
 
 
-async def cancel(job: Job, store: JobStore, status: StatusMessage) -> str | None:
-    """Cancel a job that has no result yet; returns the key of what to say when it is too late."""
+async def cancel(job: Job, store: JobStore) -> bool:
+    """Cancel a job that has no result yet; False when it is too late."""
     if not await store.move(job.id, CANCELLABLE, JobState.CANCELLED):
-        await status.refresh(job.id)
-        return "tap.too_late"
+        return False
     log.info("job %s: cancelled by its user", job.id)
-    await status.refresh(job.id)
-    return None
+    return True
 
 
 async def _answer(query: CallbackQuery, text: str | None) -> None:

@@ -9,6 +9,7 @@ from telegram.constants import ChatAction
 from telegram.error import TelegramError
 from telegram.ext import CallbackContext
 
+from bot.answers import answer
 from bot.listening import Listener
 from bot.sources import source_of
 from stemdrop.errors import SourceUnusable
@@ -43,7 +44,7 @@ class Uploads:
         say = self._texts.language(user.language_code if user else None)
         source = source_of(message)
         if source is None:
-            await message.reply_text(say("other.document"), do_quote=True)
+            await answer(message, say("other.document"))
             return
         once = f"song:{message.chat_id}:{message.message_id}"
         job = _job(message, user.id if user else message.chat_id, source, say)
@@ -52,7 +53,7 @@ class Uploads:
             job = replace(job, source=await self._listener.verify(job.source))
         except SourceUnusable as error:
             log.info("a song in chat %d was refused: %s", message.chat_id, error.reason)
-            await message.reply_text(explain(error, say), do_quote=True)
+            await answer(message, explain(error, say))
             return
         holder = await self._store.add(job, once)
         kept = job if holder == job.id else await self._store.get(holder)

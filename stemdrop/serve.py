@@ -98,6 +98,11 @@ async def _parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts
         await _wait_for_redis(settings, store, stop)
         engine = await stack.enter_async_context(Engine(settings.redis_url))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        # No connection is kept: one that the API closes just as a create call goes out would look like a lost
+        # answer, and a lost answer is never asked for again.
+        api_http = await stack.enter_async_context(
+            httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0))
+        )
         bot = build_bot(settings, FloodLimiter(redis))
         stack.push_async_callback(bot.shutdown)
         yield Parts(
@@ -107,7 +112,7 @@ async def _parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts
             bot=bot,
             files=TelegramFiles(bot, http),
             separation=SeparationClient(
-                http,
+                api_http,
                 settings.separation_api_url,
                 settings.upload_url,
                 settings.separation_api_key.get_secret_value(),
@@ -141,32 +146,36 @@ async def _run_bot(parts: Parts, stop: asyncio.Event) -> None:
         settings, bot, parts.store, parts.engine, parts.files, parts.status, texts
     )
     await application.initialize()
+    log.info("bot @%s ready, updates by %s", bot.username, settings.telegram_updates)
     stop_handling = asyncio.Event()
+    handler = UpdateHandler(application)
     handling = asyncio.create_task(
         parts.engine.work(
-            Queue.BOTS,
-            {Task.UPDATE: UpdateHandler(application).run},
-            stop_handling,
-            concurrency=32,
-            grace_s=GRACE_S,
+            Queue.BOTS, {Task.UPDATE: handler.run}, stop_handling, concurrency=32, grace_s=GRACE_S
         )
     )
+    fetching = asyncio.create_task(_fetch_updates(parts, stop))
     try:
-        log.info("bot @%s ready, updates by %s", bot.username, settings.telegram_updates)
-        if settings.telegram_updates == "polling":
-            await _until_done(bot.delete_webhook, stop)
-            await poll(bot, parts.engine, stop)
-        else:
-            url, secret = parts.links.updates_url, parts.links.updates_secret
-            await _until_done(
-                lambda: bot.set_webhook(url, secret_token=secret, allowed_updates=ALLOWED_UPDATES), stop
-            )
-            await asyncio.wait(
-                {asyncio.create_task(stop.wait()), handling}, return_when=asyncio.FIRST_COMPLETED
-            )
+        await asyncio.wait({fetching, handling}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop_handling.set()
-        await handling
+        fetching.cancel()
+        results = await asyncio.gather(fetching, handling, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _fetch_updates(parts: Parts, stop: asyncio.Event) -> None:
+    if parts.settings.telegram_updates == "polling":
+        await _until_done(parts.bot.delete_webhook, stop)
+        await poll(parts.bot, parts.engine, stop)
+        return
+    url, secret = parts.links.updates_url, parts.links.updates_secret
+    await _until_done(
+        lambda: parts.bot.set_webhook(url, secret_token=secret, allowed_updates=ALLOWED_UPDATES), stop
+    )
+    await stop.wait()
 
 
 async def _run_webhook(parts: Parts, stop: asyncio.Event) -> None:

@@ -22,7 +22,7 @@ from stemdrop.settings import Settings
 
 CHUNK_BYTES = 64 * 1024
 # A longer stop is not waited out inside a call: the task is run again when it is over.
-LONGEST_WAIT_S = 90
+LONGEST_WAIT_S = 600
 
 
 class RateLimiter(BaseRateLimiter[None]):

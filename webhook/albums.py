@@ -93,7 +93,7 @@ class AlbumSender:
                 raise
             log.warning("job %s: Telegram refuses an album (%s), sending its stems alone", job.id, error)
             return await self._send_singly(job, stems)
-        return {stem.key: _sent(message) for stem, message in zip(stems, messages, strict=True)}
+        return {stem.key: _sent(message) for stem, message in zip(stems, messages, strict=False)}
 
     async def _send_singly(self, job: Job, stems: Sequence[StemFile]) -> dict[str, Sent]:
         """One by one, without cover, and as a file where it is not taken as music."""

@@ -23,13 +23,14 @@ from stemdrop.errors import (
     SourceGone,
     StemGone,
     StemTooBig,
+    StoreUnavailable,
     TryLater,
 )
 from stemdrop.jobs import Failure, Job, JobState
 from stemdrop.results import Stem
 from stemdrop.separation import SeparationClient
 from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
+from stemdrop.store import JobStore, Sent
 from stemdrop.telegram import TelegramFiles, is_gone
 from stemdrop.texts import Texts
 from webhook.albums import AlbumSender, StemFile, album_sizes
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 
 # With pauses of up to five minutes between runs this is most of a day.
 MAX_RUNS = 200
+TICK_TRIES = 30
+# A run that breaks for a reason nobody foresaw may break after an album was sent: not again and again.
+MAX_BROKEN_RUNS = 3
 # The disk budget of one process: so many jobs' stems lie on disk, so many are fetched at once per job.
 JOBS_ON_DISK = 4
 FETCHES_PER_JOB = 3
@@ -93,7 +97,17 @@ class Delivery:
         elif not job.result.stems:
             await self._fail(job, Failure("empty", charged=True))
         else:
+            await self._deliver_or_give_up(job, run)
+
+    async def _deliver_or_give_up(self, job: Job, run: int) -> None:
+        try:
             await self._deliver_or_later(job, run)
+        except (StoreUnavailable, TryLater):
+            raise
+        except Exception:
+            if await self._store.count_run(job.id, "broken delivery") >= MAX_BROKEN_RUNS:
+                await self._fail(job, Failure("undeliverable", charged=True))
+            raise
 
     async def _deliver_or_later(self, job: Job, run: int) -> None:
         try:
@@ -126,13 +140,24 @@ class Delivery:
                     files = [outcome.file for outcome in outcomes if outcome.file]
                     arrived = await self._albums.send(job, files, cover) if files else {}
                     if arrived:
-                        await self._store.tick(job.id, arrived)
+                        await self._tick(job, arrived)
                         log.info("job %s: sent %s", job.id, ", ".join(arrived))
                     for file in files:
                         file.path.unlink(missing_ok=True)
                     links += [(outcome.name, outcome.link) for outcome in outcomes if outcome.link]
                     missing += [o.name for o in outcomes if not o.link and o.stem.key not in arrived]
         await self._end(job, missing, links)
+
+    async def _tick(self, job: Job, arrived: dict[str, Sent]) -> None:
+        """What is in the chat must be known to be: a Redis that is away for a moment is waited for."""
+        for _ in range(TICK_TRIES):
+            try:
+                await self._store.tick(job.id, arrived)
+                return
+            except StoreUnavailable as error:
+                log.warning("job %s: what was sent cannot be ticked off yet: %s", job.id, error)
+                await asyncio.sleep(2)
+        await self._store.tick(job.id, arrived)
 
     async def _end(self, job: Job, missing: list[str], links: list[tuple[str, str]]) -> None:
         if missing:

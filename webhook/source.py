@@ -3,19 +3,22 @@
 The file's URL at Telegram holds the bot's token; it never shows here.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 
 import httpx
 from fastapi import APIRouter, Request, Response
 from starlette.responses import PlainTextResponse, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from stemdrop.errors import SourceGone
 from stemdrop.jobs import ACTIVE
 from stemdrop.links import Links
 from stemdrop.store import JobStore
 from stemdrop.telegram import TelegramFile, TelegramFiles
+
+log = logging.getLogger(__name__)
 
 _TYPES = {
     ".mp3": "audio/mpeg",
@@ -111,11 +114,19 @@ class _SourceResponse(Response):
         self._code, self._extra = status, dict(headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        has_begun = False
+
+        async def begin(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
         try:
             async with self._files.open(self._file, self._start, self._end) as chunks:
-                response = StreamingResponse(chunks, self._code, self._extra)
-                await response(scope, receive, send)
+                await StreamingResponse(chunks, self._code, self._extra)(scope, receive, begin)
         except SourceGone:
             await PlainTextResponse("gone", 404)(scope, receive, send)
-        except (httpx.ConnectError, httpx.ConnectTimeout):
-            await PlainTextResponse("Telegram cannot be reached", 502)(scope, receive, send)
+        except httpx.HTTPError as error:
+            log.warning("a source broke off at Telegram: %s", type(error).__name__)
+            if not has_begun:
+                await PlainTextResponse("Telegram does not give the file now", 502)(scope, receive, send)
