@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from sandbox.calls import Call, Upload, check_arguments
@@ -111,7 +112,10 @@ class _Exchange:
                 raise bad_request("can't parse JSON object")
             self.sent.update(body)
             return None
-        form = await self.request.form()
+        try:
+            form = await self.request.form()
+        except HTTPException as error:
+            raise bad_request(f"can't parse the body: {error.detail}") from error
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 self.uploads[name] = Upload(name, value.filename or name, value.file, value.size or 0)

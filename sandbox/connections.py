@@ -50,9 +50,9 @@ class TrickledFile(FileResponse):
                 await send({"type": "http.response.body", "body": body[:left], "more_body": True})
                 raise _CutError
             left -= len(body)
-            await send(message)
             if self._bytes_per_s:
                 await asyncio.sleep(len(body) / self._bytes_per_s)
+            await send(message)
 
         try:
             await super().__call__(scope, receive, trickle)

@@ -172,6 +172,7 @@ class Core:
         thread_id: int | None = None,
         reply_to: Message | None = None,
         media_group_id: str | None = None,
+        opens_topic: bool = False,
     ) -> Message:
         """A new message in a chat; a person's becomes an update."""
         message = Message(
@@ -185,6 +186,8 @@ class Core:
             reply_to,
             media_group_id,
         )
+        if opens_topic:
+            message.thread_id = message.message_id
         chat.messages[message.message_id] = message
         if not sender.is_bot and not chat.is_bot_out:
             self.updates.add("message", message.to_dict())
@@ -214,11 +217,8 @@ class Core:
 
     def open_topic(self, chat: Chat, name: str, opener: User) -> Topic:
         """A new topic with its service message, whose id is the thread id."""
-        opening = self.post(
-            chat, opener, {"forum_topic_created": {"name": name, "icon_color": 7322096}}, thread_id=None
-        )
-        opening.thread_id = opening.message_id
-        topic = Topic(opening.message_id, name)
+        created = {"forum_topic_created": {"name": name, "icon_color": 7322096}}
+        topic = Topic(self.post(chat, opener, created, opens_topic=True).message_id, name)
         chat.topics[topic.thread_id] = topic
         return topic
 

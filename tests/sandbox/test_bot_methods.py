@@ -219,6 +219,7 @@ async def test_topics_of_a_forum(bot: ptb.Bot, tg: Telegram, alice: User) -> Non
     opening, in_topic, in_general = [update.message for update in await bot.get_updates(timeout=10)]
     assert opening is not None
     assert opening.forum_topic_created is not None
+    assert opening.message_thread_id == opening.message_id == thread_id
     assert in_topic is not None
     assert (in_topic.message_thread_id, in_topic.is_topic_message) == (thread_id, True)
     assert in_topic.reply_to_message is not None

@@ -297,6 +297,12 @@ async def test_unknown_tokens_methods_and_paths(
     )
 
 
+async def test_a_broken_multipart_body(api: httpx.AsyncClient, alice: User) -> None:
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = await api.post("sendMessage", content="no boundary here", headers=headers)
+    assert "can't parse the body" in await refusal(answer)
+
+
 async def test_parameters_may_come_in_the_query(api: httpx.AsyncClient, alice: User) -> None:
     answer = await api.get("sendMessage", params={"chat_id": alice.id, "text": "by GET"})
     assert answer.json()["result"]["text"] == "by GET"

@@ -57,6 +57,15 @@ async def test_the_older_of_two_pollers_is_told_of_the_conflict(
     assert len(await second) == 1
 
 
+async def test_a_poller_that_hangs_up_waits_no_longer(bot: ptb.Bot, tg: Telegram, alice: User) -> None:
+    poll = asyncio.create_task(bot.get_updates(timeout=60))
+    await tg.wait_for(lambda: tg.updates.is_awaited)
+    poll.cancel()
+    await tg.wait_for(lambda: not tg.updates.is_awaited)
+    tg.send_text(alice.id, "kept")
+    assert len(await bot.get_updates()) == 1
+
+
 async def test_allowed_updates_hold_until_given_again(bot: ptb.Bot, tg: Telegram, alice: User) -> None:
     await bot.get_updates(allowed_updates=["callback_query"])
     tg.send_text(alice.id, "unheard")
