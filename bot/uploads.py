@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from babel.numbers import format_decimal
 from telegram import Message, Update
-from telegram.constants import ChatAction
+from telegram.constants import ChatAction, ChatType
 from telegram.error import TelegramError
 from telegram.ext import CallbackContext
 
@@ -44,7 +44,8 @@ class Uploads:
         say = self._texts.language(user.language_code if user else None)
         source = source_of(message)
         if source is None:
-            await answer(message, say("other.document"))
+            if message.chat.type == ChatType.PRIVATE:  # in groups people send each other files
+                await answer(message, say("other.document"))
             return
         once = f"song:{message.chat_id}:{message.message_id}"
         job = _job(message, user.id if user else message.chat_id, source, say)
