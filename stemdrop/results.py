@@ -76,7 +76,7 @@ def parse_callback(body: object) -> tuple[str, Result]:
     code = _code(_mapping(body, "the body").get("code"))
     data = _mapping(_mapping(body, "the body").get("data"), "data")
     task_id = data.get("task_id") or data.get("taskId")
-    if not isinstance(task_id, str) or not 0 < len(task_id) <= MAX_TASK_ID:
+    if not isinstance(task_id, str) or not 0 < len(task_id) <= MAX_TASK_ID or not task_id.isprintable():
         raise BadContract("data.task_id is missing")
     if code != 200:
         return task_id, Result(code)
@@ -86,8 +86,8 @@ def parse_callback(body: object) -> tuple[str, Result]:
             info = _mapping(data[name], name)
             break
     # Seen beside the object as well as in it.
-    extra = {"origin_data": data["origin_data"]} if "origin_data" in data else {}
-    return task_id, Result(200, _stems({**extra, **info}))
+    listed = info.get("origin_data") or data.get("origin_data")
+    return task_id, Result(200, _stems({**info, "origin_data": listed}))
 
 
 def parse_detail(data: object) -> Result | None:
@@ -173,12 +173,12 @@ def _url(value: object) -> str:
         parts = urlsplit(value.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return ""
+        safe = "/:@!$&'()*+,;=~%-._"
+        path, query = quote(parts.path, safe=safe), quote(parts.query, safe=safe + "?")
+        parts.netloc.encode()  # JSON can hold half a surrogate pair, which nothing after us could store
     except ValueError:
         return ""
-    safe = "/:@!$&'()*+,;=~%-._"
-    return urlunsplit(
-        (parts.scheme, parts.netloc, quote(parts.path, safe=safe), quote(parts.query, safe=safe + "?"), "")
-    )
+    return urlunsplit((parts.scheme, parts.netloc, path, query, ""))
 
 
 def _snake_case(response: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +191,7 @@ def _key(name: str) -> str:
 
 def _readable(name: str) -> str:
     """`hand_drums` → `Hand drums`; a name that is already written for people stays."""
+    name = name.encode(errors="ignore").decode()  # without halves of surrogate pairs, which cannot be stored
     words = " ".join(name.replace("_", " ").split())[:40]
     return words if any(letter.isupper() for letter in words) else words.capitalize()
 
