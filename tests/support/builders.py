@@ -1,0 +1,52 @@
+"""Valid things of stemdrop for tests to spoil, and a clock that stands still."""
+
+from dataclasses import replace
+from typing import Any
+
+from stemdrop.jobs import Job, Mode, Source, SourceKind
+from stemdrop.results import Result, Stem
+
+CHAT = 10_000_001
+TASK = "3e63b4cc88d52611159371f6af5571e7"
+
+
+class Clock:
+    """Unix seconds that stand still until told otherwise."""
+
+    def __init__(self, now: float = 1_790_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def make_job(**changes: Any) -> Job:
+    """A job that waits for its mode; `changes` are written over it."""
+    source = Source(
+        kind=SourceKind.AUDIO,
+        file_id="AUfile",
+        file_unique_id="unique",
+        extension=".mp3",
+        size_bytes=1_000_000,
+        duration_s=30,
+        title="Morning Line",
+        performer="The Tests",
+    )
+    job = Job(
+        id=Job.new_id(),
+        chat_id=CHAT,
+        user_id=CHAT,
+        source_message_id=7,
+        source=source,
+        mode=Mode.SEPARATE_VOCAL,
+    )
+    return replace(job, **changes)
+
+
+def make_result(*keys: str) -> Result:
+    """A success with these stems; vocals and instrumental when none is named."""
+    stems = [Stem(key, f"https://files.example.com/{key}.mp3") for key in keys or ("vocals", "instrumental")]
+    return Result(200, tuple(stems))
