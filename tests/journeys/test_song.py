@@ -1,19 +1,29 @@
 """A song's whole way, with the product as one process against servers that speak the two contracts."""
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
-from chat import Person
-from provider import Provider
-from sandbox.world import World
+from stage import Stage, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VOCALS, ALL_STEMS, ONE_INSTRUMENT = 0, 1, 2
+# As they come, by the order of the provider's documentation.
+ENGLISH = (
+    *("Vocals", "Backing vocals", "Drums", "Bass", "Guitar", "Keyboard"),
+    *("Percussion", "Strings", "Synth", "FX", "Brass", "Woodwinds"),
+)
+CHINESE = (
+    *("人声", "和声", "鼓", "贝斯", "吉他", "键盘"),
+    *("打击乐", "弦乐", "合成器", "音效", "铜管", "木管"),
+)
 
 
-async def test_vocals_and_instrumental_come_as_one_album_in_reply(
-    world: World, provider: Provider, song: Path
-) -> None:
-    await world.start("up")
-    alice = Person(world.telegram)
-    sent = await world.telegram.send_file(alice.id, song)
+async def test_vocals_and_instrumental_come_as_one_album_in_reply(stage: Stage, song: Path) -> None:
+    alice = stage.person()
+    sent = await alice.sends(song)
     menu = await alice.answer_to(sent)
     assert menu.reply_to is sent
     assert [button["text"] for button in menu.buttons] == [
@@ -22,30 +32,169 @@ async def test_vocals_and_instrumental_come_as_one_album_in_reply(
         "🎸 One instrument… · 20 credits",
         "✖️ Cancel",
     ]
-    await alice.taps(menu, 0)
+    await alice.taps(menu, VOCALS)
     await alice.shows(menu, "✅")
+    assert menu.buttons == []
     assert alice.titles() == ["Morning Line (Vocals)", "Morning Line (Instrumental)"]
     for audio in alice.audios():
         assert audio.reply_to is sent
         assert audio.media_group_id == alice.audios()[0].media_group_id
         assert audio.media
         assert audio.media["duration"] == 30
-        assert world.telegram.file_location(audio.media["file_id"]).read_bytes() == provider.stem
-    assert provider.sources == [song.read_bytes()]
-    assert [create["type"] for create in provider.creates] == ["separate_vocal"]
-    assert world.telegram.flood_refusals == 0
+        assert stage.telegram.file_location(audio.media["file_id"]).read_bytes() == stage.provider.stem
+    assert stage.provider.sources == [song.read_bytes()]
+    assert [create["type"] for create in stage.provider.creates] == ["separate_vocal"]
+
+
+async def test_every_stem_comes_named_in_the_users_language_and_a_new_one_readably(stage: Stage) -> None:
+    def with_a_new_one(create: dict[str, Any]) -> dict[str, Any]:
+        return {**known(create), "hand_drums_url": stage.provider.stem_url("hand drums")}
+
+    known, stage.provider.info = stage.provider.info, with_a_new_one
+    alice, bai = stage.person("Alice"), stage.person("白", language="zh-hans")
+    songs = [stage.song("Thirteen"), stage.song("十三")]
+    (_, menu), (_, menu_bai) = await asyncio.gather(
+        alice.asks(songs[0], ALL_STEMS), bai.asks(songs[1], ALL_STEMS)
+    )
+    await alice.shows(menu, "✅ “Thirteen”: 13 stems are here.")
+    await bai.shows(menu_bai, "✅《十三》：13 条音轨已送达。")
+    assert alice.titles() == [f"Thirteen ({name})" for name in (*ENGLISH, "Hand drums")]
+    assert bai.titles() == [f"十三 ({name})" for name in (*CHINESE, "Hand drums")]
+    albums = [audio.media_group_id for audio in alice.audios()]
+    assert [albums.count(album) for album in dict.fromkeys(albums)] == [7, 6]
+
+
+async def test_one_instrument_is_chosen_from_a_list_and_comes_with_the_rest(stage: Stage) -> None:
+    alice = stage.person()
+    _, menu = await alice.asks(stage.song("Piano Man"), ONE_INSTRUMENT)
+    texts = [button["text"] for button in menu.buttons]
+    assert texts[:3] == ["Lead vocal", "Backing vocals", "Drum kit"]
+    assert texts[-2:] == ["‹ Back", "✖️ Cancel"]
+    await alice.turns(menu, texts.index("‹ Back"))
+    assert menu.buttons[ALL_STEMS]["text"].startswith("🎛")
+    await alice.turns(menu, ONE_INSTRUMENT)
+    await alice.taps(menu, texts.index("Piano"))
+    await alice.shows(menu, "✅")
+    assert alice.titles() == ["Piano Man (Piano)", "Piano Man (Without Piano)"]
+    assert [create["stemName"] for create in stage.provider.creates] == ["Piano"]
+    assert sorted(stage.provider.stem_requests) == ["extract", "remove"]
 
 
 @pytest.mark.parametrize("code", [400, 408, 413, 451, 500, 501, 531, 599])
-async def test_a_failure_is_one_message_with_its_code(
-    world: World, provider: Provider, song: Path, code: int
-) -> None:
-    provider.failure = code
-    await world.start("up")
-    alice = Person(world.telegram)
-    sent = await world.telegram.send_file(alice.id, song)
-    menu = await alice.answer_to(sent)
-    await alice.taps(menu, 0)
+async def test_a_failure_is_one_message_with_its_code(stage: Stage, code: int) -> None:
+    stage.provider.failure = code
+    alice = stage.person()
+    sent, menu = await alice.asks(stage.song(f"Failure {code}"), VOCALS)
     await alice.shows(menu, "⚠️")
     assert f"code {code}" in menu.text
+    assert ("cost nothing" in menu.text) == (code == 531)
     assert alice.after(sent) == [menu]
+
+
+@pytest.mark.parametrize(
+    ("code", "can_help"),
+    [
+        *((401, False), (402, False), (413, False), (422, False), (505, False)),
+        *((429, True), (451, True), (455, True), (500, True)),
+    ],
+)
+async def test_a_refused_create_is_explained_and_tried_again_once(
+    stage: Stage, code: int, can_help: bool
+) -> None:
+    stage.provider.refusal = (code, "no")
+    alice = stage.person()
+    sent, menu = await alice.asks(stage.song(f"Refused {code}"), VOCALS)
+    await alice.shows(menu, "⚠️")
+    assert f"code {code}" in menu.text
+    assert "cost nothing" in menu.text
+    assert [button["text"] for button in menu.buttons] == (["🔁 Try again"] if can_help else [])
+    assert stage.provider.creates == []
+    if can_help:
+        stage.provider.refusal = None
+        await asyncio.gather(*(alice.taps(menu, 0) for _ in range(3)))
+        await alice.shows(menu, "✅")
+        assert len(stage.provider.creates) == 1
+        assert len(alice.audios()) == 2
+    assert [shown for shown in alice.after(sent) if shown.kind == "text"] == [menu]
+
+
+async def test_a_callback_may_come_before_the_create_call_is_answered(stage: Stage) -> None:
+    stage.provider.early_callback = True
+    stage.provider.hold_answer.clear()
+    alice = stage.person()
+    _, menu = await alice.asks(stage.song("Too Early"), VOCALS)
+    await alice.shows(menu, "✅")
+    assert len(alice.audios()) == 2
+    stage.provider.hold_answer.set()
+    await until(lambda: "accepted as task" in stage.world.logs()[-4000:])
+    assert menu.text.startswith("✅")
+    assert len(stage.provider.creates) == 1
+
+
+async def test_a_hundred_copies_of_a_callback_at_once_deliver_once(stage: Stage) -> None:
+    stage.provider.answers_by_itself = False
+    alice = stage.person()
+    _, menu = await alice.asks(stage.song("Hundredfold"), VOCALS)
+    await stage.accepted()
+    answers = await asyncio.gather(*(stage.provider.call_back() for _ in range(100)))
+    await alice.shows(menu, "✅")
+    again = await stage.provider.call_back()
+    for answer in [*answers, again]:
+        assert (answer.status_code, answer.json()) == (200, {"status": "received"})
+    bob = stage.person("Bob")
+    stage.provider.answers_by_itself = True
+    _, menu = await bob.asks(stage.song("Afterwards"), VOCALS)
+    await bob.shows(menu, "✅")
+    assert len(alice.audios()) == 2
+    assert sorted(stage.provider.stem_requests) == ["instrumental", "instrumental", "vocal", "vocal"]
+
+
+async def test_a_callback_is_answered_while_its_stems_have_yet_to_be_fetched(stage: Stage) -> None:
+    stage.provider.hold_stems.clear()
+    stage.provider.answers_by_itself = False
+    alice = stage.person()
+    _, menu = await alice.asks(stage.song("Patience"), VOCALS)
+    await stage.accepted()
+    answer = await stage.provider.call_back()
+    assert (answer.status_code, answer.json()) == (200, {"status": "received"})
+    await alice.shows(menu, "📤")
+    await until(lambda: len(stage.provider.stem_requests) == 2)
+    assert stage.provider.stems_served == []
+    assert alice.audios() == []
+    stage.provider.hold_stems.set()
+    await alice.shows(menu, "✅")
+    assert len(alice.audios()) == 2
+
+
+async def test_a_stem_that_cannot_be_fetched_is_named_and_fetched_again_for_nothing(stage: Stage) -> None:
+    stage.provider.broken_stems = {"instrumental": 404}
+    alice = stage.person()
+    _, menu = await alice.asks(stage.song("Half"), VOCALS)
+    await alice.shows(menu, "✅ “Half”: 1 stem is here.\nCould not be fetched: Instrumental.")
+    stage.provider.broken_stems = {}
+    await alice.taps(menu, 0)
+    await alice.shows(menu, "✅ “Half”: 2 stems are here.")
+    assert alice.titles() == ["Half (Vocals)", "Half (Instrumental)"]
+    assert len(stage.provider.creates) == 1
+
+
+@pytest.mark.parametrize(
+    ("file_name", "titled"),
+    [
+        ("🎸🔥" * 60 + ".mp3", None),
+        ("a_file_without_tags.mp3", "a file without tags"),
+        ("..//..\\etc\\pass:wd?.mp3", "pass:wd?"),
+    ],
+)
+async def test_names_of_every_kind_reach_the_stems(stage: Stage, file_name: str, titled: str | None) -> None:
+    alice = stage.person()
+    with stage.song("").open("rb") as song:
+        sent = await stage.telegram.send_file(alice.id, song, file_name=file_name)
+    menu = await alice.answer_to(sent)
+    await alice.taps(menu, VOCALS)
+    await alice.shows(menu, "✅")
+    titles = alice.titles()
+    assert [title.rpartition(" ")[2] for title in titles] == ["(Vocals)", "(Instrumental)"]
+    assert all(len(title) <= 120 and (titled or "🎸🔥🎸🔥") in title for title in titles)
+    names = [str(audio.media["file_name"]) for audio in alice.audios() if audio.media]
+    assert all(name.endswith(".mp3") and not set(name) & set("/\\:?") for name in names)

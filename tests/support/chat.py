@@ -1,6 +1,7 @@
 """What a person does and sees in a journey, in the words of a journey."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from sandbox.chats import CallbackQuery, Message
 from sandbox.state import Telegram
@@ -11,7 +12,9 @@ WAIT_S = 60.0
 class Person:
     """One person in their private chat, or in `chat_id`."""
 
-    def __init__(self, telegram: Telegram, name: str = "Alice", *, language: str = "en", chat_id: int = 0) -> None:
+    def __init__(
+        self, telegram: Telegram, name: str = "Alice", *, language: str = "en", chat_id: int = 0
+    ) -> None:
         self.telegram = telegram
         self.id = telegram.add_user(name, language_code=language).id
         self.chat_id = chat_id or self.id
@@ -19,6 +22,24 @@ class Person:
     async def sees(self, what: Callable[[], object]) -> None:
         """Wait until it is so."""
         await self.telegram.wait_for(what, timeout_s=WAIT_S)
+
+    async def sends(self, song: Path, **how: str | int) -> Message:
+        """Send a song into the chat."""
+        return await self.telegram.send_file(self.chat_id, song, user_id=self.id, **how)  # type: ignore[arg-type]
+
+    async def asks(self, song: Path, *numbers: int) -> tuple[Message, Message]:
+        """Send a song and press the n-th button, and of what that opens the next; returns song and menu."""
+        sent = await self.sends(song)
+        menu = await self.answer_to(sent)
+        for number in numbers:
+            await self.turns(menu, number)
+        return sent, menu
+
+    async def turns(self, menu: Message, number: int) -> None:
+        """Press the n-th button and wait until the message has changed."""
+        before = len(menu.history)
+        await self.taps(menu, number)
+        await self.sees(lambda: len(menu.history) > before)
 
     async def answer_to(self, message: Message) -> Message:
         """The bot's first message after this one."""
@@ -48,5 +69,3 @@ class Person:
     async def shows(self, message: Message, start: str) -> None:
         """Wait until the message reads so."""
         await self.sees(lambda: message.text.startswith(start))
-
-

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+
 from sandbox.server import serve
 
 KEY = "provider-key-for-tests"
@@ -27,8 +28,10 @@ class Provider:
 
     Orders: `refusal` (code, message) instead of accepting; `lose_answer` accepts and never answers properly;
     `early_callback` posts the result before the create call is answered; `answers_by_itself` posts the
-    result by itself at all; `failure` is the code called back instead of 200; `hold_stems` keeps stem
-    downloads waiting until it is set; `broken_stems` maps a stem's name to the HTTP status to answer.
+    result by itself at all; `failure` is the code called back instead of 200; `hold_answer` keeps an accepted
+    create call waiting for its answer until it is set; `hold_stems` keeps stem downloads waiting until it is
+    set, all of them or only those named in `held_stems`; `broken_stems` maps a stem's name to the HTTP status
+    to answer; `upload_refusal` is `refusal` for uploads.
     """
 
     def __init__(self, stem: bytes) -> None:
@@ -39,19 +42,23 @@ class Provider:
         self.uploads: dict[str, bytes] = {}
         self.requests: list[str] = []  # every request's method, URL and headers, for secrets to be looked for
         self.stem_requests: list[str] = []
+        self.stems_served: list[str] = []
         self.callback_answers: list[httpx.Response] = []
         self.details: dict[str, dict[str, Any]] = {}
         self.refusal: tuple[int, str] | None = None
+        self.upload_refusal: tuple[int, str] | None = None
         self.lose_answer = False
         self.early_callback = False
         self.answers_by_itself = True
         self.fetches_source = True
         self.failure: int | None = None
-        self.hold_stems = asyncio.Event()
-        self.hold_stems.set()
+        self.hold_answer = _open()
+        self.hold_stems = _open()
+        self.held_stems: frozenset[str] = frozenset()
         self.broken_stems: dict[str, int] = {}
         self.info: Callable[[dict[str, Any]], dict[str, Any]] = self._info
         self._tasks: set[asyncio.Task[None]] = set()
+        self._accepted = 0
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator["Provider"]:
@@ -59,10 +66,21 @@ class Provider:
         async with serve(self._app()) as url, httpx.AsyncClient(timeout=30) as http:
             self.url, self._http = url, http
             yield self
+            self.hold_answer.set()
             self.hold_stems.set()
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def clear(self) -> None:
+        """Forget what happened and withdraw all orders, for the next story with the same provider. What is
+        still held goes on; task ids are never given twice."""
+        self.hold_answer.set()
+        self.hold_stems.set()
+        fresh = Provider(self.stem)
+        kept = ("url", "details", "uploads", "requests", "_tasks", "_accepted", "_http", "info")
+        vars(self).update({key: value for key, value in vars(fresh).items() if key not in kept})
+        self.info = self._info
 
     def task_id(self, number: int = -1) -> str:
         """The id of the n-th accepted create call."""
@@ -84,7 +102,9 @@ class Provider:
 
     async def call_back(self, number: int = -1, body: dict[str, Any] | None = None) -> httpx.Response:
         """Post the result of the n-th create call, once; returns the answer."""
-        create = self.creates[number]
+        return await self._post(self.creates[number], body)
+
+    async def _post(self, create: dict[str, Any], body: dict[str, Any] | None = None) -> httpx.Response:
         response = await self._http.post(create["callBackUrl"], json=body or self.body(create))
         self.callback_answers.append(response)
         return response
@@ -114,7 +134,9 @@ class Provider:
 
         @app.middleware("http")
         async def log(request: Request, call_next: Any) -> Any:
-            self.requests.append(f"{request.method} {request.url} {dict(request.headers)}")
+            is_file = request.headers.get("content-type", "").startswith("multipart/")
+            body = "" if is_file else (await request.body()).decode(errors="replace")
+            self.requests.append(f"{request.method} {request.url} {dict(request.headers)} {body}")
             return await call_next(request)
 
         @app.post("/api/v1/vocal-removal/generate")
@@ -127,14 +149,16 @@ class Provider:
                 return _answer(422, problem)
             if self.refusal:
                 return _answer(*self.refusal)
-            create = {**body, "taskId": f"task-{len(self.creates) + 1:04d}"}
+            self._accepted += 1
+            create = {**body, "taskId": f"task-{self._accepted:04d}"}
             self.creates.append(create)
             if self.fetches_source:
                 self.sources.append((await self._http.get(body["audioUrl"])).content)
             if self.early_callback:
-                await self.call_back(len(self.creates) - 1)
+                await self._post(create)
             elif self.answers_by_itself:
-                self._spawn(len(self.creates) - 1)
+                self._spawn(create)
+            await self.hold_answer.wait()
             if self.lose_answer:
                 return Response("<html>bad gateway</html>", 502)
             return _answer(200, "success", {"taskId": create["taskId"]})
@@ -154,6 +178,8 @@ class Provider:
         async def upload(request: Request) -> Response:
             if request.headers.get("authorization") != f"Bearer {KEY}":
                 return _answer(401, "no key")
+            if self.upload_refusal:
+                return _answer(*self.upload_refusal)
             form = await request.form()
             file, name = form["file"], str(form["fileName"])
             self.uploads[name] = await file.read()  # type: ignore[union-attr]
@@ -166,19 +192,27 @@ class Provider:
         @app.get("/stems/{name}.mp3")
         async def stem(name: str) -> Response:
             self.stem_requests.append(name)
-            await self.hold_stems.wait()
+            if not self.held_stems or name in self.held_stems:
+                await self.hold_stems.wait()
+            self.stems_served.append(name)
             status = self.broken_stems.get(name, 200)
             return Response(self.stem if status == 200 else b"", status, media_type="audio/mpeg")
 
         return app
 
-    def _spawn(self, number: int) -> None:
+    def _spawn(self, create: dict[str, Any]) -> None:
         async def later() -> None:
-            await self.call_back(number)
+            await self._post(create)
 
         task = asyncio.create_task(later())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _open() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 def _problem(body: dict[str, Any]) -> str:
@@ -196,4 +230,3 @@ def _problem(body: dict[str, Any]) -> str:
 
 def _answer(code: int, message: str, data: object = None) -> JSONResponse:
     return JSONResponse({"code": code, "msg": message, "data": data})
-

@@ -1,0 +1,111 @@
+"""A world whose separation API is a `Provider`, with the product's real processes in it, for journeys.
+
+    async with open_stage(folder, "bot", "webhook", "worker") as stage:
+        alice = stage.person("Alice")
+        song, menu = await alice.asks(stage.song("Blue"), 0)
+        ...
+
+What every story must leave behind is looked at when the stage closes, and after each story that shares one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from chat import WAIT_S, Person
+from provider import KEY, Provider
+from tones import mp3
+
+from sandbox.process import Process
+from sandbox.state import Telegram
+from sandbox.world import World
+
+# Refusals of Telegram that are part of a good life: the same tap twice shows the same text twice.
+_ORDINARY = ("message is not modified",)
+
+
+async def until(what: Callable[[], object], timeout_s: float = WAIT_S) -> None:
+    """Wait until it is so, where nobody tells when; raises `TimeoutError`."""
+    async with asyncio.timeout(timeout_s):
+        while not what():
+            await asyncio.sleep(0.01)
+
+
+class Stage:
+    """World, provider, and what a story needs from both. `ordinary` are refusals of Telegram and lines of the
+    log that this story means to cause."""
+
+    def __init__(self, world: World, provider: Provider) -> None:
+        self.world = world
+        self.provider = provider
+        self.ordinary: tuple[str, ...] = ()
+        self._calls = 0
+        self._log_length = 0
+        self._refusals = 0
+
+    @property
+    def telegram(self) -> Telegram:
+        return self.world.telegram
+
+    def song(self, title: str, seconds: float = 1.0) -> Path:
+        """A short MP3 of that title, unlike any other."""
+        path = self.world.directory / f"{title[:20].replace('/', '_')}.mp3"
+        mp3(path, seconds, title)
+        return path
+
+    def person(self, name: str = "Alice", *, language: str = "en") -> Person:
+        """Somebody new, in their private chat."""
+        return Person(self.telegram, name, language=language)
+
+    async def start(self, *commands: str) -> list[Process]:
+        """Start these; the same command may come several times."""
+        names = [f"{command}-{commands[:i].count(command) + 1}" for i, command in enumerate(commands)]
+        together = zip(commands, names, strict=True)
+        return await asyncio.gather(*(self.world.start(command, name) for command, name in together))
+
+    async def accepted(self, count: int = 1) -> None:
+        """Wait until the provider has accepted so many jobs of this story."""
+        await until(lambda: len(self.provider.creates) >= count)
+
+    def begin(self) -> None:
+        """A new story: no orders, and what came before no longer counts."""
+        self.provider.clear()
+        self.telegram.faults.clear()
+        self.ordinary = ()
+        self._calls = len(self.telegram.calls)
+        self._log_length = len(self.world.logs())
+        self._refusals = self.telegram.flood_refusals
+
+    async def end(self) -> None:
+        """No button spins, no limit was broken, nothing was refused or failed that the story did not order."""
+        telegram = self.telegram
+        await telegram.wait_for(lambda: not telegram.unanswered_queries)
+        assert telegram.flood_refusals == self._refusals
+        expected = (*_ORDINARY, *self.ordinary)
+        refused = [call for call in telegram.calls[self._calls :] if call.status != 200 and not call.fault]
+        odd = [call for call in refused if not any(word in call.description for word in expected)]
+        assert [
+            (call.method, call.status, call.description) for call in odd if call.method != "getUpdates"
+        ] == []
+        assert [call.description for call in odd if call.status == 409] == []
+        lines = self.world.logs()[self._log_length :].splitlines()
+        bad = [line for line in lines if " ERROR " in line or "Traceback" in line]
+        assert [line for line in bad if not any(word in line for word in expected)] == []
+
+
+@asynccontextmanager
+async def open_stage(
+    folder: Path, *commands: str, local_mode: bool = False, **settings: str
+) -> AsyncIterator[Stage]:
+    """A world of its own with these processes; `settings` beside those that name the provider."""
+    tone = mp3(folder / "tone.mp3")
+    async with Provider(tone).run() as provider:
+        named = {"SEPARATION_API_URL": provider.url, "SEPARATION_API_KEY": KEY, "LOG_LEVEL": "DEBUG"}
+        async with World(
+            folder / "world", settings=named | settings, separator=False, local_mode=local_mode
+        ) as world:
+            stage = Stage(world, provider)
+            await stage.start(*commands)
+            yield stage
+            await stage.end()
