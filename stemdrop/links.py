@@ -6,6 +6,7 @@ One salt per purpose, so that a token made for one door opens no other.
 import base64
 import hashlib
 import hmac
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ CALLBACK_LIFETIME_S = 14 * 24 * 3600
 SOURCE_LIFETIME_S = 24 * 3600
 # How far a signature's time may be off, in both directions (Standard Webhooks: five minutes).
 SIGNATURE_WINDOW_S = 300
+
+# What we sign with; base64 decoding alone passes over any other character.
+_TOKEN = re.compile(r"[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,17 +82,21 @@ def check_signature(
         raise ForgedRequest("the callback's signature has no readable time")
     if abs(now() - int(timestamp)) > SIGNATURE_WINDOW_S:
         raise ForgedRequest("the callback's signature is too old or too new")
-    digest = hmac.digest(key.encode(), f"{task_id}.{timestamp}".encode(), "sha256")
-    if not hmac.compare_digest(base64.b64encode(digest), signature.encode()):
+    # A task id out of JSON can hold half a surrogate pair; it is then wrong, not an exception.
+    signed = f"{task_id}.{timestamp}".encode(errors="surrogatepass")
+    expected = base64.b64encode(hmac.digest(key.encode(), signed, "sha256"))
+    if not hmac.compare_digest(expected, signature.encode(errors="surrogatepass")):
         raise ForgedRequest("the callback's signature is wrong")
 
 
 def _signer(secret_key: str, salt: str) -> TimestampSigner:
-    # SHA-384 has no spare bits in base64, so a token has exactly one spelling.
+    # SHA-384 has no spare bits in base64, so a token has exactly one spelling (with `_TOKEN`).
     return TimestampSigner(secret_key, salt=salt, key_derivation="hmac", digest_method=hashlib.sha384)
 
 
 def _unsign(signer: TimestampSigner, token: str, lifetime_s: int) -> str:
+    if not _TOKEN.fullmatch(token):
+        raise ForgedRequest("the link is not ours")
     try:
         return signer.unsign(token, max_age=lifetime_s).decode()
     except SignatureExpired as error:
