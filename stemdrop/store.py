@@ -2,6 +2,7 @@
 (the engine's streams, and the flood limiter's two scripts, aside)."""
 
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
@@ -34,6 +35,7 @@ JOB_LIFETIME_S = 30 * 24 * 3600  # longer than the provider keeps results (14 da
 # What a job holds besides the attributes of `Job`.
 _RUNS = "runs:{}"  # counter per kind of task: how often it was begun
 _RETRIED_AS = "retried_as"  # the job that 'try again' made of this one
+# `create_started_by`: which call of `begin_create` won
 
 _CREATE = """
 -- KEYS: once, job, open, of_user   ARGV: id, created_at, lifetime, field, value, …
@@ -59,12 +61,12 @@ return 1
 """
 
 _BEGIN_CREATE = """
--- KEYS: job   ARGV: now
+-- KEYS: job   ARGV: now, caller
 if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end
-local started = redis.call('HGET', KEYS[1], 'create_started_at')
-if started == ARGV[1] then return 1 end  -- this very call, sent again after a broken connection
-if started ~= '0' then return 0 end
-redis.call('HSET', KEYS[1], 'create_started_at', ARGV[1])
+local caller = redis.call('HGET', KEYS[1], 'create_started_by')
+if caller == ARGV[2] then return 1 end  -- this very call, sent again after a broken connection
+if redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then return 0 end
+redis.call('HSET', KEYS[1], 'create_started_at', ARGV[1], 'create_started_by', ARGV[2])
 return 1
 """
 
@@ -210,7 +212,7 @@ class JobStore:
     async def begin_create(self, job_id: str) -> bool:
         """Note that the create call is about to be made. False: it was made before, never make it again."""
         async with translated():
-            return bool(await self._begin_create([JOB.format(job_id)], [self._clock()]))
+            return bool(await self._begin_create([JOB.format(job_id)], [self._clock(), secrets.token_hex(8)]))
 
     async def accept(self, job_id: str, task_id: str) -> Receipt:
         """Store the create call's task id and move on to `separating`, unless the callback was quicker."""
@@ -252,8 +254,10 @@ class JobStore:
 
     async def count_run(self, job_id: str, kind: str) -> int:
         """Count one more run of a task for this job, before it does anything; returns how many by now."""
-        async with translated():
-            return int(await self._redis.hincrby(JOB.format(job_id), _RUNS.format(kind), 1))
+        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hincrby(JOB.format(job_id), _RUNS.format(kind), 1)
+            pipeline.expire(JOB.format(job_id), JOB_LIFETIME_S)  # of a job that has just expired, too
+            return int((await pipeline.execute())[0])
 
     async def open_jobs(self) -> list[Job]:
         """All jobs that are not closed, longest unmoved first. Forgets ids whose job has expired."""
