@@ -75,10 +75,15 @@ def test_no_character_can_be_changed_left_out_or_added(door: str) -> None:
         spoiled += [
             token[:i] + junk + token[i:] for junk in ("A", "=", "%", "é", "\x00", "****", " ", "\n", "-")
         ]
-        for forged in spoiled:
-            with pytest.raises(ForgedRequest):
-                read(forged)
-                pytest.fail(f"{forged!r} was taken")
+        assert [forged for forged in spoiled if not is_refused(read, forged)] == []
+
+
+def is_refused(read: Callable[[str], object], token: str) -> bool:
+    try:
+        read(token)
+    except ForgedRequest:
+        return True
+    return False
 
 
 @pytest.mark.parametrize(

@@ -217,7 +217,12 @@ def test_a_callback_that_is_not_the_contract(body: object) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        *(None, [], "x", 1, True, {}),
+        None,
+        [],
+        "x",
+        1,
+        True,
+        {},
         {"successFlag": None},
         {"successFlag": "DONE"},
         {"successFlag": ["SUCCESS"]},

@@ -1,0 +1,468 @@
+"""Who wins, who comes late, who does not belong: the store's steps against a real Redis."""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import CHAT, TASK, Clock, make_job, make_result
+from redis.asyncio import Redis
+
+from sandbox.redis_server import RedisServer
+from stemdrop.errors import StoreUnavailable
+from stemdrop.jobs import FINAL, Failure, Job, JobState, Mode
+from stemdrop.results import Result
+from stemdrop.store import JOB, JOB_LIFETIME_S, OPEN, JobStore, Receipt, Sent, connect
+from stemdrop.store import TASK as TASK_KEY
+
+CALLERS = 50
+WAITING = (JobState.SUBMITTING, JobState.SEPARATING)
+
+
+async def add(store: JobStore, state: JobState = JobState.CHOOSING, **changes: Any) -> Job:
+    """A stored job in this state."""
+    job = make_job(state=state, **changes)
+    assert await store.add(job, once=f"message:{job.id}") == job.id
+    return job
+
+
+async def added_and_asked(store: JobStore, **changes: Any) -> Job:
+    """A stored job whose create call has been begun."""
+    job = await add(store, JobState.SUBMITTING, **changes)
+    assert await store.begin_create(job.id)
+    return job
+
+
+async def state_of(store: JobStore, job: Job) -> JobState:
+    found = await store.get(job.id)
+    assert found
+    return found.state
+
+
+async def all_at_once(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
+    return list(await asyncio.gather(*calls))
+
+
+# Adding
+
+
+async def test_a_job_comes_back_with_its_times(store: JobStore, clock: Clock) -> None:
+    job = await add(store)
+    assert await store.get(job.id) == replace(job, created_at=clock.now, moved_at=clock.now)
+
+
+async def test_unknown_is_none(store: JobStore) -> None:
+    assert await store.get("0123456789abcdef") is None
+    assert await store.of_task(TASK) is None
+    assert await store.sent("0123456789abcdef") == {}
+    assert await store.open_jobs() == []
+    assert await store.jobs_of(CHAT) == []
+
+
+async def test_of_50_that_add_for_one_message_one_wins(store: JobStore) -> None:
+    jobs = [make_job() for _ in range(CALLERS)]
+    holders = await all_at_once(*(store.add(job, once="message:1") for job in jobs))
+    assert len(set(holders)) == 1
+    assert [job.id for job in await store.open_jobs()] == [holders[0]]
+    assert [job.id for job in await store.jobs_of(CHAT)] == [holders[0]]
+    assert [job.id for job in jobs if await store.get(job.id)] == [holders[0]]
+
+
+async def test_other_messages_make_other_jobs(store: JobStore) -> None:
+    jobs = [make_job() for _ in range(5)]
+    assert [await store.add(job, once=f"message:{job.id}") for job in jobs] == [job.id for job in jobs]
+
+
+async def test_nothing_is_kept_for_ever(store: JobStore, redis: Redis) -> None:
+    job = await added_and_asked(store)
+    await store.receive(job.id, CHAT, TASK, make_result())
+    await store.tick(job.id, {"vocals": Sent(1, "a", "b")})
+    kept = {key async for key in redis.scan_iter("stemdrop:job:*")} | {TASK_KEY.format(TASK)}
+    kept |= {key async for key in redis.scan_iter("stemdrop:once:*")}
+    kept |= {key async for key in redis.scan_iter("stemdrop:user:*")}
+    assert len(kept) == 5
+    for key in kept:
+        assert 0 < await redis.ttl(key) <= JOB_LIFETIME_S, key
+
+
+# Moving
+
+
+async def test_of_50_moves_one_wins(store: JobStore) -> None:
+    job = await add(store)
+    moves = await all_at_once(
+        *(
+            store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING, mode=Mode.SPLIT_STEM)
+            for _ in range(CALLERS)
+        )
+    )
+    assert moves.count(True) == 1
+    assert await state_of(store, job) is JobState.SUBMITTING
+
+
+async def test_a_pick_and_a_cancel_at_once_make_one_move(store: JobStore) -> None:
+    job = await add(store)
+    picks = [store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING) for _ in range(CALLERS // 2)]
+    cancels = [store.move(job.id, [JobState.CHOOSING], JobState.CANCELLED) for _ in range(CALLERS // 2)]
+    won = await all_at_once(*(call for pair in zip(cancels, picks, strict=True) for call in pair))
+    assert won.count(True) == 1
+    assert (await state_of(store, job) is JobState.CANCELLED) is any(won[::2])
+
+
+async def test_changes_are_written_with_the_move_or_not_at_all(store: JobStore, clock: Clock) -> None:
+    job = await add(store)
+    clock.advance(5)
+    assert await store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING, mode=Mode.SPLIT_STEM)
+    assert not await store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING, mode=Mode.SEPARATE_VOCAL)
+    found = await store.get(job.id)
+    assert found
+    assert (found.mode, found.moved_at) == (Mode.SPLIT_STEM, clock.now)
+
+
+@pytest.mark.parametrize("state", FINAL)
+async def test_what_has_ended_is_moved_by_nobody(store: JobStore, state: JobState) -> None:
+    job = await add(store, state, failure=Failure("500"))
+    assert not await store.move(job.id, set(JobState) - FINAL, JobState.SUBMITTING)
+    assert await state_of(store, job) is state
+
+
+async def test_no_state_is_mistaken_for_a_part_of_another(store: JobStore) -> None:
+    job = await add(store, JobState.DELIVERED)
+    assert not await store.move(job.id, [JobState.DELIVERING], JobState.FAILED)
+    assert not await store.move(job.id, [], JobState.FAILED)
+
+
+async def test_an_unknown_job_is_not_moved_into_being(store: JobStore, redis: Redis) -> None:
+    assert not await store.move("nobody", list(JobState), JobState.FAILED)
+    assert not await store.begin_create("nobody")
+    assert await store.accept("nobody", TASK) is Receipt.UNKNOWN
+    assert await store.receive("nobody", CHAT, TASK, make_result()) is Receipt.UNKNOWN
+    await store.set("nobody", message_id=1)
+    assert not await redis.exists(JOB.format("nobody"), TASK_KEY.format(TASK), OPEN)
+
+
+async def test_a_failure_is_stored_with_its_reason(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    wins = await all_at_once(*(store.fail(job.id, WAITING, Failure(str(n), None)) for n in range(CALLERS)))
+    found = await store.get(job.id)
+    assert wins.count(True) == 1
+    assert found
+    assert found.failure == Failure(str(wins.index(True)), None)
+
+
+# The create call
+
+
+async def test_the_create_call_is_begun_once(store: JobStore) -> None:
+    """The clock stands still: not even two at the very same moment both call, since each call is paid."""
+    job = await add(store, JobState.SUBMITTING)
+    assert (await all_at_once(*(store.begin_create(job.id) for _ in range(CALLERS)))).count(True) == 1
+    assert not await store.begin_create(job.id)
+
+
+@pytest.mark.parametrize("state", set(JobState) - {JobState.SUBMITTING})
+async def test_only_a_submitted_job_is_created(store: JobStore, state: JobState) -> None:
+    job = await add(store, state, failure=Failure("500"))
+    assert not await store.begin_create(job.id)
+
+
+async def test_a_cancel_and_a_create_at_once(store: JobStore) -> None:
+    job = await add(store, JobState.SUBMITTING)
+    cancelled, begun = await all_at_once(
+        store.move(job.id, [JobState.SUBMITTING], JobState.CANCELLED), store.begin_create(job.id)
+    )
+    assert cancelled
+    found = await store.get(job.id)
+    assert found
+    assert bool(found.create_started_at) is begun
+
+
+async def test_accept_moves_on_once(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    receipts = await all_at_once(*(store.accept(job.id, TASK) for _ in range(CALLERS)))
+    assert receipts.count(Receipt.STORED) == 1
+    assert set(receipts) == {Receipt.STORED, Receipt.REPEATED}
+    assert await state_of(store, job) is JobState.SEPARATING
+    assert await store.of_task(TASK) == job.id
+
+
+async def test_accept_with_a_second_task_is_foreign(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    await store.accept(job.id, TASK)
+    assert await store.accept(job.id, "other") is Receipt.FOREIGN
+    assert await store.of_task("other") is None
+
+
+# Receiving
+
+
+async def test_accept_then_receive(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    assert await store.accept(job.id, TASK) is Receipt.STORED
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
+    found = await store.get(job.id)
+    assert found
+    assert (found.state, found.task_id, found.result) == (JobState.DELIVERING, TASK, make_result())
+
+
+async def test_receive_then_accept(store: JobStore) -> None:
+    """The callback is quicker than the create call's answer."""
+    job = await added_and_asked(store)
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
+    assert await store.accept(job.id, TASK) is Receipt.REPEATED
+    assert await state_of(store, job) is JobState.DELIVERING
+    assert await store.of_task(TASK) == job.id
+
+
+async def test_both_at_once_and_many_times(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    calls = [
+        call
+        for _ in range(CALLERS // 2)
+        for call in (store.accept(job.id, TASK), store.receive(job.id, CHAT, TASK, make_result()))
+    ]
+    receipts = await all_at_once(*calls)
+    assert receipts[1::2].count(Receipt.STORED) == 1
+    assert receipts[::2].count(Receipt.STORED) <= 1
+    assert await state_of(store, job) is JobState.DELIVERING
+
+
+async def test_a_callback_100_times_is_stored_once(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    receipts = await all_at_once(*(store.receive(job.id, CHAT, TASK, make_result()) for _ in range(100)))
+    assert (receipts.count(Receipt.STORED), receipts.count(Receipt.REPEATED)) == (1, 99)
+
+
+async def test_of_two_results_at_once_the_winners_is_kept(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    results = [make_result(f"stem{number}") for number in range(CALLERS)]
+    receipts = await all_at_once(*(store.receive(job.id, CHAT, TASK, result) for result in results))
+    found = await store.get(job.id)
+    assert found
+    assert receipts.count(Receipt.STORED) == 1
+    assert found.result == results[receipts.index(Receipt.STORED)]
+
+
+@pytest.mark.parametrize("chat_id", [CHAT + 1, -CHAT, 0])
+async def test_a_foreign_chat(store: JobStore, chat_id: int) -> None:
+    job = await added_and_asked(store)
+    assert await store.receive(job.id, chat_id, TASK, make_result()) is Receipt.FOREIGN
+    await assert_untouched(store, job)
+
+
+async def test_a_foreign_task(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    await store.accept(job.id, TASK)
+    assert await store.receive(job.id, CHAT, "other", make_result()) is Receipt.FOREIGN
+    assert await state_of(store, job) is JobState.SEPARATING
+    assert await store.of_task("other") is None
+
+
+async def test_the_task_of_another_job(store: JobStore) -> None:
+    theirs, mine = await added_and_asked(store), await added_and_asked(store)
+    await store.accept(theirs.id, TASK)
+    assert await store.receive(mine.id, CHAT, TASK, make_result()) is Receipt.FOREIGN
+    await assert_untouched(store, mine)
+    assert await store.of_task(TASK) == theirs.id
+
+
+@pytest.mark.parametrize("state", [JobState.CHOOSING, JobState.SUBMITTING])
+async def test_before_the_create_call_nobody_can_know_a_task(store: JobStore, state: JobState) -> None:
+    job = await add(store, state)
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.FOREIGN
+    await assert_untouched(store, job, state)
+
+
+async def assert_untouched(store: JobStore, job: Job, state: JobState = JobState.SUBMITTING) -> None:
+    found = await store.get(job.id)
+    assert found
+    assert (found.state, found.task_id, found.result) == (state, "", None)
+
+
+@pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.CANCELLED])
+async def test_a_callback_after_the_end_changes_nothing(store: JobStore, state: JobState) -> None:
+    job = await added_and_asked(store)
+    await store.move(job.id, WAITING, state)
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.REPEATED
+    assert await state_of(store, job) is state
+
+
+async def test_a_late_success_is_delivered_after_all(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    await store.accept(job.id, TASK)
+    await store.fail(job.id, WAITING, Failure("timeout", None))
+    await store.close(job.id)
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
+    assert await state_of(store, job) is JobState.DELIVERING
+    assert [found.id for found in await store.open_jobs()] == [job.id]
+
+
+async def test_a_late_failure_is_not_explained_twice(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    await store.fail(job.id, WAITING, Failure("timeout", None))
+    assert await store.receive(job.id, CHAT, TASK, Result(500)) is Receipt.REPEATED
+    assert await state_of(store, job) is JobState.FAILED
+
+
+async def test_a_late_success_is_not_delivered_beside_a_new_try(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    await store.fail(job.id, WAITING, Failure("timeout", None))
+    await store.retry(job, make_job(state=JobState.SUBMITTING))
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.REPEATED
+    assert await state_of(store, job) is JobState.FAILED
+
+
+async def test_a_failure_is_received_as_a_result(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    assert await store.receive(job.id, CHAT, TASK, Result(531)) is Receipt.STORED
+    found = await store.get(job.id)
+    assert found
+    assert (found.state, found.result) == (JobState.DELIVERING, Result(531))
+
+
+async def test_a_group_that_migrated_still_receives_by_its_old_link(store: JobStore) -> None:
+    old, new = -1_000_001, -1_001_000_002
+    job = await added_and_asked(store, chat_id=old)
+    await store.migrate(job, new)
+    assert await store.receive(job.id, -1_000_002, TASK, make_result()) is Receipt.FOREIGN
+    assert await store.receive(job.id, old, TASK, make_result()) is Receipt.STORED
+    found = await store.get(job.id)
+    assert found
+    assert (found.chat_id, found.state) == (new, JobState.DELIVERING)
+    assert await store.receive(job.id, new, TASK, make_result()) is Receipt.REPEATED
+
+
+# Trying again
+
+
+async def test_two_taps_on_try_again_make_one_job(store: JobStore) -> None:
+    job = await add(store, JobState.FAILED, failure=Failure("500"))
+    tries = [make_job(state=JobState.SUBMITTING) for _ in range(CALLERS)]
+    winners = await all_at_once(*(store.retry(job, new) for new in tries))
+    assert len(set(winners)) == 1
+    assert [new.id for new in tries if await store.get(new.id)] == winners[:1]
+
+
+# Delivery's memory
+
+
+async def test_what_was_sent_is_remembered_stem_by_stem(store: JobStore) -> None:
+    job = await add(store)
+    first, second = Sent(1, "file-1", "unique-1"), Sent(2, "file-2", "unique-2")
+    await all_at_once(store.tick(job.id, {"vocals": first}), store.tick(job.id, {"鼓 {x}": second}))
+    await store.tick(job.id, {"vocals": first})
+    assert await store.sent(job.id) == {"vocals": first, "鼓 {x}": second}
+
+
+async def test_runs_are_counted_per_kind(store: JobStore) -> None:
+    job = await add(store)
+    counts = await all_at_once(*(store.count_run(job.id, "deliver") for _ in range(CALLERS)))
+    assert sorted(counts) == list(range(1, CALLERS + 1))
+    assert await store.count_run(job.id, "submit") == 1
+
+
+async def test_a_run_of_an_expired_job_leaves_nothing_behind(store: JobStore, redis: Redis) -> None:
+    await store.count_run("expired", "deliver")
+    key = JOB.format("expired")
+    assert not await redis.exists(key) or await redis.ttl(key) > 0
+
+
+# Lists
+
+
+async def test_open_jobs_are_those_longest_unmoved_first(store: JobStore, clock: Clock) -> None:
+    jobs = []
+    for _ in range(3):
+        clock.advance(1)
+        jobs.append(await add(store))
+    clock.advance(1)
+    await store.move(jobs[0].id, [JobState.CHOOSING], JobState.SUBMITTING)
+    await store.close(jobs[1].id)
+    assert [job.id for job in await store.open_jobs()] == [jobs[2].id, jobs[0].id]
+
+
+async def test_open_jobs_forget_what_has_expired(store: JobStore, redis: Redis) -> None:
+    gone, here = await add(store), await add(store)
+    await redis.delete(JOB.format(gone.id))
+    assert [job.id for job in await store.open_jobs()] == [here.id]
+    assert await redis.zrange(OPEN, 0, -1) == [here.id]
+
+
+async def test_a_users_jobs_are_newest_first_and_only_theirs(
+    store: JobStore, clock: Clock, redis: Redis
+) -> None:
+    jobs = []
+    for _ in range(3):
+        clock.advance(1)
+        jobs.append(await add(store))
+    await add(store, user_id=CHAT + 1)
+    await redis.delete(JOB.format(jobs[1].id))
+    assert [job.id for job in await store.jobs_of(CHAT)] == [jobs[2].id, jobs[0].id]
+
+
+# Redis goes away
+
+
+async def every_step(store: JobStore, job: Job) -> list[object]:
+    calls = (
+        store.ping(),
+        store.add(job, once="x"),
+        store.get(job.id),
+        store.of_task(TASK),
+        store.set(job.id, message_id=1),
+        store.move(job.id, [JobState.CHOOSING], JobState.CANCELLED),
+        store.close(job.id),
+        store.retry(job, make_job()),
+        store.begin_create(job.id),
+        store.accept(job.id, TASK),
+        store.receive(job.id, CHAT, TASK, make_result()),
+        store.migrate(job, 1),
+        store.tick(job.id, {"vocals": Sent(1, "a", "b")}),
+        store.sent(job.id),
+        store.count_run(job.id, "deliver"),
+        store.open_jobs(),
+        store.jobs_of(CHAT),
+    )
+    return list(await asyncio.gather(*calls, return_exceptions=True))
+
+
+async def test_without_redis_every_step_says_so_and_works_again_after(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "redis") as server:
+        async with connect(server.url) as redis:
+            store = JobStore(redis)
+            job = await added_and_asked(store)
+            server.kill()
+            assert {type(answer) for answer in await every_step(store, job)} == {StoreUnavailable}
+            server.start()
+            assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
+            assert await state_of(store, job) is JobState.DELIVERING
+
+
+async def test_what_redis_refuses_is_unavailable_too(tmp_path: Path) -> None:
+    """Full: writes are refused (noeviction), reads go on."""
+    with RedisServer(tmp_path / "redis") as server:
+        async with connect(server.url) as redis:
+            store = JobStore(redis)
+            job = await add(store)
+            await redis.config_set("maxmemory", 1)
+            with pytest.raises(StoreUnavailable):
+                await store.ping()
+            with pytest.raises(StoreUnavailable):
+                await store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING)
+            assert await state_of(store, job) is JobState.CHOOSING
+
+
+async def test_the_password_is_in_no_exception(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "redis") as server:
+        password = server.url.partition("@")[0].rpartition(":")[2]
+        for url in (
+            server.url.replace(password, "wrong-password"),
+            server.url.replace("127.0.0.1", "127.0.0.2"),
+        ):
+            async with connect(url) as redis:
+                with pytest.raises(StoreUnavailable) as met:
+                    await JobStore(redis).ping()
+                assert password not in str(met.value)
+                assert "wrong-password" not in str(met.value)
