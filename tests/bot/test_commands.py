@@ -1,0 +1,139 @@
+"""Commands, and the one short answer to everything that is no song."""
+
+from pathlib import Path
+
+import pytest
+from house import BotRoom
+
+from bot.commands import COMMANDS, register_commands
+from sandbox.chats import User
+from stemdrop.jobs import JobState
+
+
+@pytest.fixture
+def mei(room: BotRoom) -> User:
+    return room.telegram.add_user("Mei", language_code="zh-hans")
+
+
+@pytest.mark.parametrize(
+    ("command", "english", "chinese"),
+    [
+        ("/start", "Drop a song here", "把歌发到"),
+        ("/help", "At most 20 MB and 60 minutes", "20 MB"),
+        ("/cancel", "There is nothing to cancel.", "没有"),
+        ("/start hello", "Drop a song here", "把歌发到"),
+        ("/help@stemdrop_sandbox_bot", "How it works", "20 MB"),
+    ],
+)
+async def test_commands_answer_in_the_users_language(
+    room: BotRoom, alice: User, mei: User, command: str, english: str, chinese: str
+) -> None:
+    (in_english,) = await room.says(alice, command)
+    (in_chinese,) = await room.says(mei, command)
+    assert english in in_english.text
+    assert chinese in in_chinese.text
+
+
+@pytest.mark.parametrize("language_code", [None, "", "de", "xx-yy"])
+async def test_other_languages_read_english(room: BotRoom, language_code: str | None) -> None:
+    user = room.telegram.add_user("Someone", language_code=language_code)
+    (answer,) = await room.says(user, "/start")
+    assert "Drop a song here" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("/stems", "I don't know this command."),
+        ("/start@another_bot", "I don't know this command."),
+        ("hello", "I work with sound"),
+        ("https://example.com/song.mp3", "I can't open links."),
+        ("listen: http://example.com now", "I can't open links."),
+        ("🎵" * 2000, "I work with sound"),
+    ],
+)
+async def test_every_text_has_one_short_answer_that_helps(
+    room: BotRoom, alice: User, text: str, start: str
+) -> None:
+    (answer,) = await room.says(alice, text)
+    assert answer.text.startswith(start)
+    assert len(answer.text) < 200
+    assert answer.reply_to is not None
+
+
+@pytest.mark.parametrize("kind", ["photo", "sticker", "location", "contact", "dice"])
+async def test_everything_else_has_one_too(room: BotRoom, alice: User, kind: str) -> None:
+    sent = room.telegram.send_other(alice.id, kind)
+    await room.handle()
+    (answer,) = room.after(sent)
+    assert answer.text.startswith("I can only work with sound")
+    assert await room.house.jobs(alice.id) == []
+
+
+async def test_an_animation_is_no_song(room: BotRoom, alice: User) -> None:
+    """It comes with a document beside it."""
+    file = {"file_id": "x", "file_unique_id": "y", "file_name": "cat.mp4", "mime_type": "video/mp4"}
+    moving = {**file, "width": 10, "height": 10, "duration": 3}
+    chat = room.telegram.chat(alice.id)
+    sent = room.telegram.post(chat, alice, {"animation": moving, "document": file})
+    await room.handle()
+    (answer,) = room.after(sent)
+    assert answer.text.startswith("I can only work with sound")
+    assert await room.house.jobs(alice.id) == []
+
+
+async def test_people_in_a_group_talk_undisturbed(room: BotRoom, alice: User) -> None:
+    group = room.telegram.add_group("Band", [alice], supergroup=True)
+    first = room.telegram.send_text(group.id, "hello everyone")
+    for text in ("/stems", "https://example.com/song.mp3", "/start@another_bot"):
+        room.telegram.send_text(group.id, text)
+    for kind in ("photo", "sticker", "location", "contact", "dice"):
+        room.telegram.send_other(group.id, kind)
+    await room.handle()
+    assert room.after(first) == []
+    assert not room.telegram.updates.pending
+
+
+async def test_commands_work_in_a_group_and_in_its_topic(room: BotRoom, alice: User) -> None:
+    forum = room.telegram.add_group("Band", [alice], forum=True)
+    thread_id = room.telegram.add_topic(forum.id, "Demos")
+    (answer,) = await room.says(alice, "/help", chat_id=forum.id, thread_id=thread_id)
+    assert "How it works" in answer.text
+    assert answer.thread_id == thread_id
+
+
+async def test_edited_messages_are_passed_over(room: BotRoom, alice: User) -> None:
+    sent = room.telegram.send_text(alice.id, "hello")
+    await room.handle()
+    room.telegram.edit_text(alice.id, sent.message_id, "/start")
+    await room.handle()
+    assert len(room.after(sent)) == 1
+
+
+async def test_cancel_ends_what_waits_in_this_chat_and_nothing_else(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    bob = room.telegram.add_user("Bob")
+    group = room.telegram.add_group("Band", [alice, bob])
+    mine = [await room.menu(alice, song) for _ in range(2)]
+    of_bob = await room.menu(bob, song)
+    in_group = await room.menu(alice, song, chat_id=group.id)
+    answer = (await room.says(alice, "/cancel"))[-1]
+    assert answer.text == "Cancelled 2 songs."
+    assert [menu.text for menu in mine] == ["✖️ Cancelled: “Morning Line”."] * 2
+    assert not any(menu.buttons for menu in mine)
+    assert of_bob.buttons
+    assert in_group.buttons
+    states = {job.chat_id: job.state for job in await room.house.jobs(alice.id)}
+    assert states == {alice.id: JobState.CANCELLED, group.id: JobState.CHOOSING}
+    (again,) = await room.says(alice, "/cancel")
+    assert again.text == "There is nothing to cancel."
+
+
+async def test_the_commands_are_told_to_telegram_in_every_language(room: BotRoom) -> None:
+    await register_commands(room.house.bot, room.house.texts)
+    told = {language: commands for (_, language), commands in room.telegram.commands.items()}
+    assert set(told) == {"", "zh"}
+    for commands in told.values():
+        assert [command["command"] for command in commands] == list(COMMANDS)
+    assert told[""] != told["zh"]

@@ -1,0 +1,312 @@
+"""A button is pressed: the job moves, at most once however often and by whomever it is tapped."""
+
+from pathlib import Path
+
+import pytest
+from house import BotRoom
+
+from sandbox.chats import CallbackQuery, Message, User
+from sandbox.faults import FaultKind
+from stemdrop.buttons import Action, Tap
+from stemdrop.jobs import INSTRUMENTS, Failure, Job, JobState, Mode
+
+STALE = "This button no longer does anything. Send the song again."
+NOT_YOURS = "Only the one who sent the song can choose."
+TOO_LATE = "Too late: this song is already past that."
+
+
+@pytest.fixture
+async def menu(room: BotRoom, alice: User, song: Path) -> Message:
+    """The message with the modes, under Alice's song."""
+    return await room.menu(alice, song)
+
+
+async def job_of(room: BotRoom, user: User) -> Job:
+    return (await room.house.jobs(user.id))[0]
+
+
+def press(room: BotRoom, message: Message, data: str, user: User) -> CallbackQuery:
+    """A press of a button that the message may no longer show: an old client, or a forger."""
+    query = CallbackQuery(f"{len(room.telegram.queries) + 1}", user, message, data, room.telegram.clock())
+    room.telegram.queries[query.id] = query
+    room.telegram.updates.add("callback_query", query.to_dict())
+    return query
+
+
+def test_buttons_fit_into_what_telegram_takes() -> None:
+    for name in INSTRUMENTS:
+        data = Tap(Action.PICK, Job.new_id(), Mode.SPLIT_STEM_ADVANCED, name).to_data()
+        assert len(data.encode()) <= 64
+
+
+@pytest.mark.parametrize(("number", "mode"), [(0, Mode.SEPARATE_VOCAL), (1, Mode.SPLIT_STEM)])
+async def test_a_mode_is_picked_and_its_submission_ordered(
+    room: BotRoom, alice: User, menu: Message, number: int, mode: Mode
+) -> None:
+    await room.taps(menu, number)
+    job = await job_of(room, alice)
+    assert (job.state, job.mode, job.instrument) == (JobState.SUBMITTING, mode, "")
+    assert menu.text == "⏫ Handing in “Morning Line”…"
+    assert [button["text"] for button in menu.buttons] == ["✖️ Cancel"]
+    assert await room.house.ordered() == [("submit", job.id)]
+
+
+@pytest.mark.parametrize("number", [0, 5, len(INSTRUMENTS) - 1])
+async def test_an_instrument_is_picked_from_the_list(
+    room: BotRoom, alice: User, menu: Message, number: int
+) -> None:
+    await room.taps(menu, 2)
+    assert menu.text.startswith("Which instrument shall I take out of “Morning Line”?")
+    await room.taps(menu, number)
+    job = await job_of(room, alice)
+    assert (job.mode, job.instrument) == (Mode.SPLIT_STEM_ADVANCED, INSTRUMENTS[number])
+    assert job.state is JobState.SUBMITTING
+
+
+async def test_the_list_goes_back_to_the_modes(room: BotRoom, alice: User, menu: Message) -> None:
+    before = menu.text, menu.buttons
+    await room.taps(menu, 2)
+    assert len(menu.buttons) == len(INSTRUMENTS) + 2
+    assert [button["text"] for button in menu.buttons[-2:]] == ["‹ Back", "✖️ Cancel"]
+    await room.taps(menu, -2)
+    assert (menu.text, menu.buttons) == before
+    assert (await job_of(room, alice)).state is JobState.CHOOSING
+
+
+async def test_twenty_taps_on_a_mode_make_one_submission(room: BotRoom, alice: User, menu: Message) -> None:
+    data = menu.buttons[0]["callback_data"]
+    queries = [room.telegram.tap(alice.id, menu.message_id, data) for _ in range(20)]
+    await room.handle()
+    assert all(query.is_answered for query in queries)
+    job = await job_of(room, alice)
+    assert await room.house.ordered() == [("submit", job.id)]
+    assert room.after(menu) == []
+
+
+async def test_of_two_modes_tapped_at_once_the_first_counts(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    for number in (1, 0):
+        room.telegram.tap(alice.id, menu.message_id, menu.buttons[number]["callback_data"])
+    await room.handle()
+    assert (await job_of(room, alice)).mode is Mode.SPLIT_STEM
+    assert len(await room.house.ordered()) == 1
+
+
+async def test_a_tap_after_the_job_moved_on_shows_where_it_is(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    pick = menu.buttons[0]["callback_data"]
+    await room.taps(menu, 0)
+    await room.house.store.begin_create((await job_of(room, alice)).id)
+    await room.house.store.accept((await job_of(room, alice)).id, "task-1")
+    query = press(room, menu, pick, alice)
+    await room.handle()
+    assert query.is_answered
+    assert menu.text.startswith("⏳ Taking “Morning Line” apart")
+
+
+async def test_a_stranger_in_the_group_is_told_and_nothing_moves(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    bob = room.telegram.add_user("Bob")
+    group = room.telegram.add_group("Band", [alice, bob])
+    menu = await room.menu(alice, song, chat_id=group.id)
+    for number in range(4):
+        query = await room.taps(menu, number, bob)
+        assert query.answer_text == NOT_YOURS
+    assert (await job_of(room, alice)).state is JobState.CHOOSING
+    assert len(menu.buttons) == 4
+    await room.taps(menu, 0, alice)
+    assert (await job_of(room, alice)).state is JobState.SUBMITTING
+
+
+async def test_a_button_that_means_nothing_says_so(room: BotRoom, alice: User, menu: Message) -> None:
+    job = await job_of(room, alice)
+    nonsense = [
+        "p:0000000000000000:v",
+        "x:0000000000000000",
+        f"p:{job.id}:v1",
+        f"p:{job.id}:a",
+        f"p:{job.id}:a99",
+        f"p:{job.id}:a-1",
+        f"p:{job.id}:a٣",
+        f"p:{job.id}:z",
+        f"p:{job.id}",
+        f"x:{job.id}:v",
+        f"q:{job.id}",
+        "::::",
+        "p",
+        "something of an old version",
+    ]
+    queries = [press(room, menu, data, alice) for data in nonsense]
+    await room.handle()
+    assert {query.data: query.answer_text for query in queries} == dict.fromkeys(nonsense, STALE)
+    assert await job_of(room, alice) == job
+
+
+async def test_a_song_nobody_chose_for_is_cancelled(room: BotRoom, alice: User, menu: Message) -> None:
+    await room.taps(menu, -1)
+    assert (await job_of(room, alice)).state is JobState.CANCELLED
+    assert menu.text == "✖️ Cancelled: “Morning Line”."
+    assert not menu.buttons
+    assert await room.house.store.open_jobs() == []
+
+
+async def test_a_song_being_handed_in_is_cancelled(room: BotRoom, alice: User, menu: Message) -> None:
+    await room.taps(menu, 0)
+    await room.taps(menu, -1)
+    assert (await job_of(room, alice)).state is JobState.CANCELLED
+    assert menu.text == "✖️ Cancelled: “Morning Line”."
+
+
+async def test_a_song_that_was_handed_in_may_have_been_charged(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    await room.taps(menu, 0)
+    job = await job_of(room, alice)
+    await room.house.store.begin_create(job.id)
+    await room.house.store.accept(job.id, "task-1")
+    await room.house.status.refresh(job.id)
+    await room.taps(menu, -1)
+    assert (await job_of(room, alice)).state is JobState.CANCELLED
+    assert menu.text.endswith("so it may have been charged.")
+
+
+@pytest.mark.parametrize(
+    "state", [JobState.DELIVERING, JobState.DELIVERED, JobState.CANCELLED, JobState.FAILED]
+)
+async def test_cancelling_too_late_says_so(
+    room: BotRoom, alice: User, menu: Message, state: JobState
+) -> None:
+    cancel = menu.buttons[-1]["callback_data"]
+    job = await job_of(room, alice)
+    await room.house.store.move(job.id, [JobState.CHOOSING], state, failure=Failure("500"))
+    query = press(room, menu, cancel, alice)
+    await room.handle()
+    assert query.answer_text == TOO_LATE
+    assert (await job_of(room, alice)).state is state
+
+
+async def failed(room: BotRoom, alice: User, menu: Message) -> Job:
+    """Alice's job, failed and shown so."""
+    await room.taps(menu, 0)
+    job = await job_of(room, alice)
+    await room.house.ordered()
+    assert await room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    await room.house.status.refresh(job.id)
+    return job
+
+
+async def test_twenty_taps_on_try_again_make_one_new_job(room: BotRoom, alice: User, menu: Message) -> None:
+    old = await failed(room, alice, menu)
+    data = menu.buttons[0]["callback_data"]
+    queries = [room.telegram.tap(alice.id, menu.message_id, data) for _ in range(20)]
+    await room.handle()
+    assert all(query.is_answered for query in queries)
+    new, *rest = await room.house.jobs(alice.id)
+    assert rest == [await room.house.job(old.id)]
+    assert new.id != old.id
+    assert (new.state, new.mode, new.source) == (JobState.SUBMITTING, old.mode, old.source)
+    assert (new.create_started_at, new.task_id, new.failure) == (0, "", None)
+    assert await room.house.ordered() == [("submit", new.id)]
+    assert new.message_id == menu.message_id
+    assert menu.text.startswith("⏫")
+    assert room.after(menu) == []
+
+
+async def test_try_again_of_a_job_that_did_not_fail_does_nothing(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    job = await job_of(room, alice)
+    query = press(room, menu, Tap(Action.RETRY, job.id).to_data(), alice)
+    await room.handle()
+    assert query.answer_text == TOO_LATE
+    assert len(await room.house.jobs(alice.id)) == 1
+
+
+async def test_try_again_keeps_topic_instrument_and_language(room: BotRoom, song: Path) -> None:
+    mei = room.telegram.add_user("Mei", language_code="zh-hans")
+    forum = room.telegram.add_group("Band", [mei], forum=True)
+    thread_id = room.telegram.add_topic(forum.id, "Demos")
+    menu = await room.menu(mei, song, chat_id=forum.id, thread_id=thread_id)
+    await room.taps(menu, 2, mei)
+    await room.taps(menu, 5, mei)
+    old = await job_of(room, mei)
+    await room.house.store.fail(old.id, [JobState.SUBMITTING], Failure("500"))
+    await room.house.status.refresh(old.id)
+    await room.taps(menu, 0, mei)
+    new = await job_of(room, mei)
+    assert new.id != old.id
+    assert (new.topic_id, new.instrument, new.language) == (thread_id, "Bass", "zh_Hans")
+    assert (new.chat_id, new.source_message_id) == (old.chat_id, old.source_message_id)
+
+
+async def test_what_is_missing_is_fetched_again_once(room: BotRoom, alice: User, menu: Message) -> None:
+    job = await job_of(room, alice)
+    await room.house.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERED, missing=["Drums"])
+    await room.house.status.refresh(job.id)
+    assert "Could not be fetched: Drums." in menu.text
+    again = menu.buttons[0]["callback_data"]
+    for _ in range(3):
+        room.telegram.tap(alice.id, menu.message_id, again)
+    await room.handle()
+    assert room.telegram.unanswered_queries == []
+    assert (await job_of(room, alice)).state is JobState.DELIVERING
+    assert await room.house.ordered() == [("deliver", job.id)]
+
+
+async def test_fetching_again_when_nothing_is_missing_does_nothing(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    job = await job_of(room, alice)
+    await room.house.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERED)
+    query = press(room, menu, Tap(Action.FETCH_AGAIN, job.id).to_data(), alice)
+    await room.handle()
+    assert query.answer_text == TOO_LATE
+    assert (await job_of(room, alice)).state is JobState.DELIVERED
+
+
+async def test_a_tap_that_waited_too_long_still_counts(room: BotRoom, alice: User, menu: Message) -> None:
+    room.telegram.query_lifetime_s = -1
+    query = room.telegram.tap(alice.id, menu.message_id, menu.buttons[0]["callback_data"])
+    await room.handle()
+    assert not query.is_answered
+    assert (await job_of(room, alice)).state is JobState.SUBMITTING
+
+
+async def test_when_the_message_cannot_be_edited_the_tap_is_answered_all_the_same(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="editMessageText")
+    query = room.telegram.tap(alice.id, menu.message_id, menu.buttons[0]["callback_data"])
+    await room.handle()
+    assert query.is_answered
+    assert (await job_of(room, alice)).state is JobState.SUBMITTING
+
+
+async def test_a_deleted_menu_comes_again(room: BotRoom, alice: User, menu: Message) -> None:
+    data = menu.buttons[0]["callback_data"]
+    query = room.telegram.tap(alice.id, menu.message_id, data)
+    room.telegram.delete_message(alice.id, menu.message_id)
+    await room.handle()
+    assert query.is_answered
+    (shown,) = room.telegram.bot_messages(alice.id)
+    assert shown.text.startswith("⏫")
+    assert (await job_of(room, alice)).message_id == shown.message_id
+
+
+async def test_a_forwarded_menu_serves_only_its_owner(room: BotRoom, alice: User, menu: Message) -> None:
+    bob = room.telegram.add_user("Bob")
+    query = press(room, menu, menu.buttons[0]["callback_data"], bob)
+    await room.handle()
+    assert query.answer_text == NOT_YOURS
+    assert (await job_of(room, alice)).state is JobState.CHOOSING
+
+
+async def test_buttons_work_after_a_restart(room: BotRoom, alice: User, menu: Message) -> None:
+    application = room.house.application()
+    await application.initialize()
+    restarted = BotRoom(room.house, application)
+    await restarted.taps(menu, 0)
+    assert (await job_of(room, alice)).state is JobState.SUBMITTING

@@ -1,0 +1,255 @@
+"""A song arrives: it is answered with the modes, or with why it cannot be split, before anything is paid."""
+
+from collections.abc import AsyncIterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from house import BotRoom, open_house
+from recordings import record
+
+from sandbox.app import run_telegram
+from sandbox.chats import User
+from sandbox.faults import FaultKind
+from sandbox.media import jpeg_from_colour
+from sandbox.state import Telegram
+from stemdrop.jobs import JobState, SourceKind
+
+LIMIT_BYTES = 20 * 1024 * 1024
+
+
+async def test_a_song_is_answered_with_the_modes_as_a_reply(room: BotRoom, alice: User, song: Path) -> None:
+    sent = await room.sends(alice, song)
+    (menu,) = room.after(sent)
+    assert menu.reply_to is sent
+    assert menu.text == "How shall I split “Morning Line”?"
+    assert len(menu.buttons) == 4
+    (job,) = await room.house.jobs(alice.id)
+    assert (job.state, job.chat_id, job.message_id) == (JobState.CHOOSING, alice.id, menu.message_id)
+    assert (job.source.kind, job.source.duration_s) == (SourceKind.AUDIO, 30)
+    assert job.source.size_bytes == song.stat().st_size
+    assert job.source.performer
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "title"),
+    [
+        ("a.ogg", "voice", "Voice message"),
+        ("clip.mp4", "video", "clip"),
+        ("a.mp4", "video_note", "Video"),
+        ("My take.wav", None, "My take"),
+        ("My take.flac", None, "My take"),
+        ("My take.m4a", None, "My take"),
+    ],
+)
+async def test_every_kind_of_sound_is_taken(
+    room: BotRoom, alice: User, tmp_path: Path, name: str, kind: str | None, title: str
+) -> None:
+    path = record(tmp_path / name, seconds=2, picture=name.endswith(".mp4"))
+    menu = await room.menu(alice, path, kind=kind)
+    assert f"“{title}”" in menu.text
+    (job,) = await room.house.jobs(alice.id)
+    assert job.source.duration_s == 2
+    assert job.source.size_bytes == path.stat().st_size
+
+
+async def test_a_document_of_unknown_name_is_listened_to(room: BotRoom, alice: User, tmp_path: Path) -> None:
+    path = record(tmp_path / "song.wav")
+    menu = await room.menu(alice, path, file_name="1234", mime_type="audio/vnd.wave")
+    assert "“1234”" in menu.text
+    (job,) = await room.house.jobs(alice.id)
+    assert job.source.extension == ".wav"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("song.wav", b"just some text\n" * 100, "I can't find any sound"),
+        ("song.mp3", b"#EXTM3U\n/etc/passwd\n", "I can't find any sound"),
+        ("song.flac", b"", "This file is empty"),
+        ("report.pdf", b"%PDF-1.4", "This file is not audio that I know"),
+        ("archive.zip", b"PK\x03\x04", "This file is not audio that I know"),
+    ],
+)
+async def test_what_is_no_sound_is_told_at_once_and_makes_no_job(
+    room: BotRoom, alice: User, name: str, content: bytes, says: str
+) -> None:
+    sent = await room.telegram.send_file(alice.id, BytesIO(content), kind="document", file_name=name)
+    await room.handle()
+    (answer,) = room.after(sent)
+    assert answer.text.startswith(says)
+    assert answer.reply_to is sent
+    assert not answer.buttons
+    await nothing_was_made(room, alice)
+
+
+async def test_a_video_without_sound_is_told(room: BotRoom, alice: User, tmp_path: Path) -> None:
+    sent = await room.sends(alice, record(tmp_path / "silent.mp4", sound=False, picture=True))
+    (answer,) = room.after(sent)
+    assert "can't find any sound" in answer.text
+    await nothing_was_made(room, alice)
+
+
+async def test_a_file_over_the_limit_is_told_with_both_sizes_and_never_asked_for(
+    room: BotRoom, alice: User
+) -> None:
+    big = BytesIO(bytes(LIMIT_BYTES + 1024 * 1024))
+    sent = await room.telegram.send_file(alice.id, big, kind="document", file_name="long.wav")
+    await room.handle()
+    (answer,) = room.after(sent)
+    assert "21 MB" in answer.text
+    assert "20 MB" in answer.text
+    assert "getFile" not in [call.method for call in room.telegram.calls]
+    await nothing_was_made(room, alice)
+
+
+async def test_a_song_of_over_an_hour_is_told(room: BotRoom, alice: User, song: Path) -> None:
+    content = room.telegram.files.read_path(song)
+    media = room.telegram.files.add_media("audio", content, "set.mp3", duration_s=3661)
+    sent = room.telegram.post(room.telegram.chat(alice.id), alice, {"audio": media.to_dict()})
+    await room.handle()
+    (answer,) = room.after(sent)
+    assert answer.text.startswith("This is too long: 62 minutes, and I can take at most 60.")
+    await nothing_was_made(room, alice)
+
+
+async def test_a_file_that_telegram_does_not_give_is_told(room: BotRoom, alice: User, tmp_path: Path) -> None:
+    room.telegram.faults.add(FaultKind.FILE_GONE, method="getFile")
+    sent = await room.sends(alice, record(tmp_path / "song.wav"))
+    (answer,) = room.after(sent)
+    assert answer.text == "Telegram does not give me this file. Please send it again."
+    await nothing_was_made(room, alice)
+
+
+async def test_a_download_that_breaks_is_told_as_trouble_of_ours(
+    room: BotRoom, alice: User, tmp_path: Path
+) -> None:
+    room.telegram.faults.add(FaultKind.RESET_MID_DOWNLOAD, method="download")
+    sent = await room.sends(alice, record(tmp_path / "song.wav"))
+    (answer,) = room.after(sent)
+    assert answer.text.startswith("Something went wrong on my side")
+    await nothing_was_made(room, alice)
+
+
+async def test_an_update_delivered_twice_makes_one_job_and_one_message(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    sent = await room.telegram.send_file(alice.id, song)
+    (update,) = room.telegram.updates.pending
+    await room.handle()
+    room.telegram.updates.add("message", update["message"])
+    await room.handle()
+    assert len(room.after(sent)) == 1
+    assert len(await room.house.jobs(alice.id)) == 1
+
+
+async def test_an_update_handled_again_after_a_crash_still_gets_its_message(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=1)
+    sent = await room.telegram.send_file(alice.id, song)
+    (update,) = room.telegram.updates.pending
+    await room.handle()
+    assert len(await room.house.jobs(alice.id)) == 1
+    assert not [message for message in room.after(sent) if message.buttons]
+    room.telegram.updates.add("message", update["message"])
+    await room.handle()
+    (job,) = await room.house.jobs(alice.id)
+    (menu,) = [message for message in room.after(sent) if message.buttons]
+    assert job.message_id == menu.message_id
+
+
+async def test_two_songs_are_two_jobs(room: BotRoom, alice: User, song: Path) -> None:
+    await room.sends(alice, song)
+    await room.sends(alice, song)
+    assert len(await room.house.jobs(alice.id)) == 2
+
+
+async def test_in_a_topic_the_answer_is_in_the_topic(room: BotRoom, alice: User, song: Path) -> None:
+    forum = room.telegram.add_group("Band", [alice], forum=True)
+    thread_id = room.telegram.add_topic(forum.id, "Demos")
+    menu = await room.menu(alice, song, chat_id=forum.id, thread_id=thread_id)
+    assert menu.thread_id == thread_id
+    (job,) = await room.house.jobs(alice.id)
+    assert job.topic_id == thread_id
+
+
+async def test_in_a_group_a_song_is_answered_and_other_files_are_too(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    group = room.telegram.add_group("Band", [alice])
+    menu = await room.menu(alice, song, chat_id=group.id)
+    assert len(menu.buttons) == 4
+    (job,) = await room.house.jobs(alice.id)
+    assert (job.chat_id, job.topic_id) == (group.id, 0)
+
+
+async def test_whoever_blocked_the_bot_meanwhile_causes_no_trouble(
+    room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sent = await room.telegram.send_file(alice.id, song)
+    room.telegram.block_bot(alice.id)
+    await room.handle()
+    assert room.after(sent) == []
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_the_title_of_a_song_is_shortened_and_never_marked_up(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    content = room.telegram.files.read_path(song)
+    media = room.telegram.files.add_media("audio", content, "a.mp3", title="<b>{0} \n" + "é" * 300)
+    sent = room.telegram.post(room.telegram.chat(alice.id), alice, {"audio": media.to_dict()})
+    await room.handle()
+    (menu,) = room.after(sent)
+    assert menu.text.startswith("How shall I split “<b>{0} éé")
+    assert "…" in menu.text
+    assert len(menu.text) < 100
+    assert "entities" not in menu.content
+
+
+async def test_sizes_and_sentences_are_in_the_users_language(room: BotRoom, song: Path) -> None:
+    mei = room.telegram.add_user("Mei", language_code="zh-hans")
+    menu = await room.menu(mei, song)
+    (job,) = await room.house.jobs(mei.id)
+    assert job.language == "zh_Hans"
+    assert "Morning Line" in menu.text
+    assert "How shall I" not in menu.text
+
+
+@pytest.fixture
+async def local_room(redis_url: str, tmp_path: Path) -> AsyncIterator[BotRoom]:
+    """With a Bot API server of one's own, whose files lie on our disk."""
+    telegram = Telegram(tmp_path / "local", local=True)
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, TELEGRAM_LOCAL_MODE="true") as house,
+    ):
+        application = house.application()
+        await application.initialize()
+        yield BotRoom(house, application)
+        await application.shutdown()
+
+
+async def test_in_local_mode_a_large_file_is_heard_where_it_lies(local_room: BotRoom, tmp_path: Path) -> None:
+    user = local_room.telegram.add_user("Alice")
+    path = record(tmp_path / "song.wav", seconds=120)
+    assert path.stat().st_size > LIMIT_BYTES
+    await local_room.menu(user, path)
+    (job,) = await local_room.house.jobs(user.id)
+    assert (job.source.duration_s, job.source.size_bytes) == (120, path.stat().st_size)
+
+
+async def nothing_was_made(room: BotRoom, user: User) -> None:
+    assert await room.house.jobs(user.id) == []
+    assert await room.house.store.open_jobs() == []
+
+
+async def test_the_cover_is_remembered(room: BotRoom, alice: User, song: Path) -> None:
+    content = room.telegram.files.read_path(song)
+    cover = room.telegram.files.add_jpeg(jpeg_from_colour(320, 320))
+    media = room.telegram.files.add_media("audio", content, "a.mp3", thumbnail=cover)
+    room.telegram.post(room.telegram.chat(alice.id), alice, {"audio": media.to_dict()})
+    await room.handle()
+    (job,) = await room.house.jobs(alice.id)
+    assert job.source.thumbnail_file_id == cover["file_id"]

@@ -1,0 +1,292 @@
+"""The product's parts put together in one process as `stemdrop.serve` does it, between real neighbours: a
+Redis, the local Telegram and a provider. For tests of one room at a time."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import certifi
+import httpx
+from provider import KEY
+from redis.asyncio import Redis
+from telegram.ext import ExtBot
+
+from bot.app import build_application
+from bot.submission import Submission
+from bot.updates import ALLOWED_UPDATES, UpdateHandler
+from sandbox.chats import CallbackQuery, Message, User
+from sandbox.state import Telegram
+from stemdrop.engine import Engine, Queue, Task
+from stemdrop.flood import FloodLimiter
+from stemdrop.jobs import Job, JobState, Mode, Source, SourceKind
+from stemdrop.links import Links
+from stemdrop.results import Result, Stem
+from stemdrop.separation import SeparationClient
+from stemdrop.settings import Settings, load_settings
+from stemdrop.status import StatusMessage
+from stemdrop.store import JobStore, connect
+from stemdrop.telegram import TelegramFiles, build_bot
+from stemdrop.texts import Texts, load_texts
+from webhook.addresses import AddressRules
+from webhook.delivery import Delivery
+from webhook.fetch import StemFetcher
+from webhook.sweep import Deadlines, Sweep
+
+SECRET = "a-secret-for-tests"
+PUBLIC_URL = "https://stems.example"
+NOBODY = "http://127.0.0.1:9"  # where nothing listens
+DEADLINES = Deadlines(poll_after_s=120, poll_interval_s=30, job_timeout_s=1800, has_callbacks=True)
+
+
+class Clock:
+    """Unix seconds that move when told to, and a millisecond per look: no two steps happen at one time."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+
+    def __call__(self) -> float:
+        self.now = round(self.now + 0.001, 3)
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class _NeverBusy(Clock):
+    """For flood limits that are not the test's subject: a day passes between any two messages."""
+
+    def __call__(self) -> float:
+        self.advance(86_400)
+        return self.now
+
+
+@dataclass
+class House:
+    """All parts, and what a test asks of them again and again."""
+
+    settings: Settings
+    clock: Clock
+    redis: Redis
+    store: JobStore
+    engine: Engine
+    bot: ExtBot[None]
+    files: TelegramFiles
+    separation: SeparationClient
+    status: StatusMessage
+    links: Links
+    texts: Texts
+    telegram: Telegram
+
+    def submission(self, *, has_callbacks: bool = True) -> Submission:
+        """The task SUBMIT; without callbacks as with an empty PUBLIC_URL."""
+        links = self.links if has_callbacks else None
+        return Submission(self.store, self.separation, self.files, links, self.status)
+
+    def delivery(self, http: httpx.AsyncClient, *, max_bytes: int | None = None) -> Delivery:
+        """The task DELIVER; `max_bytes` is what Telegram takes."""
+        rules = AddressRules(self.settings.separation_api_url, self.settings.allowed_hosts)
+        fetcher = StemFetcher(http, rules, max_bytes or self.settings.max_upload_bytes)
+        return Delivery(self.store, self.bot, fetcher, self.files, self.separation, self.status, self.texts)
+
+    def sweep(self, deadlines: Deadlines = DEADLINES) -> Sweep:
+        return Sweep(self.store, self.engine, self.separation, self.status, deadlines, self.clock)
+
+    def application(self) -> Any:
+        return build_application(
+            self.settings, self.bot, self.store, self.engine, self.files, self.status, self.texts
+        )
+
+    async def job(self, job_id: str) -> Job:
+        """A job that must be there."""
+        job = await self.store.get(job_id)
+        assert job is not None
+        return job
+
+    async def jobs(self, user_id: int) -> list[Job]:
+        return await self.store.jobs_of(user_id)
+
+    async def ordered(self) -> list[tuple[str, str]]:
+        """Take all tasks that wait for workers; each as (task, argument), in order."""
+        taken: list[tuple[str, str]] = []
+        stop = anyio.Event()
+
+        async def submit(argument: str) -> None:
+            if argument == "the last":
+                stop.set()
+            else:
+                taken.append(("submit", argument))
+
+        async def deliver(argument: str) -> None:
+            taken.append(("deliver", argument))
+
+        await self.engine.add(Task.SUBMIT, "the last", "the last")
+        handlers = {Task.SUBMIT: submit, Task.DELIVER: deliver}
+        with anyio.fail_after(20):
+            await self.engine.work(Queue.WORKERS, handlers, stop, concurrency=1)  # type: ignore[arg-type]
+        return taken
+
+    async def at(self, state: JobState, source: Message, **changes: Any) -> Job:
+        """A job that came to this state the ordinary way. `changes` are of the new job, and `task_id`,
+        `result`; its mode is all stems unless named."""
+        task_id = changes.pop("task_id", "task-1")
+        result = changes.pop("result", None)
+        job = replace(new_job(source), **({"mode": Mode.SPLIT_STEM} | changes))
+        await self.store.add(job, once=job.id)
+        steps = [JobState.CHOOSING, JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING]
+        depth = steps.index(state)
+        if depth >= 1:
+            assert await self.store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING)
+        if depth >= 2:
+            assert await self.store.begin_create(job.id)
+            await self.store.accept(job.id, task_id)
+        if depth >= 3:
+            await self.store.receive(job.id, job.chat_id, task_id, result or Result(200))
+        return await self.job(job.id)
+
+
+def new_job(source: Message) -> Job:
+    """The job that a person's message with a song makes."""
+    media = source.media
+    assert media is not None
+    thumbnail = media.get("thumbnail") or {}
+    return Job(
+        id=Job.new_id(),
+        chat_id=source.chat.id,
+        user_id=source.sender.id,
+        source_message_id=source.message_id,
+        source=Source(
+            kind=SourceKind(source.kind),
+            file_id=media["file_id"],
+            file_unique_id=media["file_unique_id"],
+            extension=".mp3",
+            size_bytes=media["file_size"],
+            duration_s=media.get("duration", 0),
+            title=media.get("title", "A song"),
+            performer=media.get("performer", ""),
+            thumbnail_file_id=thumbnail.get("file_id", ""),
+        ),
+        topic_id=source.thread_id or 0,
+    )
+
+
+def result_of(urls: dict[str, str]) -> Result:
+    """A success with these stems: key → URL."""
+    return Result(200, tuple(Stem(key, url) for key, url in urls.items()))
+
+
+def one_authority(directory: Path) -> Path:
+    """A file with one certificate authority: loading all of them costs every client a twentieth second."""
+    mark = "-----END CERTIFICATE-----"
+    path = directory / "authority.pem"
+    path.write_text(Path(certifi.where()).read_text().partition(mark)[0] + mark)
+    return path
+
+
+@asynccontextmanager
+async def open_house(
+    redis_url: str,
+    telegram: Telegram,
+    telegram_url: str,
+    *,
+    api_url: str = NOBODY,
+    is_flood_limited: bool = False,
+    **settings: str,
+) -> AsyncIterator[House]:
+    """Put everything together; `settings` override. Flood limits hold only where they are the subject."""
+    read = load_settings(
+        {
+            "TELEGRAM_BOT_TOKEN": telegram.token,
+            "TELEGRAM_API_URL": telegram_url,
+            "SEPARATION_API_URL": api_url,
+            "SEPARATION_API_KEY": KEY,
+            "SECRET_KEY": SECRET,
+            "PUBLIC_URL": PUBLIC_URL,
+            "REDIS_URL": redis_url,
+            **settings,
+        }
+    )
+    telegram.flood.is_enforced = is_flood_limited
+    clock = Clock()
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(connect(redis_url))
+        store = JobStore(redis, clock)
+        engine = await stack.enter_async_context(Engine(redis_url))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False))
+        bot = build_bot(read, FloodLimiter(redis, time.time if is_flood_limited else _NeverBusy()))
+        stack.push_async_callback(bot.shutdown)
+        await bot.initialize()
+        yield House(
+            settings=read,
+            clock=clock,
+            redis=redis,
+            store=store,
+            engine=engine,
+            bot=bot,
+            files=TelegramFiles(bot, http),
+            separation=SeparationClient(http, api_url, read.upload_url, KEY),
+            status=StatusMessage(bot, store, load_texts()),
+            links=Links(SECRET, PUBLIC_URL),
+            texts=load_texts(),
+            telegram=telegram,
+        )
+
+
+class BotRoom:
+    """A bot that handles what people did when it is told to, in order."""
+
+    def __init__(self, house: House, application: Any) -> None:
+        self.house = house
+        self.telegram = house.telegram
+        self.application = application
+        self._handler = UpdateHandler(application)
+        self._offset = 0
+
+    async def handle(self) -> None:
+        """Fetch what waits and handle it, until nothing does."""
+        while updates := await self.house.bot.get_updates(
+            offset=self._offset, timeout=0, allowed_updates=ALLOWED_UPDATES
+        ):
+            for update in updates:
+                await self._handler.run(update.to_json())
+                self._offset = update.update_id + 1
+
+    async def sends(self, user: User, path: Path, **how: Any) -> Message:
+        """A person sends a file, into their private chat unless `chat_id` says where; the bot handles it."""
+        chat_id = how.pop("chat_id", user.id)
+        in_group = {} if chat_id == user.id else {"user_id": user.id}
+        message = await self.telegram.send_file(chat_id, path, **in_group, **how)
+        await self.handle()
+        return message
+
+    async def says(self, user: User, text: str, **how: Any) -> list[Message]:
+        """A person types; returns what the bot has said since."""
+        chat_id = how.pop("chat_id", user.id)
+        in_group = {} if chat_id == user.id else {"user_id": user.id}
+        message = self.telegram.send_text(chat_id, text, **in_group, **how)
+        await self.handle()
+        return self.after(message)
+
+    async def taps(self, message: Message, number: int, user: User | None = None) -> CallbackQuery:
+        """Press the n-th button (negative: from the end); the bot handles it."""
+        data = message.buttons[number]["callback_data"]
+        chat = message.chat
+        user_id = user.id if user else None
+        query = self.telegram.tap(chat.id, message.message_id, data, user_id=user_id)
+        await self.handle()
+        assert query.is_answered
+        return query
+
+    def after(self, message: Message) -> list[Message]:
+        """The bot's messages in that chat after this one."""
+        shown = self.telegram.bot_messages(message.chat.id)
+        return [found for found in shown if found.message_id > message.message_id]
+
+    async def menu(self, user: User, song: Path, **how: Any) -> Message:
+        """A person sends a song; the message with the modes that answers it."""
+        sent = await self.sends(user, song, **how)
+        (menu,) = self.after(sent)
+        return menu

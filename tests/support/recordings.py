@@ -1,0 +1,56 @@
+"""Real recordings of every form a person may send, one second long unless asked otherwise."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+
+_CODECS = {
+    ".mp3": "libmp3lame",
+    ".m4a": "aac",
+    ".wav": "pcm_s16le",
+    ".flac": "flac",
+    ".ogg": "libopus",
+    ".opus": "libopus",
+    ".mp4": "aac",
+    ".webm": "libopus",
+    ".mkv": "aac",
+}
+_RATE = 48_000
+_FRAME = 960
+
+
+def record(path: Path, *, seconds: float = 1.0, sound: bool = True, picture: bool = False) -> Path:
+    """Write a recording whose form is its extension's: a tone, moving pictures, or both."""
+    with av.open(str(path), "w") as container:
+        voice = container.add_stream(_CODECS[path.suffix], rate=_RATE) if sound else None
+        if voice is not None:
+            voice.layout = "stereo"
+        film = container.add_stream("mpeg4", rate=10) if picture else None
+        if film is not None:
+            film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+            for _ in range(int(10 * seconds)):
+                frame = av.VideoFrame(64, 48, "yuv420p")
+                for plane in frame.planes:
+                    plane.update(bytes(plane.buffer_size))
+                container.mux(film.encode(frame))
+            container.mux(film.encode(None))
+        if voice is not None:
+            fifo = av.AudioFifo()
+            resampler = av.AudioResampler(format=voice.codec_context.format, layout="stereo", rate=_RATE)
+            for frame in resampler.resample(_tone(seconds)):
+                fifo.write(frame)
+            size = voice.codec_context.frame_size or _FRAME
+            while (piece := fifo.read(size, partial=True)) is not None:
+                container.mux(voice.encode(piece))
+            container.mux(voice.encode(None))
+    return path
+
+
+def _tone(seconds: float) -> av.AudioFrame:
+    time = np.arange(int(_RATE * seconds)) / _RATE
+    tone = (0.3 * np.sin(2 * np.pi * 440 * time)).astype("float32")
+    frame = av.AudioFrame.from_ndarray(np.stack([tone, tone]), format="fltp", layout="stereo")
+    frame.sample_rate = _RATE
+    frame.pts = 0
+    return frame
