@@ -9,7 +9,6 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -17,12 +16,7 @@ from telegram import Bot
 from telegram.error import BadRequest, ChatMigrated, TelegramError
 
 from stemdrop.errors import (
-    BadContract,
-    FetchFailed,
-    SeparationError,
     SourceGone,
-    StemGone,
-    StemTooBig,
     StoreUnavailable,
     TryLater,
 )
@@ -33,8 +27,9 @@ from stemdrop.status import StatusMessage
 from stemdrop.store import JobStore, Sent
 from stemdrop.telegram import TelegramFiles, is_gone
 from stemdrop.texts import Texts
-from webhook.albums import AlbumSender, StemFile, album_sizes
+from webhook.albums import AlbumSender, album_sizes
 from webhook.fetch import StemFetcher
+from webhook.stems import JobStems
 
 log = logging.getLogger(__name__)
 
@@ -43,23 +38,12 @@ MAX_RUNS = 200
 TICK_TRIES = 30
 # A run that breaks for a reason nobody foresaw may break after an album was sent: not again and again.
 MAX_BROKEN_RUNS = 3
-# The disk budget of one process: so many jobs' stems lie on disk, so many are fetched at once per job.
+# The disk budget of one process: so many jobs' stems lie on disk at once.
 JOBS_ON_DISK = 4
-FETCHES_PER_JOB = 3
 MIN_FREE_BYTES = 512 * 1024 * 1024
 # Bot API: a thumbnail has at most 200 kB.
 MAX_COVER_BYTES = 200_000
 _REFUNDED = 531
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What became of fetching one stem: a file, a link where it is too big, or neither."""
-
-    stem: Stem
-    name: str
-    file: StemFile | None = None
-    link: str = ""
 
 
 class Delivery:
@@ -134,9 +118,10 @@ class Delivery:
             if waiting and shutil.disk_usage(folder).free < MIN_FREE_BYTES:
                 raise TryLater(60, f"less than {MIN_FREE_BYTES} bytes are free for stems")
             cover = await self._cover(job) if waiting else None
-            async with _Fetches(self, job, waiting, Path(folder)) as fetches:
+            say = self._texts.language(job.language)
+            async with JobStems(job, waiting, Path(folder), say, self._fetcher, self._separation) as fetched:
                 for album in _albums(waiting):
-                    outcomes = [await fetches.outcome(stem) for stem in album]
+                    outcomes = [await fetched.outcome(stem) for stem in album]
                     files = [outcome.file for outcome in outcomes if outcome.file]
                     arrived = await self._albums.send(job, files, cover) if files else {}
                     if arrived:
@@ -197,79 +182,6 @@ class Delivery:
             log.info("job %s: no cover: %s", job.id, type(error).__name__)
             return None
         return cover if len(cover) <= MAX_COVER_BYTES and cover.startswith(b"\xff\xd8") else None
-
-    async def fetch(self, job: Job, stem: Stem, target: Path, fresh: "_FreshUrls") -> _Outcome:
-        """Fetch one stem; with a URL asked for anew where the first has expired."""
-        name = self._texts.language(job.language).stem(stem)
-        try:
-            try:
-                extension = await self._fetcher.fetch(stem.url, target)
-            except StemGone:
-                url = await fresh.get(stem)
-                extension = await self._fetcher.fetch(url, target)
-        except StemTooBig:
-            return _Outcome(stem, name, link=stem.url)
-        except FetchFailed as error:
-            log.warning("job %s: stem %s cannot be fetched: %s", job.id, stem.key, error)
-            return _Outcome(stem, name)
-        duration_s = round(stem.duration_s) or job.source.duration_s
-        return _Outcome(stem, name, StemFile(stem.key, name, target, extension, duration_s))
-
-    async def fresh_urls(self, job: Job) -> dict[str, str]:
-        """The URLs of the job's stems as the provider gives them now; empty where it does not."""
-        try:
-            result = await self._separation.detail(job.task_id)
-        except (SeparationError, BadContract) as error:
-            log.info("job %s: no fresh URLs: %s", job.id, error)
-            return {}
-        return {stem.key: stem.url for stem in result.stems} if result else {}
-
-
-class _FreshUrls:
-    """Asks the API once per delivery, however many URLs have expired."""
-
-    def __init__(self, delivery: Delivery, job: Job) -> None:
-        self._delivery = delivery
-        self._job = job
-        self._asking: asyncio.Task[dict[str, str]] | None = None
-
-    async def get(self, stem: Stem) -> str:
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._delivery.fresh_urls(self._job))
-        url = (await asyncio.shield(self._asking)).get(stem.key)
-        if not url or url == stem.url:
-            raise StemGone("it is gone and the provider has no other URL")
-        return url
-
-
-class _Fetches:
-    """Fetches a few stems at a time, in order, while earlier ones are being sent."""
-
-    def __init__(self, delivery: Delivery, job: Job, stems: Sequence[Stem], folder: Path) -> None:
-        self._delivery, self._job, self._stems, self._folder = delivery, job, stems, folder
-        self._slots = asyncio.Semaphore(FETCHES_PER_JOB)
-        self._fresh = _FreshUrls(delivery, job)
-        self._running: dict[str, asyncio.Task[_Outcome]] = {}
-
-    async def __aenter__(self) -> "_Fetches":
-        self._running = {
-            stem.key: asyncio.create_task(self._fetch(stem, self._folder / f"{index}"))
-            for index, stem in enumerate(self._stems)
-        }
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        for task in self._running.values():
-            task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
-
-    async def outcome(self, stem: Stem) -> _Outcome:
-        """Waits until this stem is fetched, or is known not to be."""
-        return await self._running[stem.key]
-
-    async def _fetch(self, stem: Stem, target: Path) -> _Outcome:
-        async with self._slots:
-            return await self._delivery.fetch(self._job, stem, target, self._fresh)
 
 
 def _albums(stems: Sequence[Stem]) -> Iterator[Sequence[Stem]]:
