@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from stage import Stage, until
 
@@ -42,7 +43,7 @@ async def test_vocals_and_instrumental_come_as_one_album_in_reply(stage: Stage, 
         assert audio.media
         assert audio.media["duration"] == 30
         assert stage.telegram.file_location(audio.media["file_id"]).read_bytes() == stage.provider.stem
-    assert stage.provider.sources == [song.read_bytes()]
+    assert stage.provider.sources == [await anyio.Path(song).read_bytes()]
     assert [create["type"] for create in stage.provider.creates] == ["separate_vocal"]
 
 

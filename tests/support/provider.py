@@ -180,9 +180,9 @@ class Provider:
                 return _answer(401, "no key")
             if self.upload_refusal:
                 return _answer(*self.upload_refusal)
-            form = await request.form()
-            file, name = form["file"], str(form["fileName"])
-            self.uploads[name] = await file.read()  # type: ignore[union-attr]
+            async with request.form() as form:
+                file, name = form["file"], str(form["fileName"])
+                self.uploads[name] = await file.read()  # type: ignore[union-attr]
             return _answer(200, "success", {"downloadUrl": f"{self.url}/uploads/{name}"})
 
         @app.get("/uploads/{name}")

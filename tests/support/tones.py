@@ -7,7 +7,7 @@ import numpy as np
 
 
 def mp3(path: Path, seconds: float = 1.0, title: str = "") -> bytes:
-    """A tone as MP3, 44.1 kHz stereo; written to `path` and returned. A `title` makes it a song of its own."""
+    """A tone as MP3, 44.1 kHz stereo; written to `path` and returned. A `title` makes it one of its own."""
     time = np.arange(int(44100 * seconds)) / 44100
     samples = (0.3 * np.sin(2 * np.pi * 440 * time)).astype("float32")
     with av.open(str(path), "w", format="mp3") as container:

@@ -1,0 +1,46 @@
+"""Bot, webhook and workers apart, as several machines would run them, and several people at once."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from stage import open_stage
+
+VOCALS, ALL_STEMS = 0, 1
+NAMES = ("Alice", "Bob", "Carol", "Dave", "Erin")
+
+
+@pytest.mark.parametrize(
+    ("commands", "updates"),
+    [
+        (("bot", "webhook", "worker", "worker"), "polling"),
+        (("bot", "bot", "webhook", "worker", "worker"), "webhook"),
+    ],
+)
+async def test_five_people_at_once_all_get_their_stems_once(
+    tmp_path: Path, commands: tuple[str, ...], updates: str
+) -> None:
+    async with open_stage(tmp_path, *commands, TELEGRAM_UPDATES=updates) as stage:
+        if updates == "webhook":
+            await stage.telegram.wait_for(lambda: stage.telegram.updates.webhook)
+        people = [stage.person(name) for name in NAMES]
+        asked = await asyncio.gather(
+            *(
+                person.asks(stage.song(f"Song of {name}"), ALL_STEMS)
+                for person, name in zip(people, NAMES, strict=True)
+            )
+        )
+        await asyncio.gather(
+            *(person.shows(menu, "✅") for person, (_, menu) in zip(people, asked, strict=True))
+        )
+        for person, (sent, _), name in zip(people, asked, NAMES, strict=True):
+            assert len(set(person.titles())) == len(person.titles()) == 12
+            assert all(title.startswith(f"Song of {name} (") for title in person.titles())
+            assert all(audio.reply_to is sent for audio in person.audios())
+            assert len(person.after(sent)) == 13
+        assert len(stage.provider.creates) == 5
+        assert set(Counter(stage.provider.stem_requests).values()) == {5}
+        methods = {call.method for call in stage.telegram.calls}
+        assert ("getUpdates" in methods) == (updates == "polling")
+        assert stage.telegram.flood_refusals == 0
