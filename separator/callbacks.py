@@ -46,7 +46,7 @@ class CallbackSender:
                 self._client.stream("POST", url, content=content, headers=headers) as response,
             ):
                 return None if response.status_code == 200 else f"answer {response.status_code}"
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
             return type(error).__name__
 
     def _signature(self, task_id: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ async def fetch(client: httpx.AsyncClient, url: str, file: Path, max_bytes: int,
             await _save(response, file, max_bytes)
     except TimeoutError as error:
         raise SourceError(f"the audio could not be downloaded within {timeout_s:g} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: a host that is no name
         raise SourceError(f"the audio could not be downloaded: {type(error).__name__}") from error
 
 

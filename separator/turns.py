@@ -10,22 +10,22 @@ class Turns:
 
     def __init__(self, patience_s: float) -> None:
         self._patience_s = patience_s
-        self._unready: list[asyncio.Event] = []
+        self._waiting: list[asyncio.Event] = []
 
     @asynccontextmanager
     async def getting_ready(self) -> AsyncIterator[None]:
-        """Holds one's place from the beginning of the block; leaving it takes until all who came before are
-        ready or have failed, or patience is at its end.
+        """Holds one's place from the beginning of the block; leaving it takes until all who came before have
+        left theirs, or patience is at its end. Who leaves by an exception does not wait.
         """
-        before = tuple(self._unready)
-        ready = asyncio.Event()
-        self._unready.append(ready)
+        before = tuple(self._waiting)
+        gone = asyncio.Event()
+        self._waiting.append(gone)
         try:
             yield
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience_s):
+                    for event in before:
+                        await event.wait()
         finally:
-            self._unready.remove(ready)
-            ready.set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience_s):
-                for event in before:
-                    await event.wait()
+            self._waiting.remove(gone)
+            gone.set()

@@ -20,7 +20,7 @@ from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from separator.app import create_app
@@ -109,6 +109,8 @@ class Outside:
             return RedirectResponse(f"{self.origin}/source/{name}")
         if way == "gated":
             self.gate.wait(60)
+        if way == "unannounced":  # no Content-Length
+            return StreamingResponse(iter([self.sources[name]]))
         return Response(self.sources[name]) if name in self.sources else Response(status_code=404)
 
     def called(self, headers: dict[str, str], body: dict[str, Any]) -> Response:
@@ -274,3 +276,30 @@ def short_song(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     path = tmp_path_factory.mktemp("songs") / "song.mp3"
     _write_audio(path, _tone(2.0), title="Little Song", artist="Nobody")
     return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def media_files(demo_song: Path, short_song: bytes) -> tuple[bytes, bytes]:
+    """A song that takes a moment, and one that does not."""
+    return demo_song.read_bytes(), short_song
+
+
+def _engine_processes(parent: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+            its_parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:  # it ended meanwhile
+            continue
+        if b"separator.engine_process" in command and its_parent == parent:
+            found.append(int(folder.name))
+    return found
+
+
+@pytest.fixture(scope="session")
+def engine_processes() -> Callable[[int], list[int]]:
+    """The engine processes that the process with this id has started."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("processes are looked up in /proc")
+    return _engine_processes

@@ -102,20 +102,30 @@ def test_a_callback_that_was_due_is_sent_by_the_next_server(
 
 
 def test_a_killed_server_goes_on_where_it_was(
-    tmp_path: Path, outside: Any, poll: Any, demo_song: Path, short_song: bytes
+    tmp_path: Path, outside: Any, poll: Any, demo_song: Path, engine_processes: Any
 ) -> None:
     source = outside.source(demo_song.read_bytes())
     with _server(tmp_path, poll) as (process, origin, _):
         task_id = _create(origin, outside, source)
+        (engine,) = poll(lambda: engine_processes(process.pid), "the engine")
         work = tmp_path / "data" / "work"
         poll(lambda: list(work.glob("*/*.mp3")), "the engine's first file")
         process.send_signal(signal.SIGKILL)
         process.wait(10)
+        poll(lambda: not _is_alive(engine), "the engine's end", deadline_s=1)
     with _server(tmp_path, poll):
         poll(lambda: outside.callbacks, "the callback")
     body = outside.callbacks[0][1]
     assert (body["code"], body["data"]["task_id"]) == (200, task_id)
     assert not list(work.iterdir())
+
+
+def _is_alive(process: int) -> bool:
+    """Not ended, and not a zombie that nobody has waited for."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_a_task_that_keeps_killing_the_server_is_given_up(

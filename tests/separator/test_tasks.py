@@ -124,15 +124,19 @@ def _closed_port() -> str:
         return f"http://127.0.0.1:{listener.getsockname()[1]}/song.mp3"
 
 
-@pytest.mark.parametrize("fault", ["missing", "no host", "no server", "too slow", "too large"])
+@pytest.mark.parametrize(
+    "fault", ["missing", "no host", "no name", "no server", "too slow", "too large", "too much"]
+)
 def test_a_source_that_cannot_be_fetched_is_451(start: Start, outside: Any, poll: Any, fault: str) -> None:
     outside.source(bytes(200_000), "large.mp3")
     url = {
         "missing": f"{outside.origin}/source/nothing.mp3",
         "no host": "http://no-such-host.invalid/song.mp3",
+        "no name": "http://xn--a/song.mp3",
         "no server": _closed_port(),
         "too slow": f"{outside.origin}/gated/large.mp3",
         "too large": f"{outside.origin}/source/large.mp3",
+        "too much": f"{outside.origin}/unannounced/large.mp3",
     }[fault]
     with start(max_source_bytes=100_000, fetch_timeout_s=0.5) as separator:
         task_id = separator.task(**_wanted(outside, url))
@@ -170,30 +174,17 @@ def test_an_engine_that_fails_is_500(
         assert separator.http.get("/healthz").status_code == 200
 
 
-def _engine_processes() -> list[int]:
-    """Engine processes started by this one."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes()
-            parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-        if b"separator.engine_process" in command and parent == os.getpid():
-            found.append(int(folder.name))
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the process in /proc")
 def test_an_engine_that_is_killed_takes_nothing_else_down(
-    start: Start, outside: Any, poll: Any, demo_song: Path, short_song: bytes
+    start: Start, outside: Any, poll: Any, media_files: tuple[bytes, bytes], engine_processes: Any
 ) -> None:
+    song, short_song = media_files
     with start(engine_runs=1) as separator:
-        task_id = separator.task(**_wanted(outside, outside.source(demo_song.read_bytes())))
+        task_id = separator.task(**_wanted(outside, outside.source(song)))
         next_id = separator.task(**_wanted(outside, outside.source(short_song, "next.mp3")))
-        (process,) = poll(_engine_processes, "the engine's process")
+        (process,) = poll(lambda: engine_processes(os.getpid()), "the engine's process")
         os.kill(process, signal.SIGKILL)
-        assert separator.ended(task_id)["errorCode"] == 500
+        record = separator.ended(task_id)
+        assert (record["errorCode"], record["errorMessage"]) == (500, "the engine ended unexpectedly (-9)")
         assert separator.ended(next_id)["successFlag"] == "SUCCESS"
         assert not list((separator.settings.data / "work").iterdir()), "something was left behind"
 
