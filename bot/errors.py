@@ -3,7 +3,7 @@
 import logging
 
 from telegram import Update
-from telegram.error import NetworkError, TelegramError
+from telegram.error import BadRequest, NetworkError, TelegramError
 from telegram.ext import CallbackContext
 
 from bot.answers import answer
@@ -32,7 +32,9 @@ class Errors:
         log.error("%s failed: %s: %s", where, type(error).__name__, error)
         if not isinstance(error, TelegramError | StemdropError):
             log.debug("%s", where, exc_info=error)
-        if isinstance(update, Update) and not isinstance(error, NetworkError):
+        # to the library a BadRequest is a NetworkError; but then Telegram answers, and the user can be told
+        is_unreachable = isinstance(error, NetworkError) and not isinstance(error, BadRequest)
+        if isinstance(update, Update) and not is_unreachable:
             await self._tell(update)
 
     async def _tell(self, update: Update) -> None:

@@ -2,7 +2,7 @@
 Redis, the local Telegram and a provider. For tests of one room at a time."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -290,3 +290,10 @@ class BotRoom:
         sent = await self.sends(user, song, **how)
         (menu,) = self.after(sent)
         return menu
+
+
+async def until(what: Callable[[], object], timeout_s: float = 30) -> None:
+    """Wait until it is so; looked at again and again, where nobody announces it."""
+    with anyio.fail_after(timeout_s):
+        while not what():  # noqa: ASYNC110
+            await anyio.sleep(0.01)

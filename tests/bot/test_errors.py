@@ -1,0 +1,76 @@
+"""What goes wrong in a handler becomes one line for the operator and, where it can be said, a sentence."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from house import BotRoom, open_house
+
+from sandbox.app import run_telegram
+from sandbox.chats import User
+from sandbox.faults import FaultKind
+from sandbox.redis_server import RedisServer
+from sandbox.state import Telegram
+
+TROUBLE = "Something went wrong on my side. Please try that again in a minute."
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_an_error_in_a_message_is_said_and_logged_once(
+    room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await room.house.redis.set(f"stemdrop:user:{alice.id}:jobs", "not a sorted set")
+    (answer,) = await room.says(alice, "/cancel")
+    assert answer.text == TROUBLE
+    assert len(errors(caplog)) == 1
+    assert room.telegram.token not in caplog.text
+
+
+async def test_an_error_in_a_tap_answers_the_tap(
+    room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    menu = await room.menu(alice, song)
+    (job,) = await room.house.jobs(alice.id)
+    await room.house.redis.hset(f"stemdrop:job:{job.id}", "source", "[]")
+    query = await room.taps(menu, 0)
+    assert query.answer_text == TROUBLE
+    assert len(errors(caplog)) == 1
+
+
+async def test_a_refusal_by_telegram_is_said_too(
+    room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A BadRequest is a NetworkError to the library, but it is no trouble of the network."""
+    room.telegram.faults.add(FaultKind.FILE_GONE, method="sendMessage")
+    (answer,) = await room.says(alice, "/help")
+    assert answer.text == TROUBLE
+    assert len(errors(caplog)) == 1
+
+
+async def test_when_the_chat_is_gone_nobody_is_told(
+    room: BotRoom, alice: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    room.telegram.send_text(alice.id, "/help")
+    room.telegram.block_bot(alice.id)
+    await room.handle()
+    assert room.telegram.bot_messages(alice.id) == []
+    assert errors(caplog) == []
+
+
+async def test_when_redis_is_away_the_bot_lives_on(tmp_path: Path, telegram: Telegram, alice: User) -> None:
+    async with (
+        RedisServer(tmp_path / "redis") as redis,
+        run_telegram(telegram) as url,
+        open_house(redis.url, telegram, url) as house,
+    ):
+        application = house.application()
+        await application.initialize()
+        room = BotRoom(house, application)
+        await asyncio.to_thread(redis.kill)
+        assert await room.says(alice, "/help") == []
+        await asyncio.to_thread(redis.start)
+        (answer,) = await room.says(alice, "/help")
+        assert "How it works" in answer.text

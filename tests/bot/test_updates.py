@@ -1,0 +1,137 @@
+"""Updates by polling: in Redis before Telegram is told that they came, and no trouble ends it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from house import BotRoom, House, open_house, until
+from telegram.error import Conflict, InvalidToken
+
+from bot.updates import UpdateHandler, poll
+from sandbox.app import run_telegram
+from sandbox.chats import User
+from sandbox.faults import FaultKind
+from sandbox.redis_server import RedisServer
+from sandbox.state import Telegram
+from stemdrop.engine import Engine, Queue, Task
+
+
+@asynccontextmanager
+async def polling(house: House) -> AsyncIterator[None]:
+    """The bot fetches updates while the block lasts."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(poll(house.bot, house.engine, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await running
+
+
+@asynccontextmanager
+async def working(engine: Engine, run: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
+    """A bot takes updates from the engine while the block lasts."""
+    stop = asyncio.Event()
+    running = asyncio.create_task(engine.work(Queue.BOTS, {Task.UPDATE: run}, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await running
+
+
+async def test_a_song_is_answered_by_poll_and_engine(room: BotRoom, alice: User, song: Path) -> None:
+    async with polling(room.house), working(room.house.engine, UpdateHandler(room.application).run):
+        await room.telegram.send_file(alice.id, song)
+        menu = await room.telegram.wait_for(lambda: room.telegram.bot_messages(alice.id))
+        query = room.telegram.tap(alice.id, menu[0].message_id, menu[0].buttons[0]["callback_data"])
+        await room.telegram.wait_for(lambda: query.is_answered)
+
+
+async def test_confirmed_updates_wait_for_a_bot(house: House, telegram: Telegram, alice: User) -> None:
+    handled: list[str] = []
+
+    async def handle(update_json: str) -> None:
+        handled.append(json.loads(update_json)["message"]["text"])
+
+    async with polling(house):
+        texts = [f"text {number}" for number in range(5)]
+        for text in texts:
+            telegram.send_text(alice.id, text)
+        await telegram.wait_for(lambda: not telegram.updates.pending)
+    assert handled == []
+    async with working(house.engine, handle):
+        await until(lambda: len(handled) == 5)
+    assert sorted(handled) == texts
+
+
+async def test_what_redis_did_not_take_is_not_confirmed(
+    tmp_path: Path, telegram: Telegram, alice: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    handled: list[str] = []
+
+    async def handle(update_json: str) -> None:
+        handled.append(json.loads(update_json)["message"]["text"])
+
+    async with (
+        RedisServer(tmp_path / "redis") as redis,
+        run_telegram(telegram) as url,
+        open_house(redis.url, telegram, url) as house,
+    ):
+        await asyncio.to_thread(redis.kill)
+        async with polling(house):
+            telegram.send_text(alice.id, "hello")
+            await until(lambda: "updates cannot be fetched" in caplog.text)
+            assert len(telegram.updates.pending) == 1
+            await asyncio.to_thread(redis.start)
+            await telegram.wait_for(lambda: not telegram.updates.pending)
+        async with working(house.engine, handle):
+            await until(lambda: handled == ["hello"])
+
+
+@pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
+async def test_trouble_at_telegram_is_waited_out(
+    house: House, telegram: Telegram, alice: User, fault: FaultKind
+) -> None:
+    order = telegram.faults.add(fault, method="getUpdates")
+    telegram.send_text(alice.id, "hello")
+    async with polling(house):
+        await telegram.wait_for(lambda: not telegram.updates.pending)
+    assert order.hits == 1
+
+
+async def test_a_second_program_with_the_same_token_is_named_and_outlived(
+    house: House, telegram: Telegram, alice: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with polling(house):
+        await telegram.wait_for(lambda: telegram.updates.is_awaited)
+        other = asyncio.create_task(house.bot.get_updates(timeout=20))  # throws ours out
+        await until(lambda: "another program polls with this bot's token" in caplog.text)
+        with pytest.raises(Conflict):  # and is thrown out when ours comes back
+            await other
+        telegram.send_text(alice.id, "hello")
+        await telegram.wait_for(lambda: not telegram.updates.pending)
+
+
+async def test_a_token_that_telegram_refuses_ends_it(house: House, telegram: Telegram) -> None:
+    telegram.token = "123:another-token-altogether"
+    with pytest.raises(InvalidToken):
+        await poll(house.bot, house.engine, asyncio.Event())
+
+
+async def test_it_stops_at_once_while_it_waits_for_updates(house: House, telegram: Telegram) -> None:
+    async with asyncio.timeout(5):
+        async with polling(house):
+            await telegram.wait_for(lambda: telegram.updates.is_awaited)
+
+
+async def test_only_what_the_bot_handles_is_asked_for(house: House, telegram: Telegram, alice: User) -> None:
+    sent = telegram.send_text(alice.id, "hello")
+    async with polling(house):
+        await telegram.wait_for(lambda: not telegram.updates.pending)
+        telegram.edit_text(alice.id, sent.message_id, "bye")
+        assert telegram.updates.pending == []
+        assert telegram.updates.allowed_kinds == ["message", "callback_query", "my_chat_member"]
