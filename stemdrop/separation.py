@@ -4,6 +4,7 @@ What a failed call means is the point of this module: refused, never sent, or pe
 """
 
 import json
+import secrets
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
@@ -32,6 +33,7 @@ class SeparationClient:
         self._http = http
         self._api_url = api_url
         self._upload_url = upload_url
+        self._key = key
         self._headers = {"Authorization": f"Bearer {key}"}
 
     async def create(self, audio_url: str, mode: Mode, instrument: str, callback_url: str) -> str:
@@ -92,7 +94,24 @@ class SeparationClient:
             raise Unreachable(f"no connection to the separation API ({type(error).__name__})") from error
         except httpx.HTTPError as error:
             raise AnswerLost(f"the separation API's answer was lost ({type(error).__name__})") from error
-        return _data(response.status_code, body)
+        return self._data(response.status_code, body)
+
+    def _data(self, status: int, body: bytes) -> Any:
+        """A refusal is the code in the body; without one, a 4xx is a refusal and a 5xx could be anything."""
+        try:
+            answer = json.loads(body)
+            code = answer["code"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise _of_status(status) from None
+        if isinstance(code, bool) or not isinstance(code, int):
+            raise _of_status(status)
+        if code != 200:
+            message = answer.get("msg")
+            # some servers repeat what they were sent
+            raise Refused(code, message.replace(self._key, "***") if isinstance(message, str) else "")
+        if status >= 300:
+            raise _of_status(status)
+        return answer.get("data")
 
 
 async def _read(response: httpx.Response) -> bytes:
@@ -102,21 +121,6 @@ async def _read(response: httpx.Response) -> bytes:
         if len(body) > MAX_ANSWER_BYTES:
             raise AnswerLost("the separation API's answer is too long")
     return body
-
-
-def _data(status: int, body: bytes) -> Any:
-    """A refusal is the code in the body; without one, a 4xx is a refusal and a 5xx could be anything."""
-    try:
-        answer = json.loads(body)
-        code = answer["code"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise _of_status(status) from None
-    if isinstance(code, bool) or not isinstance(code, int):
-        raise _of_status(status)
-    if code == 200 and status < 300:
-        return answer.get("data")
-    message = answer.get("msg")
-    raise Refused(code if code != 200 else status, message if isinstance(message, str) else "")
 
 
 def _of_status(status: int) -> SeparationError:
@@ -129,7 +133,9 @@ def _multipart(
     name: str, content: AsyncIterator[bytes], size_bytes: int
 ) -> tuple[AsyncIterator[bytes], str, int]:
     """A streamed multipart body; httpx builds them only from files and bytes, synchronously."""
-    boundary = "stemdrop-5f2d8c0b7e"
+    # Made up anew each time, so that no file can hold it; a name is quoted as browsers quote it.
+    boundary = f"stemdrop-{secrets.token_hex(16)}"
+    name = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
     fields = {"uploadPath": "stemdrop", "fileName": name}
     head = "".join(
         f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
@@ -143,8 +149,14 @@ def _multipart(
 
     async def body() -> AsyncIterator[bytes]:
         yield head.encode()
+        sent = 0
         async for chunk in content:
+            sent += len(chunk)
+            if sent > size_bytes:
+                break
             yield chunk
+        if sent != size_bytes:  # else the HTTP library raises an exception that is not one of its own
+            raise AnswerLost("the source is not as long as it was said to be")
         yield tail.encode()
 
     length = len(head.encode()) + size_bytes + len(tail.encode())
