@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine-runs", type=int, help="songs separated at once (one per core)")
     parser.add_argument("--max-source-mb", type=float, default=2000, help="largest source that is fetched")
     parser.add_argument("--max-minutes", type=float, default=60, help="longest song")
+    parser.add_argument(
+        "--callback-object",
+        choices=["vocal_removal_info", "vocal_separation_info"],
+        default="vocal_removal_info",
+        help="what the callback calls the object with the links",
+    )
     parser.add_argument("--credits", type=int, default=1_000_000, help="credits to start with")
     parser.add_argument("--charge", action="store_true", help="charge the contract's prices (otherwise free)")
 
@@ -101,6 +107,7 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
         keep_results_s=args.keep_days * DAY_S,
         max_source_bytes=int(args.max_source_mb * 1e6),
         max_duration_s=args.max_minutes * 60,
+        callback_object=args.callback_object,
         callback_hmac_key=environ.get("CALLBACK_HMAC_KEY", ""),
         credits=args.credits,
         prices=dict(CONTRACT_PRICES) if args.charge else {},
