@@ -32,6 +32,7 @@ async def test_once_and_nothing_done(
     fault = tg.faults.add(kind, method="sendMessage", retry_after_s=17)
     with pytest.raises(error) as met:
         await bot.send_message(alice.id, "lost")
+    assert not isinstance(met.value, ptb.error.TimedOut)
     if isinstance(met.value, ptb.error.RetryAfter):
         assert met.value.retry_after.total_seconds() == 17
     assert tg.messages(alice.id) == []
@@ -56,8 +57,9 @@ async def test_a_timeout_before_or_after_the_thing_was_done(
 
 async def test_a_reset_after_the_thing_was_done(bot: ptb.Bot, tg: Telegram, alice: User) -> None:
     tg.faults.add(FaultKind.RESET_AFTER)
-    with pytest.raises(ptb.error.NetworkError):
+    with pytest.raises(ptb.error.NetworkError) as met:
         await bot.send_message(alice.id, "done")
+    assert not isinstance(met.value, ptb.error.TimedOut)
     assert [message.text for message in tg.messages(alice.id)] == ["done"]
 
 
@@ -67,8 +69,9 @@ async def test_a_reset_in_the_middle_of_an_upload(
     path = tmp_path / "big.wav"
     path.write_bytes(bytes(8_000_000))
     tg.faults.add(FaultKind.RESET_MID_UPLOAD, method="sendDocument")
-    with pytest.raises(ptb.error.NetworkError):
+    with pytest.raises(ptb.error.NetworkError) as met:
         await bot.send_document(alice.id, path)
+    assert not isinstance(met.value, ptb.error.TimedOut)
     assert tg.messages(alice.id) == []
     await bot.send_document(alice.id, path)
     assert len(tg.messages(alice.id)) == 1

@@ -82,7 +82,13 @@ async def test_a_video_and_a_video_note(
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"this is text, not music\n" * 500, b"ID3\x04\x00\x00" + b"\x00" * 5000]
+    "content",
+    [
+        b"",
+        b"this is text, not music\n" * 500,
+        b"ID3\x04\x00\x00" + b"\x00" * 5000,
+        (b"\xff\xfb\x90\x64" + b"\xaa" * 413) * 20,  # frame headers with junk between: opens, does not decode
+    ],
 )
 async def test_what_is_called_mp3_and_is_none_is_a_document(
     bot: ptb.Bot, tg: Telegram, alice: User, tmp_path: Path, content: bytes
