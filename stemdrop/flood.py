@@ -12,9 +12,9 @@ from redis.asyncio import Redis
 
 from stemdrop.store import translated
 
-# (bucket size, refill per second). A group's bucket is half of what a minute allows, since a full bucket
-# and a minute's refill can fall into the same minute; a private chat's takes one full album.
-OVERALL = (30, 25.0)
+# (bucket size, refill per second). A full bucket and a refill can fall into the same second (or minute, in a
+# group), so both together are what Telegram allows in it. Each takes one full album.
+OVERALL = (10, 20.0)
 PRIVATE = (10, 1.0)
 GROUP = (10, 10 / 60)
 
@@ -44,6 +44,14 @@ return 0
 """
 
 
+_PAUSE_UNTIL = """
+-- KEYS: pause   ARGV: until, milliseconds. Of two pauses the one that ends later counts.
+if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+end
+"""
+
+
 class _Script(Protocol):
     def __call__(self, keys: list[str], args: list[str | float]) -> Awaitable[Any]: ...
 
@@ -52,9 +60,9 @@ class FloodLimiter:
     """One limiter for all processes that share this Redis. Raises `StoreUnavailable` when it is away."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
-        self._redis = redis
         self._clock = clock
         self._take = cast(_Script, redis.register_script(_TAKE))
+        self._pause_until = cast(_Script, redis.register_script(_PAUSE_UNTIL))
 
     async def delay(self, chat_id: int | str | None, messages: int) -> float:
         """Take room for so many messages in the chat; 0, or the seconds after which to ask again.
@@ -73,4 +81,4 @@ class FloodLimiter:
         """Telegram asked for a pause (429, `retry_after`): all processes stop sending for that long."""
         until = self._clock() + seconds
         async with translated():
-            await self._redis.set(_PAUSE, str(until), px=max(1, int(seconds * 1000)))
+            await self._pause_until([_PAUSE], [until, max(1, int(seconds * 1000))])
