@@ -51,7 +51,7 @@ class Language:
     def stem(self, stem: Stem) -> str:
         """What a stem is called: our word for it, else the provider's."""
         if stem.is_rest:
-            return self("stem.rest", name=self.named(stem.name) if stem.name else "…")
+            return self("rest_of", name=self.named(stem.name) if stem.name else "…")
         return self._own(f"stem.{stem.key}") or self.named(stem.name) or stem.key
 
     def named(self, name: str) -> str:
