@@ -14,7 +14,7 @@ from sandbox.listening import measure
 from sandbox.player import MODES, Arrived, NotDeliveredError
 from sandbox.world import World
 
-SONG = Path(__file__).parent / "media" / "demo-song.mp3"
+SONG = Path(__file__).parent / "songs" / "demo-song.mp3"
 OUT = Path("demo-out")
 # A stem that is not as long as its song would drift from it.
 TOLERANCE_S = 0.05

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
 from separator.downloads import download_routes
-from separator.engine import known_stems
+from separator.engines import known_stems
 from separator.envelope import Refusal, refuse
 from separator.files import Shelf
 from separator.routes import contract_routes

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from separator.audio.formats import FileFormat
-from separator.engine import Order, UnreadableSourceError, load
+from separator.engine import Order
+from separator.engines import load
+from separator.errors import UnreadableSourceError
 
 
 def main() -> None:

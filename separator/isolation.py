@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from separator.engine import EngineError, Order, Separation, UnreadableSourceError
+from separator.engine import Order, Separation
+from separator.errors import EngineError, UnreadableSourceError
 
 _ROOT = Path(__file__).resolve().parent.parent
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "SYSTEMROOT")

@@ -10,7 +10,9 @@ import httpx
 
 from separator import isolation
 from separator.callbacks import CallbackSender
-from separator.engine import REST, EngineError, Order, Separation, UnreadableSourceError, known_stems
+from separator.engine import REST, Order, Separation
+from separator.engines import known_stems
+from separator.errors import EngineError, UnreadableSourceError
 from separator.files import Shelf
 from separator.modes import STEM_NAMES, Mode
 from separator.reports import callback_body

@@ -10,7 +10,7 @@ from sandbox.redis_server import RedisServer
 from sandbox.world import World
 from tones import mp3
 
-SONG = Path(__file__).parent.parent / "sandbox" / "media" / "demo-song.mp3"
+SONG = Path(__file__).parent.parent / "sandbox" / "songs" / "demo-song.mp3"
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from enum import StrEnum
 class FileFormat(StrEnum):
     """The value is the file extension as well."""
 
-    MP3 = "mp3"  # 192 kbit/s
+    MP3 = "mp3"  # 256 kbit/s
     FLAC = "flac"  # 16 bit
     WAV = "wav"  # 16 bit
 

@@ -14,7 +14,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
-from separator.engine import UnreadableSourceError
+from separator.errors import UnreadableSourceError
 
 Floats = npt.NDArray[np.float32]
 

@@ -28,8 +28,9 @@ class _Encoding:
 
 
 _ENCODINGS = {
-    # Level 7 is 1.8 times as fast as the default and no worse to measure at this rate.
-    FileFormat.MP3: _Encoding("libmp3lame", "fltp", 192_000, (("compression_level", "7"),)),
+    # At 192 kbit/s the coding alone costs a stem 0.3 dB, at 256 less than 0.05. Level 7 is 1.8 times as fast
+    # as the default and no worse to measure.
+    FileFormat.MP3: _Encoding("libmp3lame", "fltp", 256_000, (("compression_level", "7"),)),
     FileFormat.FLAC: _Encoding("flac", "s16"),
     FileFormat.WAV: _Encoding("pcm_s16le", "s16"),
 }

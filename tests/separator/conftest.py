@@ -41,7 +41,7 @@ def media() -> Path:
 
 @pytest.fixture(scope="session")
 def demo_song() -> Path:
-    return ROOT / "sandbox" / "media" / "demo-song.mp3"
+    return ROOT / "sandbox" / "songs" / "demo-song.mp3"
 
 
 def _poll(probe: Callable[[], T | None], what: str, deadline_s: float = 30) -> T:

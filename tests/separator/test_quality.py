@@ -7,8 +7,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from separator.audio.formats import FileFormat
 from separator.audio.reader import Reader
-from separator.engine import REST
+from separator.engine import REST, Order
+from separator.engines import load
 from separator.light.engine import stem_pieces
 
 Floats = npt.NDArray[np.float32]
@@ -47,6 +49,23 @@ def test_each_stem_resembles_the_true_one(stems: Stems, truth: Stems, stem: str,
 def test_the_instrumental_resembles_the_true_one(demo_song: Path, truth: Stems) -> None:
     instrumental = _separate(demo_song, "vocals")[REST]
     assert _sdr_db(truth["drums"] + truth["bass"] + truth["other"], instrumental) >= 12.0
+
+
+@pytest.mark.parametrize(("only", "stem", "least_db"), [("vocals", "vocals", 6.0), ("vocals", REST, 12.0)])
+def test_what_is_delivered_is_as_good(
+    demo_song: Path,
+    tmp_path: Path,
+    truth: Stems,
+    decode: Callable[[Path], Floats],
+    only: str,
+    stem: str,
+    least_db: float,
+) -> None:
+    """The MP3 files, decoded: coding must not eat what the engine has won."""
+    order = Order(demo_song, tmp_path, only, FileFormat.MP3, 600)
+    delivered = decode(load("light").separate(order).files[stem])
+    true = truth["vocals"] if stem == only else truth["drums"] + truth["bass"] + truth["other"]
+    assert _sdr_db(true, delivered) >= least_db
 
 
 def test_the_stems_add_up_to_the_mix(stems: Stems, demo_song: Path, decode: Callable[[Path], Floats]) -> None:
