@@ -1,4 +1,5 @@
-"""The last handler: what no other handled becomes one line for the operator and one sentence for the user."""
+"""The last handler: what no other handled becomes one line for the operator and one sentence for the user;
+what may pass by itself is kept, under the update's number in `bot_data`, for who handles updates again."""
 
 import logging
 
@@ -7,7 +8,7 @@ from telegram.error import BadRequest, NetworkError, TelegramError
 from telegram.ext import CallbackContext
 
 from bot.answers import answer
-from stemdrop.errors import StemdropError
+from stemdrop.errors import StemdropError, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.telegram import is_gone
 from stemdrop.texts import Texts
 
@@ -29,12 +30,13 @@ class Errors:
         if isinstance(error, TelegramError) and is_gone(error):
             log.info("%s: the chat is gone (%s)", where, error)
             return
+        if isinstance(update, Update) and _may_pass(error):
+            context.bot_data[update.update_id] = error
+            return
         log.error("%s failed: %s: %s", where, type(error).__name__, error)
         if not isinstance(error, TelegramError | StemdropError):
             log.debug("%s", where, exc_info=error)
-        # to the library a BadRequest is a NetworkError; but then Telegram answers, and the user can be told
-        is_unreachable = isinstance(error, NetworkError) and not isinstance(error, BadRequest)
-        if isinstance(update, Update) and not is_unreachable:
+        if isinstance(update, Update):
             await self._tell(update)
 
     async def _tell(self, update: Update) -> None:
@@ -47,3 +49,11 @@ class Errors:
                 await answer(message, say("trouble"))
         except (TelegramError, StemdropError) as error:
             log.warning("the user could not be told: %s", error)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same may go well in a moment. To the library a BadRequest is a NetworkError; but then
+    Telegram answers, and always the same."""
+    if isinstance(error, NetworkError):
+        return not isinstance(error, BadRequest)
+    return isinstance(error, StoreUnavailable | TryLater) and not isinstance(error, StoreRefused)

@@ -4,6 +4,7 @@ Redis by then, so a killed bot loses none. They come by polling, or by webhook (
 import asyncio
 import json
 import logging
+from collections import Counter
 from typing import Any
 
 from telegram import Bot, Update
@@ -11,7 +12,7 @@ from telegram.error import Conflict, InvalidToken, TelegramError
 from telegram.ext import Application
 
 from stemdrop.engine import Engine, Task
-from stemdrop.errors import StoreUnavailable
+from stemdrop.errors import StoreUnavailable, TryLater
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,8 @@ ALLOWED_UPDATES = ["message", "callback_query", "my_chat_member"]
 # How long Telegram holds an empty poll open.
 POLL_S = 25
 _LONGEST_PAUSE_S = 30
+# An update is handled so often, over some five minutes, before it is held to be hopeless.
+MAX_TRIES = 12
 
 
 async def poll(bot: Bot, engine: Engine, stop: asyncio.Event) -> None:
@@ -65,8 +68,24 @@ class UpdateHandler:
 
     def __init__(self, application: "Application[Any, Any, Any, Any, Any, Any]") -> None:
         self._application = application
+        self._tries: Counter[int] = Counter()
 
     async def run(self, update_json: str) -> None:
-        """Handle it; what goes wrong is the Application's error handler's."""
+        """Handle it; what goes wrong is the Application's error handler's.
+
+        Raises `TryLater` when that says that it may pass by itself: a song is not lost to a bad moment.
+        """
         update = Update.de_json(json.loads(update_json), self._application.bot)
         await self._application.process_update(update)
+        error = self._application.bot_data.pop(update.update_id, None)
+        if error is None:
+            self._tries.pop(update.update_id, None)
+            return
+        self._tries[update.update_id] += 1
+        tries = self._tries[update.update_id]
+        what = f"update {update.update_id}: {type(error).__name__}: {error}"
+        if tries < MAX_TRIES:
+            log.warning("%s; it is handled again", what)
+            raise TryLater(min(2.0**tries, _LONGEST_PAUSE_S), what)
+        del self._tries[update.update_id]
+        log.error("%s; given up after %d tries", what, tries)

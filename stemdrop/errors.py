@@ -5,6 +5,7 @@ A class exists where somebody handles it differently::
     StemdropError
     ├── SettingsError        the operator must correct a setting
     ├── StoreUnavailable     Redis did not answer: try again soon
+    │   └── StoreRefused     it said no: the same again would be refused again
     ├── TryLater             a task cannot go on now: the engine runs it again
     ├── ForgedRequest        a link, signature or secret is not ours: 403
     │   └── ExpiredLink      it was ours once: 403
@@ -32,6 +33,10 @@ class SettingsError(StemdropError):
 
 class StoreUnavailable(StemdropError):
     """Redis did not answer, or refused to store."""
+
+
+class StoreRefused(StoreUnavailable):
+    """Redis answered, and said no: the same again would be refused again."""
 
 
 class TryLater(StemdropError):

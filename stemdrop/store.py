@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from stemdrop.errors import StoreUnavailable
+from stemdrop.errors import StoreRefused, StoreUnavailable
 from stemdrop.jobs import Failure, Job, JobState, encode
 from stemdrop.results import Result
 
@@ -312,4 +312,4 @@ async def translated() -> AsyncIterator[None]:
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise StoreUnavailable("Redis does not answer") from error
     except RedisError as error:
-        raise StoreUnavailable(f"Redis refused: {str(error)[:120]}") from error
+        raise StoreRefused(f"Redis refused: {str(error)[:120]}") from error

@@ -3,7 +3,7 @@ Redis, the local Telegram and a provider. For tests of one room at a time."""
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from bot.updates import ALLOWED_UPDATES, UpdateHandler
 from sandbox.chats import CallbackQuery, Message, User
 from sandbox.state import Telegram
 from stemdrop.engine import Engine, Queue, Task
+from stemdrop.errors import TryLater
 from stemdrop.flood import FloodLimiter
 from stemdrop.jobs import Job, JobState, Mode, Source, SourceKind
 from stemdrop.links import Links
@@ -129,7 +130,7 @@ class House:
             await self.engine.work(Queue.WORKERS, handlers, stop, concurrency=1)  # type: ignore[arg-type]
         return taken
 
-    async def at(self, state: JobState, source: Message, **changes: Any) -> Job:
+    async def at(self, state: JobState, source: Message, /, **changes: Any) -> Job:
         """A job that came to this state the ordinary way. `changes` are of the new job, and `task_id`,
         `result`; its mode is all stems unless named."""
         task_id = changes.pop("task_id", "task-1")
@@ -251,7 +252,8 @@ class BotRoom:
             offset=self._offset, timeout=0, allowed_updates=ALLOWED_UPDATES
         ):
             for update in updates:
-                await self._handler.run(update.to_json())
+                with suppress(TryLater):  # what the engine would run again
+                    await self._handler.run(update.to_json())
                 self._offset = update.update_id + 1
 
     async def sends(self, user: User, path: Path, **how: Any) -> Message:
