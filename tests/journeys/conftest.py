@@ -4,7 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from stage import Stage, open_stage
+
+pytest.register_assert_rewrite("stage")
+
+from stage import Stage, open_stage  # noqa: E402 - what it asserts is to be explained, too
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

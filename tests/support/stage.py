@@ -20,6 +20,8 @@ from tones import mp3
 from sandbox.process import Process
 from sandbox.state import Telegram
 from sandbox.world import World
+from stemdrop.jobs import JobState
+from stemdrop.store import JobStore, connect
 
 # Refusals of Telegram that are part of a good life: the same tap twice shows the same text twice.
 _ORDINARY = ("message is not modified",)
@@ -68,6 +70,13 @@ class Stage:
         """Wait until the provider has accepted so many jobs of this story."""
         await until(lambda: len(self.provider.creates) >= count)
 
+    async def jobs_rest(self) -> None:
+        """Wait until every job has ended and its user was told, or waits for its user to choose."""
+        async with asyncio.timeout(WAIT_S), connect(self.world.redis.url) as redis:
+            store = JobStore(redis)
+            while any(job.state is not JobState.CHOOSING for job in await store.open_jobs()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
     def begin(self) -> None:
         """A new story: no orders, and what came before no longer counts."""
         self.provider.clear()
@@ -78,8 +87,9 @@ class Stage:
         self._refusals = self.telegram.flood_refusals
 
     async def end(self) -> None:
-        """No button spins, no limit was broken, nothing was refused or failed that was not ordered."""
+        """Every job rests, no button spins, no limit was broken, nothing was refused or failed unordered."""
         telegram = self.telegram
+        await self.jobs_rest()
         await telegram.wait_for(lambda: not telegram.unanswered_queries)
         assert telegram.flood_refusals == self._refusals
         expected = (*_ORDINARY, *self.ordinary)
