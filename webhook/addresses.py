@@ -14,8 +14,8 @@ import httpx
 from stemdrop.errors import AddressRefused, FetchFailed
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# IPv6 ranges that carry an IPv4 address inside (RFC 6052, RFC 8215).
-_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+# Where networks without IPv4 put the IPv4 addresses of the open internet (RFC 6052).
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +57,10 @@ def is_public(address: str) -> bool:
     """Whether an IP address is one of the open internet, also where it is wrapped in IPv6."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
+        if ip in _NAT64:
+            return _is_global(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF))
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo and ip.teredo[1])
-        if inner is None and any(ip in network for network in _NAT64):
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner and not _is_global(inner):
+        if ip.is_site_local or (inner and not _is_global(inner)):
             return False
     return _is_global(ip)
 

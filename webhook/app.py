@@ -18,7 +18,7 @@ def create_app(
     settings: Settings, store: JobStore, engine: Engine, links: Links, files: TelegramFiles
 ) -> FastAPI:
     """Everything it is handed is opened and closed by who hands it in."""
-    app = FastAPI(title="stemdrop webhook", docs_url=None, redoc_url=None)
+    app = FastAPI(title="stemdrop webhook", docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(callback_router(store, engine, links, settings.callback_hmac_key.get_secret_value()))
     app.include_router(source_router(store, links, files))
     app.include_router(health_router(store))

@@ -73,7 +73,7 @@ class StemFetcher:
             )
             response = await self._http.send(request, stream=True)
             try:
-                if response.is_redirect:
+                if response.has_redirect_location:
                     url = str(httpx.URL(url).join(response.headers["location"]))
                     continue
                 return await self._save(response, url, target)

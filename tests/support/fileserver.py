@@ -1,0 +1,90 @@
+"""Files over HTTP as a test wants them, and everything that goes wrong with files over HTTP."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlsplit
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sandbox.server import serve
+
+
+@dataclass
+class FileServer:
+    """`files` maps a path without its slash to what is answered; a callable is asked at each request."""
+
+    url: str = ""
+    files: dict[str, Response | Callable[[], Response]] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    held: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator["FileServer"]:
+        """Serve on a free loopback port."""
+        app = Starlette(routes=[Route("/{path:path}", self._answer)])
+        async with serve(app) as self.url:
+            yield self
+            for event in self.held.values():
+                event.set()
+
+    @property
+    def host(self) -> str:
+        """`host:port`, as in STEM_HOSTS."""
+        return urlsplit(self.url).netloc
+
+    @property
+    def asked(self) -> list[str]:
+        """The paths of all requests so far."""
+        return [str(request.path_params["path"]) for request in self.requests]
+
+    def put(
+        self,
+        path: str,
+        content: bytes = b"",
+        *,
+        status: int = 200,
+        media_type: str | None = "audio/mpeg",
+        **headers: str,
+    ) -> str:
+        """Serve this from now on; returns its URL."""
+        self.files[path] = Response(content, status, headers, media_type=media_type)
+        return f"{self.url}/{quote(path)}"
+
+    def redirect(self, path: str, to: str | None, status: int = 302) -> str:
+        """Answer with a redirect; without a target, one that names none."""
+        self.files[path] = Response(b"", status, {} if to is None else {"location": to})
+        return f"{self.url}/{path}"
+
+    def hold(self, path: str) -> asyncio.Event:
+        """Keep whoever asks for this waiting until the event is set."""
+        return self.held.setdefault(path, asyncio.Event())
+
+    async def _answer(self, request: Request) -> Response:
+        self.requests.append(request)
+        path = str(request.path_params["path"])
+        if path in self.held:
+            await self.held[path].wait()
+        found = self.files.get(path, Response(b"", 404))
+        return found() if callable(found) and not isinstance(found, Response) else found
+
+
+@asynccontextmanager
+async def raw_server(answer: bytes) -> AsyncIterator[str]:
+    """A server that answers every request with these very bytes and hangs up; yields its URL."""
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        yield f"http://127.0.0.1:{port}"

@@ -1,0 +1,62 @@
+"""The webhook in process: its HTTP application on loopback, and the worker's tasks, of the real parts."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from fileserver import FileServer
+from house import House, one_authority, open_house
+
+from sandbox.app import run_telegram
+from sandbox.chats import Message, User
+from sandbox.server import serve
+from sandbox.state import Telegram
+from webhook.app import create_app
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(one_authority(tmp_path_factory.mktemp("tls"))))
+        yield
+
+
+@pytest.fixture
+async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
+    state = Telegram(tmp_path / "telegram")
+    yield state
+    await state.close()
+
+
+@pytest.fixture
+async def house(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
+    """All parts; the separation API is where nobody listens."""
+    async with run_telegram(telegram) as url, open_house(redis_url, telegram, url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def client(house: House) -> AsyncIterator[httpx.AsyncClient]:
+    """Over HTTP to the webhook."""
+    app = create_app(house.settings, house.store, house.engine, house.links, house.files)
+    async with serve(app) as url, httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+        yield http
+
+
+@pytest.fixture
+async def files() -> AsyncIterator[FileServer]:
+    """Where stems lie."""
+    async with FileServer().run() as running:
+        yield running
+
+
+@pytest.fixture
+def alice(telegram: Telegram) -> User:
+    return telegram.add_user("Alice")
+
+
+@pytest.fixture
+async def sent(telegram: Telegram, alice: User, song: Path) -> Message:
+    """Alice's message with the song."""
+    return await telegram.send_file(alice.id, song)

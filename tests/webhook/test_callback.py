@@ -1,0 +1,418 @@
+"""`POST /callback/{token}`: a list of attacks on it, and what is taken."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from house import PUBLIC_URL, House, open_house
+from itsdangerous import TimestampSigner
+
+from sandbox.app import run_telegram
+from sandbox.chats import Message
+from sandbox.redis_server import RedisServer
+from sandbox.server import serve
+from sandbox.state import Telegram
+from stemdrop.jobs import Failure, Job, JobState
+from stemdrop.links import CALLBACK_LIFETIME_S, SIGNATURE_WINDOW_S, Links
+from stemdrop.store import Receipt
+from webhook.app import create_app
+
+RECEIVED = {"status": "received"}
+KEY = "the-providers-key"
+STEMS = {"vocal_url": "https://cdn.example/v.mp3", "instrumental_url": "https://cdn.example/i.mp3"}
+
+
+def success(task_id: str = "task-1", **info: str) -> dict[str, Any]:
+    """The provider's callback after it worked."""
+    data = {"task_id": task_id, "vocal_removal_info": info or STEMS}
+    return {"code": 200, "msg": "vocal Removal generated successfully.", "data": data}
+
+
+def failure(code: int, task_id: str = "task-1") -> dict[str, Any]:
+    return {"code": code, "msg": "no", "data": {"task_id": task_id, "vocal_removal_info": None}}
+
+
+def path_of(house: House, job: Job, **changes: Any) -> str:
+    """The path of the job's callback link, or of one that says something else."""
+    named = {"job_id": job.id, "chat_id": job.chat_id} | changes
+    return urlsplit(house.links.callback_url(**named)).path
+
+
+@pytest.fixture
+async def job(house: House, sent: Message) -> Job:
+    """A job whose task is known and whose result is awaited."""
+    return await house.at(JobState.SEPARATING, sent)
+
+
+async def test_a_result_is_stored_and_its_delivery_ordered(
+    house: House, client: httpx.AsyncClient, job: Job
+) -> None:
+    answer = await client.post(path_of(house, job), json=success())
+    assert (answer.status_code, answer.json()) == (200, RECEIVED)
+    now = await house.job(job.id)
+    assert now.state is JobState.DELIVERING
+    assert now.result
+    assert [stem.key for stem in now.result.stems] == ["vocals", "instrumental"]
+    assert await house.ordered() == [("deliver", job.id)]
+
+
+async def test_repeated_it_gets_the_same_answer_and_nothing_more_happens(
+    house: House, client: httpx.AsyncClient, job: Job
+) -> None:
+    await client.post(path_of(house, job), json=success())
+    await house.ordered()
+    await house.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
+    before = await house.job(job.id)
+    for body in (success(), success(vocal_url="https://cdn.example/other.mp3"), failure(500)):
+        answer = await client.post(path_of(house, job), json=body)
+        assert (answer.status_code, answer.json()) == (200, RECEIVED)
+    assert await house.job(job.id) == before
+    assert await house.ordered() == []
+
+
+async def test_a_hundred_at_once_are_one_delivery(house: House, client: httpx.AsyncClient, job: Job) -> None:
+    posts = [client.post(path_of(house, job), json=success()) for _ in range(100)]
+    answers = await asyncio.gather(*posts)
+    assert {answer.status_code for answer in answers} == {200}
+    assert await house.ordered() == [("deliver", job.id)]
+
+
+async def test_a_delivery_that_was_never_ordered_is_ordered_by_the_repetition(
+    house: House, client: httpx.AsyncClient, sent: Message
+) -> None:
+    """A process may have died between storing the result and ordering its delivery."""
+    job = await house.at(JobState.DELIVERING, sent)
+    answer = await client.post(path_of(house, job), json=success())
+    assert answer.status_code == 200
+    assert await house.ordered() == [("deliver", job.id)]
+
+
+async def test_a_callback_before_the_create_answer_is_matched(
+    house: House, client: httpx.AsyncClient, sent: Message
+) -> None:
+    job = await house.at(JobState.SUBMITTING, sent)
+    await house.store.begin_create(job.id)
+    answer = await client.post(path_of(house, job), json=success("task-9"))
+    assert answer.status_code == 200
+    assert await house.store.accept(job.id, "task-9") is Receipt.REPEATED
+    now = await house.job(job.id)
+    assert (now.state, now.task_id) == (JobState.DELIVERING, "task-9")
+
+
+@pytest.mark.parametrize("code", [400, 408, 413, 451, 500, 501, 531, 599])
+async def test_a_failure_is_stored_with_its_code(
+    house: House, client: httpx.AsyncClient, job: Job, code: int
+) -> None:
+    answer = await client.post(path_of(house, job), json=failure(code))
+    assert answer.status_code == 200
+    now = await house.job(job.id)
+    assert now.state is JobState.DELIVERING
+    assert now.result
+    assert (now.result.code, now.result.stems) == (code, ())
+    assert await house.ordered() == [("deliver", job.id)]
+
+
+async def test_stems_that_come_after_the_job_was_given_up_are_delivered(
+    house: House, client: httpx.AsyncClient, job: Job
+) -> None:
+    await house.store.fail(job.id, [JobState.SEPARATING], Failure("timeout", charged=True))
+    answer = await client.post(path_of(house, job), json=success())
+    assert answer.status_code == 200
+    assert (await house.job(job.id)).state is JobState.DELIVERING
+    assert await house.ordered() == [("deliver", job.id)]
+
+
+async def test_nothing_is_delivered_to_who_cancelled(
+    house: House, client: httpx.AsyncClient, job: Job
+) -> None:
+    await house.store.move(job.id, [JobState.SEPARATING], JobState.CANCELLED)
+    answer = await client.post(path_of(house, job), json=success())
+    assert answer.status_code == 200
+    assert (await house.job(job.id)).state is JobState.CANCELLED
+    assert await house.ordered() == []
+
+
+async def test_after_the_group_became_a_supergroup_its_old_link_still_works(
+    house: House, client: httpx.AsyncClient, job: Job
+) -> None:
+    path = path_of(house, job)
+    await house.store.migrate(job, -1000000000042)
+    answer = await client.post(path, json=success())
+    assert answer.status_code == 200
+    assert (await house.job(job.id)).state is JobState.DELIVERING
+
+
+async def test_what_is_not_ours_is_refused(
+    house: House, client: httpx.AsyncClient, job: Job, sent: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = await house.at(JobState.SEPARATING, sent, task_id="task-2")
+    good = path_of(house, job)
+    foreign_server = Links("another-secret", PUBLIC_URL)
+    with monkeypatch.context() as patch:
+        for name, age_s in (("expired", CALLBACK_LIFETIME_S + 60), ("from the future", -3600)):
+            patch.setattr(TimestampSigner, "get_timestamp", lambda self, a=age_s: int(time.time()) - a)
+            if name == "expired":
+                expired = path_of(house, job)
+            else:
+                future = path_of(house, job)
+    token = good.rpartition("/")[2]
+    attacks: dict[str, tuple[str, dict[str, Any]]] = {
+        "forged": ("/callback/not-a-token", success()),
+        "tampered at its start": (f"/callback/{'0' if token[0] != '0' else '1'}{token[1:]}", success()),
+        "tampered at its end": (f"/callback/{token[:-1]}{'A' if token[-1] != 'A' else 'B'}", success()),
+        "another case": (f"/callback/{token.swapcase()}", success()),
+        "cut": (good[:-5], success()),
+        "longer": (good + "A", success()),
+        "dots": ("/callback/a.b.c.d", success()),
+        "huge": ("/callback/" + "A" * 8000, success()),
+        "not ASCII": ("/callback/%F0%9F%8E%B5%ff", success()),
+        "expired": (expired, success()),
+        "from the future": (future, success()),
+        "another server's": (urlsplit(foreign_server.callback_url(job.id, job.chat_id)).path, success()),
+        "another chat": (path_of(house, job, chat_id=job.chat_id + 1), success()),
+        "unknown job": (path_of(house, job, job_id="0000000000000000"), success()),
+        "another job's task": (good, success("task-2")),
+        "unknown task": (good, success("task-3")),
+        "a source's token": (
+            "/callback/" + house.links.source_url(job.id, ".mp3").split("/")[-2],
+            success(),
+        ),
+    }
+    answers = {name: await client.post(path, json=body) for name, (path, body) in attacks.items()}
+    assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(attacks, 403)
+    assert await house.job(job.id) == job
+    assert await house.job(other.id) == other
+    assert await house.ordered() == []
+
+
+async def test_before_anything_was_asked_no_task_is_known(
+    house: House, client: httpx.AsyncClient, sent: Message
+) -> None:
+    for state in (JobState.CHOOSING, JobState.SUBMITTING):
+        job = await house.at(state, sent)
+        answer = await client.post(path_of(house, job), json=success())
+        assert answer.status_code == 403
+        assert await house.job(job.id) == job
+
+
+def bad_bodies() -> dict[str, bytes]:
+    """Everything that is not the contract, by name."""
+    task = '"data": {"task_id": "task-1", "vocal_removal_info": null}'
+    deep = 100_000
+    texts = {
+        "empty": "",
+        "text": "hello",
+        "form": "code=200&data=x",
+        "half": json.dumps(success())[:-1],
+        "two": json.dumps(success()) * 2,
+        "null": "null",
+        "true": "true",
+        "number": "17",
+        "string": '"200"',
+        "list": "[]",
+        "list of one": f"[{json.dumps(success())}]",
+        "empty object": "{}",
+        "no data": '{"code": 200, "msg": "ok"}',
+        "data null": '{"code": 200, "data": null}',
+        "data a list": '{"code": 200, "data": []}',
+        "data a text": '{"code": 200, "data": "task-1"}',
+        "no code": "{" + task + "}",
+        "code null": '{"code": null, ' + task + "}",
+        "code true": '{"code": true, ' + task + "}",
+        "code a fraction": '{"code": 200.5, ' + task + "}",
+        "code a word": '{"code": "ok", ' + task + "}",
+        "code huge": '{"code": 1' + "0" * 400 + ", " + task + "}",
+        "code huger than Python reads": '{"code": 1' + "0" * 5000 + ", " + task + "}",
+        "code negative": '{"code": -200, ' + task + "}",
+        "code infinite": '{"code": Infinity, ' + task + "}",
+        "code not a number": '{"code": NaN, ' + task + "}",
+        "code of other digits": '{"code": "٢٠٠", ' + task + "}",
+        "no task": '{"code": 200, "data": {}}',
+        "task empty": '{"code": 200, "data": {"task_id": ""}}',
+        "task a number": '{"code": 200, "data": {"task_id": 17}}',
+        "task a list": '{"code": 200, "data": {"task_id": ["task-1"]}}',
+        "task too long": json.dumps(success("t" * 129)),
+        "task half a surrogate": '{"code": 200, "data": {"task_id": "\\ud800", "vocal_removal_info": {}}}',
+        "info a list": '{"code": 200, "data": {"task_id": "task-1", "vocal_removal_info": []}}',
+        "info a text": '{"code": 200, "data": {"task_id": "task-1", "vocal_removal_info": "x"}}',
+        "brackets": "[" * deep + "]" * deep,
+        "braces": '{"a":' * deep + "1" + "}" * deep,
+        "open brackets": "[" * deep,
+        "deep in data": '{"code": 200, "data": ' + "[" * deep + "]" * deep + "}",
+        "too many stems": json.dumps(success(**{f"s{n}_url": f"https://cdn.example/{n}" for n in range(99)})),
+        "unescaped control": '{"code": 200, "data": {"task_id": "a\x00b"}}',
+    }
+    utf8 = {name: text.encode() for name, text in texts.items()}
+    return utf8 | {
+        "NUL bytes": bytes(100),
+        "not UTF-8": b'{"code": 200, "data": {"task_id": "\xff\xfe"}}',
+        "latin-1": '{"code": 200, "msg": "é", "data": {}}'.encode("latin-1"),
+        "gzip": b"\x1f\x8b\x08\x00" + bytes(50),
+        "image": b"\xff\xd8\xff\xe0" + bytes(50),
+        "UTF-16 of no contract": '{"code": 200}'.encode("utf-16"),
+        "UTF-32 cut": json.dumps(success()).encode("utf-32")[:-2],
+    }
+
+
+async def test_what_is_not_the_contract_is_refused_and_never_an_error_of_ours(
+    house: House, client: httpx.AsyncClient, job: Job
+) -> None:
+    bodies = bad_bodies()
+    statuses = {
+        name: (await client.post(path_of(house, job), content=body)).status_code
+        for name, body in bodies.items()
+    }
+    assert statuses == dict.fromkeys(bodies, 422)
+    assert await house.job(job.id) == job
+    assert await house.ordered() == []
+
+
+async def test_the_body_counts_and_not_what_the_headers_say_of_it(
+    house: House, client: httpx.AsyncClient, sent: Message
+) -> None:
+    headers = [
+        {},
+        {"content-type": "application/json; charset=utf-8"},
+        {"content-type": "text/plain"},
+        {"content-type": "multipart/form-data"},
+        {"content-type": "nothing known"},
+        {"content-encoding": "gzip"},
+        {"x-webhook-signature": "nonsense", "x-webhook-timestamp": "nonsense"},
+    ]
+    for number, extra in enumerate(headers):
+        job = await house.at(JobState.SEPARATING, sent, task_id=f"task-{number}")
+        body = json.dumps(success(f"task-{number}")).encode()
+        answer = await client.post(path_of(house, job), content=body, headers=extra)  # type: ignore[arg-type]
+        assert (answer.status_code, answer.json()) == (200, RECEIVED), extra
+
+
+async def test_odd_but_allowed_json_is_read(house: House, client: httpx.AsyncClient, sent: Message) -> None:
+    bodies = {
+        "UTF-16": json.dumps(success()).encode("utf-16"),
+        "UTF-8 with a mark": b"\xef\xbb\xbf" + json.dumps(success()).encode(),
+        "white space": b" \r\n\t" + json.dumps(success()).encode() + b"\n",
+        "code as text": json.dumps({**success(), "code": "200"}).encode(),
+        "more fields": json.dumps({**success(), "new": {"a": [1]}}).encode(),
+    }
+    for name, body in bodies.items():
+        job = await house.at(JobState.SEPARATING, sent)
+        answer = await client.post(path_of(house, job), content=body)
+        assert answer.status_code == 200, name
+        await house.redis.delete("stemdrop:task:task-1")
+
+
+async def chunks(total: int) -> AsyncIterator[bytes]:
+    for _ in range(total // 65536):
+        yield b" " * 65536
+
+
+async def test_a_body_over_one_mebibyte_is_refused(house: House, client: httpx.AsyncClient, job: Job) -> None:
+    path, mebibyte = path_of(house, job), 1024 * 1024
+    whole = json.dumps(success()).encode()
+    with_length = await client.post(path, content=b" " * (mebibyte + 1))
+    assert with_length.status_code == 413
+    assert (await client.post(path, content=chunks(2 * mebibyte))).status_code == 413
+    assert (await client.post(path, content=chunks(200 * mebibyte))).status_code == 413
+    assert await house.job(job.id) == job
+    assert (await client.post(path, content=whole.rjust(mebibyte))).status_code == 200
+
+
+async def test_the_token_is_checked_before_the_body_is_read(house: House, client: httpx.AsyncClient) -> None:
+    """Whoever has no token does not get to send us anything."""
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(b"POST /callback/forged HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert b" 403 " in await reader.readline()
+    writer.close()
+
+
+async def test_only_posts_are_answered(house: House, client: httpx.AsyncClient, job: Job) -> None:
+    for method in ("GET", "PUT", "DELETE", "PATCH"):
+        assert (await client.request(method, path_of(house, job))).status_code == 405
+    for path in ("/", "/callback", "/callback/", "/docs", "/openapi.json", "/../etc/passwd"):
+        assert (await client.get(path)).status_code in (404, 405), path
+
+
+async def test_without_redis_the_provider_is_asked_to_come_again(
+    tmp_path: Path, telegram: Telegram, sent: Message
+) -> None:
+    async with (
+        RedisServer(tmp_path / "redis") as redis,
+        run_telegram(telegram) as telegram_url,
+        open_house(redis.url, telegram, telegram_url) as house,
+        serve(create_app(house.settings, house.store, house.engine, house.links, house.files)) as url,
+        httpx.AsyncClient(base_url=url, timeout=30) as client,
+    ):
+        job = await house.at(JobState.SEPARATING, sent)
+        await asyncio.to_thread(redis.kill)
+        answer = await client.post(path_of(house, job), json=success())
+        assert answer.status_code == 503
+        assert int(answer.headers["retry-after"]) > 0
+        assert (await client.post("/callback/forged", json=success())).status_code == 403
+        await asyncio.to_thread(redis.start)
+        answer = await client.post(path_of(house, job), json=success())
+        assert (answer.status_code, answer.json()) == (200, RECEIVED)
+        assert (await house.job(job.id)).state is JobState.DELIVERING
+        assert await house.ordered() == [("deliver", job.id)]
+
+
+@pytest.fixture
+async def signed(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
+    """With a signature key set."""
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, CALLBACK_HMAC_KEY=KEY) as opened,
+    ):
+        yield opened
+
+
+def signature(task_id: str = "task-1", *, age_s: int = 0, key: str = KEY) -> dict[str, str]:
+    """The provider's headers, as its documentation has them."""
+    timestamp = str(int(time.time()) - age_s)
+    digest = hmac.new(key.encode(), f"{task_id}.{timestamp}".encode(), hashlib.sha256).digest()
+    return {
+        "X-Webhook-Timestamp": timestamp,
+        "X-Webhook-Signature": base64.b64encode(digest).decode(),
+    }
+
+
+async def test_with_a_key_only_what_the_provider_signed_is_taken(signed: House, sent: Message) -> None:
+    good = signature()
+    attacks: dict[str, dict[str, str]] = {
+        "none": {},
+        "no signature": {"X-Webhook-Timestamp": good["X-Webhook-Timestamp"]},
+        "no time": {"X-Webhook-Signature": good["X-Webhook-Signature"]},
+        "empty": {"X-Webhook-Timestamp": "", "X-Webhook-Signature": ""},
+        "another key": signature(key="another"),
+        "another task": signature("task-2"),
+        "old": signature(age_s=SIGNATURE_WINDOW_S + 30),
+        "from the future": signature(age_s=-SIGNATURE_WINDOW_S - 30),
+        "another time": {**good, "X-Webhook-Timestamp": str(int(good["X-Webhook-Timestamp"]) - 1)},
+        "hexadecimal": {**good, "X-Webhook-Signature": "ab" * 32},
+        "not ASCII": {**good, "X-Webhook-Signature": "\xff\xfe"},
+        "time a word": {**good, "X-Webhook-Timestamp": "now"},
+        "time a fraction": {**good, "X-Webhook-Timestamp": good["X-Webhook-Timestamp"] + ".0"},
+        "time huge": {**good, "X-Webhook-Timestamp": "9" * 5000},
+        "time of other digits": {**good, "X-Webhook-Timestamp": "\xb2\xb2"},
+    }
+    job = await signed.at(JobState.SEPARATING, sent)
+    app = create_app(signed.settings, signed.store, signed.engine, signed.links, signed.files)
+    async with serve(app) as url, httpx.AsyncClient(base_url=url) as client:
+        statuses = {}
+        for name, headers in attacks.items():
+            raw = [(key.encode(), value.encode("latin-1")) for key, value in headers.items()]
+            answer = await client.post(path_of(signed, job), json=success(), headers=raw)
+            statuses[name] = answer.status_code
+        assert statuses == dict.fromkeys(attacks, 403)
+        assert await signed.job(job.id) == job
+        answer = await client.post(path_of(signed, job), json=success(), headers=good)
+        assert (answer.status_code, answer.json()) == (200, RECEIVED)

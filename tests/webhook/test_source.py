@@ -1,0 +1,314 @@
+"""`GET`/`HEAD /source/{token}/{name}`: the user's audio for the provider, and nothing else for anybody."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from house import House, new_job, open_house
+from itsdangerous import TimestampSigner
+
+from sandbox.app import run_telegram
+from sandbox.chats import Message, User
+from sandbox.faults import FaultKind
+from sandbox.server import serve
+from sandbox.state import Telegram
+from stemdrop.jobs import FINAL, Failure, Job, JobState
+from stemdrop.links import SOURCE_LIFETIME_S
+from webhook.app import create_app
+from webhook.source import byte_range
+
+TYPES = {
+    ".mp3": "audio/mpeg",
+    ".m4a": "audio/mp4",
+    ".aac": "audio/aac",
+    ".wav": "audio/wav",
+    ".flac": "audio/flac",
+    ".ogg": "audio/ogg",
+    ".oga": "audio/ogg",
+    ".opus": "audio/ogg",
+    ".aiff": "audio/aiff",
+    ".wma": "audio/x-ms-wma",
+    ".mp4": "video/mp4",
+    ".mov": "video/quicktime",
+    ".webm": "video/webm",
+    ".mkv": "video/x-matroska",
+    ".bin": "application/octet-stream",
+}
+
+
+@pytest.fixture
+def content(telegram: Telegram, sent: Message) -> bytes:
+    """The bytes of Alice's song."""
+    assert sent.media
+    return telegram.file_location(sent.media["file_id"]).read_bytes()
+
+
+@pytest.fixture
+async def job(house: House, sent: Message) -> Job:
+    """A job that the provider has just been told of."""
+    return await house.at(JobState.SUBMITTING, sent)
+
+
+def path_of(house: House, job: Job) -> str:
+    return urlsplit(house.links.source_url(job.id, job.source.extension)).path
+
+
+async def test_the_whole_song_is_served(
+    house: House, client: httpx.AsyncClient, job: Job, content: bytes
+) -> None:
+    answer = await client.get(path_of(house, job))
+    assert answer.status_code == 200
+    assert answer.content == content
+    assert answer.headers["content-length"] == str(len(content))
+    assert answer.headers["content-type"] == "audio/mpeg"
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_head_says_the_same_without_a_body(
+    house: House, client: httpx.AsyncClient, job: Job, content: bytes
+) -> None:
+    got, asked = await client.get(path_of(house, job)), await client.head(path_of(house, job))
+    assert asked.status_code == 200
+    assert asked.content == b""
+    ignored = ("date", "server")
+    for name in set(got.headers) - set(ignored):
+        assert asked.headers[name] == got.headers[name]
+    part = await client.head(path_of(house, job), headers={"Range": "bytes=0-9"})
+    assert (part.status_code, part.headers["content-length"]) == (206, "10")
+
+
+async def test_every_extension_has_its_type(house: House, client: httpx.AsyncClient, sent: Message) -> None:
+    told = {}
+    for extension in TYPES:
+        source = replace(new_job(sent).source, extension=extension)
+        job = await house.at(JobState.SUBMITTING, sent, source=source)
+        assert path_of(house, job).endswith(f"/audio{extension}")
+        told[extension] = (await client.head(path_of(house, job))).headers["content-type"]
+    assert told == TYPES
+
+
+async def test_parts_are_served(house: House, client: httpx.AsyncClient, job: Job, content: bytes) -> None:
+    size = len(content)
+    parts = {
+        "bytes=0-0": (0, 1),
+        "bytes=0-99": (0, 100),
+        "bytes=1000-1999": (1000, 2000),
+        "bytes=-100": (size - 100, size),
+        f"bytes={size - 1}-": (size - 1, size),
+        "bytes=5-": (5, size),
+        f"bytes=10-{size * 2}": (10, size),
+        f"bytes=-{size * 2}": (0, size),
+        "bytes = 3 - 4": (3, 5),
+    }
+    for header, (start, end) in parts.items():
+        answer = await client.get(path_of(house, job), headers={"Range": header})
+        assert answer.status_code == 206, header
+        assert answer.content == content[start:end], header
+        assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
+        assert answer.headers["content-length"] == str(end - start)
+
+
+async def test_a_part_beyond_the_end_is_refused(
+    house: House, client: httpx.AsyncClient, job: Job, content: bytes
+) -> None:
+    for header in (f"bytes={len(content)}-", "bytes=999999999999999999-", "bytes=-0"):
+        answer = await client.get(path_of(house, job), headers={"Range": header})
+        assert answer.status_code == 416, header
+        assert answer.headers["content-range"] == f"bytes */{len(content)}"
+        assert answer.content == b""
+
+
+async def test_what_is_no_single_range_gets_the_whole(
+    house: House, client: httpx.AsyncClient, job: Job, content: bytes
+) -> None:
+    odd = [
+        "bytes=0-1,5-6",
+        "bytes=9-5",
+        "bytes=-",
+        "bytes",
+        "items=0-5",
+        "bytes=a-b",
+        "bytes=0x1-2",
+        "",
+        "bytes=--5",
+    ]
+    for header in [*odd, "bytes=" + "9" * 5000 + "-"]:
+        answer = await client.get(path_of(house, job), headers={"Range": header})
+        assert (answer.status_code, len(answer.content)) == (200, len(content)), header
+
+
+@pytest.mark.parametrize(
+    ("header", "size", "expected"),
+    [
+        ("bytes=0-", 1, (0, 1)),
+        ("bytes=0-0", 1, (0, 1)),
+        ("bytes=1-", 1, (0, 0)),
+        ("bytes=-1", 1, (0, 1)),
+        ("bytes=-0", 1, (0, 0)),
+        ("bytes=٠-٩", 100, None),
+        ("bytes=0-9\n", 100, None),
+        ("BYTES=0-9", 100, None),
+    ],
+)
+def test_ranges_are_read_to_the_letter(header: str, size: int, expected: tuple[int, int] | None) -> None:
+    assert byte_range(header, size) == expected
+
+
+async def test_a_big_file_is_passed_on_while_it_comes(
+    house: House, client: httpx.AsyncClient, telegram: Telegram, alice: User
+) -> None:
+    """Telegram breaks off in the middle: who keeps files in memory first would have passed on nothing."""
+    big = BytesIO(bytes(15 * 1024 * 1024))
+    sent = await telegram.send_file(alice.id, big, kind="document", file_name="long.wav")
+    job = await house.at(JobState.SUBMITTING, sent)
+    order = telegram.faults.add(FaultKind.RESET_MID_DOWNLOAD, method="download")
+    received = 0
+    async with client.stream("GET", path_of(house, job)) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-length"] == str(15 * 1024 * 1024)
+        with suppress(httpx.RemoteProtocolError):
+            async for chunk in answer.aiter_bytes():
+                received += len(chunk)
+    assert order.hits == 1
+    assert 0 < received < 15 * 1024 * 1024
+    whole = await client.get(path_of(house, job))
+    assert len(whole.content) == 15 * 1024 * 1024
+
+
+async def test_a_part_in_the_middle_is_not_fetched_from_the_start(
+    house: House, client: httpx.AsyncClient, telegram: Telegram, alice: User
+) -> None:
+    content = bytes(range(256)) * 4096
+    sent = await telegram.send_file(alice.id, BytesIO(content), kind="document", file_name="a.wav")
+    job = await house.at(JobState.SUBMITTING, sent)
+    answer = await client.get(path_of(house, job), headers={"Range": "bytes=1048000-1048099"})
+    assert (answer.status_code, answer.content) == (206, content[1048000:1048100])
+
+
+async def test_what_is_not_ours_or_too_old_is_refused(
+    house: House, client: httpx.AsyncClient, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = path_of(house, job)
+    token = good.split("/")[2]
+    with monkeypatch.context() as patch:
+        before = int(time.time()) - SOURCE_LIFETIME_S - 60
+        patch.setattr(TimestampSigner, "get_timestamp", lambda self: before)
+        expired = path_of(house, job)
+    callback = house.links.callback_url(job.id, job.chat_id).rpartition("/")[2]
+    attacks = {
+        "forged": "/source/not-a-token/audio.mp3",
+        "empty": "/source/%20/audio.mp3",
+        "tampered": f"/source/{'0' if token[0] != '0' else '1'}{token[1:]}/audio.mp3",
+        "cut": f"/source/{token[:-1]}/audio.mp3",
+        "expired": expired,
+        "a callback's token": f"/source/{callback}/audio.mp3",
+        "not ASCII": "/source/%F0%9F%8E%B5%ff/audio.mp3",
+    }
+    for method in ("GET", "HEAD"):
+        statuses = {name: (await client.request(method, path)).status_code for name, path in attacks.items()}
+        assert statuses == dict.fromkeys(attacks, 403)
+    assert "getFile" not in [call.method for call in house.telegram.calls]
+
+
+async def test_only_its_own_name_is_served(house: House, client: httpx.AsyncClient, job: Job) -> None:
+    folder = path_of(house, job).rpartition("/")[0]
+    names = [
+        *("audio.MP3", "audio.wav", "audio", "audio.mp3x", "x.mp3", "audio.mp3%00", "audio.mp3%20"),
+        *("%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%2faudio.mp3", "..%5caudio.mp3", "a/audio.mp3"),
+        *("%2Faudio.mp3", "audio%2emp3%2f..", "%ff"),
+    ]
+    statuses = {}
+    for name in names:
+        url = client.base_url.copy_with(raw_path=f"{folder}/{name}".encode())
+        statuses[name] = (await client.get(url)).status_code
+    assert statuses == dict.fromkeys(names, 404)
+
+
+async def test_it_lives_while_the_job_does(
+    house: House, client: httpx.AsyncClient, sent: Message, job: Job
+) -> None:
+    path = path_of(house, job)
+    await house.store.begin_create(job.id)
+    await house.store.accept(job.id, "task-1")
+    assert (await client.head(path)).status_code == 200
+    for end in FINAL:
+        ended = await house.at(JobState.SUBMITTING, sent)
+        assert (await client.head(path_of(house, ended))).status_code == 200
+        await house.store.move(ended.id, [JobState.SUBMITTING], end, failure=Failure("500"))
+        assert (await client.get(path_of(house, ended))).status_code == 404
+        assert (await client.head(path_of(house, ended))).status_code == 404
+    choosing = await house.at(JobState.CHOOSING, sent)
+    assert (await client.get(path_of(house, choosing))).status_code == 404
+    await house.redis.delete(f"stemdrop:job:{job.id}")
+    assert (await client.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["getFile", "download"])
+async def test_what_telegram_no_longer_has_is_gone(
+    house: House, client: httpx.AsyncClient, job: Job, method: str
+) -> None:
+    house.telegram.faults.add(FaultKind.FILE_GONE, method=method)
+    answer = await client.get(path_of(house, job))
+    assert answer.status_code == 404
+    assert house.telegram.token not in answer.text
+
+
+async def test_the_bots_token_shows_nowhere(
+    house: House, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "stemdrop")
+    caplog.set_level("INFO", "webhook")
+    caplog.set_level("WARNING", "httpx")
+    path, token = path_of(house, job), house.telegram.token
+    faults = [
+        None,
+        FaultKind.FILE_GONE,
+        FaultKind.SERVER_ERROR,
+        FaultKind.RESET_BEFORE,
+        FaultKind.BAD_GATEWAY,
+    ]
+    for fault in faults:
+        for method in ("getFile", "download"):
+            house.telegram.faults.clear()
+            if fault:
+                house.telegram.faults.add(fault, method=method)
+            answer = await client.get(path)
+            assert answer.status_code == 200 if fault is None else answer.status_code in (404, 502, 503)
+            assert token not in str(answer.headers)
+            assert token.encode() not in answer.content
+            assert token.partition(":")[2].encode() not in answer.content
+    ours = [r.getMessage() for r in caplog.records if r.name.startswith(("stemdrop", "webhook"))]
+    assert token not in "\n".join(ours)
+
+
+@pytest.fixture
+async def local(redis_url: str, tmp_path: Path) -> AsyncIterator[House]:
+    """With a Bot API server of one's own, whose files lie on our disk."""
+    telegram = Telegram(tmp_path / "local", local=True)
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, TELEGRAM_LOCAL_MODE="true") as opened,
+    ):
+        yield opened
+
+
+async def test_in_local_mode_it_is_read_from_the_shared_disk(local: House, song: Path) -> None:
+    alice = local.telegram.add_user("Alice")
+    job = await local.at(JobState.SUBMITTING, await local.telegram.send_file(alice.id, song))
+    location = local.telegram.file_location(job.source.file_id)
+    content = location.read_bytes()
+    app = create_app(local.settings, local.store, local.engine, local.links, local.files)
+    async with serve(app) as url, httpx.AsyncClient(base_url=url) as client:
+        whole = await client.get(path_of(local, job))
+        assert (whole.status_code, whole.content) == (200, content)
+        part = await client.get(path_of(local, job), headers={"Range": "bytes=100-70000"})
+        assert (part.status_code, part.content) == (206, content[100:70001])
+        location.unlink()
+        assert (await client.get(path_of(local, job))).status_code == 404
