@@ -11,19 +11,18 @@ from stemdrop.jobs import Job
 Sent = TypeVar("Sent")
 
 
-def reply_to_source(job: Job) -> ReplyParameters:
-    """A reply to the user's audio, or no reply where they deleted it."""
-    return ReplyParameters(job.source_message_id, allow_sending_without_reply=True)
-
-
-async def send_in_topic(job: Job, send: Callable[[int | None], Awaitable[Sent]]) -> Sent:
-    """Send in the job's topic; where that was closed or deleted, in the group itself."""
+async def send_in_topic(
+    job: Job, send: Callable[[int | None, ReplyParameters | None], Awaitable[Sent]]
+) -> Sent:
+    """Send in the job's topic, as a reply unless the audio was deleted; where the topic is closed or gone, in
+    the group itself. `send` takes the topic and the reply."""
+    reply = ReplyParameters(job.source_message_id, allow_sending_without_reply=True)
     try:
-        return await send(job.topic_id or None)
+        return await send(job.topic_id or None, reply)
     except BadRequest as error:
         if not job.topic_id or not _is_topic_gone(error):
             raise
-    return await send(None)
+    return await send(None, None)  # a reply would go to the topic of what it replies to
 
 
 def _is_topic_gone(error: BadRequest) -> bool:

@@ -12,7 +12,7 @@ from telegram.error import BadRequest, ChatMigrated
 
 from stemdrop.buttons import Action, Tap
 from stemdrop.jobs import FINAL, INSTRUMENTS, Job, JobState, Mode
-from stemdrop.replies import reply_to_source, send_in_topic
+from stemdrop.replies import send_in_topic
 from stemdrop.store import JobStore
 from stemdrop.texts import Language, Texts, can_retry
 
@@ -24,8 +24,7 @@ TITLE_LENGTH = 64
 
 def short_title(job: Job, say: Language) -> str:
     """The song's title for a sentence: never empty, never long."""
-    title = " ".join(job.source.title.split()) or say("title.song")
-    return title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1].rstrip() + "…"
+    return _cut(" ".join(job.source.title.split()) or say("title.song"), TITLE_LENGTH)
 
 
 def render(job: Job, say: Language, delivered: int = 0) -> tuple[str, InlineKeyboardMarkup | None]:
@@ -79,11 +78,22 @@ def _closing(job: Job, say: Language, title: str, delivered: int) -> tuple[str, 
         if delivered or job.links
         else say("state.none_delivered", title=title)
     ]
-    lines += [say("state.link", name=name, url=url) for name, url in job.links]
     if job.missing:
-        lines.append(say("state.missing", names=", ".join(job.missing)))
+        lines.append(_cut(say("state.missing", names=", ".join(job.missing)), 1000))
+    links = [say("state.link", name=name, url=url) for name, url in job.links]
     again = [[_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))]] if job.missing else []
-    return "\n".join(lines)[: MessageLimit.MAX_TEXT_LENGTH // 2], _keyboard(again)
+    return _fitting(lines, links), _keyboard(again)
+
+
+def _fitting(lines: list[str], links: list[str]) -> str:
+    """One text that Telegram takes, with as many of the links as have room: half a link leads nowhere."""
+    text = "\n".join(lines)
+    for line in links:
+        longer = f"{text}\n{line}"
+        # Telegram counts UTF-16 units
+        if len(longer.encode("utf-16-le")) // 2 <= MessageLimit.MAX_TEXT_LENGTH:
+            text = longer
+    return text
 
 
 def _failure(job: Job, say: Language) -> tuple[str, InlineKeyboardMarkup | None]:
@@ -91,6 +101,10 @@ def _failure(job: Job, say: Language) -> tuple[str, InlineKeyboardMarkup | None]
         raise ValueError(f"job {job.id} has failed without a reason")
     again = [[_button(say("button.retry"), Tap(Action.RETRY, job.id))]] if can_retry(job.failure) else []
     return f"{say.failure(job.failure)}\n🎵 {short_title(job, say)}", _keyboard(again)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 
 def _cancel(job: Job, say: Language) -> list[InlineKeyboardButton]:
@@ -118,6 +132,14 @@ class StatusMessage:
 
         Calling it twice shows it once. Raises `TelegramError`, `TryLater` or `StoreUnavailable`.
         """
+        await self._show_once(job)
+        # Whoever moved the job while this was on its way may have been quicker to show it: the last must be
+        # what holds, or a cancelled job goes on saying that it is being worked on.
+        while (current := await self._store.get(job.id)) and current.state is not job.state:
+            job = current
+            await self._show_once(job)
+
+    async def _show_once(self, job: Job) -> None:
         say = self._texts.language(job.language)
         delivered = len(await self._store.sent(job.id)) if job.state is JobState.DELIVERED else 0
         text, keyboard = render(job, say, delivered)
@@ -137,31 +159,34 @@ class StatusMessage:
 
     async def write(self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None) -> None:
         """Edit the job's message to this; where it is gone or was never sent, send it."""
-        if job.message_id:
-            try:
-                await self._bot.edit_message_text(
-                    text, chat_id=job.chat_id, message_id=job.message_id, reply_markup=keyboard
-                )
-                return
-            except ChatMigrated as error:
-                await self._store.migrate(job, error.new_chat_id)
-                await self._send(job, error.new_chat_id, text, keyboard)
-                return
-            except BadRequest as error:
-                if "not modified" in str(error).lower():
-                    return
-                if not is_message_gone(error):
-                    raise
-        await self._send(job, job.chat_id, text, keyboard)
+        try:
+            if not (job.message_id and await self._edit(job, text, keyboard)):
+                await self._send(job, job.chat_id, text, keyboard)
+        except ChatMigrated as error:
+            await self._store.migrate(job, error.new_chat_id)
+            await self._send(job, error.new_chat_id, text, keyboard)
+
+    async def _edit(self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None) -> bool:
+        """False: the message is gone."""
+        try:
+            await self._bot.edit_message_text(
+                text, chat_id=job.chat_id, message_id=job.message_id, reply_markup=keyboard
+            )
+        except BadRequest as error:
+            if is_message_gone(error):
+                return False
+            if "not modified" not in str(error).lower():
+                raise
+        return True
 
     async def _send(self, job: Job, chat_id: int, text: str, keyboard: InlineKeyboardMarkup | None) -> None:
         message = await send_in_topic(
             job,
-            lambda topic_id: self._bot.send_message(
+            lambda topic_id, reply: self._bot.send_message(
                 chat_id,
                 text,
                 message_thread_id=topic_id,
-                reply_parameters=reply_to_source(job),
+                reply_parameters=reply,
                 reply_markup=keyboard,
             ),
         )

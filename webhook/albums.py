@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from telegram import Bot, InputFile, InputMediaAudio, InputMediaDocument, Message
+from telegram import Bot, InputFile, InputMediaAudio, InputMediaDocument, Message, ReplyParameters
 from telegram.error import BadRequest
 
 from stemdrop.jobs import Job
-from stemdrop.replies import reply_to_source, send_in_topic
+from stemdrop.replies import send_in_topic
 from stemdrop.store import Sent
 from stemdrop.telegram import is_gone
 
@@ -56,7 +56,8 @@ def title(song: str, stem: str) -> str:
     """`<title> (<stem>)`; a title too long for a file name is cut, the stem's name never."""
     room = _MAX_NAME - len(stem) - 3
     song = " ".join(song.split())
-    return f"{song if len(song) <= room else song[: room - 1].rstrip() + '…'} ({stem})"
+    cut = song if len(song) <= room else song[: room - 1].rstrip() + "…"
+    return f"{cut} ({stem})".lstrip()
 
 
 def file_name(song: str, stem: str, extension: str) -> str:
@@ -114,14 +115,14 @@ class AlbumSender:
     async def _send_album(
         self, job: Job, stems: Sequence[StemFile], cover: bytes | None
     ) -> Sequence[Message]:
-        async def send(topic_id: int | None) -> Sequence[Message]:
+        async def send(topic_id: int | None, reply: ReplyParameters | None) -> Sequence[Message]:
             with ExitStack() as files:
                 media = [_media(job, stem, files, cover) for stem in stems]
                 return await self._bot.send_media_group(
                     job.chat_id,
                     media,
                     message_thread_id=topic_id,
-                    reply_parameters=reply_to_source(job),
+                    reply_parameters=reply,
                     read_timeout=_ANSWER_TIMEOUT_S,
                 )
 
@@ -130,12 +131,12 @@ class AlbumSender:
     async def _send_one(
         self, job: Job, stem: StemFile, cover: bytes | None, as_music: bool | None = None
     ) -> Message:
-        async def send(topic_id: int | None) -> Message:
+        async def send(topic_id: int | None, reply: ReplyParameters | None) -> Message:
             with stem.path.open("rb") as file:
                 upload = _upload(job, stem, file)
                 common: dict[str, Any] = {
                     "message_thread_id": topic_id,
-                    "reply_parameters": reply_to_source(job),
+                    "reply_parameters": reply,
                     "read_timeout": _ANSWER_TIMEOUT_S,
                 }
                 if stem.is_playable if as_music is None else as_music:
