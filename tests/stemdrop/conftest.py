@@ -1,12 +1,25 @@
 """Parts of stemdrop over the test's own Redis."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from builders import Clock
 from redis.asyncio import Redis
+from telegram.ext import ExtBot
 
+from sandbox.app import run_telegram
+from sandbox.state import Telegram
+from stemdrop.flood import FloodLimiter
+from stemdrop.settings import Settings, load_settings
 from stemdrop.store import JobStore, connect
+from stemdrop.telegram import build_bot
+
+
+@pytest.fixture(autouse=True)
+def _durations_as_timedelta(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library's coming behaviour; the old one warns."""
+    monkeypatch.setenv("PTB_TIMEDELTA", "1")
 
 
 @pytest.fixture
@@ -24,3 +37,39 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
 @pytest.fixture
 def store(redis: Redis, clock: Clock) -> JobStore:
     return JobStore(redis, clock)
+
+
+@pytest.fixture
+def is_local() -> bool:
+    """Whether the local Telegram plays a server in local mode; tests override it by parametrising."""
+    return False
+
+
+@pytest.fixture
+async def telegram(tmp_path: Path, is_local: bool) -> AsyncIterator[Telegram]:
+    state = Telegram(tmp_path / "telegram", local=is_local)
+    yield state
+    await state.close()
+
+
+@pytest.fixture
+async def settings(telegram: Telegram, redis_url: str, is_local: bool) -> AsyncIterator[Settings]:
+    """For the local Telegram, while it is served."""
+    async with run_telegram(telegram) as url:
+        yield load_settings(
+            {
+                "TELEGRAM_BOT_TOKEN": telegram.token,
+                "TELEGRAM_API_URL": url,
+                "TELEGRAM_LOCAL_MODE": str(is_local),
+                "SEPARATION_API_KEY": "key",
+                "SECRET_KEY": "secret",
+                "REDIS_URL": redis_url,
+            }
+        )
+
+
+@pytest.fixture
+async def bot(settings: Settings, redis: Redis) -> AsyncIterator[ExtBot[None]]:
+    """As the product builds it."""
+    async with build_bot(settings, FloodLimiter(redis)) as running:
+        yield running
