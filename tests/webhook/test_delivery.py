@@ -1,0 +1,540 @@
+"""One job's stems into its chat: complete, once, in order, whatever the networks and disks do."""
+
+import asyncio
+import shutil
+from collections import namedtuple
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fileserver import FileServer
+from house import House, new_job, open_house, result_of, until
+from provider import Provider
+from recordings import record
+
+import webhook.delivery
+import webhook.fetch
+from sandbox.app import run_telegram
+from sandbox.chats import Message, User
+from sandbox.faults import FaultKind
+from sandbox.media import jpeg_from_colour
+from sandbox.state import Telegram
+from stemdrop.errors import TryLater
+from stemdrop.jobs import Failure, Job, JobState
+from stemdrop.results import Result, Stem
+from webhook.delivery import MAX_BROKEN_RUNS, MAX_RUNS, Delivery
+
+TWELVE = (
+    *("vocals", "backing_vocals", "drums", "bass", "guitar", "keyboard"),
+    *("percussion", "strings", "synth", "fx", "brass", "woodwinds"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook.fetch, "PAUSES_S", (0.001,))
+
+
+@pytest.fixture
+async def house(
+    redis_url: str, telegram: Telegram, files: FileServer, provider: Provider
+) -> AsyncIterator[House]:
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, api_url=provider.url, STEM_HOSTS=files.host) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def delivery(house: House, http: httpx.AsyncClient) -> Delivery:
+    return house.delivery(http)
+
+
+@pytest.fixture
+def put(files: FileServer, tone: bytes) -> Callable[..., dict[str, str]]:
+    """Serve a second of sound for each of these keys; key → URL."""
+
+    def put_stems(*keys: str) -> dict[str, str]:
+        return {key: files.put(f"{key}.mp3", tone) for key in keys}
+
+    return put_stems
+
+
+@pytest.fixture
+async def two(house: House, sent: Message, put: Callable[..., dict[str, str]]) -> Job:
+    """A job with vocals and instrumental."""
+    result = result_of(put("vocals", "instrumental"))
+    return await house.at(JobState.DELIVERING, sent, result=result)
+
+
+def shown(house: House, job: Job) -> Message:
+    """The job's own message: the only one that is text."""
+    (message,) = [found for found in house.telegram.bot_messages(job.chat_id) if found.kind == "text"]
+    return message
+
+
+def stems(house: House, chat_id: int) -> list[Message]:
+    return [found for found in house.telegram.bot_messages(chat_id) if found.kind != "text"]
+
+
+def field(messages: list[Message], name: str) -> list[Any]:
+    return [(message.media or {}).get(name) for message in messages]
+
+
+async def test_two_stems_are_one_album_in_reply(
+    house: House, delivery: Delivery, two: Job, sent: Message, tone: bytes
+) -> None:
+    await delivery.run(two.id)
+    arrived = stems(house, two.chat_id)
+    assert field(arrived, "title") == ["Morning Line (Vocals)", "Morning Line (Instrumental)"]
+    assert field(arrived, "file_name") == ["Morning Line (Vocals).mp3", "Morning Line (Instrumental).mp3"]
+    assert field(arrived, "performer") == ["Sandbox Band"] * 2
+    assert field(arrived, "duration") == [30, 30]
+    assert [message.kind for message in arrived] == ["audio", "audio"]
+    assert [message.reply_to for message in arrived] == [sent, sent]
+    assert arrived[0].media_group_id is not None
+    assert arrived[0].media_group_id == arrived[1].media_group_id
+    for message in arrived:
+        assert message.media
+        assert house.telegram.file_location(message.media["file_id"]).read_bytes() == tone
+    assert shown(house, two).text == "✅ “Morning Line”: 2 stems are here."
+    assert (await house.job(two.id)).state is JobState.DELIVERED
+    assert await house.store.open_jobs() == []
+    ticked = await house.store.sent(two.id)
+    assert [ticked[key].message_id for key in ("vocals", "instrumental")] == [m.message_id for m in arrived]
+    assert {entry.file_unique_id for entry in ticked.values()} == set(field(arrived, "file_unique_id"))
+
+
+async def test_a_single_stem_is_single_audio(
+    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals")))
+    await delivery.run(job.id)
+    (audio,) = stems(house, job.chat_id)
+    assert (audio.kind, audio.media_group_id, audio.reply_to) == ("audio", None, sent)
+    assert "sendAudio" in [call.method for call in house.telegram.calls]
+    assert shown(house, job).text == "✅ “Morning Line”: 1 stem is here."
+
+
+async def test_twelve_stems_are_two_albums_in_order(
+    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    await delivery.run(job.id)
+    arrived = stems(house, job.chat_id)
+    say = house.texts.language("en")
+    named = [f"Morning Line ({say(f'stem.{key}')})" for key in TWELVE]
+    assert field(arrived, "title") == named
+    groups = [message.media_group_id for message in arrived]
+    assert groups == [groups[0]] * 6 + [groups[-1]] * 6
+    assert groups[0] != groups[-1]
+
+
+async def test_the_stems_own_length_is_told(
+    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    (url,) = put("a").values()
+    listed = Result(200, (Stem("bass", url, "Bass", False, 12.4), Stem("bass_rest", url, "Bass", True)))
+    job = await house.at(JobState.DELIVERING, sent, result=listed)
+    await delivery.run(job.id)
+    arrived = stems(house, job.chat_id)
+    assert field(arrived, "duration") == [12, 30]
+    assert field(arrived, "title") == ["Morning Line (Bass)", "Morning Line (Without Bass)"]
+
+
+async def test_the_cover_is_kept(
+    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    cover = house.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
+    source = replace(new_job(sent).source, thumbnail_file_id=cover["file_id"])
+    job = await house.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
+    await delivery.run(job.id)
+    arrived = stems(house, job.chat_id)
+    assert len(arrived) == 2
+    original = house.telegram.file_location(cover["file_id"]).read_bytes()
+    for thumbnail in field(arrived, "thumbnail"):
+        assert house.telegram.file_location(thumbnail["file_id"]).read_bytes() == original
+
+
+@pytest.mark.parametrize("fault", [FaultKind.FILE_GONE, FaultKind.SERVER_ERROR, FaultKind.RESET_BEFORE])
+async def test_a_cover_that_is_not_to_be_had_holds_nothing_up(
+    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]], fault: FaultKind
+) -> None:
+    cover = house.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
+    source = replace(new_job(sent).source, thumbnail_file_id=cover["file_id"])
+    job = await house.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
+    house.telegram.faults.add(fault, method="download")
+    await delivery.run(job.id)
+    assert len(stems(house, job.chat_id)) == 2
+
+
+async def test_a_picture_that_telegram_does_not_take_holds_nothing_up(
+    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    huge = house.telegram.files.add_jpeg(jpeg_from_colour(2000, 2000))
+    source = replace(new_job(sent).source, thumbnail_file_id=huge["file_id"])
+    job = await house.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
+    await delivery.run(job.id)
+    assert len(stems(house, job.chat_id)) == 2
+
+
+async def in_topic(house: House, user: User, song: Path) -> Message:
+    forum = house.telegram.add_group("Band", [user], forum=True)
+    thread_id = house.telegram.add_topic(forum.id, "Demos")
+    return await house.telegram.send_file(forum.id, song, thread_id=thread_id)
+
+
+@pytest.mark.parametrize("topic", ["open", "closed", "deleted"])
+async def test_stems_come_in_the_topic_or_where_it_was(
+    house: House,
+    delivery: Delivery,
+    alice: User,
+    song: Path,
+    put: Callable[..., dict[str, str]],
+    topic: str,
+) -> None:
+    sent = await in_topic(house, alice, song)
+    assert sent.thread_id
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
+    if topic == "closed":
+        house.telegram.close_topic(job.chat_id, sent.thread_id)
+    elif topic == "deleted":
+        house.telegram.delete_topic(job.chat_id, sent.thread_id)
+    await delivery.run(job.id)
+    arrived = stems(house, job.chat_id)
+    assert len(arrived) == 2
+    assert {message.thread_id for message in arrived} == {sent.thread_id if topic == "open" else None}
+    assert (await house.job(job.id)).state is JobState.DELIVERED
+
+
+async def test_a_deleted_source_is_no_obstacle(house: House, delivery: Delivery, two: Job) -> None:
+    house.telegram.delete_message(two.chat_id, two.source_message_id)
+    await delivery.run(two.id)
+    arrived = stems(house, two.chat_id)
+    assert [message.reply_to for message in arrived] == [None, None]
+
+
+async def test_a_stem_that_telegram_refuses_is_named_and_the_others_arrive(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    urls = put("vocals", "drums", "bass")
+    files.put("drums.mp3", b"no sound at all")
+    house.telegram.faults.add(FaultKind.FILE_GONE, method="sendDocument")
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await delivery.run(job.id)
+    assert field(stems(house, job.chat_id), "title") == ["Morning Line (Vocals)", "Morning Line (Bass)"]
+    message = shown(house, job)
+    assert "2 stems are here" in message.text
+    assert "Could not be fetched: Drums." in message.text
+
+
+async def test_what_is_no_music_to_telegram_comes_as_a_file(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    urls = put("vocals", "drums")
+    files.put("drums.mp3", b"no sound at all")
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await delivery.run(job.id)
+    assert [message.kind for message in stems(house, job.chat_id)] == ["audio", "document"]
+
+
+async def test_waves_come_as_files_beside_the_music(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, tmp_path: Path, tone: bytes
+) -> None:
+    wave = record(tmp_path / "a.wav").read_bytes()
+    urls = {
+        "vocals": files.put("v.wav", wave, media_type="audio/wav"),
+        "drums": files.put("d.mp3", tone),
+        "bass": files.put("b.wav", wave, media_type="audio/wav"),
+    }
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await delivery.run(job.id)
+    arrived = stems(house, job.chat_id)
+    assert sorted(field(arrived, "file_name")) == [
+        "Morning Line (Bass).wav",
+        "Morning Line (Drums).mp3",
+        "Morning Line (Vocals).wav",
+    ]
+    assert sorted(message.kind for message in arrived) == ["audio", "document", "document"]
+
+
+async def test_a_stem_too_big_for_telegram_becomes_a_link(
+    house: House,
+    http: httpx.AsyncClient,
+    files: FileServer,
+    sent: Message,
+    put: Callable[..., dict[str, str]],
+    tone: bytes,
+) -> None:
+    urls = put("vocals", "drums")
+    urls["drums"] = files.put("big drums.mp3", bytes(len(tone) + 1))
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await house.delivery(http, max_bytes=len(tone)).run(job.id)
+    assert field(stems(house, job.chat_id), "title") == ["Morning Line (Vocals)"]
+    message = shown(house, job)
+    assert f"Too big for Telegram: Drums. Download it within a few days: {urls['drums']}" in message.text
+    assert "Could not be fetched" not in message.text
+    assert not message.buttons
+
+
+async def test_what_is_missing_is_named_and_fetched_again_alone(
+    house: House,
+    delivery: Delivery,
+    files: FileServer,
+    sent: Message,
+    put: Callable[..., dict[str, str]],
+    tone: bytes,
+) -> None:
+    urls = put("vocals", "drums", "bass")
+    files.put("drums.mp3", b"", status=404)
+    files.put("bass.mp3", b"", status=500)
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await delivery.run(job.id)
+    message = shown(house, job)
+    assert message.text.startswith("✅ “Morning Line”: 1 stem is here.")
+    assert "Could not be fetched: Drums, Bass. Fetching again costs nothing." in message.text
+    assert [button["text"] for button in message.buttons] == ["🔁 Fetch what is missing"]
+    put("drums", "bass")
+    files.requests.clear()
+    assert await house.store.move(job.id, [JobState.DELIVERED], JobState.DELIVERING, missing=())
+    await delivery.run(job.id)
+    assert sorted(files.asked) == ["bass.mp3", "drums.mp3"]
+    assert field(stems(house, job.chat_id), "title") == [
+        *("Morning Line (Vocals)", "Morning Line (Drums)", "Morning Line (Bass)")
+    ]
+    assert message.text == "✅ “Morning Line”: 3 stems are here."
+    assert not message.buttons
+
+
+async def test_nothing_to_be_had_is_said_plainly(
+    house: House, delivery: Delivery, files: FileServer, two: Job
+) -> None:
+    for name in ("vocals", "instrumental"):
+        files.put(f"{name}.mp3", b"", status=403)
+    await delivery.run(two.id)
+    message = shown(house, two)
+    assert message.text.startswith("⚠️ “Morning Line” was taken apart, but no stem could be fetched so far.")
+    assert len(message.buttons) == 1
+    assert (await house.job(two.id)).state is JobState.DELIVERED
+
+
+async def test_expired_urls_are_asked_for_anew_once(
+    house: House, delivery: Delivery, files: FileServer, provider: Provider, two: Job
+) -> None:
+    for name in ("vocals", "instrumental"):
+        files.put(f"{name}.mp3", b"", status=410)
+    response = {"vocalUrl": provider.stem_url("vocal"), "instrumentalUrl": provider.stem_url("instrumental")}
+    provider.details["task-1"] = {"successFlag": "SUCCESS", "response": response}
+    await delivery.run(two.id)
+    assert len(stems(house, two.chat_id)) == 2
+    assert sum("record-info" in request for request in provider.requests) == 1
+
+
+async def test_an_address_inside_is_never_asked(
+    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    async with FileServer().run() as private:
+        urls = put("vocals") | {"drums": private.put("drums.mp3", b"secret")}
+        job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+        await delivery.run(job.id)
+        assert private.requests == []
+    assert "Could not be fetched: Drums." in shown(house, job).text
+
+
+async def test_run_again_it_sends_nothing_again(
+    house: House, delivery: Delivery, files: FileServer, two: Job
+) -> None:
+    await delivery.run(two.id)
+    await delivery.run(two.id)
+    assert len(stems(house, two.chat_id)) == 2
+    assert len(files.requests) == 2
+    await delivery.run("0000000000000000")
+
+
+async def test_after_a_kill_between_two_albums_the_rest_is_sent(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    held = files.hold(f"{TWELVE[6]}.mp3")
+    ticked: dict[str, Any] = {}
+    running = asyncio.create_task(delivery.run(job.id))
+    async with asyncio.timeout(30):
+        while len(ticked) < 6:
+            ticked = await house.store.sent(job.id)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert len(stems(house, job.chat_id)) == 6
+    assert (await house.job(job.id)).state is JobState.DELIVERING
+    held.set()
+    files.requests.clear()
+    await delivery.run(job.id)
+    assert set(files.asked) == {f"{key}.mp3" for key in TWELVE[6:]}
+    arrived = stems(house, job.chat_id)
+    assert len(arrived) == 12
+    assert len(set(field(arrived, "title"))) == 12
+    assert shown(house, job).text == "✅ “Morning Line”: 12 stems are here."
+
+
+async def test_stems_are_sent_while_the_next_are_still_fetched(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    held = files.hold(f"{TWELVE[-1]}.mp3")
+    running = asyncio.create_task(delivery.run(job.id))
+    await until(lambda: len(stems(house, job.chat_id)) == 6)
+    held.set()
+    await running
+    assert len(stems(house, job.chat_id)) == 12
+
+
+@pytest.mark.parametrize(
+    ("code", "charged", "helps"),
+    [(400, True, False), (451, True, True), (500, True, True), (531, False, True), (599, True, True)],
+)
+async def test_a_failure_is_explained_with_its_code(
+    house: House, delivery: Delivery, sent: Message, code: int, charged: bool, helps: bool
+) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=Result(code))
+    await delivery.run(job.id)
+    assert (await house.job(job.id)).failure == Failure(str(code), charged=charged)
+    message = shown(house, job)
+    assert message.text.startswith(f"⚠️ That did not work (code {code}).")
+    assert ("This try was charged" if charged else "This try cost nothing.") in message.text
+    assert [button["text"] for button in message.buttons] == (["🔁 Try again"] if helps else [])
+    assert await house.store.open_jobs() == []
+
+
+async def test_a_success_without_stems_is_explained(house: House, delivery: Delivery, sent: Message) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=Result(200))
+    await delivery.run(job.id)
+    assert (await house.job(job.id)).failure == Failure("empty", charged=True)
+    assert "found nothing to take apart" in shown(house, job).text
+
+
+async def test_who_blocked_the_bot_is_left_in_peace(house: House, delivery: Delivery, two: Job) -> None:
+    house.telegram.block_bot(two.chat_id)
+    await delivery.run(two.id)
+    assert (await house.job(two.id)).state is JobState.FAILED
+    assert await house.store.open_jobs() == []
+    assert house.telegram.bot_messages(two.chat_id) == []
+
+
+async def test_who_blocks_it_amid_the_stems_too(
+    house: House, delivery: Delivery, files: FileServer, two: Job
+) -> None:
+    held = files.hold("vocals.mp3")
+    running = asyncio.create_task(delivery.run(two.id))
+    await until(lambda: files.requests)
+    house.telegram.block_bot(two.chat_id)
+    held.set()
+    await running
+    assert (await house.job(two.id)).state is JobState.FAILED
+    assert await house.store.open_jobs() == []
+
+
+async def test_a_group_that_became_a_supergroup_gets_its_stems_there(
+    house: House, delivery: Delivery, alice: User, song: Path, put: Callable[..., dict[str, str]]
+) -> None:
+    group = house.telegram.add_group("Band", [alice])
+    sent = await house.telegram.send_file(group.id, song)
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
+    new = house.telegram.migrate_group(group.id)
+    with pytest.raises(TryLater):
+        await delivery.run(job.id)
+    await delivery.run(job.id)
+    assert len(stems(house, new.id)) == 2
+    now = await house.job(job.id)
+    assert (now.chat_id, now.state) == (new.id, JobState.DELIVERED)
+
+
+async def test_what_telegram_asks_to_wait_is_waited(
+    redis_url: str,
+    telegram: Telegram,
+    files: FileServer,
+    http: httpx.AsyncClient,
+    sent: Message,
+    put: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PTB_TIMEDELTA", "1")  # the library warns of its coming behaviour
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, is_flood_limited=True, STEM_HOSTS=files.host) as house,
+    ):
+        job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
+        telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMediaGroup", retry_after_s=1)
+        await house.delivery(http).run(job.id)
+        refused, taken = [call for call in telegram.calls if call.method == "sendMediaGroup"]
+        assert (refused.status, taken.status) == (429, 200)
+        assert taken.time - refused.time >= 1
+        assert telegram.flood_refusals == 0
+        assert len(stems(house, job.chat_id)) == 2
+
+
+@pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
+async def test_trouble_at_telegram_is_tried_again(
+    house: House, delivery: Delivery, two: Job, fault: FaultKind
+) -> None:
+    house.telegram.faults.add(fault, method="sendMediaGroup")
+    with pytest.raises(TryLater) as later:
+        await delivery.run(two.id)
+    assert 0 < later.value.after_s <= 300
+    assert (await house.job(two.id)).state is JobState.DELIVERING
+    await delivery.run(two.id)
+    assert len(stems(house, two.chat_id)) == 2
+
+
+async def test_a_full_disk_waits(
+    house: House, delivery: Delivery, files: FileServer, two: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
+        with pytest.raises(TryLater):
+            await delivery.run(two.id)
+    assert files.requests == []
+    await delivery.run(two.id)
+    assert len(stems(house, two.chat_id)) == 2
+
+
+async def test_after_most_of_a_day_it_is_given_up(house: House, delivery: Delivery, two: Job) -> None:
+    for _ in range(MAX_RUNS):
+        await house.store.count_run(two.id, "deliver")
+    await delivery.run(two.id)
+    assert (await house.job(two.id)).failure == Failure("undeliverable", charged=True)
+    assert "could not send them" in shown(house, two).text
+
+
+async def test_what_nobody_foresaw_does_not_repeat_for_ever(
+    house: House, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(shutil, "disk_usage", broken)
+    for _ in range(MAX_BROKEN_RUNS):
+        with pytest.raises(ZeroDivisionError):
+            await delivery.run(two.id)
+    assert (await house.job(two.id)).failure == Failure("undeliverable", charged=True)
+    await delivery.run(two.id)
+
+
+async def test_nothing_is_left_on_the_disk(
+    house: House, delivery: Delivery, two: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    await delivery.run(two.id)
+    house.telegram.block_bot(two.chat_id)
+    assert [path.name for path in folder.iterdir() if path.name.startswith("stemdrop-")] == []
