@@ -1,9 +1,11 @@
 """Logging for operators: one line per event, for eyes or for machines, and no secret in any of them."""
 
+import json
 import logging
 import sys
 from collections.abc import Iterable
 from typing import TextIO
+from urllib.parse import quote
 
 from pythonjsonlogger.json import JsonFormatter
 
@@ -42,13 +44,20 @@ class _Hiding(logging.Formatter):
     def __init__(self, inner: logging.Formatter, secrets: Iterable[str]) -> None:
         super().__init__()
         self._inner = inner
-        self._secrets = sorted(secrets, key=len, reverse=True)
+        forms = {form for secret in secrets for form in _spellings(secret)}
+        self._secrets = sorted(forms, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         line = self._inner.format(record)
         for secret in self._secrets:
             line = line.replace(secret, "***")
         return line
+
+
+def _spellings(secret: str) -> set[str]:
+    """As it is, in a URL, in a `repr`, and each of these in JSON."""
+    plain = {secret, quote(secret, safe=""), repr(secret)[1:-1]}
+    return plain | {json.dumps(form, ensure_ascii=False)[1:-1] for form in plain}
 
 
 def _without_foreign_tracebacks(record: logging.LogRecord) -> bool:

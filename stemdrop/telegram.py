@@ -120,7 +120,8 @@ class TelegramFiles:
         location = file.file_path or ""
         if not location:
             raise SourceGone("Telegram names no path for the file")
-        if location.startswith(("http://", "https://")):
+        # in local mode the library makes a URL of a path that is not on this machine's disk
+        if location.startswith(("http://", "https://")) and not self._bot.local_mode:
             return TelegramFile(file.file_size or 0, None, location)
         path = Path(location)
         if not await anyio.Path(path).is_file():
