@@ -74,6 +74,8 @@ class Menu:
             await self._status.write(job, *render_instruments(job, self._texts.language(job.language)))
         elif job:
             await self._status.show(job)
+        if job:
+            await self._status.catch_up(job)
 
     async def _pick(self, tap: Tap, job: Job) -> "_Reaction":
         changes = {"mode": tap.mode, "instrument": tap.instrument}

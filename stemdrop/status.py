@@ -132,14 +132,6 @@ class StatusMessage:
 
         Calling it twice shows it once. Raises `TelegramError`, `TryLater` or `StoreUnavailable`.
         """
-        await self._show_once(job)
-        # Whoever moved the job while this was on its way may have been quicker to show it: the last must be
-        # what holds, or a cancelled job goes on saying that it is being worked on.
-        while (current := await self._store.get(job.id)) and current.state is not job.state:
-            job = current
-            await self._show_once(job)
-
-    async def _show_once(self, job: Job) -> None:
         say = self._texts.language(job.language)
         delivered = len(await self._store.sent(job.id)) if job.state is JobState.DELIVERED else 0
         text, keyboard = render(job, say, delivered)
@@ -147,15 +139,27 @@ class StatusMessage:
         if job.state in FINAL:
             await self._store.close(job.id)
 
+    async def catch_up(self, job: Job) -> None:
+        """To be called after a message was written for `job`: shows what the job has become since.
+
+        Whoever moved it while the message was on its way may have been quicker to show that: the last word
+        must be what holds, or a cancelled job goes on saying that it is being worked on.
+        """
+        while (current := await self._store.get(job.id)) and current.state is not job.state:
+            job = current
+            await self.show(job)
+
     async def refresh(self, job_id: str) -> None:
         """Show the state that the store says the job is in, if there is such a job."""
         if job := await self._store.get(job_id):
             await self.show(job)
+            await self.catch_up(job)
 
     async def show_lost(self, job: Job) -> None:
         """Say that the create call's answer is lost and its callback awaited."""
         text, keyboard = render_lost(job, self._texts.language(job.language))
         await self.write(job, text, keyboard)
+        await self.catch_up(job)
 
     async def write(self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None) -> None:
         """Edit the job's message to this; where it is gone or was never sent, send it."""
