@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from redis.connection import parse_url
 
 from stemdrop.errors import SettingsError
 
@@ -25,6 +26,7 @@ def _http_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("must be an http:// or https:// URL without query")
+    _ = parts.port  # read for its ValueError: a port that is none would be found much later
     return value.rstrip("/")
 
 
@@ -35,6 +37,10 @@ def _optional_http_url(value: str) -> str:
 def _redis_url(value: str) -> str:
     if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
         raise ValueError("must be a redis://, rediss:// or unix:// URL")
+    try:
+        _ = parse_url(value), urlsplit(value).port  # type: ignore[no-untyped-call]
+    except ValueError:  # its text may hold the password
+        raise ValueError("has a port or an option that Redis does not know") from None
     return value
 
 
@@ -117,7 +123,10 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> S
     An empty value counts as not set, as `docker compose` passes unset variables as empty ones.
     Raises `SettingsError` that names the first missing or wrong setting.
     """
-    from_file = dotenv_values(env_file) if env_file else {}
+    try:
+        from_file = dotenv_values(env_file) if env_file else {}
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"{env_file} cannot be read: {type(error).__name__}") from error
     merged = {**from_file, **{key: value for key, value in environ.items() if value}}
     known = {
         name: (merged.get(name.upper()) or "").strip()
