@@ -1,0 +1,212 @@
+"""Each setting missing or wrong in turn: one line that names it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stemdrop.errors import SettingsError
+from stemdrop.settings import Settings, load_settings
+
+VALID = {
+    "TELEGRAM_BOT_TOKEN": "7000000001:AAabc-_123",
+    "SEPARATION_API_KEY": "api-key-1",
+    "SECRET_KEY": "secret-key-1",
+    "PUBLIC_URL": "https://bot.example.com",
+    "CALLBACK_HMAC_KEY": "hmac-key-1",
+    "REDIS_URL": "redis://:redis-password@localhost:6379/0",
+}
+REQUIRED = ("TELEGRAM_BOT_TOKEN", "SEPARATION_API_KEY", "SECRET_KEY")
+
+
+def load(env_file: Path | None = None, **changes: str) -> Settings:
+    return load_settings({**VALID, **changes}, env_file)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("value", [None, "", "  "])
+def test_a_required_one_is_missing(name: str, value: str | None) -> None:
+    environ = {key: text for key, text in VALID.items() if key != name}
+    if value is not None:
+        environ[name] = value
+    with pytest.raises(SettingsError, match=f"^{name} is missing: "):
+        load_settings(environ)
+
+
+WRONG = [
+    *(
+        ("TELEGRAM_BOT_TOKEN", value)
+        for value in ("token", "123", ":abc", "123:", "12a:abc", "1:a b", "1:a/b", "１:a")
+    ),
+    *(
+        (name, value)
+        for name in ("TELEGRAM_API_URL", "SEPARATION_API_URL", "SEPARATION_UPLOAD_URL", "PUBLIC_URL")
+        for value in (
+            *(
+                "example.com",
+                "ftp://example.com",
+                "https://",
+                "https://x/?a=b",
+                "https://x/#a",
+                "//x",
+                "https://[",
+            ),
+            *("http://host:port", "http://host:99999", "http://host:-1"),
+        )
+    ),
+    *(
+        ("REDIS_URL", value)
+        for value in (
+            *("localhost", "localhost:6379", "http://localhost", "redis://localhost:port/0"),
+            *("redis://localhost:99999/0", "redis://localhost/0?db=x", "redis://["),
+        )
+    ),
+    *(("LISTEN_PORT", value) for value in ("x", "-1", "65536", "80.5", "８０８０x")),
+    *(
+        (name, value)
+        for name in ("POLL_AFTER_S", "POLL_INTERVAL_S", "JOB_TIMEOUT_S")
+        for value in ("0", "-1", "x", "nan")
+    ),
+    *(("TELEGRAM_LOCAL_MODE", value) for value in ("maybe", "2")),
+    *(("TELEGRAM_UPDATES", value) for value in ("Polling", "both")),
+    *(("LOG_LEVEL", value) for value in ("LOUD", "info!", "10")),
+    ("LOG_FORMAT", "xml"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_one_is_named_in_one_line(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=f"^{name} is wrong: ") as met:
+        load(**{name: value})
+    assert "\n" not in str(met.value)
+
+
+@pytest.mark.parametrize("name", ["TELEGRAM_BOT_TOKEN", "REDIS_URL"])
+def test_a_wrong_secret_is_not_repeated(name: str) -> None:
+    with pytest.raises(SettingsError) as met:
+        load(**{name: "http://:my-password@x"})
+    assert "my-password" not in str(met.value)
+
+
+def test_the_first_of_several_is_named() -> None:
+    with pytest.raises(SettingsError, match=r"^TELEGRAM_BOT_TOKEN is missing"):
+        load_settings({})
+
+
+def test_updates_by_webhook_need_a_public_url() -> None:
+    with pytest.raises(SettingsError, match=r"^PUBLIC_URL is missing: "):
+        load(TELEGRAM_UPDATES="webhook", PUBLIC_URL="")
+    assert load(TELEGRAM_UPDATES="webhook").telegram_updates == "webhook"
+
+
+def test_an_empty_value_counts_as_unset() -> None:
+    names = [name.upper() for name in Settings.model_fields if name.upper() not in VALID]
+    assert load(**dict.fromkeys(names, "")) == load()
+
+
+DEFAULTS: dict[str, Any] = {
+    "telegram_api_url": "https://api.telegram.org",
+    "telegram_local_mode": False,
+    "telegram_updates": "polling",
+    "separation_api_url": "https://api.sunoapi.org",
+    "public_url": "",
+    "redis_url": "redis://localhost:6379/0",
+    "listen_host": "0.0.0.0",
+    "listen_port": 8000,
+    "poll_after_s": 120,
+    "poll_interval_s": 30,
+    "job_timeout_s": 1800,
+    "stem_hosts": "",
+    "log_level": "INFO",
+    "log_format": "console",
+}
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_defaults_are_the_operators_interface(name: str) -> None:
+    settings = load_settings({key: VALID[key] for key in REQUIRED})
+    assert getattr(settings, name) == DEFAULTS[name]
+    assert settings.callback_hmac_key.get_secret_value() == ""
+
+
+def test_urls_lose_their_last_slash() -> None:
+    assert load(PUBLIC_URL="https://bot.example.com/a/").public_url == "https://bot.example.com/a"
+
+
+@pytest.mark.parametrize("value", ["true", "1", "True", "yes"])
+def test_local_mode_lifts_telegrams_limits(value: str) -> None:
+    public, local = load(), load(TELEGRAM_LOCAL_MODE=value)
+    assert (public.max_source_bytes, public.max_upload_bytes) == (20 * 1024**2, 50 * 1024**2)
+    assert (local.max_source_bytes, local.max_upload_bytes) == (2_000_000_000, 2_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("api", "upload"),
+    [
+        ("https://api.sunoapi.org", "https://sunoapiorg.redpandaai.co"),
+        ("https://api.kie.ai/", "https://kieai.redpandaai.co"),
+        ("http://127.0.0.1:9000", "http://127.0.0.1:9000"),
+    ],
+)
+def test_sources_are_uploaded_where_the_api_says(api: str, upload: str) -> None:
+    assert load(SEPARATION_API_URL=api).upload_url == upload
+    assert (
+        load(SEPARATION_API_URL=api, SEPARATION_UPLOAD_URL="https://up.example").upload_url
+        == "https://up.example"
+    )
+
+
+def test_hosts_are_a_list() -> None:
+    hosts = load(STEM_HOSTS=" Files.Example, 10.0.0.1:9000 ,,").allowed_hosts
+    assert hosts == {"files.example", "10.0.0.1:9000"}
+    assert load().allowed_hosts == frozenset()
+
+
+# The file
+
+
+def test_the_file_is_read_and_the_environment_wins(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("# a comment\nLISTEN_PORT=9001\nLOG_LEVEL='DEBUG'\nSTEM_HOSTS=a.example # why\n")
+    settings = load(file, LISTEN_PORT="9002", LOG_LEVEL="")
+    assert (settings.listen_port, settings.log_level, settings.stem_hosts) == (9002, "DEBUG", "a.example")
+
+
+def test_a_wrong_value_in_the_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("LISTEN_PORT=x\n")
+    with pytest.raises(SettingsError, match=r"^LISTEN_PORT is wrong"):
+        load(file)
+
+
+def test_no_file_is_fine(tmp_path: Path) -> None:
+    assert load(tmp_path / "none") == load()
+
+
+def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"SECRET_KEY=\xff\xfe\n")
+    with pytest.raises(SettingsError, match=r"\.env"):
+        load(file)
+
+
+# Secrets
+
+
+def test_secrets_do_not_show() -> None:
+    settings = load()
+    for shown in (repr(settings), str(settings)):
+        for name in ("TELEGRAM_BOT_TOKEN", "SEPARATION_API_KEY", "SECRET_KEY", "CALLBACK_HMAC_KEY"):
+            assert VALID[name] not in shown
+
+
+def test_all_secrets_are_known_to_the_log() -> None:
+    assert set(load().secrets) == {
+        *(VALID[name] for name in (*REQUIRED, "CALLBACK_HMAC_KEY")),
+        "redis-password",
+    }
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load().listen_port = 1

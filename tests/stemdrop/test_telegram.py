@@ -1,0 +1,309 @@
+"""The bot's calls wait when Telegram says so, over all processes; the users' files come whole or in ranges;
+the token shows nowhere."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from builders import Clock
+from fastapi import FastAPI
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+from redis.asyncio import Redis
+from telegram.error import BadRequest, ChatMigrated, Forbidden, NetworkError
+from telegram.ext import ExtBot
+
+from sandbox.chats import User
+from sandbox.faults import DOWNLOAD, FaultKind
+from sandbox.server import serve
+from sandbox.state import Telegram
+from stemdrop.errors import SourceGone, TryLater
+from stemdrop.flood import FloodLimiter
+from stemdrop.settings import Settings
+from stemdrop.telegram import LONGEST_WAIT_S, RateLimiter, TelegramFile, TelegramFiles, build_bot, is_gone
+
+
+@pytest.fixture
+def alice(telegram: Telegram) -> User:
+    return telegram.add_user("Alice")
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+        yield client
+
+
+@pytest.fixture
+def files(bot: ExtBot[None], http: httpx.AsyncClient) -> TelegramFiles:
+    return TelegramFiles(bot, http)
+
+
+async def add_file(telegram: Telegram, alice: User, path: Path) -> str:
+    """The file id of a song that Alice sent."""
+    message = await telegram.send_file(alice.id, path)
+    assert message.media
+    return str(message.media["file_id"])
+
+
+async def read(files: TelegramFiles, file: TelegramFile, start: int = 0, end: int | None = None) -> bytes:
+    async with files.open(file, start, end) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+# Waiting
+
+
+async def test_a_429_is_obeyed_and_tried_again(bot: ExtBot[None], telegram: Telegram, alice: User) -> None:
+    fault = telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=1)
+    await bot.send_message(alice.id, "patience")
+    refused, taken = [call for call in telegram.calls if call.method == "sendMessage"]
+    assert (refused.status, taken.status, fault.hits) == (429, 200, 1)
+    assert taken.time - refused.time >= 1
+    assert [message.text for message in telegram.bot_messages(alice.id)] == ["patience"]
+
+
+async def test_a_429_stops_every_bot(
+    bot: ExtBot[None], settings: Settings, redis: Redis, telegram: Telegram, alice: User
+) -> None:
+    bob = telegram.add_user("Bob")
+    telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=1)
+    async with build_bot(settings, FloodLimiter(redis)) as other:
+        await bot.send_message(alice.id, "first")
+        telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, chat_id=alice.id, retry_after_s=LONGEST_WAIT_S + 9)
+        with pytest.raises(TryLater):
+            await bot.send_message(alice.id, "too much")
+        with pytest.raises(TryLater) as met:
+            await other.send_message(bob.id, "of another process, to another chat")
+    assert LONGEST_WAIT_S < met.value.after_s <= LONGEST_WAIT_S + 9
+    assert [call.status for call in telegram.calls if call.method == "sendMessage"] == [429, 200, 429]
+
+
+async def test_one_429_after_another_is_not_waited_out_for_ever(
+    bot: ExtBot[None], telegram: Telegram, alice: User
+) -> None:
+    telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=1, times=None)
+    with pytest.raises(TryLater) as met:
+        await bot.send_message(alice.id, "never")
+    assert met.value.after_s == 1
+    assert len([call for call in telegram.calls if call.method == "sendMessage"]) == 3
+
+
+async def test_what_the_bot_sends_is_never_too_much(
+    bot: ExtBot[None], telegram: Telegram, alice: User
+) -> None:
+    """More than a bucket holds: the bot waits by itself, and is never told to."""
+    for number in range(12):
+        await bot.send_message(alice.id, str(number))
+    assert len(telegram.bot_messages(alice.id)) == 12
+    assert telegram.flood_refusals == 0
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "data", "messages"),
+    [
+        ("sendMessage", {"chat_id": 7}, 1),
+        ("sendAudio", {"chat_id": 7}, 1),
+        ("editMessageText", {"chat_id": 7}, 1),
+        ("sendMediaGroup", {"chat_id": 7, "media": [1, 2, 3]}, 3),
+        ("sendChatAction", {"chat_id": 7}, 0),
+        ("answerCallbackQuery", {}, 0),
+        ("getFile", {}, 0),
+    ],
+)
+async def test_what_a_call_costs_in_its_chat(
+    redis: Redis, clock: Clock, endpoint: str, data: dict[str, Any], messages: int
+) -> None:
+    flood = FloodLimiter(redis, clock)
+
+    async def call() -> str:
+        return "done"
+
+    assert await RateLimiter(flood).process_request(call, (), {}, endpoint, data, None) == "done"
+    clock.advance(0.2)  # for the limit over all chats, which every call counts in
+    assert await flood.delay(7, 10 - messages) == 0
+    assert await flood.delay(7, 1) > 0
+
+
+# Files
+
+
+def bytes_of(path: Path, start: int = 0, end: int | None = None) -> bytes:
+    return path.read_bytes()[start:end]
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+async def test_a_file_comes_whole(files: TelegramFiles, telegram: Telegram, alice: User, song: Path) -> None:
+    file = await files.find(await add_file(telegram, alice, song))
+    content = bytes_of(song)
+    assert (file.size_bytes, file.path) == (len(content), None)
+    assert await read(files, file) == content
+
+
+RANGES = [
+    (0, 1),
+    (0, 10),
+    (10, 20),
+    (100_000, 200_000),
+    (65_536, 131_072),
+    (1, None),
+    (400_000, None),
+    (0, 10**9),
+]
+
+
+@pytest.mark.parametrize(("start", "end"), RANGES)
+@pytest.mark.parametrize("is_local", [False, True])
+async def test_a_part_of_a_file(
+    files: TelegramFiles, telegram: Telegram, alice: User, song: Path, start: int, end: int | None
+) -> None:
+    file = await files.find(await add_file(telegram, alice, song))
+    assert await read(files, file, start, end) == bytes_of(song, start, end)
+
+
+@pytest.mark.parametrize(("start", "end"), RANGES)
+async def test_a_server_that_ignores_ranges(
+    files: TelegramFiles, song: Path, start: int, end: int | None
+) -> None:
+    app = FastAPI()
+
+    @app.get("/song")
+    async def whole() -> Response:
+        return Response(bytes_of(song))
+
+    async with serve(app) as url:
+        file = TelegramFile(len(bytes_of(song)), None, f"{url}/song")
+        assert await read(files, file, start, end) == bytes_of(song, start, end)
+
+
+async def test_an_unread_file_is_let_go(
+    files: TelegramFiles, telegram: Telegram, alice: User, song: Path
+) -> None:
+    file = await files.find(await add_file(telegram, alice, song))
+    for _ in range(3):
+        async with files.open(file) as chunks:
+            assert await anext(aiter(chunks))
+
+
+async def test_saving_stops_when_it_is_too_much(
+    files: TelegramFiles, telegram: Telegram, alice: User, song: Path, tmp_path: Path
+) -> None:
+    file = await files.find(await add_file(telegram, alice, song))
+    assert await files.save(file, tmp_path / "song", 10**9) == len(bytes_of(song))
+    assert bytes_of(tmp_path / "song") == bytes_of(song)
+    assert 1000 < await files.save(file, tmp_path / "part", 1000) < 200_000
+
+
+@pytest.mark.parametrize("is_local", [True])
+async def test_in_local_mode_a_file_lies_on_the_disk(
+    files: TelegramFiles, telegram: Telegram, alice: User, song: Path
+) -> None:
+    file = await files.find(await add_file(telegram, alice, song))
+    assert file.path
+    assert bytes_of(file.path) == bytes_of(song)
+    assert not [call for call in telegram.calls if call.method == DOWNLOAD]
+    remove(file.path)
+    with pytest.raises(FileNotFoundError):
+        await read(files, file)
+
+
+@pytest.mark.parametrize("is_local", [True])
+async def test_in_local_mode_a_disk_that_is_not_shared(
+    files: TelegramFiles, telegram: Telegram, alice: User, song: Path
+) -> None:
+    file_id = await add_file(telegram, alice, song)
+    remove(telegram.file_location(file_id))
+    with pytest.raises(SourceGone, match="disk"):
+        await files.find(file_id)
+
+
+@pytest.mark.parametrize("file_id", ["unknown", "", "../../etc/passwd", "\x00"])
+async def test_an_unknown_file_is_gone(files: TelegramFiles, file_id: str) -> None:
+    with pytest.raises(SourceGone):
+        await files.find(file_id)
+
+
+async def test_a_file_that_telegram_no_longer_gives(
+    files: TelegramFiles, telegram: Telegram, alice: User, song: Path
+) -> None:
+    file_id = await add_file(telegram, alice, song)
+    telegram.faults.add(FaultKind.FILE_GONE, method="getFile")
+    with pytest.raises(SourceGone):
+        await files.find(file_id)
+    file = await files.find(file_id)
+    telegram.faults.add(FaultKind.FILE_GONE, method=DOWNLOAD)
+    with pytest.raises(SourceGone, match="404") as met:
+        await read(files, file)
+    assert telegram.token not in repr(met.value)
+
+
+@pytest.mark.parametrize("status", [302, 400, 403, 404, 416, 500, 502])
+async def test_a_file_server_that_refuses(files: TelegramFiles, status: int) -> None:
+    app = FastAPI()
+
+    @app.get("/song")
+    async def refuse() -> Response:
+        return PlainTextResponse("no", status, headers={"Location": "/elsewhere"})
+
+    async with serve(app) as url:
+        with pytest.raises(SourceGone, match=str(status)):
+            await read(files, TelegramFile(1, None, f"{url}/song"))
+
+
+async def test_a_download_that_breaks_off(
+    files: TelegramFiles, telegram: Telegram, alice: User, song: Path
+) -> None:
+    file = await files.find(await add_file(telegram, alice, song))
+    telegram.faults.add(FaultKind.RESET_MID_DOWNLOAD)
+    with pytest.raises(httpx.HTTPError) as met:
+        await read(files, file)
+    assert telegram.token not in str(met.value)
+
+
+async def test_compressed_transfer_is_not_asked_for(files: TelegramFiles, song: Path) -> None:
+    app = FastAPI()
+    asked: list[str] = []
+
+    @app.middleware("http")
+    async def note(request: Any, call_next: Any) -> Any:
+        asked.append(request.headers["accept-encoding"])
+        return await call_next(request)
+
+    @app.get("/song")
+    async def whole() -> Response:
+        return FileResponse(song)
+
+    async with serve(app) as url:
+        await read(files, TelegramFile(1, None, f"{url}/song"))
+    assert asked == ["identity"]
+
+
+async def test_the_token_is_in_no_representation(
+    files: TelegramFiles, telegram: Telegram, alice: User, song: Path
+) -> None:
+    file = await files.find(await add_file(telegram, alice, song))
+    for shown in (repr(file), str(file), f"{file}", repr([file])):
+        assert telegram.token not in shown
+        assert "http" not in shown
+
+
+# Gone
+
+
+@pytest.mark.parametrize(
+    ("error", "gone"),
+    [
+        (Forbidden("Forbidden: bot was blocked by the user"), True),
+        (Forbidden("Forbidden: bot was kicked from the group chat"), True),
+        (BadRequest("Chat not found"), True),
+        (BadRequest("Message to be replied not found"), False),
+        (ChatMigrated(-100), False),
+        (NetworkError("down"), False),
+    ],
+)
+def test_whether_a_chat_is_gone(error: Any, gone: bool) -> None:
+    assert is_gone(error) is gone
