@@ -1,11 +1,12 @@
 """What people do: groups and topics, impatience, second thoughts, songs without a name."""
 
 import asyncio
-import wave
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from chat import Person
+from kinds import silence
 from stage import Stage
 
 from sandbox.faults import FaultKind
@@ -63,6 +64,7 @@ async def test_stems_follow_a_group_that_became_a_supergroup(stage: Stage) -> No
     alice.chat_id = group.id
     _, menu = await alice.asks(stage.song("Growth"), VOCALS)
     await alice.shows(menu, "⏳")
+    await stage.tasks_rest()
     alice.chat_id = stage.telegram.migrate_group(group.id).id
     assert (await stage.provider.call_back()).status_code == 200
     await alice.sees(lambda: any(shown.text.startswith("✅") for shown in told(alice)))
@@ -86,6 +88,7 @@ async def test_a_user_who_blocks_the_bot_amid_a_job_ends_it_quietly(stage: Stage
     assert (await stage.provider.call_back()).status_code == 200
     await stage.jobs_rest()
     assert (await stage.provider.call_back()).status_code == 200
+    await stage.jobs_rest()
     stage.telegram.unblock_bot(alice.id)
     stage.provider.answers_by_itself = True
     _, menu = await alice.asks(stage.song("Reconciled"), VOCALS)
@@ -99,6 +102,7 @@ async def test_stems_come_although_the_song_and_the_bots_message_were_deleted(st
     alice = stage.person()
     sent, menu = await alice.asks(stage.song("Deleted"), VOCALS)
     await alice.shows(menu, "⏳")
+    await stage.tasks_rest()
     stage.telegram.delete_message(alice.id, sent.message_id)
     stage.telegram.delete_message(alice.id, menu.message_id)
     assert (await stage.provider.call_back()).status_code == 200
@@ -175,20 +179,27 @@ async def test_a_file_over_20_mb_is_refused_before_anything_is_made_of_it(
     stage: Stage, tmp_path: Path
 ) -> None:
     alice = stage.person()
-    answer = await alice.answer_to(await alice.sends(wav(tmp_path / "long.wav", 25_000_000)))
+    answer = await alice.answer_to(await alice.sends(silence(tmp_path / "long.wav", 25_000_000)))
     assert answer.text.startswith("This file is too big: 23.8 MB, and I can take at most 20 MB.")
     assert answer.buttons == []
     assert stage.provider.creates == []
 
 
-def wav(path: Path, size_bytes: int) -> Path:
-    """Silence of that size."""
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(2)
-        file.setsampwidth(2)
-        file.setframerate(44100)
-        file.writeframes(bytes(size_bytes))
-    return path
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"This is no song at all.\n" * 100, "I can't find any sound in this file, whatever its name says."),
+        (b"", "This file is empty. Please send it again."),
+    ],
+)
+async def test_what_only_looks_like_a_song_is_told_at_once(stage: Stage, content: bytes, told: str) -> None:
+    alice = stage.person()
+    sent = await stage.telegram.send_file(alice.id, BytesIO(content), file_name="song.mp3")
+    answer = await alice.answer_to(sent)
+    assert answer.text.startswith(told)
+    assert answer.reply_to is sent
+    assert answer.buttons == []
+    assert stage.provider.creates == []
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from tones import mp3
 from sandbox.process import Process
 from sandbox.state import Telegram
 from sandbox.world import World
+from stemdrop.engine import Queue
 from stemdrop.jobs import JobState
 from stemdrop.store import JobStore, connect
 
@@ -76,6 +77,12 @@ class Stage:
             store = JobStore(redis)
             while any(job.state is not JobState.CHOOSING for job in await store.open_jobs()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+
+    async def tasks_rest(self) -> None:
+        """Wait until no task waits or runs: whoever was still to write a message has done so."""
+        async with asyncio.timeout(WAIT_S), connect(self.world.redis.url) as redis:
+            while any([await redis.xlen(f"{queue}:stream") for queue in Queue]):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
     def begin(self) -> None:
         """A new story: no orders, and what came before no longer counts."""

@@ -1,0 +1,88 @@
+"""No secret leaves the house, whatever goes right or wrong in it and however much is logged."""
+
+import json
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from provider import KEY
+from stage import Stage, open_stage
+
+from sandbox.faults import FaultKind
+
+VOCALS, ALL_STEMS = 0, 1
+
+
+async def stories(stage: Stage) -> None:
+    """Success, failure, a bad day of Telegram's, a provider that repeats the key, a lost Redis."""
+    provider, telegram = stage.provider, stage.telegram
+    alice = stage.person()
+    _, menu = await alice.asks(stage.song("Well"), ALL_STEMS)
+    await alice.shows(menu, "✅")
+    for failure in (400, 451, 500):
+        provider.failure = failure
+        _, menu = await stage.person().asks(stage.song(f"Failure {failure}"), VOCALS)
+        await alice.sees(lambda menu=menu: menu.text.startswith("⚠️"))  # type: ignore[misc]
+    provider.failure = None
+    provider.refusal = (401, f"the key {KEY} is wrong")
+    bob = stage.person("Bob")
+    _, menu = await bob.asks(stage.song("Wrong Key"), VOCALS)
+    await bob.shows(menu, "⚠️ That did not work (code 401).")
+    provider.refusal = None
+    for method in ("sendMessage", "getFile", "download", "getUpdates", "sendMediaGroup", "editMessageText"):
+        telegram.faults.add(FaultKind.SERVER_ERROR, method=method)
+        telegram.faults.add(FaultKind.RESET_BEFORE, method=method)
+    carol = stage.person("Carol")
+    _, menu = await carol.asks(stage.song("Bad Day"), VOCALS)
+    await carol.sees(lambda: menu.text.startswith(("✅", "⚠️")))
+    telegram.faults.clear()
+    provider.answers_by_itself = False
+    dave = stage.person("Dave")
+    _, menu = await dave.asks(stage.song("Blackout"), VOCALS)
+    await dave.shows(menu, "⏳")
+    stage.world.redis.kill()
+    assert (await provider.call_back()).status_code == 503
+    stage.world.redis.start()
+    assert (await provider.call_back()).status_code == 200
+    await dave.shows(menu, "✅")
+
+
+def said(stage: Stage) -> str:
+    """Everything that any chat has shown, ever."""
+    telegram = stage.telegram
+    messages = [message for chat in telegram.chats.values() for message in chat.messages.values()]
+    texts = [json.dumps(message.to_dict(), ensure_ascii=False) for message in messages]
+    texts += [str(revision) for message in messages for revision in message.history]
+    texts += [query.answer_text for query in telegram.queries.values()]
+    return "\n".join(texts)
+
+
+async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> None:
+    async with open_stage(tmp_path, "up") as stage:
+        stage.ordinary = (
+            "NetworkError",
+            "StoreUnavailable",
+            "Redis",
+            "JSON data",
+            "query is too old",
+            "sweep",
+        )
+        await stories(stage)
+        settings = stage.world.environment()
+        password = urlsplit(settings["REDIS_URL"]).password
+        assert password
+        secrets = [settings["TELEGRAM_BOT_TOKEN"], settings["SECRET_KEY"], password, KEY]
+        # the token's second half alone would open the bot, too
+        secrets.append(settings["TELEGRAM_BOT_TOKEN"].partition(":")[2])
+        logs, chats = stage.world.logs(), said(stage)
+        assert "DEBUG" in logs
+        assert "Wrong Key" in chats
+        for secret in secrets:
+            assert secret not in logs
+            assert secret not in chats
+        for request in stage.provider.requests:
+            outside_its_header = re.sub(rf"'authorization': 'Bearer {KEY}'", "", request)
+            assert ("Bearer" in request) == ("/api/" in request.partition("?")[0])
+            for secret in secrets:
+                assert secret not in outside_its_header
+        assert any(KEY in request for request in stage.provider.requests)

@@ -1,0 +1,67 @@
+"""A song as the kinds of files people send: cut and put into other containers with the codecs of PyAV."""
+
+import wave
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How one kind of file is made. `rate` is what its codec takes; `layout` of its sound."""
+
+    extension: str
+    container: str
+    codec: str
+    rate: int = 44100
+    layout: str = "stereo"
+    has_picture: bool = False
+
+
+KINDS = {
+    "mp3": Kind(".mp3", "mp3", "libmp3lame"),
+    "m4a": Kind(".m4a", "ipod", "aac"),
+    "flac": Kind(".flac", "flac", "flac"),
+    "wav": Kind(".wav", "wav", "pcm_s16le"),
+    "voice": Kind(".ogg", "ogg", "libopus", 48000, "mono"),
+    "video": Kind(".mp4", "mp4", "aac", has_picture=True),
+}
+
+
+def silence(path: Path, size_bytes: int) -> Path:
+    """A WAV of about that size."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(44100)
+        file.writeframes(bytes(size_bytes))
+    return path
+
+
+def record(source: Path, target: Path, kind: Kind, seconds: float) -> Path:
+    """The first seconds of `source` as this kind of file."""
+    with av.open(str(source)) as song, av.open(str(target), "w", format=kind.container) as file:
+        picture = file.add_stream("mpeg4", rate=10) if kind.has_picture else None
+        sound = file.add_stream(kind.codec, rate=kind.rate, layout=kind.layout)
+        if picture:
+            picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
+            for number in range(int(seconds * 10)):
+                frame = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), "uint8"), format="rgb24")
+                frame.pts, frame.time_base = number, Fraction(1, 10)
+                file.mux(picture.encode(frame))
+            file.mux(picture.encode(None))
+        resampler = av.AudioResampler(format=sound.codec_context.format, layout=kind.layout, rate=kind.rate)
+        left = round(seconds * 44100)
+        for frame in song.decode(audio=0):
+            if left < frame.samples:
+                break
+            left -= frame.samples
+            for part in resampler.resample(frame):
+                file.mux(sound.encode(part))
+        for part in resampler.resample(None):
+            file.mux(sound.encode(part))
+        file.mux(sound.encode(None))
+    return target
