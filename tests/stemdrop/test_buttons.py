@@ -3,9 +3,9 @@
 import pytest
 
 from stemdrop.buttons import Action, Tap
-from stemdrop.jobs import INSTRUMENTS, Job, Mode
+from stemdrop.jobs import INSTRUMENTS, Mode
 
-JOB = Job.new_id()
+JOB = "0123456789abcdef"
 TAPS = [
     *(Tap(action, JOB) for action in Action if action is not Action.PICK),
     Tap(Action.PICK, JOB, Mode.SEPARATE_VOCAL),

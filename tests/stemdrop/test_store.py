@@ -121,7 +121,7 @@ async def test_changes_are_written_with_the_move_or_not_at_all(store: JobStore, 
     assert (found.mode, found.moved_at) == (Mode.SPLIT_STEM, clock.now)
 
 
-@pytest.mark.parametrize("state", FINAL)
+@pytest.mark.parametrize("state", sorted(FINAL))
 async def test_what_has_ended_is_moved_by_nobody(store: JobStore, state: JobState) -> None:
     job = await add(store, state, failure=Failure("500"))
     assert not await store.move(job.id, set(JobState) - FINAL, JobState.SUBMITTING)
@@ -162,7 +162,7 @@ async def test_the_create_call_is_begun_once(store: JobStore) -> None:
     assert not await store.begin_create(job.id)
 
 
-@pytest.mark.parametrize("state", set(JobState) - {JobState.SUBMITTING})
+@pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.SUBMITTING}))
 async def test_only_a_submitted_job_is_created(store: JobStore, state: JobState) -> None:
     job = await add(store, state, failure=Failure("500"))
     assert not await store.begin_create(job.id)
