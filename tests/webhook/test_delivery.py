@@ -1,6 +1,7 @@
 """One job's stems into its chat: complete, once, in order, whatever the networks and disks do."""
 
 import asyncio
+import json
 import shutil
 from collections import namedtuple
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +13,6 @@ import httpx
 import pytest
 from fileserver import FileServer
 from house import House, new_job, open_house, result_of, until
-from provider import Provider
 from recordings import record
 
 import webhook.delivery
@@ -39,12 +39,11 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def house(
-    redis_url: str, telegram: Telegram, files: FileServer, provider: Provider
-) -> AsyncIterator[House]:
+async def house(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[House]:
+    """The separation API is where the stems lie."""
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, api_url=provider.url, STEM_HOSTS=files.host) as opened,
+        open_house(redis_url, telegram, url, api_url=files.url) as opened,
     ):
         yield opened
 
@@ -329,15 +328,19 @@ async def test_nothing_to_be_had_is_said_plainly(
 
 
 async def test_expired_urls_are_asked_for_anew_once(
-    house: House, delivery: Delivery, files: FileServer, provider: Provider, two: Job
+    house: House, delivery: Delivery, files: FileServer, two: Job, tone: bytes
 ) -> None:
-    for name in ("vocals", "instrumental"):
+    names = ("vocals", "instrumental")
+    for name in names:
         files.put(f"{name}.mp3", b"", status=410)
-    response = {"vocalUrl": provider.stem_url("vocal"), "instrumentalUrl": provider.stem_url("instrumental")}
-    provider.details["task-1"] = {"successFlag": "SUCCESS", "response": response}
+    vocal, instrumental = (files.put(f"fresh {name}.mp3", tone) for name in names)
+    response = {"vocalUrl": vocal, "instrumentalUrl": instrumental}
+    detail = {"code": 200, "msg": "ok", "data": {"successFlag": "SUCCESS", "response": response}}
+    asking = "api/v1/vocal-removal/record-info"
+    files.put(asking, json.dumps(detail).encode(), media_type="application/json")
     await delivery.run(two.id)
     assert len(stems(house, two.chat_id)) == 2
-    assert sum("record-info" in request for request in provider.requests) == 1
+    assert files.asked.count(asking) == 1
 
 
 async def test_an_address_inside_is_never_asked(
@@ -365,7 +368,7 @@ async def test_after_a_kill_between_two_albums_the_rest_is_sent(
     house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
-    held = files.hold(f"{TWELVE[6]}.mp3")
+    held = [files.hold(f"{key}.mp3") for key in TWELVE[6:]]
     ticked: dict[str, Any] = {}
     running = asyncio.create_task(delivery.run(job.id))
     async with asyncio.timeout(30):
@@ -375,7 +378,8 @@ async def test_after_a_kill_between_two_albums_the_rest_is_sent(
     await asyncio.gather(running, return_exceptions=True)
     assert len(stems(house, job.chat_id)) == 6
     assert (await house.job(job.id)).state is JobState.DELIVERING
-    held.set()
+    for event in held:
+        event.set()
     files.requests.clear()
     await delivery.run(job.id)
     assert set(files.asked) == {f"{key}.mp3" for key in TWELVE[6:]}
