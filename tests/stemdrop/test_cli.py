@@ -72,7 +72,7 @@ async def quiet_world(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
-@pytest.mark.parametrize("command", ["up", "bot", "worker"])
+@pytest.mark.parametrize("command", ["up", "worker"])
 async def test_a_token_that_telegram_refuses(bare: Path, quiet_world: World, command: str) -> None:
     environment = {
         **quiet_world.environment(),
@@ -92,7 +92,7 @@ async def test_a_port_that_is_taken(bare: Path, quiet_world: World) -> None:
     assert "LISTEN_PORT" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM])
 async def test_a_signal_ends_up_in_good_order(bare: Path, quiet_world: World, number: signal.Signals) -> None:
     process = await quiet_world.start("up")
     process._process.send_signal(number)  # type: ignore[union-attr]

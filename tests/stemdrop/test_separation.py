@@ -218,7 +218,7 @@ async def test_a_4xx_without_contract_is_a_refusal(status: int) -> None:
     assert met.value.code == status
 
 
-@pytest.mark.parametrize("status", [200, 201, 204, 301, 302, 307, 408, 500, 502, 503, 504, 520, 524])
+@pytest.mark.parametrize("status", [200, 204, 302, 408, 500, 524])
 @pytest.mark.parametrize(
     "body",
     [
