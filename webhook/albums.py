@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from telegram import Bot, InputFile, InputMediaAudio, InputMediaDocument, Message, ReplyParameters
-from telegram.error import BadRequest
+from telegram.error import BadRequest, NetworkError
 
 from stemdrop.jobs import Job
 from stemdrop.replies import send_in_topic
@@ -89,8 +89,8 @@ class AlbumSender:
                 messages = await self._send_album(job, stems, cover)
             else:
                 messages = [await self._send_one(job, stems[0], cover)]
-        except BadRequest as error:
-            if is_gone(error):
+        except NetworkError as error:
+            if not _is_refusal(error):
                 raise
             log.warning("job %s: Telegram refuses an album (%s), sending its stems alone", job.id, error)
             return await self._send_singly(job, stems)
@@ -103,8 +103,8 @@ class AlbumSender:
             for as_music in (True, False):
                 try:
                     message = await self._send_one(job, stem, None, as_music=as_music)
-                except BadRequest as error:
-                    if is_gone(error):
+                except NetworkError as error:
+                    if not _is_refusal(error):
                         raise
                     log.warning("job %s: Telegram refuses stem %s: %s", job.id, stem.key, error)
                 else:
@@ -146,6 +146,13 @@ class AlbumSender:
                 return await self._bot.send_document(job.chat_id, upload, **common)
 
         return await send_in_topic(job, send)
+
+
+def _is_refusal(error: NetworkError) -> bool:
+    """Whether sending the same again would be answered the same: wrong content, or too much of it (413)."""
+    if isinstance(error, BadRequest):
+        return not is_gone(error)
+    return "too large" in str(error).lower()
 
 
 def _media(
