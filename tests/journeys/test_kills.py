@@ -11,47 +11,42 @@ from sandbox.faults import FaultKind
 VOCALS = 0
 
 
-async def test_a_bot_killed_before_and_after_it_was_told_of_a_song_answers_both(tmp_path: Path) -> None:
-    async with open_stage(tmp_path, "webhook", "worker") as stage:
+async def test_a_killed_bot_and_a_killed_webhook_miss_nothing(tmp_path: Path) -> None:
+    async with open_stage(tmp_path, "worker") as stage:
         bot = await stage.world.start("bot", "bot-1")
-        alice, bob = stage.person("Alice"), stage.person("Bob")
-        answer = stage.telegram.faults.add(FaultKind.TIMEOUT_BEFORE, method="sendMessage")
+        webhook = await stage.world.start("webhook", "webhook-1")
+        alice, bob, carol = (stage.person(name) for name in ("Alice", "Bob", "Carol"))
+        stage.provider.answers_by_itself = False
+        _, menu_carol = await carol.asks(stage.song("Knock"), VOCALS)
+        await carol.shows(menu_carol, "⏳")
+        answer = stage.telegram.faults.add(FaultKind.TIMEOUT_BEFORE, method="sendMessage", chat_id=alice.id)
         told = await alice.sends(stage.song("Told"))
         # Telegram counts the update as received, the bot is answering, and dies of it
         await stage.telegram.wait_for(lambda: answer.hits and not stage.telegram.updates.pending)
         bot.kill()
-        not_told = await bob.sends(stage.song("Not Told"))
-        await stage.world.start("bot", "bot-2")
-        menu = await bob.answer_to(not_told)
-        await bob.taps(menu, VOCALS)
-        await bob.shows(menu, "✅")
-        menu = await alice.answer_to(told)
-        await alice.taps(menu, VOCALS)
-        await alice.shows(menu, "✅")
-        assert [len(person.audios()) for person in (alice, bob)] == [2, 2]
-        assert [message for message in alice.after(told) if message.kind == "text"] == [menu]
-
-
-async def test_a_callback_refused_by_a_killed_webhook_is_taken_after_its_restart(tmp_path: Path) -> None:
-    async with open_stage(tmp_path, "bot", "worker") as stage:
-        webhook = await stage.world.start("webhook", "webhook-1")
-        stage.provider.answers_by_itself = False
-        alice = stage.person()
-        _, menu = await alice.asks(stage.song("Knock"), VOCALS)
-        await alice.shows(menu, "⏳")
         webhook.kill()
+        not_told = await bob.sends(stage.song("Not Told"))
         with pytest.raises(httpx.ConnectError):
             await stage.provider.call_back()
+
         await stage.world.start("webhook", "webhook-2")
         assert (await stage.provider.call_back()).status_code == 200
-        await alice.shows(menu, "✅")
-        assert len(alice.audios()) == 2
+        await carol.shows(menu_carol, "✅")
+        stage.provider.answers_by_itself = True
+        await stage.world.start("bot", "bot-2")
+        for person, sent in ((bob, not_told), (alice, told)):
+            menu = await person.answer_to(sent)
+            await person.taps(menu, VOCALS)
+            await person.shows(menu, "✅")
+            assert [shown for shown in person.after(sent) if shown.kind == "text"] == [menu]
+        assert [len(person.audios()) for person in (alice, bob, carol)] == [2, 2, 2]
+        assert len(stage.provider.creates) == 3
 
 
 async def test_a_redis_killed_while_separating_and_while_delivering_costs_nothing(tmp_path: Path) -> None:
     async with open_stage(tmp_path, "up") as stage:
         # what Redis' absence does to tasks is for the operator's log
-        stage.ordinary = ("StoreUnavailable", "Redis", "sweep failed")
+        stage.ordinary = ("StoreUnavailable", "Redis", "sweep failed", "Traceback")
         redis, provider = stage.world.redis, stage.provider
         provider.answers_by_itself = False
         provider.hold_stems.clear()

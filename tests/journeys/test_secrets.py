@@ -30,8 +30,8 @@ async def stories(stage: Stage) -> None:
     await bob.shows(menu, "⚠️ That did not work (code 401).")
     provider.refusal = None
     for method in ("sendMessage", "getFile", "download", "getUpdates", "sendMediaGroup", "editMessageText"):
-        telegram.faults.add(FaultKind.SERVER_ERROR, method=method)
-        telegram.faults.add(FaultKind.RESET_BEFORE, method=method)
+        kind = FaultKind.SERVER_ERROR if method.startswith("send") else FaultKind.RESET_BEFORE
+        telegram.faults.add(kind, method=method)
     carol = stage.person("Carol")
     _, menu = await carol.asks(stage.song("Bad Day"), VOCALS)
     await carol.sees(lambda: menu.text.startswith(("✅", "⚠️")))
@@ -66,6 +66,7 @@ async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> N
             "JSON data",
             "query is too old",
             "sweep",
+            "Traceback",
         )
         await stories(stage)
         settings = stage.world.environment()
