@@ -67,13 +67,13 @@ class FloodLimiter:
     async def delay(self, chat_id: int | str | None, messages: int) -> float:
         """Take room for so many messages in the chat; 0, or the seconds after which to ask again.
 
-        With `chat_id` None only the limit over all chats counts.
+        A call that shows nothing (`messages` 0) waits only for the end of a pause.
         """
-        keys, args = [_PAUSE, _KEY.format("all")], [self._clock(), messages, *OVERALL]
-        if chat_id is not None:
+        keys, args = [_PAUSE], [self._clock(), messages]
+        if messages:
             is_group = str(chat_id).startswith(("-", "@"))
-            keys.append(_KEY.format(chat_id))
-            args += [*(GROUP if is_group else PRIVATE)]
+            keys += [_KEY.format("all"), _KEY.format(chat_id)]
+            args += [*OVERALL, *(GROUP if is_group else PRIVATE)]
         async with translated():
             return int(await self._take(keys, list(args))) / 1000
 

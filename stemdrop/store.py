@@ -60,6 +60,12 @@ redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
 return 1
 """
 
+_WRITE = """
+-- KEYS: job   ARGV: field, value, …
+-- a job that has expired is not half brought back
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
+"""
+
 _BEGIN_CREATE = """
 -- KEYS: job   ARGV: now, caller
 if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end
@@ -144,6 +150,7 @@ class JobStore:
 
         self._create = script(_CREATE)
         self._move = script(_MOVE)
+        self._write = script(_WRITE)
         self._begin_create = script(_BEGIN_CREATE)
         self._accept = script(_ACCEPT)
         self._receive = script(_RECEIVE)
@@ -171,17 +178,9 @@ class JobStore:
             stored = await self._redis.hgetall(JOB.format(job_id))
         return Job.from_fields(cast(dict[str, str], stored)) if stored.get("state") else None
 
-    async def of_task(self, task_id: str) -> str | None:
-        """The id of the job that this task of the provider belongs to."""
-        async with translated():
-            return cast(str | None, await self._redis.get(TASK.format(task_id)))
-
     async def set(self, job_id: str, **changes: object) -> None:
         """Write attributes that no two processes write at once (a message's id, a poll's time)."""
-        mapping = {name: encode(name, value) for name, value in changes.items()}
-        async with translated():
-            if await self._redis.exists(JOB.format(job_id)):
-                await self._redis.hset(JOB.format(job_id), mapping=cast(Any, mapping))
+        await self._write_fields(job_id, {name: encode(name, value) for name, value in changes.items()})
 
     async def move(
         self, job_id: str, from_states: Iterable[JobState], to_state: JobState, **changes: object
@@ -205,8 +204,7 @@ class JobStore:
     async def retry(self, job: Job, new: Job) -> str:
         """Store the job that 'try again' makes of `job`; of two taps one wins. Returns the winner's id."""
         winner = await self.add(new, once=f"retry:{job.id}")
-        async with translated():
-            await self._redis.hset(JOB.format(job.id), _RETRIED_AS, winner)
+        await self._write_fields(job.id, {_RETRIED_AS: winner})
         return winner
 
     async def begin_create(self, job_id: str) -> bool:
@@ -235,8 +233,7 @@ class JobStore:
     async def migrate(self, job: Job, new_chat_id: int) -> None:
         """The job's group became a supergroup; its callback link still carries the old chat id."""
         changes = {"chat_id": str(new_chat_id), "token_chat_id": str(job.chat_id)}
-        async with translated():
-            await self._redis.hset(JOB.format(job.id), mapping=cast(Any, changes))
+        await self._write_fields(job.id, changes)
 
     async def tick(self, job_id: str, sent: dict[str, Sent]) -> None:
         """Note that these stems (key → message) are in the chat."""
@@ -271,6 +268,11 @@ class JobStore:
         async with translated():
             ids = cast(list[str], await self._redis.zrange(key, 0, -1, desc=True))
         return [job for job_id in ids if (job := await self._get_or_forget(key, job_id))]
+
+    async def _write_fields(self, job_id: str, fields: dict[str, str]) -> None:
+        flat: list[str | float] = [text for pair in fields.items() for text in pair]
+        async with translated():
+            await self._write([JOB.format(job_id)], flat)
 
     async def _get_or_forget(self, index: str, job_id: str) -> Job | None:
         job = await self.get(job_id)

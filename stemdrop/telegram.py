@@ -58,7 +58,7 @@ class RateLimiter(BaseRateLimiter[None]):
 
     async def _wait(self, endpoint: str, data: dict[str, Any]) -> None:
         chat_id, messages = data.get("chat_id"), _messages(endpoint, data)
-        while (delay_s := await self._flood.delay(chat_id if messages else None, messages or 1)) > 0:
+        while (delay_s := await self._flood.delay(chat_id, messages)) > 0:
             if delay_s > LONGEST_WAIT_S:
                 raise TryLater(delay_s, "Telegram's flood limit")
             await anyio.sleep(delay_s)

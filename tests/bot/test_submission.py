@@ -68,7 +68,6 @@ async def test_a_job_is_handed_in_and_shown(house: House, provider: Provider, jo
     await house.submission().run(job.id)
     now = await house.job(job.id)
     assert (now.state, now.task_id) == (JobState.SEPARATING, "task-0001")
-    assert await house.store.of_task("task-0001") == job.id
     (create,) = provider.creates
     assert set(create) == {"audioUrl", "type", "callBackUrl", "taskId"}
     assert create["type"] == "split_stem"
