@@ -1,14 +1,16 @@
-"""Bot, webhook, Redis or all of it die amid a song, and come back."""
+"""Bot, webhook, worker, Redis or all of it end amid a song: nothing missing, nothing paid or sent twice."""
 
 from pathlib import Path
 
 import httpx
 import pytest
-from stage import open_stage, until
+from stage import Stage, open_stage, until
 
 from sandbox.faults import FaultKind
 
-VOCALS = 0
+VOCALS, ALL_STEMS = 0, 1
+# Twelve stems go in two albums of six; these are the second.
+SECOND_ALBUM = frozenset({"percussion", "strings", "synth", "fx", "brass", "woodwinds"})
 
 
 async def test_a_killed_bot_and_a_killed_webhook_miss_nothing(tmp_path: Path) -> None:
@@ -71,28 +73,80 @@ async def test_a_redis_killed_while_separating_and_while_delivering_costs_nothin
         assert len(provider.creates) == 2
 
 
-async def test_buttons_work_and_jobs_go_on_after_everything_was_restarted(tmp_path: Path) -> None:
-    async with open_stage(tmp_path) as stage:
-        processes = await stage.start("bot", "webhook", "worker")
-        stage.provider.answers_by_itself = False
+async def between_two_albums(stage: Stage, log: Path) -> None:
+    """Wait until the first album has arrived and is ticked off, and the second is being fetched."""
+    await until(lambda: "sent vocals" in log.read_text() and set(stage.provider.stem_requests) & SECOND_ALBUM)
+
+
+async def test_what_a_killed_worker_had_in_hand_is_taken_over(tmp_path: Path) -> None:
+    async with open_stage(tmp_path, "bot", "webhook") as stage:
+        worker = await stage.world.start("worker", "worker-1")
+        provider = stage.provider
+        provider.held_stems = SECOND_ALBUM
+        provider.hold_stems.clear()
         alice, bob, carol = (stage.person(name) for name in ("Alice", "Bob", "Carol"))
-        _, menu = await alice.asks(stage.song("Choosing"))
-        _, menu_bob = await bob.asks(stage.song("Separating"), VOCALS)
-        await bob.shows(menu_bob, "⏳")
-        stage.provider.refusal = (455, "maintenance")
-        _, menu_carol = await carol.asks(stage.song("Failed"), VOCALS)
-        await carol.shows(menu_carol, "⚠️")
-        for process in processes:
-            assert await process.stop(timeout_s=30) == 0
-        redis = stage.world.redis
-        redis.stop()
-        redis.start()
-        await stage.world.start("up")
-        stage.provider.refusal = None
-        await stage.provider.call_back()
-        stage.provider.answers_by_itself = True
-        await alice.taps(menu, VOCALS)
-        await carol.taps(menu_carol, 0)
+        _, menu = await alice.asks(stage.song("Between"), ALL_STEMS)
+        await between_two_albums(stage, worker.log)
+        upload = stage.telegram.faults.add(
+            FaultKind.TIMEOUT_BEFORE, method="sendMediaGroup", chat_id=carol.id
+        )
+        _, menu_carol = await carol.asks(stage.song("Uploading"), VOCALS)
+        await stage.telegram.wait_for(lambda: upload.hits)
+        provider.answers_by_itself = False
+        provider.hold_answer.clear()
+        _, menu_bob = await bob.asks(stage.song("In Flight"), VOCALS)
+        await stage.accepted(3)
+
+        worker.kill()
+        first_album = [message.message_id for message in alice.audios()]
+        assert len(first_album) == 6
+        provider.hold_answer.set()
+        provider.hold_stems.set()
+        await stage.world.start("worker", "worker-2")
+
+        await bob.shows(menu_bob, "⏳ I handed in “In Flight”, but the answer got lost")
+        assert (await provider.call_back()).status_code == 200
         for person, shown in ((alice, menu), (bob, menu_bob), (carol, menu_carol)):
             await person.shows(shown, "✅")
+        assert len(set(alice.titles())) == len(alice.titles()) == 12
+        assert [message.message_id for message in alice.audios()][:6] == first_album
+        assert bob.titles() == ["In Flight (Vocals)", "In Flight (Instrumental)"]
+        assert carol.titles() == ["Uploading (Vocals)", "Uploading (Instrumental)"]
+        assert len(provider.creates) == 3
+
+
+async def test_sigterm_ends_everything_in_time_and_after_a_restart_all_goes_on(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        up = await stage.world.start("up", "up-1")
+        provider = stage.provider
+        provider.held_stems = SECOND_ALBUM
+        provider.hold_stems.clear()
+        alice, bob, carol, dave = (stage.person(name) for name in ("Alice", "Bob", "Carol", "Dave"))
+        _, menu = await alice.asks(stage.song("Delivering"), ALL_STEMS)
+        await between_two_albums(stage, up.log)
+        _, menu_bob = await bob.asks(stage.song("Choosing"))
+        provider.refusal = (455, "maintenance")
+        _, menu_carol = await carol.asks(stage.song("Failed"), VOCALS)
+        await carol.shows(menu_carol, "⚠️")
+        provider.refusal = None
+        provider.answers_by_itself = False
+        _, menu_dave = await dave.asks(stage.song("Separating"), VOCALS)
+        await dave.shows(menu_dave, "⏳")
+
+        assert await up.stop(timeout_s=30) == 0
+        assert len(alice.audios()) == 6
+        stage.world.redis.stop()
+        stage.world.redis.start()
+        provider.hold_stems.set()
+        await stage.world.start("up", "up-2")
+
+        assert (await provider.call_back()).status_code == 200
+        provider.answers_by_itself = True
+        await bob.taps(menu_bob, VOCALS)
+        await carol.taps(menu_carol, 0)
+        for person, shown in ((bob, menu_bob), (carol, menu_carol), (dave, menu_dave)):
+            await person.shows(shown, "✅")
             assert len(person.audios()) == 2
+        await alice.shows(menu, "✅ “Delivering”: 12 stems")
+        assert len(set(alice.titles())) == len(alice.titles()) == 12
+        assert len(provider.creates) == 4

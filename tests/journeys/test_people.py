@@ -209,7 +209,7 @@ async def test_what_only_looks_like_a_song_is_told_at_once(stage: Stage, content
     assert stage.provider.creates == []
 
 
-@pytest.mark.parametrize("kind", [FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE, FaultKind.TOO_MANY_REQUESTS])
+@pytest.mark.parametrize("kind", [FaultKind.BAD_GATEWAY, FaultKind.TOO_MANY_REQUESTS])
 async def test_telegram_may_fail_at_every_step_once(stage: Stage, kind: FaultKind) -> None:
     stage.ordinary = ("query is too old", "Can not load invalid JSON data")
     methods = ("sendMessage", "answerCallbackQuery", "editMessageText", "sendMediaGroup")
