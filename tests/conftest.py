@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from provider import KEY, Provider
 from redis import Redis
+from tones import mp3
+
 from sandbox.redis_server import RedisServer
 from sandbox.world import World
-from tones import mp3
 
 SONG = Path(__file__).parent.parent / "sandbox" / "songs" / "demo-song.mp3"
 
