@@ -100,16 +100,21 @@ async def test_stems_come_although_the_song_and_the_bots_message_were_deleted(st
     stage.provider.answers_by_itself = False
     stage.ordinary = ("message to edit not found",)
     alice = stage.person()
-    sent, menu = await alice.asks(stage.song("Deleted"), VOCALS)
+    alice.chat_id = stage.telegram.add_group("Tidy", [stage.telegram.user(alice.id)], forum=True).id
+    topic = stage.telegram.add_topic(alice.chat_id, "Stems")
+    sent = await alice.sends(stage.song("Deleted"), thread_id=topic)
+    menu = await alice.answer_to(sent)
+    await alice.taps(menu, VOCALS)
     await alice.shows(menu, "⏳")
     await stage.tasks_rest()
-    stage.telegram.delete_message(alice.id, sent.message_id)
-    stage.telegram.delete_message(alice.id, menu.message_id)
+    stage.telegram.delete_message(alice.chat_id, sent.message_id)
+    stage.telegram.delete_message(alice.chat_id, menu.message_id)
     assert (await stage.provider.call_back()).status_code == 200
     await alice.sees(lambda: any(shown.text.startswith("✅") for shown in told(alice)))
     assert alice.titles() == ["Deleted (Vocals)", "Deleted (Instrumental)"]
     assert len(told(alice)) == 1
     assert all(audio.reply_to is None for audio in alice.audios())
+    assert {message.thread_id for message in alice.after(sent)} == {topic}
 
 
 async def five_times(person: Person, menu: object, number: int) -> None:
