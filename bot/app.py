@@ -28,7 +28,7 @@ _NEW = filters.UpdateType.MESSAGE
 
 def build_application(
     settings: Settings,
-    bot: ExtBot[None],
+    bot: ExtBot[float],
     store: JobStore,
     engine: Engine,
     files: TelegramFiles,

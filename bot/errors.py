@@ -3,6 +3,7 @@ what may pass by itself is kept, under the update's number in `bot_data`, for wh
 
 import logging
 
+import httpx
 from telegram import Update
 from telegram.error import BadRequest, NetworkError, TelegramError
 from telegram.ext import CallbackContext
@@ -56,4 +57,6 @@ def _may_pass(error: Exception) -> bool:
     Telegram answers, and always the same."""
     if isinstance(error, NetworkError):
         return not isinstance(error, BadRequest)
-    return isinstance(error, StoreUnavailable | TryLater) and not isinstance(error, StoreRefused)
+    if isinstance(error, StoreRefused):
+        return False
+    return isinstance(error, StoreUnavailable | TryLater | httpx.TransportError)

@@ -46,7 +46,7 @@ class Menu:
         job = await self._store.get(tap.job_id) if tap else None
         if tap is None or job is None:
             await _answer(query, say("tap.stale"))
-        elif query.from_user.id != job.user_id:
+        elif job.user_id and query.from_user.id != job.user_id:
             await _answer(query, say("tap.not_yours"))
         else:
             reaction = await self._act(tap, job)
@@ -61,8 +61,9 @@ class Menu:
             case Action.INSTRUMENTS | Action.BACK:
                 return _Reaction(job.id)
             case Action.CANCEL:
-                is_cancelled = await cancel(job, self._store)
-                return _Reaction(job.id, None if is_cancelled else "tap.too_late")
+                # a tap that is handled again, after a bad moment, finds its own work done
+                is_done = job.state is JobState.CANCELLED or await cancel(job, self._store)
+                return _Reaction(job.id, None if is_done else "tap.too_late")
             case Action.RETRY:
                 return await self._retry(job)
             case Action.FETCH_AGAIN:
@@ -105,9 +106,12 @@ class Menu:
         return _Reaction(winner, "retried")
 
     async def _fetch_again(self, job: Job) -> "_Reaction":
-        if not job.missing:
+        if job.state is JobState.DELIVERING:
+            return _Reaction(job.id)
+        if not (job.missing or job.is_undelivered):
             return _Reaction(job.id, "tap.too_late")
-        if await self._store.move(job.id, [JobState.DELIVERED], JobState.DELIVERING, missing=()):
+        if await self._store.deliver_again(job.id):
+            log.info("job %s: its stems are fetched again", job.id)
             await self._engine.add(Task.DELIVER, job.id, job.id)
         return _Reaction(job.id)
 

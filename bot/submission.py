@@ -6,16 +6,15 @@ Runs as a task of the engine, so that a killed process's submissions are taken o
 import logging
 from contextlib import suppress
 
-import anyio
 import httpx
 from telegram.error import TelegramError
 
-from stemdrop.errors import AnswerLost, Refused, SourceGone, StoreUnavailable, TryLater, Unreachable
+from stemdrop.errors import AnswerLost, Refused, SourceGone, TryLater, Unreachable
 from stemdrop.jobs import Failure, Job, JobState
 from stemdrop.links import Links
 from stemdrop.separation import SeparationClient
 from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore, Receipt
+from stemdrop.store import JobStore, Receipt, Run, insist
 from stemdrop.telegram import TelegramFiles
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,6 @@ log = logging.getLogger(__name__)
 # What may pass by itself in seconds is tried again this often before the user is told; nothing is charged.
 MAX_RUNS = 3
 _SOON_S = 2.0
-_ACCEPT_TRIES = 30
 _TOO_BUSY = 429
 # Required by the API, but nowhere of ours can be reached: a name that never resolves (RFC 2606), so that
 # nobody else is sent the result. The job is polled.
@@ -56,7 +54,7 @@ class Submission:
             # A process died, or lost Redis, around the call: it may have been accepted and charged.
             await self._answer_lost(job, "a process died while asking")
             return
-        run = await self._store.count_run(job_id, "submit")
+        run = await self._store.count_run(job_id, Run.SUBMIT)
         try:
             await self._submit(job)
         except Unreachable as error:
@@ -81,24 +79,21 @@ class Submission:
         try:
             task_id = await self._separation.create(source_url, job.mode, job.instrument, callback_url)
         except (Unreachable, Refused):
-            await self._store.set(job.id, create_started_at=0)
+            # or a refusal would be taken for a lost answer
+            await insist(
+                lambda: self._store.set(job.id, create_started_at=0),
+                f"job {job.id}: refused, not stored",
+            )
             raise
         log.info("job %s: accepted as task %s", job.id, task_id)
-        receipt = await self._accept(job, task_id)
+        # the task id is paid for: a Redis that is away for a moment must not lose it
+        receipt = await insist(
+            lambda: self._store.accept(job.id, task_id), f"job {job.id}: task {task_id} is not stored yet"
+        )
         if receipt is Receipt.FOREIGN:
             log.error("job %s: its callback named another task than the API did", job.id)
         elif receipt is Receipt.STORED:
             await self._show(job)
-
-    async def _accept(self, job: Job, task_id: str) -> Receipt:
-        """The task id is paid for: a Redis that is away for a moment must not lose it."""
-        for _ in range(_ACCEPT_TRIES):
-            try:
-                return await self._store.accept(job.id, task_id)
-            except StoreUnavailable as error:
-                log.warning("job %s: task %s cannot be stored yet: %s", job.id, task_id, error)
-                await anyio.sleep(_SOON_S)
-        return await self._store.accept(job.id, task_id)
 
     async def _source_url(self, job: Job) -> str:
         if self._links:

@@ -16,7 +16,7 @@ from stemdrop.errors import StoreUnavailable, TryLater
 
 log = logging.getLogger(__name__)
 
-ALLOWED_UPDATES = ["message", "callback_query", "my_chat_member"]
+ALLOWED_UPDATES = ["message", "callback_query"]
 # How long Telegram holds an empty poll open.
 POLL_S = 25
 _LONGEST_PAUSE_S = 30
@@ -78,6 +78,8 @@ class UpdateHandler:
         update = Update.de_json(json.loads(update_json), self._application.bot)
         await self._application.process_update(update)
         error = self._application.bot_data.pop(update.update_id, None)
+        if isinstance(error, TryLater):  # nothing has failed: Telegram's limits ask for patience
+            raise error
         if error is None:
             self._tries.pop(update.update_id, None)
             return

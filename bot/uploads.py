@@ -48,7 +48,9 @@ class Uploads:
                 await answer(message, say("other.document"))
             return
         once = f"song:{message.chat_id}:{message.message_id}"
-        job = _job(message, user.id if user else message.chat_id, source, say)
+        # who writes as a channel or as an anonymous admin taps as themselves: anybody may choose then
+        user_id = user.id if user and not message.sender_chat else 0
+        job = _job(message, user_id, source, say)
         try:
             await _look_busy(message)
             job = replace(job, source=await self._listener.verify(job.source))

@@ -17,6 +17,8 @@ from urllib.parse import urlsplit
 
 from docket import Docket, Perpetual, Retry, Timeout, Worker
 from docket.dependencies import current_docket, current_execution, current_worker
+from redis.asyncio.retry import Retry as Retries
+from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from stemdrop.errors import StoreUnavailable, TryLater
@@ -44,13 +46,18 @@ class Task(StrEnum):
 
 
 class Queue(StrEnum):
-    """Who takes from it: `workers` by every `worker`, `bots` by every `bot`."""
+    """What is taken together; one kind's backlog keeps none of the others waiting."""
 
-    WORKERS = "stemdrop:workers"
-    BOTS = "stemdrop:bots"
+    SUBMISSIONS = "stemdrop:submissions"  # by every `worker`, with the periodic work
+    DELIVERIES = "stemdrop:deliveries"  # by every `worker`
+    UPDATES = "stemdrop:updates"  # by every `bot`
 
 
-_QUEUE_OF = {Task.SUBMIT: Queue.WORKERS, Task.DELIVER: Queue.WORKERS, Task.UPDATE: Queue.BOTS}
+_QUEUE_OF = {
+    Task.SUBMIT: Queue.SUBMISSIONS,
+    Task.DELIVER: Queue.DELIVERIES,
+    Task.UPDATE: Queue.UPDATES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class Engine:
         self._stack = AsyncExitStack()
         for docket in self._dockets.values():
             await self._stack.enter_async_context(docket)
+            _be_patient(docket)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -202,6 +210,17 @@ async def _kept_lease() -> AsyncIterator[int]:
         yield takeovers
     finally:
         beating.cancel()
+
+
+def _be_patient(docket: Docket) -> None:
+    """Let each command wait out a Redis that is away for up to a minute.
+
+    Otherwise a worker falls out of its loop, and takes nothing new until the last running task has ended.
+    The library offers no setting for it.
+    """
+    pool = docket._redis._connection_pool
+    if pool is not None:
+        pool.connection_kwargs["retry"] = Retries(ExponentialBackoff(cap=1, base=0.05), 60)
 
 
 def _docket_url(redis_url: str) -> str:

@@ -65,15 +65,10 @@ class FloodLimiter:
         self._pause_until = cast(_Script, redis.register_script(_PAUSE_UNTIL))
 
     async def delay(self, chat_id: int | str | None, messages: int) -> float:
-        """Take room for so many messages in the chat; 0, or the seconds after which to ask again.
-
-        A call that shows nothing (`messages` 0) waits only for the end of a pause.
-        """
-        keys, args = [_PAUSE], [self._clock(), messages]
-        if messages:
-            is_group = str(chat_id).startswith(("-", "@"))
-            keys += [_KEY.format("all"), _KEY.format(chat_id)]
-            args += [*OVERALL, *(GROUP if is_group else PRIVATE)]
+        """Take room for so many messages in the chat; 0, or the seconds after which to ask again."""
+        is_group = str(chat_id).startswith(("-", "@"))
+        keys = [_PAUSE, _KEY.format("all"), _KEY.format(chat_id)]
+        args = [self._clock(), messages, *OVERALL, *(GROUP if is_group else PRIVATE)]
         async with translated():
             return int(await self._take(keys, list(args))) / 1000
 

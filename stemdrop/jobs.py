@@ -92,8 +92,8 @@ class Failure:
 class Job:
     """One song on its way. Times are Unix seconds; 0 means 'not yet'.
 
-    `message_id` is the bot's own message for this job (buttons, then progress, then outcome);
-    `topic_id` is set only in a forum's topic.
+    `message_id` is the bot's own message for this job (buttons, then progress, then outcome); `topic_id` is
+    set only in a forum's topic; `user_id` is 0 where anybody in the chat may choose.
     """
 
     id: str
@@ -115,7 +115,19 @@ class Job:
     result: Result | None = None
     failure: Failure | None = None
     missing: tuple[str, ...] = field(default=())  # names of stems that could not be fetched
+    refused: tuple[str, ...] = field(default=())  # names of stems that Telegram does not take
     links: tuple[tuple[str, str], ...] = field(default=())  # (name, URL) of stems too big to send
+
+    @property
+    def is_undelivered(self) -> bool:
+        """Whether it failed with stems at hand: what is paid for is fetched again, not bought again."""
+        return (
+            self.state is JobState.FAILED
+            and self.failure is not None
+            and self.failure.code == "undeliverable"
+            and self.result is not None
+            and bool(self.result.stems)
+        )
 
     @staticmethod
     def new_id() -> str:
@@ -144,6 +156,7 @@ class Job:
         if values.get("failure"):
             values["failure"] = Failure(**values["failure"])
         values["missing"] = tuple(values.get("missing", ()))
+        values["refused"] = tuple(values.get("refused", ()))
         values["links"] = tuple((name, url) for name, url in values.get("links", ()))
         return cls(**values)
 

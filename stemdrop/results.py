@@ -115,7 +115,8 @@ def parse_detail(data: object) -> Result | None:
 
 
 def _stems(info: dict[str, Any]) -> tuple[Stem, ...]:
-    found = [*_named_stems(info), *_listed_stems(info.get("origin_data"))]
+    # one host lists in its details the stems that it has named already, under other URLs
+    found = _named_stems(info) or _listed_stems(info.get("origin_data"))
     unique: dict[str, Stem] = {}
     for stem in found:
         key, count = stem.key, 2

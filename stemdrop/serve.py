@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
-from telegram.error import InvalidToken, TelegramError
+from telegram.error import BadRequest, InvalidToken, TelegramError
 from telegram.ext import ExtBot
 
 from bot.app import build_application
@@ -22,7 +22,7 @@ from bot.commands import register_commands
 from bot.submission import Submission
 from bot.updates import ALLOWED_UPDATES, UpdateHandler, poll
 from stemdrop.engine import Engine, Periodic, Queue, Task
-from stemdrop.errors import SettingsError, StoreUnavailable
+from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.flood import FloodLimiter
 from stemdrop.links import Links
 from stemdrop.separation import SeparationClient
@@ -33,13 +33,14 @@ from stemdrop.telegram import TelegramFiles, build_bot
 from stemdrop.texts import load_texts
 from webhook.addresses import AddressRules
 from webhook.app import create_app
-from webhook.delivery import Delivery
+from webhook.delivery import JOBS_ON_DISK, Delivery
 from webhook.fetch import StemFetcher
 from webhook.sweep import Deadlines, Sweep
 
 log = logging.getLogger(__name__)
 
 REDIS_WAIT_S = 30
+_WRONG_TOKEN = "TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it"  # noqa: S105 - a sentence
 # How often the sweep looks at most; the poll interval holds per job.
 SWEEP_EVERY_S = 10
 # After this long at SIGTERM what still runs is handed back (interface: 'finished or handed back').
@@ -61,7 +62,7 @@ class Parts:
     settings: Settings
     store: JobStore
     engine: Engine
-    bot: ExtBot[None]
+    bot: ExtBot[float]
     files: TelegramFiles
     separation: SeparationClient
     status: StatusMessage
@@ -131,7 +132,7 @@ async def _wait_for_redis(settings: Settings, store: JobStore, stop: asyncio.Eve
             await store.ping()
             return
         except StoreUnavailable as error:
-            if asyncio.get_running_loop().time() > deadline:
+            if isinstance(error, StoreRefused) or asyncio.get_running_loop().time() > deadline:
                 raise SettingsError(f"REDIS_URL: {where.hostname}:{where.port or 6379}: {error}") from error
             log.warning("waiting for Redis at %s:%s: %s", where.hostname, where.port or 6379, error)
             await asyncio.sleep(1)
@@ -141,7 +142,6 @@ async def _run_bot(parts: Parts, stop: asyncio.Event) -> None:
     settings, bot, texts = parts.settings, parts.bot, load_texts()
     if not await _greet_telegram(parts, stop):
         return
-    await _until_done(lambda: register_commands(bot, texts), stop)
     application = build_application(
         settings, bot, parts.store, parts.engine, parts.files, parts.status, texts
     )
@@ -151,16 +151,20 @@ async def _run_bot(parts: Parts, stop: asyncio.Event) -> None:
     handler = UpdateHandler(application)
     handling = asyncio.create_task(
         parts.engine.work(
-            Queue.BOTS, {Task.UPDATE: handler.run}, stop_handling, concurrency=32, grace_s=GRACE_S
+            Queue.UPDATES, {Task.UPDATE: handler.run}, stop_handling, concurrency=32, grace_s=GRACE_S
         )
     )
     fetching = asyncio.create_task(_fetch_updates(parts, stop))
+    # a courtesy that nobody waits for
+    registering = asyncio.create_task(_until_done(lambda: register_commands(bot, texts), stop))
     try:
         await asyncio.wait({fetching, handling}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop_handling.set()
         fetching.cancel()
+        registering.cancel()
         results = await asyncio.gather(fetching, handling, return_exceptions=True)
+        await asyncio.gather(registering, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception):
             raise result
@@ -169,12 +173,18 @@ async def _run_bot(parts: Parts, stop: asyncio.Event) -> None:
 async def _fetch_updates(parts: Parts, stop: asyncio.Event) -> None:
     if parts.settings.telegram_updates == "polling":
         await _until_done(parts.bot.delete_webhook, stop)
-        await poll(parts.bot, parts.engine, stop)
+        try:
+            await poll(parts.bot, parts.engine, stop)
+        except InvalidToken as error:
+            raise SettingsError(_WRONG_TOKEN) from error
         return
     url, secret = parts.links.updates_url, parts.links.updates_secret
-    await _until_done(
-        lambda: parts.bot.set_webhook(url, secret_token=secret, allowed_updates=ALLOWED_UPDATES), stop
-    )
+    try:
+        await _until_done(
+            lambda: parts.bot.set_webhook(url, secret_token=secret, allowed_updates=ALLOWED_UPDATES), stop
+        )
+    except BadRequest as error:
+        raise SettingsError(f"PUBLIC_URL: Telegram refuses it for its updates: {error}") from error
     await stop.wait()
 
 
@@ -222,15 +232,28 @@ async def _run_worker(parts: Parts, stop: asyncio.Event) -> None:
         delivery = Delivery(
             store, parts.bot, fetcher, parts.files, parts.separation, parts.status, load_texts()
         )
+        sweep_every_s = min(settings.poll_interval_s, SWEEP_EVERY_S)
         log.info("worker ready")
-        await engine.work(
-            Queue.WORKERS,
-            {Task.SUBMIT: submission.run, Task.DELIVER: delivery.run},
-            stop,
-            periodic={"sweep": Periodic(min(settings.poll_interval_s, SWEEP_EVERY_S), sweep.run)},
-            concurrency=32,
-            grace_s=GRACE_S,
-        )
+        async with asyncio.TaskGroup() as group:
+            group.create_task(
+                engine.work(
+                    Queue.SUBMISSIONS,
+                    {Task.SUBMIT: submission.run},
+                    stop,
+                    periodic={"sweep": Periodic(sweep_every_s, sweep.run)},
+                    concurrency=16,
+                    grace_s=GRACE_S,
+                )
+            )
+            group.create_task(
+                engine.work(
+                    Queue.DELIVERIES,
+                    {Task.DELIVER: delivery.run},
+                    stop,
+                    concurrency=JOBS_ON_DISK,
+                    grace_s=GRACE_S,
+                )
+            )
 
 
 async def _greet_telegram(parts: Parts, stop: asyncio.Event) -> bool:
@@ -245,11 +268,14 @@ async def _until_done(call: Callable[[], Awaitable[object]], stop: asyncio.Event
         try:
             await call()
         except InvalidToken as error:
-            raise SettingsError("TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it") from error
-        except (TelegramError, StoreUnavailable) as error:
-            log.warning("Telegram cannot be reached, again in %.0f s: %s", pause_s, error)
+            raise SettingsError(_WRONG_TOKEN) from error
+        except BadRequest:
+            raise
+        except (TelegramError, StoreUnavailable, TryLater) as error:
+            wait_s = error.after_s if isinstance(error, TryLater) else pause_s
+            log.warning("Telegram cannot be reached, again in %.0f s: %s", wait_s, error)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause_s)
+                await asyncio.wait_for(stop.wait(), wait_s)
             pause_s = min(pause_s * 2, 30)
         else:
             return True

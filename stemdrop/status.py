@@ -73,13 +73,13 @@ def _mode_rows(job: Job, say: Language) -> list[list[InlineKeyboardButton]]:
 
 
 def _closing(job: Job, say: Language, title: str, delivered: int) -> tuple[str, InlineKeyboardMarkup | None]:
-    lines = [
-        say.plural("state.delivered", delivered, title=title)
-        if delivered or job.links
-        else say("state.none_delivered", title=title)
-    ]
-    if job.missing:
-        lines.append(_cut(say("state.missing", names=", ".join(job.missing)), 1000))
+    if delivered:
+        lines = [say.plural("state.delivered", delivered, title=title)]
+    else:
+        lines = [say("state.only_links" if job.links else "state.none_delivered", title=title)]
+    for key, names in (("state.missing", job.missing), ("state.refused", job.refused)):
+        if names:
+            lines.append(_cut(say(key, names=", ".join(names)), 800))
     links = [say("state.link", name=name, url=url) for name, url in job.links]
     again = [[_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))]] if job.missing else []
     return _fitting(lines, links), _keyboard(again)
@@ -99,7 +99,10 @@ def _fitting(lines: list[str], links: list[str]) -> str:
 def _failure(job: Job, say: Language) -> tuple[str, InlineKeyboardMarkup | None]:
     if job.failure is None:
         raise ValueError(f"job {job.id} has failed without a reason")
-    again = [[_button(say("button.retry"), Tap(Action.RETRY, job.id))]] if can_retry(job.failure) else []
+    if job.is_undelivered:
+        again = [[_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))]]
+    else:
+        again = [[_button(say("button.retry"), Tap(Action.RETRY, job.id))]] if can_retry(job.failure) else []
     return f"{say.failure(job.failure)}\n🎵 {short_title(job, say)}", _keyboard(again)
 
 

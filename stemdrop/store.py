@@ -1,32 +1,38 @@
 """`JobStore`: all Redis keys, lifetimes and atomic steps. No other module sends Redis a command
 (the engine's streams, and the flood limiter's two scripts, aside)."""
 
+import asyncio
 import json
+import logging
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from stemdrop.errors import StoreRefused, StoreUnavailable
 from stemdrop.jobs import Failure, Job, JobState, encode
 from stemdrop.results import Result
 
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
 # Keys. All begin with `stemdrop:`; the engine's with its queue's name.
 JOB = "stemdrop:job:{}"  # hash: one field per attribute of `Job`, and the counters below
 SENT = "stemdrop:job:{}:sent"  # hash: stem key → JSON of `Sent`
 TASK = "stemdrop:task:{}"  # string: the provider's task id → job id
 ONCE = "stemdrop:once:{}"  # string: what may start only one job → that job's id
-OPEN = "stemdrop:jobs:open"  # sorted set: ids of jobs whose end the user has not seen, by last move
+OPEN = "stemdrop:jobs:open"  # sorted set: ids of jobs that were picked and whose end is not shown, by move
 OF_USER = "stemdrop:user:{}:jobs"  # sorted set: ids of one user's jobs, by creation time
 
 # Lifetimes, in seconds.
@@ -38,13 +44,14 @@ _RETRIED_AS = "retried_as"  # the job that 'try again' made of this one
 # `create_started_by`: which call of `begin_create` won
 
 _CREATE = """
--- KEYS: once, job, open, of_user   ARGV: id, created_at, lifetime, field, value, …
+-- KEYS: once, job, open, of_user   ARGV: id, created_at, lifetime, 1 if picked, field, value, …
 local holder = redis.call('GET', KEYS[1])
 if holder then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
-redis.call('HSET', KEYS[2], unpack(ARGV, 4))
+redis.call('HSET', KEYS[2], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[2], ARGV[3])
-redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
+-- songs that nobody picks are many, and nobody's to look after
+if ARGV[4] == '1' then redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1]) end
 redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
 redis.call('EXPIRE', KEYS[4], ARGV[3])
 return ARGV[1]
@@ -104,8 +111,11 @@ if known == '' and redis.call('HGET', KEYS[1], 'create_started_at') == '0' then 
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
 redis.call('HSET', KEYS[1], 'task_id', ARGV[3])
 local waiting = state == 'submitting' or state == 'separating'
--- stems that come after the job was given up are paid for: they are delivered all the same
-local late = state == 'failed' and ARGV[7] == '1' and redis.call('HEXISTS', KEYS[1], 'retried_as') == 0
+-- stems that come after a failure are paid for: they are delivered all the same
+local given_up = state == 'failed' and redis.call('HEXISTS', KEYS[1], 'retried_as') == 0
+local failing = state == 'delivering'
+  and not string.find(redis.call('HGET', KEYS[1], 'result'), '"code": 200', 1, true)
+local late = ARGV[7] == '1' and (given_up or failing)
 if not waiting and not late then return 'repeated' end
 redis.call('HSET', KEYS[1], 'state', 'delivering', 'moved_at', ARGV[4], 'result', ARGV[6])
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
@@ -129,6 +139,14 @@ class Sent:
     message_id: int
     file_id: str
     file_unique_id: str
+
+
+class Run(StrEnum):
+    """Runs of tasks that are counted per job."""
+
+    SUBMIT = "submit"
+    DELIVER = "deliver"
+    BROKEN_DELIVERY = "broken delivery"  # begun and not ended: its process died, or a bug ended it
 
 
 class _Script(Protocol):
@@ -170,7 +188,8 @@ class JobStore:
         flat = [text for pair in fields.items() for text in pair]
         keys = [ONCE.format(once), JOB.format(job.id), OPEN, OF_USER.format(job.user_id)]
         async with translated():
-            return str(await self._create(keys, [job.id, now, JOB_LIFETIME_S, *flat]))
+            picked = "0" if job.state is JobState.CHOOSING else "1"
+            return str(await self._create(keys, [job.id, now, JOB_LIFETIME_S, picked, *flat]))
 
     async def get(self, job_id: str) -> Job | None:
         """The job, or `None` if there is none (any more)."""
@@ -195,6 +214,12 @@ class JobStore:
     async def fail(self, job_id: str, from_states: Iterable[JobState], failure: Failure) -> bool:
         """Move the job to `failed` with the reason. False: somebody else moved it before."""
         return await self.move(job_id, from_states, JobState.FAILED, failure=failure)
+
+    async def deliver_again(self, job_id: str) -> bool:
+        """Send what is not sent yet of a job that has ended, as if never tried. False: moved before."""
+        fresh: dict[str, object] = {"missing": (), "failure": None}
+        fresh |= {_RUNS.format(kind): 0 for kind in Run}
+        return await self.move(job_id, [JobState.DELIVERED, JobState.FAILED], JobState.DELIVERING, **fresh)
 
     async def close(self, job_id: str) -> None:
         """The user has been shown how the job ended, or never can be: nothing is left to do for it."""
@@ -249,10 +274,10 @@ class JobStore:
             stored = await self._redis.hgetall(SENT.format(job_id))
         return {str(key): Sent(**json.loads(value)) for key, value in stored.items()}
 
-    async def count_run(self, job_id: str, kind: str) -> int:
-        """Count one more run of a task for this job, before it does anything; returns how many by now."""
+    async def count_run(self, job_id: str, kind: Run, by: int = 1) -> int:
+        """Count one more (or, `by` -1, one less) run of this kind for the job; returns how many by now."""
         async with translated(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hincrby(JOB.format(job_id), _RUNS.format(kind), 1)
+            pipeline.hincrby(JOB.format(job_id), _RUNS.format(kind), by)
             pipeline.expire(JOB.format(job_id), JOB_LIFETIME_S)  # of a job that has just expired, too
             return int((await pipeline.execute())[0])
 
@@ -260,26 +285,53 @@ class JobStore:
         """All jobs that are not closed, longest unmoved first. Forgets ids whose job has expired."""
         async with translated():
             ids = cast(list[str], await self._redis.zrange(OPEN, 0, -1))
-        return [job for job_id in ids if (job := await self._get_or_forget(OPEN, job_id))]
+        return await self._get_all(OPEN, ids)
 
-    async def jobs_of(self, user_id: int) -> list[Job]:
-        """One user's jobs, newest first."""
+    async def jobs_of(self, user_id: int, limit: int = 200) -> list[Job]:
+        """One user's jobs, newest first, at most `limit`."""
         key = OF_USER.format(user_id)
         async with translated():
-            ids = cast(list[str], await self._redis.zrange(key, 0, -1, desc=True))
-        return [job for job_id in ids if (job := await self._get_or_forget(key, job_id))]
+            ids = cast(list[str], await self._redis.zrange(key, 0, limit - 1, desc=True))
+        return await self._get_all(key, ids)
 
     async def _write_fields(self, job_id: str, fields: dict[str, str]) -> None:
         flat: list[str | float] = [text for pair in fields.items() for text in pair]
         async with translated():
             await self._write([JOB.format(job_id)], flat)
 
-    async def _get_or_forget(self, index: str, job_id: str) -> Job | None:
-        job = await self.get(job_id)
-        if job is None:
-            async with translated():
-                await self._redis.zrem(index, job_id)
-        return job
+    async def _get_all(self, index: str, ids: list[str]) -> list[Job]:
+        """These jobs; an id whose job has expired is taken out of `index`."""
+        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in ids:
+                pipeline.hgetall(JOB.format(job_id))
+            found = cast(list[dict[str, str]], await pipeline.execute())
+            expired = [job_id for job_id, stored in zip(ids, found, strict=True) if not stored.get("state")]
+            if expired:
+                await self._redis.zrem(index, *expired)
+        return [job for stored in found if stored.get("state") and (job := _read(stored))]
+
+
+def _read(stored: dict[str, str]) -> Job | None:
+    """A job that a newer version has written may be unreadable here; the others are not to suffer from it."""
+    try:
+        return Job.from_fields(stored)
+    except (KeyError, TypeError, ValueError) as error:
+        log.error("job %s cannot be read: %s: %s", stored.get("id"), type(error).__name__, error)
+        return None
+
+
+async def insist(step: Callable[[], Awaitable[T]], what: str, tries: int = 30) -> T:
+    """Take a step that must not be lost, waiting for a Redis that is away: `tries` times, 2 s apart.
+
+    `what` names it in the log. Raises `StoreUnavailable` in the end.
+    """
+    for _ in range(tries):
+        try:
+            return await step()
+        except StoreUnavailable as error:
+            log.warning("%s; waiting: %s", what, error)
+            await asyncio.sleep(2)
+    return await step()
 
 
 @asynccontextmanager
@@ -311,6 +363,8 @@ async def translated() -> AsyncIterator[None]:
     """Turn redis-py's exceptions into `StoreUnavailable`."""
     try:
         yield
+    except AuthenticationError as error:  # to redis-py a kind of broken connection
+        raise StoreRefused(f"Redis refused: {str(error)[:120]}") from error
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise StoreUnavailable("Redis does not answer") from error
     except RedisError as error:

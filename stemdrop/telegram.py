@@ -21,11 +21,12 @@ from stemdrop.flood import FloodLimiter
 from stemdrop.settings import Settings
 
 CHUNK_BYTES = 64 * 1024
-# A longer stop is not waited out inside a call: the task is run again when it is over.
-LONGEST_WAIT_S = 600
+# A longer stop is not waited out inside a call: its task makes room for others and is run again after it.
+# A caller that holds what is dear (files on disk) says with `rate_limit_args` how long it waits instead.
+PATIENCE_S = 5.0
 
 
-class RateLimiter(BaseRateLimiter[None]):
+class RateLimiter(BaseRateLimiter[float]):
     """Lets python-telegram-bot's calls wait for the limiter that all processes share."""
 
     def __init__(self, flood: FloodLimiter) -> None:
@@ -44,11 +45,13 @@ class RateLimiter(BaseRateLimiter[None]):
         kwargs: dict[str, Any],
         endpoint: str,
         data: dict[str, Any],
-        rate_limit_args: None,
+        rate_limit_args: float | None,
     ) -> Any:
-        """Make the call when it is allowed. Raises `TryLater` when that is far off."""
+        """Make the call when it is allowed. Raises `TryLater` when that is further off than the patience."""
+        seconds = 0.0
         for _ in range(3):
-            await self._wait(endpoint, data)
+            if messages := _messages(endpoint, data):
+                await self._wait(data.get("chat_id"), messages, rate_limit_args or PATIENCE_S)
             try:
                 return await callback(*args, **kwargs)
             except RetryAfter as error:
@@ -56,11 +59,11 @@ class RateLimiter(BaseRateLimiter[None]):
                 await self._flood.pause(seconds)
         raise TryLater(seconds, "Telegram asks to slow down")
 
-    async def _wait(self, endpoint: str, data: dict[str, Any]) -> None:
-        chat_id, messages = data.get("chat_id"), _messages(endpoint, data)
+    async def _wait(self, chat_id: int | str | None, messages: int, patience_s: float) -> None:
         while (delay_s := await self._flood.delay(chat_id, messages)) > 0:
-            if delay_s > LONGEST_WAIT_S:
+            if delay_s > patience_s:
                 raise TryLater(delay_s, "Telegram's flood limit")
+            patience_s -= delay_s
             await anyio.sleep(delay_s)
 
 
@@ -71,7 +74,7 @@ def _messages(endpoint: str, data: dict[str, Any]) -> int:
     return 1 if endpoint.startswith(("send", "edit")) and endpoint != "sendChatAction" else 0
 
 
-def build_bot(settings: Settings, flood: FloodLimiter) -> ExtBot[None]:
+def build_bot(settings: Settings, flood: FloodLimiter) -> ExtBot[float]:
     """The bot, with timeouts that fit 50 MB over a slow line (the library's 5 s do not)."""
     request = HTTPXRequest(
         connection_pool_size=64,
@@ -140,8 +143,11 @@ class TelegramFiles:
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         async with self._http.stream("GET", file._url, headers=headers) as response:
-            if response.status_code not in (200, 206):
+            if response.status_code in (400, 401, 403, 404, 410):
                 raise SourceGone(f"Telegram's file server answers HTTP {response.status_code}")
+            if response.status_code not in (200, 206):
+                # not `raise_for_status`: its text holds the URL, and so the token
+                raise httpx.RemoteProtocolError(f"Telegram's file server answers HTTP {response.status_code}")
             # A server that ignores ranges sends everything: pass over what was not asked for.
             skip = start if response.status_code == 200 else 0
             yield _slice(response.aiter_bytes(CHUNK_BYTES), skip, None if end is None else end - start)

@@ -49,8 +49,8 @@ class AddressRules:
         addresses = await _resolve(host, port)
         if not is_allowed and not all(is_public(address) for address in addresses):
             raise AddressRefused(f"{host} is not a public address")
-        netloc = host if port == _DEFAULT_PORTS[scheme] else f"{host}:{port}"
-        return Hop(target.copy_with(host=addresses[0], username=None, password=None), netloc, host)
+        by_address = target.copy_with(host=addresses[0], username=None, password=None)
+        return Hop(by_address, target.netloc.decode(), host)
 
 
 def is_public(address: str) -> bool:
@@ -70,7 +70,12 @@ def _is_global(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int]:
-    return url.scheme, url.host.lower().rstrip("."), url.port or _DEFAULT_PORTS.get(url.scheme, 0)
+    # raw: international names in their ASCII form, as headers and certificates have them
+    return (
+        url.scheme,
+        url.raw_host.decode().lower().rstrip("."),
+        url.port or _DEFAULT_PORTS.get(url.scheme, 0),
+    )
 
 
 async def _resolve(host: str, port: int) -> list[str]:

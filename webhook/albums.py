@@ -1,14 +1,15 @@
 """Stems as Telegram takes them: how they are named, put into albums, and sent."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from telegram import Bot, InputFile, InputMediaAudio, InputMediaDocument, Message, ReplyParameters
+from telegram import InputFile, InputMediaAudio, InputMediaDocument, Message, ReplyParameters
 from telegram.error import BadRequest, NetworkError
+from telegram.ext import ExtBot
 
 from stemdrop.jobs import Job
 from stemdrop.replies import send_in_topic
@@ -23,8 +24,13 @@ MAX_ALBUM = 10
 _PLAYABLE = frozenset({".mp3", ".m4a"})
 # Telegram must first store a whole album before it answers.
 _ANSWER_TIMEOUT_S = 300
+# Stems on disk wait for Telegram's limits (a full album in a group: a minute) rather than be fetched again.
+PATIENCE_S = 300.0
 _MAX_NAME = 120
 _FORBIDDEN = dict.fromkeys([*range(32), 127, *map(ord, '/\\:*?"<>|')], "_")
+
+
+Tick = Callable[[dict[str, Sent]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,47 +74,57 @@ def file_name(song: str, stem: str, extension: str) -> str:
 class AlbumSender:
     """Sends stems of one job into its chat."""
 
-    def __init__(self, bot: Bot) -> None:
+    def __init__(self, bot: ExtBot[float]) -> None:
         self._bot = bot
 
-    async def send(self, job: Job, stems: Sequence[StemFile], cover: bytes | None) -> dict[str, Sent]:
-        """Send at most ten stems, as one album where Telegram allows; returns those that arrived, by key.
+    async def send(self, job: Job, stems: Sequence[StemFile], cover: bytes | None, tick: Tick) -> set[str]:
+        """Send at most ten stems, as one album where Telegram allows; returns the keys of those that arrived.
 
-        A stem that Telegram refuses is left out. Raises `TelegramError` when the chat or the network fails.
+        `tick` is told of each message before the next is sent. A stem that Telegram refuses is left out.
+        Raises `TelegramError` or `TryLater` when the chat, the network or Telegram's limits stop it.
         """
-        arrived: dict[str, Sent] = {}
+        arrived: set[str] = set()
         for playable in (True, False):
             group = [stem for stem in stems if stem.is_playable is playable]
             if group:
-                arrived |= await self._send_group(job, group, cover if playable else None)
+                arrived |= await self._send_group(job, group, cover if playable else None, tick)
         return arrived
 
-    async def _send_group(self, job: Job, stems: Sequence[StemFile], cover: bytes | None) -> dict[str, Sent]:
+    async def _send_group(
+        self, job: Job, stems: Sequence[StemFile], cover: bytes | None, tick: Tick
+    ) -> set[str]:
+        if len(stems) == 1:
+            return await self._send_singly(job, stems, cover, tick)
         try:
-            if len(stems) > 1:
-                messages = await self._send_album(job, stems, cover)
-            else:
-                messages = [await self._send_one(job, stems[0], cover)]
+            messages = await self._send_album(job, stems, cover)
         except NetworkError as error:
             if not _is_refusal(error):
                 raise
             log.warning("job %s: Telegram refuses an album (%s), sending its stems alone", job.id, error)
-            return await self._send_singly(job, stems)
-        return {stem.key: _sent(message) for stem, message in zip(stems, messages, strict=False)}
+            return await self._send_singly(job, stems, cover, tick)
+        sent = {stem.key: _sent(message) for stem, message in zip(stems, messages, strict=False)}
+        await tick(sent)
+        return set(sent)
 
-    async def _send_singly(self, job: Job, stems: Sequence[StemFile]) -> dict[str, Sent]:
-        """One by one, without cover, and as a file where it is not taken as music."""
-        arrived: dict[str, Sent] = {}
+    async def _send_singly(
+        self, job: Job, stems: Sequence[StemFile], cover: bytes | None, tick: Tick
+    ) -> set[str]:
+        """One by one: as music with the cover, without it, and at last as a file."""
+        arrived: set[str] = set()
         for stem in stems:
-            for as_music in (True, False):
+            ways = [(True, cover), (True, None), (False, None)] if stem.is_playable else [(False, None)]
+            for as_music, picture in dict.fromkeys(ways):
                 try:
-                    message = await self._send_one(job, stem, None, as_music=as_music)
+                    message = await self._send_one(job, stem, picture, as_music=as_music)
                 except NetworkError as error:
                     if not _is_refusal(error):
                         raise
                     log.warning("job %s: Telegram refuses stem %s: %s", job.id, stem.key, error)
+                    if not isinstance(error, BadRequest):  # too large is too large in any form
+                        break
                 else:
-                    arrived[stem.key] = _sent(message)
+                    await tick({stem.key: _sent(message)})
+                    arrived.add(stem.key)
                     break
         return arrived
 
@@ -124,13 +140,12 @@ class AlbumSender:
                     message_thread_id=topic_id,
                     reply_parameters=reply,
                     read_timeout=_ANSWER_TIMEOUT_S,
+                    rate_limit_args=PATIENCE_S,
                 )
 
         return await send_in_topic(job, send)
 
-    async def _send_one(
-        self, job: Job, stem: StemFile, cover: bytes | None, as_music: bool | None = None
-    ) -> Message:
+    async def _send_one(self, job: Job, stem: StemFile, cover: bytes | None, *, as_music: bool) -> Message:
         async def send(topic_id: int | None, reply: ReplyParameters | None) -> Message:
             with stem.path.open("rb") as file:
                 upload = _upload(job, stem, file)
@@ -138,8 +153,9 @@ class AlbumSender:
                     "message_thread_id": topic_id,
                     "reply_parameters": reply,
                     "read_timeout": _ANSWER_TIMEOUT_S,
+                    "rate_limit_args": PATIENCE_S,
                 }
-                if stem.is_playable if as_music is None else as_music:
+                if as_music:
                     return await self._bot.send_audio(
                         job.chat_id, upload, **_labels(job, stem, cover), **common
                     )
@@ -150,9 +166,11 @@ class AlbumSender:
 
 def _is_refusal(error: NetworkError) -> bool:
     """Whether sending the same again would be answered the same: wrong content, or too much of it (413)."""
+    words = str(error).lower()
     if isinstance(error, BadRequest):
-        return not is_gone(error)
-    return "too large" in str(error).lower()
+        # Telegram may stop in the middle of an album, with its flood limit as the reason
+        return not is_gone(error) and "too many requests" not in words
+    return "too large" in words
 
 
 def _media(

@@ -4,16 +4,16 @@ At least once: it begins by asking what is already sent, and ticks off each albu
 key, so the one album in flight at a kill may come twice; none can be missing.
 """
 
-import asyncio
 import logging
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-from telegram import Bot
 from telegram.error import BadRequest, ChatMigrated, TelegramError
+from telegram.ext import ExtBot
 
 from stemdrop.errors import (
     SourceGone,
@@ -21,29 +21,37 @@ from stemdrop.errors import (
     TryLater,
 )
 from stemdrop.jobs import Failure, Job, JobState
-from stemdrop.results import Stem
+from stemdrop.results import Result, Stem
 from stemdrop.separation import SeparationClient
 from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore, Sent
+from stemdrop.store import JobStore, Run, Sent, insist
 from stemdrop.telegram import TelegramFiles, is_gone
 from stemdrop.texts import Texts
 from webhook.albums import AlbumSender, album_sizes
 from webhook.fetch import StemFetcher
-from webhook.stems import JobStems
+from webhook.stems import JobStems, Outcome
 
 log = logging.getLogger(__name__)
 
 # With pauses of up to five minutes between runs this is most of a day.
 MAX_RUNS = 200
-TICK_TRIES = 30
-# A run that breaks for a reason nobody foresaw may break after an album was sent: not again and again.
-MAX_BROKEN_RUNS = 3
+# Runs that never ended: their process died, or they broke for a reason nobody foresaw.
+MAX_BROKEN_RUNS = 10
 # The disk budget of one process: so many jobs' stems lie on disk at once.
-JOBS_ON_DISK = 4
+JOBS_ON_DISK = 8
 MIN_FREE_BYTES = 512 * 1024 * 1024
 # Bot API: a thumbnail has at most 200 kB.
 MAX_COVER_BYTES = 200_000
 _REFUNDED = 531
+
+
+@dataclass
+class _Ended:
+    """What a delivery has to say of stems that are not in the chat; as the attributes of `Job`."""
+
+    missing: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
 
 
 class Delivery:
@@ -52,7 +60,7 @@ class Delivery:
     def __init__(
         self,
         store: JobStore,
-        bot: Bot,
+        bot: ExtBot[float],
         fetcher: StemFetcher,
         files: TelegramFiles,
         separation: SeparationClient,
@@ -66,38 +74,44 @@ class Delivery:
         self._separation = separation
         self._status = status
         self._texts = texts
-        self._disk = asyncio.Semaphore(JOBS_ON_DISK)
 
     async def run(self, job_id: str) -> None:
         """Deliver the job if it waits for it; running twice delivers once. Raises `TryLater`."""
         job = await self._store.get(job_id)
         if job is None or job.state is not JobState.DELIVERING or job.result is None:
             return
-        run = await self._store.count_run(job_id, "deliver")
-        if run > MAX_RUNS:
+        runs = await self._store.count_run(job_id, Run.DELIVER)
+        broken = await self._store.count_run(job_id, Run.BROKEN_DELIVERY)
+        if runs > MAX_RUNS or broken > MAX_BROKEN_RUNS:
             await self._fail(job, Failure("undeliverable", charged=True))
-        elif not job.result.is_success:
-            await self._fail(job, Failure(str(job.result.code), charged=job.result.code != _REFUNDED))
-        elif not job.result.stems:
+            return
+        try:
+            await self._end_or_deliver(job, job.result, runs)
+        except (TryLater, StoreUnavailable):
+            await self._store.count_run(job_id, Run.BROKEN_DELIVERY, by=-1)
+            raise
+        await self._store.count_run(job_id, Run.BROKEN_DELIVERY, by=-1)
+
+    async def _end_or_deliver(self, job: Job, result: Result, run: int) -> None:
+        if not result.is_success:
+            await self._fail(job, Failure(str(result.code), charged=result.code != _REFUNDED))
+            await self._prefer_success(job)
+        elif not result.stems:
             await self._fail(job, Failure("empty", charged=True))
         else:
-            await self._deliver_or_give_up(job, run)
+            await self._deliver_or_later(job, result.stems, run)
 
-    async def _deliver_or_give_up(self, job: Job, run: int) -> None:
-        try:
-            await self._deliver_or_later(job, run)
-        except (StoreUnavailable, TryLater):
-            raise
-        except Exception:
-            if await self._store.count_run(job.id, "broken delivery") >= MAX_BROKEN_RUNS:
-                await self._fail(job, Failure("undeliverable", charged=True))
-            raise
+    async def _prefer_success(self, job: Job) -> None:
+        """A success that came while the failure was being told is what was paid for."""
+        current = await self._store.get(job.id)
+        if current and current.result and current.result.is_success and current.state is JobState.FAILED:
+            await self._store.deliver_again(job.id)
+            raise TryLater(0.1, "a success came after the failure")
 
-    async def _deliver_or_later(self, job: Job, run: int) -> None:
+    async def _deliver_or_later(self, job: Job, stems: Sequence[Stem], run: int) -> None:
         try:
             await self._show(job)
-            async with self._disk:
-                await self._deliver(job, job.result.stems if job.result else ())
+            await self._deliver(job, stems)
         except ChatMigrated as error:
             log.info("job %s: its group became the supergroup %d", job.id, error.new_chat_id)
             await self._store.migrate(job, error.new_chat_id)
@@ -112,8 +126,7 @@ class Delivery:
     async def _deliver(self, job: Job, stems: Sequence[Stem]) -> None:
         sent = await self._store.sent(job.id)
         waiting = [stem for stem in stems if stem.key not in sent]
-        missing: list[str] = []
-        links: list[tuple[str, str]] = []
+        ended = _Ended()
         with tempfile.TemporaryDirectory(prefix="stemdrop-") as folder:
             if waiting and shutil.disk_usage(folder).free < MIN_FREE_BYTES:
                 raise TryLater(60, f"less than {MIN_FREE_BYTES} bytes are free for stems")
@@ -122,35 +135,35 @@ class Delivery:
             async with JobStems(job, waiting, Path(folder), say, self._fetcher, self._separation) as fetched:
                 for album in _albums(waiting):
                     outcomes = [await fetched.outcome(stem) for stem in album]
-                    files = [outcome.file for outcome in outcomes if outcome.file]
-                    arrived = await self._albums.send(job, files, cover) if files else {}
-                    if arrived:
-                        await self._tick(job, arrived)
-                        log.info("job %s: sent %s", job.id, ", ".join(arrived))
-                    for file in files:
-                        file.path.unlink(missing_ok=True)
-                    links += [(outcome.name, outcome.link) for outcome in outcomes if outcome.link]
-                    missing += [o.name for o in outcomes if not o.link and o.stem.key not in arrived]
-        await self._end(job, missing, links)
+                    await self._send(job, outcomes, cover, ended)
+        await self._end(job, ended)
 
-    async def _tick(self, job: Job, arrived: dict[str, Sent]) -> None:
-        """What is in the chat must be known to be: a Redis that is away for a moment is waited for."""
-        for _ in range(TICK_TRIES):
-            try:
-                await self._store.tick(job.id, arrived)
-                return
-            except StoreUnavailable as error:
-                log.warning("job %s: what was sent cannot be ticked off yet: %s", job.id, error)
-                await asyncio.sleep(2)
-        await self._store.tick(job.id, arrived)
+    async def _send(
+        self, job: Job, outcomes: Sequence[Outcome], cover: bytes | None, ended: "_Ended"
+    ) -> None:
+        files = [outcome.file for outcome in outcomes if outcome.file]
 
-    async def _end(self, job: Job, missing: list[str], links: list[tuple[str, str]]) -> None:
-        if missing:
-            log.warning("job %s: could not be fetched or sent: %s", job.id, ", ".join(missing))
-        ended = await self._store.move(
-            job.id, [JobState.DELIVERING], JobState.DELIVERED, missing=missing, links=links
-        )
-        if ended:
+        async def tick(sent: dict[str, Sent]) -> None:
+            # what is in the chat must be known to be
+            what = f"job {job.id}: {', '.join(sent)} sent but not ticked off yet"
+            await insist(lambda: self._store.tick(job.id, sent), what)
+            log.info("job %s: sent %s", job.id, ", ".join(sent))
+
+        arrived = await self._albums.send(job, files, cover, tick) if files else set()
+        for file in files:
+            file.path.unlink(missing_ok=True)
+        for outcome in outcomes:
+            if outcome.link:
+                ended.links.append((outcome.name, outcome.link))
+            elif outcome.file is None:
+                ended.missing.append(outcome.name)
+            elif outcome.stem.key not in arrived:
+                ended.refused.append(outcome.name)
+
+    async def _end(self, job: Job, ended: "_Ended") -> None:
+        if ended.missing or ended.refused:
+            log.warning("job %s: missing %s, refused %s", job.id, ended.missing, ended.refused)
+        if await self._store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, **vars(ended)):
             log.info("job %s: delivered", job.id)
             await self._show(job)
 

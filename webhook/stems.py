@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from stemdrop.errors import BadContract, FetchFailed, SeparationError, StemGone, StemTooBig
+from stemdrop.errors import BadContract, FetchFailed, SeparationError, StemGone, StemTooBig, TryLater
 from stemdrop.jobs import Job
 from stemdrop.results import Stem
 from stemdrop.separation import SeparationClient
@@ -74,25 +74,25 @@ class JobStems:
 
     async def _fetch(self, stem: Stem, target: Path) -> Outcome:
         name = self._say.stem(stem)
+        url = stem.url
         try:
             async with self._slots:
-                extension = await self._fetch_or_ask(stem, target)
+                try:
+                    extension = await self._fetcher.fetch(url, target)
+                except StemGone:
+                    url = await self._fresh_url(stem)
+                    if not url or url == stem.url:
+                        raise
+                    extension = await self._fetcher.fetch(url, target)
         except StemTooBig:
-            return Outcome(stem, name, link=stem.url)
+            return Outcome(stem, name, link=url)
+        except OSError as error:
+            raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
         except FetchFailed as error:
             log.warning("job %s: stem %s cannot be fetched: %s", self._job.id, stem.key, error)
             return Outcome(stem, name)
         duration_s = round(stem.duration_s) or self._job.source.duration_s
         return Outcome(stem, name, StemFile(stem.key, name, target, extension, duration_s))
-
-    async def _fetch_or_ask(self, stem: Stem, target: Path) -> str:
-        try:
-            return await self._fetcher.fetch(stem.url, target)
-        except StemGone:
-            url = await self._fresh_url(stem)
-            if not url or url == stem.url:
-                raise
-            return await self._fetcher.fetch(url, target)
 
     async def _fresh_url(self, stem: Stem) -> str:
         if self._asking is None:

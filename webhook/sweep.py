@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from telegram.error import TelegramError
 
 from stemdrop.engine import Engine, Task
-from stemdrop.errors import BadContract, SeparationError, TryLater
+from stemdrop.errors import BadContract, SeparationError, StemdropError
 from stemdrop.jobs import FINAL, Failure, Job, JobState
 from stemdrop.separation import SeparationClient
 from stemdrop.status import StatusMessage
@@ -20,8 +20,6 @@ from stemdrop.store import JobStore, Receipt
 
 log = logging.getLogger(__name__)
 
-# The buttons under a song work this long.
-CHOOSING_LIFETIME_S = 7 * 24 * 3600
 # An end that cannot be shown for this long never will be.
 SHOW_FOR_S = 3600
 AT_ONCE = 8
@@ -64,8 +62,11 @@ class Sweep:
             async with slots:
                 try:
                     await self._look_after(job)
-                except (TelegramError, TryLater, SeparationError, BadContract) as error:
+                except (TelegramError, StemdropError) as error:
                     log.warning("job %s: %s: %s", job.id, type(error).__name__, error)
+                except Exception as error:  # whatever is wrong with one job, the others are looked after
+                    log.error("job %s: %s: %s", job.id, type(error).__name__, error)
+                    log.debug("job %s", job.id, exc_info=True)
 
         async with asyncio.TaskGroup() as group:
             for job in await self._store.open_jobs():
@@ -74,9 +75,6 @@ class Sweep:
     async def _look_after(self, job: Job) -> None:
         age_s = self._clock() - job.moved_at
         match job.state:
-            case JobState.CHOOSING:
-                if age_s > CHOOSING_LIFETIME_S:
-                    await self._store.move(job.id, [JobState.CHOOSING], JobState.CANCELLED)
             case JobState.SUBMITTING:
                 await self._submitting(job, age_s)
             case JobState.SEPARATING:

@@ -35,7 +35,7 @@ async def polling(house: House) -> AsyncIterator[None]:
 async def working(engine: Engine, run: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
     """A bot takes updates from the engine while the block lasts."""
     stop = asyncio.Event()
-    running = asyncio.create_task(engine.work(Queue.BOTS, {Task.UPDATE: run}, stop))
+    running = asyncio.create_task(engine.work(Queue.UPDATES, {Task.UPDATE: run}, stop))
     try:
         yield
     finally:

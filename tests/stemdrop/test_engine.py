@@ -74,7 +74,7 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 async def working(engine: Engine, handlers: Handlers, **options: Any) -> AsyncIterator[asyncio.Event]:
     """The engine works while the block lasts, or until the event it yields is set."""
     stop = asyncio.Event()
-    queue = options.pop("queue", Queue.WORKERS)
+    queue = options.pop("queue", Queue.DELIVERIES)
     task = asyncio.create_task(engine.work(queue, handlers, stop, **options))
     try:
         yield stop
@@ -87,8 +87,12 @@ async def working(engine: Engine, handlers: Handlers, **options: Any) -> AsyncIt
 async def settled(engine: Engine, handlers: Handlers) -> None:
     """Everything that waits by now has been run: one more task, added last, has run too."""
     last = Runs()
-    async with working(engine, {**handlers, Task.SUBMIT: last}, concurrency=1):
-        await engine.add(Task.SUBMIT, "last", "")
+
+    async def deliver(argument: str) -> None:
+        await (last if argument == "the last" else handlers[Task.DELIVER])(argument)
+
+    async with working(engine, {**handlers, Task.DELIVER: deliver}, concurrency=1):
+        await engine.add(Task.DELIVER, "the last", "the last")
         await last.reach(1)
 
 
@@ -158,7 +162,7 @@ async def test_bots_and_workers_take_only_their_own(engine: Engine) -> None:
     await engine.add(Task.DELIVER, "job", "job")
     await settled(engine, {Task.DELIVER: deliver, Task.UPDATE: update})
     assert (update.arguments, deliver.arguments) == ([], ["job"])
-    async with working(engine, {Task.UPDATE: update}, queue=Queue.BOTS):
+    async with working(engine, {Task.UPDATE: update}, queue=Queue.UPDATES):
         await update.reach(1)
     assert deliver.arguments == ["job"]
 
@@ -280,7 +284,7 @@ async def test_a_task_that_kills_its_workers_is_given_up(
     async with working(engine, {Task.DELIVER: held}, grace_s=0.05):
         await held.reach(1)
     async with Redis.from_url(redis_url) as redis:
-        stream = f"{Queue.WORKERS}:stream"
+        stream = f"{Queue.DELIVERIES}:stream"
         group = (await redis.xinfo_groups(stream))[0]["name"]
         message = (await redis.xpending_range(stream, group, "-", "+", 1))[0]["message_id"]
         # as if that many workers had died of it
@@ -304,7 +308,7 @@ async def deliver(argument):
 
 async def main():
     async with Engine(sys.argv[1]) as engine:
-        await engine.work(Queue.WORKERS, {Task.DELIVER: deliver}, asyncio.Event())
+        await engine.work(Queue.DELIVERIES, {Task.DELIVER: deliver}, asyncio.Event())
 
 asyncio.run(main())
 """

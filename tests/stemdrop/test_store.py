@@ -55,7 +55,6 @@ async def test_a_job_comes_back_with_its_times(store: JobStore, clock: Clock) ->
 
 async def test_unknown_is_none(store: JobStore) -> None:
     assert await store.get("0123456789abcdef") is None
-    assert await store.of_task(TASK) is None
     assert await store.sent("0123456789abcdef") == {}
     assert await store.open_jobs() == []
     assert await store.jobs_of(CHAT) == []
@@ -185,14 +184,12 @@ async def test_accept_moves_on_once(store: JobStore) -> None:
     assert receipts.count(Receipt.STORED) == 1
     assert set(receipts) == {Receipt.STORED, Receipt.REPEATED}
     assert await state_of(store, job) is JobState.SEPARATING
-    assert await store.of_task(TASK) == job.id
 
 
 async def test_accept_with_a_second_task_is_foreign(store: JobStore) -> None:
     job = await added_and_asked(store)
     await store.accept(job.id, TASK)
     assert await store.accept(job.id, "other") is Receipt.FOREIGN
-    assert await store.of_task("other") is None
 
 
 # Receiving
@@ -213,7 +210,6 @@ async def test_receive_then_accept(store: JobStore) -> None:
     assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
     assert await store.accept(job.id, TASK) is Receipt.REPEATED
     assert await state_of(store, job) is JobState.DELIVERING
-    assert await store.of_task(TASK) == job.id
 
 
 async def test_both_at_once_and_many_times(store: JobStore) -> None:
@@ -257,7 +253,6 @@ async def test_a_foreign_task(store: JobStore) -> None:
     await store.accept(job.id, TASK)
     assert await store.receive(job.id, CHAT, "other", make_result()) is Receipt.FOREIGN
     assert await state_of(store, job) is JobState.SEPARATING
-    assert await store.of_task("other") is None
 
 
 async def test_the_task_of_another_job(store: JobStore) -> None:
@@ -265,7 +260,6 @@ async def test_the_task_of_another_job(store: JobStore) -> None:
     await store.accept(theirs.id, TASK)
     assert await store.receive(mine.id, CHAT, TASK, make_result()) is Receipt.FOREIGN
     await assert_untouched(store, mine)
-    assert await store.of_task(TASK) == theirs.id
 
 
 @pytest.mark.parametrize("state", [JobState.CHOOSING, JobState.SUBMITTING])
@@ -410,7 +404,6 @@ async def every_step(store: JobStore, job: Job) -> list[object]:
         store.ping(),
         store.add(job, once="x"),
         store.get(job.id),
-        store.of_task(TASK),
         store.set(job.id, message_id=1),
         store.move(job.id, [JobState.CHOOSING], JobState.CANCELLED),
         store.close(job.id),

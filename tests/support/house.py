@@ -1,6 +1,7 @@
 """The product's parts put together in one process as `stemdrop.serve` does it, between real neighbours: a
 Redis, the local Telegram and a provider. For tests of one room at a time."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -113,21 +114,23 @@ class House:
     async def ordered(self) -> list[tuple[str, str]]:
         """Take all tasks that wait for workers; each as (task, argument), in order."""
         taken: list[tuple[str, str]] = []
-        stop = anyio.Event()
+        for queue, task in ((Queue.SUBMISSIONS, Task.SUBMIT), (Queue.DELIVERIES, Task.DELIVER)):
+            taken += [(task.value, argument) for argument in await self._taken(queue, task)]
+        return taken
 
-        async def submit(argument: str) -> None:
+    async def _taken(self, queue: Queue, task: Task) -> list[str]:
+        taken: list[str] = []
+        stop = asyncio.Event()
+
+        async def take(argument: str) -> None:
             if argument == "the last":
                 stop.set()
             else:
-                taken.append(("submit", argument))
+                taken.append(argument)
 
-        async def deliver(argument: str) -> None:
-            taken.append(("deliver", argument))
-
-        await self.engine.add(Task.SUBMIT, "the last", "the last")
-        handlers = {Task.SUBMIT: submit, Task.DELIVER: deliver}
+        await self.engine.add(task, "the last", "the last")
         with anyio.fail_after(20):
-            await self.engine.work(Queue.WORKERS, handlers, stop, concurrency=1)  # type: ignore[arg-type]
+            await self.engine.work(queue, {task: take}, stop, concurrency=1)
         return taken
 
     async def at(self, state: JobState, source: Message, /, **changes: Any) -> Job:

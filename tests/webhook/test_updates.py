@@ -33,7 +33,7 @@ async def handled(house: House, telegram: Telegram, user: User) -> list[str]:
     await application.initialize()
     stop = asyncio.Event()
     handlers = {Task.UPDATE: UpdateHandler(application).run}
-    working = asyncio.create_task(house.engine.work(Queue.BOTS, handlers, stop))
+    working = asyncio.create_task(house.engine.work(Queue.UPDATES, handlers, stop))
     await telegram.wait_for(lambda: telegram.bot_messages(user.id))
     stop.set()
     await working
