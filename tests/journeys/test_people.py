@@ -177,7 +177,7 @@ async def test_a_cancelled_jobs_late_stems_are_dropped(stage: Stage) -> None:
     said = stage.telegram.send_text(alice.id, "/cancel")
     answer = await alice.answer_to(said)
     assert answer.text == "Cancelled 1 song."
-    await alice.shows(menu, "✖️ Cancelled: “Never Mind”. It had been handed in already")
+    await alice.shows(menu, "✖️ Cancelled: “Never Mind”. It had already been submitted")
     assert (await stage.provider.call_back()).status_code == 200
     said = stage.telegram.send_text(alice.id, "/cancel")
     assert (await alice.answer_to(said)).text == "There is nothing to cancel."

@@ -75,7 +75,7 @@ async def test_a_lost_answer_is_never_asked_again_and_its_callback_brings_the_st
     stage.provider.lose_answer = True
     alice = stage.person()
     _, menu = await alice.asks(stage.song("Lost"), VOCALS)
-    await alice.shows(menu, "⏳ I handed in “Lost”, but the answer got lost on the way.")
+    await alice.shows(menu, "⏳ “Lost” was submitted, but the answer got lost on the way.")
     stage.provider.lose_answer = False
     assert (await stage.provider.call_back()).status_code == 200
     await alice.shows(menu, "✅")
