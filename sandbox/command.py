@@ -2,13 +2,18 @@
 
 import argparse
 import asyncio
+import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
+import httpx
+from av.error import FFmpegError
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -18,6 +23,11 @@ from sandbox.player import MODES, Arrived, NotDeliveredError, Player
 from sandbox.process import ProcessFailedError
 from sandbox.redis_server import RedisUnavailableError
 from sandbox.world import World
+
+T = TypeVar("T")
+
+# What may go wrong and is told in a sentence.
+FAILURES = (NotDeliveredError, ProcessFailedError, RedisUnavailableError, httpx.HTTPError, OSError)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,25 +48,62 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     console = Console(highlight=False)
     try:
         if args.song is None:
-            asyncio.run(_stay(console, environ))
+            run_until_signal(_stay(console, environ))
             return 0
-        with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
-            arrived = asyncio.run(_play(args, environ, console, Path(folder)))
+        _check_song(args.song)
+        arrived = run_until_signal(_play(args, environ, console))
+        console.print(stem_table(arrived))
     except KeyboardInterrupt:
         return 130
-    except (NotDeliveredError, ProcessFailedError, RedisUnavailableError, OSError) as error:
-        print(f"stemdrop sandbox: {error or 'no answer in time'}", file=sys.stderr)  # noqa: T201
+    except FAILURES as error:
+        print(f"stemdrop sandbox: {reason(error)}", file=sys.stderr)  # noqa: T201
         return 1
-    console.print(stem_table(arrived))
     return 0
 
 
-async def _play(
-    args: argparse.Namespace, environ: Mapping[str, str], console: Console, folder: Path
-) -> list[Arrived]:
-    async with World(folder, environment=environ) as world:
-        await world.start("up")
-        return await play(world, console, args.song, args.mode, args.out, args.kind, args.language)
+def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work`; Ctrl-C and SIGTERM cancel it, so that it ends what it started.
+
+    Then raises `KeyboardInterrupt` or, with exit code 143, `SystemExit`.
+    """
+
+    async def guarded() -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine that runs is in one
+
+        def stop() -> None:
+            if not task.cancelling():  # what ends already is left to end
+                task.cancel()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        return await work
+
+    try:
+        return asyncio.run(guarded())
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
+
+
+def reason(error: Exception) -> str:
+    """What is told of a failure: its own words, if it has any."""
+    return str(error) or "no answer in time"
+
+
+def _check_song(song: Path) -> None:
+    """Raise `NotDeliveredError` before anything is started for a file that cannot be sent."""
+    if not song.exists():
+        raise NotDeliveredError(f"there is no file {song}")
+    if song.is_dir():
+        raise NotDeliveredError(f"{song} is a folder: name one song")
+    if not os.access(song, os.R_OK):
+        raise NotDeliveredError(f"{song} may not be read")
+
+
+async def _play(args: argparse.Namespace, environ: Mapping[str, str], console: Console) -> list[Arrived]:
+    with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
+        async with World(Path(folder), environment=environ) as world:
+            await world.start("up")
+            return await play(world, console, args.song, args.mode, args.out, args.kind, args.language)
 
 
 async def play(
@@ -80,13 +127,21 @@ async def play(
 
 
 def stem_table(arrived: list[Arrived]) -> Table:
-    """What came back and where it lies."""
+    """What came back and where it lies. Raises `NotDeliveredError` for a stem that does not decode."""
     table = Table("stem", "seconds", "kB")
     table.add_column("file", overflow="fold")
     for stem in arrived:
-        seconds = f"{measure(stem.path):.2f}"
+        seconds = f"{length(stem):.2f}"
         table.add_row(stem.title, seconds, str(stem.path.stat().st_size // 1000), str(stem.path))
     return table
+
+
+def length(stem: Arrived) -> float:
+    """Seconds that it sounds. Raises `NotDeliveredError` when it does not decode."""
+    try:
+        return measure(stem.path)
+    except (FFmpegError, IndexError) as error:  # IndexError: a file without any sound in it
+        raise NotDeliveredError(f"{stem.path} arrived, but does not decode") from error
 
 
 @contextmanager

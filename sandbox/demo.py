@@ -1,6 +1,5 @@
 """`make demo`: a bundled song goes through the chat in both modes; ends with a table of what came back."""
 
-import asyncio
 import os
 import shutil
 import sys
@@ -9,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox.command import play, stem_table
+from sandbox.command import FAILURES, length, play, reason, run_until_signal, stem_table
 from sandbox.listening import measure
-from sandbox.player import MODES, Arrived, NotDeliveredError
+from sandbox.player import MODES, Arrived
 from sandbox.world import World
 
 SONG = Path(__file__).parent / "songs" / "demo-song.mp3"
@@ -20,12 +19,13 @@ OUT = Path("demo-out")
 TOLERANCE_S = 0.05
 
 
-async def _run(console: Console, folder: Path) -> list[Arrived]:
+async def _run(console: Console) -> list[Arrived]:
     arrived: list[Arrived] = []
-    async with World(folder, environment=os.environ) as world:
-        await world.start("up")
-        for mode in MODES:
-            arrived += await play(world, console, SONG, mode, OUT / mode)
+    with tempfile.TemporaryDirectory(prefix="stemdrop-demo-") as folder:
+        async with World(Path(folder), environment=os.environ) as world:
+            await world.start("up")
+            for mode in MODES:
+                arrived += await play(world, console, SONG, mode, OUT / mode)
     return arrived
 
 
@@ -33,15 +33,16 @@ def main() -> int:
     """Exit code 0 when every stem came, decodes, and is as long as the song."""
     console = Console(highlight=False)
     shutil.rmtree(OUT, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix="stemdrop-demo-") as folder:
-        try:
-            arrived = asyncio.run(_run(console, Path(folder)))
-        except NotDeliveredError as error:
-            console.print(f"The demo failed: {error}")
-            return 1
-    console.print(stem_table(arrived))
-    length_s = measure(SONG)
-    wrong = [stem.title for stem in arrived if abs(measure(stem.path) - length_s) > TOLERANCE_S]
+    try:
+        arrived = run_until_signal(_run(console))
+        console.print(stem_table(arrived))
+        length_s = measure(SONG)
+        wrong = [stem.title for stem in arrived if abs(length(stem) - length_s) > TOLERANCE_S]
+    except KeyboardInterrupt:
+        return 130
+    except FAILURES as error:
+        console.print(f"The demo failed: {reason(error)}", markup=False, soft_wrap=True)
+        return 1
     if wrong:
         console.print(f"Not as long as the song ({length_s:.2f} s): {', '.join(wrong)}")
         return 1

@@ -19,6 +19,8 @@ if sys.platform == "linux":
         sys.exit("the parent is gone")
 os.execv(sys.argv[2], sys.argv[2:])
 """
+# The code that runs here is the code that is started, from any folder.
+_ROOT = Path(__file__).resolve().parent.parent
 _READY_TIMEOUT_S = 60.0
 _LOOK_EVERY_S = 0.05
 
@@ -28,11 +30,22 @@ class ProcessFailedError(Exception):
 
 
 class Process:
-    """`python -m stemdrop <arguments>` with exactly this environment; its output goes to `log`, appended."""
+    """`python -m stemdrop <arguments>` with exactly these settings; its output goes to `log`, appended.
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
+    It runs in `cwd` (None: in the caller's folder), where it reads `.env` and what else has a relative path.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        log: Path,
+        *,
+        cwd: Path | None = None,
+    ) -> None:
         self.arguments = tuple(arguments)
-        self._environment = dict(environment)
+        self._environment = {"PYTHONPATH": str(_ROOT), **environment}
+        self._cwd = cwd
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -64,7 +77,9 @@ class Process:
         command = [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid())]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*command, sys.executable, "-m", "stemdrop", *self.arguments],
+                # -P: what lies in its folder is data, never a module
+                [*command, sys.executable, "-P", "-m", "stemdrop", *self.arguments],
+                cwd=self._cwd,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
