@@ -3,12 +3,14 @@
 from pathlib import Path
 
 import pytest
-from house import BotRoom
+from house import BotRoom, result_of
 
 from sandbox.chats import CallbackQuery, Message, User
 from sandbox.faults import FaultKind
 from stemdrop.buttons import Action, Tap
 from stemdrop.jobs import INSTRUMENTS, Failure, Job, JobState, Mode
+from stemdrop.results import Result
+from stemdrop.store import Run
 
 STALE = "This button no longer does anything. Send the song again."
 NOT_YOURS = "Only the one who sent the song can choose."
@@ -46,7 +48,7 @@ async def test_a_mode_is_picked_and_its_submission_ordered(
     await room.taps(menu, number)
     job = await job_of(room, alice)
     assert (job.state, job.mode, job.instrument) == (JobState.SUBMITTING, mode, "")
-    assert menu.text == "⏫ Handing in “Morning Line”…"
+    assert menu.text == "⏫ Submitting “Morning Line”…"
     assert [button["text"] for button in menu.buttons] == ["✖️ Cancel"]
     assert await room.house.ordered() == [("submit", job.id)]
 
@@ -173,9 +175,7 @@ async def test_a_song_that_was_handed_in_may_have_been_charged(
     assert menu.text.endswith("so it may have been charged.")
 
 
-@pytest.mark.parametrize(
-    "state", [JobState.DELIVERING, JobState.DELIVERED, JobState.CANCELLED, JobState.FAILED]
-)
+@pytest.mark.parametrize("state", [JobState.DELIVERING, JobState.DELIVERED, JobState.FAILED])
 async def test_cancelling_too_late_says_so(
     room: BotRoom, alice: User, menu: Message, state: JobState
 ) -> None:
@@ -186,6 +186,18 @@ async def test_cancelling_too_late_says_so(
     await room.handle()
     assert query.answer_text == TOO_LATE
     assert (await job_of(room, alice)).state is state
+
+
+async def test_a_cancel_that_is_handled_again_finds_its_own_work_done(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    cancel = menu.buttons[-1]["callback_data"]
+    queries = [press(room, menu, cancel, alice) for _ in range(2)]
+    await room.handle()
+    assert all(query.is_answered for query in queries)
+    assert [query.answer_text or "" for query in queries] == ["", ""]
+    assert (await job_of(room, alice)).state is JobState.CANCELLED
+    assert menu.text == "✖️ Cancelled: “Morning Line”."
 
 
 async def failed(room: BotRoom, alice: User, menu: Message) -> Job:
@@ -248,10 +260,10 @@ async def test_what_is_missing_is_fetched_again_once(room: BotRoom, alice: User,
     await room.house.status.refresh(job.id)
     assert "Could not be fetched: Drums." in menu.text
     again = menu.buttons[0]["callback_data"]
-    for _ in range(3):
-        room.telegram.tap(alice.id, menu.message_id, again)
+    queries = [room.telegram.tap(alice.id, menu.message_id, again) for _ in range(3)]
     await room.handle()
     assert room.telegram.unanswered_queries == []
+    assert [query.answer_text or "" for query in queries] == [""] * 3
     assert (await job_of(room, alice)).state is JobState.DELIVERING
     assert await room.house.ordered() == [("deliver", job.id)]
 
@@ -265,6 +277,44 @@ async def test_fetching_again_when_nothing_is_missing_does_nothing(
     await room.handle()
     assert query.answer_text == TOO_LATE
     assert (await job_of(room, alice)).state is JobState.DELIVERED
+
+
+async def undeliverable(room: BotRoom, menu: Message, result: Result) -> Job:
+    """The job of the song above the menu, come to its end with stems that could not be sent."""
+    source = menu.reply_to
+    assert source is not None
+    store = room.house.store
+    job = await room.house.at(JobState.DELIVERING, source, message_id=menu.message_id, result=result)
+    for kind in Run:
+        await store.count_run(job.id, kind, by=50)
+    await store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
+    await room.house.status.refresh(job.id)
+    return job
+
+
+async def test_stems_that_could_not_be_sent_are_fetched_again_and_not_bought(
+    room: BotRoom, menu: Message
+) -> None:
+    job = await undeliverable(room, menu, result_of({"vocals": "https://cdn.example/a.mp3"}))
+    assert [button["text"] for button in menu.buttons] == ["🔁 Fetch what is missing"]
+    query = await room.taps(menu, 0)
+    assert not query.answer_text
+    now = await room.house.job(job.id)
+    assert (now.state, now.failure, now.result) == (JobState.DELIVERING, None, job.result)
+    assert await room.house.ordered() == [("deliver", job.id)]
+    assert [await room.house.store.count_run(job.id, kind) for kind in Run] == [1] * len(Run)
+    assert menu.text.startswith("📤")
+
+
+async def test_where_nothing_was_made_there_is_nothing_to_fetch_again(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    job = await undeliverable(room, menu, Result(500))
+    query = press(room, menu, Tap(Action.FETCH_AGAIN, job.id).to_data(), alice)
+    await room.handle()
+    assert query.answer_text == TOO_LATE
+    assert (await room.house.job(job.id)).state is JobState.FAILED
+    assert await room.house.ordered() == []
 
 
 async def test_a_tap_that_waited_too_long_still_counts(room: BotRoom, alice: User, menu: Message) -> None:

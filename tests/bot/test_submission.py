@@ -3,20 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from house import KEY, PUBLIC_URL, House, open_house, until
 from provider import Provider
 
-import bot.submission
 from bot.submission import MAX_RUNS
 from sandbox.app import run_telegram
 from sandbox.chats import Message, User
 from sandbox.faults import FaultKind
 from sandbox.redis_server import RedisServer
 from sandbox.state import Telegram
-from stemdrop.errors import TryLater
+from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.jobs import Failure, Job, JobState, Mode
 from stemdrop.results import Result
 from stemdrop.store import Receipt
@@ -278,6 +278,37 @@ async def test_a_job_cancelled_while_it_is_handed_in_stays_cancelled(
     assert shown(house, job).text.endswith("so it may have been charged.")
 
 
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what waits for Redis look again in a moment."""
+    sleep = asyncio.sleep
+
+    async def nap(seconds: float) -> None:
+        await sleep(min(seconds, 0.05))
+
+    monkeypatch.setattr("stemdrop.store.asyncio.sleep", nap)
+
+
+async def test_a_refusal_outlives_a_pause_of_redis(
+    house: House, provider: Provider, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would be taken for a lost answer, which nobody dares to ask for again."""
+    soon(monkeypatch)
+    set_field, away = house.store.set, [1, 2, 3]
+
+    async def set_later(job_id: str, **values: Any) -> None:
+        if "create_started_at" in values and away:
+            away.pop()
+            raise StoreUnavailable("Redis does not answer")
+        await set_field(job_id, **values)
+
+    monkeypatch.setattr(house.store, "set", set_later)
+    provider.refusal = (402, "no credits")
+    assert await run_out(house, job) == []
+    assert away == []
+    now = await house.job(job.id)
+    assert (now.failure, now.create_started_at) == (Failure("402", charged=False), 0)
+
+
 async def test_a_task_that_was_paid_for_outlives_a_pause_of_redis(
     tmp_path: Path,
     telegram: Telegram,
@@ -285,7 +316,7 @@ async def test_a_task_that_was_paid_for_outlives_a_pause_of_redis(
     sent: Message,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bot.submission, "_SOON_S", 0.05)
+    soon(monkeypatch)
     provider.fetches_source = provider.answers_by_itself = False
     provider.hold_answer.clear()
     async with (
@@ -296,6 +327,7 @@ async def test_a_task_that_was_paid_for_outlives_a_pause_of_redis(
         job = await house.at(JobState.SUBMITTING, sent)
         running = asyncio.create_task(house.submission().run(job.id))
         await until(lambda: provider.creates)
+        await house.redis.execute_command("WAITAOF", 1, 0, 5000)  # a kill loses what is not on disk
         await asyncio.to_thread(redis.kill)
         provider.hold_answer.set()
         await asyncio.to_thread(redis.start)

@@ -10,13 +10,14 @@ import pytest
 from house import BotRoom, House, open_house, until
 from telegram.error import Conflict, InvalidToken
 
-from bot.updates import UpdateHandler, poll
+from bot.updates import MAX_TRIES, UpdateHandler, poll
 from sandbox.app import run_telegram
 from sandbox.chats import User
 from sandbox.faults import FaultKind
 from sandbox.redis_server import RedisServer
 from sandbox.state import Telegram
 from stemdrop.engine import Engine, Queue, Task
+from stemdrop.errors import TryLater
 
 
 @asynccontextmanager
@@ -134,4 +135,47 @@ async def test_only_what_the_bot_handles_is_asked_for(house: House, telegram: Te
         await telegram.wait_for(lambda: not telegram.updates.pending)
         telegram.edit_text(alice.id, sent.message_id, "bye")
         assert telegram.updates.pending == []
-        assert telegram.updates.allowed_kinds == ["message", "callback_query", "my_chat_member"]
+        assert telegram.updates.allowed_kinds == ["message", "callback_query"]
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+
+
+async def test_waiting_for_telegrams_limits_is_no_failed_try(
+    room: BotRoom, alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("PTB_TIMEDELTA", "1")  # the library warns of its coming behaviour
+    handler = UpdateHandler(room.application)
+    room.telegram.send_text(alice.id, "/help")
+    (update,) = room.telegram.updates.pending
+    limit = FaultKind.TOO_MANY_REQUESTS
+    room.telegram.faults.add(limit, method="sendMessage", times=None, retry_after_s=100)
+    for _ in range(MAX_TRIES + 1):
+        with pytest.raises(TryLater) as later:
+            await handler.run(json.dumps(update))
+        assert later.value.after_s == 100
+    assert errors(caplog) == []
+    room.telegram.faults.clear()
+    await handler.run(json.dumps(update))
+    (answer,) = room.telegram.bot_messages(alice.id)
+    assert "How it works" in answer.text
+
+
+async def test_trouble_that_does_not_pass_is_given_up(
+    room: BotRoom, alice: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    handler = UpdateHandler(room.application)
+    room.telegram.send_text(alice.id, "/help")
+    (update,) = room.telegram.updates.pending
+    order = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
+    pauses = []
+    for _ in range(MAX_TRIES - 1):
+        with pytest.raises(TryLater) as later:
+            await handler.run(json.dumps(update))
+        pauses.append(later.value.after_s)
+    await handler.run(json.dumps(update))
+    assert order.hits == MAX_TRIES
+    assert pauses == sorted(pauses)
+    (error,) = errors(caplog)
+    assert error.endswith(f"given up after {MAX_TRIES} tries")

@@ -1,5 +1,6 @@
 """A song arrives: it is answered with the modes, or with why it cannot be split, before anything is paid."""
 
+import json
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
@@ -8,11 +9,13 @@ import pytest
 from house import BotRoom, open_house
 from recordings import record
 
+from bot.updates import UpdateHandler
 from sandbox.app import run_telegram
 from sandbox.chats import User
 from sandbox.faults import FaultKind
 from sandbox.media import jpeg_from_colour
 from sandbox.state import Telegram
+from stemdrop.errors import TryLater
 from stemdrop.jobs import JobState, SourceKind
 
 LIMIT_BYTES = 20 * 1024 * 1024
@@ -121,14 +124,26 @@ async def test_a_file_that_telegram_does_not_give_is_told(room: BotRoom, alice: 
     await nothing_was_made(room, alice)
 
 
-async def test_a_download_that_breaks_is_told_as_trouble_of_ours(
-    room: BotRoom, alice: User, tmp_path: Path
+@pytest.mark.parametrize(
+    "fault", [FaultKind.RESET_MID_DOWNLOAD, FaultKind.RESET_BEFORE, FaultKind.SERVER_ERROR]
+)
+async def test_a_download_that_breaks_is_made_again(
+    room: BotRoom, alice: User, tmp_path: Path, fault: FaultKind, caplog: pytest.LogCaptureFixture
 ) -> None:
-    room.telegram.faults.add(FaultKind.RESET_MID_DOWNLOAD, method="download")
-    sent = await room.sends(alice, record(tmp_path / "song.wav"))
-    (answer,) = room.after(sent)
-    assert answer.text.startswith("Something went wrong on my side")
+    handler = UpdateHandler(room.application)
+    order = room.telegram.faults.add(fault, method="download", times=2)
+    sent = await room.telegram.send_file(alice.id, record(tmp_path / "song.wav"))
+    (update,) = room.telegram.updates.pending
+    for _ in range(2):
+        with pytest.raises(TryLater):
+            await handler.run(json.dumps(update))
+    assert order.hits == 2
+    assert room.after(sent) == []
     await nothing_was_made(room, alice)
+    assert room.telegram.token not in caplog.text
+    await handler.run(json.dumps(update))
+    (menu,) = room.after(sent)
+    assert len(menu.buttons) == 4
 
 
 async def test_an_update_delivered_twice_makes_one_job_and_one_message(
@@ -182,6 +197,28 @@ async def test_in_a_group_a_song_is_answered_and_other_files_are_too(
     assert len(menu.buttons) == 4
     (job,) = await room.house.jobs(alice.id)
     assert (job.chat_id, job.topic_id) == (group.id, 0)
+
+
+@pytest.mark.parametrize("writes_as", ["channel", "anonymous admin"])
+async def test_a_song_of_who_writes_as_a_channel_or_as_the_group_is_anybodys(
+    room: BotRoom, alice: User, song: Path, writes_as: str
+) -> None:
+    bob = room.telegram.add_user("Bob")
+    group = room.telegram.add_group("Band", [alice, bob])
+    sent = await room.telegram.send_file(group.id, song, user_id=alice.id)
+    (update,) = room.telegram.updates.pending
+    channel = {"id": -1009999999999, "type": "channel", "title": "Our channel"}
+    update["message"] |= {
+        "from": {"id": 1087968824, "is_bot": True, "first_name": "Group"},
+        "sender_chat": channel if writes_as == "channel" else update["message"]["chat"],
+    }
+    await room.handle()
+    (menu,) = room.after(sent)
+    (job,) = await room.house.jobs(0)
+    await room.taps(menu, 0, bob)
+    assert (await room.house.job(job.id)).state is JobState.SUBMITTING
+    await room.taps(menu, -1, alice)
+    assert (await room.house.job(job.id)).state is JobState.CANCELLED
 
 
 async def test_whoever_blocked_the_bot_meanwhile_causes_no_trouble(

@@ -75,7 +75,7 @@ class House:
     redis: Redis
     store: JobStore
     engine: Engine
-    bot: ExtBot[None]
+    bot: ExtBot[float]
     files: TelegramFiles
     separation: SeparationClient
     status: StatusMessage

@@ -4,6 +4,7 @@ import socket
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from stemdrop.errors import AddressRefused, FetchFailed
@@ -150,7 +151,7 @@ async def test_no_spelling_of_an_inner_address_gets_through(url: str) -> None:
         ("https://api.example:8443/a.mp3", "api.example:8443"),
         ("http://allowed.example/a.mp3", "allowed.example"),
         ("https://ALLOWED.example:9999/a.mp3", "allowed.example:9999"),
-        ("http://allowed.example./a.mp3", "allowed.example"),
+        ("http://allowed.example./a.mp3", "allowed.example."),
         ("http://other.example:9000/a.mp3", "other.example:9000"),
     ],
 )
@@ -160,6 +161,21 @@ async def test_the_api_and_what_the_operator_allowed_may_be_private(
     names |= {"other.example": ["10.0.0.9"], "allowed.example.": ["192.168.1.1"]}
     hop = await RULES.check(url)
     assert hop.host_header == host_header
+
+
+@pytest.mark.parametrize("url", ["https://bücher.example/ä.mp3", "https://xn--bcher-kva.example/ä.mp3"])
+async def test_an_international_name_is_sent_in_its_ascii_form(names: dict[str, list[str]], url: str) -> None:
+    names["xn--bcher-kva.example"] = ["93.184.216.34"]
+    hop = await RULES.check(url)
+    assert hop.url.host == "93.184.216.34"
+    assert (hop.host_header, hop.sni_hostname) == ("xn--bcher-kva.example", "xn--bcher-kva.example")
+    request = httpx.Request("GET", hop.url, headers={"Host": hop.host_header})
+    assert request.headers["host"] == "xn--bcher-kva.example"
+
+
+async def test_a_trailing_dot_is_of_the_host_header_only(names: dict[str, list[str]]) -> None:
+    hop = await RULES.check("https://cdn.example./a.mp3")
+    assert (hop.host_header, hop.sni_hostname) == ("cdn.example.", "cdn.example")
 
 
 async def test_credentials_in_a_url_are_dropped(names: dict[str, list[str]]) -> None:

@@ -1,10 +1,12 @@
 """One job's stems into its chat: complete, once, in order, whatever the networks and disks do."""
 
 import asyncio
+import errno
 import json
 import shutil
 from collections import namedtuple
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,10 @@ from sandbox.chats import Message, User
 from sandbox.faults import FaultKind
 from sandbox.media import jpeg_from_colour
 from sandbox.state import Telegram
-from stemdrop.errors import TryLater
+from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.jobs import Failure, Job, JobState
 from stemdrop.results import Result, Stem
+from stemdrop.store import Receipt, Run, Sent
 from webhook.delivery import MAX_BROKEN_RUNS, MAX_RUNS, Delivery
 
 TWELVE = (
@@ -233,8 +236,10 @@ async def test_a_stem_that_telegram_refuses_is_named_and_the_others_arrive(
     await delivery.run(job.id)
     assert field(stems(house, job.chat_id), "title") == ["Morning Line (Vocals)", "Morning Line (Bass)"]
     message = shown(house, job)
-    assert "2 stems are here" in message.text
-    assert "Could not be fetched: Drums." in message.text
+    assert message.text == "✅ “Morning Line”: 2 stems are here.\nTelegram does not take: Drums."
+    assert not message.buttons
+    now = await house.job(job.id)
+    assert (now.state, now.missing, now.refused) == (JobState.DELIVERED, (), ("Drums",))
 
 
 async def test_what_is_no_music_to_telegram_comes_as_a_file(
@@ -322,7 +327,7 @@ async def test_nothing_to_be_had_is_said_plainly(
         files.put(f"{name}.mp3", b"", status=403)
     await delivery.run(two.id)
     message = shown(house, two)
-    assert message.text.startswith("⚠️ “Morning Line” was taken apart, but no stem could be fetched so far.")
+    assert message.text.startswith("⚠️ “Morning Line” was taken apart, but no stem has reached you so far.")
     assert len(message.buttons) == 1
     assert (await house.job(two.id)).state is JobState.DELIVERED
 
@@ -341,6 +346,22 @@ async def test_expired_urls_are_asked_for_anew_once(
     await delivery.run(two.id)
     assert len(stems(house, two.chat_id)) == 2
     assert files.asked.count(asking) == 1
+
+
+async def test_the_link_of_a_stem_too_big_is_the_one_that_works(
+    house: House, http: httpx.AsyncClient, files: FileServer, sent: Message, tone: bytes
+) -> None:
+    job = await house.at(
+        JobState.DELIVERING, sent, result=result_of({"vocals": files.put("v.mp3", b"", status=410)})
+    )
+    fresh = files.put("fresh v.mp3", bytes(len(tone) + 1))
+    detail = {"code": 200, "msg": "ok", "data": {"successFlag": "SUCCESS", "response": {"vocalUrl": fresh}}}
+    files.put("api/v1/vocal-removal/record-info", json.dumps(detail).encode(), media_type="application/json")
+    await house.delivery(http, max_bytes=len(tone)).run(job.id)
+    assert (await house.job(job.id)).links == (("Vocals", fresh),)
+    message = shown(house, job)
+    assert message.text.startswith("✅ “Morning Line” is taken apart.\nToo big for Telegram: Vocals.")
+    assert fresh in message.text
 
 
 async def test_an_address_inside_is_never_asked(
@@ -513,10 +534,16 @@ async def test_a_full_disk_waits(
 
 async def test_after_most_of_a_day_it_is_given_up(house: House, delivery: Delivery, two: Job) -> None:
     for _ in range(MAX_RUNS):
-        await house.store.count_run(two.id, "deliver")
+        await house.store.count_run(two.id, Run.DELIVER)
     await delivery.run(two.id)
     assert (await house.job(two.id)).failure == Failure("undeliverable", charged=True)
-    assert "could not send them" in shown(house, two).text
+    message = shown(house, two)
+    assert "sending them failed over and over" in message.text
+    assert [button["text"] for button in message.buttons] == ["🔁 Fetch what is missing"]
+    assert await house.store.deliver_again(two.id)
+    await delivery.run(two.id)
+    assert len(stems(house, two.chat_id)) == 2
+    assert message.text == "✅ “Morning Line”: 2 stems are here."
 
 
 async def test_what_nobody_foresaw_does_not_repeat_for_ever(
@@ -529,8 +556,138 @@ async def test_what_nobody_foresaw_does_not_repeat_for_ever(
     for _ in range(MAX_BROKEN_RUNS):
         with pytest.raises(ZeroDivisionError):
             await delivery.run(two.id)
+    assert (await house.job(two.id)).state is JobState.DELIVERING
+    await delivery.run(two.id)
     assert (await house.job(two.id)).failure == Failure("undeliverable", charged=True)
     await delivery.run(two.id)
+
+
+async def test_a_delivery_that_kills_its_process_does_not_repeat_for_ever(
+    house: House, delivery: Delivery, files: FileServer, two: Job
+) -> None:
+    for name in ("vocals", "instrumental"):
+        files.hold(f"{name}.mp3")
+    for count in range(1, MAX_BROKEN_RUNS + 1):
+        running = asyncio.create_task(delivery.run(two.id))
+        await until(lambda count=count: len(files.requests) == 2 * count)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await delivery.run(two.id)
+    assert (await house.job(two.id)).failure == Failure("undeliverable", charged=True)
+
+
+async def test_a_run_that_says_when_to_come_again_is_not_broken(
+    house: House, delivery: Delivery, two: Job
+) -> None:
+    faults = house.telegram.faults
+    faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=MAX_BROKEN_RUNS + 1)
+    for _ in range(MAX_BROKEN_RUNS + 1):
+        with pytest.raises(TryLater):
+            await delivery.run(two.id)
+    await delivery.run(two.id)
+    assert (await house.job(two.id)).state is JobState.DELIVERED
+    assert await house.store.count_run(two.id, Run.BROKEN_DELIVERY, by=0) == 0
+
+
+async def test_a_run_that_ends_takes_back_its_own_count_only(
+    house: House, delivery: Delivery, two: Job
+) -> None:
+    await house.store.count_run(two.id, Run.BROKEN_DELIVERY, by=MAX_BROKEN_RUNS - 1)
+    await delivery.run(two.id)
+    assert (await house.job(two.id)).state is JobState.DELIVERED
+    assert await house.store.count_run(two.id, Run.BROKEN_DELIVERY, by=0) == MAX_BROKEN_RUNS - 1
+
+
+@pytest.mark.parametrize("moment", ["before it is told", "while it is told"])
+async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
+    house: House,
+    delivery: Delivery,
+    sent: Message,
+    put: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=Result(500))
+    success = result_of(put("vocals", "drums"))
+    fail, refresh = house.store.fail, house.status.refresh
+    receipts: list[Receipt] = []
+
+    async def success_comes() -> None:
+        if not receipts:
+            receipts.append(await house.store.receive(job.id, job.chat_id, "task-1", success))
+
+    async def fail_late(*args: Any) -> bool:
+        await success_comes()
+        return await fail(*args)
+
+    async def refresh_late(job_id: str) -> None:
+        await refresh(job_id)
+        await success_comes()
+
+    if moment == "before it is told":
+        monkeypatch.setattr(house.store, "fail", fail_late)
+    else:
+        monkeypatch.setattr(house.status, "refresh", refresh_late)
+    with suppress(TryLater):
+        await delivery.run(job.id)
+    assert receipts == [Receipt.STORED]
+    await delivery.run(job.id)
+    assert len(stems(house, job.chat_id)) == 2
+    assert (await house.job(job.id)).state is JobState.DELIVERED
+    assert shown(house, job).text == "✅ “Morning Line”: 2 stems are here."
+
+
+async def test_a_disk_that_takes_no_more_waits(
+    house: House, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> object:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(webhook.fetch.anyio, "open_file", full)
+        with pytest.raises(TryLater, match="No space left on device") as later:
+            await delivery.run(two.id)
+    assert later.value.after_s == 60
+    assert (await house.job(two.id)).state is JobState.DELIVERING
+    await delivery.run(two.id)
+    assert len(stems(house, two.chat_id)) == 2
+
+
+async def test_a_connection_lost_among_single_stems_repeats_none(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums", "bass")))
+    files.put("bass.mp3", b"no sound at all")  # so that the album is refused, and the others come alone
+    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendDocument")
+    with pytest.raises(TryLater):
+        await delivery.run(job.id)
+    assert set(await house.store.sent(job.id)) == {"vocals", "drums"}
+    await delivery.run(job.id)
+    assert field(stems(house, job.chat_id), "file_name") == [
+        *("Morning Line (Vocals).mp3", "Morning Line (Drums).mp3", "Morning Line (Bass).mp3")
+    ]
+
+
+async def test_a_tick_outlives_a_pause_of_redis(
+    house: House, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sleep, tick, away = asyncio.sleep, house.store.tick, [1, 2, 3]
+
+    async def nap(seconds: float) -> None:
+        await sleep(min(seconds, 0.01))
+
+    async def tick_later(job_id: str, sent: dict[str, Sent]) -> None:
+        if away:
+            away.pop()
+            raise StoreUnavailable("Redis does not answer")
+        await tick(job_id, sent)
+
+    monkeypatch.setattr("stemdrop.store.asyncio.sleep", nap)
+    monkeypatch.setattr(house.store, "tick", tick_later)
+    await delivery.run(two.id)
+    assert away == []
+    assert set(await house.store.sent(two.id)) == {"vocals", "instrumental"}
+    assert len(stems(house, two.chat_id)) == 2
 
 
 async def test_nothing_is_left_on_the_disk(

@@ -1,5 +1,6 @@
 """Stems are fetched to disk: from a server that does everything wrong that a server can."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -85,6 +86,28 @@ async def test_trouble_that_passes_is_forgotten(
     files.files["a.mp3"] = lambda: answers.pop(0)
     await fetcher.fetch(f"{files.url}/a.mp3", target)
     assert read(target) == b"whole"
+
+
+async def test_all_tries_together_have_one_deadline(
+    fetcher: StemFetcher, files: FileServer, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook.fetch, "LONGEST_FETCH_S", 0.5)
+    monkeypatch.setattr(webhook.fetch, "PAUSES_S", (0.2,) * 100)
+    url = files.put("a.mp3", b"x", status=503)
+    async with asyncio.timeout(10):
+        with pytest.raises(FetchFailed, match="not there in"):
+            await fetcher.fetch(url, target)
+    assert 1 <= len(files.requests) <= 3
+
+
+async def test_who_keeps_us_waiting_is_not_asked_again(
+    fetcher: StemFetcher, files: FileServer, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook.fetch, "LONGEST_FETCH_S", 0.2)
+    files.hold("a.mp3")
+    with pytest.raises(FetchFailed, match="not there in"):
+        await fetcher.fetch(files.put("a.mp3", b"sound"), target)
+    assert len(files.requests) == 1
 
 
 async def test_an_empty_file_is_tried_again(fetcher: StemFetcher, files: FileServer, target: Path) -> None:

@@ -12,9 +12,11 @@ from sandbox.app import run_telegram
 from sandbox.chats import Message
 from sandbox.faults import FaultKind
 from sandbox.state import Telegram
+from stemdrop.errors import StoreRefused, TryLater
 from stemdrop.jobs import Failure, Job, JobState
 from stemdrop.results import Result
-from webhook.sweep import CHOOSING_LIFETIME_S, SHOW_FOR_S
+from stemdrop.store import Receipt
+from webhook.sweep import SHOW_FOR_S
 
 AFTER_S, EVERY_S, LIMIT_S = DEADLINES.poll_after_s, DEADLINES.poll_interval_s, DEADLINES.job_timeout_s
 
@@ -195,14 +197,13 @@ async def test_a_submission_whose_answer_never_came_is_explained(
     assert provider.requests == []
 
 
-async def test_nobody_chooses_for_a_week(house: House, sent: Message) -> None:
+async def test_a_song_that_nobody_picks_is_nobodys_to_look_after(house: House, sent: Message) -> None:
     job = await house.at(JobState.CHOOSING, sent)
-    house.clock.advance(CHOOSING_LIFETIME_S - 5)
+    house.clock.advance(8 * 24 * 3600)
     await house.sweep().run()
-    assert (await house.job(job.id)).state is JobState.CHOOSING
-    house.clock.advance(10)
-    await house.sweep().run()
-    assert (await house.job(job.id)).state is JobState.CANCELLED
+    assert await house.job(job.id) == job
+    assert await house.store.open_jobs() == []
+    assert texts(house, job) == []
 
 
 @pytest.mark.parametrize(
@@ -250,6 +251,33 @@ async def test_trouble_with_one_job_keeps_none_of_the_others(
     await house.sweep().run()
     states = [(await house.job(job.id)).state for job in jobs]
     assert states == [JobState.DELIVERING, JobState.SEPARATING] * 10
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), TryLater(60, "why"), StoreRefused("wrong type")])
+async def test_whatever_is_wrong_with_one_job_keeps_none_of_the_others(
+    house: House,
+    provider: Provider,
+    sent: Message,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    jobs = [await house.at(JobState.SEPARATING, sent, task_id=f"task-{n}") for n in range(20)]
+    for number in range(20):
+        provider.details[f"task-{number}"] = ready(provider)
+    receive = house.store.receive
+
+    async def broken(job_id: str, *args: Any) -> Receipt:
+        if job_id == jobs[0].id:
+            raise error
+        return await receive(job_id, *args)
+
+    monkeypatch.setattr(house.store, "receive", broken)
+    house.clock.advance(AFTER_S + 1)
+    await house.sweep().run()
+    states = [(await house.job(job.id)).state for job in jobs]
+    assert states == [JobState.SEPARATING, *[JobState.DELIVERING] * 19]
+    assert f"job {jobs[0].id}: {type(error).__name__}" in caplog.text
 
 
 async def test_an_api_that_is_away_ends_no_sweep(redis_url: str, telegram: Telegram, sent: Message) -> None:
