@@ -30,7 +30,7 @@ LEASE_S = 10
 # How often a task may be taken over from dead workers before it is held to be what kills them.
 MAX_TAKEOVERS = 5
 # Adding to a frozen Redis would wait without end (the library sets no socket timeout).
-ADD_TIMEOUT_S = 3
+ADD_TIMEOUT_S = 5
 TASK_TIMEOUT = timedelta(hours=2)
 LONGEST_PAUSE_S = 300
 

@@ -117,7 +117,7 @@ local failing = state == 'delivering'
   and not string.find(redis.call('HGET', KEYS[1], 'result'), '"code": 200', 1, true)
 local late = ARGV[7] == '1' and (given_up or failing)
 if not waiting and not late then return 'repeated' end
-redis.call('HSET', KEYS[1], 'state', 'delivering', 'moved_at', ARGV[4], 'result', ARGV[6])
+redis.call('HSET', KEYS[1], 'state', 'delivering', 'moved_at', ARGV[4], 'result', ARGV[6], 'failure', 'null')
 redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
 return 'stored'
 """
