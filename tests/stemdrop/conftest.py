@@ -69,7 +69,7 @@ async def settings(telegram: Telegram, redis_url: str, is_local: bool) -> AsyncI
 
 
 @pytest.fixture
-async def bot(settings: Settings, redis: Redis) -> AsyncIterator[ExtBot[None]]:
+async def bot(settings: Settings, redis: Redis) -> AsyncIterator[ExtBot[float]]:
     """As the product builds it."""
     async with build_bot(settings, FloodLimiter(redis)) as running:
         yield running

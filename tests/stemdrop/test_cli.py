@@ -8,6 +8,7 @@ import pytest
 from provider import KEY
 from starlette.applications import Starlette
 
+from sandbox.faults import FaultKind
 from sandbox.process import Process
 from sandbox.server import serve
 from sandbox.world import World
@@ -81,6 +82,41 @@ async def test_a_token_that_telegram_refuses(bare: Path, quiet_world: World, com
     }
     code, output = await ended(bare, command, environment)
     assert (code, output) == (2, "stemdrop: TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it\n")
+
+
+async def test_a_token_that_telegram_refuses_one_day(
+    bare: Path, quiet_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = quiet_world.telegram.add_user("Alice")
+    process = await quiet_world.start("bot")
+    monkeypatch.setattr(quiet_world.telegram, "token", "7000000001:a-new-one")
+    quiet_world.telegram.send_text(alice.id, "/start")  # ends the call that waits for updates
+    assert await process.wait(30) == 2
+    assert process.output().endswith("stemdrop: TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it\n")
+    assert "Traceback" not in process.output()
+
+
+async def test_a_redis_password_that_is_wrong(bare: Path, quiet_world: World) -> None:
+    """Nobody waits for Redis to take another one."""
+    url = quiet_world.environment()["REDIS_URL"]
+    password = url.partition("@")[0].rpartition(":")[2]
+    environment = {**quiet_world.environment(), "REDIS_URL": url.replace(password, "not-this-one")}
+    code, output = await ended(bare, "up", {**environment, "LOG_LEVEL": "WARNING"})
+    assert (code, output.count("\n")) == (2, 1)
+    assert output.startswith("stemdrop: REDIS_URL: 127.0.0.1:")
+    assert "Redis refused" in output
+    assert "not-this-one" not in output
+
+
+async def test_commands_that_cannot_be_registered_keep_nobody_waiting(bare: Path, quiet_world: World) -> None:
+    telegram = quiet_world.telegram
+    alice = telegram.add_user("Alice")
+    refused = telegram.faults.add(FaultKind.SERVER_ERROR, method="setMyCommands", times=None)
+    process = await quiet_world.start("bot")
+    telegram.send_text(alice.id, "/start")
+    await telegram.wait_for(lambda: telegram.bot_messages(alice.id) and refused.hits)
+    assert await process.stop() == 0
+    assert "Traceback" not in process.output()
 
 
 async def test_a_port_that_is_taken(bare: Path, quiet_world: World) -> None:

@@ -6,6 +6,7 @@ import pytest
 from builders import make_job, make_result
 
 from stemdrop.jobs import ACTIVE, CREDITS, FINAL, Failure, Job, JobState, Mode, SourceKind
+from stemdrop.results import Result
 
 
 def full_job() -> Job:
@@ -24,6 +25,7 @@ def full_job() -> Job:
         result=make_result(),
         failure=Failure("531", charged=None),
         missing=("Bass", "鼓"),
+        refused=("Hand {drums}", "笛"),
         links=(("Drums", "https://a.b/c?d=e&f"),),
     )
 
@@ -57,10 +59,30 @@ def test_fields_of_a_newer_version_are_passed_over() -> None:
 
 def test_fields_that_an_older_version_did_not_know_have_their_defaults() -> None:
     stored = full_job().to_fields()
-    for name in ("missing", "links", "failure", "result", "polled_at"):
+    for name in ("missing", "refused", "links", "failure", "result", "polled_at"):
         del stored[name]
     job = Job.from_fields(stored)
-    assert (job.missing, job.links, job.failure, job.result, job.polled_at) == ((), (), None, None, 0)
+    assert (job.missing, job.refused, job.links) == ((), (), ())
+    assert (job.failure, job.result, job.polled_at) == (None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_undelivered"),
+    [
+        ({}, True),
+        ({"state": JobState.DELIVERING}, False),
+        ({"state": JobState.DELIVERED}, False),
+        ({"failure": Failure("500")}, False),
+        ({"failure": None}, False),
+        ({"result": None}, False),
+        ({"result": Result(200)}, False),
+    ],
+)
+def test_only_a_failure_with_stems_at_hand_is_undelivered(
+    changes: dict[str, object], is_undelivered: bool
+) -> None:
+    job = make_job(state=JobState.FAILED, failure=Failure("undeliverable"), result=make_result())
+    assert replace(job, **changes).is_undelivered is is_undelivered  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("title", ["", "{title}", "%s", '"', "\\", "\n", "<b>歌</b>", "🎵"])

@@ -54,6 +54,7 @@ CALLBACKS: dict[str, tuple[int, tuple[str, ...]]] = {
 DETAILS: dict[str, tuple[int, tuple[str, ...]] | None] = {
     "detail_success_all_fields": (200, ALL),
     "detail_success_separate_vocal": (200, BOTH),
+    "detail_success_named_and_listed": (200, BOTH),
     "detail_success_advanced_flat": (200, ("lead_vocal", "drum_kit")),
     "detail_success_advanced_nested": (200, ONE),
     "detail_success_unknown_stem": (200, ("vocals", "hand_drums")),
@@ -138,10 +139,17 @@ def test_callback_and_detail_agree_on_keys() -> None:
     """What one of them delivered, the other must not deliver again."""
     for one, other in (
         ("callback_separate_vocal", "detail_success_separate_vocal"),
+        ("callback_separate_vocal", "detail_success_named_and_listed"),
         ("callback_advanced_nested", "detail_success_advanced_nested"),
         ("callback_advanced_flat", "detail_success_advanced_flat"),
     ):
         assert CALLBACKS[one] == DETAILS[other]
+
+
+def test_what_is_named_wins_over_what_is_listed() -> None:
+    assert parse_detail(form("detail_success_named_and_listed")) == parse_detail(
+        form("detail_success_separate_vocal")
+    )
 
 
 def test_two_stems_of_one_name_are_both_there() -> None:

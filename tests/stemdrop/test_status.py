@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import make_job
+from builders import make_job, make_result
 from telegram import InlineKeyboardMarkup
 from telegram.error import BadRequest, Forbidden, TelegramError
 from telegram.ext import ExtBot
@@ -17,7 +17,7 @@ from stemdrop.errors import TryLater
 from stemdrop.jobs import CREDITS, INSTRUMENTS, Failure, Job, JobState, Mode
 from stemdrop.status import StatusMessage, render, render_instruments, render_lost, short_title
 from stemdrop.store import JobStore, Sent
-from stemdrop.telegram import LONGEST_WAIT_S
+from stemdrop.telegram import PATIENCE_S
 from stemdrop.texts import EXPLAINED, Language, can_retry, load_texts
 
 SAY = load_texts().languages["en"]
@@ -115,6 +115,15 @@ def test_a_failure_has_a_retry_where_that_can_help(say: Language, code: str) -> 
     assert taps(keyboard) == ([[Tap(Action.RETRY, job.id)]] if can_retry(job.failure) else [])
 
 
+def test_what_is_paid_for_is_fetched_again_and_not_bought_again(say: Language) -> None:
+    job = make_job(state=JobState.FAILED, failure=Failure("undeliverable"), result=make_result())
+    text, keyboard = render(job, say)
+    assert text.startswith(say.failure(Failure("undeliverable")))
+    assert taps(keyboard) == [[Tap(Action.FETCH_AGAIN, job.id)]]
+    for other in (replace(job, result=None), replace(job, failure=Failure("500"))):
+        assert taps(render(other, say)[1]) == [[Tap(Action.RETRY, job.id)]]
+
+
 def test_a_failure_without_a_reason_is_a_bug() -> None:
     with pytest.raises(ValueError, match="without a reason"):
         render(make_job(state=JobState.FAILED), SAY)
@@ -132,12 +141,26 @@ def test_what_is_missing_is_named_and_can_be_fetched() -> None:
     assert taps(keyboard) == [[Tap(Action.FETCH_AGAIN, job.id)]]
 
 
-def test_nothing_but_links_is_no_failure() -> None:
+def test_nothing_but_links_is_no_failure(say: Language) -> None:
     url = "https://files.example.com/a%20{b}.mp3?x=1&y=2"
-    text, keyboard = render(make_job(state=JobState.DELIVERED, links=(("Drums", url),)), SAY)
+    text, keyboard = render(make_job(state=JobState.DELIVERED, links=(("Drums", url),)), say)
+    assert text == "\n".join(
+        (say("state.only_links", title="Morning Line"), say("state.link", name="Drums", url=url))
+    )
     assert text.startswith("✅")
-    assert url in text
     assert keyboard is None
+
+
+def test_what_telegram_does_not_take_is_named(say: Language) -> None:
+    """Fetching it again would not help."""
+    job = make_job(state=JobState.DELIVERED, refused=("Drums", "Hand {drums}"))
+    text, keyboard = render(job, say, 3)
+    assert say("state.refused", names="Drums, Hand {drums}") in text.split("\n")
+    assert keyboard is None
+    text, keyboard = render(replace(job, missing=("Bass",)), say, 3)
+    assert say("state.missing", names="Bass") in text.split("\n")
+    assert say("state.refused", names="Drums, Hand {drums}") in text.split("\n")
+    assert taps(keyboard) == [[Tap(Action.FETCH_AGAIN, job.id)]]
 
 
 def test_nothing_at_all_is_said_so() -> None:
@@ -160,11 +183,17 @@ def test_a_long_end_fits_and_cuts_no_link(say: Language, url_length: int) -> Non
     assert len(shown) >= min(20, 3500 // (url_length + 100))
 
 
-def test_64_missing_stems_fit(say: Language) -> None:
-    job = make_job(state=JobState.DELIVERED, missing=("🥁" * 40,) * 64, links=(("Drums", "https://a.b/c"),))
+def test_64_missing_and_refused_stems_fit(say: Language) -> None:
+    job = make_job(
+        state=JobState.DELIVERED,
+        missing=("🥁" * 40,) * 64,
+        refused=("🎸" * 40,) * 64,
+        links=(("Drums", "https://a.b/c"),),
+    )
     text, _ = render(job, say, 1)
     assert utf16_length(text) <= 4096
     assert "🥁" in text
+    assert "🎸" in text
     assert "https://a.b/c" in text
 
 
@@ -195,7 +224,7 @@ def alice(telegram: Telegram) -> User:
 
 
 @pytest.fixture
-def status(bot: ExtBot[None], store: JobStore) -> StatusMessage:
+def status(bot: ExtBot[float], store: JobStore) -> StatusMessage:
     return StatusMessage(bot, store, load_texts())
 
 
@@ -287,7 +316,7 @@ async def test_a_song_that_the_user_deleted_is_no_reason_to_be_silent(
 async def test_the_end_closes_the_job(
     status: StatusMessage, chat: Chat, store: JobStore, state: JobState
 ) -> None:
-    job = await chat.add(failure=Failure("500"))
+    job = await chat.add(state=JobState.SEPARATING, failure=Failure("500"))
     await store.tick(job.id, {key: Sent(1, key, key) for key in ("vocals", "bass", "drums")})
     await status.show(job)
     assert [found.id for found in await store.open_jobs()] == [job.id]
@@ -300,7 +329,7 @@ async def test_the_end_closes_the_job(
 async def test_an_end_that_could_not_be_shown_stays_open(
     status: StatusMessage, chat: Chat, store: JobStore, telegram: Telegram
 ) -> None:
-    job = await chat.add(failure=Failure("500"))
+    job = await chat.add(state=JobState.SEPARATING, failure=Failure("500"))
     telegram.faults.add(FaultKind.SERVER_ERROR)
     with pytest.raises(TelegramError):
         await status.show(replace(job, state=JobState.FAILED))
@@ -391,7 +420,7 @@ async def test_telegram_that_asks_for_a_long_pause(
     status: StatusMessage, chat: Chat, telegram: Telegram
 ) -> None:
     job = await chat.add()
-    telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, retry_after_s=LONGEST_WAIT_S + 100)
+    telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, retry_after_s=int(PATIENCE_S) + 100)
     with pytest.raises(TryLater) as met:
         await status.show(job)
-    assert LONGEST_WAIT_S < met.value.after_s <= LONGEST_WAIT_S + 100
+    assert PATIENCE_S < met.value.after_s <= PATIENCE_S + 100

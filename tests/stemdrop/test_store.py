@@ -11,10 +11,10 @@ from builders import CHAT, TASK, Clock, make_job, make_result
 from redis.asyncio import Redis
 
 from sandbox.redis_server import RedisServer
-from stemdrop.errors import StoreUnavailable
+from stemdrop.errors import StoreRefused, StoreUnavailable
 from stemdrop.jobs import FINAL, Failure, Job, JobState, Mode
 from stemdrop.results import Result
-from stemdrop.store import JOB, JOB_LIFETIME_S, OPEN, JobStore, Receipt, Sent, connect
+from stemdrop.store import JOB, JOB_LIFETIME_S, OPEN, JobStore, Receipt, Run, Sent, connect, insist
 from stemdrop.store import TASK as TASK_KEY
 
 CALLERS = 50
@@ -61,7 +61,7 @@ async def test_unknown_is_none(store: JobStore) -> None:
 
 
 async def test_of_50_that_add_for_one_message_one_wins(store: JobStore) -> None:
-    jobs = [make_job() for _ in range(CALLERS)]
+    jobs = [make_job(state=JobState.SUBMITTING) for _ in range(CALLERS)]
     holders = await all_at_once(*(store.add(job, once="message:1") for job in jobs))
     assert len(set(holders)) == 1
     assert [job.id for job in await store.open_jobs()] == [holders[0]]
@@ -328,6 +328,26 @@ async def test_a_group_that_migrated_still_receives_by_its_old_link(store: JobSt
     assert await store.receive(job.id, new, TASK, make_result()) is Receipt.REPEATED
 
 
+async def test_a_success_replaces_a_failure_that_is_being_explained(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    await store.receive(job.id, CHAT, TASK, Result(500))
+    assert await store.receive(job.id, CHAT, TASK, Result(501)) is Receipt.REPEATED
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
+    found = await store.get(job.id)
+    assert found
+    assert (found.state, found.result) == (JobState.DELIVERING, make_result())
+    for late in (Result(500), make_result("drums")):
+        assert await store.receive(job.id, CHAT, TASK, late) is Receipt.REPEATED
+    assert await store.get(job.id) == found
+
+
+@pytest.mark.parametrize("code", [2, 20, 531])
+async def test_only_200_is_a_success(store: JobStore, code: int) -> None:
+    job = await added_and_asked(store)
+    await store.receive(job.id, CHAT, TASK, Result(code))
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
+
+
 # Trying again
 
 
@@ -337,6 +357,37 @@ async def test_two_taps_on_try_again_make_one_job(store: JobStore) -> None:
     winners = await all_at_once(*(store.retry(job, new) for new in tries))
     assert len(set(winners)) == 1
     assert [new.id for new in tries if await store.get(new.id)] == winners[:1]
+
+
+@pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.FAILED])
+async def test_delivering_again_begins_afresh_and_remembers_what_was_sent(
+    store: JobStore, clock: Clock, state: JobState
+) -> None:
+    changes = {"result": make_result(), "missing": ("Bass",), "failure": Failure("undeliverable")}
+    job = await add(store, state, refused=("Drums",), links=(("Piano", "https://a.b/c"),), **changes)
+    await store.close(job.id)
+    await store.tick(job.id, {"vocals": Sent(1, "a", "b")})
+    for kind in Run:
+        await store.count_run(job.id, kind)
+    clock.advance(1)
+    assert (await all_at_once(*(store.deliver_again(job.id) for _ in range(CALLERS)))).count(True) == 1
+    found = await store.get(job.id)
+    assert found
+    assert (found.state, found.missing, found.failure) == (JobState.DELIVERING, (), None)
+    assert (found.result, found.refused, found.links) == (job.result, job.refused, job.links)
+    assert found.moved_at == clock.now
+    assert [await store.count_run(job.id, kind) for kind in Run] == [1] * len(Run)
+    assert await store.sent(job.id) == {"vocals": Sent(1, "a", "b")}
+    assert [found.id for found in await store.open_jobs()] == [job.id]
+
+
+@pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.DELIVERED, JobState.FAILED}))
+async def test_only_what_has_ended_is_delivered_again(store: JobStore, state: JobState) -> None:
+    job = await add(store, state, missing=("Bass",))
+    before = await store.get(job.id)
+    assert not await store.deliver_again(job.id)
+    assert await store.get(job.id) == before
+    assert not await store.deliver_again("nobody")
 
 
 # Delivery's memory
@@ -352,13 +403,21 @@ async def test_what_was_sent_is_remembered_stem_by_stem(store: JobStore) -> None
 
 async def test_runs_are_counted_per_kind(store: JobStore) -> None:
     job = await add(store)
-    counts = await all_at_once(*(store.count_run(job.id, "deliver") for _ in range(CALLERS)))
+    counts = await all_at_once(*(store.count_run(job.id, Run.DELIVER) for _ in range(CALLERS)))
     assert sorted(counts) == list(range(1, CALLERS + 1))
-    assert await store.count_run(job.id, "submit") == 1
+    assert await store.count_run(job.id, Run.SUBMIT) == 1
+
+
+async def test_a_run_can_be_taken_back(store: JobStore) -> None:
+    job = await add(store)
+    assert await store.count_run(job.id, Run.BROKEN_DELIVERY) == 1
+    assert await store.count_run(job.id, Run.BROKEN_DELIVERY) == 2
+    assert await store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1) == 1
+    assert await store.count_run(job.id, Run.DELIVER) == 1
 
 
 async def test_a_run_of_an_expired_job_leaves_nothing_behind(store: JobStore, redis: Redis) -> None:
-    await store.count_run("expired", "deliver")
+    await store.count_run("expired", Run.DELIVER)
     key = JOB.format("expired")
     assert not await redis.exists(key) or await redis.ttl(key) > 0
 
@@ -370,15 +429,25 @@ async def test_open_jobs_are_those_longest_unmoved_first(store: JobStore, clock:
     jobs = []
     for _ in range(3):
         clock.advance(1)
-        jobs.append(await add(store))
+        jobs.append(await add(store, JobState.SUBMITTING))
     clock.advance(1)
-    await store.move(jobs[0].id, [JobState.CHOOSING], JobState.SUBMITTING)
+    await store.move(jobs[0].id, [JobState.SUBMITTING], JobState.SEPARATING)
     await store.close(jobs[1].id)
     assert [job.id for job in await store.open_jobs()] == [jobs[2].id, jobs[0].id]
 
 
+@pytest.mark.parametrize("state", [JobState.SUBMITTING, JobState.CANCELLED])
+async def test_a_song_that_nobody_picked_is_not_open(store: JobStore, state: JobState) -> None:
+    """But it is the user's, and from its first move on it is looked after."""
+    job = await add(store)
+    assert await store.open_jobs() == []
+    assert [found.id for found in await store.jobs_of(CHAT)] == [job.id]
+    await store.move(job.id, [JobState.CHOOSING], state)
+    assert [found.id for found in await store.open_jobs()] == [job.id]
+
+
 async def test_open_jobs_forget_what_has_expired(store: JobStore, redis: Redis) -> None:
-    gone, here = await add(store), await add(store)
+    gone, here = await add(store, JobState.SUBMITTING), await add(store, JobState.SUBMITTING)
     await redis.delete(JOB.format(gone.id))
     assert [job.id for job in await store.open_jobs()] == [here.id]
     assert await redis.zrange(OPEN, 0, -1) == [here.id]
@@ -394,6 +463,30 @@ async def test_a_users_jobs_are_newest_first_and_only_theirs(
     await add(store, user_id=CHAT + 1)
     await redis.delete(JOB.format(jobs[1].id))
     assert [job.id for job in await store.jobs_of(CHAT)] == [jobs[2].id, jobs[0].id]
+
+
+async def test_a_user_with_many_jobs_gets_the_newest(store: JobStore, clock: Clock) -> None:
+    jobs = []
+    for _ in range(5):
+        clock.advance(1)
+        jobs.append(await add(store))
+    assert [job.id for job in await store.jobs_of(CHAT, limit=2)] == [jobs[4].id, jobs[3].id]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("state", "dreaming"), ("source", "{}"), ("source", "no JSON"), ("moved_at", "soon"), ("links", "[1]")],
+)
+async def test_an_unreadable_job_is_passed_over_and_kept(
+    store: JobStore, redis: Redis, caplog: pytest.LogCaptureFixture, field: str, value: str
+) -> None:
+    """A newer version may know what to do with it, and the others are not to suffer from it."""
+    odd, good = await add(store, JobState.SUBMITTING), await add(store, JobState.SUBMITTING)
+    await redis.hset(JOB.format(odd.id), field, value)
+    assert [job.id for job in await store.open_jobs()] == [good.id]
+    assert [job.id for job in await store.jobs_of(CHAT)] == [good.id]
+    assert caplog.text.count(f"job {odd.id} cannot be read") == 2
+    assert set(await redis.zrange(OPEN, 0, -1)) == {odd.id, good.id}
 
 
 # Redis goes away
@@ -414,7 +507,8 @@ async def every_step(store: JobStore, job: Job) -> list[object]:
         store.migrate(job, 1),
         store.tick(job.id, {"vocals": Sent(1, "a", "b")}),
         store.sent(job.id),
-        store.count_run(job.id, "deliver"),
+        store.count_run(job.id, Run.DELIVER),
+        store.deliver_again(job.id),
         store.open_jobs(),
         store.jobs_of(CHAT),
     )
@@ -424,6 +518,7 @@ async def every_step(store: JobStore, job: Job) -> list[object]:
 async def test_without_redis_every_step_says_so_and_works_again_after(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis") as server:
         async with connect(server.url) as redis:
+            await redis.config_set("appendfsync", "always")  # else a busy disk loses the last moment
             store = JobStore(redis)
             job = await added_and_asked(store)
             server.kill()
@@ -459,3 +554,50 @@ async def test_the_password_is_in_no_exception(tmp_path: Path) -> None:
                     await JobStore(redis).ping()
                 assert password not in str(met.value)
                 assert "wrong-password" not in str(met.value)
+
+
+async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
+    """Not taken for a Redis that is away, which is waited for."""
+    with RedisServer(tmp_path / "redis") as server:
+        password = server.url.partition("@")[0].rpartition(":")[2]
+        for url in (server.url.replace(password, "wrong"), server.url.replace(f":{password}@", "")):
+            async with connect(url) as redis:
+                with pytest.raises(StoreRefused):
+                    await JobStore(redis).ping()
+
+
+class Failing:
+    """A step that fails so many times, and how long was waited in all."""
+
+    def __init__(self, times: int, error: type[Exception] = StoreUnavailable) -> None:
+        self.calls, self.waited_s = 0, 0.0
+        self._times, self._error = times, error
+
+    async def __call__(self) -> str:
+        self.calls += 1
+        if self.calls <= self._times:
+            raise self._error("away")
+        return "done"
+
+    async def sleep(self, seconds: float) -> None:
+        self.waited_s += seconds
+
+
+@pytest.mark.parametrize("times", [0, 1, 30])
+async def test_insisting_outlasts_an_outage(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, times: int
+) -> None:
+    step = Failing(times)
+    monkeypatch.setattr("stemdrop.store.asyncio.sleep", step.sleep)
+    assert await insist(step, "the answer cannot be stored") == "done"
+    assert (step.calls, step.waited_s) == (times + 1, 2 * times)
+    assert caplog.text.count("the answer cannot be stored; waiting: away") == times
+
+
+@pytest.mark.parametrize(("error", "calls"), [(StoreUnavailable, 4), (LookupError, 1)])
+async def test_insisting_ends(monkeypatch: pytest.MonkeyPatch, error: type[Exception], calls: int) -> None:
+    step = Failing(100, error)
+    monkeypatch.setattr("stemdrop.store.asyncio.sleep", step.sleep)
+    with pytest.raises(error):
+        await insist(step, "never", tries=3)
+    assert step.calls == calls
