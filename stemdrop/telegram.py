@@ -48,15 +48,20 @@ class RateLimiter(BaseRateLimiter[float]):
         rate_limit_args: float | None,
     ) -> Any:
         """Make the call when it is allowed. Raises `TryLater` when that is further off than the patience."""
-        seconds = 0.0
+        patience_s, seconds = rate_limit_args or PATIENCE_S, 0.0
         for _ in range(3):
             if messages := _messages(endpoint, data):
-                await self._wait(data.get("chat_id"), messages, rate_limit_args or PATIENCE_S)
+                await self._wait(data.get("chat_id"), messages, patience_s)
             try:
                 return await callback(*args, **kwargs)
             except RetryAfter as error:
                 seconds = error._retry_after.total_seconds()
-                await self._flood.pause(seconds)
+                if messages:
+                    await self._flood.pause(seconds)
+                elif seconds <= patience_s:
+                    await anyio.sleep(seconds)
+                else:
+                    break
         raise TryLater(seconds, "Telegram asks to slow down")
 
     async def _wait(self, chat_id: int | str | None, messages: int, patience_s: float) -> None:
