@@ -23,8 +23,9 @@ setup: .venv/.ready
 demo: setup
 	@$(BIN)/python -m sandbox.demo
 
+# Twice as many as two cores: much of a journey is waiting, for leases and polls.
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 4 --dist loadfile
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
