@@ -4,11 +4,14 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from house import House, open_house
 from provider import KEY, Provider
 from redis import Redis
 from tones import mp3
 
+from sandbox.app import run_telegram
 from sandbox.redis_server import RedisServer
+from sandbox.state import Telegram
 from sandbox.world import World
 
 SONG = Path(__file__).parent.parent / "sandbox" / "songs" / "demo-song.mp3"
@@ -46,6 +49,21 @@ async def provider(tone: bytes) -> AsyncIterator[Provider]:
     """A separation API that does what the test says."""
     async with Provider(tone).run() as running:
         yield running
+
+
+@pytest.fixture
+async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
+    """The local Telegram, in process and not yet on the network."""
+    state = Telegram(tmp_path / "telegram")
+    yield state
+    await state.close()
+
+
+@pytest.fixture
+async def house(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
+    """All of the product's parts in process; the separation API is where nobody listens."""
+    async with run_telegram(telegram) as url, open_house(redis_url, telegram, url) as opened:
+        yield opened
 
 
 @pytest.fixture

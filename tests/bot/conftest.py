@@ -1,12 +1,10 @@
 """The bot in process: an Application of the real parts, fed with what people do in the local Telegram."""
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
-from house import BotRoom, House, one_authority, open_house
+from house import BotRoom, House, one_authority
 
-from sandbox.app import run_telegram
 from sandbox.chats import User
 from sandbox.state import Telegram
 
@@ -16,20 +14,6 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(one_authority(tmp_path_factory.mktemp("tls"))))
         yield
-
-
-@pytest.fixture
-async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
-    state = Telegram(tmp_path / "telegram")
-    yield state
-    await state.close()
-
-
-@pytest.fixture
-async def house(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
-    """All parts; the separation API is where nobody listens, as nothing is handed in here."""
-    async with run_telegram(telegram) as url, open_house(redis_url, telegram, url) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 from fileserver import FileServer
-from house import House, one_authority, open_house
+from house import House, one_authority
 
-from sandbox.app import run_telegram
 from sandbox.chats import Message, User
 from sandbox.server import serve
 from sandbox.state import Telegram
@@ -20,20 +19,6 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(one_authority(tmp_path_factory.mktemp("tls"))))
         yield
-
-
-@pytest.fixture
-async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
-    state = Telegram(tmp_path / "telegram")
-    yield state
-    await state.close()
-
-
-@pytest.fixture
-async def house(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
-    """All parts; the separation API is where nobody listens."""
-    async with run_telegram(telegram) as url, open_house(redis_url, telegram, url) as opened:
-        yield opened
 
 
 @pytest.fixture
