@@ -1,89 +1,113 @@
 """`/start`, `/help`, `/cancel`, and the short answer to everything that is neither command nor song."""
 
-from telegram import Bot, BotCommand, Message, MessageEntity, Update
-from telegram.constants import ChatType
-from telegram.ext import CallbackContext
+import logging
 
+from telegram import Message, MessageEntity, Update
+from telegram.error import TelegramError
+
+from bot.admission import is_private
 from bot.answers import answer
-from bot.menu import CANCELLABLE, cancel
+from bot.context import Context
+from bot.introduction import introduce_to_admin
+from bot.orders import Orders
 from bot.sources import MAX_DURATION_S
-from bot.uploads import megabytes
+from stemdrop.errors import TryLater
+from stemdrop.jobs import CANCELLABLE, JobState
+from stemdrop.people import People
 from stemdrop.status import StatusMessage
 from stemdrop.store import JobStore
-from stemdrop.texts import FALLBACK, Texts
+from stemdrop.texts import Texts
 
-COMMANDS = ("start", "help", "cancel")
-# Telegram's codes for our catalogues where they differ.
-_TELEGRAM_CODES = {"zh_Hans": "zh"}
+log = logging.getLogger(__name__)
 
 
 class Commands:
     """The handlers for commands and for everything else. `max_bytes` is what `/help` names as the limit."""
 
-    def __init__(self, store: JobStore, status: StatusMessage, texts: Texts, max_bytes: int) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        orders: Orders,
+        people: People,
+        status: StatusMessage,
+        texts: Texts,
+        max_bytes: int,
+    ) -> None:
         self._store = store
+        self._orders = orders
+        self._people = people
         self._status = status
         self._texts = texts
         self._max_bytes = max_bytes
 
-    async def start(self, update: Update, _context: CallbackContext) -> None:  # type: ignore[type-arg]
-        """Say what this is."""
-        await self._reply(update, "start")
+    async def start(self, update: Update, context: Context) -> None:
+        """Say what this is; with a word behind it (`t.me/<bot>?start=<word>`), let its bearer in."""
+        person = context.person
+        if word := " ".join(context.args or ()):
+            if await self._people.become_admin(person.id, word):
+                log.info("user %d is the admin now", person.id)
+                await self._people.set_name(person.id, person.name)
+                await self._reply(update, context, "access.admin")
+                await introduce_to_admin(context.bot, self._texts, person.id)
+                return
+            if not person.is_allowed and not await self._people.accept_invitation(person.id, word):
+                await self._reply(update, context, "access.word_bad")
+                return
+            if not person.is_allowed:
+                log.info("user %d was let in by an invitation", person.id)
+                await self._people.set_name(person.id, person.name)
+        key = "start" if is_private(update) else "group.how"
+        await self._reply(update, context, key, bot=context.bot.username)
 
-    async def help(self, update: Update, _context: CallbackContext) -> None:  # type: ignore[type-arg]
+    async def help(self, update: Update, context: Context) -> None:
         """Say how it works and what it takes."""
-        say = self._texts.language(_language_code(update))
-        size = megabytes(self._max_bytes, say)
-        await self._reply(update, "help", size=size, minutes=MAX_DURATION_S // 60)
+        size = context.say.size(self._max_bytes)
+        minutes = MAX_DURATION_S // 60
+        bot = context.bot.username
+        text = context.say("help", size=size, minutes=minutes)
+        text += "\n\n" + context.say("help.commands" if is_private(update) else "group.how", bot=bot)
+        if context.person.is_admin and is_private(update):
+            text += "\n" + context.say("help.admin")
+        if message := update.effective_message:
+            await answer(message, text)
 
-    async def cancel(self, update: Update, _context: CallbackContext) -> None:  # type: ignore[type-arg]
+    async def cancel(self, update: Update, context: Context) -> None:
         """Cancel every job of this user in this chat that has no result yet."""
-        message, user = update.effective_message, update.effective_user
-        if message is None or user is None:
+        message = update.effective_message
+        if message is None:
             return
-        jobs = await self._store.jobs_of(user.id)
+        jobs = await self._store.jobs_of(context.person.id)
         mine = [job for job in jobs if job.chat_id == message.chat_id and job.state in CANCELLABLE]
-        done = [job for job in mine if await cancel(job, self._store)]
-        for job in done:
-            await self._status.refresh(job.id)
-        say = self._texts.language(user.language_code)
-        text = say.plural("cancel.done", len(done)) if done else say("cancel.nothing")
-        await answer(message, text)
+        # one without a message of its own is on its way to get a mode, or was refused one
+        mine = [job for job in mine if job.message_id or job.state is not JobState.CHOOSING]
+        # what waits in line first, or the end of another would begin it
+        mine.sort(key=lambda job: job.state is not JobState.QUEUED)
+        done = [job for job in mine if await self._orders.cancel(job)]
+        say = context.say
+        await answer(message, say.plural("cancel.done", len(done)) if done else say("cancel.nothing"))
+        try:
+            for job in done:
+                await self._status.refresh(job.id)
+        except (TelegramError, TryLater) as error:  # the sweep shows the ends that could not be shown now
+            log.info("not every cancelled song could be shown so: %s", error)
 
-    async def unknown(self, update: Update, _context: CallbackContext) -> None:  # type: ignore[type-arg]
+    async def unknown(self, update: Update, context: Context) -> None:
         """A command that is not ours; in groups it may be meant for another bot."""
-        if _is_private(update):
-            await self._reply(update, "other.command")
+        if is_private(update):
+            await self._reply(update, context, "other.command")
 
-    async def anything(self, update: Update, _context: CallbackContext) -> None:  # type: ignore[type-arg]
+    async def anything(self, update: Update, context: Context) -> None:
         """Everything else a person may send; in groups people talk with each other."""
         message = update.effective_message
-        if message is not None and _is_private(update):
-            await self._reply(update, _hint(message))
+        if message is not None and is_private(update):
+            await self._reply(update, context, _hint(message))
 
-    async def _reply(self, update: Update, key: str, **values: object) -> None:
+    async def _reply(self, update: Update, context: Context, key: str, **values: object) -> None:
         if message := update.effective_message:
-            say = self._texts.language(_language_code(update))
-            await answer(message, say(key, **values))
-
-
-async def register_commands(bot: Bot, texts: Texts) -> None:
-    """Tell Telegram the list of commands, per language. Raises `TelegramError`."""
-    for code, say in texts.languages.items():
-        commands = [BotCommand(name, say(f"command.{name}")) for name in COMMANDS]
-        language = None if code == FALLBACK else _TELEGRAM_CODES.get(code, code)
-        await bot.set_my_commands(commands, language_code=language)
+            await answer(message, context.say(key, **values))
 
 
 def _hint(message: Message) -> str:
     if message.parse_entities([MessageEntity.URL, MessageEntity.TEXT_LINK]):
         return "other.link"
     return "other.text" if message.text else "other.anything"
-
-
-def _is_private(update: Update) -> bool:
-    return update.effective_chat is not None and update.effective_chat.type == ChatType.PRIVATE
-
-
-def _language_code(update: Update) -> str | None:
-    return update.effective_user.language_code if update.effective_user else None

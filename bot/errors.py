@@ -2,28 +2,49 @@
 what may pass by itself is kept, under the update's number in `bot_data`, for who handles updates again."""
 
 import logging
+from dataclasses import dataclass
 
 import httpx
-from telegram import Update
+from telegram import CallbackQuery, Message, Update
 from telegram.error import BadRequest, NetworkError, TelegramError
-from telegram.ext import CallbackContext
+from telegram.ext import ApplicationHandlerStop
 
+from bot.admission import is_private
 from bot.answers import answer
+from bot.context import Context
+from bot.groups import names_bot
 from stemdrop.errors import StemdropError, StoreRefused, StoreUnavailable, TryLater
+from stemdrop.people import People
 from stemdrop.telegram import is_gone
-from stemdrop.texts import Texts
+from stemdrop.texts import Language, Texts
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What may pass by itself, and the language to say in that it has not."""
+
+    error: Exception
+    say: Language
 
 
 class Errors:
     """The error handler of the Application."""
 
-    def __init__(self, texts: Texts) -> None:
+    def __init__(self, people: People, texts: Texts) -> None:
+        self._people = people
         self._texts = texts
 
-    async def handle(self, update: object, context: CallbackContext) -> None:  # type: ignore[type-arg]
-        """Log it; tell the user if they can be told."""
+    async def handle(self, update: object, context: Context) -> None:
+        """Log it; tell the user if they can be told.
+
+        Raises `ApplicationHandlerStop`: where one handler has failed (the gate, say), no other may go on.
+        """
+        await self._handle(update, context)
+        raise ApplicationHandlerStop
+
+    async def _handle(self, update: object, context: Context) -> None:
         error = context.error
         if error is None:
             return
@@ -32,24 +53,54 @@ class Errors:
             log.info("%s: the chat is gone (%s)", where, error)
             return
         if isinstance(update, Update) and _may_pass(error):
-            context.bot_data[update.update_id] = error
+            say = await language_of(update, self._people, self._texts)
+            context.bot_data[update.update_id] = Trouble(error, say)
             return
         log.error("%s failed: %s: %s", where, type(error).__name__, error)
         if not isinstance(error, TelegramError | StemdropError):
             log.debug("%s", where, exc_info=error)
         if isinstance(update, Update):
-            await self._tell(update)
+            await tell(update, await language_of(update, self._people, self._texts))
 
-    async def _tell(self, update: Update) -> None:
-        user, message = update.effective_user, update.effective_message
-        say = self._texts.language(user.language_code if user else None)
-        try:
-            if update.callback_query:
-                await update.callback_query.answer(say("trouble"))
-            elif message:
-                await answer(message, say("trouble"))
-        except (TelegramError, StemdropError) as error:
-            log.warning("the user could not be told: %s", error)
+
+async def language_of(update: Update, people: People, texts: Texts) -> Language:
+    """The sender's, where the gate has not found it out."""
+    user = update.effective_user
+    code = user.language_code if user else None
+    try:
+        chosen = (await people.person(user.id)).language if user else ""
+    except StoreUnavailable:
+        chosen = ""
+    return texts.language(chosen or code)
+
+
+async def tell(update: Update, say: Language) -> bool:
+    """Say that it went wrong to who wanted something of the bot. False: nobody did, or can be told."""
+    query, message = update.callback_query, update.effective_message
+    try:
+        if query:
+            if not await _tell_tapper(query, say) and isinstance(query.message, Message):
+                await answer(query.message, say("trouble"))
+            return True
+        if message and (is_private(update) or _names_bot(message)):  # else people talk with each other
+            await answer(message, say("trouble"))
+            return True
+    except (TelegramError, StemdropError) as error:
+        log.warning("the user could not be told: %s", error)
+    return False
+
+
+async def _tell_tapper(query: CallbackQuery, say: Language) -> bool:
+    """False: the tap was answered before, or is too old by now."""
+    try:
+        return await query.answer(say("trouble"))
+    except BadRequest:
+        return False
+
+
+def _names_bot(message: Message) -> bool:
+    words = message.text or message.caption or ""
+    return words.startswith("/") or names_bot(words, message.get_bot().username)
 
 
 def _may_pass(error: Exception) -> bool:

@@ -1,131 +1,121 @@
-"""A button is pressed: the job moves, at most once however often it is tapped."""
+"""A button of a job is pressed: the job moves, at most once however often it is tapped."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import Any
 
 from telegram import CallbackQuery, Update
-from telegram.error import BadRequest
-from telegram.ext import CallbackContext
+from telegram.error import TelegramError
 
+from bot.answers import answer_tap
+from bot.context import Context
+from bot.orders import Ordered, Orders, Tapped
+from stemdrop.arrivals import received_at
 from stemdrop.buttons import Action, Tap
 from stemdrop.engine import Engine, Task
-from stemdrop.jobs import Job, JobState
-from stemdrop.status import StatusMessage, render_instruments
+from stemdrop.errors import TryLater
+from stemdrop.jobs import FINAL, Job, JobState, Mode
+from stemdrop.rendering import render_instruments, render_over_limit
+from stemdrop.status import StatusMessage
 from stemdrop.store import JobStore
-from stemdrop.texts import Texts
+from stemdrop.subject import about
+from stemdrop.texts import Language, Texts
 
 log = logging.getLogger(__name__)
 
-CANCELLABLE = (JobState.CHOOSING, JobState.SUBMITTING, JobState.SEPARATING)
-
-
-@dataclass(frozen=True, slots=True)
-class _Reaction:
-    """Which job's message to show, and the key of what the tapper is told beside it."""
-
-    job_id: str
-    note: str | None = None
-
 
 class Menu:
-    """The handler for every button."""
+    """The handler for every button of a job."""
 
-    def __init__(self, store: JobStore, engine: Engine, status: StatusMessage, texts: Texts) -> None:
+    def __init__(
+        self, store: JobStore, engine: Engine, orders: Orders, status: StatusMessage, texts: Texts
+    ) -> None:
         self._store = store
         self._engine = engine
+        self._orders = orders
         self._status = status
         self._texts = texts
 
-    async def tap(self, update: Update, _context: CallbackContext) -> None:  # type: ignore[type-arg]
+    async def tap(self, update: Update, context: Context) -> None:
         """Do what the button means; the query is always answered, or the button would spin."""
-        query = update.callback_query
+        query, say = update.callback_query, context.say
         if query is None:
             return
-        say = self._texts.language(query.from_user.language_code)
         tap = Tap.from_data(query.data or "")
         job = await self._store.get(tap.job_id) if tap else None
-        if tap is None or job is None:
-            await _answer(query, say("tap.stale"))
-        elif job.user_id and query.from_user.id != job.user_id:
-            await _answer(query, say("tap.not_yours"))
-        else:
-            reaction = await self._act(tap, job)
-            # first, since editing the message may have to wait for Telegram's limits
-            await _answer(query, say(reaction.note) if reaction.note else None)
-            await self._show(tap, reaction.job_id)
-
-    async def _act(self, tap: Tap, job: Job) -> "_Reaction":
-        match tap.action:
-            case Action.PICK:
-                return await self._pick(tap, job)
-            case Action.INSTRUMENTS | Action.BACK:
-                return _Reaction(job.id)
-            case Action.CANCEL:
-                # a tap that is handled again, after a bad moment, finds its own work done
-                is_done = job.state is JobState.CANCELLED or await cancel(job, self._store)
-                return _Reaction(job.id, None if is_done else "tap.too_late")
-            case Action.RETRY:
-                return await self._retry(job)
-            case Action.FETCH_AGAIN:
-                return await self._fetch_again(job)
-
-    async def _show(self, tap: Tap, job_id: str) -> None:
-        job = await self._store.get(job_id)
-        if job and tap.action is Action.INSTRUMENTS and job.state is JobState.CHOOSING:
-            await self._status.write(job, *render_instruments(job, self._texts.language(job.language)))
-        elif job:
-            await self._status.show(job)
         if job:
-            await self._status.catch_up(job)
+            about(job.id, job.task_id)
+        if tap is None or job is None:
+            await answer_tap(query, say("tap.stale"))
+        elif job.user_id and query.from_user.id != job.user_id:
+            await answer_tap(query, say("tap.not_yours"))
+        elif job := await self._own(job, query, say):
+            ordered = await self._act(tap, job, Tapped(query.id, received_at(update)))
+            await self._say(query, say, tap, job, ordered)
+            await self._show(tap, ordered)
+        else:
+            await answer_tap(query, say("tap.not_yours"))
 
-    async def _pick(self, tap: Tap, job: Job) -> "_Reaction":
-        changes = {"mode": tap.mode, "instrument": tap.instrument}
-        if await self._store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING, **changes):
-            log.info("job %s: %s %s", job.id, tap.mode, tap.instrument)
-            await self._engine.add(Task.SUBMIT, job.id, job.id)
-        # of two taps the second only shows again where the job is
-        return _Reaction(job.id)
+    async def _own(self, job: Job, query: CallbackQuery, say: Language) -> Job | None:
+        """The job as its owner's: what was anybody's is whose tap comes first; `None`: somebody else's."""
+        changes: dict[str, Any] = {}
+        if not job.user_id:
+            if not await self._store.claim(job, query.from_user.id):
+                return None
+            changes |= {"user_id": query.from_user.id, "account": query.from_user.id}
+        if query.message and not job.message_id:
+            # a process that died just after sending the message could not note which it is: this one
+            changes["message_id"] = query.message.message_id
+        if job.language != say.code:
+            changes["language"] = say.code
+        if changes:
+            await self._store.set(job.id, **changes)
+        return replace(job, **changes)
 
-    async def _retry(self, job: Job) -> "_Reaction":
-        if job.state is not JobState.FAILED:
-            return _Reaction(job.id, "tap.too_late")
-        new = replace(
-            Job(job.id, job.chat_id, job.user_id, job.source_message_id, job.source),
-            id=Job.new_id(),
-            language=job.language,
-            topic_id=job.topic_id,
-            message_id=job.message_id,
-            state=JobState.SUBMITTING,
-            mode=job.mode,
-            instrument=job.instrument,
-        )
-        winner = await self._store.retry(job, new)
-        if winner == new.id:
-            log.info("job %s: tried again as job %s", job.id, new.id)
-            await self._engine.add(Task.SUBMIT, new.id, new.id)
-        return _Reaction(winner, "retried")
+    async def _say(self, query: CallbackQuery, say: Language, tap: Tap, job: Job, ordered: Ordered) -> None:
+        """Answer the tap, before its message is edited, which may have to wait for Telegram's limits."""
+        try:
+            if ordered.over:
+                mode = tap.mode or job.mode or Mode.SEPARATE_VOCAL
+                await answer_tap(query, render_over_limit(job, say, mode, ordered.over), is_alert=True)
+            else:
+                await answer_tap(query, say(ordered.note) if ordered.note else None)
+        except (TelegramError, TryLater) as error:  # what it meant is done, and not to be done again
+            log.warning("job %s: a tap could not be answered: %s", job.id, error)
 
-    async def _fetch_again(self, job: Job) -> "_Reaction":
-        if job.state is JobState.DELIVERING:
-            return _Reaction(job.id)
-        if not (job.missing or job.is_undelivered):
-            return _Reaction(job.id, "tap.too_late")
-        if await self._store.deliver_again(job.id):
-            log.info("job %s: its stems are fetched again", job.id)
-            await self._engine.add(Task.DELIVER, job.id, job.id)
-        return _Reaction(job.id)
+    async def _act(self, tap: Tap, job: Job, tapped: Tapped) -> Ordered:
+        match tap.action:
+            case Action.PICK if tap.mode:
+                return await self._orders.pick(job, tap.mode, tap.instrument)
+            case Action.OTHER_MODE if tap.mode:
+                return await self._orders.other_mode(job, tap.mode, tap.instrument, tapped)
+            case Action.INSTRUMENTS if job.state in FINAL and not tapped.before(job.moved_at):
+                return Ordered((await self._orders.choose_again(job, tapped)).id)
+            case Action.CANCEL:
+                return Ordered(job.id, None if await self._orders.cancel(job) else "tap.too_late")
+            case Action.RETRY:
+                return await self._orders.retry(job)
+            case Action.RESEND:
+                return await self._orders.resend(job, tapped)
+            case Action.FETCH_AGAIN:
+                return await self._orders.fetch_again(job)
+            case Action.ZIP | Action.SMALL:
+                await self._engine.add(Task.PACK, f"{job.id}:{tap.action}", f"{job.id}:{tap.action}")
+                return Ordered("", "pack.working")  # its message stays as it is
+        return Ordered(job.id)
 
-
-async def cancel(job: Job, store: JobStore) -> bool:
-    """Cancel a job that has no result yet; False when it is too late."""
-    if not await store.move(job.id, CANCELLABLE, JobState.CANCELLED):
-        return False
-    log.info("job %s: cancelled by its user", job.id)
-    return True
-
-
-async def _answer(query: CallbackQuery, text: str | None) -> None:
-    try:
-        await query.answer(text)
-    except BadRequest as error:  # too old, after a restart: what the tap meant was still done
-        log.debug("a tap was answered too late: %s", error)
+    async def _show(self, tap: Tap, ordered: Ordered) -> None:
+        job = await self._store.get(ordered.job_id) if ordered.job_id else None
+        if job is None:
+            return
+        say = self._texts.language(job.language)
+        text, keyboard = await self._status.rendered(job)
+        if tap.action is Action.INSTRUMENTS and job.state is JobState.CHOOSING:
+            text, keyboard = render_instruments(job, say, tap.page, await self._status.facts(job))
+        elif ordered.over and tap.mode and job.state is JobState.CHOOSING:
+            # where it stays to be read, beside the answer that vanishes
+            text = f"{text}\n\n{render_over_limit(job, say, tap.mode, ordered.over)}"
+        await self._status.write(job, text, keyboard)
+        if job.state in FINAL:
+            await self._store.close(job.id)
+        await self._status.catch_up(job)

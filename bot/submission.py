@@ -9,18 +9,24 @@ from contextlib import suppress
 import httpx
 from telegram.error import TelegramError
 
+from stemdrop.alerts import Alerts
+from stemdrop.database import insist
 from stemdrop.errors import AnswerLost, Refused, SourceGone, TryLater, Unreachable
 from stemdrop.jobs import Failure, Job, JobState
 from stemdrop.links import Links
 from stemdrop.separation import SeparationClient
 from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore, Receipt, Run, insist
+from stemdrop.store import JobStore, Receipt, Run
+from stemdrop.subject import about
 from stemdrop.telegram import TelegramFiles
+from stemdrop.turns import Turns
 
 log = logging.getLogger(__name__)
 
 # What may pass by itself in seconds is tried again this often before the user is told; nothing is charged.
 MAX_RUNS = 3
+# So many runs are begun: a run that comes to its end is among the first three, unless Redis is away.
+MAX_BEGUN = 12
 _SOON_S = 2.0
 _TOO_BUSY = 429
 # Required by the API, but nowhere of ours can be reached: a name that never resolves (RFC 2606), so that
@@ -38,12 +44,16 @@ class Submission:
         files: TelegramFiles,
         links: Links | None,
         status: StatusMessage,
+        turns: Turns,
+        alerts: Alerts,
     ) -> None:
         self._store = store
         self._separation = separation
         self._files = files
         self._links = links
         self._status = status
+        self._turns = turns
+        self._alerts = alerts
 
     async def run(self, job_id: str) -> None:
         """Submit the job if it still waits for it; running twice submits once. Raises `TryLater`."""
@@ -55,6 +65,9 @@ class Submission:
             await self._answer_lost(job, "a process died while asking")
             return
         run = await self._store.count_run(job_id, Run.SUBMIT)
+        if run > MAX_BEGUN:
+            await self._fail(job, Failure("internal", charged=False), f"{MAX_BEGUN} runs never ended")
+            return
         try:
             await self._submit(job)
         except Unreachable as error:
@@ -64,6 +77,7 @@ class Submission:
                 await self._again_or_fail(job, run, str(error.code), error)
             else:
                 await self._fail(job, Failure(str(error.code), charged=False), error)
+                await self._alerts.refused(error.code)
         except SourceGone as error:
             await self._fail(job, Failure("source_gone", charged=False), error)
         except AnswerLost as error:
@@ -80,11 +94,9 @@ class Submission:
             task_id = await self._separation.create(source_url, job.mode, job.instrument, callback_url)
         except (Unreachable, Refused):
             # or a refusal would be taken for a lost answer
-            await insist(
-                lambda: self._store.set(job.id, create_started_at=0),
-                f"job {job.id}: refused, not stored",
-            )
+            await insist(lambda: self._store.not_accepted(job.id), f"job {job.id}: refused, not stored")
             raise
+        about(job.id, task_id)
         log.info("job %s: accepted as task %s", job.id, task_id)
         # the task id is paid for: a Redis that is away for a moment must not lose it
         receipt = await insist(
@@ -103,7 +115,7 @@ class Submission:
             size = file.size_bytes or job.source.size_bytes
             async with self._files.open(file) as content:
                 return await self._separation.upload(f"{job.id}{job.source.extension}", content, size)
-        except (AnswerLost, httpx.HTTPError) as error:
+        except (AnswerLost, TelegramError, httpx.HTTPError) as error:
             # uploading is free, so a lost answer is as good as none
             raise Unreachable(f"the upload failed ({type(error).__name__})") from error
 
@@ -126,6 +138,7 @@ class Submission:
         if await self._store.fail(job.id, [JobState.SUBMITTING], failure):
             log.warning("job %s: failed with %s: %s", job.id, failure.code, why)
             await self._show(job)
+            await self._turns.next(job.account)
 
     async def _show(self, job: Job) -> None:
         """Best effort: the job has moved, and the sweep shows an end that could not be shown now."""

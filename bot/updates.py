@@ -11,8 +11,14 @@ from telegram import Bot, Update
 from telegram.error import Conflict, InvalidToken, TelegramError
 from telegram.ext import Application
 
+from bot.errors import language_of, tell
+from bot.reception import Reception
+from stemdrop.arrivals import keep
 from stemdrop.engine import Engine, Task
 from stemdrop.errors import StoreUnavailable, TryLater
+from stemdrop.letters import DeadLetters
+from stemdrop.people import People
+from stemdrop.texts import Language, Texts
 
 log = logging.getLogger(__name__)
 
@@ -22,31 +28,37 @@ POLL_S = 25
 _LONGEST_PAUSE_S = 30
 # An update is handled so often, over some five minutes, before it is held to be hopeless.
 MAX_TRIES = 12
+SECOND_POLLER = "another program polls with this bot's token; only one can"
+_KINDS = ("audio", "voice", "video", "video_note", "document", "photo", "sticker", "text")
 
 
-async def poll(bot: Bot, engine: Engine, stop: asyncio.Event) -> None:
+async def poll(bot: Bot, engine: Engine, reception: Reception, stop: asyncio.Event) -> None:
     """Fetch updates and hand each to the engine until `stop` is set.
 
     Raises `InvalidToken`; waits out everything else. One consumer at a time (Telegram's rule).
     """
     stopping = asyncio.create_task(stop.wait())
-    offset, pause_s = 0, 1.0
+    # the first is not held open: a bot that has just begun soon knows whether it hears
+    offset, hold_s, pause_s = 0, 0, 1.0
     try:
         while not stop.is_set():
-            fetching = asyncio.create_task(_fetch(bot, engine, offset))
+            fetching = asyncio.create_task(_fetch(bot, engine, offset, hold_s))
             await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if not fetching.done():
                 fetching.cancel()
                 await asyncio.wait({fetching})
                 break
             try:
-                offset, pause_s = fetching.result(), 1.0
+                offset, hold_s, pause_s = fetching.result(), POLL_S, 1.0
+                reception.succeeded()
             except InvalidToken:
                 raise
             except (TelegramError, StoreUnavailable) as error:
                 if isinstance(error, Conflict):
-                    log.error("another program polls with this bot's token; only one can")
+                    reception.disturbed(SECOND_POLLER)
+                    log.error(SECOND_POLLER)
                 else:
+                    reception.failed(f"updates cannot be fetched: {error}")
                     log.warning("updates cannot be fetched, again in %.0f s: %s", pause_s, error)
                 await asyncio.wait({stopping}, timeout=pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -54,11 +66,11 @@ async def poll(bot: Bot, engine: Engine, stop: asyncio.Event) -> None:
         stopping.cancel()
 
 
-async def _fetch(bot: Bot, engine: Engine, offset: int) -> int:
+async def _fetch(bot: Bot, engine: Engine, offset: int, hold_s: int) -> int:
     """One poll; returns the next offset, which confirms these updates to Telegram."""
-    updates = await bot.get_updates(offset=offset, timeout=POLL_S, allowed_updates=ALLOWED_UPDATES)
+    updates = await bot.get_updates(offset=offset, timeout=hold_s, allowed_updates=ALLOWED_UPDATES)
     for update in updates:
-        await engine.add(Task.UPDATE, str(update.update_id), update.to_json())
+        await keep(engine, update.to_dict())
         offset = update.update_id + 1
     return offset
 
@@ -66,18 +78,29 @@ async def _fetch(bot: Bot, engine: Engine, offset: int) -> int:
 class UpdateHandler:
     """The task `UPDATE`: one update, as JSON, through the Application."""
 
-    def __init__(self, application: "Application[Any, Any, Any, Any, Any, Any]") -> None:
+    def __init__(
+        self,
+        application: "Application[Any, Any, Any, Any, Any, Any]",
+        letters: DeadLetters,
+        people: People,
+        texts: Texts,
+    ) -> None:
         self._application = application
+        self._letters = letters
+        self._people = people
+        self._texts = texts
         self._tries: Counter[int] = Counter()
 
     async def run(self, update_json: str) -> None:
         """Handle it; what goes wrong is the Application's error handler's.
 
-        Raises `TryLater` when that says that it may pass by itself: a song is not lost to a bad moment.
+        Raises `TryLater` when that says that it may pass by itself: a song is not lost to a bad moment. Who
+        sent what is given up is told so, and the operator finds it among the dead letters.
         """
         update = Update.de_json(json.loads(update_json), self._application.bot)
         await self._application.process_update(update)
-        error = self._application.bot_data.pop(update.update_id, None)
+        trouble = self._application.bot_data.pop(update.update_id, None)
+        error = trouble.error if trouble else None
         if isinstance(error, TryLater):  # nothing has failed: Telegram's limits ask for patience
             raise error
         if error is None:
@@ -91,3 +114,31 @@ class UpdateHandler:
             raise TryLater(min(2.0**tries, _LONGEST_PAUSE_S), what)
         del self._tries[update.update_id]
         log.error("%s; given up after %d tries", what, tries)
+        await self._write_off(update_json, f"{type(error).__name__}, {tries} times", trouble.say)
+
+    async def give_up(self, update_json: str) -> None:
+        """It killed who handled it: it is not handled again."""
+        await self._write_off(update_json, "whoever handled it died", None)
+
+    async def _write_off(self, update_json: str, why: str, say: Language | None) -> None:
+        """Put it among the dead letters, then tell its sender, which may go wrong."""
+        facts = json.loads(update_json)
+        await self._note(facts, f"{why}; its sender was not told")
+        update = Update.de_json(facts, self._application.bot)
+        if await tell(update, say or await language_of(update, self._people, self._texts)):
+            await self._note(facts, f"{why}; its sender was told")
+
+    async def _note(self, facts: dict[str, Any], why: str) -> None:
+        """Without anybody's words: who sent it is to send it again."""
+        try:
+            await self._letters.add(f"{Task.UPDATE}:{facts['update_id']}", _kind(facts), why)
+        except StoreUnavailable as error:
+            log.warning("update %s: not among the dead letters: %s", facts["update_id"], error)
+
+
+def _kind(facts: dict[str, Any]) -> str:
+    """What was sent, for the operator: `a message (document)`."""
+    if "callback_query" in facts:
+        return "a tap"
+    kinds = [kind for kind in _KINDS if kind in facts.get("message", {})]
+    return f"a message ({kinds[0]})" if kinds else "a message"

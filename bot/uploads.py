@@ -3,20 +3,20 @@
 import logging
 from dataclasses import replace
 
-from babel.numbers import format_decimal
 from telegram import Message, Update
-from telegram.constants import ChatAction, ChatType
+from telegram.constants import ChatAction
 from telegram.error import TelegramError
-from telegram.ext import CallbackContext
 
 from bot.answers import answer
+from bot.context import Context
 from bot.listening import Listener
 from bot.sources import source_of
 from stemdrop.errors import SourceUnusable
 from stemdrop.jobs import Job, Source, SourceKind
 from stemdrop.status import StatusMessage
 from stemdrop.store import JobStore
-from stemdrop.texts import Language, Texts
+from stemdrop.subject import about
+from stemdrop.texts import Language
 
 log = logging.getLogger(__name__)
 
@@ -30,35 +30,40 @@ _TITLES = {
 class Uploads:
     """The handler for everything that may be a song."""
 
-    def __init__(self, store: JobStore, listener: Listener, status: StatusMessage, texts: Texts) -> None:
+    def __init__(self, store: JobStore, listener: Listener, status: StatusMessage) -> None:
         self._store = store
         self._listener = listener
         self._status = status
-        self._texts = texts
 
-    async def receive(self, update: Update, _context: CallbackContext) -> None:  # type: ignore[type-arg]
-        """Answer a song with the mode buttons, or with the reason why it cannot be split."""
-        message, user = update.effective_message, update.effective_user
-        if message is None:
-            return
-        say = self._texts.language(user.language_code if user else None)
-        source = source_of(message)
+    async def receive(self, update: Update, context: Context) -> None:
+        """A file that somebody sends to the bot itself."""
+        if message := update.effective_message:
+            await self.take(message, message, context)
+
+    async def take(self, song: Message, request: Message, context: Context) -> None:
+        """Answer a song with the mode buttons, or with the reason why it cannot be split.
+
+        `request` is the message that asks for it: the song's own, or a reply to it. Who wrote that owns the
+        job; each request makes one, however often it is handled.
+        """
+        say = context.say
+        source = source_of(song)
         if source is None:
-            if message.chat.type == ChatType.PRIVATE:  # in groups people send each other files
-                await answer(message, say("other.document"))
+            await answer(request, say("other.document"))
             return
-        once = f"song:{message.chat_id}:{message.message_id}"
+        once = f"song:{request.chat_id}:{request.message_id}"
         # who writes as a channel or as an anonymous admin taps as themselves: anybody may choose then
-        user_id = user.id if user and not message.sender_chat else 0
-        job = _job(message, user_id, source, say)
+        user_id = context.person.id if not request.sender_chat else 0
+        job = _job(song, request, user_id, source, say)
         try:
-            await _look_busy(message)
+            await _look_busy(request)
             job = replace(job, source=await self._listener.verify(job.source))
         except SourceUnusable as error:
-            log.info("a song in chat %d was refused: %s", message.chat_id, error.reason)
-            await answer(message, explain(error, say))
+            log.info("a song in chat %d was refused: %s", request.chat_id, error.reason)
+            await answer(request, explain(error, say))
             return
         holder = await self._store.add(job, once)
+        about(holder)
         kept = job if holder == job.id else await self._store.get(holder)
         # an update that is handled again after a crash finds its job, and perhaps its message
         if kept and not kept.message_id:
@@ -72,35 +77,30 @@ def explain(error: SourceUnusable, say: Language) -> str:
     filled: dict[str, object] = {}
     if error.reason == "too_big":
         filled = {
-            "size": megabytes(values["size_bytes"], say),
-            "limit": megabytes(values["limit_bytes"], say),
+            "size": say.size(int(str(values["size_bytes"]))),
+            "limit": say.size(int(str(values["limit_bytes"]))),
         }
     elif error.reason == "too_long":
         filled = {"minutes": _minutes(values["duration_s"]), "limit": _minutes(values["limit_s"])}
     return say(f"unusable.{error.reason}", **filled)
 
 
-def megabytes(size_bytes: object, say: Language) -> str:
-    """`20 MB`, with the language's decimal sign."""
-    number = round(float(str(size_bytes)) / (1024 * 1024), 1)
-    return f"{format_decimal(number, locale=say.code)} MB"
-
-
 def _minutes(seconds: object) -> int:
     return -(-int(str(seconds)) // 60)
 
 
-def _job(message: Message, user_id: int, source: Source, say: Language) -> Job:
+def _job(song: Message, request: Message, user_id: int, source: Source, say: Language) -> Job:
     named = source.title or say(_TITLES.get(source.kind, "title.song"))
     return Job(
         id=Job.new_id(),
-        chat_id=message.chat_id,
+        chat_id=request.chat_id,
         user_id=user_id,
-        source_message_id=message.message_id,
+        account=user_id or request.chat_id,
+        source_message_id=song.message_id,
         source=replace(source, title=named),
         language=say.code,
         # other supergroups use the field for chains of replies
-        topic_id=(message.message_thread_id or 0) if message.is_topic_message else 0,
+        topic_id=(request.message_thread_id or 0) if request.is_topic_message else 0,
     )
 
 

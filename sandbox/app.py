@@ -23,12 +23,13 @@ from sandbox.server import serve
 from sandbox.state import Telegram
 
 
-def create_app(telegram: Telegram) -> FastAPI:
-    """Both doors over `telegram`. Its `close()` must be called before the server stops, or pollers hold it
-    up."""
+def create_app(telegram: Telegram, *, for_people: bool = False) -> FastAPI:
+    """The bot's door over `telegram`, and the one for people. Its `close()` must be called before the server
+    stops, or pollers hold it up."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(bot_api.create_router(telegram))
-    app.include_router(chat_api.create_router(telegram))
+    if for_people:
+        app.include_router(chat_api.create_router(telegram))
 
     @app.exception_handler(PersonError)
     async def person_error(request: Request, error: PersonError) -> JSONResponse:
@@ -48,9 +49,11 @@ def create_app(telegram: Telegram) -> FastAPI:
 
 
 @asynccontextmanager
-async def run_telegram(telegram: Telegram, port: int = 0) -> AsyncIterator[str]:
-    """Serve both doors on loopback while the block lasts; yields the base URL."""
-    async with serve(create_app(telegram), port) as url:
+async def run_telegram(
+    telegram: Telegram, port: int = 0, *, for_people: bool = False, host: str = "127.0.0.1"
+) -> AsyncIterator[str]:
+    """Serve the bot's door, and the one for people, for as long as the block lasts; yields the base URL."""
+    async with serve(create_app(telegram, for_people=for_people), port, host=host) as url:
         try:
             yield url
         finally:

@@ -31,6 +31,21 @@ _SCOPES = {
     "chat_administrators": {"chat_id"},
     "chat_member": {"chat_id", "user_id"},
 }
+# core.telegram.org/bots/api#chatmemberadministrator, those that are always there
+_ADMINISTRATOR_RIGHTS = (
+    "can_be_edited",
+    "is_anonymous",
+    "can_manage_chat",
+    "can_delete_messages",
+    "can_manage_video_chats",
+    "can_restrict_members",
+    "can_promote_members",
+    "can_change_info",
+    "can_invite_users",
+    "can_post_stories",
+    "can_edit_stories",
+    "can_delete_stories",
+)
 # A part of core.telegram.org/bots/api#reactiontypeemoji
 _REACTIONS = frozenset("👍👎❤🔥🥰👏😁🤔🤯😱🎉🤩🙏👌🤝👀💯🤣⚡🏆💔🫡✍🆒")
 
@@ -39,7 +54,7 @@ async def get_me(telegram: Core, call: Call) -> dict[str, Any]:
     return {
         **telegram.bot.to_dict(),
         "can_join_groups": True,
-        "can_read_all_group_messages": True,
+        "can_read_all_group_messages": not telegram.has_privacy_mode,
         "supports_inline_queries": False,
         "can_connect_to_business": False,
         "has_main_web_app": False,
@@ -131,7 +146,8 @@ async def get_chat_member(telegram: Core, call: Call) -> dict[str, Any]:
     in_private = "member" if user_id in (chat.id, telegram.bot.id) else "left"
     status = in_private if chat.type == "private" else chat.members.get(user_id, "left")
     owner = {"is_anonymous": False} if status == "creator" else {}
-    return {"user": user.to_dict(), "status": status, **owner}
+    rights = dict.fromkeys(_ADMINISTRATOR_RIGHTS, False) if status == "administrator" else {}
+    return {"user": user.to_dict(), "status": status, **owner, **rights}
 
 
 async def set_message_reaction(telegram: Core, call: Call) -> bool:

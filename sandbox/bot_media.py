@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from sandbox.bot_messages import caption_content
 from sandbox.calls import Call, Upload, refuse_unknown_keys
 from sandbox.core import Core
-from sandbox.destination import destination, inline_keyboard
+from sandbox.destination import destination, inline_keyboard, writable_chat
 from sandbox.errors import bad_request, too_large
 from sandbox.files import Content, StoredFile
 from sandbox.media import THUMBNAIL_LIMIT_BYTES, THUMBNAIL_LIMIT_PIXELS, jpeg_size
@@ -26,6 +26,8 @@ async def send_audio(telegram: Core, call: Call) -> dict[str, Any]:
 
 
 async def send_voice(telegram: Core, call: Call) -> dict[str, Any]:
+    if writable_chat(telegram, call).forbids_voice:
+        raise bad_request("VOICE_MESSAGES_FORBIDDEN")
     return await _send_one(telegram, call, "voice")
 
 

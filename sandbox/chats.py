@@ -55,6 +55,7 @@ class Chat:
     migrated_to: int | None = None
     is_bot_out: bool = False  # the user blocked the bot, or it was removed from the group
     user: User | None = None  # of a private chat
+    forbids_voice: bool = False  # the user takes no voice messages, as premium users may settle
 
     def to_dict(self) -> dict[str, Any]:
         if self.user is not None:

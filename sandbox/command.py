@@ -1,4 +1,5 @@
-"""`stemdrop sandbox`: the whole world on loopback, with one played person or until Ctrl-C."""
+"""`stemdrop sandbox`: the whole world on loopback, with one played person or until Ctrl-C; or its Telegram
+alone, for a stemdrop that runs elsewhere."""
 
 import argparse
 import asyncio
@@ -18,13 +19,19 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sandbox.app import run_telegram
 from sandbox.listening import measure
 from sandbox.player import MODES, Arrived, NotDeliveredError, Player
 from sandbox.process import ProcessFailedError
 from sandbox.redis_server import RedisUnavailableError
+from sandbox.state import Telegram
 from sandbox.world import World
 
 T = TypeVar("T")
+
+DEMO_SONG = Path(__file__).parent / "songs" / "demo-song.mp3"
+# What opens the chat door of a Telegram that runs alone, to whoever plays people there.
+KEY_VARIABLE = "SANDBOX_KEY"
 
 # What may go wrong and is told in a sentence.
 FAILURES = (NotDeliveredError, ProcessFailedError, RedisUnavailableError, httpx.HTTPError, OSError)
@@ -40,6 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind", choices=["audio", "voice", "video", "video_note", "document"], help="send the file as this"
     )
+    parser.add_argument(
+        "--listen",
+        type=_address,
+        metavar="HOST:PORT",
+        help=f"only the local Telegram, for a stemdrop elsewhere (TELEGRAM_BOT_TOKEN, {KEY_VARIABLE})",
+    )
+    parser.add_argument("--data", type=Path, help="where that Telegram keeps its files")
+    parser.add_argument(
+        "--telegram",
+        metavar="URL",
+        help=f"play at such a Telegram that runs already ({KEY_VARIABLE}); without --song the bundled one",
+    )
     parser.add_argument("--language", default="en", help="the person's Telegram language, 'zh-hans' say")
 
 
@@ -47,11 +66,15 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Exit code 0 when the stems came; 1 with the reason when they did not."""
     console = Console(highlight=False)
     try:
-        if args.song is None:
+        if args.listen:
+            run_until_signal(_listen(args, environ, console))
+            return 0
+        if args.song is None and args.telegram is None:
             run_until_signal(_stay(console, environ))
             return 0
+        args.song = args.song or DEMO_SONG
         _check_song(args.song)
-        arrived = run_until_signal(_play(args, environ, console))
+        arrived = run_until_signal((_play_there if args.telegram else _play)(args, environ, console))
         console.print(stem_table(arrived))
     except KeyboardInterrupt:
         return 130
@@ -106,6 +129,17 @@ async def _play(args: argparse.Namespace, environ: Mapping[str, str], console: C
             return await play(world, console, args.song, args.mode, args.out, args.kind, args.language)
 
 
+async def _play_there(
+    args: argparse.Namespace, environ: Mapping[str, str], console: Console
+) -> list[Arrived]:
+    key = environ.get(KEY_VARIABLE, "")
+    if not key:
+        raise NotDeliveredError(f"{KEY_VARIABLE} is not set: the key of that Telegram's chat door")
+    return await _play_at(
+        args.telegram, key, console, args.song, args.mode, args.out, args.kind, args.language
+    )
+
+
 async def play(
     world: World,
     console: Console,
@@ -116,10 +150,22 @@ async def play(
     language: str = "en",
 ) -> list[Arrived]:
     """Play one person with a progress line; raises `NotDeliveredError` when nothing came."""
+    key = world.telegram.access_key
+    return await _play_at(world.telegram_url, key, console, song, mode, out, kind, language)
+
+
+async def _play_at(
+    url: str,
+    key: str,
+    console: Console,
+    song: Path,
+    mode: str,
+    out: Path,
+    kind: str | None,
+    language: str,
+) -> list[Arrived]:
     with _progress(console, f"{song.name}, {mode}") as say:
-        async with Player(
-            world.telegram_url, world.telegram.access_key, say, language_code=language
-        ) as player:
+        async with Player(url.rstrip("/"), key, say, language_code=language) as player:
             arrived = await player.play(song, mode, out, kind=kind)
     if not arrived:
         raise NotDeliveredError("the bot said that it was done, but no stem arrived")
@@ -174,4 +220,26 @@ async def _stay(console: Console, environ: Mapping[str, str]) -> None:
             console.print(f"The local Telegram's chat door: {world.telegram_url}/chat/chats")
             console.print(f"Its key, in the header X-Sandbox-Key: {world.telegram.access_key}")
             console.print("Ctrl-C ends it.")
+            await asyncio.Event().wait()
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise argparse.ArgumentTypeError("write HOST:PORT")
+    return host, int(port)
+
+
+async def _listen(args: argparse.Namespace, environ: Mapping[str, str], console: Console) -> None:
+    host, port = args.listen
+    is_local = environ.get("TELEGRAM_LOCAL_MODE", "").lower() == "true"
+    with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
+        data, token = args.data or Path(folder), environ.get("TELEGRAM_BOT_TOKEN")
+        try:
+            telegram = Telegram(data, token=token, local=is_local)
+        except ValueError as error:
+            raise NotDeliveredError(f"TELEGRAM_BOT_TOKEN is wrong: {error}") from None
+        telegram.access_key = environ.get(KEY_VARIABLE) or telegram.access_key
+        async with run_telegram(telegram, port, for_people=True, host=host) as url:
+            console.print(f"The local Telegram is ready at {url}", soft_wrap=True)
             await asyncio.Event().wait()

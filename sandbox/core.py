@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sandbox.chats import CallbackQuery, Chat, Message, Revision, Topic, User
+from sandbox.chats import MEDIA_KINDS, CallbackQuery, Chat, Message, Revision, Topic, User
 from sandbox.errors import PersonError
 from sandbox.faults import Faults
 from sandbox.files import FileStore
@@ -98,6 +98,7 @@ class Core:
         ] = {}  # (scope as JSON, language) → commands
         self.descriptions: dict[tuple[str, str], str] = {}  # (description | short_description, language)
         self.query_lifetime_s = query_lifetime_s
+        self.has_privacy_mode = False  # every new bot has it, until its owner switches it off
         self.access_key = secrets.token_urlsafe(24)
         self.closing = asyncio.Event()
         self._changed = asyncio.Event()
@@ -189,7 +190,7 @@ class Core:
         if opens_topic:
             message.thread_id = message.message_id
         chat.messages[message.message_id] = message
-        if not sender.is_bot and not chat.is_bot_out:
+        if not sender.is_bot and self._reaches_bot(message):
             self.updates.add("message", message.to_dict())
         self.tell(chat.id, "message", message.to_dict())
         return message
@@ -221,6 +222,18 @@ class Core:
         topic = Topic(self.post(chat, opener, created, opens_topic=True).message_id, name)
         chat.topics[topic.thread_id] = topic
         return topic
+
+    def _reaches_bot(self, message: Message) -> bool:
+        """In groups, with privacy mode: commands, mentions of the bot, replies to it, and service messages
+        (core.telegram.org/bots/features#privacy-mode)."""
+        chat, text = message.chat, message.text
+        if chat.is_bot_out:
+            return False
+        if chat.type == "private" or not self.has_privacy_mode:
+            return True
+        is_reply = message.reply_to is not None and message.reply_to.is_from_bot
+        is_service = message.kind not in (*MEDIA_KINDS, "text", "location", "contact", "dice")
+        return text.startswith("/") or f"@{self.bot.username}" in text or is_reply or is_service
 
     def _new_message_id(self, chat: Chat) -> int:
         """Supergroups count for themselves; elsewhere the bot's account counts, so ids have gaps per chat."""

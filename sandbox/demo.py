@@ -8,12 +8,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox.command import FAILURES, length, play, reason, run_until_signal, stem_table
+from sandbox.command import DEMO_SONG, FAILURES, length, play, reason, run_until_signal, stem_table
 from sandbox.listening import measure
 from sandbox.player import MODES, Arrived
 from sandbox.world import World
 
-SONG = Path(__file__).parent / "songs" / "demo-song.mp3"
+SONG = DEMO_SONG
 OUT = Path("demo-out")
 # A stem that is not as long as its song would drift from it.
 TOLERANCE_S = 0.05

@@ -94,7 +94,7 @@ class FileStore:
         """Give a content a `file_id` as this kind of media; attributes that are None are left out."""
         suffix = Path(file_name).suffix
         suffix = suffix if re.fullmatch(r"\.\w{1,16}", suffix, re.ASCII) else ""
-        file_path = f"{_FOLDERS.get(kind, 'documents')}/file_{len(self._files)}{suffix}"
+        file_path = f"{_FOLDERS.get(kind, 'documents')}/file_{len(self._paths)}{suffix}"
         # By that name it lies on disk too: in local mode the bot gets its absolute path.
         target = self.directory / file_path
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -110,6 +110,10 @@ class FileStore:
 
     def get(self, file_id: str) -> StoredFile | None:
         return self._files.get(file_id)
+
+    def forget(self, file_id: str) -> None:
+        """The id names nothing any more, as ids do when Telegram moves a bot's files; the bytes stay."""
+        self._files.pop(file_id, None)
 
     def by_path(self, file_path: str) -> StoredFile | None:
         """The file the bot asks for at `/file/bot<token>/<file_path>`."""

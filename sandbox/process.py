@@ -74,9 +74,12 @@ class Process:
     def start(self) -> None:
         """Start it; `wait_for` says when it is ready."""
         self._log_start = self.log.stat().st_size if self.log.exists() else 0
+        self._process = self._spawn()
+
+    def _spawn(self) -> "subprocess.Popen[bytes]":
         command = [sys.executable, "-c", _DIE_WITH_PARENT, str(os.getpid())]
         with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 # -P: what lies in its folder is data, never a module
                 [*command, sys.executable, "-P", "-m", "stemdrop", *self.arguments],
                 cwd=self._cwd,

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class _Server(uvicorn.Server):
@@ -27,25 +28,44 @@ class _Server(uvicorn.Server):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), 0.1)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # As in uvicorn, which rests for tenths of a second even when nobody is left to wait for.
+        state = self.server_state
+        for server in self.servers:
+            server.close()
+        for connection in list(state.connections):
+            connection.shutdown()
+        for _ in range(20):
+            if not (state.connections or state.tasks):
+                await self.lifespan.shutdown()
+                return
+            await asyncio.sleep(0.002)
+        await super().shutdown(sockets)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         self.ready.set()
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
-    """Run `app` under uvicorn on 127.0.0.1 (`port` 0: any free one); yields its base URL without a slash at
-    the end.
+async def serve(
+    app: ASGIApp,
+    port: int = 0,
+    protocol: type[asyncio.Protocol] = H11Protocol,
+    host: str = "127.0.0.1",
+) -> AsyncIterator[str]:
+    """Run `app` under uvicorn on loopback, or at `host` (`port` 0: any free one); yields its base URL without
+    a slash at the end.
 
     Raises OSError when the port is taken. At the end requests get 5 s to finish.
     """
     # asyncio switches Nagle's algorithm off (40 ms an answer) only where the protocol is named.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
+    listener.bind((host, port))
     # The access log would hold the bot's token, which is in its paths.
     config = uvicorn.Config(
-        app, http="h11", ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=5
+        app, http=protocol, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=5
     )
     server = _Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))
@@ -55,7 +75,7 @@ async def serve(app: ASGIApp, port: int = 0) -> AsyncIterator[str]:
         if running.done():
             running.result()
             raise RuntimeError("the app did not start")
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        yield f"http://{host}:{listener.getsockname()[1]}"
     finally:
         ready.cancel()
         server.should_exit = True

@@ -53,7 +53,7 @@ class Telegram(Core):
         self, title: str, members: Sequence[User], *, supergroup: bool = False, forum: bool = False
     ) -> Chat:
         """A group (or supergroup, or forum, which is one) with the bot in it; the first member owns it. The
-        bot reads all messages there, as with privacy mode off."""
+        bot reads all messages there unless `has_privacy_mode`."""
         supergroup = supergroup or forum
         number = 1_000_001 + len(self.chats)
         chat = Chat(
@@ -107,6 +107,10 @@ class Telegram(Core):
     def unblock_bot(self, chat_id: int) -> None:
         """The opposite."""
         self._set_bot_out(chat_id, is_out=False)
+
+    def forbid_voice(self, chat_id: int, *, forbidden: bool = True) -> None:
+        """The person takes no voice messages."""
+        self.chat(chat_id).forbids_voice = forbidden
 
     # Sending
 
@@ -238,6 +242,10 @@ class Telegram(Core):
     def file_location(self, file_id: str) -> Path:
         """Where the bytes of a file lie on disk. Read only: contents are shared."""
         return self.files.path_of(self.file(file_id))
+
+    def forget_file(self, file_id: str) -> None:
+        """Let a `file_id` expire: the bot can no longer send by it nor ask for it."""
+        self.files.forget(file_id)
 
     def _set_bot_out(self, chat_id: int, *, is_out: bool) -> None:
         chat = self.chat(chat_id)

@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -35,7 +35,8 @@ class World:
     """Everything that the product needs from outside, and nothing of the machine's own.
 
     `settings` override the product's settings; `environment` is searched for REDIS_URL and PATH. With
-    `separator` False none is started, and SEPARATION_API_URL is for `settings` to name.
+    `separator` False none is started, and SEPARATION_API_URL is for `settings` to name; else
+    `separator_options` are for its command line. `process` is how the product's processes are started.
 
     The processes run in `directory`, so that no `.env` of the caller's reaches them. A Redis that REDIS_URL
     names must hold no stemdrop's keys (else `RedisUnavailableError`), and holds none when the world ends.
@@ -49,6 +50,8 @@ class World:
         environment: Mapping[str, str] | None = None,
         local_mode: bool = False,
         separator: bool = True,
+        separator_options: Sequence[str] = (),
+        process: type[Process] = Process,
     ) -> None:
         directory = directory.absolute()
         self.directory = directory
@@ -61,15 +64,20 @@ class World:
         self._claim = secrets.token_hex(8)
         self._secret = secrets.token_urlsafe(24)
         self._with_separator = separator
+        self._separator_options = tuple(separator_options)
         self._separator_url = ""
-        self._port = _free_port()
+        self._separator_process: Process | None = None
+        self._port = free_port()
+        self.process_kind = process
         self._processes: list[Process] = []
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         try:
             await self._start_redis()
-            self.telegram_url = await self._stack.enter_async_context(run_telegram(self.telegram))
+            self.telegram_url = await self._stack.enter_async_context(
+                run_telegram(self.telegram, for_people=True)
+            )
             self._stack.push_async_callback(self._stop_all)
             if self._with_separator:
                 await self._start_separator()
@@ -86,6 +94,13 @@ class World:
         """Where the product's webhook listens."""
         return f"http://127.0.0.1:{self._port}"
 
+    @property
+    def separator(self) -> Process:
+        """The separator's process; only of a world that has one."""
+        if self._separator_process is None:
+            raise RuntimeError("this world has no separator")
+        return self._separator_process
+
     def environment(self) -> dict[str, str]:
         """What the product's processes are given: these settings and no others."""
         return {
@@ -100,12 +115,17 @@ class World:
             "REDIS_URL": self.redis.url,
             "LISTEN_HOST": "127.0.0.1",
             "LISTEN_PORT": str(self._port),
+            "ACCESS": "open",
             **self._settings,
         }
 
-    async def start(self, command: str, name: str = "") -> Process:
-        """Start one of `up`, `bot`, `webhook`, `worker` and wait until it is ready."""
-        process = self._process([command], self.environment(), name or command)
+    async def start(self, command: str, name: str = "", settings: Mapping[str, str] | None = None) -> Process:
+        """Start one of `up`, `bot`, `webhook`, `worker` and wait until it is ready.
+
+        `settings` override those of the world for this process.
+        """
+        environment = {**self.environment(), **(settings or {})}
+        process = self._process([command], environment, name or command, self.process_kind)
         process.start()
         await process.wait_for(r"\bready\b", _READY[command])
         return process
@@ -170,16 +190,24 @@ class World:
 
     async def _start_separator(self) -> None:
         data = str(self.directory / "separator")
-        arguments = ["separator", "--host", "127.0.0.1", "--port", "0", "--data", data]
+        port = str(free_port())
+        arguments = ["separator", "--host", "127.0.0.1", "--port", port, "--data", data]
+        arguments += self._separator_options
         environment = {"PATH": os.environ.get("PATH", ""), "SEPARATION_API_KEY": self._key}
         process = self._process(arguments, environment, "separator")
         process.start()
         ready = await process.wait_for(r"separator ready at (http://\S+)")
-        self._separator_url = ready.group(1)
+        self._separator_url, self._separator_process = ready.group(1), process
 
-    def _process(self, arguments: list[str], environment: Mapping[str, str], name: str) -> Process:
+    def _process(
+        self,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        name: str,
+        kind: type[Process] = Process,
+    ) -> Process:
         self.directory.mkdir(parents=True, exist_ok=True)
-        process = Process(arguments, environment, self.directory / f"{name}.log", cwd=self.directory)
+        process = kind(arguments, environment, self.directory / f"{name}.log", cwd=self.directory)
         self._processes.append(process)
         return process
 
@@ -217,7 +245,8 @@ async def _is_free(redis: Redis) -> bool:
     return True
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port on loopback where nobody listens at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -7,11 +7,11 @@ pydocket 0.27 (pinned); each says which.
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Self
 from urllib.parse import urlsplit
 
@@ -22,6 +22,10 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from stemdrop.errors import StoreUnavailable, TryLater
+from stemdrop.queues import QUEUE_OF, Queue, Task
+from stemdrop.subject import subject
+
+__all__ = ["Engine", "Handler", "Periodic", "Queue", "Task"]
 
 log = logging.getLogger(__name__)
 
@@ -33,31 +37,16 @@ MAX_TAKEOVERS = 5
 ADD_TIMEOUT_S = 5
 TASK_TIMEOUT = timedelta(hours=2)
 LONGEST_PAUSE_S = 300
+# Nothing is put off for longer. What is was put off by a clock that has been set back since, and is due.
+LONGEST_AHEAD_S = 900
+_CLOCK_CHECK_S = 2
+_CANCEL_AGAIN_S = 5
+# The record of a task that has ended stays this long, with its argument: an update holds people's words, and
+# its key is never used again. Elsewhere a late end of a task that two workers ran must find the record, or it
+# would be taken for the end of the key's next task (the library's default, 15 minutes).
+UPDATE_RECORD_LIFETIME = timedelta(minutes=1)
 
 Handler = Callable[[str], Awaitable[None]]
-
-
-class Task(StrEnum):
-    """What the engine can be asked to run; the value is the task's name in Redis."""
-
-    SUBMIT = "submit"  # argument: job id
-    DELIVER = "deliver"  # argument: job id
-    UPDATE = "update"  # argument: an update from Telegram as JSON
-
-
-class Queue(StrEnum):
-    """What is taken together; one kind's backlog keeps none of the others waiting."""
-
-    SUBMISSIONS = "stemdrop:submissions"  # by every `worker`, with the periodic work
-    DELIVERIES = "stemdrop:deliveries"  # by every `worker`
-    UPDATES = "stemdrop:updates"  # by every `bot`
-
-
-_QUEUE_OF = {
-    Task.SUBMIT: Queue.SUBMISSIONS,
-    Task.DELIVER: Queue.DELIVERIES,
-    Task.UPDATE: Queue.UPDATES,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +62,10 @@ class Engine:
 
     def __init__(self, redis_url: str) -> None:
         self._handlers: dict[Task, Handler] = {}
+        self._given_up: dict[Task, Handler] = {}
         self._dockets = {queue: Docket(name=queue.value, url=_docket_url(redis_url)) for queue in Queue}
-        for task, queue in _QUEUE_OF.items():
+        self._dockets[Queue.UPDATES].execution_ttl = UPDATE_RECORD_LIFETIME
+        for task, queue in QUEUE_OF.items():
             self._dockets[queue].register(self._function(task), names=[task.value])
 
     async def __aenter__(self) -> Self:
@@ -92,7 +83,7 @@ class Engine:
 
         Raises `StoreUnavailable`; the task may then have been added all the same, and adding again is safe.
         """
-        docket = self._dockets[_QUEUE_OF[task]]
+        docket = self._dockets[QUEUE_OF[task]]
         try:
             async with asyncio.timeout(ADD_TIMEOUT_S):
                 await docket.add(task.value, key=f"{task.value}:{key}")(argument)
@@ -105,6 +96,7 @@ class Engine:
         handlers: Mapping[Task, Handler],
         stop: asyncio.Event,
         *,
+        given_up: Mapping[Task, Handler] | None = None,
         periodic: Mapping[str, Periodic] | None = None,
         concurrency: int = 10,
         grace_s: float = 20,
@@ -113,8 +105,12 @@ class Engine:
 
         Then nothing new is taken; what still runs after `grace_s` seconds is handed back: another worker,
         or this one after its restart, takes it over when the lease ends.
+
+        A task that kills whoever runs it is given up, and then handed to `given_up`, once: that must not do
+        again what killed them. Deliveries and submissions are added again by the sweep, and count their runs.
         """
         self._handlers.update(handlers)
+        self._given_up.update(given_up or {})
         docket = self._dockets[queue]
         for name, item in (periodic or {}).items():
             docket.register(_periodic(name, item), names=[name])
@@ -126,6 +122,7 @@ class Engine:
             minimum_check_interval=timedelta(milliseconds=50),
         ) as worker:
             running = asyncio.create_task(worker.run_forever(), name=f"engine {queue.value}")
+            minding = asyncio.create_task(_mind_the_clock(docket))
             stopping = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,7 +132,15 @@ class Engine:
                 await asyncio.wait({running}, timeout=grace_s)
             finally:
                 stopping.cancel()
-                running.cancel()  # cancels what still runs and leaves it for redelivery
+                minding.cancel()
+                while not running.done():  # a cancellation that comes while another is handled may be lost
+                    running.cancel()
+                    # What still runs is left for redelivery. The library cancels it only where it has got to
+                    # waiting for it; elsewhere it would outlive its worker, and keep its lease.
+                    left = list(worker._tasks_by_key.values())
+                    for task in left:
+                        task.cancel()
+                    await asyncio.wait({running, *left}, timeout=_CANCEL_AGAIN_S)
                 with suppress(asyncio.CancelledError):
                     await running
 
@@ -145,27 +150,51 @@ class Engine:
             retry: Retry = Retry(attempts=None),  # noqa: B008 - how the library takes its settings
             timeout: Timeout = Timeout(TASK_TIMEOUT),  # noqa: B008, ASYNC109
         ) -> None:
-            key = current_execution.get().key
-            async with _kept_lease() as takeovers:
-                if takeovers > MAX_TAKEOVERS:
-                    log.error("task %s given up: %d workers died while running it", key, takeovers)
-                    return
-                try:
-                    await self._handlers[task](argument)
-                    return
-                except TryLater as error:
-                    pause_s = min(max(error.after_s, 0.1), LONGEST_PAUSE_S)
-                    log.info("task %s waits %.0f s: %s", key, pause_s, error)
-                except Exception as error:
-                    pause_s = min(2.0 ** min(retry.attempt, 10), LONGEST_PAUSE_S)
-                    log.error(
-                        "task %s failed, again in %.0f s: %s: %s", key, pause_s, type(error).__name__, error
-                    )
-                    log.debug("task %s", key, exc_info=True)
-            retry.after(timedelta(seconds=pause_s))
+            with subject(_job_of(task, argument)):
+                pause_s = await self._run(task, argument, retry.attempt)
+            if pause_s is not None:
+                retry.after(timedelta(seconds=pause_s))
 
         run.__name__ = task.value
         return run
+
+    async def _run(self, task: Task, argument: str, attempt: int) -> float | None:
+        """Run it once; returns after how many seconds it is to be run again, if it is."""
+        key = current_execution.get().key
+        async with _kept_lease() as takeovers:
+            if takeovers > MAX_TAKEOVERS:
+                await self._give_up(task, argument, key, takeovers)
+                return None
+            try:
+                await self._handlers[task](argument)
+                return None
+            except TryLater as error:
+                pause_s = min(max(error.after_s, 0.1), LONGEST_PAUSE_S)
+                log.info("task %s waits %.0f s: %s", key, pause_s, error)
+            except Exception as error:
+                pause_s = min(2.0 ** min(attempt, 10), LONGEST_PAUSE_S)
+                log.error(
+                    "task %s failed, again in %.0f s: %s: %s", key, pause_s, type(error).__name__, error
+                )
+                log.debug("task %s", key, exc_info=True)
+        return pause_s
+
+    async def _give_up(self, task: Task, argument: str, key: str, takeovers: int) -> None:
+        log.error("task %s given up: %d workers died while running it", key, takeovers)
+        tell = self._given_up.get(task)
+        # who died of telling it is not followed
+        if tell is None or takeovers > MAX_TAKEOVERS + 1:
+            return
+        try:
+            await tell(argument)
+        except Exception as error:  # the task is not to begin anew because of that
+            log.error("task %s: that was not told: %s: %s", key, type(error).__name__, error)
+            log.debug("task %s", key, exc_info=True)
+
+
+def _job_of(task: Task, argument: str) -> str:
+    """Which job a task is about; an update's handler finds that out."""
+    return "" if task is Task.UPDATE else argument.partition(":")[0]
 
 
 def _periodic(name: str, item: Periodic) -> Callable[..., Awaitable[None]]:
@@ -210,6 +239,19 @@ async def _kept_lease() -> AsyncIterator[int]:
         yield takeovers
     finally:
         beating.cancel()
+
+
+async def _mind_the_clock(docket: Docket) -> None:
+    """Tasks are put off until a time of somebody's clock: one that is set back leaves them waiting."""
+    while True:
+        await asyncio.sleep(_CLOCK_CHECK_S)
+        now = time.time()
+        with suppress(RedisError, OSError):
+            async with docket.redis() as redis:
+                late = await redis.zrangebyscore(docket.queue_key, now + LONGEST_AHEAD_S, "+inf")
+                if late:
+                    log.warning("%d tasks waited for a time that a clock has taken back", len(late))
+                    await redis.zadd(docket.queue_key, dict.fromkeys(late, now), xx=True)
 
 
 def _be_patient(docket: Docket) -> None:

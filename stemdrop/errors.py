@@ -6,9 +6,11 @@ A class exists where somebody handles it differently::
     ├── SettingsError        the operator must correct a setting
     ├── StoreUnavailable     Redis did not answer: try again soon
     │   └── StoreRefused     it said no: the same again would be refused again
+    ├── NoSuchJob            the operator named no job, or more than one
     ├── TryLater             a task cannot go on now: the engine runs it again
     ├── ForgedRequest        a link, signature or secret is not ours: 403
     │   └── ExpiredLink      it was ours once: 403
+    ├── TooOften             somebody asks more often than is allowed: 429
     ├── BadContract          the provider's words are not the contract: 422
     ├── SeparationError      the separation API did not do what it was asked
     │   ├── Refused          it said no; nothing was accepted
@@ -16,9 +18,10 @@ A class exists where somebody handles it differently::
     │   └── AnswerLost       it may have accepted and charged; never send again blindly
     ├── SourceUnusable       the user must send something else
     ├── SourceGone           Telegram no longer has the file
+    ├── KeptGone             Telegram no longer has a stem that it kept: ask before paying again
     └── FetchFailed          a stem could not be fetched
         ├── AddressRefused   its address may not be asked
-        ├── StemGone         the provider no longer has it: ask for a fresh URL
+        ├── StemGone         no stem is there (any more): ask for a fresh URL
         └── StemTooBig       more than Telegram takes
 """
 
@@ -39,6 +42,10 @@ class StoreRefused(StoreUnavailable):
     """Redis answered, and said no: the same again would be refused again."""
 
 
+class NoSuchJob(StemdropError):
+    """What the operator wrote is no job's id, or the beginning of several."""
+
+
 class TryLater(StemdropError):
     """A task cannot go on now and wants to be run again after `after_s` seconds."""
 
@@ -52,7 +59,15 @@ class ForgedRequest(StemdropError):
 
 
 class ExpiredLink(ForgedRequest):
-    """The token was signed by this server, too long ago."""
+    """The token was signed by this server, too long ago, or has been used as often as it may be."""
+
+
+class TooOften(StemdropError):
+    """Somebody asks more often than is allowed, and may ask again after `after_s` seconds."""
+
+    def __init__(self, after_s: float, why: str) -> None:
+        super().__init__(why)
+        self.after_s = after_s
 
 
 class BadContract(StemdropError):
@@ -92,6 +107,10 @@ class SourceGone(StemdropError):
     """Telegram does not give the file (any more)."""
 
 
+class KeptGone(StemdropError):
+    """Telegram does not send a stem by the `file_id` under which it kept it (any more)."""
+
+
 class FetchFailed(StemdropError):
     """A stem could not be fetched; trying again later may help."""
 
@@ -101,7 +120,7 @@ class AddressRefused(FetchFailed):
 
 
 class StemGone(FetchFailed):
-    """The provider answers that the file is not there or no longer allowed."""
+    """The file is not there or no longer allowed, or what comes is no sound."""
 
 
 class StemTooBig(FetchFailed):

@@ -2,15 +2,15 @@
 
 Limits (Bot FAQ, 'My bot is hitting limits'): about 30 messages a second over all chats, 1 a second in one
 chat, 20 a minute in one group. An album's items count each.
+
+The clock is Redis' own: those of several machines differ, and one that is set back would stop all sending.
 """
 
-import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, cast
+from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from stemdrop.store import translated
+from stemdrop.database import script, translated
 
 # (bucket size, refill per second). A full bucket and a refill can fall into the same second (or minute, in a
 # group), so both together are what Telegram allows in it. Each takes one full album.
@@ -19,19 +19,39 @@ PRIVATE = (10, 1.0)
 GROUP = (10, 10 / 60)
 
 _KEY = "stemdrop:flood:{}"
-_PAUSE = "stemdrop:flood:pause"
+_PAUSE = "stemdrop:flood:paused"
 
-_TAKE = """
--- KEYS: pause, bucket, …   ARGV: now, cost, then size and refill per bucket
+_NOW = """
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] + time[2] / 1000000
+end
+"""
+
+_TAKE = (
+    _NOW
+    + """
+-- KEYS: pause, bucket, …   ARGV: now ('': Redis' clock), cost, then size and refill per bucket
 -- returns milliseconds to wait; 0 means that the cost was taken from every bucket
-local now, cost = tonumber(ARGV[1]), tonumber(ARGV[2])
-local wait = (tonumber(redis.call('GET', KEYS[1]) or '0')) - now
+local cost = tonumber(ARGV[2])
+local pause = redis.call('HMGET', KEYS[1], 'from', 'seconds')
+local wait = 0
+if pause[1] then
+  -- a clock that was set back does not make the pause longer
+  if tonumber(pause[1]) > now then redis.call('HSET', KEYS[1], 'from', tostring(now)) end
+  wait = math.min(now, tonumber(pause[1])) + tonumber(pause[2]) - now
+end
 local left = {}
 for i = 2, #KEYS do
   local size, refill = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
   local held = redis.call('HMGET', KEYS[i], 'tokens', 'at')
   local tokens, at = tonumber(held[1] or size), tonumber(held[2] or now)
-  tokens = math.min(size, tokens + math.max(0, now - at) * refill)
+  if at > now then  -- the clock was set back: the bucket fills from here on
+    at = now
+    redis.call('HSET', KEYS[i], 'at', tostring(now))
+  end
+  tokens = math.min(size, tokens + (now - at) * refill)
   left[i] = tokens - math.min(cost, size)
   if left[i] < 0 then wait = math.max(wait, -left[i] / refill) end
 end
@@ -42,38 +62,51 @@ for i = 2, #KEYS do
 end
 return 0
 """
+)
 
-
-_PAUSE_UNTIL = """
--- KEYS: pause   ARGV: until, milliseconds. Of two pauses the one that ends later counts.
-if tonumber(redis.call('GET', KEYS[1]) or '0') < tonumber(ARGV[1]) then
-  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+_PAUSE_FOR = (
+    _NOW
+    + """
+-- KEYS: pause   ARGV: now, seconds. Of two pauses the one that ends later counts.
+local held = redis.call('HMGET', KEYS[1], 'from', 'seconds')
+local ends = held[1] and math.min(now, tonumber(held[1])) + tonumber(held[2]) or 0
+if ends < now + tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[1], 'from', tostring(now), 'seconds', ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], math.max(1, math.ceil(ARGV[2] * 1000)))
 end
 """
+)
 
 
-class _Script(Protocol):
-    def __call__(self, keys: list[str], args: list[str | float]) -> Awaitable[Any]: ...
+async def pause_left(redis: Redis) -> float:
+    """For how many seconds from now Telegram has asked for silence. Raises `StoreUnavailable`."""
+    async with translated():
+        return max(0, int(await redis.pttl(_PAUSE))) / 1000
 
 
 class FloodLimiter:
-    """One limiter for all processes that share this Redis. Raises `StoreUnavailable` when it is away."""
+    """One limiter for all processes that share this Redis. Raises `StoreUnavailable` when it is away.
 
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+    `clock` gives Unix seconds instead of Redis.
+    """
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock
-        self._take = cast(_Script, redis.register_script(_TAKE))
-        self._pause_until = cast(_Script, redis.register_script(_PAUSE_UNTIL))
+        self._take = script(redis, _TAKE)
+        self._pause_for = script(redis, _PAUSE_FOR)
 
     async def delay(self, chat_id: int | str | None, messages: int) -> float:
         """Take room for so many messages in the chat; 0, or the seconds after which to ask again."""
         is_group = str(chat_id).startswith(("-", "@"))
         keys = [_PAUSE, _KEY.format("all"), _KEY.format(chat_id)]
-        args = [self._clock(), messages, *OVERALL, *(GROUP if is_group else PRIVATE)]
+        args: list[str | float] = [self._now(), messages, *OVERALL, *(GROUP if is_group else PRIVATE)]
         async with translated():
-            return int(await self._take(keys, list(args))) / 1000
+            return int(await self._take(keys, args)) / 1000
 
     async def pause(self, seconds: float) -> None:
         """Telegram asked for a pause (429, `retry_after`): all processes stop sending for that long."""
-        until = self._clock() + seconds
         async with translated():
-            await self._pause_until([_PAUSE], [until, max(1, int(seconds * 1000))])
+            await self._pause_for([_PAUSE], [self._now(), seconds])
+
+    def _now(self) -> str:
+        return str(self._clock()) if self._clock else ""

@@ -20,13 +20,12 @@ class Mode(StrEnum):
 # Credits that the provider charges for one accepted call (its pricing page).
 CREDITS = {Mode.SEPARATE_VOCAL: 10, Mode.SPLIT_STEM: 50, Mode.SPLIT_STEM_ADVANCED: 20}
 
-# The `stemName` values offered, in the order shown; the provider knows about a hundred.
+# The `stemName` values offered; the provider knows about a hundred. Their numbers are in buttons: new ones
+# come last. They are shown by use, and in this order until there is any.
 INSTRUMENTS = (
     "Lead Vocal",
     "Backing Vocals",
     "Drum Kit",
-    "Kick",
-    "Snare",
     "Bass",
     "Piano",
     "Electric Guitar",
@@ -35,6 +34,8 @@ INSTRUMENTS = (
     "String Section",
     "Brass Section",
     "Organ",
+    "Kick",
+    "Snare",
 )
 
 
@@ -42,6 +43,7 @@ class JobState(StrEnum):
     """Where a job is. Each state has an owner that moves it on; the sweep acts when that owner died."""
 
     CHOOSING = "choosing"  # the song was seen, a mode is awaited; owner: the user
+    QUEUED = "queued"  # picked, waits for its account's earlier jobs; owner: the end of those
     SUBMITTING = "submitting"  # the API is being asked; owner: the submission task
     SEPARATING = "separating"  # the task id is known; owner: the callback, later the sweep
     DELIVERING = "delivering"  # the result is stored; owner: the delivery task
@@ -53,6 +55,16 @@ class JobState(StrEnum):
 FINAL = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED})
 # A source link of a job is alive in these: the provider may still have to fetch it.
 ACTIVE = frozenset({JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING})
+CANCELLABLE = frozenset({JobState.CHOOSING, JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING})
+
+
+class Charge(StrEnum):
+    """Where the credits of a job are, in the account of the day it was picked."""
+
+    NONE = ""  # nothing was held: not picked, or free
+    HELD = "held"
+    SETTLED = "settled"  # the provider has charged them, or may have
+    RETURNED = "returned"
 
 
 class SourceKind(StrEnum):
@@ -89,11 +101,25 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptStem:
+    """A stem that Telegram keeps: sent again by its `file_id`, for nothing.
+
+    `key` as in the job's result; `kind` is "audio" or "document"; `title` is what the file says of itself.
+    """
+
+    key: str
+    kind: str
+    file_id: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One song on its way. Times are Unix seconds; 0 means 'not yet'.
 
     `message_id` is the bot's own message for this job (buttons, then progress, then outcome); `topic_id` is
-    set only in a forum's topic; `user_id` is 0 where anybody in the chat may choose.
+    set only in a forum's topic; `user_id` is 0 where anybody in the chat may choose. `account` pays: the
+    user, or the chat where there is none. `price` is in credits, which count on `account_day` (UTC, ISO).
     """
 
     id: str
@@ -104,11 +130,19 @@ class Job:
     language: str = "en"
     topic_id: int = 0
     message_id: int = 0
+    ordered_by: str = ""  # the tap that made it, where one did
     state: JobState = JobState.CHOOSING
     created_at: float = 0
     moved_at: float = 0
+    account: int = 0
+    account_day: str = ""
+    price: int = 0
+    charge: Charge = Charge.NONE
     mode: Mode | None = None
     instrument: str = ""
+    picked_at: float = 0
+    shown_at: float = 0  # when its message was last written
+    shown_as: str = ""  # a digest of what was written
     create_started_at: float = 0
     polled_at: float = 0
     task_id: str = ""
@@ -117,6 +151,10 @@ class Job:
     missing: tuple[str, ...] = field(default=())  # names of stems that could not be fetched
     refused: tuple[str, ...] = field(default=())  # names of stems that Telegram does not take
     links: tuple[tuple[str, str], ...] = field(default=())  # (name, URL) of stems too big to send
+    silent: tuple[str, ...] = field(default=())  # names of stems with nothing to hear, not sent
+    kept: tuple[KeptStem, ...] = field(default=())  # what it is delivered from, instead of being split again
+    is_timed: bool = False  # how long it took is noted, or would mislead
+    is_kept_lost: bool = False  # Telegram no longer gave those: the user is asked before paying
 
     @property
     def is_undelivered(self) -> bool:
@@ -128,6 +166,11 @@ class Job:
             and self.result is not None
             and bool(self.result.stems)
         )
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether it was delivered without stems that could not be fetched, or Telegram does not take."""
+        return self.state is JobState.DELIVERED and bool(self.missing or self.refused)
 
     @staticmethod
     def new_id() -> str:
@@ -148,6 +191,8 @@ class Job:
             if name in names
         }
         values["state"] = JobState(values["state"])
+        # jobs from before there were accounts
+        values["account"] = values.get("account") or values["user_id"] or values["chat_id"]
         values["source"] = Source(**{**values["source"], "kind": SourceKind(values["source"]["kind"])})
         if values.get("mode"):
             values["mode"] = Mode(values["mode"])
@@ -158,11 +203,14 @@ class Job:
         values["missing"] = tuple(values.get("missing", ()))
         values["refused"] = tuple(values.get("refused", ()))
         values["links"] = tuple((name, url) for name, url in values.get("links", ()))
+        values["silent"] = tuple(values.get("silent", ()))
+        values["kept"] = tuple(KeptStem(**stem) for stem in values.get("kept", ()))
+        values["charge"] = Charge(values.get("charge", ""))
         return cls(**values)
 
 
 # Fields that Redis scripts read: stored as they are, not as JSON.
-_BARE = frozenset({"id", "state", "task_id"})
+_BARE = frozenset({"id", "state", "task_id", "account_day", "charge"})
 
 
 def encode(name: str, value: object) -> str:
@@ -171,4 +219,6 @@ def encode(name: str, value: object) -> str:
         return str(value)
     if isinstance(value, Source | Failure | Result):
         value = asdict(value)
+    if name == "kept" and isinstance(value, tuple):
+        value = [asdict(stem) for stem in value]
     return json.dumps(value, ensure_ascii=False)

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from itsdangerous import BadData, SignatureExpired, TimestampSigner
+from itsdangerous import BadData, TimestampSigner
+from pydantic import SecretStr
 
 from stemdrop.errors import ExpiredLink, ForgedRequest
 
@@ -21,6 +22,8 @@ CALLBACK_LIFETIME_S = 14 * 24 * 3600
 SOURCE_LIFETIME_S = 24 * 3600
 # How far a signature's time may be off, in both directions (Standard Webhooks: five minutes).
 SIGNATURE_WINDOW_S = 300
+# How far ahead a token may have been signed: the clocks of two machines differ, and one may be set back.
+CLOCK_SKEW_S = 24 * 3600
 
 # What we sign with; base64 decoding alone passes over any other character.
 _TOKEN = re.compile(r"[\w.-]+", re.ASCII)
@@ -41,7 +44,9 @@ class Links:
         self._base_url = base_url
         self._callback = _signer(secret_key, "stemdrop.callback")
         self._source = _signer(secret_key, "stemdrop.source")
-        self._updates_secret = hmac.digest(secret_key.encode(), b"stemdrop.updates", "sha256").hex()
+        self._updates_secret = SecretStr(
+            hmac.digest(secret_key.encode(), b"stemdrop.updates", "sha256").hex()
+        )
 
     def callback_url(self, job_id: str, chat_id: int) -> str:
         """Where the provider posts the result of this job; at most 140 characters beyond the base."""
@@ -59,7 +64,7 @@ class Links:
     @property
     def updates_secret(self) -> str:
         """The `secret_token` that Telegram sends back with each update; the same in all processes."""
-        return self._updates_secret
+        return self._updates_secret.get_secret_value()
 
     def read_callback(self, token: str) -> CallbackToken:
         """Raises `ForgedRequest`, or `ExpiredLink` when the token is ours but too old."""
@@ -98,8 +103,13 @@ def _unsign(signer: TimestampSigner, token: str, lifetime_s: int) -> str:
     if not _TOKEN.fullmatch(token):
         raise ForgedRequest("the link is not ours")
     try:
-        return signer.unsign(token, max_age=lifetime_s).decode()
-    except SignatureExpired as error:
-        raise ExpiredLink("the link has expired") from error
+        text, signed_at = signer.unsign(token, return_timestamp=True)
+        age_s = signer.get_timestamp() - signed_at.timestamp()
+        content = text.decode()
     except (BadData, ValueError, UnicodeError) as error:
         raise ForgedRequest("the link is not ours") from error
+    if age_s > lifetime_s:
+        raise ExpiredLink("the link has expired")
+    if age_s < -CLOCK_SKEW_S:
+        raise ForgedRequest("the link was signed in the future")
+    return content

@@ -65,6 +65,11 @@ class Result:
         """Whether the provider says that it worked; there may still be no stem."""
         return self.code == 200
 
+    @property
+    def is_refunded(self) -> bool:
+        """Whether the provider says that it gave the credits back."""
+        return self.code == 531
+
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Self:
         """The reverse of `dataclasses.asdict`."""
@@ -150,20 +155,28 @@ def _listed_stems(listed: object) -> list[Stem]:
     for entry in listed[: MAX_STEMS + 1]:
         if not isinstance(entry, dict):
             continue
-        parts = [(entry.get("extract"), False), (entry.get("remove"), True), (entry, False)]
-        for part, is_rest in parts:
+        extract, rest = entry.get("extract"), entry.get("remove")
+        if isinstance(extract, dict) and isinstance(rest, dict) and _group(extract):
+            # servers name the rest in words of their own ("Without Bass")
+            rest = {**rest, "stem_type_group_name": extract["stem_type_group_name"]}
+        for part, is_rest in ((extract, False), (rest, True), (entry, False)):
             if isinstance(part, dict) and (url := _url(part.get("audio_url"))):
                 stems.append(_listed_stem(part, url, is_rest))
     return stems
 
 
 def _listed_stem(part: dict[str, Any], url: str, is_rest: bool) -> Stem:
-    group = part.get("stem_type_group_name")
-    name = _readable(group) if isinstance(group, str) and group.strip() else ""
+    name = _group(part)
     duration = part.get("duration")
     seconds = float(duration) if isinstance(duration, int | float) and 0 < duration < 86_400 else 0.0
     key = _key(name or "stem") + ("_rest" if is_rest else "")
     return Stem(key, url, name, is_rest, seconds)
+
+
+def _group(part: dict[str, Any]) -> str:
+    """What the provider calls the stem, readably; '' where it says nothing."""
+    group = part.get("stem_type_group_name")
+    return _readable(group) if isinstance(group, str) and group.strip() else ""
 
 
 def _url(value: object) -> str:
@@ -174,9 +187,11 @@ def _url(value: object) -> str:
         parts = urlsplit(value.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return ""
+        # no host has these, and halves of surrogate pairs nothing after us could store
+        if not parts.netloc.isprintable() or " " in parts.netloc:
+            return ""
         safe = "/:@!$&'()*+,;=~%-._"
         path, query = quote(parts.path, safe=safe), quote(parts.query, safe=safe + "?")
-        parts.netloc.encode()  # JSON can hold half a surrogate pair, which nothing after us could store
     except ValueError:
         return ""
     return urlunsplit((parts.scheme, parts.netloc, path, query, ""))

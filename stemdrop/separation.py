@@ -5,14 +5,18 @@ What a failed call means is the point of this module: refused, never sent, or pe
 
 import json
 import secrets
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
 import httpx
+from pydantic import SecretStr
 
+from stemdrop.counts import Counts
 from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError, Unreachable
 from stemdrop.jobs import Mode
+from stemdrop.metrics import API_CALLS, API_REFUSALS, CREDITS_LEFT, CREDITS_SEEN, OTHER
 from stemdrop.results import Result, parse_detail
 
 # Creating returns at once; a slow gateway still gets time, since giving up early may pay twice.
@@ -25,16 +29,30 @@ MAX_ANSWER_BYTES = 1024 * 1024
 # Failed before a byte of the request left, so the API cannot have accepted anything.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
+# As what a call that did not succeed is counted.
+_OUTCOMES: dict[type[SeparationError], str] = {
+    Refused: "refused",
+    Unreachable: "unreachable",
+    AnswerLost: "lost",
+}
+
 
 class SeparationClient:
     """Create, detail, credits and upload. `api_url` and `upload_url` have no slash at the end."""
 
-    def __init__(self, http: httpx.AsyncClient, api_url: str, upload_url: str, key: str) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        api_url: str,
+        upload_url: str,
+        key: str,
+        counts: Counts | None = None,
+    ) -> None:
         self._http = http
         self._api_url = api_url
         self._upload_url = upload_url
-        self._key = key
-        self._headers = {"Authorization": f"Bearer {key}"}
+        self._key = SecretStr(key)
+        self._counts = counts or Counts(None)
 
     async def create(self, audio_url: str, mode: Mode, instrument: str, callback_url: str) -> str:
         """Ask for a split and return the task id. An accepted call is charged.
@@ -45,7 +63,7 @@ class SeparationClient:
         if mode is Mode.SPLIT_STEM_ADVANCED:
             body["stemName"] = instrument
         url = f"{self._api_url}/api/v1/vocal-removal/generate"
-        data = await self._ask("POST", url, json=body, timeout=CREATE_TIMEOUT)
+        data = await self._ask("create", "POST", url, json=body, timeout=CREATE_TIMEOUT)
         task_id = data.get("taskId") if isinstance(data, dict) else None
         if not isinstance(task_id, str) or not task_id:
             raise AnswerLost("the separation API accepted the job but named no task")
@@ -57,13 +75,16 @@ class SeparationClient:
         Raises `Refused`, `Unreachable`, `AnswerLost` (harmless here: asking is free) or `BadContract`.
         """
         url = f"{self._api_url}/api/v1/vocal-removal/record-info?taskId={quote(task_id, safe='')}"
-        return parse_detail(await self._ask("GET", url, timeout=ASK_TIMEOUT))
+        return parse_detail(await self._ask("detail", "GET", url, timeout=ASK_TIMEOUT))
 
     async def credits(self) -> float:
         """The credits that remain on the key. Raises as `detail`."""
-        data = await self._ask("GET", f"{self._api_url}/api/v1/generate/credit", timeout=ASK_TIMEOUT)
+        url = f"{self._api_url}/api/v1/generate/credit"
+        data = await self._ask("credits", "GET", url, timeout=ASK_TIMEOUT)
         if isinstance(data, bool) or not isinstance(data, int | float):
             raise BadContract("the credits are no number")
+        self._counts.note(CREDITS_LEFT, data)
+        self._counts.note(CREDITS_SEEN, time.time())
         return data
 
     async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
@@ -73,6 +94,7 @@ class SeparationClient:
         """
         body, content_type, length = _multipart(name, content, size_bytes)
         data = await self._ask(
+            "upload",
             "POST",
             f"{self._upload_url}/api/file-stream-upload",
             content=body,
@@ -84,9 +106,21 @@ class SeparationClient:
             raise AnswerLost("the upload host named no downloadUrl")
         return url
 
-    async def _ask(self, method: str, url: str, **request: Any) -> Any:
-        """`data` of an answer with code 200; anything else is raised as what it means."""
-        headers = {**self._headers, **request.pop("headers", {})}
+    async def _ask(self, call: str, method: str, url: str, **request: Any) -> Any:
+        """`data` of an answer with code 200; anything else is raised as what it means, and counted."""
+        try:
+            data = await self._answer(method, url, **request)
+        except SeparationError as error:
+            self._counts.add(API_CALLS, call, _OUTCOMES.get(type(error), OTHER))
+            if isinstance(error, Refused):
+                self._counts.add(API_REFUSALS, str(error.code))
+            raise
+        self._counts.add(API_CALLS, call, "ok")
+        return data
+
+    async def _answer(self, method: str, url: str, **request: Any) -> Any:
+        key = self._key.get_secret_value()
+        headers = {"Authorization": f"Bearer {key}", **request.pop("headers", {})}
         try:
             async with self._http.stream(method, url, headers=headers, **request) as response:
                 body = await _read(response)
@@ -108,7 +142,8 @@ class SeparationClient:
         if code != 200:
             message = answer.get("msg")
             # some servers repeat what they were sent
-            raise Refused(code, message.replace(self._key, "***") if isinstance(message, str) else "")
+            key = self._key.get_secret_value()
+            raise Refused(code, message.replace(key, "***") if isinstance(message, str) else "")
         if status >= 300:
             raise _of_status(status)
         return answer.get("data")

@@ -18,24 +18,40 @@ from telegram.error import BadRequest, InvalidToken, TelegramError
 from telegram.ext import ExtBot
 
 from bot.app import build_application
-from bot.commands import register_commands
+from bot.introduction import introduce
+from bot.reception import Reception, watch_webhook
 from bot.submission import Submission
 from bot.updates import ALLOWED_UPDATES, UpdateHandler, poll
+from stemdrop.alerts import Alerts
+from stemdrop.database import connect
 from stemdrop.engine import Engine, Periodic, Queue, Task
 from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLater
+from stemdrop.experience import Experience
 from stemdrop.flood import FloodLimiter
+from stemdrop.groups import Groups
+from stemdrop.letters import DeadLetters
 from stemdrop.links import Links
+from stemdrop.people import People
+from stemdrop.presence import Presences, be_present
 from stemdrop.separation import SeparationClient
-from stemdrop.settings import Settings
+from stemdrop.settings import SHORT_KEY, Settings
+from stemdrop.shelf import Shelf
 from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore, connect
+from stemdrop.store import JobStore
 from stemdrop.telegram import TelegramFiles, build_bot
 from stemdrop.texts import load_texts
+from stemdrop.turns import Turns
 from webhook.addresses import AddressRules
 from webhook.app import create_app
+from webhook.copies import StemCopies
+from webhook.credits import CreditsWatch
 from webhook.delivery import JOBS_ON_DISK, Delivery
 from webhook.fetch import StemFetcher
+from webhook.packing import PACKS_AT_ONCE, Packing
+from webhook.patience import ImpatientProtocol
+from webhook.pulse import Pulse
 from webhook.sweep import Deadlines, Sweep
+from webhook.workspace import remove_leftovers, shortage
 
 log = logging.getLogger(__name__)
 
@@ -43,8 +59,18 @@ REDIS_WAIT_S = 30
 _WRONG_TOKEN = "TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it"  # noqa: S105 - a sentence
 # How often the sweep looks at most; the poll interval holds per job.
 SWEEP_EVERY_S = 10
+PULSE_EVERY_S = 5
+CREDITS_EVERY_S = 600
 # After this long at SIGTERM what still runs is handed back (interface: 'finished or handed back').
 GRACE_S = 20
+# Longer than proxies keep an idle connection to us (Caddy: two minutes): whoever closes first must be they,
+# or a callback that goes out at that moment is lost with the connection.
+KEEP_ALIVE_S = 130
+# Half of the files that a process may usually have open; more are told to come again (503). With it so many
+# bodies and so many chunks of sources are in memory at most.
+MAX_CONNECTIONS = 500
+# Who has taken nothing of what was sent for so long is gone, or keeps a download open for nothing.
+UNREAD_TIMEOUT_MS = 60_000
 
 
 class Role(StrEnum):
@@ -61,6 +87,13 @@ class Parts:
 
     settings: Settings
     store: JobStore
+    presences: Presences
+    reception: Reception
+    letters: DeadLetters
+    people: People
+    shelf: Shelf
+    experience: Experience
+    groups: Groups
     engine: Engine
     bot: ExtBot[float]
     files: TelegramFiles
@@ -77,13 +110,27 @@ async def serve(settings: Settings, roles: set[Role]) -> None:
         loop.add_signal_handler(signal_number, stop.set)
     run = {Role.BOT: _run_bot, Role.WEBHOOK: _run_webhook, Role.WORKER: _run_worker}
     async with _parts(settings, stop) as parts:
+        if len(settings.secret_key.get_secret_value()) < SHORT_KEY:
+            log.warning("SECRET_KEY is short: who has a link can try keys until one fits, and forge others")
         tasks = [asyncio.create_task(run[role](parts, stop), name=role) for role in sorted(roles)]
+        present = be_present(parts.presences, _troubles(parts, roles), stop)
+        tasks.append(asyncio.create_task(present, name="presence"))
         try:
             await _first_failure(tasks)
         finally:
             stop.set()
             await asyncio.gather(*tasks, return_exceptions=True)
     log.info("stopped")
+
+
+def _troubles(parts: Parts, roles: set[Role]) -> dict[str, Callable[[], str]]:
+    """What may keep each role from its work while its process lives; Redis aside, which all need."""
+    known: dict[Role, Callable[[], str]] = {
+        Role.BOT: parts.reception.trouble,
+        Role.WEBHOOK: str,
+        Role.WORKER: shortage,
+    }
+    return {role.value: known[role] for role in sorted(roles)}
 
 
 async def _first_failure(tasks: list[asyncio.Task[None]]) -> None:
@@ -97,6 +144,7 @@ async def _parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts
         redis = await stack.enter_async_context(connect(settings.redis_url))
         store = JobStore(redis)
         await _wait_for_redis(settings, store, stop)
+        await stack.enter_async_context(store.counts.written())
         engine = await stack.enter_async_context(Engine(settings.redis_url))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
         # No connection is kept: one that the API closes just as a create call goes out would look like a lost
@@ -104,11 +152,19 @@ async def _parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts
         api_http = await stack.enter_async_context(
             httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0))
         )
-        bot = build_bot(settings, FloodLimiter(redis))
+        bot = build_bot(settings, FloodLimiter(redis), store.counts)
         stack.push_async_callback(bot.shutdown)
+        shelf, experience = Shelf(redis), Experience(redis)
         yield Parts(
             settings=settings,
             store=store,
+            presences=Presences(redis),
+            reception=Reception(),
+            letters=DeadLetters(redis),
+            people=People(redis, settings),
+            shelf=shelf,
+            experience=experience,
+            groups=Groups(redis),
             engine=engine,
             bot=bot,
             files=TelegramFiles(bot, http),
@@ -117,8 +173,9 @@ async def _parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts
                 settings.separation_api_url,
                 settings.upload_url,
                 settings.separation_api_key.get_secret_value(),
+                store.counts,
             ),
-            status=StatusMessage(bot, store, load_texts()),
+            status=StatusMessage(bot, store, shelf, experience, load_texts()),
             links=Links(settings.secret_key.get_secret_value(), settings.public_url),
         )
 
@@ -143,20 +200,37 @@ async def _run_bot(parts: Parts, stop: asyncio.Event) -> None:
     if not await _greet_telegram(parts, stop):
         return
     application = build_application(
-        settings, bot, parts.store, parts.engine, parts.files, parts.status, texts
+        settings,
+        bot,
+        parts.store,
+        parts.engine,
+        parts.people,
+        parts.shelf,
+        parts.experience,
+        parts.groups,
+        parts.separation,
+        parts.files,
+        parts.status,
+        texts,
     )
     await application.initialize()
+    await offer_admin_link(parts.people, bot.username)
     log.info("bot @%s ready, updates by %s", bot.username, settings.telegram_updates)
     stop_handling = asyncio.Event()
-    handler = UpdateHandler(application)
+    handler = UpdateHandler(application, parts.letters, parts.people, texts)
     handling = asyncio.create_task(
         parts.engine.work(
-            Queue.UPDATES, {Task.UPDATE: handler.run}, stop_handling, concurrency=32, grace_s=GRACE_S
+            Queue.UPDATES,
+            {Task.UPDATE: handler.run},
+            stop_handling,
+            given_up={Task.UPDATE: handler.give_up},
+            concurrency=32,
+            grace_s=GRACE_S,
         )
     )
     fetching = asyncio.create_task(_fetch_updates(parts, stop))
     # a courtesy that nobody waits for
-    registering = asyncio.create_task(_until_done(lambda: register_commands(bot, texts), stop))
+    registering = asyncio.create_task(_until_done(lambda: introduce(bot, texts, parts.people), stop))
     try:
         await asyncio.wait({fetching, handling}, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -170,11 +244,18 @@ async def _run_bot(parts: Parts, stop: asyncio.Event) -> None:
             raise result
 
 
+async def offer_admin_link(people: People, bot_name: str) -> None:
+    """A private bot without an admin: whoever opens the link that this prints is the one."""
+    if word := await people.first_admin_word():
+        link = f"https://t.me/{bot_name}?start={word}"
+        print(f"Nobody runs this bot yet. Who opens this link does, once: {link}", flush=True)  # noqa: T201
+
+
 async def _fetch_updates(parts: Parts, stop: asyncio.Event) -> None:
     if parts.settings.telegram_updates == "polling":
         await _until_done(parts.bot.delete_webhook, stop)
         try:
-            await poll(parts.bot, parts.engine, stop)
+            await poll(parts.bot, parts.engine, parts.reception, stop)
         except InvalidToken as error:
             raise SettingsError(_WRONG_TOKEN) from error
         return
@@ -185,27 +266,24 @@ async def _fetch_updates(parts: Parts, stop: asyncio.Event) -> None:
         )
     except BadRequest as error:
         raise SettingsError(f"PUBLIC_URL: Telegram refuses it for its updates: {error}") from error
-    await stop.wait()
+    await watch_webhook(parts.bot, url, parts.reception, stop)
 
 
 async def _run_webhook(parts: Parts, stop: asyncio.Event) -> None:
     settings = parts.settings
     app = create_app(settings, parts.store, parts.engine, parts.links, parts.files)
-    family = socket.AF_INET6 if ":" in settings.listen_host else socket.AF_INET
-    try:
-        listening = socket.create_server((settings.listen_host, settings.listen_port), family=family)
-    except OSError as error:
-        where = f"{settings.listen_host}:{settings.listen_port}"
-        raise SettingsError(
-            f"LISTEN_HOST, LISTEN_PORT: cannot listen at {where}: {error.strerror}"
-        ) from error
+    listening = listen(settings)
     config = uvicorn.Config(
         app,
+        http=ImpatientProtocol,
+        ws="none",
+        limit_concurrency=MAX_CONNECTIONS,
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listening]))
@@ -215,22 +293,53 @@ async def _run_webhook(parts: Parts, stop: asyncio.Event) -> None:
     await serving
 
 
+def listen(settings: Settings) -> socket.socket:
+    """The webhook's socket; connections that it accepts inherit its options. Raises `SettingsError`."""
+    host, port = settings.listen_host, settings.listen_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise SettingsError(
+            f"LISTEN_HOST, LISTEN_PORT: cannot listen at {host}:{port}: {error.strerror}"
+        ) from error
+    # asyncio switches Nagle's algorithm off (40 ms an answer) only on sockets that name their protocol
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_TIMEOUT_MS)
+    return listening
+
+
 async def _run_worker(parts: Parts, stop: asyncio.Event) -> None:
     settings, store, engine = parts.settings, parts.store, parts.engine
     if not await _greet_telegram(parts, stop):
         return
+    await asyncio.to_thread(remove_leftovers)
     links = parts.links if settings.public_url else None
-    submission = Submission(store, parts.separation, parts.files, links, parts.status)
+    texts, turns = load_texts(), Turns(store, engine)
+    alerts = Alerts(parts.bot, parts.people, texts)
+    submission = Submission(store, parts.separation, parts.files, links, parts.status, turns, alerts)
     deadlines = Deadlines(
         settings.poll_after_s, settings.poll_interval_s, settings.job_timeout_s, bool(settings.public_url)
     )
-    sweep = Sweep(store, engine, parts.separation, parts.status, deadlines)
-    # No redirects, no proxies: every address is checked by us, where the connection is made.
-    async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as http:
-        rules = AddressRules(settings.separation_api_url, settings.allowed_hosts)
-        fetcher = StemFetcher(http, rules, settings.max_upload_bytes)
+    sweep = Sweep(store, engine, parts.separation, parts.status, turns, deadlines)
+    pulse = Pulse(store, parts.status)
+    credits_watch = CreditsWatch(parts.separation, alerts)
+    rules = AddressRules(settings.separation_api_url, settings.allowed_hosts)
+    async with StemFetcher(rules, settings.max_upload_bytes, store.counts) as fetcher:
+        copies = StemCopies(parts.files, fetcher, parts.separation)
+        packing = Packing(store, parts.letters, parts.bot, copies, texts, settings.max_upload_bytes)
         delivery = Delivery(
-            store, parts.bot, fetcher, parts.files, parts.separation, parts.status, load_texts()
+            store,
+            parts.bot,
+            fetcher,
+            parts.files,
+            parts.separation,
+            parts.status,
+            turns,
+            parts.shelf,
+            parts.experience,
+            texts,
         )
         sweep_every_s = min(settings.poll_interval_s, SWEEP_EVERY_S)
         log.info("worker ready")
@@ -240,7 +349,11 @@ async def _run_worker(parts: Parts, stop: asyncio.Event) -> None:
                     Queue.SUBMISSIONS,
                     {Task.SUBMIT: submission.run},
                     stop,
-                    periodic={"sweep": Periodic(sweep_every_s, sweep.run)},
+                    periodic={
+                        "sweep": Periodic(sweep_every_s, sweep.run),
+                        "pulse": Periodic(PULSE_EVERY_S, pulse.run),
+                        "credits": Periodic(CREDITS_EVERY_S, credits_watch.run),
+                    },
                     concurrency=16,
                     grace_s=GRACE_S,
                 )
@@ -251,6 +364,16 @@ async def _run_worker(parts: Parts, stop: asyncio.Event) -> None:
                     {Task.DELIVER: delivery.run},
                     stop,
                     concurrency=JOBS_ON_DISK,
+                    grace_s=GRACE_S,
+                )
+            )
+            group.create_task(
+                engine.work(
+                    Queue.PACKS,
+                    {Task.PACK: packing.run},
+                    stop,
+                    given_up={Task.PACK: packing.give_up},
+                    concurrency=PACKS_AT_ONCE,
                     grace_s=GRACE_S,
                 )
             )

@@ -1,156 +1,113 @@
-"""The one message of a job: how each state reads and which buttons it has, and how it gets into the chat.
+"""The one message of a job in its chat. Bot and delivery both write it: who moved the job shows it."""
 
-Bot and delivery both write it: who moved the job shows it.
-"""
-
+import hashlib
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable
 
-from telegram import Bot, InlineKeyboardButton, InlineKeyboardMarkup
-from telegram.constants import MessageLimit
+from telegram import InlineKeyboardMarkup
 from telegram.error import BadRequest, ChatMigrated
+from telegram.ext import ExtBot
 
-from stemdrop.buttons import Action, Tap
-from stemdrop.jobs import FINAL, INSTRUMENTS, Job, JobState, Mode
+from stemdrop.experience import Experience
+from stemdrop.jobs import FINAL, Job, JobState
+from stemdrop.rendering import Facts, Rendered, render, render_lost, short_title
 from stemdrop.replies import send_in_topic
+from stemdrop.shelf import Shelf
 from stemdrop.store import JobStore
-from stemdrop.texts import Language, Texts, can_retry
+from stemdrop.texts import Texts
 
 log = logging.getLogger(__name__)
 
-# A title may be any length; in a sentence this many characters say which song is meant.
-TITLE_LENGTH = 64
-
-
-def short_title(job: Job, say: Language) -> str:
-    """The song's title for a sentence: never empty, never long."""
-    return _cut(" ".join(job.source.title.split()) or say("title.song"), TITLE_LENGTH)
-
-
-def render(job: Job, say: Language, delivered: int = 0) -> tuple[str, InlineKeyboardMarkup | None]:
-    """Text and buttons for the state that `job` is in; `delivered` counts the stems in the chat."""
-    title = short_title(job, say)
-    match job.state:
-        case JobState.CHOOSING:
-            return say("choose", title=title), _keyboard(_mode_rows(job, say))
-        case JobState.SUBMITTING:
-            return say("state.submitting", title=title), _keyboard([_cancel(job, say)])
-        case JobState.SEPARATING:
-            return say("state.separating", title=title), _keyboard([_cancel(job, say)])
-        case JobState.DELIVERING:
-            return say("state.delivering", title=title), None
-        case JobState.DELIVERED:
-            return _closing(job, say, title, delivered)
-        case JobState.FAILED:
-            return _failure(job, say)
-        case JobState.CANCELLED:
-            key = "state.cancelled_late" if job.create_started_at else "state.cancelled"
-            return say(key, title=title), None
-
-
-def render_instruments(job: Job, say: Language) -> tuple[str, InlineKeyboardMarkup]:
-    """The list that 'one instrument…' opens, two in a row."""
-    taps = [Tap(Action.PICK, job.id, Mode.SPLIT_STEM_ADVANCED, name) for name in INSTRUMENTS]
-    buttons = [InlineKeyboardButton(say.named(tap.instrument), callback_data=tap.to_data()) for tap in taps]
-    rows = [buttons[i : i + 2] for i in range(0, len(buttons), 2)]
-    back = _button(say("button.back"), Tap(Action.BACK, job.id))
-    text = say("choose_instrument", title=short_title(job, say))
-    return text, InlineKeyboardMarkup([*rows, [back, *_cancel(job, say)]])
-
-
-def render_lost(job: Job, say: Language) -> tuple[str, InlineKeyboardMarkup | None]:
-    """While the create call's answer is lost and its callback may still come."""
-    return say("state.waiting_lost", title=short_title(job, say)), _keyboard([_cancel(job, say)])
-
-
-def _mode_rows(job: Job, say: Language) -> list[list[InlineKeyboardButton]]:
-    return [
-        [_button(say.mode(Mode.SEPARATE_VOCAL), Tap(Action.PICK, job.id, Mode.SEPARATE_VOCAL))],
-        [_button(say.mode(Mode.SPLIT_STEM), Tap(Action.PICK, job.id, Mode.SPLIT_STEM))],
-        [_button(say.mode(Mode.SPLIT_STEM_ADVANCED), Tap(Action.INSTRUMENTS, job.id))],
-        _cancel(job, say),
-    ]
-
-
-def _closing(job: Job, say: Language, title: str, delivered: int) -> tuple[str, InlineKeyboardMarkup | None]:
-    if delivered:
-        lines = [say.plural("state.delivered", delivered, title=title)]
-    else:
-        lines = [say("state.only_links" if job.links else "state.none_delivered", title=title)]
-    for key, names in (("state.missing", job.missing), ("state.refused", job.refused)):
-        if names:
-            lines.append(_cut(say(key, names=", ".join(names)), 800))
-    links = [say("state.link", name=name, url=url) for name, url in job.links]
-    again = [[_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))]] if job.missing else []
-    return _fitting(lines, links), _keyboard(again)
-
-
-def _fitting(lines: list[str], links: list[str]) -> str:
-    """One text that Telegram takes, with as many of the links as have room: half a link leads nowhere."""
-    text = "\n".join(lines)
-    for line in links:
-        longer = f"{text}\n{line}"
-        # Telegram counts UTF-16 units
-        if len(longer.encode("utf-16-le")) // 2 <= MessageLimit.MAX_TEXT_LENGTH:
-            text = longer
-    return text
-
-
-def _failure(job: Job, say: Language) -> tuple[str, InlineKeyboardMarkup | None]:
-    if job.failure is None:
-        raise ValueError(f"job {job.id} has failed without a reason")
-    if job.is_undelivered:
-        again = [[_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))]]
-    else:
-        again = [[_button(say("button.retry"), Tap(Action.RETRY, job.id))]] if can_retry(job.failure) else []
-    return f"{say.failure(job.failure)}\n🎵 {short_title(job, say)}", _keyboard(again)
-
-
-def _cut(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
-
-
-def _cancel(job: Job, say: Language) -> list[InlineKeyboardButton]:
-    return [_button(say("button.cancel"), Tap(Action.CANCEL, job.id))]
-
-
-def _button(text: str, tap: Tap) -> InlineKeyboardButton:
-    return InlineKeyboardButton(text, callback_data=tap.to_data())
-
-
-def _keyboard(rows: Sequence[Sequence[InlineKeyboardButton]]) -> InlineKeyboardMarkup | None:
-    return InlineKeyboardMarkup(rows) if rows else None
+# A create call is answered, or given up, within this time; after it the answer is lost.
+LOST_AFTER_S = 60
 
 
 class StatusMessage:
     """Puts a job's message into the chat: edits the one there is, or sends it when there is none."""
 
-    def __init__(self, bot: Bot, store: JobStore, texts: Texts) -> None:
+    def __init__(
+        self,
+        bot: ExtBot[float],
+        store: JobStore,
+        shelf: Shelf,
+        experience: Experience,
+        texts: Texts,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._bot = bot
         self._store = store
+        self._shelf = shelf
+        self._experience = experience
         self._texts = texts
+        self._clock = clock
 
-    async def show(self, job: Job) -> None:
+    async def show(self, job: Job, patience_s: float | None = None) -> None:
         """Show the state that `job` is in; a job that has ended is closed by it.
 
-        Calling it twice shows it once. Raises `TelegramError`, `TryLater` or `StoreUnavailable`.
+        Calling it twice shows it once. Waits at most `patience_s` for Telegram's limits (default: as every
+        call). Raises `TelegramError`, `TryLater` or `StoreUnavailable`.
         """
-        say = self._texts.language(job.language)
-        delivered = len(await self._store.sent(job.id)) if job.state is JobState.DELIVERED else 0
-        text, keyboard = render(job, say, delivered)
-        await self.write(job, text, keyboard)
+        await self.write(job, *await self.rendered(job), patience_s)
         if job.state in FINAL:
             await self._store.close(job.id)
 
-    async def catch_up(self, job: Job) -> None:
+    async def rendered(self, job: Job) -> Rendered:
+        """How the job's message reads now."""
+        say = self._texts.language(job.language)
+        is_asking = job.state is JobState.SUBMITTING and job.create_started_at
+        if is_asking and self._clock() - job.create_started_at > LOST_AFTER_S:
+            return render_lost(job, say)
+        return render(job, say, await self.facts(job))
+
+    async def renew(self, job: Job, patience_s: float) -> bool:
+        """Write the job's message again if it would read otherwise now. False: it would not.
+
+        Raises as `show`; `TryLater` where Telegram's limits would keep it waiting for longer than that.
+        """
+        text, keyboard = await self.rendered(job)
+        if job.message_id and _digest(text) == job.shown_as:
+            return False
+        await self.write(job, text, keyboard, patience_s)
+        return True
+
+    async def facts(self, job: Job) -> Facts:
+        """What its message has to tell in this state beside the job."""
+        match job.state:
+            case JobState.CHOOSING:
+                free = await self._shelf.free(job.source)
+                return Facts(free=free, instruments=await self._experience.instruments())
+            case JobState.QUEUED:
+                return Facts(place=await self._store.place(job))
+            case JobState.SEPARATING:
+                estimate = await self._experience.estimate(job.mode) if job.mode else None
+                return Facts(
+                    elapsed_s=self._clock() - (job.create_started_at or job.moved_at), estimate=estimate
+                )
+            case JobState.DELIVERED:
+                delivered = len(await self._store.sent(job.id))
+                return Facts(delivered=delivered, free=await self._shelf.free(job.source))
+            case JobState.FAILED:
+                return Facts(free=await self._shelf.free(job.source))
+        return Facts()
+
+    async def catch_up(self, job: Job, patience_s: float | None = None) -> None:
         """To be called after a message was written for `job`: shows what the job has become since.
 
-        Whoever moved it while the message was on its way may have been quicker to show that: the last word
-        must be what holds, or a cancelled job goes on saying that it is being worked on.
+        Whoever moved or deleted it while the message was on its way may have been quicker to show that: the
+        last word must be what holds, or a cancelled job goes on saying that it is being worked on.
         """
         while (current := await self._store.get(job.id)) and current.state is not job.state:
             job = current
-            await self.show(job)
+            await self.show(job, patience_s)
+        if current is None:
+            await self.show_deleted(job, patience_s)
+
+    async def show_deleted(self, job: Job, patience_s: float | None = None) -> None:
+        """Say that the job is deleted, where its message still says something else. Raises as `show`."""
+        if job.message_id:
+            say = self._texts.language(job.language)
+            await self._edit(job, say("state.deleted", title=short_title(job, say)), None, patience_s)
 
     async def refresh(self, job_id: str) -> None:
         """Show the state that the store says the job is in, if there is such a job."""
@@ -160,24 +117,35 @@ class StatusMessage:
 
     async def show_lost(self, job: Job) -> None:
         """Say that the create call's answer is lost and its callback awaited."""
-        text, keyboard = render_lost(job, self._texts.language(job.language))
-        await self.write(job, text, keyboard)
+        await self.write(job, *render_lost(job, self._texts.language(job.language)))
         await self.catch_up(job)
 
-    async def write(self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None) -> None:
-        """Edit the job's message to this; where it is gone or was never sent, send it."""
+    async def write(
+        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None = None
+    ) -> None:
+        """Edit the job's message to this; where it is gone or was never sent, send it, and only once.
+
+        Raises as `show`; `TryLater` also while somebody else sends it.
+        """
         try:
-            if not (job.message_id and await self._edit(job, text, keyboard)):
-                await self._send(job, job.chat_id, text, keyboard)
+            if not (job.message_id and await self._edit(job, text, keyboard, patience_s)):
+                await self._send(job, job.chat_id, text, keyboard, patience_s)
         except ChatMigrated as error:
             await self._store.migrate(job, error.new_chat_id)
-            await self._send(job, error.new_chat_id, text, keyboard)
+            await self._send(job, error.new_chat_id, text, keyboard, patience_s)
+        await self._store.set(job.id, shown_at=self._clock(), shown_as=_digest(text))
 
-    async def _edit(self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None) -> bool:
+    async def _edit(
+        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
+    ) -> bool:
         """False: the message is gone."""
         try:
             await self._bot.edit_message_text(
-                text, chat_id=job.chat_id, message_id=job.message_id, reply_markup=keyboard
+                text,
+                chat_id=job.chat_id,
+                message_id=job.message_id,
+                reply_markup=keyboard,
+                rate_limit_args=patience_s,
             )
         except BadRequest as error:
             if is_message_gone(error):
@@ -186,18 +154,35 @@ class StatusMessage:
                 raise
         return True
 
-    async def _send(self, job: Job, chat_id: int, text: str, keyboard: InlineKeyboardMarkup | None) -> None:
-        message = await send_in_topic(
-            job,
-            lambda topic_id, reply: self._bot.send_message(
-                chat_id,
-                text,
-                message_thread_id=topic_id,
-                reply_parameters=reply,
-                reply_markup=keyboard,
-            ),
-        )
-        await self._store.set(job.id, message_id=message.message_id)
+    async def _send(
+        self,
+        job: Job,
+        chat_id: int,
+        text: str,
+        keyboard: InlineKeyboardMarkup | None,
+        patience_s: float | None,
+    ) -> None:
+        async with self._store.sending(job.id):
+            known = await self._store.get(job.id)
+            has_come = known is not None and known.message_id != job.message_id
+            if known and has_come and await self._edit(known, text, keyboard, patience_s):
+                return
+            message = await send_in_topic(
+                job,
+                lambda topic_id, reply: self._bot.send_message(
+                    chat_id,
+                    text,
+                    message_thread_id=topic_id,
+                    reply_parameters=reply,
+                    reply_markup=keyboard,
+                    rate_limit_args=patience_s,
+                ),
+            )
+            await self._store.set(job.id, message_id=message.message_id)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def is_message_gone(error: BadRequest) -> bool:

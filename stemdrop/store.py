@@ -1,126 +1,57 @@
-"""`JobStore`: all Redis keys, lifetimes and atomic steps. No other module sends Redis a command
-(the engine's streams, and the flood limiter's two scripts, aside)."""
+"""`JobStore`: the jobs in Redis and their atomic steps."""
 
 import asyncio
 import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, RedisError
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.asyncio import Redis
 
-from stemdrop.errors import StoreRefused, StoreUnavailable
-from stemdrop.jobs import Failure, Job, JobState, encode
+from stemdrop import scripts
+from stemdrop.accounts import Allowance, day_of, renews_in
+from stemdrop.counts import Counts
+from stemdrop.database import script, translated
+from stemdrop.errors import StoreUnavailable, TryLater
+from stemdrop.fetches import Fetches
+from stemdrop.jobs import CANCELLABLE, CREDITS, Failure, Job, JobState, Mode, encode
+from stemdrop.keys import (
+    DELIVERED,
+    FAILED,
+    FLIGHT,
+    INCOMPLETE,
+    JOB,
+    JOB_LIFETIME_S,
+    OF_ACCOUNT,
+    ONCE,
+    OPEN,
+    PACKED,
+    QUEUE,
+    SENDING,
+    SENDING_LIFETIME_S,
+    SENT,
+    SPENT,
+    TASK,
+)
+from stemdrop.overview import Overview
+from stemdrop.probes import Probes
 from stemdrop.results import Result
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
-
-# Keys. All begin with `stemdrop:`; the engine's with its queue's name.
-JOB = "stemdrop:job:{}"  # hash: one field per attribute of `Job`, and the counters below
-SENT = "stemdrop:job:{}:sent"  # hash: stem key → JSON of `Sent`
-TASK = "stemdrop:task:{}"  # string: the provider's task id → job id
-ONCE = "stemdrop:once:{}"  # string: what may start only one job → that job's id
-OPEN = "stemdrop:jobs:open"  # sorted set: ids of jobs that were picked and whose end is not shown, by move
-OF_USER = "stemdrop:user:{}:jobs"  # sorted set: ids of one user's jobs, by creation time
-
-# Lifetimes, in seconds.
-JOB_LIFETIME_S = 30 * 24 * 3600  # longer than the provider keeps results (14 days)
+# So many jobs of one account are under way at once; the rest waits in line, and so nobody waits for one
+# person's fifty songs.
+MAX_IN_FLIGHT = 3
 
 # What a job holds besides the attributes of `Job`.
 _RUNS = "runs:{}"  # counter per kind of task: how often it was begun
 _RETRIED_AS = "retried_as"  # the job that 'try again' made of this one
-# `create_started_by`: which call of `begin_create` won
-
-_CREATE = """
--- KEYS: once, job, open, of_user   ARGV: id, created_at, lifetime, 1 if picked, field, value, …
-local holder = redis.call('GET', KEYS[1])
-if holder then return holder end
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
-redis.call('HSET', KEYS[2], unpack(ARGV, 5))
-redis.call('EXPIRE', KEYS[2], ARGV[3])
--- songs that nobody picks are many, and nobody's to look after
-if ARGV[4] == '1' then redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1]) end
-redis.call('ZADD', KEYS[4], ARGV[2], ARGV[1])
-redis.call('EXPIRE', KEYS[4], ARGV[3])
-return ARGV[1]
-"""
-
-_MOVE = """
--- KEYS: job, open   ARGV: id, now, allowed states between commas, state, field, value, …
-local state = redis.call('HGET', KEYS[1], 'state')
-if not state or not string.find(ARGV[3], ',' .. state .. ',', 1, true) then return 0 end
-redis.call('HSET', KEYS[1], 'state', ARGV[4], 'moved_at', ARGV[2])
-if #ARGV > 4 then redis.call('HSET', KEYS[1], unpack(ARGV, 5)) end
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
-return 1
-"""
-
-_WRITE = """
--- KEYS: job   ARGV: field, value, …
--- a job that has expired is not half brought back
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
-"""
-
-_BEGIN_CREATE = """
--- KEYS: job   ARGV: now, caller
-if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end
-local caller = redis.call('HGET', KEYS[1], 'create_started_by')
-if caller == ARGV[2] then return 1 end  -- this very call, sent again after a broken connection
-if redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then return 0 end
-redis.call('HSET', KEYS[1], 'create_started_at', ARGV[1], 'create_started_by', ARGV[2])
-return 1
-"""
-
-_ACCEPT = """
--- KEYS: job, task, open   ARGV: id, task_id, now, lifetime
-local known = redis.call('HGET', KEYS[1], 'task_id')
-if not known then return 'unknown' end
-if known ~= '' and known ~= ARGV[2] then return 'foreign' end
-redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[4])
-redis.call('HSET', KEYS[1], 'task_id', ARGV[2])
-if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 'repeated' end
-redis.call('HSET', KEYS[1], 'state', 'separating', 'moved_at', ARGV[3])
-redis.call('ZADD', KEYS[3], ARGV[3], ARGV[1])
-return 'stored'
-"""
-
-_RECEIVE = """
--- KEYS: job, task, open   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if success
-local state = redis.call('HGET', KEYS[1], 'state')
-if not state then return 'unknown' end
-if redis.call('HGET', KEYS[1], 'chat_id') ~= ARGV[2] and
-   redis.call('HGET', KEYS[1], 'token_chat_id') ~= ARGV[2] then return 'foreign' end
-local owner = redis.call('GET', KEYS[2])
-if owner and owner ~= ARGV[1] then return 'foreign' end
-local known = redis.call('HGET', KEYS[1], 'task_id')
-if known ~= '' and known ~= ARGV[3] then return 'foreign' end
--- before the create call nothing can be known of a task
-if known == '' and redis.call('HGET', KEYS[1], 'create_started_at') == '0' then return 'foreign' end
-redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
-redis.call('HSET', KEYS[1], 'task_id', ARGV[3])
-local waiting = state == 'submitting' or state == 'separating'
--- stems that come after a failure are paid for: they are delivered all the same
-local given_up = state == 'failed' and redis.call('HEXISTS', KEYS[1], 'retried_as') == 0
-local failing = state == 'delivering'
-  and not string.find(redis.call('HGET', KEYS[1], 'result'), '"code": 200', 1, true)
-local late = ARGV[7] == '1' and (given_up or failing)
-if not waiting and not late then return 'repeated' end
-redis.call('HSET', KEYS[1], 'state', 'delivering', 'moved_at', ARGV[4], 'result', ARGV[6], 'failure', 'null')
-redis.call('ZADD', KEYS[3], ARGV[4], ARGV[1])
-return 'stored'
-"""
+# `create_started_by`: which call of `begin_create` won; `once`: the key under which it was added
 
 
 class Receipt(StrEnum):
@@ -139,6 +70,8 @@ class Sent:
     message_id: int
     file_id: str
     file_unique_id: str
+    kind: str = "audio"  # or "document"
+    title: str = ""  # under which it was sent
 
 
 class Run(StrEnum):
@@ -147,10 +80,36 @@ class Run(StrEnum):
     SUBMIT = "submit"
     DELIVER = "deliver"
     BROKEN_DELIVERY = "broken delivery"  # begun and not ended: its process died, or a bug ended it
+    ZIP = "zip"  # of one order: counted anew when it is done
+    SMALL = "small"  # likewise
 
 
-class _Script(Protocol):
-    def __call__(self, keys: list[str], args: list[str | float]) -> Awaitable[Any]: ...
+@dataclass(frozen=True, slots=True)
+class History:
+    """What Redis knows of a job beside its attributes: how often each kind of task was begun for it, the job
+    that 'try again' made of it, and whether it is open: how it ends is still to be shown."""
+
+    runs: dict[Run, int]
+    retried_as: str
+    is_open: bool
+
+
+class Picked(StrEnum):
+    """What picking a mode came to."""
+
+    STARTED = "submitting"  # its credits are held, its submission may be ordered
+    QUEUED = "queued"  # its credits are held, its turn will come
+    OVER = "over"  # it would exceed the account's credits of the day; nothing changed
+    LATE = "late"  # picked or cancelled before; nothing changed
+
+
+class Credits(StrEnum):
+    """What a move means for the credits that a job holds."""
+
+    KEEP = "keep"
+    SETTLE = "settle"  # they are spent
+    RETURN = "return"  # nothing was charged
+    CANCEL = "cancel"  # returned, unless the create call has been begun
 
 
 class JobStore:
@@ -162,16 +121,24 @@ class JobStore:
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
         self._redis = redis
         self._clock = clock
-
-        def script(text: str) -> _Script:
-            return cast(_Script, redis.register_script(text))
-
-        self._create = script(_CREATE)
-        self._move = script(_MOVE)
-        self._write = script(_WRITE)
-        self._begin_create = script(_BEGIN_CREATE)
-        self._accept = script(_ACCEPT)
-        self._receive = script(_RECEIVE)
+        self.fetches = Fetches(redis, clock)
+        self.counts = Counts(redis)
+        self.overview = Overview(redis)
+        self.probes = Probes(redis)
+        self._create = script(redis, scripts.CREATE)
+        self._pick = script(redis, scripts.PICK)
+        self._promote = script(redis, scripts.PROMOTE)
+        self._move = script(redis, scripts.MOVE)
+        self._write = script(redis, scripts.WRITE)
+        self._count = script(redis, scripts.COUNT)
+        self._begin_create = script(redis, scripts.BEGIN_CREATE)
+        self._not_accepted = script(redis, scripts.NOT_ACCEPTED)
+        self._accept = script(redis, scripts.ACCEPT)
+        self._receive = script(redis, scripts.RECEIVE)
+        self._close = script(redis, scripts.CLOSE)
+        self._claim = script(redis, scripts.CLAIM)
+        self._sending = script(redis, scripts.SENDING)
+        self._forget = script(redis, scripts.FORGET)
 
     async def ping(self) -> None:
         """Returns if Redis answers and takes writes."""
@@ -186,10 +153,57 @@ class JobStore:
         now = self._clock()
         fields = {**job.to_fields(), "created_at": str(now), "moved_at": str(now)}
         flat = [text for pair in fields.items() for text in pair]
-        keys = [ONCE.format(once), JOB.format(job.id), OPEN, OF_USER.format(job.user_id)]
+        keys = [ONCE.format(once), JOB.format(job.id), OF_ACCOUNT.format(job.account)]
         async with translated():
-            picked = "0" if job.state is JobState.CHOOSING else "1"
-            return str(await self._create(keys, [job.id, now, JOB_LIFETIME_S, picked, *flat]))
+            return str(await self._create(keys, [job.id, now, JOB_LIFETIME_S, job.state.value, *flat]))
+
+    async def claim(self, job: Job, user_id: int) -> bool:
+        """Make a job that was anybody's this user's, who then pays for it. False: somebody was quicker."""
+        keys = [JOB.format(job.id), OF_ACCOUNT.format(job.account), OF_ACCOUNT.format(user_id)]
+        async with translated():
+            return bool(await self._claim(keys, [job.id, str(user_id), JOB_LIFETIME_S]))
+
+    async def pick(
+        self, job: Job, mode: Mode, instrument: str, limit: int, price: int | None = None
+    ) -> tuple[Picked, int]:
+        """Choose how to split it and hold what that costs, unless its account's day would exceed `limit` (0:
+        none). `price` is the mode's unless said otherwise.
+
+        One step, so that no two taps spend more than is allowed. Returns also the credits of the day that
+        are spent or held.
+        """
+        now = self._clock()
+        day = day_of(now)
+        keys = [
+            *(JOB.format(job.id), SPENT.format(job.account, day)),
+            *(FLIGHT.format(job.account), QUEUE.format(job.account)),
+        ]
+        held = CREDITS[mode] if price is None else price
+        changes: dict[str, object] = {"mode": mode, "instrument": instrument, "account": job.account}
+        changes |= {"account_day": day, "picked_at": now}
+        flat = [text for name, value in changes.items() for text in (name, encode(name, value))]
+        async with translated():
+            outcome, spent = await self._pick(keys, [job.id, now, limit, MAX_IN_FLIGHT, held, *flat])
+        return Picked(outcome), int(spent)
+
+    async def promote(self, account: int) -> list[str]:
+        """Move on the jobs of this account whose turn has come; returns the ids of those to be submitted."""
+        keys = [FLIGHT.format(account), QUEUE.format(account)]
+        async with translated():
+            return cast(list[str], await self._promote(keys, [self._clock(), MAX_IN_FLIGHT]))
+
+    async def place(self, job: Job) -> int:
+        """How far back in its account's line the job is: 1 is the next; 0: it is in none."""
+        async with translated():
+            rank = await self._redis.zrank(QUEUE.format(job.account), job.id)
+        return 0 if rank is None else cast(int, rank) + 1
+
+    async def allowance(self, account: int, limit: int) -> Allowance:
+        """What this account has spent or holds today, beside its `limit` (0: none)."""
+        now = self._clock()
+        async with translated():
+            values = await self._redis.hvals(SPENT.format(account, day_of(now)))
+        return Allowance(sum(int(str(value)) for value in values), limit, renews_in(now))
 
     async def get(self, job_id: str) -> Job | None:
         """The job, or `None` if there is none (any more)."""
@@ -197,60 +211,137 @@ class JobStore:
             stored = await self._redis.hgetall(JOB.format(job_id))
         return Job.from_fields(cast(dict[str, str], stored)) if stored.get("state") else None
 
+    async def beginning(self, prefix: str) -> list[str]:
+        """The ids of all jobs that begin with these hexadecimal digits; looks through all keys."""
+        found: set[str] = set()
+        async with translated():
+            async for key in self._redis.scan_iter(match=JOB.format(f"{prefix}*"), count=1000):
+                found.add(str(key).removeprefix(JOB.format("")).partition(":")[0])
+        return sorted(found)
+
+    async def history(self, job_id: str) -> History:
+        """What is known of the job beside its attributes; of no job it is empty."""
+        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(JOB.format(job_id), [*(_RUNS.format(kind) for kind in Run), _RETRIED_AS])
+            pipeline.zscore(OPEN, job_id)
+            (*counts, retried_as), opened_at = await pipeline.execute()
+        runs = {kind: int(count) for kind, count in zip(Run, counts, strict=True) if count}
+        return History(runs, retried_as or "", opened_at is not None)
+
     async def set(self, job_id: str, **changes: object) -> None:
         """Write attributes that no two processes write at once (a message's id, a poll's time)."""
         await self._write_fields(job_id, {name: encode(name, value) for name, value in changes.items()})
 
     async def move(
-        self, job_id: str, from_states: Iterable[JobState], to_state: JobState, **changes: object
+        self,
+        job_id: str,
+        from_states: Iterable[JobState],
+        to_state: JobState,
+        credits: Credits = Credits.KEEP,
+        **changes: object,
     ) -> bool:
-        """Move the job and write `changes` with it, in one step. False: somebody else moved it before."""
+        """Move the job, with its credits, and write `changes`, in one step. False: moved before."""
         flat = [text for name, value in changes.items() for text in (name, encode(name, value))]
         allowed = f",{','.join(from_states)},"
-        args = [job_id, self._clock(), allowed, to_state.value, *flat]
+        args = [job_id, self._clock(), allowed, to_state.value, credits.value, *flat]
         async with translated():
-            return bool(await self._move([JOB.format(job_id), OPEN], args))
+            return bool(await self._move([JOB.format(job_id)], args))
 
     async def fail(self, job_id: str, from_states: Iterable[JobState], failure: Failure) -> bool:
-        """Move the job to `failed` with the reason. False: somebody else moved it before."""
-        return await self.move(job_id, from_states, JobState.FAILED, failure=failure)
+        """Move the job to `failed` with the reason; what was surely not charged goes back to its account.
 
-    async def deliver_again(self, job_id: str) -> bool:
+        False: somebody else moved it before.
+        """
+        credits = Credits.RETURN if failure.charged is False else Credits.SETTLE
+        return await self.move(job_id, from_states, JobState.FAILED, credits, failure=failure, is_timed=True)
+
+    async def cancel(self, job_id: str) -> bool:
+        """Move the job to `cancelled`. False: it has a result, or has ended."""
+        return await self.move(job_id, CANCELLABLE, JobState.CANCELLED, Credits.CANCEL)
+
+    async def deliver_again(self, job_id: str, credits: Credits = Credits.KEEP) -> bool:
         """Send what is not sent yet of a job that has ended, as if never tried. False: moved before."""
-        fresh: dict[str, object] = {"missing": (), "failure": None}
+        fresh: dict[str, Any] = {"missing": (), "failure": None}
         fresh |= {_RUNS.format(kind): 0 for kind in Run}
-        return await self.move(job_id, [JobState.DELIVERED, JobState.FAILED], JobState.DELIVERING, **fresh)
+        ended = [JobState.DELIVERED, JobState.FAILED]
+        return await self.move(job_id, ended, JobState.DELIVERING, credits, **fresh)
 
     async def close(self, job_id: str) -> None:
-        """The user has been shown how the job ended, or never can be: nothing is left to do for it."""
-        async with translated():
-            await self._redis.zrem(OPEN, job_id)
+        """The user has been shown how the job ended, or never can be: nothing is left to do for it.
 
-    async def retry(self, job: Job, new: Job) -> str:
-        """Store the job that 'try again' makes of `job`; of two taps one wins. Returns the winner's id."""
-        winner = await self.add(new, once=f"retry:{job.id}")
-        await self._write_fields(job.id, {_RETRIED_AS: winner})
-        return winner
+        A job that has not ended, or no longer has, stays open.
+        """
+        async with translated():
+            await self._close([JOB.format(job_id), OPEN], [job_id])
+
+    async def reopen(self, job_id: str) -> None:
+        """The opposite of `close`: how the job ended may have been overwritten by what no longer holds."""
+        async with translated():
+            await self._redis.zadd(OPEN, {job_id: self._clock()})
+
+    async def mark_retried(self, job_id: str, new_id: str) -> None:
+        """Another job has taken this failed one's place: no result is waited for any more, and no admin has
+        to look after it."""
+        await self._write_fields(job_id, {_RETRIED_AS: new_id})
+        async with translated():
+            await self._redis.zrem(FAILED, job_id)
+
+    @asynccontextmanager
+    async def sending(self, job_id: str) -> AsyncIterator[None]:
+        """While the job's message is being sent, by one at a time.
+
+        Raises `TryLater` when somebody else sends it; who died of it is followed within seconds.
+        """
+        key, word = SENDING.format(job_id), secrets.token_hex(8)
+        async with translated():
+            is_free = await self._redis.set(key, word, ex=SENDING_LIFETIME_S, nx=True)
+        if not is_free:
+            raise TryLater(1, f"job {job_id}: its message is being sent")
+        renewing = asyncio.create_task(self._renew_sending(key, word))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            async with translated():
+                await self._sending([key], [word, 0])
+
+    async def _renew_sending(self, key: str, word: str) -> None:
+        while True:
+            await asyncio.sleep(SENDING_LIFETIME_S / 3)
+            with suppress(StoreUnavailable):
+                async with translated():
+                    await self._sending([key], [word, SENDING_LIFETIME_S])
 
     async def begin_create(self, job_id: str) -> bool:
         """Note that the create call is about to be made. False: it was made before, never make it again."""
         async with translated():
             return bool(await self._begin_create([JOB.format(job_id)], [self._clock(), secrets.token_hex(8)]))
 
+    async def not_accepted(self, job_id: str) -> None:
+        """The create call was begun and surely came to nothing: it may be made again."""
+        async with translated():
+            await self._not_accepted([JOB.format(job_id)], [job_id])
+
     async def accept(self, job_id: str, task_id: str) -> Receipt:
         """Store the create call's task id and move on to `separating`, unless the callback was quicker."""
-        keys = [JOB.format(job_id), TASK.format(task_id), OPEN]
+        keys = [JOB.format(job_id), TASK.format(task_id)]
         args: list[str | float] = [job_id, task_id, self._clock(), JOB_LIFETIME_S]
         async with translated():
             return Receipt(await self._accept(keys, args))
 
     async def receive(self, job_id: str, chat_id: int, task_id: str, result: Result) -> Receipt:
         """Store a result and move on to `delivering`. Job, chat and task must belong together."""
-        keys = [JOB.format(job_id), TASK.format(task_id), OPEN]
-        success = "1" if result.is_success else "0"
+        keys = [JOB.format(job_id), TASK.format(task_id)]
+        says = ["1" if said else "0" for said in (result.is_success, result.is_refunded)]
         stored = encode("result", result)
         args: list[str | float] = [
-            *(job_id, str(chat_id), task_id, self._clock(), JOB_LIFETIME_S, stored, success)
+            job_id,
+            str(chat_id),
+            task_id,
+            self._clock(),
+            JOB_LIFETIME_S,
+            stored,
+            *says,
         ]
         async with translated():
             return Receipt(await self._receive(keys, args))
@@ -262,24 +353,29 @@ class JobStore:
 
     async def tick(self, job_id: str, sent: dict[str, Sent]) -> None:
         """Note that these stems (key → message) are in the chat."""
-        mapping = {key: json.dumps(asdict(value)) for key, value in sent.items()}
-        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hset(SENT.format(job_id), mapping=cast(Any, mapping))
-            pipeline.expire(SENT.format(job_id), JOB_LIFETIME_S)
-            await pipeline.execute()
+        await self._write_sent(job_id, sent, SENT)
 
     async def sent(self, job_id: str) -> dict[str, Sent]:
         """What is in the chat already: stem key → message."""
-        async with translated():
-            stored = await self._redis.hgetall(SENT.format(job_id))
-        return {str(key): Sent(**json.loads(value)) for key, value in stored.items()}
+        return await self._read_sent(job_id, SENT)
+
+    async def tick_packed(self, job_id: str, sent: dict[str, Sent]) -> None:
+        """Note what was made of the stems beside them and sent (name → message)."""
+        await self._write_sent(job_id, sent, PACKED)
+
+    async def packed(self, job_id: str) -> dict[str, Sent]:
+        """What was made of the stems before: name → message."""
+        return await self._read_sent(job_id, PACKED)
 
     async def count_run(self, job_id: str, kind: Run, by: int = 1) -> int:
         """Count one more (or, `by` -1, one less) run of this kind for the job; returns how many by now."""
-        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.hincrby(JOB.format(job_id), _RUNS.format(kind), by)
-            pipeline.expire(JOB.format(job_id), JOB_LIFETIME_S)  # of a job that has just expired, too
-            return int((await pipeline.execute())[0])
+        async with translated():
+            return int(await self._count([JOB.format(job_id)], [_RUNS.format(kind), by]))
+
+    async def runs(self, job_id: str, kind: Run) -> int:
+        """How many runs of this kind have been counted."""
+        async with translated():
+            return int(await self._redis.hget(JOB.format(job_id), _RUNS.format(kind)) or 0)
 
     async def open_jobs(self) -> list[Job]:
         """All jobs that are not closed, longest unmoved first. Forgets ids whose job has expired."""
@@ -287,17 +383,57 @@ class JobStore:
             ids = cast(list[str], await self._redis.zrange(OPEN, 0, -1))
         return await self._get_all(OPEN, ids)
 
-    async def jobs_of(self, user_id: int, limit: int = 200) -> list[Job]:
-        """One user's jobs, newest first, at most `limit`."""
-        key = OF_USER.format(user_id)
-        async with translated():
-            ids = cast(list[str], await self._redis.zrange(key, 0, limit - 1, desc=True))
-        return await self._get_all(key, ids)
+    async def failed_jobs(self, limit: int = 20) -> list[Job]:
+        """The last jobs that failed and were not tried again, over all accounts, newest first."""
+        return await self._last(FAILED, limit)
 
-    async def _write_fields(self, job_id: str, fields: dict[str, str]) -> None:
-        flat: list[str | float] = [text for pair in fields.items() for text in pair]
+    async def incomplete_jobs(self, limit: int = 20) -> list[Job]:
+        """The last jobs that were delivered without some of their stems, over all accounts, newest first."""
+        return await self._last(INCOMPLETE, limit)
+
+    async def dismiss(self, job_id: str) -> bool:
+        """Nobody has to look after this failed or incomplete job any more. False: nobody had."""
+        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.zrem(FAILED, job_id)
+            pipeline.zrem(INCOMPLETE, job_id)
+            return any(await pipeline.execute())
+
+    async def delivered_jobs(self, limit: int = 20) -> list[Job]:
+        """The last jobs that were delivered, over all accounts, newest first."""
+        return await self._last(DELIVERED, limit)
+
+    async def jobs_of(self, account: int, limit: int = 200) -> list[Job]:
+        """One account's jobs, newest first, at most `limit`."""
+        return await self._last(OF_ACCOUNT.format(account), limit)
+
+    async def forget(self, job_id: str, only_in: JobState | None = None) -> bool:
+        """Delete the job and all that leads to it; a result that still comes for it is nobody's.
+
+        False: there was none, or it was not (any more) `only_in` this state.
+        """
         async with translated():
-            await self._write([JOB.format(job_id)], flat)
+            keys = [key.format(job_id) for key in (JOB, SENT, PACKED)]
+            return bool(await self._forget(keys, [job_id, self._clock(), only_in or ""]))
+
+    async def _write_sent(self, job_id: str, sent: dict[str, Sent], key: str) -> None:
+        fields = {name: json.dumps(asdict(value)) for name, value in sent.items()}
+        await self._write_fields(job_id, fields, key)
+
+    async def _read_sent(self, job_id: str, key: str) -> dict[str, Sent]:
+        async with translated():
+            stored = await self._redis.hgetall(key.format(job_id))
+        return {str(name): Sent(**json.loads(value)) for name, value in stored.items()}
+
+    async def _write_fields(self, job_id: str, fields: dict[str, str], key: str = JOB) -> None:
+        flat: list[str | float] = [text for pair in fields.items() for text in pair]
+        keys = [JOB.format(job_id), key.format(job_id)]
+        async with translated():
+            await self._write(keys, [JOB_LIFETIME_S, *flat])
+
+    async def _last(self, index: str, limit: int) -> list[Job]:
+        async with translated():
+            ids = cast(list[str], await self._redis.zrange(index, 0, limit - 1, desc=True))
+        return await self._get_all(index, ids)
 
     async def _get_all(self, index: str, ids: list[str]) -> list[Job]:
         """These jobs; an id whose job has expired is taken out of `index`."""
@@ -318,54 +454,3 @@ def _read(stored: dict[str, str]) -> Job | None:
     except (KeyError, TypeError, ValueError) as error:
         log.error("job %s cannot be read: %s: %s", stored.get("id"), type(error).__name__, error)
         return None
-
-
-async def insist(step: Callable[[], Awaitable[T]], what: str, tries: int = 30) -> T:
-    """Take a step that must not be lost, waiting for a Redis that is away: `tries` times, 2 s apart.
-
-    `what` names it in the log. Raises `StoreUnavailable` in the end.
-    """
-    for _ in range(tries):
-        try:
-            return await step()
-        except StoreUnavailable as error:
-            log.warning("%s; waiting: %s", what, error)
-            await asyncio.sleep(2)
-    return await step()
-
-
-@asynccontextmanager
-async def connect(url: str) -> AsyncIterator[Redis]:
-    """A Redis client for the store: bounded pool, 5 s per command, one more try after a broken connection.
-
-    Scripts may so run twice; each is written so that the second run changes nothing and says 'repeated'.
-    """
-    pool = BlockingConnectionPool.from_url(
-        url,
-        decode_responses=True,
-        max_connections=64,
-        timeout=5,
-        socket_timeout=5,
-        socket_connect_timeout=3,
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
-        retry_on_error=[RedisConnectionError],
-    )
-    client = Redis(connection_pool=pool)
-    try:
-        yield client
-    finally:
-        await client.aclose()
-        await pool.aclose()
-
-
-@asynccontextmanager
-async def translated() -> AsyncIterator[None]:
-    """Turn redis-py's exceptions into `StoreUnavailable`."""
-    try:
-        yield
-    except AuthenticationError as error:  # to redis-py a kind of broken connection
-        raise StoreRefused(f"Redis refused: {str(error)[:120]}") from error
-    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        raise StoreUnavailable("Redis does not answer") from error
-    except RedisError as error:
-        raise StoreRefused(f"Redis refused: {str(error)[:120]}") from error

@@ -11,13 +11,16 @@ from typing import Any
 
 import anyio
 import httpx
-from telegram import Bot
-from telegram.error import BadRequest, Forbidden, RetryAfter, TelegramError
-from telegram.ext import BaseRateLimiter, ExtBot
+from pydantic import SecretStr
+from telegram import Bot, LinkPreviewOptions
+from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter, TelegramError
+from telegram.ext import BaseRateLimiter, Defaults, ExtBot
 from telegram.request import HTTPXRequest
 
+from stemdrop.counts import Counts
 from stemdrop.errors import SourceGone, TryLater
 from stemdrop.flood import FloodLimiter
+from stemdrop.metrics import FLOOD_SECONDS, FLOOD_WAITS, TELEGRAM_CALLS
 from stemdrop.settings import Settings
 
 CHUNK_BYTES = 64 * 1024
@@ -29,8 +32,9 @@ PATIENCE_S = 5.0
 class RateLimiter(BaseRateLimiter[float]):
     """Lets python-telegram-bot's calls wait for the limiter that all processes share."""
 
-    def __init__(self, flood: FloodLimiter) -> None:
+    def __init__(self, flood: FloodLimiter, counts: Counts | None = None) -> None:
         self._flood = flood
+        self._counts = counts or Counts(None)
 
     async def initialize(self) -> None:
         """Nothing to open."""
@@ -53,23 +57,45 @@ class RateLimiter(BaseRateLimiter[float]):
             if messages := _messages(endpoint, data):
                 await self._wait(data.get("chat_id"), messages, patience_s)
             try:
-                return await callback(*args, **kwargs)
+                answer = await callback(*args, **kwargs)
+                self._counts.add(TELEGRAM_CALLS, "ok")
+                return answer
             except RetryAfter as error:
                 seconds = error._retry_after.total_seconds()
+                self._counts.add(TELEGRAM_CALLS, "flood")
+                self._count_wait("asked", seconds)
                 if messages:
                     await self._flood.pause(seconds)
                 elif seconds <= patience_s:
                     await anyio.sleep(seconds)
                 else:
                     break
+            except TelegramError as error:
+                self._counts.add(TELEGRAM_CALLS, _outcome(error))
+                raise
         raise TryLater(seconds, "Telegram asks to slow down")
 
     async def _wait(self, chat_id: int | str | None, messages: int, patience_s: float) -> None:
         while (delay_s := await self._flood.delay(chat_id, messages)) > 0:
             if delay_s > patience_s:
+                self._count_wait("put_off", delay_s)
                 raise TryLater(delay_s, "Telegram's flood limit")
+            self._count_wait("waited", delay_s)
             patience_s -= delay_s
             await anyio.sleep(delay_s)
+
+    def _count_wait(self, how: str, seconds: float) -> None:
+        self._counts.add(FLOOD_WAITS, how)
+        self._counts.add(FLOOD_SECONDS, how, by=seconds)
+
+
+def _outcome(error: TelegramError) -> str:
+    """As what a call that did not succeed is counted."""
+    if is_gone(error):
+        return "gone"
+    if isinstance(error, BadRequest):  # to the library a kind of broken network
+        return "refused"
+    return "network" if isinstance(error, NetworkError) else "failed"
 
 
 def _messages(endpoint: str, data: dict[str, Any]) -> int:
@@ -79,9 +105,36 @@ def _messages(endpoint: str, data: dict[str, Any]) -> int:
     return 1 if endpoint.startswith(("send", "edit")) and endpoint != "sendChatAction" else 0
 
 
-def build_bot(settings: Settings, flood: FloodLimiter) -> ExtBot[float]:
+class _Request(HTTPXRequest):
+    """Takes the token out of refusals: some servers on the way repeat the path that they were asked for, and
+    our exceptions tell why Telegram refused."""
+
+    def __init__(self, token: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._secret = SecretStr(token.partition(":")[2])
+
+    async def do_request(self, *args: Any, **named: Any) -> tuple[int, bytes]:
+        """As the library's. What is granted stays as it is: a path on a shared disk may hold the token."""
+        status, body = await super().do_request(*args, **named)
+        return status, body if status < 300 else body.replace(
+            self._secret.get_secret_value().encode(), b"***"
+        )
+
+
+class _Bot(ExtBot[float]):
+    """The library's shows its token in `repr`, and so does all that shows its bot."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Bot({self.token.partition(':')[0]})"
+
+
+def build_bot(settings: Settings, flood: FloodLimiter, counts: Counts | None = None) -> ExtBot[float]:
     """The bot, with timeouts that fit 50 MB over a slow line (the library's 5 s do not)."""
-    request = HTTPXRequest(
+    token = settings.telegram_bot_token.get_secret_value()
+    request = _Request(
+        token,
         connection_pool_size=64,
         connect_timeout=15,
         read_timeout=60,
@@ -89,13 +142,15 @@ def build_bot(settings: Settings, flood: FloodLimiter) -> ExtBot[float]:
         pool_timeout=60,
         media_write_timeout=300,
     )
-    return ExtBot(
-        token=settings.telegram_bot_token.get_secret_value(),
+    return _Bot(
+        token=token,
         base_url=f"{settings.telegram_api_url}/bot",
         base_file_url=f"{settings.telegram_api_url}/file/bot",
         request=request,
-        get_updates_request=HTTPXRequest(connection_pool_size=2, connect_timeout=15, read_timeout=15),
-        rate_limiter=RateLimiter(flood),
+        get_updates_request=_Request(token, connection_pool_size=2, connect_timeout=15, read_timeout=15),
+        rate_limiter=RateLimiter(flood, counts),
+        # a title with a web address in it is no reason to show that site
+        defaults=Defaults(link_preview_options=LinkPreviewOptions(is_disabled=True)),
         local_mode=settings.telegram_local_mode,
     )
 

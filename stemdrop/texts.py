@@ -10,21 +10,20 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
+from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+from babel.units import format_unit
 
+from stemdrop.failures import REMEDIES
 from stemdrop.jobs import CREDITS, Failure, Mode
 from stemdrop.results import Stem
 
 LOCALES = Path(__file__).parent / "locales"
 FALLBACK = "en"
-
-# Codes with a sentence of their own: those of the provider's contract, and reasons of ours.
-_OF_THE_PROVIDER = (400, 401, 402, 404, 408, 409, 413, 422, 429, 451, 455, 500, 501, 505, 531)
-_OF_OURS = ("timeout", "lost", "unreachable", "empty", "source_gone", "undeliverable")
-EXPLAINED = frozenset([*map(str, _OF_THE_PROVIDER), *_OF_OURS])
-# Trying again cannot help: the song, the key, the credits or the service must change first.
-_HOPELESS = frozenset({"400", "401", "402", "413", "422", "505", "source_gone"})
+# Languages of which we have one kind, that serves for all.
+_OF_PRIMARY = {"zh": "zh_Hans", "pt": "pt_BR"}
 
 
 class Language:
@@ -46,7 +45,7 @@ class Language:
         sentence = self._catalogue.ngettext(key, f"{key}s", count)
         if sentence in (key, f"{key}s"):
             raise KeyError(key)
-        return sentence.format(count=count, **values)
+        return sentence.format(count=self.number(count), **values)
 
     def stem(self, stem: Stem) -> str:
         """What a stem is called: our word for it, else the provider's."""
@@ -62,21 +61,50 @@ class Language:
         found = self._catalogue.gettext(key)
         return "" if found == key else found
 
-    def mode(self, mode: Mode) -> str:
+    def mode(self, mode: Mode, *, is_free: bool = False) -> str:
         """A mode with its price, as on its button."""
-        return self(f"mode.{mode}", price=self.plural("credit", CREDITS[mode]))
+        return self(f"mode.{mode}", price=self("price.free") if is_free else self.credits(CREDITS[mode]))
+
+    def mode_name(self, mode: Mode, instrument: str = "") -> str:
+        """A mode in a list: without price, and with the instrument where one was chosen."""
+        return self.named(instrument) if instrument else self(f"mode_name.{mode}")
+
+    def number(self, count: float) -> str:
+        """`1,234`, as this language writes it."""
+        return str(format_decimal(count, locale=self.code))
+
+    def credits(self, count: int) -> str:
+        """`10 credits`."""
+        return self.plural("credit", count)
+
+    def duration(self, seconds: float) -> str:
+        """`45 sec`, `1 min 20 sec`, `2 hr 5 min`, as this language writes them."""
+        total = max(0, round(seconds))
+        minutes, left = divmod(total, 60)
+        if total < 60:
+            return self._unit(total, "second")
+        if minutes < 60:
+            parts = [(minutes, "minute"), (left, "second")]
+        else:
+            parts = [(minutes // 60, "hour"), (minutes % 60, "minute")]
+        written = [self._unit(count, unit) for count, unit in parts if count]
+        return format_list(written, style="unit-narrow", locale=self.code)
+
+    def size(self, size_bytes: int) -> str:
+        """`20.5 MB`, as this language writes it."""
+        return self._unit(round(size_bytes / (1024 * 1024), 1), "megabyte")
+
+    def _unit(self, count: float, unit: str) -> str:
+        # short forms are the same for every number, but for some ones CLDR has none ('1 horas')
+        two = format_unit(2, unit, length="short", locale=self.code)
+        return two.replace("2", self.number(count))
 
     def failure(self, failure: Failure) -> str:
         """What happened, its code, what to do about it, and whether it was charged."""
-        known = failure.code in EXPLAINED
+        known = failure.code in REMEDIES
         what = self(f"failure.{failure.code}" if known else "failure.other")
         charged = {True: "charged.yes", False: "charged.no", None: "charged.unknown"}[failure.charged]
         return f"{self('failure.head', code=failure.code)}\n{what}\n{self(charged)}"
-
-
-def can_retry(failure: Failure) -> bool:
-    """Whether a 'try again' button can help."""
-    return failure.code not in _HOPELESS
 
 
 class Texts:
@@ -87,9 +115,8 @@ class Texts:
 
     def language(self, code: str | None) -> Language:
         """The language for one of Telegram's codes (IETF, 'zh-hans'); English where we have none."""
-        parts = (code or FALLBACK).lower().replace("_", "-").split("-")
-        wanted = "zh_Hans" if parts[0] == "zh" else parts[0]
-        return self.languages.get(wanted, self.languages[FALLBACK])
+        primary = (code or FALLBACK).lower().replace("_", "-").split("-")[0]
+        return self.languages.get(_OF_PRIMARY.get(primary, primary), self.languages[FALLBACK])
 
 
 @cache

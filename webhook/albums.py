@@ -1,17 +1,18 @@
-"""Stems as Telegram takes them: how they are named, put into albums, and sent."""
+"""Stems as Telegram takes them: put into albums, and sent."""
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
 
 from telegram import InputFile, InputMediaAudio, InputMediaDocument, Message, ReplyParameters
 from telegram.error import BadRequest, NetworkError
 from telegram.ext import ExtBot
 
 from stemdrop.jobs import Job
+from stemdrop.names import MAX_NAME, cut
 from stemdrop.replies import send_in_topic
 from stemdrop.store import Sent
 from stemdrop.telegram import is_gone
@@ -26,27 +27,34 @@ _PLAYABLE = frozenset({".mp3", ".m4a"})
 _ANSWER_TIMEOUT_S = 300
 # Stems on disk wait for Telegram's limits (a full album in a group: a minute) rather than be fetched again.
 PATIENCE_S = 300.0
-_MAX_NAME = 120
-_FORBIDDEN = dict.fromkeys([*range(32), 127, *map(ord, '/\\:*?"<>|')], "_")
 
 
+Item = TypeVar("Item")
 Tick = Callable[[dict[str, Sent]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class StemFile:
-    """A stem on disk, ready to be sent; `name` is what the user reads."""
+    """A stem on disk, ready to be sent; `title` and `file_name` are what the user reads."""
 
     key: str
-    name: str
+    title: str
+    file_name: str
     path: Path
-    extension: str
     duration_s: int
 
     @property
     def is_playable(self) -> bool:
         """Whether Telegram takes it as music."""
-        return self.extension in _PLAYABLE
+        return PurePosixPath(self.file_name).suffix in _PLAYABLE
+
+
+def albums(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """The items as albums, in order."""
+    start = 0
+    for size in album_sizes(len(items)) if items else ():
+        yield items[start : start + size]
+        start += size
 
 
 def album_sizes(count: int) -> list[int]:
@@ -56,19 +64,6 @@ def album_sizes(count: int) -> list[int]:
     """
     albums = -(-count // MAX_ALBUM)
     return [count // albums + (1 if index < count % albums else 0) for index in range(albums)]
-
-
-def title(song: str, stem: str) -> str:
-    """`<title> (<stem>)`; a title too long for a file name is cut, the stem's name never."""
-    room = _MAX_NAME - len(stem) - 3
-    song = " ".join(song.split())
-    cut = song if len(song) <= room else song[: room - 1].rstrip() + "…"
-    return f"{cut} ({stem})".lstrip()
-
-
-def file_name(song: str, stem: str, extension: str) -> str:
-    """As the title, without what no file system takes."""
-    return title(song, stem).translate(_FORBIDDEN).lstrip(".") + extension
 
 
 class AlbumSender:
@@ -98,11 +93,12 @@ class AlbumSender:
         try:
             messages = await self._send_album(job, stems, cover)
         except NetworkError as error:
-            if not _is_refusal(error):
+            if not is_refusal(error):
                 raise
             log.warning("job %s: Telegram refuses an album (%s), sending its stems alone", job.id, error)
             return await self._send_singly(job, stems, cover, tick)
-        sent = {stem.key: _sent(message) for stem, message in zip(stems, messages, strict=False)}
+        together = zip(stems, messages, strict=False)
+        sent = {stem.key: sent_as(message, stem.title) for stem, message in together}
         await tick(sent)
         return set(sent)
 
@@ -117,13 +113,13 @@ class AlbumSender:
                 try:
                     message = await self._send_one(job, stem, picture, as_music=as_music)
                 except NetworkError as error:
-                    if not _is_refusal(error):
+                    if not is_refusal(error):
                         raise
                     log.warning("job %s: Telegram refuses stem %s: %s", job.id, stem.key, error)
                     if not isinstance(error, BadRequest):  # too large is too large in any form
                         break
                 else:
-                    await tick({stem.key: _sent(message)})
+                    await tick({stem.key: sent_as(message, stem.title)})
                     arrived.add(stem.key)
                     break
         return arrived
@@ -148,7 +144,7 @@ class AlbumSender:
     async def _send_one(self, job: Job, stem: StemFile, cover: bytes | None, *, as_music: bool) -> Message:
         async def send(topic_id: int | None, reply: ReplyParameters | None) -> Message:
             with stem.path.open("rb") as file:
-                upload = _upload(job, stem, file)
+                upload = _upload(stem, file)
                 common: dict[str, Any] = {
                     "message_thread_id": topic_id,
                     "reply_parameters": reply,
@@ -164,7 +160,7 @@ class AlbumSender:
         return await send_in_topic(job, send)
 
 
-def _is_refusal(error: NetworkError) -> bool:
+def is_refusal(error: NetworkError) -> bool:
     """Whether sending the same again would be answered the same: wrong content, or too much of it (413)."""
     words = str(error).lower()
     if isinstance(error, BadRequest):
@@ -176,22 +172,21 @@ def _is_refusal(error: NetworkError) -> bool:
 def _media(
     job: Job, stem: StemFile, files: ExitStack, cover: bytes | None
 ) -> InputMediaAudio | InputMediaDocument:
-    upload = _upload(job, stem, files.enter_context(stem.path.open("rb")), attach=True)
+    upload = _upload(stem, files.enter_context(stem.path.open("rb")), attach=True)
     if stem.is_playable:
         return InputMediaAudio(upload, **_labels(job, stem, cover))
     return InputMediaDocument(upload)
 
 
-def _upload(job: Job, stem: StemFile, file: Any, attach: bool = False) -> InputFile:
+def _upload(stem: StemFile, file: Any, attach: bool = False) -> InputFile:
     # not read here: httpx streams it, so that an album of 500 MB is never in memory
-    name = file_name(job.source.title, stem.name, stem.extension)
-    return InputFile(file, filename=name, attach=attach, read_file_handle=False)
+    return InputFile(file, filename=stem.file_name, attach=attach, read_file_handle=False)
 
 
 def _labels(job: Job, stem: StemFile, cover: bytes | None) -> dict[str, Any]:
-    labels: dict[str, Any] = {"title": title(job.source.title, stem.name)}
+    labels: dict[str, Any] = {"title": stem.title}
     if job.source.performer:
-        labels["performer"] = job.source.performer[:_MAX_NAME]
+        labels["performer"] = cut(job.source.performer, MAX_NAME)
     if stem.duration_s:
         labels["duration"] = stem.duration_s
     if cover:
@@ -199,8 +194,11 @@ def _labels(job: Job, stem: StemFile, cover: bytes | None) -> dict[str, Any]:
     return labels
 
 
-def _sent(message: Message) -> Sent:
-    file = message.audio or message.document or message.voice
-    if file is None:  # Telegram made something else of it; it is in the chat all the same
-        return Sent(message.message_id, "", "")
-    return Sent(message.message_id, file.file_id, file.file_unique_id)
+def sent_as(message: Message, title: str) -> Sent:
+    """What is to be remembered of a stem that was sent under this title."""
+    if message.audio:
+        return Sent(message.message_id, message.audio.file_id, message.audio.file_unique_id, "audio", title)
+    if file := message.document:
+        return Sent(message.message_id, file.file_id, file.file_unique_id, "document", title)
+    # Telegram made something else of it: it is in the chat all the same, but cannot be sent by its id
+    return Sent(message.message_id, "", "", title=title)

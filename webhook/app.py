@@ -1,5 +1,7 @@
 """The webhook's HTTP application: every route, and the table from our exceptions to HTTP statuses."""
 
+from typing import Any
+
 from fastapi import FastAPI
 
 from stemdrop.engine import Engine
@@ -7,22 +9,50 @@ from stemdrop.links import Links
 from stemdrop.settings import Settings
 from stemdrop.store import JobStore
 from stemdrop.telegram import TelegramFiles
+from webhook.body import BODY_TIMEOUT_S
 from webhook.callback import callback_router
 from webhook.errors import add_error_handlers
 from webhook.health import health_router
-from webhook.source import source_router
+from webhook.metrics import metrics_router
+from webhook.probe import probe_router
+from webhook.source import DOWNLOAD_TIMEOUT_S, source_router
 from webhook.updates import updates_router
 
 
 def create_app(
-    settings: Settings, store: JobStore, engine: Engine, links: Links, files: TelegramFiles
+    settings: Settings,
+    store: JobStore,
+    engine: Engine,
+    links: Links,
+    files: TelegramFiles,
+    *,
+    body_timeout_s: float = BODY_TIMEOUT_S,
+    download_timeout_s: float = DOWNLOAD_TIMEOUT_S,
 ) -> FastAPI:
     """Everything it is handed is opened and closed by who hands it in."""
-    app = FastAPI(title="stemdrop webhook", docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(callback_router(store, engine, links, settings.callback_hmac_key.get_secret_value()))
-    app.include_router(source_router(store, links, files))
+    app = _Webhook(title="stemdrop webhook", docs_url=None, redoc_url=None, openapi_url=None)
+    hmac_key = settings.callback_hmac_key.get_secret_value()
+    app.include_router(callback_router(store, engine, links, hmac_key, body_timeout_s))
+    app.include_router(source_router(store, links, files, download_timeout_s))
     app.include_router(health_router(store))
+    app.include_router(metrics_router(store.overview, expects_callbacks=bool(settings.public_url)))
+    app.include_router(probe_router(store, settings.secret_key.get_secret_value(), body_timeout_s))
     if settings.telegram_updates == "webhook":
-        app.include_router(updates_router(engine, links))
+        app.include_router(updates_router(engine, links, body_timeout_s))
     add_error_handlers(app)
     return app
+
+
+class _Webhook(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The routes' description, which is served nowhere.
+
+        The library says of all that have parameters that it answers wrong ones with 422. Ours are texts, and
+        no text is wrong to it.
+        """
+        described = super().openapi()
+        for path in described["paths"].values():
+            for operation in path.values():
+                if "HTTPValidationError" in str(operation["responses"].get("422")):
+                    del operation["responses"]["422"]
+        return described

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from stemdrop.store import JobStore
+from webhook.errors import refusals
 
 
 def health_router(store: JobStore) -> APIRouter:
@@ -13,7 +14,7 @@ def health_router(store: JobStore) -> APIRouter:
     async def alive() -> dict[str, str]:
         return {"status": "alive"}
 
-    @router.get("/readyz")
+    @router.get("/readyz", responses=refusals(503))
     async def ready() -> dict[str, str]:
         await store.ping()
         return {"status": "ready"}

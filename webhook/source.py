@@ -3,20 +3,27 @@
 The file's URL at Telegram holds the bot's token; it never shows here.
 """
 
+import asyncio
 import logging
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import httpx
-from fastapi import APIRouter, Request, Response
-from starlette.responses import PlainTextResponse, StreamingResponse
+from fastapi import APIRouter, Header, Path, Response
+from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from stemdrop.errors import SourceGone
+from stemdrop.errors import SourceGone, TooOften
 from stemdrop.jobs import ACTIVE
 from stemdrop.links import Links
 from stemdrop.store import JobStore
+from stemdrop.subject import about
 from stemdrop.telegram import TelegramFile, TelegramFiles
+from webhook.errors import refusals
 
 log = logging.getLogger(__name__)
 
@@ -40,43 +47,98 @@ _TYPES = {
     ".mkv": "video/x-matroska",
 }
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
+# Downloads of one job at once, in this process: as many as the greediest downloader opens. Each holds one of
+# our connections to Telegram for as long as its reader likes.
+AT_ONCE = 16
+# For one download: 20 MB at 12 kB/s. By then its job is given up, unless the operator has more patience.
+DOWNLOAD_TIMEOUT_S = 1800.0
+
+_CONTENT: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The whole, also where no range was asked for that is one"},
+    206: {"description": "The range, as `Content-Range` says"},
+    416: {"description": "The range lies beyond the end, which `Content-Range` names"},
+    **refusals(403, 404, 429, 502, 503),
+}
+_WITH_CONTENT = _ANSWERS | {200: _ANSWERS[200] | _CONTENT, 206: _ANSWERS[206] | _CONTENT}
+
+_Token = Annotated[str, Path(description="Signed: the job")]
+_Name = Annotated[str, Path(description="`audio` and the extension of the job's source")]
+_Range = Annotated[str, Header(alias="Range", description="One range of bytes; anything else is passed over")]
 
 
-def source_router(store: JobStore, links: Links, files: TelegramFiles) -> APIRouter:
-    """The route; a link serves one job's audio and dies with that job."""
+def source_router(
+    store: JobStore, links: Links, files: TelegramFiles, download_timeout_s: float = DOWNLOAD_TIMEOUT_S
+) -> APIRouter:
+    """The routes; a link serves one job's audio and dies with that job.
+
+    Fetched too often, or by too many at once, it answers 429. Fetched as often as it ever may be
+    (`stemdrop.fetches`) it is as dead as one that has expired: 403.
+    """
     router = APIRouter()
+    downloads = _Downloads()
 
-    @router.api_route("/source/{token}/{name}", methods=["GET", "HEAD"])
-    async def serve(token: str, name: str, request: Request) -> Response:
-        job = await store.get(links.read_source(token))
+    @router.get("/source/{token}/{name}", responses=_WITH_CONTENT, response_class=Response)
+    async def serve(token: _Token, name: _Name, wanted: _Range = "") -> Response:
+        part = await find(token, name, wanted, is_download=True)
+        if part.status == 416:
+            return part.head()
+        return _Download(files, part, downloads, download_timeout_s)
+
+    @router.head("/source/{token}/{name}", responses=_ANSWERS, response_class=Response)
+    async def describe(token: _Token, name: _Name, wanted: _Range = "") -> Response:
+        return (await find(token, name, wanted, is_download=False)).head()
+
+    async def find(token: str, name: str, wanted: str, *, is_download: bool) -> _Part:
+        job_id = links.read_source(token)
+        about(job_id)
+        job = await store.get(job_id)
         if job is None or job.state not in ACTIVE or name != f"audio{job.source.extension}":
             raise SourceGone("this source is no longer served")
+        known = job.source.size_bytes
+        start, end = byte_range(wanted, known) or (0, known)
+        await store.fetches.count(job.id, end - start if is_download else 0, known)
         file = await files.find(job.source.file_id)
-        size = file.size_bytes or job.source.size_bytes
         media_type = _TYPES.get(job.source.extension, "application/octet-stream")
-        return _respond(request, files, file, size, {"Content-Type": media_type})
+        return _part(job.id, file, file.size_bytes or known, wanted, media_type)
 
     return router
 
 
-def _respond(
-    request: Request, files: TelegramFiles, file: TelegramFile, size: int, headers: dict[str, str]
-) -> Response:
-    headers |= {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-    start, end, status = 0, size, 200
-    if size:
-        headers["Accept-Ranges"] = "bytes"
-        wanted = byte_range(request.headers.get("range", ""), size)
-        if wanted == (0, 0):
-            return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
-        if wanted:
-            start, end = wanted
-            status = 206
-            headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
-        headers["Content-Length"] = str(end - start)
-    if request.method == "HEAD":
-        return Response(status_code=status, headers=headers)
-    return _SourceResponse(files, file, start, end if status == 206 else None, status, headers)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What a request gets. `length` is `None` where the size is not known; `end` where it is the file's."""
+
+    job_id: str
+    file: TelegramFile
+    status: int
+    headers: dict[str, str]
+    start: int = 0
+    end: int | None = None
+    length: int | None = None
+
+    def head(self) -> Response:
+        """The answer without its body."""
+        return Response(status_code=self.status, headers=self.headers)
+
+
+def _part(job_id: str, file: TelegramFile, size: int, wanted: str, media_type: str) -> _Part:
+    headers = {
+        "Content-Type": media_type,
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    if not size:
+        return _Part(job_id, file, 200, headers)
+    headers["Accept-Ranges"] = "bytes"
+    chosen = byte_range(wanted, size)
+    if chosen is None:
+        return _Part(job_id, file, 200, headers | {"Content-Length": str(size)}, length=size)
+    start, end = chosen
+    if start == end:
+        return _Part(job_id, file, 416, {"Content-Range": f"bytes */{size}"})
+    headers |= {"Content-Range": f"bytes {start}-{end - 1}/{size}", "Content-Length": str(end - start)}
+    return _Part(job_id, file, 206, headers, start, end, end - start)
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
@@ -97,21 +159,32 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     return (start, end) if start < end else (0, 0)
 
 
-class _SourceResponse(Response):
+class _Downloads:
+    """Those that run, by job."""
+
+    def __init__(self) -> None:
+        self._running = Counter[str]()
+
+    @contextmanager
+    def one(self, job_id: str) -> Iterator[None]:
+        """While one more runs. Raises `TooOften`."""
+        if self._running[job_id] >= AT_ONCE:
+            raise TooOften(1, "this source is being fetched by too many at once")
+        self._running[job_id] += 1
+        try:
+            yield
+        finally:
+            self._running[job_id] -= 1
+            if not self._running[job_id]:
+                del self._running[job_id]
+
+
+class _Download(Response):
     """Opens Telegram's file when it is sent, so that whoever hangs up also closes it."""
 
-    def __init__(
-        self,
-        files: TelegramFiles,
-        file: TelegramFile,
-        start: int,
-        end: int | None,
-        status: int,
-        headers: Mapping[str, str],
-    ) -> None:
+    def __init__(self, files: TelegramFiles, part: _Part, downloads: _Downloads, timeout_s: float) -> None:
         super().__init__()
-        self._files, self._file, self._start, self._end = files, file, start, end
-        self._code, self._extra = status, dict(headers)
+        self._files, self._part, self._downloads, self._timeout_s = files, part, downloads, timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False
@@ -121,12 +194,30 @@ class _SourceResponse(Response):
             has_begun = True
             await send(message)
 
-        try:
-            async with self._files.open(self._file, self._start, self._end) as chunks:
-                await StreamingResponse(chunks, self._code, self._extra)(scope, receive, begin)
-        except SourceGone:
-            await PlainTextResponse("gone", 404)(scope, receive, send)
-        except httpx.HTTPError as error:
-            log.warning("a source broke off at Telegram: %s", type(error).__name__)
-            if not has_begun:
-                await PlainTextResponse("Telegram does not give the file now", 502)(scope, receive, send)
+        part = self._part
+        with self._downloads.one(part.job_id):
+            try:
+                async with (
+                    asyncio.timeout(self._timeout_s),
+                    self._files.open(part.file, part.start, part.end) as chunks,
+                ):
+                    whole = _whole(chunks, part.length)
+                    await StreamingResponse(whole, part.status, part.headers)(scope, receive, begin)
+            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                log.warning("job %s: its source broke off on its way: %s", part.job_id, type(error).__name__)
+                if not has_begun:
+                    answer = JSONResponse({"detail": "Telegram does not give the file now"}, 502)
+                    await answer(scope, receive, send)
+
+
+async def _whole(chunks: AsyncIterator[bytes], length: int | None) -> AsyncIterator[bytes]:
+    """As many bytes as were promised. Raises when there are fewer: the client must see that it lacks some."""
+    left = length
+    async for chunk in chunks:
+        yield chunk if left is None else chunk[:left]
+        if left is not None:
+            left -= len(chunk)
+            if left < 0:
+                return
+    if left:
+        raise httpx.RemoteProtocolError("the file is shorter than it is said to be")

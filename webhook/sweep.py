@@ -17,12 +17,19 @@ from stemdrop.jobs import FINAL, Failure, Job, JobState
 from stemdrop.separation import SeparationClient
 from stemdrop.status import StatusMessage
 from stemdrop.store import JobStore, Receipt
+from stemdrop.subject import about
+from stemdrop.telegram import is_gone
+from stemdrop.turns import Turns
+from webhook.delivery import is_overtaken
 
 log = logging.getLogger(__name__)
 
 # An end that cannot be shown for this long never will be.
 SHOW_FOR_S = 3600
 AT_ONCE = 8
+# The clocks of two machines differ by less.
+CLOCK_SKEW_S = 60
+_TIMES = ("moved_at", "create_started_at", "polled_at", "shown_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class Sweep:
         engine: Engine,
         separation: SeparationClient,
         status: StatusMessage,
+        turns: Turns,
         deadlines: Deadlines,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -51,6 +59,7 @@ class Sweep:
         self._engine = engine
         self._separation = separation
         self._status = status
+        self._turns = turns
         self._deadlines = deadlines
         self._clock = clock
 
@@ -59,6 +68,7 @@ class Sweep:
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def look_after(job: Job) -> None:
+            about(job.id, job.task_id)
             async with slots:
                 try:
                     await self._look_after(job)
@@ -73,6 +83,7 @@ class Sweep:
                 group.create_task(look_after(job))
 
     async def _look_after(self, job: Job) -> None:
+        job = await self._in_our_time(job)
         age_s = self._clock() - job.moved_at
         match job.state:
             case JobState.SUBMITTING:
@@ -81,14 +92,33 @@ class Sweep:
                 await self._separating(job, age_s)
             case JobState.DELIVERING:
                 await self._engine.add(Task.DELIVER, job.id, job.id)
+            case JobState.QUEUED:
+                await self._turns.next(job.account)
             case _ if job.state in FINAL:
-                await self._show_end(job, age_s)
+                try:
+                    await self._end(job, age_s)
+                finally:
+                    await self._turns.next(job.account)
+
+    async def _in_our_time(self, job: Job) -> Job:
+        """After a clock was set back the job's times lie ahead: nothing would be done for it until then."""
+        now = self._clock()
+        ahead = {name: now for name in _TIMES if getattr(job, name) > now + CLOCK_SKEW_S}
+        if not ahead:
+            return job
+        log.warning("job %s: its times lie ahead, a clock was set back", job.id)
+        await self._store.set(job.id, **ahead)
+        return await self._store.get(job.id) or job
 
     async def _submitting(self, job: Job, age_s: float) -> None:
-        if not job.create_started_at:
+        is_over = age_s > self._deadlines.job_timeout_s
+        if job.create_started_at:
+            if is_over:
+                await self._fail(job, Failure("lost", charged=None))
+        elif is_over:
+            await self._fail(job, Failure("unreachable", charged=False))
+        else:
             await self._engine.add(Task.SUBMIT, job.id, job.id)
-        elif age_s > self._deadlines.job_timeout_s:
-            await self._fail(job, Failure("lost", charged=None))
 
     async def _separating(self, job: Job, age_s: float) -> None:
         limits = self._deadlines
@@ -115,16 +145,31 @@ class Sweep:
         if receipt is Receipt.STORED:
             log.info("job %s: polled, code %d, %d stems", job.id, result.code, len(result.stems))
             await self._engine.add(Task.DELIVER, job.id, job.id)
+        elif receipt is not Receipt.REPEATED:
+            log.error("job %s: polled a result that is not its own (%s)", job.id, receipt)
+            return False
         return True
 
     async def _fail(self, job: Job, failure: Failure) -> None:
         if await self._store.fail(job.id, [job.state], failure):
             log.warning("job %s: failed with %s", job.id, failure.code)
             await self._status.refresh(job.id)
+            await self._turns.next(job.account)
 
-    async def _show_end(self, job: Job, age_s: float) -> None:
-        if age_s > SHOW_FOR_S:
+    async def _end(self, job: Job, age_s: float) -> None:
+        if is_overtaken(job):
+            await self._engine.add(Task.DELIVER, job.id, job.id)
+        elif age_s > SHOW_FOR_S:
             log.warning("job %s: how it ended could not be shown", job.id)
             await self._store.close(job.id)
         else:
+            await self._show_end(job)
+
+    async def _show_end(self, job: Job) -> None:
+        try:
             await self._status.show(job)
+        except TelegramError as error:
+            if not is_gone(error):
+                raise
+            log.info("job %s: nobody is there to be shown how it ended: %s", job.id, error)
+            await self._store.close(job.id)

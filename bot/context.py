@@ -1,0 +1,22 @@
+"""What every handler is given beside the update: who writes, and the language they are answered in."""
+
+from typing import Any
+
+from telegram.ext import Application, CallbackContext, ExtBot
+
+from stemdrop.people import Person
+from stemdrop.texts import FALLBACK, Language, load_texts
+
+
+class Context(CallbackContext[ExtBot[float], dict[Any, Any], dict[Any, Any], dict[Any, Any]]):
+    """Filled in by the gate (`gate.py`), which every update passes first."""
+
+    def __init__(
+        self,
+        application: "Application[Any, Any, Any, Any, Any, Any]",
+        chat_id: int | None = None,
+        user_id: int | None = None,
+    ) -> None:
+        super().__init__(application, chat_id, user_id)
+        self.person = Person(user_id or 0)
+        self.say: Language = load_texts().languages[FALLBACK]

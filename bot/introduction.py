@@ -1,0 +1,60 @@
+"""What Telegram tells people about the bot, per language: its lists of commands and its descriptions."""
+
+import logging
+from collections.abc import Iterator
+
+from telegram import (
+    Bot,
+    BotCommand,
+    BotCommandScope,
+    BotCommandScopeAllGroupChats,
+    BotCommandScopeAllPrivateChats,
+    BotCommandScopeChat,
+)
+from telegram.error import BadRequest, Forbidden
+
+from stemdrop.errors import TryLater
+from stemdrop.people import People
+from stemdrop.texts import FALLBACK, Language, Texts
+
+log = logging.getLogger(__name__)
+
+PRIVATE = ("start", "help", "jobs", "language", "cancel", "privacy", "delete")
+GROUPS = ("stems", "help", "jobs", "cancel")
+ADMINS = (*PRIVATE, "users", "admin", "doctor")
+# Telegram's codes for our catalogues where they differ.
+_TELEGRAM_CODES = {"zh_Hans": "zh", "pt_BR": "pt"}
+
+
+async def introduce(bot: Bot, texts: Texts, people: People) -> None:
+    """Tell Telegram all of it. Raises `TelegramError`, `TryLater` or `StoreUnavailable`."""
+    for code, say in _languages(texts):
+        await bot.set_my_commands(_commands(PRIVATE, say), BotCommandScopeAllPrivateChats(), code)
+        await bot.set_my_commands(_commands(GROUPS, say), BotCommandScopeAllGroupChats(), code)
+    for admin_id in await people.admins():
+        await introduce_to_admin(bot, texts, admin_id)
+    try:
+        for code, say in _languages(texts):
+            await bot.set_my_description(say("bot.description"), code)
+            await bot.set_my_short_description(say("bot.short_description"), code)
+    except TryLater as error:  # Telegram allows few changes of these; they are the same at the next start
+        log.info("the bot's description stays as it is: %s", error)
+
+
+async def introduce_to_admin(bot: Bot, texts: Texts, admin_id: int) -> None:
+    """Show an admin, in their own chat, what only admins can do; whoever never wrote to the bot has none."""
+    try:
+        scope: BotCommandScope = BotCommandScopeChat(admin_id)
+        for code, say in _languages(texts):
+            await bot.set_my_commands(_commands(ADMINS, say), scope, code)
+    except (BadRequest, Forbidden) as error:
+        log.info("admin %d has no chat to list commands in: %s", admin_id, error)
+
+
+def _languages(texts: Texts) -> Iterator[tuple[str | None, Language]]:
+    for code, say in texts.languages.items():
+        yield None if code == FALLBACK else _TELEGRAM_CODES.get(code, code), say
+
+
+def _commands(names: tuple[str, ...], say: Language) -> list[BotCommand]:
+    return [BotCommand(name, say(f"command.{name}")) for name in names]

@@ -1,0 +1,56 @@
+"""`/language`: in which language somebody is written to."""
+
+from telegram import InlineKeyboardMarkup, Update
+
+from bot.answers import answer, answer_tap, button, rewrite
+from bot.context import Context
+from stemdrop.buttons import Choice, Screen
+from stemdrop.people import People
+from stemdrop.texts import Language, Texts
+
+# Instead of a language's code: as Telegram says.
+_AS_TELEGRAM = "-"
+
+
+class Languages:
+    """The handlers for `/language` and its buttons, which obey only who asked for them."""
+
+    def __init__(self, people: People, texts: Texts) -> None:
+        self._people = people
+        self._texts = texts
+
+    async def ask(self, update: Update, context: Context) -> None:
+        """Show all languages, each by its own name."""
+        if message := update.effective_message:
+            keyboard = self._keyboard(context.person.id, context.person.language, context.say)
+            await answer(message, context.say("language.choose"), keyboard)
+
+    async def tap(self, update: Update, context: Context) -> None:
+        """Keep the choice and say so in the new language."""
+        query = update.callback_query
+        choice = Choice.from_data(query.data or "") if query else None
+        if query is None:
+            return
+        match choice:
+            case Choice(words=(asker, _)) if asker != str(query.from_user.id):
+                await answer_tap(query, context.say("tap.not_asked"))
+            case Choice(words=(_, code)) if code == _AS_TELEGRAM or code in self._texts.languages:
+                kept = "" if code == _AS_TELEGRAM else code
+                await self._people.set_language(query.from_user.id, kept)
+                say = self._texts.language(kept or query.from_user.language_code)
+                await answer_tap(query, None)
+                text = say("language.done", name=say("language.name"))
+                await rewrite(query, text, self._keyboard(query.from_user.id, kept, say))
+            case _:
+                await answer_tap(query, context.say("tap.stale_screen"))
+
+    def _keyboard(self, asker: int, chosen: str, say: Language) -> InlineKeyboardMarkup:
+        names = {code: own("language.name") for code, own in self._texts.languages.items()}
+        names[_AS_TELEGRAM] = say("language.telegram")
+        marked = chosen or _AS_TELEGRAM
+        return InlineKeyboardMarkup.from_column(
+            [
+                button(f"✓ {name}" if code == marked else name, Screen.LANGUAGE, asker, code)
+                for code, name in names.items()
+            ]
+        )

@@ -1,0 +1,86 @@
+"""Whether updates really come in: a bot that hears nothing is not well, however lively it looks."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from telegram import Bot, WebhookInfo
+from telegram.error import TelegramError
+
+from stemdrop.errors import TryLater
+
+log = logging.getLogger(__name__)
+
+# An empty poll takes 25 s, and Telegram may be slow.
+LONGEST_SILENCE_S = 60.0
+# Of two pollers each gets through now and then: that does not mean that it has been put right.
+DISTURBED_S = 60.0
+WATCH_EVERY_S = 30.0
+# Telegram tries again within two minutes, and waits up to one for an answer (tdlib's bot API server).
+TRIED_AGAIN_S = 300.0
+
+
+class Reception:
+    """What the one who fetches updates, or watches over the webhook, has seen."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._succeeded_at = clock()
+        self._disturbed_at = -DISTURBED_S
+        self._trouble = "no updates have been fetched yet"
+        self._disturbance = ""
+
+    def succeeded(self) -> None:
+        """Telegram has answered, with updates or without."""
+        self._succeeded_at = self._clock()
+        self._trouble = ""
+
+    def failed(self, trouble: str) -> None:
+        """Updates do not come just now; `trouble` is a sentence for the operator."""
+        self._trouble = trouble
+
+    def disturbed(self, trouble: str) -> None:
+        """The same, of somebody who takes them away: it holds for a while, whatever gets through."""
+        self._disturbed_at, self._disturbance = self._clock(), trouble
+        self._trouble = trouble
+
+    def trouble(self) -> str:
+        """Why updates do not come; empty while they do."""
+        now = self._clock()
+        if now - self._disturbed_at < DISTURBED_S:
+            return self._disturbance
+        if not self._trouble and now - self._succeeded_at > LONGEST_SILENCE_S:
+            return f"Telegram has not answered for {now - self._succeeded_at:.0f} s"
+        return self._trouble
+
+
+async def watch_webhook(
+    bot: Bot, url: str, reception: Reception, stop: asyncio.Event, every_s: float = WATCH_EVERY_S
+) -> None:
+    """Ask Telegram every so often, until `stop` is set, whether it brings its updates to `url`."""
+    while not stop.is_set():
+        try:
+            trouble = _trouble(await bot.get_webhook_info(), url, time.time() - TRIED_AGAIN_S)
+        except (TelegramError, TryLater) as error:
+            trouble = f"Telegram cannot be asked about the webhook: {error}"
+        if trouble:
+            log.warning("%s", trouble)
+            reception.failed(trouble)
+        else:
+            reception.succeeded()
+        try:
+            await asyncio.wait_for(stop.wait(), every_s)
+        except TimeoutError:
+            continue
+
+
+def _trouble(info: WebhookInfo, url: str, since: float) -> str:
+    if info.url != url:
+        # not the whole of it: there may be somebody's secret in it
+        elsewhere = urlsplit(info.url).hostname
+        return f"Telegram brings this bot's updates elsewhere: {elsewhere or 'its webhook was removed'}"
+    if info.pending_update_count and info.last_error_date and info.last_error_date.timestamp() > since:
+        return f"Telegram could not bring updates: {info.last_error_message}"
+    return ""

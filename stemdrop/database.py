@@ -1,0 +1,82 @@
+"""Redis as every store uses it: connected with limits, its scripts, and its exceptions turned into ours."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, TypeVar, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from stemdrop.errors import StoreRefused, StoreUnavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Script(Protocol):
+    """A Lua script that Redis runs as one step."""
+
+    def __call__(self, keys: list[str], args: list[str | float]) -> Awaitable[Any]: ...
+
+
+def script(redis: Redis, text: str) -> Script:
+    """`text` as a step that is sent once and named after that."""
+    return cast(Script, redis.register_script(text))
+
+
+async def insist(step: Callable[[], Awaitable[T]], what: str, tries: int = 30) -> T:
+    """Take a step that must not be lost, waiting for a Redis that is away: `tries` times, 2 s apart.
+
+    `what` names it in the log. Raises `StoreUnavailable` in the end.
+    """
+    for _ in range(tries):
+        try:
+            return await step()
+        except StoreUnavailable as error:
+            log.warning("%s; waiting: %s", what, error)
+            await asyncio.sleep(2)
+    return await step()
+
+
+@asynccontextmanager
+async def connect(url: str) -> AsyncIterator[Redis]:
+    """A Redis client for the store: bounded pool, 5 s per command, one more try after a broken connection.
+
+    Scripts may so run twice; each is written so that the second run changes nothing and says 'repeated'.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        decode_responses=True,
+        max_connections=64,
+        timeout=5,
+        socket_timeout=5,
+        socket_connect_timeout=3,
+        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
+        retry_on_error=[RedisConnectionError],
+    )
+    client = Redis(connection_pool=pool)
+    try:
+        yield client
+    finally:
+        await client.aclose()
+        await pool.aclose()
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Turn redis-py's exceptions into `StoreUnavailable`."""
+    try:
+        yield
+    except AuthenticationError as error:  # to redis-py a kind of broken connection
+        raise StoreRefused(f"Redis refused: {str(error)[:120]}") from error
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise StoreUnavailable("Redis does not answer") from error
+    except RedisError as error:
+        raise StoreRefused(f"Redis refused: {str(error)[:120]}") from error

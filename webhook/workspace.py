@@ -1,0 +1,119 @@
+"""Folders in which stems lie while they are worked on, and what killed workers have left of them."""
+
+import asyncio
+import logging
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from stemdrop.errors import StemdropError, TryLater
+
+log = logging.getLogger(__name__)
+
+Done = TypeVar("Done")
+
+PREFIX = "stemdrop-"
+MIN_FREE_BYTES = 512 * 1024 * 1024
+# Longer than any task may run.
+STALE_S = 24 * 3600
+# The prefix and what `tempfile` makes up: the sandbox's folders have a word between them.
+_OURS = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}")
+_CHUNK_BYTES = 1024 * 1024
+_is_unwanted: ContextVar[threading.Event | None] = ContextVar("is_unwanted", default=None)
+
+
+@contextmanager
+def workspace(*, needs_room: bool = True) -> Iterator[Path]:
+    """An empty folder that goes when the block ends. Raises `TryLater` where the disk is nearly full."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=_place())
+    except OSError as error:
+        raise TryLater(60, f"there is no room for stems: {error.strerror or error}") from error
+    with folder as name:
+        if needs_room and (trouble := shortage()):
+            raise TryLater(60, trouble)
+        yield Path(name)
+
+
+def shortage() -> str:
+    """Why no stems are taken just now; empty while there is room."""
+    try:
+        free = shutil.disk_usage(_place()).free
+    except OSError as error:
+        return f"there is no room for stems: {error.strerror or error}"
+    return f"less than {MIN_FREE_BYTES} bytes are free for stems" if free < MIN_FREE_BYTES else ""
+
+
+def _place() -> str:
+    """Where TMPDIR says: Python itself goes elsewhere without a word when the disk there is full."""
+    named = os.environ.get("TMPDIR", "")
+    return named if Path(named).is_dir() and named else tempfile.gettempdir()
+
+
+class Unwanted(StemdropError):
+    """What a thread works on is waited for by nobody any more."""
+
+
+async def in_thread(call: Callable[..., Done], *args: Any) -> Done:
+    """Run what blocks. When cancelled, what calls `go_on` ends soon, and that is awaited: the folder it works
+    in is about to go."""
+    is_unwanted = threading.Event()
+
+    def run() -> Done:
+        _is_unwanted.set(is_unwanted)  # in a context that is this thread's own
+        go_on()
+        return call(*args)
+
+    running = asyncio.create_task(asyncio.to_thread(run))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        is_unwanted.set()
+        await asyncio.wait({running})
+        running.exception()  # seen, or it would be reported as lost
+        raise
+
+
+def go_on() -> None:
+    """To be called every now and then by what blocks for long. Raises `Unwanted` when it is to end."""
+    event = _is_unwanted.get()
+    if event is not None and event.is_set():
+        raise Unwanted("a thread's work is waited for by nobody")
+
+
+def pour(source: IO[bytes], target: IO[bytes]) -> None:
+    """Copy what is left of a file into another. Blocking; raises `Unwanted`."""
+    while chunk := source.read(_CHUNK_BYTES):
+        go_on()
+        target.write(chunk)
+
+
+def remove_leftovers(now: float | None = None) -> int:
+    """Remove such folders of processes that were killed; returns how many. Blocking."""
+    now = time.time() if now is None else now
+    removed = 0
+    for folder in Path(_place()).glob(f"{PREFIX}*"):
+        try:
+            if _is_leftover(folder, now):
+                shutil.rmtree(folder)
+                removed += 1
+        except OSError as error:  # another worker was quicker, or it is not ours to remove
+            log.debug("%s stays: %s", folder, error)
+    if removed:
+        log.info("removed %d folders that killed workers had left", removed)
+    return removed
+
+
+def _is_leftover(folder: Path, now: float) -> bool:
+    about = folder.lstat()
+    is_folder = folder.is_dir() and not folder.is_symlink()
+    is_old = now - about.st_mtime > STALE_S
+    return bool(is_folder and is_old and about.st_uid == os.getuid() and _OURS.fullmatch(folder.name))
