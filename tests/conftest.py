@@ -1,12 +1,19 @@
 """The real things that tests run against: a Redis of our own, a provider, a world."""
 
+import gc
+import logging
+import signal
 from collections.abc import AsyncIterator, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
-from house import House, open_house
+import redis.utils
+from house import House, one_authority, open_house
+from order import mixed
 from provider import KEY, Provider
 from redis import Redis
+from report import leave_out, pytest_addoption, pytest_configure, pytest_terminal_summary  # noqa: F401 - hooks
 from tones import mp3
 
 from sandbox.app import run_telegram
@@ -14,7 +21,54 @@ from sandbox.redis_server import RedisServer
 from sandbox.state import Telegram
 from sandbox.world import World
 
+# Read from the installed package's files for every single connection, of which tests open thousands.
+redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
+
 SONG = Path(__file__).parent.parent / "sandbox" / "songs" / "demo-song.mp3"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Which tests run, and in which order."""
+    leave_out(config, items)
+    items[:] = mixed(items)
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays to the end: it need not be looked through for garbage, and what a
+    test leaves is little."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 50)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Of HTTP clients; tests that check real certificates name their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(one_authority(tmp_path_factory.mktemp("tls"))))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """What a command that a test runs does to the loggers ends with the test."""
+    root, named = logging.getLogger(), logging.root.manager.loggerDict
+    handlers, level = root.handlers[:], root.level
+    levels = {name: log.level for name, log in named.items() if isinstance(log, logging.Logger)}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        if logging.getLogger(name).level != before:
+            logging.getLogger(name).setLevel(before)
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Ctrl-C, which a suite that runs in the background ignores, and so would whatever it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -1,19 +1,15 @@
 """The bot in process: an Application of the real parts, fed with what people do in the local Telegram."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
-from house import BotRoom, House, one_authority
+from house import BotRoom, House, open_house
 
+from sandbox.app import run_telegram
 from sandbox.chats import User
 from sandbox.state import Telegram
 
-
-@pytest.fixture(scope="package", autouse=True)
-def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", str(one_authority(tmp_path_factory.mktemp("tls"))))
-        yield
+BOSS = 9_000_001
 
 
 @pytest.fixture
@@ -22,6 +18,29 @@ async def room(house: House) -> AsyncIterator[BotRoom]:
     await application.initialize()
     yield BotRoom(house, application)
     await application.shutdown()
+
+
+@pytest.fixture
+async def private_room(redis_url: str, telegram: Telegram) -> AsyncIterator[BotRoom]:
+    """A bot for those who were let in, run by `boss`; the separation API is where nobody listens."""
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, ACCESS="invite", ADMINS=str(BOSS), DAILY_CREDITS="20") as house,
+    ):
+        application = house.application()
+        await application.initialize()
+        yield BotRoom(house, application)
+        await application.shutdown()
+
+
+@pytest.fixture
+def boss(telegram: Telegram) -> User:
+    return telegram.add_user("Boss", user_id=BOSS)
+
+
+@pytest.fixture
+def mei(telegram: Telegram) -> User:
+    return telegram.add_user("Mei", language_code="zh-hans")
 
 
 @pytest.fixture

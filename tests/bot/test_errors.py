@@ -22,7 +22,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_an_error_in_a_message_is_said_and_logged_once(
     room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await room.house.redis.set(f"stemdrop:user:{alice.id}:jobs", "not a sorted set")
+    await room.house.redis.set(f"stemdrop:account:{alice.id}:jobs", "not a sorted set")
     (answer,) = await room.says(alice, "/cancel")
     assert answer.text == TROUBLE
     assert len(errors(caplog)) == 1
@@ -60,6 +60,18 @@ async def test_when_the_chat_is_gone_nobody_is_told(
     assert errors(caplog) == []
 
 
+async def test_in_a_group_only_who_spoke_to_the_bot_is_told(
+    room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = room.telegram.add_group("Band", [alice])
+    await room.house.redis.set(f"stemdrop:chat:{group.id}", "not a hash")
+    sent = await room.sends(alice, song, chat_id=group.id)
+    assert room.after(sent) == []
+    assert len(errors(caplog)) == 1
+    (answer,) = await room.says(alice, "/stems", chat_id=group.id)
+    assert answer.text == TROUBLE
+
+
 async def test_when_redis_is_away_the_bot_lives_on(tmp_path: Path, telegram: Telegram, alice: User) -> None:
     async with (
         RedisServer(tmp_path / "redis") as redis,
@@ -74,3 +86,12 @@ async def test_when_redis_is_away_the_bot_lives_on(tmp_path: Path, telegram: Tel
         await asyncio.to_thread(redis.start)
         (answer,) = await room.says(alice, "/help")
         assert "How it works" in answer.text
+
+
+async def test_it_is_said_in_the_users_language(room: BotRoom, mei: User) -> None:
+    await room.house.redis.set(f"stemdrop:account:{mei.id}:jobs", "not a sorted set")
+    (answer,) = await room.says(mei, "/cancel")
+    assert answer.text == room.house.texts.languages["zh_Hans"]("trouble")
+    await room.house.people.set_language(mei.id, "ru")
+    (answer,) = await room.says(mei, "/cancel")
+    assert answer.text == room.house.texts.languages["ru"]("trouble")

@@ -9,11 +9,12 @@ from sandbox.chats import CallbackQuery, Message, User
 from sandbox.faults import FaultKind
 from stemdrop.buttons import Action, Tap
 from stemdrop.jobs import INSTRUMENTS, Failure, Job, JobState, Mode
+from stemdrop.rendering import PAGE_LENGTH
 from stemdrop.results import Result
 from stemdrop.store import Run
 
 STALE = "This button no longer does anything. Send the song again."
-NOT_YOURS = "Only the one who sent the song can choose."
+NOT_YOURS = "Only the one who asked for it can choose."
 TOO_LATE = "Too late: this song is already past that."
 
 
@@ -53,23 +54,33 @@ async def test_a_mode_is_picked_and_its_submission_ordered(
     assert await room.house.ordered() == [("submit", job.id)]
 
 
-@pytest.mark.parametrize("number", [0, 5, len(INSTRUMENTS) - 1])
-async def test_an_instrument_is_picked_from_the_list(
+@pytest.mark.parametrize("number", [0, 5, PAGE_LENGTH, len(INSTRUMENTS) - 1])
+async def test_an_instrument_is_picked_from_the_pages_of_the_list(
     room: BotRoom, alice: User, menu: Message, number: int
 ) -> None:
     await room.taps(menu, 2)
     assert menu.text.startswith("Which instrument shall I take out of “Morning Line”?")
-    await room.taps(menu, number)
+    page, place = divmod(number, PAGE_LENGTH)
+    for _ in range(page):
+        turn = [button["text"] for button in menu.buttons].index("›")
+        await room.taps(menu, turn)
+    await room.taps(menu, place)
     job = await job_of(room, alice)
     assert (job.mode, job.instrument) == (Mode.SPLIT_STEM_ADVANCED, INSTRUMENTS[number])
     assert job.state is JobState.SUBMITTING
 
 
+async def test_what_was_asked_for_before_comes_first_in_the_list(room: BotRoom, menu: Message) -> None:
+    await room.house.experience.note_instrument("Snare")
+    await room.taps(menu, 2)
+    assert [button["text"] for button in menu.buttons[:2]] == ["Snare drum", "Lead vocal"]
+
+
 async def test_the_list_goes_back_to_the_modes(room: BotRoom, alice: User, menu: Message) -> None:
     before = menu.text, menu.buttons
     await room.taps(menu, 2)
-    assert len(menu.buttons) == len(INSTRUMENTS) + 2
-    assert [button["text"] for button in menu.buttons[-2:]] == ["‹ Back", "✖️ Cancel"]
+    assert len(menu.buttons) == PAGE_LENGTH + 3
+    assert [button["text"] for button in menu.buttons[-3:]] == ["›", "‹ Back", "✖️ Cancel"]
     await room.taps(menu, -2)
     assert (menu.text, menu.buttons) == before
     assert (await job_of(room, alice)).state is JobState.CHOOSING
@@ -113,7 +124,7 @@ async def test_a_stranger_in_the_group_is_told_and_nothing_moves(
 ) -> None:
     bob = room.telegram.add_user("Bob")
     group = room.telegram.add_group("Band", [alice, bob])
-    menu = await room.menu(alice, song, chat_id=group.id)
+    menu = await room.menu(alice, song, chat_id=group.id, caption="/stems")
     for number in range(4):
         query = await room.taps(menu, number, bob)
         assert query.answer_text == NOT_YOURS
@@ -241,9 +252,9 @@ async def test_try_again_keeps_topic_instrument_and_language(room: BotRoom, song
     mei = room.telegram.add_user("Mei", language_code="zh-hans")
     forum = room.telegram.add_group("Band", [mei], forum=True)
     thread_id = room.telegram.add_topic(forum.id, "Demos")
-    menu = await room.menu(mei, song, chat_id=forum.id, thread_id=thread_id)
+    menu = await room.menu(mei, song, chat_id=forum.id, thread_id=thread_id, caption="/stems")
     await room.taps(menu, 2, mei)
-    await room.taps(menu, 5, mei)
+    await room.taps(menu, INSTRUMENTS.index("Bass"), mei)
     old = await job_of(room, mei)
     await room.house.store.fail(old.id, [JobState.SUBMITTING], Failure("500"))
     await room.house.status.refresh(old.id)

@@ -3,14 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from house import KEY, PUBLIC_URL, House, open_house, until
 from provider import Provider
 
-from bot.submission import MAX_RUNS
+from bot.submission import MAX_BEGUN, MAX_RUNS
 from sandbox.app import run_telegram
 from sandbox.chats import Message, User
 from sandbox.faults import FaultKind
@@ -19,7 +18,11 @@ from sandbox.state import Telegram
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.jobs import Failure, Job, JobState, Mode
 from stemdrop.results import Result
-from stemdrop.store import Receipt
+from stemdrop.store import Receipt, Run
+
+# The buttons of a failed split in all stems.
+RETRY = ["🔁 Try again · 50 credits"]
+OTHER_MODES = ["🎤 Vocals + instrumental · 10 credits", "🎸 One instrument… · 20 credits"]
 
 
 @pytest.fixture
@@ -116,26 +119,26 @@ async def test_the_api_is_told_the_mode_and_only_for_one_instrument_its_name(
 
 
 @pytest.mark.parametrize(
-    ("code", "helps"),
+    ("code", "offered"),
     [
-        (400, False),
-        (401, False),
-        (402, False),
-        (404, True),
-        (408, True),
-        (409, True),
-        (413, False),
-        (422, False),
-        (451, True),
-        (455, True),
-        (500, True),
-        (501, True),
-        (505, False),
-        (599, True),
+        (400, []),
+        (401, RETRY),
+        (402, RETRY),
+        (404, RETRY),
+        (408, RETRY),
+        (409, RETRY),
+        (413, []),
+        (422, OTHER_MODES),
+        (451, RETRY),
+        (455, RETRY),
+        (500, RETRY),
+        (501, RETRY + OTHER_MODES),
+        (505, OTHER_MODES),
+        (599, RETRY),
     ],
 )
 async def test_a_refusal_is_explained_and_costs_nothing(
-    house: House, provider: Provider, job: Job, code: int, helps: bool
+    house: House, provider: Provider, job: Job, code: int, offered: list[str]
 ) -> None:
     provider.refusal = (code, "no <b>way</b>")
     assert await run_out(house, job) == []
@@ -145,7 +148,7 @@ async def test_a_refusal_is_explained_and_costs_nothing(
     assert message.text.startswith(f"⚠️ That did not work (code {code}).")
     assert "This try cost nothing." in message.text
     assert "Morning Line" in message.text
-    assert [button["text"] for button in message.buttons] == (["🔁 Try again"] if helps else [])
+    assert [button["text"] for button in message.buttons] == offered
     assert len(provider.requests) == 1
     assert await house.store.open_jobs() == []
 
@@ -183,6 +186,25 @@ async def test_an_api_that_is_away_is_asked_three_times(
         assert "cannot be reached" in message.text
         assert "This try cost nothing." in message.text
         assert message.buttons
+
+
+async def test_a_submission_that_kills_its_process_does_not_repeat_for_ever(
+    house: House, provider: Provider, job: Job
+) -> None:
+    await house.store.count_run(job.id, Run.SUBMIT, by=MAX_BEGUN)
+    assert await run_out(house, job) == []
+    assert provider.requests == []
+    assert (await house.job(job.id)).failure == Failure("internal", charged=False)
+    assert (await house.store.failed_jobs())[0].id == job.id
+    assert "before your song was submitted" in shown(house, job).text
+
+
+async def test_the_last_run_that_may_begin_still_hands_it_in(
+    house: House, provider: Provider, job: Job
+) -> None:
+    await house.store.count_run(job.id, Run.SUBMIT, by=MAX_BEGUN - 1)
+    assert await run_out(house, job) == []
+    assert len(provider.creates) == 1
 
 
 async def test_a_lost_answer_is_waited_for_and_never_asked_again(
@@ -285,7 +307,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nap(seconds: float) -> None:
         await sleep(min(seconds, 0.05))
 
-    monkeypatch.setattr("stemdrop.store.asyncio.sleep", nap)
+    monkeypatch.setattr("stemdrop.database.asyncio.sleep", nap)
 
 
 async def test_a_refusal_outlives_a_pause_of_redis(
@@ -293,15 +315,15 @@ async def test_a_refusal_outlives_a_pause_of_redis(
 ) -> None:
     """Or it would be taken for a lost answer, which nobody dares to ask for again."""
     soon(monkeypatch)
-    set_field, away = house.store.set, [1, 2, 3]
+    not_accepted, away = house.store.not_accepted, [1, 2, 3]
 
-    async def set_later(job_id: str, **values: Any) -> None:
-        if "create_started_at" in values and away:
+    async def later(job_id: str) -> None:
+        if away:
             away.pop()
             raise StoreUnavailable("Redis does not answer")
-        await set_field(job_id, **values)
+        await not_accepted(job_id)
 
-    monkeypatch.setattr(house.store, "set", set_later)
+    monkeypatch.setattr(house.store, "not_accepted", later)
     provider.refusal = (402, "no credits")
     assert await run_out(house, job) == []
     assert away == []
@@ -369,6 +391,16 @@ async def test_an_upload_that_breaks_off_is_tried_again(house: House, provider: 
     assert len(await run_out(house, job, has_callbacks=False)) == 1
     assert (await house.job(job.id)).state is JobState.SEPARATING
     assert len(provider.creates) == 1
+
+
+@pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
+async def test_a_telegram_that_does_not_say_where_the_source_is_is_asked_three_times(
+    house: House, provider: Provider, job: Job, fault: FaultKind
+) -> None:
+    house.telegram.faults.add(fault, method="getFile", times=None)
+    assert len(await run_out(house, job, has_callbacks=False)) == MAX_RUNS - 1
+    assert (await house.job(job.id)).failure == Failure("unreachable", charged=False)
+    assert provider.creates == []
 
 
 @pytest.mark.parametrize("method", ["getFile", "download"])

@@ -10,7 +10,8 @@ import pytest
 from house import BotRoom, House, open_house, until
 from telegram.error import Conflict, InvalidToken
 
-from bot.updates import MAX_TRIES, UpdateHandler, poll
+from bot.reception import Reception
+from bot.updates import MAX_TRIES, poll
 from sandbox.app import run_telegram
 from sandbox.chats import User
 from sandbox.faults import FaultKind
@@ -18,13 +19,16 @@ from sandbox.redis_server import RedisServer
 from sandbox.state import Telegram
 from stemdrop.engine import Engine, Queue, Task
 from stemdrop.errors import TryLater
+from stemdrop.keys import GIVEN_UP
+
+TROUBLE = "Something went wrong on my side. Please try that again in a minute."
 
 
 @asynccontextmanager
 async def polling(house: House) -> AsyncIterator[None]:
     """The bot fetches updates while the block lasts."""
     stop = asyncio.Event()
-    running = asyncio.create_task(poll(house.bot, house.engine, stop))
+    running = asyncio.create_task(poll(house.bot, house.engine, Reception(), stop))
     try:
         yield
     finally:
@@ -45,7 +49,7 @@ async def working(engine: Engine, run: Callable[[str], Awaitable[None]]) -> Asyn
 
 
 async def test_a_song_is_answered_by_poll_and_engine(room: BotRoom, alice: User, song: Path) -> None:
-    async with polling(room.house), working(room.house.engine, UpdateHandler(room.application).run):
+    async with polling(room.house), working(room.house.engine, room.house.updates(room.application).run):
         await room.telegram.send_file(alice.id, song)
         menu = await room.telegram.wait_for(lambda: room.telegram.bot_messages(alice.id))
         query = room.telegram.tap(alice.id, menu[0].message_id, menu[0].buttons[0]["callback_data"])
@@ -120,7 +124,7 @@ async def test_a_second_program_with_the_same_token_is_named_and_outlived(
 async def test_a_token_that_telegram_refuses_ends_it(house: House, telegram: Telegram) -> None:
     telegram.token = "123:another-token-altogether"
     with pytest.raises(InvalidToken):
-        await poll(house.bot, house.engine, asyncio.Event())
+        await poll(house.bot, house.engine, Reception(), asyncio.Event())
 
 
 async def test_it_stops_at_once_while_it_waits_for_updates(house: House, telegram: Telegram) -> None:
@@ -146,7 +150,7 @@ async def test_waiting_for_telegrams_limits_is_no_failed_try(
     room: BotRoom, alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PTB_TIMEDELTA", "1")  # the library warns of its coming behaviour
-    handler = UpdateHandler(room.application)
+    handler = room.house.updates(room.application)
     room.telegram.send_text(alice.id, "/help")
     (update,) = room.telegram.updates.pending
     limit = FaultKind.TOO_MANY_REQUESTS
@@ -165,10 +169,10 @@ async def test_waiting_for_telegrams_limits_is_no_failed_try(
 async def test_trouble_that_does_not_pass_is_given_up(
     room: BotRoom, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handler = UpdateHandler(room.application)
+    handler = room.house.updates(room.application)
     room.telegram.send_text(alice.id, "/help")
     (update,) = room.telegram.updates.pending
-    order = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
+    order = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=MAX_TRIES)
     pauses = []
     for _ in range(MAX_TRIES - 1):
         with pytest.raises(TryLater) as later:
@@ -179,3 +183,68 @@ async def test_trouble_that_does_not_pass_is_given_up(
     assert pauses == sorted(pauses)
     (error,) = errors(caplog)
     assert error.endswith(f"given up after {MAX_TRIES} tries")
+    (answer,) = room.telegram.bot_messages(alice.id)
+    assert answer.text == TROUBLE
+    (letter,) = await room.house.letters.all()
+    assert letter.key == f"update:{update['update_id']}"
+    assert letter.what == "a message (text)"
+    assert letter.why == f"NetworkError, {MAX_TRIES} times; its sender was told"
+
+
+async def test_what_kills_who_handles_it_is_a_dead_letter_and_its_sender_is_told(
+    room: BotRoom, mei: User, song: Path
+) -> None:
+    handler = room.house.updates(room.application)
+    await room.telegram.send_file(mei.id, song, caption="nobody's business")
+    (update,) = room.telegram.updates.pending
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
+    await handler.give_up(json.dumps(update))
+    (letter,) = await room.house.letters.all()
+    assert (letter.key, letter.what) == (f"update:{update['update_id']}", "a message (audio)")
+    assert letter.why == "whoever handled it died; its sender was not told"
+    await handler.give_up(json.dumps(update))
+    (letter,) = await room.house.letters.all()
+    assert letter.why == "whoever handled it died; its sender was told"
+    (answer,) = room.telegram.bot_messages(mei.id)
+    assert answer.text == room.house.texts.languages["zh_Hans"]("trouble")
+    assert await room.house.jobs(mei.id) == []
+    stored = str(await room.house.redis.hgetall(GIVEN_UP))  # type: ignore[misc]
+    for word in ("business", "Morning", str(mei.id)):
+        assert word not in stored
+
+
+async def given_up(room: BotRoom) -> None:
+    """The only update that waits is handled for the last time."""
+    handler = room.house.updates(room.application)
+    (update,) = room.telegram.updates.pending
+    for _ in range(MAX_TRIES - 1):
+        with pytest.raises(TryLater):
+            await handler.run(json.dumps(update))
+    await handler.run(json.dumps(update))
+
+
+async def test_who_tapped_is_told_in_their_language_when_it_is_given_up(
+    room: BotRoom, mei: User, song: Path
+) -> None:
+    menu = await room.menu(mei, song)
+    query = room.telegram.tap(mei.id, menu.message_id, menu.buttons[0]["callback_data"])
+    del room.telegram.updates.pending[:-1]
+    order = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="editMessageText", times=None)
+    await given_up(room)
+    assert order.hits == MAX_TRIES
+    assert query.is_answered  # once, and that was before
+    assert [letter.what for letter in await room.house.letters.all()] == ["a tap"]
+    (answer,) = room.after(menu)
+    assert answer.text == room.house.texts.languages["zh_Hans"]("trouble")
+
+
+async def test_in_a_group_nobody_is_told_who_did_not_ask(room: BotRoom, alice: User, song: Path) -> None:
+    group = room.telegram.add_group("Band", [alice])
+    await room.house.groups.set_answers_all(group.id, True)
+    await room.telegram.send_file(group.id, song, user_id=alice.id)
+    order = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=MAX_TRIES)
+    await given_up(room)
+    assert order.hits == MAX_TRIES
+    assert room.telegram.bot_messages(group.id) == []
+    (letter,) = await room.house.letters.all()
+    assert letter.why.endswith("its sender was not told")

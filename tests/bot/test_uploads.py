@@ -9,7 +9,6 @@ import pytest
 from house import BotRoom, open_house
 from recordings import record
 
-from bot.updates import UpdateHandler
 from sandbox.app import run_telegram
 from sandbox.chats import User
 from sandbox.faults import FaultKind
@@ -130,7 +129,7 @@ async def test_a_file_that_telegram_does_not_give_is_told(room: BotRoom, alice: 
 async def test_a_download_that_breaks_is_made_again(
     room: BotRoom, alice: User, tmp_path: Path, fault: FaultKind, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handler = UpdateHandler(room.application)
+    handler = room.house.updates(room.application)
     order = room.telegram.faults.add(fault, method="download", times=2)
     sent = await room.telegram.send_file(alice.id, record(tmp_path / "song.wav"))
     (update,) = room.telegram.updates.pending
@@ -178,47 +177,6 @@ async def test_two_songs_are_two_jobs(room: BotRoom, alice: User, song: Path) ->
     await room.sends(alice, song)
     await room.sends(alice, song)
     assert len(await room.house.jobs(alice.id)) == 2
-
-
-async def test_in_a_topic_the_answer_is_in_the_topic(room: BotRoom, alice: User, song: Path) -> None:
-    forum = room.telegram.add_group("Band", [alice], forum=True)
-    thread_id = room.telegram.add_topic(forum.id, "Demos")
-    menu = await room.menu(alice, song, chat_id=forum.id, thread_id=thread_id)
-    assert menu.thread_id == thread_id
-    (job,) = await room.house.jobs(alice.id)
-    assert job.topic_id == thread_id
-
-
-async def test_in_a_group_a_song_is_answered_and_other_files_are_too(
-    room: BotRoom, alice: User, song: Path
-) -> None:
-    group = room.telegram.add_group("Band", [alice])
-    menu = await room.menu(alice, song, chat_id=group.id)
-    assert len(menu.buttons) == 4
-    (job,) = await room.house.jobs(alice.id)
-    assert (job.chat_id, job.topic_id) == (group.id, 0)
-
-
-@pytest.mark.parametrize("writes_as", ["channel", "anonymous admin"])
-async def test_a_song_of_who_writes_as_a_channel_or_as_the_group_is_anybodys(
-    room: BotRoom, alice: User, song: Path, writes_as: str
-) -> None:
-    bob = room.telegram.add_user("Bob")
-    group = room.telegram.add_group("Band", [alice, bob])
-    sent = await room.telegram.send_file(group.id, song, user_id=alice.id)
-    (update,) = room.telegram.updates.pending
-    channel = {"id": -1009999999999, "type": "channel", "title": "Our channel"}
-    update["message"] |= {
-        "from": {"id": 1087968824, "is_bot": True, "first_name": "Group"},
-        "sender_chat": channel if writes_as == "channel" else update["message"]["chat"],
-    }
-    await room.handle()
-    (menu,) = room.after(sent)
-    (job,) = await room.house.jobs(0)
-    await room.taps(menu, 0, bob)
-    assert (await room.house.job(job.id)).state is JobState.SUBMITTING
-    await room.taps(menu, -1, alice)
-    assert (await room.house.job(job.id)).state is JobState.CANCELLED
 
 
 async def test_whoever_blocked_the_bot_meanwhile_causes_no_trouble(

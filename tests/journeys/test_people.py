@@ -14,6 +14,8 @@ from sandbox.faults import FaultKind
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VOCALS, ALL_STEMS, ONE_INSTRUMENT, CANCEL = 0, 1, 2, 3
+# in groups a song is taken up when its caption says so
+ASK = "/stems"
 
 
 async def test_answers_and_stems_stay_in_their_topic_and_general_in_general(stage: Stage) -> None:
@@ -21,7 +23,7 @@ async def test_answers_and_stems_stay_in_their_topic_and_general_in_general(stag
     forum = stage.telegram.add_group("Band", [stage.telegram.user(alice.id)], forum=True)
     alice.chat_id = forum.id
     topic = stage.telegram.add_topic(forum.id, "Stems please")
-    sent = await alice.sends(stage.song("In The Topic"), thread_id=topic)
+    sent = await alice.sends(stage.song("In The Topic"), thread_id=topic, caption=ASK)
     menu = await alice.answer_to(sent)
     await alice.taps(menu, VOCALS)
     await alice.shows(menu, "✅")
@@ -32,7 +34,7 @@ async def test_answers_and_stems_stay_in_their_topic_and_general_in_general(stag
     forum = stage.telegram.add_group("Choir", [stage.telegram.user(bob.id)], forum=True)
     bob.chat_id = forum.id
     stage.telegram.add_topic(forum.id, "Another one")
-    sent = await bob.sends(stage.song("In General"))
+    sent = await bob.sends(stage.song("In General"), caption=ASK)
     menu = await bob.answer_to(sent)
     await bob.taps(menu, VOCALS)
     await bob.shows(menu, "✅")
@@ -46,10 +48,10 @@ async def test_in_a_group_only_the_sender_chooses_and_talk_is_left_alone(stage: 
     group = stage.telegram.add_group("Band", members)
     alice.chat_id = bob.chat_id = group.id
     stage.telegram.send_text(group.id, "who has the new song?", user_id=bob.id)
-    sent, menu = await alice.asks(stage.song("Ours"))
+    sent, menu = await alice.asks(stage.song("Ours"), caption=ASK)
     assert stage.telegram.bot_messages(group.id) == [menu]
     query = await bob.taps(menu, VOCALS)
-    assert query.answer_text == "Only the one who sent the song can choose."
+    assert query.answer_text == "Only the one who asked for it can choose."
     assert stage.provider.creates == []
     await alice.taps(menu, VOCALS)
     await alice.shows(menu, "✅")
@@ -62,7 +64,7 @@ async def test_stems_follow_a_group_that_became_a_supergroup(stage: Stage) -> No
     alice = stage.person()
     group = stage.telegram.add_group("Growing", [stage.telegram.user(alice.id)])
     alice.chat_id = group.id
-    _, menu = await alice.asks(stage.song("Growth"), VOCALS)
+    _, menu = await alice.asks(stage.song("Growth"), VOCALS, caption=ASK)
     await alice.shows(menu, "⏳")
     await stage.tasks_rest()
     alice.chat_id = stage.telegram.migrate_group(group.id).id
@@ -102,7 +104,7 @@ async def test_stems_come_although_the_song_and_the_bots_message_were_deleted(st
     alice = stage.person()
     alice.chat_id = stage.telegram.add_group("Tidy", [stage.telegram.user(alice.id)], forum=True).id
     topic = stage.telegram.add_topic(alice.chat_id, "Stems")
-    sent = await alice.sends(stage.song("Deleted"), thread_id=topic)
+    sent = await alice.sends(stage.song("Deleted"), thread_id=topic, caption=ASK)
     menu = await alice.answer_to(sent)
     await alice.taps(menu, VOCALS)
     await alice.shows(menu, "⏳")

@@ -6,11 +6,16 @@ import os
 import signal
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 from kinds import KINDS, record
 
+from sandbox.command import stem_table
 from sandbox.listening import measure
+from sandbox.player import Arrived, NotDeliveredError
+from stemdrop import cli
 
 STEMS = ("Vocals", "Drums", "Bass", "Other")
 SANDBOX = ("stemdrop", "sandbox")
@@ -44,8 +49,8 @@ async def test_the_stems_that_arrive_are_written_to_disk_whatever_lies_there(
     song: Path, tmp_path: Path
 ) -> None:
     (tmp_path / ".env").write_text("LOG_LEVEL=WARNING\nCALLBACK_HMAC_KEY=of-another\nJOB_DEADLINE=no\n")
-    cut = record(song, tmp_path / "Morning.mp3", KINDS["mp3"], 5)
-    arguments = ("--song", "Morning.mp3", "--mode", "split_stem", "--out", "stems")
+    cut = record(song, tmp_path / "Morning.mp3", KINDS["mp3"], 2)
+    arguments = ("--song", "Morning.mp3", "--mode", "split_stem")
     code, output, errors = await run(tmp_path, *SANDBOX, *arguments)
     assert (code, errors) == (0, "")
     found = {path.name: measure(path) for path in (tmp_path / "stems").iterdir()}
@@ -66,30 +71,32 @@ async def test_a_file_without_sound_ends_it_with_the_reason(tmp_path: Path) -> N
     assert list(out.iterdir()) == []
 
 
-async def test_a_stem_that_does_not_decode_ends_it_with_the_reason(song: Path, tmp_path: Path) -> None:
-    record(song, tmp_path / "Morning.mp3", KINDS["mp3"], 5)
-    kept = tmp_path / "stems" / "Morning (Drums).mp3"
-    kept.parent.mkdir()
+def test_a_stem_that_does_not_decode_is_named(tmp_path: Path) -> None:
+    kept = tmp_path / "Morning (Drums).mp3"
     kept.symlink_to("/dev/null")  # nothing of it can be read back
-    arguments = ("--song", "Morning.mp3", "--mode", "split_stem")
-    code, _, errors = await run(tmp_path, *SANDBOX, *arguments)
-    line = "stemdrop sandbox: stems/Morning (Drums).mp3 arrived, but does not decode\n"
-    assert (code, errors) == (1, line)
+    with pytest.raises(NotDeliveredError, match=r"Morning \(Drums\)\.mp3 arrived, but does not decode$"):
+        stem_table([Arrived("Morning (Drums)", "", 5, kept)])
 
 
-async def test_a_song_that_is_not_there_ends_it_before_anything_starts(tmp_path: Path) -> None:
-    code, output, errors = await run(tmp_path, *SANDBOX, "--song", "none.mp3", REDIS_URL=NOWHERE)
-    assert (code, output, errors) == (1, "", "stemdrop sandbox: there is no file none.mp3\n")
+@pytest.mark.parametrize(
+    ("song", "reason"), [("none.mp3", "there is no file none.mp3"), (".", ". is a folder: name one song")]
+)
+def test_what_is_no_song_ends_it_before_anything_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    song: str,
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["sandbox", "--song", song], {"REDIS_URL": NOWHERE}) == 1
+    assert capsys.readouterr() == ("", f"stemdrop sandbox: {reason}\n")
 
 
-async def test_a_folder_as_the_song_ends_it_before_anything_starts(tmp_path: Path) -> None:
-    code, output, errors = await run(tmp_path, *SANDBOX, "--song", ".", REDIS_URL=NOWHERE)
-    assert (code, output, errors) == (1, "", "stemdrop sandbox: . is a folder: name one song\n")
-
-
-async def test_no_redis_is_one_line(tmp_path: Path) -> None:
-    code, output, errors = await run(tmp_path, *SANDBOX, REDIS_URL=NOWHERE)
-    assert (code, output, errors.count("\n")) == (1, "", 1)
+def test_no_redis_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["sandbox"], {"REDIS_URL": NOWHERE}) == 1
+    output, errors = capsys.readouterr()
+    assert (output, errors.count("\n")) == ("", 1)
     assert errors.startswith("stemdrop sandbox: REDIS_URL names a Redis that cannot be used")
 
 
@@ -99,15 +106,13 @@ async def test_no_redis_is_one_line_of_the_demo_too(tmp_path: Path) -> None:
     assert output.startswith("The demo failed: REDIS_URL names a Redis that cannot be used")
 
 
+@pytest.mark.usefixtures("heeded")
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("arguments", "begun", "number"),
     [
-        (SANDBOX, "Ctrl-C ends it.", signal.SIGTERM),
         (SANDBOX, "Ctrl-C ends it.", signal.SIGINT),
         ((*SANDBOX, "--song", "song.mp3"), "song.mp3, separate_vocal", signal.SIGTERM),
-        (("sandbox.demo",), "demo-song.mp3, separate_vocal", signal.SIGTERM),
-        (("sandbox.demo",), "demo-song.mp3, separate_vocal", signal.SIGINT),
     ],
 )
 async def test_a_signal_ends_it_cleanly(
@@ -121,11 +126,30 @@ async def test_a_signal_ends_it_cleanly(
             break
     children = children_of(process.pid)
     assert len(children) == 3  # Redis, the separator, the product
+    secrets = secrets_of(children)
+    assert len(secrets) == 4
+    # what anybody on the machine reads with `ps`
+    shown = b"".join(started_with(pid, "cmdline") for pid in (str(process.pid), *children))
+    assert b"stemdrop" in shown
+    assert [secret for secret in secrets if secret in shown] == []
     process.send_signal(number)
     _, errors = await process.communicate()
     assert (process.returncode, errors) == (128 + number, b"")
     assert [pid for pid in children if is_there(pid)] == []
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def started_with(pid: str, what: str) -> bytes:
+    return Path(f"/proc/{pid}/{what}").read_bytes()
+
+
+def secrets_of(pids: list[str]) -> set[bytes]:
+    """Token, keys and Redis' password, as these processes are given them."""
+    pairs = [pair for pid in pids for pair in started_with(pid, "environ").split(b"\0") if b"=" in pair]
+    given = dict(pair.split(b"=", 1) for pair in pairs)
+    password = urlsplit(given[b"REDIS_URL"].decode()).password or ""
+    names = (b"TELEGRAM_BOT_TOKEN", b"SEPARATION_API_KEY", b"SECRET_KEY")
+    return {password.encode(), *(given[name] for name in names)} - {b""}
 
 
 def is_there(pid: str) -> bool:
@@ -136,3 +160,34 @@ def children_of(pid: int) -> list[str]:
     """The process ids that the kernel knows of."""
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [child for task in tasks for child in task.read_text().split()]
+
+
+async def test_a_telegram_alone_opens_to_whoever_has_its_key(tmp_path: Path) -> None:
+    variables = {"TELEGRAM_BOT_TOKEN": "42:no-secret", "SANDBOX_KEY": "the-key"}
+    (tmp_path / "a").mkdir()
+    process = await begin(tmp_path / "a", *SANDBOX, "--listen", "127.0.0.1:0", **variables)
+    try:
+        assert process.stdout is not None
+        url = (await process.stdout.readline()).decode().split()[-1]
+        async with httpx.AsyncClient(base_url=url) as http:
+            me = await http.get("/bot42:no-secret/getMe")
+            assert me.json()["result"]["id"] == 42
+        for name, key, reason in (
+            ("b", "another", "the access key is missing or wrong"),
+            ("c", "", "SANDBOX_KEY is not set"),
+        ):
+            (tmp_path / name).mkdir()
+            code, _, errors = await run(tmp_path / name, *SANDBOX, "--telegram", url, SANDBOX_KEY=key)
+            assert code == 1
+            assert reason in errors
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+@pytest.mark.parametrize("address", ["8081", "127.0.0.1:http"])
+def test_an_address_that_is_none_is_named(address: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ending:
+        cli.run(["sandbox", "--listen", address], {})
+    assert ending.value.code == 2
+    assert "write HOST:PORT" in capsys.readouterr().err

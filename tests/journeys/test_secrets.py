@@ -9,6 +9,7 @@ from provider import KEY
 from stage import Stage, open_stage
 
 from sandbox.faults import FaultKind
+from stemdrop.links import Links
 
 VOCALS, ALL_STEMS = 0, 1
 
@@ -66,6 +67,7 @@ async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> N
             "JSON data",
             "query is too old",
             "sweep",
+            "refuses this bot's key",
             "Traceback",
         )
         await stories(stage)
@@ -75,8 +77,11 @@ async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> N
         secrets = [settings["TELEGRAM_BOT_TOKEN"], settings["SECRET_KEY"], password, KEY]
         # the token's second half alone would open the bot, too
         secrets.append(settings["TELEGRAM_BOT_TOKEN"].partition(":")[2])
+        secrets.append(Links(settings["SECRET_KEY"], "").updates_secret)
         logs, chats = stage.world.logs(), said(stage)
         assert "DEBUG" in logs
+        # whoever has the link of a song may fetch it
+        assert not re.search(r"/(source|callback)/[\w.-]{40}", logs, re.ASCII)
         assert "Wrong Key" in chats
         for secret in secrets:
             assert secret not in logs

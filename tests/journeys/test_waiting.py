@@ -7,8 +7,8 @@ from stage import Stage, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SETTINGS = {"POLL_AFTER_S": "1", "POLL_INTERVAL_S": "1", "JOB_TIMEOUT_S": "4"}
-VOCALS = 0
+SETTINGS = {"POLL_AFTER_S": "1", "POLL_INTERVAL_S": "1", "JOB_TIMEOUT_S": "4", "DAILY_CREDITS": "20"}
+VOCALS, ONE_INSTRUMENT = 0, 2
 
 
 def ready(stage: Stage) -> dict[str, Any]:
@@ -48,11 +48,11 @@ async def test_a_job_out_of_time_is_explained_and_its_late_stems_still_come(stag
     alice = stage.person()
     _, menu = await alice.asks(stage.song("Late"), VOCALS)
     await alice.shows(menu, "⚠️ That did not work (code timeout).")
-    assert [button["text"] for button in menu.buttons] == ["🔁 Try again"]
+    assert [button["text"] for button in menu.buttons] == ["🔁 Try again · 10 credits"]
     assert alice.audios() == []
     assert (await stage.provider.call_back()).status_code == 200
     await alice.shows(menu, "✅")
-    assert menu.buttons == []
+    assert "🔁" not in str(menu.buttons)
     assert len(alice.audios()) == 2
     assert len(stage.provider.creates) == 1
 
@@ -90,5 +90,21 @@ async def test_a_lost_answer_without_a_callback_is_owned_up_to(stage: Stage) -> 
     _, menu = await alice.asks(stage.song("Lost For Good"), VOCALS)
     await alice.shows(menu, "⚠️ That did not work (code lost).")
     assert "Whether this try was charged is not known." in menu.text
-    assert [button["text"] for button in menu.buttons] == ["🔁 Try again"]
+    assert [button["text"] for button in menu.buttons] == ["🔁 Try again · 10 credits"]
+    assert len(stage.provider.creates) == 1
+
+
+async def test_a_lost_answer_and_its_late_result_are_counted_once(stage: Stage) -> None:
+    stage.provider.answers_by_itself = False
+    stage.provider.lose_answer = True
+    alice = stage.person()
+    _, menu = await alice.asks(stage.song("Lost And Late"), ONE_INSTRUMENT)
+    await alice.taps(menu, 0)
+    await alice.shows(menu, "⚠️ That did not work (code lost).")
+    assert (await alice.taps(menu, 0)).is_alert
+    stage.provider.lose_answer = False
+    assert (await stage.provider.call_back()).status_code == 200
+    await alice.shows(menu, "✅")
+    _, other = await alice.asks(stage.song("One More"))
+    assert "You have used 20 of your 20" in (await alice.taps(other, VOCALS)).answer_text
     assert len(stage.provider.creates) == 1

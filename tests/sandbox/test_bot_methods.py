@@ -112,6 +112,18 @@ async def test_audio_streamed_from_a_file_with_a_thumbnail(
     assert bytes(downloaded) == path.read_bytes() == tg.file_location(audio.file_id).read_bytes()
 
 
+async def test_a_file_id_that_has_expired_names_nothing(
+    bot: ptb.Bot, tg: Telegram, alice: User, make_audio: Maker
+) -> None:
+    sent = await bot.send_audio(alice.id, make_audio("a.mp3"))
+    assert sent.audio is not None
+    tg.forget_file(sent.audio.file_id)
+    with pytest.raises(ptb.error.BadRequest, match=r"(?i)wrong file identifier"):
+        await bot.send_audio(alice.id, sent.audio.file_id)
+    with pytest.raises(ptb.error.BadRequest, match=r"(?i)invalid file_id"):
+        await bot.get_file(sent.audio.file_id)
+
+
 async def test_voice_and_document(bot: ptb.Bot, alice: User, make_audio: Maker) -> None:
     voice = await bot.send_voice(alice.id, make_audio("v.ogg"), duration=3)
     assert voice.voice is not None

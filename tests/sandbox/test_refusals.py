@@ -229,6 +229,17 @@ async def test_audio_is_judged_by_its_content(
     assert await refusal(answer) == words
 
 
+async def test_who_takes_no_voice_messages_is_sent_none(
+    bot: ptb.Bot, tg: Telegram, alice: User, make_audio: Maker
+) -> None:
+    tg.forbid_voice(alice.id)
+    with pytest.raises(ptb.error.BadRequest, match=r"(?i)VOICE_MESSAGES_FORBIDDEN"):
+        await bot.send_voice(alice.id, make_audio("a.mp3"))
+    await bot.send_audio(alice.id, make_audio("a.mp3"))
+    tg.forbid_voice(alice.id, forbidden=False)
+    await bot.send_voice(alice.id, make_audio("a.mp3"))
+
+
 async def test_a_wav_is_no_audio_and_a_flac_no_voice(bot: ptb.Bot, alice: User, make_audio: Maker) -> None:
     with pytest.raises(ptb.error.BadRequest, match=r"(?i)takes MP3 or M4A"):
         await bot.send_audio(alice.id, make_audio("a.wav"), filename="a.mp3")

@@ -176,3 +176,20 @@ async def test_webhooks_telegram_would_not_call_are_refused(
     answer = await api.post("setWebhook", data=parameters)
     assert answer.status_code == 400
     assert words in answer.json()["description"]
+
+
+async def test_privacy_mode_keeps_what_people_say_among_themselves_from_the_bot(
+    bot: ptb.Bot, tg: Telegram, alice: User, make_audio: Callable[..., Any]
+) -> None:
+    tg.has_privacy_mode = True
+    group = tg.add_group("Band", [alice])
+    said = await bot.send_message(group.id, "hello")
+    song = await tg.send_file(group.id, make_audio("song.mp3"))
+    tg.send_text(group.id, "who has the new song?")
+    tg.send_text(group.id, "/stems", reply_to=song.message_id)
+    tg.send_text(group.id, f"@{tg.bot.username} this one")
+    tg.send_text(group.id, "thanks", reply_to=said.message_id)
+    heard = [update.effective_message for update in await bot.get_updates()]
+    assert [message.text for message in heard] == ["/stems", f"@{tg.bot.username} this one", "thanks"]
+    assert heard[0].reply_to_message.audio is not None
+    assert (await bot.get_me()).can_read_all_group_messages is False

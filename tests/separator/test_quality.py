@@ -1,6 +1,7 @@
 """How well the light engine separates, measured against the true stems of the demo song."""
 
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from separator.audio.formats import FileFormat
 from separator.audio.reader import Reader
-from separator.engine import REST, Order
+from separator.engine import REST, Order, Separation
 from separator.engines import load
 from separator.light.engine import stem_pieces
 
@@ -46,26 +47,19 @@ def test_each_stem_resembles_the_true_one(stems: Stems, truth: Stems, stem: str,
     assert _sdr_db(truth[stem], stems[stem]) >= least_db
 
 
-def test_the_instrumental_resembles_the_true_one(demo_song: Path, truth: Stems) -> None:
-    instrumental = _separate(demo_song, "vocals")[REST]
-    assert _sdr_db(truth["drums"] + truth["bass"] + truth["other"], instrumental) >= 12.0
+@pytest.fixture(scope="module")
+def delivered(demo_song: Path, tmp_path_factory: pytest.TempPathFactory) -> Separation:
+    order = Order(demo_song, tmp_path_factory.mktemp("delivered"), "vocals", FileFormat.MP3, 600)
+    return load("light").separate(order)
 
 
-@pytest.mark.parametrize(("only", "stem", "least_db"), [("vocals", "vocals", 6.0), ("vocals", REST, 12.0)])
-def test_what_is_delivered_is_as_good(
-    demo_song: Path,
-    tmp_path: Path,
-    truth: Stems,
-    decode: Callable[[Path], Floats],
-    only: str,
-    stem: str,
-    least_db: float,
+@pytest.mark.parametrize(("stem", "least_db"), [("vocals", 6.0), (REST, 12.0)])
+def test_one_stem_and_the_rest_resemble_the_true_ones(
+    delivered: Separation, truth: Stems, decode: Callable[[Path], Floats], stem: str, least_db: float
 ) -> None:
-    """The MP3 files, decoded: coding must not eat what the engine has won."""
-    order = Order(demo_song, tmp_path, only, FileFormat.MP3, 600)
-    delivered = decode(load("light").separate(order).files[stem])
-    true = truth["vocals"] if stem == only else truth["drums"] + truth["bass"] + truth["other"]
-    assert _sdr_db(true, delivered) >= least_db
+    """As MP3, decoded: coding must not eat what the engine has won."""
+    true = truth["vocals"] if stem == "vocals" else truth["drums"] + truth["bass"] + truth["other"]
+    assert _sdr_db(true, decode(delivered.files[stem])) >= least_db
 
 
 def test_the_stems_add_up_to_the_mix(stems: Stems, demo_song: Path, decode: Callable[[Path], Floats]) -> None:
@@ -78,10 +72,8 @@ def test_all_masks_add_up_without_the_remainder_trick(demo_song: Path) -> None:
     from separator.light.stream import separate
 
     with Reader(demo_song, max_duration_s=600) as reader:
-        error = max(
-            float(np.abs(sum(stems.values()) - mix).max())
-            for mix, stems in separate(reader.blocks(), ("vocals", "drums", "bass", "other"))
-        )
+        pieces = separate(reader.blocks(), ("vocals", "drums", "bass", "other"))
+        error = max(float(np.abs(sum(stems.values()) - mix).max()) for mix, stems in islice(pieces, 2))
     assert error <= 1e-5
 
 
@@ -90,6 +82,7 @@ def test_where_blocks_begin_is_not_heard(demo_song: Path, stems: Stems) -> None:
     with Reader(demo_song, max_duration_s=600) as reader:
         mix = np.concatenate(list(reader.blocks()), axis=1)
     cuts = np.split(mix, [1, 777, 50_000, 441_000, 700_001], axis=1)
-    pieces = list(stem_pieces(cuts, "drums"))
+    pieces = islice(stem_pieces(cuts, "drums"), 2)
     drums = np.concatenate([piece["drums"] for piece in pieces], axis=1)
-    assert np.abs(drums - stems["drums"]).max() < 1e-6
+    assert drums.shape[1] > 700_001
+    assert np.abs(drums - stems["drums"][:, : drums.shape[1]]).max() < 1e-6

@@ -1,6 +1,8 @@
 """What survives: a server that is stopped or killed goes on with its tasks when it is started again."""
 
+import argparse
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from separator.command import add_arguments, run
 
 Start = Callable[..., AbstractContextManager[Any]]
 
@@ -104,7 +108,8 @@ def test_a_callback_that_was_due_is_sent_by_the_next_server(
 def test_a_killed_server_goes_on_where_it_was(
     tmp_path: Path, outside: Any, poll: Any, demo_song: Path, engine_processes: Any
 ) -> None:
-    source = outside.source(demo_song.read_bytes())
+    song = demo_song.read_bytes()
+    source = outside.source(song[: len(song) * 2 // 3])
     with _server(tmp_path, poll) as (process, origin, _):
         task_id = _create(origin, outside, source)
         (engine,) = poll(lambda: engine_processes(process.pid), "the engine")
@@ -173,23 +178,44 @@ def test_the_log_holds_no_secret_and_no_address(
 
 
 @pytest.mark.parametrize(
+    ("environ", "port", "word"),
+    [({}, "0", "SEPARATION_API_KEY"), ({"SEPARATION_API_KEY": "k"}, "99999", "99999")],
+)
+def test_a_wrong_setting_ends_the_process(
+    tmp_path: Path, environ: dict[str, str], port: str, word: str
+) -> None:
+    process = _command("--port", port, environ=environ, cwd=tmp_path, stderr=subprocess.PIPE)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert word in errors
+    assert errors.count("\n") == 1, errors
+
+
+@pytest.mark.parametrize(
     ("environ", "options", "word"),
     [
-        ({}, (), "SEPARATION_API_KEY"),
         ({"SEPARATION_API_KEY": ""}, (), "SEPARATION_API_KEY"),
         ({"SEPARATION_API_KEY": "k", "LISTEN_PORT": "many"}, None, "LISTEN_PORT"),
-        ({"SEPARATION_API_KEY": "k"}, ("--port", "99999"), "99999"),
         ({"SEPARATION_API_KEY": "k"}, ("--data", "/proc/nowhere"), "--data"),
         ({"SEPARATION_API_KEY": "k"}, ("--engine-runs", "0"), "--engine-runs"),
     ],
 )
 def test_a_wrong_setting_is_one_line_that_names_it(
-    tmp_path: Path, environ: dict[str, str], options: tuple[str, ...] | None, word: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environ: dict[str, str],
+    options: tuple[str, ...] | None,
+    word: str,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    # which the command sets for good
+    monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.WARNING)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
     port = () if options is None else ("--port", "0")
-    process = _command(*port, *(options or ()), environ=environ, cwd=tmp_path, stderr=subprocess.PIPE)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 2
+    assert run(parser.parse_args([*port, *(options or ())]), environ) == 2
+    errors = capsys.readouterr().err
     assert word in errors
     assert errors.count("\n") == 1, errors
 

@@ -192,14 +192,15 @@ def test_an_engine_that_is_killed_takes_nothing_else_down(
 def test_tasks_run_in_order(start: Start, outside: Any, poll: Any, short_song: bytes) -> None:
     with start(engine_runs=1) as separator:
         source = outside.source(short_song)
-        ids = [separator.task(**_wanted(outside, source)) for _ in range(4)]
-        poll(lambda: len(outside.callbacks) == 4, "the callbacks")
+        ids = [separator.task(**_wanted(outside, source)) for _ in range(3)]
+        poll(lambda: len(outside.callbacks) == 3, "the callbacks")
     assert [body["data"]["task_id"] for _, body in outside.callbacks] == ids
 
 
 def test_the_loop_is_free_while_the_engine_works(start: Start, outside: Any, demo_song: Path) -> None:
     with start(engine_runs=1) as separator:
-        task_id = separator.task(**_wanted(outside, outside.source(demo_song.read_bytes())))
+        song = demo_song.read_bytes()
+        task_id = separator.task(**_wanted(outside, outside.source(song[: len(song) // 3])))
         slowest = 0.0
         while separator.record(task_id)["successFlag"] == "PENDING":
             begun = time.monotonic()
@@ -235,11 +236,9 @@ def test_a_failed_task_stays_failed_when_the_callback_fails(separator: Any, outs
     assert separator.ended(task_id)["errorCode"] == 400
 
 
-def test_a_callback_is_signed_when_a_key_is_set(
-    start: Start, outside: Any, poll: Any, short_song: bytes
-) -> None:
+def test_a_callback_is_signed_when_a_key_is_set(start: Start, outside: Any, poll: Any) -> None:
     with start(callback_hmac_key="hmac-key") as separator:
-        task_id = separator.task(**_wanted(outside, outside.source(short_song)))
+        task_id = separator.task(**_wanted(outside, f"{outside.origin}/source/nothing.mp3"))
         _callback(outside, poll)
     headers = outside.callbacks[0][0]
     timestamp = headers["x-webhook-timestamp"]

@@ -4,15 +4,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from builders import Clock
+from clinic import Clinic, open_clinic
 from redis.asyncio import Redis
 from telegram.ext import ExtBot
 
 from sandbox.app import run_telegram
+from sandbox.redis_server import RedisServer
 from sandbox.state import Telegram
+from stemdrop.database import connect
 from stemdrop.flood import FloodLimiter
 from stemdrop.settings import Settings, load_settings
-from stemdrop.store import JobStore, connect
+from stemdrop.store import JobStore
 from stemdrop.telegram import build_bot
 
 
@@ -20,6 +24,24 @@ from stemdrop.telegram import build_bot
 def _durations_as_timedelta(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library's coming behaviour; the old one warns."""
     monkeypatch.setenv("PTB_TIMEDELTA", "1")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def opened_clinic(
+    redis_server: RedisServer, tone: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Clinic]:
+    folder = tmp_path_factory.mktemp("clinic")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(folder / "authority.pem"))
+        async with open_clinic(redis_server.url, tone, folder) as clinic:
+            yield clinic
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def clinic(opened_clinic: Clinic) -> Clinic:
+    """A set-up in which all is well."""
+    await opened_clinic.reset()
+    return opened_clinic
 
 
 @pytest.fixture

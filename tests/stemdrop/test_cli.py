@@ -1,10 +1,14 @@
-"""The commands as an operator starts them: real processes, exit codes, one line where a setting is wrong."""
+"""The commands as an operator starts them: real processes, exit codes, one line where a setting is wrong.
+
+Those that end at once, and `up`, are started from nothing; the others come out of the nursery.
+"""
 
 import signal
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
+from nursery import ForkedProcess
 from provider import KEY
 from starlette.applications import Starlette
 
@@ -29,16 +33,19 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return directory
 
 
-async def ended(directory: Path, command: str, environment: Mapping[str, str]) -> tuple[int, str]:
+async def ended(
+    directory: Path, command: str, environment: Mapping[str, str], kind: type[Process] = ForkedProcess
+) -> tuple[int, str]:
     """Exit code and output of a command."""
-    process = Process([command], environment, directory / "log")
+    process = kind([command], environment, directory / "log", cwd=directory)
     process.start()
     return await process.wait(60), process.output()
 
 
 @pytest.mark.parametrize("name", VALID)
 async def test_a_missing_setting_ends_the_command_in_one_line(bare: Path, name: str) -> None:
-    code, output = await ended(bare, "up", {key: value for key, value in VALID.items() if key != name})
+    environment = {key: value for key, value in VALID.items() if key != name}
+    code, output = await ended(bare, "up", environment, Process)
     assert code == 2
     assert output == f"stemdrop: {name} is missing: set it in the environment or in .env\n"
 
@@ -59,7 +66,7 @@ async def test_a_wrong_setting_in_the_file(bare: Path) -> None:
 
 @pytest.mark.parametrize("command", ["", "down"])
 async def test_an_unknown_command(bare: Path, command: str) -> None:
-    code, output = await ended(bare, command, VALID)
+    code, output = await ended(bare, command, VALID, Process)
     assert code == 2
     assert "usage: stemdrop" in output
     assert "Traceback" not in output
@@ -69,7 +76,7 @@ async def test_an_unknown_command(bare: Path, command: str) -> None:
 async def quiet_world(tmp_path: Path) -> AsyncIterator[World]:
     """A world in which nothing is separated."""
     settings = {"SEPARATION_API_URL": "http://127.0.0.1:9", "SEPARATION_API_KEY": KEY}
-    async with World(tmp_path / "world", settings=settings, separator=False) as world:
+    async with World(tmp_path / "world", settings=settings, separator=False, process=ForkedProcess) as world:
         yield world
 
 
@@ -130,6 +137,7 @@ async def test_a_port_that_is_taken(bare: Path, quiet_world: World) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM])
 async def test_a_signal_ends_up_in_good_order(bare: Path, quiet_world: World, number: signal.Signals) -> None:
+    quiet_world.process_kind = Process
     process = await quiet_world.start("up")
     process._process.send_signal(number)  # type: ignore[union-attr]
     assert await process.wait(40) == 0

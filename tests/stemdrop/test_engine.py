@@ -1,12 +1,14 @@
 """What the engine promises: once per key, again when it must be, never lost to a dead worker."""
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,10 @@ from redis.asyncio import Redis
 
 from sandbox.redis_server import RedisServer
 from stemdrop import engine as engine_module
+from stemdrop.database import connect
 from stemdrop.engine import ADD_TIMEOUT_S, MAX_TAKEOVERS, Engine, Periodic, Queue, Task
 from stemdrop.errors import StoreUnavailable, TryLater
-from stemdrop.store import connect
+from stemdrop.subject import name_subject
 
 Handlers = Mapping[Task, Callable[[str], Awaitable[None]]]
 # More than anything here takes on a slow machine.
@@ -189,6 +192,21 @@ async def test_a_backlog_of_deliveries_holds_up_no_submission(engine: Engine) ->
         deliver.go.set()
 
 
+async def test_packs_that_wait_for_limits_hold_up_no_delivery(engine: Engine) -> None:
+    pack, deliver = Held(), Runs()
+    for number in range(10):
+        await engine.add(Task.PACK, f"job-{number}", "")
+    async with (
+        working(engine, {Task.PACK: pack}, queue=Queue.PACKS, concurrency=2),
+        working(engine, {Task.DELIVER: deliver}, concurrency=1),
+    ):
+        await pack.reach(2)
+        await engine.add(Task.DELIVER, "next", "x")
+        await deliver.reach(1)
+        assert pack.finished == 0
+        pack.go.set()
+
+
 async def test_no_more_at_once_than_allowed(engine: Engine) -> None:
     deliver = Held()
     for number in range(10):
@@ -299,27 +317,79 @@ async def test_a_task_longer_than_its_lease_is_not_run_beside_itself(engine: Eng
     assert held.finished == 1
 
 
-@pytest.mark.usefixtures("short_lease")
-async def test_a_task_that_kills_its_workers_is_given_up(
-    engine: Engine, redis_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    held, deliver = Held(), Runs()
+async def test_what_is_handed_back_has_ended(engine: Engine, redis_url: str) -> None:
+    """Even when Redis is too slow for the worker to leave in good order: else two would run it."""
+    held = Held()
+    await engine.add(Task.DELIVER, "job", "x")
+    async with Redis.from_url(redis_url) as redis:
+        async with working(engine, {Task.DELIVER: held}, grace_s=0.1):
+            await held.reach(1)
+            await redis.client_pause(500)
+        assert [task for task in asyncio.all_tasks() if "deliver:job" in task.get_name()] == []
+
+
+async def died_of(engine: Engine, redis: "Redis[Any]", workers: int) -> None:
+    """A task whose workers died of it, so many of them."""
+    held = Held()
     await engine.add(Task.DELIVER, "poison", "x")
     async with working(engine, {Task.DELIVER: held}, grace_s=0.05):
         await held.reach(1)
+    stream = f"{Queue.DELIVERIES}:stream"
+    group = (await redis.xinfo_groups(stream))[0]["name"]
+    message = (await redis.xpending_range(stream, group, "-", "+", 1))[0]["message_id"]
+    # whoever takes it over is one more
+    await redis.xclaim(stream, group, "dead", 0, [message], retrycount=workers)
+
+
+async def given_up(engine: Engine, redis: "Redis[Any]", **options: Any) -> Runs:
+    """Work until that task is gone and another has run; returns which of both were run."""
+    deliver, stream = Runs(), f"{Queue.DELIVERIES}:stream"
+    group = (await redis.xinfo_groups(stream))[0]["name"]
+    await engine.add(Task.DELIVER, "healthy", "y")
+    async with working(engine, {Task.DELIVER: deliver}, concurrency=1, **options):
+        async with asyncio.timeout(PATIENCE_S):
+            while (await redis.xpending(stream, group))["pending"] or not deliver.arguments:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    return deliver
+
+
+@pytest.mark.usefixtures("short_lease")
+async def test_a_task_that_kills_its_workers_is_given_up_and_told_once(
+    engine: Engine, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = Runs()
     async with Redis.from_url(redis_url) as redis:
-        stream = f"{Queue.DELIVERIES}:stream"
-        group = (await redis.xinfo_groups(stream))[0]["name"]
-        message = (await redis.xpending_range(stream, group, "-", "+", 1))[0]["message_id"]
-        # as if that many workers had died of it
-        await redis.xclaim(stream, group, "dead", 0, [message], retrycount=MAX_TAKEOVERS + 1)
-        await engine.add(Task.DELIVER, "healthy", "y")
-        async with working(engine, {Task.DELIVER: deliver}, concurrency=1):
-            async with asyncio.timeout(PATIENCE_S):
-                while (await redis.xpending(stream, group))["pending"] or not deliver.arguments:  # noqa: ASYNC110
-                    await asyncio.sleep(0.05)
+        await died_of(engine, redis, MAX_TAKEOVERS + 1)
+        deliver = await given_up(engine, redis, given_up={Task.DELIVER: told})
     assert deliver.arguments == ["y"]
+    assert told.arguments == ["x"]
     assert "task deliver:poison given up" in caplog.text
+    # whoever adds it again, as the sweep does, has it run again
+    await engine.add(Task.DELIVER, "poison", "x")
+    await settled(engine, {Task.DELIVER: deliver})
+    assert deliver.arguments == ["y", "x"]
+
+
+@pytest.mark.usefixtures("short_lease")
+async def test_a_task_whose_end_cannot_be_told_is_not_begun_anew(
+    engine: Engine, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = Runs(LookupError("nobody there"))
+    async with Redis.from_url(redis_url) as redis:
+        await died_of(engine, redis, MAX_TAKEOVERS + 1)
+        deliver = await given_up(engine, redis, given_up={Task.DELIVER: told})
+    await settled(engine, {Task.DELIVER: deliver})
+    assert (deliver.arguments, told.arguments) == (["y"], ["x"])
+    assert "task deliver:poison: that was not told: LookupError: nobody there" in caplog.text
+
+
+@pytest.mark.usefixtures("short_lease")
+async def test_who_died_of_telling_is_not_followed(engine: Engine, redis_url: str) -> None:
+    told = Runs()
+    async with Redis.from_url(redis_url) as redis:
+        await died_of(engine, redis, MAX_TAKEOVERS + 2)
+        deliver = await given_up(engine, redis, given_up={Task.DELIVER: told})
+    assert (deliver.arguments, told.arguments) == (["y"], [])
 
 
 VICTIM = """
@@ -377,6 +447,52 @@ async def test_periodic_runs_once_over_all_workers(engine: Engine, redis_url: st
         started, before = loop.time(), len(runs.arguments)
         await runs.reach(before + 5)
         assert loop.time() - started > 5 * 0.4 * 0.75
+
+
+async def test_a_pass_longer_than_its_interval_runs_alone(engine: Engine, redis_url: str) -> None:
+    """Not beside itself, and not again for a worker that begins meanwhile."""
+    sweep, ticks = Held(), Runs()
+
+    async def run_sweep() -> None:
+        await sweep("")
+
+    async def tick() -> None:
+        await ticks("")
+
+    every = {"sweep": Periodic(0.1, run_sweep), "tick": Periodic(0.1, tick)}
+    async with Engine(redis_url) as second, working(engine, {}, periodic=every):
+        await sweep.reach(1)
+        async with working(second, {}, periodic=every):
+            await ticks.reach(len(ticks.arguments) + 5)
+            assert len(sweep.arguments) == 1
+            sweep.go.set()
+            await sweep.reach(3)
+
+
+async def test_no_task_is_run_by_two_of_many_workers_at_once(engine: Engine, redis_url: str) -> None:
+    """However often it is added meanwhile, by whomever."""
+    running: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    runs = Runs()
+
+    async def deliver(argument: str) -> None:
+        running[argument] += 1
+        most[argument] = max(most[argument], running[argument])
+        await engine.add(Task.DELIVER, argument, argument)
+        await asyncio.sleep(0)
+        running[argument] -= 1
+        await runs(argument)
+
+    async with AsyncExitStack() as stack:
+        engines = [engine, *[await stack.enter_async_context(Engine(redis_url)) for _ in range(2)]]
+        for worker in engines:
+            await stack.enter_async_context(working(worker, {Task.DELIVER: deliver}))
+        jobs = [f"job-{number}" for number in range(20)]
+        await asyncio.gather(*(adder.add(Task.DELIVER, job, job) for job in jobs for adder in engines))
+        async with asyncio.timeout(PATIENCE_S):
+            while set(runs.arguments) != set(jobs):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert set(most.values()) == {1}
 
 
 async def test_periodic_goes_on_after_an_exception(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
@@ -446,3 +562,50 @@ async def test_a_worker_survives_an_outage_of_redis_during_a_long_task(tmp_path:
                 finally:
                     held.go.set()
             assert (held.arguments, held.finished) == (["x", "y"], 2)
+
+
+async def test_what_waits_for_a_time_that_a_clock_took_back_is_run(
+    engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "_CLOCK_CHECK_S", 0.1)
+    waiting, soon = Runs(TryLater(250, "as ordered")), f"{Queue.DELIVERIES}:queue"
+    async with Redis.from_url(redis_url) as redis, working(engine, {Task.DELIVER: waiting}):
+        await engine.add(Task.DELIVER, "job", "x")
+        await waiting.reach(1)
+        async with asyncio.timeout(PATIENCE_S):
+            while not await redis.zcard(soon):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        assert len(waiting.arguments) == 1  # what is put off for as long as may be is left alone
+        await redis.zincrby(soon, 3600, "deliver:job")
+        await waiting.reach(2)
+
+
+async def test_what_is_logged_while_a_task_runs_names_its_job(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = Runs(TryLater(0.1, "not now"))
+
+    async def run(argument: str) -> None:
+        logging.getLogger("some.library").warning("deep within")
+        await runs(argument)
+
+    caplog.handler.addFilter(name_subject)
+    try:
+        with caplog.at_level(logging.INFO):
+            await engine.add(Task.PACK, "abc:z", "abc:z")
+            await engine.add(Task.UPDATE, "1", '{"update_id": 1}')
+            async with working(engine, {Task.PACK: run}, queue=Queue.PACKS):
+                await runs.reach(2)
+            async with working(engine, {Task.UPDATE: run}, queue=Queue.UPDATES):
+                await runs.reach(3)
+    finally:
+        caplog.handler.removeFilter(name_subject)
+    seen = [(record.getMessage(), getattr(record, "job", "")) for record in caplog.records]
+    ours = [(line, job) for line, job in seen if line.startswith(("task", "deep"))]
+    assert ours == [
+        ("deep within", "abc"),
+        ("task pack:abc:z waits 0 s: not now", "abc"),
+        ("deep within", "abc"),
+        ("deep within", ""),
+    ]

@@ -8,9 +8,9 @@ from builders import Clock
 from redis.asyncio import Redis
 
 from sandbox.flood import FloodLimits
+from stemdrop.database import connect
 from stemdrop.errors import StoreUnavailable
 from stemdrop.flood import FloodLimiter
-from stemdrop.store import connect
 
 GROUP = -1_000_001
 START = 1_790_000_000.0
@@ -167,3 +167,34 @@ async def test_without_redis() -> None:
             await FloodLimiter(redis).delay(7, 1)
         with pytest.raises(StoreUnavailable):
             await FloodLimiter(redis).pause(1)
+
+
+async def test_a_clock_that_is_set_back_stops_nobody(limiters: list[FloodLimiter], clock: Clock) -> None:
+    limiter = limiters[0]
+    for _ in range(10):
+        assert await limiter.delay(7, 1) == 0
+    assert 0 < await limiter.delay(7, 1) <= 1
+    clock.advance(-3600)
+    assert 0 < await limiter.delay(7, 1) <= 1
+    clock.advance(1)
+    assert await limiter.delay(7, 1) == 0
+
+
+async def test_a_pause_is_no_longer_for_a_clock_that_is_set_back(
+    limiters: list[FloodLimiter], clock: Clock
+) -> None:
+    await limiters[0].pause(20)
+    clock.advance(-3600)
+    assert await limiters[1].delay(7, 1) == 20
+    clock.advance(20)
+    assert await limiters[1].delay(7, 1) == 0
+
+
+async def test_the_clocks_of_two_machines_do_not_matter(redis: Redis) -> None:
+    """The clock is Redis' own: nothing else is handed in."""
+    limiters = [FloodLimiter(redis), FloodLimiter(redis)]
+    for number in range(10):
+        assert await limiters[number % 2].delay(7, 1) == 0
+    assert 0 < await limiters[0].delay(7, 1) <= 1
+    await limiters[0].pause(30)
+    assert 29 < await limiters[1].delay(8, 1) <= 30

@@ -5,7 +5,19 @@ from dataclasses import replace
 import pytest
 from builders import make_job, make_result
 
-from stemdrop.jobs import ACTIVE, CREDITS, FINAL, Failure, Job, JobState, Mode, SourceKind
+from stemdrop.jobs import (
+    ACTIVE,
+    CANCELLABLE,
+    CREDITS,
+    FINAL,
+    Charge,
+    Failure,
+    Job,
+    JobState,
+    KeptStem,
+    Mode,
+    SourceKind,
+)
 from stemdrop.results import Result
 
 
@@ -27,6 +39,15 @@ def full_job() -> Job:
         missing=("Bass", "鼓"),
         refused=("Hand {drums}", "笛"),
         links=(("Drums", "https://a.b/c?d=e&f"),),
+        account=-1_001_000_000_001,
+        account_day="2026-02-28",
+        price=20,
+        charge=Charge.RETURNED,
+        picked_at=5.5,
+        shown_at=6.5,
+        silent=("FX",),
+        kept=(KeptStem("vocals", "audio", "file-1", "Blue {x} 鼓"), KeptStem("bass", "document", "file-2")),
+        is_kept_lost=True,
     )
 
 
@@ -59,9 +80,12 @@ def test_fields_of_a_newer_version_are_passed_over() -> None:
 
 def test_fields_that_an_older_version_did_not_know_have_their_defaults() -> None:
     stored = full_job().to_fields()
-    for name in ("missing", "refused", "links", "failure", "result", "polled_at"):
+    added = ("account", "account_day", "price", "charge", "picked_at", "shown_at", "silent", "kept")
+    for name in ("missing", "refused", "links", "failure", "result", "polled_at", "is_kept_lost", *added):
         del stored[name]
     job = Job.from_fields(stored)
+    assert (job.account, job.account_day, job.price, job.charge) == (job.user_id, "", 0, Charge.NONE)
+    assert (job.silent, job.kept, job.is_kept_lost) == ((), (), False)
     assert (job.missing, job.refused, job.links) == ((), (), ())
     assert (job.failure, job.result, job.polled_at) == (None, None, 0)
 
@@ -98,7 +122,8 @@ def test_ids_are_short_and_never_the_same() -> None:
     assert {len(job_id) for job_id in ids} == {16}
 
 
-def test_every_state_is_final_or_active_or_waits_for_a_choice() -> None:
-    assert {*FINAL, *ACTIVE, JobState.CHOOSING} == set(JobState)
-    assert not FINAL & ACTIVE
+def test_every_state_is_final_or_active_or_waits() -> None:
+    assert {*FINAL, *ACTIVE, JobState.CHOOSING, JobState.QUEUED} == set(JobState)
+    assert not FINAL & (ACTIVE | CANCELLABLE)
+    assert set(JobState) - FINAL - CANCELLABLE == {JobState.DELIVERING}
     assert CREDITS.keys() == set(Mode)

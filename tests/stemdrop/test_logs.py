@@ -1,5 +1,6 @@
 """Nothing secret is written, however it got into a line."""
 
+import asyncio
 import io
 import json
 import logging
@@ -10,6 +11,7 @@ import pytest
 from telegram.error import InvalidToken
 
 from stemdrop.logs import set_up_logging
+from stemdrop.subject import about, subject
 
 TOKEN = "7000000001:AAabcdefghijklmnopqrstuvwxyz-_12345"
 SECRETS = (TOKEN, "api-key-1", 'se"cr\\et & key\tü', "hmac", "pass%20word")
@@ -136,3 +138,62 @@ def test_the_level_holds() -> None:
         root.setLevel(level)
     assert "quiet" not in stream.getvalue()
     assert stream.getvalue().endswith("WARNING bot: loud\n")
+
+
+def fields(written: Written) -> list[tuple[str, str | None, str | None]]:
+    lines = [json.loads(line) for line in written().splitlines()]
+    return [(line["message"], line.get("job"), line.get("task_id")) for line in lines]
+
+
+@pytest.mark.parametrize("form", ["json"], indirect=True)
+async def test_lines_name_the_job_that_the_work_is_about(written: Written) -> None:
+    ours, library = logging.getLogger("bot"), logging.getLogger("some.library")
+
+    async def deeper() -> None:
+        library.warning("deeper")
+        await asyncio.to_thread(library.warning, "in a thread")
+
+    with subject("a" * 16):
+        ours.info("begun")
+        about("a" * 16, "task-1")
+        await asyncio.gather(deeper(), deeper())
+        with subject("b" * 16, "task-2"):
+            library.warning("another")
+        with subject():
+            library.warning("of none")
+        about("a" * 16)
+        ours.info("job %s: of one, amid another", "c" * 16)
+        ours.info("job %s: the same", "a" * 16)
+        about("d" * 16)
+        ours.info("changed")
+    ours.info("ended")
+    a, deep = "a" * 16, [(text, "a" * 16, "task-1") for text in ("deeper", "in a thread")]
+    lines = fields(written)
+    assert sorted(lines[1:5]) == sorted(deep * 2)
+    assert [lines[0], *lines[5:]] == [
+        ("begun", a, None),
+        ("another", "b" * 16, "task-2"),
+        ("of none", None, None),
+        (f"job {'c' * 16}: of one, amid another", "c" * 16, None),
+        (f"job {a}: the same", a, "task-1"),
+        ("changed", "d" * 16, None),
+        ("ended", None, None),
+    ]
+
+
+@pytest.mark.parametrize("form", ["json"], indirect=True)
+async def test_work_side_by_side_keeps_its_jobs_apart(written: Written) -> None:
+    async def work(job_id: str) -> None:
+        about(job_id)
+        await asyncio.sleep(0)
+        logging.getLogger("bot").info("for %s", job_id)
+
+    await asyncio.gather(*(work(f"job-{number}") for number in range(5)))
+    assert sorted(fields(written)) == [(f"for job-{n}", f"job-{n}", None) for n in range(5)]
+
+
+@pytest.mark.parametrize("form", ["console"], indirect=True)
+def test_for_eyes_the_line_stays_as_it_is(written: Written) -> None:
+    with subject("a" * 16, "task-1"):
+        logging.getLogger("bot").info("job %s: begun", "a" * 16)
+    assert written().endswith(f"INFO    bot: job {'a' * 16}: begun\n")

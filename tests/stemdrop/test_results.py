@@ -152,6 +152,13 @@ def test_what_is_named_wins_over_what_is_listed() -> None:
     )
 
 
+def test_the_rest_is_named_by_what_was_taken_out_whatever_a_server_calls_it() -> None:
+    extract = {"audio_url": "https://files.example.com/a.mp3", "stem_type_group_name": "Bass"}
+    rest = {"audio_url": "https://files.example.com/b.mp3", "stem_type_group_name": "Without Bass"}
+    _, result = parse_callback(callback(origin_data=[{"extract": extract, "remove": rest}]))
+    assert [(stem.name, stem.is_rest) for stem in result.stems] == [("Bass", False), ("Bass", True)]
+
+
 def test_two_stems_of_one_name_are_both_there() -> None:
     entry = {"audio_url": "https://files.example.com/a.mp3", "stem_type_group_name": "Piano"}
     second = {**entry, "audio_url": "https://files.example.com/b.mp3"}
@@ -169,6 +176,10 @@ def test_two_stems_of_one_name_are_both_there() -> None:
         "https://",
         "https://[::1/a.mp3",
         "https://a℀b.example/",
+        "https://files example/a.mp3",
+        "https://files.example.com\x7f/a.mp3",
+        "https://files.example.com\u2028/a.mp3",
+        "https://files.example.com\ud800/a.mp3",
         "https://files.example.com/" + 2100 * "a",
         "https://files.example.com/\ud800.mp3",
         "\x00",

@@ -1,221 +1,28 @@
-"""A job's one message: how each state reads, and how it gets into the chat whatever happened there."""
+"""How a job's one message gets into the chat, whatever happened there."""
 
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from builders import make_job, make_result
-from telegram import InlineKeyboardMarkup
+from builders import Clock, make_job, make_result
+from redis.asyncio import Redis
 from telegram.error import BadRequest, Forbidden, TelegramError
 from telegram.ext import ExtBot
 
 from sandbox.chats import Message, User
 from sandbox.faults import FaultKind
 from sandbox.state import Telegram
-from stemdrop.buttons import Action, Tap
 from stemdrop.errors import TryLater
-from stemdrop.jobs import CREDITS, INSTRUMENTS, Failure, Job, JobState, Mode
-from stemdrop.status import StatusMessage, render, render_instruments, render_lost, short_title
-from stemdrop.store import JobStore, Sent
+from stemdrop.experience import Estimate, Experience
+from stemdrop.jobs import Failure, Job, JobState, KeptStem, Mode
+from stemdrop.rendering import Facts
+from stemdrop.shelf import Kept, Shelf
+from stemdrop.status import LOST_AFTER_S, StatusMessage
+from stemdrop.store import MAX_IN_FLIGHT, JobStore, Sent
 from stemdrop.telegram import PATIENCE_S
-from stemdrop.texts import EXPLAINED, Language, can_retry, load_texts
+from stemdrop.texts import load_texts
 
 SAY = load_texts().languages["en"]
-
-
-@pytest.fixture(params=["en", "zh_Hans"])
-def say(request: pytest.FixtureRequest) -> Language:
-    return load_texts().languages[request.param]
-
-
-def titled(title: str, **changes: Any) -> Job:
-    job = make_job(**changes)
-    return replace(job, source=replace(job.source, title=title))
-
-
-def taps(keyboard: InlineKeyboardMarkup | None) -> list[list[Tap | None]]:
-    rows = keyboard.inline_keyboard if keyboard else ()
-    return [[Tap.from_data(str(button.callback_data)) for button in row] for row in rows]
-
-
-def utf16_length(text: str) -> int:
-    return len(text.encode("utf-16-le")) // 2
-
-
-# How it reads
-
-
-def test_the_choice_has_the_modes_in_order_with_their_price(say: Language) -> None:
-    job = make_job()
-    text, keyboard = render(job, say)
-    assert "Morning Line" in text
-    assert taps(keyboard) == [
-        [Tap(Action.PICK, job.id, Mode.SEPARATE_VOCAL)],
-        [Tap(Action.PICK, job.id, Mode.SPLIT_STEM)],
-        [Tap(Action.INSTRUMENTS, job.id)],
-        [Tap(Action.CANCEL, job.id)],
-    ]
-    assert keyboard
-    for (button,), mode in zip(keyboard.inline_keyboard[:3], Mode, strict=True):
-        assert str(CREDITS[mode]) in button.text
-
-
-def test_the_list_of_instruments_has_each_once(say: Language) -> None:
-    job = make_job()
-    text, keyboard = render_instruments(job, say)
-    *rows, last = taps(keyboard)
-    assert "Morning Line" in text
-    assert [tap for row in rows for tap in row] == [
-        Tap(Action.PICK, job.id, Mode.SPLIT_STEM_ADVANCED, name) for name in INSTRUMENTS
-    ]
-    assert last == [Tap(Action.BACK, job.id), Tap(Action.CANCEL, job.id)]
-    assert max(len(row) for row in rows) == 2
-
-
-@pytest.mark.parametrize("state", [JobState.SUBMITTING, JobState.SEPARATING])
-def test_what_is_under_way_can_be_cancelled(say: Language, state: JobState) -> None:
-    job = make_job(state=state)
-    text, keyboard = render(job, say)
-    assert "Morning Line" in text
-    assert taps(keyboard) == [[Tap(Action.CANCEL, job.id)]]
-
-
-def test_what_waits_for_a_lost_answer_can_be_cancelled(say: Language) -> None:
-    job = make_job(state=JobState.SUBMITTING)
-    text, keyboard = render_lost(job, say)
-    assert text != render(job, say)[0]
-    assert taps(keyboard) == [[Tap(Action.CANCEL, job.id)]]
-
-
-@pytest.mark.parametrize("state", [JobState.DELIVERING, JobState.DELIVERED, JobState.CANCELLED])
-def test_then_there_is_nothing_to_press(say: Language, state: JobState) -> None:
-    text, keyboard = render(make_job(state=state), say, delivered=2)
-    assert "Morning Line" in text
-    assert keyboard is None
-
-
-def test_every_state_reads_otherwise(say: Language) -> None:
-    texts = {render(make_job(state=state, failure=Failure("500")), say, delivered=2)[0] for state in JobState}
-    assert len(texts) == len(JobState)
-
-
-def test_a_late_cancel_says_that_it_may_cost() -> None:
-    early, late = (render(make_job(state=JobState.CANCELLED, create_started_at=at), SAY)[0] for at in (0, 1))
-    assert "charged" not in early
-    assert "may have been charged" in late
-
-
-@pytest.mark.parametrize("code", sorted(EXPLAINED))
-def test_a_failure_has_a_retry_where_that_can_help(say: Language, code: str) -> None:
-    job = make_job(state=JobState.FAILED, failure=Failure(code, None))
-    assert job.failure
-    text, keyboard = render(job, say)
-    assert text.startswith(say.failure(job.failure))
-    assert "Morning Line" in text
-    assert taps(keyboard) == ([[Tap(Action.RETRY, job.id)]] if can_retry(job.failure) else [])
-
-
-def test_what_is_paid_for_is_fetched_again_and_not_bought_again(say: Language) -> None:
-    job = make_job(state=JobState.FAILED, failure=Failure("undeliverable"), result=make_result())
-    text, keyboard = render(job, say)
-    assert text.startswith(say.failure(Failure("undeliverable")))
-    assert taps(keyboard) == [[Tap(Action.FETCH_AGAIN, job.id)]]
-    for other in (replace(job, result=None), replace(job, failure=Failure("500"))):
-        assert taps(render(other, say)[1]) == [[Tap(Action.RETRY, job.id)]]
-
-
-def test_a_failure_without_a_reason_is_a_bug() -> None:
-    with pytest.raises(ValueError, match="without a reason"):
-        render(make_job(state=JobState.FAILED), SAY)
-
-
-@pytest.mark.parametrize(("delivered", "words"), [(1, "1 stem is here"), (2, "2 stems"), (12, "12 stems")])
-def test_the_end_counts(delivered: int, words: str) -> None:
-    assert words in render(make_job(state=JobState.DELIVERED), SAY, delivered)[0]
-
-
-def test_what_is_missing_is_named_and_can_be_fetched() -> None:
-    job = make_job(state=JobState.DELIVERED, missing=("Drums", "Hand {drums}"))
-    text, keyboard = render(job, SAY, 3)
-    assert "Drums, Hand {drums}" in text
-    assert taps(keyboard) == [[Tap(Action.FETCH_AGAIN, job.id)]]
-
-
-def test_nothing_but_links_is_no_failure(say: Language) -> None:
-    url = "https://files.example.com/a%20{b}.mp3?x=1&y=2"
-    text, keyboard = render(make_job(state=JobState.DELIVERED, links=(("Drums", url),)), say)
-    assert text == "\n".join(
-        (say("state.only_links", title="Morning Line"), say("state.link", name="Drums", url=url))
-    )
-    assert text.startswith("✅")
-    assert keyboard is None
-
-
-def test_what_telegram_does_not_take_is_named(say: Language) -> None:
-    """Fetching it again would not help."""
-    job = make_job(state=JobState.DELIVERED, refused=("Drums", "Hand {drums}"))
-    text, keyboard = render(job, say, 3)
-    assert say("state.refused", names="Drums, Hand {drums}") in text.split("\n")
-    assert keyboard is None
-    text, keyboard = render(replace(job, missing=("Bass",)), say, 3)
-    assert say("state.missing", names="Bass") in text.split("\n")
-    assert say("state.refused", names="Drums, Hand {drums}") in text.split("\n")
-    assert taps(keyboard) == [[Tap(Action.FETCH_AGAIN, job.id)]]
-
-
-def test_nothing_at_all_is_said_so() -> None:
-    assert render(make_job(state=JobState.DELIVERED, missing=("Drums",)), SAY)[0].startswith("⚠️")
-
-
-@pytest.mark.parametrize("url_length", [100, 300, 1000, 2048, 5000])
-def test_a_long_end_fits_and_cuts_no_link(say: Language, url_length: int) -> None:
-    links = tuple(
-        (f"Stem {number}", f"https://files.example.com/{number}/".ljust(url_length, "x"))
-        for number in range(20)
-    )
-    job = titled("🎵" * 500, state=JobState.DELIVERED, links=links, missing=("Drums", "🥁" * 40))
-    text, keyboard = render(job, say, 1)
-    assert utf16_length(text) <= 4096
-    assert "Drums" in text
-    assert taps(keyboard) == [[Tap(Action.FETCH_AGAIN, job.id)]]
-    shown = [line for line in text.split("\n") if "https://" in line]
-    assert all(any(line.endswith(url) or url in line for _, url in links) for line in shown)
-    assert len(shown) >= min(20, 3500 // (url_length + 100))
-
-
-def test_64_missing_and_refused_stems_fit(say: Language) -> None:
-    job = make_job(
-        state=JobState.DELIVERED,
-        missing=("🥁" * 40,) * 64,
-        refused=("🎸" * 40,) * 64,
-        links=(("Drums", "https://a.b/c"),),
-    )
-    text, _ = render(job, say, 1)
-    assert utf16_length(text) <= 4096
-    assert "🥁" in text
-    assert "🎸" in text
-    assert "https://a.b/c" in text
-
-
-@pytest.mark.parametrize(
-    ("title", "shown"),
-    [
-        ("Morning Line", "Morning Line"),
-        ("  a\n\t b  ", "a b"),
-        ("", "Song"),
-        (" \n", "Song"),
-        ("x" * 64, "x" * 64),
-        ("x" * 65, "x" * 63 + "…"),
-        ("{title}", "{title}"),
-        ("<b>", "<b>"),
-    ],
-)
-def test_a_title_for_a_sentence(title: str, shown: str) -> None:
-    assert short_title(titled(title), SAY) == shown
-    assert shown in render(titled(title), SAY)[0]
-
-
-# How it gets into the chat
 
 
 @pytest.fixture
@@ -224,8 +31,20 @@ def alice(telegram: Telegram) -> User:
 
 
 @pytest.fixture
-def status(bot: ExtBot[float], store: JobStore) -> StatusMessage:
-    return StatusMessage(bot, store, load_texts())
+def shelf(redis: Redis) -> Shelf:
+    return Shelf(redis)
+
+
+@pytest.fixture
+def experience(redis: Redis) -> Experience:
+    return Experience(redis)
+
+
+@pytest.fixture
+def status(
+    bot: ExtBot[float], store: JobStore, shelf: Shelf, experience: Experience, clock: Clock
+) -> StatusMessage:
+    return StatusMessage(bot, store, shelf, experience, load_texts(), clock)
 
 
 class Chat:
@@ -320,7 +139,8 @@ async def test_the_end_closes_the_job(
     await store.tick(job.id, {key: Sent(1, key, key) for key in ("vocals", "bass", "drums")})
     await status.show(job)
     assert [found.id for found in await store.open_jobs()] == [job.id]
-    await status.show(await chat.job(state=state))
+    assert await store.move(job.id, [JobState.SEPARATING], state)
+    await status.show(await chat.job())
     assert await store.open_jobs() == []
     if state is JobState.DELIVERED:
         assert "3 stems" in chat.shown()[0].text
@@ -412,7 +232,7 @@ async def test_to_one_who_blocked_the_bot(status: StatusMessage, chat: Chat, tel
 async def test_another_refusal_is_not_swallowed(status: StatusMessage, chat: Chat) -> None:
     await status.show(await chat.add())
     with pytest.raises(BadRequest):
-        await status.write(await chat.job(), "", None)
+        await status.write(await chat.job(), "x" * 5000, None)
     assert len(chat.shown()) == 1
 
 
@@ -424,3 +244,110 @@ async def test_telegram_that_asks_for_a_long_pause(
     with pytest.raises(TryLater) as met:
         await status.show(job)
     assert PATIENCE_S < met.value.after_s <= PATIENCE_S + 100
+
+
+# What it tells beside the job
+
+
+async def test_a_choice_tells_what_is_free_and_what_is_most_used(
+    status: StatusMessage, chat: Chat, shelf: Shelf, experience: Experience
+) -> None:
+    job = await chat.add()
+    stems = tuple(KeptStem(key, "audio", "file") for key in ("vocals", "instrumental"))
+    await shelf.put(replace(job, account=5), Kept(make_result(), stems))
+    await experience.note_instrument("Snare")
+    facts = await status.facts(job)
+    assert facts.free == {(Mode.SEPARATE_VOCAL, "")}
+    assert facts.instruments[0] == "Snare"
+    await status.show(job)
+    (message,) = chat.shown()
+    assert [SAY("price.free") in button["text"] for button in message.buttons] == [True, False, False, False]
+    for state in (JobState.DELIVERED, JobState.FAILED):
+        assert (await status.facts(await chat.job(state=state))).free == facts.free
+
+
+async def test_the_place_in_line_is_told(
+    status: StatusMessage, chat: Chat, store: JobStore, clock: Clock
+) -> None:
+    for _ in range(MAX_IN_FLIGHT + 2):
+        job = await chat.add(mode=None)
+        clock.advance(1)
+        await store.pick(job, Mode.SPLIT_STEM, "", 0)
+    assert await status.facts(await chat.job()) == Facts(place=2)
+    await status.refresh(job.id)
+    assert chat.shown()[-1].text == SAY("state.queued", title="Morning Line", place=2)
+
+
+async def test_time_gone_runs_from_the_pick(
+    status: StatusMessage, chat: Chat, clock: Clock, experience: Experience
+) -> None:
+    job = await chat.add(state=JobState.SEPARATING, mode=Mode.SPLIT_STEM, picked_at=clock.now)
+    clock.advance(75)
+    assert await status.facts(job) == Facts(elapsed_s=75)
+    assert (await status.facts(replace(job, picked_at=0))).elapsed_s == 75  # of an older version
+    for seconds in (60, 60, 90):
+        await experience.note_duration(Mode.SPLIT_STEM, seconds)
+    assert await status.facts(job) == Facts(elapsed_s=75, estimate=Estimate(60, 90))
+    await status.show(job)
+    assert SAY.duration(75) in chat.shown()[0].text
+
+
+@pytest.mark.parametrize(("waited_s", "is_lost"), [(LOST_AFTER_S, False), (LOST_AFTER_S + 1, True)])
+async def test_an_answer_that_does_not_come_is_lost(
+    status: StatusMessage, chat: Chat, store: JobStore, clock: Clock, waited_s: float, *, is_lost: bool
+) -> None:
+    job = await chat.add(state=JobState.SUBMITTING)
+    await store.begin_create(job.id)
+    clock.advance(waited_s)
+    await status.refresh(job.id)
+    key = "state.waiting_lost" if is_lost else "state.submitting"
+    assert chat.shown()[0].text == SAY(key, title="Morning Line")
+
+
+async def test_it_is_renewed_only_when_it_reads_otherwise(
+    status: StatusMessage, chat: Chat, clock: Clock, telegram: Telegram
+) -> None:
+    await chat.add(state=JobState.SEPARATING, picked_at=clock.now)
+    assert await status.renew(await chat.job(), 1)
+    calls = len(telegram.calls)
+    assert not await status.renew(await chat.job(), 1)
+    assert len(telegram.calls) == calls
+    clock.advance(60)
+    assert await status.renew(await chat.job(), 1)
+    (message,) = chat.shown()
+    assert SAY.duration(60) in message.text
+
+
+async def test_what_a_job_became_meanwhile_is_shown(
+    status: StatusMessage, chat: Chat, store: JobStore
+) -> None:
+    job = await chat.add(state=JobState.SEPARATING)
+    await status.show(job)
+    await store.cancel(job.id)
+    await status.catch_up(job)
+    (message,) = chat.shown()
+    assert message.text == SAY("state.cancelled", title="Morning Line")
+    assert await store.open_jobs() == []
+
+
+async def test_a_job_deleted_while_its_message_was_on_its_way_does_not_go_on_as_if_it_lived(
+    status: StatusMessage, chat: Chat, store: JobStore
+) -> None:
+    await chat.add(state=JobState.SEPARATING)
+    await status.refresh(chat.job_id)
+    job = await chat.job()
+    await store.forget(job.id)
+    await status.show(job)
+    await status.catch_up(job)
+    (message,) = chat.shown()
+    assert message.text == SAY("state.deleted", title="Morning Line")
+    assert message.buttons == []
+
+
+async def test_nothing_is_sent_of_a_job_deleted_before_its_message(
+    status: StatusMessage, chat: Chat, store: JobStore
+) -> None:
+    job = await chat.add(state=JobState.SEPARATING)
+    await store.forget(job.id)
+    await status.catch_up(job)
+    assert chat.shown() == []

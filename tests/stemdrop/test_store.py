@@ -11,11 +11,13 @@ from builders import CHAT, TASK, Clock, make_job, make_result
 from redis.asyncio import Redis
 
 from sandbox.redis_server import RedisServer
-from stemdrop.errors import StoreRefused, StoreUnavailable
+from stemdrop.database import connect, insist
+from stemdrop.errors import StoreRefused, StoreUnavailable, TryLater
 from stemdrop.jobs import FINAL, Failure, Job, JobState, Mode
+from stemdrop.keys import FAILED, JOB, JOB_LIFETIME_S, OF_ACCOUNT, OPEN, SENDING, SPENT
+from stemdrop.keys import TASK as TASK_KEY
 from stemdrop.results import Result
-from stemdrop.store import JOB, JOB_LIFETIME_S, OPEN, JobStore, Receipt, Run, Sent, connect, insist
-from stemdrop.store import TASK as TASK_KEY
+from stemdrop.store import JobStore, Receipt, Run, Sent
 
 CALLERS = 50
 WAITING = (JobState.SUBMITTING, JobState.SEPARATING)
@@ -80,7 +82,7 @@ async def test_nothing_is_kept_for_ever(store: JobStore, redis: Redis) -> None:
     await store.tick(job.id, {"vocals": Sent(1, "a", "b")})
     kept = {key async for key in redis.scan_iter("stemdrop:job:*")} | {TASK_KEY.format(TASK)}
     kept |= {key async for key in redis.scan_iter("stemdrop:once:*")}
-    kept |= {key async for key in redis.scan_iter("stemdrop:user:*")}
+    kept |= {key async for key in redis.scan_iter("stemdrop:account:*:jobs")}
     assert len(kept) == 5
     for key in kept:
         assert 0 < await redis.ttl(key) <= JOB_LIFETIME_S, key
@@ -303,7 +305,7 @@ async def test_a_late_failure_is_not_explained_twice(store: JobStore) -> None:
 async def test_a_late_success_is_not_delivered_beside_a_new_try(store: JobStore) -> None:
     job = await added_and_asked(store)
     await store.fail(job.id, WAITING, Failure("timeout", None))
-    await store.retry(job, make_job(state=JobState.SUBMITTING))
+    await store.mark_retried(job.id, Job.new_id())
     assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.REPEATED
     assert await state_of(store, job) is JobState.FAILED
 
@@ -348,15 +350,7 @@ async def test_only_200_is_a_success(store: JobStore, code: int) -> None:
     assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
 
 
-# Trying again
-
-
-async def test_two_taps_on_try_again_make_one_job(store: JobStore) -> None:
-    job = await add(store, JobState.FAILED, failure=Failure("500"))
-    tries = [make_job(state=JobState.SUBMITTING) for _ in range(CALLERS)]
-    winners = await all_at_once(*(store.retry(job, new) for new in tries))
-    assert len(set(winners)) == 1
-    assert [new.id for new in tries if await store.get(new.id)] == winners[:1]
+# Delivering again
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.FAILED])
@@ -432,8 +426,17 @@ async def test_open_jobs_are_those_longest_unmoved_first(store: JobStore, clock:
         jobs.append(await add(store, JobState.SUBMITTING))
     clock.advance(1)
     await store.move(jobs[0].id, [JobState.SUBMITTING], JobState.SEPARATING)
+    await store.cancel(jobs[1].id)
     await store.close(jobs[1].id)
     assert [job.id for job in await store.open_jobs()] == [jobs[2].id, jobs[0].id]
+
+
+async def test_a_job_that_has_moved_on_since_its_end_was_shown_stays_open(store: JobStore) -> None:
+    job = await add(store, JobState.SUBMITTING)
+    assert await store.fail(job.id, [JobState.SUBMITTING], Failure("500", charged=True))
+    assert await store.deliver_again(job.id)
+    await store.close(job.id)
+    assert [found.id for found in await store.open_jobs()] == [job.id]
 
 
 @pytest.mark.parametrize("state", [JobState.SUBMITTING, JobState.CANCELLED])
@@ -453,19 +456,34 @@ async def test_open_jobs_forget_what_has_expired(store: JobStore, redis: Redis) 
     assert await redis.zrange(OPEN, 0, -1) == [here.id]
 
 
-async def test_a_users_jobs_are_newest_first_and_only_theirs(
+async def test_an_accounts_jobs_are_newest_first_and_only_theirs(
     store: JobStore, clock: Clock, redis: Redis
 ) -> None:
     jobs = []
     for _ in range(3):
         clock.advance(1)
         jobs.append(await add(store))
-    await add(store, user_id=CHAT + 1)
+    await add(store, account=CHAT + 1)
     await redis.delete(JOB.format(jobs[1].id))
     assert [job.id for job in await store.jobs_of(CHAT)] == [jobs[2].id, jobs[0].id]
 
 
-async def test_a_user_with_many_jobs_gets_the_newest(store: JobStore, clock: Clock) -> None:
+async def test_an_account_that_is_never_still_gets_rid_of_what_has_expired(
+    store: JobStore, clock: Clock, redis: Redis
+) -> None:
+    gone, written = await add(store), await add(store)
+    await redis.delete(JOB.format(gone.id))
+    clock.advance(JOB_LIFETIME_S - 1)
+    young = await add(store)
+    index = OF_ACCOUNT.format(CHAT)
+    assert await redis.zcard(index) == 3
+    clock.advance(2)
+    new = await add(store)
+    # one to which something was written since is still there, and so in the list
+    assert set(await redis.zrange(index, 0, -1)) == {written.id, young.id, new.id}
+
+
+async def test_an_account_with_many_jobs_gets_the_newest(store: JobStore, clock: Clock) -> None:
     jobs = []
     for _ in range(5):
         clock.advance(1)
@@ -489,6 +507,132 @@ async def test_an_unreadable_job_is_passed_over_and_kept(
     assert set(await redis.zrange(OPEN, 0, -1)) == {odd.id, good.id}
 
 
+async def test_failed_jobs_are_everybodys_newest_first(store: JobStore, clock: Clock, redis: Redis) -> None:
+    jobs = []
+    for number in range(4):
+        clock.advance(1)
+        job = await added_and_asked(store, account=CHAT + number)
+        await store.fail(job.id, WAITING, Failure("timeout", charged=True))
+        jobs.append(job)
+    await redis.delete(JOB.format(jobs[3].id))
+    assert await store.receive(jobs[1].id, CHAT, TASK, make_result()) is Receipt.STORED
+    assert [job.id for job in await store.failed_jobs()] == [jobs[2].id, jobs[0].id]
+    assert [job.id for job in await store.failed_jobs(limit=1)] == [jobs[2].id]
+    assert set(await redis.zrange(FAILED, 0, -1)) == {jobs[2].id, jobs[0].id}
+
+
+async def test_of_failed_jobs_the_last_200_are_known(store: JobStore, clock: Clock, redis: Redis) -> None:
+    for _ in range(205):
+        clock.advance(1)
+        job = await add(store, JobState.SUBMITTING)
+        await store.fail(job.id, WAITING, Failure("500"))
+    assert await redis.zcard(FAILED) == 200
+    assert (await store.failed_jobs(limit=1))[0].id == job.id
+
+
+# Forgetting
+
+
+async def everything(redis: Redis) -> str:
+    """All that is in Redis, sums over everybody aside, as one text: keys, values, fields, members."""
+    found = []
+    async for key in redis.scan_iter("*"):
+        if key.startswith("stemdrop:counts"):
+            continue
+        match await redis.type(key):
+            case "string":
+                value: object = await redis.get(key)
+            case "hash":
+                value = await redis.hgetall(key)
+            case "zset":
+                value = await redis.zrange(key, 0, -1, withscores=True)
+            case _:
+                value = await redis.smembers(key)
+        found.append(f"{key} = {value}")
+    return "\n".join(sorted(found))
+
+
+CHAT_OF_ITS_OWN = 77_665_544_332
+
+
+@pytest.mark.parametrize("state", JobState)
+async def test_of_a_forgotten_job_nothing_is_left(store: JobStore, redis: Redis, state: JobState) -> None:
+    neighbour = await added_and_asked(store)
+    before = await everything(redis)
+    job = make_job(state=state, chat_id=CHAT_OF_ITS_OWN, user_id=CHAT_OF_ITS_OWN, account=CHAT_OF_ITS_OWN)
+    await store.add(replace(job, failure=Failure("500")), once=f"song:{CHAT_OF_ITS_OWN}:{job.id}")
+    await store.tick(job.id, {"vocals": Sent(1, "a", "b")})
+    await store.count_run(job.id, Run.SUBMIT)
+    await store.accept(job.id, TASK)
+    assert job.id in await everything(redis)
+    assert await store.forget(job.id)
+    assert not await store.forget(job.id)
+    assert await everything(redis) == before
+    assert await store.get(neighbour.id)
+
+
+@pytest.mark.parametrize(("before", "is_asked", "spent"), [(0, False, 0), (0, True, 10), (3, False, 0)])
+async def test_of_its_credits_only_what_may_be_charged_stays_in_the_days_account(
+    store: JobStore, redis: Redis, before: int, *, is_asked: bool, spent: int
+) -> None:
+    """Else who deletes everything would have a new day; the account expires by itself."""
+    for _ in range(before):  # with three under way the job waits in line
+        await store.pick(await add(store, mode=None), Mode.SEPARATE_VOCAL, "", 0)
+    others = (await store.allowance(CHAT, 0)).spent
+    job = await add(store, mode=None)
+    await store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
+    if is_asked:
+        await store.begin_create(job.id)
+    await store.forget(job.id)
+    assert (await store.allowance(CHAT, 0)).spent == others + spent
+    left = [line for line in (await everything(redis)).split("\n") if job.id in line]
+    assert len(left) == is_asked
+    assert all(line.startswith(SPENT.format(CHAT, "")) for line in left)
+
+
+async def test_who_still_works_on_a_forgotten_job_brings_nothing_back(
+    store: JobStore, redis: Redis, clock: Clock
+) -> None:
+    job = await add(store, mode=None)
+    await store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
+    await store.forget(job.id)
+    empty = await everything(redis)
+    await store.set(job.id, message_id=5, shown_at=clock.now)
+    await store.migrate(job, -1_001_000_000_001)
+    await store.tick(job.id, {"vocals": Sent(1, "a", "b")})
+    await store.mark_retried(job.id, "0123456789abcdef")
+    assert [await store.count_run(job.id, kind) for kind in Run] == [0] * len(Run)
+    await store.close(job.id)
+    await store.not_accepted(job.id)
+    assert not await store.begin_create(job.id)
+    assert not await store.cancel(job.id)
+    assert not await store.fail(job.id, list(JobState), Failure("500"))
+    assert not await store.move(job.id, list(JobState), JobState.DELIVERED)
+    assert not await store.deliver_again(job.id)
+    assert await store.accept(job.id, TASK) is Receipt.UNKNOWN
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.UNKNOWN
+    assert await store.promote(CHAT) == []
+    assert await everything(redis) == empty
+    assert job.id not in empty
+    assert await store.place(job) == 0
+
+
+async def test_a_task_of_a_forgotten_job_is_nobodys(store: JobStore, redis: Redis) -> None:
+    job = await added_and_asked(store)
+    await store.accept(job.id, TASK)
+    await store.forget(job.id)
+    assert not await redis.exists(TASK_KEY.format(TASK))
+    other = await added_and_asked(store)
+    assert await store.accept(other.id, TASK) is Receipt.STORED
+
+
+async def test_a_song_that_was_forgotten_may_come_again(store: JobStore) -> None:
+    first, second = make_job(), make_job()
+    await store.add(first, once="song:1")
+    await store.forget(first.id)
+    assert await store.add(second, once="song:1") == second.id
+
+
 # Redis goes away
 
 
@@ -500,7 +644,14 @@ async def every_step(store: JobStore, job: Job) -> list[object]:
         store.set(job.id, message_id=1),
         store.move(job.id, [JobState.CHOOSING], JobState.CANCELLED),
         store.close(job.id),
-        store.retry(job, make_job()),
+        store.pick(job, Mode.SPLIT_STEM, "", limit=0),
+        store.promote(CHAT),
+        store.place(job),
+        store.allowance(CHAT, 0),
+        store.fail(job.id, [JobState.SUBMITTING], Failure("500")),
+        store.cancel(job.id),
+        store.mark_retried(job.id, "0123456789abcdef"),
+        store.not_accepted(job.id),
         store.begin_create(job.id),
         store.accept(job.id, TASK),
         store.receive(job.id, CHAT, TASK, make_result()),
@@ -510,7 +661,9 @@ async def every_step(store: JobStore, job: Job) -> list[object]:
         store.count_run(job.id, Run.DELIVER),
         store.deliver_again(job.id),
         store.open_jobs(),
+        store.failed_jobs(),
         store.jobs_of(CHAT),
+        store.forget(job.id),
     )
     return list(await asyncio.gather(*calls, return_exceptions=True))
 
@@ -588,7 +741,7 @@ async def test_insisting_outlasts_an_outage(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, times: int
 ) -> None:
     step = Failing(times)
-    monkeypatch.setattr("stemdrop.store.asyncio.sleep", step.sleep)
+    monkeypatch.setattr("stemdrop.database.asyncio.sleep", step.sleep)
     assert await insist(step, "the answer cannot be stored") == "done"
     assert (step.calls, step.waited_s) == (times + 1, 2 * times)
     assert caplog.text.count("the answer cannot be stored; waiting: away") == times
@@ -597,7 +750,81 @@ async def test_insisting_outlasts_an_outage(
 @pytest.mark.parametrize(("error", "calls"), [(StoreUnavailable, 4), (LookupError, 1)])
 async def test_insisting_ends(monkeypatch: pytest.MonkeyPatch, error: type[Exception], calls: int) -> None:
     step = Failing(100, error)
-    monkeypatch.setattr("stemdrop.store.asyncio.sleep", step.sleep)
+    monkeypatch.setattr("stemdrop.database.asyncio.sleep", step.sleep)
     with pytest.raises(error):
         await insist(step, "never", tries=3)
     assert step.calls == calls
+
+
+# What two processes believe at once
+
+
+async def test_an_answer_that_somebody_took_for_lost_is_not_lost_when_it_comes(store: JobStore) -> None:
+    job = await add(store, JobState.SUBMITTING)
+    assert await store.begin_create(job.id)
+    assert await store.fail(job.id, [JobState.SUBMITTING], Failure("lost", charged=None))
+    assert await store.accept(job.id, TASK) is Receipt.STORED
+    now = await store.get(job.id)
+    assert now
+    assert (now.state, now.failure, now.task_id) == (JobState.SEPARATING, None, TASK)
+    assert [found.id for found in await store.open_jobs()] == [job.id]
+
+
+@pytest.mark.parametrize("failure", [Failure("timeout", charged=True), Failure("lost", charged=None)])
+async def test_an_answer_after_another_end_or_a_new_try_moves_nothing(
+    store: JobStore, failure: Failure
+) -> None:
+    job = await add(store, JobState.SUBMITTING)
+    assert await store.begin_create(job.id)
+    assert await store.fail(job.id, [JobState.SUBMITTING], failure)
+    await store.mark_retried(job.id, "another")
+    assert await store.accept(job.id, TASK) is Receipt.REPEATED
+    now = await store.get(job.id)
+    assert now
+    assert (now.state, now.failure) == (JobState.FAILED, failure)
+
+
+async def test_a_task_belongs_to_one_job(store: JobStore) -> None:
+    first, second = await add(store, JobState.SUBMITTING), await add(store, JobState.SUBMITTING)
+    assert await store.accept(first.id, TASK) is Receipt.STORED
+    assert await store.accept(second.id, TASK) is Receipt.FOREIGN
+    now = await store.get(second.id)
+    assert now
+    assert (now.state, now.task_id) == (JobState.SUBMITTING, "")
+
+
+async def test_a_message_is_being_sent_by_one_and_ended_by_none_else(store: JobStore) -> None:
+    async with store.sending("job"):
+        for _ in range(2):
+            with pytest.raises(TryLater):
+                async with store.sending("job"):
+                    pass
+    async with store.sending("job"):
+        pass
+
+
+async def test_who_sends_a_message_for_long_stays_the_only_one(
+    store: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stemdrop.store.SENDING_LIFETIME_S", 1)
+    key = SENDING.format("job")
+    async with store.sending("job"):
+        await redis.expire(key, 30)
+        while await redis.ttl(key) > 1:  # until it is renewed  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert not await redis.exists(key)
+
+
+async def test_what_was_anybodys_becomes_one_users_once(store: JobStore) -> None:
+    job = make_job(user_id=0, account=-7)
+    await store.add(job, once="song")
+    assert await store.claim(job, 1)
+    assert not await store.claim(job, 2)
+    now = await store.get(job.id)
+    assert now
+    assert (now.user_id, now.account) == (1, 1)
+    assert [[found.id for found in await store.jobs_of(account)] for account in (1, 2, -7)] == [
+        [job.id],
+        [],
+        [],
+    ]

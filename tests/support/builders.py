@@ -39,6 +39,7 @@ def make_job(**changes: Any) -> Job:
         id=Job.new_id(),
         chat_id=CHAT,
         user_id=CHAT,
+        account=CHAT,
         source_message_id=7,
         source=source,
         mode=Mode.SEPARATE_VOCAL,

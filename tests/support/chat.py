@@ -1,5 +1,6 @@
 """What a person does and sees in a journey, in the words of a journey."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,18 +19,24 @@ class Person:
         self.telegram = telegram
         self.id = telegram.add_user(name, language_code=language).id
         self.chat_id = chat_id or self.id
+        self.wait_s = WAIT_S
 
     async def sees(self, what: Callable[[], object]) -> None:
         """Wait until it is so."""
-        await self.telegram.wait_for(what, timeout_s=WAIT_S)
+        await self.telegram.wait_for(what, timeout_s=self.wait_s)
 
-    async def sends(self, song: Path, **how: str | int) -> Message:
+    async def sends(self, song: Path, **how: str | int | None) -> Message:
         """Send a song into the chat."""
         return await self.telegram.send_file(self.chat_id, song, user_id=self.id, **how)  # type: ignore[arg-type]
 
-    async def asks(self, song: Path, *numbers: int) -> tuple[Message, Message]:
+    def says(self, text: str, *, thread_id: int | None = None, reply_to: int | None = None) -> Message:
+        """Type a text into the chat."""
+        place = {"thread_id": thread_id, "reply_to": reply_to}
+        return self.telegram.send_text(self.chat_id, text, user_id=self.id, **place)
+
+    async def asks(self, song: Path, *numbers: int, **how: str | int | None) -> tuple[Message, Message]:
         """Send a song and press the n-th button, and of what that opens the next; returns song and menu."""
-        sent = await self.sends(song)
+        sent = await self.sends(song, **how)
         menu = await self.answer_to(sent)
         for number in numbers:
             await self.turns(menu, number)
@@ -66,6 +73,23 @@ class Person:
         await self.sees(lambda: query.is_answered)
         return query
 
+    async def presses(self, message: Message, label: str) -> CallbackQuery:
+        """As `taps`, the button on which this can be read."""
+        return await self.taps(message, number_of(message, label))
+
+    async def presses_twice(self, message: Message, label: str) -> list[CallbackQuery]:
+        """The same, twice before anything can happen."""
+        number = number_of(message, label)
+        return list(await asyncio.gather(*(self.taps(message, number) for _ in range(2))))
+
     async def shows(self, message: Message, start: str) -> None:
         """Wait until the message reads so."""
         await self.sees(lambda: message.text.startswith(start))
+
+
+def number_of(message: Message, label: str) -> int:
+    """The number of the button on which this can be read."""
+    labels = [str(button["text"]) for button in message.buttons]
+    found = [number for number, text in enumerate(labels) if label in text]
+    assert found, f"no button {label!r} in {labels} under {message.text!r}"
+    return found[0]

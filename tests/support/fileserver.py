@@ -1,8 +1,8 @@
 """Files over HTTP as a test wants them, and everything that goes wrong with files over HTTP."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlsplit
 
@@ -73,16 +73,22 @@ class FileServer:
         return found() if callable(found) and not isinstance(found, Response) else found
 
 
+Serving = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
 @asynccontextmanager
-async def raw_server(answer: bytes) -> AsyncIterator[str]:
-    """A server that answers every request with these very bytes and hangs up; yields its URL."""
+async def raw_server(answer: bytes | Serving) -> AsyncIterator[str]:
+    """A server that answers every request with these very bytes and hangs up, or does with each connection as
+    it is told; yields its URL."""
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError):
+            if not isinstance(answer, bytes):
+                await answer(reader, writer)
+                return
             await reader.readuntil(b"\r\n\r\n")
             writer.write(answer)
             await writer.drain()
-        writer.close()
 
     server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
     async with server:

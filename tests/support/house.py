@@ -2,6 +2,7 @@
 Redis, the local Telegram and a provider. For tests of one room at a time."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -21,21 +22,32 @@ from bot.submission import Submission
 from bot.updates import ALLOWED_UPDATES, UpdateHandler
 from sandbox.chats import CallbackQuery, Message, User
 from sandbox.state import Telegram
+from stemdrop.alerts import Alerts
+from stemdrop.database import connect
 from stemdrop.engine import Engine, Queue, Task
 from stemdrop.errors import TryLater
+from stemdrop.experience import Experience
 from stemdrop.flood import FloodLimiter
+from stemdrop.groups import Groups
 from stemdrop.jobs import Job, JobState, Mode, Source, SourceKind
+from stemdrop.letters import DeadLetters
 from stemdrop.links import Links
+from stemdrop.people import People
 from stemdrop.results import Result, Stem
 from stemdrop.separation import SeparationClient
 from stemdrop.settings import Settings, load_settings
+from stemdrop.shelf import Shelf
 from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore, connect
+from stemdrop.store import JobStore
 from stemdrop.telegram import TelegramFiles, build_bot
 from stemdrop.texts import Texts, load_texts
+from stemdrop.turns import Turns
 from webhook.addresses import AddressRules
+from webhook.copies import StemCopies
 from webhook.delivery import Delivery
 from webhook.fetch import StemFetcher
+from webhook.packing import Packing
+from webhook.pulse import Pulse
 from webhook.sweep import Deadlines, Sweep
 
 SECRET = "a-secret-for-tests"
@@ -74,6 +86,11 @@ class House:
     clock: Clock
     redis: Redis
     store: JobStore
+    letters: DeadLetters
+    people: People
+    shelf: Shelf
+    experience: Experience
+    groups: Groups
     engine: Engine
     bot: ExtBot[float]
     files: TelegramFiles
@@ -82,24 +99,69 @@ class House:
     links: Links
     texts: Texts
     telegram: Telegram
+    closing: AsyncExitStack
+
+    @property
+    def turns(self) -> Turns:
+        return Turns(self.store, self.engine)
 
     def submission(self, *, has_callbacks: bool = True) -> Submission:
         """The task SUBMIT; without callbacks as with an empty PUBLIC_URL."""
         links = self.links if has_callbacks else None
-        return Submission(self.store, self.separation, self.files, links, self.status)
+        alerts = Alerts(self.bot, self.people, self.texts)
+        return Submission(self.store, self.separation, self.files, links, self.status, self.turns, alerts)
 
-    def delivery(self, http: httpx.AsyncClient, *, max_bytes: int | None = None) -> Delivery:
+    def delivery(self, *, max_bytes: int | None = None) -> Delivery:
         """The task DELIVER; `max_bytes` is what Telegram takes."""
+        return Delivery(
+            self.store,
+            self.bot,
+            self._fetcher(max_bytes or self.settings.max_upload_bytes),
+            self.files,
+            self.separation,
+            self.status,
+            self.turns,
+            self.shelf,
+            self.experience,
+            self.texts,
+        )
+
+    def packing(self, *, max_bytes: int | None = None) -> Packing:
+        """The task PACK; `max_bytes` is what Telegram takes."""
+        limit = max_bytes or self.settings.max_upload_bytes
+        copies = StemCopies(self.files, self._fetcher(limit), self.separation)
+        return Packing(self.store, self.letters, self.bot, copies, self.texts, limit)
+
+    def _fetcher(self, max_bytes: int) -> StemFetcher:
         rules = AddressRules(self.settings.separation_api_url, self.settings.allowed_hosts)
-        fetcher = StemFetcher(http, rules, max_bytes or self.settings.max_upload_bytes)
-        return Delivery(self.store, self.bot, fetcher, self.files, self.separation, self.status, self.texts)
+        fetcher = StemFetcher(rules, max_bytes, self.store.counts)
+        self.closing.push_async_exit(fetcher)
+        return fetcher
+
+    def updates(self, application: Any) -> UpdateHandler:
+        """The task UPDATE."""
+        return UpdateHandler(application, self.letters, self.people, self.texts)
 
     def sweep(self, deadlines: Deadlines = DEADLINES) -> Sweep:
-        return Sweep(self.store, self.engine, self.separation, self.status, deadlines, self.clock)
+        return Sweep(self.store, self.engine, self.separation, self.status, self.turns, deadlines, self.clock)
+
+    def pulse(self) -> Pulse:
+        return Pulse(self.store, self.status, self.clock)
 
     def application(self) -> Any:
         return build_application(
-            self.settings, self.bot, self.store, self.engine, self.files, self.status, self.texts
+            self.settings,
+            self.bot,
+            self.store,
+            self.engine,
+            self.people,
+            self.shelf,
+            self.experience,
+            self.groups,
+            self.separation,
+            self.files,
+            self.status,
+            self.texts,
         )
 
     async def job(self, job_id: str) -> Job:
@@ -117,6 +179,10 @@ class House:
         for queue, task in ((Queue.SUBMISSIONS, Task.SUBMIT), (Queue.DELIVERIES, Task.DELIVER)):
             taken += [(task.value, argument) for argument in await self._taken(queue, task)]
         return taken
+
+    async def packs(self) -> list[str]:
+        """Take all orders of packs that wait."""
+        return await self._taken(Queue.PACKS, Task.PACK)
 
     async def _taken(self, queue: Queue, task: Task) -> list[str]:
         taken: list[str] = []
@@ -161,6 +227,7 @@ def new_job(source: Message) -> Job:
         id=Job.new_id(),
         chat_id=source.chat.id,
         user_id=source.sender.id,
+        account=source.sender.id,
         source_message_id=source.message_id,
         source=Source(
             kind=SourceKind(source.kind),
@@ -198,9 +265,11 @@ async def open_house(
     *,
     api_url: str = NOBODY,
     is_flood_limited: bool = False,
+    clock: Clock | None = None,
     **settings: str,
 ) -> AsyncIterator[House]:
-    """Put everything together; `settings` override. Flood limits hold only where they are the subject."""
+    """Put everything together; `settings` override. Flood limits hold only where they are the subject, by
+    `clock` where it is given."""
     read = load_settings(
         {
             "TELEGRAM_BOT_TOKEN": telegram.token,
@@ -210,32 +279,41 @@ async def open_house(
             "SECRET_KEY": SECRET,
             "PUBLIC_URL": PUBLIC_URL,
             "REDIS_URL": redis_url,
+            "ACCESS": "open",
             **settings,
         }
     )
     telegram.flood.is_enforced = is_flood_limited
-    clock = Clock()
+    flood_clock = (clock or time.time) if is_flood_limited else _NeverBusy()
+    clock = clock or Clock()
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connect(redis_url))
         store = JobStore(redis, clock)
         engine = await stack.enter_async_context(Engine(redis_url))
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False))
-        bot = build_bot(read, FloodLimiter(redis, time.time if is_flood_limited else _NeverBusy()))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False, verify=False))
+        bot = build_bot(read, FloodLimiter(redis, flood_clock), store.counts)
         stack.push_async_callback(bot.shutdown)
         await bot.initialize()
+        shelf, experience = Shelf(redis), Experience(redis)
         yield House(
             settings=read,
             clock=clock,
             redis=redis,
             store=store,
+            letters=DeadLetters(redis),
+            people=People(redis, read),
+            shelf=shelf,
+            experience=experience,
+            groups=Groups(redis),
             engine=engine,
             bot=bot,
             files=TelegramFiles(bot, http),
-            separation=SeparationClient(http, api_url, read.upload_url, KEY),
-            status=StatusMessage(bot, store, load_texts()),
+            separation=SeparationClient(http, api_url, read.upload_url, KEY, store.counts),
+            status=StatusMessage(bot, store, shelf, experience, load_texts(), clock),
             links=Links(SECRET, PUBLIC_URL),
             texts=load_texts(),
             telegram=telegram,
+            closing=stack,
         )
 
 
@@ -246,17 +324,18 @@ class BotRoom:
         self.house = house
         self.telegram = house.telegram
         self.application = application
-        self._handler = UpdateHandler(application)
+        self._handler = house.updates(application)
         self._offset = 0
 
-    async def handle(self) -> None:
-        """Fetch what waits and handle it, until nothing does."""
+    async def handle(self, received_at: float | None = None) -> None:
+        """Fetch what waits and handle it, until nothing does; as received then, if that is said."""
+        dated = {} if received_at is None else {"received_at": received_at}
         while updates := await self.house.bot.get_updates(
             offset=self._offset, timeout=0, allowed_updates=ALLOWED_UPDATES
         ):
             for update in updates:
                 with suppress(TryLater):  # what the engine would run again
-                    await self._handler.run(update.to_json())
+                    await self._handler.run(json.dumps({**update.to_dict(), **dated}))
                 self._offset = update.update_id + 1
 
     async def sends(self, user: User, path: Path, **how: Any) -> Message:
@@ -275,6 +354,19 @@ class BotRoom:
         await self.handle()
         return self.after(message)
 
+    async def again(self, query: CallbackQuery) -> None:
+        """The bot handles a tap once more, as after a crash."""
+        self.telegram.updates.add("callback_query", query.to_dict())
+        await self.handle()
+
+    async def forges(self, message: Message, data: str, user: User) -> CallbackQuery:
+        """A press of a button that the message does not show: an old client, or a forger."""
+        query = CallbackQuery(f"{len(self.telegram.queries) + 1}", user, message, data, self.telegram.clock())
+        self.telegram.queries[query.id] = query
+        await self.again(query)
+        assert query.is_answered
+        return query
+
     async def taps(self, message: Message, number: int, user: User | None = None) -> CallbackQuery:
         """Press the n-th button (negative: from the end); the bot handles it."""
         data = message.buttons[number]["callback_data"]
@@ -284,6 +376,13 @@ class BotRoom:
         await self.handle()
         assert query.is_answered
         return query
+
+    async def presses(self, message: Message, label: str, user: User | None = None) -> CallbackQuery:
+        """Press the first button whose label holds this; the bot handles it."""
+        labels = [button["text"] for button in message.buttons]
+        found = [number for number, text in enumerate(labels) if label in text]
+        assert found, labels
+        return await self.taps(message, found[0], user)
 
     def after(self, message: Message) -> list[Message]:
         """The bot's messages in that chat after this one."""

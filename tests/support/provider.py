@@ -5,7 +5,7 @@ Written from the provider's contract; shares no code with stemdrop or the separa
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
@@ -17,6 +17,9 @@ from sandbox.server import serve
 KEY = "provider-key-for-tests"
 TYPES = ("separate_vocal", "split_stem", "split_stem_advanced")
 
+# 'After 3 failed attempts the provider stops' (its callback page names no pause between them).
+CALLBACK_PAUSES_S = (0.0, 0.5, 0.5)
+
 SPLIT_FIELDS = (
     *("vocal", "backing_vocals", "drums", "bass", "guitar", "keyboard"),
     *("percussion", "strings", "synth", "fx", "brass", "woodwinds"),
@@ -26,12 +29,17 @@ SPLIT_FIELDS = (
 class Provider:
     """State and orders. `stem` is the audio served for every stem.
 
-    Orders: `refusal` (code, message) instead of accepting; `lose_answer` accepts and never answers properly;
-    `early_callback` posts the result before the create call is answered; `answers_by_itself` posts the
-    result by itself at all; `failure` is the code called back instead of 200; `hold_answer` keeps an accepted
-    create call waiting for its answer until it is set; `hold_stems` keeps stem downloads waiting until it is
-    set, all of them or only those named in `held_stems`; `broken_stems` maps a stem's name to the HTTP status
-    to answer; `upload_refusal` is `refusal` for uploads.
+    Orders: `refusal` (code, message) instead of accepting; `lose_answer` accepts and never answers
+    properly; `early_callback` posts the result before the create call is answered; `answers_by_itself`
+    posts the result by itself at all; `failure` is the code called back instead of 200; `few_stems` makes
+    two of all stems, which are sooner sent; `hold_answer` keeps an accepted create call waiting for its
+    answer until it is set; `hold_stems` keeps stem downloads waiting until it is set, all of them or only
+    those named in `held_stems`; `broken_stems` maps a stem's name to the HTTP status to answer;
+    `upload_refusal` is `refusal` for uploads; `credits` is what is left (any JSON), `credits_refusal` is
+    `refusal` for asking that; `key` is the one that it takes; `remembers`: what was called back is also
+    known to the detail endpoint, which else knows only `details`, and with this `flag`;
+    `calls_back_when_asked` posts it while it is being polled; `loses_creates` neither accepts nor refuses;
+    `odd_stems` answers for the stem of that name.
     """
 
     def __init__(self, stem: bytes) -> None:
@@ -47,15 +55,24 @@ class Provider:
         self.details: dict[str, dict[str, Any]] = {}
         self.refusal: tuple[int, str] | None = None
         self.upload_refusal: tuple[int, str] | None = None
+        self.credits: object = 1000
+        self.credits_refusal: tuple[int, str] | None = None
+        self.key = KEY
         self.lose_answer = False
         self.early_callback = False
         self.answers_by_itself = True
         self.fetches_source = True
         self.failure: int | None = None
+        self.few_stems = False
         self.hold_answer = _open()
         self.hold_stems = _open()
         self.held_stems: frozenset[str] = frozenset()
         self.broken_stems: dict[str, int] = {}
+        self.remembers = False
+        self.loses_creates = False
+        self.flag = "SUCCESS"
+        self.calls_back_when_asked = False
+        self.odd_stems: dict[str, Callable[[], Response]] = {}
         self.info: Callable[[dict[str, Any]], dict[str, Any]] = self._info
         self._tasks: set[asyncio.Task[None]] = set()
         self._accepted = 0
@@ -63,7 +80,9 @@ class Provider:
     @asynccontextmanager
     async def run(self) -> AsyncIterator["Provider"]:
         """Serve it on a free loopback port."""
-        async with serve(self._app()) as url, httpx.AsyncClient(timeout=30) as http:
+        # no connection is kept: one that the webhook closes just as a callback goes out would be lost with it
+        limits = httpx.Limits(max_keepalive_connections=0)
+        async with serve(self._app()) as url, httpx.AsyncClient(timeout=30, limits=limits) as http:
             self.url, self._http = url, http
             yield self
             self.hold_answer.set()
@@ -89,11 +108,7 @@ class Provider:
     def body(self, create: dict[str, Any]) -> dict[str, Any]:
         """The callback for an accepted create call, by the orders in force."""
         if self.failure is not None:
-            return {
-                "code": self.failure,
-                "msg": "it failed",
-                "data": {"task_id": create["taskId"], "vocal_removal_info": None},
-            }
+            return _failed(create, self.failure)
         return {
             "code": 200,
             "msg": "vocal Removal generated successfully.",
@@ -103,6 +118,25 @@ class Provider:
     async def call_back(self, number: int = -1, body: dict[str, Any] | None = None) -> httpx.Response:
         """Post the result of the n-th create call, once; returns the answer."""
         return await self._post(self.creates[number], body)
+
+    def detail(self, task_id: str) -> dict[str, Any]:
+        """What the detail endpoint says of a task."""
+        pending = {"taskId": task_id, "successFlag": "PENDING", "response": None}
+        create = next((known for known in self.creates if known["taskId"] == task_id), None)
+        if task_id in self.details or create is None or not self.remembers:
+            return self.details.get(task_id, pending)
+        if self.failure is not None:
+            return {**pending, "successFlag": "GENERATE_AUDIO_FAILED", "errorCode": self.failure}
+        response = {_camel_case(name): value for name, value in self.info(create).items()}
+        return {**pending, "successFlag": self.flag, "response": response}
+
+    async def post_patiently(self, create: dict[str, Any], body: dict[str, Any] | None = None) -> None:
+        """Post the result of a create call until it is received, as often as the provider does."""
+        for pause_s in CALLBACK_PAUSES_S:
+            await asyncio.sleep(pause_s)
+            with suppress(httpx.HTTPError):
+                if (await self._post(create, body)).status_code == 200:
+                    return
 
     async def _post(self, create: dict[str, Any], body: dict[str, Any] | None = None) -> httpx.Response:
         response = await self._http.post(create["callBackUrl"], json=body or self.body(create))
@@ -116,7 +150,7 @@ class Provider:
         if create["type"] == "separate_vocal":
             names: tuple[str, ...] = ("vocal", "instrumental")
         elif create["type"] == "split_stem":
-            names = SPLIT_FIELDS
+            names = SPLIT_FIELDS[:2] if self.few_stems else SPLIT_FIELDS
         else:
             entry = {"id": "1", "duration": 1.0, "stem_type_group_name": create["stemName"]}
             return {
@@ -141,7 +175,7 @@ class Provider:
 
         @app.post("/api/v1/vocal-removal/generate")
         async def generate(request: Request) -> Response:
-            if request.headers.get("authorization") != f"Bearer {KEY}":
+            if request.headers.get("authorization") != f"Bearer {self.key}":
                 return _answer(401, "no key")
             body = await request.json()
             problem = _problem(body)
@@ -149,12 +183,14 @@ class Provider:
                 return _answer(422, problem)
             if self.refusal:
                 return _answer(*self.refusal)
+            if self.loses_creates:
+                return Response("<html>bad gateway</html>", 502)
             self._accepted += 1
             create = {**body, "taskId": f"task-{self._accepted:04d}"}
             self.creates.append(create)
-            if self.fetches_source:
-                self.sources.append((await self._http.get(body["audioUrl"])).content)
-            if self.early_callback:
+            if self.fetches_source and not await self._fetch_source(create):
+                self._spawn(create, _failed(create, 451))
+            elif self.early_callback:
                 await self._post(create)
             elif self.answers_by_itself:
                 self._spawn(create)
@@ -165,18 +201,23 @@ class Provider:
 
         @app.get("/api/v1/vocal-removal/record-info")
         async def detail(taskId: str, request: Request) -> Response:  # noqa: N803 - the contract's name
-            if request.headers.get("authorization") != f"Bearer {KEY}":
+            if request.headers.get("authorization") != f"Bearer {self.key}":
                 return _answer(401, "no key")
-            known = {"taskId": taskId, "successFlag": "PENDING", "response": None}
-            return _answer(200, "success", self.details.get(taskId, known))
+            if self.calls_back_when_asked:
+                self._spawn(next(known for known in self.creates if known["taskId"] == taskId))
+            return _answer(200, "success", self.detail(taskId))
 
         @app.get("/api/v1/generate/credit")
-        async def credit() -> Response:
-            return _answer(200, "success", 1000)
+        async def credit(request: Request) -> Response:
+            if request.headers.get("authorization") != f"Bearer {self.key}":
+                return _answer(401, f"no such key: {request.headers.get('authorization')}")
+            if self.credits_refusal:
+                return _answer(*self.credits_refusal)
+            return _answer(200, "success", self.credits)
 
         @app.post("/api/file-stream-upload")
         async def upload(request: Request) -> Response:
-            if request.headers.get("authorization") != f"Bearer {KEY}":
+            if request.headers.get("authorization") != f"Bearer {self.key}":
                 return _answer(401, "no key")
             if self.upload_refusal:
                 return _answer(*self.upload_refusal)
@@ -195,14 +236,24 @@ class Provider:
             if not self.held_stems or name in self.held_stems:
                 await self.hold_stems.wait()
             self.stems_served.append(name)
+            if name in self.odd_stems:
+                return self.odd_stems[name]()
             status = self.broken_stems.get(name, 200)
             return Response(self.stem if status == 200 else b"", status, media_type="audio/mpeg")
 
         return app
 
-    def _spawn(self, create: dict[str, Any]) -> None:
+    async def _fetch_source(self, create: dict[str, Any]) -> bool:
+        for pause_s in CALLBACK_PAUSES_S:
+            await asyncio.sleep(pause_s)
+            with suppress(httpx.HTTPError):
+                self.sources.append((await self._http.get(create["audioUrl"])).content)
+                return True
+        return False
+
+    def _spawn(self, create: dict[str, Any], body: dict[str, Any] | None = None) -> None:
         async def later() -> None:
-            await self._post(create)
+            await self.post_patiently(create, body)
 
         task = asyncio.create_task(later())
         self._tasks.add(task)
@@ -213,6 +264,16 @@ def _open() -> asyncio.Event:
     event = asyncio.Event()
     event.set()
     return event
+
+
+def _failed(create: dict[str, Any], code: int) -> dict[str, Any]:
+    data = {"task_id": create["taskId"], "vocal_removal_info": None}
+    return {"code": code, "msg": "it failed", "data": data}
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _problem(body: dict[str, Any]) -> str:

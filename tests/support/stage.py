@@ -14,18 +14,22 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chat import WAIT_S, Person
+from nursery import ForkedProcess
 from provider import KEY, Provider
 from tones import mp3
 
+from sandbox.chats import Message
 from sandbox.process import Process
 from sandbox.state import Telegram
 from sandbox.world import World
+from stemdrop.database import connect
 from stemdrop.engine import Queue
 from stemdrop.jobs import JobState
-from stemdrop.store import JobStore, connect
+from stemdrop.store import JobStore
 
-# Refusals of Telegram that are part of a good life: the same tap twice shows the same text twice.
-_ORDINARY = ("message is not modified",)
+# Refusals of Telegram that are part of a good life: the same tap twice shows the same text twice,
+# and a tap that had to wait for the flood limits is handled, and answered, again.
+_ORDINARY = ("message is not modified", "query is too old")
 
 
 async def until(what: Callable[[], object], timeout_s: float = WAIT_S) -> None:
@@ -46,6 +50,9 @@ class Stage:
         self._calls = 0
         self._log_length = 0
         self._refusals = 0
+        self.processes: list[Process] = []
+        self.redis_url = world.redis.url  # where the jobs are, seen from here
+        self.settings: dict[str, str] = {}  # beside the world's, of processes that are started from now on
 
     @property
     def telegram(self) -> Telegram:
@@ -65,22 +72,45 @@ class Stage:
         """Start these; the same command may come several times."""
         names = [f"{command}-{commands[:i].count(command) + 1}" for i, command in enumerate(commands)]
         together = zip(commands, names, strict=True)
-        return await asyncio.gather(*(self.world.start(command, name) for command, name in together))
+        self.processes = await asyncio.gather(
+            *(self.world.start(command, name, self.settings) for command, name in together)
+        )
+        return self.processes
+
+    async def restart(self) -> None:
+        """Kill what was started last, and start it again."""
+        for process in self.processes:
+            process.kill()
+        await self.start(*(process.arguments[0] for process in self.processes))
+
+    def texts(self, person: Person) -> list[Message]:
+        """The bot's messages of text in the person's chat."""
+        return [shown for shown in self.telegram.bot_messages(person.chat_id) if shown.kind == "text"]
+
+    def menu_of(self, song: Message) -> Message:
+        """The bot's message that answers this song."""
+        shown = self.telegram.bot_messages(song.chat.id)
+        return next(message for message in shown if message.reply_to is song)
 
     async def accepted(self, count: int = 1) -> None:
         """Wait until the provider has accepted so many jobs of this story."""
         await until(lambda: len(self.provider.creates) >= count)
 
-    async def jobs_rest(self) -> None:
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[JobStore]:
+        """The jobs, seen from here."""
+        async with connect(self.redis_url) as redis:
+            yield JobStore(redis)
+
+    async def jobs_rest(self, wait_s: float = WAIT_S) -> None:
         """Wait until every job has ended and its user was told, or waits for its user to choose."""
-        async with asyncio.timeout(WAIT_S), connect(self.world.redis.url) as redis:
-            store = JobStore(redis)
+        async with asyncio.timeout(wait_s), self.store() as store:
             while any(job.state is not JobState.CHOOSING for job in await store.open_jobs()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
-    async def tasks_rest(self) -> None:
+    async def tasks_rest(self, wait_s: float = WAIT_S) -> None:
         """Wait until no task waits or runs: whoever was still to write a message has done so."""
-        async with asyncio.timeout(WAIT_S), connect(self.world.redis.url) as redis:
+        async with asyncio.timeout(wait_s), connect(self.redis_url) as redis:
             while any([await redis.xlen(f"{queue}:stream") for queue in Queue]):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
@@ -117,9 +147,14 @@ async def open_stage(
     async with Provider(tone).run() as provider:
         named = {"SEPARATION_API_URL": provider.url, "SEPARATION_API_KEY": KEY, "LOG_LEVEL": "DEBUG"}
         async with World(
-            folder / "world", settings=named | settings, separator=False, local_mode=local_mode
+            folder / "world",
+            settings=named | settings,
+            separator=False,
+            local_mode=local_mode,
+            process=ForkedProcess,
         ) as world:
             stage = Stage(world, provider)
-            await stage.start(*commands)
+            if commands:
+                await stage.start(*commands)
             yield stage
             await stage.end()

@@ -1,7 +1,6 @@
-"""How stems are named, put into albums, and sent when Telegram does not want them so."""
+"""How stems are put into albums, and sent when Telegram does not want them so."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,7 +11,7 @@ from telegram.error import BadRequest, NetworkError, TelegramError, TimedOut
 from telegram.ext import ExtBot
 
 from stemdrop.store import Sent
-from webhook.albums import MAX_ALBUM, PATIENCE_S, AlbumSender, StemFile, album_sizes, file_name, title
+from webhook.albums import MAX_ALBUM, PATIENCE_S, AlbumSender, StemFile, album_sizes
 
 
 @pytest.mark.parametrize("count", range(1, 31))
@@ -34,41 +33,6 @@ def test_albums_of_the_usual_results() -> None:
         [6, 6],
         [7, 7, 7],
     ]
-
-
-@pytest.mark.parametrize(
-    ("song", "titled", "named"),
-    [
-        ("Morning Line", "Morning Line (Vocals)", "Morning Line (Vocals).mp3"),
-        ("🎵 夜曲 👩‍👩‍👧", "🎵 夜曲 👩‍👩‍👧 (Vocals)", "🎵 夜曲 👩‍👩‍👧 (Vocals).mp3"),
-        ("שיר אהבה", "שיר אהבה (Vocals)", "שיר אהבה (Vocals).mp3"),
-        ("AC/DC", "AC/DC (Vocals)", "AC_DC (Vocals).mp3"),
-        ("../../etc/passwd", "../../etc/passwd (Vocals)", "_.._etc_passwd (Vocals).mp3"),
-        ('C:\\a|b?*<>"', 'C:\\a|b?*<>" (Vocals)', "C__a_b_____ (Vocals).mp3"),
-        ("...hidden", "...hidden (Vocals)", "hidden (Vocals).mp3"),
-        ("two\nlines\r\tand  more", "two lines and more (Vocals)", "two lines and more (Vocals).mp3"),
-        ("nul\x00bell\x07del\x7f", "nul\x00bell\x07del\x7f (Vocals)", "nul_bell_del_ (Vocals).mp3"),
-        ("", "(Vocals)", "(Vocals).mp3"),
-        (" \n ", "(Vocals)", "(Vocals).mp3"),
-        ("100% {0} %s", "100% {0} %s (Vocals)", "100% {0} %s (Vocals).mp3"),
-    ],
-)
-def test_names(song: str, titled: str, named: str) -> None:
-    assert title(song, "Vocals") == titled
-    assert file_name(song, "Vocals", ".mp3") == named
-
-
-@pytest.mark.parametrize("song", ["x" * 1000, "word " * 300, "🎵" * 500])
-def test_a_long_title_is_cut_and_the_stem_never(song: str) -> None:
-    found = title(song, "Backing vocals")
-    assert len(found) <= 120
-    assert found.endswith("… (Backing vocals)")
-    assert " …" not in found
-
-
-def test_a_title_that_just_fits_is_whole() -> None:
-    song = "x" * (120 - len(" (Vocals)"))
-    assert title(song, "Vocals") == f"{song} (Vocals)"
 
 
 TOO_LARGE = NetworkError("Request Entity Too Large")
@@ -117,7 +81,7 @@ def pieces(tmp_path: Path) -> list[StemFile]:
     """Three stems that Telegram plays."""
     for name in "abc":
         (tmp_path / name).write_bytes(b"sound")
-    return [StemFile(name, name, tmp_path / name, ".mp3", 30) for name in "abc"]
+    return [StemFile(name, name, f"Song ({name}).mp3", tmp_path / name, 30) for name in "abc"]
 
 
 async def send(bot: Scripted, stems: Sequence[StemFile], ticks: list[dict[str, Sent]]) -> set[str]:
@@ -127,11 +91,7 @@ async def send(bot: Scripted, stems: Sequence[StemFile], ticks: list[dict[str, S
         ticks.append(sent)
 
     sender = AlbumSender(cast(ExtBot[float], bot))
-    return await sender.send(make_job(source=_song()), stems, COVER, tick)
-
-
-def _song() -> Any:
-    return replace(make_job().source, title="Song")
+    return await sender.send(make_job(), stems, COVER, tick)
 
 
 def name_of(key: str) -> tuple[str, ...]:

@@ -6,15 +6,17 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from house import PUBLIC_URL, House, open_house
+from house import PUBLIC_URL, House, open_house, until
 from itsdangerous import TimestampSigner
+from serverlog import no_server_errors
 
 from sandbox.app import run_telegram
 from sandbox.chats import Message
@@ -22,10 +24,11 @@ from sandbox.redis_server import RedisServer
 from sandbox.server import serve
 from sandbox.state import Telegram
 from stemdrop.jobs import Failure, Job, JobState
-from stemdrop.links import CALLBACK_LIFETIME_S, SIGNATURE_WINDOW_S, Links
+from stemdrop.links import CALLBACK_LIFETIME_S, CLOCK_SKEW_S, SIGNATURE_WINDOW_S, Links
 from stemdrop.store import Receipt
 from webhook.app import create_app
 
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 RECEIVED = {"status": "received"}
 KEY = "the-providers-key"
 STEMS = {"vocal_url": "https://cdn.example/v.mp3", "instrumental_url": "https://cdn.example/i.mp3"}
@@ -158,7 +161,7 @@ async def test_what_is_not_ours_is_refused(
     good = path_of(house, job)
     foreign_server = Links("another-secret", PUBLIC_URL)
     with monkeypatch.context() as patch:
-        for name, age_s in (("expired", CALLBACK_LIFETIME_S + 60), ("from the future", -3600)):
+        for name, age_s in (("expired", CALLBACK_LIFETIME_S + 60), ("from the future", -CLOCK_SKEW_S - 60)):
             patch.setattr(TimestampSigner, "get_timestamp", lambda self, a=age_s: int(time.time()) - a)
             if name == "expired":
                 expired = path_of(house, job)
@@ -333,6 +336,64 @@ async def test_the_token_is_checked_before_the_body_is_read(house: House, client
     async with asyncio.timeout(10):
         assert b" 403 " in await reader.readline()
     writer.close()
+
+
+@asynccontextmanager
+async def impatient(house: House) -> AsyncIterator[Callable[[], Awaitable[Streams]]]:
+    """A webhook that waits only a moment for a body; opens connections to it."""
+    app = create_app(house.settings, house.store, house.engine, house.links, house.files, body_timeout_s=0.05)
+    async with serve(app) as url, asyncio.timeout(30):
+        yield lambda: asyncio.open_connection("127.0.0.1", urlsplit(url).port)
+
+
+def head(path: str, *lines: str) -> bytes:
+    return "\r\n".join([f"POST {path} HTTP/1.1", "Host: x", *lines, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("line", "portion"),
+    [("Content-Length: 100000", b" "), ("Transfer-Encoding: chunked", b"1\r\n \r\n")],
+    ids=["declared", "undeclared"],
+)
+async def test_a_body_that_trickles_is_answered_in_the_end(
+    house: House, job: Job, line: str, portion: bytes
+) -> None:
+    async with impatient(house) as connect:
+        reader, writer = await connect()
+        writer.write(head(path_of(house, job), line))
+        status = asyncio.create_task(reader.readline())
+        while not status.done():
+            writer.write(portion)
+            await asyncio.wait({status}, timeout=0.005)
+        assert b" 408 " in status.result()
+        writer.close()
+    assert await house.job(job.id) == job
+
+
+async def test_a_body_in_many_portions_is_taken_if_it_comes_in_time(
+    house: House, client: httpx.AsyncClient, job: Job
+) -> None:
+    async def bytewise() -> AsyncIterator[bytes]:
+        for byte in json.dumps(success()).encode():
+            yield bytes([byte])
+
+    answer = await client.post(path_of(house, job), content=bytewise())
+    assert (answer.status_code, answer.json()) == (200, RECEIVED)
+
+
+async def test_who_hangs_up_in_the_middle_of_a_body_is_no_error_of_ours(
+    house: House, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    for line in ("Content-Length: 1000", "Transfer-Encoding: chunked"):
+        caplog.clear()
+        with no_server_errors(caplog):
+            _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+            writer.write(head(path_of(house, job), line) + b"1\r\n{\r\n")
+            await writer.drain()
+            writer.close()
+            await until(lambda: "hung up" in caplog.text or "Exception" in caplog.text)
+    assert await house.job(job.id) == job
+    assert (await client.post(path_of(house, job), json=success())).status_code == 200
 
 
 async def test_only_posts_are_answered(house: House, client: httpx.AsyncClient, job: Job) -> None:

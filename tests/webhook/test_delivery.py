@@ -6,39 +6,50 @@ import json
 import shutil
 from collections import namedtuple
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
+import anyio
+import av
+import numpy as np
 import pytest
+import sounds
 from fileserver import FileServer
+from hearing import heard
 from house import House, new_job, open_house, result_of, until
 from recordings import record
 
 import webhook.delivery
 import webhook.fetch
+import webhook.stems
 from sandbox.app import run_telegram
 from sandbox.chats import Message, User
 from sandbox.faults import FaultKind
 from sandbox.media import jpeg_from_colour
 from sandbox.state import Telegram
 from stemdrop.errors import StoreUnavailable, TryLater
-from stemdrop.jobs import Failure, Job, JobState
+from stemdrop.jobs import Charge, Failure, Job, JobState, Mode
+from stemdrop.keys import PACE
 from stemdrop.results import Result, Stem
 from stemdrop.store import Receipt, Run, Sent
 from webhook.delivery import MAX_BROKEN_RUNS, MAX_RUNS, Delivery
+from webhook.stems import FETCHES_PER_JOB
 
 TWELVE = (
     *("vocals", "backing_vocals", "drums", "bass", "guitar", "keyboard"),
     *("percussion", "strings", "synth", "fx", "brass", "woodwinds"),
 )
+# The buttons under a result; its jobs are split into all stems.
+AGAIN = "🔁 Fetch what is missing"
+OTHER_MODES = ("🎤 Vocals + instrumental · 10 credits", "🎸 One instrument… · 20 credits")
+PACKED = ("📦 One ZIP", "🎙 As voice messages")
 
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook.fetch, "PAUSES_S", (0.001,))
+    monkeypatch.setattr(webhook.delivery, "NOT_ENDED_S", 0.0)
 
 
 @pytest.fixture
@@ -52,14 +63,8 @@ async def house(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncI
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(follow_redirects=False, trust_env=False) as client:
-        yield client
-
-
-@pytest.fixture
-def delivery(house: House, http: httpx.AsyncClient) -> Delivery:
-    return house.delivery(http)
+def delivery(house: House) -> Delivery:
+    return house.delivery()
 
 
 @pytest.fixture
@@ -89,6 +94,10 @@ def stems(house: House, chat_id: int) -> list[Message]:
     return [found for found in house.telegram.bot_messages(chat_id) if found.kind != "text"]
 
 
+def labels(message: Message) -> list[str]:
+    return [button["text"] for button in message.buttons]
+
+
 def field(messages: list[Message], name: str) -> list[Any]:
     return [(message.media or {}).get(name) for message in messages]
 
@@ -108,7 +117,7 @@ async def test_two_stems_are_one_album_in_reply(
     assert arrived[0].media_group_id == arrived[1].media_group_id
     for message in arrived:
         assert message.media
-        assert house.telegram.file_location(message.media["file_id"]).read_bytes() == tone
+        assert np.array_equal(heard(house.telegram.file_location(message.media["file_id"])), heard(tone))
     assert shown(house, two).text == "✅ “Morning Line”: 2 stems are here."
     assert (await house.job(two.id)).state is JobState.DELIVERED
     assert await house.store.open_jobs() == []
@@ -230,14 +239,14 @@ async def test_a_stem_that_telegram_refuses_is_named_and_the_others_arrive(
     house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     urls = put("vocals", "drums", "bass")
-    files.put("drums.mp3", b"no sound at all")
+    files.put("drums.mp3", b"ID3, but no sound at all")
     house.telegram.faults.add(FaultKind.FILE_GONE, method="sendDocument")
     job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
     assert field(stems(house, job.chat_id), "title") == ["Morning Line (Vocals)", "Morning Line (Bass)"]
     message = shown(house, job)
     assert message.text == "✅ “Morning Line”: 2 stems are here.\nTelegram does not take: Drums."
-    assert not message.buttons
+    assert AGAIN not in labels(message)
     now = await house.job(job.id)
     assert (now.state, now.missing, now.refused) == (JobState.DELIVERED, (), ("Drums",))
 
@@ -246,7 +255,7 @@ async def test_what_is_no_music_to_telegram_comes_as_a_file(
     house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     urls = put("vocals", "drums")
-    files.put("drums.mp3", b"no sound at all")
+    files.put("drums.mp3", b"ID3, but no sound at all")
     job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
     assert [message.kind for message in stems(house, job.chat_id)] == ["audio", "document"]
@@ -272,9 +281,152 @@ async def test_waves_come_as_files_beside_the_music(
     assert sorted(message.kind for message in arrived) == ["audio", "document", "document"]
 
 
+@pytest.mark.parametrize("form", ["flac", "wav"])
+async def test_what_is_lossless_comes_as_one_album_of_files_with_tags(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, tmp_path: Path, form: str
+) -> None:
+    stem = sounds.record(tmp_path / f"a.{form}", form, sounds.tone())
+    # what their server calls them is not what they are
+    urls = {key: files.put(f"{key}.mp3", stem.read_bytes()) for key in ("vocals", "drums", "bass")}
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await delivery.run(job.id)
+    arrived = stems(house, job.chat_id)
+    assert field(arrived, "file_name") == [
+        f"Morning Line ({name}).{form}" for name in ("Vocals", "Drums", "Bass")
+    ]
+    assert [message.kind for message in arrived] == ["document"] * 3
+    assert len({message.media_group_id for message in arrived}) == 1
+    assert [message.reply_to for message in arrived] == [sent] * 3
+    for message, title in zip(arrived, ("Vocals", "Drums", "Bass"), strict=True):
+        assert message.media
+        path = house.telegram.file_location(message.media["file_id"])
+        assert tags_of(path)["title"] == f"Morning Line ({title})"
+        assert np.array_equal(heard(path), heard(stem))
+
+
+def tags_of(path: Path) -> dict[str, str]:
+    with av.open(str(path)) as container:
+        return {key.lower(): value for key, value in container.metadata.items()}
+
+
+async def test_each_stem_says_what_it_is(
+    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    cover = house.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
+    source = replace(new_job(sent).source, thumbnail_file_id=cover["file_id"])
+    job = await house.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
+    await delivery.run(job.id)
+    original = house.telegram.file_location(cover["file_id"]).read_bytes()
+    for number, (message, name) in enumerate(
+        zip(stems(house, job.chat_id), ("Vocals", "Drums"), strict=True)
+    ):
+        assert message.media
+        path = house.telegram.file_location(message.media["file_id"])
+        said = {key: value for key, value in tags_of(path).items() if key != "encoder"}
+        assert said == {
+            "title": f"Morning Line ({name})",
+            "artist": "Sandbox Band",
+            "album": "Morning Line",
+            "track": f"{number + 1}/2",
+            "stem": name,
+        }
+        assert original in path.read_bytes()
+
+
+async def test_what_takes_no_tags_is_sent_as_it_is(
+    house: House,
+    delivery: Delivery,
+    files: FileServer,
+    sent: Message,
+    put: Callable[..., dict[str, str]],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    urls = put("vocals", "drums")
+    broken = b"fLaC, but no sound at all"
+    files.put("drums.mp3", broken)
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    with caplog.at_level("INFO", "webhook.stems"):
+        await delivery.run(job.id)
+    document = stems(house, job.chat_id)[1]
+    assert document.media
+    assert house.telegram.file_location(document.media["file_id"]).read_bytes() == broken
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "webhook.stems"]
+    assert line.startswith(f"job {job.id}: stem drums is sent without tags: ")
+
+
+async def test_a_silent_stem_is_named_instead_of_sent(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, silence: bytes, tone: bytes
+) -> None:
+    urls = {
+        "vocals": files.put("v.mp3", tone),
+        "drums": files.put("d.mp3", silence),
+        "bass": files.put("b.mp3", silence),
+    }
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await delivery.run(job.id)
+    assert field(stems(house, job.chat_id), "title") == ["Morning Line (Vocals)"]
+    message = shown(house, job)
+    assert message.text == "✅ “Morning Line”: 1 stem is here.\nNothing to hear in: Drums, Bass. Not sent."
+    assert AGAIN not in labels(message)
+    assert (await house.job(job.id)).silent == ("Drums", "Bass")
+
+
+async def test_where_all_is_silent_it_is_said_so(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, silence: bytes
+) -> None:
+    urls = {key: files.put(f"{key}.mp3", silence) for key in ("vocals", "instrumental")}
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await delivery.run(job.id)
+    assert stems(house, job.chat_id) == []
+    message = shown(house, job)
+    assert message.text.startswith("🔇 “Morning Line” was taken apart, but there is nothing to hear in any")
+    assert "⚠️" not in message.text
+    assert AGAIN not in labels(message)
+    assert await house.shelf.find(job.source, (Mode.SPLIT_STEM, "")) is None
+
+
+@pytest.fixture(scope="module")
+def silence(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An MP3 in which there is nothing to hear."""
+    path = tmp_path_factory.mktemp("silence") / "silence.mp3"
+    return sounds.record(path, "mp3", 0 * sounds.tone()).read_bytes()
+
+
+async def test_how_long_it_took_is_noted_once(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    urls = put("vocals", "drums")
+    files.put("drums.mp3", b"", status=404)
+    job = await house.at(JobState.SEPARATING, sent)
+    house.clock.advance(90)
+    await house.store.receive(job.id, job.chat_id, "task-1", result_of(urls))
+    house.clock.advance(20)
+    await delivery.run(job.id)
+    assert await paces(house) == ["90.0"]
+    assert await house.store.deliver_again(job.id)
+    await delivery.run(job.id)
+    assert await paces(house) == ["90.0"]
+
+
+async def test_a_result_after_the_failure_tells_nothing_of_how_long_it_takes(
+    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    job = await house.at(JobState.SEPARATING, sent)
+    house.clock.advance(3600)
+    assert await house.store.fail(job.id, [JobState.SEPARATING], Failure("timeout", charged=True))
+    success = result_of(put("vocals", "drums"))
+    assert await house.store.receive(job.id, job.chat_id, "task-1", success) is Receipt.STORED
+    await delivery.run(job.id)
+    assert (await house.job(job.id)).state is JobState.DELIVERED
+    assert await paces(house) == []
+
+
+async def paces(house: House) -> list[str]:
+    return await house.redis.lrange(PACE.format(Mode.SPLIT_STEM), 0, -1)  # type: ignore[misc]
+
+
 async def test_a_stem_too_big_for_telegram_becomes_a_link(
     house: House,
-    http: httpx.AsyncClient,
     files: FileServer,
     sent: Message,
     put: Callable[..., dict[str, str]],
@@ -283,12 +435,12 @@ async def test_a_stem_too_big_for_telegram_becomes_a_link(
     urls = put("vocals", "drums")
     urls["drums"] = files.put("big drums.mp3", bytes(len(tone) + 1))
     job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
-    await house.delivery(http, max_bytes=len(tone)).run(job.id)
+    await house.delivery(max_bytes=len(tone)).run(job.id)
     assert field(stems(house, job.chat_id), "title") == ["Morning Line (Vocals)"]
     message = shown(house, job)
     assert f"Too big for Telegram: Drums. Download it within a few days: {urls['drums']}" in message.text
     assert "Could not be fetched" not in message.text
-    assert not message.buttons
+    assert AGAIN not in labels(message)
 
 
 async def test_what_is_missing_is_named_and_fetched_again_alone(
@@ -307,7 +459,7 @@ async def test_what_is_missing_is_named_and_fetched_again_alone(
     message = shown(house, job)
     assert message.text.startswith("✅ “Morning Line”: 1 stem is here.")
     assert "Could not be fetched: Drums, Bass. Fetching again costs nothing." in message.text
-    assert [button["text"] for button in message.buttons] == ["🔁 Fetch what is missing"]
+    assert labels(message) == [AGAIN, *OTHER_MODES, *PACKED]
     put("drums", "bass")
     files.requests.clear()
     assert await house.store.move(job.id, [JobState.DELIVERED], JobState.DELIVERING, missing=())
@@ -317,7 +469,7 @@ async def test_what_is_missing_is_named_and_fetched_again_alone(
         *("Morning Line (Vocals)", "Morning Line (Drums)", "Morning Line (Bass)")
     ]
     assert message.text == "✅ “Morning Line”: 3 stems are here."
-    assert not message.buttons
+    assert labels(message) == [*OTHER_MODES, *PACKED]
 
 
 async def test_nothing_to_be_had_is_said_plainly(
@@ -328,7 +480,7 @@ async def test_nothing_to_be_had_is_said_plainly(
     await delivery.run(two.id)
     message = shown(house, two)
     assert message.text.startswith("⚠️ “Morning Line” was taken apart, but no stem has reached you so far.")
-    assert len(message.buttons) == 1
+    assert labels(message) == [AGAIN, *OTHER_MODES]
     assert (await house.job(two.id)).state is JobState.DELIVERED
 
 
@@ -339,25 +491,97 @@ async def test_expired_urls_are_asked_for_anew_once(
     for name in names:
         files.put(f"{name}.mp3", b"", status=410)
     vocal, instrumental = (files.put(f"fresh {name}.mp3", tone) for name in names)
-    response = {"vocalUrl": vocal, "instrumentalUrl": instrumental}
-    detail = {"code": 200, "msg": "ok", "data": {"successFlag": "SUCCESS", "response": response}}
-    asking = "api/v1/vocal-removal/record-info"
-    files.put(asking, json.dumps(detail).encode(), media_type="application/json")
+    asking = answer_detail(files, vocalUrl=vocal, instrumentalUrl=instrumental)
     await delivery.run(two.id)
     assert len(stems(house, two.chat_id)) == 2
     assert files.asked.count(asking) == 1
 
 
+PAGE = b"<!DOCTYPE html><html><body>This link has expired.</body></html>"
+
+
+def answer_detail(files: FileServer, **urls: str) -> str:
+    """What the API tells of the task's URLs; returns where it is asked."""
+    asking = "api/v1/vocal-removal/record-info"
+    detail = {"code": 200, "msg": "ok", "data": {"successFlag": "SUCCESS", "response": urls}}
+    files.put(asking, json.dumps(detail).encode(), media_type="application/json")
+    return asking
+
+
+async def test_a_page_in_place_of_a_stem_is_asked_for_anew(
+    house: House, delivery: Delivery, files: FileServer, two: Job, tone: bytes
+) -> None:
+    """Whatever its server calls it."""
+    files.put("vocals.mp3", PAGE, media_type="text/html")
+    files.put("instrumental.mp3", PAGE, media_type="audio/mpeg")
+    names = {"vocalUrl": "fresh vocals.mp3", "instrumentalUrl": "fresh instrumental.mp3"}
+    asking = answer_detail(files, **{field: files.put(name, tone) for field, name in names.items()})
+    await delivery.run(two.id)
+    arrived = stems(house, two.chat_id)
+    assert field(arrived, "title") == ["Morning Line (Vocals)", "Morning Line (Instrumental)"]
+    for message in arrived:
+        assert message.media
+        assert np.array_equal(heard(house.telegram.file_location(message.media["file_id"])), heard(tone))
+    assert files.asked.count(asking) == 1
+
+
+@pytest.mark.parametrize("fresh", [PAGE, None], ids=["fresh one is a page too", "no other is known"])
+async def test_a_page_in_place_of_a_stem_is_never_sent(
+    house: House, delivery: Delivery, files: FileServer, two: Job, fresh: bytes | None
+) -> None:
+    files.put("vocals.mp3", PAGE)
+    name = "fresh vocals.mp3" if fresh else "vocals.mp3"
+    asking = answer_detail(files, vocalUrl=files.put(name, PAGE))
+    await delivery.run(two.id)
+    assert field(stems(house, two.chat_id), "title") == ["Morning Line (Instrumental)"]
+    message = shown(house, two)
+    assert "Could not be fetched: Vocals." in message.text
+    assert AGAIN in labels(message)
+    assert await house.shelf.find(two.source, (Mode.SPLIT_STEM, "")) is None
+    assert [files.asked.count(path) for path in ("vocals.mp3", asking)] == [1, 1]
+
+
+async def test_sound_of_an_unknown_form_is_sent_as_it_is(
+    house: House, delivery: Delivery, files: FileServer, two: Job, tmp_path: Path
+) -> None:
+    sound = sounds.record(tmp_path / "a", "webm", sounds.tone()).read_bytes()
+    files.put("vocals.mp3", sound)
+    await delivery.run(two.id)
+    sent = [message.media for message in stems(house, two.chat_id)]
+    files_sent = [house.telegram.file_location(media["file_id"]).read_bytes() for media in sent if media]
+    assert sound in files_sent
+
+
+async def test_who_sends_too_slowly_keeps_no_job_for_long(
+    house: House,
+    delivery: Delivery,
+    files: FileServer,
+    sent: Message,
+    put: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All fetches of a job have one deadline, those not yet begun too."""
+    monkeypatch.setattr(webhook.stems, "LONGEST_S", 0.1)
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    for key in TWELVE:
+        files.hold(f"{key}.mp3")
+    async with asyncio.timeout(30):
+        await delivery.run(job.id)
+    now = await house.job(job.id)
+    assert (now.state, len(now.missing)) == (JobState.DELIVERED, 12)
+    assert len(files.requests) <= FETCHES_PER_JOB
+    assert AGAIN in labels(shown(house, job))
+
+
 async def test_the_link_of_a_stem_too_big_is_the_one_that_works(
-    house: House, http: httpx.AsyncClient, files: FileServer, sent: Message, tone: bytes
+    house: House, files: FileServer, sent: Message, tone: bytes
 ) -> None:
     job = await house.at(
         JobState.DELIVERING, sent, result=result_of({"vocals": files.put("v.mp3", b"", status=410)})
     )
     fresh = files.put("fresh v.mp3", bytes(len(tone) + 1))
-    detail = {"code": 200, "msg": "ok", "data": {"successFlag": "SUCCESS", "response": {"vocalUrl": fresh}}}
-    files.put("api/v1/vocal-removal/record-info", json.dumps(detail).encode(), media_type="application/json")
-    await house.delivery(http, max_bytes=len(tone)).run(job.id)
+    answer_detail(files, vocalUrl=fresh)
+    await house.delivery(max_bytes=len(tone)).run(job.id)
     assert (await house.job(job.id)).links == (("Vocals", fresh),)
     message = shown(house, job)
     assert message.text.startswith("✅ “Morning Line” is taken apart.\nToo big for Telegram: Vocals.")
@@ -422,6 +646,44 @@ async def test_stems_are_sent_while_the_next_are_still_fetched(
     assert len(stems(house, job.chat_id)) == 12
 
 
+async def test_a_run_that_was_taken_for_dead_leaves_the_rest_to_its_successor(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    """It was only cut off from Redis for longer than its lease: both would send the rest."""
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    held = files.hold(f"{TWELVE[-1]}.mp3")
+    running = asyncio.create_task(delivery.run(job.id))
+    await until(lambda: len(stems(house, job.chat_id)) == 6)
+    with anyio.fail_after(30):  # and ticked off: else they are in flight, and come twice
+        while len(await house.store.sent(job.id)) < 6:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+    successor = asyncio.create_task(house.delivery().run(job.id))
+    await until(lambda: files.requests[-1].url.path == f"/{TWELVE[-1]}.mp3" and len(files.requests) > 12)
+    held.set()
+    await asyncio.gather(running, successor)
+    assert len(stems(house, job.chat_id)) == 12
+    assert (await house.job(job.id)).state is JobState.DELIVERED
+
+
+async def test_after_it_was_dropped_nothing_more_is_sent(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    held = files.hold(f"{TWELVE[-1]}.mp3")
+    running = asyncio.create_task(delivery.run(job.id))
+    await until(lambda: len(stems(house, job.chat_id)) == 6)
+    dropped = Failure("undeliverable", charged=True)
+    assert await house.store.fail(job.id, [JobState.DELIVERING], dropped)
+    held.set()
+    await running
+    assert len(stems(house, job.chat_id)) == 6
+    assert (await house.job(job.id)).failure == dropped
+    # what its user has fetched after all is what was missing
+    await house.store.deliver_again(job.id)
+    await delivery.run(job.id)
+    assert len(stems(house, job.chat_id)) == 12
+
+
 @pytest.mark.parametrize(
     ("code", "charged", "helps"),
     [(400, True, False), (451, True, True), (500, True, True), (531, False, True), (599, True, True)],
@@ -434,8 +696,8 @@ async def test_a_failure_is_explained_with_its_code(
     assert (await house.job(job.id)).failure == Failure(str(code), charged=charged)
     message = shown(house, job)
     assert message.text.startswith(f"⚠️ That did not work (code {code}).")
-    assert ("This try was charged" if charged else "This try cost nothing.") in message.text
-    assert [button["text"] for button in message.buttons] == (["🔁 Try again"] if helps else [])
+    assert ("The service charged for this try." if charged else "This try cost nothing.") in message.text
+    assert labels(message) == (["🔁 Try again · 50 credits"] if helps else [])
     assert await house.store.open_jobs() == []
 
 
@@ -486,7 +748,6 @@ async def test_what_telegram_asks_to_wait_is_waited(
     redis_url: str,
     telegram: Telegram,
     files: FileServer,
-    http: httpx.AsyncClient,
     sent: Message,
     put: Callable[..., dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
@@ -498,7 +759,7 @@ async def test_what_telegram_asks_to_wait_is_waited(
     ):
         job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
         telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMediaGroup", retry_after_s=1)
-        await house.delivery(http).run(job.id)
+        await house.delivery().run(job.id)
         refused, taken = [call for call in telegram.calls if call.method == "sendMediaGroup"]
         assert (refused.status, taken.status) == (429, 200)
         assert taken.time - refused.time >= 1
@@ -539,7 +800,7 @@ async def test_after_most_of_a_day_it_is_given_up(house: House, delivery: Delive
     assert (await house.job(two.id)).failure == Failure("undeliverable", charged=True)
     message = shown(house, two)
     assert "sending them failed over and over" in message.text
-    assert [button["text"] for button in message.buttons] == ["🔁 Fetch what is missing"]
+    assert labels(message) == [AGAIN]
     assert await house.store.deliver_again(two.id)
     await delivery.run(two.id)
     assert len(stems(house, two.chat_id)) == 2
@@ -598,6 +859,19 @@ async def test_a_run_that_ends_takes_back_its_own_count_only(
     assert await house.store.count_run(two.id, Run.BROKEN_DELIVERY, by=0) == MAX_BROKEN_RUNS - 1
 
 
+async def test_that_it_is_sent_is_said_once_however_often_it_waits(
+    house: House, delivery: Delivery, two: Job
+) -> None:
+    """Each time would take of the limits that its stems wait for."""
+    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=3)
+    for _ in range(3):
+        with pytest.raises(TryLater):
+            await delivery.run(two.id)
+    methods = [call.method for call in house.telegram.calls]
+    assert methods.count("sendMessage") + methods.count("editMessageText") == 1
+
+
+@pytest.mark.parametrize("code", [500, 531])
 @pytest.mark.parametrize("moment", ["before it is told", "while it is told"])
 async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
     house: House,
@@ -606,8 +880,9 @@ async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
     put: Callable[..., dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
     moment: str,
+    code: int,
 ) -> None:
-    job = await house.at(JobState.DELIVERING, sent, result=Result(500))
+    job = await failing(house, sent, code)
     success = result_of(put("vocals", "drums"))
     fail, refresh = house.store.fail, house.status.refresh
     receipts: list[Receipt] = []
@@ -628,13 +903,43 @@ async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
         monkeypatch.setattr(house.store, "fail", fail_late)
     else:
         monkeypatch.setattr(house.status, "refresh", refresh_late)
-    with suppress(TryLater):
+    with pytest.raises(TryLater):
         await delivery.run(job.id)
     assert receipts == [Receipt.STORED]
+    if moment == "before it is told":
+        assert house.telegram.bot_messages(job.chat_id) == []
     await delivery.run(job.id)
     assert len(stems(house, job.chat_id)) == 2
-    assert (await house.job(job.id)).state is JobState.DELIVERED
+    now = await house.job(job.id)
+    assert (now.state, now.charge) == (JobState.DELIVERED, Charge.SETTLED)
+    assert (await house.store.allowance(job.account, 0)).spent == 50
     assert shown(house, job).text == "✅ “Morning Line”: 2 stems are here."
+
+
+async def failing(house: House, sent: Message, code: int) -> Job:
+    """A job that was picked and paid for, and whose result is this failure."""
+    job = await house.at(JobState.CHOOSING, sent)
+    await house.store.pick(job, Mode.SPLIT_STEM, "", 0)
+    assert await house.store.begin_create(job.id)
+    await house.store.accept(job.id, "task-1")
+    await house.store.receive(job.id, job.chat_id, "task-1", Result(code))
+    return await house.job(job.id)
+
+
+async def test_a_run_that_dies_of_a_failure_with_a_success_at_hand_is_taken_up(
+    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    job = await failing(house, sent, 531)
+    success = result_of(put("vocals", "drums"))
+    assert await house.store.receive(job.id, job.chat_id, "task-1", success) is Receipt.STORED
+    assert await house.store.fail(job.id, [JobState.DELIVERING], Failure("531", charged=False))
+    await house.store.close(job.id)
+    with pytest.raises(TryLater):
+        await delivery.run(job.id)
+    await delivery.run(job.id)
+    assert len(stems(house, job.chat_id)) == 2
+    assert (await house.job(job.id)).charge is Charge.SETTLED
+    assert (await house.store.allowance(job.account, 0)).spent == 50
 
 
 async def test_a_disk_that_takes_no_more_waits(
@@ -657,7 +962,9 @@ async def test_a_connection_lost_among_single_stems_repeats_none(
     house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums", "bass")))
-    files.put("bass.mp3", b"no sound at all")  # so that the album is refused, and the others come alone
+    files.put(
+        "bass.mp3", b"ID3, but no sound at all"
+    )  # so that the album is refused, and the others come alone
     house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendDocument")
     with pytest.raises(TryLater):
         await delivery.run(job.id)
@@ -682,7 +989,7 @@ async def test_a_tick_outlives_a_pause_of_redis(
             raise StoreUnavailable("Redis does not answer")
         await tick(job_id, sent)
 
-    monkeypatch.setattr("stemdrop.store.asyncio.sleep", nap)
+    monkeypatch.setattr("stemdrop.database.asyncio.sleep", nap)
     monkeypatch.setattr(house.store, "tick", tick_later)
     await delivery.run(two.id)
     assert away == []

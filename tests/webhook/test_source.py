@@ -1,8 +1,10 @@
 """`GET`/`HEAD /source/{token}/{name}`: the user's audio for the provider, and nothing else for anybody."""
 
+import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -10,18 +12,20 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from house import House, new_job, open_house
+from house import House, new_job, open_house, until
 from itsdangerous import TimestampSigner
+from serverlog import no_server_errors
 
 from sandbox.app import run_telegram
 from sandbox.chats import Message, User
 from sandbox.faults import FaultKind
 from sandbox.server import serve
 from sandbox.state import Telegram
+from stemdrop.fetches import MOST_FETCHES
 from stemdrop.jobs import FINAL, Failure, Job, JobState
 from stemdrop.links import SOURCE_LIFETIME_S
 from webhook.app import create_app
-from webhook.source import byte_range
+from webhook.source import AT_ONCE, byte_range
 
 TYPES = {
     ".mp3": "audio/mpeg",
@@ -229,6 +233,108 @@ async def test_only_its_own_name_is_served(house: House, client: httpx.AsyncClie
         url = client.base_url.copy_with(raw_path=f"{folder}/{name}".encode())
         statuses[name] = (await client.get(url)).status_code
     assert statuses == dict.fromkeys(names, 404)
+
+
+async def test_fetched_too_often_it_waits_and_telegram_is_not_asked(
+    house: House, client: httpx.AsyncClient, job: Job
+) -> None:
+    path = path_of(house, job)
+    assert (await client.head(path)).status_code == 200
+    far = house.clock.now + 3600  # the bucket is empty, and as if last used then
+    await house.redis.hset(f"stemdrop:job:{job.id}", mapping={"fetch_tokens": "0", "fetched_at": str(far)})
+    asked = len(house.telegram.calls)
+    for method in ("GET", "HEAD"):
+        answer = await client.request(method, path, headers={"Range": "bytes=0-9"})
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    assert len(house.telegram.calls) == asked
+    house.clock.advance(3602)
+    assert (await client.get(path)).status_code == 200
+
+
+async def test_a_head_is_counted_and_parts_by_their_bytes(
+    house: House, client: httpx.AsyncClient, job: Job
+) -> None:
+    path = path_of(house, job)
+    await client.head(path)
+    await client.get(path, headers={"Range": "bytes=10-19"})
+    await client.get(path, headers={"Range": f"bytes={job.source.size_bytes}-"})
+    names = ["fetches", "fetched_bytes"]
+    assert await house.redis.hmget(f"stemdrop:job:{job.id}", names) == ["3", "10"]
+    await client.get(path, headers={"Range": "bytes=0-1,4-5"})
+    counted = ["4", str(10 + job.source.size_bytes)]
+    assert await house.redis.hmget(f"stemdrop:job:{job.id}", names) == counted
+    await client.get(path.replace("audio.mp3", "audio.wav"))
+    await client.get("/source/forged/audio.mp3")
+    assert await house.redis.hmget(f"stemdrop:job:{job.id}", names) == counted
+
+
+async def test_fetched_as_often_as_it_may_be_it_is_dead(
+    house: House, client: httpx.AsyncClient, job: Job
+) -> None:
+    path = path_of(house, job)
+    await house.redis.hset(f"stemdrop:job:{job.id}", "fetches", str(MOST_FETCHES - 1))
+    assert (await client.get(path)).status_code == 200
+    for method in ("GET", "HEAD"):
+        answer = await client.request(method, path)
+        assert (answer.status_code, "retry-after" in answer.headers) == (403, False)
+
+
+async def test_one_job_does_not_take_all_connections_to_telegram(
+    house: House, client: httpx.AsyncClient, telegram: Telegram, alice: User
+) -> None:
+    big = BytesIO(bytes(1024 * 1024))
+    sent = await telegram.send_file(alice.id, big, kind="document", file_name="long.wav")
+    job, other = [await house.at(JobState.SUBMITTING, sent, task_id=f"task-{n}") for n in (1, 2)]
+    telegram.faults.add(FaultKind.SLOW, method="download", times=AT_ONCE, bytes_per_s=1000)
+    async with AsyncExitStack() as stack:
+        downloads = [
+            await stack.enter_async_context(client.stream("GET", path_of(house, job))) for _ in range(AT_ONCE)
+        ]
+        assert {answer.status_code for answer in downloads} == {200}
+        answer = await client.get(path_of(house, job))
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+        assert (await client.head(path_of(house, job))).status_code == 200
+        assert (await client.get(path_of(house, other))).status_code == 200
+        await downloads[0].aclose()
+        async with asyncio.timeout(20):
+            while (answer := await client.get(path_of(house, job))).status_code == 429:
+                house.clock.advance(1)
+        assert answer.status_code == 200
+
+
+async def test_who_hangs_up_ends_the_download_and_is_no_error_of_ours(
+    house: House, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=1000)
+    with no_server_errors(caplog):
+        async with client.stream("GET", path_of(house, job)) as answer:
+            assert answer.status_code == 200
+            during = len(asyncio.all_tasks())
+        await until(lambda: len(asyncio.all_tasks()) < during)
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+
+
+async def test_a_reader_that_takes_for_ever_is_left(
+    house: House, job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=100)
+    app = create_app(
+        house.settings, house.store, house.engine, house.links, house.files, download_timeout_s=0.2
+    )
+    async with serve(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+        with suppress(httpx.RemoteProtocolError):
+            answer = await http.get(path_of(house, job))
+            assert answer.status_code == 502  # a busy machine had not even begun
+    assert "its source broke off on its way: TimeoutError" in caplog.text
+
+
+async def test_a_file_shorter_than_telegram_says_is_not_taken_for_the_whole(
+    house: House, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    location = house.telegram.file_location(job.source.file_id)
+    location.write_bytes(location.read_bytes()[:5000])
+    with no_server_errors(caplog, is_cut=True), pytest.raises(httpx.RemoteProtocolError):
+        await client.get(path_of(house, job))
 
 
 async def test_it_lives_while_the_job_does(

@@ -13,10 +13,11 @@ from sandbox.chats import Message
 from sandbox.faults import FaultKind
 from sandbox.state import Telegram
 from stemdrop.errors import StoreRefused, TryLater
-from stemdrop.jobs import Failure, Job, JobState
+from stemdrop.jobs import Failure, Job, JobState, Mode
+from stemdrop.keys import OPEN, TASK
 from stemdrop.results import Result
-from stemdrop.store import Receipt
-from webhook.sweep import SHOW_FOR_S
+from stemdrop.store import MAX_IN_FLIGHT, Receipt
+from webhook.sweep import CLOCK_SKEW_S, SHOW_FOR_S
 
 AFTER_S, EVERY_S, LIMIT_S = DEADLINES.poll_after_s, DEADLINES.poll_interval_s, DEADLINES.job_timeout_s
 
@@ -165,8 +166,8 @@ async def test_out_of_time_it_is_asked_for_once_more_and_then_explained(
     assert (await house.job(job.id)).failure == Failure("timeout", charged=True)
     (message,) = house.telegram.bot_messages(job.chat_id)
     assert "No result came in time." in message.text
-    assert "This try was charged" in message.text
-    assert [button["text"] for button in message.buttons] == ["🔁 Try again"]
+    assert "The service charged for this try." in message.text
+    assert [button["text"] for button in message.buttons] == ["🔁 Try again · 50 credits"]
     assert await house.store.open_jobs() == []
     await house.sweep().run()
     assert len(texts(house, job)) == 1
@@ -194,6 +195,22 @@ async def test_a_submission_whose_answer_never_came_is_explained(
     (text,) = texts(house, job)
     assert "never said whether it took the job" in text
     assert "Whether this try was charged is not known." in text
+    assert provider.requests == []
+
+
+async def test_a_submission_that_never_came_to_the_call_is_explained(
+    house: House, provider: Provider, sent: Message
+) -> None:
+    (job,) = await picked(house, sent, 1, begun=0)
+    house.clock.advance(LIMIT_S - 5)
+    await house.sweep().run()
+    assert (await house.job(job.id)).state is JobState.SUBMITTING
+    house.clock.advance(10)
+    await house.sweep().run()
+    assert (await house.job(job.id)).failure == Failure("unreachable", charged=False)
+    (text,) = texts(house, job)
+    assert "This try cost nothing." in text
+    assert (await house.store.allowance(job.account, 0)).spent == 0
     assert provider.requests == []
 
 
@@ -249,8 +266,7 @@ async def test_trouble_with_one_job_keeps_none_of_the_others(
         provider.details[f"task-{number}"] = {} if number % 2 else ready(provider)
     house.clock.advance(AFTER_S + 1)
     await house.sweep().run()
-    states = [(await house.job(job.id)).state for job in jobs]
-    assert states == [JobState.DELIVERING, JobState.SEPARATING] * 10
+    assert await states(house, jobs) == [JobState.DELIVERING, JobState.SEPARATING] * 10
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), TryLater(60, "why"), StoreRefused("wrong type")])
@@ -275,9 +291,114 @@ async def test_whatever_is_wrong_with_one_job_keeps_none_of_the_others(
     monkeypatch.setattr(house.store, "receive", broken)
     house.clock.advance(AFTER_S + 1)
     await house.sweep().run()
-    states = [(await house.job(job.id)).state for job in jobs]
-    assert states == [JobState.SEPARATING, *[JobState.DELIVERING] * 19]
+    assert await states(house, jobs) == [JobState.SEPARATING, *[JobState.DELIVERING] * 19]
     assert f"job {jobs[0].id}: {type(error).__name__}" in caplog.text
+
+
+async def picked(house: House, sent: Message, count: int, begun: int = MAX_IN_FLIGHT) -> list[Job]:
+    """So many songs of one person, each picked; more than may be under way at once wait in line."""
+    jobs = [await house.at(JobState.CHOOSING, sent) for _ in range(count)]
+    for job in jobs:
+        await house.store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
+    for job in jobs[:begun]:
+        await house.store.begin_create(job.id)
+    return [await house.job(job.id) for job in jobs]
+
+
+async def states(house: House, jobs: list[Job]) -> list[JobState]:
+    return [(await house.job(job.id)).state for job in jobs]
+
+
+async def test_a_line_whose_end_nobody_told_moves_on(house: House, sent: Message) -> None:
+    *flying, first, second = await picked(house, sent, MAX_IN_FLIGHT + 2)
+    await house.sweep().run()
+    assert await states(house, [first, second]) == [JobState.QUEUED] * 2
+    # its process died after the move: the end is shown, and nobody was told that there is room
+    await house.store.fail(flying[0].id, [JobState.SUBMITTING], Failure("500"))
+    await house.store.close(flying[0].id)
+    for _ in range(3):
+        await house.sweep().run()
+    assert await states(house, [first, second]) == [JobState.SUBMITTING, JobState.QUEUED]
+    assert await house.ordered() == [("submit", first.id)]
+
+
+async def test_a_turn_whose_submission_was_never_ordered_is_taken_up(house: House, sent: Message) -> None:
+    *flying, first = await picked(house, sent, MAX_IN_FLIGHT + 1)
+    await house.store.cancel(flying[0].id)
+    assert await house.store.promote(first.account) == [first.id]
+    await house.sweep().run()
+    assert await house.ordered() == [("submit", first.id)]
+
+
+async def test_an_end_that_is_shown_starts_the_next(house: House, sent: Message) -> None:
+    *flying, first = await picked(house, sent, MAX_IN_FLIGHT + 1)
+    await house.store.fail(flying[0].id, [JobState.SUBMITTING], Failure("500"))
+    await house.sweep().run()
+    assert texts(house, first)[0].startswith("⚠️ That did not work (code 500).")
+    assert (await house.job(first.id)).state is JobState.SUBMITTING
+    assert await house.ordered() == [("submit", first.id)]
+
+
+async def test_what_the_sweep_gives_up_starts_the_next(house: House, sent: Message) -> None:
+    *flying, first = await picked(house, sent, MAX_IN_FLIGHT + 1)
+    house.clock.advance(LIMIT_S + 1)
+    await house.sweep().run()
+    assert await states(house, [*flying, first]) == [*[JobState.FAILED] * 3, JobState.SUBMITTING]
+    assert await house.ordered() == [("submit", first.id)]
+
+
+async def test_an_end_that_cannot_be_shown_keeps_no_line_waiting(house: House, sent: Message) -> None:
+    *flying, first = await picked(house, sent, MAX_IN_FLIGHT + 1)
+    await house.store.fail(flying[0].id, [JobState.SUBMITTING], Failure("500"))
+    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
+    # as if it had been sorted in before: only the end itself is looked at
+    await house.redis.zrem(OPEN, first.id)
+    await house.sweep().run()
+    assert (await house.job(first.id)).state is JobState.SUBMITTING
+
+
+async def test_an_end_that_nobody_is_there_to_see_is_closed_at_once(house: House, sent: Message) -> None:
+    *flying, first = await picked(house, sent, MAX_IN_FLIGHT + 1)
+    await house.store.fail(flying[0].id, [JobState.SUBMITTING], Failure("500"))
+    house.telegram.block_bot(sent.chat.id)
+    await house.redis.zrem(OPEN, first.id)
+    await house.sweep().run()
+    assert flying[0].id not in [job.id for job in await house.store.open_jobs()]
+    assert (await house.job(first.id)).state is JobState.SUBMITTING
+    calls = len(house.telegram.calls)
+    await house.sweep().run()
+    assert len(house.telegram.calls) == calls
+
+
+async def test_a_result_that_is_not_the_jobs_own_is_none(
+    house: House, provider: Provider, sent: Message, job: Job
+) -> None:
+    other = await house.at(JobState.SEPARATING, sent, task_id="task-2")
+    await house.redis.set(TASK.format("task-1"), other.id)
+    provider.details["task-1"] = ready(provider)
+    await house.store.close(other.id)
+    house.clock.advance(LIMIT_S + 1)
+    await house.sweep().run()
+    assert (await house.job(job.id)).failure == Failure("timeout", charged=True)
+
+
+async def test_a_failure_that_a_success_has_overtaken_is_delivered(house: House, sent: Message) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=Result(200))
+    assert await house.store.fail(job.id, [JobState.DELIVERING], Failure("531", charged=False))
+    house.clock.advance(SHOW_FOR_S + 1)
+    await house.sweep().run()
+    assert await house.ordered() == [("deliver", job.id)]
+    assert [found.id for found in await house.store.open_jobs()] == [job.id]
+    assert texts(house, job) == []
+
+
+@pytest.mark.parametrize("code", ["empty", "undeliverable"])
+async def test_a_failure_in_spite_of_a_success_is_shown(house: House, sent: Message, code: str) -> None:
+    job = await house.at(JobState.DELIVERING, sent, result=Result(200))
+    assert await house.store.fail(job.id, [JobState.DELIVERING], Failure(code, charged=True))
+    await house.sweep().run()
+    assert await house.ordered() == []
+    assert len(texts(house, job)) == 1
 
 
 async def test_an_api_that_is_away_ends_no_sweep(redis_url: str, telegram: Telegram, sent: Message) -> None:
@@ -289,3 +410,23 @@ async def test_an_api_that_is_away_ends_no_sweep(redis_url: str, telegram: Teleg
         house.clock.advance(LIMIT_S)
         await house.sweep().run()
         assert (await house.job(job.id)).failure == Failure("timeout", charged=True)
+
+
+async def test_a_clock_that_was_set_back_keeps_no_job_waiting(
+    house: House, provider: Provider, job: Job
+) -> None:
+    provider.details[job.task_id] = ready(provider)
+    house.clock.advance(-3600)
+    await house.sweep().run()
+    assert (await house.job(job.id)).moved_at == pytest.approx(house.clock.now, abs=1)
+    assert polls(provider) == 0
+    house.clock.advance(AFTER_S + 1)
+    await house.sweep().run()
+    assert polls(provider) == 1
+    assert (await house.job(job.id)).state is JobState.DELIVERING
+
+
+async def test_clocks_that_differ_a_little_change_nothing(house: House, job: Job) -> None:
+    house.clock.advance(-CLOCK_SKEW_S + 1)
+    await house.sweep().run()
+    assert (await house.job(job.id)).moved_at == job.moved_at

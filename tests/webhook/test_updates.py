@@ -7,7 +7,6 @@ import httpx
 import pytest
 from house import House, open_house
 
-from bot.updates import UpdateHandler
 from sandbox.app import run_telegram
 from sandbox.chats import User
 from sandbox.server import serve
@@ -32,7 +31,7 @@ async def handled(house: House, telegram: Telegram, user: User) -> list[str]:
     application = house.application()
     await application.initialize()
     stop = asyncio.Event()
-    handlers = {Task.UPDATE: UpdateHandler(application).run}
+    handlers = {Task.UPDATE: house.updates(application).run}
     working = asyncio.create_task(house.engine.work(Queue.UPDATES, handlers, stop))
     await telegram.wait_for(lambda: telegram.bot_messages(user.id))
     stop.set()
@@ -79,6 +78,7 @@ async def test_without_the_secret_nothing_is_taken(
 async def test_what_is_no_update_is_refused(house: House, client: httpx.AsyncClient) -> None:
     bodies = [
         *(b"", b"hello", b"[]", b"{}", b"null", b'{"update_id": "1"}', b'{"update_id": null}'),
+        b'{"update_id": true}',
         *(b"[" * 100_000, b"\xff\xfe", b'{"update_id": 1.5}'),
     ]
     headers = {SECRET_HEADER: house.links.updates_secret}

@@ -1,0 +1,67 @@
+"""`make bench`: what one process of each kind does on this machine, and what more of them add.
+
+A few minutes, on loopback alone. Every figure stands beside its ratio to a baseline measured in the same run:
+a machine is compared with itself. Timings decide nothing: no figure makes it fail, only what went wrong.
+"""
+
+import asyncio
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import callbacks
+import deliveries
+import failover
+import songs
+import updates
+from case import PATIENCE
+from measure import HEAD, Row, say
+from stage import Stage, open_stage
+
+from sandbox.process import Process
+
+_AS_USUAL = {"LOG_LEVEL": "INFO"}
+_PARTS: dict[str, tuple[Callable[[Stage], AsyncIterator[Row]], dict[str, Any]]] = {
+    "callbacks": (callbacks.run, _AS_USUAL),
+    "updates": (updates.run, _AS_USUAL | {"TELEGRAM_UPDATES": "webhook"}),
+    "deliveries": (deliveries.run, _AS_USUAL),
+    "songs": (songs.run, _AS_USUAL),
+    "failover": (failover.run, _AS_USUAL | PATIENCE),
+}
+
+
+async def bench(names: list[str]) -> None:
+    """Measure these parts, each in a world of its own, and print the table row by row."""
+    say(
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}\n\n{HEAD}"
+    )
+    for name in names:
+        run, settings = _PARTS[name]
+        with tempfile.TemporaryDirectory(prefix="stemdrop-bench-") as folder:
+            async with open_stage(Path(folder), **settings) as stage:
+                stage.world.process_kind = (
+                    Process  # from nothing, as an operator starts them: memory is theirs
+                )
+                stage.ordinary = ("",)
+                async for row in run(stage):
+                    say(row.line())
+
+
+def main() -> None:
+    """All parts, or those that are named."""
+    if not Path("/proc/self/smaps_rollup").exists():
+        sys.exit("make bench reads /proc: it needs Linux")
+    if unknown := set(sys.argv[1:]) - set(_PARTS):
+        sys.exit(f"there is no {', '.join(sorted(unknown))}, only {', '.join(_PARTS)}")
+    started = time.perf_counter()
+    asyncio.run(bench(sys.argv[1:] or list(_PARTS)))
+    say(f"\n{time.perf_counter() - started:.0f} s, load at the end {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,242 @@
+"""`/admin`: what runs, what failed, and what helps; the affected user reads it in their own language."""
+
+import asyncio
+import re
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from house import BotRoom, open_house, result_of
+from provider import Provider
+
+from sandbox.app import run_telegram
+from sandbox.chats import Message, User
+from sandbox.state import Telegram
+from stemdrop.jobs import Failure, JobState, KeptStem, Mode
+from stemdrop.results import Result
+from stemdrop.shelf import Kept
+from stemdrop.store import Sent
+
+URL = "https://cdn.example/a.mp3"
+
+
+@pytest.fixture
+async def run_room(
+    redis_url: str, telegram: Telegram, provider: Provider, boss: User
+) -> AsyncIterator[BotRoom]:
+    """A bot for everybody with an admin and a separation API that answers."""
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, api_url=provider.url, ADMINS=str(boss.id)) as house,
+    ):
+        application = house.application()
+        await application.initialize()
+        yield BotRoom(house, application)
+        await application.shutdown()
+
+
+async def look(room: BotRoom, boss: User) -> Message:
+    return (await room.says(boss, "/admin"))[-1]
+
+
+async def test_where_nothing_happens_it_says_so(run_room: BotRoom, boss: User) -> None:
+    shown = await look(run_room, boss)
+    assert "Nothing runs at the moment." in shown.text
+    assert "Nothing has failed lately." in shown.text
+    assert "Songs that Telegram keeps, free to send again: 0" in shown.text
+    assert [button["text"] for button in shown.buttons] == ["🔄 Look again"]
+
+
+async def test_the_credits_left_are_shown_and_unknown_when_nobody_answers(
+    run_room: BotRoom, private_room: BotRoom, boss: User
+) -> None:
+    assert "Credits left at the separation service: 1" in (await look(run_room, boss)).text
+    assert "unknown, it does not answer" in (await look(private_room, boss)).text
+
+
+async def test_what_runs_is_counted_and_the_longest_named(
+    run_room: BotRoom, boss: User, alice: User, song: Path
+) -> None:
+    for _ in range(5):
+        await run_room.taps(await run_room.menu(alice, song), 0)
+    shown = await look(run_room, boss)
+    assert "In line: 2\nBeing submitted: 3\n" in shown.text
+    head, *longest = shown.text.split("\n")[2:6]
+    assert head == "The longest so far:"
+    line = rf"• “Morning Line” · Vocals \+ instrumental · {alice.id} · \d+ sec"
+    assert all(re.fullmatch(line, text) for text in longest)
+    for job in await run_room.house.jobs(alice.id):
+        await run_room.house.store.cancel(job.id)
+    await run_room.presses(shown, "Look again")
+    assert "Nothing runs" in shown.text
+
+
+async def test_a_failed_job_is_tried_again_beyond_its_users_credits(
+    run_room: BotRoom, boss: User, mei: User, song: Path
+) -> None:
+    menu = await run_room.menu(mei, song)
+    await run_room.taps(menu, 1)
+    (job,) = await run_room.house.jobs(mei.id)
+    await run_room.house.ordered()
+    await run_room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500", charged=True))
+    await run_room.house.status.refresh(job.id)
+    await run_room.house.people.set_daily_credits(mei.id, 50)
+    await run_room.house.people.set_name(mei.id, "Mei")
+    failed_text = menu.text
+    shown = await look(run_room, boss)
+    assert f"1. “Morning Line” · All stems · Mei ({mei.id}) · failed (code 500) · " in shown.text
+    query = await run_room.presses(shown, "1. 🔁 Try again · 50 credits")
+    assert query.answer_text == "A new try is on its way."
+    await run_room.again(query)
+    new, _ = await run_room.house.jobs(mei.id)
+    assert await run_room.house.ordered() == [("submit", new.id)]
+    assert (await run_room.house.store.allowance(mei.id, 50)).spent == 50  # as before
+    assert "Nothing has failed lately." in shown.text
+    assert menu.text != failed_text
+    assert "Submitting" not in menu.text  # it is Chinese
+
+
+async def test_stems_at_hand_are_sent_again_and_not_bought(
+    run_room: BotRoom, boss: User, alice: User, song: Path
+) -> None:
+    sent = await run_room.sends(alice, song)
+    house = run_room.house
+    stuck = await house.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
+    await house.store.fail(stuck.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
+    done = await house.at(
+        JobState.DELIVERING,
+        sent,
+        task_id="task-2",
+        result=result_of({"vocals": URL}),
+        mode=Mode.SEPARATE_VOCAL,
+    )
+    await house.store.tick(done.id, {"vocals": Sent(1, "file", "unique")})
+    await house.store.move(done.id, [JobState.DELIVERING], JobState.DELIVERED)
+    shown = await look(run_room, boss)
+    assert "1. “Morning Line” · All stems" in shown.text
+    assert "Delivered last:\n2. “Morning Line” · Vocals + instrumental" in shown.text
+    await run_room.presses(shown, "1. 🔁 Fetch what is missing")
+    assert await house.ordered() == [("deliver", stuck.id)]
+    await run_room.presses(shown, "Send again")
+    ((task, job_id),) = await house.ordered()
+    assert task == "deliver"
+    assert (await house.job(job_id)).kept
+
+
+async def test_a_user_who_blocked_the_bot_is_no_trouble(
+    run_room: BotRoom, boss: User, alice: User, song: Path
+) -> None:
+    sent = await run_room.sends(alice, song)
+    job = await run_room.house.at(JobState.SUBMITTING, sent)
+    await run_room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    run_room.telegram.block_bot(alice.id)
+    shown = await look(run_room, boss)
+    await run_room.presses(shown, "Try again")
+    assert len(await run_room.house.ordered()) == 1
+    assert "Being submitted: 1" in shown.text
+
+
+async def test_kept_songs_are_cleared_after_asking(
+    run_room: BotRoom, boss: User, alice: User, song: Path
+) -> None:
+    sent = await run_room.sends(alice, song)
+    job = await run_room.house.at(JobState.SUBMITTING, sent)
+    kept = Kept(Result(200), (KeptStem("vocals", "audio", "file"),))
+    await run_room.house.shelf.put(job, kept)
+    shown = await look(run_room, boss)
+    await run_room.presses(shown, "Clear kept songs (1)")
+    assert shown.text.startswith("Clear the 1 kept songs?")
+    await run_room.presses(shown, "Back")
+    assert await run_room.house.shelf.count() == 1
+    await run_room.presses(shown, "Clear")
+    query = await run_room.presses(shown, "Clear")
+    assert query.answer_text == "Cleared: 1."
+    assert await run_room.house.shelf.find(job.source, (Mode.SPLIT_STEM, "")) is None
+    assert "free to send again: 0" in shown.text
+
+
+async def test_others_get_nothing_of_it(run_room: BotRoom, alice: User, song: Path) -> None:
+    sent = await run_room.sends(alice, song)
+    job = await run_room.house.at(JobState.SUBMITTING, sent)
+    await run_room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    (answer,) = await run_room.says(alice, "/admin")
+    assert answer.text == "Only whoever runs this bot can do that."
+    for data in (f"A:r:{job.id}", "A:K", "A:k", "A:v", f"A:s:{job.id}"):
+        query = await run_room.forges(answer, data, alice)
+        assert query.answer_text == answer.text
+    assert len(await run_room.house.jobs(alice.id)) == 2
+    group = run_room.telegram.add_group("Band", [alice])
+    assert await run_room.says(alice, "/admin", chat_id=group.id) == []
+
+
+async def test_an_old_button_says_that_it_does_nothing(run_room: BotRoom, boss: User) -> None:
+    shown = await look(run_room, boss)
+    for data in ("A:r:0000000000000000", "A:", "A:q", "A:r:1:2"):
+        query = await run_room.forges(shown, data, boss)
+        assert query.answer_text == "This button no longer does anything. Send the command again."
+
+
+async def test_the_longest_are_named_first_with_their_time(
+    run_room: BotRoom, boss: User, alice: User, song: Path
+) -> None:
+    sent = await run_room.sends(alice, song)
+    store = run_room.house.store
+    for minutes in (5, 90, 20, 1):
+        job = await run_room.house.at(JobState.SEPARATING, sent, task_id=f"task-{minutes}")
+        await store.set(job.id, picked_at=0.0, create_started_at=time.time() - minutes * 60)
+    longest = (await look(run_room, boss)).text.split("\n")[2:5]
+    times = [line.rpartition(" · ")[2] for line in longest]
+    assert [re.sub(r" \d+ sec$", "", text) for text in times] == ["1 hr 30 min", "20 min", "5 min"]
+
+
+@pytest.mark.parametrize(("code", "offered"), [("400", False), ("451", True), ("nobody knows", True)])
+async def test_a_try_again_is_offered_only_where_it_may_help(
+    run_room: BotRoom, boss: User, alice: User, song: Path, code: str, offered: bool
+) -> None:
+    sent = await run_room.sends(alice, song)
+    job = await run_room.house.at(JobState.SUBMITTING, sent)
+    await run_room.house.store.fail(job.id, [JobState.SUBMITTING], Failure(code))
+    labels = [button["text"] for button in (await look(run_room, boss)).buttons]
+    assert labels[:-1] == (["1. 🔁 Try again · 50 credits"] if offered else [])
+
+
+async def test_a_try_again_that_costs_nothing_says_so(
+    run_room: BotRoom, boss: User, alice: User, song: Path
+) -> None:
+    sent = await run_room.sends(alice, song)
+    job = await run_room.house.at(JobState.SUBMITTING, sent)
+    await run_room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    await run_room.house.shelf.put(job, Kept(Result(200), (KeptStem("vocals", "audio", "file"),)))
+    assert (await look(run_room, boss)).buttons[0]["text"] == "1. 🔁 Try again · free"
+
+
+async def test_credits_that_are_no_number_are_unknown(
+    run_room: BotRoom, boss: User, provider: Provider
+) -> None:
+    provider.credits = "many"
+    assert "Credits left at the separation service: unknown" in (await look(run_room, boss)).text
+    provider.credits = 1234567.4
+    assert "Credits left at the separation service: 1,234,567\n" in (await look(run_room, boss)).text
+
+
+async def test_a_service_that_does_not_answer_keeps_nobody_waiting(
+    redis_url: str, telegram: Telegram, boss: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.admin.CREDITS_WAIT_S", 0.05)
+    released = asyncio.Event()
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await released.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server, run_telegram(telegram) as url:
+        api_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with open_house(redis_url, telegram, url, api_url=api_url, ADMINS=str(boss.id)) as house:
+            application = house.application()
+            await application.initialize()
+            async with asyncio.timeout(5):
+                shown = await look(BotRoom(house, application), boss)
+            assert "unknown, it does not answer" in shown.text
+            await application.shutdown()
+        released.set()

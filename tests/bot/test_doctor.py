@@ -1,0 +1,91 @@
+"""`/doctor`: admins read in the chat what is wrong and what to do; nobody else does."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from clinic import ADMIN, Clinic, open_clinic
+from house import BotRoom
+
+from bot.doctor import report
+from sandbox.chats import User
+from stemdrop.doctor.report import Finding, Result
+from stemdrop.people import People
+from stemdrop.settings import load_settings
+from stemdrop.texts import load_texts
+
+EVERY = [Finding("Redis", f"check {number}", Result.WRONG, "𝄞" * 300, "do") for number in range(99)]
+
+
+@pytest.fixture
+async def clinic(
+    redis_url: str, tone: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Clinic]:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    async with open_clinic(redis_url, tone, tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def doctors_room(clinic: Clinic) -> AsyncIterator[BotRoom]:
+    """The bot of a set-up that is well."""
+    clinic.house.settings = load_settings(clinic.environ)
+    clinic.house.people = People(clinic.house.redis, clinic.house.settings)
+    application = clinic.house.application()
+    await application.initialize()
+    yield BotRoom(clinic.house, application)
+    await application.shutdown()
+
+
+async def test_it_looks_and_tells(clinic: Clinic, doctors_room: BotRoom) -> None:
+    """That all is well; then what is not, what is wrong before what is to be looked at."""
+    admin = doctors_room.telegram.add_user("Boss", user_id=ADMIN)
+    (shown,) = await doctors_room.says(admin, "/doctor")
+    assert shown.text.startswith("All is well.\n3")
+    assert shown.text.endswith(" more checks are fine.")
+    assert shown.edit_date
+
+    await clinic.presences("bot", "webhook", release="0.0.1-older")
+    clinic.provider.credits = 60
+    (shown,) = await doctors_room.says(admin, "/doctor")
+    head, worker, credits, versions, fine = shown.text.split("\n\n")
+    assert head == "This is not as it should be:"
+    assert (
+        worker
+        == "✗ processes, worker: none runs: nothing is submitted or delivered\n→ start it: `stemdrop worker`"
+    )
+    assert credits == "! separation API, credits: 60 left\n→ buy credits at the provider soon"
+    assert versions.startswith("! processes, versions: 0.0.1-older, ")
+    assert fine.endswith(" more checks are fine.")
+
+
+async def test_our_own_bot_is_not_disturbed(clinic: Clinic, doctors_room: BotRoom) -> None:
+    """Though Redis does not know of it yet: nobody polls to find out, while it has confirmed the command."""
+    telegram, bot = doctors_room.telegram, clinic.house.bot
+    await clinic.presences("webhook", "worker")
+    telegram.send_text(telegram.add_user("Boss", user_id=ADMIN).id, "/doctor")
+    (update,) = await bot.get_updates(timeout=0)
+    await bot.get_updates(offset=update.update_id + 1, timeout=0)
+    calls = len(telegram.calls)
+    await clinic.house.updates(doctors_room.application).run(update.to_json())
+    methods = [call.method for call in telegram.calls[calls:]]
+    assert "getWebhookInfo" in methods
+    assert "getUpdates" not in methods
+
+
+async def test_others_are_told_that_it_is_not_for_them(
+    private_room: BotRoom, alice: User, boss: User
+) -> None:
+    await private_room.house.people.add(alice.id)
+    (shown,) = await private_room.says(alice, "/doctor")
+    assert shown.text == private_room.house.texts.languages["en"]("admin.only")
+
+
+@pytest.mark.parametrize("code", load_texts().languages)
+def test_however_much_is_wrong_one_message_tells(code: str) -> None:
+    say = load_texts().languages[code]
+    text = report([*EVERY, Finding("machine", "clock", Result.OK, "right")], say)
+    assert 3000 < len(text.encode("utf-16-le")) // 2 <= 4096
+    assert text.startswith(say("doctor.bad"))
+    assert text.endswith(f"{say('doctor.rest')}\n{say.plural('doctor.fine', 1)}")

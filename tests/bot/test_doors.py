@@ -1,0 +1,400 @@
+"""The chat's doors: words that stay words, buttons that obey their owner, credits that no hurry outruns."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import make_job
+from house import BotRoom, House, open_house, result_of
+from redis import Redis
+from tones import mp3
+
+from bot.orders import Orders, Tapped, _cancelled_at
+from bot.updates import ALLOWED_UPDATES, UpdateHandler
+from sandbox.app import run_telegram
+from sandbox.chats import CallbackQuery, Message, User
+from sandbox.entities import format_text
+from sandbox.state import Telegram
+from stemdrop.buttons import Action, Screen, Tap
+from stemdrop.errors import TryLater
+from stemdrop.jobs import CREDITS, Failure, Job, JobState, Mode
+from stemdrop.names import in_sentence
+from stemdrop.rendering import TITLE_LENGTH, Facts, render
+from stemdrop.store import Picked, Sent
+from stemdrop.texts import load_texts
+
+# Words that would be markup, links or worse, were they taken for more than words.
+HOSTILE = [
+    "<b>bold</b> <a href='https://evil.example'>here</a> &lt;",
+    "*bold* _italic_ `code` ||hidden|| [here](https://evil.example) ![x](tg://emoji?id=1)",
+    "@somebody and <@somebody> (/start) #tag",
+    "\u202eevil\u2066 \u200b@somebody\u2069\u202c",
+    "{0} {title} %s %(price)s \\n",
+    "a\x00b\nc\r\u2028d",
+    "👩‍👩‍👧‍👦" * 40,
+]
+# What no text of ours may hold: it would turn, or hide, what stands around it.
+UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+MARKED = {"parse_mode", "entities", "caption_entities"}
+
+
+def marked(value: object) -> bool:
+    """Whether parameters of a call ask for markup, however deep."""
+    if isinstance(value, dict):
+        return bool(value.keys() & MARKED) or any(marked(part) for part in value.values())
+    return isinstance(value, list) and any(marked(part) for part in value)
+
+
+def entities(text: str) -> set[str]:
+    """What Telegram makes of a text by itself."""
+    return {entity["type"] for entity in format_text(text, None, None).entities}
+
+
+# Words
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+@pytest.mark.parametrize("state", JobState)
+def test_in_every_state_words_of_others_stay_words(state: JobState, words: str) -> None:
+    source = make_job().source
+    job = make_job(
+        state=state,
+        source=type(source)(**{**vars_of(source), "title": words, "performer": words}),
+        failure=Failure("500") if state is JobState.FAILED else None,
+        missing=(words,),
+        refused=(words,),
+        silent=(words,),
+        links=((words, "https://files.example/a.wav"),),
+    )
+    shown = in_sentence(words, TITLE_LENGTH)
+    for say in load_texts().languages.values():
+        for delivered in (0, 2):
+            text, _ = render(job, say, Facts(delivered=delivered, place=3, elapsed_s=30))
+            assert shown in text
+            assert entities(text) <= {"url"}
+            assert not UNSEEN.search(text)
+
+
+def vars_of(source: Any) -> dict[str, Any]:
+    return {name: getattr(source, name) for name in source.__slots__}
+
+
+async def test_nothing_is_sent_with_markup(room: BotRoom, alice: User, tmp_path: Path) -> None:
+    bob = room.telegram.add_user("Bob")
+    group = room.telegram.add_group("<b>@somebody</b> \u202e", [alice, bob])
+    for number, words in enumerate(HOSTILE):
+        song = tmp_path / f"{number}.mp3"
+        mp3(song, 0.1, words.replace("\x00", "\x01"))  # a tag ends with a NUL
+        menu = await room.menu(alice, song)
+        assert in_sentence(words.replace("\x00", " "), TITLE_LENGTH) in menu.text
+        for tap in (2, -2, 0):  # the instruments, back, the first mode
+            await room.taps(menu, tap)
+        await room.menu(alice, song, chat_id=group.id, caption="/stems")
+    await room.house.people.set_daily_credits(alice.id, 10)
+    for text in ("/jobs", "/help", "/start", "/language", "/privacy", "/delete", "<b>hello</b> @somebody"):
+        await room.says(alice, text)
+    calls = [call for call in room.telegram.calls if call.method not in ("getUpdates", "getMe")]
+    assert len({call.method for call in calls}) > 4
+    assert [call for call in calls if marked(call.parameters)] == []
+    said = [*room.telegram.bot_messages(alice.id), *room.telegram.bot_messages(group.id)]
+    assert len(said) >= 3 * len(HOSTILE)
+    for message in said:
+        assert {entity["type"] for entity in message.content.get("entities", [])} <= {"bot_command", "url"}
+        assert not UNSEEN.search(message.text)
+
+
+async def test_what_people_and_groups_call_themselves_stays_words(
+    private_room: BotRoom, boss: User, song: Path
+) -> None:
+    name = "<b>@somebody</b> \u202e/start"
+    mallory = private_room.telegram.add_user(name)
+    group = private_room.telegram.add_group("@somebody's \u202eband", [mallory])
+    for number in (mallory.id, group.id):
+        await private_room.says(boss, f"/users add {number}")
+    await private_room.house.people.set_name(mallory.id, name)
+    menu = await private_room.menu(mallory, song)
+    await private_room.taps(menu, 0)
+    await private_room.menu(mallory, song, chat_id=group.id, caption="/stems")
+    job = (await private_room.house.jobs(mallory.id))[0]
+    await private_room.house.store.pick(job, Mode.SPLIT_STEM, "", 0)
+    (people,) = await private_room.says(boss, "/users")
+    (overview,) = await private_room.says(boss, "/admin")
+    (jobs,) = await private_room.says(mallory, "/jobs")
+    assert f"<b>@\u2060somebody</b> /\u2060start ({mallory.id})" in people.text
+    assert f"({mallory.id})" in overview.text
+    assert "in the group “@\u2060somebody's band”" in jobs.text
+    await private_room.presses(people, "somebody</b>")
+    for shown in (people, overview, jobs, *private_room.telegram.bot_messages(boss.id)):
+        for text in (shown.text, *(button["text"] for button in shown.buttons)):
+            assert "mention" not in entities(text)
+            assert not UNSEEN.search(text)
+
+
+# Buttons
+
+
+def of_job(job: Job, owner: int) -> list[str]:
+    """Every button of this job: under its message, in its owner's list, on the admin's screen."""
+    modes = (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)
+    choosing = (Action.PICK, Action.OTHER_MODE)
+    taps = [Tap(action, job.id) for action in Action if action not in choosing]
+    taps += [Tap(action, job.id, mode) for action in choosing for mode in modes]
+    taps += [Tap(action, job.id, Mode.SPLIT_STEM_ADVANCED, "Bass") for action in choosing]
+    listed = [f"J:{owner}:{letter}:0:{job.id}" for letter in "xrfs"]
+    return [*(tap.to_data() for tap in taps), *listed, *(f"A:{letter}:{job.id}" for letter in "rfs")]
+
+
+def of_screens(owner: int) -> list[str]:
+    """Every other button of theirs, of their group's and of the admin's."""
+    return [
+        *(f"J:{owner}:p:1", f"L:{owner}:ru", f"L:{owner}:-", f"D:{owner}:y", f"D:{owner}:n"),
+        *("U:l:0", "U:i", f"U:u:{owner}:0", f"U:c:{owner}:0:0", f"U:c:{owner}:0:-", f"U:x:{owner}:0"),
+        *("A:v", "A:k", "A:K", "G:1", "G:0"),
+    ]
+
+
+def test_no_kind_of_button_is_left_out_below() -> None:
+    assert {data[0] for data in (*of_job(make_job(), 1), *of_screens(1))} == {*Action, *Screen}
+
+
+async def jobs_in_every_state(house: House, song: Message) -> list[Job]:
+    """One each, as far as the buttons tell them apart."""
+    store = house.store
+    result = result_of({"vocals": "https://cdn.example/a.mp3"})
+    states = (JobState.CHOOSING, JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING)
+    jobs = [await house.at(state, song, task_id=f"task-{state}", result=result) for state in states]
+    for end in ("delivered", "failed", "undeliverable", "cancelled"):
+        depth = JobState.SUBMITTING if end in ("failed", "cancelled") else JobState.DELIVERING
+        job = await house.at(depth, song, task_id=f"task-{end}", result=result)
+        if end == "delivered":
+            await store.tick(job.id, {"vocals": Sent(1, "file", "unique")})
+            await store.move(job.id, [depth], JobState.DELIVERED, missing=("Drums",))
+        elif end == "cancelled":
+            await store.cancel(job.id)
+        else:
+            await store.fail(job.id, [depth], Failure("500" if end == "failed" else end))
+        jobs.append(job)
+    return jobs
+
+
+def kept(redis_url: str) -> dict[bytes, bytes | None]:
+    """All that Redis holds, but for what says how often was spoken, and the engine's own leases."""
+    passing = (b":flood:", b":throttle:", b":ping", b":leases:")
+    with Redis.from_url(redis_url) as redis:
+        keys = [key for key in redis.scan_iter() if not any(word in key for word in passing)]
+        return {key: redis.dump(key) for key in keys}
+
+
+def said(telegram: Telegram) -> list[tuple[str, int]]:
+    """Every text that the bot shows, and how often it was changed."""
+    shown = [message for chat in telegram.chats.values() for message in chat.messages.values()]
+    return [(message.text, len(message.history)) for message in shown if message.is_from_bot]
+
+
+async def refused(room: BotRoom, where: Message, data: list[str], who: User) -> dict[str, str]:
+    """Somebody presses all of this, and nothing comes of it but answers, which are returned."""
+    telegram = room.telegram
+    held, words = kept(room.house.settings.redis_url), said(telegram)
+    queries = [CallbackQuery(f"{where.message_id}-{one}", who, where, one, telegram.clock()) for one in data]
+    for query in queries:
+        telegram.queries[query.id] = query
+        telegram.updates.add("callback_query", query.to_dict())
+    await room.handle()
+    assert [query.data for query in queries if not query.answer_text] == []
+    assert said(telegram) == words
+    assert kept(room.house.settings.redis_url) == held
+    assert await room.house.ordered() == []
+    return {query.data: query.answer_text for query in queries}
+
+
+async def test_no_button_of_another_obeys(room: BotRoom, alice: User, song: Path) -> None:
+    bob = room.telegram.add_user("Bob")
+    group = room.telegram.add_group("Band", [alice, bob])
+    menu = await room.menu(alice, song, chat_id=group.id, caption="/stems")
+    (bobs,) = await room.says(bob, "/jobs")
+    jobs = await jobs_in_every_state(room.house, menu.reply_to or menu)
+    await room.house.ordered()
+    # as in Bob's own list, but of Alice's songs
+    forged = [f"J:{bob.id}:{letter}:0:{job.id}" for job in jobs for letter in "xrfs"]
+    owned = [data for job in jobs for data in of_job(job, alice.id)]
+    await refused(room, menu, [*owned, *forged, *of_screens(alice.id)], bob)
+    # in private there is no group whose setting could be switched
+    await refused(room, bobs, [*of_job(jobs[0], alice.id), *forged, *of_screens(alice.id)[:-2]], bob)
+
+
+async def test_a_stranger_presses_in_vain(private_room: BotRoom, alice: User, song: Path) -> None:
+    await private_room.house.people.add(alice.id)
+    menu = await private_room.menu(alice, song)
+    mallory = private_room.telegram.add_user("Mallory")
+    (turned_away,) = await private_room.says(mallory, "/start")
+    jobs = await jobs_in_every_state(private_room.house, menu.reply_to or menu)
+    await private_room.house.ordered()
+    owned = [data for job in jobs[:2] for data in of_job(job, alice.id)]
+    answers = await refused(private_room, turned_away, owned + of_screens(alice.id), mallory)
+    # strangers may ask about their own data, and in their language
+    open_to_all = {data for data in answers if data[0] in (Screen.LANGUAGE, Screen.DELETE)}
+    assert {answers[data] for data in open_to_all} == {"Only the one who asked can use these buttons."}
+    assert {answers[data] for data in answers.keys() - open_to_all} == {turned_away.text}
+
+
+# Credits
+
+
+async def houses(
+    stack: AsyncExitStack, redis_url: str, telegram: Telegram, url: str, count: int
+) -> list[House]:
+    """As many processes of the bot, each with connections of its own."""
+    return [
+        await stack.enter_async_context(open_house(redis_url, telegram, url, DAILY_CREDITS="60"))
+        for _ in range(count)
+    ]
+
+
+@pytest.fixture
+async def crowd(redis_url: str, telegram: Telegram) -> AsyncIterator[list[House]]:
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(run_telegram(telegram))
+        yield await houses(stack, redis_url, telegram, url, 3)
+
+
+def orders_of(house: House) -> Orders:
+    return Orders(house.store, house.engine, house.shelf, house.experience, house.people, house.clock)
+
+
+async def ended(house: House, song: Message, end: JobState) -> Job:
+    """A job that failed, uncharged, or was delivered, long ago: its day is not today."""
+    job = await house.at(JobState.SUBMITTING, song, mode=Mode.SEPARATE_VOCAL)
+    if end is JobState.FAILED:
+        await house.store.fail(job.id, [JobState.SUBMITTING], Failure("500", charged=False))
+    else:
+        await house.store.move(job.id, [JobState.SUBMITTING], JobState.DELIVERED)
+    return await house.job(job.id)
+
+
+async def test_fifty_orders_at_once_spend_no_more_than_the_day_allows(
+    crowd: list[House], alice: User, song: Path
+) -> None:
+    """Picks, new tries and other ways, each twice, by processes that know nothing of each other."""
+    first, *_ = crowd
+    sent = await first.telegram.send_file(alice.id, song)
+    choosing = [await first.at(JobState.CHOOSING, sent, mode=None) for _ in range(10)]
+    failed = [await ended(first, sent, JobState.FAILED) for _ in range(8)]
+    delivered = [await ended(first, sent, JobState.DELIVERED) for _ in range(7)]
+    modes = [Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM_ADVANCED, Mode.SPLIT_STEM]
+    calls = []
+    for number in range(50):
+        orders, turn = orders_of(crowd[number % 3]), number % 25
+        mode = modes[turn % 3]
+        instrument = "Bass" if mode is Mode.SPLIT_STEM_ADVANCED else ""
+        if turn < 10:
+            calls.append(orders.pick(choosing[turn], mode, instrument))
+        elif turn < 18:
+            calls.append(orders.retry(failed[turn - 10]))
+        else:
+            calls.append(orders.other_mode(delivered[turn - 18], mode, instrument, Tapped(f"tap-{number}")))
+    await asyncio.gather(*calls)
+    allowance = await first.store.allowance(alice.id, 60)
+    # of what is cheapest one more would be too much
+    assert 60 - min(CREDITS.values()) < allowance.spent <= 60
+    paid = [job for job in await first.jobs(alice.id) if job.price]
+    assert sum(job.price for job in paid) == allowance.spent
+    assert all(job.state in (JobState.SUBMITTING, JobState.QUEUED) for job in paid)
+    submitted = [argument for task, argument in await first.ordered() if task == "submit"]
+    assert sorted(submitted) == sorted(job.id for job in paid if job.state is JobState.SUBMITTING)
+    # and what was too much left nothing behind
+    assert {job.state for job in await first.jobs(alice.id)} <= {
+        *(JobState.CHOOSING, JobState.SUBMITTING, JobState.QUEUED),
+        *(JobState.FAILED, JobState.DELIVERED),
+    }
+
+
+async def test_fifty_taps_at_once_spend_no_more_than_the_day_allows(
+    crowd: list[House], alice: User, song: Path
+) -> None:
+    """The same through the chat: two bots share the updates."""
+    first, second, _ = crowd
+    telegram = first.telegram
+    async with AsyncExitStack() as stack:
+        applications = [house.application() for house in (first, second)]
+        for application in applications:
+            await application.initialize()
+            stack.push_async_callback(application.shutdown)
+        room = BotRoom(first, applications[0])
+        menus = [await room.menu(alice, song) for _ in range(10)]
+        for number in range(50):
+            menu = menus[number % 10]
+            data = menu.buttons[number // 10 % 2]["callback_data"]
+            telegram.tap(alice.id, menu.message_id, data)
+        updates = await first.bot.get_updates(offset=room._offset, timeout=0, allowed_updates=ALLOWED_UPDATES)
+        assert len(updates) == 50
+        handlers = [
+            UpdateHandler(application, house.letters, house.people, house.texts)
+            for application, house in zip(applications, crowd, strict=False)
+        ]
+
+        async def handle(number: int) -> None:
+            while True:  # as the engine does
+                with suppress(TryLater):
+                    await handlers[number % 2].run(updates[number].to_json())
+                    return
+
+        await asyncio.gather(*(handle(number) for number in range(50)))
+    allowance = await first.store.allowance(alice.id, 60)
+    assert 60 - min(CREDITS.values()) < allowance.spent <= 60
+    paid = [job for job in await first.jobs(alice.id) if job.price]
+    assert sum(job.price for job in paid) == allowance.spent
+    submitted = [argument for task, argument in await first.ordered() if task == "submit"]
+    assert sorted(submitted) == sorted(job.id for job in paid if job.state is JobState.SUBMITTING)
+    assert not telegram.unanswered_queries
+
+
+async def test_an_admins_try_and_the_users_own_are_one_that_is_not_taken_back(
+    crowd: list[House], alice: User, song: Path
+) -> None:
+    """The user's is too much for today, and withdraws what it has made: not what another paid for since."""
+    first, second, _ = crowd
+    sent = await first.telegram.send_file(alice.id, song)
+    await first.people.set_daily_credits(alice.id, 5)
+    for _ in range(8):
+        failed = await ended(first, sent, JobState.FAILED)
+        own, admins = await asyncio.gather(
+            orders_of(first).retry(failed), orders_of(second).retry(failed, is_unlimited=True)
+        )
+        new = await first.job(admins.job_id)
+        assert (admins.note, new.state, new.price) == ("retried", JobState.SUBMITTING, 0)
+        assert own.over or own.job_id == new.id
+        assert await first.store.cancel(new.id)
+    assert (await first.store.allowance(alice.id, 5)).spent == 0
+
+
+async def test_an_order_whose_job_another_tap_has_withdrawn_is_made_anew(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    house, orders = room.house, orders_of(room.house)
+    failed = await ended(house, await room.telegram.send_file(alice.id, song), JobState.FAILED)
+    made: list[Job] = []
+
+    async def make() -> Job:
+        made.append(await orders._new(failed, f"retry:{failed.id}", _cancelled_at))
+        if len(made) == 1:  # by the other tap, between this one's two steps
+            assert await house.store.forget(made[0].id, only_in=JobState.CHOOSING)
+        return made[-1]
+
+    ordered = await orders._order(make, Mode.SEPARATE_VOCAL, "")
+    assert ordered.job_id == made[1].id != made[0].id
+    assert await house.ordered() == [("submit", made[1].id)]
+
+
+async def test_what_was_picked_meanwhile_is_not_withdrawn(room: BotRoom, alice: User, song: Path) -> None:
+    sent = await room.telegram.send_file(alice.id, song)
+    store = room.house.store
+    job = await room.house.at(JobState.CHOOSING, sent, mode=None)
+    assert (await store.pick(job, Mode.SEPARATE_VOCAL, "", 0))[0] is Picked.STARTED
+    assert not await store.forget(job.id, only_in=JobState.CHOOSING)
+    assert (await room.house.job(job.id)).state is JobState.SUBMITTING
+    assert await store.forget(job.id)
+    assert await store.get(job.id) is None

@@ -1,0 +1,151 @@
+"""Who gets in: the one-time admin link, invitations, and what strangers and removed users may still do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from house import BotRoom, House, open_house
+
+from sandbox.app import run_telegram
+from sandbox.chats import User
+from sandbox.state import Telegram
+from stemdrop.alerts import Alerts
+from stemdrop.serve import offer_admin_link
+
+CLOSED = "This bot is private. Ask whoever runs it to let you in; your Telegram ID is {}."
+USED = "This link has been used or has expired. Ask for a new one."
+
+
+@pytest.fixture
+async def new_room(redis_url: str, telegram: Telegram) -> AsyncIterator[BotRoom]:
+    """A private bot that nobody runs yet."""
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, ACCESS="invite") as house,
+    ):
+        application = house.application()
+        await application.initialize()
+        yield BotRoom(house, application)
+        await application.shutdown()
+
+
+async def offered(house: House, capsys: pytest.CaptureFixture[str]) -> str:
+    """What start-up prints."""
+    await offer_admin_link(house.people, house.bot.username)
+    return capsys.readouterr().out
+
+
+async def word_of(room: BotRoom) -> str:
+    return await room.house.people.first_admin_word()
+
+
+async def test_the_link_is_printed_until_it_is_used(
+    new_room: BotRoom, alice: User, capsys: pytest.CaptureFixture[str]
+) -> None:
+    printed = await offered(new_room.house, capsys)
+    assert printed.count("\n") == 1
+    link = printed.split()[-1]
+    assert link.startswith("https://t.me/stemdrop_sandbox_bot?start=")
+    # several processes that start print the same one
+    assert await offered(new_room.house, capsys) == printed
+    (answer,) = await new_room.says(alice, f"/start {link.partition('=')[2]}")
+    assert answer.text.startswith("You run this bot now.")
+    assert await offered(new_room.house, capsys) == ""
+    assert not await new_room.house.redis.exists("stemdrop:people:admin-link")
+
+
+async def test_of_two_who_open_the_link_at_once_one_wins(new_room: BotRoom, alice: User) -> None:
+    bob = new_room.telegram.add_user("Bob")
+    word = await word_of(new_room)
+    for user in (alice, bob):
+        new_room.telegram.send_text(user.id, f"/start {word}")
+    await new_room.handle()
+    assert await new_room.house.people.admins() == {alice.id}
+    assert new_room.telegram.bot_messages(bob.id)[-1].text == USED
+    assert "This bot is private" in (await new_room.says(bob, "/help"))[-1].text
+
+
+async def test_of_twenty_at_the_very_same_moment_one_wins(new_room: BotRoom) -> None:
+    word = await word_of(new_room)
+    people = new_room.house.people
+    won = await asyncio.gather(*(people.become_admin(number, word) for number in range(1, 21)))
+    assert won.count(True) == 1
+    assert len(await people.admins()) == 1
+
+
+async def test_a_link_that_is_handled_twice_says_nothing_wrong(new_room: BotRoom, alice: User) -> None:
+    word = await word_of(new_room)
+    (first,) = await new_room.says(alice, f"/start {word}")
+    (again,) = await new_room.says(alice, f"/start {word}")
+    assert first.text.startswith("You run this bot now.")
+    assert again.text.startswith("🎵 Drop a song here")
+
+
+async def test_a_wrong_word_makes_nobody_an_admin(new_room: BotRoom, alice: User) -> None:
+    await word_of(new_room)
+    (answer,) = await new_room.says(alice, "/start something")
+    assert answer.text == USED
+    assert await new_room.house.people.admins() == set()
+
+
+async def test_the_new_admin_is_shown_the_commands_of_admins(new_room: BotRoom, alice: User) -> None:
+    await new_room.says(alice, f"/start {await word_of(new_room)}")
+    scopes = [scope for scope, _ in new_room.telegram.commands]
+    assert any(str(alice.id) in scope for scope in scopes)
+
+
+async def test_a_stranger_is_told_once_an_hour(private_room: BotRoom, alice: User) -> None:
+    texts = ["/start", "hello", "/help", "/jobs", "/stems"]
+    said = [await private_room.says(alice, text) for text in texts]
+    assert [message.text for message in said[0]] == [CLOSED.format(alice.id)]
+    assert said[1:] == [[]] * 4
+    (key,) = [key async for key in private_room.house.redis.scan_iter("stemdrop:throttle:*")]
+    assert 3500 < await private_room.house.redis.ttl(key) <= 3600
+    await private_room.house.redis.delete(key)
+    assert len(await private_room.says(alice, "hello")) == 1
+
+
+async def test_in_groups_strangers_are_not_answered(private_room: BotRoom, alice: User, song: Path) -> None:
+    group = private_room.telegram.add_group("Band", [alice])
+    sent = await private_room.sends(alice, song, chat_id=group.id, caption="/stems")
+    for text in ("/help", "/stems", "@stemdrop_sandbox_bot", "/users", "/privacy"):
+        await private_room.says(alice, text, chat_id=group.id)
+    assert private_room.after(sent) == []
+    assert await private_room.house.jobs(alice.id) == []
+
+
+async def test_a_removed_user_may_ask_about_their_data_and_nothing_else(
+    private_room: BotRoom, boss: User, alice: User, song: Path
+) -> None:
+    await private_room.house.people.add(alice.id)
+    menu = await private_room.menu(alice, song)
+    await private_room.taps(menu, 0)
+    (listed,) = await private_room.says(alice, "/jobs")
+    (languages,) = await private_room.says(alice, "/language")
+    await private_room.house.people.remove(alice.id)
+    for message in (menu, listed):
+        query = await private_room.presses(message, "Cancel", alice)
+        assert query.answer_text == CLOSED.format(alice.id)
+    assert len(await private_room.says(alice, "/help")) == 1
+    assert await private_room.sends(alice, song)
+    assert len(await private_room.house.jobs(alice.id)) == 1
+    await private_room.presses(languages, "简体中文")
+    assert (await private_room.house.people.person(alice.id)).language == "zh_Hans"
+    await private_room.presses(languages, "English")
+    for command in ("/privacy", "/language", "/delete"):
+        assert len(await private_room.says(alice, command)) == 1
+    asked = private_room.telegram.bot_messages(alice.id)[-1]
+    await private_room.presses(asked, "Delete everything")
+    assert await private_room.house.jobs(alice.id) == []
+
+
+async def test_an_admin_is_told_unasked_in_the_language_of_their_telegram(new_room: BotRoom) -> None:
+    mei = new_room.telegram.add_user("Mei", language_code="zh-hans")
+    assert await new_room.house.people.become_admin(mei.id, await new_room.house.people.first_admin_word())
+    said = new_room.telegram.send_text(mei.id, "/help")
+    await new_room.handle()
+    house = new_room.house
+    await Alerts(house.bot, house.people, house.texts).refused(402)
+    shown = new_room.after(said)
+    assert shown[-1].text == house.texts.language("zh")("alert.credits_out")

@@ -1,0 +1,300 @@
+"""In groups a song is taken up only when somebody asks for it, or when the group wants all answered."""
+
+from pathlib import Path
+
+import pytest
+from house import BotRoom, open_house
+from recordings import record
+
+from sandbox.app import run_telegram
+from sandbox.chats import Chat, Message, User
+from sandbox.state import Telegram
+from stemdrop.jobs import JobState
+
+BOT = "stemdrop_sandbox_bot"
+HOW = f"In groups I take a song apart when you ask: reply to it with /stems@{BOT}"
+
+
+@pytest.fixture
+def bob(room: BotRoom) -> User:
+    return room.telegram.add_user("Bob")
+
+
+@pytest.fixture
+def group(room: BotRoom, alice: User, bob: User) -> Chat:
+    """Alice's group, with Bob in it."""
+    return room.telegram.add_group("Band", [alice, bob])
+
+
+@pytest.fixture
+async def sent(room: BotRoom, alice: User, group: Chat, song: Path) -> Message:
+    """Alice's song in the group, that nobody has asked for yet."""
+    sent = await room.sends(alice, song, chat_id=group.id)
+    assert room.after(sent) == []
+    return sent
+
+
+async def test_a_song_that_nobody_asks_for_is_left_alone(
+    room: BotRoom, alice: User, sent: Message, song: Path
+) -> None:
+    await room.sends(alice, song, chat_id=sent.chat.id, caption="our new one, what does @drummer say?")
+    assert room.after(sent) == []
+    assert await room.house.jobs(alice.id) == []
+    assert not [call for call in room.telegram.calls if call.method.startswith("send")]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "/stems",
+        f"/stems@{BOT}",
+        f"/STEMS@{BOT.upper()} please",
+        f"@{BOT}",
+        f"please, @{BOT}, take it apart",
+        f"(@{BOT})",
+        "could you /stems this?",
+    ],
+)
+async def test_a_reply_asks_for_the_song_and_its_writer_owns_the_job(
+    room: BotRoom, alice: User, bob: User, sent: Message, words: str
+) -> None:
+    (menu,) = await room.says(bob, words, chat_id=sent.chat.id, reply_to=sent.message_id)
+    assert len(menu.buttons) == 4
+    assert menu.reply_to is sent
+    (job,) = await room.house.jobs(bob.id)
+    assert (job.user_id, job.account, job.source_message_id) == (bob.id, bob.id, sent.message_id)
+    assert await room.house.jobs(alice.id) == []
+    query = await room.taps(menu, 0, alice)
+    assert query.answer_text
+    assert (await room.house.job(job.id)).state is JobState.CHOOSING
+    await room.taps(menu, 0, bob)
+    assert (await room.house.job(job.id)).state is JobState.SUBMITTING
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["nice!", "/stems@another_bot", f"mail me: someone@{BOT}", f"@{BOT}2", "http://x.org/stems", "/stemsx"],
+)
+async def test_other_replies_ask_for_nothing(room: BotRoom, bob: User, sent: Message, words: str) -> None:
+    assert await room.says(bob, words, chat_id=sent.chat.id, reply_to=sent.message_id) == []
+    assert await room.house.jobs(bob.id) == []
+
+
+@pytest.mark.parametrize("caption", ["/stems", f"here, @{BOT}", f"/stems@{BOT}"])
+async def test_a_caption_asks_for_its_own_song(
+    room: BotRoom, alice: User, group: Chat, song: Path, caption: str
+) -> None:
+    menu = await room.menu(alice, song, chat_id=group.id, caption=caption)
+    assert len(menu.buttons) == 4
+    (job,) = await room.house.jobs(alice.id)
+    assert (job.chat_id, job.topic_id) == (group.id, 0)
+
+
+async def test_every_kind_of_sound_is_taken_when_asked(
+    room: BotRoom, bob: User, group: Chat, tmp_path: Path
+) -> None:
+    voice = await room.sends(bob, record(tmp_path / "a.ogg", seconds=2), chat_id=group.id, kind="voice")
+    (menu,) = await room.says(bob, "/stems", chat_id=group.id, reply_to=voice.message_id)
+    assert "Voice message" in menu.text
+
+
+async def test_one_request_handled_twice_is_one_job_and_two_people_are_two(
+    room: BotRoom, alice: User, bob: User, sent: Message
+) -> None:
+    room.telegram.send_text(sent.chat.id, "/stems", user_id=bob.id, reply_to=sent.message_id)
+    (update,) = room.telegram.updates.pending
+    await room.handle()
+    room.telegram.updates.add("message", update["message"])
+    await room.handle()
+    assert len(await room.house.jobs(bob.id)) == 1
+    assert len(room.telegram.bot_messages(sent.chat.id)) == 1
+    await room.says(alice, "/stems", chat_id=sent.chat.id, reply_to=sent.message_id)
+    assert len(await room.house.jobs(alice.id)) == 1
+    assert len(await room.house.jobs(bob.id)) == 1
+    assert len(room.telegram.bot_messages(sent.chat.id)) == 2
+
+
+@pytest.mark.parametrize("topic", ["Demos", None])
+async def test_answers_stay_in_the_topic_general_included(
+    room: BotRoom, alice: User, song: Path, topic: str | None
+) -> None:
+    forum = room.telegram.add_group("Band", [alice], forum=True)
+    thread_id = room.telegram.add_topic(forum.id, topic) if topic else None
+    sent = await room.sends(alice, song, chat_id=forum.id, thread_id=thread_id)
+    assert room.after(sent) == []
+    asked = {"chat_id": forum.id, "thread_id": thread_id}
+    (menu,) = await room.says(alice, "/stems", reply_to=sent.message_id, **asked)
+    assert (menu.thread_id, menu.reply_to) == (thread_id, sent)
+    (explained,) = await room.says(alice, "/stems", **asked)
+    assert explained.thread_id == thread_id
+    job = (await room.house.jobs(alice.id))[0]
+    assert job.topic_id == (thread_id or 0)
+    await room.presses(menu, "Vocals", alice)
+    assert menu.text.startswith("⏫")
+
+
+async def test_where_there_is_no_song_it_says_how_to_ask(
+    room: BotRoom, bob: User, group: Chat, tmp_path: Path
+) -> None:
+    text = room.telegram.send_text(group.id, "listen to this", user_id=bob.id)
+    for words, reply_to in (("/stems", None), ("/stems", text.message_id), (f"@{BOT} hello", None)):
+        (answer,) = await room.says(bob, words, chat_id=group.id, reply_to=reply_to)
+        assert answer.text.startswith(HOW)
+    assert await room.says(bob, f"you could ask @{BOT} for that", chat_id=group.id) == []
+    paper = tmp_path / "notes.txt"
+    paper.write_text("la la la")
+    sent = await room.sends(bob, paper, chat_id=group.id, caption="/stems")
+    (answer,) = room.after(sent)
+    assert answer.text == "Send me a song, or reply to one with /stems."
+    sent = await room.sends(bob, paper, chat_id=group.id)
+    assert room.after(sent) == []
+
+
+async def test_what_cannot_be_split_is_told_to_who_asked(
+    room: BotRoom, bob: User, group: Chat, song: Path
+) -> None:
+    content = room.telegram.files.read_path(song)
+    media = room.telegram.files.add_media("audio", content, "set.mp3", duration_s=3661)
+    sent = room.telegram.post(room.telegram.chat(group.id), bob, {"audio": media.to_dict()})
+    (answer,) = await room.says(bob, "/stems", chat_id=group.id, reply_to=sent.message_id)
+    assert answer.text.startswith("This is too long: 62 minutes")
+
+
+async def test_the_admins_of_the_group_switch_that_every_song_is_answered(
+    room: BotRoom, alice: User, bob: User, group: Chat, song: Path, tmp_path: Path
+) -> None:
+    (shown,) = await room.says(bob, "/stems", chat_id=group.id)
+    assert "I answer only those songs" in shown.text
+    query = await room.presses(shown, "Answer every song", bob)
+    assert query.answer_text == "Only the admins of this group can change that."
+    query = await room.presses(shown, "Answer every song", alice)
+    await room.again(query)
+    assert "At the moment I answer every song" in shown.text
+    assert len((await room.menu(bob, song, chat_id=group.id)).buttons) == 4
+    # voice messages are talk
+    voice = record(tmp_path / "a.ogg", seconds=2)
+    sent = await room.sends(bob, voice, chat_id=group.id, kind="voice")
+    assert room.after(sent) == []
+    group.members[bob.id] = "administrator"
+    await room.presses(shown, "Answer only when asked", bob)
+    sent = await room.sends(bob, song, chat_id=group.id)
+    assert room.after(sent) == []
+
+
+async def test_a_bot_that_is_not_shown_all_songs_says_what_the_group_can_do(
+    redis_url: str, telegram: Telegram, alice: User
+) -> None:
+    telegram.has_privacy_mode = True
+    async with run_telegram(telegram) as url, open_house(redis_url, telegram, url) as house:
+        application = house.application()
+        await application.initialize()
+        room = BotRoom(house, application)
+        group = telegram.add_group("Band", [alice])
+        (shown,) = await room.says(alice, "/stems", chat_id=group.id)
+        assert "make me an admin of this group" in shown.text.split("\n")[-1]
+        await room.presses(shown, "Answer every song", alice)
+        assert "I answer every song in this group" in shown.text
+        assert "make me an admin of this group" in shown.text
+        group.members[telegram.bot.id] = "administrator"
+        await room.presses(shown, "Answer only when asked", alice)
+        assert "make me an admin" not in shown.text
+        await application.shutdown()
+
+
+async def test_a_bot_that_is_shown_all_songs_asks_for_nothing(
+    room: BotRoom, alice: User, group: Chat
+) -> None:
+    (shown,) = await room.says(alice, "/stems", chat_id=group.id)
+    assert "make me an admin" not in shown.text
+
+
+async def test_start_in_a_group_says_how_groups_work(room: BotRoom, bob: User, group: Chat) -> None:
+    (answer,) = await room.says(bob, f"/start@{BOT}", chat_id=group.id)
+    assert answer.text.startswith(HOW)
+
+
+async def test_who_left_the_group_switches_nothing(room: BotRoom, alice: User, group: Chat) -> None:
+    (shown,) = await room.says(alice, "/stems", chat_id=group.id)
+    carol = room.telegram.add_user("Carol")
+    for user in (carol, User(77, "Nobody")):
+        query = await room.forges(shown, "G:1", user)
+        assert query.answer_text == "Only the admins of this group can change that."
+    for data in ("G:2", "G", "G:", "G:1:1"):
+        query = await room.forges(shown, data, alice)
+        assert query.answer_text.startswith("This button no longer does anything.")
+    assert not await room.house.groups.answers_all(group.id)
+
+
+async def test_one_groups_setting_is_not_anothers(
+    room: BotRoom, alice: User, group: Chat, song: Path
+) -> None:
+    await room.house.groups.set_answers_all(group.id, True)
+    other = room.telegram.add_group("Other", [alice], supergroup=True)
+    sent = await room.sends(alice, song, chat_id=other.id)
+    assert room.after(sent) == []
+
+
+async def test_a_group_that_becomes_a_supergroup_keeps_its_setting(
+    room: BotRoom, alice: User, group: Chat, song: Path
+) -> None:
+    await room.house.groups.set_answers_all(group.id, True)
+    new = room.telegram.migrate_group(group.id)
+    await room.handle()
+    assert await room.house.groups.answers_all(new.id)
+    assert room.telegram.bot_messages(new.id) == []
+    assert len((await room.menu(alice, song, chat_id=new.id)).buttons) == 4
+
+
+async def test_a_group_that_was_let_in_stays_so_as_supergroup_whoever_upgrades_it(
+    private_room: BotRoom, alice: User
+) -> None:
+    group = private_room.telegram.add_group("Band", [alice])
+    other = private_room.telegram.add_group("Other", [alice])
+    await private_room.house.people.add(group.id)
+    for chat in (group, other):
+        await private_room.house.groups.set_answers_all(chat.id, True)
+    new = private_room.telegram.migrate_group(group.id)
+    stranger = private_room.telegram.migrate_group(other.id)
+    await private_room.handle()
+    assert await private_room.house.groups.answers_all(new.id)
+    assert await private_room.house.groups.answers_all(stranger.id)
+    assert len(await private_room.says(alice, "/help", chat_id=new.id)) == 1
+    assert await private_room.says(alice, "/help", chat_id=stranger.id) == []
+
+
+@pytest.mark.parametrize("writes_as", ["channel", "anonymous admin"])
+async def test_a_song_of_who_writes_as_a_channel_or_as_the_group_is_anybodys(
+    room: BotRoom, alice: User, bob: User, group: Chat, song: Path, writes_as: str
+) -> None:
+    sent = await room.telegram.send_file(group.id, song, user_id=alice.id, caption="/stems")
+    (update,) = room.telegram.updates.pending
+    channel = {"id": -1009999999999, "type": "channel", "title": "Our channel"}
+    update["message"] |= {
+        "from": {"id": 1087968824, "is_bot": True, "first_name": "Group"},
+        "sender_chat": channel if writes_as == "channel" else update["message"]["chat"],
+    }
+    await room.handle()
+    (menu,) = room.after(sent)
+    (job,) = await room.house.jobs(group.id)
+    await room.taps(menu, 0, bob)
+    assert (await room.house.job(job.id)).state is JobState.SUBMITTING
+    query = await room.taps(menu, -1, alice)  # who chose first is who asked
+    assert query.answer_text
+    await room.taps(menu, -1, bob)
+    assert (await room.house.job(job.id)).state is JobState.CANCELLED
+
+
+async def test_in_private_a_reply_asks_for_a_song_too(room: BotRoom, alice: User, song: Path) -> None:
+    sent = await room.sends(alice, song)
+    (menu,) = (await room.says(alice, "/stems", reply_to=sent.message_id))[-1:]
+    assert len(menu.buttons) == 4
+    assert menu.reply_to is sent
+    assert len(await room.house.jobs(alice.id)) == 2
+
+
+async def test_a_chinese_reader_is_answered_in_chinese_in_a_group(
+    room: BotRoom, mei: User, song: Path
+) -> None:
+    group = room.telegram.add_group("乐队", [mei])
+    menu = await room.menu(mei, song, chat_id=group.id, caption="/stems")
+    assert "How shall I" not in menu.text

@@ -1,0 +1,73 @@
+"""What Telegram is told of the bot: commands per language and kind of chat, and descriptions."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from house import BotRoom
+
+from bot.introduction import ADMINS, GROUPS, PRIVATE, introduce
+from sandbox.chats import User
+from sandbox.faults import FaultKind
+
+
+def told(room: BotRoom) -> dict[tuple[str, str], list[str]]:
+    """(kind of chat, or a chat's id; language) → names of the commands."""
+    found = {}
+    for (scope, language), commands in room.telegram.commands.items():
+        where = json.loads(scope)
+        found[str(where.get("chat_id", where["type"])), language] = [item["command"] for item in commands]
+    return found
+
+
+def codes(room: BotRoom) -> Iterator[str]:
+    """Two letters for every language but English, which is for everybody else."""
+    for code in room.house.texts.languages:
+        yield "" if code == "en" else code[:2]
+
+
+async def introduced(room: BotRoom) -> None:
+    await introduce(room.house.bot, room.house.texts, room.house.people)
+
+
+async def test_commands_are_told_for_every_kind_of_chat_and_language(
+    private_room: BotRoom, boss: User
+) -> None:
+    await introduced(private_room)
+    expected = {}
+    for code in codes(private_room):
+        expected["all_private_chats", code] = list(PRIVATE)
+        expected["all_group_chats", code] = list(GROUPS)
+        expected[str(boss.id), code] = list(ADMINS)
+    assert told(private_room) == expected
+    assert {"", "zh"} <= set(codes(private_room))
+
+
+async def test_an_admin_who_never_wrote_is_no_trouble(private_room: BotRoom) -> None:
+    await introduced(private_room)
+    assert {where for where, _ in told(private_room)} == {"all_private_chats", "all_group_chats"}
+
+
+async def test_the_descriptions_are_told_and_fit(room: BotRoom) -> None:
+    await introduced(room)
+    for code in codes(room):
+        assert 0 < len(room.telegram.descriptions["description", code]) <= 512
+        assert 0 < len(room.telegram.descriptions["short_description", code]) <= 120
+
+
+@pytest.mark.filterwarnings("ignore::telegram.warnings.PTBDeprecationWarning")  # the library's own use
+async def test_a_limit_on_descriptions_keeps_nobody_waiting(
+    room: BotRoom, caplog: pytest.LogCaptureFixture
+) -> None:
+    room.telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="setMyDescription", retry_after_s=3600)
+    await introduced(room)
+    assert len(told(room)) == 2 * len(room.house.texts.languages)
+
+
+async def test_every_command_is_answered_and_named_in_help(private_room: BotRoom, boss: User) -> None:
+    (shown,) = await private_room.says(boss, "/help")
+    for name in {*ADMINS, *GROUPS} - {"start", "help"}:
+        assert f"/{name}" in shown.text
+    for name in {*ADMINS, *GROUPS}:
+        (answer,) = await private_room.says(boss, f"/{name}")
+        assert answer.text != "I don't know this command. /help tells you what I can do."

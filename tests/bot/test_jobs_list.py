@@ -1,0 +1,274 @@
+"""`/jobs`: one's own songs, each with its state and the button that helps."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from house import BotRoom, result_of
+
+from sandbox.chats import Message, User
+from sandbox.faults import FaultKind
+from stemdrop.jobs import Failure, Job, JobState, KeptStem, Mode
+from stemdrop.results import Result
+from stemdrop.shelf import Kept
+from stemdrop.store import Sent
+
+URL = "https://cdn.example/a.mp3"
+
+
+@pytest.fixture
+async def sent(room: BotRoom, alice: User, song: Path) -> Message:
+    """Alice's message with the song, already handled."""
+    return await room.sends(alice, song)
+
+
+async def failed(room: BotRoom, sent: Message, code: str = "500") -> Job:
+    job = await room.house.at(JobState.SUBMITTING, sent)
+    await room.house.store.fail(job.id, [JobState.SUBMITTING], Failure(code))
+    return await room.house.job(job.id)
+
+
+async def delivered(room: BotRoom, sent: Message) -> Job:
+    """A job with one stem in the chat."""
+    job = await room.house.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
+    assert sent.media is not None
+    arrived = Sent(1, sent.media["file_id"], sent.media["file_unique_id"])
+    await room.house.store.tick(job.id, {"vocals": arrived})
+    await room.house.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
+    return await room.house.job(job.id)
+
+
+async def listed(room: BotRoom, user: User, **how: int) -> Message:
+    return (await room.says(user, "/jobs", **how))[-1]
+
+
+async def test_who_sent_nothing_is_told_so(room: BotRoom, alice: User) -> None:
+    shown = await listed(room, alice)
+    assert shown.text == "There are no songs of yours here yet. Send me one!"
+    assert not shown.buttons
+
+
+async def test_every_state_says_what_it_needs_newest_first(room: BotRoom, alice: User, sent: Message) -> None:
+    await delivered(room, sent)
+    await failed(room, sent, "451")
+    cancelled = await room.house.at(JobState.SUBMITTING, sent, mode=Mode.SEPARATE_VOCAL)
+    await room.house.store.cancel(cancelled.id)
+    await room.house.at(
+        JobState.SEPARATING, sent, mode=Mode.SPLIT_STEM_ADVANCED, instrument="Bass", task_id="task-2"
+    )
+    await room.house.at(JobState.SUBMITTING, sent)
+    shown = await listed(room, alice)
+    assert re.sub(r"\d+ sec", "no time", shown.text).split("\n") == [
+        "🎵 Your songs, the newest first:",
+        "1. “Morning Line” · All stems · being submitted",
+        "2. “Morning Line” · Bass · being taken apart, no time so far",
+        "3. “Morning Line” · Vocals + instrumental · cancelled",
+        "4. “Morning Line” · All stems · failed (code 451)",
+        "5. “Morning Line” · All stems · 1 stem",
+    ]
+    assert [button["text"] for button in shown.buttons] == [
+        "1. ✖️ Cancel",
+        "2. ✖️ Cancel",
+        "4. 🔁 Try again · 50 credits",
+        "5. 📨 Send again",
+    ]
+
+
+async def test_a_song_in_line_tells_its_place(room: BotRoom, alice: User, song: Path) -> None:
+    for _ in range(5):
+        await room.taps(await room.menu(alice, song), 0)
+    shown = await listed(room, alice)
+    assert "1. “Morning Line” · Vocals + instrumental · number 2 in your line" in shown.text
+    assert "2. “Morning Line” · Vocals + instrumental · number 1 in your line" in shown.text
+
+
+async def test_a_song_that_waits_for_its_mode_is_not_in_the_list(
+    room: BotRoom, alice: User, sent: Message
+) -> None:
+    assert "no songs of yours" in (await listed(room, alice)).text
+
+
+async def test_pages_of_five_are_turned(room: BotRoom, alice: User, sent: Message) -> None:
+    for _ in range(7):
+        await failed(room, sent, "400")
+    shown = await listed(room, alice)
+    assert shown.text.count("failed") == 5
+    assert [button["text"] for button in shown.buttons] == ["›"]
+    await room.presses(shown, "›")
+    assert shown.text.split("\n")[1].startswith("6. ")
+    assert shown.text.count("failed") == 2
+    await room.presses(shown, "‹")
+    assert shown.text.split("\n")[1].startswith("1. ")
+    assert room.after(shown) == []
+
+
+async def test_cancelling_ends_the_job_and_shows_it_in_both_messages(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    menu = await room.menu(alice, song)
+    await room.taps(menu, 0)
+    shown = await listed(room, alice)
+    query = await room.presses(shown, "Cancel")
+    await room.again(query)
+    assert menu.text == "✖️ Cancelled: “Morning Line”."
+    assert shown.text.endswith("cancelled")
+    assert not shown.buttons
+
+
+async def test_trying_again_makes_one_job_and_one_line(room: BotRoom, alice: User, song: Path) -> None:
+    menu = await room.menu(alice, song)
+    await room.taps(menu, 0)
+    (job,) = await room.house.jobs(alice.id)
+    await room.house.ordered()
+    await room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    await room.house.status.refresh(job.id)
+    shown = await listed(room, alice)
+    query = await room.presses(shown, "Try again")
+    assert query.answer_text == "A new try is on its way."
+    await room.again(query)
+    new, old = await room.house.jobs(alice.id)
+    assert old.id == job.id
+    assert await room.house.ordered() == [("submit", new.id)]
+    assert menu.text.startswith("⏫")
+    assert shown.text.split("\n")[1:] == ["1. “Morning Line” · Vocals + instrumental · being submitted"]
+
+
+async def test_what_was_delivered_is_sent_again_for_nothing_and_once(
+    room: BotRoom, alice: User, sent: Message
+) -> None:
+    job = await delivered(room, sent)
+    shown = await listed(room, alice)
+    query = await room.presses(shown, "Send again")
+    assert query.answer_text == "It is on its way."
+    await room.again(query)
+    new = (await room.house.jobs(alice.id))[0]
+    assert new.id != job.id
+    assert (new.state, new.charge, [stem.key for stem in new.kept]) == (JobState.DELIVERING, "", ["vocals"])
+    assert await room.house.ordered() == [("deliver", new.id)]
+
+
+async def test_what_could_not_be_sent_is_fetched_again(room: BotRoom, alice: User, sent: Message) -> None:
+    job = await room.house.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
+    await room.house.store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
+    await room.presses(await listed(room, alice), "Fetch what is missing")
+    assert await room.house.ordered() == [("deliver", job.id)]
+
+
+async def test_a_daily_limit_is_told_and_holds(room: BotRoom, alice: User, sent: Message, song: Path) -> None:
+    await room.house.people.set_daily_credits(alice.id, 1030)
+    await room.taps(await room.menu(alice, song), 1)
+    await room.house.ordered()
+    await room.house.people.set_daily_credits(alice.id, 60)
+    job = await failed(room, sent)
+    shown = await listed(room, alice)
+    assert "Today: 50 of 60 credits, new ones in " in shown.text
+    query = await room.presses(shown, "Try again")
+    assert query.is_alert
+    assert query.answer_text.startswith("You have used 50 of your 60 credits")
+    assert (await room.house.job(job.id)).state is JobState.FAILED
+    assert await room.house.ordered() == []
+
+
+async def test_without_a_limit_nothing_is_told_of_one(room: BotRoom, alice: User, sent: Message) -> None:
+    await failed(room, sent)
+    assert "Today" not in (await listed(room, alice)).text
+
+
+async def test_in_a_group_only_its_songs_are_listed_and_only_the_asker_taps(
+    room: BotRoom, alice: User, sent: Message, song: Path
+) -> None:
+    bob = room.telegram.add_user("Bob")
+    group = room.telegram.add_group("Band", [alice, bob])
+    await failed(room, sent, "451")
+    await room.taps(await room.menu(alice, song, chat_id=group.id, caption="/stems"), 0, alice)
+    shown = await listed(room, alice, chat_id=group.id)
+    assert "being submitted" in shown.text
+    assert "451" not in shown.text
+    query = await room.presses(shown, "Cancel", bob)
+    assert query.answer_text == "Only the one who asked can use these buttons."
+    assert (await room.house.jobs(alice.id))[0].state is JobState.SUBMITTING
+    assert "no songs of yours" in (await listed(room, bob, chat_id=group.id)).text
+    in_private = await listed(room, alice)
+    assert "451" in in_private.text
+    assert "being submitted" in in_private.text
+
+
+async def test_a_forged_button_reaches_no_job_of_another(room: BotRoom, alice: User, sent: Message) -> None:
+    job = await room.house.at(JobState.SUBMITTING, sent)
+    bob = room.telegram.add_user("Bob")
+    shown = await listed(room, bob)
+    for data in (
+        f"J:{bob.id}:x:0:{job.id}",
+        f"J:{bob.id}:x:0:none",
+        f"J:{bob.id}:q:0",
+        "J:",
+        f"J:{bob.id}:p:x",
+    ):
+        await room.forges(shown, data, bob)
+    assert (await room.house.job(job.id)).state is JobState.SUBMITTING
+
+
+async def test_the_list_is_in_the_users_language(room: BotRoom, mei: User, song: Path) -> None:
+    await room.taps(await room.menu(mei, song), 0)
+    shown = await listed(room, mei)
+    assert shown.buttons[0]["text"].endswith("取消")
+
+
+def labels(shown: Message) -> list[str]:
+    return [button["text"] for button in shown.buttons]
+
+
+async def test_what_never_came_is_not_offered_again_but_fetched(
+    room: BotRoom, alice: User, sent: Message
+) -> None:
+    job = await room.house.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
+    await room.house.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, missing=("Vocals",))
+    shown = await listed(room, alice)
+    assert labels(shown) == ["1. 🔁 Fetch what is missing"]
+    await room.presses(shown, "Fetch")
+    assert await room.house.ordered() == [("deliver", job.id)]
+
+
+async def test_of_what_came_in_part_the_rest_is_fetched_too(
+    room: BotRoom, alice: User, sent: Message
+) -> None:
+    job = await delivered(room, sent)
+    await room.house.store.set(job.id, missing=("Drums",))
+    assert labels(await listed(room, alice)) == ["1. 🔁 Fetch what is missing", "1. 📨 Send again"]
+
+
+async def test_a_try_again_that_costs_nothing_says_so(room: BotRoom, alice: User, sent: Message) -> None:
+    job = await failed(room, sent)
+    kept = Kept(Result(200), (KeptStem("vocals", "audio", "file"),))
+    await room.house.shelf.put(job, kept)
+    assert labels(await listed(room, alice)) == ["1. 🔁 Try again · free"]
+
+
+async def test_a_groups_songs_are_not_sent_there_again_from_elsewhere(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    group = room.telegram.add_group("The {Band}", [alice])
+    there = await room.sends(alice, song, chat_id=group.id)
+    job = await delivered(room, there)
+    shown = await listed(room, alice)
+    assert shown.text.split("\n")[1] == "1. “Morning Line” · All stems · in the group “The {Band}” · 1 stem"
+    assert labels(shown) == []
+    query = await room.forges(shown, f"J:{alice.id}:s:0:{job.id}", alice)
+    assert query.answer_text == "This button no longer does anything. Send the command again."
+    assert await room.house.ordered() == []
+    in_group = await listed(room, alice, chat_id=group.id)
+    assert in_group.text.split("\n")[1] == "1. “Morning Line” · All stems · 1 stem"
+    assert labels(in_group) == ["1. 📨 Send again"]
+    room.telegram.faults.add(FaultKind.BLOCKED, method="getChat")
+    assert "· in a group ·" in (await listed(room, alice)).text
+
+
+async def test_the_time_runs_since_the_service_was_asked(room: BotRoom, alice: User, sent: Message) -> None:
+    job = await room.house.at(JobState.SEPARATING, sent)
+    await room.house.store.set(
+        job.id, picked_at=time.time() - 7200, create_started_at=time.time() - 600, moved_at=time.time()
+    )
+    assert "being taken apart, 10 min" in (await listed(room, alice)).text
+    await room.house.store.set(job.id, create_started_at=0)
+    assert "being taken apart, 0 sec" in (await listed(room, alice)).text

@@ -1,0 +1,262 @@
+"""`/privacy` tells what is kept as it is; `/delete` leaves nothing but what it says."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from house import BotRoom
+from leftovers import leftovers
+from redis.asyncio import Redis
+
+from bot.privacy import explanation
+from sandbox.chats import User
+from sandbox.faults import FaultKind
+from stemdrop.engine import UPDATE_RECORD_LIFETIME, Queue, Task
+from stemdrop.jobs import Failure, JobState, KeptStem, Mode
+from stemdrop.keys import JOB_LIFETIME_S, KEPT_LIFETIME_S, SPENT_LIFETIME_S
+from stemdrop.results import Result
+from stemdrop.settings import load_settings
+from stemdrop.shelf import Kept
+from stemdrop.texts import load_texts
+
+ENVIRONMENT = {
+    "TELEGRAM_BOT_TOKEN": "1:token",
+    "SEPARATION_API_KEY": "key",
+    "SECRET_KEY": "secret",
+    "SEPARATION_API_URL": "https://api.kie.ai",
+}
+
+
+def told(room: BotRoom, **settings: str) -> str:
+    return explanation(load_settings(ENVIRONMENT | settings), room.house.texts.languages["en"])
+
+
+def test_days_are_those_of_the_keys() -> None:
+    day_s = 24 * 3600
+    assert [30 * day_s, 8 * day_s, 180 * day_s] == [JOB_LIFETIME_S, SPENT_LIFETIME_S, KEPT_LIFETIME_S]
+
+
+async def test_it_names_who_gets_the_song_by_the_settings(room: BotRoom) -> None:
+    fetched = told(room, PUBLIC_URL="https://stems.example")
+    assert "api.kie.ai gets it: it fetches the file from me" in fetched
+    assert "3 days" not in fetched
+    uploaded = told(room)
+    assert "uploaded to kieai.redpandaai.co, which keeps it for 3 days" in uploaded
+    for text in (fetched, uploaded):
+        for days in ("30 days", "180 days", "8 days", "1 min longer"):
+            assert days in text
+
+
+ENGLISH = load_texts().languages["en"]
+LOCAL, OWN = ENGLISH("privacy.local_server"), ENGLISH("privacy.own_separator")
+
+
+async def test_a_telegram_server_of_ones_own_keeps_files(room: BotRoom) -> None:
+    assert LOCAL in told(room, TELEGRAM_LOCAL_MODE="true")
+    assert LOCAL not in told(room)
+
+
+@pytest.mark.parametrize(
+    ("api_url", "is_own"),
+    [
+        ("http://127.0.0.1:8001", True),
+        ("http://[::1]:8001", True),
+        ("http://10.1.2.3", True),
+        ("http://192.168.0.7:8001", True),
+        ("http://localhost:8001", True),
+        ("http://separator:8001", True),
+        ("http://split.home.arpa", True),
+        ("https://8.8.8.8", False),
+        ("https://split.example.org", False),
+        ("https://notlocalhost.com", False),
+    ],
+)
+async def test_a_separator_of_ones_own_is_no_stranger(room: BotRoom, api_url: str, is_own: bool) -> None:
+    for public_url in ("", "https://stems.example"):
+        text = told(room, SEPARATION_API_URL=api_url, PUBLIC_URL=public_url)
+        assert (OWN in text) is is_own
+        assert ("by its own rules" in text) is not is_own
+
+
+async def test_an_upload_to_a_stranger_is_named_although_the_separator_is_ones_own(room: BotRoom) -> None:
+    elsewhere = {"SEPARATION_API_URL": "http://localhost:8001", "SEPARATION_UPLOAD_URL": "https://up.example"}
+    assert "uploaded to up.example" in told(room, **elsewhere)
+
+
+async def test_it_says_what_the_operator_sees_and_what_stays(room: BotRoom) -> None:
+    text = told(room)
+    assert ENGLISH("privacy.operator") in text
+    assert text.endswith(ENGLISH("privacy.delete"))
+    assert "credits a day" in ENGLISH("delete.stays", days=8)
+
+
+async def test_it_is_told_to_everybody_everywhere(private_room: BotRoom, alice: User, boss: User) -> None:
+    (answer,) = await private_room.says(alice, "/privacy")
+    assert answer.text.startswith("What I keep of you")
+    group = private_room.telegram.add_group("Band", [boss])
+    assert len(await private_room.says(boss, "/privacy", chat_id=group.id)) == 1
+
+
+async def delete(room: BotRoom, user: User) -> str:
+    asked = (await room.says(user, "/delete"))[-1]
+    await room.presses(asked, "Delete everything")
+    return asked.text
+
+
+async def test_deleting_leaves_nothing_but_what_it_says(room: BotRoom, alice: User, song: Path) -> None:
+    store, people = room.house.store, room.house.people
+    await people.add(alice.id)
+    await people.set_name(alice.id, "Alice")
+    await people.set_language(alice.id, "en")
+    menus = [await room.menu(alice, song) for _ in range(3)]
+    await room.taps(menus[0], 0)
+    await room.taps(menus[1], 0)
+    (spent_first, *_) = reversed(await room.house.jobs(alice.id))
+    assert await store.begin_create(spent_first.id)
+    await store.accept(spent_first.id, "task-1")
+    kept = Kept(Result(200), (KeptStem("vocals", "audio", "file"),))
+    await room.house.shelf.put(await room.house.job(spent_first.id), kept)
+    text = await delete(room, alice)
+    assert text.split("\n")[:3] == [
+        "Deleted: 3 songs with all about them.",
+        "Forgotten: 1 kept split.",
+        "Your name and your choice of language are gone too.",
+    ]
+    assert [menu.text.split("“")[0] for menu in menus] == ["✖️ Cancelled: "] * 3
+    assert await room.house.jobs(alice.id) == []
+    assert await store.open_jobs() == []
+    assert await room.house.shelf.find(spent_first.source, (Mode.SEPARATE_VOCAL, "")) is None
+    person = await people.person(alice.id)
+    assert (person.name, person.language, person.is_allowed) == ("", "", True)
+    assert (await store.allowance(alice.id, 20)).spent == 10
+    left = await leftovers(room.house.settings.redis_url, str(alice.id), "Morning Line", "Alice")
+    # at which pace the chat may be written to, for five minutes
+    left.remove(f"stemdrop:flood:{alice.id}")
+    assert {key.rpartition(":")[0] for key in left} == {f"stemdrop:account:{alice.id}", "stemdrop:people"}
+
+
+async def test_deleting_begins_nothing_that_waits_in_line(room: BotRoom, alice: User, song: Path) -> None:
+    for _ in range(6):
+        await room.taps(await room.menu(alice, song), 0)
+    jobs = {job.id for job in await room.house.jobs(alice.id) if job.state is JobState.SUBMITTING}
+    assert len(jobs) == 3
+    await delete(room, alice)
+    assert {job_id for _, job_id in await room.house.ordered()} == jobs
+    assert (await room.house.store.allowance(alice.id, 20)).spent == 0
+
+
+async def test_deleting_more_songs_than_are_read_at_once(room: BotRoom, alice: User, song: Path) -> None:
+    sent = await room.sends(alice, song)
+    for number in range(205):
+        await room.house.at(JobState.CHOOSING, sent, source_message_id=1000 + number)
+    room.telegram.flood.is_enforced = False
+    jobs = await room.house.store.jobs_of(alice.id, 1000)
+    for job in jobs[1:]:
+        await room.house.store.cancel(job.id)
+    assert (await delete(room, alice)).startswith("Deleted: 206 songs")
+    assert await room.house.jobs(alice.id) == []
+
+
+async def test_a_song_counts_once_however_often_it_was_tried(room: BotRoom, alice: User, song: Path) -> None:
+    sent = await room.sends(alice, song)
+    for _ in range(3):
+        job = await room.house.at(JobState.SUBMITTING, sent)
+        await room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    assert (await delete(room, alice)).startswith("Deleted: 1 song with all about it.")
+
+
+async def test_what_is_being_sent_does_not_say_so_for_ever(room: BotRoom, alice: User, song: Path) -> None:
+    menu = await room.menu(alice, song)
+    (job,) = await room.house.jobs(alice.id)
+    await room.house.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=Mode.SPLIT_STEM)
+    await room.house.status.refresh(job.id)
+    assert "Sending the stems…" in menu.text
+    await delete(room, alice)
+    assert menu.text == "🗑 Deleted: “Morning Line”."
+    assert not menu.buttons
+
+
+async def test_a_message_that_is_gone_is_not_sent_anew(room: BotRoom, alice: User, song: Path) -> None:
+    menu = await room.menu(alice, song)
+    (job,) = await room.house.jobs(alice.id)
+    await room.house.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=Mode.SPLIT_STEM)
+    await room.house.bot.delete_message(alice.id, menu.message_id)
+    asked = (await room.says(alice, "/delete"))[-1]
+    await room.presses(asked, "Delete everything")
+    assert asked.text.startswith("Deleted: 1 song")
+    assert room.after(asked) == []
+
+
+async def test_what_was_deleted_is_told_although_telling_failed_at_first(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    await room.menu(alice, song)
+    (job,) = await room.house.jobs(alice.id)
+    await room.house.store.set(job.id, mode=Mode.SPLIT_STEM)
+    kept = Kept(Result(200), (KeptStem("vocals", "audio", "file"),))
+    await room.house.shelf.put(await room.house.job(job.id), kept)
+    asked = (await room.says(alice, "/delete"))[-1]
+    # first the song's own message, then the answer
+    fault = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="editMessageText", times=2)
+    query = await room.presses(asked, "Delete everything")
+    assert fault.hits == 2
+    assert await room.house.jobs(alice.id) == []
+    for _ in range(2):
+        await room.again(query)
+        assert asked.text.startswith("Deleted: 1 song with all about it.\nForgotten: 1 kept split.\n")
+
+
+async def test_deleting_nothing_and_twice_is_harmless(room: BotRoom, alice: User) -> None:
+    asked = (await room.says(alice, "/delete"))[-1]
+    query = await room.presses(asked, "Delete everything")
+    await room.again(query)
+    assert asked.text.startswith("Deleted: 0 songs")
+
+
+async def test_other_peoples_songs_stay(room: BotRoom, alice: User, mei: User, song: Path) -> None:
+    menu = await room.menu(mei, song)
+    await delete(room, alice)
+    assert menu.buttons
+    assert len(await room.house.jobs(mei.id)) == 1
+
+
+async def test_whoever_thinks_better_of_it_keeps_everything(room: BotRoom, alice: User, song: Path) -> None:
+    await room.menu(alice, song)
+    asked = (await room.says(alice, "/delete"))[-1]
+    await room.presses(asked, "Keep it")
+    assert asked.text == "Nothing was deleted."
+    assert len(await room.house.jobs(alice.id)) == 1
+
+
+async def test_only_the_asker_deletes_and_never_in_a_group(
+    room: BotRoom, alice: User, mei: User, song: Path
+) -> None:
+    await room.menu(alice, song)
+    asked = (await room.says(alice, "/delete"))[-1]
+    query = await room.forges(asked, f"D:{alice.id}:y", mei)
+    assert query.answer_text
+    assert len(await room.house.jobs(alice.id)) == 1
+    group = room.telegram.add_group("Band", [alice])
+    (answer,) = await room.says(alice, "/delete", chat_id=group.id)
+    assert answer.text == "Write to me in private for that."
+
+
+async def test_what_people_write_is_gone_from_the_engine_soon(room: BotRoom, alice: User) -> None:
+    text = "a secret between us"
+    room.telegram.send_text(alice.id, text)
+    (update,) = await room.house.bot.get_updates(timeout=0)
+    stop = asyncio.Event()
+    handler = room.house.updates(room.application)
+
+    async def run(update_json: str) -> None:
+        assert await leftovers(url, text)
+        await handler.run(update_json)
+        stop.set()
+
+    url = room.house.settings.redis_url
+    await room.house.engine.add(Task.UPDATE, "1", update.to_json())
+    await room.house.engine.work(Queue.UPDATES, {Task.UPDATE: run}, stop)
+    assert len(room.telegram.bot_messages(alice.id)) == 1
+    async with Redis.from_url(url) as redis:
+        for key in await leftovers(url, text):
+            assert 0 < await redis.ttl(key) <= UPDATE_RECORD_LIFETIME.total_seconds()

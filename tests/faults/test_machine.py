@@ -1,0 +1,170 @@
+"""The machine itself: its disk is full, its clock jumps, it is told to stop, it gets a new version."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from case import Case
+from ledger import ALL_STEMS, VOCALS
+from stage import until
+
+from sandbox.process import Process
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+_MEGABYTE = 1024 * 1024
+GRACE_S = 30
+
+
+@contextmanager
+def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
+    """A file system of its own; whoever may not mount one cannot run this case."""
+    folder.mkdir()
+    options = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "stemdrop", str(folder)]
+    if not shutil.which("mount") or subprocess.run(options, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def fill(disk: Path) -> Path:
+    """Leave not a byte."""
+    ballast = disk / "ballast"
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free)
+    return ballast
+
+
+@pytest.mark.full
+async def test_disk_full(case: Case) -> None:
+    """Before anything is fetched, and while it is being written."""
+    disk = case.stack.enter_context(small_disk(case.folder / "disk", 600 * _MEGABYTE))
+    stage, ledger = await case.open("bot", "webhook")
+    stage.settings["TMPDIR"] = str(disk)
+    ballast = fill(disk)
+    stage.processes += [await stage.world.start("worker", "worker", stage.settings)]
+    waiting = await ledger.play_all([VOCALS, ALL_STEMS] * 3)
+    log = stage.processes[-1].log
+    await until(lambda: "bytes are free for stems" in log.read_text())
+    ballast.unlink()
+    stage.provider.hold_stems.clear()
+    writing = await ledger.play_all([VOCALS, ALL_STEMS] * 3)
+    await until(lambda: stage.provider.stem_requests)
+    ballast = fill(disk)
+    stage.provider.hold_stems.set()
+    await until(lambda: "cannot be written" in log.read_text())
+    ballast.unlink()
+    case.healed()
+    await case.settle(ledger, "Disk full, before and while stems are written", len(waiting + writing))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("jump_s", [3600, -3600])
+async def test_clock_jumps(case: Case, jump_s: int) -> None:
+    """That of every process of the product; Redis' stays."""
+    library = faketime()
+    clock = case.folder / "clock"
+    clock.write_text("+0")
+    stage, ledger = await case.open()
+    stage.world.process_kind = Process  # loaded before anything else: not to be had by forking
+    faked = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(clock)}
+    stage.settings |= {**faked, "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
+    await stage.start("bot", "webhook", "worker")
+    stage.provider.answers_by_itself = False
+    separating = await ledger.play_all([VOCALS, ALL_STEMS] * 2)
+    await stage.accepted(len(separating))
+    stage.provider.answers_by_itself = True
+    playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS] * 2))
+    clock.write_text(f"{jump_s:+d}")
+    creates = stage.provider.creates[: len(separating)]
+    await asyncio.gather(playing, *(stage.provider.post_patiently(create) for create in creates))
+    await ledger.play_all([VOCALS] * 2)
+    case.healed()
+    await case.settle(ledger, f"Clock jumps by {jump_s:+d} s", explained=None)
+
+
+@pytest.mark.full
+async def test_sigterm_amid_everything(case: Case) -> None:
+    """Clean within the time that supervisors give; what was in hand is handed back."""
+    commands = ("bot", "webhook", "worker")
+    stage, ledger = await case.open(*commands)
+    times = case.times(1, 10)
+    for _ in range(times):
+        playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS, VOCALS]))
+        await asyncio.sleep(case.chance.uniform(0.2, 2))
+        codes = await asyncio.gather(*(process.stop(GRACE_S) for process in stage.processes))
+        assert codes == [0] * len(commands)
+        await stage.start(*commands)
+        await playing
+    case.healed()
+    await case.settle(ledger, "SIGTERM to all, amid everything", times)
+
+
+@pytest.mark.full
+async def test_sigterm_without_redis(case: Case) -> None:
+    """Also when what is in hand cannot be handed back in good order."""
+    commands = ("bot", "webhook", "worker")
+    stage, ledger = await case.open(*commands)
+    stage.provider.hold_stems.clear()
+    playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS]))
+    await until(lambda: stage.provider.stem_requests)
+    stage.world.redis.kill()
+    codes = await asyncio.gather(*(process.stop(GRACE_S) for process in stage.processes))
+    assert codes == [0] * len(commands)
+    stage.world.redis.start()
+    stage.provider.hold_stems.set()
+    await stage.start(*commands)
+    await playing
+    case.healed()
+    await case.settle(ledger, "SIGTERM to all while Redis is away")
+
+
+def faketime() -> Path:
+    """A library that fakes the time of a program that is started with it."""
+    if library := next(Path("/usr/lib").rglob("libfaketime.so.1"), None):
+        return library
+    pytest.skip("needs Debian's package libfaketime")
+
+
+def older_version(folder: Path) -> Path:
+    """The code as it was: at `STEMDROP_OLD`, at the last tag, or where there is none some changes ago."""
+    git = ["git", "-C", str(ROOT)]
+    asked = [*git, "describe", "--tags", "--abbrev=0"]
+    tag = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
+    version, archive = os.environ.get("STEMDROP_OLD") or tag or "HEAD~25", folder / "old.tar"
+    pack = [*git, "archive", "-o", str(archive), version, "stemdrop", "bot", "webhook"]
+    if subprocess.run(pack, capture_output=True, check=False).returncode:
+        pytest.skip(f"there is no older version {version} here")
+    shutil.unpack_archive(archive, folder / "old")
+    return folder / "old"
+
+
+@pytest.mark.full
+async def test_old_and_new_version_side_by_side(case: Case) -> None:
+    old = older_version(case.folder)
+    stage, ledger = await case.open()
+    world, new = stage.world, ("bot", "webhook", "worker")
+    world.process_kind = Process  # an older version is not in memory to be forked
+    before = {"PYTHONPATH": str(old)}
+    olds = [await world.start(name, f"old-{name}", before) for name in ("bot", "webhook", "worker")]
+    await ledger.play_all([VOCALS, ALL_STEMS] * 3)
+    playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS] * 3))
+    worker = await world.start("worker", "new-worker")  # both deliver
+    await playing
+    for command, process in zip(new[:2], olds[:2], strict=True):
+        playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS]))
+        assert await process.stop(GRACE_S) == 0
+        await world.start(command, f"new-{command}")
+        await playing
+    # and back again: a version that does not please
+    playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS] * 2))
+    assert await worker.stop(GRACE_S) == 0
+    await playing
+    case.healed()
+    await case.settle(ledger, "Old and new version side by side, forth and back")

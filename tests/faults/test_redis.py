@@ -1,0 +1,121 @@
+"""Redis dies, hangs, is full, cannot be reached, or hands over to its replica."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import pytest
+from case import Case, port_of
+from ledger import ALL_STEMS, VOCALS, Ledger
+from redis.asyncio import Redis
+from stage import Stage
+
+from sandbox.redis_server import RedisServer
+
+MODES = (VOCALS, ALL_STEMS, VOCALS)
+
+
+async def break_amid(
+    ledger: Ledger, fail: Callable[[], Awaitable[object]], heal: Callable[[], Awaitable[object]], for_s: float
+) -> None:
+    """Songs are being delivered, are being separated, and are sent, while it is broken."""
+    stage = ledger.stage
+    delivering = await ledger.play_all(MODES)
+    await delivering[0].person.sees(lambda: delivering[0].titles)
+    stage.provider.answers_by_itself = False
+    separating = await ledger.play_all(MODES)
+    await stage.accepted(len(ledger.plays))
+    await fail()
+    stage.provider.answers_by_itself = True
+    sending = [asyncio.create_task(ledger.play(mode)) for mode in MODES]
+    creates = stage.provider.creates[-len(separating) :]
+    posting = [asyncio.create_task(stage.provider.post_patiently(create)) for create in creates]
+    await asyncio.sleep(for_s)
+    await heal()
+    await asyncio.gather(*sending, *posting)
+
+
+@pytest.mark.full
+async def test_killed_and_restarted(case: Case) -> None:
+    stage, ledger = await case.open("up")
+    redis, times = stage.world.redis, case.times(1, 10)
+    for _ in range(times):
+        kill, start = partial(asyncio.to_thread, redis.kill), partial(asyncio.to_thread, redis.start)
+        await break_amid(ledger, kill, start, 1)
+    case.healed()
+    await case.settle(ledger, "Redis killed, started again after 1 s (append-only file)", times)
+
+
+async def test_hung(case: Case) -> None:
+    stage, ledger = await case.open("up")
+    pid, times, for_s = stage.world.redis.pid, case.times(1, 3), case.times(2, 20)
+    assert pid
+
+    async def tell(number: signal.Signals) -> None:
+        os.kill(pid, number)
+
+    for _ in range(times):
+        await break_amid(ledger, partial(tell, signal.SIGSTOP), partial(tell, signal.SIGCONT), for_s)
+    case.healed()
+    await case.settle(ledger, f"Redis hung for {for_s} s", times)
+
+
+async def limit_memory(stage: Stage, size_bytes: int) -> None:
+    """Of Redis; 0: no limit."""
+    async with Redis.from_url(stage.redis_url) as redis:
+        await redis.config_set("maxmemory", size_bytes)
+
+
+@pytest.mark.full
+async def test_full(case: Case) -> None:
+    stage, ledger = await case.open("up")
+    times, for_s = case.times(1, 5), case.times(2, 10)
+    for _ in range(times):
+        await break_amid(ledger, partial(limit_memory, stage, 1), partial(limit_memory, stage, 0), for_s)
+    case.healed()
+    await case.settle(ledger, f"Redis full for {for_s} s (`maxmemory`, `noeviction`)", times)
+
+
+async def test_network_cut(case: Case) -> None:
+    _, ledger, wire = await case.open_wired("bot", "webhook", "worker")
+    times, for_s = case.times(1, 5), case.times(2, 10)
+
+    async def cut() -> None:
+        wire.cut()
+
+    async def mend() -> None:
+        wire.mend()
+
+    for _ in range(times):
+        await break_amid(ledger, cut, mend, for_s)
+    case.healed()
+    await case.settle(ledger, f"The network to Redis cut for {for_s} s", times)
+
+
+@pytest.mark.full
+async def test_failover_to_its_replica(case: Case) -> None:
+    """What an operator's Sentinel or managed Redis does behind one address."""
+    second = await case.stack.enter_async_context(RedisServer(case.folder / "replica"))
+    stage, ledger, _ = await case.open_wired("up")
+    first = stage.world.redis
+    password = first.url.partition("://:")[2].partition("@")[0]
+    replica = await case.stack.enter_async_context(Redis.from_url(second.url, decode_responses=True))
+    await replica.config_set("masterauth", password)
+    await replica.execute_command("REPLICAOF", "127.0.0.1", port_of(first.url))
+    async with asyncio.timeout(30):
+        while (await replica.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+    async def lose_the_first() -> None:
+        await asyncio.to_thread(first.kill)
+
+    async def promote() -> None:
+        await replica.execute_command("REPLICAOF", "NO", "ONE")
+        await replica.config_set("requirepass", password)
+        stage.redis_url = first.url.replace(f":{port_of(first.url)}/", f":{port_of(second.url)}/")
+
+    await break_amid(ledger, lose_the_first, promote, 2)
+    case.healed()
+    await case.settle(ledger, "Redis lost, its replica promoted behind the same address")

@@ -1,0 +1,113 @@
+"""Whoever serves the stems is broken, slow, endless, or sends what is none."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from case import Case
+from ledger import VOCALS
+from provider import Provider
+from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+_CHUNK = b"\xff\xfb" + bytes(64 * 1024 - 2)
+_MEGABYTE = 1024 * 1024
+Odd = Callable[[Provider], Response]
+
+
+async def _cut(stem: bytes) -> AsyncIterator[bytes]:
+    yield stem[: len(stem) // 2]
+    raise ConnectionError("as ordered")
+
+
+async def _slowly(stem: bytes, pause_s: float) -> AsyncIterator[bytes]:
+    for start in range(0, len(stem), 1024):
+        yield stem[start : start + 1024]
+        await asyncio.sleep(pause_s)
+
+
+async def _much(size_bytes: float) -> AsyncIterator[bytes]:
+    sent = 0
+    while sent < size_bytes:
+        yield _CHUNK
+        sent += len(_CHUNK)
+
+
+def _broken_off(provider: Provider) -> Response:
+    length = {"content-length": str(len(provider.stem))}
+    return StreamingResponse(_cut(provider.stem), media_type="audio/mpeg", headers=length)
+
+
+MISSING: dict[str, Odd] = {
+    "404": lambda _: Response(status_code=404),
+    "500": lambda _: Response(status_code=500),
+    "broken off": _broken_off,
+    "0 bytes": lambda _: Response(b"", media_type="audio/mpeg"),
+    "a page of HTML": lambda _: Response("<html>sorry</html>", media_type="text/html"),
+    "a page of HTML said to be MP3": lambda _: Response("<html>sorry</html>", media_type="audio/mpeg"),
+    "redirects without end": lambda provider: RedirectResponse(provider.stem_url("vocal")),
+    "redirect to an address of the inside": lambda _: RedirectResponse("http://127.0.0.1:6379/"),
+}
+TOO_BIG: dict[str, Odd] = {
+    "over 50 MB": lambda _: Response(bytes(51 * _MEGABYTE), media_type="audio/mpeg"),
+    "endless": lambda _: StreamingResponse(_much(float("inf")), media_type="audio/mpeg"),
+}
+FINE: dict[str, Odd] = {
+    "at 8 kB/s": lambda provider: StreamingResponse(_slowly(provider.stem, 0.128), media_type="audio/mpeg"),
+    "redirected": lambda provider: RedirectResponse(provider.stem_url("elsewhere")),
+}
+
+
+def in_suite(kinds: dict[str, Odd], *, quick: tuple[str, ...]) -> list[Any]:
+    """Each as a case; those that take their time are for a full run."""
+    return [pytest.param(name, id=name, marks=[] if name in quick else [pytest.mark.full]) for name in kinds]
+
+
+@pytest.mark.parametrize("name", in_suite(MISSING, quick=("a page of HTML said to be MP3",)))
+async def test_a_stem_that_cannot_be_had_is_named_and_the_other_comes(case: Case, name: str) -> None:
+    stage, ledger = await case.open("up")
+    stage.provider.odd_stems["vocal"] = lambda: MISSING[name](stage.provider)
+    times = case.times(1, 5)
+    await asyncio.gather(*(ledger.play(VOCALS, stems=1) for _ in range(times)))
+    await ledger.over()
+    for play in ledger.plays:
+        assert "Could not be fetched: Vocals" in play.texts[-1].text
+    case.healed()
+    await case.settle(ledger, f"Stem: {name}", times)
+
+
+@pytest.mark.parametrize("name", in_suite(TOO_BIG, quick=()))
+async def test_a_stem_too_big_for_telegram_comes_as_a_link(case: Case, name: str) -> None:
+    stage, ledger = await case.open("up")
+    stage.provider.odd_stems["vocal"] = lambda: TOO_BIG[name](stage.provider)
+    times = case.times(1, 5)
+    await asyncio.gather(*(ledger.play(VOCALS, stems=1) for _ in range(times)))
+    await ledger.over()
+    for play in ledger.plays:
+        assert stage.provider.stem_url("vocal") in play.texts[-1].text
+    case.healed()
+    await case.settle(ledger, f"Stem: {name}", times)
+
+
+@pytest.mark.parametrize("name", in_suite(FINE, quick=()))
+async def test_a_stem_that_takes_its_time_comes(case: Case, name: str) -> None:
+    stage, ledger = await case.open("up")
+    stage.provider.odd_stems["vocal"] = lambda: FINE[name](stage.provider)
+    times = case.times(1, 5)
+    await asyncio.gather(*(ledger.play(VOCALS) for _ in range(times)))
+    case.healed()
+    await case.settle(ledger, f"Stem: {name}", times)
+
+
+async def test_an_address_that_expired_before_it_was_fetched_is_asked_for_anew(case: Case) -> None:
+    stage, ledger = await case.open("up")
+    provider = stage.provider
+    provider.odd_stems["vocal"] = lambda: Response(status_code=403)
+    fresh = {"vocalUrl": provider.stem_url("fresh"), "instrumentalUrl": provider.stem_url("instrumental")}
+    times = case.times(1, 5)
+    for number in range(times):
+        provider.details[f"task-{number + 1:04d}"] = {"successFlag": "SUCCESS", "response": fresh}
+    await asyncio.gather(*(ledger.play(VOCALS) for _ in range(times)))
+    case.healed()
+    await case.settle(ledger, "Stem: its URL expired between callback and fetch", times)
+    assert "fresh" in provider.stems_served

@@ -1,0 +1,123 @@
+"""Telegram says no, says nothing, breaks off, or no longer knows the chat or the file."""
+
+import asyncio
+
+import pytest
+from case import Case
+from ledger import ALL_STEMS, VOCALS, Account
+
+from sandbox.faults import FaultKind
+from stemdrop.jobs import JobState
+
+ALBUM = 6
+METHODS = ("sendMessage", "editMessageText", "sendMediaGroup", "getFile", "answerCallbackQuery", "getUpdates")
+
+# Fault, what the table calls it, how many stems may come again: an album that Telegram took without a word.
+KINDS = [
+    (FaultKind.TOO_MANY_REQUESTS, "Telegram: 429 with `retry_after` 3 s", 0),
+    (FaultKind.SERVER_ERROR, "Telegram: 500", 0),
+    (FaultKind.BAD_GATEWAY, "Telegram: 502 with a page of HTML", 0),
+    (FaultKind.RESET_BEFORE, "Telegram: connection reset, nothing done", 0),
+    (FaultKind.RESET_AFTER, "Telegram: connection reset after it has taken the message", ALBUM),
+    (FaultKind.TIMEOUT_AFTER, "Telegram: no answer after it has taken the message", ALBUM),
+]
+QUICK = (FaultKind.RESET_AFTER,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault", "twice"),
+    [pytest.param(*row, id=row[0], marks=[] if row[0] in QUICK else [pytest.mark.full]) for row in KINDS],
+)
+async def test_every_method_fails(case: Case, kind: FaultKind, fault: str, twice: int) -> None:
+    stage, ledger = await case.open("up")
+    times = case.times(1, 5)
+    orders = [
+        stage.telegram.faults.add(kind, method=method, times=times, retry_after_s=3) for method in METHODS
+    ]
+    await ledger.play_all([VOCALS, ALL_STEMS] * times)
+    case.healed()
+    await case.settle(ledger, f"{fault}, each of {len(METHODS)} methods", times, twice=twice * times)
+    assert all(order.hits for order in orders)
+
+
+async def test_uploads_break_off(case: Case) -> None:
+    stage, ledger = await case.open("up")
+    times = case.times(2, 10)
+    order = stage.telegram.faults.add(FaultKind.RESET_MID_UPLOAD, method="sendMediaGroup", times=times)
+    await ledger.play_all([VOCALS, ALL_STEMS] * case.times(1, 5))
+    case.healed()
+    await case.settle(ledger, "Telegram: connection reset amid an upload", times)
+    assert order.hits == times
+
+
+@pytest.mark.full
+async def test_sources_break_off(case: Case) -> None:
+    stage, ledger = await case.open("up")
+    kinds = (FaultKind.RESET_MID_DOWNLOAD, FaultKind.SLOW, FaultKind.SERVER_ERROR)
+    for kind in kinds:
+        stage.telegram.faults.add(kind, method="download", bytes_per_s=8 * 1024)
+    await ledger.play_all([VOCALS] * 4)
+    case.healed()
+    await case.settle(ledger, "Telegram: song broken off, at 8 kB/s, refused", len(kinds), explained=None)
+
+
+@pytest.mark.full
+async def test_an_expired_source_is_explained(case: Case) -> None:
+    stage, ledger = await case.open("up", PUBLIC_URL="")
+    times = case.times(1, 5)
+    stage.telegram.faults.add(FaultKind.FILE_GONE, method="getFile", times=times)
+    await ledger.play_all([VOCALS] * times)
+    await ledger.play(VOCALS)
+    case.healed()
+    await case.settle(ledger, "Telegram: `file_id` of the song expired", times, explained=times)
+    assert len(stage.provider.creates) == 1
+
+
+@pytest.mark.full
+async def test_whoever_blocks_the_bot_ends_the_job_and_the_operator_sees_it(case: Case) -> None:
+    stage, ledger = await case.open("up")
+    times = case.times(1, 5)
+    stage.provider.answers_by_itself = False
+    gone = await ledger.play_all([ALL_STEMS] * times)
+    await stage.accepted(times)
+    for play in gone:
+        stage.telegram.block_bot(play.person.id)
+    for number in range(times):
+        await stage.provider.call_back(number)
+    stage.provider.answers_by_itself = True
+    ledger.plays.clear()
+    await ledger.play(VOCALS)
+    case.healed()
+    await case.settle(ledger, "Telegram: bot blocked amid a job", times)
+    async with stage.store() as store:
+        failed = await store.failed_jobs()
+    assert [job.failure and job.failure.code for job in failed] == ["undeliverable"] * times
+    assert {job.state for job in failed} == {JobState.FAILED}
+
+
+@pytest.mark.full
+async def test_a_group_that_becomes_a_supergroup_gets_its_stems_there(case: Case) -> None:
+    stage, _ = await case.open("up")
+    times, account = case.times(1, 5), Account()
+
+    async def one(number: int) -> None:
+        person = stage.person(f"Member {number}")
+        group = stage.telegram.add_group("A band", [stage.telegram.user(person.id)])
+        person.chat_id = group.id
+        _, menu = await person.asks(stage.song(f"Moved {number}"), VOCALS, caption="/stems")
+        await person.shows(menu, "⏳")
+        await stage.tasks_rest()
+        person.chat_id = stage.telegram.migrate_group(group.id).id
+        await stage.provider.call_back(number)
+        await person.sees(lambda: any(shown.text.startswith("✅") for shown in stage.texts(person)))
+        account.songs += 1
+        account.lost += 2 - len(set(person.titles()))
+        account.twice += len(person.titles()) - len(set(person.titles()))
+
+    stage.provider.answers_by_itself = False
+    for number in range(times):
+        await one(number)
+    case.healed()
+    case.row("Telegram: group became a supergroup amid a job", times, account)
+    assert (account.lost, account.twice) == (0, 0)
+    assert await asyncio.wait_for(stage.jobs_rest(), 60) is None

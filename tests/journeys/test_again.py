@@ -1,0 +1,76 @@
+"""The same song again: free for everybody, in their own language, until Telegram forgets it; then asked."""
+
+import asyncio
+
+import pytest
+from stage import Stage
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VOCALS, ALL_STEMS, ONE_INSTRUMENT = 0, 1, 2
+
+
+async def test_a_song_that_was_split_before_comes_at_once_and_says_so(stage: Stage) -> None:
+    song = stage.song("Everybody's")
+    alice, bai = stage.person("Alice"), stage.person("白", language="zh-hans")
+    _, menu = await alice.asks(song, VOCALS)
+    await alice.shows(menu, "✅")
+    sent, menu_bai = await bai.asks(song)
+    assert "免费" in menu_bai.buttons[VOCALS]["text"]
+    assert "免费" not in menu_bai.buttons[ALL_STEMS]["text"]
+    await bai.taps(menu_bai, VOCALS)
+    await bai.shows(menu_bai, "✅")
+    assert "免费" in menu_bai.text or "没有花费" in menu_bai.text or "不花" in menu_bai.text
+    assert [audio.media["file_id"] for audio in bai.audios() if audio.media] == [
+        audio.media["file_id"] for audio in alice.audios() if audio.media
+    ]
+    assert all(audio.reply_to is sent for audio in bai.audios())
+    assert [audio.text for audio in bai.audios()] == ["Everybody's (人声)", "Everybody's (伴奏)"]
+    assert len(stage.provider.creates) == 1
+    assert len(stage.provider.stems_served) == 2
+
+
+async def test_what_telegram_forgot_is_paid_for_only_after_asking(stage: Stage) -> None:
+    stage.ordinary = ("wrong file identifier",)
+    song = stage.song("Forgotten")
+    alice, bob = stage.person("Alice"), stage.person("Bob")
+    _, menu = await alice.asks(song, VOCALS)
+    await alice.shows(menu, "✅")
+    for audio in alice.audios():
+        assert audio.media
+        stage.telegram.forget_file(audio.media["file_id"])
+    _, menu = await bob.asks(song, VOCALS)
+    await bob.shows(menu, "“Forgotten” was split like this before, but Telegram no longer has")
+    assert len(stage.provider.creates) == 1
+    assert [button["text"] for button in menu.buttons] == [
+        "Vocals + instrumental · 10 credits",
+        "✖️ Cancel",
+    ]
+    await asyncio.gather(*(bob.taps(menu, 0) for _ in range(2)))
+    await bob.shows(menu, "✅ “Forgotten”: 2 stems are here.")
+    assert len(stage.provider.creates) == 2
+    carol = stage.person("Carol")
+    _, menu = await carol.asks(song, VOCALS)
+    await carol.shows(menu, "✅")
+    assert len(stage.provider.creates) == 2
+
+
+async def test_another_way_of_splitting_is_one_tap_away_and_twice_is_once(stage: Stage) -> None:
+    stage.provider.few_stems = True
+    alice = stage.person()
+    sent, menu = await alice.asks(stage.song("Both Ways"), VOCALS)
+    await alice.shows(menu, "✅")
+    await asyncio.gather(*(alice.taps(menu, 0) for _ in range(3)))
+    await alice.sees(lambda: len(alice.audios()) == 4)
+    await alice.sees(lambda: len(stage.texts(alice)) == 2)
+    other = stage.texts(alice)[1]
+    await alice.shows(other, "✅ “Both Ways”: 2 stems")
+    assert other.reply_to is sent
+    assert menu.text.startswith("✅ “Both Ways”: 2 stems")
+    assert [create["type"] for create in stage.provider.creates] == ["separate_vocal", "split_stem"]
+    await alice.taps(menu, 1)
+    await alice.sees(lambda: len(stage.texts(alice)) == 3)
+    listed = stage.texts(alice)[2]
+    await alice.taps(listed, [button["text"] for button in listed.buttons].index("Bass"))
+    await alice.shows(listed, "✅")
+    assert alice.titles()[-2:] == ["Both Ways (Bass)", "Both Ways (Without Bass)"]

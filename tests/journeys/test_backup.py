@@ -1,0 +1,70 @@
+"""A snapshot is taken amid songs, all is lost, and elsewhere the songs go on."""
+
+import asyncio
+import re
+import shutil
+import subprocess
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from redis.asyncio import Redis
+from stage import Stage, open_stage, until
+
+from sandbox.redis_server import RedisServer
+
+VOCALS, ALL_STEMS = 0, 1
+PAGE = Path(__file__).parent.parent.parent / "docs" / "operations.md"
+
+
+def restoring() -> str:
+    """What the page says is to be done in the folder of a Redis without compose."""
+    blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
+    (commands,) = [block for block in blocks if "manifest" in block and "docker" not in block]
+    return str(commands)
+
+
+async def snapshot(stage: Stage) -> Path:
+    """What `redis-cli --rdb` fetches: Redis makes the same for it."""
+    async with asyncio.timeout(30), Redis.from_url(stage.redis_url, decode_responses=True) as redis:
+        await redis.bgsave()
+        while (now := await redis.info("persistence"))["rdb_bgsave_in_progress"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        assert (now["rdb_saves"], now["rdb_last_bgsave_status"]) == (1, "ok")
+        return Path((await redis.config_get("dir"))["dir"]) / "dump.rdb"
+
+
+async def test_songs_go_on_from_a_snapshot_in_another_redis(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    redis = RedisServer(elsewhere)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(asyncio.to_thread, redis.stop)
+        stage = await stack.enter_async_context(open_stage(tmp_path, "up"))
+        stage.ordinary = ("the client hung up",)  # as whoever is killed does
+        provider = stage.provider
+        alice, bob, carol = (stage.person(name) for name in ("Alice", "Bob", "Carol"))
+        provider.held_stems = frozenset({"woodwinds"})  # the last
+        provider.hold_stems.clear()
+        await alice.asks(stage.song("Half Sent"), ALL_STEMS)
+        await until(lambda: ": sent " in stage.world.logs())  # and ticked off
+        provider.answers_by_itself = False
+        _, separating = await bob.asks(stage.song("Being Separated"), VOCALS)
+        await bob.shows(separating, "⏳")
+        _, unpicked = await carol.asks(stage.song("Not Picked"))
+
+        saved = await snapshot(stage)
+        elsewhere.mkdir()
+        shutil.copy(saved, elsewhere / "stemdrop.rdb")
+        stage.processes[0].kill()
+        await asyncio.to_thread(stage.world.redis.kill)
+        provider.hold_stems.set()
+        provider.answers_by_itself = True
+
+        await asyncio.to_thread(subprocess.run, ["sh", "-ec", restoring()], cwd=elsewhere, check=True)
+        stage.redis_url = stage.settings["REDIS_URL"] = await asyncio.to_thread(redis.start)
+        await stage.start("up")
+        assert (await provider.call_back()).status_code == 200
+        await carol.taps(unpicked, VOCALS)
+        await stage.jobs_rest()
+        assert [len(person.audios()) for person in (alice, bob, carol)] == [12, 2, 2]
+        assert [len(stage.texts(person)) for person in (alice, bob, carol)] == [1, 1, 1]
+        assert [create["type"] for create in provider.creates] == ["split_stem", *["separate_vocal"] * 2]

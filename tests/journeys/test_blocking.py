@@ -1,0 +1,76 @@
+"""Users who block the bot at every step: their jobs end, nobody waits for them, and they may come back."""
+
+import asyncio
+
+import pytest
+from chat import Person
+from stage import Stage, until
+
+from sandbox.chats import Message
+from stemdrop.texts import load_texts
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VOCALS = 0
+IN_CHINESE = load_texts().language("zh-hans")
+
+
+def tap_and_block(stage: Stage, person: Person, menu: Message, label: str) -> None:
+    """Press the button and block the bot before it can hear of that."""
+    button = next(button for button in menu.buttons if label in button["text"])
+    stage.telegram.tap(person.chat_id, menu.message_id, button["callback_data"])
+    stage.telegram.block_bot(person.id)
+
+
+async def test_whoever_blocks_the_bot_holds_up_nobody_and_may_come_back(stage: Stage) -> None:
+    provider, telegram = stage.provider, stage.telegram
+    stage.ordinary = ("bot was blocked by the user",)
+    at_menu, separating, delivering, packing = (
+        stage.person(name, language="zh-hans" if number % 2 else "en")
+        for number, name in enumerate(("Menu", "Separating", "Delivering", "Packing"))
+    )
+    _, packed = await packing.asks(stage.song("Packed"), VOCALS)
+    await packing.shows(packed, "✅")
+    _, menu = await at_menu.asks(stage.song("Menu"))
+    provider.answers_by_itself = False
+    provider.hold_stems.clear()
+    _, separated = await separating.asks(stage.song("Separating"), VOCALS)
+    _, delivered = await delivering.asks(stage.song("Delivering"), VOCALS)
+    await stage.accepted(3)
+    await asyncio.gather(separating.shows(separated, "⏳"), delivering.shows(delivered, "⏳"))
+    await asyncio.gather(*(provider.call_back(number) for number in (1, 2)))
+    await delivering.shows(delivered, "📤")
+    await until(lambda: len(provider.stem_requests) >= 4)
+
+    for person in (separating, delivering):
+        telegram.block_bot(person.id)
+    tap_and_block(stage, at_menu, menu, "Vocals")
+    tap_and_block(stage, packing, packed, IN_CHINESE("button.zip"))
+    await stage.accepted(4)
+    provider.hold_stems.set()
+    provider.answers_by_itself = True
+    await provider.call_back(3)
+
+    bystander = stage.person("Bystander")
+    _, menu = await bystander.asks(stage.song("Meanwhile"), VOCALS)
+    await bystander.shows(menu, "✅")
+    await stage.jobs_rest()
+    await stage.tasks_rest()
+    creates = len(provider.creates)
+    gone = (at_menu, separating, delivering, packing)
+    assert [len(person.audios()) for person in gone] == [0, 0, 0, 2]
+
+    async def comes_back(person: Person, *, lost: int) -> None:
+        telegram.unblock_bot(person.id)
+        say = load_texts().language(telegram.user(person.id).language_code)
+        before = len(person.audios())
+        if lost:  # what was paid for is not lost
+            listed = await person.answer_to(person.says("/jobs"))
+            await person.presses(listed, say("button.fetch_again"))
+            await person.sees(lambda: len(person.audios()) == before + 2)
+        _, menu = await person.asks(stage.song(f"Back {person.id}"), VOCALS)
+        await person.shows(menu, "✅")
+        assert len(person.audios()) == before + lost + 2
+
+    await asyncio.gather(*(comes_back(person, lost=0 if person is packing else 2) for person in gone))
+    assert len(provider.creates) == creates + 4

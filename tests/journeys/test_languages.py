@@ -1,0 +1,119 @@
+"""Five languages side by side: whoever writes in one of them reads no other."""
+
+import asyncio
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+from babel.messages.pofile import read_po
+from chat import Person
+from stage import Stage
+
+from sandbox.chats import Message
+from stemdrop.jobs import Mode
+from stemdrop.texts import LOCALES, Language, load_texts
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# Telegram's codes, and the language that each chooses afterwards.
+THEN = {"en": "ru", "zh-hans": "es", "ru": "zh_Hans", "es": "pt_BR", "pt-br": "en"}
+VOCALS = Mode.SEPARATE_VOCAL
+
+
+def sentences(code: str) -> set[str]:
+    """Every line of every sentence in a catalogue, with the {names} of what is filled in."""
+    with (LOCALES / f"{code}.po").open("rb") as file:
+        written = [message.string for message in read_po(file) if message.id]
+    texts = [text for string in written for text in ([string] if isinstance(string, str) else string)]
+    return {line for text in texts for line in text.split("\n")}
+
+
+def foreign(code: str) -> re.Pattern[str]:
+    """Matches every line of English that is not what this language says, too."""
+    lines = [line for line in sentences("en") - sentences(code) if _letters(line) > 2]
+    patterns = [".+".join(map(re.escape, re.split(r"\{\w+\}", line))) for line in lines]
+    return re.compile("|".join(patterns))
+
+
+def _letters(line: str) -> int:
+    return sum(letter.isalpha() for letter in re.sub(r"\{\w+\}", "", line))
+
+
+def lines_of(shown: Message) -> Iterator[str]:
+    """Everything that the message has ever said."""
+    contents = [shown.content, *(revision.content for revision in shown.history)]
+    markups = [shown.reply_markup, *(revision.reply_markup for revision in shown.history)]
+    for content in contents:
+        yield from str(content.get("text") or content.get("caption") or "").split("\n")
+    for markup in markups:
+        yield from (button["text"] for row in (markup or {}).get("inline_keyboard", []) for button in row)
+    if shown.media:
+        yield str(shown.media["title"])
+
+
+class Reader:
+    """Somebody who reads one language."""
+
+    def __init__(self, stage: Stage, code: str) -> None:
+        self.stage = stage
+        self.say: Language = load_texts().language(code)
+        self.then: Language = load_texts().language(THEN[code])
+        self.person: Person = stage.person(code, language=code)
+        self.menu: Message
+
+    async def fails(self) -> None:
+        _, self.menu = await self.person.asks(self.stage.song(f"№ {self.say.code}"))
+        assert self.menu.text == self.say("choose", title=f"№ {self.say.code}")
+        await self.person.presses(self.menu, self.say.mode(VOCALS))
+        await self.person.shows(self.menu, "⚠️")
+        assert self.say("failure.500") in self.menu.text
+
+    async def receives(self) -> None:
+        await self.person.presses(self.menu, self.say("button.retry", price=self.say.credits(10)))
+        await self.person.shows(self.menu, "✅")
+        assert self.menu.text == self.say.plural("state.delivered", 2, title=f"№ {self.say.code}")
+        names = [self.say(f"stem.{key}") for key in ("vocals", "instrumental")]
+        assert self.person.titles() == [f"№ {self.say.code} ({name})" for name in names]
+
+    def read(self, pattern: re.Pattern[str]) -> list[str]:
+        """Lines of such a form among those that they have read."""
+        said = [
+            line for shown in self.stage.telegram.bot_messages(self.person.id) for line in lines_of(shown)
+        ]
+        assert len(said) > 20
+        return [line for line in said if pattern.fullmatch(line)]
+
+    async def changes(self) -> None:
+        asked = await self.person.answer_to(self.person.says("/language"))
+        assert asked.text == self.say("language.choose")
+        await self.person.presses(asked, self.then("language.name"))
+        await self.person.shows(asked, self.then("language.done", name=self.then("language.name")))
+        sent = await self.person.sends(self.stage.song(f"And {self.say.code}"))
+        menu = await self.person.answer_to(sent)
+        assert menu.text == self.then("choose", title=f"And {self.say.code}")
+        assert menu.buttons[0]["text"] == self.then.mode(VOCALS)
+
+
+async def test_everybody_reads_their_own_language_until_they_choose_another(stage: Stage) -> None:
+    readers = [Reader(stage, code) for code in THEN]
+    stage.provider.refusal = (500, "no")
+    await asyncio.gather(*(reader.fails() for reader in readers))
+    stage.provider.refusal = None
+    await asyncio.gather(*(reader.receives() for reader in readers))
+    english, *others = readers
+    assert [reader.read(foreign(reader.say.code)) for reader in others] == [[]] * 4
+    assert len(english.read(foreign("ru"))) > 10  # or nothing would have been found anywhere
+    await asyncio.gather(*(reader.changes() for reader in readers))
+
+
+async def test_commands_are_listed_in_every_language(stage: Stage) -> None:
+    telegram = stage.telegram
+    await telegram.wait_for(lambda: len(telegram.descriptions) == 10)
+    for code, telegram_code in {"en": "", "zh_Hans": "zh", "ru": "ru", "es": "es", "pt_BR": "pt"}.items():
+        say = load_texts().languages[code]
+        for scope, count in (("all_private_chats", 7), ("all_group_chats", 4)):
+            listed = telegram.commands[json.dumps({"type": scope}), telegram_code]
+            assert len(listed) == count
+            assert all(entry["description"] == say(f"command.{entry['command']}") for entry in listed)
+        assert telegram.descriptions["description", telegram_code] == say("bot.description")

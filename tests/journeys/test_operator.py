@@ -1,0 +1,69 @@
+"""The operator at the command line beside the running bot: what failed is done again, what hangs is ended."""
+
+import json
+from pathlib import Path
+
+import pytest
+from provider import KEY
+from stage import Stage
+
+from sandbox.process import Process
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VOCALS, ALL_STEMS = 0, 1
+
+
+@pytest.fixture
+def desk(stage: Stage, tmp_path: Path) -> Path:
+    """Where the operator works: the settings are in `.env`."""
+    settings = stage.world.environment()
+    (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+    return tmp_path
+
+
+async def jobs(desk: Path, *words: str) -> tuple[int, str]:
+    """Exit code and output of `stemdrop jobs …`, as a process of its own that knows nothing else."""
+    process = Process(["jobs", *words], {}, desk / "output", cwd=desk)
+    process.start()
+    code, output = await process.wait(60), process.output()
+    assert "Traceback" not in output
+    return code, output
+
+
+async def test_what_failed_is_seen_and_done_again(stage: Stage, desk: Path) -> None:
+    provider = stage.provider
+    provider.few_stems, provider.failure = True, 500
+    alice = stage.person("Alice")
+    _, menu = await alice.asks(stage.song("Broken"), ALL_STEMS)
+    await alice.shows(menu, "⚠️ That did not work (code 500).")
+    await stage.jobs_rest()
+    code, output = await jobs(desk, "--json")
+    (entry,) = json.loads(output)["failed"]
+    assert (code, entry["title"], entry["account"]) == (0, "Broken", alice.id)
+    assert entry["failure"] == {"code": "500", "charged": True}
+    for secret in (stage.telegram.token, KEY, stage.world.environment()["SECRET_KEY"]):
+        assert secret not in output
+    provider.failure = None
+    code, output = await jobs(desk, "retry", entry["id"][:8])
+    assert code == 0
+    assert output.startswith(f"job {entry['id']}: trying again as job ")
+    assert "; costs 50 credits" in output
+    await alice.shows(menu, "✅ “Broken”: 2 stems are here.")
+    assert len(provider.creates) == 2
+
+
+async def test_what_hangs_is_ended_and_its_user_told(stage: Stage, desk: Path) -> None:
+    stage.provider.answers_by_itself = False
+    alice = stage.person("Alice")
+    _, menu = await alice.asks(stage.song("Hanging"), VOCALS)
+    await alice.shows(menu, "⏳")
+    code, output = await jobs(desk)
+    assert code == 0
+    opened = output.partition("\n\n")[0].splitlines()
+    assert opened[0] == "Open (1)"
+    assert "Hanging" in opened[2]
+    code, output = await jobs(desk, "drop", opened[2].split()[0])
+    assert code == 0
+    assert ": cancelled; its 10 credits are spent" in output
+    await alice.shows(menu, "✖️ Cancelled: “Hanging”.")

@@ -1,0 +1,107 @@
+"""`/delete` after a full life with the bot: nothing is left but what its answer names."""
+
+import asyncio
+
+import pytest
+from chat import Person
+from leftovers import leftovers
+from stage import Stage
+
+from sandbox.chats import Message
+from stemdrop.texts import Language, load_texts
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+VOCALS = 0
+# An update is kept for a minute after it was handled (`/privacy` says so), which is too long to wait here.
+RECORDS = "stemdrop:updates:"
+
+
+class Resident:
+    """Somebody with songs in several states, a ZIP, a chosen language, and stems that Telegram keeps."""
+
+    def __init__(self, stage: Stage, name: str, language: str, title: str) -> None:
+        self.stage = stage
+        self.person: Person = stage.person(name, language=language)
+        self.title = title
+        self.name = name
+        self.own: Language = load_texts().language(language)
+        self.chosen: Language = load_texts().language("ru")
+        self.open: Message
+
+    async def fails(self) -> None:
+        _, menu = await self.person.asks(self.stage.song(f"{self.title} 1"), VOCALS)
+        await self.person.shows(menu, "⚠️")
+
+    async def receives(self) -> None:
+        asked = await self.person.answer_to(self.person.says("/language"))
+        await self.person.presses(asked, self.chosen("language.name"))
+        _, menu = await self.person.asks(self.stage.song(f"{self.title} 2"), VOCALS)
+        await self.person.shows(menu, "✅")
+        await self.person.presses(menu, self.chosen("button.zip"))
+        await self.person.sees(lambda: "document" in str([m.kind for m in self.person.after(menu)]))
+
+    async def waits(self) -> None:
+        _, self.open = await self.person.asks(self.stage.song(f"{self.title} 3"), VOCALS)
+        await self.person.shows(self.open, "⏳")
+
+    async def deletes(self) -> str:
+        asked = await self.person.answer_to(self.person.says("/delete"))
+        await self.person.presses(asked, self.chosen("button.delete"))
+        await self.person.sees(lambda: not asked.buttons)
+        # cancelled; or deleted, where somebody was about to write what it was before
+        await self.person.sees(lambda: self.open.text.startswith(("✖️", "🗑")))
+        return asked.text
+
+    async def left(self) -> list[str]:
+        """The keys that still tell something of them."""
+        redis_url = self.stage.world.redis.url
+        found = await leftovers(redis_url, str(self.person.id), self.name, self.title)
+        return [key.replace(str(self.person.id), "ID") for key in found if not key.startswith(RECORDS)]
+
+
+async def test_deleting_leaves_nothing_but_what_it_names(stage: Stage) -> None:
+    provider = stage.provider
+    zora = Resident(stage, "Zora Quillfeather", "en", "Xylophone Dawn")
+    wei = Resident(stage, "王小明", "zh-hans", "木琴的黎明")
+    both = (zora, wei)
+    provider.failure = 500
+    await asyncio.gather(*(somebody.fails() for somebody in both))
+    provider.failure = None
+    await asyncio.gather(*(somebody.receives() for somebody in both))
+    provider.answers_by_itself = False
+    await asyncio.gather(*(somebody.waits() for somebody in both))
+    for somebody in both:
+        assert len(await somebody.left()) > 5
+
+    for told in await asyncio.gather(*(somebody.deletes() for somebody in both)):
+        say = zora.chosen
+        assert told.split("\n")[:3] == [
+            say.plural("delete.songs", 3),
+            say.plural("delete.kept_songs", 1),
+            say("delete.choices"),
+        ]
+        assert say("delete.stays", days=8) in told
+    await stage.tasks_rest()
+    answers = [await provider.call_back(number) for number in range(len(provider.creates))]
+    assert {answer.status_code for answer in answers} == {403}
+    await stage.tasks_rest()
+    for somebody in both:
+        # the credits used today, as the answer says, and for five minutes how fast the chat may be written to
+        account, flood = await somebody.left()
+        assert account.startswith("stemdrop:account:ID:20")
+        assert flood == "stemdrop:flood:ID"
+        assert len(somebody.person.audios()) == 2
+        assert somebody.name not in stage.world.logs()
+        assert somebody.title not in stage.world.logs()
+
+    provider.answers_by_itself = True
+
+    async def begins_anew(somebody: Resident) -> None:
+        _, menu = await somebody.person.asks(stage.song(f"{somebody.title} 2"))
+        assert menu.text == somebody.own("choose", title=f"{somebody.title} 2")
+        assert somebody.own("price.free") not in str(menu.buttons)
+        await somebody.person.taps(menu, VOCALS)
+        await somebody.person.shows(menu, "✅")
+
+    await asyncio.gather(*(begins_anew(somebody) for somebody in both))

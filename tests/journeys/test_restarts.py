@@ -1,0 +1,67 @@
+"""Everything is killed and started again between any two steps of a song; its users notice nothing."""
+
+import asyncio
+from pathlib import Path
+
+from chat import Person
+from stage import Stage, open_stage
+
+from sandbox.chats import Message
+
+VOCALS = 0
+
+
+class Walk:
+    """A song's steps, one by one."""
+
+    def __init__(self, stage: Stage, person: Person) -> None:
+        self.stage = stage
+        self.person = person
+        self.menu: Message
+
+    async def seen(self) -> None:
+        _, self.menu = await self.person.asks(self.stage.song(f"Steps {self.person.id}"))
+
+    async def picked(self) -> None:
+        await self.person.taps(self.menu, VOCALS)
+        await self.stage.accepted(2)
+
+    async def told(self) -> None:
+        await self.person.shows(self.menu, "⏳")
+
+    async def delivered(self) -> None:
+        await self.person.shows(self.menu, "✅")
+
+    async def another_way(self) -> None:
+        await self.person.taps(self.menu, 0)
+        await self.person.sees(lambda: len(self.stage.texts(self.person)) == 2)
+        # a message that was sent and not yet noted when its process died would be sent again
+        await self.person.sees(lambda: self.stage.texts(self.person)[1].history)
+
+
+async def test_songs_survive_a_kill_after_every_step(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        stage.ordinary = ("the client hung up",)  # as whoever is killed does
+        stage.provider.answers_by_itself = False
+        stage.provider.few_stems = True
+        walks = [Walk(stage, stage.person(language=language)) for language in ("en", "ru")]
+
+        async def call_back() -> None:
+            answers = [await stage.provider.call_back(number) for number in (0, 1)]
+            assert [answer.status_code for answer in answers] == [200, 200]
+            stage.provider.answers_by_itself = True
+
+        steps = [
+            *([walk.seen for walk in walks], [walk.picked for walk in walks], [walk.told for walk in walks]),
+            *([call_back], [walk.delivered for walk in walks], [walk.another_way for walk in walks]),
+        ]
+        for together in steps:
+            up = (await stage.start("up"))[0]
+            await asyncio.gather(*(step() for step in together))
+            up.kill()
+        await stage.start("up")
+        await stage.jobs_rest()
+        assert [len(walk.person.audios()) for walk in walks] == [4, 4]
+        assert [len(stage.texts(walk.person)) for walk in walks] == [2, 2]
+        types = [create["type"] for create in stage.provider.creates]
+        assert types == ["separate_vocal", "separate_vocal", "split_stem", "split_stem"]

@@ -1,0 +1,314 @@
+"""Wrong with the public address, as it can be on loopback; `outside.py` has what needs names."""
+
+import asyncio
+import gzip
+import re
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from ailment import ailment, everywhere
+from clinic import Clinic
+from pydantic import SecretStr
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sandbox.server import serve
+from sandbox.updates import Webhook
+from stemdrop.database import connect
+from stemdrop.doctor.report import Result
+from stemdrop.store import JobStore
+from webhook.app import create_app
+
+# Shorter than anybody's who is to answer; only for who never does.
+IMPATIENT_S = 1.0
+
+
+@ailment(
+    "nobody listens at `PUBLIC_URL`'s port",
+    "public address: connection",
+    "nothing listens there",
+    "start the proxy, or let",
+)
+async def nobody_listens(clinic: Clinic) -> AsyncIterator[None]:
+    clinic.environ["PUBLIC_URL"] = "https://127.0.0.1:9"
+    yield
+
+
+@ailment(
+    "a port that takes connections and says nothing",
+    "public address: certificate",
+    "says nothing",
+    "look at the proxy's log",
+)
+async def silent_port(clinic: Clinic) -> AsyncIterator[None]:
+    clinic.patience = replace(clinic.patience, connect_s=IMPATIENT_S)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        clinic.environ["PUBLIC_URL"] = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        yield
+
+
+@ailment(
+    "`https://` to a port that speaks HTTP",
+    "public address: certificate",
+    "does not speak TLS",
+    "let the proxy speak TLS",
+)
+async def no_tls(clinic: Clinic) -> AsyncIterator[None]:
+    async with serve(clinic.webhook()) as url:
+        clinic.environ["PUBLIC_URL"] = url.replace("http:", "https:")
+        yield
+
+
+def certified(name: str, text: str, found: str, advice: str, result: Result = Result.WRONG) -> None:
+    """The right webhook with a certificate that is not."""
+
+    @ailment(text, "public address: certificate", found, advice, result=result)
+    async def show(clinic: Clinic) -> AsyncIterator[None]:
+        async with clinic.behind(clinic.webhook(), name):
+            yield
+
+
+certified("expired", "an expired certificate", "has expired", "renew the certificate")
+certified("soon", "a certificate that expires in 5 days", "4 days more", "renew it now", Result.WARNING)
+certified(
+    "self-signed",
+    "a self-signed certificate",
+    "signed by itself alone",
+    "use a certificate of a public authority",
+)
+certified(
+    "foreign",
+    "a certificate of an unknown authority",
+    "nobody known",
+    "use a certificate of a public authority",
+)
+certified(
+    "wrong name",
+    "a certificate for another name",
+    "for another name",
+    "write the name in PUBLIC_URL that the certificate is for",
+)
+
+
+@ailment(
+    "who listens never answers",
+    "public address: webhook",
+    "did not answer within",
+    "see what keeps proxy or webhook: the provider waits 15 s",
+)
+async def never_answers(clinic: Clinic) -> AsyncIterator[None]:
+    clinic.patience = replace(clinic.patience, callback_s=IMPATIENT_S)
+
+    is_over = asyncio.Event()
+
+    async def wait(_: Request) -> Response:
+        await is_over.wait()
+        return Response()
+
+    async with clinic.behind(everywhere(wait)):
+        yield
+        is_over.set()
+
+
+def answered(text: str, found: str, advice: str, answer: Callable[[Request], Response]) -> None:
+    """Somebody else answers, this."""
+
+    @ailment(text, "public address: webhook", found, advice)
+    async def show(clinic: Clinic) -> AsyncIterator[None]:
+        async with clinic.behind(everywhere(answer)):
+            yield
+
+
+_PASS_ON = "let the proxy pass /callback, /source, /probe and /telegram on"
+answered(
+    "another web server answers",
+    "knows no such path: HTTP 404, a page “404 Not Found”",
+    _PASS_ON,
+    lambda _: HTMLResponse("<title>404 Not Found</title>", 404, {"Server": "nginx"}),
+)
+answered(
+    "a proxy without the webhook behind it",
+    "nobody is behind it: HTTP 502",
+    "start the webhook; if it runs, correct where",
+    lambda _: HTMLResponse("<title>502 Bad Gateway</title>", 502),
+)
+answered(
+    "a redirect to another address",
+    "it redirects to https://www.example (HTTP 301)",
+    "write the address that answers itself",
+    lambda _: RedirectResponse("https://www.example/x", 301),
+)
+answered(
+    "a login page",
+    "a page “Sign in”",
+    "let the name and the proxy lead to this webhook",
+    lambda _: HTMLResponse("<title>Sign in</title>"),
+)
+answered(
+    "an answer without an end",
+    "does not come to an end",
+    "is it the right server?",
+    lambda _: Response(bytes(300_000)),
+)
+answered("a login that is demanded", "wants a login", "except /callback", lambda _: Response(status_code=401))
+answered(
+    "a proxy that lets GET through alone",
+    "POST is not let through",
+    "let the proxy pass POST on",
+    lambda _: Response(status_code=405, headers={"Allow": "GET"}),
+)
+
+
+@ailment(
+    "a webhook with another `SECRET_KEY`",
+    "public address: webhook",
+    "another SECRET_KEY",
+    "give all processes the same SECRET_KEY",
+)
+async def another_key(clinic: Clinic) -> AsyncIterator[None]:
+    async with clinic.behind(clinic.webhook(secret_key=SecretStr("another-key-of-sixteen"))):
+        yield
+
+
+@ailment(
+    "a webhook with another Redis",
+    "public address: webhook",
+    "another Redis",
+    "give all processes the same REDIS_URL",
+)
+async def another_redis(clinic: Clinic) -> AsyncIterator[None]:
+    async with webhook_at(clinic, re.sub(r"/0$", "/1", clinic.environ["REDIS_URL"])):
+        yield
+
+
+@ailment(
+    "a webhook that does not reach its Redis",
+    "public address: webhook",
+    "it has no Redis",
+    "see why the webhook does not reach Redis",
+)
+async def webhook_without_redis(clinic: Clinic) -> AsyncIterator[None]:
+    async with webhook_at(clinic, "redis://127.0.0.1:9/0"):
+        yield
+
+
+@asynccontextmanager
+async def webhook_at(clinic: Clinic, redis_url: str) -> AsyncIterator[None]:
+    house = clinic.house
+    async with connect(redis_url) as redis:
+        app = create_app(house.settings, JobStore(redis), house.engine, house.links, house.files)
+        async with clinic.behind(app):
+            yield
+
+
+@ailment(
+    "a proxy that takes bodies away",
+    "public address: webhook",
+    "does not get the body as it was sent",
+    "let the proxy pass bodies on as they are",
+)
+async def bodies_lost(clinic: Clinic) -> AsyncIterator[None]:
+    webhook = clinic.webhook()
+
+    async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
+        async def nothing() -> Message:
+            await receive()
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        await webhook(scope, nothing, send)
+
+    async with clinic.behind(over_http(proxy)):
+        yield
+
+
+@ailment(
+    "a proxy without `/callback`",
+    "public address: callback",
+    "does not come to the webhook: HTTP 404",
+    _PASS_ON,
+)
+async def no_callback_path(clinic: Clinic) -> AsyncIterator[None]:
+    async with clinic.behind(without(clinic.webhook(), "/callback")):
+        yield
+
+
+@ailment("a proxy without `/source`", "public address: source", "its path does not come", _PASS_ON)
+async def no_source_path(clinic: Clinic) -> AsyncIterator[None]:
+    async with clinic.behind(without(clinic.webhook(), "/source")):
+        yield
+
+
+@ailment(
+    "a proxy without `/telegram`, with `TELEGRAM_UPDATES=webhook`",
+    "public address: updates",
+    "does not come to the webhook: HTTP 404",
+    _PASS_ON,
+)
+async def no_telegram_path(clinic: Clinic) -> AsyncIterator[None]:
+    clinic.environ["TELEGRAM_UPDATES"] = "webhook"
+    async with clinic.behind(without(clinic.webhook(), "/telegram")):
+        clinic.house.telegram.updates.webhook = Webhook(f"{clinic.environ['PUBLIC_URL']}/telegram", None, 40)
+        yield
+
+
+_AS_THEY_ARE = "let the proxy pass answers on as they are"
+
+
+@ailment(
+    "a proxy that compresses sources", "public address: source", "compressed on its way (gzip)", _AS_THEY_ARE
+)
+async def compressed(clinic: Clinic) -> AsyncIterator[None]:
+    webhook = clinic.webhook()
+
+    async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
+        head: Message = {}
+
+        async def compress(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                head.update(message)
+                return
+            body = gzip.compress(message["body"])
+            kept = [(name, value) for name, value in head["headers"] if name != b"content-length"]
+            await send({**head, "headers": [*kept, (b"content-encoding", b"gzip")]})
+            await send({**message, "body": body})
+
+        is_probe = scope["method"] == "GET" and scope["path"].startswith("/probe")
+        await webhook(scope, receive, compress if is_probe else send)
+
+    async with clinic.behind(over_http(proxy)):
+        yield
+
+
+@ailment("a proxy that takes ranges away", "public address: source", "it comes whole", _AS_THEY_ARE)
+async def no_ranges(clinic: Clinic) -> AsyncIterator[None]:
+    webhook = clinic.webhook()
+
+    async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await webhook({**scope, "headers": headers}, receive, send)
+
+    async with clinic.behind(over_http(proxy)):
+        yield
+
+
+def without(app: ASGIApp, path: str) -> ASGIApp:
+    """A proxy before `app` that does not know this path."""
+
+    async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
+        is_known = not scope["path"].startswith(path)
+        await (app if is_known else JSONResponse({"error": "no such page"}, 404))(scope, receive, send)
+
+    return over_http(proxy)
+
+
+def over_http(proxy: ASGIApp) -> ASGIApp:
+    """Without what a server does once, when it starts."""
+
+    async def serve_http(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await proxy(scope, receive, send)
+
+    return serve_http

@@ -1,0 +1,95 @@
+"""A fault as a test breaks and mends it: its stage, the songs played meanwhile, its line in the table."""
+
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ledger import Account, Ledger
+from report import Row
+from stage import Stage, open_stage
+from wire import Wire
+
+# What a fault world waits for is told sooner than an operator would want it.
+PATIENCE = {"POLL_AFTER_S": "5", "POLL_INTERVAL_S": "2", "JOB_TIMEOUT_S": "600"}
+
+
+@dataclass
+class Case:
+    """One fault: its stage, the songs that are played meanwhile, and its line in the table."""
+
+    folder: Path
+    is_full: bool
+    record: Callable[[str, object], None]
+    stack: AsyncExitStack
+    chance: random.Random = field(default_factory=lambda: random.Random(1))
+    healed_at: float = 0
+    _stages: int = 0
+
+    def times(self, short: int, full: int) -> int:
+        """How often, in the suite and in a full run."""
+        return full if self.is_full else short
+
+    async def open(self, *commands: str, **settings: Any) -> tuple[Stage, Ledger]:
+        """A stage with these processes. What breaks is told in the logs, which is no fault of the product."""
+        stage = await self.stack.enter_async_context(self.stage(**settings))
+        await stage.start(*commands)
+        return stage, Ledger(stage)
+
+    async def open_wired(self, *commands: str, **settings: Any) -> tuple[Stage, Ledger, Wire]:
+        """The same with a network to Redis that can be cut."""
+        wire = await self.stack.enter_async_context(Wire(lambda: [port_of(stage.redis_url)]).run())
+        stage = await self.stack.enter_async_context(self.stage(**settings))
+        url = stage.redis_url
+        stage.settings["REDIS_URL"] = url.replace(f":{port_of(url)}/", f":{wire.port}/")
+        await stage.start(*commands)
+        return stage, Ledger(stage), wire
+
+    @asynccontextmanager
+    async def stage(self, **settings: Any) -> AsyncIterator[Stage]:
+        """A stage on which nothing runs yet. In the suite all stems are only two, which are sooner sent."""
+        self._stages += 1
+        folder = self.folder / f"stage-{self._stages}"
+        folder.mkdir()
+        async with open_stage(folder, **(PATIENCE | settings)) as stage:
+            stage.provider.remembers = True
+            stage.provider.few_stems = not self.is_full
+            stage.ordinary = ("",)
+            yield stage
+
+    def healed(self) -> None:
+        """From now on nothing is broken any more: how long until all is well?"""
+        self.healed_at = time.monotonic()
+
+    async def settle(
+        self, ledger: Ledger, fault: str, times: int = 1, *, twice: int = 0, explained: int | None = 0
+    ) -> Account:
+        """Wait until all is well; nothing may be lost or paid twice, at most `twice` stems come again, and so
+        many songs end with an explanation (None: as many as may be)."""
+        self.healed_at = self.healed_at or time.monotonic()
+        await ledger.all_well()
+        account = ledger.account()
+        self.row(fault, times, account)
+        assert (account.lost, account.paid_twice) == (0, 0), account.notes
+        assert account.twice <= twice, account.notes
+        assert explained is None or account.explained == explained, account.notes
+        return account
+
+    def row(self, fault: str, times: int, account: Account) -> None:
+        """Into the table."""
+        counted = asdict(account)
+        counted.pop("notes")
+        seconds = time.monotonic() - self.healed_at
+        self.record("fault", asdict(Row(fault, times, seconds=seconds, **counted)))
+        self.healed_at = 0
+
+
+def port_of(url: str) -> int:
+    """Of an address that names one."""
+    port = urlsplit(url).port
+    assert port
+    return port

@@ -1,0 +1,54 @@
+"""Certificates for 127.0.0.1, of an authority that a test trusts, and of all the wrong kinds."""
+
+import ssl
+import subprocess
+from pathlib import Path
+
+_DAYS = {"good": 90, "soon": 5, "expired": -1, "self-signed": 90, "foreign": 90, "wrong name": 90}
+_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
+class Certificates:
+    """`authority` is the file with the one that is to be trusted (SSL_CERT_FILE)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.authority = self._authority("authority")
+
+    def server(self, name: str) -> ssl.SSLContext:
+        """What a server shows that certificate with."""
+        if not self._path(name, "pem").exists():
+            self._make(name, _DAYS[name])
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self._path(name, "pem"), self._path(name, "key"))
+        return context
+
+    def _path(self, name: str, extension: str) -> Path:
+        return self._folder / f"{name.replace(' ', '-')}.{extension}"
+
+    def _authority(self, name: str) -> Path:
+        path = self._path(name, "pem")
+        _openssl(
+            *("req", "-x509", *_KEY, "-days", "90", "-subj", f"/CN={name}"),
+            *("-addext", "keyUsage=critical,keyCertSign", "-keyout", self._path(name, "key"), "-out", path),
+        )
+        return path
+
+    def _make(self, name: str, days: int) -> None:
+        """-days below nothing is taken by this of openssl's programs alone."""
+        key, request, extensions = (self._path(name, extension) for extension in ("key", "csr", "cnf"))
+        subject = "DNS:elsewhere.example" if name == "wrong name" else "IP:127.0.0.1"
+        extensions.write_text(f"subjectAltName={subject}\nbasicConstraints=CA:false\n")
+        _openssl("req", "-new", *_KEY, "-subj", "/CN=webhook", "-keyout", key, "-out", request)
+        issuer = "stranger" if name == "foreign" else "authority"
+        if issuer == "stranger":
+            self._authority(issuer)
+        by = ("-CA", self._path(issuer, "pem"), "-CAkey", self._path(issuer, "key"), "-CAcreateserial")
+        if name == "self-signed":
+            by = ("-signkey", key)
+        end = ("-days", str(days), "-extfile", extensions, "-out", self._path(name, "pem"))
+        _openssl("x509", "-req", "-in", request, *by, *end)
+
+
+def _openssl(*arguments: str | Path) -> None:
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)

@@ -1,0 +1,16 @@
+"""What is heard in a file, whatever its form and its tags."""
+
+from io import BytesIO
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+
+def heard(source: Path | bytes) -> NDArray[np.float32]:
+    """All samples as they are decoded, channel by channel."""
+    with av.open(BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
+        resampler = av.AudioResampler(format="fltp")
+        frames = [even for frame in container.decode(audio=0) for even in resampler.resample(frame)]
+    return np.concatenate([frame.to_ndarray() for frame in frames], axis=1)

@@ -1,0 +1,342 @@
+"""A small internet of its own, in which names mean what a test says: real lookups, real TLS, every connection
+seen. Nothing is taken from or told to the network outside.
+
+`play` starts this file as a program in network and mount namespaces (Linux: `unshare`): there all addresses
+lie on the loopback interface, `/etc/resolv.conf` names a DNS server of this file, and the product's own
+fetcher fetches.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from fcntl import ioctl
+from functools import partial
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+PUBLIC, PUBLIC_6 = "93.184.216.34", "2606:2800:220:1::1"
+# Of the open internet too: nobody listens at two of them, and at the third somebody does and never answers.
+DEAD, DEAD_6, SILENT_6 = "93.184.216.35", "2606:2800:220:1::2", "2606:2800:220:1::3"
+INSIDE = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1")
+CERTIFIED = "stems.test"  # and what is below it; `self.stems.test` vouches for itself
+
+# Name → what its lookups are answered, one after another and the last for ever: addresses, or `=name`.
+Zone = Mapping[str, Sequence[Sequence[str]]]
+
+
+@dataclass
+class Played:
+    """What became of one case: of each URL what arrived or which error; whither connections were begun, as
+    `address port`."""
+
+    outcomes: list[str] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+
+
+class NoNamespaces(Exception):
+    """This machine does not let us have them; the text says why."""
+
+
+def play(
+    folder: Path, zone: Zone, cases: Mapping[str, Sequence[str]], *, api_url: str, hosts: Sequence[str]
+) -> dict[str, Played]:
+    """Fetch each case's URLs, in order and with one fetcher. Raises `NoNamespaces`."""
+    (folder / "play.json").write_text(
+        json.dumps({"zone": zone, "cases": cases, "api_url": api_url, "hosts": hosts})
+    )
+    outcomes = json.loads(run_inside(folder, Path(__file__)))
+    return {case: Played(**played) for case, played in outcomes.items()}
+
+
+def run_inside(folder: Path, program: Path) -> str:
+    """Run a program with `folder` as its argument where there is no network but its own, and names are asked
+    for at 127.0.0.1; returns what it prints. In `folder` are the certificates, and
+    what is to be /etc/hosts. Raises `NoNamespaces`."""
+    if shutil.which("unshare") is None:
+        raise NoNamespaces("there is no `unshare`")
+    _write_certificates(folder)
+    (folder / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:20 attempts:1\n")
+    (folder / "nsswitch.conf").write_text("hosts: files dns\n")
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    inside = """
+        for file in resolv.conf nsswitch.conf hosts; do
+            [ ! -e /etc/$file ] || [ ! -e "$0/$file" ] || mount --bind "$0/$file" /etc/$file
+        done
+        exec "$@"
+    """
+    done = subprocess.run(
+        [
+            "unshare",
+            "--net",
+            "--mount",
+            *as_root,
+            "sh",
+            "-ec",
+            inside,
+            folder,
+            sys.executable,
+            program,
+            folder,
+        ],
+        env={**os.environ, "SSL_CERT_FILE": str(folder / "authority.pem")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.stderr.startswith(("unshare:", "mount:")):
+        raise NoNamespaces(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _write_certificates(folder: Path) -> None:
+    """`authority.pem`, which is trusted; `good.pem` by it; `self.pem` by nobody. Each with its key."""
+    sections = {
+        "authority": "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign",
+        "good": f"basicConstraints=CA:false\nsubjectAltName=DNS:{CERTIFIED},DNS:*.{CERTIFIED}",
+        "self": f"basicConstraints=CA:false\nsubjectAltName=DNS:self.{CERTIFIED}",
+    }
+    identifiers = "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid:always"
+    config = "".join(f"[{name}]\n{lines}\n{identifiers}\n" for name, lines in sections.items())
+    (folder / "openssl.cnf").write_text(f"[req]\ndistinguished_name=dn\n[dn]\n{config}")
+    for name in sections:
+        key, path = folder / f"{name}.key", folder / f"{name}.pem"
+        by = ["-CA", folder / "authority.pem", "-CAkey", folder / "authority.key"] if name == "good" else []
+        subprocess.run(
+            [
+                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+                *("-nodes", "-days", "90", "-subj", f"/CN={name}", "-config", folder / "openssl.cnf"),
+                *("-extensions", name, "-keyout", key, "-out", path, *by),
+            ],
+            check=True,
+            capture_output=True,
+        )
+
+
+# What follows runs in the namespaces.
+
+
+def bring_up(addresses: Sequence[str]) -> None:
+    """Give the loopback interface these addresses (netdevice(7), `struct in6_ifreq`), and switch it on."""
+    set_flags, set_address, set_mask, is_up = 0x8914, 0x8916, 0x891C, 1
+
+    def at(address: str) -> bytes:
+        return struct.pack("=HH4s8x", socket.AF_INET, 0, socket.inet_aton(address))
+
+    with socket.socket(socket.AF_INET) as four, socket.socket(socket.AF_INET6) as six:
+        ioctl(four, set_flags, struct.pack("16sH14x", b"lo", is_up))
+        for number, address in enumerate(addresses):
+            ip = ip_address(address)
+            if ip.is_loopback:
+                continue
+            if ip.version == 6:
+                index = socket.if_nametoindex("lo")
+                ioctl(six, set_address, struct.pack("=16sIi", ip.packed, 128, index))
+            else:
+                alias = f"lo:{number}".encode()
+                ioctl(four, set_address, struct.pack("16s16s", alias, at(address)))
+                ioctl(four, set_mask, struct.pack("16s16s", alias, at("255.255.255.255")))
+
+    for address in addresses:
+        if ":" in address:
+            _wait_for(address)
+
+
+def _wait_for(address: str) -> None:
+    """The kernel looks in its own time for others that may have the address, before anybody can use it."""
+    for _ in range(1000):
+        with socket.socket(socket.AF_INET6) as one, suppress(OSError):
+            one.bind((address, 0))
+            return
+        time.sleep(0.01)
+    raise TimeoutError(f"{address} does not come up")
+
+
+class Names(asyncio.DatagramProtocol):
+    """A DNS server (RFC 1035) for A and AAAA; nothing it says may be kept."""
+
+    def __init__(self, zone: Zone) -> None:
+        self._zone = zone
+        self._asked = Counter[tuple[str, int]]()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        labels, at = [], 12
+        while length := data[at]:
+            labels.append(data[at + 1 : at + 1 + length].decode().lower())
+            at += 1 + length
+        name, kind = ".".join(labels), int.from_bytes(data[at + 1 : at + 3])
+        records = self._records(name, kind)
+        code = 0 if name in self._zone else 3  # there is no such name
+        header = data[:2] + struct.pack(">HHHHH", 0x8580 | code, 1, len(records), 0, 0)
+        self._transport.sendto(header + data[12 : at + 5] + b"".join(records), addr)
+
+    def _records(self, name: str, kind: int) -> list[bytes]:
+        answers = self._zone.get(name, [[]])
+        turn = self._asked[name, kind]
+        self._asked[name, kind] += 1
+        records = []
+        for item in answers[min(turn, len(answers) - 1)]:
+            if item.startswith("="):
+                records += [_record(name, 5, _encoded(item[1:])), *self._records(item[1:], kind)]
+            elif kind == (28 if ":" in item else 1):
+                records.append(_record(name, kind, ip_address(item).packed))
+        return records
+
+
+def _encoded(name: str) -> bytes:
+    return b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+
+
+def _record(name: str, kind: int, content: bytes) -> bytes:
+    lifetime_s = 0
+    return _encoded(name) + struct.pack(">HHIH", kind, 1, lifetime_s, len(content)) + content
+
+
+class _Watch:
+    """Sees every TCP connection being begun, whether or not somebody listens there."""
+
+    def __init__(self) -> None:
+        everything = 0x0003
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(everything))
+        self._socket.setblocking(False)
+        self._seen: list[str] = []
+        asyncio.get_running_loop().add_reader(self._socket, self._look)
+
+    def taken(self) -> list[str]:
+        """What was seen since, each once."""
+        self._look()
+        seen, self._seen = self._seen, []
+        return sorted(set(seen))
+
+    def _look(self) -> None:
+        while True:
+            try:
+                packet = self._socket.recv(128)
+            except BlockingIOError:
+                return
+            if packet[0] >> 4 == 4:
+                protocol, address, at = packet[9], packet[16:20], 4 * (packet[0] & 0xF)
+            else:
+                protocol, address, at = packet[6], packet[24:40], 40
+            if protocol == socket.IPPROTO_TCP and packet[at + 13] & 0x12 == 0x02:  # SYN without ACK
+                port = int.from_bytes(packet[at + 2 : at + 4])
+                self._seen.append(f"{ip_address(address)} {port}")
+
+
+async def _answer(address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """`/to?URL` leads there, `/close` hangs up after the answer, `/close-to?URL` does both, `/break` does not
+    answer. A stem is who sent it, for which name in the handshake, for which Host."""
+    tls = writer.get_extra_info("ssl_object")
+    try:
+        while (first := await reader.readexactly(1)) != b"\x16":  # TLS where there is none
+            head = (first + await reader.readuntil(b"\r\n\r\n")).decode()
+            path = head.split(" ")[1]
+            host = next(line[6:] for line in head.split("\r\n") if line.lower().startswith("host: "))
+            if path.startswith("/break"):
+                break
+            stem = f"{address} {getattr(tls, 'name', None)} {host}"
+            status, to = "200 OK", ""
+            if "to?" in path:
+                status, to = "302 Found", f"Location: {unquote(path.partition('?')[2])}\r\n"
+            last = "Connection: close\r\n" if path.startswith("/close") else ""
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: {len(stem)}\r\n{to}{last}\r\n{stem}".encode())
+            if last:
+                break
+    except (ConnectionError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        writer.close()
+
+
+def server_context(folder: Path) -> ssl.SSLContext:
+    contexts = {}
+    for name in ("good", "self"):
+        contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        contexts[name].load_cert_chain(folder / f"{name}.pem", folder / f"{name}.key")
+
+    def choose(tls: Any, name: str | None, _: ssl.SSLContext) -> None:
+        tls.name = name
+        if name == f"self.{CERTIFIED}":
+            tls.context = contexts["self"]
+
+    contexts["good"].sni_callback = choose
+    return contexts["good"]
+
+
+def never_answer(address: str, port: int) -> list[socket.socket]:
+    """A place that takes no connection and refuses none: its queue is full. To be kept."""
+    listening = socket.socket(socket.AF_INET6)
+    listening.bind((address, port))
+    listening.listen(0)
+    queue = [listening]
+    while True:
+        one = socket.socket(socket.AF_INET6)
+        one.setblocking(False)
+        one.connect_ex((address, port))
+        try:
+            one.getpeername()
+        except OSError:  # not taken
+            one.close()
+            return queue
+        queue.append(one)
+
+
+async def _fetch_all(folder: Path) -> dict[str, Any]:
+    import webhook.connections
+    import webhook.fetch
+    from stemdrop.errors import FetchFailed
+    from webhook.addresses import AddressRules
+
+    webhook.fetch.PAUSES_S = (0, 0, 0)
+    webhook.fetch.CONNECT_TIMEOUT_S = 5
+    webhook.connections.ADDRESS_PATIENCE_S = 0.1
+    wanted = json.loads((folder / "play.json").read_text())
+    bring_up([PUBLIC, PUBLIC_6, DEAD, DEAD_6, SILENT_6, *INSIDE])
+    tls = server_context(folder)
+    for address in (PUBLIC, PUBLIC_6, *INSIDE):
+        answer = partial(_answer, address)
+        await asyncio.start_server(answer, address, 443, ssl=tls)
+        for port in (80, 8000):
+            await asyncio.start_server(answer, address, port)
+    silent = never_answer(SILENT_6, 443)
+    loop = asyncio.get_running_loop()
+    await loop.create_datagram_endpoint(lambda: Names(wanted["zone"]), ("127.0.0.1", 53))
+    watch = _Watch()
+    rules = AddressRules(wanted["api_url"], wanted["hosts"])
+    played = {}
+    for case, urls in wanted["cases"].items():
+        outcomes = []
+        watch.taken()
+        async with webhook.fetch.StemFetcher(rules, 1000) as fetcher:
+            for url in urls:
+                target = folder / "stem"
+                try:
+                    await fetcher.fetch(url, target)
+                    outcomes.append(target.read_text())
+                except FetchFailed as error:
+                    outcomes.append(f"{type(error).__name__}: {error}")
+        played[case] = asdict(Played(outcomes, watch.taken()))
+    for one in silent:
+        one.close()
+    return played
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(_fetch_all(Path(sys.argv[1])))))  # noqa: T201 - read by `play`

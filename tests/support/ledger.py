@@ -1,0 +1,148 @@
+"""Songs that people send while everything breaks, and the account of what became of them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import astuple, dataclass, field
+
+from chat import Person
+from provider import SPLIT_FIELDS
+from stage import Stage
+
+from sandbox.chats import Message
+
+VOCALS, ALL_STEMS = 0, 1
+_CHOOSING, _DONE, _FAILED = "How shall I split", "✅", "⚠️"
+# Tasks are run again for some minutes, and for the answer to an album five are waited.
+WAIT_S = 900.0
+
+
+@dataclass
+class Play:
+    """One song of one person, who picks a mode. `stems` are to come; fewer where some are to be missing."""
+
+    person: Person
+    title: str
+    mode: int
+    stems: int
+    song: Message | None = None
+    menus: list[Message] = field(default_factory=list)
+
+    @property
+    def texts(self) -> list[Message]:
+        """The bot's messages for this song; one, unless it was sent in the very moment of a kill."""
+        shown = self.person.telegram.bot_messages(self.person.chat_id)
+        return [message for message in shown if message.kind == "text" and message.reply_to is self.song]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its user has been told the end of it."""
+        return any(message.text.startswith((_DONE, _FAILED)) for message in self.texts)
+
+    @property
+    def is_explained(self) -> bool:
+        """Whether it failed, and its user has been told so."""
+        return not self.is_done and any(message.text.startswith(_FAILED) for message in self.texts)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its user has been told that the stems are there."""
+        return any(message.text.startswith(_DONE) for message in self.texts)
+
+    @property
+    def titles(self) -> Counter[str]:
+        """Its stems in the chat, and how often each is there."""
+        shown = self.person.telegram.bot_messages(self.person.chat_id)
+        stems = [message for message in shown if message.kind in ("audio", "document") and message.media]
+        mine = [message for message in stems if message.reply_to is self.song]
+        return Counter(str(message.media["title"]) for message in mine if message.media)
+
+
+@dataclass
+class Account:
+    """What became of all songs, counted."""
+
+    songs: int = 0
+    explained: int = 0
+    lost: int = 0  # stems that did not come, and nobody said why; all of a song that never ends
+    twice: int = 0  # stems that came again
+    shown_twice: int = 0  # messages of a job that came again
+    paid_twice: int = 0  # accepted create calls beyond one a job
+    notes: list[str] = field(default_factory=list)
+
+    def __add__(self, other: "Account") -> "Account":
+        return Account(*(mine + theirs for mine, theirs in zip(astuple(self), astuple(other), strict=True)))
+
+
+class Ledger:
+    """Plays songs on a stage, all of different people, and draws up the account."""
+
+    def __init__(self, stage: Stage) -> None:
+        self.stage = stage
+        self.plays: list[Play] = []
+
+    async def play(self, mode: int = VOCALS, *, stems: int | None = None, title: str = "") -> Play:
+        """A new person sends a song and picks a mode; returns when the pick has been seen."""
+        number = len(self.plays) + 1
+        person = self.stage.person(f"Person {number}")
+        person.wait_s = WAIT_S
+        if stems is None:
+            stems = 2 if mode == VOCALS or self.stage.provider.few_stems else len(SPLIT_FIELDS)
+        play = Play(person, title or f"Song {number}", mode, stems)
+        self.plays.append(play)
+        play.song = await person.sends(self.stage.song(play.title))
+        await person.sees(lambda: play.texts)
+        await self.pick(play)
+        return play
+
+    async def play_all(self, modes: Sequence[int]) -> list[Play]:
+        """Many at once."""
+        return list(await asyncio.gather(*(self.play(mode) for mode in modes)))
+
+    async def pick(self, play: Play) -> None:
+        """Tap the mode until the message shows that it was understood: people are impatient."""
+        while any(message.text.startswith(_CHOOSING) for message in play.texts):
+            menu = play.texts[-1]
+            if menu.text.startswith(_CHOOSING):
+                data = menu.buttons[play.mode]["callback_data"]
+                self.stage.telegram.tap(menu.chat.id, menu.message_id, data, user_id=play.person.id)
+            for _ in range(200):
+                if play.is_over or not menu.text.startswith(_CHOOSING):
+                    return
+                await asyncio.sleep(0.05)
+
+    async def over(self, plays: Sequence[Play] | None = None) -> None:
+        """Wait until the users of these songs (of all) have been told the end of each."""
+        for play in self.plays if plays is None else plays:
+            await play.person.sees(lambda play=play: play.is_over)
+
+    async def all_well(self, until: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Wait until all songs are over and nothing waits or runs any more."""
+        await (until or self.over)()
+        await self.stage.jobs_rest(WAIT_S)
+        await self.stage.tasks_rest(WAIT_S)
+
+    def account(self) -> Account:
+        """Count; `notes` name each irregularity."""
+        account = Account(songs=len(self.plays))
+        for play in self.plays:
+            titles = play.titles
+            if play.is_explained:
+                account.explained += 1
+                account.notes.append(f"{play.title}: explained, {play.texts[-1].text}")
+            elif not play.is_done or len(titles) < play.stems:
+                account.lost += play.stems - len(titles)
+                shown = [message.text for message in play.texts]
+                account.notes.append(f"{play.title}: {len(titles)} of {play.stems} stems, {shown}")
+            if twice := titles.total() - len(titles):
+                account.twice += twice
+                account.notes.append(f"{play.title}: {twice} stems twice")
+            account.shown_twice += max(0, len(play.texts) - 1)
+        jobs = Counter(_job_of(create["audioUrl"]) for create in self.stage.provider.creates)
+        account.paid_twice = jobs.total() - len(jobs)
+        return account
+
+
+def _job_of(source_url: str) -> str:
+    """The job whose source this is: `…/source/<job>.<time>.<signature>/audio.mp3`."""
+    return source_url.rsplit("/", 2)[-2].partition(".")[0]

@@ -1,0 +1,28 @@
+"""What is left in a Redis of somebody who had everything deleted."""
+
+from collections.abc import Awaitable, Callable
+
+from redis.asyncio import Redis
+
+
+async def leftovers(redis_url: str, *words: str) -> list[str]:
+    """Every key in Redis, the engine's too, that holds one of these words in its name or its value."""
+    found = []
+    async with Redis.from_url(redis_url) as redis:
+        read: dict[bytes, Callable[[bytes], Awaitable[object]]] = {
+            b"string": redis.get,
+            b"hash": redis.hgetall,
+            b"set": redis.smembers,
+            b"zset": lambda name: redis.zrange(name, 0, -1),
+            b"list": lambda name: redis.lrange(name, 0, -1),
+            b"stream": redis.xrange,
+        }
+        async for key in redis.scan_iter("*"):
+            kind = await redis.type(key)
+            if kind == b"none":  # it has expired meanwhile
+                continue
+            held = f"{key!r} {await read[kind](key)}"
+            # bytes are written as escapes where they are no ASCII
+            if any(word in held or repr(word.encode())[2:-1] in held for word in words):
+                found.append(key.decode())
+    return sorted(found)

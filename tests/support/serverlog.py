@@ -1,0 +1,25 @@
+"""What uvicorn says of an app that fails. pytest hears it only of servers that were there before the test."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+_CUT = "ASGI callable returned without completing response."
+
+
+@contextmanager
+def no_server_errors(caplog: pytest.LogCaptureFixture, *, is_cut: bool = False) -> Iterator[None]:
+    """Within it a server that runs already logs no error, unless that it cut an answer short (`is_cut`)."""
+    logger = logging.getLogger("uvicorn")
+    is_heard = caplog.handler in logger.handlers
+    if not is_heard:
+        logger.addHandler(caplog.handler)
+    try:
+        yield
+    finally:
+        if not is_heard:
+            logger.removeHandler(caplog.handler)
+    errors = [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING]
+    assert errors == ([_CUT] if is_cut else []), errors

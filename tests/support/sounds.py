@@ -1,0 +1,54 @@
+"""Short sounds in every form in which a separator may give stems."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = 48_000
+# Form → the file's extension, FFmpeg's container and codec.
+FORMS = {
+    "mp3": (".mp3", "mp3", "libmp3lame"),
+    "m4a": (".m4a", "ipod", "aac"),
+    "flac": (".flac", "flac", "flac"),
+    "opus": (".opus", "ogg", "libopus"),
+    "vorbis": (".ogg", "ogg", "vorbis"),
+    "flac in ogg": (".ogg", "ogg", "flac"),
+    "wav": (".wav", "wav", "pcm_s16le"),
+    "aiff": (".aiff", "aiff", "pcm_s16be"),
+    "aac": (".aac", "adts", "aac"),
+}
+# What no separator is known to give.
+RARE_FORMS = {
+    "webm": (".webm", "webm", "libopus"),
+    "caf": (".caf", "caf", "pcm_s16be"),
+    "mp2": (".mp2", "mp2", "mp2"),
+}
+
+
+def tone(level_db: float = -10, seconds: float = 0.5) -> NDArray[np.float32]:
+    """A tone whose peaks are so loud, in dBFS; one channel."""
+    time = np.arange(int(RATE * seconds)) / RATE
+    return (10 ** (level_db / 20) * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
+
+
+def record(
+    path: Path, form: str, left: NDArray[np.float32], right: NDArray[np.float32] | None = None
+) -> Path:
+    """Write the channels in this form; without `right` both are the same."""
+    _, container_name, codec = (FORMS | RARE_FORMS)[form]
+    with av.open(str(path), "w", format=container_name) as container:
+        stream = container.add_stream(codec, rate=RATE, layout="stereo")
+        stream.codec_context.options = {"strict": "experimental"}  # FFmpeg's own encoder of Vorbis
+        channels = np.stack([left, left if right is None else right])
+        frame = av.AudioFrame.from_ndarray(channels, format="fltp", layout="stereo")
+        frame.sample_rate, frame.pts = RATE, 0
+        resampler = av.AudioResampler(format=stream.codec_context.format, layout="stereo", rate=RATE)
+        fifo = av.AudioFifo()
+        for even in resampler.resample(frame):
+            fifo.write(even)
+        while (piece := fifo.read(stream.codec_context.frame_size or 960, partial=True)) is not None:
+            container.mux(stream.encode(piece))
+        container.mux(stream.encode(None))
+    return path

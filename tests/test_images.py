@@ -1,0 +1,135 @@
+"""The images and what runs of them: nothing is root's or can be written to, no secret is in them, Redis is
+private, and everything says truly how it is."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from stemdrop.cli import _ROLES
+from stemdrop.manual import COMPOSE
+from stemdrop.settings import load_settings
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")
+COMPOSED: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSED["services"]
+VERSION = ":${STEMDROP_VERSION:-latest}"
+ROLES = {name: it for name, it in SERVICES.items() if it["image"] == f"stemdrop{VERSION}"}
+PROXIES = {name: it for name, it in SERVICES.items() if it["image"] == f"stemdrop-proxy{VERSION}"}
+PROFILES = {"https", "tunnel", "port", "selfhosted", "bigfiles", "sandbox"}
+DOCKERFILE = (ROOT / "Dockerfile").read_text("utf-8")
+STAGES = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)
+
+
+def test_every_role_is_a_service_that_always_runs() -> None:
+    assert ROLES.keys() == _ROLES.keys() - {"up"}
+    assert all(service["command"] == [name] for name, service in ROLES.items())
+    assert {name for name, service in SERVICES.items() if "profiles" not in service} == {*ROLES, "redis"}
+
+
+def test_the_profiles_are_those_that_are_told_of() -> None:
+    assert {profile for service in SERVICES.values() for profile in service.get("profiles", [])} == PROFILES
+    told = set(re.findall(r"^#   (\w+) ", TEXT, re.MULTILINE))
+    assert told == PROFILES
+    assert all(profile in COMPOSE["COMPOSE_PROFILES"] for profile in PROFILES - {"sandbox"})
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_no_service_may_do_more_than_it_must(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service.get("cap_add", []) == (["NET_BIND_SERVICE"] if name in PROXIES else [])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    users = {"redis": "redis", "tunnel": "65532:65532", "telegram": None}  # its image says it
+    assert service.get("user") == users.get(name, "10001:10001")
+    assert not service.keys() & {"privileged", "pid", "network_mode", "devices"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_stays_up_and_in_its_bounds(name: str) -> None:
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert service["logging"] == {
+        "driver": "json-file",
+        "options": {"max-size": "10m", "max-file": "5"},
+    }
+    assert service["mem_limit"]
+    assert "healthcheck" in service or (name in ROLES and "HEALTHCHECK" in STAGES[-1])
+
+
+def test_redis_keeps_what_it_is_given_and_is_reached_by_ours_alone() -> None:
+    redis = SERVICES["redis"]
+    command = " ".join(redis["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+    assert redis["networks"] == ["redis"]
+    assert COMPOSED["networks"]["redis"] == {"internal": True}
+    assert {name for name, it in SERVICES.items() if "redis" in it.get("networks", [])} == {"redis", *ROLES}
+    assert all(it["depends_on"]["redis"] == {"condition": "service_healthy"} for it in ROLES.values())
+
+
+def test_no_port_is_open_but_those_of_the_profiles_that_are_there_for_it() -> None:
+    ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert ports.keys() == {"https", "port"}
+    assert [port.partition(":")[0] for port in ports["https"]] == ["80", "443", "443"]
+    assert all(port.startswith("127.0.0.1:") for port in ports["port"])
+
+
+def test_the_internet_reaches_its_own_paths_alone() -> None:
+    caddy = (ROOT / "ops" / "Caddyfile").read_text("utf-8")
+    assert re.findall(r"@public path (.+)", caddy) == ["/callback/* /source/* /probe/* /telegram"]
+    assert re.findall(r"@private path (.+)", caddy) == ["/healthz /readyz /metrics"]
+
+
+def test_only_tmp_and_volumes_are_written_and_the_worker_has_room_for_stems() -> None:
+    for name, service in ROLES.items():
+        assert re.fullmatch(r"/tmp:size=\d+m", *service["tmpfs"])
+        written = [volume for volume in service["volumes"] if not volume.endswith(":ro")]
+        assert written == (["stems:/var/lib/stemdrop/stems"] if name == "worker" else [])
+    assert ROLES["worker"]["environment"]["TMPDIR"] == "/var/lib/stemdrop/stems"
+
+
+def test_images_of_others_are_named_in_one_place_with_their_tags() -> None:
+    pinned = COMPOSED["x-images"]
+    assert all(re.fullmatch(r"[\w./-]+:[\d.]+[\w.-]*", image) for image in pinned.values())
+    assert len(re.findall("|".join(map(re.escape, pinned.values())), TEXT)) == len(pinned)
+    defaults = dict(re.findall(r"^ARG (\w+)_IMAGE=(.+)$", DOCKERFILE, re.MULTILINE))
+    assert {name.lower(): image for name, image in defaults.items()} == {
+        name: pinned[name] for name in ("python", "caddy", "telegram")
+    }
+
+
+def test_the_images_are_not_roots_and_of_the_locks_files_alone() -> None:
+    for stage in (STAGES[-1], *(stage for stage in STAGES if "AS proxy" in stage or "AS telegram" in stage)):
+        assert re.findall(r"^USER (.+)$", stage, re.MULTILINE) == ["10001:10001"]
+    assert "--require-hashes" in DOCKERFILE
+    commands = re.findall(r"\bpip\b.*? install .*?(?= && |\n|$)", DOCKERFILE.replace("\\\n", " "))
+    assert len(commands) == 3
+    assert all("--no-index" in command for command in commands)
+
+
+def test_nothing_else_gets_into_an_image() -> None:
+    """What is not named stays outside, so also an `.env`, whatever it is called."""
+    first, *named = [
+        line
+        for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+        if line and not line.startswith("#")
+    ]
+    assert first == "*"
+    taken = [line.removeprefix("!") for line in named if line.startswith("!")]
+    assert [name for name in taken if not (ROOT / name).exists() or ".env" in name] == []
+
+
+def test_the_settings_of_the_sandbox_are_settings() -> None:
+    lines = (ROOT / ".env.sandbox").read_text("utf-8").splitlines()
+    values = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
+    assert values["COMPOSE_PROFILES"] == "sandbox"
+    assert values["ENV_FILE"] == ".env.sandbox"
+    assert values["COMPOSE_PROJECT_NAME"] != COMPOSED["name"]
+    settings = load_settings(values)
+    assert settings.telegram_api_url.startswith("http://sandbox:")
+    assert settings.separation_api_url.startswith("http://separator:")

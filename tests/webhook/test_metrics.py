@@ -1,0 +1,448 @@
+"""`GET /metrics`: what happened is counted, once, and told in Prometheus' words."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from house import NOBODY, House, new_job, open_house, result_of
+from prometheus_client.parser import text_string_to_metric_families
+from provider import KEY, Provider
+from telegram.error import Forbidden
+
+from sandbox.app import run_telegram
+from sandbox.chats import Message, User
+from sandbox.faults import FaultKind
+from sandbox.redis_server import RedisServer
+from sandbox.server import serve
+from sandbox.state import Telegram
+from stemdrop.counts import Counts
+from stemdrop.engine import Queue, Task
+from stemdrop.errors import Refused, StoreUnavailable, TryLater, Unreachable
+from stemdrop.jobs import Failure, Job, JobState, Mode
+from stemdrop.keys import COUNTS
+from stemdrop.metrics import API_CALLS, DELIVERY_BYTES, DELIVERY_SECONDS, FLOOD_SECONDS, METRICS, Kind
+from stemdrop.presence import Presence, Presences
+from stemdrop.separation import SeparationClient
+from webhook.app import create_app
+from webhook.metrics import Latest, exposition
+
+Told = dict[str, float]
+
+
+@pytest.fixture
+async def house(redis_url: str, telegram: Telegram, provider: Provider) -> AsyncIterator[House]:
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, api_url=provider.url) as opened,
+    ):
+        yield opened
+
+
+async def told(house: House) -> Told:
+    """Every sample that is not 0, as Prometheus reads it, without the common beginning of the names."""
+    await house.store.counts.write()
+    text = exposition(await house.store.overview.look(), expects_callbacks=True).decode()
+    return samples(text)
+
+
+def samples(text: str) -> Told:
+    found = {}
+    names = {metric.full_name.removesuffix("_total"): [it.name for it in metric.labels] for metric in METRICS}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            ordered = [*names[family.name], *(["le"] if "le" in sample.labels else [])]
+            labels = ",".join(sample.labels[name] for name in ordered)
+            if sample.value:
+                found[f"{sample.name.removeprefix('stemdrop_')}{{{labels}}}"] = sample.value
+    return found
+
+
+def some(found: Told, *names: str) -> Told:
+    return {key: value for key, value in found.items() if key.partition("{")[0] in names}
+
+
+async def test_every_metric_is_there_before_anything_happened(
+    house: House, client: httpx.AsyncClient
+) -> None:
+    answer = await client.get("/metrics")
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/plain; version=")
+    families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+    assert set(families) == {metric.full_name.removesuffix("_total") for metric in METRICS}
+    for metric in METRICS:
+        family = families[metric.full_name.removesuffix("_total")]
+        assert family.type == metric.kind
+        assert family.documentation == metric.meaning
+        # none of the credits is not the same as nobody having asked yet
+        assert family.samples or metric.kind is Kind.HISTOGRAM or metric.name.startswith("credits")
+    assert samples(answer.text).keys() - {"redis_memory_bytes{}"} == {"callbacks_expected{}", "info{0.1.0}"}
+
+
+async def test_jobs_are_counted_where_they_are(house: House, sent: Message) -> None:
+    store = house.store
+    for _ in range(2):
+        await house.at(JobState.SEPARATING, sent, task_id=Job.new_id())
+    await house.at(JobState.SUBMITTING, sent, mode=Mode.SEPARATE_VOCAL)
+    await house.at(JobState.CHOOSING, sent)
+    shown = await house.at(JobState.SUBMITTING, sent)
+    await store.cancel(shown.id)
+    await store.close(shown.id)
+    found = some(await told(house), "jobs")
+    assert found == {"jobs{separating,split_stem}": 2, "jobs{submitting,separate_vocal}": 1}
+
+
+async def test_the_oldest_of_each_state_is_told(house: House, sent: Message) -> None:
+    first = await house.at(JobState.SEPARATING, sent, task_id="a")
+    house.clock.advance(-500)
+    second = await house.at(JobState.SEPARATING, sent, task_id="b")
+    assert second.moved_at < first.moved_at
+    found = some(await told(house), "job_oldest_seconds")
+    assert found == {"job_oldest_seconds{separating,split_stem}": pytest.approx(500, abs=60)}
+
+
+async def test_thousands_of_jobs_are_added_up(house: House) -> None:
+    async with house.redis.pipeline(transaction=False) as pipeline:
+        for number in range(2300):
+            mode = "split_stem" if number % 2 else "separate_vocal"
+            fields = {"state": "separating", "mode": json.dumps(mode), "moved_at": str(time.time() - number)}
+            pipeline.hset(f"stemdrop:job:{number:016x}", mapping=fields)
+            pipeline.zadd("stemdrop:jobs:open", {f"{number:016x}": number})
+        pipeline.zadd("stemdrop:jobs:open", {"expired": 5})
+        await pipeline.execute()
+    found = await told(house)
+    assert found["jobs{separating,split_stem}"] == found["jobs{separating,separate_vocal}"] == 1150
+    assert found["job_oldest_seconds{separating,split_stem}"] == pytest.approx(2299, abs=60)
+
+
+async def test_time_in_each_state_is_told(house: House, sent: Message) -> None:
+    job = await house.at(JobState.CHOOSING, sent, mode=None)
+    house.clock.advance(7)
+    await house.store.pick(job, Mode.SPLIT_STEM, "", 0)
+    house.clock.advance(0.3)
+    await house.store.begin_create(job.id)
+    await house.store.accept(job.id, "task-1")
+    house.clock.advance(45)
+    await house.store.move(job.id, [JobState.SEPARATING], JobState.DELIVERING)
+    house.clock.advance(4000)
+    await house.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
+    found = await told(house)
+    counts = some(found, "job_state_seconds_count")
+    assert counts == {
+        f"job_state_seconds_count{{{state},split_stem}}": 1
+        for state in ("choosing", "submitting", "separating", "delivering")
+    }
+    for state, seconds, first in (
+        ("choosing", 7, "10.0"),
+        ("submitting", 0.3, "0.5"),
+        ("separating", 45, "60.0"),
+        ("delivering", 4000, "+Inf"),
+    ):
+        total = found[f"job_state_seconds_sum{{{state},split_stem}}"]
+        assert total == pytest.approx(seconds, abs=0.1)
+        within = [
+            key
+            for key in some(found, "job_state_seconds_bucket")
+            if key.startswith(f"job_state_seconds_bucket{{{state},")
+        ]
+        assert float(within[0].rpartition(",")[2].rstrip("}")) == float(first)
+
+
+async def test_where_a_job_begins_it_has_not_been(house: House, sent: Message) -> None:
+    job = replace(new_job(sent), state=JobState.SUBMITTING, mode=Mode.SPLIT_STEM)
+    await house.store.add(job, once=job.id)
+    assert await house.store.move(job.id, [JobState.SUBMITTING], JobState.SUBMITTING)
+    assert some(await told(house), "job_state_seconds_count") == {}
+
+
+async def test_ends_are_counted_once_each(house: House, sent: Message) -> None:
+    store = house.store
+    delivering = [await house.at(JobState.DELIVERING, sent, task_id=f"t{number}") for number in range(4)]
+    ends = [JobState.DELIVERING], JobState.DELIVERED
+    assert await store.move(delivering[0].id, *ends)
+    assert not await store.move(delivering[0].id, *ends)
+    await store.move(delivering[1].id, *ends, missing=("vocals",))
+    await store.fail(delivering[2].id, [JobState.DELIVERING], Failure("500", charged=True))
+    await store.fail(delivering[3].id, [JobState.DELIVERING], Failure("1234"))
+    await store.cancel((await house.at(JobState.CHOOSING, sent, mode=None)).id)
+    deleted = await house.at(JobState.SUBMITTING, sent)
+    await store.forget(deleted.id)
+    found = some(await told(house), "jobs_ended_total", "jobs_failed_total")
+    assert found == {
+        "jobs_ended_total{delivered,split_stem}": 1,
+        "jobs_ended_total{incomplete,split_stem}": 1,
+        "jobs_ended_total{failed,split_stem}": 2,
+        "jobs_ended_total{cancelled,none}": 1,
+        "jobs_failed_total{500}": 1,
+        "jobs_failed_total{other}": 1,
+    }
+
+
+async def test_callbacks_are_counted_by_what_became_of_them(
+    house: House, client: httpx.AsyncClient, sent: Message
+) -> None:
+    job = await house.at(JobState.SEPARATING, sent)
+
+    def path(job: Job) -> str:
+        return urlsplit(house.links.callback_url(job.id, job.chat_id)).path
+
+    good = {
+        "code": 200,
+        "data": {"task_id": "task-1", "vocal_removal_info": {"vocal_url": "https://x/v.mp3"}},
+    }
+    foreign = {"code": 200, "data": {"task_id": "task-2"}}
+    for status, where, body in (
+        (422, path(job), {"code": "x"}),
+        (403, path(job), foreign),
+        (403, path(job)[:-1], good),
+        (403, path(replace(job, id=Job.new_id())), good),
+        (200, path(job), good),
+        (200, path(job), good),
+        (200, path(job), good),
+    ):
+        assert (await client.post(where, json=body)).status_code == status
+    assert (await client.post(path(job), content=b" " * 1_100_000)).status_code == 413
+    assert some(await told(house), "callbacks_total") == {
+        "callbacks_total{stored}": 1,
+        "callbacks_total{repeated}": 2,
+        "callbacks_total{forged}": 1,
+        "callbacks_total{foreign}": 1,
+        "callbacks_total{unknown}": 1,
+        "callbacks_total{bad_contract}": 1,
+        "callbacks_total{too_large}": 1,
+    }
+
+
+async def test_the_api_is_counted_by_call_and_code(house: House, provider: Provider) -> None:
+    provider.credits = 73
+    await house.separation.credits()
+    for code in (401, 9876):
+        provider.credits_refusal = (code, "no")
+        with pytest.raises(Refused):
+            await house.separation.credits()
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:
+        with pytest.raises(Unreachable):
+            await SeparationClient(http, NOBODY, NOBODY, KEY, house.store.counts).detail("task-1")
+    found = await told(house)
+    assert some(found, "api_calls_total", "api_refusals_total", "credits_left") == {
+        "api_calls_total{credits,ok}": 1,
+        "api_calls_total{credits,refused}": 2,
+        "api_calls_total{detail,unreachable}": 1,
+        "api_refusals_total{401}": 1,
+        "api_refusals_total{other}": 1,
+        "credits_left{}": 73,
+    }
+    assert found["credits_seen_timestamp_seconds{}"] == pytest.approx(time.time(), abs=60)
+
+
+async def test_stems_are_counted_in_bytes_and_seconds(
+    house: House, provider: Provider, sent: Message
+) -> None:
+    stems = {"vocals": f"{provider.url}/stems/vocals.mp3", "drums": f"{provider.url}/nothing.mp3"}
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(stems))
+    await house.delivery().run(job.id)
+    found = await told(house)
+    counted = some(found, "delivery_seconds_count", "stem_fetches_total", "jobs_ended_total")
+    assert counted == {
+        "delivery_seconds_count{fetch}": 1,
+        "delivery_seconds_count{send}": 1,
+        "stem_fetches_total{ok}": 1,
+        "stem_fetches_total{gone}": 1,
+        "jobs_ended_total{incomplete,split_stem}": 1,
+    }
+    assert found["delivery_bytes_total{fetch}"] == len(provider.stem)
+    assert found["delivery_bytes_total{send}"] >= len(provider.stem)  # with its tags
+
+
+async def test_waits_for_telegram_are_counted(
+    redis_url: str, telegram: Telegram, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PTB_TIMEDELTA", "1")  # the library's coming behaviour; the old one warns
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, is_flood_limited=True) as house,
+    ):
+        telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=1)
+        await house.bot.send_message(alice.id, "Hello")
+        telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=60)
+        with pytest.raises(TryLater):
+            await house.bot.send_message(alice.id, "Hello")
+        telegram.faults.add(FaultKind.BLOCKED, method="getChat")
+        with pytest.raises(Forbidden):
+            await house.bot.get_chat(alice.id)
+        found = some(
+            await told(house), "flood_waits_total", "flood_wait_seconds_total", "telegram_calls_total"
+        )
+    seconds = {how: found.pop(f"flood_wait_seconds_total{{{how}}}") for how in ("asked", "waited", "put_off")}
+    assert seconds == {"asked": 61, "waited": pytest.approx(1, abs=0.5), "put_off": pytest.approx(60, abs=1)}
+    assert found == {
+        "flood_waits_total{asked}": 2,
+        "flood_waits_total{waited}": 1,
+        "flood_waits_total{put_off}": 1,
+        "telegram_calls_total{ok}": 2,  # with the one that asks who we are
+        "telegram_calls_total{flood}": 2,
+        "telegram_calls_total{gone}": 1,
+    }
+
+
+async def test_tasks_are_counted_by_queue(house: House) -> None:
+    begun, later, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def run(argument: str) -> None:
+        if argument == "later":
+            later.set()
+            raise TryLater(100, "not now")
+        begun.set()
+        await stop.wait()
+
+    for argument in ("later", "held"):
+        await house.engine.add(Task.PACK, argument, argument)
+    await house.engine.add(Task.DELIVER, "a", "a")
+    working = asyncio.create_task(house.engine.work(Queue.PACKS, {Task.PACK: run}, stop, concurrency=1))
+    await asyncio.gather(later.wait(), begun.wait())
+    while (found := await told(house)).get("queue_tasks{packs,put_off}") != 1:  # noqa: ASYNC110 - no event
+        await asyncio.sleep(0.01)
+    # what runs waits no more
+    assert some(found, "queue_oldest_seconds").keys() == {"queue_oldest_seconds{deliveries}"}
+    await house.engine.add(Task.PACK, "waiting", "waiting")
+    await asyncio.sleep(0.002)  # a moment that can be told
+    found = await told(house)
+    stop.set()
+    await working
+    tasks = some(found, "queue_tasks")
+    assert tasks == {
+        "queue_tasks{packs,put_off}": 1,
+        "queue_tasks{packs,running}": 1,
+        "queue_tasks{packs,waiting}": 1,
+        "queue_tasks{deliveries,waiting}": 1,
+    }
+    assert some(found, "queue_oldest_seconds").keys() == {
+        "queue_oldest_seconds{packs}",
+        "queue_oldest_seconds{deliveries}",
+    }
+    assert 0 < found["queue_oldest_seconds{deliveries}"] < 60
+    assert some(await told(house), "queue_tasks") == {
+        "queue_tasks{packs,put_off}": 1,
+        "queue_tasks{packs,waiting}": 1,
+        "queue_tasks{deliveries,waiting}": 1,
+    }
+
+
+async def test_processes_and_letters_are_counted(house: House) -> None:
+    presences, now = Presences(house.redis), time.time()
+    for pid, role, trouble in ((1, "bot", ""), (2, "worker", ""), (3, "worker", "no room"), (4, "odd", "")):
+        await presences.note(Presence(role, "host", pid, "0.1.0", now, now, trouble))
+    await house.letters.add("update:1", "a tap", "died")
+    await house.letters.add("update:2", "a tap", "died")
+    found = await told(house)
+    assert some(found, "processes", "processes_in_trouble", "given_up_tasks") == {
+        "processes{bot}": 1,
+        "processes{worker}": 2,
+        "processes{other}": 1,
+        "processes_in_trouble{worker}": 1,
+        "given_up_tasks{update}": 2,
+    }
+
+
+async def test_without_redis_it_says_so_and_nothing_is_forgotten(tmp_path: Path, telegram: Telegram) -> None:
+    async with (
+        RedisServer(tmp_path / "redis") as redis,
+        run_telegram(telegram) as telegram_url,
+        open_house(redis.url, telegram, telegram_url) as house,
+        serve(create_app(house.settings, house.store, house.engine, house.links, house.files)) as url,
+        httpx.AsyncClient(base_url=url, timeout=30) as client,
+    ):
+        counts = house.store.counts
+        counts.add(API_CALLS, "create", "ok")
+        await counts.write()
+        await asyncio.to_thread(redis.kill)
+        counts.add(API_CALLS, "create", "ok", by=2)
+        counts.observe(DELIVERY_SECONDS, "send", seconds=1.5)
+        await counts.write()
+        answer = await client.get("/metrics")
+        assert answer.status_code == 503
+        assert redis.url not in answer.text
+        await asyncio.to_thread(redis.start)
+        found = some(await told(house), "api_calls_total", "delivery_seconds_sum")
+    assert found == {"api_calls_total{create,ok}": 3, "delivery_seconds_sum{send}": 1.5}
+
+
+async def test_two_processes_count_together_and_the_last_second_is_written(house: House) -> None:
+    for _ in range(2):
+        counts = Counts(house.redis)
+        async with counts.written():
+            counts.add(FLOOD_SECONDS, "waited", by=0.25)
+            counts.add(DELIVERY_BYTES, "send", by=3_000_000_000)
+    found = some(await told(house), "flood_wait_seconds_total", "delivery_bytes_total")
+    assert found == {"flood_wait_seconds_total{waited}": 0.5, "delivery_bytes_total{send}": 6e9}
+
+
+async def test_what_cannot_be_counted_holds_nobody_up(
+    house: House, sent: Message, caplog: pytest.LogCaptureFixture
+) -> None:
+    await house.redis.set(COUNTS, "no hash")
+    with caplog.at_level(logging.INFO):
+        job = await house.at(JobState.DELIVERING, sent)
+        await house.store.fail(job.id, [JobState.DELIVERING], Failure("500"))
+        house.store.counts.add(API_CALLS, "create", "ok")
+        await house.store.counts.write()
+    assert (await house.job(job.id)).state is JobState.FAILED
+    assert caplog.messages == []
+    with pytest.raises(StoreUnavailable):
+        await told(house)
+    await house.redis.delete(COUNTS)
+    await house.redis.hset(
+        COUNTS, mapping={"from a newer version|x": "1", "jobs_ended|a|b|c": "1", "api_calls": "?"}
+    )
+    assert some(await told(house), "api_calls_total") == {"api_calls_total{create,ok}": 1}
+
+
+async def test_who_asks_again_and_again_is_told_the_same(house: House, client: httpx.AsyncClient) -> None:
+    await house.redis.config_resetstat()
+    answers = await asyncio.gather(*(client.get("/metrics") for _ in range(20)))
+    looks = int((await house.redis.info("commandstats"))["cmdstat_xlen"]["calls"]) / len(Queue)
+    assert {answer.text for answer in answers} == {answers[0].text}
+    assert looks <= 5  # once, or where the machine is slow once a second
+
+
+async def test_all_who_wait_share_one_look_and_its_failure() -> None:
+    looks, may_end = 0, asyncio.Event()
+
+    async def look() -> bytes:
+        nonlocal looks
+        looks += 1
+        await may_end.wait()
+        raise StoreUnavailable("Redis does not answer")
+
+    latest = Latest(look, fresh_s=0)
+    waiting = [asyncio.create_task(latest.get()) for _ in range(5)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()  # who gives up takes nobody along
+    await asyncio.sleep(0)
+    may_end.set()
+    ends = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(end) for end in ends] == [asyncio.CancelledError, *[StoreUnavailable] * 4]
+    assert looks == 1
+    with pytest.raises(StoreUnavailable):
+        await latest.get()
+    assert looks == 2
+
+
+async def test_nobody_and_nothing_secret_is_in_it(
+    house: House, client: httpx.AsyncClient, sent: Message, provider: Provider
+) -> None:
+    job = await house.at(JobState.SEPARATING, sent, mode=Mode.SPLIT_STEM_ADVANCED, instrument="Organ")
+    await house.store.receive(
+        job.id, job.chat_id, "task-1", result_of({"vocals": f"{provider.url}/stems/v.mp3"})
+    )
+    await house.delivery().run(job.id)
+    await house.letters.add(f"pack:{job.id}:z", "a ZIP", "it died")
+    text = (await client.get("/metrics")).text
+    of_the_job = [job.id, str(job.chat_id), job.source.title, "task-1", "Organ", "Alice"]
+    assert [word for word in (*house.settings.secrets, *of_the_job) if word in text] == []

@@ -1,0 +1,94 @@
+"""`/probe/{nonce}`: proves who this webhook is to whoever shares its Redis, once, and to nobody else."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+from house import SECRET, House
+
+from stemdrop.keys import PROBE
+from stemdrop.probes import UNKNOWN, content, proof
+from webhook.probe import MAX_BODY_BYTES
+
+
+async def test_a_probe_is_answered_with_a_proof_once(house: House, client: httpx.AsyncClient) -> None:
+    nonce = await house.store.probes.lay()
+    assert 0 < await house.redis.ttl(PROBE.format(nonce)) <= 60
+    first, second = [await client.post(f"/probe/{nonce}", json={"nonce": nonce}) for _ in range(2)]
+    assert (first.status_code, first.json()) == (200, {"proof": proof(SECRET, nonce)})
+    assert (second.status_code, second.json()) == (404, {"detail": UNKNOWN})
+
+
+async def test_proofs_differ_by_key_and_probe() -> None:
+    assert len({proof("one", "a"), proof("two", "a"), proof("one", "b")}) == 3
+
+
+@pytest.mark.parametrize("nonce", ["A" * 32, "x", "%2e%2e", "a" * 5000, "*", "%00"])
+async def test_what_nobody_laid_is_not_known_and_nothing_is_signed(
+    house: House, client: httpx.AsyncClient, nonce: str
+) -> None:
+    name = httpx.URL(f"http://x/{nonce}").path[1:]
+    for answer in (
+        await client.post(f"/probe/{nonce}", json={"nonce": name}),
+        await client.get(f"/probe/{nonce}"),
+    ):
+        assert answer.status_code in (404, 422)
+        assert "proof" not in answer.text
+
+
+@pytest.mark.parametrize(
+    "how", [{"json": {}}, {"json": {"nonce": "another"}}, {"json": ["nonce"]}, {"content": b"nonce"}, {}]
+)
+async def test_a_body_that_did_not_arrive_uses_nothing_up(
+    house: House, client: httpx.AsyncClient, how: dict[str, object]
+) -> None:
+    nonce = await house.store.probes.lay()
+    assert (await client.post(f"/probe/{nonce}", **how)).status_code == 422  # type: ignore[arg-type]
+    assert await house.store.probes.use_up(nonce)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "start", "end"),
+    [
+        ("", 200, 0, 65536),
+        ("bytes=10-19", 206, 10, 20),
+        ("bytes=-5", 206, 65531, 65536),
+        ("x", 200, 0, 65536),
+    ],
+)
+async def test_a_probe_is_fetched_as_a_source(
+    house: House, client: httpx.AsyncClient, wanted: str, status: int, start: int, end: int
+) -> None:
+    nonce = await house.store.probes.lay()
+    answer = await client.get(f"/probe/{nonce}", headers={"Range": wanted} if wanted else {})
+    assert (answer.status_code, answer.content) == (status, content(nonce)[start:end])
+    assert answer.headers["content-length"] == str(end - start)
+    if status == 206:
+        assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/65536"
+    assert (await client.get(f"/probe/{nonce}")).status_code == 404
+
+
+async def test_a_range_beyond_the_end(house: House, client: httpx.AsyncClient) -> None:
+    nonce = await house.store.probes.lay()
+    answer = await client.get(f"/probe/{nonce}", headers={"Range": "bytes=65536-"})
+    assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */65536")
+
+
+async def test_a_key_that_is_no_probes_is_none(house: House) -> None:
+    await house.redis.set(PROBE.format("x"), "1")
+    assert not await house.store.probes.use_up("x")
+
+
+async def test_a_strangers_body_is_not_waited_for(client: httpx.AsyncClient) -> None:
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    writer.write(f"POST /probe/{'A' * 32} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n".encode())
+    assert b" 404 " in await reader.readline()
+    writer.close()
+
+
+async def test_a_probes_body_is_small(house: House, client: httpx.AsyncClient) -> None:
+    nonce = await house.store.probes.lay()
+    for length, status in ((MAX_BODY_BYTES + 1, 413), (MAX_BODY_BYTES, 200)):
+        body = json.dumps({"nonce": nonce}).encode().ljust(length)
+        assert (await client.post(f"/probe/{nonce}", content=body)).status_code == status
