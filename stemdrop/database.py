@@ -1,7 +1,7 @@
 """Redis as every store uses it: connected with limits, its scripts, and its exceptions turned into ours."""
 
-import asyncio
 import logging
+from asyncio import sleep
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, TypeVar, cast
@@ -41,7 +41,7 @@ async def insist(step: Callable[[], Awaitable[T]], what: str, tries: int = 30) -
             return await step()
         except StoreUnavailable as error:
             log.warning("%s; waiting: %s", what, error)
-            await asyncio.sleep(2)
+            await sleep(2)
     return await step()
 
 

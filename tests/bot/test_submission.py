@@ -307,7 +307,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     async def nap(seconds: float) -> None:
         await sleep(min(seconds, 0.05))
 
-    monkeypatch.setattr("stemdrop.database.asyncio.sleep", nap)
+    monkeypatch.setattr("stemdrop.database.sleep", nap)
 
 
 async def test_a_refusal_outlives_a_pause_of_redis(

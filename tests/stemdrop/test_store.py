@@ -741,7 +741,7 @@ async def test_insisting_outlasts_an_outage(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, times: int
 ) -> None:
     step = Failing(times)
-    monkeypatch.setattr("stemdrop.database.asyncio.sleep", step.sleep)
+    monkeypatch.setattr("stemdrop.database.sleep", step.sleep)
     assert await insist(step, "the answer cannot be stored") == "done"
     assert (step.calls, step.waited_s) == (times + 1, 2 * times)
     assert caplog.text.count("the answer cannot be stored; waiting: away") == times
@@ -750,7 +750,7 @@ async def test_insisting_outlasts_an_outage(
 @pytest.mark.parametrize(("error", "calls"), [(StoreUnavailable, 4), (LookupError, 1)])
 async def test_insisting_ends(monkeypatch: pytest.MonkeyPatch, error: type[Exception], calls: int) -> None:
     step = Failing(100, error)
-    monkeypatch.setattr("stemdrop.database.asyncio.sleep", step.sleep)
+    monkeypatch.setattr("stemdrop.database.sleep", step.sleep)
     with pytest.raises(error):
         await insist(step, "never", tries=3)
     assert step.calls == calls

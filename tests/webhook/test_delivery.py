@@ -989,7 +989,7 @@ async def test_a_tick_outlives_a_pause_of_redis(
             raise StoreUnavailable("Redis does not answer")
         await tick(job_id, sent)
 
-    monkeypatch.setattr("stemdrop.database.asyncio.sleep", nap)
+    monkeypatch.setattr("stemdrop.database.sleep", nap)
     monkeypatch.setattr(house.store, "tick", tick_later)
     await delivery.run(two.id)
     assert away == []
