@@ -53,7 +53,10 @@ def _images(clone: Path) -> None:
 
 @pytest.fixture(scope="session")
 def previous(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sources of the version before this one, and its image: of the last tag, or else of a day before."""
+    """The sources of the version before this one, and its image.
+
+    Of the last tag; without one of a day before, or else the first that could be brought up.
+    """
     folder = tmp_path_factory.mktemp("previous")
     commit = _previous()
     if commit is None:
@@ -68,12 +71,14 @@ def _previous() -> str | None:
     tags = git("tag", "--sort=-creatordate", "--no-contains", "HEAD").decode().split()
     if tags:
         return tags[0]
-    today = git("log", "-1", "--format=%cs").decode().strip()
-    for line in git("log", "--format=%H %cs", "--", ".").decode().splitlines():
-        commit, day = line.split()
-        if day < today and re.search(rb"^docker-compose.yml$", git("ls-tree", "--name-only", commit), re.M):
-            return commit
-    return None
+    head, *earlier = [line.split() for line in git("log", "--format=%H %cs").decode().splitlines()]
+    could_run = [
+        (commit, day)
+        for commit, day in earlier
+        if re.search(rb"^docker-compose.yml$", git("ls-tree", "--name-only", commit), re.M)
+    ]
+    of_a_day_before = [commit for commit, day in could_run if day < head[1]]
+    return next(iter(of_a_day_before + [commit for commit, _ in could_run[-1:]]), None)
 
 
 def git(*arguments: str) -> bytes:

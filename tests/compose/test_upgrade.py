@@ -26,12 +26,9 @@ def world(clone: Path) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module")
-def product(world: Stack, previous: Path, clone: Path) -> Iterator[Stack]:
-    """The version before this one, running; with a separator of this one, which is not its subject."""
+def product(world: Stack, clone: Path) -> Iterator[Stack]:
     with Stack("product", clone, SETTINGS, OVERRIDES / "world.yml") as stack:
-        stack.up("--no-deps", "separator")
-        stack.move(previous, PREVIOUS)
-        stack.up("redis", "bot", "webhook", "worker")
+        stack.up()
         yield stack
 
 
@@ -41,8 +38,11 @@ def begun(world: Stack) -> Played:
 
 
 def test_a_song_of_the_previous_version_is_delivered_by_this_one(
-    world: Stack, product: Stack, clone: Path
+    world: Stack, product: Stack, previous: Path, clone: Path
 ) -> None:
+    """With a separator of this one, which is not its subject."""
+    product.move(previous, PREVIOUS)
+    product.up("--no-deps", "redis", "bot", "webhook", "worker")
     song = begun(world)
     product.move(clone)
     product.up()
