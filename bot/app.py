@@ -33,6 +33,7 @@ from stemdrop.engine import Engine
 from stemdrop.experience import Experience
 from stemdrop.groups import Groups
 from stemdrop.people import People
+from stemdrop.polling import Polling
 from stemdrop.separation import SeparationClient
 from stemdrop.settings import Settings
 from stemdrop.shelf import Shelf
@@ -58,13 +59,14 @@ def build_application(
     experience: Experience,
     groups: Groups,
     separation: SeparationClient,
+    polling: Polling,
     files: TelegramFiles,
     status: StatusMessage,
     texts: Texts,
 ) -> "Application":  # type: ignore[type-arg]
     """An Application that handles updates it is given; who fetches them is `updates.py`'s concern."""
     gate = Gate(people, texts)
-    orders = Orders(store, engine, shelf, experience, people)
+    orders = Orders(store, engine, shelf, experience, people, polling)
     uploads = Uploads(store, Listener(files, settings.max_source_bytes), status)
     menu = Menu(store, engine, orders, status, texts)
     commands = Commands(store, orders, people, status, texts, settings.max_source_bytes)

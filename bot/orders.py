@@ -3,10 +3,12 @@
 Whatever is tapped twice, or handled again after a crash, is ordered once.
 """
 
+import asyncio
 import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from stemdrop.accounts import Allowance
@@ -14,12 +16,16 @@ from stemdrop.engine import Engine, Task
 from stemdrop.experience import Experience
 from stemdrop.jobs import CREDITS, FINAL, Job, JobState, KeptStem, Mode
 from stemdrop.people import People
+from stemdrop.polling import Polling
 from stemdrop.results import Result
 from stemdrop.shelf import Kept, Shelf
 from stemdrop.store import JobStore, Picked
 from stemdrop.turns import Turns
 
 log = logging.getLogger(__name__)
+
+# Somebody looks at the button they have tapped.
+POLL_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class Orders:
         shelf: Shelf,
         experience: Experience,
         people: People,
+        polling: Polling,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
@@ -71,6 +78,7 @@ class Orders:
         self._shelf = shelf
         self._experience = experience
         self._people = people
+        self._polling = polling
         self._turns = Turns(store, engine)
         self._clock = clock
 
@@ -99,9 +107,14 @@ class Orders:
         return Ordered(job.id)
 
     async def retry(self, job: Job, *, is_unlimited: bool = False) -> Ordered:
-        """Try a failed job once more, as a new job under the same message."""
+        """Try a failed job once more, as a new job under the same message.
+
+        One that ran out of time is asked for first: a result that has come after all is not bought again.
+        """
         if job.state is not JobState.FAILED or job.mode is None:
             return Ordered(job.id, "tap.too_late")
+        if await self._has_come(job):
+            return Ordered(job.id, "came_late")
         ordered = await self._order(
             lambda: self._new(job, f"retry:{job.id}", _cancelled_at, message_id=job.message_id),
             job.mode,
@@ -112,6 +125,15 @@ class Orders:
             return replace(ordered, job_id=job.id)
         await self._store.mark_retried(job.id, ordered.job_id)
         return replace(ordered, note="retried")
+
+    async def _has_come(self, job: Job) -> bool:
+        if not job.is_out_of_time:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_WAIT_S):
+                await self._polling.ask(job)
+        current = await self._store.get(job.id)
+        return current is not None and current.state is not JobState.FAILED
 
     async def other_mode(
         self, job: Job, mode: Mode, instrument: str = "", tapped: Tapped = _UNKNOWN

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
+import httpx
 from redis.asyncio import Redis
 from telegram.error import TelegramError
 
@@ -21,6 +22,8 @@ from stemdrop.flood import FloodLimiter
 from stemdrop.jobs import CANCELLABLE, CREDITS, FINAL, Charge, Failure, Job, JobState
 from stemdrop.letters import DeadLetters, Letter
 from stemdrop.people import People
+from stemdrop.polling import Polling
+from stemdrop.separation import SeparationClient
 from stemdrop.settings import Settings
 from stemdrop.shelf import Shelf
 from stemdrop.status import StatusMessage
@@ -80,6 +83,8 @@ class JobActions:
             return Outcome(False, f"job {job.id} {_is(job)}: nothing to try again")
         earlier = (await self._store.history(job.id)).retried_as
         ordered = await self._orders.retry(job, is_unlimited=True)
+        if ordered.job_id == job.id:
+            return Outcome(True, f"job {job.id}: its result has come after all; costs nothing", job.id)
         new = await self._store.get(ordered.job_id)
         if new is None:
             raise NoSuchJob(f"job {ordered.job_id} was deleted meanwhile")
@@ -147,8 +152,11 @@ class JobActions:
 async def perform(settings: Settings, redis: Redis, action: str, found: Job | Letter) -> Outcome:
     """Do it, and show the job's user how it stands as far as Telegram answers at once."""
     store, shelf, experience = JobStore(redis), Shelf(redis), Experience(redis)
-    async with translated(), Engine(settings.redis_url) as engine:
-        orders = Orders(store, engine, shelf, experience, People(redis, settings))
+    async with translated(), Engine(settings.redis_url) as engine, httpx.AsyncClient() as http:
+        key = settings.separation_api_key.get_secret_value()
+        separation = SeparationClient(http, settings.separation_api_url, settings.upload_url, key)
+        polling = Polling(store, engine, separation)
+        orders = Orders(store, engine, shelf, experience, People(redis, settings), polling)
         outcome = await JobActions(store, engine, orders, DeadLetters(redis)).perform(action, found)
     if not outcome.job_id:
         return outcome

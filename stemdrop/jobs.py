@@ -157,6 +157,16 @@ class Job:
     is_kept_lost: bool = False  # Telegram no longer gave those: the user is asked before paying
 
     @property
+    def is_out_of_time(self) -> bool:
+        """Whether it failed with its task still at work, for all that is known: what may come is paid for."""
+        return (
+            self.state is JobState.FAILED
+            and self.failure is not None
+            and self.failure.code == "timeout"
+            and bool(self.task_id)
+        )
+
+    @property
     def is_undelivered(self) -> bool:
         """Whether it failed with stems at hand: what is paid for is fetched again, not bought again."""
         return (

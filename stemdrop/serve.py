@@ -32,6 +32,7 @@ from stemdrop.groups import Groups
 from stemdrop.letters import DeadLetters
 from stemdrop.links import Links
 from stemdrop.people import People
+from stemdrop.polling import Polling
 from stemdrop.presence import Presences, be_present
 from stemdrop.separation import SeparationClient
 from stemdrop.settings import SHORT_KEY, Settings
@@ -100,6 +101,10 @@ class Parts:
     separation: SeparationClient
     status: StatusMessage
     links: Links
+
+    @property
+    def polling(self) -> Polling:
+        return Polling(self.store, self.engine, self.separation)
 
 
 async def serve(settings: Settings, roles: set[Role]) -> None:
@@ -209,6 +214,7 @@ async def _run_bot(parts: Parts, stop: asyncio.Event) -> None:
         parts.experience,
         parts.groups,
         parts.separation,
+        parts.polling,
         parts.files,
         parts.status,
         texts,
@@ -322,7 +328,7 @@ async def _run_worker(parts: Parts, stop: asyncio.Event) -> None:
     deadlines = Deadlines(
         settings.poll_after_s, settings.poll_interval_s, settings.job_timeout_s, bool(settings.public_url)
     )
-    sweep = Sweep(store, engine, parts.separation, parts.status, turns, deadlines)
+    sweep = Sweep(store, engine, parts.polling, parts.status, turns, deadlines)
     pulse = Pulse(store, parts.status)
     credits_watch = CreditsWatch(parts.separation, alerts)
     rules = AddressRules(settings.separation_api_url, settings.allowed_hosts)

@@ -6,17 +6,17 @@ Each state of a job that waits for somebody ends here when that somebody does no
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from telegram.error import TelegramError
 
 from stemdrop.engine import Engine, Task
-from stemdrop.errors import BadContract, SeparationError, StemdropError
+from stemdrop.errors import StemdropError
 from stemdrop.jobs import FINAL, Failure, Job, JobState
-from stemdrop.separation import SeparationClient
+from stemdrop.polling import Polling
 from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore, Receipt
+from stemdrop.store import JobStore
 from stemdrop.subject import about
 from stemdrop.telegram import is_gone
 from stemdrop.turns import Turns
@@ -26,6 +26,10 @@ log = logging.getLogger(__name__)
 
 # An end that cannot be shown for this long never will be.
 SHOW_FOR_S = 3600
+# A task that ran out of time is asked for so much longer, ever more rarely: whatever comes is paid for.
+LATE_FOR_S = 24 * 3600
+LATE_AT_ONCE = 100
+_LATE_EVERY = 0.1  # of the time since it was given up
 AT_ONCE = 8
 # The clocks of two machines differ by less.
 CLOCK_SKEW_S = 60
@@ -49,7 +53,7 @@ class Sweep:
         self,
         store: JobStore,
         engine: Engine,
-        separation: SeparationClient,
+        polling: Polling,
         status: StatusMessage,
         turns: Turns,
         deadlines: Deadlines,
@@ -57,7 +61,7 @@ class Sweep:
     ) -> None:
         self._store = store
         self._engine = engine
-        self._separation = separation
+        self._polling = polling
         self._status = status
         self._turns = turns
         self._deadlines = deadlines
@@ -67,11 +71,11 @@ class Sweep:
         """Look after every job, a few at a time; trouble with one is logged and keeps none of the others."""
         slots = asyncio.Semaphore(AT_ONCE)
 
-        async def look_after(job: Job) -> None:
+        async def look_after(job: Job, step: Callable[[Job], Awaitable[None]]) -> None:
             about(job.id, job.task_id)
             async with slots:
                 try:
-                    await self._look_after(job)
+                    await step(job)
                 except (TelegramError, StemdropError) as error:
                     log.warning("job %s: %s: %s", job.id, type(error).__name__, error)
                 except Exception as error:  # whatever is wrong with one job, the others are looked after
@@ -80,7 +84,9 @@ class Sweep:
 
         async with asyncio.TaskGroup() as group:
             for job in await self._store.open_jobs():
-                group.create_task(look_after(job))
+                group.create_task(look_after(job, self._look_after))
+            for job in await self._store.failed_jobs(LATE_AT_ONCE):
+                group.create_task(look_after(job, self._look_for_late))
 
     async def _look_after(self, job: Job) -> None:
         job = await self._in_our_time(job)
@@ -126,29 +132,19 @@ class Sweep:
         is_over = age_s > limits.job_timeout_s
         is_due = age_s >= first_poll_s and self._clock() - job.polled_at >= limits.poll_interval_s
         # a job that runs out of time is asked for once more before it is given up
-        if (is_due or is_over) and await self._poll(job):
+        if (is_due or is_over) and await self._polling.ask(job):
             return
         if is_over:
             await self._fail(job, Failure("timeout", charged=True))
 
-    async def _poll(self, job: Job) -> bool:
-        """Ask for the result; True when there is one."""
-        await self._store.set(job.id, polled_at=self._clock())
-        try:
-            result = await self._separation.detail(job.task_id)
-        except (SeparationError, BadContract) as error:
-            log.warning("job %s: polling failed: %s", job.id, error)
-            return False
-        if result is None:
-            return False
-        receipt = await self._store.receive(job.id, job.chat_id, job.task_id, result)
-        if receipt is Receipt.STORED:
-            log.info("job %s: polled, code %d, %d stems", job.id, result.code, len(result.stems))
-            await self._engine.add(Task.DELIVER, job.id, job.id)
-        elif receipt is not Receipt.REPEATED:
-            log.error("job %s: polled a result that is not its own (%s)", job.id, receipt)
-            return False
-        return True
+    async def _look_for_late(self, job: Job) -> None:
+        if not job.is_out_of_time:
+            return
+        now = self._clock()
+        age_s = now - job.moved_at
+        every_s = max(self._deadlines.poll_interval_s, age_s * _LATE_EVERY)
+        if age_s < LATE_FOR_S and now - job.polled_at >= every_s:
+            await self._polling.ask(job)
 
     async def _fail(self, job: Job, failure: Failure) -> None:
         if await self._store.fail(job.id, [job.state], failure):

@@ -13,7 +13,7 @@ from house import BotRoom, House, open_house, result_of
 from redis import Redis
 from tones import mp3
 
-from bot.orders import Orders, Tapped, _cancelled_at
+from bot.orders import Tapped, _cancelled_at
 from bot.updates import ALLOWED_UPDATES, UpdateHandler
 from sandbox.app import run_telegram
 from sandbox.chats import CallbackQuery, Message, User
@@ -261,10 +261,6 @@ async def crowd(redis_url: str, telegram: Telegram) -> AsyncIterator[list[House]
         yield await houses(stack, redis_url, telegram, url, 3)
 
 
-def orders_of(house: House) -> Orders:
-    return Orders(house.store, house.engine, house.shelf, house.experience, house.people, house.clock)
-
-
 async def ended(house: House, song: Message, end: JobState) -> Job:
     """A job that failed, uncharged, or was delivered, long ago: its day is not today."""
     job = await house.at(JobState.SUBMITTING, song, mode=Mode.SEPARATE_VOCAL)
@@ -287,7 +283,7 @@ async def test_fifty_orders_at_once_spend_no_more_than_the_day_allows(
     modes = [Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM_ADVANCED, Mode.SPLIT_STEM]
     calls = []
     for number in range(50):
-        orders, turn = orders_of(crowd[number % 3]), number % 25
+        orders, turn = crowd[number % 3].orders, number % 25
         mode = modes[turn % 3]
         instrument = "Bass" if mode is Mode.SPLIT_STEM_ADVANCED else ""
         if turn < 10:
@@ -362,7 +358,7 @@ async def test_an_admins_try_and_the_users_own_are_one_that_is_not_taken_back(
     for _ in range(8):
         failed = await ended(first, sent, JobState.FAILED)
         own, admins = await asyncio.gather(
-            orders_of(first).retry(failed), orders_of(second).retry(failed, is_unlimited=True)
+            first.orders.retry(failed), second.orders.retry(failed, is_unlimited=True)
         )
         new = await first.job(admins.job_id)
         assert (admins.note, new.state, new.price) == ("retried", JobState.SUBMITTING, 0)
@@ -374,7 +370,7 @@ async def test_an_admins_try_and_the_users_own_are_one_that_is_not_taken_back(
 async def test_an_order_whose_job_another_tap_has_withdrawn_is_made_anew(
     room: BotRoom, alice: User, song: Path
 ) -> None:
-    house, orders = room.house, orders_of(room.house)
+    house, orders = room.house, room.house.orders
     failed = await ended(house, await room.telegram.send_file(alice.id, song), JobState.FAILED)
     made: list[Job] = []
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from house import BotRoom, result_of
 
-from bot.orders import Orders, Tapped
+from bot.orders import Tapped
 from sandbox.chats import Message, User
 from sandbox.faults import FaultKind
 from stemdrop.engine import Task
@@ -19,11 +19,6 @@ STEMS = result_of({"vocals": "https://files.example/v.mp3", "instrumental": "htt
 @pytest.fixture
 async def menu(room: BotRoom, alice: User, song: Path) -> Message:
     return await room.menu(alice, song)
-
-
-def orders_of(room: BotRoom) -> Orders:
-    house = room.house
-    return Orders(house.store, house.engine, house.shelf, house.experience, house.people, house.clock)
 
 
 async def newest(room: BotRoom, user: User) -> Job:
@@ -70,7 +65,7 @@ async def test_a_tap_is_answered_although_telegram_fails_once(
 async def test_a_tap_that_is_handled_again_finds_what_it_has_ordered_even_if_that_has_ended(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
-    house, orders = room.house, orders_of(room)
+    house, orders = room.house, room.house.orders
     job = await delivered(room, alice, menu)
     first = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
     await house.store.fail(first.job_id, [JobState.SUBMITTING], Failure("500", charged=True))
@@ -83,7 +78,7 @@ async def test_a_tap_that_is_handled_again_finds_what_it_has_ordered_even_if_tha
 async def test_the_second_of_two_taps_means_the_first_however_late_it_is_handled(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
-    house, orders = room.house, orders_of(room)
+    house, orders = room.house, room.house.orders
     job = await delivered(room, alice, menu)
     first = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
     await house.store.fail(first.job_id, [JobState.SUBMITTING], Failure("500", charged=True))
@@ -97,7 +92,7 @@ async def test_the_second_of_two_taps_means_the_first_however_late_it_is_handled
 async def test_a_list_that_was_asked_for_twice_is_one_however_late_that_is_handled(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
-    house, orders = room.house, orders_of(room)
+    house, orders = room.house, room.house.orders
     job = await delivered(room, alice, menu)
     first = await orders.choose_again(job, Tapped("tap-1"))
     await orders.pick(first, Mode.SPLIT_STEM_ADVANCED, "Bass")
@@ -179,7 +174,7 @@ async def test_an_unlimited_retry_is_not_counted_in_the_users_day(
     await room.taps(menu, VOCALS)
     job = await newest(room, alice)
     await house.store.fail(job.id, [JobState.SUBMITTING], Failure("500", charged=True))
-    ordered = await orders_of(room).retry(await house.job(job.id), is_unlimited=True)
+    ordered = await room.house.orders.retry(await house.job(job.id), is_unlimited=True)
     assert ordered.note == "retried"
     assert (await house.job(ordered.job_id)).charge is Charge.NONE
     assert (await house.store.allowance(alice.id, 10)).spent == 10

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from house import House, new_job, one_authority, result_of
+from provider import Provider
 
 from sandbox.chats import Message, User
 from sandbox.faults import FaultKind
@@ -366,6 +367,21 @@ async def test_a_failed_job_is_tried_again_at_the_operators_cost_and_once(
     assert len(await house.jobs(alice.id)) == 2
     assert await house.ordered() == []
     assert f"tried again as  {new.id}\n" in (await jobs("show", job.id)).out
+
+
+async def test_a_result_that_has_come_after_all_is_not_bought_again(
+    house: House, provider: Provider, jobs: Command, alice: User, sent: Message
+) -> None:
+    job = await picked(house, sent)
+    await house.store.begin_create(job.id)
+    await house.store.accept(job.id, "task-1")
+    await house.store.fail(job.id, [JobState.SEPARATING], Failure("timeout", charged=True))
+    response = {"vocalUrl": provider.stem_url("vocal")}
+    provider.details["task-1"] = {"taskId": "task-1", "successFlag": "SUCCESS", "response": response}
+    ended = await jobs("retry", job.id, SEPARATION_API_URL=provider.url)
+    assert ended == Ended(0, f"job {job.id}: its result has come after all; costs nothing\n", "")
+    assert await house.ordered() == [("deliver", job.id)]
+    assert len(await house.jobs(alice.id)) == 1
 
 
 async def test_two_retries_at_once_make_one_job(

@@ -346,7 +346,7 @@ def test_times_are_written_the_languages_way(code: str, written: list[str]) -> N
 
 # Answers to taps, each with the longest that can be filled in.
 TAPS = {
-    **dict.fromkeys(("ordered", "pack.working", "retried", "admin.only", "group.admins_only")),
+    **dict.fromkeys(("ordered", "came_late", "pack.working", "retried", "admin.only", "group.admins_only")),
     **dict.fromkeys(("tap.stale", "tap.stale_screen", "tap.not_yours", "tap.not_asked", "tap.too_late")),
     "admin.cleared": {"count": 10**6},
     "access.closed": {"id": 10**13},

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from telegram.ext import ExtBot
 
 from bot.app import build_application
+from bot.orders import Orders
 from bot.submission import Submission
 from bot.updates import ALLOWED_UPDATES, UpdateHandler
 from sandbox.chats import CallbackQuery, Message, User
@@ -33,6 +34,7 @@ from stemdrop.jobs import Job, JobState, Mode, Source, SourceKind
 from stemdrop.letters import DeadLetters
 from stemdrop.links import Links
 from stemdrop.people import People
+from stemdrop.polling import Polling
 from stemdrop.results import Result, Stem
 from stemdrop.separation import SeparationClient
 from stemdrop.settings import Settings, load_settings
@@ -105,6 +107,16 @@ class House:
     def turns(self) -> Turns:
         return Turns(self.store, self.engine)
 
+    @property
+    def polling(self) -> Polling:
+        return Polling(self.store, self.engine, self.separation, self.clock)
+
+    @property
+    def orders(self) -> Orders:
+        return Orders(
+            self.store, self.engine, self.shelf, self.experience, self.people, self.polling, self.clock
+        )
+
     def submission(self, *, has_callbacks: bool = True) -> Submission:
         """The task SUBMIT; without callbacks as with an empty PUBLIC_URL."""
         links = self.links if has_callbacks else None
@@ -143,7 +155,7 @@ class House:
         return UpdateHandler(application, self.letters, self.people, self.texts)
 
     def sweep(self, deadlines: Deadlines = DEADLINES) -> Sweep:
-        return Sweep(self.store, self.engine, self.separation, self.status, self.turns, deadlines, self.clock)
+        return Sweep(self.store, self.engine, self.polling, self.status, self.turns, deadlines, self.clock)
 
     def pulse(self) -> Pulse:
         return Pulse(self.store, self.status, self.clock)
@@ -159,6 +171,7 @@ class House:
             self.experience,
             self.groups,
             self.separation,
+            self.polling,
             self.files,
             self.status,
             self.texts,

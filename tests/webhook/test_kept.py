@@ -53,7 +53,7 @@ def delivery(house: House) -> Delivery:
 
 @pytest.fixture
 def orders(house: House) -> Orders:
-    return Orders(house.store, house.engine, house.shelf, house.experience, house.people, house.clock)
+    return house.orders
 
 
 @pytest.fixture

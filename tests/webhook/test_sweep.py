@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from stemdrop.jobs import Failure, Job, JobState, Mode
 from stemdrop.keys import OPEN, TASK
 from stemdrop.results import Result
 from stemdrop.store import MAX_IN_FLIGHT, Receipt
-from webhook.sweep import CLOCK_SKEW_S, SHOW_FOR_S
+from webhook.sweep import CLOCK_SKEW_S, LATE_FOR_S, SHOW_FOR_S
 
 AFTER_S, EVERY_S, LIMIT_S = DEADLINES.poll_after_s, DEADLINES.poll_interval_s, DEADLINES.job_timeout_s
 
@@ -171,6 +172,47 @@ async def test_out_of_time_it_is_asked_for_once_more_and_then_explained(
     assert await house.store.open_jobs() == []
     await house.sweep().run()
     assert len(texts(house, job)) == 1
+
+
+async def test_what_ran_out_of_time_is_asked_for_ever_more_rarely_for_a_day(
+    house: House, provider: Provider, job: Job
+) -> None:
+    house.clock.advance(LIMIT_S + 1)
+    await house.sweep().run()
+    assert (await house.job(job.id)).failure == Failure("timeout", charged=True)
+    asked = []
+    for waited_s in range(600, LATE_FOR_S + 6000, 600):
+        before = polls(provider)
+        house.clock.advance(600)
+        await house.sweep().run()
+        if polls(provider) > before:
+            asked.append(waited_s)
+    pauses = [later - sooner for sooner, later in pairwise(asked)]
+    assert pauses[:5] == [600] * 5
+    assert pauses == sorted(pauses)
+    assert asked[-1] < LATE_FOR_S
+    assert 7200 < pauses[-1] <= LATE_FOR_S * 0.11
+
+
+async def test_what_comes_late_is_delivered(house: House, provider: Provider, job: Job) -> None:
+    house.clock.advance(LIMIT_S + 1)
+    await house.sweep().run()
+    provider.details["task-1"] = ready(provider)
+    house.clock.advance(EVERY_S + 1)
+    await house.sweep().run()
+    assert (await house.job(job.id)).state is JobState.DELIVERING
+    assert await house.ordered() == [("deliver", job.id)]
+    assert await house.store.failed_jobs() == []
+
+
+async def test_what_was_tried_again_is_not_asked_for(house: House, provider: Provider, job: Job) -> None:
+    house.clock.advance(LIMIT_S + 1)
+    await house.sweep().run()
+    asked = polls(provider)
+    await house.store.mark_retried(job.id, "another")
+    house.clock.advance(EVERY_S + 1)
+    await house.sweep().run()
+    assert polls(provider) == asked
 
 
 async def test_a_result_at_the_last_moment_is_taken(house: House, provider: Provider, job: Job) -> None:

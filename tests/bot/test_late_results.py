@@ -1,0 +1,137 @@
+"""'Try again' for a job that ran out of time: what has come meanwhile is paid for, and not bought again."""
+
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import BotRoom, House, open_house
+from provider import Provider
+
+from sandbox.app import run_telegram
+from sandbox.chats import Message, User
+from sandbox.state import Telegram
+from stemdrop.jobs import Charge, Failure, Job, JobState
+
+VOCALS = 0
+TASK_ID = "task-1"
+
+
+@pytest.fixture
+async def house(redis_url: str, telegram: Telegram, provider: Provider) -> AsyncIterator[House]:
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, api_url=provider.url) as opened,
+    ):
+        yield opened
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """A job of Alice's of two stems, and the message that says that it ran out of time."""
+
+    job: Job
+    message: Message
+
+
+async def give_up(room: BotRoom, alice: User, song: Path, failure: Failure) -> GivenUp:
+    house = room.house
+    menu = await room.menu(alice, song)
+    await room.taps(menu, VOCALS)
+    (job,) = await house.jobs(alice.id)
+    await house.store.begin_create(job.id)
+    await house.store.accept(job.id, TASK_ID)
+    assert await house.store.fail(job.id, [JobState.SEPARATING], failure)
+    await house.status.refresh(job.id)
+    await house.ordered()
+    return GivenUp(await house.job(job.id), menu)
+
+
+@pytest.fixture
+async def given_up(room: BotRoom, alice: User, song: Path) -> GivenUp:
+    return await give_up(room, alice, song, Failure("timeout", charged=True))
+
+
+def detail(flag: str, **more: Any) -> dict[str, Any]:
+    return {"taskId": TASK_ID, "successFlag": flag, "response": None, **more}
+
+
+def success(provider: Provider) -> dict[str, Any]:
+    urls = {"vocalUrl": provider.stem_url("vocal"), "instrumentalUrl": provider.stem_url("instrumental")}
+    return detail("SUCCESS", response=urls)
+
+
+def polls(provider: Provider) -> int:
+    return sum("record-info" in request for request in provider.requests)
+
+
+async def spent(house: House, user: User) -> int:
+    return (await house.store.allowance(user.id, 0)).spent
+
+
+async def test_what_has_come_is_delivered_and_not_bought_again(
+    room: BotRoom, provider: Provider, alice: User, given_up: GivenUp
+) -> None:
+    house = room.house
+    provider.details[TASK_ID] = success(provider)
+    tapped = await room.presses(given_up.message, "Try again")
+    assert (
+        tapped.answer_text == "The result has come after all: it is on its way, and nothing more is charged."
+    )
+    (job,) = await house.jobs(alice.id)
+    assert (job.state, job.charge, job.failure) == (JobState.DELIVERING, Charge.SETTLED, None)
+    assert await house.ordered() == [("deliver", given_up.job.id)]
+    assert await spent(house, alice) == 10
+    (shown,) = room.telegram.bot_messages(alice.id)
+    assert "Sending" in shown.text
+    await room.again(tapped)  # the second of two impatient taps
+    assert [found.id for found in await house.jobs(alice.id)] == [job.id]
+
+
+async def test_what_has_not_come_is_tried_again(
+    room: BotRoom, provider: Provider, alice: User, given_up: GivenUp
+) -> None:
+    house = room.house
+    tapped = await room.presses(given_up.message, "Try again")
+    assert polls(provider) == 1
+    assert tapped.answer_text == "A new try is on its way."
+    new, old = await house.jobs(alice.id)
+    assert (old.state, new.state) == (JobState.FAILED, JobState.SUBMITTING)
+    assert await house.ordered() == [("submit", new.id)]
+    assert await spent(house, alice) == 20
+
+
+async def test_what_has_failed_meanwhile_gives_its_credits_back_and_is_tried_again(
+    room: BotRoom, provider: Provider, alice: User, given_up: GivenUp
+) -> None:
+    provider.details[TASK_ID] = detail(
+        "GENERATE_AUDIO_FAILED", errorCode=531, errorMessage="it failed, refunded"
+    )
+    await room.presses(given_up.message, "Try again")
+    new, old = await room.house.jobs(alice.id)
+    assert (old.state, new.state) == (JobState.FAILED, JobState.SUBMITTING)
+    assert (old.charge, new.charge) == (Charge.RETURNED, Charge.HELD)
+    assert await spent(room.house, alice) == 10
+
+
+async def test_an_api_that_says_nothing_keeps_nobody_waiting(
+    room: BotRoom, alice: User, given_up: GivenUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        monkeypatch.setattr(room.house.separation, "_api_url", address)
+        monkeypatch.setattr("bot.orders.POLL_WAIT_S", 0.1)
+        await room.presses(given_up.message, "Try again")
+    new, _ = await room.house.jobs(alice.id)
+    assert await room.house.ordered() == [("submit", new.id)]
+
+
+async def test_a_job_whose_task_has_ended_is_not_asked_for(
+    room: BotRoom, provider: Provider, alice: User, song: Path
+) -> None:
+    given_up = await give_up(room, alice, song, Failure("501", charged=True))
+    await room.presses(given_up.message, "Try again")
+    assert polls(provider) == 0
+    assert len(await room.house.jobs(alice.id)) == 2
