@@ -10,7 +10,7 @@ from stemdrop.accounts import Allowance
 from stemdrop.buttons import Action, Tap
 from stemdrop.experience import Estimate
 from stemdrop.failures import Remedy, remedies
-from stemdrop.jobs import CREDITS, INSTRUMENTS, Job, JobState, Mode
+from stemdrop.jobs import CREDITS, INSTRUMENTS, Charge, Job, JobState, Mode
 from stemdrop.names import cut, in_sentence
 from stemdrop.shelf import Choice
 from stemdrop.texts import Language
@@ -75,7 +75,8 @@ def render(job: Job, say: Language, facts: Facts = Facts()) -> Rendered:
         case JobState.FAILED:
             return _failure(job, say, facts)
         case JobState.CANCELLED:
-            key = "state.cancelled_late" if job.create_started_at else "state.cancelled"
+            is_charged = job.create_started_at and job.charge is not Charge.RETURNED
+            key = "state.cancelled_late" if is_charged else "state.cancelled"
             return say(key, title=title), None
 
 

@@ -14,9 +14,10 @@ Sent = TypeVar("Sent")
 async def send_in_topic(
     job: Job, send: Callable[[int | None, ReplyParameters | None], Awaitable[Sent]]
 ) -> Sent:
-    """Send in the job's topic, as a reply unless the audio was deleted; where the topic is closed or gone, in
-    the group itself. `send` takes the topic and the reply."""
-    reply = ReplyParameters(job.source_message_id, allow_sending_without_reply=True)
+    """Send in the job's topic, as a reply unless the audio was deleted, or is in the group that this one was;
+    where the topic is closed or gone, in the group itself. `send` takes the topic and the reply."""
+    source = job.source_message_id
+    reply = ReplyParameters(source, allow_sending_without_reply=True) if source else None
     try:
         return await send(job.topic_id or None, reply)
     except BadRequest as error:

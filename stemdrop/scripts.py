@@ -115,6 +115,17 @@ local function give_back(id)
   redis.call('HDEL', spent_key(id), id)
   redis.call('HSET', 'stemdrop:job:' .. id, 'charge', 'returned')
 end
+
+-- of a job that has ended, and was held to have cost: whoever was told so is told otherwise
+local function give_back_late(id, now)
+  give_back(id)
+  local failure = get(id, 'failure') or 'null'
+  local corrected = string.gsub(failure, '"charged": %a+', '"charged": false')
+  redis.call('HSET', 'stemdrop:job:' .. id, 'failure', corrected)
+  -- the message of a job that was tried again tells of the new one
+  local is_shown = corrected ~= failure or get(id, 'state') == 'cancelled'
+  if is_shown and not get(id, 'retried_as') then redis.call('ZADD', 'stemdrop:jobs:open', now, id) end
+end
 """
 )
 
@@ -185,10 +196,13 @@ MOVE = (
 -- KEYS: job   ARGV: id, now, allowed states between commas, state, what of its credits, field, value, …
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or not string.find(ARGV[3], ',' .. state .. ',', 1, true) then return 0 end
+-- whoever fails it may have looked before the create call was begun, or before it came to nothing
+local is_uncharged = redis.call('HGET', KEYS[1], 'create_started_at') == '0'
+if state == 'submitting' and ARGV[4] == 'failed' and is_uncharged ~= (ARGV[5] == 'return') then return 0 end
 if #ARGV > 5 then redis.call('HSET', KEYS[1], unpack(ARGV, 6)) end
 enter(ARGV[1], ARGV[4], ARGV[2])
 local credits = ARGV[5]
-if credits == 'cancel' then credits = get(ARGV[1], 'create_started_at') == '0' and 'return' or 'settle' end
+if credits == 'cancel' then credits = is_uncharged and 'return' or 'settle' end
 if credits == 'settle' then take(ARGV[1], 'settled') elseif credits == 'return' then give_back(ARGV[1]) end
 return 1
 """
@@ -200,6 +214,11 @@ WRITE = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[2], unpack(ARGV, 2))
 redis.call('EXPIRE', KEYS[2], ARGV[1])
+if KEYS[2] == KEYS[1] then  -- what leads to a job lives as long as it does
+  local once, account = unpack(redis.call('HMGET', KEYS[1], 'once', 'account'))
+  if once then redis.call('EXPIRE', once, ARGV[1]) end
+  if account then redis.call('EXPIRE', 'stemdrop:account:' .. account .. ':jobs', ARGV[1]) end
+end
 return 1
 """
 
@@ -207,6 +226,15 @@ COUNT = """
 -- KEYS: job   ARGV: field, by
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 return redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
+"""
+
+MIGRATE = """
+-- KEYS: job   ARGV: new chat id
+local old = redis.call('HGET', KEYS[1], 'chat_id')
+if not old or old == ARGV[1] then return 0 end
+-- numbers of the old chat's messages mean others in the new one
+redis.call('HSET', KEYS[1], 'chat_id', ARGV[1], 'token_chat_id', old, 'message_id', 0, 'source_message_id', 0)
+return 1
 """
 
 CLOSE = """
@@ -247,12 +275,11 @@ return 1
 NOT_ACCEPTED = (
     _PRELUDE
     + """
--- KEYS: job   ARGV: id
+-- KEYS: job   ARGV: id, now
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return end
 redis.call('HSET', KEYS[1], 'create_started_at', '0')
--- it ended while nobody knew, and so was thought to cost
-if state == 'cancelled' or state == 'failed' then give_back(ARGV[1]) end
+if state == 'cancelled' or state == 'failed' then give_back_late(ARGV[1], ARGV[2]) end
 """
 )
 
@@ -303,7 +330,7 @@ local failing = state == 'delivering'
   and not string.find(redis.call('HGET', KEYS[1], 'result'), '"code": 200', 1, true)
 local late = ARGV[7] == '1' and (given_up or failing)
 -- of a job that has ended nobody else will look at the result
-if ARGV[8] == '1' and (state == 'failed' or state == 'cancelled') then give_back(ARGV[1]) end
+if ARGV[8] == '1' and (state == 'failed' or state == 'cancelled') then give_back_late(ARGV[1], ARGV[4]) end
 if not waiting and not late then return 'repeated' end
 redis.call('HSET', KEYS[1], 'result', ARGV[6], 'failure', 'null')
 enter(ARGV[1], 'delivering', ARGV[4])

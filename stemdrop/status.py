@@ -128,12 +128,17 @@ class StatusMessage:
         Raises as `show`; `TryLater` also while somebody else sends it.
         """
         try:
-            if not (job.message_id and await self._edit(job, text, keyboard, patience_s)):
-                await self._send(job, job.chat_id, text, keyboard, patience_s)
+            await self._edit_or_send(job, text, keyboard, patience_s)
         except ChatMigrated as error:
-            await self._store.migrate(job, error.new_chat_id)
-            await self._send(job, error.new_chat_id, text, keyboard, patience_s)
+            job = await self._store.migrate(job, error.new_chat_id)
+            await self._edit_or_send(job, text, keyboard, patience_s)
         await self._store.set(job.id, shown_at=self._clock(), shown_as=_digest(text))
+
+    async def _edit_or_send(
+        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
+    ) -> None:
+        if not (job.message_id and await self._edit(job, text, keyboard, patience_s)):
+            await self._send(job, text, keyboard, patience_s)
 
     async def _edit(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
@@ -155,12 +160,7 @@ class StatusMessage:
         return True
 
     async def _send(
-        self,
-        job: Job,
-        chat_id: int,
-        text: str,
-        keyboard: InlineKeyboardMarkup | None,
-        patience_s: float | None,
+        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
     ) -> None:
         async with self._store.sending(job.id):
             known = await self._store.get(job.id)
@@ -170,7 +170,7 @@ class StatusMessage:
             message = await send_in_topic(
                 job,
                 lambda topic_id, reply: self._bot.send_message(
-                    chat_id,
+                    job.chat_id,
                     text,
                     message_thread_id=topic_id,
                     reply_parameters=reply,

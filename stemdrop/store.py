@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, cast
 
@@ -135,6 +135,7 @@ class JobStore:
         self._not_accepted = script(redis, scripts.NOT_ACCEPTED)
         self._accept = script(redis, scripts.ACCEPT)
         self._receive = script(redis, scripts.RECEIVE)
+        self._migrate = script(redis, scripts.MIGRATE)
         self._close = script(redis, scripts.CLOSE)
         self._claim = script(redis, scripts.CLAIM)
         self._sending = script(redis, scripts.SENDING)
@@ -240,7 +241,10 @@ class JobStore:
         credits: Credits = Credits.KEEP,
         **changes: object,
     ) -> bool:
-        """Move the job, with its credits, and write `changes`, in one step. False: moved before."""
+        """Move the job, with its credits, and write `changes`, in one step. False: moved before.
+
+        Also where it would fail as if the create call had not been begun, which it has, or the reverse.
+        """
         flat = [text for name, value in changes.items() for text in (name, encode(name, value))]
         allowed = f",{','.join(from_states)},"
         args = [job_id, self._clock(), allowed, to_state.value, credits.value, *flat]
@@ -280,11 +284,13 @@ class JobStore:
             await self._redis.zadd(OPEN, {job_id: self._clock()})
 
     async def mark_retried(self, job_id: str, new_id: str) -> None:
-        """Another job has taken this failed one's place: no result is waited for any more, and no admin has
-        to look after it."""
+        """Another job has taken this failed one's place, and its message: no result is waited for any more,
+        and no admin has to look after it."""
         await self._write_fields(job_id, {_RETRIED_AS: new_id})
-        async with translated():
-            await self._redis.zrem(FAILED, job_id)
+        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.zrem(FAILED, job_id)
+            pipeline.zrem(OPEN, job_id)
+            await pipeline.execute()
 
     @asynccontextmanager
     async def sending(self, job_id: str) -> AsyncIterator[None]:
@@ -320,7 +326,7 @@ class JobStore:
     async def not_accepted(self, job_id: str) -> None:
         """The create call was begun and surely came to nothing: it may be made again."""
         async with translated():
-            await self._not_accepted([JOB.format(job_id)], [job_id])
+            await self._not_accepted([JOB.format(job_id)], [job_id, self._clock()])
 
     async def accept(self, job_id: str, task_id: str) -> Receipt:
         """Store the create call's task id and move on to `separating`, unless the callback was quicker."""
@@ -346,10 +352,16 @@ class JobStore:
         async with translated():
             return Receipt(await self._receive(keys, args))
 
-    async def migrate(self, job: Job, new_chat_id: int) -> None:
-        """The job's group became a supergroup; its callback link still carries the old chat id."""
-        changes = {"chat_id": str(new_chat_id), "token_chat_id": str(job.chat_id)}
-        await self._write_fields(job.id, changes)
+    async def migrate(self, job: Job, new_chat_id: int) -> Job:
+        """The job's group became a supergroup; its callback link still carries the old chat id.
+
+        Returns the job as it is now: of the old chat's messages, the song's among them, none is in the new
+        one. Twice is once.
+        """
+        async with translated():
+            await self._migrate([JOB.format(job.id)], [new_chat_id])
+        moved = replace(job, chat_id=new_chat_id, message_id=0, source_message_id=0)
+        return await self.get(job.id) or moved
 
     async def tick(self, job_id: str, sent: dict[str, Sent]) -> None:
         """Note that these stems (key → message) are in the chat."""
@@ -402,8 +414,8 @@ class JobStore:
         """The last jobs that were delivered, over all accounts, newest first."""
         return await self._last(DELIVERED, limit)
 
-    async def jobs_of(self, account: int, limit: int = 200) -> list[Job]:
-        """One account's jobs, newest first, at most `limit`."""
+    async def jobs_of(self, account: int, limit: int | None = None) -> list[Job]:
+        """One account's jobs, newest first, at most `limit` (default: all)."""
         return await self._last(OF_ACCOUNT.format(account), limit)
 
     async def forget(self, job_id: str, only_in: JobState | None = None) -> bool:
@@ -430,9 +442,9 @@ class JobStore:
         async with translated():
             await self._write(keys, [JOB_LIFETIME_S, *flat])
 
-    async def _last(self, index: str, limit: int) -> list[Job]:
+    async def _last(self, index: str, limit: int | None) -> list[Job]:
         async with translated():
-            ids = cast(list[str], await self._redis.zrange(index, 0, limit - 1, desc=True))
+            ids = cast(list[str], await self._redis.zrange(index, 0, (limit or 0) - 1, desc=True))
         return await self._get_all(index, ids)
 
     async def _get_all(self, index: str, ids: list[str]) -> list[Job]:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from telegram.error import TelegramError
+from telegram.error import BadRequest, TelegramError
 
 from stemdrop.engine import Engine, Task
 from stemdrop.errors import StemdropError
@@ -24,7 +24,7 @@ from webhook.delivery import is_overtaken
 
 log = logging.getLogger(__name__)
 
-# An end that cannot be shown for this long never will be.
+# What Telegram refuses to show for this long it always will.
 SHOW_FOR_S = 3600
 # A task that ran out of time is asked for so much longer, ever more rarely: whatever comes is paid for.
 LATE_FOR_S = 24 * 3600
@@ -117,11 +117,11 @@ class Sweep:
         return await self._store.get(job.id) or job
 
     async def _submitting(self, job: Job, age_s: float) -> None:
-        is_over = age_s > self._deadlines.job_timeout_s
+        timeout_s = self._deadlines.job_timeout_s
         if job.create_started_at:
-            if is_over:
+            if self._clock() - job.create_started_at > timeout_s:
                 await self._fail(job, Failure("lost", charged=None))
-        elif is_over:
+        elif age_s > timeout_s:
             await self._fail(job, Failure("unreachable", charged=False))
         else:
             await self._engine.add(Task.SUBMIT, job.id, job.id)
@@ -155,17 +155,14 @@ class Sweep:
     async def _end(self, job: Job, age_s: float) -> None:
         if is_overtaken(job):
             await self._engine.add(Task.DELIVER, job.id, job.id)
-        elif age_s > SHOW_FOR_S:
-            log.warning("job %s: how it ended could not be shown", job.id)
-            await self._store.close(job.id)
-        else:
-            await self._show_end(job)
-
-    async def _show_end(self, job: Job) -> None:
+            return
         try:
             await self._status.show(job)
         except TelegramError as error:
-            if not is_gone(error):
+            if is_gone(error):
+                log.info("job %s: nobody is there to be shown how it ended: %s", job.id, error)
+            elif isinstance(error, BadRequest) and age_s > SHOW_FOR_S:
+                log.warning("job %s: how it ended could not be shown: %s", job.id, error)
+            else:
                 raise
-            log.info("job %s: nobody is there to be shown how it ended: %s", job.id, error)
             await self._store.close(job.id)

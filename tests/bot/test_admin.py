@@ -79,7 +79,7 @@ async def test_a_failed_job_is_tried_again_beyond_its_users_credits(
     await run_room.taps(menu, 1)
     (job,) = await run_room.house.jobs(mei.id)
     await run_room.house.ordered()
-    await run_room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500", charged=True))
+    await run_room.house.fail(job.id, Failure("500", charged=True))
     await run_room.house.status.refresh(job.id)
     await run_room.house.people.set_daily_credits(mei.id, 50)
     await run_room.house.people.set_name(mei.id, "Mei")
@@ -129,7 +129,7 @@ async def test_a_user_who_blocked_the_bot_is_no_trouble(
 ) -> None:
     sent = await run_room.sends(alice, song)
     job = await run_room.house.at(JobState.SUBMITTING, sent)
-    await run_room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    await run_room.house.fail(job.id, Failure("500"))
     run_room.telegram.block_bot(alice.id)
     shown = await look(run_room, boss)
     await run_room.presses(shown, "Try again")
@@ -159,7 +159,7 @@ async def test_kept_songs_are_cleared_after_asking(
 async def test_others_get_nothing_of_it(run_room: BotRoom, alice: User, song: Path) -> None:
     sent = await run_room.sends(alice, song)
     job = await run_room.house.at(JobState.SUBMITTING, sent)
-    await run_room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    await run_room.house.fail(job.id, Failure("500"))
     (answer,) = await run_room.says(alice, "/admin")
     assert answer.text == "Only whoever runs this bot can do that."
     for data in (f"A:r:{job.id}", "A:K", "A:k", "A:v", f"A:s:{job.id}"):
@@ -196,7 +196,7 @@ async def test_a_try_again_is_offered_only_where_it_may_help(
 ) -> None:
     sent = await run_room.sends(alice, song)
     job = await run_room.house.at(JobState.SUBMITTING, sent)
-    await run_room.house.store.fail(job.id, [JobState.SUBMITTING], Failure(code))
+    await run_room.house.fail(job.id, Failure(code))
     labels = [button["text"] for button in (await look(run_room, boss)).buttons]
     assert labels[:-1] == (["1. 🔁 Try again · 50 credits"] if offered else [])
 
@@ -206,7 +206,7 @@ async def test_a_try_again_that_costs_nothing_says_so(
 ) -> None:
     sent = await run_room.sends(alice, song)
     job = await run_room.house.at(JobState.SUBMITTING, sent)
-    await run_room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    await run_room.house.fail(job.id, Failure("500"))
     await run_room.house.shelf.put(job, Kept(Result(200), (KeptStem("vocals", "audio", "file"),)))
     assert (await look(run_room, boss)).buttons[0]["text"] == "1. 🔁 Try again · free"
 

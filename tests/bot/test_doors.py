@@ -265,7 +265,7 @@ async def ended(house: House, song: Message, end: JobState) -> Job:
     """A job that failed, uncharged, or was delivered, long ago: its day is not today."""
     job = await house.at(JobState.SUBMITTING, song, mode=Mode.SEPARATE_VOCAL)
     if end is JobState.FAILED:
-        await house.store.fail(job.id, [JobState.SUBMITTING], Failure("500", charged=False))
+        await house.fail(job.id, Failure("500", charged=False))
     else:
         await house.store.move(job.id, [JobState.SUBMITTING], JobState.DELIVERED)
     return await house.job(job.id)

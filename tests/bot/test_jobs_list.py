@@ -25,7 +25,7 @@ async def sent(room: BotRoom, alice: User, song: Path) -> Message:
 
 async def failed(room: BotRoom, sent: Message, code: str = "500") -> Job:
     job = await room.house.at(JobState.SUBMITTING, sent)
-    await room.house.store.fail(job.id, [JobState.SUBMITTING], Failure(code))
+    await room.house.fail(job.id, Failure(code))
     return await room.house.job(job.id)
 
 
@@ -121,7 +121,7 @@ async def test_trying_again_makes_one_job_and_one_line(room: BotRoom, alice: Use
     await room.taps(menu, 0)
     (job,) = await room.house.jobs(alice.id)
     await room.house.ordered()
-    await room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    await room.house.fail(job.id, Failure("500"))
     await room.house.status.refresh(job.id)
     shown = await listed(room, alice)
     query = await room.presses(shown, "Try again")

@@ -216,7 +216,7 @@ async def failed(room: BotRoom, alice: User, menu: Message) -> Job:
     await room.taps(menu, 0)
     job = await job_of(room, alice)
     await room.house.ordered()
-    assert await room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+    await room.house.fail(job.id, Failure("500"))
     await room.house.status.refresh(job.id)
     return job
 
@@ -256,7 +256,7 @@ async def test_try_again_keeps_topic_instrument_and_language(room: BotRoom, song
     await room.taps(menu, 2, mei)
     await room.taps(menu, INSTRUMENTS.index("Bass"), mei)
     old = await job_of(room, mei)
-    await room.house.store.fail(old.id, [JobState.SUBMITTING], Failure("500"))
+    await room.house.fail(old.id, Failure("500"))
     await room.house.status.refresh(old.id)
     await room.taps(menu, 0, mei)
     new = await job_of(room, mei)

@@ -68,7 +68,7 @@ async def test_a_tap_that_is_handled_again_finds_what_it_has_ordered_even_if_tha
     house, orders = room.house, room.house.orders
     job = await delivered(room, alice, menu)
     first = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
-    await house.store.fail(first.job_id, [JobState.SUBMITTING], Failure("500", charged=True))
+    await house.fail(first.job_id, Failure("500", charged=True))
     again = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
     assert again.job_id == first.job_id
     another = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-2"))
@@ -81,7 +81,7 @@ async def test_the_second_of_two_taps_means_the_first_however_late_it_is_handled
     house, orders = room.house, room.house.orders
     job = await delivered(room, alice, menu)
     first = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
-    await house.store.fail(first.job_id, [JobState.SUBMITTING], Failure("500", charged=True))
+    await house.fail(first.job_id, Failure("500", charged=True))
     ended_at = (await house.job(first.job_id)).moved_at
     second = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-2", ended_at - 0.01))
     assert second.job_id == first.job_id
@@ -151,7 +151,7 @@ async def test_a_retry_that_was_too_much_yesterday_works_today(
     house = room.house
     await room.taps(menu, VOCALS)
     job = await newest(room, alice)
-    await house.store.fail(job.id, [JobState.SUBMITTING], Failure("500", charged=True))
+    await house.fail(job.id, Failure("500", charged=True))
     await house.status.refresh(job.id)
     await house.people.set_daily_credits(alice.id, 10)
     await house.ordered()
@@ -173,7 +173,7 @@ async def test_an_unlimited_retry_is_not_counted_in_the_users_day(
     await house.people.set_daily_credits(alice.id, 10)
     await room.taps(menu, VOCALS)
     job = await newest(room, alice)
-    await house.store.fail(job.id, [JobState.SUBMITTING], Failure("500", charged=True))
+    await house.fail(job.id, Failure("500", charged=True))
     ordered = await room.house.orders.retry(await house.job(job.id), is_unlimited=True)
     assert ordered.note == "retried"
     assert (await house.job(ordered.job_id)).charge is Charge.NONE

@@ -161,7 +161,7 @@ async def test_a_song_counts_once_however_often_it_was_tried(room: BotRoom, alic
     sent = await room.sends(alice, song)
     for _ in range(3):
         job = await room.house.at(JobState.SUBMITTING, sent)
-        await room.house.store.fail(job.id, [JobState.SUBMITTING], Failure("500"))
+        await room.house.fail(job.id, Failure("500"))
     assert (await delete(room, alice)).startswith("Deleted: 1 song with all about it.")
 
 

@@ -115,7 +115,7 @@ async def came_back(house: House, sent: Message, result: Result = STEMS, **chang
 
 async def failed(house: House, sent: Message, failure: Failure = FAULT, **changes: Any) -> Job:
     job = await picked(house, sent, **changes)
-    await house.store.fail(job.id, [JobState.SUBMITTING], failure)
+    await house.fail(job.id, failure)
     return await house.job(job.id)
 
 
@@ -401,7 +401,7 @@ async def test_a_try_that_failed_again_is_the_one_to_retry(
     job = await failed(house, sent)
     await jobs("retry", job.id)
     new, _ = await house.jobs(alice.id)
-    await house.store.fail(new.id, [JobState.SUBMITTING], Failure("501", charged=True))
+    await house.fail(new.id, Failure("501", charged=True))
     ended = await jobs("retry", job.id)
     assert ended.code == 1
     assert f"was tried again before, as job {new.id}, which failed (501)" in ended.err

@@ -14,7 +14,7 @@ from sandbox.redis_server import RedisServer
 from stemdrop.database import connect, insist
 from stemdrop.errors import StoreRefused, StoreUnavailable, TryLater
 from stemdrop.jobs import FINAL, Failure, Job, JobState, Mode
-from stemdrop.keys import FAILED, JOB, JOB_LIFETIME_S, OF_ACCOUNT, OPEN, SENDING, SPENT
+from stemdrop.keys import FAILED, JOB, JOB_LIFETIME_S, OF_ACCOUNT, ONCE, OPEN, SENDING, SPENT
 from stemdrop.keys import TASK as TASK_KEY
 from stemdrop.results import Result
 from stemdrop.store import JobStore, Receipt, Run, Sent
@@ -48,6 +48,17 @@ async def all_at_once(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
 
 
 # Adding
+
+
+async def test_what_leads_to_a_job_lives_as_long_as_the_job(store: JobStore, redis: Redis) -> None:
+    """Or `/jobs` and `/delete` would miss it, and its message make another."""
+    job = make_job()
+    await store.add(job, once="message")
+    leading = [OF_ACCOUNT.format(job.account), ONCE.format("message")]
+    for key in (*leading, JOB.format(job.id)):
+        await redis.expire(key, 100)
+    await store.set(job.id, message_id=5)
+    assert [await redis.ttl(key) for key in (*leading, JOB.format(job.id))] == [JOB_LIFETIME_S] * 3
 
 
 async def test_a_job_comes_back_with_its_times(store: JobStore, clock: Clock) -> None:
@@ -330,6 +341,18 @@ async def test_a_group_that_migrated_still_receives_by_its_old_link(store: JobSt
     assert await store.receive(job.id, new, TASK, make_result()) is Receipt.REPEATED
 
 
+async def test_messages_of_a_group_that_migrated_are_not_those_of_the_new_one(store: JobStore) -> None:
+    new = -1_001_000_002
+    job = await added_and_asked(store, chat_id=-1_000_001, message_id=7)
+    assert job.source_message_id
+    moved = await store.migrate(job, new)
+    assert (moved.chat_id, moved.message_id, moved.source_message_id) == (new, 0, 0)
+    # the job has a message there by the time that somebody else hears of it
+    await store.set(job.id, message_id=3)
+    moved = await store.migrate(job, new)
+    assert (moved.chat_id, moved.message_id) == (new, 3)
+
+
 async def test_a_success_replaces_a_failure_that_is_being_explained(store: JobStore) -> None:
     job = await added_and_asked(store)
     await store.receive(job.id, CHAT, TASK, Result(500))
@@ -432,8 +455,8 @@ async def test_open_jobs_are_those_longest_unmoved_first(store: JobStore, clock:
 
 
 async def test_a_job_that_has_moved_on_since_its_end_was_shown_stays_open(store: JobStore) -> None:
-    job = await add(store, JobState.SUBMITTING)
-    assert await store.fail(job.id, [JobState.SUBMITTING], Failure("500", charged=True))
+    job = await add(store, JobState.SEPARATING)
+    assert await store.fail(job.id, [JobState.SEPARATING], Failure("500", charged=True))
     assert await store.deliver_again(job.id)
     await store.close(job.id)
     assert [found.id for found in await store.open_jobs()] == [job.id]
@@ -768,6 +791,40 @@ async def test_an_answer_that_somebody_took_for_lost_is_not_lost_when_it_comes(s
     assert now
     assert (now.state, now.failure, now.task_id) == (JobState.SEPARATING, None, TASK)
     assert [found.id for found in await store.open_jobs()] == [job.id]
+
+
+async def test_a_job_of_which_the_api_is_being_asked_does_not_fail_as_if_it_were_not(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    assert not await store.fail(job.id, [JobState.SUBMITTING], Failure("unreachable", charged=False))
+    assert await state_of(store, job) is JobState.SUBMITTING
+    await store.not_accepted(job.id)
+    assert not await store.fail(job.id, [JobState.SUBMITTING], Failure("lost", charged=None))
+    assert await state_of(store, job) is JobState.SUBMITTING
+    assert await store.fail(job.id, [JobState.SUBMITTING], Failure("unreachable", charged=False))
+
+
+@pytest.mark.parametrize("end", [JobState.FAILED, JobState.CANCELLED])
+@pytest.mark.parametrize("is_tried_again", [False, True])
+async def test_what_turns_out_to_have_cost_nothing_after_the_end_is_told(
+    store: JobStore, end: JobState, is_tried_again: bool
+) -> None:
+    job = await add(store, mode=None)
+    await store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
+    assert await store.begin_create(job.id)
+    if end is JobState.FAILED:
+        assert await store.fail(job.id, [JobState.SUBMITTING], Failure("lost", charged=None))
+    else:
+        assert await store.cancel(job.id)
+    assert (await store.allowance(CHAT, 0)).spent == 10
+    await store.close(job.id)
+    if is_tried_again:
+        await store.mark_retried(job.id, "another")
+    await store.not_accepted(job.id)
+    now = await store.get(job.id)
+    assert now
+    assert (await store.allowance(CHAT, 0)).spent == 0
+    assert now.failure == (Failure("lost", charged=False) if end is JobState.FAILED else None)
+    assert [found.id for found in await store.open_jobs()] == ([] if is_tried_again else [job.id])
 
 
 @pytest.mark.parametrize("failure", [Failure("timeout", charged=True), Failure("lost", charged=None)])

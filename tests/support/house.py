@@ -30,7 +30,7 @@ from stemdrop.errors import TryLater
 from stemdrop.experience import Experience
 from stemdrop.flood import FloodLimiter
 from stemdrop.groups import Groups
-from stemdrop.jobs import Job, JobState, Mode, Source, SourceKind
+from stemdrop.jobs import Failure, Job, JobState, Mode, Source, SourceKind
 from stemdrop.letters import DeadLetters
 from stemdrop.links import Links
 from stemdrop.people import People
@@ -211,6 +211,14 @@ class House:
         with anyio.fail_after(20):
             await self.engine.work(queue, {task: take}, stop, concurrency=1)
         return taken
+
+    async def fail(self, job_id: str, failure: Failure) -> None:
+        """Fail a job that is being submitted: before the create call, unless it cost something or may have."""
+        if failure.charged is False:
+            await self.store.not_accepted(job_id)
+        else:
+            await self.store.begin_create(job_id)
+        assert await self.store.fail(job_id, [JobState.SUBMITTING], failure)
 
     async def at(self, state: JobState, source: Message, /, **changes: Any) -> Job:
         """A job that came to this state the ordinary way. `changes` are of the new job, and `task_id`,

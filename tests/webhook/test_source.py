@@ -24,6 +24,7 @@ from sandbox.state import Telegram
 from stemdrop.fetches import MOST_FETCHES
 from stemdrop.jobs import FINAL, Failure, Job, JobState
 from stemdrop.links import SOURCE_LIFETIME_S
+from stemdrop.store import Credits
 from webhook.app import create_app
 from webhook.source import AT_ONCE, byte_range
 
@@ -347,7 +348,8 @@ async def test_it_lives_while_the_job_does(
     for end in FINAL:
         ended = await house.at(JobState.SUBMITTING, sent)
         assert (await client.head(path_of(house, ended))).status_code == 200
-        await house.store.move(ended.id, [JobState.SUBMITTING], end, failure=Failure("500"))
+        failure = Failure("500")
+        assert await house.store.move(ended.id, [JobState.SUBMITTING], end, Credits.RETURN, failure=failure)
         assert (await client.get(path_of(house, ended))).status_code == 404
         assert (await client.head(path_of(house, ended))).status_code == 404
     choosing = await house.at(JobState.CHOOSING, sent)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from gettext import NullTranslations
 from itertools import pairwise
 from typing import Any
 
@@ -14,10 +15,12 @@ from sandbox.chats import Message
 from sandbox.faults import FaultKind
 from sandbox.state import Telegram
 from stemdrop.errors import StoreRefused, TryLater
-from stemdrop.jobs import Failure, Job, JobState, Mode
+from stemdrop.jobs import Charge, Failure, Job, JobState, Mode
 from stemdrop.keys import OPEN, TASK
 from stemdrop.results import Result
+from stemdrop.status import StatusMessage
 from stemdrop.store import MAX_IN_FLIGHT, Receipt
+from stemdrop.texts import Language, Texts
 from webhook.sweep import CLOCK_SKEW_S, LATE_FOR_S, SHOW_FOR_S
 
 AFTER_S, EVERY_S, LIMIT_S = DEADLINES.poll_after_s, DEADLINES.poll_interval_s, DEADLINES.job_timeout_s
@@ -256,6 +259,52 @@ async def test_a_submission_that_never_came_to_the_call_is_explained(
     assert provider.requests == []
 
 
+async def test_how_long_an_answer_is_waited_for_counts_from_the_call(house: House, sent: Message) -> None:
+    """Not from when the job's turn came: it may have waited for workers ever since."""
+    job = await house.at(JobState.SUBMITTING, sent)
+    house.clock.advance(LIMIT_S + 5)
+    await house.store.begin_create(job.id)
+    await house.sweep().run()
+    assert (await house.job(job.id)).state is JobState.SUBMITTING
+    house.clock.advance(LIMIT_S + 5)
+    await house.sweep().run()
+    assert (await house.job(job.id)).failure == Failure("lost", charged=None)
+
+
+async def test_a_submission_that_begins_while_the_sweep_looks_on_is_not_given_up(
+    house: House, provider: Provider, sent: Message
+) -> None:
+    """Nor are its credits given back: workers that were away for long come back to both at once."""
+    (job,) = await picked(house, sent, 1, begun=0)
+    house.clock.advance(LIMIT_S + 5)
+    sweep = house.sweep()
+    seen = await house.store.open_jobs()
+    assert await house.store.begin_create(job.id)
+    await sweep._look_after(seen[0])
+    assert (await house.job(job.id)).state is JobState.SUBMITTING
+    assert await house.store.accept(job.id, "task-1") is Receipt.STORED
+    assert (await house.job(job.id)).charge is Charge.SETTLED
+
+
+async def test_credits_that_come_back_after_the_end_are_told(
+    house: House, provider: Provider, sent: Message
+) -> None:
+    (job,) = await picked(house, sent, 1)
+    await house.store.accept(job.id, "task-1")
+    house.clock.advance(LIMIT_S + 1)
+    await house.sweep().run()
+    (text,) = texts(house, job)
+    assert "The service charged for this try." in text
+    provider.details["task-1"] = detail("GENERATE_AUDIO_FAILED", errorCode=531, errorMessage="refunded")
+    house.clock.advance(LIMIT_S)
+    for _ in range(2):
+        await house.sweep().run()
+    (text,) = texts(house, job)
+    assert "This try cost nothing." in text
+    assert (await house.store.allowance(job.account, 0)).spent == 0
+    assert await house.store.open_jobs() == []
+
+
 async def test_a_song_that_nobody_picks_is_nobodys_to_look_after(house: House, sent: Message) -> None:
     job = await house.at(JobState.CHOOSING, sent)
     house.clock.advance(8 * 24 * 3600)
@@ -285,15 +334,43 @@ async def test_an_end_that_was_not_shown_is_shown_once(
     assert await house.store.open_jobs() == []
 
 
-async def test_an_end_that_cannot_be_shown_is_closed_after_an_hour(house: House, sent: Message) -> None:
+class Endless(NullTranslations):
+    """A catalogue of which Telegram takes no sentence."""
+
+    def gettext(self, message: str) -> str:
+        return "x" * 5000
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        return self.gettext(msgid1)
+
+
+async def test_an_end_that_telegram_refuses_to_show_is_closed_after_an_hour(
+    house: House, sent: Message
+) -> None:
     job = await house.at(JobState.CHOOSING, sent)
     await house.store.fail(job.id, [JobState.CHOOSING], Failure("500"))
-    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
+    texts_of_nobody = Texts({"en": Language("en", Endless())})
+    house.status = StatusMessage(house.bot, house.store, house.shelf, house.experience, texts_of_nobody)
     for advance_s, is_open in ((0, True), (SHOW_FOR_S - 5, True), (10, False)):
         house.clock.advance(advance_s)
         await house.sweep().run()
         assert bool(await house.store.open_jobs()) is is_open
     assert texts(house, job) == []
+
+
+async def test_an_end_that_could_not_be_shown_for_hours_is_shown_then(house: House, sent: Message) -> None:
+    job = await house.at(JobState.CHOOSING, sent)
+    await house.store.fail(job.id, [JobState.CHOOSING], Failure("500"))
+    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
+    for _ in range(3):
+        house.clock.advance(SHOW_FOR_S)
+        await house.sweep().run()
+    assert texts(house, job) == []
+    house.telegram.faults.clear()
+    house.clock.advance(24 * SHOW_FOR_S)
+    await house.sweep().run()
+    assert len(texts(house, job)) == 1
+    assert await house.store.open_jobs() == []
 
 
 async def test_trouble_with_one_job_keeps_none_of_the_others(
@@ -356,7 +433,7 @@ async def test_a_line_whose_end_nobody_told_moves_on(house: House, sent: Message
     await house.sweep().run()
     assert await states(house, [first, second]) == [JobState.QUEUED] * 2
     # its process died after the move: the end is shown, and nobody was told that there is room
-    await house.store.fail(flying[0].id, [JobState.SUBMITTING], Failure("500"))
+    await house.fail(flying[0].id, Failure("500"))
     await house.store.close(flying[0].id)
     for _ in range(3):
         await house.sweep().run()
@@ -374,7 +451,7 @@ async def test_a_turn_whose_submission_was_never_ordered_is_taken_up(house: Hous
 
 async def test_an_end_that_is_shown_starts_the_next(house: House, sent: Message) -> None:
     *flying, first = await picked(house, sent, MAX_IN_FLIGHT + 1)
-    await house.store.fail(flying[0].id, [JobState.SUBMITTING], Failure("500"))
+    await house.fail(flying[0].id, Failure("500"))
     await house.sweep().run()
     assert texts(house, first)[0].startswith("⚠️ That did not work (code 500).")
     assert (await house.job(first.id)).state is JobState.SUBMITTING
@@ -391,7 +468,7 @@ async def test_what_the_sweep_gives_up_starts_the_next(house: House, sent: Messa
 
 async def test_an_end_that_cannot_be_shown_keeps_no_line_waiting(house: House, sent: Message) -> None:
     *flying, first = await picked(house, sent, MAX_IN_FLIGHT + 1)
-    await house.store.fail(flying[0].id, [JobState.SUBMITTING], Failure("500"))
+    await house.fail(flying[0].id, Failure("500"))
     house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
     # as if it had been sorted in before: only the end itself is looked at
     await house.redis.zrem(OPEN, first.id)
@@ -401,7 +478,7 @@ async def test_an_end_that_cannot_be_shown_keeps_no_line_waiting(house: House, s
 
 async def test_an_end_that_nobody_is_there_to_see_is_closed_at_once(house: House, sent: Message) -> None:
     *flying, first = await picked(house, sent, MAX_IN_FLIGHT + 1)
-    await house.store.fail(flying[0].id, [JobState.SUBMITTING], Failure("500"))
+    await house.fail(flying[0].id, Failure("500"))
     house.telegram.block_bot(sent.chat.id)
     await house.redis.zrem(OPEN, first.id)
     await house.sweep().run()
