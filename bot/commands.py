@@ -47,8 +47,8 @@ class Commands:
             if await self._people.become_admin(person.id, word):
                 log.info("user %d is the admin now", person.id)
                 await self._people.set_name(person.id, person.name)
-                await self._reply(update, context, "access.admin")
                 await introduce_to_admin(context.bot, self._texts, person.id)
+                await self._reply(update, context, "access.admin")
                 return
             if not person.is_allowed and not await self._people.accept_invitation(person.id, word):
                 await self._reply(update, context, "access.word_bad")
@@ -76,13 +76,15 @@ class Commands:
         message = update.effective_message
         if message is None:
             return
-        jobs = await self._store.jobs_of(context.person.id)
-        mine = [job for job in jobs if job.chat_id == message.chat_id and job.state in CANCELLABLE]
+        this = str(update.update_id)
+        jobs = [job for job in await self._store.jobs_of(context.person.id) if job.chat_id == message.chat_id]
+        # handled again, after a bad moment, it tells of its own work
+        mine = [job for job in jobs if job.state in CANCELLABLE or job.cancelled_by == this]
         # one without a message of its own is on its way to get a mode, or was refused one
         mine = [job for job in mine if job.message_id or job.state is not JobState.CHOOSING]
         # what waits in line first, or the end of another would begin it
         mine.sort(key=lambda job: job.state is not JobState.QUEUED)
-        done = [job for job in mine if await self._orders.cancel(job)]
+        done = [job for job in mine if await self._orders.cancel(job, this)]
         say = context.say
         await answer(message, say.plural("cancel.done", len(done)) if done else say("cancel.nothing"))
         try:

@@ -95,8 +95,6 @@ class Menu:
                 return Ordered(job.id, None if await self._orders.cancel(job) else "tap.too_late")
             case Action.RETRY:
                 return await self._orders.retry(job)
-            case Action.RESEND:
-                return await self._orders.resend(job, tapped)
             case Action.FETCH_AGAIN:
                 return await self._orders.fetch_again(job)
             case Action.ZIP | Action.SMALL:

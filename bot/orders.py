@@ -185,10 +185,10 @@ class Orders:
             await self._engine.add(Task.DELIVER, job.id, job.id)
         return Ordered(job.id)
 
-    async def cancel(self, job: Job) -> bool:
-        """Cancel a job that has no result yet; False when it is too late."""
+    async def cancel(self, job: Job, by: str = "") -> bool:
+        """Cancel a job that has no result yet; False when it is too late. `by`: see `Job.cancelled_by`."""
         # a tap that is handled again, after a bad moment, finds its own work done
-        if job.state is not JobState.CANCELLED and not await self._store.cancel(job.id):
+        if job.state is not JobState.CANCELLED and not await self._store.cancel(job.id, by):
             return False
         log.info("job %s: cancelled by its user", job.id)
         await self._turns.next(job.account)

@@ -25,8 +25,6 @@ from stemdrop.texts import Language
 
 log = logging.getLogger(__name__)
 
-# More songs than anybody has sent within a job's lifetime.
-_ALL = 100_000
 _YES, _NO = "y", "n"
 # A message that is not written before its job is forgotten never will be: Telegram's limits are waited for.
 _PATIENCE_S = 60.0
@@ -97,11 +95,10 @@ class Privacy:
         songs, kept = await self._people.counted(tap_id, await self._count(user_id))
         cancelled = await self._cancel_all(user_id)
         await self._show(cancelled)
-        while jobs := await self._store.jobs_of(user_id):
-            for job in jobs:
-                if job.state is JobState.DELIVERING:
-                    await self._show_deleted(job)
-                await self._store.forget(job.id)
+        for job in await self._store.jobs_of(user_id):
+            if job.state is JobState.DELIVERING:
+                await self._show_deleted(job)
+            await self._store.forget(job.id)
         await self._shelf.forget_of(user_id)
         await self._people.forget(user_id)
         log.info("user %d had everything deleted: %d songs, %d kept", user_id, songs, kept)
@@ -116,13 +113,14 @@ class Privacy:
 
     async def _count(self, user_id: int) -> tuple[int, int]:
         """Songs, however often each was tried, and splits that are kept."""
-        jobs = await self._store.jobs_of(user_id, _ALL)
-        songs = {(job.chat_id, job.source_message_id) for job in jobs}
+        jobs = await self._store.jobs_of(user_id)
+        # in a group that migrated the song's message has no number
+        songs = {(job.chat_id, job.source_message_id or job.source.file_unique_id) for job in jobs}
         return len(songs), await self._shelf.count_of(user_id)
 
     async def _cancel_all(self, user_id: int) -> list[Job]:
         """Cancel what can be; what waits in line first, or the end of another would begin it."""
-        jobs = [job for job in await self._store.jobs_of(user_id, _ALL) if job.state in CANCELLABLE]
+        jobs = [job for job in await self._store.jobs_of(user_id) if job.state in CANCELLABLE]
         jobs.sort(key=lambda job: job.state is not JobState.QUEUED)
         return [job for job in jobs if await self._orders.cancel(job)]
 

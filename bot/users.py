@@ -28,8 +28,6 @@ MOST_CREDITS = 1_000_000
 
 _LIST, _INVITE, _CARD, _CREDITS, _REMOVE = "l", "i", "u", "c", "x"
 _AS_SET = "-"
-# More songs than anybody has sent within a job's lifetime.
-_ALL = 100_000
 
 
 class Users:
@@ -55,7 +53,7 @@ class Users:
         if not context.args:
             await answer(message, *await self._list(context.say, 0))
             return
-        await answer(message, await self._typed(context.args, context))
+        await answer(message, await self._typed(context.args, str(update.update_id), context))
 
     async def tap(self, update: Update, context: Context) -> None:
         """Do what the button says and show how it is now."""
@@ -63,12 +61,12 @@ class Users:
         if query is None or not await is_for_admin(update, context):
             return
         choice = Choice.from_data(query.data or "")
-        shown = await self._tapped(choice.words if choice else (), context)
+        shown = await self._tapped(choice.words if choice else (), query.id, context)
         await answer_tap(query, None if shown else say("tap.stale_screen"))
         if shown:
             await rewrite(query, *shown)
 
-    async def _tapped(self, words: tuple[str, ...], context: Context) -> Rendered | None:
+    async def _tapped(self, words: tuple[str, ...], once: str, context: Context) -> Rendered | None:
         say = context.say
         match words:
             case (letter, page) if letter == _LIST:
@@ -83,19 +81,19 @@ class Users:
                 log.info("admin %d: user %d has %s credits a day", context.person.id, user_id, wanted)
                 return await self._card(user_id, page, say)
             case (letter, number, page) if letter == _REMOVE and (user_id := number_of(number)):
-                text = await self._remove(user_id, context)
+                text = await self._remove(user_id, once, context)
                 listed, keyboard = await self._list(say, number_of(page) or 0)
                 return f"{text}\n\n{listed}", keyboard
         return None
 
-    async def _typed(self, words: list[str], context: Context) -> str:
+    async def _typed(self, words: list[str], once: str, context: Context) -> str:
         say = context.say
         user_id = number_of(words[1]) if len(words) > 1 else None
         match words[0].lower(), words[2:]:
             case "add", [] if user_id:
-                return await self._add(user_id, context)
+                return await self._add(user_id, once, context)
             case "remove", [] if user_id:
-                return await self._remove(user_id, context)
+                return await self._remove(user_id, once, context)
             case "credits", [credits] if user_id and _is_amount(credits):
                 wanted = None if credits == _AS_SET else int(credits)
                 await self._people.set_daily_credits(user_id, wanted)
@@ -103,45 +101,49 @@ class Users:
                 return self._line(await self._people.person(user_id), say)
         return _usage(say)
 
-    async def _add(self, user_id: int, context: Context) -> str:
-        is_new = await self._people.add(user_id)
+    async def _add(self, user_id: int, once: str, context: Context) -> str:
+        """`once`, here and below: what asks for it. Handled again, it is told what it was told first."""
+        (was_in,) = await self._people.counted(once, (await self._people.is_let_in(user_id),))
+        await self._people.add(user_id)
         log.info("admin %d let %d in", context.person.id, user_id)
         if name := await _name(context.bot, user_id):
             await self._people.set_name(user_id, name)
         person = await self._people.person(user_id)
-        return context.say("users.added" if is_new else "users.added_before", user=person.called)
+        return context.say("users.added_before" if was_in else "users.added", user=person.called)
 
-    async def _remove(self, user_id: int, context: Context) -> str:
+    async def _remove(self, user_id: int, once: str, context: Context) -> str:
         say, before = context.say, await self._people.person(user_id)
-        was_in = await self._people.remove(user_id)
+        counts = (await self._people.is_let_in(user_id), before.is_admin)
+        was_in, was_admin = await self._people.counted(once, counts)
+        await self._people.remove(user_id)
         log.info("admin %d removed %d", context.person.id, user_id)
         person = await self._people.person(user_id)
         called = before.called
         if person.is_admin and user_id not in self._settings.admin_ids:
             return say("users.last_admin", user=called)
-        lines = [say("users.no_admin", user=called)] if before.is_admin and not person.is_admin else []
+        lines = [say("users.no_admin", user=called)] if was_admin and not person.is_admin else []
         if person.is_allowed:
             lines.append(say("users.still", user=called))
         else:
             lines.append(say("users.removed" if was_in else "users.unknown", user=called))
-        if count := await self._cancel_waiting(user_id):
+        if count := await self._cancel_waiting(user_id, once):
             lines.append(say.plural("users.cancelled", count))
         return "\n".join(lines)
 
-    async def _cancel_waiting(self, user_id: int) -> int:
+    async def _cancel_waiting(self, user_id: int, once: str) -> int:
         """Cancel what has cost nothing yet, where they may no longer ask for it; returns how many songs."""
-        jobs = {job.id: job for job in await self._store.jobs_of(user_id, _ALL)}
+        jobs = {job.id: job for job in await self._store.jobs_of(user_id)}
         if user_id < 0:  # a group: what its members asked for there
             jobs |= {job.id: job for job in await self._store.open_jobs() if job.chat_id == user_id}
         cancelled: list[Job] = []
         for job in jobs.values():
             # one without a message of its own is on its way to get a mode, or was refused one
             is_choosing = job.state is JobState.CHOOSING and job.message_id
-            if not (is_choosing or job.state is JobState.QUEUED):
+            if not (is_choosing or job.state is JobState.QUEUED or job.cancelled_by == once):
                 continue
             if (await self._people.person(job.account, job.chat_id)).is_allowed:
                 continue
-            if await self._orders.cancel(job):
+            if await self._orders.cancel(job, once):
                 cancelled.append(job)
         await self._show(cancelled)
         return len(cancelled)

@@ -53,15 +53,19 @@ class Alerts:
             if not await self._people.once_in_a_while(key, AGAIN_S):
                 return
             log.error("%s", self._texts.language(None)(key, **values))
-            for admin_id in await self._people.admins():
-                await self._tell_one(admin_id, key, values)
+            admins = await self._people.admins()
+            reached = [await self._tell_one(admin_id, key, values) for admin_id in admins]
+            if admins and not any(reached):
+                await self._people.may_say_again(key)
         except StoreUnavailable as error:
             log.warning("the admins could not be told of %s: %s", key, error)
 
-    async def _tell_one(self, admin_id: int, key: str, values: dict[str, object]) -> None:
+    async def _tell_one(self, admin_id: int, key: str, values: dict[str, object]) -> bool:
         admin = await self._people.person(admin_id)
         say = self._texts.language(admin.language or admin.telegram_language)
         try:
             await self._bot.send_message(admin_id, say(key, **values))
         except (TelegramError, TryLater) as error:
             log.warning("admin %d could not be told of %s: %s", admin_id, key, error)
+            return False
+        return True

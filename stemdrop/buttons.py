@@ -17,7 +17,6 @@ class Action(StrEnum):
     RETRY = "r"  # a new job for the same song and mode
     OTHER_MODE = "o"  # a new job for the same song in another mode
     FETCH_AGAIN = "f"  # fetch stems that are still missing
-    RESEND = "s"  # all stems once more, from what Telegram keeps
     ZIP = "z"  # all stems in one file
     SMALL = "v"  # all stems as small voice messages
 

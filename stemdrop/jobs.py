@@ -54,7 +54,7 @@ class JobState(StrEnum):
 
 FINAL = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED})
 # A source link of a job is alive in these: the provider may still have to fetch it.
-ACTIVE = frozenset({JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING})
+ASKING = frozenset({JobState.SUBMITTING, JobState.SEPARATING})
 CANCELLABLE = frozenset({JobState.CHOOSING, JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING})
 
 
@@ -131,6 +131,7 @@ class Job:
     topic_id: int = 0
     message_id: int = 0
     ordered_by: str = ""  # the tap that made it, where one did
+    cancelled_by: str = ""  # the update with a command that cancelled it, where one did
     state: JobState = JobState.CHOOSING
     created_at: float = 0
     moved_at: float = 0

@@ -48,11 +48,12 @@ USER = "stemdrop:user:{}"  # hash: name, language, telegram_language, daily_cred
 ADMINS = "stemdrop:people:admins"  # set: user ids
 ALLOWED = "stemdrop:people:allowed"  # set: user and chat ids that an admin let in
 ADMIN_LINK = "stemdrop:people:admin-link"  # string: the one-time word that makes the first admin
+ADMIN_LINK_USED = "stemdrop:people:admin-link:used"  # string: the word and whom it has just made the admin
 INVITATION = "stemdrop:people:invitation:{}"  # string: a one-time word → the admin who invited
 CHAT = "stemdrop:chat:{}"  # hash: a group's settings
 ONCE_IN_A_WHILE = "stemdrop:throttle:{}"  # string: what is not to be said again so soon
 INVITATION_LIFETIME_S = 7 * DAY_S
-COUNTED = "stemdrop:counted:{}"  # string: a tap → JSON of what was there when it was handled first
+COUNTED = "stemdrop:counted:{}"  # string: an update or a tap → JSON of what was there when it came
 # longer than an update is handled again and again
 COUNTED_LIFETIME_S = 3600
 

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from stemdrop.database import script, translated
 from stemdrop.keys import (
     ADMIN_LINK,
+    ADMIN_LINK_USED,
     ADMINS,
     ALLOWED,
     COUNTED,
@@ -26,10 +27,13 @@ _MAX_NAME = 80
 
 # The first word that fits makes an admin, and only while there is none: two who open the link race for it.
 _BECOME_ADMIN = """
--- KEYS: link, admins   ARGV: word, user id
+-- KEYS: link, admins, used   ARGV: word, user id, seconds in which whoever has won is told so again
+local won = ARGV[2] .. ' ' .. ARGV[1]
+if redis.call('GET', KEYS[3]) == won then return redis.call('SISMEMBER', KEYS[2], ARGV[2]) end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('SCARD', KEYS[2]) > 0 then return 0 end
 redis.call('DEL', KEYS[1])
 redis.call('SADD', KEYS[2], ARGV[2])
+redis.call('SET', KEYS[3], won, 'EX', ARGV[3])
 return 1
 """
 
@@ -42,12 +46,9 @@ return redis.call('GET', KEYS[1])
 
 _REMOVE = """
 -- KEYS: allowed, admins   ARGV: user id, 1 if the settings name admins
-local removed = redis.call('SREM', KEYS[1], ARGV[1])
+redis.call('SREM', KEYS[1], ARGV[1])
 -- somebody must be left who can let people in
-if ARGV[2] == '1' or redis.call('SCARD', KEYS[2]) > 1 then
-  removed = removed + redis.call('SREM', KEYS[2], ARGV[1])
-end
-return removed
+if ARGV[2] == '1' or redis.call('SCARD', KEYS[2]) > 1 then redis.call('SREM', KEYS[2], ARGV[1]) end
 """
 
 _ACCEPT_INVITATION = """
@@ -160,19 +161,23 @@ class People:
         else:
             await self._set(user_id, daily_credits=str(credits))
 
-    async def add(self, user_id: int) -> bool:
-        """Let them in. False: an admin had done so before."""
+    async def is_let_in(self, user_id: int) -> bool:
+        """Whether they were let in from the chat: by an admin, or by the link that made them one."""
+        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.sismember(ALLOWED, str(user_id))
+            pipeline.sismember(ADMINS, str(user_id))
+            return any(await pipeline.execute())
+
+    async def add(self, user_id: int) -> None:
+        """Let them in."""
         async with translated():
-            return bool(await self._redis.sadd(ALLOWED, str(user_id)))
+            await self._redis.sadd(ALLOWED, str(user_id))
 
-    async def remove(self, user_id: int) -> bool:
-        """They may no longer use the bot, nor run it; but the last admin stays, and those of the setting.
-
-        False: nobody had let them in from the chat.
-        """
+    async def remove(self, user_id: int) -> None:
+        """They may no longer use the bot, nor run it; but the last admin stays, and those of the setting."""
         by_setting = "1" if self._settings.admin_ids else "0"
         async with translated():
-            return bool(await self._remove([ALLOWED, ADMINS], [str(user_id), by_setting]))
+            await self._remove([ALLOWED, ADMINS], [str(user_id), by_setting])
 
     async def first_admin_word(self) -> str:
         """The one-time word that makes whoever brings it the admin; empty when there is an admin."""
@@ -183,11 +188,12 @@ class People:
             return str(await self._first_word([ADMIN_LINK, ADMINS], [secrets.token_urlsafe(16)]))
 
     async def become_admin(self, user_id: int, word: str) -> bool:
-        """Whether this word has just made them the admin."""
+        """Whether this word has just made them the admin; so also when that message is handled again."""
         if not self._needs_admin:
             return False
         async with translated():
-            return bool(await self._become_admin([ADMIN_LINK, ADMINS], [word, str(user_id)]))
+            keys = [ADMIN_LINK, ADMINS, ADMIN_LINK_USED]
+            return bool(await self._become_admin(keys, [word, str(user_id), COUNTED_LIFETIME_S]))
 
     async def invite(self, admin_id: int) -> str:
         """A word that lets one more person in, once, within a week."""
@@ -217,12 +223,12 @@ class People:
         async with translated():
             await self._migrate(keys, [str(old_chat_id), str(new_chat_id)])
 
-    async def counted(self, tap_id: str, counts: tuple[int, ...]) -> tuple[int, ...]:
-        """What was counted when this tap was handled first: `counts`, unless it is handled again.
+    async def counted(self, once: str, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """What was counted when this update or tap was handled first: `counts`, unless it is handled again.
 
-        What was counted may be deleted by then, and the answer must still name it.
+        What was counted may be changed by then, and the answer must still name it.
         """
-        key = COUNTED.format(tap_id)
+        key = COUNTED.format(once)
         async with translated():
             await self._redis.set(key, json.dumps(counts), ex=COUNTED_LIFETIME_S, nx=True)
             stored = await self._redis.get(key)

@@ -64,9 +64,12 @@ class Shelf:
             raise ValueError(f"job {job.id} has no mode")
         key = _key(job.source, (job.mode, job.instrument))
         bare = Result(kept.result.code, tuple(replace(stem, url="") for stem in kept.result.stems))
-        value = {"result": asdict(bare), "stems": [asdict(stem) for stem in kept.stems]}
-        now = self._clock()
+        stems = [asdict(stem) for stem in kept.stems]
+        value = {"result": asdict(bare), "stems": stems, "account": job.account}
+        now, before = self._clock(), await self._account_of(key)
         async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            if before not in (None, job.account):  # or deleting what is theirs would delete this
+                pipeline.zrem(KEPT_OF.format(before), key)
             pipeline.set(key, json.dumps(value, ensure_ascii=False), ex=KEPT_LIFETIME_S)
             for index in (KEPT_ALL, KEPT_OF.format(job.account)):
                 pipeline.zadd(index, {key: now})
@@ -89,9 +92,11 @@ class Shelf:
     async def forget(self, source: Source, choice: Choice) -> None:
         """Telegram no longer keeps these."""
         key = _key(source, choice)
+        account = await self._account_of(key)
         async with translated(), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.delete(key)
-            pipeline.zrem(KEPT_ALL, key)
+            for index in (KEPT_ALL, KEPT_OF.format(account)):
+                pipeline.zrem(index, key)
             await pipeline.execute()
 
     async def forget_of(self, account: int) -> int:
@@ -101,6 +106,12 @@ class Shelf:
     async def forget_all(self) -> int:
         """Forget everything; returns how many songs that were."""
         return await self._forget_all(KEPT_ALL)
+
+    async def _account_of(self, key: str) -> int | None:
+        """Whose job brought what is kept under `key`; `None` where nothing is, or an older version put it."""
+        async with translated():
+            stored = await self._redis.get(key)
+        return json.loads(stored).get("account") if stored else None
 
     async def _forget_all(self, index: str) -> int:
         async with translated():

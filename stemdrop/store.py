@@ -259,9 +259,9 @@ class JobStore:
         credits = Credits.RETURN if failure.charged is False else Credits.SETTLE
         return await self.move(job_id, from_states, JobState.FAILED, credits, failure=failure, is_timed=True)
 
-    async def cancel(self, job_id: str) -> bool:
+    async def cancel(self, job_id: str, by: str = "") -> bool:
         """Move the job to `cancelled`. False: it has a result, or has ended."""
-        return await self.move(job_id, CANCELLABLE, JobState.CANCELLED, Credits.CANCEL)
+        return await self.move(job_id, CANCELLABLE, JobState.CANCELLED, Credits.CANCEL, cancelled_by=by)
 
     async def deliver_again(self, job_id: str, credits: Credits = Credits.KEEP) -> bool:
         """Send what is not sent yet of a job that has ended, as if never tried. False: moved before."""

@@ -25,7 +25,7 @@ from stemdrop.results import Result
 from stemdrop.separation import SeparationClient
 from stemdrop.shelf import Kept, Shelf
 from stemdrop.status import StatusMessage
-from stemdrop.store import Credits, JobStore, Run, Sent
+from stemdrop.store import MAX_IN_FLIGHT, Credits, JobStore, Run, Sent
 from stemdrop.subject import about
 from stemdrop.telegram import PATIENCE_S, TelegramFiles, is_gone
 from stemdrop.texts import Texts
@@ -33,6 +33,7 @@ from stemdrop.turns import Turns
 from webhook.albums import AlbumSender, StemFile, Tick, albums
 from webhook.fetch import StemFetcher
 from webhook.kept import KeptSender
+from webhook.shares import Shares
 from webhook.stems import JobStems, Outcome
 from webhook.workspace import workspace
 
@@ -103,6 +104,7 @@ class Delivery:
         self._shelf = shelf
         self._experience = experience
         self._texts = texts
+        self._shares = Shares(MAX_IN_FLIGHT)
 
     async def run(self, job_id: str) -> None:
         """Deliver the job if it waits for it; running twice delivers once. Raises `TryLater`."""
@@ -115,8 +117,12 @@ class Delivery:
         if job is None or job.state is not JobState.DELIVERING or job.result is None:
             return
         about(job_id, job.task_id)
-        runs = await self._store.count_run(job_id, Run.DELIVER)
-        broken = await self._store.count_run(job_id, Run.BROKEN_DELIVERY)
+        with self._shares.of(job.account):
+            await self._run(job, job.result)
+
+    async def _run(self, job: Job, result: Result) -> None:
+        runs = await self._store.count_run(job.id, Run.DELIVER)
+        broken = await self._store.count_run(job.id, Run.BROKEN_DELIVERY)
         if runs > MAX_RUNS or broken > MAX_BROKEN_RUNS:
             await self._fail(job, Failure("undeliverable", charged=not job.kept))
             return
@@ -125,11 +131,11 @@ class Delivery:
                 # that run is dead, or only cut off from Redis: then it first notes what it has sent
                 await anyio.sleep(NOT_ENDED_S)
             if await self._is_mine(job, runs):
-                await self._end_or_deliver(job, job.result, runs)
+                await self._end_or_deliver(job, result, runs)
         except (TryLater, StoreUnavailable):
-            await self._store.count_run(job_id, Run.BROKEN_DELIVERY, by=-1)
+            await self._store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
             raise
-        await self._store.count_run(job_id, Run.BROKEN_DELIVERY, by=-1)
+        await self._store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
 
     async def _end_or_deliver(self, job: Job, result: Result, run: int) -> None:
         if failure := failure_of(result):

@@ -31,6 +31,7 @@ from stemdrop.telegram import is_gone
 from stemdrop.texts import Language, Texts
 from webhook.albums import PATIENCE_S, StemFile, is_refusal
 from webhook.copies import StemCopies
+from webhook.shares import Shares
 from webhook.voices import AAC, OPUS, NotAudio, Voice, record
 from webhook.workspace import in_thread, pour, workspace
 
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 # So many are made, or wait for Telegram's limits, at once in one process.
 PACKS_AT_ONCE = 2
+PACKS_PER_ACCOUNT = 1
 # With pauses of up to five minutes between runs this is an hour.
 MAX_RUNS = 20
 _RUNS = {Action.ZIP: Run.ZIP, Action.SMALL: Run.SMALL}
@@ -71,6 +73,7 @@ class Packing:
         self._copies = copies
         self._texts = texts
         self._max_bytes = max_bytes
+        self._shares = Shares(PACKS_PER_ACCOUNT)
 
     async def run(self, argument: str) -> None:
         """Pack what `<job id>:<letter>` orders. Raises `TryLater`."""
@@ -78,8 +81,11 @@ class Packing:
         job = await self._store.get(job_id)
         if job is None or letter not in _RUNS:
             return
-        kind = _RUNS[Action(letter)]
-        run = await self._store.count_run(job_id, kind)
+        with self._shares.of(job.account):
+            await self._run(job, _RUNS[Action(letter)])
+
+    async def _run(self, job: Job, kind: Run) -> None:
+        run = await self._store.count_run(job.id, kind)
         try:
             await self._pack_or_explain(job, kind, run)
         except ChatMigrated as error:
@@ -90,11 +96,11 @@ class Packing:
                 raise TryLater(min(2.0**run, 300), f"Telegram: {type(error).__name__}: {error}") from error
             log.info("job %s: its chat is gone: %s", job.id, error)
         except _Limited:
-            await self._store.count_run(job_id, kind, by=-1)
+            await self._store.count_run(job.id, kind, by=-1)
             raise
         except httpx.HTTPError as error:  # its text may hold a URL with the bot's token
             raise TryLater(min(2.0**run, 300), f"a stem broke off: {type(error).__name__}") from error
-        await self._store.count_run(job_id, kind, by=-run)
+        await self._store.count_run(job.id, kind, by=-run)
 
     async def give_up(self, argument: str) -> None:
         """This order killed who ran it: it is not run again, and the next one is counted anew."""

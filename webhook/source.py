@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from stemdrop.errors import SourceGone, TooOften
-from stemdrop.jobs import ACTIVE
+from stemdrop.jobs import ASKING
 from stemdrop.links import Links
 from stemdrop.store import JobStore
 from stemdrop.subject import about
@@ -93,7 +93,7 @@ def source_router(
         job_id = links.read_source(token)
         about(job_id)
         job = await store.get(job_id)
-        if job is None or job.state not in ACTIVE or name != f"audio{job.source.extension}":
+        if job is None or job.state not in ASKING or name != f"audio{job.source.extension}":
             raise SourceGone("this source is no longer served")
         known = job.source.size_bytes
         start, end = byte_range(wanted, known) or (0, known)

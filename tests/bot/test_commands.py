@@ -1,12 +1,14 @@
 """Commands, and the one short answer to everything that is no song."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from house import BotRoom
 
 from sandbox.chats import User
-from stemdrop.jobs import JobState
+from sandbox.faults import FaultKind
+from stemdrop.jobs import Job, JobState
 
 
 @pytest.mark.parametrize(
@@ -123,3 +125,25 @@ async def test_cancel_ends_what_waits_in_this_chat_and_nothing_else(
     assert states == {alice.id: JobState.CANCELLED, group.id: JobState.CHOOSING}
     (again,) = await room.says(alice, "/cancel")
     assert again.text == "There is nothing to cancel."
+
+
+async def test_cancel_tells_what_it_did_although_telling_failed_at_first(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    menus = [await room.menu(alice, song) for _ in range(2)]
+    fault = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
+    assert await room.says(alice, "/cancel") == []
+    assert fault.hits == 1
+    await room.handle_again()
+    assert room.telegram.bot_messages(alice.id)[-1].text == "Cancelled 2 songs."
+    assert [menu.text.startswith("✖️ Cancelled") for menu in menus] == [True] * 2
+
+
+async def test_cancel_ends_all_songs_however_many(room: BotRoom, alice: User, song: Path) -> None:
+    menu = await room.menu(alice, song)
+    (first,) = await room.house.jobs(alice.id)
+    for number in range(205):
+        job = replace(first, id=Job.new_id(), message_id=menu.message_id)
+        await room.house.store.add(job, once=f"message {number}")
+    assert (await room.says(alice, "/cancel"))[-1].text == "Cancelled 206 songs."
+    assert {job.state for job in await room.house.jobs(alice.id)} == {JobState.CANCELLED}

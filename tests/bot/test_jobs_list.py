@@ -162,7 +162,7 @@ async def test_a_daily_limit_is_told_and_holds(room: BotRoom, alice: User, sent:
     await room.house.people.set_daily_credits(alice.id, 60)
     job = await failed(room, sent)
     shown = await listed(room, alice)
-    assert "Today: 50 of 60 credits, new ones in " in shown.text
+    assert "Credits today: 50 of 60, new ones in " in shown.text
     query = await room.presses(shown, "Try again")
     assert query.is_alert
     assert query.answer_text.startswith("You have used 50 of your 60 credits")

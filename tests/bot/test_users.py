@@ -7,6 +7,7 @@ import pytest
 from house import BotRoom
 
 from sandbox.chats import Message, User
+from sandbox.faults import FaultKind
 from stemdrop.jobs import JobState
 from stemdrop.keys import ADMINS
 from stemdrop.people import Person
@@ -269,3 +270,28 @@ async def test_the_only_admin_stays(room: BotRoom) -> None:
     answer = await users(room, boss, f"remove {boss.id}")
     assert answer.text.startswith(f"{boss.id} is the only one who runs this bot")
     assert (await person(room, boss.id)).is_admin
+
+
+async def test_what_was_done_is_told_although_telling_failed_at_first(
+    private_room: BotRoom, boss: User, alice: User, song: Path
+) -> None:
+    """The command is handled again, and finds its own work done."""
+    room = private_room
+
+    async def told_at_second(words: str) -> str:
+        fault = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
+        assert await room.says(boss, f"/users {words}") == []
+        assert fault.hits == 1
+        await room.handle_again()
+        return room.telegram.bot_messages(boss.id)[-1].text
+
+    assert await told_at_second(f"add {alice.id}") == f"Alice ({alice.id}) may use this bot now."
+    assert await told_at_second(f"add {alice.id}") == f"Alice ({alice.id}) was let in before."
+    await room.house.redis.sadd(ADMINS, str(alice.id))
+    await room.menu(alice, song)
+    assert (await told_at_second(f"remove {alice.id}")).split("\n") == [
+        f"Alice ({alice.id}) no longer runs this bot.",
+        f"Alice ({alice.id}) may no longer use this bot.",
+        "1 song that had not begun yet was cancelled.",
+    ]
+    assert "not among those who were let in" in await told_at_second(f"remove {alice.id}")

@@ -1,4 +1,4 @@
-"""Many at once: thirty people, and one with many songs for whom nobody has to wait."""
+"""Many at once: fifty people, and one with many songs for whom nobody has to wait."""
 
 import asyncio
 
@@ -11,12 +11,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROCESSES = ("up", "worker")
 VOCALS = 0
 LANGUAGES = ("en", "zh-hans", "ru", "es", "pt-br")
-# 30 people, 2 stems, a menu and three or four edits each, at 20 messages a second
+# 50 people, 2 stems, a menu and three or four edits each, at 20 messages a second
 LONG_S = 100.0
 
 
-async def test_thirty_people_at_once_all_get_their_own_stems(stage: Stage) -> None:
-    people = [stage.person(f"P{number}", language=LANGUAGES[number % 5]) for number in range(30)]
+async def test_fifty_people_at_once_all_get_their_own_stems(stage: Stage) -> None:
+    people = [stage.person(f"P{number}", language=LANGUAGES[number % 5]) for number in range(50)]
 
     async def one(number: int, person: Person) -> None:
         person.wait_s = LONG_S
@@ -27,7 +27,7 @@ async def test_thirty_people_at_once_all_get_their_own_stems(stage: Stage) -> No
     for number, person in enumerate(people):
         assert [title.partition(" (")[0] for title in person.titles()] == [f"Song {number}"] * 2
         assert len(stage.texts(person)) == 1
-    assert len(stage.provider.creates) == 30
+    assert len(stage.provider.creates) == 50
 
 
 async def test_nobody_waits_for_the_one_with_many_songs(stage: Stage) -> None:

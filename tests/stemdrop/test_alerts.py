@@ -92,6 +92,15 @@ async def test_an_admin_who_blocked_the_bot_keeps_no_other_from_being_told(
     assert f"admin {BOSSES[0]} could not be told" in caplog.text
 
 
+async def test_what_reached_nobody_is_told_the_next_time(house: House, alerts: Alerts) -> None:
+    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=len(BOSSES))
+    await alerts.refused(401)
+    assert told(house) == [[]] * 3
+    for _ in range(2):
+        await alerts.refused(401)
+    assert [len(texts) for texts in told(house)] == [1, 1, 1]
+
+
 async def test_an_admin_who_never_wrote_to_the_bot_keeps_no_other_from_being_told(
     redis_url: str, telegram: Telegram
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from builders import make_job, make_result
 
 from stemdrop.jobs import (
-    ACTIVE,
+    ASKING,
     CANCELLABLE,
     CREDITS,
     FINAL,
@@ -123,7 +123,8 @@ def test_ids_are_short_and_never_the_same() -> None:
 
 
 def test_every_state_is_final_or_active_or_waits() -> None:
-    assert {*FINAL, *ACTIVE, JobState.CHOOSING, JobState.QUEUED} == set(JobState)
-    assert not FINAL & (ACTIVE | CANCELLABLE)
+    assert {*FINAL, *CANCELLABLE, JobState.DELIVERING} == set(JobState)
+    assert ASKING < CANCELLABLE
+    assert not FINAL & CANCELLABLE
     assert set(JobState) - FINAL - CANCELLABLE == {JobState.DELIVERING}
     assert CREDITS.keys() == set(Mode)

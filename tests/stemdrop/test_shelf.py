@@ -71,6 +71,17 @@ async def test_what_telegram_no_longer_keeps_is_forgotten(shelf: Shelf) -> None:
     assert await shelf.count() == 0
 
 
+async def test_what_another_has_brought_since_is_theirs(shelf: Shelf, redis: Redis) -> None:
+    job = make_job()
+    for account in (4, 5):
+        await shelf.put(replace(job, account=account), KEPT)
+    assert [await shelf.count_of(account) for account in (4, 5)] == [0, 1]
+    assert await shelf.forget_of(4) == 0
+    assert await shelf.find(job.source, VOCALS)
+    await shelf.forget(job.source, VOCALS)
+    assert await redis.keys("*kept*") == []
+
+
 async def test_one_accounts_songs_are_forgotten_and_no_others(shelf: Shelf) -> None:
     mine, theirs = of(make_job(), "mine"), of(make_job(account=5), "theirs")
     for job in (mine, replace(mine, mode=Mode.SPLIT_STEM), theirs):

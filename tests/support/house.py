@@ -213,7 +213,7 @@ class House:
         return taken
 
     async def fail(self, job_id: str, failure: Failure) -> None:
-        """Fail a job that is being submitted: before the create call, unless it cost something or may have."""
+        """Fail a job that is being submitted: before the create call if it cost nothing."""
         if failure.charged is False:
             await self.store.not_accepted(job_id)
         else:
@@ -347,6 +347,7 @@ class BotRoom:
         self.application = application
         self._handler = house.updates(application)
         self._offset = 0
+        self._last = ""
 
     async def handle(self, received_at: float | None = None) -> None:
         """Fetch what waits and handle it, until nothing does; as received then, if that is said."""
@@ -355,9 +356,14 @@ class BotRoom:
             offset=self._offset, timeout=0, allowed_updates=ALLOWED_UPDATES
         ):
             for update in updates:
+                self._last = json.dumps({**update.to_dict(), **dated})
                 with suppress(TryLater):  # what the engine would run again
-                    await self._handler.run(json.dumps({**update.to_dict(), **dated}))
+                    await self._handler.run(self._last)
                 self._offset = update.update_id + 1
+
+    async def handle_again(self) -> None:
+        """Handle the last update once more, as after a bad moment, or a crash."""
+        await self._handler.run(self._last)
 
     async def sends(self, user: User, path: Path, **how: Any) -> Message:
         """A person sends a file, into their private chat unless `chat_id` says where; the bot handles it."""

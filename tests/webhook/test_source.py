@@ -351,6 +351,9 @@ async def test_it_lives_while_the_job_does(
         failure = Failure("500")
         assert await house.store.move(ended.id, [JobState.SUBMITTING], end, Credits.RETURN, failure=failure)
         assert (await client.get(path_of(house, ended))).status_code == 404
+        # nor when what is missing is fetched again
+        await house.store.deliver_again(ended.id)
+        assert (await client.get(path_of(house, ended))).status_code == 404
         assert (await client.head(path_of(house, ended))).status_code == 404
     choosing = await house.at(JobState.CHOOSING, sent)
     assert (await client.get(path_of(house, choosing))).status_code == 404
