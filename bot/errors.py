@@ -13,7 +13,7 @@ from bot.admission import is_private
 from bot.answers import answer
 from bot.context import Context
 from bot.groups import names_bot
-from stemdrop.errors import StemdropError, StoreRefused, StoreUnavailable, TryLater
+from stemdrop.errors import StemdropError, StoreClosed, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.people import People
 from stemdrop.telegram import is_gone
 from stemdrop.texts import Language, Texts
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What may pass by itself, and the language to say in that it has not."""
+    """What may pass by itself, or is still to be told, and the language to say in that it has not passed."""
 
     error: Exception
     say: Language
@@ -52,15 +52,22 @@ class Errors:
         if isinstance(error, TelegramError) and is_gone(error):
             log.info("%s: the chat is gone (%s)", where, error)
             return
-        if isinstance(update, Update) and _may_pass(error):
+        if isinstance(update, Update) and may_pass(error):
             say = await language_of(update, self._people, self._texts)
             context.bot_data[update.update_id] = Trouble(error, say)
             return
         log.error("%s failed: %s: %s", where, type(error).__name__, error)
         if not isinstance(error, TelegramError | StemdropError):
             log.debug("%s", where, exc_info=error)
-        if isinstance(update, Update):
-            await tell(update, await language_of(update, self._people, self._texts))
+        if not isinstance(update, Update):
+            return
+        say = await language_of(update, self._people, self._texts)
+        try:
+            await tell(update, say)
+        except (TelegramError, StemdropError) as untold:
+            log.warning("%s: its sender cannot be told: %s", where, untold)
+            if may_pass(untold):
+                context.bot_data[update.update_id] = Trouble(error, say)
 
 
 async def language_of(update: Update, people: People, texts: Texts) -> Language:
@@ -75,18 +82,18 @@ async def language_of(update: Update, people: People, texts: Texts) -> Language:
 
 
 async def tell(update: Update, say: Language) -> bool:
-    """Say that it went wrong to who wanted something of the bot. False: nobody did, or can be told."""
+    """Say that it went wrong to who wanted something of the bot. False: nobody did.
+
+    Raises `TelegramError`, `TryLater` or `StoreUnavailable` where they cannot be told.
+    """
     query, message = update.callback_query, update.effective_message
-    try:
-        if query:
-            if not await _tell_tapper(query, say) and isinstance(query.message, Message):
-                await answer(query.message, say("trouble"))
-            return True
-        if message and (is_private(update) or _names_bot(message)):  # else people talk with each other
-            await answer(message, say("trouble"))
-            return True
-    except (TelegramError, StemdropError) as error:
-        log.warning("the user could not be told: %s", error)
+    if query:
+        if not await _tell_tapper(query, say) and isinstance(query.message, Message):
+            await answer(query.message, say("trouble"))
+        return True
+    if message and (is_private(update) or _names_bot(message)):  # else people talk with each other
+        await answer(message, say("trouble"))
+        return True
     return False
 
 
@@ -103,11 +110,11 @@ def _names_bot(message: Message) -> bool:
     return words.startswith("/") or names_bot(words, message.get_bot().username)
 
 
-def _may_pass(error: Exception) -> bool:
+def may_pass(error: Exception) -> bool:
     """Whether the same may go well in a moment. To the library a BadRequest is a NetworkError; but then
     Telegram answers, and always the same."""
     if isinstance(error, NetworkError):
         return not isinstance(error, BadRequest)
     if isinstance(error, StoreRefused):
-        return False
+        return isinstance(error, StoreClosed)
     return isinstance(error, StoreUnavailable | TryLater | httpx.TransportError)

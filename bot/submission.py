@@ -94,7 +94,7 @@ class Submission:
             task_id = await self._separation.create(source_url, job.mode, job.instrument, callback_url)
         except (Unreachable, Refused):
             # or a refusal would be taken for a lost answer
-            await insist(lambda: self._store.not_accepted(job.id), f"job {job.id}: refused, not stored")
+            await insist(lambda: self._store.not_accepted(job), f"job {job.id}: refused, not stored")
             raise
         about(job.id, task_id)
         log.info("job %s: accepted as task %s", job.id, task_id)

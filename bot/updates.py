@@ -4,21 +4,20 @@ Redis by then, so a killed bot loses none. They come by polling, or by webhook (
 import asyncio
 import json
 import logging
-from collections import Counter
 from typing import Any
 
 from telegram import Bot, Update
 from telegram.error import Conflict, InvalidToken, TelegramError
 from telegram.ext import Application
 
-from bot.errors import language_of, tell
+from bot.errors import language_of, may_pass, tell
 from bot.reception import Reception
 from stemdrop.arrivals import keep
 from stemdrop.engine import Engine, Task
-from stemdrop.errors import StoreUnavailable, TryLater
+from stemdrop.errors import StemdropError, StoreUnavailable, TryLater
 from stemdrop.letters import DeadLetters
 from stemdrop.people import People
-from stemdrop.texts import Language, Texts
+from stemdrop.texts import Texts
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +27,9 @@ POLL_S = 25
 _LONGEST_PAUSE_S = 30
 # An update is handled so often, over some five minutes, before it is held to be hopeless.
 MAX_TRIES = 12
+# But where its sender cannot be told so either, nothing reaches anybody: for a day more, every five minutes.
+UNTOLD_TRIES = 288
+_UNTOLD_PAUSE_S = 300.0
 SECOND_POLLER = "another program polls with this bot's token; only one can"
 _KINDS = ("audio", "voice", "video", "video_note", "document", "photo", "sticker", "text")
 
@@ -89,7 +91,6 @@ class UpdateHandler:
         self._letters = letters
         self._people = people
         self._texts = texts
-        self._tries: Counter[int] = Counter()
 
     async def run(self, update_json: str) -> None:
         """Handle it; what goes wrong is the Application's error handler's.
@@ -101,37 +102,49 @@ class UpdateHandler:
         await self._application.process_update(update)
         trouble = self._application.bot_data.pop(update.update_id, None)
         error = trouble.error if trouble else None
+        if error is None:
+            return
         if isinstance(error, TryLater):  # nothing has failed: Telegram's limits ask for patience
             raise error
-        if error is None:
-            self._tries.pop(update.update_id, None)
-            return
-        self._tries[update.update_id] += 1
-        tries = self._tries[update.update_id]
         what = f"update {update.update_id}: {type(error).__name__}: {error}"
+        tries = await self._failed_again(update.update_id, what)
         if tries < MAX_TRIES:
             log.warning("%s; it is handled again", what)
             raise TryLater(min(2.0**tries, _LONGEST_PAUSE_S), what)
-        del self._tries[update.update_id]
+        try:
+            is_told = await tell(update, trouble.say)
+        except (TelegramError, StemdropError) as untold:
+            if may_pass(untold) and tries < MAX_TRIES + UNTOLD_TRIES:
+                log.warning("%s; nor can its sender be told: %s", what, untold)
+                raise TryLater(_UNTOLD_PAUSE_S, what) from untold
+            is_told = False
         log.error("%s; given up after %d tries", what, tries)
-        await self._write_off(update_json, f"{type(error).__name__}, {tries} times", trouble.say)
+        await self._note(json.loads(update_json), f"{type(error).__name__}, {tries} times", is_told=is_told)
+
+    async def _failed_again(self, update_id: int, what: str) -> int:
+        """How often it has failed by now, whoever handled it. Tries that Redis cannot count are none."""
+        try:
+            return await self._letters.count_try(f"{Task.UPDATE}:{update_id}")
+        except StoreUnavailable as error:
+            raise TryLater(_LONGEST_PAUSE_S, what) from error
 
     async def give_up(self, update_json: str) -> None:
         """It killed who handled it: it is not handled again."""
-        await self._write_off(update_json, "whoever handled it died", None)
-
-    async def _write_off(self, update_json: str, why: str, say: Language | None) -> None:
-        """Put it among the dead letters, then tell its sender, which may go wrong."""
-        facts = json.loads(update_json)
-        await self._note(facts, f"{why}; its sender was not told")
+        facts, why = json.loads(update_json), "whoever handled it died"
+        await self._note(facts, why, is_told=False)
         update = Update.de_json(facts, self._application.bot)
-        if await tell(update, say or await language_of(update, self._people, self._texts)):
-            await self._note(facts, f"{why}; its sender was told")
-
-    async def _note(self, facts: dict[str, Any], why: str) -> None:
-        """Without anybody's words: who sent it is to send it again."""
         try:
-            await self._letters.add(f"{Task.UPDATE}:{facts['update_id']}", _kind(facts), why)
+            is_told = await tell(update, await language_of(update, self._people, self._texts))
+        except (TelegramError, StemdropError) as error:
+            log.warning("update %s: its sender could not be told: %s", facts["update_id"], error)
+            return
+        await self._note(facts, why, is_told=is_told)
+
+    async def _note(self, facts: dict[str, Any], why: str, *, is_told: bool) -> None:
+        """Put it among the dead letters, without anybody's words: who sent it is to send it again."""
+        told = "its sender was told" if is_told else "its sender was not told"
+        try:
+            await self._letters.add(f"{Task.UPDATE}:{facts['update_id']}", _kind(facts), f"{why}; {told}")
         except StoreUnavailable as error:
             log.warning("update %s: not among the dead letters: %s", facts["update_id"], error)
 

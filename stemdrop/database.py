@@ -9,15 +9,19 @@ from typing import Any, Protocol, TypeVar, cast
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, RedisError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from stemdrop.errors import StoreRefused, StoreUnavailable
+from stemdrop.errors import StoreClosed, StoreRefused, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+# Refusals that say how Redis is, and not what was asked of it (its error codes; the library drops some).
+_FOR_NOW = (OutOfMemoryError, ReadOnlyError)
+_FOR_NOW_CODES = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "BUSY ")
 
 
 class Script(Protocol):
@@ -31,7 +35,7 @@ def script(redis: Redis, text: str) -> Script:
     return cast(Script, redis.register_script(text))
 
 
-async def insist(step: Callable[[], Awaitable[T]], what: str, tries: int = 30) -> T:
+async def insist(step: Callable[[], Awaitable[T]], what: str, tries: int = 300) -> T:
     """Take a step that must not be lost, waiting for a Redis that is away: `tries` times, 2 s apart.
 
     `what` names it in the log. Raises `StoreUnavailable` in the end.
@@ -49,7 +53,7 @@ async def insist(step: Callable[[], Awaitable[T]], what: str, tries: int = 30) -
 async def connect(url: str) -> AsyncIterator[Redis]:
     """A Redis client for the store: bounded pool, 5 s per command, one more try after a broken connection.
 
-    Scripts may so run twice; each is written so that the second run changes nothing and says 'repeated'.
+    Scripts may so run twice; each is written so that the second run changes nothing.
     """
     pool = BlockingConnectionPool.from_url(
         url,
@@ -79,4 +83,6 @@ async def translated() -> AsyncIterator[None]:
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
         raise StoreUnavailable("Redis does not answer") from error
     except RedisError as error:
-        raise StoreRefused(f"Redis refused: {str(error)[:120]}") from error
+        is_closed = isinstance(error, _FOR_NOW) or str(error).startswith(_FOR_NOW_CODES)
+        kind = StoreClosed if is_closed else StoreRefused
+        raise kind(f"Redis refused: {str(error)[:120]}") from error

@@ -6,6 +6,7 @@ A class exists where somebody handles it differently::
     ├── SettingsError        the operator must correct a setting
     ├── StoreUnavailable     Redis did not answer: try again soon
     │   └── StoreRefused     it said no: the same again would be refused again
+    │       └── StoreClosed  but this it would take at another time
     ├── NoSuchJob            the operator named no job, or more than one
     ├── TryLater             a task cannot go on now: the engine runs it again
     ├── ForgedRequest        a link, signature or secret is not ours: 403
@@ -40,6 +41,10 @@ class StoreUnavailable(StemdropError):
 
 class StoreRefused(StoreUnavailable):
     """Redis answered, and said no: the same again would be refused again."""
+
+
+class StoreClosed(StoreRefused):
+    """Redis takes no writes for now: it is full, a replica, or cannot save."""
 
 
 class NoSuchJob(StemdropError):

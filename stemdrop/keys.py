@@ -15,6 +15,7 @@ TASK = "stemdrop:task:{}"  # string: the provider's task id → job id
 ONCE = "stemdrop:once:{}"  # string: what may start only one job → that job's id
 OPEN = "stemdrop:jobs:open"  # sorted set: ids of jobs that were picked and whose end is not shown, by move
 FAILED = "stemdrop:jobs:failed"  # sorted set: ids of the last jobs that failed, by move
+LATE = "stemdrop:jobs:late"  # sorted set: ids of jobs that ran out of time, by when to ask for them again
 INCOMPLETE = "stemdrop:jobs:incomplete"  # sorted set: ids of delivered jobs that lack stems, by move
 DELIVERED = "stemdrop:jobs:delivered"  # sorted set: ids of the last jobs that were delivered, by move
 # longer than the provider keeps results (14 days)
@@ -26,6 +27,8 @@ SENDING_LIFETIME_S = 9
 GIVEN_UP = "stemdrop:tasks:given-up"  # hash: a task's key → JSON of `Letter`, of the last so many
 GIVEN_UP_MOST = 200
 GIVEN_UP_LIFETIME_S = JOB_LIFETIME_S
+TRIES = "stemdrop:tries:{}"  # string: how often a task has failed that may come to be given up
+TRIES_LIFETIME_S = 2 * 3600
 
 # Processes of ours
 PRESENT = "stemdrop:processes"  # hash: a process and role → JSON of `Presence`
@@ -55,7 +58,7 @@ ONCE_IN_A_WHILE = "stemdrop:throttle:{}"  # string: what is not to be said again
 INVITATION_LIFETIME_S = 7 * DAY_S
 COUNTED = "stemdrop:counted:{}"  # string: an update or a tap → JSON of what was there when it came
 # longer than an update is handled again and again
-COUNTED_LIFETIME_S = 3600
+COUNTED_LIFETIME_S = 2 * DAY_S
 
 # The shelf: stems that Telegram keeps
 KEPT = "stemdrop:kept:{}"  # string: JSON of the stems of one audio and mode

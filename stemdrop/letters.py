@@ -10,7 +10,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from stemdrop.database import translated
-from stemdrop.keys import GIVEN_UP, GIVEN_UP_LIFETIME_S, GIVEN_UP_MOST
+from stemdrop.keys import GIVEN_UP, GIVEN_UP_LIFETIME_S, GIVEN_UP_MOST, TRIES, TRIES_LIFETIME_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,13 @@ class DeadLetters:
             pipeline.expire(GIVEN_UP, GIVEN_UP_LIFETIME_S)
             await pipeline.execute()
         await self.all()
+
+    async def count_try(self, key: str) -> int:
+        """Count one more failed try of a task that may come to be given up; returns how many by now."""
+        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.incr(TRIES.format(key))
+            pipeline.expire(TRIES.format(key), TRIES_LIFETIME_S)
+            return int((await pipeline.execute())[0])
 
     async def all(self) -> list[Letter]:
         """The newest first; what is too old, or too many, is forgotten."""

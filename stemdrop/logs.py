@@ -19,8 +19,9 @@ from stemdrop.subject import name_subject
 _QUIET = ("httpx", "httpcore", "telegram", "docket.worker", "docket.dependencies", "asyncio")
 _SILENT = ("docket.dependencies",)
 
-# Whoever has such a link may fetch a song, or answer in the provider's place; a provider may repeat it.
-_LINK = re.compile(r"/(source|callback)/[\w.-]{40,}", re.ASCII)
+# Whoever has such a link may fetch a song, or answer in the provider's place; a provider may repeat it, also
+# in a query, or in JSON within JSON.
+_LINK = re.compile(r"((?:\\*/|%(?:25)*2F)(?:source|callback)(?:\\*/|%(?:25)*2F))[\w.-]{40,}", re.ASCII | re.I)
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def _pattern(secrets: Iterable[str]) -> re.Pattern[str] | None:
 
 
 def _hide(text: str, pattern: re.Pattern[str] | None) -> str:
-    return _LINK.sub(r"/\1/***", pattern.sub("***", text) if pattern else text)
+    return _LINK.sub(r"\1***", pattern.sub("***", text) if pattern else text)
 
 
 def _crashed(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:

@@ -77,6 +77,7 @@ local function enter(id, state, now)
   redis.call('ZREM', of .. ':queue', id)
   redis.call('ZREM', of .. ':flight', id)
   redis.call('ZREM', 'stemdrop:jobs:failed', id)
+  redis.call('ZREM', 'stemdrop:jobs:late', id)
   redis.call('ZREM', 'stemdrop:jobs:delivered', id)
   redis.call('ZREM', 'stemdrop:jobs:incomplete', id)
   if state == 'choosing' then  -- such jobs are many, and nobody's to look after
@@ -90,6 +91,9 @@ local function enter(id, state, now)
     redis.call('ZADD', of .. ':flight', now, id)
   elseif state == 'failed' or state == 'delivered' then
     list(state, id, now)
+  end
+  if state == 'failed' and string.find(get(id, 'failure'), '"code": "timeout"', 1, true) then
+    redis.call('ZADD', 'stemdrop:jobs:late', now, id)
   end
   if state == 'delivered' and (names_some(id, 'missing') or names_some(id, 'refused')) then
     list('incomplete', id, now)
@@ -223,8 +227,11 @@ return 1
 """
 
 COUNT = """
--- KEYS: job   ARGV: field, by
+-- KEYS: job   ARGV: field, by, caller
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local by = ARGV[1] .. ':by'
+if redis.call('HGET', KEYS[1], by) == ARGV[3] then return tonumber(redis.call('HGET', KEYS[1], ARGV[1])) end
+redis.call('HSET', KEYS[1], by, ARGV[3])
 return redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
 """
 
@@ -275,9 +282,12 @@ return 1
 NOT_ACCEPTED = (
     _PRELUDE
     + """
--- KEYS: job   ARGV: id, now
+-- KEYS: job, spent   ARGV: id, now
 local state = redis.call('HGET', KEYS[1], 'state')
-if not state then return end
+if not state then  -- deleted meanwhile, which gave nothing back
+  redis.call('HDEL', KEYS[2], ARGV[1])
+  return
+end
 redis.call('HSET', KEYS[1], 'create_started_at', '0')
 if state == 'cancelled' or state == 'failed' then give_back_late(ARGV[1], ARGV[2]) end
 """
@@ -326,9 +336,8 @@ if ARGV[7] == '1' then take(ARGV[1], 'settled') end
 local waiting = state == 'submitting' or state == 'separating'
 -- stems that come after a failure are paid for: they are delivered all the same
 local given_up = state == 'failed' and redis.call('HEXISTS', KEYS[1], 'retried_as') == 0
-local failing = state == 'delivering'
-  and not string.find(redis.call('HGET', KEYS[1], 'result'), '"code": 200', 1, true)
-local late = ARGV[7] == '1' and (given_up or failing)
+local had_come = string.find(redis.call('HGET', KEYS[1], 'result'), '"code": 200', 1, true)
+local late = ARGV[7] == '1' and not had_come and (given_up or state == 'delivering')
 -- of a job that has ended nobody else will look at the result
 if ARGV[8] == '1' and (state == 'failed' or state == 'cancelled') then give_back_late(ARGV[1], ARGV[4]) end
 if not waiting and not late then return 'repeated' end

@@ -27,6 +27,7 @@ from stemdrop.keys import (
     INCOMPLETE,
     JOB,
     JOB_LIFETIME_S,
+    LATE,
     OF_ACCOUNT,
     ONCE,
     OPEN,
@@ -288,8 +289,8 @@ class JobStore:
         and no admin has to look after it."""
         await self._write_fields(job_id, {_RETRIED_AS: new_id})
         async with translated(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.zrem(FAILED, job_id)
-            pipeline.zrem(OPEN, job_id)
+            for index in (FAILED, LATE, OPEN):
+                pipeline.zrem(index, job_id)
             await pipeline.execute()
 
     @asynccontextmanager
@@ -323,10 +324,14 @@ class JobStore:
         async with translated():
             return bool(await self._begin_create([JOB.format(job_id)], [self._clock(), secrets.token_hex(8)]))
 
-    async def not_accepted(self, job_id: str) -> None:
-        """The create call was begun and surely came to nothing: it may be made again."""
+    async def not_accepted(self, job: Job) -> None:
+        """The create call was begun and surely came to nothing: it may be made again.
+
+        What the job held when it ended, or was deleted, comes back.
+        """
+        keys = [JOB.format(job.id), SPENT.format(job.account, job.account_day)]
         async with translated():
-            await self._not_accepted([JOB.format(job_id)], [job_id, self._clock()])
+            await self._not_accepted(keys, [job.id, self._clock()])
 
     async def accept(self, job_id: str, task_id: str) -> Receipt:
         """Store the create call's task id and move on to `separating`, unless the callback was quicker."""
@@ -382,7 +387,8 @@ class JobStore:
     async def count_run(self, job_id: str, kind: Run, by: int = 1) -> int:
         """Count one more (or, `by` -1, one less) run of this kind for the job; returns how many by now."""
         async with translated():
-            return int(await self._count([JOB.format(job_id)], [_RUNS.format(kind), by]))
+            args: list[str | float] = [_RUNS.format(kind), by, secrets.token_hex(8)]
+            return int(await self._count([JOB.format(job_id)], args))
 
     async def runs(self, job_id: str, kind: Run) -> int:
         """How many runs of this kind have been counted."""
@@ -398,6 +404,20 @@ class JobStore:
     async def failed_jobs(self, limit: int = 20) -> list[Job]:
         """The last jobs that failed and were not tried again, over all accounts, newest first."""
         return await self._last(FAILED, limit)
+
+    async def late_jobs(self, limit: int) -> list[Job]:
+        """Jobs that ran out of time and are to be asked for now, the longest due first."""
+        async with translated():
+            ids = await self._redis.zrangebyscore(LATE, "-inf", self._clock(), start=0, num=limit)
+        return await self._get_all(LATE, cast(list[str], ids))
+
+    async def ask_later(self, job_id: str, at: float | None) -> None:
+        """When to ask for it again, in Unix seconds; `None`: no more."""
+        async with translated():
+            if at is None:
+                await self._redis.zrem(LATE, job_id)
+            else:
+                await self._redis.zadd(LATE, {job_id: at}, xx=True)
 
     async def incomplete_jobs(self, limit: int = 20) -> list[Job]:
         """The last jobs that were delivered without some of their stems, over all accounts, newest first."""

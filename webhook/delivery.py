@@ -4,8 +4,10 @@ At least once: it begins by asking what is already sent, and ticks off each albu
 key, so the one album in flight at a kill may come twice; none can be missing.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,8 +134,10 @@ class Delivery:
                 await anyio.sleep(NOT_ENDED_S)
             if await self._is_mine(job, runs):
                 await self._end_or_deliver(job, result, runs)
-        except (TryLater, StoreUnavailable):
-            await self._store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
+        except (TryLater, StoreUnavailable, asyncio.CancelledError):
+            # it ended for a reason that is known; who is stopped hands back what runs by cancelling it
+            with suppress(StoreUnavailable):
+                await self._store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
             raise
         await self._store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from stemdrop.errors import SourceGone, TooOften
-from stemdrop.jobs import ASKING
+from stemdrop.jobs import ASKING, Job
 from stemdrop.links import Links
 from stemdrop.store import JobStore
 from stemdrop.subject import about
@@ -52,6 +52,8 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 AT_ONCE = 16
 # For one download: 20 MB at 12 kB/s. By then its job is given up, unless the operator has more patience.
 DOWNLOAD_TIMEOUT_S = 1800.0
+# A download that goes on after its job has ended is broken off so soon.
+LOOK_EVERY_S = 5.0
 
 _CONTENT: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -83,7 +85,7 @@ def source_router(
         part = await find(token, name, wanted, is_download=True)
         if part.status == 416:
             return part.head()
-        return _Download(files, part, downloads, download_timeout_s)
+        return _Download(files, part, downloads, is_served, download_timeout_s)
 
     @router.head("/source/{token}/{name}", responses=_ANSWERS, response_class=Response)
     async def describe(token: _Token, name: _Name, wanted: _Range = "") -> Response:
@@ -93,7 +95,7 @@ def source_router(
         job_id = links.read_source(token)
         about(job_id)
         job = await store.get(job_id)
-        if job is None or job.state not in ASKING or name != f"audio{job.source.extension}":
+        if job is None or not _is_served(job) or name != f"audio{job.source.extension}":
             raise SourceGone("this source is no longer served")
         known = job.source.size_bytes
         start, end = byte_range(wanted, known) or (0, known)
@@ -102,7 +104,15 @@ def source_router(
         media_type = _TYPES.get(job.source.extension, "application/octet-stream")
         return _part(job.id, file, file.size_bytes or known, wanted, media_type)
 
+    async def is_served(job_id: str) -> bool:
+        job = await store.get(job_id)
+        return job is not None and _is_served(job)
+
     return router
+
+
+def _is_served(job: Job) -> bool:
+    return job.state in ASKING
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +190,19 @@ class _Downloads:
 
 
 class _Download(Response):
-    """Opens Telegram's file when it is sent, so that whoever hangs up also closes it."""
+    """Opens Telegram's file when it is sent, so that whoever hangs up also closes it. Ends with its job."""
 
-    def __init__(self, files: TelegramFiles, part: _Part, downloads: _Downloads, timeout_s: float) -> None:
+    def __init__(
+        self,
+        files: TelegramFiles,
+        part: _Part,
+        downloads: _Downloads,
+        is_served: Callable[[str], Awaitable[bool]],
+        timeout_s: float,
+    ) -> None:
         super().__init__()
-        self._files, self._part, self._downloads, self._timeout_s = files, part, downloads, timeout_s
+        self._files, self._part, self._downloads = files, part, downloads
+        self._is_served, self._timeout_s = is_served, timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False
@@ -201,13 +219,24 @@ class _Download(Response):
                     asyncio.timeout(self._timeout_s),
                     self._files.open(part.file, part.start, part.end) as chunks,
                 ):
-                    whole = _whole(chunks, part.length)
+                    whole = _whole(self._while_served(chunks), part.length)
                     await StreamingResponse(whole, part.status, part.headers)(scope, receive, begin)
             except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
                 log.warning("job %s: its source broke off on its way: %s", part.job_id, type(error).__name__)
                 if not has_begun:
                     answer = JSONResponse({"detail": "Telegram does not give the file now"}, 502)
                     await answer(scope, receive, send)
+
+    async def _while_served(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Raises `ConnectionAbortedError` when nobody is to have the rest any more."""
+        loop = asyncio.get_running_loop()
+        look_at = loop.time() + LOOK_EVERY_S
+        async for chunk in chunks:
+            if loop.time() > look_at:
+                if not await self._is_served(self._part.job_id):
+                    raise ConnectionAbortedError("its job has ended")
+                look_at = loop.time() + LOOK_EVERY_S
+            yield chunk
 
 
 async def _whole(chunks: AsyncIterator[bytes], length: int | None) -> AsyncIterator[bytes]:

@@ -85,7 +85,7 @@ class Sweep:
         async with asyncio.TaskGroup() as group:
             for job in await self._store.open_jobs():
                 group.create_task(look_after(job, self._look_after))
-            for job in await self._store.failed_jobs(LATE_AT_ONCE):
+            for job in await self._store.late_jobs(LATE_AT_ONCE):
                 group.create_task(look_after(job, self._look_for_late))
 
     async def _look_after(self, job: Job) -> None:
@@ -138,13 +138,17 @@ class Sweep:
             await self._fail(job, Failure("timeout", charged=True))
 
     async def _look_for_late(self, job: Job) -> None:
-        if not job.is_out_of_time:
-            return
         now = self._clock()
         age_s = now - job.moved_at
+        if not job.is_out_of_time or age_s >= LATE_FOR_S:
+            await self._store.ask_later(job.id, None)
+            return
         every_s = max(self._deadlines.poll_interval_s, age_s * _LATE_EVERY)
-        if age_s < LATE_FOR_S and now - job.polled_at >= every_s:
+        if now - job.polled_at >= every_s:
+            await self._store.ask_later(job.id, now + every_s)
             await self._polling.ask(job)
+        else:
+            await self._store.ask_later(job.id, job.polled_at + every_s)
 
     async def _fail(self, job: Job, failure: Failure) -> None:
         if await self._store.fail(job.id, [job.state], failure):

@@ -317,11 +317,11 @@ async def test_a_refusal_outlives_a_pause_of_redis(
     soon(monkeypatch)
     not_accepted, away = house.store.not_accepted, [1, 2, 3]
 
-    async def later(job_id: str) -> None:
+    async def later(job: Job) -> None:
         if away:
             away.pop()
             raise StoreUnavailable("Redis does not answer")
-        await not_accepted(job_id)
+        await not_accepted(job)
 
     monkeypatch.setattr(house.store, "not_accepted", later)
     provider.refusal = (402, "no credits")

@@ -11,7 +11,7 @@ from house import BotRoom, House, open_house, until
 from telegram.error import Conflict, InvalidToken
 
 from bot.reception import Reception
-from bot.updates import MAX_TRIES, poll
+from bot.updates import MAX_TRIES, UNTOLD_TRIES, poll
 from sandbox.app import run_telegram
 from sandbox.chats import User
 from sandbox.faults import FaultKind
@@ -189,6 +189,70 @@ async def test_trouble_that_does_not_pass_is_given_up(
     assert letter.key == f"update:{update['update_id']}"
     assert letter.what == "a message (text)"
     assert letter.why == f"NetworkError, {MAX_TRIES} times; its sender was told"
+
+
+async def test_tries_are_counted_over_all_bots(room: BotRoom, alice: User) -> None:
+    room.telegram.send_text(alice.id, "/help")
+    (update,) = room.telegram.updates.pending
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=MAX_TRIES)
+    for _ in range(MAX_TRIES - 1):
+        with pytest.raises(TryLater):
+            await room.house.updates(room.application).run(json.dumps(update))
+    await room.house.updates(room.application).run(json.dumps(update))
+    assert [message.text for message in room.telegram.bot_messages(alice.id)] == [TROUBLE]
+
+
+@pytest.mark.parametrize("is_a_bug", [False, True])
+async def test_what_can_be_told_to_nobody_is_not_given_up_for_a_day(
+    room: BotRoom, alice: User, song: Path, is_a_bug: bool
+) -> None:
+    """Telegram takes no message for longer than the tries last; the song is answered when it does."""
+    room.telegram.send_text(alice.id, "/jobs")
+    (update,) = room.telegram.updates.pending
+    key = f"stemdrop:account:{alice.id}:jobs"
+    if is_a_bug:
+        await room.house.redis.set(key, "not a sorted set")
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
+    handler, pauses = room.house.updates(room.application), []
+    for _ in range(MAX_TRIES + 3):
+        with pytest.raises(TryLater) as later:
+            await handler.run(json.dumps(update))
+        pauses.append(later.value.after_s)
+    assert pauses[-4:] == [300] * 4
+    assert await room.house.letters.all() == []
+    room.telegram.faults.clear()
+    await handler.run(json.dumps(update))
+    (answer,) = room.telegram.bot_messages(alice.id)
+    assert (answer.text == TROUBLE) is is_a_bug
+    # nor for ever
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
+    await room.house.redis.set(f"stemdrop:tries:update:{update['update_id']}", MAX_TRIES + UNTOLD_TRIES - 1)
+    await handler.run(json.dumps(update))
+    (letter,) = await room.house.letters.all()
+    assert letter.why.endswith("its sender was not told")
+
+
+async def test_a_song_that_comes_while_redis_takes_nothing_is_answered_when_it_does(
+    tmp_path: Path, telegram: Telegram, alice: User, song: Path
+) -> None:
+    async with (
+        RedisServer(tmp_path / "redis") as redis,
+        run_telegram(telegram) as url,
+        open_house(redis.url, telegram, url) as house,
+    ):
+        application = house.application()
+        await application.initialize()
+        room = BotRoom(house, application)
+        await house.redis.config_set("maxmemory", "1")
+        sent = await room.sends(alice, song)
+        assert room.after(sent) == []
+        for _ in range(MAX_TRIES + 1):  # what cannot be counted is no try
+            with pytest.raises(TryLater):
+                await room.handle_again()
+        await house.redis.config_set("maxmemory", "0")
+        await room.handle_again()
+        (menu,) = room.after(sent)
+        assert menu.buttons
 
 
 async def test_what_kills_who_handles_it_is_a_dead_letter_and_its_sender_is_told(

@@ -196,7 +196,7 @@ async def cancels(store: JobStore, job: Job) -> None:
 
 
 async def is_refused(store: JobStore, job: Job) -> None:
-    await store.not_accepted(job.id)
+    await store.not_accepted(job)
 
 
 async def is_asked(store: JobStore, job: Job) -> None:
@@ -288,7 +288,7 @@ async def test_many_ends_at_once_are_one(store: JobStore) -> None:
 async def test_a_cancel_and_a_refusal_at_once_cost_nothing(store: JobStore) -> None:
     for _ in range(10):
         job = await asked(store)
-        await asyncio.gather(store.cancel(job.id), store.not_accepted(job.id))
+        await asyncio.gather(store.cancel(job.id), store.not_accepted(job))
         assert (await charge_of(store, job), await spent(store)) == (Charge.RETURNED, 0)
 
 
@@ -366,6 +366,6 @@ async def test_a_job_of_an_older_version_has_no_credits_to_move(store: JobStore,
     assert await store.begin_create(job.id)
     assert await store.accept(job.id, TASK) is Receipt.STORED
     assert await store.cancel(job.id)
-    await store.not_accepted(job.id)
+    await store.not_accepted(job)
     assert await charge_of(store, job) is Charge.NONE
     assert await spent(store) == 0

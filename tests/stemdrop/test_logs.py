@@ -197,3 +197,16 @@ def test_for_eyes_the_line_stays_as_it_is(written: Written) -> None:
     with subject("a" * 16, "task-1"):
         logging.getLogger("bot").info("job %s: begun", "a" * 16)
     assert written().endswith(f"INFO    bot: job {'a' * 16}: begun\n")
+
+
+@pytest.mark.parametrize("room", ["source", "callback"])
+@pytest.mark.parametrize("slash", ["/", r"\/", r"\\\/", "%2F", "%2f", "%252F"])
+def test_links_are_hidden_in_every_spelling(written: Written, room: str, slash: str) -> None:
+    """A provider may repeat them, from a query or within JSON."""
+    token = "abcdefghijkl.awgtag.fh1sky-_" * 3
+    logging.getLogger("test").warning(
+        "refused: https:%s", f"{slash}h{slash}{room}{slash}{token}{slash}audio.mp3"
+    )
+    said = written()
+    assert token not in said
+    assert "audio.mp3" in said

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from sandbox.redis_server import RedisServer
 from stemdrop.database import connect, insist
-from stemdrop.errors import StoreRefused, StoreUnavailable, TryLater
+from stemdrop.errors import StoreClosed, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.jobs import FINAL, Failure, Job, JobState, Mode
 from stemdrop.keys import FAILED, JOB, JOB_LIFETIME_S, OF_ACCOUNT, ONCE, OPEN, SENDING, SPENT
 from stemdrop.keys import TASK as TASK_KEY
@@ -353,6 +353,18 @@ async def test_messages_of_a_group_that_migrated_are_not_those_of_the_new_one(st
     assert (moved.chat_id, moved.message_id) == (new, 3)
 
 
+@pytest.mark.parametrize("failure", [Failure("empty", charged=True), Failure("undeliverable", charged=True)])
+async def test_a_success_that_failed_is_not_begun_again_by_its_repetition(
+    store: JobStore, failure: Failure
+) -> None:
+    """There were no stems in it, its chat is gone, or the operator has dropped it."""
+    job = await added_and_asked(store)
+    await store.receive(job.id, CHAT, TASK, make_result())
+    assert await store.fail(job.id, [JobState.DELIVERING], failure)
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.REPEATED
+    assert await state_of(store, job) is JobState.FAILED
+
+
 async def test_a_success_replaces_a_failure_that_is_being_explained(store: JobStore) -> None:
     job = await added_and_asked(store)
     await store.receive(job.id, CHAT, TASK, Result(500))
@@ -556,6 +568,13 @@ async def test_of_failed_jobs_the_last_200_are_known(store: JobStore, clock: Clo
 # Forgetting
 
 
+async def test_a_count_that_is_sent_again_after_a_broken_connection_counts_once(store: JobStore) -> None:
+    job = await add(store)
+    assert await store.count_run(job.id, Run.SUBMIT) == 1
+    for caller, count in (("one", 2), ("one", 2), ("another", 3)):
+        assert await store._count([JOB.format(job.id)], ["runs:submit", 1, caller]) == count
+
+
 async def everything(redis: Redis) -> str:
     """All that is in Redis, sums over everybody aside, as one text: keys, values, fields, members."""
     found = []
@@ -626,7 +645,7 @@ async def test_who_still_works_on_a_forgotten_job_brings_nothing_back(
     await store.mark_retried(job.id, "0123456789abcdef")
     assert [await store.count_run(job.id, kind) for kind in Run] == [0] * len(Run)
     await store.close(job.id)
-    await store.not_accepted(job.id)
+    await store.not_accepted(job)
     assert not await store.begin_create(job.id)
     assert not await store.cancel(job.id)
     assert not await store.fail(job.id, list(JobState), Failure("500"))
@@ -638,6 +657,19 @@ async def test_who_still_works_on_a_forgotten_job_brings_nothing_back(
     assert await everything(redis) == empty
     assert job.id not in empty
     assert await store.place(job) == 0
+
+
+async def test_what_a_forgotten_job_held_comes_back_when_the_api_refuses_it(store: JobStore) -> None:
+    job = await add(store, mode=None)
+    await store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
+    assert await store.begin_create(job.id)
+    now = await store.get(job.id)
+    assert now
+    await store.cancel(job.id)
+    await store.forget(job.id)
+    assert (await store.allowance(CHAT, 0)).spent == 10
+    await store.not_accepted(now)
+    assert (await store.allowance(CHAT, 0)).spent == 0
 
 
 async def test_a_task_of_a_forgotten_job_is_nobodys(store: JobStore, redis: Redis) -> None:
@@ -674,7 +706,7 @@ async def every_step(store: JobStore, job: Job) -> list[object]:
         store.fail(job.id, [JobState.SUBMITTING], Failure("500")),
         store.cancel(job.id),
         store.mark_retried(job.id, "0123456789abcdef"),
-        store.not_accepted(job.id),
+        store.not_accepted(job),
         store.begin_create(job.id),
         store.accept(job.id, TASK),
         store.receive(job.id, CHAT, TASK, make_result()),
@@ -716,6 +748,25 @@ async def test_what_redis_refuses_is_unavailable_too(tmp_path: Path) -> None:
             with pytest.raises(StoreUnavailable):
                 await store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING)
             assert await state_of(store, job) is JobState.CHOOSING
+
+
+async def test_a_redis_that_takes_no_writes_for_now_is_told_from_one_that_takes_none_like_this(
+    tmp_path: Path,
+) -> None:
+    with RedisServer(tmp_path / "redis") as server:
+        async with connect(server.url) as redis:
+            store = JobStore(redis)
+            job = await add(store)
+            for setting, closed, opened in (("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")):
+                await redis.config_set(setting, closed)
+                for step in (lambda: store.set(job.id, message_id=1), lambda: add(store), store.ping):
+                    with pytest.raises(StoreClosed, match="Redis refused"):
+                        await step()
+                await redis.config_set(setting, opened)
+            await redis.set(OPEN, "not a sorted set")
+            with pytest.raises(StoreRefused) as met:
+                await store.open_jobs()
+            assert not isinstance(met.value, StoreClosed)
 
 
 async def test_the_password_is_in_no_exception(tmp_path: Path) -> None:
@@ -797,7 +848,7 @@ async def test_a_job_of_which_the_api_is_being_asked_does_not_fail_as_if_it_were
     job = await added_and_asked(store)
     assert not await store.fail(job.id, [JobState.SUBMITTING], Failure("unreachable", charged=False))
     assert await state_of(store, job) is JobState.SUBMITTING
-    await store.not_accepted(job.id)
+    await store.not_accepted(job)
     assert not await store.fail(job.id, [JobState.SUBMITTING], Failure("lost", charged=None))
     assert await state_of(store, job) is JobState.SUBMITTING
     assert await store.fail(job.id, [JobState.SUBMITTING], Failure("unreachable", charged=False))
@@ -819,7 +870,7 @@ async def test_what_turns_out_to_have_cost_nothing_after_the_end_is_told(
     await store.close(job.id)
     if is_tried_again:
         await store.mark_retried(job.id, "another")
-    await store.not_accepted(job.id)
+    await store.not_accepted(job)
     now = await store.get(job.id)
     assert now
     assert (await store.allowance(CHAT, 0)).spent == 0

@@ -215,7 +215,7 @@ class House:
     async def fail(self, job_id: str, failure: Failure) -> None:
         """Fail a job that is being submitted: before the create call if it cost nothing."""
         if failure.charged is False:
-            await self.store.not_accepted(job_id)
+            await self.store.not_accepted(await self.job(job_id))
         else:
             await self.store.begin_create(job_id)
         assert await self.store.fail(job_id, [JobState.SUBMITTING], failure)

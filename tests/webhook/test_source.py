@@ -315,6 +315,25 @@ async def test_who_hangs_up_ends_the_download_and_is_no_error_of_ours(
     assert [record for record in caplog.records if record.levelno > logging.INFO] == []
 
 
+async def test_a_download_ends_with_its_job(
+    house: House,
+    client: httpx.AsyncClient,
+    job: Job,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("webhook.source.LOOK_EVERY_S", 0.0)
+    house.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=200_000)
+    received = 0
+    async with client.stream("GET", path_of(house, job)) as answer:
+        with suppress(httpx.RemoteProtocolError):
+            async for chunk in answer.aiter_bytes():
+                received += len(chunk)
+                await house.store.cancel(job.id)
+    assert 0 < received < job.source.size_bytes
+    assert "its source broke off on its way: ConnectionAbortedError" in caplog.text
+
+
 async def test_a_reader_that_takes_for_ever_is_left(
     house: House, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:

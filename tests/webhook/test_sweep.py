@@ -16,7 +16,7 @@ from sandbox.faults import FaultKind
 from sandbox.state import Telegram
 from stemdrop.errors import StoreRefused, TryLater
 from stemdrop.jobs import Charge, Failure, Job, JobState, Mode
-from stemdrop.keys import OPEN, TASK
+from stemdrop.keys import LATE, OPEN, TASK
 from stemdrop.results import Result
 from stemdrop.status import StatusMessage
 from stemdrop.store import MAX_IN_FLIGHT, Receipt
@@ -206,6 +206,27 @@ async def test_what_comes_late_is_delivered(house: House, provider: Provider, jo
     assert (await house.job(job.id)).state is JobState.DELIVERING
     assert await house.ordered() == [("deliver", job.id)]
     assert await house.store.failed_jobs() == []
+
+
+async def test_however_many_fail_meanwhile_what_ran_out_of_time_is_asked_for(
+    house: House, provider: Provider, sent: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webhook.sweep.LATE_AT_ONCE", 2)
+    jobs = [await house.at(JobState.SEPARATING, sent, task_id=f"task-{n}") for n in range(5)]
+    house.clock.advance(LIMIT_S + 1)
+    await house.sweep().run()
+    for _ in range(210):
+        other = await house.at(JobState.SEPARATING, sent, task_id="another")
+        await house.store.fail(other.id, [JobState.SEPARATING], Failure("500"))
+        await house.store.close(other.id)
+    await house.store.dismiss(jobs[0].id)
+    for number in range(5):
+        provider.details[f"task-{number}"] = ready(provider)
+    house.clock.advance(EVERY_S + 1)
+    for _ in range(3):
+        await house.sweep().run()
+    assert await states(house, jobs) == [JobState.DELIVERING] * 5
+    assert await house.redis.zcard(LATE) == 0
 
 
 async def test_what_was_tried_again_is_not_asked_for(house: House, provider: Provider, job: Job) -> None:
