@@ -92,7 +92,7 @@ local function enter(id, state, now)
   elseif state == 'failed' or state == 'delivered' then
     list(state, id, now)
   end
-  if state == 'failed' and string.find(get(id, 'failure'), '"code": "timeout"', 1, true) then
+  if state == 'failed' and string.find(get(id, 'failure') or '', '"code": "timeout"', 1, true) then
     redis.call('ZADD', 'stemdrop:jobs:late', now, id)
   end
   if state == 'delivered' and (names_some(id, 'missing') or names_some(id, 'refused')) then

@@ -97,10 +97,16 @@ async def is_explained(store: JobStore, job: Job) -> None:
     await store.fail(job.id, [JobState.DELIVERING], Failure("500", charged=True))
 
 
+async def is_timed_out(store: JobStore, job: Job) -> None:
+    await store.begin_create(job.id)
+    await store.accept(job.id, TASK)
+    await store.fail(job.id, WAITING, Failure("timeout", charged=True))
+
+
 ENDS: dict[str, End] = {
     "cancelled": lambda store, job: store.cancel(job.id),
     "refused": lambda store, job: store.fail(job.id, WAITING, Failure("402")),
-    "timed out": lambda store, job: store.fail(job.id, WAITING, Failure("timeout", charged=True)),
+    "timed out": is_timed_out,
     "delivered": is_delivered,
     "explained": is_explained,
     "forgotten": lambda store, job: store.forget(job.id),
