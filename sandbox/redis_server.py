@@ -19,9 +19,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sandbox.ports import free_port
+
 _PORT_ATTEMPTS = 5
 _READY_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
+_FLUSH_TIMEOUT_S = 5.0
 
 # Run between us and the server: asks the kernel to end it with us, then becomes the server. Its own program,
 # not `preexec_fn`, which may deadlock in a process with threads. 1 is PR_SET_PDEATHSIG (prctl(2)).
@@ -87,7 +90,7 @@ class RedisServer:
         program = find_server_program(self._search_path)
         self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         # A port that was free a moment ago may be taken by the time the server binds it; once ours, it stays.
-        for port in [self._port] if self._port else [_free_port() for _ in range(_PORT_ATTEMPTS)]:
+        for port in [self._port] if self._port else [free_port() for _ in range(_PORT_ATTEMPTS)]:
             self._process = _spawn(program, self._configuration(port))
             if self._wait_until_ready(port):
                 self._port = port
@@ -110,6 +113,8 @@ class RedisServer:
     def kill(self) -> None:
         """End the server as a crash would (SIGKILL); what it had acknowledged is back after `start()`."""
         if self._process is not None:
+            # It writes before it acknowledges, but not while a slow disk takes what was written before.
+            _answer("CONFIG SET appendfsync always", self._port, self._password, _FLUSH_TIMEOUT_S)
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
             self._process = None
@@ -229,19 +234,18 @@ def _spawn(program: str, configuration: str) -> subprocess.Popen[bytes]:
     return process
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _answers_ping(port: int, password: str) -> bool:
+    return b"+PONG" in _answer("PING", port, password)
+
+
+def _answer(command: str, port: int, password: str, timeout_s: float = 1) -> bytes:
+    """What the server says to it; nothing when it does not answer."""
+    answer = b""
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            connection.sendall(f"AUTH {password}\r\nPING\r\nQUIT\r\n".encode())
-            answer = b""
+        with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:
+            connection.sendall(f"AUTH {password}\r\n{command}\r\nQUIT\r\n".encode())
             while chunk := connection.recv(256):
                 answer += chunk
     except OSError:
-        return False
-    return b"+PONG" in answer
+        return b""
+    return answer
