@@ -8,7 +8,6 @@ async with World(directory) as world:
 import asyncio
 import os
 import secrets
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from sandbox.app import run_telegram
+from sandbox.ports import free_port
 from sandbox.process import Process
 from sandbox.redis_server import RedisServer, RedisUnavailableError
 from sandbox.state import Telegram
@@ -243,10 +243,3 @@ async def _is_free(redis: Redis) -> bool:
         if keys or rounds > _SCAN_ROUNDS:
             return False
     return True
-
-
-def free_port() -> int:
-    """A port on loopback where nobody listens at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from seeds import separating, task_of
 from stage import Stage
 
-from sandbox.world import free_port
+from sandbox.ports import free_port
 from stemdrop.links import Links
 
 CALLBACKS, ALONE = 1500, 300
