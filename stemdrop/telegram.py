@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import httpx
+from anyio import sleep
 from pydantic import SecretStr
 from telegram import Bot, LinkPreviewOptions
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter, TelegramError
@@ -67,7 +68,7 @@ class RateLimiter(BaseRateLimiter[float]):
                 if messages:
                     await self._flood.pause(seconds)
                 elif seconds <= patience_s:
-                    await anyio.sleep(seconds)
+                    await sleep(seconds)
                 else:
                     break
             except TelegramError as error:
@@ -82,7 +83,7 @@ class RateLimiter(BaseRateLimiter[float]):
                 raise TryLater(delay_s, "Telegram's flood limit")
             self._count_wait("waited", delay_s)
             patience_s -= delay_s
-            await anyio.sleep(delay_s)
+            await sleep(delay_s)
 
     def _count_wait(self, how: str, seconds: float) -> None:
         self._counts.add(FLOOD_WAITS, how)

@@ -156,7 +156,7 @@ def flood(redis: Redis, clock: Clock) -> FloodLimiter:
 @pytest.fixture
 def call(flood: FloodLimiter, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Call:
     made = Call(flood, clock)
-    monkeypatch.setattr("stemdrop.telegram.anyio.sleep", made.sleep)
+    monkeypatch.setattr("stemdrop.telegram.sleep", made.sleep)
     return made
 
 

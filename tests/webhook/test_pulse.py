@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 from house import Clock, House, open_house
 
@@ -203,7 +202,7 @@ async def test_it_does_not_wait_for_the_limits(
     async def wait(seconds: float) -> None:
         house.clock.advance(seconds)
 
-    monkeypatch.setattr(anyio, "sleep", wait)
+    monkeypatch.setattr("stemdrop.telegram.sleep", wait)
     other = (await many(house, song, 1))[0]
     house.clock.advance(OLD_S)
     # another process has just used up what this chat takes
