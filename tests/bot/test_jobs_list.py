@@ -271,4 +271,4 @@ async def test_the_time_runs_since_the_service_was_asked(room: BotRoom, alice: U
     )
     assert "being taken apart, 10 min" in (await listed(room, alice)).text
     await room.house.store.set(job.id, create_started_at=0)
-    assert "being taken apart, 0 sec" in (await listed(room, alice)).text
+    assert re.search(r"being taken apart, \d sec", (await listed(room, alice)).text)

@@ -12,7 +12,7 @@ from bot.updates import SECOND_POLLER, poll
 from sandbox.faults import FaultKind
 from sandbox.state import Telegram
 
-OURS = "https://stems.example/telegram"
+OURS = "https://127.0.0.1:9/telegram"  # where nobody is
 
 
 @asynccontextmanager

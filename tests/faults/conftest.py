@@ -13,6 +13,15 @@ import pytest
 pytest.register_assert_rewrite("stage", "case")
 
 from case import Case  # noqa: E402 - what it asserts is to be explained, too
+from ledger import WAIT_S  # noqa: E402
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A song that never ends is told by its account, not by a test that was cut off."""
+    if not config.getoption("--full"):
+        for item in items:
+            if item.path.parent == Path(__file__).parent:
+                item.add_marker(pytest.mark.timeout(WAIT_S + 60))
 
 
 @pytest.fixture

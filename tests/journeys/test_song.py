@@ -137,7 +137,7 @@ async def test_a_callback_may_come_before_the_create_call_is_answered(stage: Sta
     await alice.shows(menu, "✅")
     assert len(alice.audios()) == 2
     stage.provider.hold_answer.set()
-    await until(lambda: "accepted as task" in stage.world.logs()[-4000:])
+    await until(lambda: f"accepted as task {stage.provider.task_id()}" in stage.world.logs())
     assert menu.text.startswith("✅")
     assert len(stage.provider.creates) == 1
 

@@ -7,7 +7,7 @@ from stage import Stage, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SETTINGS = {"POLL_AFTER_S": "1", "POLL_INTERVAL_S": "1", "JOB_TIMEOUT_S": "4", "DAILY_CREDITS": "20"}
+SETTINGS = {"POLL_AFTER_S": "1", "POLL_INTERVAL_S": "1", "JOB_TIMEOUT_S": "10", "DAILY_CREDITS": "20"}
 VOCALS, ONE_INSTRUMENT = 0, 2
 
 

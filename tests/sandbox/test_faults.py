@@ -46,12 +46,12 @@ async def test_once_and_nothing_done(
     ("kind", "is_done"), [(FaultKind.TIMEOUT_BEFORE, False), (FaultKind.TIMEOUT_AFTER, True)]
 )
 async def test_a_timeout_before_or_after_the_thing_was_done(
-    new_bot: NewBot, tg: Telegram, alice: User, *, kind: FaultKind, is_done: bool
+    bot: ptb.Bot, tg: Telegram, alice: User, *, kind: FaultKind, is_done: bool
 ) -> None:
-    bot = await new_bot(timeout_s=0.3)
     tg.faults.add(kind)
     with pytest.raises(ptb.error.TimedOut):
-        await bot.send_message(alice.id, "perhaps")
+        await bot.send_message(alice.id, "perhaps", read_timeout=0.3)
+    await tg.wait_for(lambda: tg.calls[-1].fault == kind.value)
     assert bool(tg.messages(alice.id)) is is_done
 
 

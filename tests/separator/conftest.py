@@ -188,7 +188,8 @@ def _running(data: Path, **changes: Any) -> Iterator[Running]:
     fields = {"api_key": KEY, "data": data, "origin": address, "callback_pauses_s": (0, 0)}
     settings = SeparatorSettings(**(fields | changes))
     headers = {"Authorization": f"Bearer {KEY}"}
-    with _serve(create_app(settings), listener), httpx.Client(base_url=address, headers=headers) as http:
+    client = httpx.Client(base_url=address, headers=headers, timeout=30)
+    with _serve(create_app(settings), listener), client as http:
         yield Running(settings, http)
 
 

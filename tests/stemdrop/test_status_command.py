@@ -1,6 +1,7 @@
 """`stemdrop status`: what an operator sees of everything at once, in a terminal and elsewhere."""
 
 import asyncio
+import codecs
 import fcntl
 import json
 import os
@@ -14,7 +15,7 @@ import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -177,12 +178,13 @@ class Terminal:
     process: subprocess.Popen[bytes]
     master: int
     text: str = ""
+    decoder: codecs.IncrementalDecoder = field(default_factory=codecs.getincrementaldecoder("utf-8"))
 
     async def shows(self, what: str) -> str:
         """Wait until that is on the screen; returns what came since the screen was last written over."""
         async with asyncio.timeout(30):
             while not re.search(what, self.screen):
-                self.text += (await asyncio.to_thread(os.read, self.master, 65536)).decode()
+                self.text += self.decoder.decode(await asyncio.to_thread(os.read, self.master, 65536))
         return self.screen
 
     @property

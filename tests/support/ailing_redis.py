@@ -5,9 +5,11 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from ailment import ailment
 from clinic import Clinic
 
+from stemdrop.doctor.redis_server import SLOW_MS
 from stemdrop.doctor.report import Result
 
 
@@ -154,9 +156,11 @@ async def far_redis(clinic: Clinic) -> AsyncIterator[None]:
         return said
 
     url = clinic.environ["REDIS_URL"]
-    async with clinic.wire(url, change=late) as port:
-        clinic.environ["REDIS_URL"] = re.sub(r":\d+/", f":{port}/", url)
-        yield
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stemdrop.doctor.redis_server.SLOW_MS", SLOW_MS)  # a clinic is more patient
+        async with clinic.wire(url, change=late) as port:
+            clinic.environ["REDIS_URL"] = re.sub(r":\d+/", f":{port}/", url)
+            yield
 
 
 @ailment(

@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from certificates import Certificates
 from house import NOBODY, SECRET, House, new_job, open_house
 from provider import KEY, Provider
@@ -35,8 +36,9 @@ from stemdrop.settings import load_settings
 from webhook.app import create_app
 
 ADMIN = 4711
-# Where nobody is waited for in vain, long enough for any machine.
+# Where nobody is waited for in vain, long enough for any machine; so slow may a command of Redis' be.
 _PATIENT = Patience(listen_s=10, callback_s=30, answer_s=30, connect_s=30, redis_s=30, subject_s=60)
+_SLOW_MS = 5000
 
 
 class Clinic:
@@ -134,13 +136,15 @@ async def open_clinic(redis_url: str, tone: bytes, folder: Path) -> AsyncIterato
     """Everything put up, and well."""
     certificates = Certificates(folder)
     telegram = Telegram(folder / "telegram")
-    async with (
-        run_telegram(telegram) as telegram_url,
-        Provider(tone).run() as provider,
-        open_house(redis_url, telegram, telegram_url, TELEGRAM_UPDATES="webhook") as house,
-    ):
-        clinic = Clinic(house, provider, certificates, NOBODY, folder)
-        await clinic.reset()
-        async with clinic.behind(clinic.webhook()):
-            clinic._environ["PUBLIC_URL"] = clinic.environ["PUBLIC_URL"]
-            yield clinic
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("stemdrop.doctor.redis_server.SLOW_MS", _SLOW_MS)
+        async with (
+            run_telegram(telegram) as telegram_url,
+            Provider(tone).run() as provider,
+            open_house(redis_url, telegram, telegram_url, TELEGRAM_UPDATES="webhook") as house,
+        ):
+            clinic = Clinic(house, provider, certificates, NOBODY, folder)
+            await clinic.reset()
+            async with clinic.behind(clinic.webhook()):
+                clinic._environ["PUBLIC_URL"] = clinic.environ["PUBLIC_URL"]
+                yield clinic

@@ -306,7 +306,7 @@ async def _fetch_all(folder: Path) -> dict[str, Any]:
 
     webhook.fetch.PAUSES_S = (0, 0, 0)
     webhook.fetch.CONNECT_TIMEOUT_S = 5
-    webhook.connections.ADDRESS_PATIENCE_S = 0.1
+    webhook.connections.ADDRESS_PATIENCE_S = 1
     wanted = json.loads((folder / "play.json").read_text())
     bring_up([PUBLIC, PUBLIC_6, DEAD, DEAD_6, SILENT_6, *INSIDE])
     tls = server_context(folder)

@@ -83,7 +83,7 @@ async def test_who_sends_no_whole_head_is_left(sent: bytes) -> None:
 
 
 async def test_more_bytes_of_a_head_do_not_buy_more_time() -> None:
-    async with running(refuse, 0.05) as server:
+    async with running(refuse, 0.5) as server:
         reader, writer = await server.connect()
         ended = asyncio.create_task(is_closed(reader))
         writer.write(b"GET / HTTP/1.1\r\n")
@@ -95,7 +95,7 @@ async def test_more_bytes_of_a_head_do_not_buy_more_time() -> None:
 
 
 async def test_what_is_left_of_a_refused_body_is_not_taken_for_ever() -> None:
-    async with running(refuse, 0.05) as server:
+    async with running(refuse, 0.5) as server:
         reader, writer = await server.connect()
         writer.write(POST)
         assert await answer((reader, writer)) == b"403 no"
