@@ -316,9 +316,22 @@ return 'stored'
 """
 )
 
+MARK_RETRIED = """
+-- KEYS: job   ARGV: id, the new job's id
+-- a result that came meanwhile is being delivered
+if redis.call('HGET', KEYS[1], 'state') ~= 'failed' then return 0 end
+redis.call('HSET', KEYS[1], 'retried_as', ARGV[2])
+for _, name in ipairs({'failed', 'late', 'open'}) do redis.call('ZREM', 'stemdrop:jobs:' .. name, ARGV[1]) end
+return 1
+"""
+
 RECEIVE = (
     _PRELUDE
     + """
+local function brings_stems(result)
+  return string.find(result, '"code": 200', 1, true) and not string.find(result, '"stems": []', 1, true)
+end
+
 -- KEYS: job, task   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if success, 1 if refunded
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'unknown' end
@@ -336,8 +349,9 @@ if ARGV[7] == '1' then take(ARGV[1], 'settled') end
 local waiting = state == 'submitting' or state == 'separating'
 -- stems that come after a failure are paid for: they are delivered all the same
 local given_up = state == 'failed' and redis.call('HEXISTS', KEYS[1], 'retried_as') == 0
-local had_come = string.find(redis.call('HGET', KEYS[1], 'result'), '"code": 200', 1, true)
-local late = ARGV[7] == '1' and not had_come and (given_up or state == 'delivering')
+-- what had come is not begun again by its repetition
+local had_come = brings_stems(redis.call('HGET', KEYS[1], 'result'))
+local late = brings_stems(ARGV[6]) and not had_come and (given_up or state == 'delivering')
 -- of a job that has ended nobody else will look at the result
 if ARGV[8] == '1' and (state == 'failed' or state == 'cancelled') then give_back_late(ARGV[1], ARGV[4]) end
 if not waiting and not late then return 'repeated' end

@@ -66,10 +66,8 @@ class Shelf:
         bare = Result(kept.result.code, tuple(replace(stem, url="") for stem in kept.result.stems))
         stems = [asdict(stem) for stem in kept.stems]
         value = {"result": asdict(bare), "stems": stems, "account": job.account}
-        now, before = self._clock(), await self._account_of(key)
+        now = self._clock()
         async with translated(), self._redis.pipeline(transaction=True) as pipeline:
-            if before not in (None, job.account):  # or deleting what is theirs would delete this
-                pipeline.zrem(KEPT_OF.format(before), key)
             pipeline.set(key, json.dumps(value, ensure_ascii=False), ex=KEPT_LIFETIME_S)
             for index in (KEPT_ALL, KEPT_OF.format(job.account)):
                 pipeline.zadd(index, {key: now})
@@ -85,37 +83,42 @@ class Shelf:
 
     async def count_of(self, account: int) -> int:
         """How many came from one account's jobs."""
-        async with translated():
-            keys = cast(list[str], await self._redis.zrange(KEPT_OF.format(account), 0, -1))
-            return int(await self._redis.exists(*keys)) if keys else 0
+        return len(await self._of(account))
 
     async def forget(self, source: Source, choice: Choice) -> None:
         """Telegram no longer keeps these."""
         key = _key(source, choice)
-        account = await self._account_of(key)
+        async with translated():
+            stored = await self._redis.get(key)
+        if stored is None:
+            return
         async with translated(), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.delete(key)
-            for index in (KEPT_ALL, KEPT_OF.format(account)):
+            for index in (KEPT_ALL, KEPT_OF.format(json.loads(stored).get("account"))):
                 pipeline.zrem(index, key)
             await pipeline.execute()
 
     async def forget_of(self, account: int) -> int:
         """Forget what came from one account's jobs; returns how many songs that were."""
-        return await self._forget_all(KEPT_OF.format(account))
+        return await self._forget(await self._of(account), KEPT_OF.format(account))
 
     async def forget_all(self) -> int:
         """Forget everything; returns how many songs that were."""
-        return await self._forget_all(KEPT_ALL)
-
-    async def _account_of(self, key: str) -> int | None:
-        """Whose job brought what is kept under `key`; `None` where nothing is, or an older version put it."""
         async with translated():
-            stored = await self._redis.get(key)
-        return json.loads(stored).get("account") if stored else None
+            keys = cast(list[str], await self._redis.zrange(KEPT_ALL, 0, -1))
+        return await self._forget(keys, KEPT_ALL)
 
-    async def _forget_all(self, index: str) -> int:
+    async def _of(self, account: int) -> list[str]:
+        """The keys of what one account's jobs have brought, and no other's has since."""
         async with translated():
-            keys = cast(list[str], await self._redis.zrange(index, 0, -1))
+            keys = cast(list[str], await self._redis.zrange(KEPT_OF.format(account), 0, -1))
+            values = cast(list[str | None], await self._redis.mget(keys)) if keys else []
+        # an older version noted no account
+        stored = [(key, json.loads(value)) for key, value in zip(keys, values, strict=True) if value]
+        return [key for key, value in stored if value.get("account", account) == account]
+
+    async def _forget(self, keys: list[str], index: str) -> int:
+        async with translated():
             forgotten = int(await self._redis.unlink(*keys)) if keys else 0
             if keys:
                 await self._redis.zrem(KEPT_ALL, *keys)

@@ -135,6 +135,7 @@ class JobStore:
         self._begin_create = script(redis, scripts.BEGIN_CREATE)
         self._not_accepted = script(redis, scripts.NOT_ACCEPTED)
         self._accept = script(redis, scripts.ACCEPT)
+        self._mark_retried = script(redis, scripts.MARK_RETRIED)
         self._receive = script(redis, scripts.RECEIVE)
         self._migrate = script(redis, scripts.MIGRATE)
         self._close = script(redis, scripts.CLOSE)
@@ -287,11 +288,8 @@ class JobStore:
     async def mark_retried(self, job_id: str, new_id: str) -> None:
         """Another job has taken this failed one's place, and its message: no result is waited for any more,
         and no admin has to look after it."""
-        await self._write_fields(job_id, {_RETRIED_AS: new_id})
-        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
-            for index in (FAILED, LATE, OPEN):
-                pipeline.zrem(index, job_id)
-            await pipeline.execute()
+        async with translated():
+            await self._mark_retried([JOB.format(job_id)], [job_id, new_id])
 
     @asynccontextmanager
     async def sending(self, job_id: str) -> AsyncIterator[None]:

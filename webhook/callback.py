@@ -11,7 +11,6 @@ from stemdrop.errors import (
     ExpiredLink,
     ForgedRequest,
     StemdropError,
-    StoreRefused,
     StoreUnavailable,
 )
 from stemdrop.jobs import JobState
@@ -70,7 +69,7 @@ class _NotItsTask(ForgedRequest):
 
 
 # As what a refusal is counted.
-_OUTCOMES: dict[type[StemdropError], str] = {
+_OUTCOMES: dict[type, str] = {
     ForgedRequest: "forged",
     ExpiredLink: "expired",
     BadContract: "bad_contract",
@@ -78,7 +77,6 @@ _OUTCOMES: dict[type[StemdropError], str] = {
     BodyTooSlow: "too_slow",
     BrokenOff: "broken_off",
     StoreUnavailable: "unavailable",
-    StoreRefused: "unavailable",
 }
 
 
@@ -98,7 +96,8 @@ def callback_router(
             store.counts.add(CALLBACKS, error.receipt)
             raise
         except StemdropError as error:
-            store.counts.add(CALLBACKS, _OUTCOMES.get(type(error), OTHER))
+            outcomes = [_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _OUTCOMES]
+            store.counts.add(CALLBACKS, outcomes[0] if outcomes else OTHER)
             raise
         store.counts.add(CALLBACKS, receipt)
         return {"status": "received"}

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Header, Path, Response
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from stemdrop.errors import SourceGone, TooOften
+from stemdrop.errors import SourceGone, StoreUnavailable, TooOften
 from stemdrop.jobs import ASKING, Job
 from stemdrop.links import Links
 from stemdrop.store import JobStore
@@ -52,7 +52,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 AT_ONCE = 16
 # For one download: 20 MB at 12 kB/s. By then its job is given up, unless the operator has more patience.
 DOWNLOAD_TIMEOUT_S = 1800.0
-# A download that goes on after its job has ended is broken off so soon.
+# A download whose job ends is broken off within this time, or with the next bytes that its reader takes.
 LOOK_EVERY_S = 5.0
 
 _CONTENT: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
@@ -105,7 +105,10 @@ def source_router(
         return _part(job.id, file, file.size_bytes or known, wanted, media_type)
 
     async def is_served(job_id: str) -> bool:
-        job = await store.get(job_id)
+        try:
+            job = await store.get(job_id)
+        except StoreUnavailable:  # a download that has begun needs no Redis
+            return True
         return job is not None and _is_served(job)
 
     return router

@@ -24,8 +24,9 @@ from webhook.delivery import is_overtaken
 
 log = logging.getLogger(__name__)
 
-# What Telegram refuses to show for this long it always will.
+# What is refused, or breaks, for this long always will be; a Telegram that is away comes back.
 SHOW_FOR_S = 3600
+SHOW_AWAY_S = 24 * 3600
 # A task that ran out of time is asked for so much longer, ever more rarely: whatever comes is paid for.
 LATE_FOR_S = 24 * 3600
 LATE_AT_ONCE = 100
@@ -162,10 +163,13 @@ class Sweep:
             return
         try:
             await self._status.show(job)
-        except TelegramError as error:
-            if is_gone(error):
+        except StemdropError:
+            raise
+        except Exception as error:
+            is_away = isinstance(error, TelegramError) and not isinstance(error, BadRequest)
+            if isinstance(error, TelegramError) and is_gone(error):
                 log.info("job %s: nobody is there to be shown how it ended: %s", job.id, error)
-            elif isinstance(error, BadRequest) and age_s > SHOW_FOR_S:
+            elif age_s > (SHOW_AWAY_S if is_away else SHOW_FOR_S):
                 log.warning("job %s: how it ended could not be shown: %s", job.id, error)
             else:
                 raise

@@ -7,6 +7,7 @@ from builders import CHAT, Clock, make_job, make_result
 from redis.asyncio import Redis
 
 from stemdrop.jobs import Job, KeptStem, Mode
+from stemdrop.keys import KEPT as KEPT_KEY
 from stemdrop.keys import KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF
 from stemdrop.results import Result, Stem
 from stemdrop.shelf import Kept, Shelf
@@ -80,6 +81,12 @@ async def test_what_another_has_brought_since_is_theirs(shelf: Shelf, redis: Red
     assert await shelf.find(job.source, VOCALS)
     await shelf.forget(job.source, VOCALS)
     assert await redis.keys("*kept*") == []
+    # nor where theirs had expired by then
+    await shelf.put(replace(job, account=4), KEPT)
+    await redis.delete(KEPT_KEY.format(f"{job.source.file_unique_id}:separate_vocal:"))
+    await shelf.put(replace(job, account=5), KEPT)
+    assert await shelf.forget_of(4) == 0
+    assert await shelf.count_of(5) == 1
 
 
 async def test_one_accounts_songs_are_forgotten_and_no_others(shelf: Shelf) -> None:

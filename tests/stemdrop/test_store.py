@@ -14,7 +14,7 @@ from sandbox.redis_server import RedisServer
 from stemdrop.database import connect, insist
 from stemdrop.errors import StoreClosed, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.jobs import FINAL, Failure, Job, JobState, Mode
-from stemdrop.keys import FAILED, JOB, JOB_LIFETIME_S, OF_ACCOUNT, ONCE, OPEN, SENDING, SPENT
+from stemdrop.keys import FAILED, JOB, JOB_LIFETIME_S, LATE, OF_ACCOUNT, ONCE, OPEN, SENDING, SPENT
 from stemdrop.keys import TASK as TASK_KEY
 from stemdrop.results import Result
 from stemdrop.store import JobStore, Receipt, Run, Sent
@@ -353,16 +353,36 @@ async def test_messages_of_a_group_that_migrated_are_not_those_of_the_new_one(st
     assert (moved.chat_id, moved.message_id) == (new, 3)
 
 
-@pytest.mark.parametrize("failure", [Failure("empty", charged=True), Failure("undeliverable", charged=True)])
-async def test_a_success_that_failed_is_not_begun_again_by_its_repetition(
-    store: JobStore, failure: Failure
-) -> None:
+@pytest.mark.parametrize("code", ["empty", "undeliverable"])
+async def test_a_success_that_failed_is_not_begun_again_by_its_repetition(store: JobStore, code: str) -> None:
     """There were no stems in it, its chat is gone, or the operator has dropped it."""
     job = await added_and_asked(store)
-    await store.receive(job.id, CHAT, TASK, make_result())
-    assert await store.fail(job.id, [JobState.DELIVERING], failure)
-    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.REPEATED
+    result = Result(200) if code == "empty" else make_result()
+    await store.receive(job.id, CHAT, TASK, result)
+    assert await store.fail(job.id, [JobState.DELIVERING], Failure(code, charged=True))
+    assert await store.receive(job.id, CHAT, TASK, result) is Receipt.REPEATED
     assert await state_of(store, job) is JobState.FAILED
+
+
+async def test_stems_that_come_after_a_success_without_any_are_delivered(store: JobStore) -> None:
+    job = await added_and_asked(store)
+    await store.receive(job.id, CHAT, TASK, Result(200))
+    assert await store.fail(job.id, [JobState.DELIVERING], Failure("empty", charged=True))
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
+    found = await store.get(job.id)
+    assert found
+    assert (found.state, found.result) == (JobState.DELIVERING, make_result())
+
+
+async def test_what_comes_while_it_is_tried_again_goes_on(store: JobStore, redis: Redis) -> None:
+    job = await added_and_asked(store)
+    await store.accept(job.id, TASK)
+    await store.fail(job.id, WAITING, Failure("timeout", charged=True))
+    assert await redis.zscore(LATE, job.id)
+    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
+    await store.mark_retried(job.id, "another")
+    assert [found.id for found in await store.open_jobs()] == [job.id]
+    assert (await store.history(job.id)).retried_as == ""
 
 
 async def test_a_success_replaces_a_failure_that_is_being_explained(store: JobStore) -> None:
@@ -854,8 +874,10 @@ async def test_a_job_of_which_the_api_is_being_asked_does_not_fail_as_if_it_were
     assert await store.fail(job.id, [JobState.SUBMITTING], Failure("unreachable", charged=False))
 
 
-@pytest.mark.parametrize("end", [JobState.FAILED, JobState.CANCELLED])
-@pytest.mark.parametrize("is_tried_again", [False, True])
+@pytest.mark.parametrize(
+    ("end", "is_tried_again"),
+    [(JobState.FAILED, False), (JobState.FAILED, True), (JobState.CANCELLED, False)],
+)
 async def test_what_turns_out_to_have_cost_nothing_after_the_end_is_told(
     store: JobStore, end: JobState, is_tried_again: bool
 ) -> None:

@@ -209,7 +209,13 @@ async def test_callbacks_are_counted_by_what_became_of_them(
     ):
         assert (await client.post(where, json=body)).status_code == status
     assert (await client.post(path(job), content=b" " * 1_100_000)).status_code == 413
+    await house.redis.config_set("maxmemory", "1")
+    try:
+        assert (await client.post(path(job), json=good)).status_code == 503
+    finally:
+        await house.redis.config_set("maxmemory", "0")
     assert some(await told(house), "callbacks_total") == {
+        "callbacks_total{unavailable}": 1,
         "callbacks_total{stored}": 1,
         "callbacks_total{repeated}": 2,
         "callbacks_total{forged}": 1,
