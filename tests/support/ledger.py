@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 
 from chat import Person
@@ -10,39 +11,59 @@ from provider import SPLIT_FIELDS
 from stage import Stage
 
 from sandbox.chats import Message
+from stemdrop.database import connect
+from stemdrop.jobs import CREDITS
+from stemdrop.keys import SPENT
 
 VOCALS, ALL_STEMS = 0, 1
-_CHOOSING, _DONE, _FAILED = "How shall I split", "✅", "⚠️"
+_CHOOSING, _DONE, _FAILED, _CANCELLED = "How shall I split", "✅", "⚠️", "✖️"
 # Tasks are run again for some minutes, and for the answer to an album five are waited.
 WAIT_S = 900.0
+# Longer than it takes until somebody else does what a dead process was about to do.
+IMPATIENT_S = 30.0
 
 
 @dataclass
 class Play:
-    """One song of one person, who picks a mode. `stems` are to come; fewer where some are to be missing."""
+    """One song of one person, who picks a mode. `stems` are to come; fewer where some are to be missing.
+
+    `packs` are the ZIPs and voice messages that are ordered beside them. `is_alone`: the chat, which may have
+    become another, has nothing else in it.
+    """
 
     person: Person
     title: str
     mode: int
     stems: int
     song: Message | None = None
-    menus: list[Message] = field(default_factory=list)
+    packs: int = 0
+    is_alone: bool = False
+
+    @property
+    def shown(self) -> list[Message]:
+        """The bot's messages that answer this song."""
+        shown = self.person.telegram.bot_messages(self.person.chat_id)
+        return [message for message in shown if self.is_alone or message.reply_to is self.song]
 
     @property
     def texts(self) -> list[Message]:
-        """The bot's messages for this song; one, unless it was sent in the very moment of a kill."""
-        shown = self.person.telegram.bot_messages(self.person.chat_id)
-        return [message for message in shown if message.kind == "text" and message.reply_to is self.song]
+        """Those of text; one, unless it was sent in the very moment of a kill."""
+        return [message for message in self.shown if message.kind == "text"]
 
     @property
     def is_over(self) -> bool:
         """Whether its user has been told the end of it."""
-        return any(message.text.startswith((_DONE, _FAILED)) for message in self.texts)
+        return any(message.text.startswith((_DONE, _FAILED, _CANCELLED)) for message in self.texts)
 
     @property
     def is_explained(self) -> bool:
         """Whether it failed, and its user has been told so."""
         return not self.is_done and any(message.text.startswith(_FAILED) for message in self.texts)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether its user has been told that it is."""
+        return any(message.text.startswith(_CANCELLED) for message in self.texts)
 
     @property
     def is_done(self) -> bool:
@@ -52,10 +73,14 @@ class Play:
     @property
     def titles(self) -> Counter[str]:
         """Its stems in the chat, and how often each is there."""
-        shown = self.person.telegram.bot_messages(self.person.chat_id)
-        stems = [message for message in shown if message.kind in ("audio", "document") and message.media]
-        mine = [message for message in stems if message.reply_to is self.song]
-        return Counter(str(message.media["title"]) for message in mine if message.media)
+        media = [message.media for message in self.shown if message.kind in ("audio", "document")]
+        return Counter(str(file["title"]) for file in media if file and "title" in file)
+
+    @property
+    def packed(self) -> int:
+        """How many ZIPs and voice messages are in the chat."""
+        files = [message for message in self.shown if message.kind in ("voice", "document")]
+        return sum("title" not in (file.media or {}) for file in files)
 
 
 @dataclass
@@ -81,11 +106,23 @@ class Ledger:
         self.stage = stage
         self.plays: list[Play] = []
 
-    async def play(self, mode: int = VOCALS, *, stems: int | None = None, title: str = "") -> Play:
-        """A new person sends a song and picks a mode; returns when the pick has been seen."""
-        number = len(self.plays) + 1
-        person = self.stage.person(f"Person {number}")
+    def person(self) -> Person:
+        """Somebody new, who waits for as long as it takes."""
+        person = self.stage.person(f"Person {len(self.plays) + 1}")
         person.wait_s = WAIT_S
+        return person
+
+    async def play(
+        self,
+        mode: int = VOCALS,
+        *,
+        stems: int | None = None,
+        title: str = "",
+        person: Person | None = None,
+    ) -> Play:
+        """A person, a new one unless named, sends a song and picks a mode; returns when that was seen."""
+        number = len(self.plays) + 1
+        person = person or self.person()
         if stems is None:
             stems = 2 if mode == VOCALS or self.stage.provider.few_stems else len(SPLIT_FIELDS)
         play = Play(person, title or f"Song {number}", mode, stems)
@@ -111,6 +148,18 @@ class Ledger:
                     return
                 await asyncio.sleep(0.05)
 
+    async def press(self, play: Play, label: str, effect: Callable[[], object]) -> None:
+        """Tap the button on which this can be read until that has had its effect."""
+        telegram = self.stage.telegram
+        while not effect():
+            for menu in reversed(play.texts):
+                data = [str(button["callback_data"]) for button in menu.buttons if label in button["text"]]
+                if data:
+                    telegram.tap(menu.chat.id, menu.message_id, data[0], user_id=play.person.id)
+                    break
+            with suppress(TimeoutError):
+                await telegram.wait_for(effect, timeout_s=IMPATIENT_S)
+
     async def over(self, plays: Sequence[Play] | None = None) -> None:
         """Wait until the users of these songs (of all) have been told the end of each."""
         for play in self.plays if plays is None else plays:
@@ -134,7 +183,10 @@ class Ledger:
                 account.lost += play.stems - len(titles)
                 shown = [message.text for message in play.texts]
                 account.notes.append(f"{play.title}: {len(titles)} of {play.stems} stems, {shown}")
-            if twice := titles.total() - len(titles):
+            if play.packed < play.packs:
+                account.lost += play.packs - play.packed
+                account.notes.append(f"{play.title}: {play.packed} of {play.packs} packed")
+            if twice := titles.total() - len(titles) + max(0, play.packed - play.packs):
                 account.twice += twice
                 account.notes.append(f"{play.title}: {twice} stems twice")
             account.shown_twice += max(0, len(play.texts) - 1)
@@ -142,7 +194,25 @@ class Ledger:
         account.paid_twice = jobs.total() - len(jobs)
         return account
 
+    async def miscounted(self) -> str:
+        """Whether the credits of all accounts are exactly what the provider has charged; '' if they are. A
+        song that may have been charged for all that anybody knows counts as if it had."""
+        prices = {mode.value: credits for mode, credits in CREDITS.items()}
+        creates = self.stage.provider.creates
+        charged = sum(prices[create["type"]] for create in creates)
+        accepted = {_job_of(create["audioUrl"]) for create in creates}
+        async with self.stage.store() as store, connect(self.stage.redis_url) as redis:
+            accounts = {play.person.id for play in self.plays}
+            jobs = {job.id: job for account in accounts for job in await store.jobs_of(account)}
+            spent = 0
+            async for key in redis.scan_iter(match=SPENT.format("*", "????-??-??")):
+                spent += sum(int(credits) for credits in await redis.hvals(key))
+        lost = [job for job in jobs.values() if job.failure and job.failure.code == "lost"]
+        charged += sum(job.price for job in lost if job.id not in accepted)
+        return "" if spent == charged else f"{spent} credits are spent, {charged} were charged"
+
 
 def _job_of(source_url: str) -> str:
-    """The job whose source this is: `…/source/<job>.<time>.<signature>/audio.mp3`."""
-    return source_url.rsplit("/", 2)[-2].partition(".")[0]
+    """The job whose source this is: `…/source/<job>.<time>.<signature>/audio.mp3`, or `…/<job>.mp3`."""
+    *_, folder, name = source_url.split("/")
+    return (name if folder == "uploads" else folder).partition(".")[0]

@@ -1,24 +1,41 @@
 """A process of the product that kills itself at a named point.
 
-A point is `<thing>.<step>:before` or `:after`: each atomic step of a store, each task added, each call of
-Telegram, of the separation API and of whoever serves stems. They are found in the classes themselves, so
-that a new step is a new point. `STEMDROP_DIE_AT` names the point; `STEMDROP_POINTS` a file to which those
-that are passed are written.
+A point is `<thing>.<step>:before` or `:after`: each public coroutine of the stores of jobs and of kept
+stems, of the separation API's client, of who reads users' files and of who fetches stems; each of their
+contexts (its `:after` is when it has been entered); each move, by the state it leads to; each task added, by
+its kind; and each method of Telegram. Steps are found in the classes themselves and in the calls that the
+code makes, so that a new one is a new point; `steps` names them all, passed or not. A process kills itself
+where it passes its point for the first time. `STEMDROP_DIE_AT` names that point; `STEMDROP_POINTS` is a file
+to which those that are passed are written.
 """
 
+import ast
 import functools
 import inspect
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
-from stemdrop.engine import Engine
+from telegram import Bot
+from telegram.ext import ExtBot
+
+from stemdrop.engine import Engine, Task
+from stemdrop.jobs import JobState
 from stemdrop.separation import SeparationClient
 from stemdrop.shelf import Shelf
 from stemdrop.store import JobStore
 from stemdrop.telegram import RateLimiter, TelegramFiles
 from webhook.fetch import StemFetcher
+
+KINDS = (JobStore, Shelf, SeparationClient, TelegramFiles, StemFetcher)
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_ROOMS = ("stemdrop", "bot", "webhook")
+_MOVE = "JobStore.move"
+# As they are called; what begins otherwise is no call of the Bot API.
+_VERBS = ("send_", "edit_", "answer_", "get_", "set_", "delete_", "copy_", "forward_", "leave_", "pin_")
 
 
 def _pass(point: str) -> None:
@@ -40,18 +57,66 @@ def _mortal(name: str, step: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
     return run
 
 
-def _steps(kind: type) -> Iterator[tuple[str, Callable[..., Awaitable[Any]]]]:
+def _mortal_context(
+    name: str, step: Callable[..., AbstractAsyncContextManager[Any]]
+) -> Callable[..., AbstractAsyncContextManager[Any]]:
+    @asynccontextmanager
+    async def run(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        _pass(f"{name}:before")
+        async with step(*args, **kwargs) as entered:
+            _pass(f"{name}:after")
+            yield entered
+
+    return run
+
+
+def _steps(kind: type) -> Iterator[tuple[str, Callable[..., Any]]]:
     for name, step in vars(kind).items():
-        if inspect.iscoroutinefunction(step) and not name.startswith("_"):
+        if not name.startswith("_") and (inspect.iscoroutinefunction(step) or _is_context(step)):
             yield name, step
+
+
+def _is_context(step: object) -> bool:
+    return callable(step) and inspect.isasyncgenfunction(inspect.unwrap(step))
+
+
+def steps() -> set[str]:
+    """Every outside call and every step of a store that the product can take, as points name them."""
+    found = {f"{kind.__name__}.{name}" for kind in KINDS for name, _ in _steps(kind)} - {_MOVE}
+    found |= {f"Engine.add({task})" for task in Task}
+    for room in _ROOMS:
+        for path in (_ROOT / room).rglob("*.py"):
+            for call in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
+                    found |= _named_in(call.func.attr, call)
+    return found
+
+
+def _named_in(name: str, call: ast.Call) -> set[str]:
+    """The states to which a call moves a job, or the method of Telegram that it calls."""
+    if name == "move":
+        states = [arg for arg in call.args if isinstance(arg, ast.Attribute)]
+        return {f"{_MOVE}({JobState[state.attr]})" for state in states if state.attr in JobState.__members__}
+    if name.startswith(_VERBS) and inspect.iscoroutinefunction(getattr(Bot, name, None)):
+        first, *rest = name.split("_")
+        return {f"Telegram.{first}{''.join(word.capitalize() for word in rest)}"}
+    return set()
 
 
 def make_mortal() -> None:
     """Of this process."""
-    for kind in (JobStore, Shelf, SeparationClient, TelegramFiles, StemFetcher):
+    for kind in KINDS:
         for name, step in _steps(kind):
-            setattr(kind, name, _mortal(f"{kind.__name__}.{name}", step))
+            make = _mortal_context if _is_context(step) else _mortal
+            setattr(kind, name, make(f"{kind.__name__}.{name}", step))
 
+    move = inspect.unwrap(JobStore.move)
+
+    async def mortal_move(store: JobStore, *args: Any, **changes: Any) -> Any:
+        _, _, to_state, *_ = args
+        return await _mortal(f"{_MOVE}({to_state})", move)(store, *args, **changes)
+
+    JobStore.move = mortal_move  # type: ignore[method-assign]
     add = Engine.add
 
     async def mortal_add(engine: Engine, task: Any, key: str, argument: str) -> None:
@@ -65,3 +130,5 @@ def make_mortal() -> None:
         return await _mortal(f"Telegram.{endpoint}", call)(limiter, *args, **kwargs)
 
     RateLimiter.process_request = mortal_call  # type: ignore[method-assign]
+    # the one that the limiter does not see
+    ExtBot.get_updates = _mortal("Telegram.getUpdates", ExtBot.get_updates)  # type: ignore[assignment,method-assign]

@@ -1,0 +1,118 @@
+"""Ways of songs that together pass every call to the outside and every step of a job: at each of these points
+a process is killed (`mortal.py`). What a person does here goes on when the product is back."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from ledger import ALL_STEMS, VOCALS, Ledger, Play
+from starlette.responses import Response
+
+from sandbox.entities import with_automatic_entities
+from stemdrop.texts import load_texts
+
+SAY = load_texts().language("en")
+RETRY = SAY("button.retry", price="").strip()
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`play` is what people do; `text` names it in the table; `settings` are of the product's processes."""
+
+    text: str
+    play: Callable[[Ledger], Awaitable[None]]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+async def _songs(ledger: Ledger) -> None:
+    """Two stems, twelve, and two that Telegram keeps already."""
+    first, _ = await asyncio.gather(ledger.play(VOCALS, title="First"), ledger.play(ALL_STEMS))
+    await ledger.over([first])
+    await ledger.play(VOCALS, title="First")
+
+
+async def _packed(ledger: Ledger) -> None:
+    """Uploaded, polled, then wanted as one ZIP and as voice messages."""
+    ledger.stage.provider.answers_by_itself = False
+    play = await ledger.play(VOCALS)
+    await ledger.over()
+    if play.is_done:
+        for label, packs in (("button.zip", 1), ("button.small", play.stems)):
+            play.packs += packs
+            await ledger.press(play, SAY(label), lambda: play.packed >= play.packs)
+
+
+async def _trouble(ledger: Ledger) -> None:
+    """Refused, failed, cancelled, one try after the other; and a stem that is fetched later."""
+    provider = ledger.stage.provider
+    provider.refusal = (500, "no")
+    play = await ledger.play(VOCALS, stems=0)
+    await ledger.over()
+    provider.refusal, provider.failure = None, 500
+    await ledger.press(play, RETRY, lambda: len(provider.creates) == 1)
+    await ledger.over()
+    provider.failure, provider.answers_by_itself, provider.remembers = None, False, False
+    await ledger.press(play, RETRY, lambda: len(provider.creates) == 2)
+    await ledger.press(play, SAY("button.cancel"), lambda: play.is_cancelled)
+    provider.answers_by_itself = provider.remembers = True
+    provider.odd_stems["vocal"] = lambda: Response(status_code=404)
+    late = await ledger.play(VOCALS)
+    await late.person.sees(lambda: late.is_over)
+    provider.odd_stems.clear()
+    await ledger.press(late, SAY("button.fetch_again"), lambda: len(late.titles) == late.stems)
+
+
+async def _group(ledger: Ledger) -> None:
+    """Asked for by an anonymous admin of a group, which becomes a supergroup before its stems come."""
+    stage, telegram, person = ledger.stage, ledger.stage.telegram, ledger.person()
+    group = telegram.add_group("A band", [telegram.user(person.id)])
+    person.chat_id = group.id
+    play = Play(person, "Song of a band", VOCALS, 2, is_alone=True)
+    ledger.plays.append(play)
+    song = await person.sends(stage.song(play.title))
+    asked = with_automatic_entities("/stems")
+    content = {"text": asked.text, "entities": asked.entities, "sender_chat": group.to_dict()}
+    telegram.post(group, telegram.user(person.id), content, reply_to=song)
+    await person.sees(lambda: play.texts)
+    # nor is it polled before
+    stage.provider.answers_by_itself = stage.provider.remembers = False
+    await ledger.pick(play)
+    await stage.accepted()
+    await stage.tasks_rest()
+    person.chat_id = telegram.migrate_group(group.id).id
+    stage.provider.answers_by_itself = stage.provider.remembers = True
+    await stage.provider.post_patiently(stage.provider.creates[0])
+
+
+async def _deleted(ledger: Ledger) -> None:
+    """Kept stems that Telegram has lost, paid for again; then everything about a person is deleted."""
+    first = await ledger.play(VOCALS, title="First")
+    await ledger.over()
+    for message in first.shown:
+        if message.kind == "audio" and message.media:
+            ledger.stage.telegram.forget_file(message.media["file_id"])
+    again = await ledger.play(VOCALS, title="First")
+    asked = SAY("kept_lost", title="First")
+    await again.person.sees(lambda: any(message.text == asked for message in again.texts))
+    await ledger.press(again, SAY("mode_name.separate_vocal"), lambda: again.texts[-1].text != asked)
+    await ledger.over()
+    menu = await again.person.answer_to(again.person.says("/delete"))
+    await again.person.taps(menu, 0)
+    await again.person.sees(lambda: not menu.buttons)
+    async with ledger.stage.store() as store:
+        assert await store.jobs_of(again.person.id) == []
+
+
+SCENARIOS = {
+    "songs": Scenario("songs of two and twelve stems, and kept ones", _songs),
+    "packed": Scenario(
+        "without a public URL; one ZIP, voice messages", _packed, {"PUBLIC_URL": "", "POLL_INTERVAL_S": "1"}
+    ),
+    "trouble": Scenario(
+        "refused, failed, tried again, cancelled; a stem fetched later", _trouble, {"JOB_TIMEOUT_S": "60"}
+    ),
+    "group": Scenario(
+        "a group that becomes a supergroup, updates by webhook", _group, {"TELEGRAM_UPDATES": "webhook"}
+    ),
+    "deleted": Scenario("kept stems lost and paid for again, `/delete`", _deleted),
+}
