@@ -1,12 +1,16 @@
 """The separation API refuses, loses answers, and calls back early, late, often, wrongly or never."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from case import Case, port_of
 from ledger import ALL_STEMS, VOCALS, Ledger
 from provider import Provider
+from stage import Stage
+from starlette.responses import Response
 from wire import Wire
 
 REFUSALS = (400, 401, 402, 404, 408, 409, 413, 422, 429, 451, 455, 500, 501, 505)
@@ -67,6 +71,68 @@ async def test_time_out_after_it_has_accepted(case: Case) -> None:
     await ledger.play_all([VOCALS, ALL_STEMS] * 3)
     case.healed()
     await case.settle(ledger, "API: no answer for 60 s after it accepted", len(ledger.plays))
+
+
+async def _never() -> Response:
+    await asyncio.sleep(3600)
+    return Response(status_code=504)
+
+
+@pytest.mark.full
+async def test_time_out_before_it_has_accepted(case: Case) -> None:
+    stage, ledger = await case.open("up", JOB_TIMEOUT_S="65")
+    stage.provider.odd_create = _never
+    songs = await ledger.play_all([VOCALS] * 3)
+    await ledger.over()
+    assert all("code lost" in play.texts[-1].text for play in songs)
+    case.healed()
+    fault = "API: no answer for 60 s, nothing accepted"
+    await case.settle(ledger, fault, len(songs), explained=len(songs))
+    assert stage.provider.creates == []
+
+
+@asynccontextmanager
+async def wired(case: Case, **settings: str) -> AsyncIterator[tuple[Stage, Ledger, Wire]]:
+    """A stage with a network to the API that can break; stems come on another."""
+    async with case.stage(**settings) as stage, Wire(lambda: [port_of(stage.provider.url)]).run() as wire:
+        stage.settings["SEPARATION_API_URL"] = f"http://127.0.0.1:{wire.port}"
+        stage.settings["STEM_HOSTS"] = stage.provider.url.removeprefix("http://")
+        await stage.start("up")
+        yield stage, Ledger(stage), wire
+
+
+async def test_reset_before_it_has_accepted(case: Case) -> None:
+    async with wired(case, JOB_TIMEOUT_S="3") as (stage, ledger, wire):
+
+        async def reset() -> Response:
+            wire.cut()
+            wire.mend()
+            return Response(status_code=504)
+
+        stage.provider.odd_create = reset
+        songs = [await ledger.play(VOCALS) for _ in range(case.times(1, 5))]
+        await ledger.over()
+        assert all("code lost" in play.texts[-1].text for play in songs)
+        case.healed()
+        fault = "API: connection reset, nothing accepted"
+        await case.settle(ledger, fault, len(songs), explained=len(songs))
+        assert stage.provider.creates == []
+
+
+@pytest.mark.full
+async def test_reset_after_it_has_accepted(case: Case) -> None:
+    async with wired(case) as (stage, ledger, wire):
+        times = case.times(1, 5)
+        for _ in range(times):
+            stage.provider.hold_answer.clear()
+            playing = asyncio.create_task(ledger.play(VOCALS))
+            await stage.accepted(len(ledger.plays) + 1)
+            wire.cut()
+            wire.mend()
+            stage.provider.hold_answer.set()
+            await playing
+        case.healed()
+        await case.settle(ledger, "API: connection reset after it has accepted", times)
 
 
 @pytest.mark.full
@@ -130,6 +196,28 @@ async def test_called_back_as_failed_and_as_done(case: Case) -> None:
     await called_back(case, "API: failure and success of one task at once", orders[: case.times(2, 4)])
 
 
+async def test_called_back_the_other_way_one_after_the_other(case: Case) -> None:
+    """A failure when the success was answered, a failure when its stems are there, and a success when the
+    failure was told."""
+    stage, ledger = await case.open("webhook", "bot", "worker")
+    provider, times = stage.provider, case.times(1, 5)
+    provider.answers_by_itself = False
+    orders = [(None, False, FAILED), (None, True, FAILED), (FAILED, True, None)]
+    for first, is_awaited, second in orders * times:
+        play = await ledger.play(VOCALS)
+        await stage.accepted(len(ledger.plays))
+        answers = [await provider.call_back(-1, with_task(provider, -1, first))]
+        if is_awaited:
+            await play.person.sees(lambda play=play: play.is_over)
+        answers.append(await provider.call_back(-1, with_task(provider, -1, second)))
+        assert [answer.status_code for answer in answers] == [200, 200]
+        await play.person.sees(lambda play=play: play.is_done)
+        await stage.tasks_rest()
+        assert play.texts[-1].text.startswith("✅")
+    case.healed()
+    await case.settle(ledger, "API: failure after success, and success after failure", len(ledger.plays))
+
+
 async def polled(case: Case, fault: str, ledger: Ledger) -> None:
     await ledger.play_all([VOCALS, ALL_STEMS] * case.times(1, 5))
     case.healed()
@@ -162,11 +250,8 @@ async def test_polled_and_called_back_at_the_same_moment(case: Case) -> None:
 @pytest.mark.full
 async def test_unreachable_for_a_while(case: Case) -> None:
     """What was never sent is sent again."""
-    async with case.stage() as stage, Wire(lambda: [port_of(stage.provider.url)]).run() as wire:
-        stage.settings["SEPARATION_API_URL"] = f"http://127.0.0.1:{wire.port}"
-        stage.settings["STEM_HOSTS"] = stage.provider.url.removeprefix("http://")
-        await stage.start("up")
-        ledger, times = Ledger(stage), case.times(1, 5)
+    async with wired(case) as (_, ledger, wire):
+        times = case.times(1, 5)
         for _ in range(times):
             wire.close()
             playing = asyncio.create_task(ledger.play_all([VOCALS] * 3))

@@ -4,7 +4,7 @@ Written from the provider's contract; shares no code with stemdrop or the separa
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -39,7 +39,7 @@ class Provider:
     `refusal` for asking that; `key` is the one that it takes; `remembers`: what was called back is also
     known to the detail endpoint, which else knows only `details`, and with this `flag`;
     `calls_back_when_asked` posts it while it is being polled; `loses_creates` neither accepts nor refuses;
-    `odd_stems` answers for the stem of that name.
+    `odd_create` is what happens instead of accepting; `odd_stems` answers for the stem of that name.
     """
 
     def __init__(self, stem: bytes) -> None:
@@ -70,6 +70,7 @@ class Provider:
         self.broken_stems: dict[str, int] = {}
         self.remembers = False
         self.loses_creates = False
+        self.odd_create: Callable[[], Awaitable[Response]] | None = None
         self.flag = "SUCCESS"
         self.calls_back_when_asked = False
         self.odd_stems: dict[str, Callable[[], Response]] = {}
@@ -185,6 +186,8 @@ class Provider:
                 return _answer(*self.refusal)
             if self.loses_creates:
                 return Response("<html>bad gateway</html>", 502)
+            if self.odd_create:
+                return await self.odd_create()
             self._accepted += 1
             create = {**body, "taskId": f"task-{self._accepted:04d}"}
             self.creates.append(create)
@@ -247,7 +250,8 @@ class Provider:
         for pause_s in CALLBACK_PAUSES_S:
             await asyncio.sleep(pause_s)
             with suppress(httpx.HTTPError):
-                self.sources.append((await self._http.get(create["audioUrl"])).content)
+                source = await self._http.get(create["audioUrl"])
+                self.sources.append(source.raise_for_status().content)
                 return True
         return False
 
