@@ -1,10 +1,14 @@
 """Telegram says no, says nothing, breaks off, or no longer knows the chat or the file."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from case import Case
-from ledger import ALL_STEMS, VOCALS, Account
+from ledger import ALL_STEMS, VOCALS, Account, Ledger, Play
+from provider import SPLIT_FIELDS
+from scenarios import SAY
 
 from sandbox.faults import FaultKind
 from stemdrop.jobs import JobState
@@ -71,6 +75,105 @@ async def test_an_expired_source_is_explained(case: Case) -> None:
     case.healed()
     await case.settle(ledger, "Telegram: `file_id` of the song expired", times, explained=times)
     assert len(stage.provider.creates) == 1
+
+
+@pytest.mark.full
+async def test_an_expired_source_that_is_fetched_is_explained(case: Case) -> None:
+    """Whoever fetches it through our link is told that it is gone, and what the API says is told on."""
+    stage, ledger = await case.open("up")
+    times = case.times(1, 5)
+    stage.telegram.faults.add(FaultKind.FILE_GONE, method="getFile", times=None)
+    plays = await ledger.play_all([VOCALS] * times)
+    await ledger.over()
+    assert all("code 451" in play.texts[-1].text for play in plays)
+    stage.telegram.faults.clear()
+    await ledger.play(VOCALS)
+    case.healed()
+    fault = "Telegram: `file_id` of the song expired when it is fetched through `/source`"
+    await case.settle(ledger, fault, times, explained=times)
+
+
+async def test_who_is_promised_kept_stems_that_expired_is_asked_before_paying(case: Case) -> None:
+    stage, ledger = await case.open("up")
+    times, asked = case.times(1, 5), SAY("kept_lost", title="Kept")
+    for number in range(times):
+        kept = await ledger.play(VOCALS, title="Kept")
+        await ledger.over()
+        for message in kept.shown:
+            if message.kind == "audio" and message.media:
+                stage.telegram.forget_file(message.media["file_id"])
+        play = await ledger.play(VOCALS, title="Kept")
+        await play.person.sees(lambda play=play: play.texts[-1].text == asked)
+        await stage.tasks_rest()
+        assert len(stage.provider.creates) == number + 1
+        await ledger.press(
+            play, SAY("mode_name.separate_vocal"), lambda play=play: play.texts[-1].text != asked
+        )
+        await ledger.over()
+        assert len(stage.provider.creates) == number + 2
+    case.healed()
+    await case.settle(ledger, "Telegram: `file_id` of kept stems expired", times)
+
+
+@asynccontextmanager
+async def between_two_albums(case: Case, ledger: Ledger, play: Play) -> AsyncIterator[None]:
+    """Of twelve stems the first album is in the chat, and the second waits until the block ends."""
+    provider = ledger.stage.provider
+    provider.held_stems = frozenset(SPLIT_FIELDS[-1:])
+    provider.hold_stems.clear()
+    await play.person.sees(lambda: len(play.titles) == ALBUM)
+    yield
+    provider.hold_stems.set()
+
+
+@pytest.mark.full
+async def test_whoever_blocks_the_bot_between_two_albums_gets_the_rest_later(case: Case) -> None:
+    """The job ends as undeliverable; tried again by its operator, it sends what is missing and no more."""
+    stage, ledger = await case.open("up")
+    stage.provider.few_stems = False
+    times = case.times(1, 5)
+    for _ in range(times):
+        stage.provider.hold_stems.clear()
+        play = await ledger.play(ALL_STEMS)
+        async with between_two_albums(case, ledger, play):
+            stage.telegram.block_bot(play.person.id)
+        await stage.jobs_rest()
+        assert len(play.titles) == ALBUM
+        async with stage.store() as store:
+            (job,) = await store.failed_jobs()
+            assert job.failure
+            assert job.failure.code == "undeliverable"
+            stage.telegram.unblock_bot(play.person.id)
+            assert await store.deliver_again(job.id)
+        await ledger.over()
+    case.healed()
+    await case.settle(ledger, "Telegram: bot blocked between two albums, and unblocked", times)
+
+
+@pytest.mark.full
+async def test_a_group_that_becomes_a_supergroup_between_two_albums_gets_the_rest_there(case: Case) -> None:
+    stage, ledger = await case.open("up")
+    stage.provider.few_stems = False
+    times, account = case.times(1, 5), Account()
+    for number in range(times):
+        person = ledger.person()
+        group = stage.telegram.add_group("A band", [stage.telegram.user(person.id)])
+        person.chat_id = group.id
+        play = Play(person, f"Moved {number}", ALL_STEMS, len(SPLIT_FIELDS), is_alone=True)
+        stage.provider.hold_stems.clear()
+        await person.asks(stage.song(play.title), ALL_STEMS, caption="/stems")
+        async with between_two_albums(case, ledger, play):
+            before = play.titles
+            person.chat_id = stage.telegram.migrate_group(group.id).id
+        await person.sees(lambda play=play: play.is_done)
+        both = before + play.titles
+        account.songs += 1
+        account.lost += play.stems - len(both)
+        account.twice += both.total() - len(both)
+    case.healed()
+    case.row("Telegram: group became a supergroup between two albums", times, account)
+    assert (account.lost, account.twice) == (0, 0)
+    await stage.jobs_rest()
 
 
 @pytest.mark.full
