@@ -125,6 +125,32 @@ async def test_sigterm_without_redis(case: Case) -> None:
     await case.settle(ledger, "SIGTERM to all while Redis is away")
 
 
+@pytest.mark.full
+async def test_sigterm_without_redis_amid_a_create(case: Case) -> None:
+    """Without a public URL nobody will call back: a lost answer is told, and not paid for again."""
+    commands = ("bot", "webhook", "worker")
+    stage, ledger = await case.open(*commands, PUBLIC_URL="")
+    times = case.times(1, 3)
+    for _ in range(times):
+        stage.provider.hold_answer.clear()
+        playing = asyncio.create_task(ledger.play(VOCALS))
+        await stage.accepted(len(ledger.plays) + 1)
+        stage.world.redis.kill()
+        stage.provider.hold_answer.set()
+        codes = await asyncio.gather(*(process.stop(GRACE_S) for process in stage.processes))
+        assert codes == [0] * len(commands)
+        stage.world.redis.start()
+        await stage.start(*commands)
+        play = await playing
+        await ledger.over()
+        assert "code lost" in play.texts[-1].text
+    case.healed()
+    fault = "SIGTERM to all while Redis is away, amid a create call, without a public URL"
+    await case.settle(ledger, fault, times, explained=times)
+    assert len(stage.provider.creates) == times
+    assert await ledger.miscounted() == ""
+
+
 def faketime() -> Path:
     """A library that fakes the time of a program that is started with it."""
     if library := next(Path("/usr/lib").rglob("libfaketime.so.1"), None):

@@ -10,10 +10,14 @@ import pytest
 from case import Case, port_of
 from ledger import ALL_STEMS, VOCALS, Ledger
 from redis.asyncio import Redis
-from stage import Stage
+from scenarios import SAY
+from stage import Stage, until
 
+from sandbox.faults import FaultKind
 from sandbox.redis_server import RedisServer
 
+# So long it takes until a song's arrival goes on.
+BUSY_S = 2
 MODES = (VOCALS, ALL_STEMS, VOCALS)
 
 
@@ -76,6 +80,27 @@ async def test_full(case: Case) -> None:
         await break_amid(ledger, partial(limit_memory, stage, 1), partial(limit_memory, stage, 0), for_s)
     case.healed()
     await case.settle(ledger, f"Redis full for {for_s} s (`maxmemory`, `noeviction`)", times)
+
+
+async def test_full_while_a_song_is_being_handled(case: Case) -> None:
+    """Telegram was told that it is received: it is answered when there is room again."""
+    stage, ledger = await case.open("up")
+    times, for_s = case.times(1, 5), case.times(5, 10)
+    for _ in range(times):
+        # so that it is begun while there is room, and its job is stored when there is none any more
+        busy = stage.telegram.faults.add(
+            FaultKind.TOO_MANY_REQUESTS, method="sendChatAction", retry_after_s=BUSY_S
+        )
+        playing = asyncio.create_task(ledger.play(VOCALS))
+        await until(lambda busy=busy: busy.hits)
+        await limit_memory(stage, 1)
+        await asyncio.sleep(for_s)
+        assert "StoreRefused" in stage.world.logs()
+        await limit_memory(stage, 0)
+        play = await playing
+        assert SAY("trouble") not in [message.text for message in play.texts]
+    case.healed()
+    await case.settle(ledger, f"Redis full for {for_s} s, amid a song's arrival", times)
 
 
 async def test_network_cut(case: Case) -> None:
