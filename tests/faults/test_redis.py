@@ -98,7 +98,7 @@ async def test_full_while_a_song_is_being_handled(case: Case) -> None:
         await limit_memory(stage, 1)
         async with asyncio.timeout(30):
             # at once: before the engine has found out that it cannot note that the song is done with
-            while REFUSED not in log.read_bytes()[begun:]:
+            while REFUSED not in log.read_bytes()[begun:]:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         await asyncio.sleep(pause_s)
         await limit_memory(stage, 0)

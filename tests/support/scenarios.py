@@ -103,6 +103,16 @@ async def _deleted(ledger: Ledger) -> None:
         assert await store.jobs_of(again.person.id) == []
 
 
+async def _late(ledger: Ledger) -> None:
+    """Given up for want of an answer, which comes after all."""
+    provider = ledger.stage.provider
+    provider.answers_by_itself = provider.remembers = False
+    play = await ledger.play(VOCALS)
+    await ledger.over()
+    provider.remembers = True
+    await play.person.sees(lambda: play.is_done)
+
+
 SCENARIOS = {
     "songs": Scenario("songs of two and twelve stems, and kept ones", _songs),
     "packed": Scenario(
@@ -114,5 +124,6 @@ SCENARIOS = {
     "group": Scenario(
         "a group that becomes a supergroup, updates by webhook", _group, {"TELEGRAM_UPDATES": "webhook"}
     ),
+    "late": Scenario("a task that ran out of time, and ends after all", _late, {"JOB_TIMEOUT_S": "5"}),
     "deleted": Scenario("kept stems lost and paid for again, `/delete`", _deleted),
 }
