@@ -17,10 +17,12 @@ RETRY = SAY("button.retry", price="").strip()
 
 @dataclass(frozen=True)
 class Scenario:
-    """`play` is what people do; `text` names it in the table; `settings` are of the product's processes."""
+    """`play` is what people do, who order so many times what costs; `text` names it in the table; `settings`
+    are of the product's processes."""
 
     text: str
     play: Callable[[Ledger], Awaitable[None]]
+    orders: int
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -114,16 +116,19 @@ async def _late(ledger: Ledger) -> None:
 
 
 SCENARIOS = {
-    "songs": Scenario("songs of two and twelve stems, and kept ones", _songs),
+    "songs": Scenario("songs of two and twelve stems, and kept ones", _songs, 3),
     "packed": Scenario(
-        "without a public URL; one ZIP, voice messages", _packed, {"PUBLIC_URL": "", "POLL_INTERVAL_S": "1"}
+        "without a public URL; one ZIP, voice messages",
+        _packed,
+        1,
+        {"PUBLIC_URL": "", "POLL_INTERVAL_S": "1"},
     ),
     "trouble": Scenario(
-        "refused, failed, tried again, cancelled; a stem fetched later", _trouble, {"JOB_TIMEOUT_S": "60"}
+        "refused, failed, tried again, cancelled; a stem fetched later", _trouble, 3, {"JOB_TIMEOUT_S": "60"}
     ),
     "group": Scenario(
-        "a group that becomes a supergroup, updates by webhook", _group, {"TELEGRAM_UPDATES": "webhook"}
+        "a group becomes a supergroup, updates by webhook", _group, 1, {"TELEGRAM_UPDATES": "webhook"}
     ),
-    "late": Scenario("a task that ran out of time, and ends after all", _late, {"JOB_TIMEOUT_S": "5"}),
-    "deleted": Scenario("kept stems lost and paid for again, `/delete`", _deleted),
+    "late": Scenario("a task that ran out of time, and ends after all", _late, 1, {"JOB_TIMEOUT_S": "5"}),
+    "deleted": Scenario("kept stems lost and paid for again, `/delete`", _deleted, 2),
 }
