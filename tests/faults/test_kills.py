@@ -23,7 +23,7 @@ QUICK = {
 READS = {
     *("JobStore.allowance", "JobStore.beginning", "JobStore.delivered_jobs", "JobStore.failed_jobs"),
     *("JobStore.history", "JobStore.incomplete_jobs", "JobStore.place", "Shelf.count"),
-    *("Telegram.getChat", "Telegram.getWebhookInfo"),
+    "Telegram.getChat",
 }
 # And what changes one thing on which nothing else depends, and is done again by who ordered it: an admin's
 # button, an operator's command, and the next round of what renews messages.
