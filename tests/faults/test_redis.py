@@ -86,7 +86,7 @@ async def test_full(case: Case) -> None:
 async def test_full_while_a_song_is_being_handled(case: Case) -> None:
     """Telegram was told that it is received: it is answered when there is room again."""
     stage, ledger = await case.open("up")
-    times, for_s = case.times(1, 5), case.times(1, 10)
+    times, for_s = case.times(1, 3), case.times(1, 10)
     log = stage.processes[0].log
     for pause_s in (0, for_s) * times:
         # so that it is begun while there is room, and its job is stored when there is none any more
