@@ -7,7 +7,7 @@ BIN := .venv/bin
 help:
 	@echo "make demo   a bundled song goes through the chat in both modes (no account needed)"
 	@echo "make test   the whole test suite"
-	@echo "make faults   break everything and measure what that costs (half an hour)"
+	@echo "make faults   break everything and measure what that costs (twenty minutes)"
 	@echo "make compose-test   what docker-compose.yml describes, brought up and broken (ten minutes, needs an engine)"
 	@echo "make fuzz   what strangers send, made up anew (FUZZ=10 times as much as in the suite: a few minutes)"
 	@echo "make bench   what each process does on this machine, and what more of them add (some minutes)"
@@ -53,7 +53,7 @@ compose-test: setup
 	@docker info >/dev/null && docker compose version
 	@COMPOSE_TEST=1 $(BIN)/python -m pytest tests/compose -n 0 --timeout 1800 -v --durations 0
 
-# Everything is broken, as often and as long as docs/reliability.md says, and its table written: half an hour.
+# Everything is broken, as often and as long as docs/reliability.md says, and its table written: twenty minutes.
 # As root, and with Debian's libfaketime, nothing is left out.
 faults: setup
 	@$(BIN)/python -m pytest tests/faults -n 4 --dist load --full --timeout 3600 --report docs/reliability.md
