@@ -28,6 +28,8 @@ from stemdrop.texts import Language
 log = logging.getLogger(__name__)
 
 PAGE_LENGTH = 5
+# Of somebody's songs; each page looks at so many.
+LISTED = 200
 
 
 class _Letter(StrEnum):
@@ -115,7 +117,7 @@ class JobsList:
         return Ordered(job.id, "tap.stale_screen")
 
     async def _page(self, chat: Chat, asker: int, bot: Bot, say: Language, page: int) -> Rendered:
-        jobs = _picked(await self._store.jobs_of(asker))
+        jobs = _picked(await self._store.jobs_of(asker, LISTED))
         if chat.type != ChatType.PRIVATE:  # what they do elsewhere is nobody's business here
             jobs = [job for job in jobs if job.chat_id == chat.id]
         last = max(0, len(jobs) - 1) // PAGE_LENGTH

@@ -54,7 +54,7 @@ class JobState(StrEnum):
 
 FINAL = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED})
 # A source link of a job is alive in these: the provider may still have to fetch it.
-ASKING = frozenset({JobState.SUBMITTING, JobState.SEPARATING})
+NEED_SOURCE = frozenset({JobState.SUBMITTING, JobState.SEPARATING})
 CANCELLABLE = frozenset({JobState.CHOOSING, JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING})
 
 

@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 MAX_IN_FLIGHT = 3
 
 # What a job holds besides the attributes of `Job`.
-_RUNS = "runs:{}"  # counter per kind of task: how often it was begun
+_RUNS = "runs:{}"  # counter per kind of task: how often it was begun; with ":by" behind it, who counted last
 _RETRIED_AS = "retried_as"  # the job that 'try again' made of this one
 # `create_started_by`: which call of `begin_create` won; `once`: the key under which it was added
 

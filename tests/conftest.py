@@ -121,6 +121,16 @@ async def house(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
 
 
 @pytest.fixture
+async def provided_house(redis_url: str, telegram: Telegram, provider: Provider) -> AsyncIterator[House]:
+    """The same; the separation API is `provider`."""
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, api_url=provider.url) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture
 async def world(tmp_path: Path, provider: Provider) -> AsyncIterator[World]:
     """A world whose separation API is `provider`; the test starts the product's processes."""
     settings = provider_settings(provider)

@@ -35,7 +35,7 @@ from stemdrop.turns import Turns
 from webhook.albums import AlbumSender, StemFile, Tick, albums
 from webhook.fetch import StemFetcher
 from webhook.kept import KeptSender
-from webhook.shares import Shares
+from webhook.shares import Shares, account_is_busy
 from webhook.stems import JobStems, Outcome
 from webhook.workspace import workspace
 
@@ -106,7 +106,7 @@ class Delivery:
         self._shelf = shelf
         self._experience = experience
         self._texts = texts
-        self._shares = Shares(MAX_IN_FLIGHT)
+        self._shares = Shares[int](MAX_IN_FLIGHT, account_is_busy)
 
     async def run(self, job_id: str) -> None:
         """Deliver the job if it waits for it; running twice delivers once. Raises `TryLater`."""

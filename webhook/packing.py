@@ -31,7 +31,7 @@ from stemdrop.telegram import is_gone
 from stemdrop.texts import Language, Texts
 from webhook.albums import PATIENCE_S, StemFile, is_refusal
 from webhook.copies import StemCopies
-from webhook.shares import Shares
+from webhook.shares import Shares, account_is_busy
 from webhook.voices import AAC, OPUS, NotAudio, Voice, record
 from webhook.workspace import in_thread, pour, workspace
 
@@ -73,7 +73,7 @@ class Packing:
         self._copies = copies
         self._texts = texts
         self._max_bytes = max_bytes
-        self._shares = Shares(PACKS_PER_ACCOUNT)
+        self._shares = Shares[int](PACKS_PER_ACCOUNT, account_is_busy)
 
     async def run(self, argument: str) -> None:
         """Pack what `<job id>:<letter>` orders. Raises `TryLater`."""

@@ -1,30 +1,39 @@
-"""One account's share of what a process does at once, so that nobody's fifty songs make another wait."""
+"""What one owner may have of what a process does at once: nobody's fifty songs make another wait."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from typing import Generic, TypeVar
 
-from stemdrop.errors import TryLater
+from stemdrop.errors import StemdropError, TryLater
 
 AGAIN_S = 5.0
 
+Owner = TypeVar("Owner", bound=Hashable)
 
-class Shares:
-    """In each process for itself: whoever it turns away may find room in another. `most` is per account."""
 
-    def __init__(self, most: int) -> None:
+def account_is_busy() -> TryLater:
+    """For tasks of an account that has its share: in another process it may have room."""
+    return TryLater(AGAIN_S, "its account has its share of these under way already")
+
+
+class Shares(Generic[Owner]):
+    """Of each owner (an account, a job) `most` at once, in this process; `refuse` makes what is raised."""
+
+    def __init__(self, most: int, refuse: Callable[[], StemdropError]) -> None:
         self._most = most
-        self._held: Counter[int] = Counter()
+        self._refuse = refuse
+        self._held: Counter[Owner] = Counter()
 
     @contextmanager
-    def of(self, account: int) -> Iterator[None]:
-        """Hold one place of the account's share. Raises `TryLater` when it has none left."""
-        if self._held[account] >= self._most:
-            raise TryLater(AGAIN_S, f"account {account} has {self._most} of these under way already")
-        self._held[account] += 1
+    def of(self, owner: Owner) -> Iterator[None]:
+        """Hold one place of the owner's share; raises what was asked for when none is left."""
+        if self._held[owner] >= self._most:
+            raise self._refuse()
+        self._held[owner] += 1
         try:
             yield
         finally:
-            self._held[account] -= 1
-            if not self._held[account]:
-                del self._held[account]
+            self._held[owner] -= 1
+            if not self._held[owner]:
+                del self._held[owner]

@@ -6,9 +6,7 @@ The file's URL at Telegram holds the bot's token; it never shows here.
 import asyncio
 import logging
 import re
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -18,12 +16,13 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from stemdrop.errors import SourceGone, StoreUnavailable, TooOften
-from stemdrop.jobs import ASKING, Job
+from stemdrop.jobs import NEED_SOURCE, Job
 from stemdrop.links import Links
 from stemdrop.store import JobStore
 from stemdrop.subject import about
 from stemdrop.telegram import TelegramFile, TelegramFiles
 from webhook.errors import refusals
+from webhook.shares import Shares
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +77,7 @@ def source_router(
     (`stemdrop.fetches`) it is as dead as one that has expired: 403.
     """
     router = APIRouter()
-    downloads = _Downloads()
+    downloads = Shares[str](AT_ONCE, _too_many)
 
     @router.get("/source/{token}/{name}", responses=_WITH_CONTENT, response_class=Response)
     async def serve(token: _Token, name: _Name, wanted: _Range = "") -> Response:
@@ -114,8 +113,12 @@ def source_router(
     return router
 
 
+def _too_many() -> TooOften:
+    return TooOften(1, "this source is being fetched by too many at once")
+
+
 def _is_served(job: Job) -> bool:
-    return job.state in ASKING
+    return job.state in NEED_SOURCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,26 +175,6 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
     return (start, end) if start < end else (0, 0)
 
 
-class _Downloads:
-    """Those that run, by job."""
-
-    def __init__(self) -> None:
-        self._running = Counter[str]()
-
-    @contextmanager
-    def one(self, job_id: str) -> Iterator[None]:
-        """While one more runs. Raises `TooOften`."""
-        if self._running[job_id] >= AT_ONCE:
-            raise TooOften(1, "this source is being fetched by too many at once")
-        self._running[job_id] += 1
-        try:
-            yield
-        finally:
-            self._running[job_id] -= 1
-            if not self._running[job_id]:
-                del self._running[job_id]
-
-
 class _Download(Response):
     """Opens Telegram's file when it is sent, so that whoever hangs up also closes it. Ends with its job."""
 
@@ -199,7 +182,7 @@ class _Download(Response):
         self,
         files: TelegramFiles,
         part: _Part,
-        downloads: _Downloads,
+        downloads: Shares[str],
         is_served: Callable[[str], Awaitable[bool]],
         timeout_s: float,
     ) -> None:
@@ -216,7 +199,7 @@ class _Download(Response):
             await send(message)
 
         part = self._part
-        with self._downloads.one(part.job_id):
+        with self._downloads.of(part.job_id):
             try:
                 async with (
                     asyncio.timeout(self._timeout_s),

@@ -144,12 +144,8 @@ class Sweep:
         if not job.is_out_of_time or age_s >= LATE_FOR_S:
             await self._store.ask_later(job.id, None)
             return
-        every_s = max(self._deadlines.poll_interval_s, age_s * _LATE_EVERY)
-        if now - job.polled_at >= every_s:
-            await self._store.ask_later(job.id, now + every_s)
-            await self._polling.ask(job)
-        else:
-            await self._store.ask_later(job.id, job.polled_at + every_s)
+        await self._store.ask_later(job.id, now + max(self._deadlines.poll_interval_s, age_s * _LATE_EVERY))
+        await self._polling.ask(job)
 
     async def _fail(self, job: Job, failure: Failure) -> None:
         if await self._store.fail(job.id, [job.state], failure):

@@ -1,12 +1,14 @@
 """The bot in process: an Application of the real parts, fed with what people do in the local Telegram."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from house import BotRoom, House, open_house
 
 from sandbox.app import run_telegram
 from sandbox.chats import User
+from sandbox.redis_server import RedisServer
 from sandbox.state import Telegram
 
 BOSS = 9_000_001
@@ -31,6 +33,19 @@ async def private_room(redis_url: str, telegram: Telegram) -> AsyncIterator[BotR
         await application.initialize()
         yield BotRoom(house, application)
         await application.shutdown()
+
+
+@pytest.fixture
+async def breakable(tmp_path: Path, telegram: Telegram) -> AsyncIterator[tuple[RedisServer, BotRoom]]:
+    """A bot with a Redis of its own, for tests that break it."""
+    async with (
+        RedisServer(tmp_path / "redis") as redis,
+        run_telegram(telegram) as url,
+        open_house(redis.url, telegram, url) as house,
+    ):
+        application = house.application()
+        await application.initialize()
+        yield redis, BotRoom(house, application)
 
 
 @pytest.fixture

@@ -4,13 +4,11 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from house import BotRoom, open_house
+from house import BotRoom
 
-from sandbox.app import run_telegram
 from sandbox.chats import User
 from sandbox.faults import FaultKind
 from sandbox.redis_server import RedisServer
-from sandbox.state import Telegram
 
 TROUBLE = "Something went wrong on my side. Please try that again in a minute."
 
@@ -74,20 +72,15 @@ async def test_in_a_group_only_who_spoke_to_the_bot_is_told(
     assert answer.text == TROUBLE
 
 
-async def test_when_redis_is_away_the_bot_lives_on(tmp_path: Path, telegram: Telegram, alice: User) -> None:
-    async with (
-        RedisServer(tmp_path / "redis") as redis,
-        run_telegram(telegram) as url,
-        open_house(redis.url, telegram, url) as house,
-    ):
-        application = house.application()
-        await application.initialize()
-        room = BotRoom(house, application)
-        await asyncio.to_thread(redis.kill)
-        assert await room.says(alice, "/help") == []
-        await asyncio.to_thread(redis.start)
-        (answer,) = await room.says(alice, "/help")
-        assert "How it works" in answer.text
+async def test_when_redis_is_away_the_bot_lives_on(
+    breakable: tuple[RedisServer, BotRoom], alice: User
+) -> None:
+    redis, room = breakable
+    await asyncio.to_thread(redis.kill)
+    assert await room.says(alice, "/help") == []
+    await asyncio.to_thread(redis.start)
+    (answer,) = await room.says(alice, "/help")
+    assert "How it works" in answer.text
 
 
 async def test_it_is_said_in_the_users_language(room: BotRoom, mei: User) -> None:

@@ -1,18 +1,15 @@
 """'Try again' for a job that ran out of time: what has come meanwhile is paid for, and not bought again."""
 
 import socket
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from house import BotRoom, House, open_house
+from house import BotRoom, House
 from provider import Provider
 
-from sandbox.app import run_telegram
 from sandbox.chats import Message, User
-from sandbox.state import Telegram
 from stemdrop.jobs import Charge, Failure, Job, JobState
 
 VOCALS = 0
@@ -20,12 +17,8 @@ TASK_ID = "task-1"
 
 
 @pytest.fixture
-async def house(redis_url: str, telegram: Telegram, provider: Provider) -> AsyncIterator[House]:
-    async with (
-        run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, api_url=provider.url) as opened,
-    ):
-        yield opened
+def house(provided_house: House) -> House:
+    return provided_house
 
 
 @dataclass(frozen=True)

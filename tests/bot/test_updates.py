@@ -235,26 +235,19 @@ async def test_what_can_be_told_to_nobody_is_not_given_up_for_a_day(
 
 
 async def test_a_song_that_comes_while_redis_takes_nothing_is_answered_when_it_does(
-    tmp_path: Path, telegram: Telegram, alice: User, song: Path
+    breakable: tuple[RedisServer, BotRoom], alice: User, song: Path
 ) -> None:
-    async with (
-        RedisServer(tmp_path / "redis") as redis,
-        run_telegram(telegram) as url,
-        open_house(redis.url, telegram, url) as house,
-    ):
-        application = house.application()
-        await application.initialize()
-        room = BotRoom(house, application)
-        await house.redis.config_set("maxmemory", "1")
-        sent = await room.sends(alice, song)
-        assert room.after(sent) == []
-        for _ in range(MAX_TRIES + 1):  # what cannot be counted is no try
-            with pytest.raises(TryLater):
-                await room.handle_again()
-        await house.redis.config_set("maxmemory", "0")
-        await room.handle_again()
-        (menu,) = room.after(sent)
-        assert menu.buttons
+    _, room = breakable
+    await room.house.redis.config_set("maxmemory", "1")
+    sent = await room.sends(alice, song)
+    assert room.after(sent) == []
+    for _ in range(MAX_TRIES + 1):  # what cannot be counted is no try
+        with pytest.raises(TryLater):
+            await room.handle_again()
+    await room.house.redis.config_set("maxmemory", "0")
+    await room.handle_again()
+    (menu,) = room.after(sent)
+    assert menu.buttons
 
 
 async def test_what_kills_who_handles_it_is_a_dead_letter_and_its_sender_is_told(

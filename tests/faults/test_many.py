@@ -48,6 +48,7 @@ async def test_two_webhooks_and_four_workers_of_which_half_die(case: Case) -> No
         fault = f"half of {WEBHOOKS} webhooks, 2 bots and {WORKERS} workers killed"
         await case.settle(ledger, fault, times, twice=2 * times)
         assert stage.telegram.flood_refusals == 0
+        assert len(stage.provider.creates) == len(ledger.plays)
         submitted = Counter(re.findall(r"job (\w+): accepted as task", world.logs()))
         # none where all that asked died before they could say so
         assert set(submitted.values()) <= {1}

@@ -6,10 +6,10 @@ import pytest
 from builders import make_job, make_result
 
 from stemdrop.jobs import (
-    ASKING,
     CANCELLABLE,
     CREDITS,
     FINAL,
+    NEED_SOURCE,
     Charge,
     Failure,
     Job,
@@ -124,7 +124,7 @@ def test_ids_are_short_and_never_the_same() -> None:
 
 def test_every_state_is_final_or_active_or_waits() -> None:
     assert {*FINAL, *CANCELLABLE, JobState.DELIVERING} == set(JobState)
-    assert ASKING < CANCELLABLE
+    assert NEED_SOURCE < CANCELLABLE
     assert not FINAL & CANCELLABLE
     assert set(JobState) - FINAL - CANCELLABLE == {JobState.DELIVERING}
     assert CREDITS.keys() == set(Mode)

@@ -20,7 +20,7 @@ from stemdrop.doctor.report import Result
 @ailment(
     "this machine's clock is an hour behind",
     "machine: clock",
-    "this machine is 360",
+    "3600 s behind",
     "set it, and keep it right",
 )
 async def clock(clinic: Clinic) -> AsyncIterator[None]:
@@ -31,7 +31,7 @@ async def clock(clinic: Clinic) -> AsyncIterator[None]:
 @ailment(
     "the provider's clock is an hour ahead",
     "machine: clock",
-    "the API is 360",
+    "the API is 3600 s ahead",
     "it is theirs",
     result=Result.WARNING,
 )
@@ -42,11 +42,12 @@ async def clock_of_the_api(clinic: Clinic) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def ahead(clinic: Clinic, name: str) -> AsyncIterator[None]:
-    """The server of that setting has a clock that is an hour ahead, and some seconds: its answer may be under
-    way for a few, and 360… is still what is told."""
+    """The server of that setting has a clock that is an hour ahead."""
 
     def change(said: bytes) -> bytes:
-        date = formatdate(time.time() + 3605, usegmt=True).encode()
+        # a `Date` knows no fractions: just after a second's turn it is right for almost another
+        time.sleep(1 - time.time() % 1)
+        date = formatdate(time.time() + 3600, usegmt=True).encode()
         return re.sub(rb"(?i)^date: .*(?=\r$)", b"date: " + date, said, flags=re.M)
 
     async with clinic.wire(clinic.environ[name], change=change) as port:

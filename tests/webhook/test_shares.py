@@ -1,14 +1,12 @@
 """Nobody's fifty songs make another wait: each account has its share of what a process does at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from house import House, open_house, until
+from house import House, until
 from provider import Provider
 
-from sandbox.app import run_telegram
 from sandbox.chats import Message
 from sandbox.state import Telegram
 from stemdrop.buttons import Action
@@ -18,22 +16,18 @@ from stemdrop.jobs import JobState
 from stemdrop.results import Result, Stem
 from stemdrop.store import MAX_IN_FLIGHT, Run
 from webhook.delivery import JOBS_ON_DISK
-from webhook.shares import Shares
+from webhook.shares import Shares, account_is_busy
 
 
 @pytest.fixture
-async def house(redis_url: str, telegram: Telegram, provider: Provider) -> AsyncIterator[House]:
-    async with (
-        run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, api_url=provider.url) as opened,
-    ):
-        yield opened
+def house(provided_house: House) -> House:
+    return provided_house
 
 
 def test_an_account_holds_its_share_and_no_more() -> None:
-    shares = Shares(2)
+    shares = Shares[int](2, account_is_busy)
     with shares.of(1), shares.of(1), shares.of(2):
-        with pytest.raises(TryLater, match="account 1 has 2"), shares.of(1):
+        with pytest.raises(TryLater, match="under way already"), shares.of(1):
             pass
         with shares.of(2):
             pass

@@ -1,6 +1,5 @@
 """Late jobs are polled, and whatever died in between is moved on: each state at its deadline."""
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from gettext import NullTranslations
 from itertools import pairwise
@@ -27,12 +26,8 @@ AFTER_S, EVERY_S, LIMIT_S = DEADLINES.poll_after_s, DEADLINES.poll_interval_s, D
 
 
 @pytest.fixture
-async def house(redis_url: str, telegram: Telegram, provider: Provider) -> AsyncIterator[House]:
-    async with (
-        run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, api_url=provider.url) as opened,
-    ):
-        yield opened
+def house(provided_house: House) -> House:
+    return provided_house
 
 
 @pytest.fixture
