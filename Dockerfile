@@ -57,6 +57,6 @@ ENV PATH=/opt/stemdrop/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ST
 # Empty, and not its own: it writes to /tmp and its volumes alone.
 WORKDIR /srv
 USER 10001:10001
-HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["python", "-m", "stemdrop.health"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["python", "-m", "stemdrop.observability.container_health"]
 ENTRYPOINT ["stemdrop"]
 CMD ["up"]

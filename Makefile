@@ -28,13 +28,13 @@ setup: .venv/.ready
 	@touch $@
 
 demo: setup
-	@$(BIN)/python -m sandbox.demo
+	@$(BIN)/python -m sandbox.play.demo
 
 stories: setup
-	@$(BIN)/python -m sandbox.stories
+	@$(BIN)/python -m tools.generate_chat_docs
 
 docs: setup
-	@$(BIN)/python -m stemdrop.manual
+	@$(BIN)/python -m tools.generate_settings_docs
 
 # More than twice as many as two cores: much of a journey is waiting, for leases, polls and flood limits. The order of
 # the files is tests/support/order.py's; else those with the fewest tests, all of them journeys, would come last.

@@ -12,20 +12,20 @@ from telegram.error import TelegramError
 from bot.admission import is_for_admin
 from bot.answers import answer, answer_tap, button, rewrite
 from bot.context import Context
-from bot.orders import Ordered, Orders, Tapped
-from stemdrop.arrivals import received_at
-from stemdrop.buttons import Choice, Screen
+from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.rendering import Rendered, short_title
+from stemdrop.chat.translations import Language
+from stemdrop.domain.failures import Remedy, remedies
+from stemdrop.domain.jobs import CREDITS, Job, JobState
 from stemdrop.errors import BadContract, SeparationError, TryLater
-from stemdrop.failures import Remedy, remedies
-from stemdrop.jobs import CREDITS, Job, JobState
-from stemdrop.people import People
-from stemdrop.rendering import Rendered, short_title
-from stemdrop.separation import SeparationClient
-from stemdrop.shelf import Shelf
-from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
-from stemdrop.subject import about
-from stemdrop.texts import Language
+from stemdrop.log_context import about
+from stemdrop.provider.client import SeparationClient
+from stemdrop.services.orders import Ordered, Orders, Tapped
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import Shelf
+from stemdrop.storage.users import People
+from stemdrop.tasks.incoming_updates import received_at
 
 log = logging.getLogger(__name__)
 

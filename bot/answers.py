@@ -6,8 +6,8 @@ import anyio
 from telegram import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message, ReplyParameters
 from telegram.error import BadRequest, NetworkError
 
-from stemdrop.buttons import Choice, Screen
-from stemdrop.status import is_message_gone
+from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.job_message import is_message_gone
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from telegram.ext import (
 )
 
 from bot.admin import Admin
+from bot.audio_check import Listener
 from bot.commands import Commands
 from bot.context import Context
 from bot.doctor import Doctor
@@ -22,25 +23,24 @@ from bot.gate import Gate
 from bot.groups import GroupChats
 from bot.jobs_list import JobsList
 from bot.languages import Languages
-from bot.listening import Listener
 from bot.menu import Menu
-from bot.orders import Orders
 from bot.privacy import Privacy
 from bot.uploads import Uploads
 from bot.users import Users
-from stemdrop.buttons import Screen
-from stemdrop.engine import Engine
-from stemdrop.experience import Experience
-from stemdrop.groups import Groups
-from stemdrop.people import People
-from stemdrop.polling import Polling
-from stemdrop.separation import SeparationClient
+from stemdrop.chat.callback_data import Screen
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.telegram_bot import TelegramFiles
+from stemdrop.chat.translations import Texts
+from stemdrop.provider.client import SeparationClient
+from stemdrop.services.orders import Orders
+from stemdrop.services.result_polling import Polling
 from stemdrop.settings import Settings
-from stemdrop.shelf import Shelf
-from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
-from stemdrop.telegram import TelegramFiles
-from stemdrop.texts import Texts
+from stemdrop.storage.group_settings import Groups
+from stemdrop.storage.job_statistics import Experience
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import Shelf
+from stemdrop.storage.users import People
+from stemdrop.tasks.engine import Engine
 
 _SONGS = filters.AUDIO | filters.VOICE | filters.VIDEO | filters.VIDEO_NOTE | filters.Document.ALL
 _NEW = filters.UpdateType.MESSAGE

@@ -9,14 +9,14 @@ from bot.admission import is_private
 from bot.answers import answer
 from bot.context import Context
 from bot.introduction import introduce_to_admin
-from bot.orders import Orders
 from bot.sources import MAX_DURATION_S
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.translations import Texts
+from stemdrop.domain.jobs import CANCELLABLE, JobState
 from stemdrop.errors import TryLater
-from stemdrop.jobs import CANCELLABLE, JobState
-from stemdrop.people import People
-from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
-from stemdrop.texts import Texts
+from stemdrop.services.orders import Orders
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.users import People
 
 log = logging.getLogger(__name__)
 

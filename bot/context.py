@@ -4,8 +4,8 @@ from typing import Any
 
 from telegram.ext import Application, CallbackContext, ExtBot
 
-from stemdrop.people import Person
-from stemdrop.texts import FALLBACK, Language, load_texts
+from stemdrop.chat.translations import FALLBACK, Language, load_texts
+from stemdrop.storage.users import Person
 
 
 class Context(CallbackContext[ExtBot[float], dict[Any, Any], dict[Any, Any], dict[Any, Any]]):

@@ -10,10 +10,10 @@ from telegram.constants import MessageLimit
 from bot.admission import is_for_admin
 from bot.answers import answer
 from bot.context import Context
+from stemdrop.chat.translations import Language
 from stemdrop.doctor.checkup import examine
 from stemdrop.doctor.report import Finding, Result, counts, summary
 from stemdrop.settings import Settings
-from stemdrop.texts import Language
 
 log = logging.getLogger(__name__)
 

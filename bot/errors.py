@@ -13,10 +13,10 @@ from bot.admission import is_private
 from bot.answers import answer
 from bot.context import Context
 from bot.groups import names_bot
+from stemdrop.chat.telegram_bot import is_gone
+from stemdrop.chat.translations import Language, Texts
 from stemdrop.errors import StemdropError, StoreClosed, StoreRefused, StoreUnavailable, TryLater
-from stemdrop.people import People
-from stemdrop.telegram import is_gone
-from stemdrop.texts import Language, Texts
+from stemdrop.storage.users import People
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from telegram.ext import ApplicationHandlerStop
 
 from bot.answers import answer, answer_tap
 from bot.context import Context
-from stemdrop.buttons import Choice, Screen
-from stemdrop.people import People
-from stemdrop.texts import Texts
+from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.translations import Texts
+from stemdrop.storage.users import People
 
 log = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from bot.answers import answer, answer_tap, button, rewrite
 from bot.context import Context
 from bot.sources import source_of
 from bot.uploads import Uploads
-from stemdrop.buttons import Choice, Screen
-from stemdrop.groups import Groups
-from stemdrop.jobs import SourceKind
-from stemdrop.people import People
-from stemdrop.rendering import Rendered
-from stemdrop.texts import Language
+from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.rendering import Rendered
+from stemdrop.chat.translations import Language
+from stemdrop.domain.jobs import SourceKind
+from stemdrop.storage.group_settings import Groups
+from stemdrop.storage.users import People
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from telegram import (
 )
 from telegram.error import BadRequest, Forbidden
 
+from stemdrop.chat.translations import FALLBACK, Language, Texts
 from stemdrop.errors import TryLater
-from stemdrop.people import People
-from stemdrop.texts import FALLBACK, Language, Texts
+from stemdrop.storage.users import People
 
 log = logging.getLogger(__name__)
 

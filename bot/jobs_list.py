@@ -11,19 +11,19 @@ from telegram.error import TelegramError
 
 from bot.answers import answer, answer_tap, button, number_of, rewrite
 from bot.context import Context
-from bot.orders import Ordered, Orders, Tapped
-from stemdrop.arrivals import received_at
-from stemdrop.buttons import Choice, Screen
+from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.rendering import TITLE_LENGTH, Rendered, render_over_limit, short_title
+from stemdrop.chat.translations import Language
+from stemdrop.domain.failures import Remedy, remedies
+from stemdrop.domain.jobs import CANCELLABLE, CREDITS, Job, JobState, Mode
+from stemdrop.domain.titles import in_sentence
 from stemdrop.errors import TryLater
-from stemdrop.failures import Remedy, remedies
-from stemdrop.jobs import CANCELLABLE, CREDITS, Job, JobState, Mode
-from stemdrop.names import in_sentence
-from stemdrop.people import People
-from stemdrop.rendering import TITLE_LENGTH, Rendered, render_over_limit, short_title
-from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
-from stemdrop.subject import about
-from stemdrop.texts import Language
+from stemdrop.log_context import about
+from stemdrop.services.orders import Ordered, Orders, Tapped
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.users import People
+from stemdrop.tasks.incoming_updates import received_at
 
 log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from telegram import InlineKeyboardMarkup, Update
 
 from bot.answers import answer, answer_tap, button, rewrite
 from bot.context import Context
-from stemdrop.buttons import Choice, Screen
-from stemdrop.people import People
-from stemdrop.texts import Language, Texts
+from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.translations import Language, Texts
+from stemdrop.storage.users import People
 
 # Instead of a language's code: as Telegram says.
 _AS_TELEGRAM = "-"

@@ -9,17 +9,17 @@ from telegram.error import TelegramError
 
 from bot.answers import answer_tap
 from bot.context import Context
-from bot.orders import Ordered, Orders, Tapped
-from stemdrop.arrivals import received_at
-from stemdrop.buttons import Action, Tap
-from stemdrop.engine import Engine, Task
+from stemdrop.chat.callback_data import Action, Tap
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.rendering import render_instruments, render_over_limit
+from stemdrop.chat.translations import Language, Texts
+from stemdrop.domain.jobs import FINAL, Job, JobState, Mode
 from stemdrop.errors import TryLater
-from stemdrop.jobs import FINAL, Job, JobState, Mode
-from stemdrop.rendering import render_instruments, render_over_limit
-from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
-from stemdrop.subject import about
-from stemdrop.texts import Language, Texts
+from stemdrop.log_context import about
+from stemdrop.services.orders import Ordered, Orders, Tapped
+from stemdrop.storage.job_store import JobStore
+from stemdrop.tasks.engine import Engine, Task
+from stemdrop.tasks.incoming_updates import received_at
 
 log = logging.getLogger(__name__)
 

@@ -10,18 +10,18 @@ from telegram.error import TelegramError
 from bot.admission import is_private
 from bot.answers import answer, answer_tap, button, rewrite
 from bot.context import Context
-from bot.orders import Orders
-from stemdrop.buttons import Choice, Screen
-from stemdrop.engine import UPDATE_RECORD_LIFETIME
+from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.translations import Language
+from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.errors import TryLater
-from stemdrop.jobs import CANCELLABLE, Job, JobState
-from stemdrop.keys import DAY_S, JOB_LIFETIME_S, KEPT_LIFETIME_S, SPENT_LIFETIME_S
-from stemdrop.people import People
+from stemdrop.services.orders import Orders
 from stemdrop.settings import Settings
-from stemdrop.shelf import Shelf
-from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
-from stemdrop.texts import Language
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.keys import DAY_S, JOB_LIFETIME_S, KEPT_LIFETIME_S, SPENT_LIFETIME_S
+from stemdrop.storage.stem_cache import Shelf
+from stemdrop.storage.users import People
+from stemdrop.tasks.engine import UPDATE_RECORD_LIFETIME
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from pathlib import PurePosixPath
 
 from telegram import Audio, Document, Message, PhotoSize, Video, VideoNote, Voice
 
+from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceUnusable
-from stemdrop.jobs import Source, SourceKind
 
 # Longer recordings are sets, not songs; the separation API gives up on them (its code 408).
 MAX_DURATION_S = 3600

@@ -11,13 +11,13 @@ from telegram.error import Conflict, InvalidToken, TelegramError
 from telegram.ext import Application
 
 from bot.errors import language_of, may_pass, tell
-from bot.reception import Reception
-from stemdrop.arrivals import keep
-from stemdrop.engine import Engine, Task
+from bot.update_health import Reception
+from stemdrop.chat.translations import Texts
 from stemdrop.errors import StemdropError, StoreUnavailable, TryLater
-from stemdrop.letters import DeadLetters
-from stemdrop.people import People
-from stemdrop.texts import Texts
+from stemdrop.storage.dead_letters import DeadLetters
+from stemdrop.storage.users import People
+from stemdrop.tasks.engine import Engine, Task
+from stemdrop.tasks.incoming_updates import keep
 
 log = logging.getLogger(__name__)
 

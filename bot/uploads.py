@@ -8,15 +8,15 @@ from telegram.constants import ChatAction
 from telegram.error import TelegramError
 
 from bot.answers import answer
+from bot.audio_check import Listener
 from bot.context import Context
-from bot.listening import Listener
 from bot.sources import source_of
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.translations import Language
+from stemdrop.domain.jobs import Job, Source, SourceKind
 from stemdrop.errors import SourceUnusable
-from stemdrop.jobs import Job, Source, SourceKind
-from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
-from stemdrop.subject import about
-from stemdrop.texts import Language
+from stemdrop.log_context import about
+from stemdrop.storage.job_store import JobStore
 
 log = logging.getLogger(__name__)
 

@@ -8,16 +8,16 @@ from telegram.error import TelegramError
 from bot.admission import is_for_admin, is_private
 from bot.answers import answer, answer_tap, button, number_of, rewrite
 from bot.context import Context
-from bot.orders import Orders
-from stemdrop.buttons import Choice, Screen
+from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.rendering import Rendered
+from stemdrop.chat.translations import Language
+from stemdrop.domain.jobs import Job, JobState
 from stemdrop.errors import TryLater
-from stemdrop.jobs import Job, JobState
-from stemdrop.people import People, Person
-from stemdrop.rendering import Rendered
+from stemdrop.services.orders import Orders
 from stemdrop.settings import Settings
-from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
-from stemdrop.texts import Language
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.users import People, Person
 
 log = logging.getLogger(__name__)
 

@@ -19,13 +19,13 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from sandbox.app import run_telegram
-from sandbox.listening import measure
-from sandbox.player import MODES, Arrived, NotDeliveredError, Player
-from sandbox.process import ProcessFailedError
-from sandbox.redis_server import RedisUnavailableError
-from sandbox.state import Telegram
-from sandbox.world import World
+from sandbox.environment.process import ProcessFailedError
+from sandbox.environment.redis_server import RedisUnavailableError
+from sandbox.environment.world import World
+from sandbox.play.duration import measure
+from sandbox.play.player import MODES, Arrived, NotDeliveredError, Player
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.person_actions import Telegram
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stemdrop.errors import SettingsError, StemdropError
-from stemdrop.logs import hidden, log_crashes, set_up_logging
+from stemdrop.observability.logging import hidden, log_crashes, set_up_logging
 from stemdrop.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -29,9 +29,18 @@ _ROOMS = {
 }
 # Commands that look after what runs: where each is, and what it is for.
 _TOOLS = {
-    "doctor": ("stemdrop.doctor_command", "checks the settings against the real world, and says what to do"),
-    "jobs": ("stemdrop.jobs_command", "what is open and what failed: list, show, retry, resend, drop"),
-    "status": ("stemdrop.status_command", "how everything stands: processes, jobs, queues, limits, credits"),
+    "doctor": (
+        "stemdrop.operator.doctor_command",
+        "checks the settings against the real world, and says what to do",
+    ),
+    "jobs": (
+        "stemdrop.operator.jobs_command",
+        "what is open and what failed: list, show, retry, resend, drop",
+    ),
+    "status": (
+        "stemdrop.operator.status_command",
+        "how everything stands: processes, jobs, queues, limits, credits",
+    ),
 }
 
 

@@ -19,40 +19,40 @@ from telegram.ext import ExtBot
 
 from bot.app import build_application
 from bot.introduction import introduce
-from bot.reception import Reception, watch_webhook
-from bot.submission import Submission
+from bot.update_health import Reception, watch_webhook
 from bot.updates import ALLOWED_UPDATES, UpdateHandler, poll
-from stemdrop.alerts import Alerts
-from stemdrop.database import connect
-from stemdrop.engine import Engine, Periodic, Queue, Task
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.telegram_bot import TelegramFiles, build_bot
+from stemdrop.chat.translations import load_texts
 from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLater
-from stemdrop.experience import Experience
-from stemdrop.flood import FloodLimiter
-from stemdrop.groups import Groups
-from stemdrop.letters import DeadLetters
-from stemdrop.links import Links
-from stemdrop.people import People
-from stemdrop.polling import Polling
-from stemdrop.presence import Presences, be_present
-from stemdrop.separation import SeparationClient
+from stemdrop.http.signed_links import Links
+from stemdrop.provider.client import SeparationClient
+from stemdrop.services.account_queue import Turns
+from stemdrop.services.admin_alerts import Alerts
+from stemdrop.services.result_polling import Polling
 from stemdrop.settings import SHORT_KEY, Settings
-from stemdrop.shelf import Shelf
-from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
-from stemdrop.telegram import TelegramFiles, build_bot
-from stemdrop.texts import load_texts
-from stemdrop.turns import Turns
-from webhook.addresses import AddressRules
+from stemdrop.storage.connection import connect
+from stemdrop.storage.dead_letters import DeadLetters
+from stemdrop.storage.flood_limiter import FloodLimiter
+from stemdrop.storage.group_settings import Groups
+from stemdrop.storage.heartbeats import Presences, be_present
+from stemdrop.storage.job_statistics import Experience
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import Shelf
+from stemdrop.storage.users import People
+from stemdrop.tasks.engine import Engine, Periodic, Queue, Task
 from webhook.app import create_app
-from webhook.copies import StemCopies
-from webhook.credits import CreditsWatch
-from webhook.delivery import JOBS_ON_DISK, Delivery
-from webhook.fetch import StemFetcher
-from webhook.packing import PACKS_AT_ONCE, Packing
-from webhook.patience import ImpatientProtocol
-from webhook.pulse import Pulse
-from webhook.sweep import Deadlines, Sweep
-from webhook.workspace import remove_leftovers, shortage
+from webhook.slow_clients import ImpatientProtocol
+from worker.archives import PACKS_AT_ONCE, Packing
+from worker.credits_monitor import CreditsWatch
+from worker.delivery import JOBS_ON_DISK, Delivery
+from worker.progress_updates import Pulse
+from worker.recovery import Deadlines, Sweep
+from worker.stems.address_rules import AddressRules
+from worker.stems.copies import StemCopies
+from worker.stems.fetcher import StemFetcher
+from worker.stems.temp_folders import remove_leftovers, shortage
+from worker.submission import Submission
 
 log = logging.getLogger(__name__)
 

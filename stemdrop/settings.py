@@ -1,7 +1,7 @@
 """The settings: one frozen object, read once, that names what is missing or wrong.
 
 Names, defaults and what each is for are the operator's interface: `make docs` writes them into
-`.env.example` and docs/settings.md (`stemdrop.manual`).
+`.env.example` and docs/settings.md (`tools.generate_settings_docs`).
 """
 
 import base64
@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from redis.connection import parse_url
 
 from stemdrop.errors import SettingsError
-from stemdrop.links import Links
+from stemdrop.http.signed_links import Links
 
 # A `SECRET_KEY` of fewer characters is warned of.
 SHORT_KEY = 16

@@ -16,10 +16,10 @@ from redis import Redis
 from report import leave_out, pytest_addoption, pytest_configure, pytest_terminal_summary  # noqa: F401 - hooks
 from tones import mp3
 
-from sandbox.app import run_telegram
-from sandbox.redis_server import RedisServer
-from sandbox.state import Telegram
-from sandbox.world import World
+from sandbox.environment.redis_server import RedisServer
+from sandbox.environment.world import World
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.person_actions import Telegram
 
 # Read from the installed package's files for every single connection, of which tests open thousands.
 redis.utils.get_lib_version = cache(redis.utils.get_lib_version)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from stemdrop.manual import COMPOSE
 from stemdrop.settings import Settings
+from tools.generate_settings_docs import COMPOSE
 
 ROOT = Path(__file__).parent.parent
 ROOMS = {"stemdrop", "bot", "webhook", "separator", "sandbox"}
@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "separator": set[str](),
     "sandbox": {"separator"},
 }
-PUTS_TOGETHER = {"stemdrop/cli.py", "stemdrop/serve.py", "stemdrop/job_actions.py"}
+PUTS_TOGETHER = {"stemdrop/cli.py", "stemdrop/serve.py", "stemdrop/operator/job_actions.py"}
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sandbox.server import serve
+from sandbox.environment.server import serve
 
 AUDIT = Path(__file__).parent.parent / ".ci" / "audit.py"
 BAD = {

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from stemdrop.cli import _ROLES
-from stemdrop.manual import COMPOSE
 from stemdrop.settings import load_settings
+from tools.generate_settings_docs import COMPOSE
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docker-compose.yml").read_text("utf-8")

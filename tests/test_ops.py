@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from stemdrop.metrics import METRICS, Kind
+from stemdrop.observability.metric_definitions import METRICS, Kind
 
 OPS = Path(__file__).parent.parent / "ops"
 ASKING = ("alerts.yml", "alerts_test.yml", "grafana-dashboard.json")

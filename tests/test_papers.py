@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from stemdrop.failures import REMEDIES
+from stemdrop.domain.failures import REMEDIES
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(

@@ -4,15 +4,15 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from stemdrop.engine import Engine
-from stemdrop.links import Links
+from stemdrop.chat.telegram_bot import TelegramFiles
+from stemdrop.http.signed_links import Links
 from stemdrop.settings import Settings
-from stemdrop.store import JobStore
-from stemdrop.telegram import TelegramFiles
-from webhook.body import BODY_TIMEOUT_S
+from stemdrop.storage.job_store import JobStore
+from stemdrop.tasks.engine import Engine
 from webhook.callback import callback_router
 from webhook.errors import add_error_handlers
 from webhook.health import health_router
+from webhook.json_body import BODY_TIMEOUT_S
 from webhook.metrics import metrics_router
 from webhook.probe import probe_router
 from webhook.source import DOWNLOAD_TIMEOUT_S, source_router

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
-from stemdrop.engine import Engine, Task
+from stemdrop.domain.jobs import JobState
+from stemdrop.domain.results import MAX_TASK_ID, parse_callback
 from stemdrop.errors import (
     BadContract,
     ExpiredLink,
@@ -13,18 +14,17 @@ from stemdrop.errors import (
     StemdropError,
     StoreUnavailable,
 )
-from stemdrop.jobs import JobState
-from stemdrop.links import Links, check_signature
-from stemdrop.metrics import CALLBACKS, OTHER
-from stemdrop.results import MAX_TASK_ID, parse_callback
-from stemdrop.store import JobStore, Receipt
-from stemdrop.subject import about
-from webhook.body import BODY_TIMEOUT_S, read_json
+from stemdrop.http.signed_links import Links, check_signature
+from stemdrop.log_context import about
+from stemdrop.observability.metric_definitions import CALLBACKS, OTHER
+from stemdrop.storage.job_store import JobStore, Receipt
+from stemdrop.tasks.engine import Engine, Task
 from webhook.errors import BodyTooLarge, BodyTooSlow, BrokenOff, refusals
+from webhook.json_body import BODY_TIMEOUT_S, read_json
 
 log = logging.getLogger(__name__)
 
-# What is taken, and nothing that need not be there: fields come and go (`stemdrop.results`).
+# What is taken, and nothing that need not be there: fields come and go (`stemdrop.domain.results`).
 _CONTRACT: dict[str, Any] = {
     "type": "object",
     "required": ["code", "data"],

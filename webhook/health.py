@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from stemdrop.store import JobStore
+from stemdrop.storage.job_store import JobStore
 from webhook.errors import refusals
 
 

@@ -17,9 +17,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from stemdrop import metrics
-from stemdrop.metrics import METRICS, Kind, Metric
-from stemdrop.overview import Overview, Sight
+from stemdrop.observability import metric_definitions
+from stemdrop.observability.metric_definitions import METRICS, Kind, Metric
+from stemdrop.storage.snapshot import Overview, Sight
 from webhook.errors import refusals
 
 # Who asks more often is told the same: strangers cannot keep Redis busy.
@@ -78,7 +78,7 @@ def exposition(sight: Sight, *, expects_callbacks: bool) -> bytes:
 class _Seen(Collector):
     def __init__(self, sight: Sight, expects_callbacks: bool) -> None:
         self._sight = sight
-        self._gauges = _gauges(sight) | {metrics.EXPECTS_CALLBACKS: {(): float(expects_callbacks)}}
+        self._gauges = _gauges(sight) | {metric_definitions.EXPECTS_CALLBACKS: {(): float(expects_callbacks)}}
 
     def collect(self) -> Iterator[Family]:
         """Every metric, also those of which there is nothing yet: rules can ask for all of them."""
@@ -88,33 +88,33 @@ class _Seen(Collector):
 
 
 def _gauges(sight: Sight) -> dict[Metric, Samples]:
-    states = {metric: _zeros(metric) for metric in (metrics.JOBS, metrics.OLDEST_JOB)}
+    states = {metric: _zeros(metric) for metric in (metric_definitions.JOBS, metric_definitions.OLDEST_JOB)}
     for (state, mode), standing in sight.jobs.items():
-        states[metrics.JOBS][state, mode] = standing.count
-        states[metrics.OLDEST_JOB][state, mode] = standing.oldest_s
-    tasks, oldest = _zeros(metrics.QUEUE_TASKS), _zeros(metrics.QUEUE_OLDEST)
+        states[metric_definitions.JOBS][state, mode] = standing.count
+        states[metric_definitions.OLDEST_JOB][state, mode] = standing.oldest_s
+    tasks, oldest = _zeros(metric_definitions.QUEUE_TASKS), _zeros(metric_definitions.QUEUE_OLDEST)
     for queue, backlog in sight.queues.items():
         name = queue.value.rpartition(":")[2]
         oldest[name,] = backlog.oldest_s
         for state in ("waiting", "running", "put_off"):
             tasks[name, state] = getattr(backlog, state)
-    present, troubled = _zeros(metrics.PROCESSES), _zeros(metrics.IN_TROUBLE)
+    present, troubled = _zeros(metric_definitions.PROCESSES), _zeros(metric_definitions.IN_TROUBLE)
     for process in sight.processes:
-        role = metrics.PROCESSES.labels[0].bounded(process.role)
+        role = metric_definitions.PROCESSES.labels[0].bounded(process.role)
         present[role,] = present.get((role,), 0) + 1
         troubled[role,] = troubled.get((role,), 0) + bool(process.trouble)
-    given_up = _zeros(metrics.GIVEN_UP)
+    given_up = _zeros(metric_definitions.GIVEN_UP)
     for kind, count in sight.given_up.items():
-        given_up[metrics.GIVEN_UP.labels[0].bounded(kind),] = count
+        given_up[metric_definitions.GIVEN_UP.labels[0].bounded(kind),] = count
     return states | {
-        metrics.QUEUE_TASKS: tasks,
-        metrics.QUEUE_OLDEST: oldest,
-        metrics.PROCESSES: present,
-        metrics.IN_TROUBLE: troubled,
-        metrics.GIVEN_UP: given_up,
-        metrics.REDIS_BYTES: {(): sight.memory_bytes},
-        metrics.REDIS_LIMIT: {(): sight.memory_limit_bytes},
-        metrics.INFO: {(version("stemdrop"),): 1},
+        metric_definitions.QUEUE_TASKS: tasks,
+        metric_definitions.QUEUE_OLDEST: oldest,
+        metric_definitions.PROCESSES: present,
+        metric_definitions.IN_TROUBLE: troubled,
+        metric_definitions.GIVEN_UP: given_up,
+        metric_definitions.REDIS_BYTES: {(): sight.memory_bytes},
+        metric_definitions.REDIS_LIMIT: {(): sight.memory_limit_bytes},
+        metric_definitions.INFO: {(version("stemdrop"),): 1},
     }
 
 

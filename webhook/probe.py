@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from stemdrop.errors import BadContract
-from stemdrop.probes import UNKNOWN, content, proof
-from stemdrop.store import JobStore
-from webhook.body import BODY_TIMEOUT_S, read_json
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.probes import UNKNOWN, content, proof
 from webhook.errors import UnknownProbe, refusals
+from webhook.json_body import BODY_TIMEOUT_S, read_json
 from webhook.source import byte_range
 
 # The doctor sends 4 kB, so that it sees whether a body arrives.

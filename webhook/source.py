@@ -15,14 +15,14 @@ from fastapi import APIRouter, Header, Path, Response
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from stemdrop.chat.telegram_bot import TelegramFile, TelegramFiles
+from stemdrop.domain.jobs import NEED_SOURCE, Job
 from stemdrop.errors import SourceGone, StoreUnavailable, TooOften
-from stemdrop.jobs import NEED_SOURCE, Job
-from stemdrop.links import Links
-from stemdrop.store import JobStore
-from stemdrop.subject import about
-from stemdrop.telegram import TelegramFile, TelegramFiles
+from stemdrop.http.signed_links import Links
+from stemdrop.log_context import about
+from stemdrop.storage.job_store import JobStore
+from stemdrop.tasks.owner_limits import Shares
 from webhook.errors import refusals
-from webhook.shares import Shares
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def source_router(
     """The routes; a link serves one job's audio and dies with that job.
 
     Fetched too often, or by too many at once, it answers 429. Fetched as often as it ever may be
-    (`stemdrop.fetches`) it is as dead as one that has expired: 403.
+    (`stemdrop.storage.source_quota`) it is as dead as one that has expired: 403.
     """
     router = APIRouter()
     downloads = Shares[str](AT_ONCE, _too_many)

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request
 
-from stemdrop.arrivals import keep
-from stemdrop.engine import Engine
 from stemdrop.errors import BadContract, ForgedRequest
-from stemdrop.links import Links
-from webhook.body import BODY_TIMEOUT_S, read_json
+from stemdrop.http.signed_links import Links
+from stemdrop.tasks.engine import Engine
+from stemdrop.tasks.incoming_updates import keep
 from webhook.errors import refusals
+from webhook.json_body import BODY_TIMEOUT_S, read_json
 
 _UPDATE: dict[str, Any] = {
     "type": "object",

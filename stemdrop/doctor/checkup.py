@@ -8,7 +8,6 @@ from pathlib import Path
 
 import httpx
 
-from stemdrop.database import connect
 from stemdrop.doctor.asking import place, time_said
 from stemdrop.doctor.choices import examine_choices
 from stemdrop.doctor.examination import Examination, Patience
@@ -19,8 +18,9 @@ from stemdrop.doctor.redis_server import examine_redis
 from stemdrop.doctor.report import Finding, Notes
 from stemdrop.doctor.separation import examine_separation
 from stemdrop.doctor.telegram import examine_telegram
-from stemdrop.logs import hidden
+from stemdrop.observability.logging import hidden
 from stemdrop.settings import Settings
+from stemdrop.storage.connection import connect
 
 log = logging.getLogger(__name__)
 

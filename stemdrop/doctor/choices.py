@@ -5,8 +5,8 @@ import re
 from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
 from stemdrop.errors import StoreUnavailable
-from stemdrop.people import People
 from stemdrop.settings import SHORT_KEY
+from stemdrop.storage.users import People
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s/:@?#]+)(:\d{1,5})?")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 from redis.asyncio import Redis
 
-from stemdrop.presence import Presence
 from stemdrop.settings import Settings
+from stemdrop.storage.heartbeats import Presence
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
-from stemdrop.presence import Presence
+from stemdrop.storage.heartbeats import Presence
 
 # Who has just been started may not have come to its work yet.
 BEGINNING_S = 60

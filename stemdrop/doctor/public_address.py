@@ -24,7 +24,7 @@ from stemdrop.doctor.asking import (
 from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
 from stemdrop.doctor.through import examine_webhook
-from stemdrop.open_internet import is_public
+from stemdrop.http.public_addresses import is_public
 
 EXPIRES_SOON_DAYS = 14
 _DAY_S = 24 * 3600

@@ -7,13 +7,13 @@ import time
 from typing import Any
 from urllib.parse import urlsplit
 
-from stemdrop.database import translated
 from stemdrop.doctor.asking import NoAnswer, look_up
 from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
 from stemdrop.errors import StoreRefused, StoreUnavailable
-from stemdrop.presence import Presences
-from stemdrop.store import JobStore
+from stemdrop.storage.connection import translated
+from stemdrop.storage.heartbeats import Presences
+from stemdrop.storage.job_store import JobStore
 
 # What the engine's scripts need (pydocket).
 OLDEST = (6, 2)

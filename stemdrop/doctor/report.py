@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stemdrop.table import printable
+from stemdrop.operator.text_table import printable
 
 
 class Result(StrEnum):

@@ -2,13 +2,13 @@
 
 import asyncio
 
-from stemdrop.alerts import LOW_CREDITS
 from stemdrop.doctor.asking import NoAnswer, ask, no_answer, resolve, shown, words_of
 from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
+from stemdrop.domain.jobs import CREDITS
 from stemdrop.errors import BadContract, Refused, SeparationError
-from stemdrop.jobs import CREDITS
-from stemdrop.separation import SeparationClient
+from stemdrop.provider.client import SeparationClient
+from stemdrop.services.admin_alerts import LOW_CREDITS
 
 _MORE = "buy credits at the provider"
 

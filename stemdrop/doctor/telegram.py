@@ -10,9 +10,9 @@ from stemdrop.doctor.asking import NoAnswer, ask, shown, words_of
 from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
 from stemdrop.errors import StoreUnavailable
-from stemdrop.links import Links
-from stemdrop.presence import BEAT_S
-from stemdrop.store import JobStore
+from stemdrop.http.signed_links import Links
+from stemdrop.storage.heartbeats import BEAT_S
+from stemdrop.storage.job_store import JobStore
 
 MANY_PENDING = 50
 # A failure of Telegram's webhook calls that is older is no news.

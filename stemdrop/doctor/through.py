@@ -10,7 +10,7 @@ from stemdrop.doctor.asking import Answer, NoAnswer, answer_of, no_answer
 from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
 from stemdrop.errors import StoreUnavailable
-from stemdrop.probes import UNKNOWN, Probes, content, proof
+from stemdrop.storage.probes import UNKNOWN, Probes, content, proof
 
 SLOW_S = 5
 _RANGE = (1000, 3000)

@@ -23,7 +23,7 @@ from case import PATIENCE
 from measure import HEAD, Row, say
 from stage import Stage, open_stage
 
-from sandbox.process import Process
+from sandbox.environment.process import Process
 
 _AS_USUAL = {"LOG_LEVEL": "INFO"}
 _PARTS: dict[str, tuple[Callable[[Stage], AsyncIterator[Row]], dict[str, Any]]] = {

@@ -17,8 +17,8 @@ from redis.asyncio import Redis
 from seeds import separating, task_of
 from stage import Stage
 
-from sandbox.ports import free_port
-from stemdrop.links import Links
+from sandbox.environment.ports import free_port
+from stemdrop.http.signed_links import Links
 
 CALLBACKS, ALONE = 1500, 300
 CONNECTIONS = 32

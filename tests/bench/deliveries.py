@@ -13,11 +13,11 @@ from redis.asyncio import Redis
 from seeds import each, separating, task_of
 from stage import Stage
 
-from sandbox.process import Process
-from stemdrop.engine import Engine, Task
-from stemdrop.jobs import Job
-from stemdrop.keys import OPEN
-from stemdrop.results import Result, Stem
+from sandbox.environment.process import Process
+from stemdrop.domain.jobs import Job
+from stemdrop.domain.results import Result, Stem
+from stemdrop.storage.keys import OPEN
+from stemdrop.tasks.engine import Engine, Task
 
 JOBS, WORKERS = 96, (1, 2, 4)
 SLOW_S = 3.0

@@ -16,8 +16,8 @@ from redis.exceptions import RedisError
 from stage import Stage
 from wire import Wire
 
-from sandbox.ports import free_port
-from sandbox.redis_server import RedisServer, find_server_program
+from sandbox.environment.ports import free_port
+from sandbox.environment.redis_server import RedisServer, find_server_program
 
 SONGS, SENTINELS = 12, 3
 DOWN_AFTER_S = 1.0

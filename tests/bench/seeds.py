@@ -6,8 +6,8 @@ from typing import Any, TypeVar
 
 from builders import make_job
 
-from stemdrop.jobs import Job, Mode
-from stemdrop.store import JobStore
+from stemdrop.domain.jobs import Job, Mode
+from stemdrop.storage.job_store import JobStore
 
 T = TypeVar("T")
 

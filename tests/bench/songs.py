@@ -12,11 +12,11 @@ from measure import Row, Used, cpu_s, memory_mb
 from redis.asyncio import Redis
 from stage import Stage
 
-from sandbox.core import BotCall
-from sandbox.process import Process
-from stemdrop.engine import Queue
-from stemdrop.flood import OVERALL
-from stemdrop.keys import DAY_S, JOB_LIFETIME_S, KEPT, KEPT_LIFETIME_S
+from sandbox.environment.process import Process
+from sandbox.telegram.core import BotCall
+from stemdrop.storage.flood_limiter import OVERALL
+from stemdrop.storage.keys import DAY_S, JOB_LIFETIME_S, KEPT, KEPT_LIFETIME_S
+from stemdrop.tasks.engine import Queue
 
 COMMANDS = ("bot", "webhook", "worker")
 TWO, TWELVE = 40, 10

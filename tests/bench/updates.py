@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from seeds import each
 from stage import Stage
 
-from stemdrop.buttons import Action, Tap
-from stemdrop.engine import Engine, Queue, Task
-from stemdrop.jobs import Job
+from stemdrop.chat.callback_data import Action, Tap
+from stemdrop.domain.jobs import Job
+from stemdrop.tasks.engine import Engine, Queue, Task
 
 UPDATES, PEOPLE = 600, 50
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from house import BotRoom, House, open_house
 
-from sandbox.app import run_telegram
-from sandbox.chats import User
-from sandbox.redis_server import RedisServer
-from sandbox.state import Telegram
+from sandbox.environment.redis_server import RedisServer
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import User
+from sandbox.telegram.person_actions import Telegram
 
 BOSS = 9_000_001
 

@@ -10,13 +10,13 @@ import pytest
 from house import BotRoom, open_house, result_of
 from provider import Provider
 
-from sandbox.app import run_telegram
-from sandbox.chats import Message, User
-from sandbox.state import Telegram
-from stemdrop.jobs import Failure, JobState, KeptStem, Mode
-from stemdrop.results import Result
-from stemdrop.shelf import Kept
-from stemdrop.store import Sent
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import Failure, JobState, KeptStem, Mode
+from stemdrop.domain.results import Result
+from stemdrop.storage.job_store import Sent
+from stemdrop.storage.stem_cache import Kept
 
 URL = "https://cdn.example/a.mp3"
 

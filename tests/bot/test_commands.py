@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from house import BotRoom
 
-from sandbox.chats import User
-from sandbox.faults import FaultKind
-from stemdrop.jobs import Job, JobState
+from sandbox.telegram.chats import User
+from sandbox.telegram.faults import FaultKind
+from stemdrop.domain.jobs import Job, JobState
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ from clinic import ADMIN, Clinic, open_clinic
 from house import BotRoom
 
 from bot.doctor import report
-from sandbox.chats import User
+from sandbox.telegram.chats import User
+from stemdrop.chat.translations import load_texts
 from stemdrop.doctor.report import Finding, Result
-from stemdrop.people import People
 from stemdrop.settings import load_settings
-from stemdrop.texts import load_texts
+from stemdrop.storage.users import People
 
 EVERY = [Finding("Redis", f"check {number}", Result.WRONG, "𝄞" * 300, "do") for number in range(99)]
 

@@ -13,19 +13,19 @@ from house import BotRoom, House, open_house, result_of
 from redis import Redis
 from tones import mp3
 
-from bot.orders import Tapped, _cancelled_at
 from bot.updates import ALLOWED_UPDATES, UpdateHandler
-from sandbox.app import run_telegram
-from sandbox.chats import CallbackQuery, Message, User
-from sandbox.entities import format_text
-from sandbox.state import Telegram
-from stemdrop.buttons import Action, Screen, Tap
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import CallbackQuery, Message, User
+from sandbox.telegram.entities import format_text
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.chat.callback_data import Action, Screen, Tap
+from stemdrop.chat.rendering import TITLE_LENGTH, Facts, render
+from stemdrop.chat.translations import load_texts
+from stemdrop.domain.jobs import CREDITS, Failure, Job, JobState, Mode
+from stemdrop.domain.titles import in_sentence
 from stemdrop.errors import TryLater
-from stemdrop.jobs import CREDITS, Failure, Job, JobState, Mode
-from stemdrop.names import in_sentence
-from stemdrop.rendering import TITLE_LENGTH, Facts, render
-from stemdrop.store import Picked, Sent
-from stemdrop.texts import load_texts
+from stemdrop.services.orders import Tapped, _cancelled_at
+from stemdrop.storage.job_store import Picked, Sent
 
 # Words that would be markup, links or worse, were they taken for more than words.
 HOSTILE = [

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from house import BotRoom
 
-from sandbox.chats import User
-from sandbox.faults import FaultKind
-from sandbox.redis_server import RedisServer
+from sandbox.environment.redis_server import RedisServer
+from sandbox.telegram.chats import User
+from sandbox.telegram.faults import FaultKind
 
 TROUBLE = "Something went wrong on my side. Please try that again in a minute."
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 from house import BotRoom, House, open_house
 
-from sandbox.app import run_telegram
-from sandbox.chats import User
-from sandbox.faults import FaultKind
-from sandbox.state import Telegram
-from stemdrop.alerts import Alerts
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import User
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.person_actions import Telegram
 from stemdrop.errors import TryLater
-from stemdrop.keys import ADMINS
 from stemdrop.serve import offer_admin_link
+from stemdrop.services.admin_alerts import Alerts
+from stemdrop.storage.keys import ADMINS
 
 CLOSED = "This bot is private. Ask whoever runs it to let you in; your Telegram ID is {}."
 USED = "This link has been used or has expired. Ask for a new one."

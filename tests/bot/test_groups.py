@@ -6,10 +6,10 @@ import pytest
 from house import BotRoom, open_house
 from recordings import record
 
-from sandbox.app import run_telegram
-from sandbox.chats import Chat, Message, User
-from sandbox.state import Telegram
-from stemdrop.jobs import JobState
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Chat, Message, User
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import JobState
 
 BOT = "stemdrop_sandbox_bot"
 HOW = f"In groups I take a song apart when you ask: reply to it with /stems@{BOT}"

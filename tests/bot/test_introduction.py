@@ -7,8 +7,8 @@ import pytest
 from house import BotRoom
 
 from bot.introduction import ADMINS, GROUPS, PRIVATE, introduce
-from sandbox.chats import User
-from sandbox.faults import FaultKind
+from sandbox.telegram.chats import User
+from sandbox.telegram.faults import FaultKind
 
 
 def told(room: BotRoom) -> dict[tuple[str, str], list[str]]:

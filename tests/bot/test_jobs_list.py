@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from house import BotRoom, result_of
 
-from sandbox.chats import Message, User
-from sandbox.faults import FaultKind
-from stemdrop.jobs import Failure, Job, JobState, KeptStem, Mode
-from stemdrop.results import Result
-from stemdrop.shelf import Kept
-from stemdrop.store import Sent
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.faults import FaultKind
+from stemdrop.domain.jobs import Failure, Job, JobState, KeptStem, Mode
+from stemdrop.domain.results import Result
+from stemdrop.storage.job_store import Sent
+from stemdrop.storage.stem_cache import Kept
 
 URL = "https://cdn.example/a.mp3"
 

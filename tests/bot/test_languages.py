@@ -4,7 +4,7 @@ from pathlib import Path
 
 from house import BotRoom
 
-from sandbox.chats import User
+from sandbox.telegram.chats import User
 
 CHINESE_START = "把歌发到"
 

@@ -9,8 +9,8 @@ import pytest
 from house import BotRoom, House
 from provider import Provider
 
-from sandbox.chats import Message, User
-from stemdrop.jobs import Charge, Failure, Job, JobState
+from sandbox.telegram.chats import Message, User
+from stemdrop.domain.jobs import Charge, Failure, Job, JobState
 
 VOCALS = 0
 TASK_ID = "task-1"
@@ -115,7 +115,7 @@ async def test_an_api_that_says_nothing_keeps_nobody_waiting(
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         monkeypatch.setattr(room.house.separation, "_api_url", address)
-        monkeypatch.setattr("bot.orders.POLL_WAIT_S", 0.1)
+        monkeypatch.setattr("stemdrop.services.orders.POLL_WAIT_S", 0.1)
         await room.presses(given_up.message, "Try again")
     new, _ = await room.house.jobs(alice.id)
     assert await room.house.ordered() == [("submit", new.id)]

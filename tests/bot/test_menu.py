@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from house import BotRoom, result_of
 
-from sandbox.chats import CallbackQuery, Message, User
-from sandbox.faults import FaultKind
-from stemdrop.buttons import Action, Tap
-from stemdrop.jobs import INSTRUMENTS, Failure, Job, JobState, Mode
-from stemdrop.rendering import PAGE_LENGTH
-from stemdrop.results import Result
-from stemdrop.store import Run
+from sandbox.telegram.chats import CallbackQuery, Message, User
+from sandbox.telegram.faults import FaultKind
+from stemdrop.chat.callback_data import Action, Tap
+from stemdrop.chat.rendering import PAGE_LENGTH
+from stemdrop.domain.jobs import INSTRUMENTS, Failure, Job, JobState, Mode
+from stemdrop.domain.results import Result
+from stemdrop.storage.job_store import Run
 
 STALE = "This button no longer does anything. Send the song again."
 NOT_YOURS = "Only the one who asked for it can choose."

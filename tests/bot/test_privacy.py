@@ -9,15 +9,15 @@ from leftovers import leftovers
 from redis.asyncio import Redis
 
 from bot.privacy import explanation
-from sandbox.chats import User
-from sandbox.faults import FaultKind
-from stemdrop.engine import UPDATE_RECORD_LIFETIME, Queue, Task
-from stemdrop.jobs import Failure, JobState, KeptStem, Mode
-from stemdrop.keys import JOB_LIFETIME_S, KEPT_LIFETIME_S, SPENT_LIFETIME_S
-from stemdrop.results import Result
+from sandbox.telegram.chats import User
+from sandbox.telegram.faults import FaultKind
+from stemdrop.chat.translations import load_texts
+from stemdrop.domain.jobs import Failure, JobState, KeptStem, Mode
+from stemdrop.domain.results import Result
 from stemdrop.settings import load_settings
-from stemdrop.shelf import Kept
-from stemdrop.texts import load_texts
+from stemdrop.storage.keys import JOB_LIFETIME_S, KEPT_LIFETIME_S, SPENT_LIFETIME_S
+from stemdrop.storage.stem_cache import Kept
+from stemdrop.tasks.engine import UPDATE_RECORD_LIFETIME, Queue, Task
 
 ENVIRONMENT = {
     "TELEGRAM_BOT_TOKEN": "1:token",

@@ -6,8 +6,8 @@ import pytest
 from telegram import Message
 
 from bot.sources import EXTENSIONS, MAX_DURATION_S, check, source_of
+from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceUnusable
-from stemdrop.jobs import Source, SourceKind
 
 _SIZES = {"video": {"width": 64, "height": 48}, "video_note": {"length": 240}}
 LIMIT_BYTES = 20 * 1024 * 1024

@@ -10,16 +10,16 @@ import pytest
 from house import BotRoom, House, open_house, until
 from telegram.error import Conflict, InvalidToken
 
-from bot.reception import Reception
+from bot.update_health import Reception
 from bot.updates import MAX_TRIES, UNTOLD_TRIES, poll
-from sandbox.app import run_telegram
-from sandbox.chats import User
-from sandbox.faults import FaultKind
-from sandbox.redis_server import RedisServer
-from sandbox.state import Telegram
-from stemdrop.engine import Engine, Queue, Task
+from sandbox.environment.redis_server import RedisServer
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import User
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.person_actions import Telegram
 from stemdrop.errors import TryLater
-from stemdrop.keys import GIVEN_UP
+from stemdrop.storage.keys import GIVEN_UP
+from stemdrop.tasks.engine import Engine, Queue, Task
 
 TROUBLE = "Something went wrong on my side. Please try that again in a minute."
 

@@ -9,13 +9,13 @@ import pytest
 from house import BotRoom, open_house
 from recordings import record
 
-from sandbox.app import run_telegram
-from sandbox.chats import User
-from sandbox.faults import FaultKind
-from sandbox.media import jpeg_from_colour
-from sandbox.state import Telegram
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import User
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.media import jpeg_from_colour
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import JobState, SourceKind
 from stemdrop.errors import TryLater
-from stemdrop.jobs import JobState, SourceKind
 
 LIMIT_BYTES = 20 * 1024 * 1024
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from house import BotRoom
 
-from sandbox.chats import Message, User
-from sandbox.faults import FaultKind
-from stemdrop.jobs import JobState
-from stemdrop.keys import ADMINS
-from stemdrop.people import Person
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.faults import FaultKind
+from stemdrop.domain.jobs import JobState
+from stemdrop.storage.keys import ADMINS
+from stemdrop.storage.users import Person
 
 ONLY = "Only whoever runs this bot can do that."
 

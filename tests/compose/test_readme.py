@@ -17,7 +17,7 @@ NETWORK = "networks: {{default: {{name: {}_default, external: true}}}}\n"
 _PERSON = """
 import asyncio, os, pathlib, sys
 from sandbox.command import DEMO_SONG
-from sandbox.player import Player
+from sandbox.play.player import Player
 
 async def main(word):
     async with Player("http://127.0.0.1:8081", os.environ["SANDBOX_KEY"], print) as person:

@@ -92,6 +92,8 @@ def test_nothing_is_roots_and_little_can_be_written(product: Stack) -> None:
 
 def test_a_bot_that_hears_nothing_is_not_healthy_and_says_why(world: Stack, product: Stack) -> None:
     world.compose("stop", "sandbox")
-    product.run("bot", "sh", "-c", "while python -m stemdrop.health; do sleep 1; done")
+    product.run(
+        "bot", "sh", "-c", "while python -m stemdrop.observability.container_health; do sleep 1; done"
+    )
     with pytest.raises(AssertionError, match="updates cannot be fetched"):
-        product.run("bot", "python", "-m", "stemdrop.health")
+        product.run("bot", "python", "-m", "stemdrop.observability.container_health")

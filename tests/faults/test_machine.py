@@ -13,7 +13,7 @@ from case import Case
 from ledger import ALL_STEMS, VOCALS
 from stage import until
 
-from sandbox.process import Process
+from sandbox.environment.process import Process
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _MEGABYTE = 1024 * 1024

@@ -8,7 +8,7 @@ from case import Case, port_of
 from ledger import ALL_STEMS, VOCALS, Ledger
 from wire import Wire
 
-from sandbox.ports import free_port
+from sandbox.environment.ports import free_port
 
 WEBHOOKS, WORKERS = 2, 4
 SWEEP_EVERY_S = 2

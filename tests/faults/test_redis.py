@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from scenarios import SAY
 from stage import Stage, until
 
-from sandbox.faults import FaultKind
-from sandbox.redis_server import RedisServer
+from sandbox.environment.redis_server import RedisServer
+from sandbox.telegram.faults import FaultKind
 
 # So long it takes until a song's arrival goes on.
 BUSY_S = 2

@@ -10,8 +10,8 @@ from ledger import ALL_STEMS, VOCALS, Account, Ledger, Play
 from provider import SPLIT_FIELDS
 from scenarios import SAY
 
-from sandbox.faults import FaultKind
-from stemdrop.jobs import JobState
+from sandbox.telegram.faults import FaultKind
+from stemdrop.domain.jobs import JobState
 
 ALBUM = 6
 METHODS = ("sendMessage", "editMessageText", "sendMediaGroup", "getFile", "answerCallbackQuery", "getUpdates")

@@ -6,7 +6,7 @@ import pytest
 from chat import Person
 from stage import Stage
 
-from stemdrop.texts import load_texts
+from stemdrop.chat.translations import load_texts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

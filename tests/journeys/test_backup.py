@@ -10,7 +10,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 from stage import Stage, open_stage, until
 
-from sandbox.redis_server import RedisServer
+from sandbox.environment.redis_server import RedisServer
 
 VOCALS, ALL_STEMS = 0, 1
 PAGE = Path(__file__).parent.parent.parent / "docs" / "operations.md"

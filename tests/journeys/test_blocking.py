@@ -6,8 +6,8 @@ import pytest
 from chat import Person
 from stage import Stage, until
 
-from sandbox.chats import Message
-from stemdrop.texts import load_texts
+from sandbox.telegram.chats import Message
+from stemdrop.chat.translations import load_texts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -8,8 +8,8 @@ import pytest_asyncio
 from chat import Person
 from stage import Stage
 
-from sandbox.chats import Message
-from stemdrop.texts import load_texts
+from sandbox.telegram.chats import Message
+from stemdrop.chat.translations import load_texts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

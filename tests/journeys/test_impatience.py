@@ -6,9 +6,9 @@ import pytest
 from chat import Person
 from stage import Stage
 
-from sandbox.chats import Message
-from stemdrop.jobs import Mode
-from stemdrop.texts import Language, load_texts
+from sandbox.telegram.chats import Message
+from stemdrop.chat.translations import Language, load_texts
+from stemdrop.domain.jobs import Mode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from stage import Stage, open_stage, until
 
-from sandbox.faults import FaultKind
+from sandbox.telegram.faults import FaultKind
 
 VOCALS, ALL_STEMS = 0, 1
 # Twelve stems go in two albums of six; these are the second.

@@ -10,9 +10,9 @@ from babel.messages.pofile import read_po
 from chat import Person
 from stage import Stage
 
-from sandbox.chats import Message
-from stemdrop.jobs import Mode
-from stemdrop.texts import LOCALES, Language, load_texts
+from sandbox.telegram.chats import Message
+from stemdrop.chat.translations import LOCALES, Language, load_texts
+from stemdrop.domain.jobs import Mode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

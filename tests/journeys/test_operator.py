@@ -7,7 +7,7 @@ import pytest
 from provider import KEY
 from stage import Stage
 
-from sandbox.process import Process
+from sandbox.environment.process import Process
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -9,7 +9,7 @@ from chat import Person
 from kinds import silence
 from stage import Stage
 
-from sandbox.faults import FaultKind
+from sandbox.telegram.faults import FaultKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -7,8 +7,8 @@ from chat import Person
 from leftovers import leftovers
 from stage import Stage
 
-from sandbox.chats import Message
-from stemdrop.texts import Language, load_texts
+from sandbox.telegram.chats import Message
+from stemdrop.chat.translations import Language, load_texts
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

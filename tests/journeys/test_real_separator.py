@@ -10,8 +10,8 @@ from chat import Person
 from kinds import KINDS, record
 from nursery import ForkedProcess
 
-from sandbox.listening import measure
-from sandbox.world import World
+from sandbox.environment.world import World
+from sandbox.play.duration import measure
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

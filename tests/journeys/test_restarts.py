@@ -6,7 +6,7 @@ from pathlib import Path
 from chat import Person
 from stage import Stage, open_stage
 
-from sandbox.chats import Message
+from sandbox.telegram.chats import Message
 
 VOCALS = 0
 

@@ -13,8 +13,8 @@ import pytest
 from kinds import KINDS, record
 
 from sandbox.command import stem_table
-from sandbox.listening import measure
-from sandbox.player import Arrived, NotDeliveredError
+from sandbox.play.duration import measure
+from sandbox.play.player import Arrived, NotDeliveredError
 from stemdrop import cli
 
 STEMS = ("Vocals", "Drums", "Bass", "Other")
@@ -101,7 +101,7 @@ def test_no_redis_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 async def test_no_redis_is_one_line_of_the_demo_too(tmp_path: Path) -> None:
-    code, output, errors = await run(tmp_path, "sandbox.demo", REDIS_URL=NOWHERE)
+    code, output, errors = await run(tmp_path, "sandbox.play.demo", REDIS_URL=NOWHERE)
     assert (code, output.count("\n"), errors) == (1, 1, "")
     assert output.startswith("The demo failed: REDIS_URL names a Redis that cannot be used")
 

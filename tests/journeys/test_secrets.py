@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 from provider import KEY
 from stage import Stage, open_stage
 
-from sandbox.faults import FaultKind
-from stemdrop.links import Links
+from sandbox.telegram.faults import FaultKind
+from stemdrop.http.signed_links import Links
 
 VOCALS, ALL_STEMS = 0, 1
 

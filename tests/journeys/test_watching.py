@@ -11,7 +11,7 @@ from chat import WAIT_S
 from provider import KEY
 from stage import Stage, open_stage
 
-from sandbox.process import Process
+from sandbox.environment.process import Process
 
 
 async def test_one_song_is_seen_in_all_processes(tmp_path: Path) -> None:

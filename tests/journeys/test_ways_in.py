@@ -8,7 +8,7 @@ import httpx
 from kinds import silence
 from stage import open_stage
 
-from sandbox.faults import FaultKind
+from sandbox.telegram.faults import FaultKind
 
 VOCALS = 0
 

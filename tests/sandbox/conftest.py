@@ -11,10 +11,10 @@ import pytest
 import telegram as ptb
 from telegram.request import HTTPXRequest
 
-from sandbox.app import run_telegram
-from sandbox.chats import User
-from sandbox.media import jpeg_from_colour
-from sandbox.state import Telegram
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import User
+from sandbox.telegram.media import jpeg_from_colour
+from sandbox.telegram.person_actions import Telegram
 
 
 class Clock:

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sandbox.ports import free_port
+from sandbox.environment.ports import free_port
 from separator.command import add_arguments, run
 
 Start = Callable[..., AbstractContextManager[Any]]

@@ -10,14 +10,14 @@ from clinic import Clinic, open_clinic
 from redis.asyncio import Redis
 from telegram.ext import ExtBot
 
-from sandbox.app import run_telegram
-from sandbox.redis_server import RedisServer
-from sandbox.state import Telegram
-from stemdrop.database import connect
-from stemdrop.flood import FloodLimiter
+from sandbox.environment.redis_server import RedisServer
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.chat.telegram_bot import build_bot
 from stemdrop.settings import Settings, load_settings
-from stemdrop.store import JobStore
-from stemdrop.telegram import build_bot
+from stemdrop.storage.connection import connect
+from stemdrop.storage.flood_limiter import FloodLimiter
+from stemdrop.storage.job_store import JobStore
 
 
 @pytest.fixture(autouse=True)

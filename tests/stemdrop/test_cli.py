@@ -12,10 +12,10 @@ from nursery import ForkedProcess
 from provider import KEY
 from starlette.applications import Starlette
 
-from sandbox.faults import FaultKind
-from sandbox.process import Process
-from sandbox.server import serve
-from sandbox.world import World
+from sandbox.environment.process import Process
+from sandbox.environment.server import serve
+from sandbox.environment.world import World
+from sandbox.telegram.faults import FaultKind
 
 VALID = {
     "TELEGRAM_BOT_TOKEN": "7000000001:AAabc-_123",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sandbox.ports import free_port
+from sandbox.environment.ports import free_port
 from separator.command import listen as listen_separator
 from stemdrop.errors import SettingsError
 from stemdrop.serve import UNREAD_TIMEOUT_MS, listen

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stemdrop.errors import SettingsError
-from stemdrop.links import Links
+from stemdrop.http.signed_links import Links
 from stemdrop.settings import Settings, load_settings
 
 VALID = {

@@ -15,11 +15,11 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sandbox.server import serve
-from sandbox.updates import Webhook
-from stemdrop.database import connect
+from sandbox.environment.server import serve
+from sandbox.telegram.updates import Webhook
 from stemdrop.doctor.report import Result
-from stemdrop.store import JobStore
+from stemdrop.storage.connection import connect
+from stemdrop.storage.job_store import JobStore
 from webhook.app import create_app
 
 # Shorter than anybody's who is to answer; only for who never does.

@@ -7,7 +7,7 @@ from clinic import Clinic
 from house import NOBODY
 from starlette.responses import HTMLResponse, Response
 
-from sandbox.server import serve
+from sandbox.environment.server import serve
 from stemdrop.doctor.report import Result
 
 

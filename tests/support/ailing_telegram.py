@@ -14,11 +14,11 @@ from house import NOBODY
 from starlette.responses import HTMLResponse
 
 from bot.updates import SECOND_POLLER
-from sandbox.app import run_telegram
-from sandbox.faults import FaultKind
-from sandbox.server import serve
-from sandbox.state import Telegram
-from sandbox.updates import Webhook
+from sandbox.environment.server import serve
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.person_actions import Telegram
+from sandbox.telegram.updates import Webhook
 from stemdrop.doctor.report import Result
 
 

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from stemdrop.jobs import Job, Mode, Source, SourceKind
-from stemdrop.results import Result, Stem
+from stemdrop.domain.jobs import Job, Mode, Source, SourceKind
+from stemdrop.domain.results import Result, Stem
 
 CHAT = 10_000_001
 TASK = "3e63b4cc88d52611159371f6af5571e7"

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from sandbox.chats import CallbackQuery, Message
-from sandbox.state import Telegram
+from sandbox.telegram.chats import CallbackQuery, Message
+from sandbox.telegram.person_actions import Telegram
 
 WAIT_S = 60.0
 

@@ -23,16 +23,16 @@ from provider import KEY, Provider
 from starlette.types import ASGIApp
 from wire import Wire
 
-from sandbox.app import run_telegram
-from sandbox.server import serve
-from sandbox.state import Telegram
+from sandbox.environment.server import serve
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.person_actions import Telegram
 from stemdrop.doctor.checkup import examine
 from stemdrop.doctor.examination import Patience
 from stemdrop.doctor.report import Finding
-from stemdrop.jobs import Mode
-from stemdrop.keys import PRESENT
-from stemdrop.presence import Presence, Presences
+from stemdrop.domain.jobs import Mode
 from stemdrop.settings import load_settings
+from stemdrop.storage.heartbeats import Presence, Presences
+from stemdrop.storage.keys import PRESENT
 from webhook.app import create_app
 
 ADMIN = 4711

@@ -14,7 +14,7 @@ from ailments import AILMENTS, Ailment
 from clinic import open_clinic
 from tones import mp3
 
-from sandbox.redis_server import RedisServer
+from sandbox.environment.redis_server import RedisServer
 from stemdrop.doctor.report import Finding
 
 PATH = Path(__file__).parents[2] / "docs" / "doctor.md"

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sandbox.server import serve
+from sandbox.environment.server import serve
 
 
 @dataclass

@@ -18,39 +18,39 @@ from redis.asyncio import Redis
 from telegram.ext import ExtBot
 
 from bot.app import build_application
-from bot.orders import Orders
-from bot.submission import Submission
 from bot.updates import ALLOWED_UPDATES, UpdateHandler
-from sandbox.chats import CallbackQuery, Message, User
-from sandbox.state import Telegram
-from stemdrop.alerts import Alerts
-from stemdrop.database import connect
-from stemdrop.engine import Engine, Queue, Task
+from sandbox.telegram.chats import CallbackQuery, Message, User
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.telegram_bot import TelegramFiles, build_bot
+from stemdrop.chat.translations import Texts, load_texts
+from stemdrop.domain.jobs import Failure, Job, JobState, Mode, Source, SourceKind
+from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import TryLater
-from stemdrop.experience import Experience
-from stemdrop.flood import FloodLimiter
-from stemdrop.groups import Groups
-from stemdrop.jobs import Failure, Job, JobState, Mode, Source, SourceKind
-from stemdrop.letters import DeadLetters
-from stemdrop.links import Links
-from stemdrop.people import People
-from stemdrop.polling import Polling
-from stemdrop.results import Result, Stem
-from stemdrop.separation import SeparationClient
+from stemdrop.http.signed_links import Links
+from stemdrop.provider.client import SeparationClient
+from stemdrop.services.account_queue import Turns
+from stemdrop.services.admin_alerts import Alerts
+from stemdrop.services.orders import Orders
+from stemdrop.services.result_polling import Polling
 from stemdrop.settings import Settings, load_settings
-from stemdrop.shelf import Shelf
-from stemdrop.status import StatusMessage
-from stemdrop.store import JobStore
-from stemdrop.telegram import TelegramFiles, build_bot
-from stemdrop.texts import Texts, load_texts
-from stemdrop.turns import Turns
-from webhook.addresses import AddressRules
-from webhook.copies import StemCopies
-from webhook.delivery import Delivery
-from webhook.fetch import StemFetcher
-from webhook.packing import Packing
-from webhook.pulse import Pulse
-from webhook.sweep import Deadlines, Sweep
+from stemdrop.storage.connection import connect
+from stemdrop.storage.dead_letters import DeadLetters
+from stemdrop.storage.flood_limiter import FloodLimiter
+from stemdrop.storage.group_settings import Groups
+from stemdrop.storage.job_statistics import Experience
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import Shelf
+from stemdrop.storage.users import People
+from stemdrop.tasks.engine import Engine, Queue, Task
+from worker.archives import Packing
+from worker.delivery import Delivery
+from worker.progress_updates import Pulse
+from worker.recovery import Deadlines, Sweep
+from worker.stems.address_rules import AddressRules
+from worker.stems.copies import StemCopies
+from worker.stems.fetcher import StemFetcher
+from worker.submission import Submission
 
 SECRET = "a-secret-for-tests"
 PUBLIC_URL = "https://stems.example"

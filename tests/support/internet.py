@@ -299,14 +299,14 @@ def never_answer(address: str, port: int) -> list[socket.socket]:
 
 
 async def _fetch_all(folder: Path) -> dict[str, Any]:
-    import webhook.connections
-    import webhook.fetch
+    import worker.stems.checked_backend
+    import worker.stems.fetcher
     from stemdrop.errors import FetchFailed
-    from webhook.addresses import AddressRules
+    from worker.stems.address_rules import AddressRules
 
-    webhook.fetch.PAUSES_S = (0, 0, 0)
-    webhook.fetch.CONNECT_TIMEOUT_S = 5
-    webhook.connections.ADDRESS_PATIENCE_S = 1
+    worker.stems.fetcher.PAUSES_S = (0, 0, 0)
+    worker.stems.fetcher.CONNECT_TIMEOUT_S = 5
+    worker.stems.checked_backend.ADDRESS_PATIENCE_S = 1
     wanted = json.loads((folder / "play.json").read_text())
     bring_up([PUBLIC, PUBLIC_6, DEAD, DEAD_6, SILENT_6, *INSIDE])
     tls = server_context(folder)
@@ -324,7 +324,7 @@ async def _fetch_all(folder: Path) -> dict[str, Any]:
     for case, urls in wanted["cases"].items():
         outcomes = []
         watch.taken()
-        async with webhook.fetch.StemFetcher(rules, 1000) as fetcher:
+        async with worker.stems.fetcher.StemFetcher(rules, 1000) as fetcher:
             for url in urls:
                 target = folder / "stem"
                 try:

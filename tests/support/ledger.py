@@ -10,10 +10,10 @@ from chat import Person
 from provider import SPLIT_FIELDS
 from stage import Stage
 
-from sandbox.chats import Message
-from stemdrop.database import connect
-from stemdrop.jobs import CREDITS
-from stemdrop.keys import SPENT
+from sandbox.telegram.chats import Message
+from stemdrop.domain.jobs import CREDITS
+from stemdrop.storage.connection import connect
+from stemdrop.storage.keys import SPENT
 
 VOCALS, ALL_STEMS = 0, 1
 _CHOOSING, _DONE, _FAILED, _CANCELLED = "How shall I split", "✅", "⚠️", "✖️"

@@ -22,13 +22,13 @@ from typing import Any
 from telegram import Bot
 from telegram.ext import ExtBot
 
-from stemdrop.engine import Engine, Task
-from stemdrop.jobs import JobState
-from stemdrop.separation import SeparationClient
-from stemdrop.shelf import Shelf
-from stemdrop.store import JobStore
-from stemdrop.telegram import RateLimiter, TelegramFiles
-from webhook.fetch import StemFetcher
+from stemdrop.chat.telegram_bot import RateLimiter, TelegramFiles
+from stemdrop.domain.jobs import JobState
+from stemdrop.provider.client import SeparationClient
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import Shelf
+from stemdrop.tasks.engine import Engine, Task
+from worker.stems.fetcher import StemFetcher
 
 KINDS = (JobStore, Shelf, SeparationClient, TelegramFiles, StemFetcher)
 _ROOT = Path(__file__).resolve().parent.parent.parent

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sandbox.process import Process
+from sandbox.environment.process import Process
 
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent.parent
@@ -95,7 +95,7 @@ def nursery() -> Nursery:
 
 
 class _Child:
-    """What `sandbox.process.Process` needs of a `subprocess.Popen`."""
+    """What `sandbox.environment.process.Process` needs of a `subprocess.Popen`."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
         self._nursery = nursery()

@@ -22,16 +22,16 @@ from internet import (
 )
 from wire import Wire
 
-from sandbox.redis_server import RedisServer
-from sandbox.server import serve
-from stemdrop.database import connect
+from sandbox.environment.redis_server import RedisServer
+from sandbox.environment.server import serve
 from stemdrop.doctor.examination import Examination, Patience
 from stemdrop.doctor.public_address import examine_public_address
 from stemdrop.doctor.report import Finding, Notes, Result
-from stemdrop.engine import Engine
-from stemdrop.links import Links
+from stemdrop.http.signed_links import Links
 from stemdrop.settings import load_settings
-from stemdrop.store import JobStore
+from stemdrop.storage.connection import connect
+from stemdrop.storage.job_store import JobStore
+from stemdrop.tasks.engine import Engine
 from webhook.app import create_app
 
 _HOST = f"www.{CERTIFIED}"

@@ -12,7 +12,7 @@ import httpx
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
-from sandbox.server import serve
+from sandbox.environment.server import serve
 
 KEY = "provider-key-for-tests"
 TYPES = ("separate_vocal", "split_stem", "split_stem_advanced")

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from ledger import ALL_STEMS, VOCALS, Ledger, Play
 from starlette.responses import Response
 
-from sandbox.entities import with_automatic_entities
-from stemdrop.texts import load_texts
+from sandbox.telegram.entities import with_automatic_entities
+from stemdrop.chat.translations import load_texts
 
 SAY = load_texts().language("en")
 RETRY = SAY("button.retry", price="").strip()

@@ -18,14 +18,14 @@ from nursery import ForkedProcess
 from provider import KEY, Provider
 from tones import mp3
 
-from sandbox.chats import Message
-from sandbox.process import Process
-from sandbox.state import Telegram
-from sandbox.world import World
-from stemdrop.database import connect
-from stemdrop.engine import Queue
-from stemdrop.jobs import JobState
-from stemdrop.store import JobStore
+from sandbox.environment.process import Process
+from sandbox.environment.world import World
+from sandbox.telegram.chats import Message
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import JobState
+from stemdrop.storage.connection import connect
+from stemdrop.storage.job_store import JobStore
+from stemdrop.tasks.engine import Queue
 
 # Refusals of Telegram that are part of a good life: the same tap twice shows the same text twice,
 # and a tap that had to wait for the flood limits is handled, and answered, again.

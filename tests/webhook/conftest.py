@@ -8,9 +8,9 @@ import pytest
 from fileserver import FileServer
 from house import House
 
-from sandbox.chats import Message, User
-from sandbox.server import serve
-from sandbox.state import Telegram
+from sandbox.environment.server import serve
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.person_actions import Telegram
 from webhook.app import create_app
 
 

@@ -18,14 +18,14 @@ from house import PUBLIC_URL, House, open_house, until
 from itsdangerous import TimestampSigner
 from serverlog import no_server_errors
 
-from sandbox.app import run_telegram
-from sandbox.chats import Message
-from sandbox.redis_server import RedisServer
-from sandbox.server import serve
-from sandbox.state import Telegram
-from stemdrop.jobs import Failure, Job, JobState
-from stemdrop.links import CALLBACK_LIFETIME_S, CLOCK_SKEW_S, SIGNATURE_WINDOW_S, Links
-from stemdrop.store import Receipt
+from sandbox.environment.redis_server import RedisServer
+from sandbox.environment.server import serve
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Message
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import Failure, Job, JobState
+from stemdrop.http.signed_links import CALLBACK_LIFETIME_S, CLOCK_SKEW_S, SIGNATURE_WINDOW_S, Links
+from stemdrop.storage.job_store import Receipt
 from webhook.app import create_app
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

@@ -23,13 +23,13 @@ from schemathesis.specs.openapi.checks import (
 )
 from serverlog import no_server_errors
 
-from sandbox.app import run_telegram
-from sandbox.chats import Message
-from sandbox.server import serve
-from sandbox.state import Telegram
-from stemdrop.jobs import JobState
+from sandbox.environment.server import serve
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Message
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import JobState
 from webhook.app import create_app
-from webhook.patience import ImpatientProtocol
+from webhook.slow_clients import ImpatientProtocol
 
 CHECKS = [
     not_a_server_error,

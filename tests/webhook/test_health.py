@@ -6,10 +6,10 @@ from pathlib import Path
 import httpx
 from house import House, open_house
 
-from sandbox.app import run_telegram
-from sandbox.redis_server import RedisServer
-from sandbox.server import serve
-from sandbox.state import Telegram
+from sandbox.environment.redis_server import RedisServer
+from sandbox.environment.server import serve
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.person_actions import Telegram
 from webhook.app import create_app
 
 

@@ -16,20 +16,27 @@ from prometheus_client.parser import text_string_to_metric_families
 from provider import KEY, Provider
 from telegram.error import Forbidden
 
-from sandbox.app import run_telegram
-from sandbox.chats import Message, User
-from sandbox.faults import FaultKind
-from sandbox.redis_server import RedisServer
-from sandbox.server import serve
-from sandbox.state import Telegram
-from stemdrop.counts import Counts
-from stemdrop.engine import Queue, Task
+from sandbox.environment.redis_server import RedisServer
+from sandbox.environment.server import serve
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import Failure, Job, JobState, Mode
 from stemdrop.errors import Refused, StoreUnavailable, TryLater, Unreachable
-from stemdrop.jobs import Failure, Job, JobState, Mode
-from stemdrop.keys import COUNTS
-from stemdrop.metrics import API_CALLS, DELIVERY_BYTES, DELIVERY_SECONDS, FLOOD_SECONDS, METRICS, Kind
-from stemdrop.presence import Presence, Presences
-from stemdrop.separation import SeparationClient
+from stemdrop.observability.metric_definitions import (
+    API_CALLS,
+    DELIVERY_BYTES,
+    DELIVERY_SECONDS,
+    FLOOD_SECONDS,
+    METRICS,
+    Kind,
+)
+from stemdrop.provider.client import SeparationClient
+from stemdrop.storage.counters import Counts
+from stemdrop.storage.heartbeats import Presence, Presences
+from stemdrop.storage.keys import COUNTS
+from stemdrop.tasks.engine import Queue, Task
 from webhook.app import create_app
 from webhook.metrics import Latest, exposition
 
@@ -274,7 +281,7 @@ async def test_waits_for_telegram_are_counted(
         async def wait(seconds: float) -> None:
             house.clock.advance(seconds)
 
-        monkeypatch.setattr("stemdrop.telegram.sleep", wait)
+        monkeypatch.setattr("stemdrop.chat.telegram_bot.sleep", wait)
         telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=1)
         await house.bot.send_message(alice.id, "Hello")
         telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=60)

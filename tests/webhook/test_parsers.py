@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from stemdrop.errors import BadContract
-from webhook.body import MAX_BODY_BYTES, read_json
 from webhook.errors import BodyTooLarge
+from webhook.json_body import MAX_BODY_BYTES, read_json
 from webhook.source import byte_range
 
 

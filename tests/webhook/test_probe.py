@@ -7,8 +7,8 @@ import httpx
 import pytest
 from house import SECRET, House
 
-from stemdrop.keys import PROBE
-from stemdrop.probes import UNKNOWN, content, proof
+from stemdrop.storage.keys import PROBE
+from stemdrop.storage.probes import UNKNOWN, content, proof
 from webhook.probe import MAX_BODY_BYTES
 
 

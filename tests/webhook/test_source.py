@@ -16,16 +16,16 @@ from house import House, new_job, open_house, until
 from itsdangerous import TimestampSigner
 from serverlog import no_server_errors
 
-from sandbox.app import run_telegram
-from sandbox.chats import Message, User
-from sandbox.faults import FaultKind
-from sandbox.redis_server import RedisServer
-from sandbox.server import serve
-from sandbox.state import Telegram
-from stemdrop.fetches import MOST_FETCHES
-from stemdrop.jobs import FINAL, Failure, Job, JobState
-from stemdrop.links import SOURCE_LIFETIME_S
-from stemdrop.store import Credits
+from sandbox.environment.redis_server import RedisServer
+from sandbox.environment.server import serve
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import FINAL, Failure, Job, JobState
+from stemdrop.http.signed_links import SOURCE_LIFETIME_S
+from stemdrop.storage.job_store import Credits
+from stemdrop.storage.source_quota import MOST_FETCHES
 from webhook.app import create_app
 from webhook.source import AT_ONCE, byte_range
 

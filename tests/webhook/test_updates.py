@@ -7,11 +7,11 @@ import httpx
 import pytest
 from house import House, open_house
 
-from sandbox.app import run_telegram
-from sandbox.chats import User
-from sandbox.server import serve
-from sandbox.state import Telegram
-from stemdrop.engine import Queue, Task
+from sandbox.environment.server import serve
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import User
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.tasks.engine import Queue, Task
 from webhook.app import create_app
 
 SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"

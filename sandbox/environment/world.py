@@ -1,0 +1,245 @@
+"""The world on loopback: Redis, the local Telegram, the separator, and the product's own processes in it.
+
+async with World(directory) as world:
+    await world.start("up")
+    alice = world.telegram.add_user("Alice")
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
+from typing import Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from sandbox.environment.ports import free_port
+from sandbox.environment.process import Process
+from sandbox.environment.redis_server import RedisServer, RedisUnavailableError
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.person_actions import Telegram
+
+# How often each command says 'ready' in its log.
+_READY = {"up": 3, "bot": 1, "webhook": 1, "worker": 1}
+# What stemdrop keeps in Redis, and the key by which one world at a time has a Redis that is not its own.
+_KEYS, _CLAIM = "stemdrop:*", "stemdrop:sandbox"
+# A million keys are looked through before a Redis counts as too full to tell.
+_SCAN_COUNT, _SCAN_ROUNDS = 1000, 1000
+_REDIS_ANSWER_S = 10
+
+
+class World:
+    """Everything that the product needs from outside, and nothing of the machine's own.
+
+    `settings` override the product's settings; `environment` is searched for REDIS_URL and PATH. With
+    `separator` False none is started, and SEPARATION_API_URL is for `settings` to name; else
+    `separator_options` are for its command line. `process` is how the product's processes are started.
+
+    The processes run in `directory`, so that no `.env` of the caller's reaches them. A Redis that REDIS_URL
+    names must hold no stemdrop's keys (else `RedisUnavailableError`), and holds none when the world ends.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        settings: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+        local_mode: bool = False,
+        separator: bool = True,
+        separator_options: Sequence[str] = (),
+        process: type[Process] = Process,
+    ) -> None:
+        directory = directory.absolute()
+        self.directory = directory
+        self.redis = RedisServer(directory / "redis", environment=environment)
+        self.telegram = Telegram(directory / "telegram", local=local_mode)
+        self.telegram_url = ""
+        self._settings = dict(settings or {})
+        self._local_mode = local_mode
+        self._key = secrets.token_urlsafe(18)
+        self._claim = secrets.token_hex(8)
+        self._secret = secrets.token_urlsafe(24)
+        self._with_separator = separator
+        self._separator_options = tuple(separator_options)
+        self._separator_url = ""
+        self._separator_process: Process | None = None
+        self._port = free_port()
+        self.process_kind = process
+        self._processes: list[Process] = []
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start_redis()
+            self.telegram_url = await self._stack.enter_async_context(
+                run_telegram(self.telegram, for_people=True)
+            )
+            self._stack.push_async_callback(self._stop_all)
+            if self._with_separator:
+                await self._start_separator()
+        except BaseException:
+            await self._end()
+            raise
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._end()
+
+    @property
+    def public_url(self) -> str:
+        """Where the product's webhook listens."""
+        return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def separator(self) -> Process:
+        """The separator's process; only of a world that has one."""
+        if self._separator_process is None:
+            raise RuntimeError("this world has no separator")
+        return self._separator_process
+
+    def environment(self) -> dict[str, str]:
+        """What the product's processes are given: these settings and no others."""
+        return {
+            "PATH": os.environ.get("PATH", ""),
+            "TELEGRAM_BOT_TOKEN": self.telegram.token,
+            "TELEGRAM_API_URL": self.telegram_url,
+            "TELEGRAM_LOCAL_MODE": str(self._local_mode).lower(),
+            "SEPARATION_API_URL": self._separator_url,
+            "SEPARATION_API_KEY": self._key,
+            "PUBLIC_URL": self.public_url,
+            "SECRET_KEY": self._secret,
+            "REDIS_URL": self.redis.url,
+            "LISTEN_HOST": "127.0.0.1",
+            "LISTEN_PORT": str(self._port),
+            "ACCESS": "open",
+            **self._settings,
+        }
+
+    async def start(self, command: str, name: str = "", settings: Mapping[str, str] | None = None) -> Process:
+        """Start one of `up`, `bot`, `webhook`, `worker` and wait until it is ready.
+
+        `settings` override those of the world for this process.
+        """
+        environment = {**self.environment(), **(settings or {})}
+        process = self._process([command], environment, name or command, self.process_kind)
+        process.start()
+        await process.wait_for(r"\bready\b", _READY[command])
+        return process
+
+    def logs(self) -> str:
+        """Everything that the processes have written."""
+        return "".join(path.read_text(errors="replace") for path in sorted(self.directory.glob("*.log")))
+
+    async def _end(self) -> None:
+        """End everything; to be cancelled meanwhile leaves nothing running, it is raised afterwards."""
+        ending = asyncio.create_task(self._stack.aclose())
+        cancelled: asyncio.CancelledError | None = None
+        while not ending.done():
+            try:
+                await asyncio.wait([ending])
+            except asyncio.CancelledError as error:
+                cancelled = error
+        ending.result()
+        if cancelled:
+            raise cancelled
+
+    async def _start_redis(self) -> None:
+        # A thread goes on when its waiter is cancelled: only when it has ended is there something to stop.
+        starting = asyncio.ensure_future(asyncio.to_thread(self.redis.start))
+
+        async def stop() -> None:
+            await asyncio.wait([starting])
+            await asyncio.to_thread(self.redis.stop)
+
+        self._stack.push_async_callback(stop)
+        await asyncio.wait([starting])
+        starting.result()
+        if self.redis.is_external:
+            self._stack.push_async_callback(self._leave_redis)
+            await self._claim_redis()
+
+    async def _claim_redis(self) -> None:
+        try:
+            async with _client(self.redis.url) as redis:
+                if not await _is_free(redis) or not await redis.set(_CLAIM, self._claim, nx=True):
+                    raise RedisUnavailableError(
+                        "REDIS_URL names a Redis with keys of another stemdrop: unset it, or name an empty "
+                        "database there (…/15, say)"
+                    )
+        except ValueError:  # its text may quote the password
+            raise RedisUnavailableError(
+                "REDIS_URL is not the address of a Redis: unset it, or write redis://host:port/0"
+            ) from None
+        except (RedisError, OSError) as error:
+            raise RedisUnavailableError(
+                f"REDIS_URL names a Redis that cannot be used: unset it, or look there ({error})"
+            ) from error
+
+    async def _leave_redis(self) -> None:
+        """Delete what the world's processes kept there; without our claim it was never ours."""
+        with suppress(RedisError, OSError, ValueError):
+            async with _client(self.redis.url) as redis:
+                if await redis.get(_CLAIM) == self._claim:
+                    async for keys in _scan(redis):
+                        if keys:
+                            await redis.unlink(*keys)
+
+    async def _start_separator(self) -> None:
+        data = str(self.directory / "separator")
+        port = str(free_port())
+        arguments = ["separator", "--host", "127.0.0.1", "--port", port, "--data", data]
+        arguments += self._separator_options
+        environment = {"PATH": os.environ.get("PATH", ""), "SEPARATION_API_KEY": self._key}
+        process = self._process(arguments, environment, "separator")
+        process.start()
+        ready = await process.wait_for(r"separator ready at (http://\S+)")
+        self._separator_url, self._separator_process = ready.group(1), process
+
+    def _process(
+        self,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        name: str,
+        kind: type[Process] = Process,
+    ) -> Process:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        process = kind(arguments, environment, self.directory / f"{name}.log", cwd=self.directory)
+        self._processes.append(process)
+        return process
+
+    async def _stop_all(self) -> None:
+        for process in reversed(self._processes):
+            await process.stop()
+
+
+@asynccontextmanager
+async def _client(url: str) -> AsyncIterator[Redis]:
+    wait_s = _REDIS_ANSWER_S
+    async with Redis.from_url(
+        url, decode_responses=True, socket_timeout=wait_s, socket_connect_timeout=wait_s
+    ) as redis:
+        yield redis
+
+
+async def _scan(redis: Redis) -> AsyncIterator[list[bytes | str]]:
+    """Our keys in batches, of which many are empty where others keep much."""
+    cursor = 0
+    while True:
+        cursor, keys = await redis.scan(cursor, match=_KEYS, count=_SCAN_COUNT)
+        yield keys
+        if cursor == 0:
+            return
+
+
+async def _is_free(redis: Redis) -> bool:
+    """Whether no key of a stemdrop is there; False, too, when there is too much to look through."""
+    rounds = 0
+    async for keys in _scan(redis):
+        rounds += 1
+        if keys or rounds > _SCAN_ROUNDS:
+            return False
+    return True

@@ -1,0 +1,61 @@
+"""The local Telegram on the network: two doors, one state.
+
+    telegram = Telegram(directory)
+    async with run_telegram(telegram) as url:
+        ...  # TELEGRAM_API_URL=url, TELEGRAM_BOT_TOKEN=telegram.token
+
+The bot's door is `{url}/bot<token>/<method>` and `{url}/file/bot<token>/<path>` (`sandbox.telegram.bot_api.endpoint`); the
+person's is `{url}/chat/…` with `telegram.access_key` (`sandbox.telegram.chat_api`), beside the methods of `Telegram`
+in process.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+
+from sandbox.environment.server import serve
+from sandbox.telegram import chat_api
+from sandbox.telegram.bot_api import endpoint
+from sandbox.telegram.errors import ApiError, PersonError, not_found
+from sandbox.telegram.person_actions import Telegram
+
+
+def create_app(telegram: Telegram, *, for_people: bool = False) -> FastAPI:
+    """The bot's door over `telegram`, and the one for people. Its `close()` must be called before the server
+    stops, or pollers hold it up."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(endpoint.create_router(telegram))
+    if for_people:
+        app.include_router(chat_api.create_router(telegram))
+
+    @app.exception_handler(PersonError)
+    async def person_error(request: Request, error: PersonError) -> JSONResponse:
+        return JSONResponse({"error": str(error)}, 400)
+
+    @app.exception_handler(ApiError)
+    async def api_error(request: Request, error: ApiError) -> JSONResponse:
+        return JSONResponse(error.body(), error.status)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 404:
+            return JSONResponse(not_found().body(), 404)
+        return JSONResponse({"error": error.detail}, error.status_code)
+
+    return app
+
+
+@asynccontextmanager
+async def run_telegram(
+    telegram: Telegram, port: int = 0, *, for_people: bool = False, host: str = "127.0.0.1"
+) -> AsyncIterator[str]:
+    """Serve the bot's door, and the one for people, for as long as the block lasts; yields the base URL."""
+    async with serve(create_app(telegram, for_people=for_people), port, host=host) as url:
+        try:
+            yield url
+        finally:
+            await telegram.close()

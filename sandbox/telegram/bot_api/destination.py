@@ -1,0 +1,129 @@
+"""Where a bot's message goes: the chat, the topic in it, the message it replies to; and whether it may."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from sandbox.telegram.bot_api.parameters import Call, refuse_unknown_keys
+from sandbox.telegram.chats import Chat, Message
+from sandbox.telegram.core import Core
+from sandbox.telegram.errors import bad_request, forbidden, migrated
+
+_REPLY_KEYS = {
+    "message_id",
+    "chat_id",
+    "allow_sending_without_reply",
+    "quote",
+    "quote_parse_mode",
+    "quote_entities",
+    "quote_position",
+}
+# core.telegram.org/bots/api#inlinekeyboardbutton: text, looks, and exactly one of the actions.
+_BUTTON_ACTIONS = {
+    "callback_data",
+    "url",
+    "copy_text",
+    "switch_inline_query",
+    "switch_inline_query_current_chat",
+}
+_BUTTON_KEYS = {"text", "style", "icon_custom_emoji_id"} | _BUTTON_ACTIONS
+_GENERAL_TOPIC = 1
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A place a message may be posted to."""
+
+    chat: Chat
+    thread_id: int | None
+    reply_to: Message | None
+
+
+def known_chat(telegram: Core, call: Call) -> Chat:
+    """The chat named by `chat_id`; 400 when there is none or it moved."""
+    chat = telegram.chats.get(call.get("chat_id"))
+    if chat is None:
+        raise bad_request("chat not found")
+    if chat.migrated_to is not None:
+        raise migrated(chat.migrated_to)
+    return chat
+
+
+def writable_chat(telegram: Core, call: Call) -> Chat:
+    """The same, and the bot may write there; 403 when it was blocked or removed."""
+    chat = known_chat(telegram, call)
+    if chat.is_bot_out and chat.type == "private":
+        raise forbidden("bot was blocked by the user")
+    if chat.is_bot_out:
+        raise forbidden(f"bot was kicked from the {chat.type} chat")
+    return chat
+
+
+def destination(telegram: Core, call: Call) -> Destination:
+    """Chat, topic and replied message of a send method."""
+    chat = writable_chat(telegram, call)
+    reply_to = _reply_to(telegram, chat, call.get("reply_parameters"))
+    thread_id = call.get("message_thread_id")
+    if thread_id is None and reply_to is not None:
+        thread_id = reply_to.thread_id  # a reply lands where the message is
+    check_topic(chat, thread_id)
+    return Destination(chat, thread_id, reply_to)
+
+
+def check_topic(chat: Chat, thread_id: int | None, *, general_has_id: bool = False) -> None:
+    """400 unless one can write into that topic. General has no id when sending, but 1 for chat actions."""
+    if thread_id is None or (general_has_id and chat.is_forum and thread_id == _GENERAL_TOPIC):
+        return
+    topic = chat.topics.get(thread_id)
+    if topic is None or topic.is_deleted:
+        raise bad_request("message thread not found")
+    if topic.is_closed:
+        raise bad_request("TOPIC_CLOSED")
+
+
+def inline_keyboard(markup: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A reply_markup that is a valid inline keyboard, or None when there is none. The sandbox knows no
+    other."""
+    if markup is None:
+        return None
+    refuse_unknown_keys(markup, {"inline_keyboard"}, "reply_markup (only inline keyboards are known here)")
+    rows = markup.get("inline_keyboard")
+    if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
+        raise bad_request('field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of Arrays')
+    buttons = [button for row in rows for button in row]
+    if len(buttons) > 100:
+        raise bad_request("REPLY_MARKUP_TOO_LONG")
+    for button in buttons:
+        _check_button(button)
+    return markup if buttons else None
+
+
+def _check_button(button: Any) -> None:
+    if not isinstance(button, dict):
+        raise bad_request("can't parse inline keyboard button: expected an Object")
+    refuse_unknown_keys(button, _BUTTON_KEYS, "InlineKeyboardButton")
+    if not isinstance(button.get("text"), str) or not button["text"].strip():
+        raise bad_request("can't parse inline keyboard button: text must be non-empty")
+    actions = button.keys() & _BUTTON_ACTIONS
+    if len(actions) != 1:
+        raise bad_request("text buttons are unallowed in the inline keyboard")
+    if "callback_data" in button:
+        data = button["callback_data"]
+        if not isinstance(data, str) or not 1 <= len(data.encode()) <= 64:
+            raise bad_request("BUTTON_DATA_INVALID")
+    if "url" in button and not re.match(r"(https?|tg)://[^\s/]+", str(button["url"])):
+        raise bad_request(f"inline keyboard button URL '{button['url']}' is invalid: Wrong HTTP URL")
+
+
+def _reply_to(telegram: Core, chat: Chat, wanted: dict[str, Any] | None) -> Message | None:
+    if wanted is None:
+        return None
+    refuse_unknown_keys(wanted, _REPLY_KEYS, "reply_parameters")
+    message_id, may_fail = wanted.get("message_id"), wanted.get("allow_sending_without_reply", False)
+    if not isinstance(message_id, int) or not isinstance(may_fail, bool):
+        raise bad_request("can't parse reply parameters JSON object")
+    same_chat = wanted.get("chat_id") in (None, chat.id)
+    found = telegram.find(chat, message_id) if same_chat else None
+    if found is None and not may_fail:
+        raise bad_request("message to be replied not found")
+    return found

@@ -1,0 +1,212 @@
+"""The bot's door: `/bot<token>/<method>` and `/file/bot<token>/<path>`, as api.telegram.org has them.
+
+One call goes: token, body, ordered faults, method, parameters, handler, log. What a method does is in
+the `bot_*` modules.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from sandbox.telegram.bot_api.broken_connections import NoAnswer, TrickledFile, read_half, until_disconnect
+from sandbox.telegram.bot_api.methods import METHODS
+from sandbox.telegram.bot_api.parameters import Call, Upload, check_arguments
+from sandbox.telegram.core import BotCall, Core
+from sandbox.telegram.errors import (
+    ApiError,
+    bad_request,
+    forbidden,
+    not_found,
+    too_large,
+    too_many_requests,
+    unauthorized,
+)
+from sandbox.telegram.faults import DOWNLOAD, Fault, FaultKind
+
+_SLACK_BYTES = 1024 * 1024  # what a multipart body has beside its files
+_AFTER = (FaultKind.TIMEOUT_AFTER, FaultKind.RESET_AFTER)
+_RESETS = (FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER, FaultKind.RESET_MID_UPLOAD)
+
+
+def create_router(telegram: Core) -> APIRouter:
+    """The routes of the bot's door over this state."""
+    router = APIRouter()
+
+    @router.api_route("/bot{token}/{method}", methods=["GET", "POST"])
+    async def call_method(token: str, method: str, request: Request) -> Response:
+        return await _Exchange(telegram, method, request).run(token)
+
+    @router.api_route("/file/bot{token}/{file_path:path}", methods=["GET", "HEAD"])
+    async def download(token: str, file_path: str) -> Response:
+        try:
+            _check_token(telegram, token)
+            return _download(telegram, file_path)
+        except ApiError as error:
+            return JSONResponse(error.body(), error.status)
+
+    return router
+
+
+@dataclass
+class _Exchange:
+    """One call on its way through the door."""
+
+    telegram: Core
+    method: str
+    request: Request
+    sent: dict[str, Any] = field(default_factory=dict)
+    uploads: dict[str, Upload] = field(default_factory=dict)
+
+    async def run(self, token: str) -> Response:
+        fault: Fault | None = None
+        form: FormData | None = None
+        try:
+            _check_token(self.telegram, token)
+            if fault := self.telegram.faults.take_before_body(self.method):
+                await read_half(self.request)
+                return self._unanswered(fault)
+            form = await self._read()
+            fault = self.telegram.faults.take(self.method, self._chat_id())
+            if fault and fault.kind not in _AFTER:
+                return self._faulty(fault)
+            result = await self._call()
+            if fault:
+                return self._unanswered(fault)
+            self._log(200, "")
+            return JSONResponse({"ok": True, "result": result})
+        except ApiError as error:
+            self._log(error.status, error.description, fault)
+            return JSONResponse(error.body(), error.status)
+        except ClientDisconnect:
+            self._log(None, "the client hung up")
+            return NoAnswer(self.telegram.closing, is_reset=True)
+        finally:
+            if form is not None:
+                await form.close()
+
+    async def _read(self) -> FormData | None:
+        """Take the parameters in from wherever they are."""
+        self.sent.update(self.request.query_params)
+        length = int(self.request.headers.get("content-length", "0"))
+        if length > self.telegram.limits.upload_bytes + _SLACK_BYTES:
+            async for _ in self.request.stream():
+                pass  # read to the end, or the client sees a broken connection instead of the answer
+            raise too_large()
+        kind = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        is_chunked = "transfer-encoding" in self.request.headers
+        if self.request.method == "GET" or not (length or is_chunked):
+            await self.request.body()
+            return None
+        if kind == "application/json":
+            try:
+                body = await self.request.json()
+            except ValueError:
+                body = None
+            if not isinstance(body, dict):
+                raise bad_request("can't parse JSON object")
+            self.sent.update(body)
+            return None
+        try:
+            form = await self.request.form()
+        except HTTPException as error:
+            raise bad_request(f"can't parse the body: {error.detail}") from error
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                self.uploads[name] = Upload(name, value.filename or name, value.file, value.size or 0)
+            else:
+                self.sent[name] = value
+        return form
+
+    async def _call(self) -> Any:
+        if self.method not in METHODS:
+            raise not_found()
+        method = METHODS[self.method]
+        arguments = check_arguments(self.method, method.parameters, self.sent, self.uploads)
+
+        async def wait_disconnect() -> None:
+            await until_disconnect(self.request.receive, self.telegram.closing)
+
+        call = Call(self.method, arguments, self.uploads, wait_disconnect)
+        if not any(parameter.name in _FILE_PARAMETERS for parameter in method.parameters):
+            call.refuse_unused_uploads()
+        return await method.handler(self.telegram, call)
+
+    def _faulty(self, fault: Fault) -> Response:
+        """The answer of a fault that strikes before anything is done."""
+        if fault.kind in (FaultKind.TIMEOUT_BEFORE, FaultKind.RESET_BEFORE):
+            return self._unanswered(fault)
+        if fault.kind == FaultKind.BAD_GATEWAY:
+            self._log(502, "Bad Gateway", fault)
+            return HTMLResponse("<html><head><title>502 Bad Gateway</title></head></html>", 502)
+        if fault.kind == FaultKind.TOO_MANY_REQUESTS:
+            raise too_many_requests(fault.retry_after_s)
+        if fault.kind == FaultKind.BLOCKED:
+            raise forbidden("bot was blocked by the user")
+        if fault.kind == FaultKind.FILE_GONE:
+            raise bad_request("wrong file_id or the file is temporarily unavailable")
+        raise ApiError(500, "Internal Server Error")
+
+    def _unanswered(self, fault: Fault) -> Response:
+        self._log(None, "", fault)
+        return NoAnswer(self.telegram.closing, is_reset=fault.kind in _RESETS)
+
+    def _chat_id(self) -> int | None:
+        given = str(self.sent.get("chat_id", ""))
+        return int(given) if re.fullmatch(r"-?\d+", given) else None
+
+    def _log(self, status: int | None, description: str, fault: Fault | None = None) -> None:
+        uploads = {
+            name: {"file_name": upload.file_name, "size_bytes": upload.size_bytes}
+            for name, upload in self.uploads.items()
+        }
+        self.telegram.calls.append(
+            BotCall(
+                self.method,
+                {**self.sent, **uploads},
+                status,
+                description,
+                self.telegram.clock(),
+                fault.kind.value if fault else None,
+            )
+        )
+        self.telegram.announce()
+
+
+_FILE_PARAMETERS = ("audio", "voice", "document", "media")
+
+
+def _check_token(telegram: Core, token: str) -> None:
+    if not re.fullmatch(r"\d+:[\w-]+", token):
+        raise not_found()  # so the real one answers to what is no token at all
+    if token != telegram.token:
+        raise unauthorized()
+
+
+def _download(telegram: Core, file_path: str) -> Response:
+    """The bytes of a file, whole or in ranges, at full speed unless a fault was ordered."""
+    stored = telegram.files.by_path(file_path)
+    fault = telegram.faults.take(DOWNLOAD, None)
+    if stored is None or (fault and fault.kind == FaultKind.FILE_GONE):
+        raise not_found()
+    limit = telegram.limits.download_bytes
+    if limit is not None and stored.content.size_bytes > limit:
+        raise not_found()
+    path = telegram.files.path_of(stored)
+    if fault is None:
+        return FileResponse(path, media_type="application/octet-stream")
+    if fault.kind in (FaultKind.SLOW, FaultKind.RESET_MID_DOWNLOAD):
+        slow = fault.bytes_per_s if fault.kind == FaultKind.SLOW else None
+        return TrickledFile(path, bytes_per_s=slow, is_cut=fault.kind == FaultKind.RESET_MID_DOWNLOAD)
+    if fault.kind == FaultKind.BAD_GATEWAY:
+        return HTMLResponse("<html><head><title>502 Bad Gateway</title></head></html>", 502)
+    if fault.kind == FaultKind.TOO_MANY_REQUESTS:
+        raise too_many_requests(fault.retry_after_s)
+    if fault.kind == FaultKind.SERVER_ERROR:
+        raise ApiError(500, "Internal Server Error")
+    return NoAnswer(telegram.closing, is_reset=fault.kind in _RESETS)

@@ -1,0 +1,195 @@
+"""The bot's files: audio, voice, document, albums out; getFile in."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from sandbox.telegram.bot_api.destination import destination, inline_keyboard, writable_chat
+from sandbox.telegram.bot_api.message_methods import caption_content
+from sandbox.telegram.bot_api.parameters import Call, Upload, refuse_unknown_keys
+from sandbox.telegram.core import Core
+from sandbox.telegram.errors import bad_request, too_large
+from sandbox.telegram.files import Content, StoredFile
+from sandbox.telegram.media import THUMBNAIL_LIMIT_BYTES, THUMBNAIL_LIMIT_PIXELS, jpeg_size
+
+_WRONG_FILE = "wrong file identifier/HTTP URL specified"
+_ITEM_KEYS = {
+    "audio": {"duration", "performer", "title"},
+    "document": {"disable_content_type_detection"},
+}
+_COMMON_ITEM_KEYS = {"type", "media", "caption", "parse_mode", "caption_entities", "thumbnail"}
+
+
+async def send_audio(telegram: Core, call: Call) -> dict[str, Any]:
+    return await _send_one(telegram, call, "audio")
+
+
+async def send_voice(telegram: Core, call: Call) -> dict[str, Any]:
+    if writable_chat(telegram, call).forbids_voice:
+        raise bad_request("VOICE_MESSAGES_FORBIDDEN")
+    return await _send_one(telegram, call, "voice")
+
+
+async def send_document(telegram: Core, call: Call) -> dict[str, Any]:
+    return await _send_one(telegram, call, "document")
+
+
+async def send_media_group(telegram: Core, call: Call) -> list[dict[str, Any]]:
+    place = destination(telegram, call)
+    items = call.arguments["media"]
+    if not 2 <= len(items) <= 10:
+        raise bad_request("wrong number of items in the album: 2-10 are allowed")
+    kinds = [_item_kind(item) for item in items]
+    if len(set(kinds)) > 1:
+        raise bad_request("audio and document can't be mixed with other media types in an album")
+    contents = []
+    for kind, item in zip(kinds, items, strict=True):
+        detects = {"disable_content_type_detection": True}  # always so in albums
+        contents.append(await _content(telegram, call, kind, item["media"], {**item, **detects}))
+    call.refuse_unused_uploads()
+    telegram.flood.take(place.chat.id, len(contents))
+    first_id = max(place.chat.messages, default=0) + 1
+    return [
+        telegram.post(
+            place.chat,
+            telegram.bot,
+            content,
+            thread_id=place.thread_id,
+            reply_to=place.reply_to,
+            media_group_id=f"{abs(place.chat.id)}{first_id:06d}",
+        ).to_dict()
+        for content in contents
+    ]
+
+
+async def get_file(telegram: Core, call: Call) -> dict[str, Any]:
+    stored = telegram.files.get(call.arguments["file_id"])
+    if stored is None:
+        raise bad_request("invalid file_id")
+    limit = telegram.limits.download_bytes
+    if limit is not None and stored.content.size_bytes > limit:
+        raise bad_request("file is too big")
+    path = str(telegram.files.path_of(stored)) if telegram.local else stored.file_path
+    return {
+        "file_id": stored.file_id,
+        "file_unique_id": stored.content.unique_id,
+        "file_size": stored.content.size_bytes,
+        "file_path": path,
+    }
+
+
+async def _send_one(telegram: Core, call: Call, kind: str) -> dict[str, Any]:
+    place = destination(telegram, call)
+    content = await _content(telegram, call, kind, call.arguments[kind], call.arguments)
+    markup = inline_keyboard(call.get("reply_markup"))
+    call.refuse_unused_uploads()
+    telegram.flood.take(place.chat.id)
+    return telegram.post(
+        place.chat,
+        telegram.bot,
+        content,
+        reply_markup=markup,
+        thread_id=place.thread_id,
+        reply_to=place.reply_to,
+    ).to_dict()
+
+
+def _item_kind(item: Any) -> str:
+    if not isinstance(item, dict) or not isinstance(item.get("media"), str):
+        raise bad_request("can't parse InputMedia: media is required")
+    kind = item.get("type")
+    if kind not in _ITEM_KEYS:
+        raise bad_request(
+            f'can\'t parse InputMedia: type "{kind}" is not known here, only audio and document'
+        )
+    refuse_unknown_keys(item, _COMMON_ITEM_KEYS | _ITEM_KEYS[kind], f"InputMedia of type {kind}")
+    return str(kind)
+
+
+async def _content(
+    telegram: Core, call: Call, kind: str, source: str | Upload, fields: dict[str, Any]
+) -> dict[str, Any]:
+    """Media object and caption of one message. The same field names serve parameters and album items."""
+    caption = caption_content(fields)
+    thumbnail = await _thumbnail(telegram, call, fields.get("thumbnail"))
+    found, file_name = await _resolve(telegram, call, source)
+    if isinstance(found, StoredFile):
+        if found.kind != kind:
+            raise bad_request(f"can't use file of type {found.kind.title()} as {kind.title()}")
+        return {kind: found.to_dict(), **caption}
+    if found.size_bytes == 0:
+        raise bad_request("file must be non-empty")
+    if kind == "audio" and not found.probe.is_music:
+        raise bad_request(f"{call.method} takes MP3 or M4A, and this is neither")
+    if kind == "voice" and found.probe.form not in ("ogg", "mp3", "m4a"):
+        raise bad_request("sendVoice takes OGG with Opus, MP3 or M4A, and this is none of them")
+    if kind == "document" and found.probe.is_music and not fields.get("disable_content_type_detection"):
+        kind = "audio"  # Telegram looks into documents, too
+    stored = telegram.files.add_media(
+        kind,
+        found,
+        file_name,
+        mime_type="audio/ogg" if kind == "voice" and found.probe.form == "ogg" else None,
+        title=fields.get("title"),
+        performer=fields.get("performer"),
+        duration_s=fields.get("duration"),
+        thumbnail=telegram.files.add_jpeg(thumbnail) if thumbnail else None,
+    )
+    return {kind: stored.to_dict(), **caption}
+
+
+async def _resolve(telegram: Core, call: Call, source: str | Upload) -> tuple[Content | StoredFile, str]:
+    """What a file parameter means, with the file's name."""
+    if isinstance(source, Upload):
+        call.upload(source.name)
+        return await _read(telegram, source)
+    scheme = source.partition("://")[0] if "://" in source else ""
+    if scheme == "attach":
+        upload = call.upload(source.removeprefix("attach://"))
+        if upload is None:
+            raise bad_request(f'{_WRONG_FILE}: no uploaded part "{source.removeprefix("attach://")}"')
+        return await _read(telegram, upload)
+    if scheme == "file" and telegram.local:
+        path = Path(unquote(urlsplit(source).path))
+        return await asyncio.to_thread(_read_local, telegram, path), path.name
+    if scheme in ("http", "https"):
+        raise bad_request("failed to get HTTP URL content")  # the sandbox's Telegram reaches nothing outside
+    stored = telegram.files.get(source)
+    if stored is None:
+        raise bad_request(_WRONG_FILE)
+    return stored, ""
+
+
+def _read_local(telegram: Core, path: Path) -> Content:
+    if not path.is_file():
+        raise bad_request(f"{_WRONG_FILE}: there is no local file {path}")
+    if path.stat().st_size > telegram.limits.upload_bytes:
+        raise too_large()
+    return telegram.files.read_path(path)
+
+
+async def _read(telegram: Core, upload: Upload) -> tuple[Content, str]:
+    if upload.size_bytes > telegram.limits.upload_bytes:
+        raise too_large()
+    upload.file.seek(0)
+    return await asyncio.to_thread(telegram.files.read, upload.file), upload.file_name
+
+
+async def _thumbnail(telegram: Core, call: Call, source: str | Upload | None) -> bytes | None:
+    """The bytes of a thumbnail that keeps the rules; Telegram drops others silently, the sandbox refuses
+    them."""
+    if source is None:
+        return None
+    found, _ = await _resolve(telegram, call, source)
+    if isinstance(found, StoredFile):
+        raise bad_request("a thumbnail can't be reused, only uploaded")
+    if found.size_bytes > THUMBNAIL_LIMIT_BYTES:
+        raise bad_request("thumbnail is larger than 200 kB")
+    jpeg = found.path.read_bytes()
+    size = jpeg_size(jpeg)
+    if size is None:
+        raise bad_request("thumbnail is no JPEG")
+    if max(size) > THUMBNAIL_LIMIT_PIXELS:
+        raise bad_request("thumbnail is larger than 320×320")
+    return jpeg

@@ -1,0 +1,160 @@
+"""One call of a bot: its parameters out of query, JSON, form or multipart, each checked against its type.
+
+What a parameter may be is said in `sandbox.telegram.bot_api.methods`; this module knows the types. Unknown parameters, which
+Telegram silently ignores, are refused: they hide a misspelling.
+"""
+
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+
+from sandbox.telegram.errors import ApiError, bad_request
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One uploaded part of a multipart body."""
+
+    name: str
+    file_name: str
+    file: BinaryIO
+    size_bytes: int
+
+
+@dataclass
+class Call:
+    """A call whose parameters have been checked; absent ones are absent."""
+
+    method: str
+    arguments: dict[str, Any]
+    uploads: dict[str, Upload]
+    wait_disconnect: Callable[[], Awaitable[None]]
+    used_uploads: set[str] = field(default_factory=set)
+
+    def get(self, name: str) -> Any:
+        return self.arguments.get(name)
+
+    def upload(self, name: str) -> Upload | None:
+        """The part of that name; it counts as used."""
+        self.used_uploads.add(name)
+        return self.uploads.get(name)
+
+    def refuse_unused_uploads(self) -> None:
+        """To be called before anything is done: a part nobody refers to was meant for something."""
+        if unused := self.uploads.keys() - self.used_uploads:
+            raise bad_request(f'uploaded part "{sorted(unused)[0]}" is not referred to')
+
+
+Kind = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a method: `kind` turns what was sent into a value or raises ValueError. `missing` is the
+    refusal when a required one is absent or empty."""
+
+    name: str
+    kind: Kind
+    required: bool = False
+    missing: str = ""
+
+
+def string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError("String")  # noqa: TRY004 - one exception for all kinds
+    return value
+
+
+def integer(value: Any) -> int:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,19}", value):
+        return int(value)
+    raise ValueError("Integer")
+
+
+def boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    raise ValueError("Boolean")
+
+
+def json_object(value: Any) -> dict[str, Any]:
+    decoded = _decoded(value)
+    if not isinstance(decoded, dict):
+        raise ValueError("JSON object")  # noqa: TRY004
+    return decoded
+
+
+def json_array(value: Any) -> list[Any]:
+    decoded = _decoded(value)
+    if not isinstance(decoded, list):
+        raise ValueError("JSON array")  # noqa: TRY004
+    return decoded
+
+
+def chat_reference(value: Any) -> int | str:
+    """A chat's number, or @name."""
+    if isinstance(value, str) and value.startswith("@"):
+        return value
+    return integer(value)
+
+
+def input_file(value: Any) -> str | Upload:
+    """file_id, URL, attach:// or file:// name, or the uploaded part itself."""
+    return value if isinstance(value, Upload) else string(value)
+
+
+def check_arguments(
+    method: str, parameters: tuple[Parameter, ...], sent: Mapping[str, Any], uploads: Mapping[str, Upload]
+) -> dict[str, Any]:
+    """The arguments by name, typed. An uploaded part may be a parameter by its own name; the others must be
+    referred to by attach://. Raises 400."""
+    known = {parameter.name: parameter for parameter in parameters}
+    if unknown := sent.keys() - known.keys():
+        raise bad_request(f'unknown parameter "{sorted(unknown)[0]}" of {method}')
+    arguments: dict[str, Any] = {}
+    for parameter in parameters:
+        value = sent.get(parameter.name)
+        if value is None and parameter.kind is input_file:
+            value = uploads.get(parameter.name)
+        if value is None or (value == "" and parameter.required):
+            if parameter.required:
+                raise bad_request(parameter.missing or f"{parameter.name} is required")
+            continue
+        arguments[parameter.name] = _typed(parameter, value)
+    return arguments
+
+
+def refuse_unknown_keys(value: Mapping[str, Any], known: set[str], what: str) -> None:
+    """The same strictness inside a JSON object."""
+    if unknown := value.keys() - known:
+        raise bad_request(f'unknown field "{sorted(unknown)[0]}" in {what}')
+
+
+def _typed(parameter: Parameter, value: Any) -> Any:
+    try:
+        return parameter.kind(value)
+    except ValueError as error:
+        raise wrong_type(parameter.name, str(error)) from error
+
+
+def wrong_type(name: str, expected: str) -> ApiError:
+    if name == "reply_markup":
+        return bad_request("can't parse reply keyboard markup JSON object")
+    if name == "media":
+        return bad_request("can't parse media JSON object")
+    return bad_request(f'parameter "{name}" must be of type {expected}')
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError("JSON") from error

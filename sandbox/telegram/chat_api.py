@@ -1,0 +1,231 @@
+"""The person's door over HTTP, `/chat/…`: what a page in the browser or a player in another process calls.
+
+Every request needs `telegram.access_key` (header `X-Sandbox-Key`, or `key` in the query for `<audio src>`),
+a Host that is loopback, and an Origin that is our own when there is one: a page elsewhere must not drive
+it, not even by DNS rebinding. Answers are JSON; what a person cannot do is 400 `{"error": …}`.
+"""
+
+import secrets
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
+from fastapi.responses import FileResponse
+from pydantic import BaseModel, ConfigDict
+
+from sandbox.telegram.chats import Chat, Message
+from sandbox.telegram.person_actions import Telegram
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NewUser(_Body):
+    first_name: str
+    language_code: str | None = "en"
+    user_id: int | None = None
+    last_name: str | None = None
+    username: str | None = None
+
+
+class NewGroup(_Body):
+    title: str
+    member_ids: list[int]
+    supergroup: bool = False
+    forum: bool = False
+
+
+class NewTopic(_Body):
+    name: str
+
+
+class NewMessage(_Body):
+    """`kind` is text, or photo, sticker, location, contact, dice (which have no text)."""
+
+    kind: str = "text"
+    text: str = ""
+    user_id: int | None = None
+    thread_id: int | None = None
+    reply_to: int | None = None
+
+
+class Edit(_Body):
+    text: str
+
+
+class Tap(_Body):
+    message_id: int
+    callback_data: str
+    user_id: int | None = None
+
+
+def create_router(telegram: Telegram) -> APIRouter:
+    """The routes of the person's door over this state."""
+
+    def guard(request: Request) -> None:
+        host = urlsplit(f"//{request.headers.get('host', '')}")
+        origin = request.headers.get("origin")
+        key = request.headers.get("x-sandbox-key") or request.query_params.get("key") or ""
+        is_ours = origin is None or urlsplit(origin).netloc == host.netloc
+        if host.hostname not in _LOOPBACK or not is_ours:
+            raise HTTPException(403, "this door opens only to pages of its own")
+        if not secrets.compare_digest(key.encode(), telegram.access_key.encode()):
+            raise HTTPException(403, "the access key is missing or wrong")
+
+    router = APIRouter(prefix="/chat", dependencies=[Depends(guard)])
+    _add_people(router, telegram)
+    _add_messages(router, telegram)
+    return router
+
+
+def _add_people(router: APIRouter, telegram: Telegram) -> None:
+    @router.get("/chats")
+    async def chats() -> dict[str, Any]:
+        return {"bot": telegram.bot.to_dict(), "chats": [_chat(chat) for chat in telegram.chats.values()]}
+
+    @router.post("/users")
+    async def add_user(body: NewUser) -> dict[str, Any]:
+        return telegram.add_user(**body.model_dump()).to_dict()
+
+    @router.post("/groups")
+    async def add_group(body: NewGroup) -> dict[str, Any]:
+        members = [telegram.user(user_id) for user_id in body.member_ids]
+        return _chat(telegram.add_group(body.title, members, supergroup=body.supergroup, forum=body.forum))
+
+    @router.post("/{chat_id}/topics")
+    async def add_topic(chat_id: int, body: NewTopic) -> dict[str, Any]:
+        return {"message_thread_id": telegram.add_topic(chat_id, body.name)}
+
+    @router.post("/{chat_id}/topics/{thread_id}/{action}")
+    async def change_topic(chat_id: int, thread_id: int, action: str) -> dict[str, Any]:
+        if action == "delete":
+            telegram.delete_topic(chat_id, thread_id)
+        elif action in ("close", "reopen"):
+            telegram.close_topic(chat_id, thread_id, closed=action == "close")
+        else:
+            raise HTTPException(404)
+        return {}
+
+    @router.post("/{chat_id}/block")
+    async def block(chat_id: int) -> dict[str, Any]:
+        telegram.block_bot(chat_id)
+        return _chat(telegram.chat(chat_id))
+
+    @router.post("/{chat_id}/unblock")
+    async def unblock(chat_id: int) -> dict[str, Any]:
+        telegram.unblock_bot(chat_id)
+        return _chat(telegram.chat(chat_id))
+
+    @router.post("/{chat_id}/migrate")
+    async def migrate(chat_id: int) -> dict[str, Any]:
+        return _chat(telegram.migrate_group(chat_id))
+
+
+def _add_messages(router: APIRouter, telegram: Telegram) -> None:
+    @router.get("/{chat_id}/messages")
+    async def messages(chat_id: int, thread_id: int | None = None) -> dict[str, Any]:
+        shown = [_message(message) for message in telegram.messages(chat_id, thread_id=thread_id)]
+        return {"messages": shown, "last_event": len(telegram.events)}
+
+    @router.get("/{chat_id}/events")
+    async def events(
+        chat_id: int, after: int = 0, timeout_s: Annotated[float, Query(alias="timeout", ge=0, le=60)] = 25
+    ) -> dict[str, Any]:
+        found = await telegram.wait_for_events(chat_id, after, timeout_s)
+        listed = [{"number": event.number, "kind": event.kind, "content": event.content} for event in found]
+        return {"events": listed, "last_event": found[-1].number if found else after}
+
+    @router.post("/{chat_id}/messages")
+    async def send(chat_id: int, body: NewMessage) -> dict[str, Any]:
+        place: dict[str, Any] = {
+            "user_id": body.user_id,
+            "thread_id": body.thread_id,
+            "reply_to": body.reply_to,
+        }
+        if body.kind == "text":
+            return _message(telegram.send_text(chat_id, body.text, **place))
+        return _message(telegram.send_other(chat_id, body.kind, **place))
+
+    @router.post("/{chat_id}/files")
+    async def send_file(
+        chat_id: int,
+        *,
+        file: Annotated[UploadFile, File()],
+        kind: Annotated[str | None, Form()] = None,
+        caption: Annotated[str, Form()] = "",
+        user_id: Annotated[int | None, Form()] = None,
+        thread_id: Annotated[int | None, Form()] = None,
+        reply_to: Annotated[int | None, Form()] = None,
+        media_group_id: Annotated[str | None, Form()] = None,
+    ) -> dict[str, Any]:
+        message = await telegram.send_file(
+            chat_id,
+            file.file,
+            file_name=file.filename,
+            kind=kind,
+            caption=caption,
+            user_id=user_id,
+            thread_id=thread_id,
+            reply_to=reply_to,
+            media_group_id=media_group_id,
+        )
+        return _message(message)
+
+    @router.patch("/{chat_id}/messages/{message_id}")
+    async def edit(chat_id: int, message_id: int, body: Edit) -> dict[str, Any]:
+        return _message(telegram.edit_text(chat_id, message_id, body.text))
+
+    @router.delete("/{chat_id}/messages/{message_id}")
+    async def delete(chat_id: int, message_id: int) -> dict[str, Any]:
+        telegram.delete_message(chat_id, message_id)
+        return {}
+
+    @router.post("/{chat_id}/taps")
+    async def tap(chat_id: int, body: Tap) -> dict[str, Any]:
+        query = telegram.tap(chat_id, body.message_id, body.callback_data, user_id=body.user_id)
+        return {"callback_query_id": query.id}
+
+    @router.get("/taps/{callback_query_id}")
+    async def tapped(callback_query_id: str) -> dict[str, Any]:
+        query = telegram.queries.get(callback_query_id)
+        if query is None:
+            raise HTTPException(404)
+        return {"is_answered": query.is_answered, "text": query.answer_text, "show_alert": query.is_alert}
+
+    @router.api_route("/files/{file_id}", methods=["GET", "HEAD"])
+    async def download(file_id: str) -> FileResponse:
+        stored = telegram.file(file_id)
+        return FileResponse(
+            telegram.file_location(file_id),
+            media_type=stored.attributes.get("mime_type") or "application/octet-stream",
+            filename=stored.attributes.get("file_name"),
+            content_disposition_type="inline",
+            # What somebody sent is shown, not run: an SVG or HTML 'song' must not script our page.
+            headers={"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"},
+        )
+
+
+def _chat(chat: Chat) -> dict[str, Any]:
+    topics = [
+        {"message_thread_id": topic.thread_id, "name": topic.name, "is_closed": topic.is_closed}
+        for topic in chat.topics.values()
+        if not topic.is_deleted
+    ]
+    return {
+        **chat.to_dict(),
+        "member_ids": list(chat.members),
+        "topics": topics,
+        "migrated_to": chat.migrated_to,
+        "is_bot_out": chat.is_bot_out,
+    }
+
+
+def _message(message: Message) -> dict[str, Any]:
+    history = [
+        {"date": revision.date, **revision.content, "reply_markup": revision.reply_markup}
+        for revision in message.history
+    ]
+    return {**message.to_dict(), "is_from_bot": message.is_from_bot, "history": history}

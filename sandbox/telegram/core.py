@@ -1,0 +1,243 @@
+"""What both doors share: chats, messages, files and updates, and the steps that change them.
+
+A step changes the state, tells whoever waits, and (when a person did it) queues the bot's update. The
+person's door adds what people may do (`sandbox.telegram.person_actions`), the bot's door what the Bot API says
+(`sandbox.telegram.bot_api.methods`).
+"""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sandbox.telegram.chats import MEDIA_KINDS, CallbackQuery, Chat, Message, Revision, Topic, User
+from sandbox.telegram.errors import PersonError
+from sandbox.telegram.faults import Faults
+from sandbox.telegram.files import FileStore
+from sandbox.telegram.flood import FloodLimits
+from sandbox.telegram.updates import Updates
+
+_T = TypeVar("_T")
+_MEGABYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes in bytes (core.telegram.org/bots/api#sending-files, #using-a-local-bot-api-server)."""
+
+    download_bytes: int | None
+    upload_bytes: int
+
+
+PUBLIC_LIMITS = Limits(20 * _MEGABYTE, 50 * _MEGABYTE)
+LOCAL_LIMITS = Limits(None, 2000 * _MEGABYTE)
+
+
+@dataclass(frozen=True)
+class BotCall:
+    """One call of the bot, for tests. `parameters` has uploads as {"file_name", "size_bytes"}; `status` is
+    the HTTP status, or None when the bot got no answer; `fault` names the fault it met."""
+
+    method: str
+    parameters: dict[str, Any]
+    status: int | None
+    description: str
+    time: float
+    fault: str | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to see in a chat: message, edited, deleted, callback_answer, action (typing …), chat."""
+
+    number: int
+    chat_id: int
+    kind: str
+    content: dict[str, Any]
+
+
+class Core:
+    """The state behind both doors. Everything runs on one event loop; nothing here is safe across threads."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        token: str | None = None,
+        username: str = "stemdrop_sandbox_bot",
+        clock: Callable[[], float] = time.time,
+        local: bool = False,
+        query_lifetime_s: float = 60.0,
+        webhook_first_pause_s: float = 0.5,
+    ) -> None:
+        """`directory` keeps the files. `token` is made up when not given. `clock` gives Unix seconds, for
+        dates, flood limits and the age of callback queries. `local` is the self-run server's local mode."""
+        self.token = token or f"{7_000_000_000 + secrets.randbelow(10**9)}:{secrets.token_urlsafe(27)[:35]}"
+        if not re.fullmatch(r"\d+:[\w-]{5,}", self.token):
+            raise ValueError("a bot token is a number, a colon and at least 5 letters")
+        self.clock = clock
+        self.local = local
+        self.limits = LOCAL_LIMITS if local else PUBLIC_LIMITS
+        self.bot = User(int(self.token.split(":")[0]), "stemdrop", is_bot=True, username=username)
+        self.files = FileStore(directory)
+        self.updates = Updates(clock, self.announce, webhook_first_pause_s=webhook_first_pause_s)
+        self.flood = FloodLimits(clock)
+        self.faults = Faults()
+        self.calls: list[BotCall] = []
+        self.events: list[Event] = []
+        self.users: dict[int, User] = {}
+        self.chats: dict[int, Chat] = {}
+        self.queries: dict[str, CallbackQuery] = {}
+        self.commands: dict[
+            tuple[str, str], list[dict[str, str]]
+        ] = {}  # (scope as JSON, language) → commands
+        self.descriptions: dict[tuple[str, str], str] = {}  # (description | short_description, language)
+        self.query_lifetime_s = query_lifetime_s
+        self.has_privacy_mode = False  # every new bot has it, until its owner switches it off
+        self.access_key = secrets.token_urlsafe(24)
+        self.closing = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._last_message_id = 0
+
+    @property
+    def flood_refusals(self) -> int:
+        """How often the bot was told 429 because it really sent too fast (not by an ordered fault)."""
+        return self.flood.refusals
+
+    @property
+    def unanswered_queries(self) -> list[CallbackQuery]:
+        """Presses whose button still spins."""
+        return [query for query in self.queries.values() if not query.is_answered]
+
+    async def wait_for(self, predicate: Callable[[], _T], timeout_s: float = 30.0) -> _T:
+        """Wait until `predicate()` is truthy and return what it gave; it is asked again at every change.
+
+        Raises TimeoutError that tells the last calls of the bot.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not (found := predicate()):
+            left_s = deadline - time.monotonic()
+            try:
+                await asyncio.wait_for(self._changed.wait(), max(0.0, left_s))
+            except TimeoutError:
+                if found := predicate():
+                    return found
+                calls = [f"{call.method} → {call.status} {call.description}" for call in self.calls[-5:]]
+                raise TimeoutError(f"not within {timeout_s} s; the bot's last calls: {calls}") from None
+        return found
+
+    async def wait_for_events(self, chat_id: int, after: int, timeout_s: float) -> list[Event]:
+        """The events of a chat with a number above `after`; waits for one, and is empty when none came."""
+
+        def news() -> list[Event]:
+            return [event for event in self.events[after:] if event.chat_id == chat_id]
+
+        with suppress(TimeoutError):
+            await self.wait_for(lambda: news() or self.closing.is_set(), timeout_s)
+        return news()
+
+    async def close(self) -> None:
+        """End everything that waits: pollers, held requests, webhook deliveries."""
+        self.closing.set()
+        self.announce()
+        await self.updates.close()
+
+    def announce(self) -> None:
+        """Wake whoever waits for a change."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def tell(self, chat_id: int, kind: str, content: dict[str, Any]) -> None:
+        """Add an event to a chat and wake whoever waits."""
+        self.events.append(Event(len(self.events) + 1, chat_id, kind, content))
+        self.announce()
+
+    def chat(self, chat_id: int) -> Chat:
+        """A chat by id; PersonError when there is none."""
+        if chat_id not in self.chats:
+            raise PersonError(f"there is no chat {chat_id}")
+        return self.chats[chat_id]
+
+    def post(
+        self,
+        chat: Chat,
+        sender: User,
+        content: dict[str, Any],
+        *,
+        reply_markup: dict[str, Any] | None = None,
+        thread_id: int | None = None,
+        reply_to: Message | None = None,
+        media_group_id: str | None = None,
+        opens_topic: bool = False,
+    ) -> Message:
+        """A new message in a chat; a person's becomes an update."""
+        message = Message(
+            self._new_message_id(chat),
+            chat,
+            sender,
+            int(self.clock()),
+            content,
+            reply_markup,
+            thread_id,
+            reply_to,
+            media_group_id,
+        )
+        if opens_topic:
+            message.thread_id = message.message_id
+        chat.messages[message.message_id] = message
+        if not sender.is_bot and self._reaches_bot(message):
+            self.updates.add("message", message.to_dict())
+        self.tell(chat.id, "message", message.to_dict())
+        return message
+
+    def edit(self, message: Message, content: dict[str, Any], reply_markup: dict[str, Any] | None) -> None:
+        """Change a message in place, keeping what it was; a person's edit becomes an update."""
+        message.history.append(
+            Revision(message.edit_date or message.date, message.content, message.reply_markup)
+        )
+        message.content, message.reply_markup = content, reply_markup
+        message.edit_date = int(self.clock())
+        if not message.sender.is_bot and not message.chat.is_bot_out:
+            self.updates.add("edited_message", message.to_dict())
+        self.tell(message.chat.id, "edited", message.to_dict())
+
+    def delete(self, message: Message) -> None:
+        """Take a message away for everyone. Bots are not told."""
+        message.is_deleted = True
+        self.tell(message.chat.id, "deleted", {"message_id": message.message_id})
+
+    def find(self, chat: Chat, message_id: int) -> Message | None:
+        """A message that is there and not deleted."""
+        message = chat.messages.get(message_id)
+        return None if message is None or message.is_deleted else message
+
+    def open_topic(self, chat: Chat, name: str, opener: User) -> Topic:
+        """A new topic with its service message, whose id is the thread id."""
+        created = {"forum_topic_created": {"name": name, "icon_color": 7322096}}
+        topic = Topic(self.post(chat, opener, created, opens_topic=True).message_id, name)
+        chat.topics[topic.thread_id] = topic
+        return topic
+
+    def _reaches_bot(self, message: Message) -> bool:
+        """In groups, with privacy mode: commands, mentions of the bot, replies to it, and service messages
+        (core.telegram.org/bots/features#privacy-mode)."""
+        chat, text = message.chat, message.text
+        if chat.is_bot_out:
+            return False
+        if chat.type == "private" or not self.has_privacy_mode:
+            return True
+        is_reply = message.reply_to is not None and message.reply_to.is_from_bot
+        is_service = message.kind not in (*MEDIA_KINDS, "text", "location", "contact", "dice")
+        return text.startswith("/") or f"@{self.bot.username}" in text or is_reply or is_service
+
+    def _new_message_id(self, chat: Chat) -> int:
+        """Supergroups count for themselves; elsewhere the bot's account counts, so ids have gaps per chat."""
+        if chat.type == "supergroup":
+            return max(chat.messages, default=1) + 1
+        self._last_message_id += 1
+        return self._last_message_id

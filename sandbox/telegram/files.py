@@ -1,0 +1,175 @@
+"""The files Telegram keeps: on disk under one directory, named towards the bot by `file_id`.
+
+A `file_id` is random, so one from elsewhere names nothing here; `file_unique_id` comes from the content, so
+the same song sent twice has the same one.
+"""
+
+import base64
+import hashlib
+import re
+import secrets
+import shutil
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sandbox.telegram import media
+
+_FOLDERS = {
+    "audio": "music",
+    "voice": "voice",
+    "video": "videos",
+    "video_note": "video_notes",
+    "photo": "photos",
+    "thumbnail": "thumbnails",
+    "sticker": "stickers",
+}
+_COPY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Content:
+    """Bytes on disk, once per content."""
+
+    unique_id: str
+    path: Path
+    size_bytes: int
+    probe: media.Probe
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A content under a `file_id`, as one kind of media. `attributes` are its JSON fields beside the ids."""
+
+    file_id: str
+    kind: str  # audio, voice, video, video_note, document, photo, sticker, thumbnail
+    content: Content
+    file_path: str  # relative to the directory: what getFile answers
+    attributes: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The media object of the Bot API (Audio, Document, PhotoSize, …)."""
+        return {
+            "file_id": self.file_id,
+            "file_unique_id": self.content.unique_id,
+            "file_size": self.content.size_bytes,
+            **self.attributes,
+        }
+
+
+class FileStore:
+    """Takes bytes in, looks into them, hands file ids out. Nothing is removed while the sandbox lives."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.resolve()
+        self._contents: dict[str, Content] = {}
+        self._files: dict[str, StoredFile] = {}
+        self._paths: dict[str, StoredFile] = {}
+
+    def read(self, source: BinaryIO) -> Content:
+        """Copy a stream to disk in pieces and look into it. Blocking: call it in a thread for large files."""
+        incoming = self.directory / "incoming"
+        incoming.mkdir(parents=True, exist_ok=True)
+        target = incoming / secrets.token_hex(8)
+        digest = hashlib.sha256()
+        with target.open("wb") as file:
+            while chunk := source.read(_COPY_BYTES):
+                digest.update(chunk)
+                file.write(chunk)
+        unique_id = base64.urlsafe_b64encode(digest.digest()[:12]).decode()
+        if unique_id in self._contents:
+            target.unlink()
+            return self._contents[unique_id]
+        return self._contents.setdefault(
+            unique_id, Content(unique_id, target, target.stat().st_size, media.probe(target))
+        )
+
+    def read_path(self, path: Path) -> Content:
+        """The same for a file that lies on this machine."""
+        with path.open("rb") as source:
+            return self.read(source)
+
+    def add(self, kind: str, content: Content, file_name: str, attributes: dict[str, Any]) -> StoredFile:
+        """Give a content a `file_id` as this kind of media; attributes that are None are left out."""
+        suffix = Path(file_name).suffix
+        suffix = suffix if re.fullmatch(r"\.\w{1,16}", suffix, re.ASCII) else ""
+        file_path = f"{_FOLDERS.get(kind, 'documents')}/file_{len(self._paths)}{suffix}"
+        # By that name it lies on disk too: in local mode the bot gets its absolute path.
+        target = self.directory / file_path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            target.hardlink_to(content.path)
+        except OSError:
+            shutil.copyfile(content.path, target)
+        known = {key: value for key, value in attributes.items() if value is not None}
+        stored = StoredFile(f"{kind[:2].upper()}{secrets.token_urlsafe(36)}", kind, content, file_path, known)
+        self._files[stored.file_id] = stored
+        self._paths[file_path] = stored
+        return stored
+
+    def get(self, file_id: str) -> StoredFile | None:
+        return self._files.get(file_id)
+
+    def forget(self, file_id: str) -> None:
+        """The id names nothing any more, as ids do when Telegram moves a bot's files; the bytes stay."""
+        self._files.pop(file_id, None)
+
+    def by_path(self, file_path: str) -> StoredFile | None:
+        """The file the bot asks for at `/file/bot<token>/<file_path>`."""
+        return self._paths.get(file_path)
+
+    def path_of(self, stored: StoredFile) -> Path:
+        return self.directory / stored.file_path
+
+    def add_jpeg(self, jpeg: bytes, kind: str = "thumbnail") -> dict[str, Any]:
+        """Store a picture and return its PhotoSize."""
+        content = self.read(BytesIO(jpeg))
+        return self.add_picture(kind, content)
+
+    def add_picture(self, kind: str, content: Content) -> dict[str, Any]:
+        """A PhotoSize of a content that is a JPEG."""
+        size = {"width": content.probe.width, "height": content.probe.height}
+        return self.add(kind, content, "picture.jpg", size).to_dict()
+
+    def add_media(
+        self,
+        kind: str,
+        content: Content,
+        file_name: str,
+        *,
+        mime_type: str | None = None,
+        title: str | None = None,
+        performer: str | None = None,
+        duration_s: int | None = None,
+        thumbnail: dict[str, Any] | None = None,
+    ) -> StoredFile:
+        """A file as audio, voice, video, video_note or document, with the fields that kind has in the Bot
+        API.
+
+        What is not given comes from the file itself: tags, duration, cover picture.
+        """
+        found = content.probe
+        duration_s = found.duration_s if duration_s is None else duration_s
+        mime_type = mime_type or media.mime_type(file_name)
+        if thumbnail is None and found.cover and kind != "voice":
+            thumbnail = self.add_jpeg(found.cover)
+        if kind == "audio":
+            fields = {
+                "duration": duration_s,
+                "title": title or found.title,
+                "performer": performer or found.performer,
+                "file_name": file_name,
+                "mime_type": mime_type,
+                "thumbnail": thumbnail,
+            }
+        elif kind == "voice":
+            fields = {"duration": duration_s, "mime_type": mime_type}
+        elif kind == "video":
+            size = {"width": found.width, "height": found.height}
+            fields = {**size, "duration": duration_s, "file_name": file_name, "mime_type": mime_type}
+        elif kind == "video_note":
+            fields = {"length": min(found.width, found.height) or 240, "duration": duration_s}
+        else:
+            fields = {"file_name": file_name, "mime_type": mime_type, "thumbnail": thumbnail}
+        return self.add(kind, content, file_name, fields)

@@ -1,0 +1,308 @@
+"""The person's side, in process: who is there, what they send, tap, edit, delete, and what they see.
+
+    telegram = Telegram(directory)
+    alice = telegram.add_user("Alice", language_code="en")       # her private chat has the id alice.id
+    song = await telegram.send_file(alice.id, Path("song.mp3"))  # becomes an `audio` message
+    menu = await telegram.wait_for(lambda: telegram.bot_messages(alice.id), timeout_s=10)
+    query = telegram.tap(alice.id, menu[-1].message_id, menu[-1].buttons[0]["callback_data"])
+    await telegram.wait_for(lambda: query.is_answered)
+
+Every method that sends names the chat first; `user_id` says who (default: the private chat's person, or the
+first member of a group). What no client would let a person do raises `PersonError`. To put it on the
+network: `sandbox.telegram.app.create_app(telegram)` under `sandbox.environment.server.serve`.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from sandbox.telegram.chats import CallbackQuery, Chat, Message, User
+from sandbox.telegram.core import Core
+from sandbox.telegram.entities import with_automatic_entities
+from sandbox.telegram.errors import PersonError
+from sandbox.telegram.files import StoredFile
+from sandbox.telegram.sendable_content import file_content, other_content
+
+
+class Telegram(Core):
+    """Telegram as people see it, with a bot in it. See the module for an example."""
+
+    # People and chats
+
+    def add_user(
+        self,
+        first_name: str,
+        *,
+        language_code: str | None = "en",
+        user_id: int | None = None,
+        last_name: str | None = None,
+        username: str | None = None,
+    ) -> User:
+        """A person whose private chat with the bot is open (its id is the user's id)."""
+        user_id = user_id or 10_000_001 + len(self.users)
+        if user_id in self.users:
+            raise PersonError(f"there is a user {user_id} already")
+        user = User(user_id, first_name, False, last_name, username, language_code)
+        self.users[user_id] = user
+        self.chats[user_id] = Chat(user_id, "private", user=user)
+        return user
+
+    def add_group(
+        self, title: str, members: Sequence[User], *, supergroup: bool = False, forum: bool = False
+    ) -> Chat:
+        """A group (or supergroup, or forum, which is one) with the bot in it; the first member owns it. The
+        bot reads all messages there unless `has_privacy_mode`."""
+        supergroup = supergroup or forum
+        number = 1_000_001 + len(self.chats)
+        chat = Chat(
+            -1_000_000_000_000 - number if supergroup else -number,
+            "supergroup" if supergroup else "group",
+            title,
+            forum,
+        )
+        chat.members = {user.id: "member" for user in members} | {self.bot.id: "member"}
+        chat.members[members[0].id] = "creator"
+        self.chats[chat.id] = chat
+        return chat
+
+    def add_topic(self, chat_id: int, name: str) -> int:
+        """Open a topic in a forum; its message_thread_id. Messages without one are in General."""
+        chat = self.chat(chat_id)
+        if not chat.is_forum:
+            raise PersonError("only a forum has topics")
+        return self.open_topic(chat, name, self._person(chat, None)).thread_id
+
+    def close_topic(self, chat_id: int, thread_id: int, *, closed: bool = True) -> None:
+        """Close a topic (or open it again): the bot, no administrator, gets TOPIC_CLOSED there."""
+        self.chat(chat_id).topics[thread_id].is_closed = closed
+
+    def delete_topic(self, chat_id: int, thread_id: int) -> None:
+        """Delete a topic with all its messages."""
+        chat = self.chat(chat_id)
+        chat.topics[thread_id].is_deleted = True
+        for message in chat.messages.values():
+            if message.thread_id == thread_id:
+                self.delete(message)
+
+    def migrate_group(self, chat_id: int) -> Chat:
+        """Upgrade a group to a supergroup with a new id and no history; the old id answers with the new
+        one."""
+        old = self.chat(chat_id)
+        if old.type != "group" or old.migrated_to is not None:
+            raise PersonError("only a group can be upgraded, and once")
+        owner = self._person(old, None)
+        members = [self.users[user_id] for user_id in old.members if user_id in self.users]
+        new = self.add_group(old.title or "", members, supergroup=True)
+        self.post(old, owner, {"migrate_to_chat_id": new.id})
+        old.migrated_to = new.id
+        self.post(new, owner, {"migrate_from_chat_id": old.id})
+        return new
+
+    def block_bot(self, chat_id: int) -> None:
+        """The person blocks the bot, or the bot is removed from the group."""
+        self._set_bot_out(chat_id, is_out=True)
+
+    def unblock_bot(self, chat_id: int) -> None:
+        """The opposite."""
+        self._set_bot_out(chat_id, is_out=False)
+
+    def forbid_voice(self, chat_id: int, *, forbidden: bool = True) -> None:
+        """The person takes no voice messages."""
+        self.chat(chat_id).forbids_voice = forbidden
+
+    # Sending
+
+    def send_text(
+        self,
+        chat_id: int,
+        text: str,
+        *,
+        user_id: int | None = None,
+        thread_id: int | None = None,
+        reply_to: int | None = None,
+    ) -> Message:
+        """Type a text; commands, links and mentions in it are marked as Telegram does."""
+        formatted = with_automatic_entities(text)
+        entities = {"entities": formatted.entities} if formatted.entities else {}
+        return self._say(chat_id, {"text": text, **entities}, user_id, thread_id, reply_to)
+
+    def send_other(
+        self,
+        chat_id: int,
+        kind: str,
+        *,
+        user_id: int | None = None,
+        thread_id: int | None = None,
+        reply_to: int | None = None,
+    ) -> Message:
+        """Send what a bot like this has no use for: photo, sticker, location, contact or dice."""
+        chat = self.chat(chat_id)
+        content = other_content(self.files, kind, self._person(chat, user_id))
+        return self._say(chat_id, content, user_id, thread_id, reply_to)
+
+    async def send_file(
+        self,
+        chat_id: int,
+        source: Path | BinaryIO,
+        *,
+        kind: str | None = None,
+        file_name: str | None = None,
+        mime_type: str | None = None,
+        caption: str = "",
+        user_id: int | None = None,
+        thread_id: int | None = None,
+        reply_to: int | None = None,
+        media_group_id: str | None = None,
+    ) -> Message:
+        """Send a file as Telegram's clients and servers would: an MP3 or M4A that decodes is `audio`, an
+        MP4 with pictures is `video`, all else a `document`. `kind` (audio, voice, video, video_note,
+        document, photo) overrides; an album is several calls with one `media_group_id`. A stream needs a
+        `file_name`."""
+        if isinstance(source, Path):
+            file_name = file_name or source.name
+            content = await asyncio.to_thread(self.files.read_path, source)
+        else:
+            file_name = file_name or "file"
+            content = await asyncio.to_thread(self.files.read, source)
+        said = file_content(self.files, content, file_name, kind, mime_type)
+        if caption:
+            said["caption"] = caption
+        return self._say(chat_id, said, user_id, thread_id, reply_to, media_group_id=media_group_id)
+
+    def tap(
+        self, chat_id: int, message_id: int, callback_data: str, *, user_id: int | None = None
+    ) -> CallbackQuery:
+        """Press a button that is there now. The query returned shows the bot's answer once it has come."""
+        chat = self.chat(chat_id)
+        message = self.find(chat, message_id)
+        shown = [button.get("callback_data") for button in message.buttons] if message else []
+        if message is None or callback_data not in shown:
+            raise PersonError(f"message {message_id} shows no button {callback_data!r}, only {shown}")
+        query = CallbackQuery(
+            str(secrets.randbits(62)), self._person(chat, user_id), message, callback_data, self.clock()
+        )
+        self.queries[query.id] = query
+        self.updates.add("callback_query", query.to_dict())
+        return query
+
+    def edit_text(self, chat_id: int, message_id: int, text: str) -> Message:
+        """Edit one's own text or caption."""
+        message = self._own(chat_id, message_id)
+        field = "text" if "text" in message.content else "caption"
+        marks = "entities" if field == "text" else "caption_entities"
+        content = {key: value for key, value in message.content.items() if key != marks} | {field: text}
+        if found := with_automatic_entities(text).entities:
+            content[marks] = found
+        self.edit(message, content, message.reply_markup)
+        return message
+
+    def delete_message(self, chat_id: int, message_id: int) -> None:
+        """Delete any message of a chat for everyone, the bot's too."""
+        message = self.find(self.chat(chat_id), message_id)
+        if message is None:
+            raise PersonError(f"there is no message {message_id}")
+        self.delete(message)
+
+    # Reading
+
+    def user(self, user_id: int) -> User:
+        """A person by id."""
+        if user_id not in self.users:
+            raise PersonError(f"there is no user {user_id}")
+        return self.users[user_id]
+
+    def messages(self, chat_id: int, *, thread_id: int | None = None) -> list[Message]:
+        """What the chat shows now, in order; with `thread_id` only that topic."""
+        return [
+            message
+            for message in self.chat(chat_id).messages.values()
+            if not message.is_deleted and (thread_id is None or message.thread_id == thread_id)
+        ]
+
+    def bot_messages(self, chat_id: int) -> list[Message]:
+        """Only what the bot sent and what is still there."""
+        return [message for message in self.messages(chat_id) if message.is_from_bot]
+
+    def message(self, chat_id: int, message_id: int) -> Message:
+        """One message, deleted or not."""
+        found = self.chat(chat_id).messages.get(message_id)
+        if found is None:
+            raise PersonError(f"there is no message {message_id}")
+        return found
+
+    def file(self, file_id: str) -> StoredFile:
+        """A file by its id; `file_location` says where its bytes lie."""
+        found = self.files.get(file_id)
+        if found is None:
+            raise PersonError("there is no such file")
+        return found
+
+    def file_location(self, file_id: str) -> Path:
+        """Where the bytes of a file lie on disk. Read only: contents are shared."""
+        return self.files.path_of(self.file(file_id))
+
+    def forget_file(self, file_id: str) -> None:
+        """Let a `file_id` expire: the bot can no longer send by it nor ask for it."""
+        self.files.forget(file_id)
+
+    def _set_bot_out(self, chat_id: int, *, is_out: bool) -> None:
+        chat = self.chat(chat_id)
+        if chat.is_bot_out == is_out:
+            return
+        chat.is_bot_out = is_out
+        statuses = ["member", "kicked"] if is_out else ["kicked", "member"]
+        old, new = (
+            {"user": self.bot.to_dict(), "status": status} | ({"until_date": 0} if status == "kicked" else {})
+            for status in statuses
+        )
+        change = {
+            "chat": chat.to_dict(),
+            "from": self._person(chat, None).to_dict(),
+            "date": int(self.clock()),
+            "old_chat_member": old,
+            "new_chat_member": new,
+        }
+        self.updates.add("my_chat_member", change)
+        self.tell(chat_id, "chat", change)
+
+    def _person(self, chat: Chat, user_id: int | None) -> User:
+        if chat.user is not None:
+            return chat.user
+        user_id = next(iter(chat.members)) if user_id is None else user_id
+        if user_id not in self.users or user_id not in chat.members:
+            raise PersonError(f"user {user_id} is not in {chat.title}")
+        return self.users[user_id]
+
+    def _say(
+        self,
+        chat_id: int,
+        content: dict[str, Any],
+        user_id: int | None,
+        thread_id: int | None,
+        reply_to: int | None,
+        *,
+        media_group_id: str | None = None,
+    ) -> Message:
+        chat = self.chat(chat_id)
+        if chat.migrated_to is not None:
+            raise PersonError(f"the group is now {chat.migrated_to}")
+        if thread_id is not None and (thread_id not in chat.topics or chat.topics[thread_id].is_deleted):
+            raise PersonError(f"there is no topic {thread_id}")
+        original = None if reply_to is None else self.message(chat_id, reply_to)
+        person = self._person(chat, user_id)
+        return self.post(
+            chat,
+            person,
+            content,
+            thread_id=thread_id,
+            reply_to=original,
+            media_group_id=media_group_id,
+        )
+
+    def _own(self, chat_id: int, message_id: int) -> Message:
+        message = self.find(self.chat(chat_id), message_id)
+        if message is None or message.is_from_bot:
+            raise PersonError(f"message {message_id} is not a person's to edit")
+        return message

@@ -1,0 +1,169 @@
+"""Updates waiting for the bot, and the two ways it may get them: long polling or a webhook.
+
+An update stays until it is confirmed: by an `offset` beyond it, or by a 2xx of the webhook. (Telegram drops
+it after 24 hours; the sandbox does not live that long.)
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import httpx
+
+from sandbox.telegram.errors import OTHER_POLLER, WEBHOOK_ACTIVE, conflict
+
+# Everything but what a bot must ask for by name (core.telegram.org/bots/api#getupdates).
+DEFAULT_KINDS = ("message", "edited_message", "callback_query", "my_chat_member")
+
+
+@dataclass(frozen=True)
+class Webhook:
+    """Where updates are posted to, as setWebhook said."""
+
+    url: str
+    secret_token: str | None
+    max_connections: int
+
+
+class Updates:
+    """The queue between what people do and what the bot hears."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        on_change: Callable[[], None],
+        *,
+        webhook_first_pause_s: float,
+    ) -> None:
+        """`on_change` is called when an update was confirmed or a poller came or went."""
+        self._clock = clock
+        self._on_change = on_change
+        self._first_pause_s = webhook_first_pause_s
+        self._waiting: list[dict[str, Any]] = []
+        self._next_id = 700_000_000
+        self._arrived = asyncio.Event()
+        self._poller: object | None = None
+        self._push: asyncio.Task[None] | None = None
+        self._is_closed = False
+        self.allowed_kinds: list[str] | None = None
+        self.webhook: Webhook | None = None
+        self.last_error_date: int | None = None
+        self.last_error_message: str | None = None
+
+    @property
+    def pending(self) -> list[dict[str, Any]]:
+        """Updates not confirmed yet, oldest first."""
+        return list(self._waiting)
+
+    @property
+    def is_awaited(self) -> bool:
+        """True while the bot listens: a long poll is open, or a webhook is set."""
+        return self._poller is not None or self.webhook is not None
+
+    def add(self, kind: str, content: dict[str, Any]) -> None:
+        """Queue one update, unless the bot said that it does not want this kind."""
+        if kind not in (self.allowed_kinds or DEFAULT_KINDS):
+            return
+        self._waiting.append({"update_id": self._next_id, kind: content})
+        self._next_id += 1
+        self._wake()
+
+    def drop(self) -> None:
+        """Forget what waits (drop_pending_updates)."""
+        self._waiting.clear()
+
+    async def poll(self, offset: int | None, limit: int, timeout_s: float) -> list[dict[str, Any]]:
+        """getUpdates: confirm what lies before `offset`, then wait for something to come.
+
+        Raises 409 while a webhook is set, and in this call when another one comes in after it.
+        """
+        if self.webhook is not None:
+            raise conflict(WEBHOOK_ACTIVE)
+        me = self._poller = object()
+        self._wake()
+        try:
+            return await self._poll(me, offset, limit, timeout_s)
+        finally:
+            if self._poller is me:
+                self._poller = None
+                self._on_change()
+
+    async def _poll(
+        self, me: object, offset: int | None, limit: int, timeout_s: float
+    ) -> list[dict[str, Any]]:
+        if offset is not None and offset < 0:
+            del self._waiting[:offset]
+        elif offset is not None:
+            self._waiting = [update for update in self._waiting if update["update_id"] >= offset]
+        self._on_change()
+        deadline = time.monotonic() + timeout_s
+        while not self._waiting and not self._is_closed and (left_s := deadline - time.monotonic()) > 0:
+            try:
+                await asyncio.wait_for(self._arrived.wait(), left_s)
+            except TimeoutError:
+                break
+            if self._poller is not me:
+                raise conflict(OTHER_POLLER)
+            if self.webhook is not None:
+                raise conflict(WEBHOOK_ACTIVE)
+        return self._waiting[:limit]
+
+    async def set_webhook(self, webhook: Webhook | None) -> None:
+        """Post updates there from now on; None ends it."""
+        if self._push is not None:
+            self._push.cancel()
+            await asyncio.gather(self._push, return_exceptions=True)
+            self._push = None
+        self.webhook = webhook
+        self.last_error_date = self.last_error_message = None
+        self._wake()
+        if webhook is not None:
+            self._push = asyncio.create_task(self._push_updates(webhook))
+
+    async def close(self) -> None:
+        """End pollers and the webhook's deliveries; afterwards nothing waits any more."""
+        self._is_closed = True
+        await self.set_webhook(None)
+
+    def _wake(self) -> None:
+        # Whoever waits holds the old event; a new one is for those who come later.
+        self._arrived.set()
+        self._arrived = asyncio.Event()
+
+    async def _push_updates(self, webhook: Webhook) -> None:
+        headers = {}
+        if webhook.secret_token is not None:
+            headers["X-Telegram-Bot-Api-Secret-Token"] = webhook.secret_token
+        pause_s = self._first_pause_s
+        async with httpx.AsyncClient(headers=headers, timeout=30, trust_env=False) as client:
+            while True:
+                while not self._waiting:
+                    await self._arrived.wait()
+                update = self._waiting[0]
+                error = await self._post(client, webhook.url, update)
+                if error is None:
+                    pause_s = self._first_pause_s
+                    if update in self._waiting:
+                        self._waiting.remove(update)
+                    self._on_change()
+                    continue
+                self.last_error_date, self.last_error_message = int(self._clock()), error
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, 60)
+
+    @staticmethod
+    async def _post(client: httpx.AsyncClient, url: str, update: dict[str, Any]) -> str | None:
+        """None when it was taken, else what getWebhookInfo will say."""
+        try:
+            response = await client.post(url, json=update)
+        except httpx.TimeoutException:
+            return "Read timeout expired"
+        except httpx.TransportError:
+            return "Connection refused"
+        if response.is_success:
+            return None
+        phrase = HTTPStatus(response.status_code).phrase
+        return f"Wrong response from the webhook: {response.status_code} {phrase}"

@@ -1,0 +1,103 @@
+"""Meaning ↔ `callback_data` of the buttons (at most 64 bytes). Everything a tap needs is in the button
+or in Redis, so buttons work after a restart."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from stemdrop.domain.jobs import INSTRUMENTS, Mode
+
+
+class Action(StrEnum):
+    """What a button of a job does; the value is its letter in `callback_data`."""
+
+    PICK = "p"  # choose a mode, with an instrument's number for one instrument
+    INSTRUMENTS = "i"  # open the list of instruments, at a page
+    BACK = "b"  # from that list back to the modes
+    CANCEL = "x"
+    RETRY = "r"  # a new job for the same song and mode
+    OTHER_MODE = "o"  # a new job for the same song in another mode
+    FETCH_AGAIN = "f"  # fetch stems that are still missing
+    ZIP = "z"  # all stems in one file
+    SMALL = "v"  # all stems as small voice messages
+
+
+_LETTERS = {Mode.SEPARATE_VOCAL: "v", Mode.SPLIT_STEM: "s", Mode.SPLIT_STEM_ADVANCED: "a"}
+_MODES = {letter: mode for mode, letter in _LETTERS.items()}
+_WITH_MODE = (Action.PICK, Action.OTHER_MODE)
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A button's meaning.
+
+    `instrument` is empty but for a picked `SPLIT_STEM_ADVANCED`; `page` is of the list of instruments.
+    """
+
+    action: Action
+    job_id: str
+    mode: Mode | None = None
+    instrument: str = ""
+    page: int = 0
+
+    def to_data(self) -> str:
+        """As `callback_data`: `p:<job>:a3`."""
+        if self.page:
+            return f"{self.action}:{self.job_id}:{self.page}"
+        if self.mode is None:
+            return f"{self.action}:{self.job_id}"
+        number = str(INSTRUMENTS.index(self.instrument)) if self.instrument else ""
+        return f"{self.action}:{self.job_id}:{_LETTERS[self.mode]}{number}"
+
+    @classmethod
+    def from_data(cls, data: str) -> "Tap | None":
+        """The reverse; `None` for data that no button of this version carries."""
+        letter, _, rest = data.partition(":")
+        job_id, _, choice = rest.partition(":")
+        if letter not in set(Action) or not job_id:
+            return None
+        action = Action(letter)
+        if action is Action.INSTRUMENTS and choice:
+            return cls(action, job_id, page=int(choice)) if _is_number(choice) else None
+        if action not in _WITH_MODE:
+            return cls(action, job_id) if not choice else None
+        mode, number = _MODES.get(choice[:1]), choice[1:]
+        if mode is None or (mode is Mode.SPLIT_STEM_ADVANCED) != bool(number):
+            return None
+        if not number:
+            return cls(action, job_id, mode)
+        if not (_is_number(number) and int(number) < len(INSTRUMENTS)):
+            return None
+        return cls(action, job_id, mode, INSTRUMENTS[int(number)])
+
+
+class Screen(StrEnum):
+    """A message that is not one job's: what its buttons belong to. The value is its letter."""
+
+    LANGUAGE = "L"
+    JOBS = "J"
+    USERS = "U"
+    ADMIN = "A"
+    GROUP = "G"
+    DELETE = "D"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A button of a screen; what `words` mean is the screen's affair."""
+
+    screen: Screen
+    words: tuple[str, ...] = ()
+
+    def to_data(self) -> str:
+        """As `callback_data`: `L:ru`."""
+        return ":".join((self.screen, *self.words))
+
+    @classmethod
+    def from_data(cls, data: str) -> "Choice | None":
+        """The reverse; `None` for data of no screen."""
+        letter, *words = data.split(":")
+        return cls(Screen(letter), tuple(words)) if letter in set(Screen) else None
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= 4

@@ -1,0 +1,191 @@
+"""The one message of a job in its chat. Bot and delivery both write it: who moved the job shows it."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable
+
+from telegram import InlineKeyboardMarkup
+from telegram.error import BadRequest, ChatMigrated
+from telegram.ext import ExtBot
+
+from stemdrop.chat.rendering import Facts, Rendered, render, render_lost, short_title
+from stemdrop.chat.replies import send_in_topic
+from stemdrop.chat.translations import Texts
+from stemdrop.domain.jobs import FINAL, Job, JobState
+from stemdrop.storage.job_statistics import Experience
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import Shelf
+
+log = logging.getLogger(__name__)
+
+# A create call is answered, or given up, within this time; after it the answer is lost.
+LOST_AFTER_S = 60
+
+
+class StatusMessage:
+    """Puts a job's message into the chat: edits the one there is, or sends it when there is none."""
+
+    def __init__(
+        self,
+        bot: ExtBot[float],
+        store: JobStore,
+        shelf: Shelf,
+        experience: Experience,
+        texts: Texts,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._bot = bot
+        self._store = store
+        self._shelf = shelf
+        self._experience = experience
+        self._texts = texts
+        self._clock = clock
+
+    async def show(self, job: Job, patience_s: float | None = None) -> None:
+        """Show the state that `job` is in; a job that has ended is closed by it.
+
+        Calling it twice shows it once. Waits at most `patience_s` for Telegram's limits (default: as every
+        call). Raises `TelegramError`, `TryLater` or `StoreUnavailable`.
+        """
+        await self.write(job, *await self.rendered(job), patience_s)
+        if job.state in FINAL:
+            await self._store.close(job.id)
+
+    async def rendered(self, job: Job) -> Rendered:
+        """How the job's message reads now."""
+        say = self._texts.language(job.language)
+        is_asking = job.state is JobState.SUBMITTING and job.create_started_at
+        if is_asking and self._clock() - job.create_started_at > LOST_AFTER_S:
+            return render_lost(job, say)
+        return render(job, say, await self.facts(job))
+
+    async def renew(self, job: Job, patience_s: float) -> bool:
+        """Write the job's message again if it would read otherwise now. False: it would not.
+
+        Raises as `show`; `TryLater` where Telegram's limits would keep it waiting for longer than that.
+        """
+        text, keyboard = await self.rendered(job)
+        if job.message_id and _digest(text) == job.shown_as:
+            return False
+        await self.write(job, text, keyboard, patience_s)
+        return True
+
+    async def facts(self, job: Job) -> Facts:
+        """What its message has to tell in this state beside the job."""
+        match job.state:
+            case JobState.CHOOSING:
+                free = await self._shelf.free(job.source)
+                return Facts(free=free, instruments=await self._experience.instruments())
+            case JobState.QUEUED:
+                return Facts(place=await self._store.place(job))
+            case JobState.SEPARATING:
+                estimate = await self._experience.estimate(job.mode) if job.mode else None
+                return Facts(
+                    elapsed_s=self._clock() - (job.create_started_at or job.moved_at), estimate=estimate
+                )
+            case JobState.DELIVERED:
+                delivered = len(await self._store.sent(job.id))
+                return Facts(delivered=delivered, free=await self._shelf.free(job.source))
+            case JobState.FAILED:
+                return Facts(free=await self._shelf.free(job.source))
+        return Facts()
+
+    async def catch_up(self, job: Job, patience_s: float | None = None) -> None:
+        """To be called after a message was written for `job`: shows what the job has become since.
+
+        Whoever moved or deleted it while the message was on its way may have been quicker to show that: the
+        last word must be what holds, or a cancelled job goes on saying that it is being worked on.
+        """
+        while (current := await self._store.get(job.id)) and current.state is not job.state:
+            job = current
+            await self.show(job, patience_s)
+        if current is None:
+            await self.show_deleted(job, patience_s)
+
+    async def show_deleted(self, job: Job, patience_s: float | None = None) -> None:
+        """Say that the job is deleted, where its message still says something else. Raises as `show`."""
+        if job.message_id:
+            say = self._texts.language(job.language)
+            await self._edit(job, say("state.deleted", title=short_title(job, say)), None, patience_s)
+
+    async def refresh(self, job_id: str) -> None:
+        """Show the state that the store says the job is in, if there is such a job."""
+        if job := await self._store.get(job_id):
+            await self.show(job)
+            await self.catch_up(job)
+
+    async def show_lost(self, job: Job) -> None:
+        """Say that the create call's answer is lost and its callback awaited."""
+        await self.write(job, *render_lost(job, self._texts.language(job.language)))
+        await self.catch_up(job)
+
+    async def write(
+        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None = None
+    ) -> None:
+        """Edit the job's message to this; where it is gone or was never sent, send it, and only once.
+
+        Raises as `show`; `TryLater` also while somebody else sends it.
+        """
+        try:
+            await self._edit_or_send(job, text, keyboard, patience_s)
+        except ChatMigrated as error:
+            job = await self._store.migrate(job, error.new_chat_id)
+            await self._edit_or_send(job, text, keyboard, patience_s)
+        await self._store.set(job.id, shown_at=self._clock(), shown_as=_digest(text))
+
+    async def _edit_or_send(
+        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
+    ) -> None:
+        if not (job.message_id and await self._edit(job, text, keyboard, patience_s)):
+            await self._send(job, text, keyboard, patience_s)
+
+    async def _edit(
+        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
+    ) -> bool:
+        """False: the message is gone."""
+        try:
+            await self._bot.edit_message_text(
+                text,
+                chat_id=job.chat_id,
+                message_id=job.message_id,
+                reply_markup=keyboard,
+                rate_limit_args=patience_s,
+            )
+        except BadRequest as error:
+            if is_message_gone(error):
+                return False
+            if "not modified" not in str(error).lower():
+                raise
+        return True
+
+    async def _send(
+        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
+    ) -> None:
+        async with self._store.sending(job.id):
+            known = await self._store.get(job.id)
+            has_come = known is not None and known.message_id != job.message_id
+            if known and has_come and await self._edit(known, text, keyboard, patience_s):
+                return
+            message = await send_in_topic(
+                job,
+                lambda topic_id, reply: self._bot.send_message(
+                    job.chat_id,
+                    text,
+                    message_thread_id=topic_id,
+                    reply_parameters=reply,
+                    reply_markup=keyboard,
+                    rate_limit_args=patience_s,
+                ),
+            )
+            await self._store.set(job.id, message_id=message.message_id)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_message_gone(error: BadRequest) -> bool:
+    """Whether the bot's own message was deleted or can no longer be edited."""
+    words = str(error).lower()
+    return "message to edit not found" in words or "can't be edited" in words or "message_id_invalid" in words

@@ -1,0 +1,234 @@
+"""How a job's one message reads in each state, and which buttons it has. Pure functions; no I/O."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.constants import MessageLimit
+
+from stemdrop.chat.callback_data import Action, Tap
+from stemdrop.chat.translations import Language
+from stemdrop.domain.allowance import Allowance
+from stemdrop.domain.failures import Remedy, remedies
+from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Charge, Job, JobState, Mode
+from stemdrop.domain.titles import cut, in_sentence
+from stemdrop.storage.job_statistics import Estimate
+from stemdrop.storage.stem_cache import Choice
+
+# A title may be any length; in a sentence this many characters say which song is meant.
+TITLE_LENGTH = 64
+# So many characters of a line of stems' names: three lines of emoji fit into one message, with a link.
+NAMES_LENGTH = 600
+# Instruments on one page of the list, two in a row.
+PAGE_LENGTH = 8
+# Before that nobody wonders how long it takes.
+WORTH_TELLING_S = 10
+
+Rendered = tuple[str, InlineKeyboardMarkup | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a message tells beside the job itself.
+
+    `delivered` counts the stems in the chat; `place` is the job's in its line, from 1; `elapsed_s` runs since
+    its turn came; `free` is what costs nothing with this song; `instruments` are in the order to be shown.
+    """
+
+    delivered: int = 0
+    place: int = 0
+    elapsed_s: float = 0
+    estimate: Estimate | None = None
+    free: frozenset[Choice] = frozenset()
+    instruments: tuple[str, ...] = INSTRUMENTS
+
+
+def short_title(job: Job, say: Language) -> str:
+    """The song's title for a sentence: never empty, never long."""
+    return in_sentence(job.source.title, TITLE_LENGTH) or say("title.song")
+
+
+def render(job: Job, say: Language, facts: Facts = Facts()) -> Rendered:
+    """Text and buttons for the state that `job` is in."""
+    title = short_title(job, say)
+    match job.state:
+        case JobState.CHOOSING if job.is_kept_lost and job.mode:
+            price = say.credits(CREDITS[job.mode])
+            label = f"{say.mode_name(job.mode, job.instrument)} · {price}"
+            again = _button(label, Tap(Action.PICK, job.id, job.mode, job.instrument))
+            return say("kept_lost", title=title), _keyboard([[again], _cancel(job, say)])
+        case JobState.CHOOSING:
+            return say("choose", title=title), _keyboard(_mode_rows(job, say, facts))
+        case JobState.QUEUED:
+            place = max(1, facts.place)
+            return say("state.queued", title=title, place=place), _keyboard([_cancel(job, say)])
+        case JobState.SUBMITTING:
+            return say("state.submitting", title=title), _keyboard([_cancel(job, say)])
+        case JobState.SEPARATING:
+            text = say("state.separating", title=title)
+            return f"{text}\n{_progress(say, facts)}".rstrip(), _keyboard([_cancel(job, say)])
+        case JobState.DELIVERING:
+            key = "state.delivering_kept" if job.kept else "state.delivering"
+            return say(key, title=title), None
+        case JobState.DELIVERED:
+            return _closing(job, say, title, facts)
+        case JobState.FAILED:
+            return _failure(job, say, facts)
+        case JobState.CANCELLED:
+            is_charged = job.create_started_at and job.charge is not Charge.RETURNED
+            key = "state.cancelled_late" if is_charged else "state.cancelled"
+            return say(key, title=title), None
+
+
+def render_instruments(job: Job, say: Language, page: int = 0, facts: Facts = Facts()) -> Rendered:
+    """One page of the list that 'one instrument…' opens."""
+    last = (len(facts.instruments) - 1) // PAGE_LENGTH
+    page = min(page, last)
+    shown = facts.instruments[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
+    buttons = [
+        _button(_instrument(name, say, facts), Tap(Action.PICK, job.id, Mode.SPLIT_STEM_ADVANCED, name))
+        for name in shown
+    ]
+    turns = [
+        _button(sign, Tap(Action.INSTRUMENTS, job.id, page=page + step))
+        for sign, step in (("‹", -1), ("›", 1))
+        if 0 <= page + step <= last
+    ]
+    price = say.credits(CREDITS[Mode.SPLIT_STEM_ADVANCED])
+    text = say("choose_instrument", title=short_title(job, say), price=price)
+    back = _button(say("button.back"), Tap(Action.BACK, job.id))
+    return text, InlineKeyboardMarkup([*_pairs(buttons), *_pairs(turns), [back, *_cancel(job, say)]])
+
+
+def render_lost(job: Job, say: Language) -> Rendered:
+    """While the create call's answer is lost and its callback may still come."""
+    return say("state.waiting_lost", title=short_title(job, say)), _keyboard([_cancel(job, say)])
+
+
+def render_over_limit(job: Job, say: Language, mode: Mode, allowance: Allowance) -> str:
+    """Why a mode cannot be picked today; at most 200 characters, so that it fits into an answer to a tap."""
+    if CREDITS[mode] > allowance.limit:
+        return say("limit.too_small", price=say.credits(CREDITS[mode]), limit=say.number(allowance.limit))
+    return say(
+        "limit.reached",
+        spent=say.number(min(allowance.spent, allowance.limit)),
+        limit=say.number(allowance.limit),
+        price=say.credits(CREDITS[mode]),
+        time=say.duration(allowance.renews_in_s),
+    )
+
+
+def _instrument(name: str, say: Language, facts: Facts) -> str:
+    is_free = (Mode.SPLIT_STEM_ADVANCED, name) in facts.free
+    return f"{say.named(name)} · {say('price.free')}" if is_free else say.named(name)
+
+
+def _progress(say: Language, facts: Facts) -> str:
+    """Time gone and an honest estimate; the API tells no percentage."""
+    estimate, gone = facts.estimate, say.duration(facts.elapsed_s)
+    if facts.elapsed_s < WORTH_TELLING_S:
+        return say("progress.soon", high=say.duration(estimate.high_s)) if estimate else ""
+    if estimate is None:
+        return say("progress.unknown", gone=gone)
+    low, high = say.duration(estimate.low_s), say.duration(estimate.high_s)
+    if facts.elapsed_s > estimate.high_s:
+        return say("progress.late", gone=gone, high=high)
+    return say("progress.usual", gone=gone, low=low, high=high)
+
+
+def _mode_rows(job: Job, say: Language, facts: Facts) -> list[list[InlineKeyboardButton]]:
+    return [
+        *([_pick(job, say, mode, facts)] for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)),
+        [_button(say.mode(Mode.SPLIT_STEM_ADVANCED), Tap(Action.INSTRUMENTS, job.id))],
+        _cancel(job, say),
+    ]
+
+
+def _pick(
+    job: Job, say: Language, mode: Mode, facts: Facts, action: Action = Action.PICK
+) -> InlineKeyboardButton:
+    return _button(say.mode(mode, is_free=(mode, "") in facts.free), Tap(action, job.id, mode))
+
+
+def _other_modes(job: Job, say: Language, facts: Facts) -> list[list[InlineKeyboardButton]]:
+    """The ways in which the same song was not split by this job."""
+    others = [mode for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM) if mode is not job.mode]
+    rows = [[_pick(job, say, mode, facts, Action.OTHER_MODE)] for mode in others]
+    return [*rows, [_button(say.mode(Mode.SPLIT_STEM_ADVANCED), Tap(Action.INSTRUMENTS, job.id))]]
+
+
+def _closing(job: Job, say: Language, title: str, facts: Facts) -> Rendered:
+    if facts.delivered:
+        key = "state.delivered_kept" if job.kept else "state.delivered"
+        lines = [say.plural(key, facts.delivered, title=title)]
+    elif _is_all_silent(job):
+        return say("state.all_silent", title=title), _keyboard(_closing_rows(job, say, facts))
+    else:
+        lines = [say("state.only_links" if job.links else "state.none_delivered", title=title)]
+    named = (("state.silent", job.silent), ("state.missing", job.missing), ("state.refused", job.refused))
+    for name, names in named:
+        if names:
+            shown = ", ".join(in_sentence(stem, TITLE_LENGTH) for stem in names)
+            lines.append(cut(say(name, names=shown), NAMES_LENGTH))
+    links = [say("state.link", name=in_sentence(name, TITLE_LENGTH), url=url) for name, url in job.links]
+    return _fitting(lines, links), _keyboard(_closing_rows(job, say, facts))
+
+
+def _is_all_silent(job: Job) -> bool:
+    """Of a job of which no stem was sent: whether that is because there is nothing to hear in any."""
+    return bool(job.silent) and not (job.missing or job.refused or job.links)
+
+
+def _closing_rows(job: Job, say: Language, facts: Facts) -> list[list[InlineKeyboardButton]]:
+    rows = []
+    if job.missing:
+        rows.append([_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))])
+    rows += _other_modes(job, say, facts)
+    if facts.delivered:
+        packed = ((Action.ZIP, "button.zip"), (Action.SMALL, "button.small"))
+        rows.append([_button(say(key), Tap(action, job.id)) for action, key in packed])
+    return rows
+
+
+def _fitting(lines: list[str], links: list[str]) -> str:
+    """One text that Telegram takes, with as many of the links as have room: half a link leads nowhere."""
+    text = "\n".join(lines)
+    for line in links:
+        longer = f"{text}\n{line}"
+        # Telegram counts UTF-16 units
+        if len(longer.encode("utf-16-le")) // 2 <= MessageLimit.MAX_TEXT_LENGTH:
+            text = longer
+    return text
+
+
+def _failure(job: Job, say: Language, facts: Facts) -> Rendered:
+    if job.failure is None:
+        raise ValueError(f"job {job.id} has failed without a reason")
+    rows = []
+    if job.is_undelivered:
+        rows.append([_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))])
+    else:
+        offered = remedies(job.failure)
+        if Remedy.RETRY in offered:
+            is_free = (job.mode, job.instrument) in facts.free
+            price = say("price.free") if is_free or not job.mode else say.credits(CREDITS[job.mode])
+            rows.append([_button(say("button.retry", price=price), Tap(Action.RETRY, job.id))])
+        if Remedy.OTHER_MODE in offered:
+            rows += _other_modes(job, say, facts)
+    return f"{say.failure(job.failure)}\n🎵 {short_title(job, say)}", _keyboard(rows)
+
+
+def _cancel(job: Job, say: Language) -> list[InlineKeyboardButton]:
+    return [_button(say("button.cancel"), Tap(Action.CANCEL, job.id))]
+
+
+def _button(text: str, tap: Tap) -> InlineKeyboardButton:
+    return InlineKeyboardButton(text, callback_data=tap.to_data())
+
+
+def _pairs(buttons: Sequence[InlineKeyboardButton]) -> list[Sequence[InlineKeyboardButton]]:
+    return [buttons[start : start + 2] for start in range(0, len(buttons), 2)]
+
+
+def _keyboard(rows: Sequence[Sequence[InlineKeyboardButton]]) -> InlineKeyboardMarkup | None:
+    return InlineKeyboardMarkup(rows) if rows else None

@@ -1,0 +1,138 @@
+"""What a user reads: one gettext catalogue per language in `locales/`, read by Babel.
+
+Sentences stand in the catalogues under keys; English is a catalogue like the others, and what every
+language falls back to. Users' own words are filled in as plain text: no message is sent with markup.
+"""
+
+import gettext
+from collections.abc import Mapping
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+
+from babel.lists import format_list
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import format_decimal
+from babel.units import format_unit
+
+from stemdrop.domain.failures import REMEDIES
+from stemdrop.domain.jobs import CREDITS, Failure, Mode
+from stemdrop.domain.results import Stem
+
+LOCALES = Path(__file__).parent / "locales"
+FALLBACK = "en"
+# Languages of which we have one kind, that serves for all.
+_OF_PRIMARY = {"zh": "zh_Hans", "pt": "pt_BR"}
+
+
+class Language:
+    """The sentences of one language."""
+
+    def __init__(self, code: str, catalogue: gettext.NullTranslations) -> None:
+        self.code = code
+        self._catalogue = catalogue
+
+    def __call__(self, key: str, /, **values: object) -> str:
+        """The sentence under `key` with `values` filled in. Raises `KeyError` for an unknown key."""
+        sentence = self._catalogue.gettext(key)
+        if sentence == key:
+            raise KeyError(key)
+        return sentence.format(**values)
+
+    def plural(self, key: str, count: int, /, **values: object) -> str:
+        """As calling, in the form that `count` takes in this language; `{count}` is filled in."""
+        sentence = self._catalogue.ngettext(key, f"{key}s", count)
+        if sentence in (key, f"{key}s"):
+            raise KeyError(key)
+        return sentence.format(count=self.number(count), **values)
+
+    def stem(self, stem: Stem) -> str:
+        """What a stem is called: our word for it, else the provider's."""
+        if stem.is_rest:
+            return self("rest_of", name=self.named(stem.name) if stem.name else "…")
+        return self._own(f"stem.{stem.key}") or self.named(stem.name) or stem.key
+
+    def named(self, name: str) -> str:
+        """An instrument by the provider's name ('Lead Vocal'), in this language where we know it."""
+        return self._own(f"instrument.{name}") or name
+
+    def _own(self, key: str) -> str:
+        found = self._catalogue.gettext(key)
+        return "" if found == key else found
+
+    def mode(self, mode: Mode, *, is_free: bool = False) -> str:
+        """A mode with its price, as on its button."""
+        return self(f"mode.{mode}", price=self("price.free") if is_free else self.credits(CREDITS[mode]))
+
+    def mode_name(self, mode: Mode, instrument: str = "") -> str:
+        """A mode in a list: without price, and with the instrument where one was chosen."""
+        return self.named(instrument) if instrument else self(f"mode_name.{mode}")
+
+    def number(self, count: float) -> str:
+        """`1,234`, as this language writes it."""
+        return str(format_decimal(count, locale=self.code))
+
+    def credits(self, count: int) -> str:
+        """`10 credits`."""
+        return self.plural("credit", count)
+
+    def duration(self, seconds: float) -> str:
+        """`45 sec`, `1 min 20 sec`, `2 hr 5 min`, as this language writes them."""
+        total = max(0, round(seconds))
+        minutes, left = divmod(total, 60)
+        if total < 60:
+            return self._unit(total, "second")
+        if minutes < 60:
+            parts = [(minutes, "minute"), (left, "second")]
+        else:
+            parts = [(minutes // 60, "hour"), (minutes % 60, "minute")]
+        written = [self._unit(count, unit) for count, unit in parts if count]
+        return format_list(written, style="unit-narrow", locale=self.code)
+
+    def size(self, size_bytes: int) -> str:
+        """`20.5 MB`, as this language writes it."""
+        return self._unit(round(size_bytes / (1024 * 1024), 1), "megabyte")
+
+    def _unit(self, count: float, unit: str) -> str:
+        # short forms are the same for every number, but for some ones CLDR has none ('1 horas')
+        two = format_unit(2, unit, length="short", locale=self.code)
+        return two.replace("2", self.number(count))
+
+    def failure(self, failure: Failure) -> str:
+        """What happened, its code, what to do about it, and whether it was charged."""
+        known = failure.code in REMEDIES
+        what = self(f"failure.{failure.code}" if known else "failure.other")
+        charged = {True: "charged.yes", False: "charged.no", None: "charged.unknown"}[failure.charged]
+        return f"{self('failure.head', code=failure.code)}\n{what}\n{self(charged)}"
+
+
+class Texts:
+    """All languages there are."""
+
+    def __init__(self, languages: Mapping[str, Language]) -> None:
+        self.languages = languages
+
+    def language(self, code: str | None) -> Language:
+        """The language for one of Telegram's codes (IETF, 'zh-hans'); English where we have none."""
+        primary = (code or FALLBACK).lower().replace("_", "-").split("-")[0]
+        return self.languages.get(_OF_PRIMARY.get(primary, primary), self.languages[FALLBACK])
+
+
+@cache
+def load_texts() -> Texts:
+    """Read every catalogue in `locales/`."""
+    catalogues = {path.stem: _read(path) for path in sorted(LOCALES.glob("*.po"))}
+    for code, catalogue in catalogues.items():
+        if code != FALLBACK:
+            catalogue.add_fallback(catalogues[FALLBACK])
+    return Texts({code: Language(code, catalogue) for code, catalogue in catalogues.items()})
+
+
+def _read(path: Path) -> gettext.GNUTranslations:
+    with path.open("rb") as file:
+        catalogue = read_po(file, locale=path.stem)
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return gettext.GNUTranslations(compiled)

@@ -1,0 +1,235 @@
+"""A job: one song, one mode, one result. Plain data and its states; no I/O."""
+
+import json
+import secrets
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from typing import Any, Self
+
+from stemdrop.domain.results import Result
+
+
+class Mode(StrEnum):
+    """How a song is split; the values are the separation API's."""
+
+    SEPARATE_VOCAL = "separate_vocal"  # vocals and instrumental
+    SPLIT_STEM = "split_stem"  # up to twelve instruments
+    SPLIT_STEM_ADVANCED = "split_stem_advanced"  # one named instrument and the rest
+
+
+# Credits that the provider charges for one accepted call (its pricing page).
+CREDITS = {Mode.SEPARATE_VOCAL: 10, Mode.SPLIT_STEM: 50, Mode.SPLIT_STEM_ADVANCED: 20}
+
+# The `stemName` values offered; the provider knows about a hundred. Their numbers are in buttons: new ones
+# come last. They are shown by use, and in this order until there is any.
+INSTRUMENTS = (
+    "Lead Vocal",
+    "Backing Vocals",
+    "Drum Kit",
+    "Bass",
+    "Piano",
+    "Electric Guitar",
+    "Acoustic Guitar",
+    "Synth",
+    "String Section",
+    "Brass Section",
+    "Organ",
+    "Kick",
+    "Snare",
+)
+
+
+class JobState(StrEnum):
+    """Where a job is. Each state has an owner that moves it on; the sweep acts when that owner died."""
+
+    CHOOSING = "choosing"  # the song was seen, a mode is awaited; owner: the user
+    QUEUED = "queued"  # picked, waits for its account's earlier jobs; owner: the end of those
+    SUBMITTING = "submitting"  # the API is being asked; owner: the submission task
+    SEPARATING = "separating"  # the task id is known; owner: the callback, later the sweep
+    DELIVERING = "delivering"  # the result is stored; owner: the delivery task
+    DELIVERED = "delivered"  # all that could be sent was sent
+    FAILED = "failed"  # explained to the user
+    CANCELLED = "cancelled"  # the user no longer wants it
+
+
+FINAL = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED})
+# A source link of a job is alive in these: the provider may still have to fetch it.
+NEED_SOURCE = frozenset({JobState.SUBMITTING, JobState.SEPARATING})
+CANCELLABLE = frozenset({JobState.CHOOSING, JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING})
+
+
+class Charge(StrEnum):
+    """Where the credits of a job are, in the account of the day it was picked."""
+
+    NONE = ""  # nothing was held: not picked, or free
+    HELD = "held"
+    SETTLED = "settled"  # the provider has charged them, or may have
+    RETURNED = "returned"
+
+
+class SourceKind(StrEnum):
+    """In which kind of Telegram message the song came."""
+
+    AUDIO = "audio"
+    VOICE = "voice"
+    VIDEO = "video"
+    VIDEO_NOTE = "video_note"
+    DOCUMENT = "document"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The user's audio, as Telegram describes it. `duration_s` and `size_bytes` are 0 where unknown."""
+
+    kind: SourceKind
+    file_id: str
+    file_unique_id: str
+    extension: str  # with the dot: ".mp3"
+    size_bytes: int = 0
+    duration_s: int = 0
+    title: str = ""
+    performer: str = ""
+    thumbnail_file_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a job failed: a code of the provider or a word of ours, and whether it was charged."""
+
+    code: str
+    charged: bool | None = False  # None: nobody knows
+
+
+@dataclass(frozen=True, slots=True)
+class KeptStem:
+    """A stem that Telegram keeps: sent again by its `file_id`, for nothing.
+
+    `key` as in the job's result; `kind` is "audio" or "document"; `title` is what the file says of itself.
+    """
+
+    key: str
+    kind: str
+    file_id: str
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One song on its way. Times are Unix seconds; 0 means 'not yet'.
+
+    `message_id` is the bot's own message for this job (buttons, then progress, then outcome); `topic_id` is
+    set only in a forum's topic; `user_id` is 0 where anybody in the chat may choose. `account` pays: the
+    user, or the chat where there is none. `price` is in credits, which count on `account_day` (UTC, ISO).
+    """
+
+    id: str
+    chat_id: int
+    user_id: int
+    source_message_id: int
+    source: Source
+    language: str = "en"
+    topic_id: int = 0
+    message_id: int = 0
+    ordered_by: str = ""  # the tap that made it, where one did
+    cancelled_by: str = ""  # the update with a command that cancelled it, where one did
+    state: JobState = JobState.CHOOSING
+    created_at: float = 0
+    moved_at: float = 0
+    account: int = 0
+    account_day: str = ""
+    price: int = 0
+    charge: Charge = Charge.NONE
+    mode: Mode | None = None
+    instrument: str = ""
+    picked_at: float = 0
+    shown_at: float = 0  # when its message was last written
+    shown_as: str = ""  # a digest of what was written
+    create_started_at: float = 0
+    polled_at: float = 0
+    task_id: str = ""
+    result: Result | None = None
+    failure: Failure | None = None
+    missing: tuple[str, ...] = field(default=())  # names of stems that could not be fetched
+    refused: tuple[str, ...] = field(default=())  # names of stems that Telegram does not take
+    links: tuple[tuple[str, str], ...] = field(default=())  # (name, URL) of stems too big to send
+    silent: tuple[str, ...] = field(default=())  # names of stems with nothing to hear, not sent
+    kept: tuple[KeptStem, ...] = field(default=())  # what it is delivered from, instead of being split again
+    is_timed: bool = False  # how long it took is noted, or would mislead
+    is_kept_lost: bool = False  # Telegram no longer gave those: the user is asked before paying
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether it failed with its task still at work, for all that is known: what may come is paid for."""
+        return (
+            self.state is JobState.FAILED
+            and self.failure is not None
+            and self.failure.code == "timeout"
+            and bool(self.task_id)
+        )
+
+    @property
+    def is_undelivered(self) -> bool:
+        """Whether it failed with stems at hand: what is paid for is fetched again, not bought again."""
+        return (
+            self.state is JobState.FAILED
+            and self.failure is not None
+            and self.failure.code == "undeliverable"
+            and self.result is not None
+            and bool(self.result.stems)
+        )
+
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether it was delivered without stems that could not be fetched, or Telegram does not take."""
+        return self.state is JobState.DELIVERED and bool(self.missing or self.refused)
+
+    @staticmethod
+    def new_id() -> str:
+        """16 hexadecimal digits: short enough for a button and a link, too many to guess."""
+        return secrets.token_hex(8)
+
+    def to_fields(self) -> dict[str, str]:
+        """One Redis hash field per attribute, as JSON or bare (`_BARE`)."""
+        return {item.name: encode(item.name, getattr(self, item.name)) for item in fields(self)}
+
+    @classmethod
+    def from_fields(cls, stored: dict[str, str]) -> Self:
+        """The reverse of `to_fields`; fields of a newer version are passed over."""
+        names = {item.name for item in fields(cls)}
+        values: dict[str, Any] = {
+            name: text if name in _BARE else json.loads(text)
+            for name, text in stored.items()
+            if name in names
+        }
+        values["state"] = JobState(values["state"])
+        # jobs from before there were accounts
+        values["account"] = values.get("account") or values["user_id"] or values["chat_id"]
+        values["source"] = Source(**{**values["source"], "kind": SourceKind(values["source"]["kind"])})
+        if values.get("mode"):
+            values["mode"] = Mode(values["mode"])
+        if values.get("result"):
+            values["result"] = Result.from_json(values["result"])
+        if values.get("failure"):
+            values["failure"] = Failure(**values["failure"])
+        values["missing"] = tuple(values.get("missing", ()))
+        values["refused"] = tuple(values.get("refused", ()))
+        values["links"] = tuple((name, url) for name, url in values.get("links", ()))
+        values["silent"] = tuple(values.get("silent", ()))
+        values["kept"] = tuple(KeptStem(**stem) for stem in values.get("kept", ()))
+        values["charge"] = Charge(values.get("charge", ""))
+        return cls(**values)
+
+
+# Fields that Redis scripts read: stored as they are, not as JSON.
+_BARE = frozenset({"id", "state", "task_id", "account_day", "charge"})
+
+
+def encode(name: str, value: object) -> str:
+    """The attribute `name` of a job as it is stored."""
+    if name in _BARE:
+        return str(value)
+    if isinstance(value, Source | Failure | Result):
+        value = asdict(value)
+    if name == "kept" and isinstance(value, tuple):
+        value = [asdict(stem) for stem in value]
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,197 @@
+"""What an operator does about a job from the command line: try it again, send it again, drop it.
+
+Puts rooms together, as the command line does: orders are the bot's. Each action may be repeated, also beside
+itself; whatever it orders is in Redis when it returns, for the processes that run.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import httpx
+from redis.asyncio import Redis
+from telegram.error import TelegramError
+
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.telegram_bot import build_bot, is_gone
+from stemdrop.chat.translations import load_texts
+from stemdrop.domain.failures import failure_of
+from stemdrop.domain.jobs import CANCELLABLE, CREDITS, FINAL, Charge, Failure, Job, JobState
+from stemdrop.errors import NoSuchJob, StoreUnavailable, TryLater
+from stemdrop.provider.client import SeparationClient
+from stemdrop.services.account_queue import Turns
+from stemdrop.services.orders import Orders
+from stemdrop.services.result_polling import Polling
+from stemdrop.settings import Settings
+from stemdrop.storage.connection import translated
+from stemdrop.storage.dead_letters import DeadLetters, Letter
+from stemdrop.storage.flood_limiter import FloodLimiter
+from stemdrop.storage.job_statistics import Experience
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import Shelf
+from stemdrop.storage.users import People
+from stemdrop.tasks.engine import Engine, Task
+
+# The user reads it from the running bot sooner or later; the operator is not kept waiting for Telegram.
+TELEGRAM_WAIT_S = 5.0
+_PACK = f"{Task.PACK}:"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an action, and one line that says it.
+
+    `job_id` is the job that has moved on, if one has; `credits` what the separation API will charge for it.
+    """
+
+    is_done: bool
+    text: str
+    job_id: str = ""
+    credits: int = 0
+
+
+class JobActions:
+    """Every method raises `StoreUnavailable`; what was done by then is finished by the sweep."""
+
+    def __init__(self, store: JobStore, engine: Engine, orders: Orders, letters: DeadLetters) -> None:
+        self._store = store
+        self._engine = engine
+        self._orders = orders
+        self._letters = letters
+        self._turns = Turns(store, engine)
+
+    async def perform(self, action: str, found: Job | Letter) -> Outcome:
+        """Do `retry`, `resend` or `drop`."""
+        if isinstance(found, Letter):
+            return await self._of_letter(action, found)
+        actions: dict[str, Callable[[Job], Awaitable[Outcome]]] = {
+            "retry": self.retry,
+            "resend": self.resend,
+            "drop": self.drop,
+        }
+        return await actions[action](found)
+
+    async def retry(self, job: Job) -> Outcome:
+        """Fetch what is paid for; else try a failed job once more, beyond its user's credits of the day."""
+        if job.state is JobState.DELIVERING:
+            return Outcome(True, f"job {job.id} is being delivered already", job.id)
+        if job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
+            await self._orders.fetch_again(job)
+            what = ", ".join(job.missing) or "its stems, which are paid for,"
+            return Outcome(True, f"job {job.id}: fetching {what} again; costs nothing", job.id)
+        if job.state is not JobState.FAILED or job.mode is None:
+            return Outcome(False, f"job {job.id} {_is(job)}: nothing to try again")
+        earlier = (await self._store.history(job.id)).retried_as
+        ordered = await self._orders.retry(job, is_unlimited=True)
+        if ordered.job_id == job.id:
+            return Outcome(True, f"job {job.id}: its result has come after all; costs nothing", job.id)
+        new = await self._store.get(ordered.job_id)
+        if new is None:
+            raise NoSuchJob(f"job {ordered.job_id} was deleted meanwhile")
+        if earlier:
+            return Outcome(
+                new.state not in FINAL,
+                f"job {job.id} was tried again before, as job {new.id}, which {_is(new)}",
+                new.id if new.state not in FINAL else "",
+            )
+        credits = 0 if new.kept else CREDITS[job.mode]
+        cost = f"costs {credits} credits" if credits else "Telegram keeps its stems, so it costs nothing"
+        return Outcome(True, f"job {job.id}: trying again as job {new.id}; {cost}", new.id, credits)
+
+    async def resend(self, job: Job) -> Outcome:
+        """Send all its stems once more, from what Telegram keeps."""
+        if job.state not in FINAL:
+            return Outcome(False, f"job {job.id} {_is(job)}: it can be sent again when it has ended")
+        ordered = await self._orders.resend(job)
+        new = await self._store.get(ordered.job_id)
+        if ordered.job_id == job.id or new is None:
+            return Outcome(False, f"job {job.id} {_is(job)}: Telegram keeps no stems of it")
+        stems = "1 stem" if len(new.kept) == 1 else f"{len(new.kept)} stems"
+        text = f"job {job.id}: sending {stems} again as job {new.id}; costs nothing"
+        return Outcome(True, text, new.id)
+
+    async def drop(self, job: Job) -> Outcome:
+        """End a job that is open; take one that ended badly out of the dead letters."""
+        current: Job | None = job
+        while current is not None:
+            if current.state in FINAL:
+                return await self._dropped(current, is_ended_now=current is not job)
+            if current.state in CANCELLABLE:
+                await self._store.cancel(job.id)
+            else:
+                of_result = current.result and failure_of(current.result)
+                failure = of_result or Failure("undeliverable", charged=not current.kept)
+                await self._store.fail(job.id, [JobState.DELIVERING], failure)
+            # whatever that came to: somebody else may have been quicker
+            current = await self._store.get(job.id)
+            await self._turns.next(job.account)
+        raise NoSuchJob(f"job {job.id} was deleted meanwhile")
+
+    async def _dropped(self, job: Job, *, is_ended_now: bool) -> Outcome:
+        is_listed = await self._store.dismiss(job.id)
+        if job.state is JobState.CANCELLED and is_ended_now:
+            return Outcome(True, f"job {job.id}: cancelled; {_credits(job)}", job.id)
+        if not is_listed:
+            return Outcome(False, f"job {job.id} {_is(job)}: it is no dead letter")
+        how = "ended, " if is_ended_now else ""
+        text = f"job {job.id} {_is(job)}: {how}no longer a dead letter; {_credits(job)}"
+        return Outcome(True, text, job.id if is_ended_now else "")
+
+    async def _of_letter(self, action: str, letter: Letter) -> Outcome:
+        order = letter.key.removeprefix(_PACK)
+        if action == "drop":
+            dropped = await self._letters.drop(letter.key)
+            return Outcome(dropped, f"task {letter.key}: {'dropped' if dropped else 'dropped before'}")
+        if action == "retry" and order != letter.key:
+            await self._engine.add(Task.PACK, order, order)
+            await self._letters.drop(letter.key)
+            return Outcome(True, f"task {letter.key}: run again; costs nothing")
+        return Outcome(False, f"task {letter.key}: what people wrote is not kept, they have to do it again")
+
+
+async def perform(settings: Settings, redis: Redis, action: str, found: Job | Letter) -> Outcome:
+    """Do it, and show the job's user how it stands as far as Telegram answers at once."""
+    store, shelf, experience = JobStore(redis), Shelf(redis), Experience(redis)
+    async with translated(), Engine(settings.redis_url) as engine, httpx.AsyncClient() as http:
+        key = settings.separation_api_key.get_secret_value()
+        separation = SeparationClient(http, settings.separation_api_url, settings.upload_url, key)
+        polling = Polling(store, engine, separation)
+        orders = Orders(store, engine, shelf, experience, People(redis, settings), polling)
+        outcome = await JobActions(store, engine, orders, DeadLetters(redis)).perform(action, found)
+    if not outcome.job_id:
+        return outcome
+    return replace(outcome, text=outcome.text + await _show(settings, redis, outcome.job_id))
+
+
+async def _show(settings: Settings, redis: Redis, job_id: str) -> str:
+    """Show the job's user how it stands, if Telegram answers at once; else the sweep does.
+
+    Returns what there is to say about that.
+    """
+    bot = build_bot(settings, FloodLimiter(redis))
+    status = StatusMessage(bot, JobStore(redis), Shelf(redis), Experience(redis), load_texts())
+    try:
+        async with asyncio.timeout(TELEGRAM_WAIT_S), bot:
+            await status.refresh(job_id)
+    except (TelegramError, TryLater, StoreUnavailable, TimeoutError) as error:
+        is_nobody_there = isinstance(error, TelegramError) and is_gone(error)
+        return f"; its user {'can no longer' if is_nobody_there else 'is still to'} be told"
+    return ""
+
+
+def _is(job: Job) -> str:
+    """What has become of it, as the rest of a sentence."""
+    if job.failure and job.state is JobState.FAILED:
+        return f"failed ({job.failure.code})"
+    was = "was" if job.state in FINAL else "is"
+    return f"{was} {job.state.value}{' with stems missing' if job.is_incomplete else ''}"
+
+
+def _credits(job: Job) -> str:
+    where = {
+        Charge.NONE: "it held no credits",
+        Charge.HELD: f"its {job.price} credits are held",
+        Charge.SETTLED: f"its {job.price} credits are spent",
+        Charge.RETURNED: f"its {job.price} credits went back to its account",
+    }
+    return where[job.charge]

@@ -1,0 +1,204 @@
+"""`SeparationClient`: the separation API, over an `httpx.AsyncClient` it is given.
+
+What a failed call means is the point of this module: refused, never sent, or perhaps accepted.
+"""
+
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from pydantic import SecretStr
+
+from stemdrop.domain.jobs import Mode
+from stemdrop.domain.results import Result, parse_detail
+from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError, Unreachable
+from stemdrop.observability.metric_definitions import (
+    API_CALLS,
+    API_REFUSALS,
+    CREDITS_LEFT,
+    CREDITS_SEEN,
+    OTHER,
+)
+from stemdrop.storage.counters import Counts
+
+# Creating returns at once; a slow gateway still gets time, since giving up early may pay twice.
+CREATE_TIMEOUT = httpx.Timeout(60, connect=10)
+ASK_TIMEOUT = httpx.Timeout(20, connect=10)
+# 20 MB over a slow uplink; the time is per write, not for the whole.
+UPLOAD_TIMEOUT = httpx.Timeout(120, connect=10)
+MAX_ANSWER_BYTES = 1024 * 1024
+
+# Failed before a byte of the request left, so the API cannot have accepted anything.
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+
+# As what a call that did not succeed is counted.
+_OUTCOMES: dict[type[SeparationError], str] = {
+    Refused: "refused",
+    Unreachable: "unreachable",
+    AnswerLost: "lost",
+}
+
+
+class SeparationClient:
+    """Create, detail, credits and upload. `api_url` and `upload_url` have no slash at the end."""
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        api_url: str,
+        upload_url: str,
+        key: str,
+        counts: Counts | None = None,
+    ) -> None:
+        self._http = http
+        self._api_url = api_url
+        self._upload_url = upload_url
+        self._key = SecretStr(key)
+        self._counts = counts or Counts(None)
+
+    async def create(self, audio_url: str, mode: Mode, instrument: str, callback_url: str) -> str:
+        """Ask for a split and return the task id. An accepted call is charged.
+
+        Raises `Refused` (not accepted), `Unreachable` (not sent) or `AnswerLost` (nobody knows).
+        """
+        body = {"audioUrl": audio_url, "type": mode.value, "callBackUrl": callback_url}
+        if mode is Mode.SPLIT_STEM_ADVANCED:
+            body["stemName"] = instrument
+        url = f"{self._api_url}/api/v1/vocal-removal/generate"
+        data = await self._ask("create", "POST", url, json=body, timeout=CREATE_TIMEOUT)
+        task_id = data.get("taskId") if isinstance(data, dict) else None
+        if not isinstance(task_id, str) or not task_id:
+            raise AnswerLost("the separation API accepted the job but named no task")
+        return task_id
+
+    async def detail(self, task_id: str) -> Result | None:
+        """The result of a task, or `None` while there is none.
+
+        Raises `Refused`, `Unreachable`, `AnswerLost` (harmless here: asking is free) or `BadContract`.
+        """
+        url = f"{self._api_url}/api/v1/vocal-removal/record-info?taskId={quote(task_id, safe='')}"
+        return parse_detail(await self._ask("detail", "GET", url, timeout=ASK_TIMEOUT))
+
+    async def credits(self) -> float:
+        """The credits that remain on the key. Raises as `detail`."""
+        url = f"{self._api_url}/api/v1/generate/credit"
+        data = await self._ask("credits", "GET", url, timeout=ASK_TIMEOUT)
+        if isinstance(data, bool) or not isinstance(data, int | float):
+            raise BadContract("the credits are no number")
+        self._counts.note(CREDITS_LEFT, data)
+        self._counts.note(CREDITS_SEEN, time.time())
+        return data
+
+    async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
+        """Upload a source, streamed, and return the URL to give to `create`. Free of charge.
+
+        Raises `Refused`, `Unreachable` or `AnswerLost` (harmless: upload again).
+        """
+        body, content_type, length = _multipart(name, content, size_bytes)
+        data = await self._ask(
+            "upload",
+            "POST",
+            f"{self._upload_url}/api/file-stream-upload",
+            content=body,
+            headers={"Content-Type": content_type, "Content-Length": str(length)},
+            timeout=UPLOAD_TIMEOUT,
+        )
+        url = data.get("downloadUrl") if isinstance(data, dict) else None
+        if not isinstance(url, str) or not url:
+            raise AnswerLost("the upload host named no downloadUrl")
+        return url
+
+    async def _ask(self, call: str, method: str, url: str, **request: Any) -> Any:
+        """`data` of an answer with code 200; anything else is raised as what it means, and counted."""
+        try:
+            data = await self._answer(method, url, **request)
+        except SeparationError as error:
+            self._counts.add(API_CALLS, call, _OUTCOMES.get(type(error), OTHER))
+            if isinstance(error, Refused):
+                self._counts.add(API_REFUSALS, str(error.code))
+            raise
+        self._counts.add(API_CALLS, call, "ok")
+        return data
+
+    async def _answer(self, method: str, url: str, **request: Any) -> Any:
+        key = self._key.get_secret_value()
+        headers = {"Authorization": f"Bearer {key}", **request.pop("headers", {})}
+        try:
+            async with self._http.stream(method, url, headers=headers, **request) as response:
+                body = await _read(response)
+        except _NOT_SENT as error:
+            raise Unreachable(f"no connection to the separation API ({type(error).__name__})") from error
+        except httpx.HTTPError as error:
+            raise AnswerLost(f"the separation API's answer was lost ({type(error).__name__})") from error
+        return self._data(response.status_code, body)
+
+    def _data(self, status: int, body: bytes) -> Any:
+        """A refusal is the code in the body; without one, a 4xx is a refusal and a 5xx could be anything."""
+        try:
+            answer = json.loads(body)
+            code = answer["code"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise _of_status(status) from None
+        if isinstance(code, bool) or not isinstance(code, int):
+            raise _of_status(status)
+        if code != 200:
+            message = answer.get("msg")
+            # some servers repeat what they were sent
+            key = self._key.get_secret_value()
+            raise Refused(code, message.replace(key, "***") if isinstance(message, str) else "")
+        if status >= 300:
+            raise _of_status(status)
+        return answer.get("data")
+
+
+async def _read(response: httpx.Response) -> bytes:
+    body = b""
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise AnswerLost("the separation API's answer is too long")
+    return body
+
+
+def _of_status(status: int) -> SeparationError:
+    if 400 <= status < 500 and status != 408:
+        return Refused(status, "no explanation")
+    return AnswerLost(f"the separation API answered HTTP {status} without its contract")
+
+
+def _multipart(
+    name: str, content: AsyncIterator[bytes], size_bytes: int
+) -> tuple[AsyncIterator[bytes], str, int]:
+    """A streamed multipart body; httpx builds them only from files and bytes, synchronously."""
+    # Made up anew each time, so that no file can hold it; a name is quoted as browsers quote it.
+    boundary = f"stemdrop-{secrets.token_hex(16)}"
+    name = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    fields = {"uploadPath": "stemdrop", "fileName": name}
+    head = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{key}"\r\n\r\n{value}\r\n'
+        for key, value in fields.items()
+    )
+    head += (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        "Content-Type: application/octet-stream\r\n\r\n"
+    )
+    tail = f"\r\n--{boundary}--\r\n"
+
+    async def body() -> AsyncIterator[bytes]:
+        yield head.encode()
+        sent = 0
+        async for chunk in content:
+            sent += len(chunk)
+            if sent > size_bytes:
+                break
+            yield chunk
+        if sent != size_bytes:  # else the HTTP library raises an exception that is not one of its own
+            raise AnswerLost("the source is not as long as it was said to be")
+        yield tail.encode()
+
+    length = len(head.encode()) + size_bytes + len(tail.encode())
+    return body(), f"multipart/form-data; boundary={boundary}", length

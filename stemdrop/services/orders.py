@@ -1,0 +1,261 @@
+"""A choice becomes work: paid for out of the day's credits, queued, or taken from what Telegram keeps.
+
+Whatever is tapped twice, or handled again after a crash, is ordered once.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from stemdrop.domain.allowance import Allowance
+from stemdrop.domain.jobs import CREDITS, FINAL, Job, JobState, KeptStem, Mode
+from stemdrop.domain.results import Result
+from stemdrop.services.account_queue import Turns
+from stemdrop.services.result_polling import Polling
+from stemdrop.storage.job_statistics import Experience
+from stemdrop.storage.job_store import JobStore, Picked
+from stemdrop.storage.stem_cache import Kept, Shelf
+from stemdrop.storage.users import People
+from stemdrop.tasks.engine import Engine, Task
+
+log = logging.getLogger(__name__)
+
+# Somebody looks at the button they have tapped.
+POLL_WAIT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What came of an order.
+
+    The job whose message tells it, what the tapper is told beside it (a key), and the account of the day
+    where it was not enough.
+    """
+
+    job_id: str
+    note: str | None = None
+    over: Allowance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tapped:
+    """Which tap ordered it, and when that came (Unix seconds).
+
+    By its id a tap that is handled again finds what it has made. By its time the second of two impatient taps
+    finds what the first has made, even if that was over before the second could be handled.
+    """
+
+    id: str = ""
+    at: float = math.inf
+
+    def before(self, moment: float) -> bool:
+        """Whether it was tapped while what ended then was still going on."""
+        return self.at < moment
+
+
+_UNKNOWN = Tapped()
+
+
+class Orders:
+    """Everything that starts, repeats or ends a job."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        engine: Engine,
+        shelf: Shelf,
+        experience: Experience,
+        people: People,
+        polling: Polling,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._shelf = shelf
+        self._experience = experience
+        self._people = people
+        self._polling = polling
+        self._turns = Turns(store, engine)
+        self._clock = clock
+
+    async def pick(self, job: Job, mode: Mode, instrument: str, *, is_unlimited: bool = False) -> Ordered:
+        """Split the song of a job that waits for its mode; of two picks the first counts.
+
+        An unlimited one is not counted in its account's day.
+        """
+        if job.state is not JobState.CHOOSING:
+            return Ordered(job.id)
+        if kept := await self._shelf.find(job.source, (mode, instrument)):
+            await self._deliver_kept(job, mode, instrument, kept)
+            return Ordered(job.id)
+        limit = 0 if is_unlimited else await self._people.limit(job.account)
+        price = 0 if is_unlimited else CREDITS[mode]
+        picked, spent = await self._store.pick(job, mode, instrument, limit, price)
+        if picked is Picked.OVER:
+            log.info("job %s: %s would exceed its account's %d credits a day", job.id, mode, limit)
+            return Ordered(job.id, over=await self._store.allowance(job.account, limit))
+        if picked is not Picked.LATE:
+            log.info("job %s: %s %s, %s; %d credits today", job.id, mode, instrument, picked, spent)
+            if instrument:
+                await self._experience.note_instrument(instrument)
+        if picked is Picked.STARTED:
+            await self._engine.add(Task.SUBMIT, job.id, job.id)
+        return Ordered(job.id)
+
+    async def retry(self, job: Job, *, is_unlimited: bool = False) -> Ordered:
+        """Try a failed job once more, as a new job under the same message.
+
+        One that ran out of time is asked for first: a result that has come after all is not bought again.
+        """
+        if job.state is not JobState.FAILED or job.mode is None:
+            return Ordered(job.id, "tap.too_late")
+        if await self._has_come(job):
+            return Ordered(job.id, "came_late")
+        ordered = await self._order(
+            lambda: self._new(job, f"retry:{job.id}", _cancelled_at, message_id=job.message_id),
+            job.mode,
+            job.instrument,
+            is_unlimited=is_unlimited,
+        )
+        if ordered.over:
+            return replace(ordered, job_id=job.id)
+        await self._store.mark_retried(job.id, ordered.job_id)
+        return replace(ordered, note="retried")
+
+    async def _has_come(self, job: Job) -> bool:
+        if not job.is_out_of_time:
+            return False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(POLL_WAIT_S):
+                await self._polling.ask(job)
+        current = await self._store.get(job.id)
+        return current is not None and current.state is not JobState.FAILED
+
+    async def other_mode(
+        self, job: Job, mode: Mode, instrument: str = "", tapped: Tapped = _UNKNOWN
+    ) -> Ordered:
+        """Split the song of a job that has ended in another way, as a job of its own."""
+        once = f"other:{job.id}:{mode}:{instrument}"
+        ordered = await self._order(lambda: self._new(job, once, _ended_at, tapped), mode, instrument)
+        return replace(ordered, job_id=job.id) if ordered.over else replace(ordered, note="ordered")
+
+    async def _order(
+        self, make: Callable[[], Awaitable[Job]], mode: Mode, instrument: str, *, is_unlimited: bool = False
+    ) -> Ordered:
+        """Pick for a job that `make` makes, or finds where another tap has made it; what is too much for the
+        day leaves none behind."""
+        while True:
+            new = await make()
+            ordered = await self.pick(new, mode, instrument, is_unlimited=is_unlimited)
+            if ordered.over:
+                # but not what another tap, of an admin say, has picked meanwhile
+                await self._store.forget(new.id, only_in=JobState.CHOOSING)
+                return ordered
+            if await self._store.get(new.id):
+                return ordered
+            # another tap, for which it was too much, has withdrawn it just before this one
+
+    async def choose_again(self, job: Job, tapped: Tapped = _UNKNOWN) -> Job:
+        """A job of its own that waits for the choice of an instrument, for the song of one that has ended."""
+        return await self._new(job, f"choose:{job.id}", _chosen_at, tapped)
+
+    async def resend(self, job: Job, tapped: Tapped = _UNKNOWN) -> Ordered:
+        """All stems of a delivered job once more, from what Telegram keeps."""
+        sent = await self._store.sent(job.id)
+        stems = [KeptStem(key, it.kind, it.file_id, it.title) for key, it in sent.items() if it.file_id]
+        if job.result is None or job.mode is None or not stems:
+            return Ordered(job.id, "tap.too_late")
+        named = tuple(stem for stem in job.result.stems if stem.key in sent)
+        new = await self._new(job, f"resend:{job.id}", _ended_at, tapped)
+        await self._deliver_kept(new, job.mode, job.instrument, Kept(Result(200, named), tuple(stems)))
+        return Ordered(new.id, "ordered")
+
+    async def fetch_again(self, job: Job) -> Ordered:
+        """Fetch and send what is missing of a job whose stems are paid for."""
+        if job.state is JobState.DELIVERING:
+            return Ordered(job.id)
+        if not (job.missing or job.is_undelivered):
+            return Ordered(job.id, "tap.too_late")
+        if await self._store.deliver_again(job.id):
+            log.info("job %s: its stems are fetched again", job.id)
+            await self._engine.add(Task.DELIVER, job.id, job.id)
+        return Ordered(job.id)
+
+    async def cancel(self, job: Job, by: str = "") -> bool:
+        """Cancel a job that has no result yet; False when it is too late. `by`: see `Job.cancelled_by`."""
+        # a tap that is handled again, after a bad moment, finds its own work done
+        if job.state is not JobState.CANCELLED and not await self._store.cancel(job.id, by):
+            return False
+        log.info("job %s: cancelled by its user", job.id)
+        await self._turns.next(job.account)
+        return True
+
+    async def _deliver_kept(self, job: Job, mode: Mode, instrument: str, kept: Kept) -> None:
+        moved = await self._store.move(
+            job.id,
+            [JobState.CHOOSING],
+            JobState.DELIVERING,
+            mode=mode,
+            instrument=instrument,
+            result=kept.result,
+            kept=kept.stems,
+            picked_at=self._clock(),
+        )
+        if moved:
+            log.info("job %s: %s %s, kept by Telegram", job.id, mode, instrument)
+            await self._engine.add(Task.DELIVER, job.id, job.id)
+
+    async def _new(
+        self,
+        job: Job,
+        once: str,
+        over_at: Callable[[Job], float],
+        tapped: Tapped = _UNKNOWN,
+        *,
+        message_id: int = 0,
+    ) -> Job:
+        """A new job for the same song, or the one that `once` made and that was not over at the tap.
+
+        `over_at`: since when a job no longer is what was wished for, in Unix seconds; infinity: it still is.
+        """
+        new = replace(_again(job), ordered_by=tapped.id, message_id=message_id)
+        number = 0
+        while True:
+            made = await self._store.get(await self._store.add(new, once=f"{once}:{number}"))
+            if made and (made.ordered_by == tapped.id != "" or _is_same_wish(tapped, over_at(made))):
+                return made
+            number += 1
+
+
+def _again(job: Job) -> Job:
+    """A job for the song of this one that waits for its mode."""
+    return Job(
+        id=Job.new_id(),
+        chat_id=job.chat_id,
+        user_id=job.user_id,
+        source_message_id=job.source_message_id,
+        source=job.source,
+        language=job.language,
+        topic_id=job.topic_id,
+        account=job.account,
+    )
+
+
+def _is_same_wish(tapped: Tapped, over_at: float) -> bool:
+    return over_at == math.inf or tapped.before(over_at)
+
+
+def _ended_at(job: Job) -> float:
+    return job.moved_at if job.state in FINAL else math.inf
+
+
+def _cancelled_at(job: Job) -> float:
+    return job.moved_at if job.state is JobState.CANCELLED else math.inf
+
+
+def _chosen_at(job: Job) -> float:
+    return math.inf if job.state is JobState.CHOOSING else job.picked_at or job.moved_at

@@ -1,0 +1,51 @@
+"""A task's result is asked for, where its callback has not come."""
+
+import logging
+import time
+from collections.abc import Callable
+
+from stemdrop.domain.jobs import Job
+from stemdrop.errors import BadContract, SeparationError
+from stemdrop.provider.client import SeparationClient
+from stemdrop.storage.job_store import JobStore, Receipt
+from stemdrop.tasks.engine import Engine, Task
+
+log = logging.getLogger(__name__)
+
+
+class Polling:
+    """Asking is free, and what it finds is stored as a callback would be."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        engine: Engine,
+        separation: SeparationClient,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._separation = separation
+        self._clock = clock
+
+    async def ask(self, job: Job) -> Receipt | None:
+        """Ask for the result of the job's task; what became of it, or `None` when there is none to be had.
+
+        `STORED`: its delivery is ordered. Raises `StoreUnavailable`.
+        """
+        await self._store.set(job.id, polled_at=self._clock())
+        try:
+            result = await self._separation.detail(job.task_id)
+        except (SeparationError, BadContract) as error:
+            log.warning("job %s: polling failed: %s", job.id, error)
+            return None
+        if result is None:
+            return None
+        receipt = await self._store.receive(job.id, job.chat_id, job.task_id, result)
+        if receipt is Receipt.STORED:
+            log.info("job %s: polled, code %d, %d stems", job.id, result.code, len(result.stems))
+            await self._engine.add(Task.DELIVER, job.id, job.id)
+        elif receipt is not Receipt.REPEATED:
+            log.error("job %s: polled a result that is not its own (%s)", job.id, receipt)
+            return None
+        return receipt

@@ -1,0 +1,73 @@
+"""`DeadLetters`: tasks that were given up although no job failed by it, for the operator, who sees them in
+`stemdrop jobs`. Nothing of what people wrote is in them."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from stemdrop.storage.connection import translated
+from stemdrop.storage.keys import GIVEN_UP, GIVEN_UP_LIFETIME_S, GIVEN_UP_MOST, TRIES, TRIES_LIFETIME_S
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A task that was given up at `at` (Unix seconds).
+
+    `key` names it as the engine does: `update:<its number>`, `pack:<job id>:<letter of the button>`. `what`
+    it was and `why` are words for the operator.
+    """
+
+    key: str
+    what: str
+    why: str
+    at: float
+
+
+class DeadLetters:
+    """Every method raises `StoreUnavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._clock = clock
+
+    async def add(self, key: str, what: str, why: str) -> None:
+        """Note that this task was given up; a second time overwrites the first."""
+        value = json.dumps({"what": what, "why": why, "at": self._clock()})
+        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.hset(GIVEN_UP, key, value)
+            pipeline.expire(GIVEN_UP, GIVEN_UP_LIFETIME_S)
+            await pipeline.execute()
+        await self.all()
+
+    async def count_try(self, key: str) -> int:
+        """Count one more failed try of a task that may come to be given up; returns how many by now."""
+        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.incr(TRIES.format(key))
+            pipeline.expire(TRIES.format(key), TRIES_LIFETIME_S)
+            return int((await pipeline.execute())[0])
+
+    async def all(self) -> list[Letter]:
+        """The newest first; what is too old, or too many, is forgotten."""
+        async with translated():
+            stored = await cast(Any, self._redis.hgetall(GIVEN_UP))
+        letters = [_read(key, json.loads(value)) for key, value in stored.items()]
+        letters.sort(key=lambda letter: letter.at, reverse=True)
+        since = self._clock() - GIVEN_UP_LIFETIME_S
+        kept = [letter for letter in letters[:GIVEN_UP_MOST] if letter.at >= since]
+        for letter in letters[len(kept) :]:
+            await self.drop(letter.key)
+        return kept
+
+    async def drop(self, key: str) -> bool:
+        """Forget it. False: it is not there."""
+        async with translated():
+            return bool(await cast(Any, self._redis.hdel(GIVEN_UP, key)))
+
+
+def _read(key: str, value: dict[str, Any]) -> Letter:
+    """Fields of a newer version are passed over."""
+    return Letter(key, str(value.get("what", "")), str(value.get("why", "")), float(value.get("at", 0)))

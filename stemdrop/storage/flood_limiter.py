@@ -1,0 +1,112 @@
+"""Telegram's flood limits, held for the bot over all its processes by token buckets in Redis.
+
+Limits (Bot FAQ, 'My bot is hitting limits'): about 30 messages a second over all chats, 1 a second in one
+chat, 20 a minute in one group. An album's items count each.
+
+The clock is Redis' own: those of several machines differ, and one that is set back would stop all sending.
+"""
+
+from collections.abc import Callable
+
+from redis.asyncio import Redis
+
+from stemdrop.storage.connection import script, translated
+
+# (bucket size, refill per second). A full bucket and a refill can fall into the same second (or minute, in a
+# group), so both together are what Telegram allows in it. Each takes one full album.
+OVERALL = (10, 20.0)
+PRIVATE = (10, 1.0)
+GROUP = (10, 10 / 60)
+
+_KEY = "stemdrop:flood:{}"
+_PAUSE = "stemdrop:flood:paused"
+
+_NOW = """
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] + time[2] / 1000000
+end
+"""
+
+_TAKE = (
+    _NOW
+    + """
+-- KEYS: pause, bucket, …   ARGV: now ('': Redis' clock), cost, then size and refill per bucket
+-- returns milliseconds to wait; 0 means that the cost was taken from every bucket
+local cost = tonumber(ARGV[2])
+local pause = redis.call('HMGET', KEYS[1], 'from', 'seconds')
+local wait = 0
+if pause[1] then
+  -- a clock that was set back does not make the pause longer
+  if tonumber(pause[1]) > now then redis.call('HSET', KEYS[1], 'from', tostring(now)) end
+  wait = math.min(now, tonumber(pause[1])) + tonumber(pause[2]) - now
+end
+local left = {}
+for i = 2, #KEYS do
+  local size, refill = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
+  local held = redis.call('HMGET', KEYS[i], 'tokens', 'at')
+  local tokens, at = tonumber(held[1] or size), tonumber(held[2] or now)
+  if at > now then  -- the clock was set back: the bucket fills from here on
+    at = now
+    redis.call('HSET', KEYS[i], 'at', tostring(now))
+  end
+  tokens = math.min(size, tokens + (now - at) * refill)
+  left[i] = tokens - math.min(cost, size)
+  if left[i] < 0 then wait = math.max(wait, -left[i] / refill) end
+end
+if wait > 0 then return math.ceil(wait * 1000) end
+for i = 2, #KEYS do
+  redis.call('HSET', KEYS[i], 'tokens', tostring(left[i]), 'at', tostring(now))
+  redis.call('EXPIRE', KEYS[i], 300)
+end
+return 0
+"""
+)
+
+_PAUSE_FOR = (
+    _NOW
+    + """
+-- KEYS: pause   ARGV: now, seconds. Of two pauses the one that ends later counts.
+local held = redis.call('HMGET', KEYS[1], 'from', 'seconds')
+local ends = held[1] and math.min(now, tonumber(held[1])) + tonumber(held[2]) or 0
+if ends < now + tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[1], 'from', tostring(now), 'seconds', ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], math.max(1, math.ceil(ARGV[2] * 1000)))
+end
+"""
+)
+
+
+async def pause_left(redis: Redis) -> float:
+    """For how many seconds from now Telegram has asked for silence. Raises `StoreUnavailable`."""
+    async with translated():
+        return max(0, int(await redis.pttl(_PAUSE))) / 1000
+
+
+class FloodLimiter:
+    """One limiter for all processes that share this Redis. Raises `StoreUnavailable` when it is away.
+
+    `clock` gives Unix seconds instead of Redis.
+    """
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock
+        self._take = script(redis, _TAKE)
+        self._pause_for = script(redis, _PAUSE_FOR)
+
+    async def delay(self, chat_id: int | str | None, messages: int) -> float:
+        """Take room for so many messages in the chat; 0, or the seconds after which to ask again."""
+        is_group = str(chat_id).startswith(("-", "@"))
+        keys = [_PAUSE, _KEY.format("all"), _KEY.format(chat_id)]
+        args: list[str | float] = [self._now(), messages, *OVERALL, *(GROUP if is_group else PRIVATE)]
+        async with translated():
+            return int(await self._take(keys, args)) / 1000
+
+    async def pause(self, seconds: float) -> None:
+        """Telegram asked for a pause (429, `retry_after`): all processes stop sending for that long."""
+        async with translated():
+            await self._pause_for([_PAUSE], [self._now(), seconds])
+
+    def _now(self) -> str:
+        return str(self._clock()) if self._clock else ""

@@ -1,0 +1,34 @@
+"""`Groups`: what each group has settled for itself."""
+
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from stemdrop.storage.connection import translated
+from stemdrop.storage.keys import CHAT
+
+_ANSWERS_ALL = "answers_all"
+
+
+class Groups:
+    """Settings of groups. Every method raises `StoreUnavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def answers_all(self, chat_id: int) -> bool:
+        """Whether every song in the group is answered, and not only those that somebody asks for."""
+        async with translated():
+            return await self._redis.hget(CHAT.format(chat_id), _ANSWERS_ALL) == "1"
+
+    async def set_answers_all(self, chat_id: int, wanted: bool) -> None:
+        """Switch that."""
+        async with translated():
+            await self._redis.hset(CHAT.format(chat_id), _ANSWERS_ALL, "1" if wanted else "0")
+
+    async def migrate(self, old_chat_id: int, new_chat_id: int) -> None:
+        """The group became a supergroup: its settings move with it. Twice is once."""
+        async with translated():
+            if kept := await self._redis.hgetall(CHAT.format(old_chat_id)):
+                await self._redis.hset(CHAT.format(new_chat_id), mapping=cast(Any, kept))
+                await self._redis.delete(CHAT.format(old_chat_id))

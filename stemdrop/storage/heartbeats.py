@@ -1,0 +1,131 @@
+"""Which processes of ours are there, and whether they do their work: what they say of themselves, in Redis
+and for the health check of their container (`container_health.py`)."""
+
+import asyncio
+import json
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from importlib.metadata import version
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from stemdrop.errors import StoreUnavailable
+from stemdrop.observability import container_health
+from stemdrop.storage.connection import translated
+from stemdrop.storage.keys import PRESENT, PRESENT_LIFETIME_S
+
+log = logging.getLogger(__name__)
+
+BEAT_S = 10.0
+FORGOTTEN_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """One role (`bot`, `webhook`, `worker`) of one process, as it last said. Times are Unix seconds.
+
+    `trouble` is empty while it does its work, else one sentence for the operator.
+    """
+
+    role: str
+    host: str
+    pid: int
+    version: str
+    started_at: float
+    seen_at: float
+    trouble: str = ""
+
+    @property
+    def name(self) -> str:
+        """Unlike any other's at the same time."""
+        return f"{self.role}:{self.host}:{self.pid}"
+
+
+class Presences:
+    """By Redis' clock, since those of two machines differ. Every method raises `StoreUnavailable` when Redis
+    does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def note(self, presence: Presence) -> None:
+        """It is there now, and how it is; who has said nothing for long is forgotten."""
+        async with translated():
+            seen = replace(presence, seen_at=await self._now())
+            await cast(Any, self._redis.hset(PRESENT, seen.name, json.dumps(asdict(seen))))
+            if gone := [it.name for it in await self._noted() if seen.seen_at - it.seen_at > FORGOTTEN_S]:
+                await cast(Any, self._redis.hdel(PRESENT, *gone))
+
+    async def leave(self, name: str) -> None:
+        """It has ended, as it should."""
+        async with translated():
+            await cast(Any, self._redis.hdel(PRESENT, name))
+
+    async def all(self) -> list[Presence]:
+        """By role, the longest there first; who has said nothing for a minute is gone."""
+        async with translated():
+            now, noted = await self._now(), await self._noted()
+        present = [it for it in noted if abs(now - it.seen_at) <= PRESENT_LIFETIME_S]
+        return sorted(present, key=lambda it: (it.role, it.started_at, it.name))
+
+    async def _noted(self) -> list[Presence]:
+        stored = await cast(Any, self._redis.hgetall(PRESENT))
+        return [_read(json.loads(value)) for value in stored.values()]
+
+    async def _now(self) -> float:
+        seconds, microseconds = await cast(Any, self._redis.time())
+        return float(seconds + microseconds / 1e6)
+
+
+async def be_present(
+    presences: Presences,
+    troubles: Mapping[str, Callable[[], str]],
+    stop: asyncio.Event,
+    every_s: float = BEAT_S,
+) -> None:
+    """Say every so often, in trouble more often, how this process is in each role, until `stop` is set.
+
+    `troubles`: role → what keeps it from its work just now, or nothing.
+    """
+    host, pid, own_version, started_at = socket.gethostname(), os.getpid(), version("stemdrop"), time.time()
+
+    def presence(role: str) -> Presence:
+        trouble = troubles[role]()
+        return Presence(role, host, pid, own_version, started_at, time.time(), trouble)
+
+    try:
+        while not stop.is_set():
+            there = [presence(role) for role in troubles]
+            wrong = [f"{it.role}: {it.trouble}" for it in there if it.trouble]
+            try:
+                for it in there:
+                    await presences.note(it)
+            except StoreUnavailable as error:
+                wrong.append(str(error))
+            container_health.write(wrong)
+            # that it is well again is soon told
+            await _wait(stop, every_s / 5 if wrong else every_s)
+    finally:
+        try:
+            for role in troubles:
+                await presences.leave(presence(role).name)
+        except StoreUnavailable as error:
+            log.debug("the end of this process is not noted: %s", error)
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _read(value: dict[str, Any]) -> Presence:
+    """Fields of a newer version are passed over."""
+    names = {item.name for item in fields(Presence)}
+    return Presence(**{name: it for name, it in value.items() if name in names})

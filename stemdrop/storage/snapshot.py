@@ -1,0 +1,155 @@
+"""`Overview`: how everything stands at one moment, over all processes; for `/metrics` and `stemdrop status`.
+
+Only reads, and costs Redis little also with ten thousand jobs: they are added up there, hundreds at a time.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from stemdrop.observability.metric_definitions import NO_MODE
+from stemdrop.storage.connection import script, translated
+from stemdrop.storage.counters import Counts
+from stemdrop.storage.flood_limiter import pause_left
+from stemdrop.storage.heartbeats import Presence, Presences
+from stemdrop.storage.keys import GIVEN_UP, OPEN
+from stemdrop.tasks.queues import Queue
+
+# So many are looked at in one step: some two milliseconds of Redis' time, in which others wait.
+_JOBS_A_STEP = 500
+
+_ADD_UP = """
+-- KEYS: open   ARGV: first and last rank
+-- returns state, mode as JSON, how many, the earliest move; for each state and mode
+local order, count, since = {}, {}, {}
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[1], ARGV[2])) do
+  local job = redis.call('HMGET', 'stemdrop:job:' .. id, 'state', 'mode', 'moved_at')
+  if job[1] then
+    local kind = job[1] .. '|' .. (job[2] or 'null')
+    local moved_at = job[3] or '0'
+    if not count[kind] then
+      order[#order + 1] = kind
+      count[kind], since[kind] = 0, moved_at
+    end
+    count[kind] = count[kind] + 1
+    if (tonumber(moved_at) or 0) < (tonumber(since[kind]) or 0) then since[kind] = moved_at end
+  end
+end
+local found = {}
+for _, kind in ipairs(order) do
+  found[#found + 1] = {kind, count[kind], since[kind]}
+end
+return found
+"""
+
+_COUNT_TASKS = """
+-- KEYS: stream, those put off (both are the engine's library's)
+-- returns how many are in the stream, run, are put off, and for how many ms the first that waits has waited
+local length, put_off = redis.call('XLEN', KEYS[1]), redis.call('ZCARD', KEYS[2])
+if length == 0 then return {0, 0, put_off, 0} end
+-- what the stream's one group has taken is running
+local running, taken = 0, '-'
+for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  for i = 1, #group, 2 do
+    if group[i] == 'pending' then running = group[i + 1] end
+    if group[i] == 'last-delivered-id' then taken = '(' .. group[i + 1] end
+  end
+end
+local first = redis.call('XRANGE', KEYS[1], taken, '+', 'COUNT', 1)[1]
+if not first then return {length, running, put_off, 0} end
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+return {length, running, put_off, now_ms - tonumber(string.match(first[1], '^%d+'))}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Jobs in one state and mode: how many, and for how many seconds the first of them has been there."""
+
+    count: int
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Tasks of one queue; `oldest_s`: for how long the first that waits has waited, 0 where none does."""
+
+    waiting: int
+    running: int
+    put_off: int
+    oldest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen at `at` (Unix seconds). `jobs`: (state, mode) → standing; `given_up`: kind → number;
+    `counts` as of `Counts.all`; `flood_pause_s`: Telegram has asked for silence for so long from now."""
+
+    at: float
+    jobs: dict[tuple[str, str], Standing]
+    queues: dict[Queue, Backlog]
+    processes: list[Presence]
+    given_up: dict[str, int]
+    counts: dict[str, float]
+    flood_pause_s: float
+    memory_bytes: int
+    memory_limit_bytes: int
+
+
+class Overview:
+    """Raises `StoreUnavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._counts = Counts(redis, clock)
+        self._presences = Presences(redis)
+        self._add_up = script(redis, _ADD_UP)
+        self._count_tasks = script(redis, _COUNT_TASKS)
+
+    async def look(self) -> Sight:
+        """Everything as it is now."""
+        async with translated():
+            memory = await self._redis.info("memory")
+            return Sight(
+                at=self._clock(),
+                jobs=await self._jobs(),
+                queues={queue: await self._backlog(queue) for queue in Queue},
+                processes=await self._presences.all(),
+                given_up=await self._given_up(),
+                counts=await self._counts.all(),
+                flood_pause_s=await pause_left(self._redis),
+                memory_bytes=int(memory.get("used_memory", 0)),
+                memory_limit_bytes=int(memory.get("maxmemory", 0)),
+            )
+
+    async def lately(self) -> dict[str, float]:
+        """As of `Counts.lately`."""
+        return await self._counts.lately()
+
+    async def _jobs(self) -> dict[tuple[str, str], Standing]:
+        found: dict[tuple[str, str], Standing] = {}
+        now, first = self._clock(), 0
+        while first < await self._redis.zcard(OPEN):
+            for kind, count, since in await self._add_up([OPEN], [first, first + _JOBS_A_STEP - 1]):
+                state, _, mode = str(kind).partition("|")
+                key = (state, NO_MODE if mode == "null" else mode.strip('"'))
+                age_s = max(0.0, now - float(since))
+                before = found.get(key, Standing(0, 0.0))
+                found[key] = Standing(before.count + int(count), max(before.oldest_s, age_s))
+            first += _JOBS_A_STEP
+        return found
+
+    async def _backlog(self, queue: Queue) -> Backlog:
+        keys = [f"{queue.value}:stream", f"{queue.value}:queue"]
+        length, running, put_off, waits_ms = await self._count_tasks(keys, [])
+        return Backlog(max(0, length - running), running, put_off, max(0, waits_ms) / 1000)
+
+    async def _given_up(self) -> dict[str, int]:
+        keys = cast(list[str], await cast(Any, self._redis.hkeys(GIVEN_UP)))
+        return dict(Counter(key.partition(":")[0] for key in keys))

@@ -1,0 +1,131 @@
+"""`Shelf`: which stems Telegram keeps of which audio and mode, so that the same song again costs nothing.
+
+Only the numbers by which Telegram finds its own files; no audio. `file_unique_id` names the content, across
+users and chats (Bot API, 'File').
+"""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import cast
+
+from redis.asyncio import Redis
+
+from stemdrop.domain.jobs import INSTRUMENTS, Job, KeptStem, Mode, Source
+from stemdrop.domain.results import Result
+from stemdrop.storage.connection import translated
+from stemdrop.storage.keys import KEPT, KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF
+
+Choice = tuple[Mode, str]  # a mode, and the instrument where the mode needs one
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """One song's stems in one mode.
+
+    `result` names them all, without addresses; those that are in it and not in `stems` were silent.
+    """
+
+    result: Result
+    stems: tuple[KeptStem, ...]
+
+
+class Shelf:
+    """Every method raises `StoreUnavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._clock = clock
+
+    async def find(self, source: Source, choice: Choice) -> Kept | None:
+        """The stems that Telegram keeps of this audio, or `None`."""
+        async with translated():
+            stored = await self._redis.get(_key(source, choice))
+        if stored is None:
+            return None
+        value = json.loads(stored)
+        stems = tuple(KeptStem(**stem) for stem in value["stems"])
+        return Kept(Result.from_json(value["result"]), stems)
+
+    async def free(self, source: Source) -> frozenset[Choice]:
+        """Everything that can be had of this audio for nothing."""
+        choices: list[Choice] = [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, "")]
+        choices += [(Mode.SPLIT_STEM_ADVANCED, name) for name in INSTRUMENTS]
+        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+            for choice in choices:
+                pipeline.exists(_key(source, choice))
+            found = await pipeline.execute()
+        return frozenset(choice for choice, is_kept in zip(choices, found, strict=True) if is_kept)
+
+    async def put(self, job: Job, kept: Kept) -> None:
+        """Keep what `job` has brought; what was kept of the same before gives way."""
+        if job.mode is None:
+            raise ValueError(f"job {job.id} has no mode")
+        key = _key(job.source, (job.mode, job.instrument))
+        bare = Result(kept.result.code, tuple(replace(stem, url="") for stem in kept.result.stems))
+        stems = [asdict(stem) for stem in kept.stems]
+        value = {"result": asdict(bare), "stems": stems, "account": job.account}
+        now = self._clock()
+        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.set(key, json.dumps(value, ensure_ascii=False), ex=KEPT_LIFETIME_S)
+            for index in (KEPT_ALL, KEPT_OF.format(job.account)):
+                pipeline.zadd(index, {key: now})
+                # who is here every day would never get rid of what has expired
+                pipeline.zremrangebyscore(index, "-inf", now - KEPT_LIFETIME_S)
+                pipeline.expire(index, KEPT_LIFETIME_S)
+            await pipeline.execute()
+
+    async def count(self) -> int:
+        """How many songs and modes are kept, in all."""
+        async with translated():
+            return int(await self._redis.zcount(KEPT_ALL, self._clock() - KEPT_LIFETIME_S, "+inf"))
+
+    async def count_of(self, account: int) -> int:
+        """How many came from one account's jobs."""
+        return len(await self._of(account))
+
+    async def forget(self, source: Source, choice: Choice) -> None:
+        """Telegram no longer keeps these."""
+        key = _key(source, choice)
+        async with translated():
+            stored = await self._redis.get(key)
+        if stored is None:
+            return
+        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.delete(key)
+            for index in (KEPT_ALL, KEPT_OF.format(json.loads(stored).get("account"))):
+                pipeline.zrem(index, key)
+            await pipeline.execute()
+
+    async def forget_of(self, account: int) -> int:
+        """Forget what came from one account's jobs; returns how many songs that were."""
+        return await self._forget(await self._of(account), KEPT_OF.format(account))
+
+    async def forget_all(self) -> int:
+        """Forget everything; returns how many songs that were."""
+        async with translated():
+            keys = cast(list[str], await self._redis.zrange(KEPT_ALL, 0, -1))
+        return await self._forget(keys, KEPT_ALL)
+
+    async def _of(self, account: int) -> list[str]:
+        """The keys of what one account's jobs have brought, and no other's has since."""
+        async with translated():
+            keys = cast(list[str], await self._redis.zrange(KEPT_OF.format(account), 0, -1))
+            values = cast(list[str | None], await self._redis.mget(keys)) if keys else []
+        # an older version noted no account
+        stored = [(key, json.loads(value)) for key, value in zip(keys, values, strict=True) if value]
+        return [key for key, value in stored if value.get("account", account) == account]
+
+    async def _forget(self, keys: list[str], index: str) -> int:
+        async with translated():
+            forgotten = int(await self._redis.unlink(*keys)) if keys else 0
+            if keys:
+                await self._redis.zrem(KEPT_ALL, *keys)
+            await self._redis.delete(index)
+        return forgotten
+
+
+def _key(source: Source, choice: Choice) -> str:
+    mode, instrument = choice
+    return KEPT.format(f"{source.file_unique_id}:{mode}:{instrument}")

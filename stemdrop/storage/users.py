@@ -1,0 +1,249 @@
+"""`People`: who may use the bot, who runs it, and what each has chosen."""
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from stemdrop.domain.titles import in_sentence
+from stemdrop.settings import Settings
+from stemdrop.storage.connection import script, translated
+from stemdrop.storage.keys import (
+    ADMIN_LINK,
+    ADMIN_LINK_USED,
+    ADMINS,
+    ALLOWED,
+    COUNTED,
+    COUNTED_LIFETIME_S,
+    INVITATION,
+    INVITATION_LIFETIME_S,
+    ONCE_IN_A_WHILE,
+    USER,
+)
+
+_MAX_NAME = 80
+
+# The first word that fits makes an admin, and only while there is none: two who open the link race for it.
+_BECOME_ADMIN = """
+-- KEYS: link, admins, used   ARGV: word, user id, seconds in which whoever has won is told so again
+local won = ARGV[2] .. ' ' .. ARGV[1]
+if redis.call('GET', KEYS[3]) == won then return redis.call('SISMEMBER', KEYS[2], ARGV[2]) end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('SCARD', KEYS[2]) > 0 then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('SADD', KEYS[2], ARGV[2])
+redis.call('SET', KEYS[3], won, 'EX', ARGV[3])
+return 1
+"""
+
+_FIRST_WORD = """
+-- KEYS: link, admins   ARGV: word. Several bots that start at once print the same link.
+if redis.call('SCARD', KEYS[2]) > 0 then return '' end
+redis.call('SET', KEYS[1], ARGV[1], 'NX')
+return redis.call('GET', KEYS[1])
+"""
+
+_REMOVE = """
+-- KEYS: allowed, admins   ARGV: user id, 1 if the settings name admins
+redis.call('SREM', KEYS[1], ARGV[1])
+-- somebody must be left who can let people in
+if ARGV[2] == '1' or redis.call('SCARD', KEYS[2]) > 1 then redis.call('SREM', KEYS[2], ARGV[1]) end
+"""
+
+_ACCEPT_INVITATION = """
+-- KEYS: invitation, allowed   ARGV: user id
+if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+redis.call('SADD', KEYS[2], ARGV[1])
+return 1
+"""
+
+_MIGRATE = """
+-- KEYS: allowed, the old chat's hash, the new one's   ARGV: old chat id, new chat id
+if redis.call('SREM', KEYS[1], ARGV[1]) == 1 then redis.call('SADD', KEYS[1], ARGV[2]) end
+local known = redis.call('HGETALL', KEYS[2])
+for i = 1, #known, 2 do redis.call('HSETNX', KEYS[3], known[i], known[i + 1]) end
+redis.call('DEL', KEYS[2])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who writes to the bot.
+
+    `language` is empty unless they chose one, `daily_credits` `None` unless an admin set it; 0 is no limit.
+    `telegram_language` is that of an admin's Telegram, for what they are told unasked.
+    """
+
+    id: int
+    name: str = ""
+    language: str = ""
+    telegram_language: str = ""
+    daily_credits: int | None = None
+    is_admin: bool = False
+    is_allowed: bool = False
+
+    @property
+    def called(self) -> str:
+        """As admins read it: the name, which is anybody's to choose, and the number, which is not."""
+        name = in_sentence(self.name, _MAX_NAME)
+        return f"{name} ({self.id})" if name else str(self.id)
+
+
+class People:
+    """Everyone the bot knows. Every method raises `StoreUnavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis, settings: Settings) -> None:
+        self._redis = redis
+        self._settings = settings
+        self._become_admin = script(redis, _BECOME_ADMIN)
+        self._first_word = script(redis, _FIRST_WORD)
+        self._remove = script(redis, _REMOVE)
+        self._accept_invitation = script(redis, _ACCEPT_INVITATION)
+        self._migrate = script(redis, _MIGRATE)
+
+    async def person(self, user_id: int, chat_id: int = 0) -> Person:
+        """What is known of a user, as they write in `chat_id` (which may be allowed as a whole)."""
+        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hgetall(USER.format(user_id))
+            pipeline.sismember(ADMINS, str(user_id))
+            pipeline.smismember(ALLOWED, [str(user_id), str(chat_id)])
+            known, is_admin, allowed = await pipeline.execute()
+        settings = self._settings
+        ids = {user_id, chat_id}
+        is_admin = bool(is_admin) or user_id in settings.admin_ids
+        by_setting = settings.access == "open" or ids & (settings.allowed_ids | settings.admin_ids)
+        credits = known.get("daily_credits")
+        return Person(
+            id=user_id,
+            name=known.get("name", ""),
+            language=known.get("language", ""),
+            telegram_language=known.get("telegram_language", ""),
+            daily_credits=None if credits is None else int(credits),
+            is_admin=is_admin,
+            is_allowed=is_admin or bool(by_setting) or any(allowed),
+        )
+
+    async def limit(self, account: int) -> int:
+        """Credits that this account may spend a day; 0: no limit."""
+        person = await self.person(account)
+        return self._settings.daily_credits if person.daily_credits is None else person.daily_credits
+
+    async def allowed(self) -> list[Person]:
+        """Those whom admins let in from the chat, by number."""
+        async with translated():
+            ids = await self._redis.smembers(ALLOWED)
+        return [await self.person(int(number)) for number in sorted(ids, key=int)]
+
+    async def admins(self) -> set[int]:
+        """Everyone who runs the bot."""
+        async with translated():
+            ids = await self._redis.smembers(ADMINS)
+        return {int(number) for number in ids} | self._settings.admin_ids
+
+    async def set_language(self, user_id: int, code: str) -> None:
+        """What they chose with `/language`."""
+        await self._set(user_id, language=code)
+
+    async def set_telegram_language(self, user_id: int, code: str) -> None:
+        """As Telegram says with their messages."""
+        await self._set(user_id, telegram_language=code)
+
+    async def set_name(self, user_id: int, name: str) -> None:
+        """What admins see in their list."""
+        await self._set(user_id, name=name[:_MAX_NAME])
+
+    async def set_daily_credits(self, user_id: int, credits: int | None) -> None:
+        """Credits a day; 0: no limit; `None`: as the setting says."""
+        if credits is None:
+            async with translated():
+                await self._redis.hdel(USER.format(user_id), "daily_credits")
+        else:
+            await self._set(user_id, daily_credits=str(credits))
+
+    async def is_let_in(self, user_id: int) -> bool:
+        """Whether they were let in from the chat: by an admin, or by the link that made them one."""
+        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.sismember(ALLOWED, str(user_id))
+            pipeline.sismember(ADMINS, str(user_id))
+            return any(await pipeline.execute())
+
+    async def add(self, user_id: int) -> None:
+        """Let them in."""
+        async with translated():
+            await self._redis.sadd(ALLOWED, str(user_id))
+
+    async def remove(self, user_id: int) -> None:
+        """They may no longer use the bot, nor run it; but the last admin stays, and those of the setting."""
+        by_setting = "1" if self._settings.admin_ids else "0"
+        async with translated():
+            await self._remove([ALLOWED, ADMINS], [str(user_id), by_setting])
+
+    async def first_admin_word(self) -> str:
+        """The one-time word that makes whoever brings it the admin; empty when there is an admin."""
+        async with translated():
+            if not self._needs_admin:  # one that was printed before is not to work once there is none again
+                await self._redis.delete(ADMIN_LINK)
+                return ""
+            return str(await self._first_word([ADMIN_LINK, ADMINS], [secrets.token_urlsafe(16)]))
+
+    async def become_admin(self, user_id: int, word: str) -> bool:
+        """Whether this word has just made them the admin; so also when that message is handled again."""
+        if not self._needs_admin:
+            return False
+        async with translated():
+            keys = [ADMIN_LINK, ADMINS, ADMIN_LINK_USED]
+            return bool(await self._become_admin(keys, [word, str(user_id), COUNTED_LIFETIME_S]))
+
+    async def invite(self, admin_id: int) -> str:
+        """A word that lets one more person in, once, within a week."""
+        word = secrets.token_urlsafe(12)
+        async with translated():
+            await self._redis.set(INVITATION.format(word), str(admin_id), ex=INVITATION_LIFETIME_S)
+        return word
+
+    async def accept_invitation(self, user_id: int, word: str) -> bool:
+        """Whether this word has just let them in."""
+        async with translated():
+            return bool(await self._accept_invitation([INVITATION.format(word), ALLOWED], [str(user_id)]))
+
+    async def once_in_a_while(self, what: str, every_s: int) -> bool:
+        """Whether `what` was not said in the last `every_s` seconds; it counts as said now."""
+        async with translated():
+            return bool(await self._redis.set(ONCE_IN_A_WHILE.format(what), "1", ex=every_s, nx=True))
+
+    async def may_say_again(self, what: str) -> None:
+        """What was said holds no longer: it may be said again at once."""
+        async with translated():
+            await self._redis.delete(ONCE_IN_A_WHILE.format(what))
+
+    async def migrate(self, old_chat_id: int, new_chat_id: int) -> None:
+        """A group became a supergroup: what was settled for it still is. Twice is once."""
+        keys = [ALLOWED, USER.format(old_chat_id), USER.format(new_chat_id)]
+        async with translated():
+            await self._migrate(keys, [str(old_chat_id), str(new_chat_id)])
+
+    async def counted(self, once: str, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """What was counted when this update or tap was handled first: `counts`, unless it is handled again.
+
+        What was counted may be changed by then, and the answer must still name it.
+        """
+        key = COUNTED.format(once)
+        async with translated():
+            await self._redis.set(key, json.dumps(counts), ex=COUNTED_LIFETIME_S, nx=True)
+            stored = await self._redis.get(key)
+        return tuple(json.loads(stored)) if stored else counts
+
+    async def forget(self, user_id: int) -> None:
+        """Delete the user's name and choice of language; what admins settled for them stays."""
+        async with translated():
+            await self._redis.hdel(USER.format(user_id), "name", "language", "telegram_language")
+
+    @property
+    def _needs_admin(self) -> bool:
+        """Whether the settings leave it to a link who runs the bot."""
+        return self._settings.access == "invite" and not self._settings.admin_ids
+
+    async def _set(self, user_id: int, **fields: str) -> None:
+        async with translated():
+            await self._redis.hset(USER.format(user_id), mapping=cast(Any, fields))

@@ -1,0 +1,272 @@
+"""The engine that runs tasks, over Redis Streams; the only module that knows which library does it.
+
+Rooms see 'submit this job', 'deliver this job', 'handle this update' and 'every so often'. A task runs at
+least once: each begins by asking what is already done. Settings and guards answer measured faults of
+pydocket 0.27 (pinned); each says which.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Self
+from urllib.parse import urlsplit
+
+from docket import Docket, Perpetual, Retry, Timeout, Worker
+from docket.dependencies import current_docket, current_execution, current_worker
+from redis.asyncio.retry import Retry as Retries
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+
+from stemdrop.errors import StoreUnavailable, TryLater
+from stemdrop.log_context import subject
+from stemdrop.tasks.queues import QUEUE_OF, Queue, Task
+
+__all__ = ["Engine", "Handler", "Periodic", "Queue", "Task"]
+
+log = logging.getLogger(__name__)
+
+# A worker that stops renewing for this long is dead; its tasks are taken over within about 13 s.
+LEASE_S = 10
+# How often a task may be taken over from dead workers before it is held to be what kills them.
+MAX_TAKEOVERS = 5
+# Adding to a frozen Redis would wait without end (the library sets no socket timeout).
+ADD_TIMEOUT_S = 5
+TASK_TIMEOUT = timedelta(hours=2)
+LONGEST_PAUSE_S = 300
+# Nothing is put off for longer. What is was put off by a clock that has been set back since, and is due.
+LONGEST_AHEAD_S = 900
+_CLOCK_CHECK_S = 2
+_CANCEL_AGAIN_S = 5
+# The record of a task that has ended stays this long, with its argument: an update holds people's words, and
+# its key is never used again. Elsewhere a late end of a task that two workers ran must find the record, or it
+# would be taken for the end of the key's next task (the library's default, 15 minutes).
+UPDATE_RECORD_LIFETIME = timedelta(minutes=1)
+
+Handler = Callable[[str], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Periodic:
+    """Something to do every `every_s` seconds, once over all workers."""
+
+    every_s: float
+    run: Callable[[], Awaitable[None]]
+
+
+class Engine:
+    """Adds tasks, and runs them where a process says what they do. An async context manager."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._handlers: dict[Task, Handler] = {}
+        self._given_up: dict[Task, Handler] = {}
+        self._dockets = {queue: Docket(name=queue.value, url=_docket_url(redis_url)) for queue in Queue}
+        self._dockets[Queue.UPDATES].execution_ttl = UPDATE_RECORD_LIFETIME
+        for task, queue in QUEUE_OF.items():
+            self._dockets[queue].register(self._function(task), names=[task.value])
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        for docket in self._dockets.values():
+            await self._stack.enter_async_context(docket)
+            _be_patient(docket)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    async def add(self, task: Task, key: str, argument: str) -> None:
+        """Add a task under `key`; while one of that key waits or runs, this changes nothing.
+
+        Raises `StoreUnavailable`; the task may then have been added all the same, and adding again is safe.
+        """
+        docket = self._dockets[QUEUE_OF[task]]
+        try:
+            async with asyncio.timeout(ADD_TIMEOUT_S):
+                await docket.add(task.value, key=f"{task.value}:{key}")(argument)
+        except (TimeoutError, RedisError, OSError) as error:
+            raise StoreUnavailable(f"the task {task.value} could not be added") from error
+
+    async def work(
+        self,
+        queue: Queue,
+        handlers: Mapping[Task, Handler],
+        stop: asyncio.Event,
+        *,
+        given_up: Mapping[Task, Handler] | None = None,
+        periodic: Mapping[str, Periodic] | None = None,
+        concurrency: int = 10,
+        grace_s: float = 20,
+    ) -> None:
+        """Run this queue's tasks until `stop` is set.
+
+        Then nothing new is taken; what still runs after `grace_s` seconds is handed back: another worker,
+        or this one after its restart, takes it over when the lease ends.
+
+        A task that kills whoever runs it is given up, and then handed to `given_up`, once: that must not do
+        again what killed them. Deliveries and submissions are added again by the sweep, and count their runs.
+        """
+        self._handlers.update(handlers)
+        self._given_up.update(given_up or {})
+        docket = self._dockets[queue]
+        for name, item in (periodic or {}).items():
+            docket.register(_periodic(name, item), names=[name])
+        async with Worker(
+            docket,
+            concurrency=concurrency,
+            redelivery_timeout=timedelta(seconds=LEASE_S),
+            reconnection_delay=timedelta(seconds=1),
+            minimum_check_interval=timedelta(milliseconds=50),
+        ) as worker:
+            running = asyncio.create_task(worker.run_forever(), name=f"engine {queue.value}")
+            minding = asyncio.create_task(_mind_the_clock(docket))
+            stopping = asyncio.create_task(stop.wait())
+            try:
+                await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if running.done():
+                    await running
+                running.cancel()  # takes nothing new, finishes what runs
+                await asyncio.wait({running}, timeout=grace_s)
+            finally:
+                stopping.cancel()
+                minding.cancel()
+                while not running.done():  # a cancellation that comes while another is handled may be lost
+                    running.cancel()
+                    # What still runs is left for redelivery. The library cancels it only where it has got to
+                    # waiting for it; elsewhere it would outlive its worker, and keep its lease.
+                    left = list(worker._tasks_by_key.values())
+                    for task in left:
+                        task.cancel()
+                    await asyncio.wait({running, *left}, timeout=_CANCEL_AGAIN_S)
+                with suppress(asyncio.CancelledError):
+                    await running
+
+    def _function(self, task: Task) -> Callable[..., Awaitable[None]]:
+        async def run(
+            argument: str,
+            retry: Retry = Retry(attempts=None),  # noqa: B008 - how the library takes its settings
+            timeout: Timeout = Timeout(TASK_TIMEOUT),  # noqa: B008, ASYNC109
+        ) -> None:
+            with subject(_job_of(task, argument)):
+                pause_s = await self._run(task, argument, retry.attempt)
+            if pause_s is not None:
+                retry.after(timedelta(seconds=pause_s))
+
+        run.__name__ = task.value
+        return run
+
+    async def _run(self, task: Task, argument: str, attempt: int) -> float | None:
+        """Run it once; returns after how many seconds it is to be run again, if it is."""
+        key = current_execution.get().key
+        async with _kept_lease() as takeovers:
+            if takeovers > MAX_TAKEOVERS:
+                await self._give_up(task, argument, key, takeovers)
+                return None
+            try:
+                await self._handlers[task](argument)
+                return None
+            except TryLater as error:
+                pause_s = min(max(error.after_s, 0.1), LONGEST_PAUSE_S)
+                log.info("task %s waits %.0f s: %s", key, pause_s, error)
+            except Exception as error:
+                pause_s = min(2.0 ** min(attempt, 10), LONGEST_PAUSE_S)
+                log.error(
+                    "task %s failed, again in %.0f s: %s: %s", key, pause_s, type(error).__name__, error
+                )
+                log.debug("task %s", key, exc_info=True)
+        return pause_s
+
+    async def _give_up(self, task: Task, argument: str, key: str, takeovers: int) -> None:
+        log.error("task %s given up: %d workers died while running it", key, takeovers)
+        tell = self._given_up.get(task)
+        # who died of telling it is not followed
+        if tell is None or takeovers > MAX_TAKEOVERS + 1:
+            return
+        try:
+            await tell(argument)
+        except Exception as error:  # the task is not to begin anew because of that
+            log.error("task %s: that was not told: %s: %s", key, type(error).__name__, error)
+            log.debug("task %s", key, exc_info=True)
+
+
+def _job_of(task: Task, argument: str) -> str:
+    """Which job a task is about; an update's handler finds that out."""
+    return "" if task is Task.UPDATE else argument.partition(":")[0]
+
+
+def _periodic(name: str, item: Periodic) -> Callable[..., Awaitable[None]]:
+    every = timedelta(seconds=item.every_s)
+
+    async def run(perpetual: Perpetual = Perpetual(every=every, automatic=True)) -> None:  # noqa: B008
+        async with _kept_lease():
+            try:
+                await item.run()
+            except Exception as error:
+                log.error("%s failed: %s: %s", name, type(error).__name__, error)
+                log.debug("%s", name, exc_info=True)
+
+    run.__name__ = name
+    return run
+
+
+@asynccontextmanager
+async def _kept_lease() -> AsyncIterator[int]:
+    """Renew this task's lease while it runs; yields how often it was taken over from a dead worker.
+
+    The library stops renewing at SIGTERM, so tasks that drain longer than the lease would run twice; and it
+    hands a task that kills its workers out without end.
+    """
+    execution, docket, worker = current_execution.get(), current_docket.get(), current_worker.get()
+    stream, group, message = docket.stream_key, docket.worker_group_name, execution.message_id
+    takeovers = 0
+    if execution.redelivered and message is not None:
+        async with docket.redis() as redis:
+            pending = await redis.xpending_range(stream, group, message, message, 1)
+        takeovers = pending[0]["times_delivered"] - 1 if pending else 0
+
+    async def beat() -> None:
+        while message is not None:
+            await asyncio.sleep(LEASE_S / 4)
+            with suppress(RedisError, OSError):
+                async with docket.redis() as redis:
+                    await redis.xclaim(stream, group, worker.name, 0, [message], idle=0, justid=True)
+
+    beating = asyncio.create_task(beat())
+    try:
+        yield takeovers
+    finally:
+        beating.cancel()
+
+
+async def _mind_the_clock(docket: Docket) -> None:
+    """Tasks are put off until a time of somebody's clock: one that is set back leaves them waiting."""
+    while True:
+        await asyncio.sleep(_CLOCK_CHECK_S)
+        now = time.time()
+        with suppress(RedisError, OSError):
+            async with docket.redis() as redis:
+                late = await redis.zrangebyscore(docket.queue_key, now + LONGEST_AHEAD_S, "+inf")
+                if late:
+                    log.warning("%d tasks waited for a time that a clock has taken back", len(late))
+                    await redis.zadd(docket.queue_key, dict.fromkeys(late, now), xx=True)
+
+
+def _be_patient(docket: Docket) -> None:
+    """Let each command wait out a Redis that is away for up to a minute.
+
+    Otherwise a worker falls out of its loop, and takes nothing new until the last running task has ended.
+    The library offers no setting for it.
+    """
+    pool = docket._redis._connection_pool
+    if pool is not None:
+        pool.connection_kwargs["retry"] = Retries(ExponentialBackoff(cap=1, base=0.05), 60)
+
+
+def _docket_url(redis_url: str) -> str:
+    """With `retry_on_timeout` each pooled connection gets one more try after Redis restarted (else finished
+    tasks run again); the pool must exceed what runs at once (redis-py's default of 100 was exceeded)."""
+    separator = "&" if urlsplit(redis_url).query else "?"
+    return f"{redis_url}{separator}retry_on_timeout=true&max_connections=500"

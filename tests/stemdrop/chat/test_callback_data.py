@@ -1,0 +1,62 @@
+"""A button's meaning goes into 64 bytes and comes back; anything else means nothing."""
+
+import pytest
+
+from stemdrop.chat.callback_data import Action, Choice, Screen, Tap
+from stemdrop.domain.jobs import INSTRUMENTS, Mode
+
+JOB = "0123456789abcdef"
+PICKING = (Action.PICK, Action.OTHER_MODE)
+TAPS = [
+    *(Tap(action, JOB) for action in Action if action not in PICKING),
+    *(Tap(action, JOB, mode) for action in PICKING for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)),
+    *(Tap(action, JOB, Mode.SPLIT_STEM_ADVANCED, name) for action in PICKING for name in INSTRUMENTS),
+    *(Tap(Action.INSTRUMENTS, JOB, page=page) for page in (1, 2, 9999)),
+]
+
+
+@pytest.mark.parametrize("tap", TAPS, ids=lambda tap: tap.to_data()[:1] + tap.to_data()[18:])
+def test_a_tap_comes_back(tap: Tap) -> None:
+    data = tap.to_data()
+    assert len(data.encode()) <= 64
+    assert Tap.from_data(data) == tap
+
+
+def test_no_two_buttons_look_alike() -> None:
+    assert len({tap.to_data() for tap in TAPS}) == len(TAPS)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *("", ":", "::", ":::", "p", "p:", "p::", "p::v", "x", "x:", "q:job", "P:job:v", "px:job", " x:job"),
+        *(f"p:{JOB}", f"p:{JOB}:", f"p:{JOB}:x", f"p:{JOB}:a", f"p:{JOB}:v0", f"p:{JOB}:s1", f"p:{JOB}:V"),
+        *(f"p:{JOB}:a{len(INSTRUMENTS)}", f"p:{JOB}:a-1", f"p:{JOB}:a1.5", f"p:{JOB}:a²", f"p:{JOB}:a١"),
+        *(f"p:{JOB}:a{'9' * 50}", f"p:{JOB}:v:", f"p:{JOB}:v:v", f"x:{JOB}:v", f"x:{JOB}:0", f"b:{JOB}:a1"),
+        *("\x00", "🎵", "\ud800", "{}", "[]", "null", "x" * 64, "p:" + "x" * 62, "retry", "cancel:17"),
+        *(f"o:{JOB}", f"o:{JOB}:", f"o:{JOB}:a", f"i:{JOB}:-1", f"i:{JOB}:10000", f"i:{JOB}:²", f"i:{JOB}:v"),
+        *(f"r:{JOB}:v", f"z:{JOB}:1", f"s:{JOB}:1", "L:ru", "D:yes", "A"),
+        *(f"p:{JOB}:a 1", f"p:{JOB}:a1 ", f"p:{JOB}:a+1", f"p:{JOB}:a1_0"),
+    ],
+)
+def test_garbage_means_nothing(data: str) -> None:
+    assert Tap.from_data(data) is None
+
+
+@pytest.mark.parametrize("screen", Screen)
+@pytest.mark.parametrize("words", [(), ("ru",), ("remove", "-1001000000001", "2"), ("",)])
+def test_a_choice_comes_back_and_is_no_tap(screen: Screen, words: tuple[str, ...]) -> None:
+    choice = Choice(screen, words)
+    data = choice.to_data()
+    assert len(data.encode()) <= 64
+    assert Choice.from_data(data) == choice
+    assert Tap.from_data(data) is None
+
+
+@pytest.mark.parametrize("data", ["", ":", "l:ru", "LL:ru", " L:ru", "X", "p", f"p:{JOB}:v", "\x00", "🎵:1"])
+def test_garbage_is_no_choice(data: str) -> None:
+    assert Choice.from_data(data) is None
+
+
+def test_no_letter_has_two_meanings() -> None:
+    assert not set(Action) & set(Screen)

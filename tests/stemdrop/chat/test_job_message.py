@@ -1,0 +1,353 @@
+"""How a job's one message gets into the chat, whatever happened there."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from builders import Clock, make_job, make_result
+from redis.asyncio import Redis
+from telegram.error import BadRequest, Forbidden, TelegramError
+from telegram.ext import ExtBot
+
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.chat.job_message import LOST_AFTER_S, StatusMessage
+from stemdrop.chat.rendering import Facts
+from stemdrop.chat.telegram_bot import PATIENCE_S
+from stemdrop.chat.translations import load_texts
+from stemdrop.domain.jobs import Failure, Job, JobState, KeptStem, Mode
+from stemdrop.errors import TryLater
+from stemdrop.storage.job_statistics import Estimate, Experience
+from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore, Sent
+from stemdrop.storage.stem_cache import Kept, Shelf
+
+SAY = load_texts().languages["en"]
+
+
+@pytest.fixture
+def alice(telegram: Telegram) -> User:
+    return telegram.add_user("Alice")
+
+
+@pytest.fixture
+def shelf(redis: Redis) -> Shelf:
+    return Shelf(redis)
+
+
+@pytest.fixture
+def experience(redis: Redis) -> Experience:
+    return Experience(redis)
+
+
+@pytest.fixture
+def status(
+    bot: ExtBot[float], store: JobStore, shelf: Shelf, experience: Experience, clock: Clock
+) -> StatusMessage:
+    return StatusMessage(bot, store, shelf, experience, load_texts(), clock)
+
+
+class Chat:
+    """A chat with a song in it, and a job for it."""
+
+    def __init__(
+        self, telegram: Telegram, store: JobStore, chat_id: int, thread_id: int | None = None
+    ) -> None:
+        self.telegram, self.store, self.chat_id = telegram, store, chat_id
+        self.song = telegram.send_text(chat_id, "the song", thread_id=thread_id)
+        self.job_id = ""
+
+    async def add(self, **changes: Any) -> Job:
+        job = make_job(
+            chat_id=self.chat_id,
+            source_message_id=self.song.message_id,
+            topic_id=self.song.thread_id or 0,
+            **changes,
+        )
+        self.job_id = job.id
+        await self.store.add(job, once=job.id)
+        return await self.job()
+
+    async def job(self, **changes: Any) -> Job:
+        found = await self.store.get(self.job_id)
+        assert found
+        return replace(found, **changes)
+
+    def shown(self, chat_id: int = 0) -> list[Message]:
+        return self.telegram.bot_messages(chat_id or self.chat_id)
+
+
+@pytest.fixture
+def chat(telegram: Telegram, store: JobStore, alice: User) -> Chat:
+    return Chat(telegram, store, alice.id)
+
+
+async def test_it_is_sent_once_as_a_reply_and_then_edited(status: StatusMessage, chat: Chat) -> None:
+    await status.show(await chat.add())
+    (message,) = chat.shown()
+    assert message.reply_to is chat.song
+    assert (await chat.job()).message_id == message.message_id
+    await status.show(await chat.job(state=JobState.SUBMITTING))
+    await status.show(await chat.job(state=JobState.SEPARATING))
+    assert chat.shown() == [message]
+    assert message.text == SAY("state.separating", title="Morning Line")
+    assert len(message.buttons) == 1
+
+
+async def test_the_same_again_is_fine(status: StatusMessage, chat: Chat, telegram: Telegram) -> None:
+    await status.show(await chat.add())
+    await status.show(await chat.job())
+    assert telegram.calls[-1].status == 400
+    assert len(chat.shown()) == 1
+
+
+async def test_users_words_are_no_markup(status: StatusMessage, chat: Chat) -> None:
+    job = await chat.add()
+    title = "<b>bold</b> *x* _y_ `z` [a](b) & {c}"
+    await status.show(replace(job, source=replace(job.source, title=title)))
+    (message,) = chat.shown()
+    assert title in message.text
+    # what looks like a command is marked by Telegram itself
+    assert {entity["type"] for entity in message.content.get("entities", [])} <= {"bot_command"}
+
+
+async def test_a_message_that_the_user_deleted_is_sent_anew(
+    status: StatusMessage, chat: Chat, telegram: Telegram
+) -> None:
+    await status.show(await chat.add())
+    telegram.delete_message(chat.chat_id, chat.shown()[0].message_id)
+    await status.show(await chat.job(state=JobState.SEPARATING))
+    (message,) = chat.shown()
+    assert message.text == SAY("state.separating", title="Morning Line")
+    assert (await chat.job()).message_id == message.message_id
+
+
+async def test_a_song_that_the_user_deleted_is_no_reason_to_be_silent(
+    status: StatusMessage, chat: Chat, telegram: Telegram
+) -> None:
+    job = await chat.add()
+    telegram.delete_message(chat.chat_id, chat.song.message_id)
+    await status.show(job)
+    assert chat.shown()[0].reply_to is None
+
+
+@pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED])
+async def test_the_end_closes_the_job(
+    status: StatusMessage, chat: Chat, store: JobStore, state: JobState
+) -> None:
+    job = await chat.add(state=JobState.SEPARATING, failure=Failure("500"))
+    await store.tick(job.id, {key: Sent(1, key, key) for key in ("vocals", "bass", "drums")})
+    await status.show(job)
+    assert [found.id for found in await store.open_jobs()] == [job.id]
+    assert await store.move(job.id, [JobState.SEPARATING], state)
+    await status.show(await chat.job())
+    assert await store.open_jobs() == []
+    if state is JobState.DELIVERED:
+        assert "3 stems" in chat.shown()[0].text
+
+
+async def test_an_end_that_could_not_be_shown_stays_open(
+    status: StatusMessage, chat: Chat, store: JobStore, telegram: Telegram
+) -> None:
+    job = await chat.add(state=JobState.SEPARATING, failure=Failure("500"))
+    telegram.faults.add(FaultKind.SERVER_ERROR)
+    with pytest.raises(TelegramError):
+        await status.show(replace(job, state=JobState.FAILED))
+    assert [found.id for found in await store.open_jobs()] == [job.id]
+
+
+async def test_refresh_shows_what_the_store_says(status: StatusMessage, chat: Chat, store: JobStore) -> None:
+    job = await chat.add()
+    await store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING)
+    await status.refresh(job.id)
+    await status.refresh("nobody")
+    assert [message.text for message in chat.shown()] == [SAY("state.submitting", title="Morning Line")]
+
+
+async def test_it_speaks_the_jobs_language(status: StatusMessage, chat: Chat) -> None:
+    await status.show(await chat.add(language="zh-hans"))
+    assert chat.shown()[0].text == load_texts().languages["zh_Hans"]("choose", title="Morning Line")
+
+
+async def test_in_a_topic(telegram: Telegram, store: JobStore, status: StatusMessage, alice: User) -> None:
+    group = telegram.add_group("Band", [alice], forum=True)
+    chat = Chat(telegram, store, group.id, telegram.add_topic(group.id, "Songs"))
+    await status.show(await chat.add())
+    assert chat.shown()[-1].thread_id == chat.song.thread_id
+
+
+async def test_in_a_topic_that_was_closed(
+    telegram: Telegram, store: JobStore, status: StatusMessage, alice: User
+) -> None:
+    group = telegram.add_group("Band", [alice], forum=True)
+    topic = telegram.add_topic(group.id, "Songs")
+    chat = Chat(telegram, store, group.id, topic)
+    job = await chat.add()
+    telegram.close_topic(group.id, topic)
+    await status.show(job)
+    (message,) = chat.shown()
+    assert message.thread_id is None
+
+
+async def test_in_a_topic_that_was_deleted(
+    telegram: Telegram, store: JobStore, status: StatusMessage, alice: User
+) -> None:
+    group = telegram.add_group("Band", [alice], forum=True)
+    topic = telegram.add_topic(group.id, "Songs")
+    chat = Chat(telegram, store, group.id, topic)
+    await status.show(await chat.add())
+    telegram.delete_topic(group.id, topic)
+    await status.show(await chat.job(state=JobState.SEPARATING))
+    (message,) = chat.shown()
+    assert message.thread_id is None
+    assert message.text == SAY("state.separating", title="Morning Line")
+
+
+@pytest.mark.parametrize("was_shown", [True, False])
+async def test_in_a_group_that_migrated(
+    telegram: Telegram, store: JobStore, status: StatusMessage, alice: User, *, was_shown: bool
+) -> None:
+    group = telegram.add_group("Band", [alice])
+    chat = Chat(telegram, store, group.id)
+    job = await chat.add()
+    if was_shown:
+        await status.show(job)
+    new = telegram.migrate_group(group.id)
+    await status.show(await chat.job(state=JobState.SEPARATING))
+    (message,) = chat.shown(new.id)
+    assert message.text == SAY("state.separating", title="Morning Line")
+    found = await chat.job()
+    assert (found.chat_id, found.message_id) == (new.id, message.message_id)
+    await status.show(await chat.job(state=JobState.CANCELLED))
+    assert chat.shown(new.id) == [message]
+
+
+async def test_to_one_who_blocked_the_bot(status: StatusMessage, chat: Chat, telegram: Telegram) -> None:
+    job = await chat.add()
+    telegram.block_bot(chat.chat_id)
+    with pytest.raises(Forbidden):
+        await status.show(job)
+
+
+async def test_another_refusal_is_not_swallowed(status: StatusMessage, chat: Chat) -> None:
+    await status.show(await chat.add())
+    with pytest.raises(BadRequest):
+        await status.write(await chat.job(), "x" * 5000, None)
+    assert len(chat.shown()) == 1
+
+
+async def test_telegram_that_asks_for_a_long_pause(
+    status: StatusMessage, chat: Chat, telegram: Telegram
+) -> None:
+    job = await chat.add()
+    telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, retry_after_s=int(PATIENCE_S) + 100)
+    with pytest.raises(TryLater) as met:
+        await status.show(job)
+    assert PATIENCE_S < met.value.after_s <= PATIENCE_S + 100
+
+
+# What it tells beside the job
+
+
+async def test_a_choice_tells_what_is_free_and_what_is_most_used(
+    status: StatusMessage, chat: Chat, shelf: Shelf, experience: Experience
+) -> None:
+    job = await chat.add()
+    stems = tuple(KeptStem(key, "audio", "file") for key in ("vocals", "instrumental"))
+    await shelf.put(replace(job, account=5), Kept(make_result(), stems))
+    await experience.note_instrument("Snare")
+    facts = await status.facts(job)
+    assert facts.free == {(Mode.SEPARATE_VOCAL, "")}
+    assert facts.instruments[0] == "Snare"
+    await status.show(job)
+    (message,) = chat.shown()
+    assert [SAY("price.free") in button["text"] for button in message.buttons] == [True, False, False, False]
+    for state in (JobState.DELIVERED, JobState.FAILED):
+        assert (await status.facts(await chat.job(state=state))).free == facts.free
+
+
+async def test_the_place_in_line_is_told(
+    status: StatusMessage, chat: Chat, store: JobStore, clock: Clock
+) -> None:
+    for _ in range(MAX_IN_FLIGHT + 2):
+        job = await chat.add(mode=None)
+        clock.advance(1)
+        await store.pick(job, Mode.SPLIT_STEM, "", 0)
+    assert await status.facts(await chat.job()) == Facts(place=2)
+    await status.refresh(job.id)
+    assert chat.shown()[-1].text == SAY("state.queued", title="Morning Line", place=2)
+
+
+async def test_time_gone_runs_from_the_pick(
+    status: StatusMessage, chat: Chat, clock: Clock, experience: Experience
+) -> None:
+    job = await chat.add(state=JobState.SEPARATING, mode=Mode.SPLIT_STEM, picked_at=clock.now)
+    clock.advance(75)
+    assert await status.facts(job) == Facts(elapsed_s=75)
+    assert (await status.facts(replace(job, picked_at=0))).elapsed_s == 75  # of an older version
+    for seconds in (60, 60, 90):
+        await experience.note_duration(Mode.SPLIT_STEM, seconds)
+    assert await status.facts(job) == Facts(elapsed_s=75, estimate=Estimate(60, 90))
+    await status.show(job)
+    assert SAY.duration(75) in chat.shown()[0].text
+
+
+@pytest.mark.parametrize(("waited_s", "is_lost"), [(LOST_AFTER_S, False), (LOST_AFTER_S + 1, True)])
+async def test_an_answer_that_does_not_come_is_lost(
+    status: StatusMessage, chat: Chat, store: JobStore, clock: Clock, waited_s: float, *, is_lost: bool
+) -> None:
+    job = await chat.add(state=JobState.SUBMITTING)
+    await store.begin_create(job.id)
+    clock.advance(waited_s)
+    await status.refresh(job.id)
+    key = "state.waiting_lost" if is_lost else "state.submitting"
+    assert chat.shown()[0].text == SAY(key, title="Morning Line")
+
+
+async def test_it_is_renewed_only_when_it_reads_otherwise(
+    status: StatusMessage, chat: Chat, clock: Clock, telegram: Telegram
+) -> None:
+    await chat.add(state=JobState.SEPARATING, picked_at=clock.now)
+    assert await status.renew(await chat.job(), 1)
+    calls = len(telegram.calls)
+    assert not await status.renew(await chat.job(), 1)
+    assert len(telegram.calls) == calls
+    clock.advance(60)
+    assert await status.renew(await chat.job(), 1)
+    (message,) = chat.shown()
+    assert SAY.duration(60) in message.text
+
+
+async def test_what_a_job_became_meanwhile_is_shown(
+    status: StatusMessage, chat: Chat, store: JobStore
+) -> None:
+    job = await chat.add(state=JobState.SEPARATING)
+    await status.show(job)
+    await store.cancel(job.id)
+    await status.catch_up(job)
+    (message,) = chat.shown()
+    assert message.text == SAY("state.cancelled", title="Morning Line")
+    assert await store.open_jobs() == []
+
+
+async def test_a_job_deleted_while_its_message_was_on_its_way_does_not_go_on_as_if_it_lived(
+    status: StatusMessage, chat: Chat, store: JobStore
+) -> None:
+    await chat.add(state=JobState.SEPARATING)
+    await status.refresh(chat.job_id)
+    job = await chat.job()
+    await store.forget(job.id)
+    await status.show(job)
+    await status.catch_up(job)
+    (message,) = chat.shown()
+    assert message.text == SAY("state.deleted", title="Morning Line")
+    assert message.buttons == []
+
+
+async def test_nothing_is_sent_of_a_job_deleted_before_its_message(
+    status: StatusMessage, chat: Chat, store: JobStore
+) -> None:
+    job = await chat.add(state=JobState.SEPARATING)
+    await store.forget(job.id)
+    await status.catch_up(job)
+    assert chat.shown() == []

@@ -1,0 +1,395 @@
+"""How a job's message reads in each state and language, and which buttons it has."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from builders import make_job, make_result
+from telegram import InlineKeyboardMarkup
+
+from stemdrop.chat.callback_data import Action, Tap
+from stemdrop.chat.rendering import (
+    PAGE_LENGTH,
+    Facts,
+    render,
+    render_instruments,
+    render_lost,
+    render_over_limit,
+    short_title,
+)
+from stemdrop.chat.translations import Language, load_texts
+from stemdrop.domain.allowance import Allowance
+from stemdrop.domain.failures import REMEDIES, Remedy, remedies
+from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Failure, Job, JobState, KeptStem, Mode
+from stemdrop.storage.job_statistics import Estimate
+
+SAY = load_texts().languages["en"]
+VOCALS, ALL, ONE = Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM, Mode.SPLIT_STEM_ADVANCED
+PAGES = -(-len(INSTRUMENTS) // PAGE_LENGTH)
+
+
+@pytest.fixture(params=sorted(load_texts().languages))
+def say(request: pytest.FixtureRequest) -> Language:
+    return load_texts().languages[request.param]
+
+
+def titled(title: str, **changes: Any) -> Job:
+    job = make_job(**changes)
+    return replace(job, source=replace(job.source, title=title))
+
+
+def taps(keyboard: InlineKeyboardMarkup | None) -> list[list[Tap | None]]:
+    rows = keyboard.inline_keyboard if keyboard else ()
+    return [[Tap.from_data(str(button.callback_data)) for button in row] for row in rows]
+
+
+def labels(keyboard: InlineKeyboardMarkup | None) -> list[str]:
+    return [button.text for row in keyboard.inline_keyboard for button in row] if keyboard else []
+
+
+def utf16_length(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+# Choosing
+
+
+def test_the_choice_has_the_modes_in_order_with_their_price(say: Language) -> None:
+    job = make_job()
+    text, keyboard = render(job, say)
+    assert "Morning Line" in text
+    assert taps(keyboard) == [
+        [Tap(Action.PICK, job.id, VOCALS)],
+        [Tap(Action.PICK, job.id, ALL)],
+        [Tap(Action.INSTRUMENTS, job.id)],
+        [Tap(Action.CANCEL, job.id)],
+    ]
+    for label, mode in zip(labels(keyboard), Mode, strict=False):
+        assert str(CREDITS[mode]) in label
+
+
+def test_what_costs_nothing_says_so_instead_of_its_price(say: Language) -> None:
+    facts = Facts(free=frozenset({(ALL, ""), (ONE, "Bass")}))
+    vocals, everything, one, _ = labels(render(make_job(), say, facts)[1])
+    assert say("price.free") in everything
+    assert say.credits(50) not in everything
+    assert (say.credits(10) in vocals, say.credits(20) in one) == (True, True)
+
+
+def test_stems_that_telegram_lost_are_paid_for_only_after_asking(say: Language) -> None:
+    job = make_job(mode=ONE, instrument="Bass", is_kept_lost=True)
+    text, keyboard = render(job, say)
+    assert text == say("kept_lost", title="Morning Line")
+    assert taps(keyboard) == [[Tap(Action.PICK, job.id, ONE, "Bass")], [Tap(Action.CANCEL, job.id)]]
+    assert say.credits(20) in labels(keyboard)[0]
+
+
+# The list of instruments
+
+
+def test_over_all_pages_each_instrument_comes_once(say: Language) -> None:
+    job = make_job()
+    order = tuple(reversed(INSTRUMENTS))
+    seen: list[str] = []
+    for page in range(PAGES):
+        text, keyboard = render_instruments(job, say, page, Facts(instruments=order))
+        assert "Morning Line" in text
+        assert say.credits(CREDITS[ONE]) in text
+        *rows, last = taps(keyboard)
+        shown = [tap for row in rows for tap in row if tap and tap.action is Action.PICK]
+        assert {tap.mode for tap in shown} == {ONE}
+        assert len(shown) <= PAGE_LENGTH
+        assert max(len(row) for row in rows) == 2
+        assert last == [Tap(Action.BACK, job.id), Tap(Action.CANCEL, job.id)]
+        seen += [tap.instrument for tap in shown]
+    assert seen == list(order)
+
+
+def test_one_turns_the_pages(say: Language) -> None:
+    job = make_job()
+    for page in range(PAGES):
+        turns = [tap for row in taps(render_instruments(job, say, page)[1]) for tap in row]
+        found = [tap.page for tap in turns if tap and tap.action is Action.INSTRUMENTS]
+        assert found == [at for at in (page - 1, page + 1) if 0 <= at < PAGES]
+
+
+@pytest.mark.parametrize("page", [PAGES, 99, 9999])
+def test_a_page_too_far_is_the_last(say: Language, page: int) -> None:
+    job = make_job()
+    assert render_instruments(job, say, page) == render_instruments(job, say, PAGES - 1)
+
+
+def test_an_instrument_that_costs_nothing_is_marked(say: Language) -> None:
+    facts = Facts(free=frozenset({(ONE, "Bass"), (ALL, "")}))
+    shown = labels(render_instruments(make_job(), say, 0, facts)[1])
+    assert [label for label in shown if say("price.free") in label] == [
+        f"{say.named('Bass')} · {say('price.free')}"
+    ]
+
+
+def test_no_two_instruments_look_alike(say: Language) -> None:
+    assert len({say.named(name) for name in INSTRUMENTS}) == len(INSTRUMENTS)
+
+
+# Under way
+
+
+@pytest.mark.parametrize("state", [JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING])
+def test_what_is_under_way_can_be_cancelled(say: Language, state: JobState) -> None:
+    job = make_job(state=state)
+    text, keyboard = render(job, say)
+    assert "Morning Line" in text
+    assert taps(keyboard) == [[Tap(Action.CANCEL, job.id)]]
+
+
+def test_the_place_in_line_is_told(say: Language) -> None:
+    job = make_job(state=JobState.QUEUED)
+    assert "7" in render(job, say, Facts(place=7))[0]
+    assert render(job, say, Facts(place=0)) == render(job, say, Facts(place=1))  # its turn comes this moment
+
+
+USUAL = Estimate(60, 150)
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "estimate", "key"),
+    [
+        (0, None, ""),
+        (9, None, ""),
+        (0, USUAL, "progress.soon"),
+        (9, USUAL, "progress.soon"),
+        (10, None, "progress.unknown"),
+        (3000, None, "progress.unknown"),
+        (10, USUAL, "progress.usual"),
+        (150, USUAL, "progress.usual"),
+        (151, USUAL, "progress.late"),
+    ],
+)
+def test_time_gone_and_estimate(say: Language, elapsed_s: float, estimate: Estimate | None, key: str) -> None:
+    job = make_job(state=JobState.SEPARATING)
+    times = {"gone": say.duration(elapsed_s), "low": say.duration(60), "high": say.duration(150)}
+    lines = render(job, say, Facts(elapsed_s=elapsed_s, estimate=estimate))[0].split("\n")
+    assert lines == [say("state.separating", title="Morning Line"), *([say(key, **times)] if key else [])]
+
+
+def test_what_waits_for_a_lost_answer_can_be_cancelled(say: Language) -> None:
+    job = make_job(state=JobState.SUBMITTING)
+    text, keyboard = render_lost(job, say)
+    assert text != render(job, say)[0]
+    assert taps(keyboard) == [[Tap(Action.CANCEL, job.id)]]
+
+
+@pytest.mark.parametrize("state", [JobState.DELIVERING, JobState.CANCELLED])
+def test_then_there_is_nothing_to_press(say: Language, state: JobState) -> None:
+    text, keyboard = render(make_job(state=state), say)
+    assert "Morning Line" in text
+    assert keyboard is None
+
+
+def test_every_state_reads_otherwise(say: Language) -> None:
+    facts = Facts(delivered=2)
+    texts = {render(make_job(state=state, failure=Failure("500")), say, facts)[0] for state in JobState}
+    assert len(texts) == len(JobState)
+
+
+def test_stems_from_what_telegram_keeps_are_said_to_cost_nothing(say: Language) -> None:
+    kept = (KeptStem("vocals", "audio", "file"),)
+    for state in (JobState.DELIVERING, JobState.DELIVERED):
+        bought, free = (
+            render(make_job(state=state, kept=stems), say, Facts(delivered=1))[0] for stems in ((), kept)
+        )
+        assert bought != free
+    assert "cost nothing" in render(make_job(state=JobState.DELIVERED, kept=kept), SAY, Facts(delivered=1))[0]
+
+
+def test_a_late_cancel_says_that_it_may_cost() -> None:
+    early, late = (render(make_job(state=JobState.CANCELLED, create_started_at=at), SAY)[0] for at in (0, 1))
+    assert "charged" not in early
+    assert "may have been charged" in late
+
+
+# Failures
+
+
+def other_modes(job: Job) -> list[list[Tap]]:
+    modes = [mode for mode in (VOCALS, ALL) if mode is not job.mode]
+    return [
+        *([Tap(Action.OTHER_MODE, job.id, mode)] for mode in modes),
+        [Tap(Action.INSTRUMENTS, job.id)],
+    ]
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_failure_offers_what_can_help(say: Language, mode: Mode) -> None:
+    for code in (*REMEDIES, "599"):
+        failure = Failure(code, None)
+        job = make_job(state=JobState.FAILED, mode=mode, failure=failure)
+        text, keyboard = render(job, say)
+        assert text.startswith(say.failure(failure))
+        assert "Morning Line" in text
+        retry = [[Tap(Action.RETRY, job.id)]] if Remedy.RETRY in remedies(failure) else []
+        others = other_modes(job) if Remedy.OTHER_MODE in remedies(failure) else []
+        assert taps(keyboard) == [*retry, *others]
+        if retry:
+            assert say.credits(CREDITS[mode]) in labels(keyboard)[0]
+
+
+def test_a_try_that_costs_nothing_says_so(say: Language) -> None:
+    job = make_job(state=JobState.FAILED, failure=Failure("500"))
+    (label,) = labels(render(job, say, Facts(free=frozenset({(VOCALS, "")})))[1])
+    assert say("price.free") in label
+
+
+def test_what_is_paid_for_is_fetched_again_and_not_bought_again(say: Language) -> None:
+    job = make_job(state=JobState.FAILED, failure=Failure("undeliverable"), result=make_result())
+    text, keyboard = render(job, say)
+    assert text.startswith(say.failure(Failure("undeliverable")))
+    assert taps(keyboard) == [[Tap(Action.FETCH_AGAIN, job.id)]]
+    for other in (replace(job, result=None), replace(job, failure=Failure("500"))):
+        assert taps(render(other, say)[1]) == [[Tap(Action.RETRY, job.id)]]
+
+
+def test_a_failure_without_a_reason_is_a_bug() -> None:
+    with pytest.raises(ValueError, match="without a reason"):
+        render(make_job(state=JobState.FAILED), SAY)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_why_a_mode_cannot_be_picked_fits_an_answer_to_a_tap(say: Language, mode: Mode) -> None:
+    for spent, limit, renews_in_s in ((0, 50, 86_399), (10**9, 10**9, 23 * 3600 + 59 * 60)):
+        text = render_over_limit(make_job(), say, mode, Allowance(spent, limit, renews_in_s))
+        assert utf16_length(text) <= 200
+        for part in (say.credits(CREDITS[mode]), say.duration(renews_in_s)):
+            assert part in text
+    # what a day never allows does not come back tomorrow
+    text = render_over_limit(make_job(), say, mode, Allowance(0, 5, 86_399))
+    assert utf16_length(text) <= 200
+    assert say.credits(CREDITS[mode]) in text
+    assert say.duration(86_399) not in text
+
+
+# The end
+
+
+@pytest.mark.parametrize(("delivered", "words"), [(1, "1 stem is here"), (2, "2 stems"), (12, "12 stems")])
+def test_the_end_counts(delivered: int, words: str) -> None:
+    assert words in render(make_job(state=JobState.DELIVERED), SAY, Facts(delivered=delivered))[0]
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_under_the_stems_are_the_other_ways_and_other_forms(say: Language, mode: Mode) -> None:
+    job = make_job(state=JobState.DELIVERED, mode=mode)
+    facts = Facts(delivered=2, free=frozenset({(ALL, "")}))
+    _, keyboard = render(job, say, facts)
+    packed = [Tap(Action.ZIP, job.id), Tap(Action.SMALL, job.id)]
+    assert taps(keyboard) == [*other_modes(job), packed]
+    assert any(say("price.free") in label for label in labels(keyboard)) is (mode is not ALL)
+
+
+def test_without_stems_there_is_nothing_to_pack(say: Language) -> None:
+    job = make_job(state=JobState.DELIVERED, links=(("Drums", "https://a.b/c"),))
+    assert taps(render(job, say)[1]) == other_modes(job)
+
+
+def test_what_is_missing_is_named_and_can_be_fetched() -> None:
+    job = make_job(state=JobState.DELIVERED, missing=("Drums", "Hand {drums}"))
+    text, keyboard = render(job, SAY, Facts(delivered=3))
+    assert "Drums, Hand {drums}" in text
+    assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
+
+
+def test_nothing_but_links_is_no_failure(say: Language) -> None:
+    url = "https://files.example.com/a%20{b}.mp3?x=1&y=2"
+    text, _ = render(make_job(state=JobState.DELIVERED, links=(("Drums", url),)), say)
+    assert text == "\n".join(
+        (say("state.only_links", title="Morning Line"), say("state.link", name="Drums", url=url))
+    )
+    assert text.startswith("✅")
+
+
+def test_what_was_not_sent_is_named_with_the_reason(say: Language) -> None:
+    """Fetching again helps only where fetching failed."""
+    job = make_job(state=JobState.DELIVERED, refused=("Drums", "Hand {drums}"), silent=("FX", "鼓"))
+    text, keyboard = render(job, say, Facts(delivered=3))
+    assert text.split("\n")[1:] == [
+        say("state.silent", names="FX, 鼓"),
+        say("state.refused", names="Drums, Hand {drums}"),
+    ]
+    assert [Tap(Action.FETCH_AGAIN, job.id)] not in taps(keyboard)
+    text, keyboard = render(replace(job, missing=("Bass",)), say, Facts(delivered=3))
+    assert say("state.missing", names="Bass") in text.split("\n")
+    assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
+
+
+def test_nothing_at_all_is_said_so() -> None:
+    assert render(make_job(state=JobState.DELIVERED, missing=("Drums",)), SAY)[0].startswith("⚠️")
+
+
+# Telegram's limits
+
+
+@pytest.mark.parametrize("url_length", [100, 300, 1000, 2048, 5000])
+def test_a_long_end_fits_and_cuts_no_link(say: Language, url_length: int) -> None:
+    links = tuple(
+        (f"Stem {number}", f"https://files.example.com/{number}/".ljust(url_length, "x"))
+        for number in range(20)
+    )
+    job = titled("🎵" * 500, state=JobState.DELIVERED, links=links, missing=("Drums", "🥁" * 40))
+    text, keyboard = render(job, say, Facts(delivered=1))
+    assert utf16_length(text) <= 4096
+    assert "Drums" in text
+    assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
+    shown = [line for line in text.split("\n") if "https://" in line]
+    assert all(any(url in line for _, url in links) for line in shown)
+    assert len(shown) >= min(20, 3500 // (url_length + 100))
+
+
+def test_64_stems_that_are_not_sent_fit(say: Language) -> None:
+    job = titled(
+        "🎵" * 500,
+        state=JobState.DELIVERED,
+        missing=("🥁" * 40,) * 64,
+        refused=("🎸" * 40,) * 64,
+        silent=("🎹" * 40,) * 64,
+        links=(("Drums", "https://a.b/c"),),
+    )
+    text, _ = render(job, say, Facts(delivered=1))
+    assert utf16_length(text) <= 4096
+    for part in ("🥁", "🎸", "🎹", "https://a.b/c"):
+        assert part in text
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_every_button_fits_its_row(say: Language, state: JobState) -> None:
+    """A phone shows about 34 characters in a row; a wide script's count double."""
+    job = make_job(state=state, failure=Failure("501"), missing=("Bass",))
+    keyboards = [render(job, say, Facts(delivered=2))[1], render_instruments(job, say)[1]]
+    for keyboard in keyboards:
+        for row in keyboard.inline_keyboard if keyboard else ():
+            for button in row:
+                width = sum(2 if letter > "\u2e80" else 1 for letter in button.text)
+                assert width <= 40 // len(row) + 4, button.text
+
+
+@pytest.mark.parametrize(
+    ("title", "shown"),
+    [
+        ("Morning Line", "Morning Line"),
+        ("  a\n\t b  ", "a b"),
+        ("", "Song"),
+        (" \n", "Song"),
+        ("x" * 64, "x" * 64),
+        ("x" * 65, "x" * 63 + "…"),
+        ("{title}", "{title}"),
+        ("<b>", "<b>"),
+    ],
+)
+def test_a_title_for_a_sentence(title: str, shown: str) -> None:
+    assert short_title(titled(title), SAY) == shown
+    assert shown in render(titled(title), SAY)[0]
+
+
+def test_large_limits_are_written_as_numbers_are(say: Language) -> None:
+    text = render_over_limit(make_job(), say, Mode.SPLIT_STEM, Allowance(12_345, 12_360, 3600))
+    assert say.number(12_345) in text
+    assert say.number(12_360) in text

@@ -1,0 +1,427 @@
+"""The catalogues say the same things in every language, and everything that the code asks for."""
+
+import ast
+import re
+import string
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+from babel.messages.catalog import Catalog, Message
+from babel.messages.pofile import read_po
+from builders import make_job
+
+from stemdrop.chat.rendering import render_over_limit
+from stemdrop.chat.translations import FALLBACK, LOCALES, Language, load_texts
+from stemdrop.domain.allowance import Allowance
+from stemdrop.domain.failures import REMEDIES
+from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Failure, Mode
+from stemdrop.domain.results import STEM_FIELDS, Stem
+
+ROOT = Path(__file__).parents[2]
+CODES = sorted(path.stem for path in LOCALES.glob("*.po"))
+OTHERS = [code for code in CODES if code != FALLBACK]
+
+
+@cache
+def catalogue(code: str) -> Catalog:
+    with (LOCALES / f"{code}.po").open("rb") as file:
+        return read_po(file, locale=code)
+
+
+def sentences(message: Message) -> tuple[str, ...]:
+    return message.string if isinstance(message.string, tuple) else (message.string,)
+
+
+def keys(code: str) -> dict[str, list[set[str]]]:
+    """Key → the placeholders of its forms, each kind once; a plural's key as `key+keys`."""
+    found = {}
+    for message in catalogue(code):
+        if message.id:
+            key = "+".join(message.id) if isinstance(message.id, tuple) else message.id
+            kinds = {frozenset(placeholders(sentence)) for sentence in sentences(message)}
+            found[key] = sorted(set(kind) for kind in kinds)
+    return found
+
+
+def placeholders(sentence: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
+
+
+@pytest.fixture(params=CODES)
+def say(request: pytest.FixtureRequest) -> Language:
+    return load_texts().languages[request.param]
+
+
+def test_the_languages_are_there_and_say_their_name() -> None:
+    assert {code: load_texts().languages[code]("language.name") for code in CODES} == {
+        "en": "English",
+        "es": "Español",
+        "pt_BR": "Português (Brasil)",
+        "ru": "Русский",
+        "zh_Hans": "简体中文",
+    }
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_language_has_the_same_keys_with_the_same_placeholders(code: str) -> None:
+    assert keys(code) == keys(FALLBACK)
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_every_language_has_them_in_the_same_order(code: str) -> None:
+    """So that two catalogues can be read beside each other."""
+    assert list(keys(code)) == list(keys(FALLBACK))
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_no_sentence_is_empty_or_fuzzy(code: str) -> None:
+    for message in catalogue(code):
+        assert all(sentence.strip() == sentence != "" for sentence in sentences(message) if message.id)
+        if message.id:
+            assert not message.fuzzy, message.id
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_plural_has_all_its_forms(code: str) -> None:
+    found = catalogue(code)
+    for message in found:
+        if isinstance(message.id, tuple):
+            assert message.id[1] == message.id[0] + "s"
+            assert len(message.string) == found.num_plurals, message.id
+
+
+# Names, and words that languages share.
+_SHARED = ("language.name", "quoted", "users.line", "title.video", "stem.", "instrument.")
+_SCRIPTS = {"zh_Hans": r"[\u4e00-\u9fff]", "ru": r"[а-яё]"}
+
+
+def test_no_sentence_is_said_in_another_language(say: Language) -> None:
+    """A Chinese sentence has Chinese in it, a Russian one Cyrillic, and no other has either."""
+    for message in catalogue(say.code):
+        if not message.id or message.id in ("language.name", "quoted", "users.line", "stem.fx"):
+            continue
+        for sentence in sentences(message):
+            for code, script in _SCRIPTS.items():
+                assert bool(re.search(script, sentence, re.I)) is (say.code == code), message.id
+
+
+@pytest.mark.parametrize("code", OTHERS)
+def test_no_sentence_was_left_in_english(code: str) -> None:
+    english = {message.id: sentences(message) for message in catalogue(FALLBACK)}
+    for message in catalogue(code):
+        key = message.id[0] if isinstance(message.id, tuple) else message.id
+        if key and not key.startswith(_SHARED):
+            assert not set(sentences(message)) & set(english[message.id]), key
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_sentence_keeps_commands_settings_and_signs(code: str) -> None:
+    """What is typed is the same in every language, and so are the signs that lines begin with."""
+    kept = re.compile(r"/[a-z]+\b|\b[A-Z]+_[A-Z_]+\b|^[^\w\s{“«《¿¡‹•/]+", re.M)
+    english = {message.id: sentences(message) for message in catalogue(FALLBACK)}
+    for message in catalogue(code):
+        if message.id:
+            wanted = sorted(kept.findall(english[message.id][0]))
+            for sentence in sentences(message):
+                assert sorted(kept.findall(sentence)) == wanted, message.id
+
+
+# What the code asks for
+
+# Keys that are put together, and from what.
+BUILT = {
+    "failure.": {f"failure.{code}" for code in REMEDIES} | {"failure.other"},
+    "mode.": {f"mode.{mode}" for mode in Mode},
+    "mode_name.": {f"mode_name.{mode}" for mode in Mode},
+    "stem.": {f"stem.{key}" for key in (*STEM_FIELDS.values(), "other")},
+    "instrument.": {f"instrument.{name}" for name in INSTRUMENTS},
+}
+
+
+@cache
+def nodes() -> list[tuple[str, ast.AST]]:
+    """(file, node) of all code of those who talk with users."""
+    paths = [path for room in ("stemdrop", "bot", "webhook") for path in (ROOT / room).rglob("*.py")]
+    return [(path.name, node) for path in paths for node in ast.walk(ast.parse(path.read_text("utf-8")))]
+
+
+def constants() -> Iterator[tuple[str, str]]:
+    """(file, string) of every string in the code."""
+    for name, node in nodes():
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield name, node.value
+
+
+def beginnings() -> set[str]:
+    """How keys that are put together begin: `f"command.{name}"`."""
+    joined = [node for _, node in nodes() if isinstance(node, ast.JoinedStr) and node.values]
+    first = [node.values[0].value for node in joined if isinstance(node.values[0], ast.Constant)]
+    return {text for text in first if re.fullmatch(r"[a-z_]+\.", str(text))}
+
+
+def known_keys() -> set[str]:
+    return {key.split("+")[0] for key in keys(FALLBACK)}
+
+
+def test_every_key_that_the_code_asks_for_exists() -> None:
+    known = known_keys()
+    groups = {key.partition(".")[0] for key in known if "." in key}
+    asked = [(name, text) for name, text in constants() if re.fullmatch(r"[a-z_]+\.[a-z_]+", text)]
+    asked = [(name, text) for name, text in asked if text.partition(".")[0] in groups]
+    for name, node in nodes():
+        if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called, first = ast.unparse(node.func), str(node.args[0].value)
+            if re.fullmatch(r"(.*\.)?say(\.plural)?|self(\.plural)?", called):
+                asked.append((name, first))
+            if called == "SourceUnusable":
+                asked.append((name, f"unusable.{first}"))
+    assert len(asked) > 100
+    assert [(name, key) for name, key in asked if key not in known] == []
+    for group in BUILT.values():
+        assert group <= known
+
+
+def test_every_key_is_used() -> None:
+    used = {text for _, text in constants()}
+    used |= {f"unusable.{text}" for text in used} | {key for group in BUILT.values() for key in group}
+    free = tuple(beginning for beginning in beginnings() if beginning not in BUILT)
+    assert [key for key in known_keys() if key not in used and not key.startswith(free)] == []
+
+
+def test_an_unknown_key_is_an_error(say: Language) -> None:
+    for unknown in ("nothing", "stem", "failure."):
+        with pytest.raises(KeyError):
+            say(unknown)
+        with pytest.raises(KeyError):
+            say.plural(unknown, 2)
+
+
+# Failures
+
+
+@pytest.mark.parametrize("charged", [True, False, None])
+def test_a_failure_says_code_reason_and_charge(say: Language, charged: bool | None) -> None:
+    for code in (*REMEDIES, "599", "0", "9999"):
+        lines = say.failure(Failure(code, charged)).split("\n")
+        assert len(lines) == 3
+        assert lines[0] == say("failure.head", code=code)
+        assert code in lines[0]
+        assert lines[1] == say(f"failure.{code}" if code in REMEDIES else "failure.other")
+        assert lines[2] == say({True: "charged.yes", False: "charged.no", None: "charged.unknown"}[charged])
+
+
+# Languages
+
+
+@pytest.mark.parametrize(
+    ("telegrams", "ours"),
+    [
+        *(
+            ("en", "en"),
+            ("en-US", "en"),
+            ("EN_gb", "en"),
+            (None, "en"),
+            ("", "en"),
+            ("-", "en"),
+            ("de", "en"),
+        ),
+        *(("zh", "zh_Hans"), ("zh-hans", "zh_Hans"), ("zh-CN", "zh_Hans"), ("ZH_hans", "zh_Hans")),
+        *(("zh-hant", "zh_Hans"), ("zhx", "en"), ("xx-zh", "en"), ("../en", "en"), ("zh_Hans", "zh_Hans")),
+        *(("ru", "ru"), ("ru-RU", "ru"), ("es", "es"), ("es-419", "es"), ("es-MX", "es"), ("uk", "en")),
+        *(("pt", "pt_BR"), ("pt-br", "pt_BR"), ("pt-PT", "pt_BR"), ("pt_BR", "pt_BR"), ("en_pt", "en")),
+    ],
+)
+def test_telegrams_codes(telegrams: str | None, ours: str) -> None:
+    assert load_texts().language(telegrams).code == ours
+
+
+# Users' words
+
+
+@pytest.mark.parametrize(
+    "title", ["{title}", "{0}", "{", "}", "{{}}", "%s %(a)s", "<b>bold</b>", "*_`[x](y)", "\\n", "🎵 歌"]
+)
+def test_users_words_stay_verbatim(say: Language, title: str) -> None:
+    assert title in say("choose", title=title)
+    assert title in say.plural("state.delivered", 2, title=title)
+    assert title in say("state.missing", names=title)
+    assert say.stem(Stem("x", "https://a.b/c", title)) == title
+    assert title in say.stem(Stem("x", "https://a.b/c", title, is_rest=True))
+
+
+def test_a_mode_shows_its_price(say: Language) -> None:
+    for mode in Mode:
+        assert say.credits(CREDITS[mode]) in say.mode(mode)
+        assert say.mode(mode, is_free=True).endswith(say("price.free"))
+
+
+def test_no_two_modes_look_alike(say: Language) -> None:
+    assert len({say.mode(mode) for mode in Mode}) == len({say.mode_name(mode) for mode in Mode}) == 3
+    assert say.mode_name(Mode.SPLIT_STEM_ADVANCED, "Bass") == say.named("Bass")
+
+
+# Numbers, sizes and times
+
+
+@pytest.mark.parametrize(
+    ("code", "written"),
+    [
+        (
+            "en",
+            {0: "0 credits", 1: "1 credit", 2: "2 credits", 11: "11 credits", 1234567: "1,234,567 credits"},
+        ),
+        ("es", {0: "0 créditos", 1: "1 crédito", 2: "2 créditos", 21: "21 créditos", 101: "101 créditos"}),
+        (
+            "pt_BR",
+            {0: "0 crédito", 1: "1 crédito", 2: "2 créditos", 11: "11 créditos", 12345: "12.345 créditos"},
+        ),
+        ("zh_Hans", {0: "0 点", 1: "1 点", 2: "2 点", 101: "101 点"}),
+        ("ru", {0: "0 кредитов", 1: "1 кредит", 2: "2 кредита", 4: "4 кредита", 5: "5 кредитов"}),
+        (
+            "ru",
+            {10: "10 кредитов", 11: "11 кредитов", 12: "12 кредитов", 14: "14 кредитов", 20: "20 кредитов"},
+        ),
+        (
+            "ru",
+            {21: "21 кредит", 22: "22 кредита", 25: "25 кредитов", 100: "100 кредитов", 101: "101 кредит"},
+        ),
+        ("ru", {111: "111 кредитов", 112: "112 кредитов", 121: "121 кредит", 1002: "1\xa0002 кредита"}),
+    ],
+)
+def test_numbers_take_their_form(code: str, written: dict[int, str]) -> None:
+    say = load_texts().languages[code]
+    assert {count: say.credits(count) for count in written} == written
+
+
+def test_every_plural_has_a_form_for_every_number(say: Language) -> None:
+    for message in catalogue(say.code):
+        for count in (0, 1, 2, 5, 11, 21, 101, 1000):
+            if isinstance(message.id, tuple):
+                assert "{" not in say.plural(message.id[0], count, title="x")
+
+
+def test_stems_are_counted_as_one_speaks() -> None:
+    russian = load_texts().languages["ru"]
+    counted = [russian.plural("jobs.delivered", count) for count in (1, 2, 5, 11, 12)]
+    assert counted == ["1 дорожка", "2 дорожки", "5 дорожек", "11 дорожек", "12 дорожек"]
+
+
+MB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("code", "written"),
+    [
+        ("en", ["0 MB", "1 MB", "1.5 MB", "20.5 MB", "2,000 MB"]),
+        ("es", ["0 MB", "1 MB", "1,5 MB", "20,5 MB", "2.000 MB"]),
+        ("pt_BR", ["0 MB", "1 MB", "1,5 MB", "20,5 MB", "2.000 MB"]),
+        ("ru", ["0 МБ", "1 МБ", "1,5 МБ", "20,5 МБ", "2\xa0000 МБ"]),
+        ("zh_Hans", ["0 MB", "1 MB", "1.5 MB", "20.5 MB", "2,000 MB"]),
+    ],
+)
+def test_sizes_are_written_the_languages_way(code: str, written: list[str]) -> None:
+    say = load_texts().languages[code]
+    assert [say.size(round(size * MB)) for size in (0, 1, 1.5, 20.5, 2000)] == written
+
+
+@pytest.mark.parametrize(
+    ("code", "written"),
+    [
+        ("en", ["0 sec", "45 sec", "1 min", "1 min 20 sec", "1 hr", "2 hr 5 min", "23 hr 59 min"]),
+        ("es", ["0 s", "45 s", "1 min", "1 min 20 s", "1 h", "2 h 5 min", "23 h 59 min"]),
+        ("pt_BR", ["0 s", "45 s", "1 min", "1 min 20 s", "1 h", "2 h 5 min", "23 h 59 min"]),
+        ("ru", ["0 с", "45 с", "1 мин", "1 мин 20 с", "1 ч", "2 ч 5 мин", "23 ч 59 мин"]),
+        ("zh_Hans", ["0秒", "45秒", "1分钟", "1分钟20秒", "1小时", "2小时5分钟", "23小时59分钟"]),
+    ],
+)
+def test_times_are_written_the_languages_way(code: str, written: list[str]) -> None:
+    say = load_texts().languages[code]
+    times = (-3, 45.4, 59.6, 80, 3600, 2 * 3600 + 5 * 60 + 29, 86_399)
+    assert [say.duration(seconds) for seconds in times] == written
+
+
+# Telegram's limits
+
+# Answers to taps, each with the longest that can be filled in.
+TAPS = {
+    **dict.fromkeys(("ordered", "came_late", "pack.working", "retried", "admin.only", "group.admins_only")),
+    **dict.fromkeys(("tap.stale", "tap.stale_screen", "tap.not_yours", "tap.not_asked", "tap.too_late")),
+    "admin.cleared": {"count": 10**6},
+    "access.closed": {"id": 10**13},
+}
+
+
+def utf16_length(text: str) -> int:
+    return len(text.encode("utf-16-le")) // 2
+
+
+def test_an_answer_to_a_tap_fits(say: Language) -> None:
+    for key, values in TAPS.items():
+        assert utf16_length(say(key, **(values or {}))) <= 200, key
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_a_limit_that_is_reached_fits_an_answer(say: Language, mode: Mode) -> None:
+    text = render_over_limit(make_job(), say, mode, Allowance(10**9, 10**9, 86_399))
+    assert utf16_length(text) <= 200
+
+
+def test_every_answer_to_a_tap_is_looked_at() -> None:
+    """Whoever answers a tap with a new sentence adds it above."""
+    answered = set()
+    for _, node in nodes():
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "answer_tap":
+            inner = [item for arg in node.args for item in ast.walk(arg) if isinstance(item, ast.Constant)]
+            answered |= {item.value for item in inner if item.value in known_keys()}
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Ordered":
+            answered |= {item.value for item in node.args[1:] if isinstance(item, ast.Constant)}
+    assert {key for key in answered if key} <= TAPS.keys()
+    assert len(answered) > 3
+
+
+def test_what_is_registered_fits(say: Language) -> None:
+    assert utf16_length(say("bot.description")) <= 512
+    assert utf16_length(say("bot.short_description")) <= 120
+    for key in known_keys():
+        if key.startswith("command."):
+            assert utf16_length(say(key)) <= 256
+
+
+def test_every_sentence_leaves_room_for_what_is_filled_in(say: Language) -> None:
+    for message in catalogue(say.code):
+        assert all(utf16_length(sentence) <= 1024 for sentence in sentences(message) if message.id), (
+            message.id
+        )
+
+
+# Stems
+
+
+def test_every_known_stem_has_a_name_of_its_own(say: Language) -> None:
+    names = [say.stem(Stem(key, "https://a.b/c")) for key in STEM_FIELDS.values()]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("stem", "name"),
+    [
+        (Stem("vocals", "u"), "Vocals"),
+        (Stem("lead_vocal", "u", "Lead Vocal"), "Lead vocal"),
+        (Stem("lead_vocal_rest", "u", "Lead Vocal", is_rest=True), "Without Lead vocal"),
+        (Stem("stem_rest", "u", "", is_rest=True), "Without …"),
+        (Stem("hand_drums", "u", "Hand drums"), "Hand drums"),
+        (Stem("stem", "u"), "stem"),
+        (Stem("rest", "u", "Rest"), "Rest"),
+        (Stem("other", "u", "Other"), "Other"),
+    ],
+)
+def test_what_a_stem_is_called(stem: Stem, name: str) -> None:
+    assert load_texts().languages["en"].stem(stem) == name
+
+
+@pytest.mark.parametrize("key", ["rest", "other", "stem", "", "head", "x y"])
+def test_no_name_from_outside_is_taken_for_a_sentence(say: Language, key: str) -> None:
+    assert "{" not in say.stem(Stem(key, "u", key.capitalize()))
+    assert "{" not in say.named(key)

@@ -1,0 +1,130 @@
+"""A job survives Redis, and versions that know more or less than each other."""
+
+from dataclasses import replace
+
+import pytest
+from builders import make_job, make_result
+
+from stemdrop.domain.jobs import (
+    CANCELLABLE,
+    CREDITS,
+    FINAL,
+    NEED_SOURCE,
+    Charge,
+    Failure,
+    Job,
+    JobState,
+    KeptStem,
+    Mode,
+    SourceKind,
+)
+from stemdrop.domain.results import Result
+
+
+def full_job() -> Job:
+    return make_job(
+        language="zh-hans",
+        topic_id=12,
+        message_id=34,
+        state=JobState.FAILED,
+        created_at=1.5,
+        moved_at=2.5,
+        mode=Mode.SPLIT_STEM_ADVANCED,
+        instrument="Lead Vocal",
+        create_started_at=3.5,
+        polled_at=4.5,
+        task_id="task-{1}",
+        result=make_result(),
+        failure=Failure("531", charged=None),
+        missing=("Bass", "鼓"),
+        refused=("Hand {drums}", "笛"),
+        links=(("Drums", "https://a.b/c?d=e&f"),),
+        account=-1_001_000_000_001,
+        account_day="2026-02-28",
+        price=20,
+        charge=Charge.RETURNED,
+        picked_at=5.5,
+        shown_at=6.5,
+        silent=("FX",),
+        kept=(KeptStem("vocals", "audio", "file-1", "Blue {x} 鼓"), KeptStem("bass", "document", "file-2")),
+        is_kept_lost=True,
+    )
+
+
+@pytest.mark.parametrize("job", [make_job(), make_job(mode=None), full_job()], ids=["new", "no mode", "full"])
+def test_a_job_comes_back_as_it_was_stored(job: Job) -> None:
+    assert Job.from_fields(job.to_fields()) == job
+
+
+@pytest.mark.parametrize("state", JobState)
+@pytest.mark.parametrize("mode", Mode)
+def test_states_and_modes_come_back_as_what_they_are(state: JobState, mode: Mode) -> None:
+    job = Job.from_fields(make_job(state=state, mode=mode).to_fields())
+    assert isinstance(job.state, JobState)
+    assert isinstance(job.mode, Mode)
+    assert isinstance(job.source.kind, SourceKind)
+
+
+@pytest.mark.parametrize("charged", [True, False, None])
+def test_whether_it_was_charged_has_three_answers(charged: bool | None) -> None:
+    job = make_job(failure=Failure("451", charged))
+    assert Job.from_fields(job.to_fields()).failure == Failure("451", charged)
+
+
+def test_fields_of_a_newer_version_are_passed_over() -> None:
+    job = full_job()
+    assert (
+        Job.from_fields({**job.to_fields(), "colour": "blue", "runs:deliver": "3", "retried_as": "x"}) == job
+    )
+
+
+def test_fields_that_an_older_version_did_not_know_have_their_defaults() -> None:
+    stored = full_job().to_fields()
+    added = ("account", "account_day", "price", "charge", "picked_at", "shown_at", "silent", "kept")
+    for name in ("missing", "refused", "links", "failure", "result", "polled_at", "is_kept_lost", *added):
+        del stored[name]
+    job = Job.from_fields(stored)
+    assert (job.account, job.account_day, job.price, job.charge) == (job.user_id, "", 0, Charge.NONE)
+    assert (job.silent, job.kept, job.is_kept_lost) == ((), (), False)
+    assert (job.missing, job.refused, job.links) == ((), (), ())
+    assert (job.failure, job.result, job.polled_at) == (None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_undelivered"),
+    [
+        ({}, True),
+        ({"state": JobState.DELIVERING}, False),
+        ({"state": JobState.DELIVERED}, False),
+        ({"failure": Failure("500")}, False),
+        ({"failure": None}, False),
+        ({"result": None}, False),
+        ({"result": Result(200)}, False),
+    ],
+)
+def test_only_a_failure_with_stems_at_hand_is_undelivered(
+    changes: dict[str, object], is_undelivered: bool
+) -> None:
+    job = make_job(state=JobState.FAILED, failure=Failure("undeliverable"), result=make_result())
+    assert replace(job, **changes).is_undelivered is is_undelivered  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("title", ["", "{title}", "%s", '"', "\\", "\n", "<b>歌</b>", "🎵"])
+def test_users_words_come_back_verbatim(title: str) -> None:
+    job = make_job()
+    job = replace(job, source=replace(job.source, title=title, performer=title))
+    assert Job.from_fields(job.to_fields()).source.title == title
+
+
+def test_ids_are_short_and_never_the_same() -> None:
+    ids = {Job.new_id() for _ in range(1000)}
+    assert len(ids) == 1000
+    assert {len(job_id) for job_id in ids} == {16}
+
+
+def test_every_state_is_final_or_active_or_waits() -> None:
+    assert {*FINAL, *CANCELLABLE, JobState.DELIVERING} == set(JobState)
+    assert NEED_SOURCE < CANCELLABLE
+    assert not FINAL & CANCELLABLE
+    assert set(JobState) - FINAL - CANCELLABLE == {JobState.DELIVERING}
+    assert CREDITS.keys() == set(Mode)

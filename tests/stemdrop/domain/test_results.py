@@ -1,0 +1,350 @@
+"""Every known form of the provider's answer is a file and a row; everything else is refused as one thing."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from builders import TASK
+
+from stemdrop.domain.jobs import encode
+from stemdrop.domain.results import MAX_STEMS, MAX_TASK_ID, Result, Stem, parse_callback, parse_detail
+from stemdrop.errors import BadContract
+
+FORMS = Path(__file__).parent / "forms"
+
+SPLIT = (
+    *("vocals", "backing_vocals", "drums", "bass", "guitar"),
+    *("keyboard", "percussion", "strings", "synth", "fx", "brass", "woodwinds"),
+)
+GAPS = ("vocals", "bass", "keyboard", "percussion", "strings", "brass", "woodwinds")
+ALL = ("vocals", "instrumental", *SPLIT[1:5], "piano", *SPLIT[5:])
+BOTH = ("vocals", "instrumental")
+ONE = ("lead_vocal", "lead_vocal_rest")
+
+# form → (code, keys of the stems in order)
+CALLBACKS: dict[str, tuple[int, tuple[str, ...]]] = {
+    "callback_separate_vocal": (200, BOTH),
+    "callback_separate_vocal_other_host": (200, BOTH),
+    "callback_origin_is_no_stem": (200, BOTH),
+    "callback_code_as_text": (200, BOTH),
+    "callback_split_stem": (200, SPLIT),
+    "callback_split_stem_other_host": (200, SPLIT),
+    "callback_split_stem_with_gaps": (200, GAPS),
+    "callback_split_stem_piano": (200, ("vocals", "piano")),
+    "callback_unknown_stems": (200, ("vocals", "hand_drums", "choir")),
+    "callback_advanced_nested": (200, ONE),
+    "callback_advanced_nested_other_host": (200, ONE),
+    "callback_advanced_nested_beside": (200, ONE),
+    "callback_advanced_beside_alone": (200, ONE),
+    "callback_advanced_beside_and_null_within": (200, ONE),
+    "callback_advanced_flat": (200, ("lead_vocal", "drum_kit")),
+    "callback_advanced_flat_beside": (200, ("lead_vocal", "drum_kit")),
+    "callback_advanced_only_extract": (200, ("kick",)),
+    "callback_spaces_in_urls": (200, BOTH),
+    "callback_no_stems": (200, ()),
+    "callback_success_without_object": (200, ()),
+    "callback_failed_400_null": (400, ()),
+    "callback_failed_451_absent": (451, ()),
+    "callback_failed_500_other_host": (500, ()),
+    "callback_failed_531": (531, ()),
+}
+# form → the same, or None while there is no result
+DETAILS: dict[str, tuple[int, tuple[str, ...]] | None] = {
+    "detail_success_all_fields": (200, ALL),
+    "detail_success_separate_vocal": (200, BOTH),
+    "detail_success_named_and_listed": (200, BOTH),
+    "detail_success_advanced_flat": (200, ("lead_vocal", "drum_kit")),
+    "detail_success_advanced_nested": (200, ONE),
+    "detail_success_unknown_stem": (200, ("vocals", "hand_drums")),
+    "detail_success_empty": (200, ()),
+    "detail_pending": None,
+    "detail_create_failed": (413, ()),
+    "detail_create_failed_without_code": (500, ()),
+    "detail_generate_failed": (451, ()),
+    "detail_generate_failed_without_code": (501, ()),
+    "detail_generate_failed_code_200": (500, ()),
+    "detail_callback_exception_with_response": (200, BOTH),
+    "detail_callback_exception_without_response": None,
+    "detail_callback_exception_empty_response": None,
+}
+
+
+def form(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FORMS / f"{name}.json").read_text("utf-8"))
+    return found
+
+
+def callback(**info: object) -> dict[str, Any]:
+    """A valid body; `info` replaces its object's fields."""
+    body = form("callback_separate_vocal")
+    if info:
+        body["data"]["vocal_removal_info"] = info
+    return body
+
+
+def test_every_form_is_in_a_table() -> None:
+    assert {path.stem for path in FORMS.glob("*.json")} == CALLBACKS.keys() | DETAILS.keys()
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_a_known_callback(name: str) -> None:
+    task_id, result = parse_callback(form(name))
+    assert task_id == TASK
+    assert (result.code, tuple(stem.key for stem in result.stems)) == CALLBACKS[name]
+    assert result.is_success is (result.code == 200)
+
+
+@pytest.mark.parametrize("name", DETAILS)
+def test_a_known_detail(name: str) -> None:
+    result = parse_detail(form(name))
+    found = None if result is None else (result.code, tuple(stem.key for stem in result.stems))
+    assert found == DETAILS[name]
+
+
+def test_each_stem_has_its_own_url() -> None:
+    _, result = parse_callback(form("callback_split_stem"))
+    urls = {stem.key: stem.url for stem in result.stems}
+    assert urls["vocals"] == "https://files.example.com/t1/vocal.mp3"
+    assert urls["drums"] == "https://files.example.com/t1/drums.mp3"
+    assert len(set(urls.values())) == 12
+
+
+def test_an_unknown_stem_has_a_name_for_people() -> None:
+    for result in (
+        parse_callback(form("callback_unknown_stems"))[1],
+        parse_detail(form("detail_success_unknown_stem")),
+    ):
+        assert result is not None
+        assert result.stems[1].name == "Hand drums"
+
+
+def test_one_instrument_and_the_rest_are_told_apart() -> None:
+    _, result = parse_callback(form("callback_advanced_nested"))
+    extract, rest = result.stems
+    assert (extract.name, extract.is_rest, extract.duration_s) == ("Lead Vocal", False, 29.98)
+    assert (rest.name, rest.is_rest, rest.duration_s) == ("Lead Vocal", True, 29.98)
+
+
+def test_spaces_are_quoted_once() -> None:
+    _, result = parse_callback(form("callback_spaces_in_urls"))
+    assert [stem.url for stem in result.stems] == [
+        "https://files.example.com/t1/my%20song_Lead%20Vocal.mp3?a=b%20c",
+        "https://files.example.com/t1/100%25%20gi%C3%A0_fatto.mp3",
+    ]
+
+
+def test_callback_and_detail_agree_on_keys() -> None:
+    """What one of them delivered, the other must not deliver again."""
+    for one, other in (
+        ("callback_separate_vocal", "detail_success_separate_vocal"),
+        ("callback_separate_vocal", "detail_success_named_and_listed"),
+        ("callback_advanced_nested", "detail_success_advanced_nested"),
+        ("callback_advanced_flat", "detail_success_advanced_flat"),
+    ):
+        assert CALLBACKS[one] == DETAILS[other]
+
+
+def test_what_is_named_wins_over_what_is_listed() -> None:
+    assert parse_detail(form("detail_success_named_and_listed")) == parse_detail(
+        form("detail_success_separate_vocal")
+    )
+
+
+def test_the_rest_is_named_by_what_was_taken_out_whatever_a_server_calls_it() -> None:
+    extract = {"audio_url": "https://files.example.com/a.mp3", "stem_type_group_name": "Bass"}
+    rest = {"audio_url": "https://files.example.com/b.mp3", "stem_type_group_name": "Without Bass"}
+    _, result = parse_callback(callback(origin_data=[{"extract": extract, "remove": rest}]))
+    assert [(stem.name, stem.is_rest) for stem in result.stems] == [("Bass", False), ("Bass", True)]
+
+
+def test_two_stems_of_one_name_are_both_there() -> None:
+    entry = {"audio_url": "https://files.example.com/a.mp3", "stem_type_group_name": "Piano"}
+    second = {**entry, "audio_url": "https://files.example.com/b.mp3"}
+    _, result = parse_callback(callback(origin_data=[entry, second]))
+    assert [(stem.key, stem.url[-5:]) for stem in result.stems] == [("piano", "a.mp3"), ("piano_2", "b.mp3")]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "javascript:alert(1)",
+        "ftp://files.example.com/a.mp3",
+        "file:///etc/passwd",
+        "//files.example.com/a.mp3",
+        "https://",
+        "https://[::1/a.mp3",
+        "https://a℀b.example/",
+        "https://files example/a.mp3",
+        "https://files.example.com\x7f/a.mp3",
+        "https://files.example.com\u2028/a.mp3",
+        "https://files.example.com\ud800/a.mp3",
+        "https://files.example.com/" + 2100 * "a",
+        "https://files.example.com/\ud800.mp3",
+        "\x00",
+        17,
+        True,
+        ["https://files.example.com/a.mp3"],
+        {"url": "https://files.example.com/a.mp3"},
+    ],
+)
+def test_what_is_no_url_is_no_stem(url: object) -> None:
+    _, result = parse_callback(callback(vocal_url=url, instrumental_url="https://files.example.com/i.mp3"))
+    assert [stem.key for stem in result.stems] == ["instrumental"]
+
+
+def _without(name: str) -> dict[str, Any]:
+    body = callback()
+    del (body["data"] if name == "task_id" else body)[name]
+    return body
+
+
+def _with_data(**data: object) -> dict[str, Any]:
+    body = callback()
+    body["data"].update(data)
+    return body
+
+
+NOT_THE_CONTRACT: list[object] = [
+    *(None, True, 0, 200, 1.5, "text", [], [callback()], {}),
+    _without("code"),
+    _without("data"),
+    _without("task_id"),
+    *({**callback(), "code": code} for code in (None, True, False, -1, 10_000, 10**400, 200.0, "", "x")),
+    *({**callback(), "code": code} for code in ("20000", "²", "-1", [200], {"code": 200})),
+    *({**callback(), "data": data} for data in (None, [], "x", 1, True)),
+    *(
+        _with_data(task_id=value)
+        for value in (None, "", 0, 17, True, [TASK], {TASK: 1}, "x" * (MAX_TASK_ID + 1))
+    ),
+    *(_with_data(task_id=value) for value in ("\ud800", "task\udfff")),
+    *(_with_data(vocal_removal_info=value) for value in ("x", 1, True, [], [{"vocal_url": "https://a.b/c"}])),
+    callback(**{f"stem{number}_url": f"https://a.b/{number}" for number in range(MAX_STEMS + 1)}),
+    callback(origin_data=[{"audio_url": f"https://a.b/{n}"} for n in range(MAX_STEMS + 1)]),
+]
+
+
+@pytest.mark.parametrize(
+    "body", NOT_THE_CONTRACT, ids=lambda body: repr(body)[:60].encode("ascii", "replace").decode()
+)
+def test_a_callback_that_is_not_the_contract(body: object) -> None:
+    with pytest.raises(BadContract):
+        parse_callback(body)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        "x",
+        1,
+        True,
+        {},
+        {"successFlag": None},
+        {"successFlag": "DONE"},
+        {"successFlag": ["SUCCESS"]},
+        {"successFlag": "SUCCESS", "response": []},
+        {"successFlag": "SUCCESS", "response": "x"},
+        {"successFlag": "SUCCESS", "response": True},
+        {"successFlag": 17 * "SUCCESS"},
+        {
+            "successFlag": "SUCCESS",
+            "response": {f"stem{n}Url": f"https://a.b/{n}" for n in range(MAX_STEMS + 1)},
+        },
+    ],
+)
+def test_a_detail_that_is_not_the_contract(data: object) -> None:
+    with pytest.raises(BadContract):
+        parse_detail(data)
+
+
+NASTY: list[object] = [
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1e308,
+        float("nan"),
+        float("inf"),
+        10**500,
+        "",
+        " ",
+        "\x00",
+        "\ud800",
+        "a" * 100_000,
+    ),
+    *(
+        "http://",
+        "http://[",
+        "http://[]",
+        "https://a:b:c",
+        "http://\ud800",
+        "https://x/\udfff?\udfff",
+        "http:// /",
+    ),
+    *([], {}, [[]], [None], [{}], [[{}]], {"": None}, {"\ud800": "\ud800"}, {"_url": "https://a.b/c"}),
+    {"extract": 1, "remove": []},
+    [{"extract": {"audio_url": "https://a.b/\ud800", "stem_type_group_name": "\ud800", "duration": 10**400}}],
+    [{"extract": {"audio_url": "https://a.b/c", "stem_type_group_name": "\ud800", "duration": float("nan")}}],
+    [{"audio_url": "https://a.b/c", "stem_type_group_name": {"a": 1}, "duration": "12"}],
+    [{"audio_url": "https://a.b/c", "stem_type_group_name": "\n\x00{}%s" * 1000}],
+    {"vocal_url": {}, "\ud800_url": "https://a.b/c", "Url": 1, "_url": 2, "__url": "https://a.b/c"},
+]
+
+
+@pytest.mark.parametrize("number", range(len(NASTY)))
+def test_nothing_nasty_raises_anything_else(number: int) -> None:
+    """At every place of both bodies; and what is taken can be stored."""
+    nasty = NASTY[number]
+    for template, parse in (
+        (form("callback_separate_vocal"), parse_callback),
+        (form("callback_advanced_nested_beside"), parse_callback),
+        (form("detail_success_all_fields"), parse_detail),
+        (form("detail_generate_failed"), parse_detail),
+        (form("detail_success_advanced_nested"), parse_detail),
+    ):
+        for body in [nasty, *_spoiled(template, nasty)]:
+            try:
+                parsed = parse(body)
+            except BadContract:
+                continue
+            task_id, result = parsed if isinstance(parsed, tuple) else (TASK, parsed)
+            task_id.encode()
+            if result is not None:
+                encode("result", result).encode()
+                assert len({stem.key for stem in result.stems}) == len(result.stems) <= MAX_STEMS
+
+
+def _spoiled(template: dict[str, Any], nasty: object) -> list[dict[str, Any]]:
+    """The template with each of its values, and one unknown `…_url`, replaced in turn."""
+    found = []
+    for path in _paths(template):
+        body = copy.deepcopy(template)
+        place: Any = body
+        for step in path[:-1]:
+            place = place[step]
+        place[path[-1]] = nasty
+        found.append(body)
+    return found
+
+
+def _paths(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, inner in items for found in ((*path, key), *_paths(inner, (*path, key)))]
+
+
+@pytest.mark.parametrize("name", ["callback_split_stem", "callback_advanced_nested", "callback_failed_531"])
+def test_a_result_comes_back_as_it_was_stored(name: str) -> None:
+    _, result = parse_callback(form(name))
+    assert Result.from_json(json.loads(encode("result", result))) == result
+
+
+def test_a_stored_result_keeps_every_word() -> None:
+    result = Result(
+        200, (Stem("hand_drums", "https://a.b/c%20d", "手鼓 {x} \"'\\", is_rest=True, duration_s=1.5),)
+    )
+    assert Result.from_json(json.loads(encode("result", result))) == result

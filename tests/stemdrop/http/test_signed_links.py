@@ -1,0 +1,264 @@
+"""Attacks on links and signatures: each is refused as forged, and nothing else is raised."""
+
+import base64
+import hashlib
+import hmac
+import re
+import string
+import time
+from collections.abc import Callable
+
+import pytest
+
+from stemdrop.domain.jobs import Job
+from stemdrop.errors import ExpiredLink, ForgedRequest
+from stemdrop.http.signed_links import (
+    CALLBACK_LIFETIME_S,
+    CLOCK_SKEW_S,
+    SIGNATURE_WINDOW_S,
+    SOURCE_LIFETIME_S,
+    CallbackToken,
+    Links,
+    check_signature,
+)
+
+BASE = "https://bot.example.com/stems"
+CHAT = -1_009_999_999_999  # as long as a chat's id gets
+JOB = "0123456789abcdef"
+NOW = 1_790_000_000
+KEY = "hmac-key"
+TASK = "3e63b4cc88d52611159371f6af5571e7"
+
+
+def links(key: str = "secret", base: str = BASE) -> Links:
+    return Links(key, base)
+
+
+def callback_token(of: Links | None = None) -> str:
+    return (of or links()).callback_url(JOB, CHAT).removeprefix(f"{BASE}/callback/")
+
+
+def source_token(of: Links | None = None) -> str:
+    return (of or links()).source_url(JOB, ".mp3").removeprefix(f"{BASE}/source/").removesuffix("/audio.mp3")
+
+
+@pytest.fixture
+def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    def set_time(seconds: float) -> None:
+        monkeypatch.setattr(time, "time", lambda: seconds)
+
+    return set_time
+
+
+def test_what_was_signed_is_read() -> None:
+    assert links().read_callback(callback_token()) == CallbackToken(JOB, CHAT)
+    assert links().read_source(source_token()) == JOB
+
+
+@pytest.mark.parametrize("chat_id", [1, 10_000_001, -1_000_001, CHAT, 2**52, -(2**52)])
+def test_any_chat_comes_back(chat_id: int) -> None:
+    token = links().callback_url(JOB, chat_id).rpartition("/")[2]
+    assert links().read_callback(token) == CallbackToken(JOB, chat_id)
+
+
+def test_every_process_with_the_key_reads_it() -> None:
+    assert links(base="http://other.example").read_callback(callback_token()) == CallbackToken(JOB, CHAT)
+
+
+@pytest.mark.parametrize("door", ["callback", "source"])
+def test_no_character_can_be_changed_left_out_or_added(door: str) -> None:
+    token = callback_token() if door == "callback" else source_token()
+    read: Callable[[str], object] = links().read_callback if door == "callback" else links().read_source
+    for i in range(len(token)):
+        others = set(string.ascii_letters + string.digits + "-_.") - {token[i]}
+        spoiled = [token[:i] + other + token[i + 1 :] for other in others]
+        spoiled += [token[:i] + token[i + 1 :]]
+        spoiled += [
+            token[:i] + junk + token[i:] for junk in ("A", "=", "%", "é", "\x00", "****", " ", "\n", "-")
+        ]
+        assert [forged for forged in spoiled if not is_refused(read, forged)] == []
+
+
+def is_refused(read: Callable[[str], object], token: str) -> bool:
+    try:
+        read(token)
+    except ForgedRequest:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "junk", ["=", "====", "*", "****", "%%%%", "éé", "\n", "\r\n", " ", "AAAA", ".", "\x00" * 4]
+)
+def test_a_token_has_one_spelling(junk: str) -> None:
+    for forged in (callback_token() + junk, junk + callback_token()):
+        with pytest.raises(ForgedRequest):
+            links().read_callback(forged)
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("", ".", "..", "...", "a", "a.b", "a.b.c", "\ud800", "\x00", "é.é.é", "=" * 100, "." * 10_000),
+        f"{JOB}.{CHAT}",
+        f"{JOB}.{CHAT}.AAAA.BBBB",
+    ],
+)
+def test_what_was_never_a_token(token: str) -> None:
+    with pytest.raises(ForgedRequest):
+        links().read_callback(token)
+    with pytest.raises(ForgedRequest):
+        links().read_source(token)
+
+
+def test_a_token_opens_no_other_door() -> None:
+    with pytest.raises(ForgedRequest):
+        links().read_callback(source_token())
+    with pytest.raises(ForgedRequest):
+        links().read_source(callback_token())
+
+
+def test_a_token_of_another_server() -> None:
+    with pytest.raises(ForgedRequest):
+        links().read_callback(callback_token(links("Secret")))
+    with pytest.raises(ForgedRequest):
+        links().read_source(source_token(links("secret ")))
+
+
+def test_a_signature_of_another_token() -> None:
+    mine, other = callback_token(), links().callback_url(JOB, CHAT - 1).rpartition("/")[2]
+    with pytest.raises(ForgedRequest):
+        links().read_callback(f"{mine.rpartition('.')[0]}.{other.rpartition('.')[2]}")
+
+
+@pytest.mark.parametrize(
+    ("door", "lifetime_s"), [("callback", CALLBACK_LIFETIME_S), ("source", SOURCE_LIFETIME_S)]
+)
+def test_a_token_dies_of_age(at: Callable[[float], None], door: str, lifetime_s: int) -> None:
+    at(NOW)
+    token = callback_token() if door == "callback" else source_token()
+    read: Callable[[str], object] = links().read_callback if door == "callback" else links().read_source
+    at(NOW + lifetime_s)
+    read(token)
+    at(NOW + lifetime_s + 1)
+    with pytest.raises(ExpiredLink):
+        read(token)
+
+
+def test_a_token_signed_by_a_clock_that_is_ahead_is_ours(at: Callable[[float], None]) -> None:
+    at(NOW + CLOCK_SKEW_S)
+    token, source = callback_token(), source_token()
+    at(NOW)
+    assert links().read_callback(token).job_id == JOB
+    assert links().read_source(source) == JOB
+
+
+def test_a_token_from_the_future_is_not_ours(at: Callable[[float], None]) -> None:
+    at(NOW + CLOCK_SKEW_S + 1)
+    token = callback_token()
+    at(NOW)
+    with pytest.raises(ForgedRequest):
+        links().read_callback(token)
+
+
+@pytest.mark.parametrize("extension", [".mp3", ".flac", ".opus", ".aiff", ".webm"])
+def test_links_are_short_and_url_safe(extension: str) -> None:
+    job_id = Job.new_id()
+    for url in (links().callback_url(job_id, CHAT), links().source_url(job_id, extension)):
+        beyond = url.removeprefix(BASE)
+        assert len(beyond) < 200
+        assert re.fullmatch(r"(/[\w.-]+)+", beyond, re.ASCII), beyond
+
+
+def test_telegrams_secret_is_stable_well_formed_and_of_this_key() -> None:
+    secret = links().updates_secret
+    assert secret == links(base="http://other").updates_secret
+    assert secret != links("other").updates_secret
+    assert re.fullmatch(r"[\w-]{32,256}", secret, re.ASCII)
+    assert links().updates_url == f"{BASE}/telegram"
+
+
+def signature(task_id: str = TASK, timestamp: str = str(NOW), key: str = KEY) -> str:
+    """As the provider's page says, and not as our code does it."""
+    digest = hmac.new(key.encode(), f"{task_id}.{timestamp}".encode(), hashlib.sha256).digest()
+    return base64.b64encode(digest).decode()
+
+
+def check(task_id: str = TASK, timestamp: str = str(NOW), signed: str | None = None) -> None:
+    check_signature(KEY, task_id, timestamp, signature() if signed is None else signed, lambda: float(NOW))
+
+
+def test_the_providers_signature_is_taken() -> None:
+    check()
+
+
+@pytest.mark.parametrize("off_s", [-SIGNATURE_WINDOW_S, -1, 0, 1, SIGNATURE_WINDOW_S])
+def test_within_the_window(off_s: int) -> None:
+    timestamp = str(NOW + off_s)
+    check(timestamp=timestamp, signed=signature(timestamp=timestamp))
+
+
+@pytest.mark.parametrize("off_s", [-SIGNATURE_WINDOW_S - 1, SIGNATURE_WINDOW_S + 1, -(10**8), 10**8])
+def test_too_old_and_too_new(off_s: int) -> None:
+    timestamp = str(NOW + off_s)
+    with pytest.raises(ForgedRequest):
+        check(timestamp=timestamp, signed=signature(timestamp=timestamp))
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        *(
+            "",
+            " ",
+            "x",
+            "-1",
+            f"+{NOW}",
+            f" {NOW}",
+            f"{NOW} ",
+            f"{NOW}.0",
+            f"{NOW}\n",
+            "1e9",
+            "0x10",
+            "²",
+            "١٧٩",
+        ),
+        *("nan", "inf", "9" * 13, "9" * 5000, "\ud800", "\x00", f"{NOW},{NOW}"),
+    ],
+)
+def test_a_time_that_is_none(timestamp: str) -> None:
+    with pytest.raises(ForgedRequest):
+        check(timestamp=timestamp)
+
+
+@pytest.mark.parametrize(
+    "signed",
+    [
+        *("", " ", "x", "=", "é", "\ud800", "\x00", "\xff" * 44, "签名", "a" * 100_000),
+        signature()[:-1],
+        signature() + "=",
+        " " + signature(),
+        signature().lower(),
+        signature(key="other"),
+        signature(task_id="other"),
+        signature(timestamp=str(NOW + 1)),
+        signature().replace("+", "-").replace("/", "_").rstrip("="),
+        f"v1,{signature()}",
+        f"{signature()}, {signature()}",
+    ],
+)
+def test_a_signature_that_is_not_theirs(signed: str) -> None:
+    with pytest.raises(ForgedRequest):
+        check(signed=signed)
+
+
+@pytest.mark.parametrize("task_id", ["", "other", TASK + " ", "\ud800", "é", "\x00", TASK * 1000])
+def test_a_signature_for_another_task(task_id: str) -> None:
+    with pytest.raises(ForgedRequest):
+        check(task_id=task_id)
+
+
+def test_task_and_time_cannot_be_shifted() -> None:
+    """`a.1` + `2` and `a` + `1.2` sign the same text; a time with a dot in it is none."""
+    with pytest.raises(ForgedRequest):
+        check(task_id=TASK, timestamp=f"1.{NOW}", signed=signature(task_id=f"{TASK}.1"))

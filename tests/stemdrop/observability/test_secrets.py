@@ -1,0 +1,519 @@
+"""No secret shows: not in an object, an exception, or what Python itself prints, whatever breaks."""
+
+import asyncio
+import io
+import logging
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import httpx
+import pytest
+from house import SECRET, House, open_house
+from provider import KEY
+from redis import Redis
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+from telegram.error import InvalidToken
+from telegram.ext import ExtBot
+
+from sandbox.environment.process import Process
+from sandbox.environment.redis_server import RedisServer
+from sandbox.environment.server import serve
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.chat.telegram_bot import TelegramFile, TelegramFiles
+from stemdrop.domain.jobs import Job, Mode
+from stemdrop.errors import ForgedRequest, SettingsError, StemdropError, StoreUnavailable
+from stemdrop.http.signed_links import Links
+from stemdrop.observability.logging import hidden, set_up_logging
+from stemdrop.provider.client import SeparationClient
+from stemdrop.settings import Settings, load_settings
+from stemdrop.storage.connection import connect, translated
+from stemdrop.tasks.engine import Engine, Task
+from webhook.app import create_app
+
+HMAC = "a-key-of-the-provider"
+ROOMS = ("stemdrop", "bot", "webhook")
+
+
+@pytest.fixture
+async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
+    state = Telegram(tmp_path / "telegram")
+    yield state
+    await state.close()
+
+
+@pytest.fixture
+async def house(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, CALLBACK_HMAC_KEY=HMAC) as opened,
+    ):
+        yield opened
+
+
+def secrets_of(settings: Settings) -> set[str]:
+    """All of them, taken from where they are used and not from the product's own list."""
+    token = settings.telegram_bot_token.get_secret_value()
+    password = urlsplit(settings.redis_url).password
+    assert password
+    return {token, token.partition(":")[2], password, SECRET, KEY, HMAC}
+
+
+def assert_none(text: str, secrets: set[str]) -> None:
+    spelled = {form for secret in secrets for form in (secret, quote(secret, safe=""))}
+    assert not [form for form in spelled if form in text], text
+
+
+# Objects
+
+
+def shown(thing: object, depth: int = 4) -> Iterator[str]:
+    """All that `repr`, `str` and, of what is ours, `vars` shows of it and of what it holds."""
+    yield f"{thing!r} {[thing]!r}" if isinstance(thing, str) else f"{thing!r} {thing}"
+    if type(thing).__module__.partition(".")[0] in ROOMS and hasattr(thing, "__dict__") and depth:
+        for value in vars(thing).values():
+            # of a library's object only its `repr` is in our hands
+            yield from shown(value, 0 if isinstance(value, ExtBot) else depth - 1)
+
+
+async def test_no_object_shows_a_secret(house: House, redis_server: RedisServer) -> None:
+    secrets = secrets_of(house.settings)
+    app = create_app(house.settings, house.store, house.engine, house.links, house.files)
+    application = house.application()
+    handlers = [handler for group in application.handlers.values() for handler in group]
+    parts: dict[str, object] = {
+        **vars(house),
+        "webhook": app,
+        "routes": list(app.routes),
+        "application": application,
+        "callbacks": [handler.callback for handler in handlers],
+        "updater": application.update_queue,
+        "submission": house.submission(),
+        "sweep": house.sweep(),
+        "file": TelegramFile(1, None, f"https://api.example/file/bot{house.bot.token}/music/1.mp3"),
+        "redis server": redis_server,
+        "pool": house.redis.connection_pool,
+        "http": house.files._http,
+        "request": house.bot.request,
+    }
+    for name, part in parts.items():
+        for text in shown(part):
+            assert not [secret for secret in secrets if secret in text], name
+    assert_none(repr(house), secrets)
+    assert_none(repr(house.settings.model_dump()), secrets)
+
+
+def test_a_password_in_an_address_does_not_show() -> None:
+    settings = load_settings(
+        {
+            "TELEGRAM_BOT_TOKEN": "7000000001:AAabc",
+            "SEPARATION_API_KEY": KEY,
+            "SECRET_KEY": SECRET,
+            "TELEGRAM_API_URL": "https://me:pass%2Fword-1@bots.example/api/",
+            "SEPARATION_API_URL": "https://me:password-2@api.example",
+            "SEPARATION_UPLOAD_URL": "https://me:password-3@upload.example",
+            "PUBLIC_URL": "https://me:password-4@stems.example",
+            "REDIS_URL": "rediss://me@redis.example:1/0?password=password-5&ssl_password=password-6",
+        }
+    )
+    assert settings.telegram_api_url == "https://me:pass%2Fword-1@bots.example/api"
+    words = ["pass%2Fword-1", "pass/word-1", *(f"password-{number}" for number in range(2, 7))]
+    assert {*words, "bWU6cGFzcy93b3JkLTE="} <= set(settings.secrets)
+    for text in (repr(settings), str(settings), repr(settings.model_dump()), repr(vars(settings))):
+        assert not [word for word in words if word in text], text
+        assert "bots.example/api" in text
+
+
+def test_of_every_secret_it_is_said_how_to_change_it() -> None:
+    text = (Path(__file__).parents[2] / "SECURITY.md").read_text("utf-8")
+    secret = [name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in repr(field)]
+    assert len(secret) == 4
+    assert [name for name in secret if f"\n| `{name}` |" not in text] == []
+
+
+# Exceptions
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The exception and all that led to it, also what a traceback leaves out."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def logged(error: BaseException, settings: Settings, form: str) -> str:
+    """All of it, as a log at DEBUG would write it."""
+    stream, root, log = io.StringIO(), logging.getLogger(), logging.getLogger("stemdrop.test")
+    before, level = root.handlers[:], root.level
+    root.handlers.clear()
+    try:
+        set_up_logging("DEBUG", form, settings.secrets, stream)
+        for one in chain(error):
+            log.error("failed: %s, %r, %s", one, one, one.args)
+        log.debug("failed", exc_info=error)
+        log.debug("%s", "".join(traceback.format_exception(error)))
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    return stream.getvalue()
+
+
+def assert_silent(error: BaseException, settings: Settings) -> None:
+    secrets = secrets_of(settings)
+    for one in chain(error):
+        if isinstance(one, StemdropError):  # our own words need no formatter
+            assert_none(f"{one} {one!r} {one.args!r} {vars(one)!r}", secrets)
+    for form in ("console", "json"):
+        text = logged(error, settings, form)
+        assert "Traceback" in text
+        assert type(error).__name__ in text
+        assert_none(text, secrets)
+
+
+Call = Callable[[], Awaitable[object]]
+
+
+def parrot() -> Starlette:
+    """A server that repeats what it was sent, path and header with the key, in the form that is asked for."""
+
+    async def repeat(request: Request) -> Response:
+        form = request.path_params["form"]
+        said = f"what about {request.url.path} with {request.headers.get('authorization')}?"
+        if form == "redirect":
+            return RedirectResponse(f"/404{request.url.path}")
+        if form == "no json":
+            return PlainTextResponse(said)
+        if form == "other json":
+            return JSONResponse({"code": 200, "ok": True, "data": said, "result": said})
+        status = int(form)
+        body = {"ok": False, "error_code": status, "description": said, "code": status, "msg": said}
+        return JSONResponse(body, 200 if status == 422 else status)
+
+    return Starlette(routes=[Route("/{form}/{path:path}", repeat, methods=["GET", "POST"])])
+
+
+FORMS = ["400", "401", "403", "404", "409", "422", "500", "502", "no json", "other json", "redirect"]
+
+
+def calls(bot: ExtBot[float], http: httpx.AsyncClient, url: str) -> dict[str, Call]:
+    """Everything that we ask of others."""
+    files = TelegramFiles(bot, http)
+    separation = SeparationClient(http, url, url, KEY)
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"sound"
+
+    async def read() -> None:
+        file = TelegramFile(1, None, f"{url}/file/bot{bot.token}/music/1.mp3")
+        async with files.open(file) as chunks:
+            _ = [chunk async for chunk in chunks]
+
+    return {
+        "getMe": bot.get_me,
+        "getUpdates": lambda: bot.get_updates(timeout=0),
+        "sendMessage": lambda: bot.send_message(1, "hello"),
+        "setWebhook": lambda: bot.set_webhook("https://stems.example/telegram"),
+        "getFile": lambda: files.find("a-file"),
+        "download": read,
+        "create": lambda: separation.create("https://a", Mode.SPLIT_STEM, "", "https://b"),
+        "detail": lambda: separation.detail("a-task"),
+        "credits": separation.credits,
+        "upload": lambda: separation.upload("audio.mp3", content(), 5),
+    }
+
+
+async def failures(of: dict[str, Call]) -> dict[str, Exception]:
+    """What the calls raise, by name."""
+    found: dict[str, Exception] = {}
+    for name, call in of.items():
+        try:
+            await call()
+        except Exception as error:
+            found[name] = error
+    return found
+
+
+async def asked(house: House, http: httpx.AsyncClient, url: str) -> dict[str, Exception]:
+    """What comes of asking everything of `url`, in Telegram's place and in the provider's."""
+    house.bot._base_url = f"{url}/bot{house.bot.token}"
+    return await failures(calls(house.bot, http, url))
+
+
+async def test_servers_that_repeat_what_they_were_sent(house: House) -> None:
+    async with serve(parrot()) as url, httpx.AsyncClient(trust_env=False, verify=False) as http:
+        for form in FORMS:
+            found = await asked(house, http, f"{url}/{form}")
+            assert len(found) >= (2 if form == "other json" else 9), form
+            for error in found.values():
+                assert_silent(error, house.settings)
+
+
+async def test_servers_that_do_not_answer(house: House) -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    urls = ["http://127.0.0.1:9", f"http://127.0.0.1:{port}", "http://no such host", "ftp://127.0.0.1"]
+    async with server, httpx.AsyncClient(trust_env=False, verify=False) as http:
+        for url in urls:
+            found = await asked(house, http, url)
+            assert len(found) == 10
+            for error in found.values():
+                assert_silent(error, house.settings)
+
+
+def with_password(redis_url: str, password: str) -> str:
+    return redis_url.replace(urlsplit(redis_url).password or "", password)
+
+
+async def test_a_redis_that_refuses_or_is_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stemdrop.tasks.engine.ADD_TIMEOUT_S", 0.1)
+    url = house.settings.redis_url
+    password = urlsplit(url).password or ""
+    wrong = with_password(url, f"{password}-not")
+    away = url.replace(str(urlsplit(url).port), "9")
+    found: list[BaseException] = []
+    for other in (wrong, away):
+        async with connect(other) as redis:
+            with pytest.raises(StoreUnavailable) as met:
+                async with translated():
+                    await redis.ping()
+            found.append(met.value)
+        with pytest.raises(Exception, match=r".") as engine_met:
+            async with Engine(other) as engine:
+                await engine.add(Task.SUBMIT, "job", "job")
+        found.append(engine_met.value)
+    with Redis.from_url(url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            with pytest.raises(StoreUnavailable) as met:
+                await house.store.ping()
+        finally:
+            client.config_set("maxmemory", 0)
+    for error in (*found, met.value):
+        assert_silent(error, house.settings)
+
+
+async def test_links_that_are_not_ours(house: House) -> None:
+    token = urlsplit(house.links.callback_url("job", 1)).path.rpartition("/")[2]
+    for forged in (SECRET, f"{token}x", token.replace(".", ""), house.links.updates_secret):
+        with pytest.raises(ForgedRequest) as met:
+            house.links.read_callback(forged)
+        assert_silent(met.value, house.settings)
+
+
+VALID = {"TELEGRAM_BOT_TOKEN": "7000000001:AAabc", "SEPARATION_API_KEY": KEY, "SECRET_KEY": SECRET}
+WORD = "Pass-Word1"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TELEGRAM_BOT_TOKEN", WORD),
+        ("SEPARATION_API_KEY", f"{WORD} ü"),
+        ("SEPARATION_API_KEY", f"{WORD}\nX-Other: 1"),
+        *(
+            (name, value)
+            for name in ("TELEGRAM_API_URL", "SEPARATION_API_URL", "SEPARATION_UPLOAD_URL", "PUBLIC_URL")
+            for value in (
+                f"https://me:{WORD}/x@host",
+                f"https://me:{WORD}@[host",
+                f"https://me:{WORD}\u2100@host",
+                f"{WORD}@host",
+                f"https://me:{WORD}@host?a=b",
+            )
+        ),
+        *(
+            ("REDIS_URL", value)
+            for value in (
+                f"redis://:{WORD}/x@host",
+                f"redis://:{WORD}@[host",
+                f"redis://:{WORD}\u2100@host",
+                f"redis://:{WORD}@host?db=x",
+                f"http://:{WORD}@host",
+            )
+        ),
+        ("LISTEN_PORT", WORD),
+        ("ADMINS", WORD),
+        ("LOG_LEVEL", WORD),
+    ],
+)
+def test_a_wrong_setting_is_not_repeated(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as met:
+        load_settings({**VALID, name: value})
+    for one in chain(met.value):
+        assert WORD not in f"{one} {one!r}"
+    assert WORD not in "".join(traceback.format_exception(met.value))
+
+
+# Standard error
+
+
+def test_what_is_spelled_otherwise_is_hidden_too() -> None:
+    secret = 'se"cr\\et/ü &1'
+    for text in (
+        secret,
+        quote(secret),
+        quote(secret, safe=""),
+        repr(secret),
+        repr(secret.encode()),
+        repr({"a": [secret]}),
+        str(UnicodeEncodeError("ascii", secret, 0, 1, "why").args),
+        str(Response(secret).body),
+    ):
+        told = hidden(f"<{text}>", [secret])
+        assert "***" in told
+        for part in ("se", "cr", "et", "&1"):
+            assert part not in told.replace("ascii", "").replace("set", ""), told
+
+
+def test_the_longer_of_two_secrets_goes_whole() -> None:
+    assert hidden("abcdefgh and abcdef", ["abcdef", "abcdefgh"]) == "*** and ***"
+    assert hidden("nothing", []) == "nothing"
+    assert hidden("nothing", [""]) == "nothing"
+
+
+def test_a_link_of_ours_is_hidden_too() -> None:
+    """Whoever has it may fetch the song, or answer in the provider's place."""
+    links = Links(SECRET, "https://stems.example/bot")
+    source, callback = links.source_url(Job.new_id(), ".mp3"), links.callback_url(Job.new_id(), 17)
+    assert hidden(f"could not fetch {source}, told {callback}", []) == (
+        "could not fetch https://stems.example/bot/source/***/audio.mp3, "
+        "told https://stems.example/bot/callback/***"
+    )
+    assert hidden("POST /callback/{token} → 403", []) == "POST /callback/{token} → 403"
+
+
+TOKEN = "7000000001:AAabcdefghijklmnopqrstuvwxyz"
+CRASHES = """
+import asyncio, gc, logging, os, sys, threading, warnings
+from stemdrop.observability.logging import log_crashes, set_up_logging
+
+token = os.environ["TOKEN"]
+set_up_logging("DEBUG", sys.argv[1], [token])
+log_crashes()
+
+def crash(what):
+    raise RuntimeError(f"{what}: {token}")
+
+class Fragile:
+    def __del__(self):
+        crash("in a finalizer")
+
+class Unwritable:
+    def __str__(self):
+        crash("while written")
+
+warnings.warn(f"a warning: {token}")
+logging.getLogger("a").error("too many arguments", token)
+logging.getLogger("a").error("%s %s", Unwritable(), token)
+thread = threading.Thread(target=crash, args=("in a thread",))
+thread.start()
+thread.join()
+Fragile()
+
+async def lose():
+    async def task():
+        crash("in a task")
+    running = asyncio.create_task(task())
+    await asyncio.wait({running})
+    asyncio.get_running_loop().call_soon(crash, "in a callback")
+    await asyncio.sleep(0)
+
+asyncio.run(lose(), debug=True)
+gc.collect()
+try:
+    crash("at first")
+except RuntimeError:
+    raise ExceptionGroup("at last", [ValueError(f"at last: {token}")])
+"""
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_what_python_prints_by_itself_goes_the_same_way(tmp_path: Path, form: str) -> None:
+    root = str(Path(__file__).parents[2])
+    ended = subprocess.run(
+        [sys.executable, "-c", CRASHES, form],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": root, "TOKEN": TOKEN},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 1
+    for what in (
+        *("a warning", "in a thread", "in a finalizer", "in a task", "in a callback", "at first", "at last"),
+        *("is not written: TypeError", "is not written: RuntimeError"),
+    ):
+        assert what in ended.stderr
+    assert ended.stderr.count("***") >= 7
+    assert TOKEN not in ended.stderr + ended.stdout
+    assert TOKEN.partition(":")[2] not in ended.stderr + ended.stdout
+
+
+async def test_a_command_that_crashes_or_ends_tells_no_secret(
+    tmp_path: Path, redis_url: str, telegram: Telegram
+) -> None:
+    """A Telegram that repeats the token where nobody expects it."""
+
+    async def answer(request: Request) -> Response:
+        token, _, method = request.path_params["call"].partition("/")
+        if method == "getMe" and request.path_params["where"] == "hook":
+            return JSONResponse({"ok": True, "result": {"id": 1, "is_bot": True, "first_name": "Bot"}})
+        if method in ("getMe", "setWebhook"):
+            said = {"ok": False, "error_code": 400, "description": f"what is {token}?"}
+            return JSONResponse(said, 400)
+        return JSONResponse({"ok": True, "result": True})
+
+    app = Starlette(routes=[Route("/{where}/{call:path}", answer, methods=["POST"])])
+    ended: dict[str, tuple[int, str]] = {}
+    async with serve(app) as url:
+        environment = {
+            "TELEGRAM_BOT_TOKEN": telegram.token,
+            "SEPARATION_API_KEY": KEY,
+            "SECRET_KEY": SECRET,
+            "CALLBACK_HMAC_KEY": HMAC,
+            "REDIS_URL": redis_url,
+            "PUBLIC_URL": "https://stems.example",
+            "TELEGRAM_UPDATES": "webhook",
+            "LOG_LEVEL": "DEBUG",
+        }
+
+        async def run(where: str, **changes: str) -> None:
+            settings = {**environment, "TELEGRAM_API_URL": f"{url}/{where}", **changes}
+            process = Process(["bot"], settings, tmp_path / where, cwd=tmp_path)
+            process.start()
+            ended[where] = await process.wait(60), process.output()
+
+        await asyncio.gather(run("who"), run("hook", SECRET_KEY="no key"))
+    secrets = secrets_of(load_settings(environment))
+    code, output = ended["who"]
+    assert code == 1
+    assert "crashed: BadRequest" in output
+    assert "SECRET_KEY" not in output
+    assert "BadRequest: what is bot7" in output
+    assert ":***?" in output
+    assert_none(output, secrets)
+    code, output = ended["hook"]
+    assert code == 2
+    assert "WARNING stemdrop.serve: SECRET_KEY is short" in output
+    assert_none(output, {"no key"})
+    assert "stemdrop: PUBLIC_URL: Telegram refuses it for its updates: what is bot" in output
+    assert_none(output, secrets)
+
+
+def test_the_library_does_show_the_token_or_all_this_proves_little() -> None:
+    """If it no longer did, the tests above would pass without us."""
+    assert TOKEN in str(InvalidToken(f"The token `{TOKEN}` was rejected by the server."))
+    assert TOKEN in repr(ExtBot(TOKEN))

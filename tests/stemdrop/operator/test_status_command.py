@@ -1,0 +1,239 @@
+"""`stemdrop status`: what an operator sees of everything at once, in a terminal and elsewhere."""
+
+import asyncio
+import codecs
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from builders import make_job
+from house import Clock
+from rich.cells import cell_len
+
+from sandbox.environment.redis_server import RedisServer
+from stemdrop.cli import run
+from stemdrop.domain.jobs import Failure, JobState, Mode
+from stemdrop.observability.metric_definitions import (
+    CALLBACKS,
+    CREDITS_LEFT,
+    CREDITS_SEEN,
+    FLOOD_SECONDS,
+    FLOOD_WAITS,
+)
+from stemdrop.operator.system_report import status_lines
+from stemdrop.storage.connection import connect
+from stemdrop.storage.counters import Counts
+from stemdrop.storage.dead_letters import DeadLetters
+from stemdrop.storage.flood_limiter import FloodLimiter
+from stemdrop.storage.heartbeats import Presence, Presences
+from stemdrop.storage.job_store import JobStore
+
+Capture = pytest.CaptureFixture[str]
+SECRETS = ("1:bot-token-xyz", "api-key-xyz", "secret-key-xyz-xyz")
+
+
+@pytest.fixture
+def environ(redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    monkeypatch.chdir(tmp_path)
+    return environment(redis_url)
+
+
+def environment(redis_url: str) -> dict[str, str]:
+    names = ("TELEGRAM_BOT_TOKEN", "SEPARATION_API_KEY", "SECRET_KEY")
+    return {
+        **dict(zip(names, SECRETS, strict=True)),
+        "REDIS_URL": redis_url,
+        "PUBLIC_URL": "https://a.example",
+    }
+
+
+async def fill(redis_url: str) -> None:
+    """A busy day, with everything in it that is shown."""
+    async with connect(redis_url) as redis:
+        store, now, counts = JobStore(redis), time.time(), Counts(redis)
+        for number in range(6):
+            job = make_job(mode=Mode.SPLIT_STEM)
+            await store.add(job, once=f"{number}")
+            await store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING, moved_at=now)
+            if number < 3:
+                await store.fail(job.id, [JobState.SUBMITTING], Failure("500" if number else "timeout"))
+                await store.close(job.id)
+        presences = Presences(redis)
+        await presences.note(Presence("bot", "host-a", 12, "0.1.0", now - 7200, now - 3))
+        trouble = "another program polls with this bot's token"
+        await presences.note(Presence("worker", "主机-二\x1b[31m", 13, "0.1.0", now - 60, now - 1, trouble))
+        counts.add(CALLBACKS, "stored", by=4)
+        counts.add(CALLBACKS, "forged", by=2)
+        counts.add(FLOOD_WAITS, "waited", by=3)
+        counts.add(FLOOD_SECONDS, "waited", by=12.4)
+        counts.note(CREDITS_LEFT, 940)
+        counts.note(CREDITS_SEEN, now - 240)
+        await counts.write()
+        await DeadLetters(redis).add("update:1", "a tap", "died")
+        await FloodLimiter(redis).pause(50)
+
+
+async def test_for_machines(environ: dict[str, str], redis_url: str, capsys: Capture) -> None:
+    await fill(redis_url)
+    assert await asyncio.to_thread(run, ["status", "--json"], environ) == 0
+    out = capsys.readouterr().out
+    facts = json.loads(out)
+    assert [(it["role"], it["pid"]) for it in facts["processes"]] == [("bot", 12), ("worker", 13)]
+    assert facts["missing"] == ["webhook"]
+    assert [(it["state"], it["mode"], it["count"]) for it in facts["jobs"]] == [
+        ("submitting", "split_stem", 3)
+    ]
+    assert [it["queue"] for it in facts["queues"]] == ["submissions", "deliveries", "packs", "updates"]
+    hour = facts["last_hour"]
+    assert hour["ended"] == {"delivered": 0, "incomplete": 0, "failed": 3, "cancelled": 0}
+    assert hour["failed"] == {"500": 2, "timeout": 1}
+    assert hour["callbacks"] == {"stored": 4, "forged": 2}
+    assert (hour["flood_waits"], hour["flood_wait_s"]) == ({"waited": 3}, {"waited": 12})
+    assert facts["credits"]["left"] == 940
+    assert facts["given_up"] == {"update": 1}
+    assert 0 < facts["flood_pause_s"] <= 50
+    assert [secret for secret in (*SECRETS, redis_url) if secret in out] == []
+
+
+async def test_for_eyes(environ: dict[str, str], redis_url: str, capsys: Capture) -> None:
+    await fill(redis_url)
+    assert await asyncio.to_thread(run, ["status"], environ) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    for line in (
+        r"bot +host-a +12 +0\.1\.0 +2h00m +\d+s ago +well",
+        r"worker +主机-二.* +13 .* ! another program polls with this bot's token",
+        r"! no webhook is there",
+        r"submitting +split_stem +3 +\d+s",
+        r"updates +0 +0 +0",
+        r"Last hour  0 delivered, 0 incomplete, 3 failed, 0 cancelled",
+        r"           failed with 500 ×2, timeout ×1",
+        r"Callbacks  4 taken; not taken: forged ×2",
+        r"Telegram   asks for silence for \d+s more; 3 waits for its limits, 12s in all",
+        r"Credits    940 left, 4m ago",
+        r"Given up   update ×1 \(stemdrop jobs\)",
+        r"Redis      \d+\.\d MB",
+    ):
+        assert re.search(f"^{line}", out, re.M), line
+
+
+async def test_where_nothing_has_happened_yet(environ: dict[str, str], capsys: Capture) -> None:
+    environ["PUBLIC_URL"] = ""
+    assert await asyncio.to_thread(run, ["status", "--once"], environ) == 0
+    out = capsys.readouterr().out
+    assert "! no bot is there\n! no worker is there\n\nNo job is open.\n" in out
+    assert "webhook" not in out
+    assert "Credits    not known yet" in out
+
+
+async def test_what_is_older_than_an_hour_is_not_of_the_last(redis_url: str) -> None:
+    clock = Clock()
+    async with connect(redis_url) as redis:
+        counts = Counts(redis, clock)
+        counts.add(CALLBACKS, "stored")
+        await counts.write()
+        clock.advance(3300)
+        assert await counts.lately() == {"callbacks|stored": 1}
+        clock.advance(900)
+        assert await counts.lately() == {}
+        assert await counts.all() == {"callbacks|stored": 1}
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80])
+async def test_no_line_is_wider_than_the_terminal(
+    environ: dict[str, str], redis_url: str, capsys: Capture, width: int
+) -> None:
+    await fill(redis_url)
+    assert await asyncio.to_thread(run, ["status", "--json"], environ) == 0
+    lines = status_lines(json.loads(capsys.readouterr().out), width)
+    assert [line for line in lines if cell_len(line) > width] == []
+    assert any("well" in line for line in lines) == (width >= 60)
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "--json"]])
+def test_without_redis_it_says_so(environ: dict[str, str], capsys: Capture, words: list[str]) -> None:
+    environ["REDIS_URL"] = "redis://:a-password@127.0.0.1:9/0"
+    assert run(words, environ) == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "stemdrop: REDIS_URL: 127.0.0.1:9: Redis does not answer\n")
+
+
+def test_a_wrong_setting_is_named(environ: dict[str, str], capsys: Capture) -> None:
+    environ["PUBLIC_URL"] = "not a URL"
+    assert run(["status"], environ) == 2
+    assert capsys.readouterr().err.startswith("stemdrop: PUBLIC_URL")
+
+
+@dataclass
+class Terminal:
+    """What a process writes to a terminal of this size."""
+
+    process: subprocess.Popen[bytes]
+    master: int
+    text: str = ""
+    decoder: codecs.IncrementalDecoder = field(default_factory=codecs.getincrementaldecoder("utf-8"))
+
+    async def shows(self, what: str) -> str:
+        """Wait until that is on the screen; returns what came since the screen was last written over."""
+        async with asyncio.timeout(30):
+            while not re.search(what, self.screen):
+                self.text += self.decoder.decode(await asyncio.to_thread(os.read, self.master, 65536))
+        return self.screen
+
+    @property
+    def screen(self) -> str:
+        """The last whole one."""
+        whole = self.text.rpartition("\x1b[J")[0]
+        return whole.rpartition("\x1b[H")[2]
+
+
+@contextmanager
+def terminal(words: list[str], environ: dict[str, str], columns: int, rows: int) -> Iterator[Terminal]:
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stemdrop", *words], env=environ, stdin=slave, stdout=slave, stderr=slave
+    )
+    os.close(slave)
+    try:
+        yield Terminal(process, master)
+    finally:
+        process.kill()
+        process.wait()
+        os.close(master)
+
+
+@pytest.mark.usefixtures("heeded")
+async def test_on_a_terminal_it_renews_itself_until_it_is_interrupted(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "redis") as redis:
+        await fill(redis.url)
+        environ = {**environment(redis.url), "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUTF8": "1"}
+        with terminal(["status"], environ, columns=60, rows=18) as seen:
+            screen = await seen.shows("submitting")
+            lines = [re.sub(r"\x1b\[K\r?$", "", line) for line in screen.split("\n")]
+            assert len(lines) <= 18
+            assert [line for line in lines if cell_len(line) > 60 or "\x1b" in line] == []
+            assert re.search("… and [0-9]+ lines more", screen)
+            await asyncio.to_thread(redis.kill)
+            screen = await seen.shows("Redis does not answer; as it")
+            assert "submitting" in screen
+            await asyncio.to_thread(redis.start)
+            async with connect(redis.url) as client:
+                for job in await JobStore(client).open_jobs():
+                    await JobStore(client).move(job.id, [JobState.SUBMITTING], JobState.SEPARATING)
+            assert "until Ctrl-C" in await seen.shows("separating")
+            seen.process.send_signal(signal.SIGINT)
+            assert await asyncio.to_thread(seen.process.wait, 20) == 0

@@ -1,0 +1,434 @@
+"""What a failed call means: refused, never sent, or perhaps accepted. Against the provider, against servers
+that misbehave in one way each, and against answers that no server would give."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from provider import KEY, Provider
+
+from sandbox.environment.server import serve
+from stemdrop.domain.jobs import Mode
+from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError, Unreachable
+from stemdrop.provider.client import MAX_ANSWER_BYTES, SeparationClient
+
+CALLBACK = "https://bot.example.com/callback/token"
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+        yield client
+
+
+@pytest.fixture
+def client(http: httpx.AsyncClient, provider: Provider) -> SeparationClient:
+    provider.fetches_source = provider.answers_by_itself = False
+    return SeparationClient(http, provider.url, provider.url, KEY)
+
+
+async def create(client: SeparationClient, mode: Mode = Mode.SEPARATE_VOCAL, instrument: str = "") -> str:
+    return await client.create("https://bot.example.com/source/t/audio.mp3", mode, instrument, CALLBACK)
+
+
+async def upload(client: SeparationClient, content: bytes = b"song", name: str = "song.mp3") -> str:
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(content), 1000):
+            yield content[start : start + 1000]
+
+    return await client.upload(name, chunks(), len(content))
+
+
+CALLS: dict[str, Callable[[SeparationClient], Awaitable[object]]] = {
+    "create": create,
+    "detail": lambda client: client.detail("task"),
+    "credits": lambda client: client.credits(),
+    "upload": upload,
+}
+
+
+# What is asked
+
+
+@pytest.mark.parametrize("mode", [Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM])
+async def test_create(client: SeparationClient, provider: Provider, mode: Mode) -> None:
+    assert await create(client, mode, "ignored") == "task-0001"
+    assert provider.creates == [
+        {
+            "audioUrl": "https://bot.example.com/source/t/audio.mp3",
+            "type": mode.value,
+            "callBackUrl": CALLBACK,
+            "taskId": "task-0001",
+        }
+    ]
+
+
+async def test_create_for_one_instrument(client: SeparationClient, provider: Provider) -> None:
+    await create(client, Mode.SPLIT_STEM_ADVANCED, "Lead Vocal")
+    assert provider.creates[0]["stemName"] == "Lead Vocal"
+
+
+async def test_detail(client: SeparationClient, provider: Provider) -> None:
+    task = await create(client)
+    assert await client.detail(task) is None
+    provider.details[task] = {"successFlag": "SUCCESS", "response": {"vocalUrl": provider.stem_url("vocal")}}
+    result = await client.detail(task)
+    assert result
+    assert [stem.url for stem in result.stems] == [provider.stem_url("vocal")]
+
+
+@pytest.mark.parametrize("task_id", ["a b", "a&b=c", "a/../b", "ä", "%41", "?#"])
+async def test_a_task_id_is_asked_for_as_it_is(
+    client: SeparationClient, provider: Provider, task_id: str
+) -> None:
+    provider.details[task_id] = {"successFlag": "SUCCESS", "response": None}
+    assert await client.detail(task_id)
+
+
+async def test_credits(client: SeparationClient) -> None:
+    assert await client.credits() == 1000
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("song.mp3", "my song (live).mp3", "歌 曲.flac", "ümläut.ogg", "100%.mp3", "a&b=c;d.mp3", "a+b.mp3"),
+        *("..mp3", "x" * 200 + ".mp3", "🎵.mp3", "it's.mp3"),
+    ],
+)
+async def test_upload_streams_exact_bytes(client: SeparationClient, provider: Provider, name: str) -> None:
+    content = bytes(range(256)) * 400 + b"\r\n--boundary--\r\n"
+    await upload(client, content, name)
+    assert provider.uploads == {name: content}
+
+
+@pytest.mark.parametrize(
+    "name", ['a".mp3', 'a"; filename="b.mp3', 'a"\r\nX-Evil: 1\r\n\r\nb.mp3', "a\nb.mp3", "a\\.mp3"]
+)
+async def test_a_name_cannot_break_the_form(http: httpx.AsyncClient, name: str) -> None:
+    """Whatever the name, three parts arrive, and the file is the bytes."""
+    seen: list[list[tuple[str, object]]] = []
+    app = FastAPI()
+
+    @app.post("/api/file-stream-upload")
+    async def take(request: Request) -> Response:
+        async with request.form() as form:
+            file = form["file"]
+            assert not isinstance(file, str)
+            seen.append([*((key, form[key]) for key in form if key != "file"), ("file", await file.read())])
+            assert set(file.headers) <= {"content-disposition", "content-type"}
+        return JSONResponse({"code": 200, "data": {"downloadUrl": "https://files.example.com/x"}})
+
+    async with serve(app) as url:
+        await upload(SeparationClient(http, url, url, KEY), b"bytes", name)
+    assert [key for key, _ in seen[0]] == ["uploadPath", "fileName", "file"]
+    assert dict(seen[0])["file"] == b"bytes"
+
+
+async def test_a_song_cannot_break_the_form(http: httpx.AsyncClient) -> None:
+    """A file that holds the boundary of an upload seen before."""
+    bodies: list[bytes] = []
+
+    def take(request: httpx.Request) -> httpx.Response:
+        bodies.append(request.content)
+        return httpx.Response(200, json={"code": 200, "data": {"downloadUrl": "https://files.example.com/x"}})
+
+    async with answering(take) as client:
+        for _ in range(2):
+            await upload(client)
+    assert bodies[0].split(b"\r\n")[0] != bodies[1].split(b"\r\n")[0]
+
+
+async def test_an_upload_declares_its_length_and_type(client: SeparationClient, provider: Provider) -> None:
+    url = await upload(client)
+    assert url == f"{provider.url}/uploads/song.mp3"
+    request = provider.requests[-1]
+    assert "'content-length': '" in request
+    assert "transfer-encoding" not in request
+    assert "multipart/form-data; boundary=" in request
+
+
+async def test_a_source_that_breaks_off_is_passed_on(client: SeparationClient, provider: Provider) -> None:
+    async def breaks_off() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise LookupError("the source broke off")
+
+    with pytest.raises(LookupError):
+        await client.upload("song.mp3", breaks_off(), 8)
+    assert provider.uploads == {}
+
+
+@pytest.mark.parametrize("said", [0, 3, 5, 8])
+async def test_a_source_longer_or_shorter_than_it_was_said_to_be(
+    client: SeparationClient, provider: Provider, said: int
+) -> None:
+    async def four() -> AsyncIterator[bytes]:
+        yield b"ha"
+        yield b"lf"
+
+    with pytest.raises(AnswerLost):
+        await client.upload("song.mp3", four(), said)
+    assert provider.uploads == {}
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("code", [400, 401, 402, 404, 408, 409, 413, 422, 429, 451, 455, 500, 501, 505, 531])
+@pytest.mark.parametrize("http_status", [200, 0])
+async def test_a_refusal_has_its_code(code: int, http_status: int) -> None:
+    """By HTTP 200, or by the same HTTP status."""
+    answer = httpx.Response(http_status or code, json={"code": code, "msg": "because", "data": None})
+    async with answering(lambda request: answer) as client:
+        with pytest.raises(Refused, match="because") as met:
+            await create(client)
+    assert met.value.code == code
+
+
+async def test_a_refusal_by_the_provider(client: SeparationClient, provider: Provider) -> None:
+    provider.refusal = (402, "not enough credits")
+    with pytest.raises(Refused) as met:
+        await create(client)
+    assert met.value.code == 402
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_wrong_key_is_refused_and_not_told(
+    http: httpx.AsyncClient, provider: Provider, call: str
+) -> None:
+    if call == "credits":
+        return  # this provider tells everyone
+    with pytest.raises(Refused) as met:
+        await CALLS[call](SeparationClient(http, provider.url, provider.url, "wrong-secret-key"))
+    assert met.value.code == 401
+    assert_secret_stays(met.value, "wrong-secret-key")
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 429, 451])
+async def test_a_4xx_without_contract_is_a_refusal(status: int) -> None:
+    async with answering(lambda request: httpx.Response(status, text="<html>no</html>")) as client:
+        with pytest.raises(Refused) as met:
+            await create(client)
+    assert met.value.code == status
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 408, 500, 524])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            b"",
+            b"<html>bad gateway</html>",
+            b"null",
+            b"[]",
+            b"17",
+            b'"code"',
+            b"{}",
+            b"\xff\xfe",
+            b'{"code":',
+        ),
+        *(b'{"code": null}', b'{"code": true}', b'{"code": "200"}', b'{"code": [200]}', b'{"code": 200.0}'),
+        *(b"[" * 100_000, b"9" * 5000, b'{"msg": "success"}'),
+    ],
+    ids=lambda body: repr(body[:20]),
+)
+async def test_without_contract_nobody_knows(status: int, body: bytes) -> None:
+    async with answering(lambda request: httpx.Response(status, content=body)) as client:
+        with pytest.raises(AnswerLost):
+            await create(client)
+
+
+@pytest.mark.parametrize("status", [302, 500, 502, 504])
+async def test_a_success_under_an_http_error_is_no_refusal(status: int) -> None:
+    """It may have been accepted, so it must not be called free."""
+    answer = httpx.Response(status, json={"code": 200, "msg": "success", "data": {"taskId": "t"}})
+    async with answering(lambda request: answer) as client:
+        with pytest.raises(AnswerLost):
+            await create(client)
+
+
+@pytest.mark.parametrize(
+    "data", [None, {}, [], "task", 17, {"taskId": None}, {"taskId": ""}, {"taskId": 17}, {"task_id": "t"}]
+)
+async def test_accepted_without_a_task(data: object) -> None:
+    async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
+        with pytest.raises(AnswerLost):
+            await create(client)
+        with pytest.raises(AnswerLost):
+            await upload(client)
+
+
+@pytest.mark.parametrize("data", [None, {}, [], "100", True, {"credits": 100}])
+async def test_credits_that_are_none(data: object) -> None:
+    async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
+        with pytest.raises(BadContract):
+            await client.credits()
+
+
+@pytest.mark.parametrize("data", [None, [], "x", {}, {"successFlag": "DONE"}])
+async def test_details_that_are_none(data: object) -> None:
+    async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
+        with pytest.raises(BadContract):
+            await client.detail("task")
+
+
+@pytest.mark.parametrize(
+    "message", [None, 17, [], {"a": 1}, "x" * 100_000, "\ud800", f"bad key {KEY}", f"Bearer {KEY}"]
+)
+async def test_a_refusals_message_is_short_text_without_the_key(message: object) -> None:
+    content = json.dumps({"code": 401, "msg": message})
+    async with answering(lambda request: httpx.Response(200, content=content)) as client:
+        with pytest.raises(Refused) as met:
+            await create(client)
+    assert len(str(met.value)) < 300
+    assert_secret_stays(met.value, KEY)
+
+
+# What gets lost
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
+async def test_what_was_never_sent_can_be_sent_again(call: str, error: type[httpx.TransportError]) -> None:
+    async with failing(error) as client:
+        with pytest.raises(Unreachable) as met:
+            await CALLS[call](client)
+    assert_secret_stays(met.value, KEY)
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(httpx.ReadTimeout, httpx.WriteTimeout, httpx.ReadError, httpx.WriteError, httpx.CloseError),
+        *(httpx.RemoteProtocolError, httpx.LocalProtocolError, httpx.DecodingError),
+    ],
+)
+async def test_what_may_have_arrived_is_lost(call: str, error: type[httpx.RequestError]) -> None:
+    async with failing(error) as client:
+        with pytest.raises(AnswerLost) as met:
+            await CALLS[call](client)
+    assert_secret_stays(met.value, KEY)
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_nobody_listens(http: httpx.AsyncClient, call: str) -> None:
+    with socket.socket() as taken:  # bound and not listening: refused, and nobody else can take the port
+        taken.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Unreachable):
+            await CALLS[call](SeparationClient(http, url, url, KEY))
+
+
+async def no_json(request: Request) -> Response:
+    return Response("<html>bad gateway</html>", 502)
+
+
+async def half_a_body(request: Request) -> Response:
+    async def half() -> AsyncIterator[bytes]:
+        yield b'{"code": 200, "data": {"task'
+
+    return StreamingResponse(half(), headers={"Content-Length": "1000"})
+
+
+async def too_long(request: Request) -> Response:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b" " * 65536
+
+    return StreamingResponse(chunks())
+
+
+async def broken_gzip(request: Request) -> Response:
+    return Response(b"this is no gzip", headers={"Content-Encoding": "gzip"})
+
+
+async def bomb(request: Request) -> Response:
+    import gzip
+
+    return Response(gzip.compress(bytes(MAX_ANSWER_BYTES * 20)), headers={"Content-Encoding": "gzip"})
+
+
+@pytest.mark.parametrize("misbehaviour", [no_json, half_a_body, too_long, broken_gzip, bomb])
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.filterwarnings("ignore")
+async def test_a_misbehaving_server(
+    http: httpx.AsyncClient, call: str, misbehaviour: Callable[[Request], Awaitable[Response]]
+) -> None:
+    app = FastAPI()
+    app.add_route("/{path:path}", misbehaviour, methods=["GET", "POST"])
+    async with serve(app) as url:
+        with pytest.raises(AnswerLost):
+            await CALLS[call](SeparationClient(http, url, url, KEY))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{",
+        b"\x00\xff\r\n\r\n",
+        b"SSH-2.0-x\r\n",
+    ],
+)
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_connection_that_ends_after_the_request(
+    http: httpx.AsyncClient, call: str, answer: bytes
+) -> None:
+    async with raw_server(answer) as url:
+        with pytest.raises(AnswerLost):
+            await CALLS[call](SeparationClient(http, url, url, KEY))
+
+
+async def test_a_redirect_is_not_followed_with_the_key(http: httpx.AsyncClient, provider: Provider) -> None:
+    answer = f"HTTP/1.1 307 x\r\nLocation: {provider.url}/api/v1/generate/credit\r\nContent-Length: 0\r\n\r\n"
+    async with raw_server(answer.encode()) as url:
+        with pytest.raises(SeparationError):
+            await SeparationClient(http, url, url, KEY).credits()
+    assert provider.requests == []
+
+
+@asynccontextmanager
+async def answering(answer: Callable[[httpx.Request], httpx.Response]) -> AsyncIterator[SeparationClient]:
+    """A client whose server gives one odd answer."""
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer), verify=False) as http:
+        yield SeparationClient(http, "https://api.example.com", "https://up.example.com", KEY)
+
+
+@asynccontextmanager
+async def failing(error: type[httpx.RequestError]) -> AsyncIterator[SeparationClient]:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise error(f"failed at {request.headers['authorization']}", request=request)
+
+    async with answering(fail) as client:
+        yield client
+
+
+@asynccontextmanager
+async def raw_server(answer: bytes) -> AsyncIterator[str]:
+    """Reads a whole request, answers these bytes and closes."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        length = head.partition(b"content-length:")[2].split(b"\r\n")[0]
+        await reader.readexactly(int(length or 0))
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def assert_secret_stays(error: BaseException, secret: str) -> None:
+    assert secret not in str(error)
+    assert secret not in repr(error)

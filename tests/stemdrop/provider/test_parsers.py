@@ -1,0 +1,259 @@
+"""Whatever is sent: the parsers raise what they say, and what they return can be stored and has bounds."""
+
+import base64
+import hashlib
+import hmac
+import json
+import math
+import string
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from fuzzing import JSON, SCALARS, TEXT, fuzzed, mostly
+from hypothesis import assume, event, example, given
+from hypothesis import strategies as st
+from itsdangerous import TimestampSigner
+
+from stemdrop.domain.jobs import encode
+from stemdrop.domain.results import (
+    MAX_STEMS,
+    MAX_TASK_ID,
+    MAX_URL,
+    STEM_FIELDS,
+    Result,
+    parse_callback,
+    parse_detail,
+)
+from stemdrop.errors import BadContract, ForgedRequest
+from stemdrop.http.signed_links import (
+    CALLBACK_LIFETIME_S,
+    CLOCK_SKEW_S,
+    SIGNATURE_WINDOW_S,
+    SOURCE_LIFETIME_S,
+    CallbackToken,
+    Links,
+    check_signature,
+)
+
+NAMES = (
+    st.sampled_from([*STEM_FIELDS, "origin"])
+    | st.sampled_from(["hand_drums", "hand-drums", "Hand Drums", "_", "Ü", "\ud800", "x\udfff", ""])
+    | TEXT
+)
+HOSTS = st.sampled_from(
+    ["cdn.example", "cdn.example:99999", "[::1]", "[::1", "u:p@h", "ℂ.example", "\ud800", "", "a b", "a\x7f"]
+)
+PATHS = st.sampled_from(["/a b.mp3", "/%zz", "/\x00", "/ü" * 400, "/" + "a" * 3000, "/\ud800", "/\u2028"])
+URLS = mostly(
+    st.builds(
+        "https://{}{}".format, mostly(st.just("cdn.example"), HOSTS | TEXT), PATHS | TEXT.map("/{}".format)
+    ),
+    SCALARS | TEXT.map("https:{}".format),
+)
+CODES = st.sampled_from([451, "200"]) | st.sampled_from([9999, 10_000, -1, True, "٢٠٠", 200.0]) | SCALARS
+TASKS = (
+    st.sampled_from(["t" * 128, "t" * 129, "任务"])
+    | st.sampled_from(["", "\x00", "\ud800", "a\u2028b"])
+    | SCALARS
+)
+PARTS = mostly(
+    st.fixed_dictionaries(
+        {"audio_url": URLS}, optional={"stem_type_group_name": mostly(NAMES, JSON), "duration": SCALARS}
+    ),
+    JSON,
+)
+LISTED = st.lists(
+    mostly(PARTS | st.fixed_dictionaries({"extract": PARTS}, optional={"remove": PARTS}), JSON), max_size=5
+)
+
+
+def named(suffix: str) -> st.SearchStrategy[dict[str, Any]]:
+    return st.dictionaries(NAMES.map(lambda name: name + suffix), URLS, min_size=1, max_size=6)
+
+
+INFO = mostly(named("_url") | st.fixed_dictionaries({"origin_data": LISTED}), JSON)
+CALLBACKS = st.fixed_dictionaries(
+    {
+        "code": mostly(st.just(200), CODES),
+        "data": mostly(
+            st.fixed_dictionaries({"task_id": mostly(st.just("task-1"), TASKS), "vocal_removal_info": INFO})
+            | st.fixed_dictionaries(
+                {"taskId": mostly(st.just("task-1"), TASKS), "origin_data": mostly(LISTED, JSON)},
+                optional={"vocal_separation_info": INFO},
+            ),
+            JSON,
+        ),
+    }
+)
+FLAGS = st.sampled_from(["PENDING", "CREATE_TASK_FAILED", "GENERATE_AUDIO_FAILED", "CALLBACK_EXCEPTION"])
+DETAILS = st.fixed_dictionaries(
+    {
+        "successFlag": st.just("SUCCESS") | mostly(FLAGS, JSON),
+        "response": mostly(named("Url") | st.fixed_dictionaries({"originData": LISTED}), JSON),
+    },
+    optional={"errorCode": CODES},
+)
+
+
+def check_result(result: Result) -> None:
+    """It can be stored and comes back as it was, and nothing in it is longer than it may be."""
+    stored = encode("result", result).encode()
+    assert Result.from_json(json.loads(stored)) == result
+    assert 0 <= result.code <= 9999
+    assert not result.stems or result.is_success
+    assert len(result.stems) <= MAX_STEMS
+    assert len({stem.key for stem in result.stems}) == len(result.stems)
+    for stem in result.stems:
+        assert 0 < len(stem.key) <= 60
+        assert len(stem.name) <= 40
+        assert math.isfinite(stem.duration_s)
+        assert 0 <= stem.duration_s < 86_400
+        assert len(stem.url) <= 12 * MAX_URL  # each letter quoted: four bytes, three letters each
+        assert urlsplit(stem.url).scheme in ("http", "https")
+        assert urlsplit(stem.url).hostname
+        assert stem.url.isprintable()
+        assert " " not in stem.url
+
+
+@fuzzed(150)
+@given(mostly(CALLBACKS, JSON))
+def test_a_callback_is_a_result_or_not_the_contract(body: object) -> None:
+    try:
+        task_id, result = parse_callback(body)
+    except BadContract:
+        event("refused")
+        return
+    event(f"{min(len(result.stems), 3)} stems")
+    assert 0 < len(task_id.encode().decode()) <= MAX_TASK_ID
+    check_result(result)
+
+
+@fuzzed(150)
+@given(mostly(DETAILS, JSON))
+def test_a_detail_is_a_result_none_yet_or_not_the_contract(data: object) -> None:
+    try:
+        result = parse_detail(data)
+    except BadContract:
+        event("refused")
+        return
+    event("none yet" if result is None else f"{min(len(result.stems), 3)} stems")
+    if result is not None:
+        check_result(result)
+
+
+IDS = st.builds(lambda number: f"{number:016x}", st.integers(0, 2**64 - 1))
+CHATS = st.integers(-(2**52), 2**52)
+EXTENSIONS = st.sampled_from([".mp3", ".m4a", ".flac", ".webm"])
+SECRETS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+# what decoders of base64 pass over comes first
+SPOILT = st.sampled_from(["=", "\n", "+", " ", "é"]) | st.text(
+    st.sampled_from(string.ascii_letters + "-_."), max_size=3
+)
+LETTERS = st.sampled_from(string.ascii_letters + string.digits + "-_.+/= \n%\x00ü")
+
+
+@fuzzed(100)
+@given(SECRETS, IDS, CHATS, EXTENSIONS)
+def test_links_say_what_was_put_into_them(secret: str, job_id: str, chat_id: int, extension: str) -> None:
+    links = Links(secret, "")
+    callback, source = links.callback_url(job_id, chat_id), links.source_url(job_id, extension)
+    assert len(callback) < 200
+    assert len(source) < 200
+    assert links.read_callback(callback.rpartition("/")[2]) == CallbackToken(job_id, chat_id)
+    assert links.read_source(source.split("/")[2]) == job_id
+
+
+@fuzzed(100)
+@given(st.data(), IDS, CHATS)
+def test_a_token_has_one_spelling(data: st.DataObject, job_id: str, chat_id: int) -> None:
+    links = Links("secret", "")
+    callback = links.callback_url(job_id, chat_id).rpartition("/")[2]
+    source = links.source_url(job_id, ".mp3").split("/")[2]
+    for token, read in ((callback, links.read_callback), (source, links.read_source)):
+        start = data.draw(st.integers(0, len(token)))
+        end = start + data.draw(st.integers(0, 2))
+        other = token[:start] + data.draw(SPOILT) + token[end:]
+        assume(other != token)
+        with pytest.raises(ForgedRequest):
+            read(other)
+    with pytest.raises(ForgedRequest):
+        links.read_callback(source)
+    with pytest.raises(ForgedRequest):
+        links.read_source(callback)
+
+
+@fuzzed(100)
+@given(TEXT | st.text(LETTERS) | st.lists(st.text(LETTERS, max_size=30), max_size=5).map(".".join))
+def test_what_is_not_ours_is_forged(token: str) -> None:
+    links = Links("secret", "")
+    for read in (links.read_callback, links.read_source):
+        with pytest.raises(ForgedRequest):
+            read(token)
+
+
+@fuzzed(100)
+@given(IDS, CHATS, st.integers(-2 * CALLBACK_LIFETIME_S, 2 * CALLBACK_LIFETIME_S))
+@example("0" * 16, 1, -CLOCK_SKEW_S)
+@example("0" * 16, 1, -CLOCK_SKEW_S - 1)
+@example("0" * 16, 1, SOURCE_LIFETIME_S)
+@example("0" * 16, 1, SOURCE_LIFETIME_S + 1)
+@example("0" * 16, 1, CALLBACK_LIFETIME_S)
+@example("0" * 16, 1, CALLBACK_LIFETIME_S + 1)
+def test_a_token_lives_its_time(job_id: str, chat_id: int, age_s: int) -> None:
+    links = Links("secret", "")
+    now = TimestampSigner("secret").get_timestamp()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TimestampSigner, "get_timestamp", lambda self: now - age_s)
+        callback = links.callback_url(job_id, chat_id).rpartition("/")[2]
+        source = links.source_url(job_id, ".mp3").split("/")[2]
+        patch.setattr(TimestampSigner, "get_timestamp", lambda self: now)
+        for lifetime_s, read, token in (
+            (CALLBACK_LIFETIME_S, links.read_callback, callback),
+            (SOURCE_LIFETIME_S, links.read_source, source),
+        ):
+            if -CLOCK_SKEW_S <= age_s <= lifetime_s:
+                read(token)
+            else:
+                with pytest.raises(ForgedRequest):
+                    read(token)
+
+
+KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+TIMES = (
+    TEXT | st.integers(-(10**13), 10**13).map(str) | st.sampled_from(["1e9", "+1", "١", "0x1", "1_000", "²"])
+)
+
+
+@fuzzed(100)
+@given(KEYS, TEXT, TIMES, TEXT, st.floats(0, 4e9))
+def test_a_signature_that_was_made_up_is_forged(
+    key: str, task_id: str, timestamp: str, signature: str, now: float
+) -> None:
+    with pytest.raises(ForgedRequest):
+        check_signature(key, task_id, timestamp, signature, lambda: now)
+
+
+@fuzzed(100)
+@given(KEYS, TEXT, st.integers(0, 10**11), st.floats(-2 * SIGNATURE_WINDOW_S, 2 * SIGNATURE_WINDOW_S))
+@example("k", "t", 10**9, -SIGNATURE_WINDOW_S)
+@example("k", "t", 10**9, SIGNATURE_WINDOW_S)
+@example("k", "t", 10**9, -SIGNATURE_WINDOW_S - 1)
+@example("k", "t", 10**9, SIGNATURE_WINDOW_S + 1)
+def test_a_signature_holds_for_its_task_key_and_time(key: str, task_id: str, at: int, off_s: float) -> None:
+    assume(at + off_s >= 0)
+    signature = sign(key, task_id, at)
+    if abs(at + off_s - at) <= SIGNATURE_WINDOW_S:
+        check_signature(key, task_id, str(at), signature, lambda: at + off_s)
+    else:
+        with pytest.raises(ForgedRequest):
+            check_signature(key, task_id, str(at), signature, lambda: at + off_s)
+    for other in ((key + "x", task_id, at), (key, task_id + "x", at), (key, task_id, at + 1)):
+        with pytest.raises(ForgedRequest):
+            check_signature(key, task_id, str(at), sign(*other), lambda: at)
+
+
+def sign(key: str, task_id: str, at: int) -> str:
+    """As the provider's documentation has it."""
+    message = f"{task_id}.{at}".encode(errors="surrogatepass")
+    return base64.b64encode(hmac.new(key.encode(), message, hashlib.sha256).digest()).decode()

@@ -1,0 +1,129 @@
+"""What only the operator can put right reaches the admins: all who can be reached, once, without secrets."""
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from house import House, open_house
+from provider import KEY, Provider
+
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import JobState
+from stemdrop.errors import TryLater
+from stemdrop.services.admin_alerts import Alerts
+
+BOSSES = (555, 666, 777)
+
+
+@pytest.fixture
+def bosses(telegram: Telegram) -> list[User]:
+    return [telegram.add_user(f"Boss {number}", user_id=number) for number in BOSSES]
+
+
+@pytest.fixture
+async def house(
+    redis_url: str, telegram: Telegram, provider: Provider, bosses: list[User]
+) -> AsyncIterator[House]:
+    admins = ",".join(map(str, BOSSES))
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, api_url=provider.url, ADMINS=admins) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture
+def alerts(house: House) -> Alerts:
+    return Alerts(house.bot, house.people, house.texts)
+
+
+@pytest.fixture
+async def sent(telegram: Telegram, song: Path) -> Message:
+    return await telegram.send_file(telegram.add_user("Alice").id, song)
+
+
+def told(house: House) -> list[list[str]]:
+    """What each admin has read."""
+    return [[message.text for message in house.telegram.bot_messages(number)] for number in BOSSES]
+
+
+@pytest.mark.parametrize(
+    ("code", "key"), [(401, "alert.key"), (402, "alert.credits_out"), (422, None), (429, None)]
+)
+async def test_a_refusal_at_submission_is_told_if_it_is_the_operators(
+    house: House, provider: Provider, sent: Message, code: int, key: str | None
+) -> None:
+    provider.refusal = (code, f"refused, {KEY} and all")
+    for _ in range(2):
+        job = await house.at(JobState.SUBMITTING, sent)
+        for _ in range(2):  # what may pass by itself is tried again
+            with suppress(TryLater):
+                await house.submission().run(job.id)
+    assert told(house) == [[house.texts.language("en")(key)] if key else []] * 3
+
+
+async def test_a_wrong_key_is_told_without_the_key(
+    house: House, provider: Provider, sent: Message, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    provider.key = "another"
+    job = await house.at(JobState.SUBMITTING, sent)
+    await house.submission().run(job.id)
+    assert len(told(house)[0]) == 1
+    seen = "".join(
+        message.text for number in house.telegram.chats for message in house.telegram.messages(number)
+    )
+    for secret in (KEY, house.settings.telegram_bot_token.get_secret_value(), "a-secret-for-tests"):
+        assert secret not in seen
+    assert KEY not in caplog.text
+
+
+async def test_an_admin_who_blocked_the_bot_keeps_no_other_from_being_told(
+    house: House, alerts: Alerts, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.telegram.block_bot(BOSSES[0])
+    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", chat_id=BOSSES[1])
+    await alerts.refused(401)
+    assert told(house) == [[], [], [house.texts.language("en")("alert.key")]]
+    assert f"admin {BOSSES[0]} could not be told" in caplog.text
+
+
+async def test_what_reached_nobody_is_told_the_next_time(house: House, alerts: Alerts) -> None:
+    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=len(BOSSES))
+    await alerts.refused(401)
+    assert told(house) == [[]] * 3
+    for _ in range(2):
+        await alerts.refused(401)
+    assert [len(texts) for texts in told(house)] == [1, 1, 1]
+
+
+async def test_an_admin_who_never_wrote_to_the_bot_keeps_no_other_from_being_told(
+    redis_url: str, telegram: Telegram
+) -> None:
+    telegram.add_user("Boss", user_id=BOSSES[0])
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, ADMINS=f"1,{BOSSES[0]},2") as house,
+    ):
+        await Alerts(house.bot, house.people, house.texts).refused(402)
+        assert len(telegram.bot_messages(BOSSES[0])) == 1
+
+
+async def test_the_same_trouble_is_told_again_a_day_later(house: House, alerts: Alerts) -> None:
+    await alerts.refused(401)
+    await alerts.refused(401)
+    (waits,) = await house.redis.keys("stemdrop:throttle:*")
+    assert 23 * 3600 < await house.redis.ttl(waits) <= 24 * 3600
+    await house.redis.delete(waits)  # as Redis does when the time is over
+    await alerts.refused(401)
+    assert [len(texts) for texts in told(house)] == [2, 2, 2]
+
+
+async def test_other_codes_are_no_admins_business(house: House, alerts: Alerts) -> None:
+    for code in (400, 422, 451, 455, 500, 999):
+        await alerts.refused(code)
+    assert told(house) == [[], [], []]

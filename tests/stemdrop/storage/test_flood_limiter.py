@@ -1,0 +1,199 @@
+"""Telegram's limits hold over all processes; the local Telegram's own buckets are the judge."""
+
+import asyncio
+import itertools
+
+import pytest
+from builders import Clock
+from redis.asyncio import Redis
+
+from sandbox.telegram.flood import FloodLimits
+from stemdrop.errors import StoreUnavailable
+from stemdrop.storage.connection import connect
+from stemdrop.storage.flood_limiter import FloodLimiter
+
+GROUP = -1_000_001
+START = 1_790_000_000.0
+
+
+async def send(
+    limiters: list[FloodLimiter], clock: Clock, orders: list[tuple[int, int]]
+) -> list[tuple[float, int, int]]:
+    """Send (chat, messages) in turn by several processes, each as soon as it may; when, where and how many.
+
+    Every sending is shown to the judge, who must not refuse it.
+    """
+    judge = FloodLimits(clock)
+    sent = []
+    for (chat_id, messages), limiter in zip(orders, itertools.cycle(limiters), strict=False):
+        while delay_s := await limiter.delay(chat_id, messages):
+            clock.advance(delay_s)
+        judge.take(chat_id, messages)
+        sent.append((clock.now, chat_id, messages))
+    assert judge.refusals == 0
+    return sent
+
+
+def most_in_a_window(sent: list[tuple[float, int, int]], window_s: float) -> int:
+    """The most messages in any window of that length."""
+    return max(
+        sum(messages for at, _, messages in sent if start <= at < start + window_s) for start, _, _ in sent
+    )
+
+
+@pytest.fixture
+def limiters(redis: Redis, clock: Clock) -> list[FloodLimiter]:
+    return [FloodLimiter(redis, clock) for _ in range(3)]
+
+
+async def test_a_private_chat(limiters: list[FloodLimiter], clock: Clock) -> None:
+    sent = await send(limiters, clock, [(7, 1)] * 100)
+    assert most_in_a_window(sent, 60) <= 60 + 10
+    assert 89 <= clock.now - START <= 91
+
+
+async def test_a_group_takes_20_in_any_minute(limiters: list[FloodLimiter], clock: Clock) -> None:
+    sent = await send(limiters, clock, [(GROUP, 1)] * 100)
+    assert most_in_a_window(sent, 60) <= 20
+    assert clock.now - START <= 10 * 60
+
+
+async def test_albums_in_a_group(limiters: list[FloodLimiter], clock: Clock) -> None:
+    sent = await send(limiters, clock, [(GROUP, 10), (GROUP, 2), (GROUP, 1)] * 10)
+    assert most_in_a_window(sent, 60) <= 20
+
+
+async def test_albums_in_a_private_chat(limiters: list[FloodLimiter], clock: Clock) -> None:
+    await send(limiters, clock, [(7, 10), (7, 2), (7, 1)] * 10)
+
+
+async def test_all_chats_together_take_30_in_any_second(limiters: list[FloodLimiter], clock: Clock) -> None:
+    sent = await send(limiters, clock, [(chat_id, 1) for chat_id in range(1, 301)])
+    assert most_in_a_window(sent, 1) <= 30
+    assert clock.now - START <= 20
+
+
+async def test_albums_to_many_chats(limiters: list[FloodLimiter], clock: Clock) -> None:
+    sent = await send(limiters, clock, [(chat_id, 10) for chat_id in range(1, 31)])
+    assert most_in_a_window(sent, 1) <= 30
+
+
+async def test_processes_at_the_same_moment_share_one_bucket(limiters: list[FloodLimiter]) -> None:
+    delays = await asyncio.gather(*(limiters[n % 3].delay(7, 1) for n in range(50)))
+    assert delays.count(0) == 10
+
+
+async def test_an_album_costs_its_items(limiters: list[FloodLimiter]) -> None:
+    assert await limiters[0].delay(7, 8) == 0
+    assert await limiters[1].delay(7, 2) == 0
+    assert await limiters[2].delay(7, 10) == pytest.approx(10, abs=0.01)
+
+
+async def test_what_must_wait_costs_nothing(limiters: list[FloodLimiter], clock: Clock) -> None:
+    """Neither in its chat nor in the bucket of all."""
+    assert await limiters[0].delay(7, 10) == 0
+    for _ in range(100):
+        assert await limiters[0].delay(7, 1) > 0
+    clock.advance(1)
+    assert await limiters[0].delay(7, 1) == 0
+    assert await limiters[0].delay(8, 9) == 0
+
+
+async def test_the_delay_is_exactly_long_enough(limiters: list[FloodLimiter], clock: Clock) -> None:
+    await limiters[0].delay(GROUP, 10)
+    for messages in (1, 3, 7, 10):
+        delay_s = await limiters[0].delay(GROUP, messages)
+        clock.advance(delay_s - 0.1)
+        assert 0 < await limiters[0].delay(GROUP, messages) <= 0.2
+        clock.advance(0.1)
+        while rest_s := await limiters[0].delay(GROUP, messages):  # what a float leaves over
+            assert rest_s <= 0.002
+            clock.advance(rest_s)
+
+
+async def test_more_than_fits_is_let_through_with_a_full_bucket(limiters: list[FloodLimiter]) -> None:
+    assert await limiters[0].delay(7, 1000) == 0
+    assert await limiters[0].delay(7, 1) > 0
+
+
+async def test_one_chat_does_not_hold_up_another(limiters: list[FloodLimiter], clock: Clock) -> None:
+    await limiters[0].delay(GROUP, 10)
+    clock.advance(1)
+    assert await limiters[0].delay(GROUP, 10) > 0
+    assert await limiters[0].delay(GROUP - 1, 1) == 0
+    assert await limiters[0].delay("@channel", 1) == 0
+    assert await limiters[0].delay(None, 1) == 0
+
+
+@pytest.mark.parametrize("chat_id", [7, GROUP, "@channel", None])
+async def test_a_pause_stops_everything_everywhere(
+    limiters: list[FloodLimiter], clock: Clock, chat_id: int | str | None
+) -> None:
+    await limiters[0].pause(17)
+    assert await limiters[1].delay(chat_id, 1) == 17
+    clock.advance(16)
+    assert await limiters[2].delay(chat_id, 1) == 1
+    clock.advance(1)
+    assert await limiters[2].delay(chat_id, 1) == 0
+
+
+async def test_a_shorter_pause_does_not_end_a_longer_one(limiters: list[FloodLimiter], clock: Clock) -> None:
+    await limiters[0].pause(60)
+    await limiters[1].pause(1)
+    assert await limiters[2].delay(7, 1) == 60
+    clock.advance(30)
+    await limiters[1].pause(40)
+    assert await limiters[2].delay(7, 1) == 40
+
+
+async def test_a_pause_does_not_outlive_itself_in_redis(limiters: list[FloodLimiter], redis: Redis) -> None:
+    await limiters[0].pause(17)
+    await limiters[0].delay(7, 1)
+    keys = [key async for key in redis.scan_iter("stemdrop:*")]
+    assert len(keys) == 1
+    for key in keys:
+        assert await redis.pttl(key) > 0, key
+
+
+async def test_a_clock_that_went_back_gives_nothing_away(limiters: list[FloodLimiter], clock: Clock) -> None:
+    await limiters[0].delay(7, 10)
+    clock.advance(-3600)
+    assert 0 < await limiters[1].delay(7, 1) <= 1
+
+
+async def test_without_redis() -> None:
+    async with connect("redis://127.0.0.2:1/0") as redis:
+        with pytest.raises(StoreUnavailable):
+            await FloodLimiter(redis).delay(7, 1)
+        with pytest.raises(StoreUnavailable):
+            await FloodLimiter(redis).pause(1)
+
+
+async def test_a_clock_that_is_set_back_stops_nobody(limiters: list[FloodLimiter], clock: Clock) -> None:
+    limiter = limiters[0]
+    for _ in range(10):
+        assert await limiter.delay(7, 1) == 0
+    assert 0 < await limiter.delay(7, 1) <= 1
+    clock.advance(-3600)
+    assert 0 < await limiter.delay(7, 1) <= 1
+    clock.advance(1)
+    assert await limiter.delay(7, 1) == 0
+
+
+async def test_a_pause_is_no_longer_for_a_clock_that_is_set_back(
+    limiters: list[FloodLimiter], clock: Clock
+) -> None:
+    await limiters[0].pause(20)
+    clock.advance(-3600)
+    assert await limiters[1].delay(7, 1) == 20
+    clock.advance(20)
+    assert await limiters[1].delay(7, 1) == 0
+
+
+async def test_the_clocks_of_two_machines_do_not_matter(redis: Redis) -> None:
+    """The clock is Redis' own: nothing else is handed in."""
+    limiters = [FloodLimiter(redis), FloodLimiter(redis)]
+    assert await limiters[0].delay(GROUP, 10) == 0
+    assert 0 < await limiters[1].delay(GROUP, 10) <= 60
+    await limiters[0].pause(300)
+    assert 60 < await limiters[1].delay(8, 1) <= 300

@@ -1,0 +1,611 @@
+"""What the engine promises: once per key, again when it must be, never lost to a dead worker."""
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from sandbox.environment.redis_server import RedisServer
+from stemdrop.errors import StoreUnavailable, TryLater
+from stemdrop.log_context import name_subject
+from stemdrop.storage.connection import connect
+from stemdrop.tasks import engine as engine_module
+from stemdrop.tasks.engine import ADD_TIMEOUT_S, MAX_TAKEOVERS, Engine, Periodic, Queue, Task
+
+Handlers = Mapping[Task, Callable[[str], Awaitable[None]]]
+# More than anything here takes on a slow machine.
+PATIENCE_S = 30
+
+
+class Runs:
+    """A handler that notes its arguments; the first `failures` runs raise what they say."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.arguments: list[str] = []
+        self._failures = list(failures)
+        self._changed = asyncio.Condition()
+
+    async def __call__(self, argument: str) -> None:
+        self.arguments.append(argument)
+        async with self._changed:
+            self._changed.notify_all()
+        if self._failures:
+            raise self._failures.pop(0)
+
+    async def reach(self, count: int) -> None:
+        """Wait for that many runs."""
+        async with asyncio.timeout(PATIENCE_S), self._changed:
+            await self._changed.wait_for(lambda: len(self.arguments) >= count)
+
+
+class Held(Runs):
+    """A handler that goes on only when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+        self.finished = 0
+
+    async def __call__(self, argument: str) -> None:
+        await super().__call__(argument)
+        await self.go.wait()
+        self.finished += 1
+
+
+@pytest.fixture
+async def engine(redis_url: str) -> AsyncIterator[Engine]:
+    async with Engine(redis_url) as running:
+        yield running
+
+
+@pytest.fixture
+def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "LEASE_S", 1)
+
+
+@asynccontextmanager
+async def working(engine: Engine, handlers: Handlers, **options: Any) -> AsyncIterator[asyncio.Event]:
+    """The engine works while the block lasts, or until the event it yields is set."""
+    stop = asyncio.Event()
+    queue = options.pop("queue", Queue.DELIVERIES)
+    task = asyncio.create_task(engine.work(queue, handlers, stop, **options))
+    try:
+        yield stop
+    finally:
+        stop.set()
+        async with asyncio.timeout(PATIENCE_S):
+            await task
+
+
+async def settled(engine: Engine, handlers: Handlers) -> None:
+    """Everything that waits by now has been run: one more task, added last, has run too."""
+    last = Runs()
+
+    async def deliver(argument: str) -> None:
+        await (last if argument == "the last" else handlers[Task.DELIVER])(argument)
+
+    async with working(engine, {**handlers, Task.DELIVER: deliver}, concurrency=1):
+        await engine.add(Task.DELIVER, "the last", "the last")
+        await last.reach(1)
+
+
+# Once per key
+
+
+async def test_100_adds_of_one_key_at_once_run_once(engine: Engine) -> None:
+    deliver = Runs()
+    await asyncio.gather(*(engine.add(Task.DELIVER, "job", str(number)) for number in range(100)))
+    await settled(engine, {Task.DELIVER: deliver})
+    assert len(deliver.arguments) == 1
+
+
+async def test_adds_from_many_processes_run_once(engine: Engine, redis_url: str) -> None:
+    deliver = Runs()
+    async with Engine(redis_url) as other:
+        await asyncio.gather(*(adder.add(Task.DELIVER, "job", "x") for adder in [engine, other] * 20))
+    await settled(engine, {Task.DELIVER: deliver})
+    assert len(deliver.arguments) == 1
+
+
+async def test_an_add_while_it_runs_changes_nothing(engine: Engine) -> None:
+    deliver = Held()
+    async with working(engine, {Task.DELIVER: deliver}):
+        await engine.add(Task.DELIVER, "job", "first")
+        await deliver.reach(1)
+        await engine.add(Task.DELIVER, "job", "second")
+        deliver.go.set()
+    await settled(engine, {Task.DELIVER: deliver})
+    assert deliver.arguments == ["first"]
+
+
+async def test_an_add_after_it_ran_runs_again(engine: Engine) -> None:
+    deliver = Runs()
+    async with working(engine, {Task.DELIVER: deliver}):
+        await engine.add(Task.DELIVER, "job", "first")
+        await deliver.reach(1)
+    async with working(engine, {Task.DELIVER: deliver}):
+        await engine.add(Task.DELIVER, "job", "second")
+        await deliver.reach(2)
+    assert deliver.arguments == ["first", "second"]
+
+
+async def test_keys_and_kinds_are_apart(engine: Engine) -> None:
+    deliver, submit = Runs(), Runs()
+    async with (
+        working(engine, {Task.DELIVER: deliver}),
+        working(engine, {Task.SUBMIT: submit}, queue=Queue.SUBMISSIONS),
+    ):
+        await asyncio.gather(
+            *(engine.add(task, f"job-{n}", f"{n}") for n in range(20) for task in (Task.DELIVER, Task.SUBMIT))
+        )
+        await deliver.reach(20)
+        await submit.reach(20)
+    assert sorted(map(int, deliver.arguments)) == sorted(map(int, submit.arguments)) == list(range(20))
+
+
+@pytest.mark.parametrize("argument", ["", "歌 🎵", '{"a": ["\\u0000"]}', "x" * 100_000])
+async def test_an_argument_arrives_as_it_is(engine: Engine, argument: str) -> None:
+    deliver = Runs()
+    async with working(engine, {Task.DELIVER: deliver}):
+        await engine.add(Task.DELIVER, "job", argument)
+        await deliver.reach(1)
+    assert deliver.arguments == [argument]
+
+
+async def test_each_queue_is_taken_from_by_its_own(engine: Engine) -> None:
+    update, deliver, submit = Runs(), Runs(), Runs()
+    handlers = {Task.DELIVER: deliver, Task.UPDATE: update, Task.SUBMIT: submit}
+    for task in handlers:
+        await engine.add(task, "1", task.value)
+    await settled(engine, handlers)
+    assert (update.arguments, deliver.arguments, submit.arguments) == ([], ["deliver"], [])
+    async with working(engine, handlers, queue=Queue.UPDATES):
+        await update.reach(1)
+    assert submit.arguments == []
+    async with working(engine, handlers, queue=Queue.SUBMISSIONS):
+        await submit.reach(1)
+    assert (update.arguments, deliver.arguments, submit.arguments) == (["update"], ["deliver"], ["submit"])
+
+
+async def test_a_backlog_of_deliveries_holds_up_no_submission(engine: Engine) -> None:
+    deliver, submit = Held(), Runs()
+    for number in range(10):
+        await engine.add(Task.DELIVER, f"job-{number}", "")
+    async with (
+        working(engine, {Task.DELIVER: deliver}, concurrency=1),
+        working(engine, {Task.SUBMIT: submit}, queue=Queue.SUBMISSIONS, concurrency=1),
+    ):
+        await deliver.reach(1)
+        await engine.add(Task.SUBMIT, "next", "x")
+        await submit.reach(1)
+        assert deliver.finished == 0
+        deliver.go.set()
+
+
+async def test_packs_that_wait_for_limits_hold_up_no_delivery(engine: Engine) -> None:
+    pack, deliver = Held(), Runs()
+    for number in range(10):
+        await engine.add(Task.PACK, f"job-{number}", "")
+    async with (
+        working(engine, {Task.PACK: pack}, queue=Queue.PACKS, concurrency=2),
+        working(engine, {Task.DELIVER: deliver}, concurrency=1),
+    ):
+        await pack.reach(2)
+        await engine.add(Task.DELIVER, "next", "x")
+        await deliver.reach(1)
+        assert pack.finished == 0
+        pack.go.set()
+
+
+async def test_no_more_at_once_than_allowed(engine: Engine) -> None:
+    deliver = Held()
+    for number in range(10):
+        await engine.add(Task.DELIVER, f"job-{number}", "")
+    async with working(engine, {Task.DELIVER: deliver}, concurrency=3):
+        await deliver.reach(3)
+        assert len(deliver.arguments) == 3
+        deliver.go.set()
+        await deliver.reach(10)
+
+
+# Again
+
+
+async def test_try_later_runs_it_again(engine: Engine) -> None:
+    deliver = Runs(TryLater(0.1, "not yet"), TryLater(0, "not yet"), TryLater(-5, "not yet"))
+    async with working(engine, {Task.DELIVER: deliver}):
+        await engine.add(Task.DELIVER, "job", "x")
+        await deliver.reach(4)
+    await settled(engine, {Task.DELIVER: deliver})
+    assert deliver.arguments == ["x"] * 4
+
+
+async def test_any_exception_runs_it_again_later(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    deliver = Runs(LookupError("broken"))
+    async with working(engine, {Task.DELIVER: deliver}):
+        await engine.add(Task.DELIVER, "job", "x")
+        await deliver.reach(2)
+    assert "task deliver:job failed, again in 2 s: LookupError: broken" in caplog.text
+
+
+async def test_one_that_fails_holds_up_no_other(engine: Engine) -> None:
+    bad, good = Runs(*[LookupError()] * 10), Runs()
+
+    async def deliver(argument: str) -> None:
+        await (bad if argument == "bad" else good)(argument)
+
+    async with working(engine, {Task.DELIVER: deliver}, concurrency=1):
+        await engine.add(Task.DELIVER, "bad", "bad")
+        await bad.reach(1)
+        await engine.add(Task.DELIVER, "good", "good")
+        await good.reach(1)
+
+
+async def test_an_add_while_it_waits_to_run_again_changes_nothing(engine: Engine) -> None:
+    deliver = Runs(TryLater(1, "not yet"))
+    async with working(engine, {Task.DELIVER: deliver}):
+        await engine.add(Task.DELIVER, "job", "first")
+        await deliver.reach(1)
+        for _ in range(20):
+            await engine.add(Task.DELIVER, "job", "second")
+        await deliver.reach(2)
+    await settled(engine, {Task.DELIVER: deliver})
+    assert deliver.arguments == ["first", "first"]
+
+
+# Stopping
+
+
+async def test_stop_finishes_what_runs_and_takes_nothing_new(engine: Engine) -> None:
+    deliver = Held()
+    await engine.add(Task.DELIVER, "running", "running")
+    async with working(engine, {Task.DELIVER: deliver}, concurrency=1) as stop:
+        await deliver.reach(1)
+        await engine.add(Task.DELIVER, "waiting", "waiting")
+        stop.set()
+        await asyncio.sleep(0)
+        deliver.go.set()
+    assert (deliver.arguments, deliver.finished) == (["running"], 1)
+    async with working(engine, {Task.DELIVER: deliver}):
+        await deliver.reach(2)
+    assert deliver.arguments == ["running", "waiting"]
+
+
+@pytest.mark.usefixtures("short_lease")
+async def test_what_outlasts_the_grace_is_handed_back(engine: Engine) -> None:
+    held, deliver = Held(), Runs()
+    await engine.add(Task.DELIVER, "job", "x")
+    async with working(engine, {Task.DELIVER: held}, grace_s=0.05):
+        await held.reach(1)
+    assert held.finished == 0
+    async with working(engine, {Task.DELIVER: deliver}):
+        await deliver.reach(1)
+
+
+@pytest.mark.usefixtures("short_lease")
+async def test_a_task_longer_than_its_lease_is_not_run_beside_itself(engine: Engine, redis_url: str) -> None:
+    """Not while it works, and not while it drains, which the library does without renewing."""
+    held, other = Held(), Runs()
+    async with Engine(redis_url) as second, working(second, {Task.DELIVER: other}):
+        pass  # known to Redis as a consumer
+    await engine.add(Task.DELIVER, "job", "x")
+    async with working(engine, {Task.DELIVER: held}) as stop:
+        await held.reach(1)
+        stop.set()
+        ticks = Runs()
+
+        async def tick() -> None:
+            await ticks("")
+
+        async with (
+            Engine(redis_url) as second,
+            working(second, {Task.DELIVER: other}, periodic={"tick": Periodic(0.5, tick)}),
+        ):
+            await ticks.reach(6)
+        assert other.arguments == []
+        held.go.set()
+    assert held.finished == 1
+
+
+async def test_what_is_handed_back_has_ended(engine: Engine, redis_url: str) -> None:
+    """Even when Redis is too slow for the worker to leave in good order: else two would run it."""
+    held = Held()
+    await engine.add(Task.DELIVER, "job", "x")
+    async with Redis.from_url(redis_url) as redis:
+        async with working(engine, {Task.DELIVER: held}, grace_s=0.1):
+            await held.reach(1)
+            await redis.client_pause(500)
+        assert [task for task in asyncio.all_tasks() if "deliver:job" in task.get_name()] == []
+
+
+async def died_of(engine: Engine, redis: "Redis[Any]", workers: int) -> None:
+    """A task whose workers died of it, so many of them."""
+    held = Held()
+    await engine.add(Task.DELIVER, "poison", "x")
+    async with working(engine, {Task.DELIVER: held}, grace_s=0.05):
+        await held.reach(1)
+    stream = f"{Queue.DELIVERIES}:stream"
+    group = (await redis.xinfo_groups(stream))[0]["name"]
+    message = (await redis.xpending_range(stream, group, "-", "+", 1))[0]["message_id"]
+    # whoever takes it over is one more
+    await redis.xclaim(stream, group, "dead", 0, [message], retrycount=workers)
+
+
+async def given_up(engine: Engine, redis: "Redis[Any]", **options: Any) -> Runs:
+    """Work until that task is gone and another has run; returns which of both were run."""
+    deliver, stream = Runs(), f"{Queue.DELIVERIES}:stream"
+    group = (await redis.xinfo_groups(stream))[0]["name"]
+    await engine.add(Task.DELIVER, "healthy", "y")
+    async with working(engine, {Task.DELIVER: deliver}, concurrency=1, **options):
+        async with asyncio.timeout(PATIENCE_S):
+            while (await redis.xpending(stream, group))["pending"] or not deliver.arguments:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    return deliver
+
+
+@pytest.mark.usefixtures("short_lease")
+async def test_a_task_that_kills_its_workers_is_given_up_and_told_once(
+    engine: Engine, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = Runs()
+    async with Redis.from_url(redis_url) as redis:
+        await died_of(engine, redis, MAX_TAKEOVERS + 1)
+        deliver = await given_up(engine, redis, given_up={Task.DELIVER: told})
+    assert deliver.arguments == ["y"]
+    assert told.arguments == ["x"]
+    assert "task deliver:poison given up" in caplog.text
+    # whoever adds it again, as the sweep does, has it run again
+    await engine.add(Task.DELIVER, "poison", "x")
+    await settled(engine, {Task.DELIVER: deliver})
+    assert deliver.arguments == ["y", "x"]
+
+
+@pytest.mark.usefixtures("short_lease")
+async def test_a_task_whose_end_cannot_be_told_is_not_begun_anew(
+    engine: Engine, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = Runs(LookupError("nobody there"))
+    async with Redis.from_url(redis_url) as redis:
+        await died_of(engine, redis, MAX_TAKEOVERS + 1)
+        deliver = await given_up(engine, redis, given_up={Task.DELIVER: told})
+    await settled(engine, {Task.DELIVER: deliver})
+    assert (deliver.arguments, told.arguments) == (["y"], ["x"])
+    assert "task deliver:poison: that was not told: LookupError: nobody there" in caplog.text
+
+
+@pytest.mark.usefixtures("short_lease")
+async def test_who_died_of_telling_is_not_followed(engine: Engine, redis_url: str) -> None:
+    told = Runs()
+    async with Redis.from_url(redis_url) as redis:
+        await died_of(engine, redis, MAX_TAKEOVERS + 2)
+        deliver = await given_up(engine, redis, given_up={Task.DELIVER: told})
+    assert (deliver.arguments, told.arguments) == (["y"], [])
+
+
+VICTIM = """
+import asyncio, sys
+from stemdrop.tasks.engine import Engine, Queue, Task
+
+async def deliver(argument):
+    print(argument, flush=True)
+    await asyncio.sleep(3600)
+
+async def main():
+    async with Engine(sys.argv[1]) as engine:
+        await engine.work(Queue.DELIVERIES, {Task.DELIVER: deliver}, asyncio.Event())
+
+asyncio.run(main())
+"""
+
+
+async def test_a_killed_workers_tasks_are_taken_over_in_20_s(engine: Engine, redis_url: str) -> None:
+    deliver = Runs()
+    for number in range(3):
+        await engine.add(Task.DELIVER, f"job-{number}", str(number))
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", VICTIM, redis_url, stdout=subprocess.PIPE
+    )
+    assert process.stdout
+    async with asyncio.timeout(PATIENCE_S):
+        taken = {(await process.stdout.readline()).decode().strip() for _ in range(3)}
+    assert taken == {"0", "1", "2"}
+    async with working(engine, {Task.DELIVER: deliver}):
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+        async with asyncio.timeout(20):
+            await deliver.reach(3)
+    assert sorted(deliver.arguments) == ["0", "1", "2"]
+
+
+# Every so often
+
+
+async def test_periodic_runs_once_over_all_workers(engine: Engine, redis_url: str) -> None:
+    """Two engines need as long for so many runs as one would: twice as fast would be twice as many."""
+    runs, loop = Runs(), asyncio.get_running_loop()
+
+    async def sweep() -> None:
+        await runs("")
+
+    every = {"sweep": Periodic(0.4, sweep)}
+    async with (
+        Engine(redis_url) as other,
+        working(engine, {}, periodic=every),
+        working(other, {}, periodic=every),
+    ):
+        await runs.reach(1)
+        started, before = loop.time(), len(runs.arguments)
+        await runs.reach(before + 5)
+        assert loop.time() - started > 5 * 0.4 * 0.75
+
+
+async def test_a_pass_longer_than_its_interval_runs_alone(engine: Engine, redis_url: str) -> None:
+    """Not beside itself, and not again for a worker that begins meanwhile."""
+    sweep, ticks = Held(), Runs()
+
+    async def run_sweep() -> None:
+        await sweep("")
+
+    async def tick() -> None:
+        await ticks("")
+
+    every = {"sweep": Periodic(0.1, run_sweep), "tick": Periodic(0.1, tick)}
+    async with Engine(redis_url) as second, working(engine, {}, periodic=every):
+        await sweep.reach(1)
+        async with working(second, {}, periodic=every):
+            await ticks.reach(len(ticks.arguments) + 5)
+            assert len(sweep.arguments) == 1
+            sweep.go.set()
+            await sweep.reach(3)
+
+
+async def test_no_task_is_run_by_two_of_many_workers_at_once(engine: Engine, redis_url: str) -> None:
+    """However often it is added meanwhile, by whomever."""
+    running: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    runs = Runs()
+
+    async def deliver(argument: str) -> None:
+        running[argument] += 1
+        most[argument] = max(most[argument], running[argument])
+        await engine.add(Task.DELIVER, argument, argument)
+        await asyncio.sleep(0)
+        running[argument] -= 1
+        await runs(argument)
+
+    async with AsyncExitStack() as stack:
+        engines = [engine, *[await stack.enter_async_context(Engine(redis_url)) for _ in range(2)]]
+        for worker in engines:
+            await stack.enter_async_context(working(worker, {Task.DELIVER: deliver}))
+        jobs = [f"job-{number}" for number in range(20)]
+        await asyncio.gather(*(adder.add(Task.DELIVER, job, job) for job in jobs for adder in engines))
+        async with asyncio.timeout(PATIENCE_S):
+            while set(runs.arguments) != set(jobs):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert set(most.values()) == {1}
+
+
+async def test_periodic_goes_on_after_an_exception(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    runs = Runs(LookupError("broken"), TryLater(100, "not yet"))
+
+    async def sweep() -> None:
+        await runs("")
+
+    async with working(engine, {}, periodic={"sweep": Periodic(0.1, sweep)}):
+        await runs.reach(4)
+    assert "sweep failed: LookupError: broken" in caplog.text
+
+
+# Redis goes away
+
+
+async def test_adding_without_redis_says_so(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "redis") as server:
+        async with Engine(server.url) as engine:
+            await engine.add(Task.DELIVER, "job", "x")
+            server.kill()
+            with pytest.raises(StoreUnavailable):
+                await engine.add(Task.DELIVER, "job", "x")
+            server.start()
+            await engine.add(Task.DELIVER, "job", "x")
+            deliver = Runs()
+            await settled(engine, {Task.DELIVER: deliver})
+            assert deliver.arguments == ["x"]
+
+
+async def test_adding_to_a_frozen_redis_ends_within_seconds(tmp_path: Path) -> None:
+    with RedisServer(tmp_path / "redis") as server:
+        async with connect(server.url) as redis, Engine(server.url) as engine:
+            await engine.add(Task.DELIVER, "job", "x")
+            pid = int((await redis.info("server"))["process_id"])
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                async with asyncio.timeout(ADD_TIMEOUT_S + 5):
+                    with pytest.raises(StoreUnavailable):
+                        await engine.add(Task.DELIVER, "other", "y")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            # it may have been added all the same, and adding again is safe
+            await engine.add(Task.DELIVER, "other", "y")
+            deliver = Runs()
+            await settled(engine, {Task.DELIVER: deliver})
+            assert sorted(deliver.arguments) == ["x", "y"]
+
+
+async def test_a_worker_survives_an_outage_of_redis_during_a_long_task(tmp_path: Path) -> None:
+    """It takes others at once afterwards, not only when the long one has ended."""
+    with RedisServer(tmp_path / "redis") as server:
+        async with connect(server.url) as redis:
+            await redis.config_set("appendfsync", "always")  # else a busy disk loses the last moment
+        async with Engine(server.url) as engine, Engine(server.url) as adder:
+            held = Held()
+            async with working(engine, {Task.DELIVER: held}):
+                await engine.add(Task.DELIVER, "job", "x")
+                await held.reach(1)
+                await asyncio.to_thread(server.kill)
+                await asyncio.sleep(3)
+                await asyncio.to_thread(server.start)
+                await adder.add(Task.DELIVER, "next", "y")
+                try:
+                    await held.reach(2)
+                    assert (held.arguments, held.finished) == (["x", "y"], 0)
+                finally:
+                    held.go.set()
+            assert (held.arguments, held.finished) == (["x", "y"], 2)
+
+
+async def test_what_waits_for_a_time_that_a_clock_took_back_is_run(
+    engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "_CLOCK_CHECK_S", 0.1)
+    waiting, soon = Runs(TryLater(250, "as ordered")), f"{Queue.DELIVERIES}:queue"
+    async with Redis.from_url(redis_url) as redis, working(engine, {Task.DELIVER: waiting}):
+        await engine.add(Task.DELIVER, "job", "x")
+        await waiting.reach(1)
+        async with asyncio.timeout(PATIENCE_S):
+            while not await redis.zcard(soon):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await asyncio.sleep(0.3)
+        assert len(waiting.arguments) == 1  # what is put off for as long as may be is left alone
+        await redis.zincrby(soon, 3600, "deliver:job")
+        await waiting.reach(2)
+
+
+async def test_what_is_logged_while_a_task_runs_names_its_job(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    runs = Runs(TryLater(0.1, "not now"))
+
+    async def run(argument: str) -> None:
+        logging.getLogger("some.library").warning("deep within")
+        await runs(argument)
+
+    caplog.handler.addFilter(name_subject)
+    try:
+        with caplog.at_level(logging.INFO):
+            await engine.add(Task.PACK, "abc:z", "abc:z")
+            await engine.add(Task.UPDATE, "1", '{"update_id": 1}')
+            async with working(engine, {Task.PACK: run}, queue=Queue.PACKS):
+                await runs.reach(2)
+            async with working(engine, {Task.UPDATE: run}, queue=Queue.UPDATES):
+                await runs.reach(3)
+    finally:
+        caplog.handler.removeFilter(name_subject)
+    seen = [(record.getMessage(), getattr(record, "job", "")) for record in caplog.records]
+    ours = [(line, job) for line, job in seen if line.startswith(("task", "deep"))]
+    assert ours == [
+        ("deep within", "abc"),
+        ("task pack:abc:z waits 0 s: not now", "abc"),
+        ("deep within", "abc"),
+        ("deep within", ""),
+    ]

@@ -1,0 +1,82 @@
+"""What a file is, by its first bytes."""
+
+import gzip
+import random
+from pathlib import Path
+
+import pytest
+from sounds import FORMS, RARE_FORMS, record, tone
+
+from worker.audio.formats import Form, extension_of, form_of, is_audio
+
+OF = {"m4a": Form.MP4, "opus": Form.OGG, "vorbis": Form.OGG, "flac in ogg": Form.OGG}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_known_whatever_the_file_is_called(tmp_path: Path, form: str) -> None:
+    found = form_of(record(tmp_path / "0", form, tone()))
+    assert found is OF.get(form, Form(form) if form in set(Form) else None)
+    extension, *_ = FORMS[form]
+    assert extension_of(found, extension) == extension
+    assert extension_of(found, ".txt") == (".ogg" if extension == ".opus" else extension)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"R", b"no sound at all", b"\xff", b"RIFF....AVI ", b"#EXTM3U\n/etc"]
+)
+def test_what_is_not_known_keeps_its_extension(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "0"
+    path.write_bytes(content)
+    assert form_of(path) is None
+    assert extension_of(None, ".mp3") == ".mp3"
+
+
+@pytest.mark.parametrize("form", [*FORMS, *RARE_FORMS])
+def test_sound_is_heard_in_every_form(tmp_path: Path, form: str) -> None:
+    assert is_audio(record(tmp_path / "0", form, tone()))
+
+
+@pytest.mark.parametrize("before", [1, 100, 3000])
+def test_sound_is_heard_after_something_else(tmp_path: Path, before: int) -> None:
+    path = record(tmp_path / "0", "mp3", tone())
+    path.write_bytes(bytes(before) + path.read_bytes())
+    assert form_of(path) is None
+    assert is_audio(path)
+
+
+NO_AUDIO = {
+    "nothing": b"",
+    "HTML": b"<!DOCTYPE html>\n<html><body>This link has expired.</body></html>\n" * 100,
+    "JSON": b'{"code": 404, "msg": "not found"}',
+    "XML": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+    "UTF-16": "<html>expired</html>".encode("utf-16"),
+    "words": b"no sound at all",
+    "packed": gzip.compress(b"<html>expired</html>"),
+    "PNG": b"\x89PNG\r\n\x1a\n" + bytes(1000),
+    "ZIP": b"PK\x03\x04" + bytes(1000),
+    "zeros": bytes(100_000),
+    "ones": b"\xff" * 100_000,
+    "noise": random.Random(1).randbytes(100_000),
+}
+
+
+@pytest.mark.parametrize("content", NO_AUDIO.values(), ids=NO_AUDIO.keys())
+def test_what_comes_in_place_of_sound(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "0"
+    path.write_bytes(content)
+    assert form_of(path) is None
+    assert not is_audio(path)
+
+
+@pytest.mark.parametrize(
+    "playlist",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.mp3\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile other.mp3\n",
+    ],
+)
+def test_no_other_file_is_heard_in_place_of_this_one(tmp_path: Path, playlist: str) -> None:
+    record(tmp_path / "other.mp3", "mp3", tone())
+    path = tmp_path / "0"
+    path.write_text(playlist)
+    assert not is_audio(path)

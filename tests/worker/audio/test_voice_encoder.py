@@ -1,0 +1,68 @@
+"""Small audio of every form in which a separator may give stems."""
+
+from pathlib import Path
+
+import av
+import pytest
+from sounds import FORMS, tone
+from sounds import record as recording
+
+from worker.audio.voice_encoder import AAC, OPUS, NotAudio, Voice, record
+
+
+@pytest.mark.parametrize("voice", [OPUS, AAC])
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_becomes_small_and_keeps_its_length(tmp_path: Path, form: str, voice: Voice) -> None:
+    source = recording(tmp_path / f"stem{FORMS[form][0]}", form, tone(seconds=2.0), tone(-20, seconds=2.0))
+    small = tmp_path / "small"
+    assert record(source, small, voice) == pytest.approx(2, abs=0.1)
+    with av.open(str(small)) as container:
+        stream = container.streams.audio[0]
+        assert stream.codec_context.channels == 1
+        samples = sum(frame.samples for frame in container.decode(audio=0))
+    assert samples / stream.rate == pytest.approx(2, abs=0.1)
+    assert small.stat().st_size < 2 * voice.bits_per_s / 8 * 1.3
+
+
+def test_both_channels_are_heard(tmp_path: Path) -> None:
+    silence = 0 * tone()
+    for left, right in ((tone(), silence), (silence, tone())):
+        source = recording(tmp_path / "stem.wav", "wav", left, right)
+        record(source, tmp_path / "small", OPUS)
+        with av.open(str(tmp_path / "small")) as container:
+            peak = max(abs(frame.to_ndarray()).max() for frame in container.decode(audio=0))
+        assert peak > 0.05
+
+
+@pytest.mark.parametrize("content", [b"", b"not audio at all", b"ID3" + bytes(100), b"RIFF....WAVE"])
+def test_what_is_no_audio_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
+    source = tmp_path / "stem.mp3"
+    source.write_bytes(content)
+    with pytest.raises(NotAudio):
+        record(source, tmp_path / "small", OPUS)
+
+
+def test_a_film_without_sound_is_none(tmp_path: Path) -> None:
+    source = tmp_path / "film.mp4"
+    with av.open(str(source), "w") as container:
+        film = container.add_stream("mpeg4", rate=10)
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        container.mux(film.encode(av.VideoFrame(64, 48, "yuv420p")))
+        container.mux(film.encode(None))
+    with pytest.raises(NotAudio):
+        record(source, tmp_path / "small", OPUS)
+
+
+def test_what_names_other_files_is_not_opened(tmp_path: Path) -> None:
+    recording(tmp_path / "secret.wav", "wav", tone())
+    source = tmp_path / "stem.mp3"
+    source.write_text("ffconcat version 1.0\nfile secret.wav\n")
+    with pytest.raises(NotAudio):
+        record(source, tmp_path / "small", OPUS)
+
+
+def test_what_is_longer_than_any_song_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = recording(tmp_path / "stem.flac", "flac", tone(seconds=2.0))
+    monkeypatch.setattr("worker.audio.voice_encoder.LONGEST_S", 1)
+    with pytest.raises(NotAudio):
+        record(source, tmp_path / "small", OPUS)

@@ -1,0 +1,508 @@
+"""The same song again: sent from what Telegram keeps, or asked about where it no longer does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import pytest
+import sounds
+from builders import make_job
+from fileserver import FileServer
+from house import Clock, House, new_job, open_house, result_of
+from telegram import Audio, Chat, Document
+from telegram import Message as BotMessage
+from telegram.error import BadRequest, Forbidden, NetworkError, TelegramError, TimedOut
+from telegram.ext import ExtBot
+
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import Failure, Job, JobState, KeptStem, Mode
+from stemdrop.errors import KeptGone, StoreUnavailable, TryLater
+from stemdrop.services.orders import Orders
+from stemdrop.storage.flood_limiter import FloodLimiter
+from stemdrop.storage.job_store import MAX_IN_FLIGHT, Sent
+from stemdrop.storage.stem_cache import Kept
+from worker.delivery import MAX_RUNS, Delivery
+from worker.stems.cached_sender import KeptSender
+
+ALL_STEMS = (Mode.SPLIT_STEM, "")
+TWELVE = (
+    *("vocals", "backing_vocals", "drums", "bass", "guitar", "keyboard"),
+    *("percussion", "strings", "synth", "fx", "brass", "woodwinds"),
+)
+
+
+@pytest.fixture
+async def house(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[House]:
+    async with (
+        run_telegram(telegram) as url,
+        open_house(redis_url, telegram, url, api_url=files.url) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture
+def delivery(house: House) -> Delivery:
+    return house.delivery()
+
+
+@pytest.fixture
+def orders(house: House) -> Orders:
+    return house.orders
+
+
+@pytest.fixture
+async def twelve(house: House, delivery: Delivery, files: FileServer, sent: Message, tone: bytes) -> Job:
+    """Alice's song, split and delivered the ordinary way."""
+    return await split(house, delivery, sent, {key: files.put(f"{key}.mp3", tone) for key in TWELVE})
+
+
+async def split(house: House, delivery: Delivery, sent: Message, urls: dict[str, str]) -> Job:
+    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await delivery.run(job.id)
+    return await house.job(job.id)
+
+
+@pytest.fixture
+def bob(telegram: Telegram) -> User:
+    return telegram.add_user("Bob")
+
+
+async def again(house: House, orders: Orders, user: User, song: Path, language: str = "en") -> Job:
+    """Somebody sends the same song, and picks all stems."""
+    sent = await house.telegram.send_file(user.id, song)
+    job = replace(new_job(sent), language=language)
+    await house.store.add(job, once=job.id)
+    await orders.pick(job, *ALL_STEMS)
+    return await house.job(job.id)
+
+
+def stems(house: House, chat_id: int) -> list[Message]:
+    return [found for found in house.telegram.bot_messages(chat_id) if found.kind != "text"]
+
+
+def shown(house: House, job: Job) -> Message:
+    (message,) = [found for found in house.telegram.bot_messages(job.chat_id) if found.kind == "text"]
+    return message
+
+
+def field(messages: Sequence[Message], name: str) -> list[Any]:
+    return [(message.media or {}).get(name) for message in messages]
+
+
+async def test_it_comes_at_once_in_albums_and_costs_nothing(
+    house: House, delivery: Delivery, orders: Orders, files: FileServer, twelve: Job, bob: User, song: Path
+) -> None:
+    files.requests.clear()
+    job = await again(house, orders, bob, song)
+    assert (job.state, job.price) == (JobState.DELIVERING, 0)
+    await delivery.run(job.id)
+    original, arrived = stems(house, twelve.chat_id), stems(house, job.chat_id)
+    assert field(arrived, "file_unique_id") == field(original, "file_unique_id")
+    assert field(arrived, "title") == field(original, "title")
+    assert {message.reply_to.message_id for message in arrived if message.reply_to} == {job.source_message_id}
+    groups = [message.media_group_id for message in arrived]
+    assert groups == [groups[0]] * 6 + [groups[-1]] * 6
+    assert {message.text for message in arrived} == {""}
+    assert files.requests == []
+    assert shown(house, job).text == (
+        "✅ “Morning Line”: 12 stems are here. They cost nothing: this song was split like this before."
+    )
+    now = await house.job(job.id)
+    assert (now.state, now.silent, now.refused) == (JobState.DELIVERED, (), ())
+    assert set(await house.store.sent(job.id)) == set(TWELVE)
+    assert (await house.store.allowance(bob.id, 0)).spent == 0
+    assert await house.store.open_jobs() == []
+
+
+async def test_who_reads_another_language_reads_the_titles_in_captions(
+    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
+) -> None:
+    job = await again(house, orders, bob, song, language="zh-hans")
+    await delivery.run(job.id)
+    say = house.texts.language("zh-hans")
+    captions = [message.text for message in stems(house, job.chat_id)]
+    assert captions == [f"Morning Line ({say(f'stem.{key}')})" for key in TWELVE]
+    kept = await house.store.sent(job.id)
+    assert kept["vocals"].title == "Morning Line (Vocals)"
+
+
+async def test_it_comes_in_the_topic_where_it_was_asked_for(
+    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
+) -> None:
+    forum = house.telegram.add_group("Band", [bob], forum=True)
+    thread_id = house.telegram.add_topic(forum.id, "Demos")
+    sent = await house.telegram.send_file(forum.id, song, thread_id=thread_id)
+    job = new_job(sent)
+    await house.store.add(job, once=job.id)
+    await orders.pick(job, *ALL_STEMS)
+    await delivery.run(job.id)
+    arrived = stems(house, forum.id)
+    assert len(arrived) == 12
+    assert {message.thread_id for message in arrived} == {thread_id}
+    assert [message.reply_to for message in arrived] == [sent] * 12
+
+
+async def test_files_come_as_files_and_what_was_silent_is_named_again(
+    house: House,
+    delivery: Delivery,
+    orders: Orders,
+    files: FileServer,
+    sent: Message,
+    bob: User,
+    song: Path,
+    tone: bytes,
+    tmp_path: Path,
+) -> None:
+    wave = sounds.record(tmp_path / "a.wav", "wav", sounds.tone()).read_bytes()
+    silence = sounds.record(tmp_path / "b.wav", "wav", 0 * sounds.tone()).read_bytes()
+    urls = {
+        "vocals": files.put("v.wav", wave),
+        "drums": files.put("d.mp3", tone),
+        "bass": files.put("b.wav", silence),
+        "guitar": files.put("g.wav", wave),
+    }
+    await split(house, delivery, sent, urls)
+    job = await again(house, orders, bob, song)
+    await delivery.run(job.id)
+    arrived = stems(house, job.chat_id)
+    assert field(arrived, "file_name") == [
+        *("Morning Line (Drums).mp3", "Morning Line (Vocals).wav", "Morning Line (Guitar).wav")
+    ]
+    assert [message.kind for message in arrived] == ["audio", "document", "document"]
+    assert arrived[1].media_group_id == arrived[2].media_group_id is not None
+    assert {message.text for message in arrived} == {""}
+    assert (await house.job(job.id)).silent == ("Bass",)
+    assert shown(house, job).text.endswith("\nNothing to hear in: Bass. Not sent.")
+
+
+async def test_only_what_is_whole_is_kept(
+    house: House, delivery: Delivery, files: FileServer, sent: Message, tone: bytes
+) -> None:
+    urls = {key: files.put(f"{key}.mp3", tone) for key in ("vocals", "drums")}
+    files.put("drums.mp3", b"", status=404)
+    job = await split(house, delivery, sent, urls)
+    assert await house.shelf.find(job.source, ALL_STEMS) is None
+    files.put("drums.mp3", tone)
+    assert await house.store.deliver_again(job.id)
+    await delivery.run(job.id)
+    kept = await house.shelf.find(job.source, ALL_STEMS)
+    assert kept
+    assert [(stem.key, stem.kind, stem.title) for stem in kept.stems] == [
+        ("vocals", "audio", "Morning Line (Vocals)"),
+        ("drums", "audio", "Morning Line (Drums)"),
+    ]
+    assert {stem.url for stem in kept.result.stems} == {""}
+
+
+async def test_what_was_deleted_meanwhile_is_not_kept(
+    house: House, delivery: Delivery, twelve: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await house.shelf.forget(twelve.source, ALL_STEMS)
+    assert await house.store.deliver_again(twelve.id)
+    put = house.shelf.put
+
+    async def put_then_deleted(job: Job, kept: Kept) -> None:
+        await put(job, kept)
+        await house.store.forget(job.id)
+
+    monkeypatch.setattr(house.shelf, "put", put_then_deleted)
+    await delivery.run(twelve.id)
+    assert await house.shelf.find(twelve.source, ALL_STEMS) is None
+
+
+async def test_what_telegram_has_lost_is_asked_about_and_the_rest_is_paid_for(
+    house: House, delivery: Delivery, orders: Orders, files: FileServer, twelve: Job, bob: User, song: Path
+) -> None:
+    job = await again(house, orders, bob, song)
+    assert job.kept[7].key == TWELVE[7]
+    house.telegram.forget_file(job.kept[7].file_id)
+    await delivery.run(job.id)
+    assert field(stems(house, bob.id), "title") == field(stems(house, twelve.chat_id)[:6], "title")
+    now = await house.job(job.id)
+    assert (now.state, now.kept, now.result, now.is_kept_lost) == (JobState.CHOOSING, (), None, True)
+    assert (now.mode, now.price) == (Mode.SPLIT_STEM, 0)
+    message = shown(house, job)
+    assert "Telegram no longer has those stems" in message.text
+    assert [button["text"] for button in message.buttons] == ["All stems · 50 credits", "✖️ Cancel"]
+    assert await house.shelf.find(job.source, ALL_STEMS) is None
+
+    await orders.pick(now, *ALL_STEMS)
+    assert (await house.job(job.id)).state is JobState.SUBMITTING
+    assert await house.store.begin_create(job.id)
+    await house.store.accept(job.id, "task-2")
+    files.requests.clear()
+    assert twelve.result
+    await house.store.receive(job.id, job.chat_id, "task-2", twelve.result)
+    await delivery.run(job.id)
+    assert set(files.asked) == {f"{key}.mp3" for key in TWELVE[6:]}
+    assert field(stems(house, bob.id), "title") == field(stems(house, twelve.chat_id), "title")
+    assert shown(house, job).text == "✅ “Morning Line”: 12 stems are here."
+    kept = await house.shelf.find(job.source, ALL_STEMS)
+    assert kept
+    assert len(kept.stems) == 12
+
+
+async def test_what_somebody_else_has_paid_for_since_stays_on_the_shelf(
+    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
+) -> None:
+    job = await again(house, orders, bob, song)
+    house.telegram.forget_file(job.kept[0].file_id)
+    assert job.result
+    await house.shelf.put(twelve, Kept(job.result, job.kept[1:]))
+    await delivery.run(job.id)
+    now = await house.job(job.id)
+    assert now.is_kept_lost
+    await orders.pick(now, *ALL_STEMS)
+    await delivery.run(job.id)
+    assert len(stems(house, bob.id)) == 11
+    assert (await house.job(job.id)).price == 0
+
+
+async def test_a_question_that_could_not_be_shown_is_shown_by_the_next_run(
+    house: House,
+    delivery: Delivery,
+    orders: Orders,
+    twelve: Job,
+    bob: User,
+    song: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = await again(house, orders, bob, song)
+    house.telegram.forget_file(job.kept[0].file_id)
+    refresh = house.status.refresh
+
+    async def refresh_unless_choosing(job_id: str) -> None:
+        if (await house.job(job_id)).state is JobState.CHOOSING:
+            raise TimedOut
+        await refresh(job_id)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.status, "refresh", refresh_unless_choosing)
+        with pytest.raises(TryLater):
+            await delivery.run(job.id)
+    assert (await house.job(job.id)).is_kept_lost
+    await delivery.run(job.id)
+    assert "Telegram no longer has those stems" in shown(house, job).text
+    assert stems(house, bob.id) == []
+
+
+async def test_a_move_whose_answer_was_lost_is_asked_about_all_the_same(
+    house: House,
+    delivery: Delivery,
+    orders: Orders,
+    twelve: Job,
+    bob: User,
+    song: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = await again(house, orders, bob, song)
+    for _ in range(MAX_IN_FLIGHT - 1):
+        other = await again(house, orders, bob, song)
+        assert other.state is JobState.DELIVERING
+    waiting = replace(new_job(await house.telegram.send_file(bob.id, song)))
+    await house.store.add(waiting, once=waiting.id)
+    await house.store.pick(waiting, Mode.SEPARATE_VOCAL, "", 0)
+    assert (await house.job(waiting.id)).state is JobState.QUEUED
+    house.telegram.forget_file(job.kept[0].file_id)
+    move = house.store.move
+
+    async def move_twice(*args: Any, **changes: Any) -> bool:
+        await move(*args, **changes)
+        return await move(*args, **changes)  # as the Redis client does, when no answer came
+
+    monkeypatch.setattr(house.store, "move", move_twice)
+    await delivery.run(job.id)
+    texts = [found.text for found in house.telegram.bot_messages(bob.id) if found.kind == "text"]
+    assert any("Telegram no longer has those stems" in text for text in texts)
+    assert (await house.job(waiting.id)).state is JobState.SUBMITTING
+
+
+async def test_it_takes_up_no_place_while_it_waits_for_the_limits(
+    house: House, orders: Orders, twelve: Job, bob: User, song: Path, redis_url: str
+) -> None:
+    job = await again(house, orders, bob, song)
+    async with (
+        open_house(
+            redis_url, house.telegram, house.settings.telegram_api_url, is_flood_limited=True, clock=Clock()
+        ) as busy,
+    ):
+        await FloodLimiter(busy.redis, busy.clock).pause(60)
+        with anyio.fail_after(20), pytest.raises(TryLater) as later:
+            await busy.delivery().run(job.id)
+        assert later.value.after_s == pytest.approx(60, abs=1)
+
+
+@pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
+async def test_trouble_at_telegram_is_no_loss(
+    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path, fault: FaultKind
+) -> None:
+    job = await again(house, orders, bob, song)
+    house.telegram.faults.add(fault, method="sendMediaGroup")
+    with pytest.raises(TryLater):
+        await delivery.run(job.id)
+    assert await house.shelf.find(job.source, ALL_STEMS)
+    await delivery.run(job.id)
+    assert len(stems(house, bob.id)) == 12
+
+
+async def test_who_blocked_the_bot_has_lost_nothing(
+    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
+) -> None:
+    job = await again(house, orders, bob, song)
+    house.telegram.block_bot(bob.id)
+    await delivery.run(job.id)
+    assert (await house.job(job.id)).failure == Failure("undeliverable", charged=False)
+    assert await house.shelf.find(job.source, ALL_STEMS)
+
+
+async def test_what_is_given_up_was_not_charged(
+    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
+) -> None:
+    job = await again(house, orders, bob, song)
+    await house.redis.hset(f"stemdrop:job:{job.id}", "runs:deliver", MAX_RUNS)
+    await delivery.run(job.id)
+    assert (await house.job(job.id)).failure == Failure("undeliverable", charged=False)
+    assert "This try cost nothing." in shown(house, job).text
+
+
+async def test_a_run_that_dies_after_the_first_album_is_taken_up(
+    house: House,
+    delivery: Delivery,
+    orders: Orders,
+    twelve: Job,
+    bob: User,
+    song: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = await again(house, orders, bob, song)
+    tick = house.store.tick
+
+    async def tick_and_die(job_id: str, sent: dict[str, Sent]) -> None:
+        await tick(job_id, sent)
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.store, "tick", tick_and_die)
+        with pytest.raises(asyncio.CancelledError):
+            await delivery.run(job.id)
+    assert len(stems(house, bob.id)) == 6
+    await delivery.run(job.id)
+    assert field(stems(house, bob.id), "title") == field(stems(house, twelve.chat_id), "title")
+    assert "12 stems are here. They cost nothing" in shown(house, job).text
+
+
+async def test_a_run_that_dies_before_its_end_is_shown_sends_nothing_again(
+    house: House,
+    delivery: Delivery,
+    orders: Orders,
+    twelve: Job,
+    bob: User,
+    song: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = await again(house, orders, bob, song)
+
+    async def away(*_: object, **__: object) -> bool:
+        raise StoreUnavailable("Redis does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(house.store, "move", away)
+        with pytest.raises(StoreUnavailable):
+            await delivery.run(job.id)
+    assert len(stems(house, bob.id)) == 12
+    await delivery.run(job.id)
+    await delivery.run(job.id)
+    assert len(stems(house, bob.id)) == 12
+    assert (await house.job(job.id)).state is JobState.DELIVERED
+    assert "12 stems are here. They cost nothing" in shown(house, job).text
+
+
+class Scripted:
+    """A bot whose calls are answered from `script`, one entry each; when it is at its end, all goes well."""
+
+    def __init__(self, *script: TelegramError | None) -> None:
+        self.script = list(script)
+        self.calls: list[tuple[str, tuple[str, ...], str | None]] = []
+
+    async def send_media_group(self, _: int, media: Sequence[Any], **__: Any) -> list[BotMessage]:
+        return self._answer("album", tuple(item.media for item in media), media[0].caption)
+
+    async def send_audio(self, _: int, file_id: str, *, caption: str | None, **__: Any) -> BotMessage:
+        return self._answer("audio", (file_id,), caption)[0]
+
+    async def send_document(self, _: int, file_id: str, *, caption: str | None, **__: Any) -> BotMessage:
+        return self._answer("document", (file_id,), caption)[0]
+
+    def _answer(self, kind: str, ids: tuple[str, ...], caption: str | None) -> list[BotMessage]:
+        self.calls.append((kind, ids, caption))
+        if self.script and (error := self.script.pop(0)):
+            raise error
+        chat, said = Chat(1, "private"), {"audio": Audio("new", "u", 1)}
+        if kind == "document":
+            return [BotMessage(1, None, chat, document=Document("new", "u"))]  # type: ignore[arg-type]
+        return [BotMessage(1, None, chat, **said) for _ in ids]  # type: ignore[arg-type]
+
+
+KEPT = [KeptStem(key, "audio", f"id-{key}", f"Song ({key})") for key in "abc"]
+
+
+async def send(bot: Scripted, ticks: list[dict[str, Sent]], stems: Sequence[KeptStem] = KEPT) -> set[str]:
+    async def tick(sent: dict[str, Sent]) -> None:
+        ticks.append(sent)
+
+    sender = KeptSender(cast(ExtBot[float], bot))
+    return await sender.send(make_job(), stems, {"a": "Lied (a)"}, tick)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Wrong file identifier/HTTP URL specified",
+        "Wrong remote file identifier specified: wrong string length",
+        "Wrong file_id or the file is temporarily unavailable",
+        'Failed to send message #2 with the error message "FILE_REFERENCE_EXPIRED"',
+        "Can't use file of type Voice as Audio",
+        "MEDIA_EMPTY",
+    ],
+)
+@pytest.mark.parametrize("count", [1, 3])
+async def test_words_for_what_is_lost(words: str, count: int) -> None:
+    bot, ticks = Scripted(BadRequest(words)), list[dict[str, Sent]]()
+    with pytest.raises(KeptGone):
+        await send(bot, ticks, KEPT[:count])
+    assert (len(bot.calls), ticks) == (1, [])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        BadRequest('Failed to send message #2 with the error message "Too Many Requests: retry after 8"'),
+        BadRequest("Chat not found"),
+        Forbidden("bot was blocked by the user"),
+        NetworkError("Bad Gateway"),
+        TimedOut(),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 3])
+async def test_words_for_what_is_not(error: TelegramError, count: int) -> None:
+    bot, ticks = Scripted(error), list[dict[str, Sent]]()
+    with pytest.raises(type(error)):
+        await send(bot, ticks, KEPT[:count])
+    assert (len(bot.calls), ticks) == (1, [])
+
+
+async def test_an_album_that_is_refused_comes_alone_as_far_as_it_can() -> None:
+    no = BadRequest("Not enough rights to send audios to the chat")
+    bot, ticks = Scripted(no, None, no), list[dict[str, Sent]]()
+    assert await send(bot, ticks) == {"a", "c"}
+    assert bot.calls[1:] == [
+        *(("audio", ("id-a",), "Lied (a)"), ("audio", ("id-b",), None), ("audio", ("id-c",), None))
+    ]
+    assert [list(tick) for tick in ticks] == [["a"], ["c"]]
+    assert ticks[0]["a"] == Sent(1, "new", "u", "audio", "Song (a)")

@@ -1,0 +1,374 @@
+"""Stems are fetched to disk: from a server that does everything wrong that a server can."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from fileserver import FileServer, raw_server
+from house import until
+from starlette.responses import Response, StreamingResponse
+
+import worker.stems.fetcher
+from stemdrop.errors import AddressRefused, FetchFailed, StemGone, StemTooBig
+from worker.stems.address_rules import AddressRules
+from worker.stems.fetcher import (
+    CHUNK_BYTES,
+    CRUMB_BYTES,
+    MAX_CRUMBS,
+    MAX_REDIRECTS,
+    MAX_SLOW_TRIES,
+    PATIENCE_S,
+    PAUSES_S,
+    PORTION_BYTES,
+    StemFetcher,
+)
+
+MAX_BYTES = 100_000
+TRIES = len(PAUSES_S) + 1
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker.stems.fetcher, "PAUSES_S", tuple(0.001 for _ in PAUSES_S))
+
+
+def fetching_from(url: str) -> StemFetcher:
+    """To be entered; trusts whoever is there and nobody else."""
+    return StemFetcher(AddressRules(url, []), MAX_BYTES)
+
+
+@pytest.fixture
+async def fetcher(files: FileServer) -> AsyncIterator[StemFetcher]:
+    """Trusts `files` and nobody else."""
+    async with fetching_from(files.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "stem"
+
+
+def read(path: Path) -> bytes:
+    """What was written; nothing where there is no file."""
+    return path.read_bytes() if path.exists() else b""
+
+
+async def test_a_stem_is_written_to_disk(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+    content = bytes(range(256)) * 300
+    url = files.put("a.mp3", content)
+    assert await fetcher.fetch(url, target) == ".mp3"
+    assert read(target) == content
+    (request,) = files.requests
+    assert request.headers["host"] == files.host
+    assert request.headers["accept-encoding"] == "identity"
+
+
+async def test_exactly_the_limit_is_taken(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+    await fetcher.fetch(files.put("a.mp3", bytes(MAX_BYTES)), target)
+    assert len(read(target)) == MAX_BYTES
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 418, 206, 204])
+async def test_gone_is_gone_at_once(
+    fetcher: StemFetcher, files: FileServer, target: Path, status: int
+) -> None:
+    with pytest.raises(StemGone):
+        await fetcher.fetch(files.put("a.mp3", b"", status=status), target)
+    assert len(files.requests) == 1
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 425, 429])
+async def test_trouble_is_tried_again_and_then_told(
+    fetcher: StemFetcher, files: FileServer, target: Path, status: int
+) -> None:
+    with pytest.raises(FetchFailed) as failed:
+        await fetcher.fetch(files.put("a.mp3", b"x", status=status), target)
+    assert not isinstance(failed.value, StemGone | StemTooBig | AddressRefused)
+    assert len(files.requests) == TRIES
+
+
+async def test_trouble_that_passes_is_forgotten(
+    fetcher: StemFetcher, files: FileServer, target: Path
+) -> None:
+    answers = [Response(b"", 503), Response(b"half", 500), Response(b"whole", media_type="audio/mpeg")]
+    files.files["a.mp3"] = lambda: answers.pop(0)
+    await fetcher.fetch(f"{files.url}/a.mp3", target)
+    assert read(target) == b"whole"
+
+
+async def test_an_empty_file_is_tried_again(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+    with pytest.raises(FetchFailed, match="empty"):
+        await fetcher.fetch(files.put("a.mp3", b""), target)
+    assert len(files.requests) == TRIES
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 1000\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nhalf\r\n",
+        b"HTTP/1.1 200 OK\r\n" + b"X-Header: and another\r\n" * 10_000 + b"\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nX-Header: " + b"x" * 200_000,
+        b"HTTP/1.1 999999 OK\r\n\r\nhalf",
+        b"this is no HTTP\r\n\r\n",
+        b"\x16\x03\x01 nor is this",
+        b"",
+    ],
+    ids=[
+        *("truncated", "chunk missing", "negative", "no number", "longer than numbers are", "two lengths"),
+        *("unknown coding", "bad chunk", "many headers", "one endless header", "no status", "no HTTP", "TLS"),
+        "nothing",
+    ],
+)
+async def test_half_an_answer_is_no_stem(target: Path, answer: bytes) -> None:
+    async with raw_server(answer) as url, fetching_from(url) as fetcher:
+        with pytest.raises(FetchFailed) as failed:
+            await fetcher.fetch(f"{url}/a.mp3", target)
+    assert not isinstance(failed.value, StemGone | StemTooBig)
+
+
+async def test_nobody_there_is_told(target: Path) -> None:
+    nobody = "http://127.0.0.1:9"
+    async with fetching_from(nobody) as fetcher:
+        with pytest.raises(FetchFailed):
+            await fetcher.fetch(f"{nobody}/a.mp3", target)
+
+
+async def test_too_big_by_its_header(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+    with pytest.raises(StemTooBig):
+        await fetcher.fetch(files.put("a.mp3", bytes(MAX_BYTES + 1)), target)
+    assert len(files.requests) == 1
+    assert read(target) == b""
+
+
+async def test_too_big_by_what_comes(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+    async def long() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield bytes(10_000)
+
+    files.files["a.mp3"] = lambda: StreamingResponse(long(), media_type="audio/mpeg")
+    with pytest.raises(StemTooBig):
+        await fetcher.fetch(f"{files.url}/a.mp3", target)
+    assert len(read(target)) < MAX_BYTES * 3
+    assert len(files.requests) == 1
+
+
+async def test_too_big_by_what_its_header_claims(target: Path) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nhalf"
+    async with raw_server(answer) as url, fetching_from(url) as fetcher:
+        with pytest.raises(StemTooBig):
+            await fetcher.fetch(f"{url}/a.mp3", target)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "gzip, gzip, gzip", "br", "aws-chunked", "nonsense"])
+async def test_what_is_said_to_be_packed_is_not_unpacked(
+    fetcher: StemFetcher, files: FileServer, target: Path, coding: str
+) -> None:
+    """Nobody asked for it, and a few bytes can become gigabytes."""
+    bomb = gzip.compress(bytes(100 * MAX_BYTES))
+    await fetcher.fetch(files.put("a.mp3", bomb, **{"content-encoding": coding}), target)
+    assert read(target) == bomb
+
+
+async def test_what_servers_want_to_be_remembered_is_not(
+    fetcher: StemFetcher, files: FileServer, target: Path
+) -> None:
+    url = files.put("a.mp3", b"sound", **{"set-cookie": "who=they"})
+    await fetcher.fetch(url, target)
+    await fetcher.fetch(url, target)
+    assert "cookie" not in files.requests[1].headers
+
+
+async def test_crumbs_are_no_stem(target: Path) -> None:
+    """Each would keep everybody else waiting for a moment."""
+    crumbs = b"1\r\nx\r\n" * (MAX_CRUMBS + 1)
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + crumbs + b"0\r\n\r\n"
+    async with raw_server(answer) as url, fetching_from(url) as fetcher:
+        with pytest.raises(StemGone, match="crumbs"):
+            await fetcher.fetch(f"{url}/a.mp3", target)
+
+
+async def test_many_small_pieces_are_one(target: Path) -> None:
+    count, piece = 2 * MAX_CRUMBS, b"x" * 2 * CRUMB_BYTES
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answer = chunked + (b"%x\r\n%b\r\n" % (len(piece), piece)) * count + b"0\r\n\r\n"
+    async with raw_server(answer) as url, StemFetcher(AddressRules(url, []), 5 * MAX_BYTES) as fetcher:
+        await fetcher.fetch(f"{url}/a.mp3", target)
+    assert read(target) == piece * count
+
+
+class Waits:
+    """The loop's clock, which can be put forward: who waits in vain does so at once."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self._now, self._passed_s = loop.time, 0.0
+        monkeypatch.setattr(loop, "time", lambda: self._now() + self._passed_s)
+
+    def pass_by(self, seconds: float) -> None:
+        self._passed_s += seconds
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"HTTP/1.1 200 OK\r\nContent-",
+        b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100,
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 700000\r\n\r\n" + bytes(PORTION_BYTES - 1),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1000,
+    ],
+    ids=["no answer", "half a header", "only hints", "no body", "less than a portion", "crumbs"],
+)
+async def test_who_keeps_us_waiting_is_asked_once_more(
+    target: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    waits, asked = Waits(monkeypatch), []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(answer)
+        await writer.drain()
+        waits.pass_by(PATIENCE_S + 1)
+        await reader.read()  # until the other side hangs up
+
+    async with raw_server(serve) as url, StemFetcher(AddressRules(url, []), 2 * PORTION_BYTES) as fetcher:
+        with pytest.raises(FetchFailed, match=f"less than {PORTION_BYTES} bytes in {PATIENCE_S} s"):
+            await fetcher.fetch(f"{url}/a.mp3", target)
+    assert len(asked) == MAX_SLOW_TRIES
+
+
+@pytest.mark.parametrize(
+    ("portion_bytes", "arrives"), [(PORTION_BYTES + CHUNK_BYTES, True), (100_000, False)]
+)
+async def test_who_is_slow_but_not_too_slow_is_waited_for(
+    target: Path, monkeypatch: pytest.MonkeyPatch, portion_bytes: int, arrives: bool
+) -> None:
+    waits, count = Waits(monkeypatch), 3
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {count * portion_bytes}\r\n\r\n".encode())
+        for number in range(1, count):
+            writer.write(bytes(portion_bytes))
+            written = number * portion_bytes - CHUNK_BYTES  # at least
+            await until(lambda written=written: len(read(target)) >= written)
+            waits.pass_by(0.7 * PATIENCE_S)
+        if not arrives:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(reader.read(), 3)  # they hang up
+        writer.write(bytes(portion_bytes))
+
+    async with raw_server(serve) as url, StemFetcher(AddressRules(url, []), 9 * PORTION_BYTES) as fetcher:
+        if arrives:
+            await fetcher.fetch(f"{url}/a.mp3", target)
+            assert len(read(target)) == count * portion_bytes
+        else:
+            with pytest.raises(FetchFailed, match="less than"):
+                await fetcher.fetch(f"{url}/a.mp3", target)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_redirects_are_followed(
+    fetcher: StemFetcher, files: FileServer, target: Path, status: int
+) -> None:
+    files.put("deep/b c.flac", b"sound", media_type=None)
+    files.redirect("two", "/deep/b c.flac", status)
+    assert await fetcher.fetch(files.redirect("one", f"{files.url}/two", status), target) == ".flac"
+    assert read(target) == b"sound"
+
+
+async def test_a_loop_ends(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+    with pytest.raises(StemGone):
+        await fetcher.fetch(files.redirect("a.mp3", "/a.mp3"), target)
+    assert len(files.requests) == MAX_REDIRECTS + 1
+
+
+@pytest.mark.parametrize("status", [300, 302, 304])
+async def test_a_redirect_to_nowhere_is_gone(
+    fetcher: StemFetcher, files: FileServer, target: Path, status: int
+) -> None:
+    with pytest.raises(StemGone):
+        await fetcher.fetch(files.redirect("a.mp3", None, status), target)
+
+
+@pytest.mark.parametrize("to", ["http://[::1", "https://a b:x/", "http://\x7f/", "https://:0:0/"])
+async def test_a_redirect_that_cannot_be_read_is_refused(
+    fetcher: StemFetcher, files: FileServer, target: Path, to: str
+) -> None:
+    with pytest.raises(AddressRefused):
+        await fetcher.fetch(files.redirect("a.mp3", to), target)
+    assert files.asked == ["a.mp3"]
+
+
+async def test_a_trusted_server_leads_to_no_untrusted_one(
+    fetcher: StemFetcher, files: FileServer, target: Path
+) -> None:
+    async with FileServer().run() as private:
+        secret = private.put("secret.mp3", b"inner")
+        places = [
+            secret,
+            secret.replace("127.0.0.1", "localhost"),
+            secret.replace("http:", "https:"),
+            "file:///etc/passwd",
+        ]
+        for place in places:
+            with pytest.raises(AddressRefused):
+                await fetcher.fetch(files.redirect("a.mp3", place), target)
+        assert private.requests == []
+        assert len(files.requests) == len(places)
+        with pytest.raises(AddressRefused):
+            await fetcher.fetch(secret, target)
+        assert private.requests == []
+    assert read(target) == b""
+
+
+async def test_credentials_in_a_url_are_told_to_nobody(
+    fetcher: StemFetcher, files: FileServer, target: Path
+) -> None:
+    url = files.put("a.mp3", b"sound").replace("http://", "http://user:word@")
+    await fetcher.fetch(url, target)
+    (request,) = files.requests
+    assert "authorization" not in request.headers
+
+
+async def test_spaces_and_signs_in_a_url_are_kept(
+    fetcher: StemFetcher, files: FileServer, target: Path
+) -> None:
+    files.put("x_Lead Vocal (é).mp3", b"sound")
+    await fetcher.fetch(f"{files.url}/x_Lead Vocal (é).mp3?token=a%2Fb+c&x=1", target)
+    (request,) = files.requests
+    assert request.query_params["token"] == "a/b c"
+
+
+@pytest.mark.parametrize(
+    ("path", "media_type", "extension"),
+    [
+        ("a.mp3", "audio/mpeg", ".mp3"),
+        ("a.MP3", None, ".mp3"),
+        ("a.wav", "audio/mpeg", ".wav"),
+        ("a.m4a", "application/octet-stream", ".m4a"),
+        ("a", "audio/wav", ".wav"),
+        ("a", "audio/x-wav; rate=44100", ".wav"),
+        ("a", "audio/flac", ".flac"),
+        ("a", "AUDIO/MP4", ".m4a"),
+        ("a.exe", "audio/ogg", ".ogg"),
+        ("a.exe", "application/octet-stream", ".mp3"),
+        ("a", None, ".mp3"),
+    ],
+)
+async def test_the_extension_is_the_names_or_else_the_types(
+    fetcher: StemFetcher, files: FileServer, target: Path, path: str, media_type: str | None, extension: str
+) -> None:
+    assert await fetcher.fetch(files.put(path, b"sound", media_type=media_type), target) == extension

@@ -1,0 +1,180 @@
+"""Folders for work go when it ends, and those of killed workers a day later; nobody else's do."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import namedtuple
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import sounds
+
+from stemdrop.errors import TryLater
+from worker.archives import _add
+from worker.audio import voice_encoder
+from worker.audio.formats import Form
+from worker.audio.silence import is_silent
+from worker.audio.tags import Tags, write_tags
+from worker.stems.temp_folders import (
+    STALE_S,
+    Unwanted,
+    go_on,
+    in_thread,
+    remove_leftovers,
+    workspace,
+)
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where temporary files lie."""
+    folder = tmp_path / "tmp"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.delenv("TMPDIR", raising=False)
+    return folder
+
+
+def aged(path: Path, age_s: float) -> Path:
+    os.utime(path, (time.time() - age_s,) * 2)
+    return path
+
+
+def test_a_folder_is_empty_and_goes_with_all_in_it(temporary: Path) -> None:
+    with workspace() as folder:
+        assert folder.parent == temporary
+        assert list(folder.iterdir()) == []
+        (folder / "stem").write_bytes(b"sound")
+    assert list(temporary.iterdir()) == []
+
+
+def test_it_is_where_tmpdir_says_although_python_would_have_gone_elsewhere(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = tmp_path / "named"
+    named.mkdir()
+    monkeypatch.setenv("TMPDIR", str(named))
+    with workspace() as folder:
+        assert folder.parent == named
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    with workspace() as folder:
+        assert folder.parent == temporary
+
+
+def test_where_no_folder_can_be_made_it_is_waited(
+    temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary.rmdir()
+    with pytest.raises(TryLater, match="no room for stems"), workspace():
+        pass
+
+
+def test_a_full_disk_is_waited_for(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
+    with pytest.raises(TryLater), workspace():
+        pass
+    with workspace(needs_room=False):
+        pass
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_a_killed_worker_left_goes_after_a_day(temporary: Path) -> None:
+    with workspace() as folder:
+        (folder / "stem").write_bytes(b"sound")
+        left = [shutil.copytree(folder, temporary / f"stemdrop-{name}") for name in ("a1b2c3d_", "zzzzzzzz")]
+        aged(left[0], STALE_S + 60)
+        aged(left[1], STALE_S - 60)
+        assert remove_leftovers() == 1
+        assert [path.exists() for path in (folder, *left)] == [True, False, True]
+        assert remove_leftovers() == 0
+
+
+def test_nothing_else_is_touched(temporary: Path) -> None:
+    names = (
+        "stemdrop-sandbox-a1b2c3d4",
+        "stemdrop-demo-a1b2c3d4",
+        "stemdrop",
+        "other-a1b2c3d4",
+        "stemdrop-abc",
+    )
+    for name in names:
+        (temporary / name).mkdir()
+    (temporary / "stemdrop-a1b2c3d4").write_bytes(b"a file")
+    elsewhere = temporary.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "dear").write_bytes(b"dear")
+    (temporary / "stemdrop-a1b2c3d5").symlink_to(elsewhere)
+    before = sorted(temporary.iterdir())
+    for path in before:
+        aged(path, STALE_S * 3)
+    os.utime(temporary / "stemdrop-a1b2c3d5", (0, 0), follow_symlinks=False)
+    assert remove_leftovers() == 0
+    assert sorted(temporary.iterdir()) == before
+    assert (elsewhere / "dear").exists()
+
+
+def test_a_folder_that_cannot_be_removed_stays(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("stemdrop-a1b2c3d4", "stemdrop-a1b2c3d5"):
+        (temporary / name).mkdir()
+        aged(temporary / name, STALE_S + 60)
+    remove = shutil.rmtree
+    refused: list[Path] = []
+
+    def stubborn(path: Path) -> None:
+        if not refused:
+            refused.append(path)
+            raise PermissionError("not yours")
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", stubborn)
+    assert remove_leftovers() == 1
+    assert list(temporary.iterdir()) == refused
+
+
+SILENCE = 0 * sounds.tone()
+BLOCKING: dict[str, Callable[[Path], object]] = {
+    "listening": lambda path: is_silent(path, Form.WAV),
+    "recording": lambda path: voice_encoder.record(path, path.with_name("small"), voice_encoder.OPUS),
+    "tagging": lambda path: write_tags(path, Form.WAV, Tags("a", "b", "c"), 10**9),
+    "packing": lambda path: _add(path.with_name("stems.zip"), path, "stem.wav"),
+}
+
+
+@pytest.mark.parametrize("work", BLOCKING)
+async def test_a_thread_that_nobody_waits_for_ends_soon(tmp_path: Path, work: str) -> None:
+    path = sounds.record(tmp_path / "stem.wav", "wav", SILENCE)
+    begun, ends = threading.Event(), list[str]()
+
+    def call() -> None:
+        begun.set()
+        with suppress(Unwanted):
+            for _ in range(20_000):
+                go_on()
+                time.sleep(0.001)
+        try:
+            BLOCKING[work](path)
+            ends.append("done to the end")
+        except Unwanted:
+            ends.append("broken off")
+            raise
+
+    running = asyncio.create_task(in_thread(call))
+    assert await asyncio.to_thread(begun.wait, 20)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert ends == ["broken off"]
+
+
+async def test_a_thread_that_is_waited_for_does_all_and_says_what_breaks(tmp_path: Path) -> None:
+    path = sounds.record(tmp_path / "stem.wav", "wav", SILENCE)
+    assert await in_thread(is_silent, path, Form.WAV) is True
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(divmod, 1, 0)
+    go_on()  # outside of any thread of ours it means nothing

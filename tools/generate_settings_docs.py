@@ -1,0 +1,139 @@
+"""What is written about the settings, made of the settings themselves: `.env.example` and docs/settings.md.
+
+`make docs` writes both; a test says whether they are current.
+"""
+
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from stemdrop.settings import Settings
+from tools.generate_metrics_docs import metrics_page
+
+ROOT = Path(__file__).parent.parent
+# A setting, and the heading under which it and those after it stand.
+_HEADINGS = {
+    "telegram_bot_token": "Required",
+    "public_url": "Reachability",
+    "telegram_api_url": "Telegram",
+    "separation_api_url": "Separation API",
+    "access": "Who may use it",
+    "redis_url": "Storage and logs",
+}
+# What docker-compose.yml reads beside them: a variable, and what it is for.
+COMPOSE: dict[str, str] = {
+    "COMPOSE_PROFILES": "What runs beside bot, webhook, worker and Redis, with commas: https, tunnel, port, "
+    "selfhosted or bigfiles (docs/self-hosting.md). Empty: nothing, and nothing more is needed.",
+    "TUNNEL_TOKEN": "Profile tunnel: the token of your Cloudflare tunnel. Empty: one for trying, whose "
+    "address is in its log.",
+    "TELEGRAM_API_ID": "Profile bigfiles: the number of your application at my.telegram.org.",
+    "TELEGRAM_API_HASH": "Profile bigfiles: the hash of your application at my.telegram.org.",
+    "SEPARATOR_RUNS": "Profile selfhosted: how many songs are taken apart at once, each by a core and with "
+    "400 MB. Empty: 2.",
+    "PRIVATE_PORT": "Profile port: where /metrics, /healthz and /readyz are, on this machine alone. "
+    "Empty: 8001.",
+}
+_COMPOSE_HEADING = "Profiles of docker compose"
+_WIDTH = 100
+_INTRODUCTION = """\
+# Settings
+
+<!-- written by `make docs` from stemdrop/settings.py -->
+
+By environment, or in a file `.env` in the folder where the command is started; the environment wins. An empty
+value means the default. A missing or wrong setting ends the command at once with one line that names it, and
+exit code 2. All processes are given the same settings, and read them when they start. Stems lie in the folder
+of the environment's `TMPDIR` while a worker sends them."""
+
+
+def env_example() -> str:
+    """The text of `.env.example`."""
+    lines = [
+        "# The settings of stemdrop. Copy this file to `.env` and fill in the three required ones.",
+        "# An empty value means the default. The environment wins over this file. The same as a page:",
+        "# docs/settings.md; both are written by `make docs`.",
+    ]
+    for name, field in Settings.model_fields.items():
+        if heading := _HEADINGS.get(name):
+            lines += _rule(heading)
+        lines += _commented(_meaning(field), f"{name.upper()}={_default(field)}")
+    if COMPOSE:
+        lines += _rule(_COMPOSE_HEADING)
+        for variable, meaning in COMPOSE.items():
+            lines += _commented(meaning, f"{variable}=")
+    return "\n".join(lines) + "\n"
+
+
+def settings_page() -> str:
+    """The text of docs/settings.md."""
+    lines = [_INTRODUCTION]
+    for name, field in Settings.model_fields.items():
+        if heading := _HEADINGS.get(name):
+            lines += _table(heading)
+        lines.append(_row(name.upper(), _shown_default(field), _meaning(field)))
+    if COMPOSE:
+        lines += _table(_COMPOSE_HEADING)
+        lines += [_row(variable, "empty", meaning) for variable, meaning in COMPOSE.items()]
+    return "\n".join(lines) + "\n"
+
+
+PAGES = {
+    ".env.example": env_example,
+    "docs/settings.md": settings_page,
+    "docs/metrics.md": metrics_page,
+}
+
+
+def _meaning(field: FieldInfo) -> str:
+    meaning = " ".join((field.description or "").split())
+    if get_origin(field.annotation) is Literal:
+        *others, last = get_args(field.annotation)
+        meaning += f" One of: {', '.join(others)} or {last}."
+    return meaning
+
+
+def _default(field: FieldInfo) -> str:
+    """As it is written in `.env`."""
+    if field.is_required():
+        return ""
+    default = field.get_default()
+    if hasattr(default, "get_secret_value"):
+        default = default.get_secret_value()
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def _shown_default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return f"`{default}`" if (default := _default(field)) else "empty"
+
+
+def _rule(heading: str) -> list[str]:
+    return ["", f"# --- {heading} ".ljust(_WIDTH, "-")]
+
+
+def _commented(meaning: str, line: str) -> Iterator[str]:
+    yield ""
+    yield from (f"# {part}" for part in textwrap.wrap(meaning, _WIDTH - 2, break_on_hyphens=False))
+    yield line
+
+
+def _table(heading: str) -> list[str]:
+    return ["", f"## {heading}", "", "| setting | default | meaning |", "|---|---|---|"]
+
+
+def _row(name: str, default: str, meaning: str) -> str:
+    return f"| `{name}` | {default} | {meaning} |"
+
+
+def main() -> None:
+    """Write them."""
+    for name, text in PAGES.items():
+        (ROOT / name).write_text(text(), "utf-8")
+
+
+if __name__ == "__main__":
+    main()

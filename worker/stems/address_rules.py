@@ -1,0 +1,60 @@
+"""Which URLs and addresses stems may be fetched from: only public ones, unless the operator allowed the host.
+
+Pure rules; `worker.stems.checked_backend` holds to them where a connection is made.
+"""
+
+from collections.abc import Iterable
+
+import httpx
+
+from stemdrop.errors import AddressRefused
+from stemdrop.http.public_addresses import is_public
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class AddressRules:
+    """`api_url`'s origin and `hosts` (`host` or `host:port`) are allowed although private, and over HTTP."""
+
+    def __init__(self, api_url: str, hosts: Iterable[str]) -> None:
+        self._origin = _origin(httpx.URL(api_url))
+        self._hosts = frozenset(hosts)
+
+    def read(self, url: str, base: httpx.URL | None = None) -> httpx.URL:
+        """The URL, which may be relative to `base`, as it is to be asked.
+
+        Without credentials, which are nobody's business, and without the dot that may end a full name, since
+        certificates have none. Raises `AddressRefused`.
+        """
+        try:
+            read = base.join(url) if base else httpx.URL(url)
+            read = read.copy_with(host=_host(read), username=None, password=None)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise AddressRefused("the URL cannot be read") from error
+        scheme, host, port = _origin(read)
+        if scheme not in _DEFAULT_PORTS or not host:
+            raise AddressRefused(f"{scheme or 'no'} scheme")
+        is_allowed = _origin(read) == self._origin or self._is_named(host, port)
+        if not is_allowed and (scheme, port) != ("https", 443):
+            raise AddressRefused(f"{host} may be fetched from over HTTPS only")
+        return read
+
+    def check(self, host: str, port: int, addresses: Iterable[str]) -> None:
+        """Raises `AddressRefused` if any address of the host is not public, unless the host is allowed."""
+        host = host.lower()
+        if (host, port) == self._origin[1:] or self._is_named(host, port):
+            return
+        if not all(is_public(address) for address in addresses):
+            raise AddressRefused(f"{host} is not a public address")
+
+    def _is_named(self, host: str, port: int) -> bool:
+        return bool(self._hosts & {host, f"{host}:{port}"})
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int]:
+    return url.scheme, _host(url).lower(), url.port or _DEFAULT_PORTS.get(url.scheme, 0)
+
+
+def _host(url: httpx.URL) -> str:
+    # raw: international names in their ASCII form, as headers and certificates have them
+    return url.raw_host.decode().rstrip(".")

@@ -1,0 +1,148 @@
+"""A picked job is handed to the separation API: exactly once, whatever dies in between.
+
+Runs as a task of the engine, so that a killed process's submissions are taken over.
+"""
+
+import logging
+from contextlib import suppress
+
+import httpx
+from telegram.error import TelegramError
+
+from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.telegram_bot import TelegramFiles
+from stemdrop.domain.jobs import Failure, Job, JobState
+from stemdrop.errors import AnswerLost, Refused, SourceGone, TryLater, Unreachable
+from stemdrop.http.signed_links import Links
+from stemdrop.log_context import about
+from stemdrop.provider.client import SeparationClient
+from stemdrop.services.account_queue import Turns
+from stemdrop.services.admin_alerts import Alerts
+from stemdrop.storage.connection import insist
+from stemdrop.storage.job_store import JobStore, Receipt, Run
+
+log = logging.getLogger(__name__)
+
+# What may pass by itself in seconds is tried again this often before the user is told; nothing is charged.
+MAX_RUNS = 3
+# So many runs are begun: a run that comes to its end is among the first three, unless Redis is away.
+MAX_BEGUN = 12
+_SOON_S = 2.0
+_TOO_BUSY = 429
+# Required by the API, but nowhere of ours can be reached: a name that never resolves (RFC 2606), so that
+# nobody else is sent the result. The job is polled.
+NO_CALLBACK_URL = "https://callback.invalid/none"
+
+
+class Submission:
+    """The task `SUBMIT`. With `links` None there is no public URL: sources are uploaded, jobs polled."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        separation: SeparationClient,
+        files: TelegramFiles,
+        links: Links | None,
+        status: StatusMessage,
+        turns: Turns,
+        alerts: Alerts,
+    ) -> None:
+        self._store = store
+        self._separation = separation
+        self._files = files
+        self._links = links
+        self._status = status
+        self._turns = turns
+        self._alerts = alerts
+
+    async def run(self, job_id: str) -> None:
+        """Submit the job if it still waits for it; running twice submits once. Raises `TryLater`."""
+        job = await self._store.get(job_id)
+        if job is None or job.state is not JobState.SUBMITTING:
+            return
+        if job.create_started_at:
+            # A process died, or lost Redis, around the call: it may have been accepted and charged.
+            await self._answer_lost(job, "a process died while asking")
+            return
+        run = await self._store.count_run(job_id, Run.SUBMIT)
+        if run > MAX_BEGUN:
+            await self._fail(job, Failure("internal", charged=False), f"{MAX_BEGUN} runs never ended")
+            return
+        try:
+            await self._submit(job)
+        except Unreachable as error:
+            await self._again_or_fail(job, run, "unreachable", error)
+        except Refused as error:
+            if error.code == _TOO_BUSY:
+                await self._again_or_fail(job, run, str(error.code), error)
+            else:
+                await self._fail(job, Failure(str(error.code), charged=False), error)
+                await self._alerts.refused(error.code)
+        except SourceGone as error:
+            await self._fail(job, Failure("source_gone", charged=False), error)
+        except AnswerLost as error:
+            await self._answer_lost(job, str(error))
+
+    async def _submit(self, job: Job) -> None:
+        if job.mode is None:
+            raise ValueError(f"job {job.id} is being submitted without a mode")
+        source_url = await self._source_url(job)
+        callback_url = self._links.callback_url(job.id, job.chat_id) if self._links else NO_CALLBACK_URL
+        if not await self._store.begin_create(job.id):
+            return
+        try:
+            task_id = await self._separation.create(source_url, job.mode, job.instrument, callback_url)
+        except (Unreachable, Refused):
+            # or a refusal would be taken for a lost answer
+            await insist(lambda: self._store.not_accepted(job), f"job {job.id}: refused, not stored")
+            raise
+        about(job.id, task_id)
+        log.info("job %s: accepted as task %s", job.id, task_id)
+        # the task id is paid for: a Redis that is away for a moment must not lose it
+        receipt = await insist(
+            lambda: self._store.accept(job.id, task_id), f"job {job.id}: task {task_id} is not stored yet"
+        )
+        if receipt is Receipt.FOREIGN:
+            log.error("job %s: its callback named another task than the API did", job.id)
+        elif receipt is Receipt.STORED:
+            await self._show(job)
+
+    async def _source_url(self, job: Job) -> str:
+        if self._links:
+            return self._links.source_url(job.id, job.source.extension)
+        try:
+            file = await self._files.find(job.source.file_id)
+            size = file.size_bytes or job.source.size_bytes
+            async with self._files.open(file) as content:
+                return await self._separation.upload(f"{job.id}{job.source.extension}", content, size)
+        except (AnswerLost, TelegramError, httpx.HTTPError) as error:
+            # uploading is free, so a lost answer is as good as none
+            raise Unreachable(f"the upload failed ({type(error).__name__})") from error
+
+    async def _again_or_fail(self, job: Job, run: int, code: str, error: Exception) -> None:
+        if run < MAX_RUNS:
+            raise TryLater(_SOON_S * run, str(error)) from error
+        await self._fail(job, Failure(code, charged=False), error)
+
+    async def _answer_lost(self, job: Job, why: str) -> None:
+        log.warning("job %s: whether it was accepted is not known: %s", job.id, why)
+        if self._links is None:
+            await self._fail(job, Failure("lost", charged=None), why)
+            return
+        current = await self._store.get(job.id)
+        if current and current.state is JobState.SUBMITTING:
+            with suppress(TelegramError, TryLater):
+                await self._status.show_lost(current)
+
+    async def _fail(self, job: Job, failure: Failure, why: object) -> None:
+        if await self._store.fail(job.id, [JobState.SUBMITTING], failure):
+            log.warning("job %s: failed with %s: %s", job.id, failure.code, why)
+            await self._show(job)
+            await self._turns.next(job.account)
+
+    async def _show(self, job: Job) -> None:
+        """Best effort: the job has moved, and the sweep shows an end that could not be shown now."""
+        try:
+            await self._status.refresh(job.id)
+        except (TelegramError, TryLater) as error:
+            log.warning("job %s: its message could not be updated: %s", job.id, error)
