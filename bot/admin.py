@@ -13,7 +13,7 @@ from bot.admission import is_for_admin
 from bot.answers import answer, answer_tap, button, rewrite
 from bot.context import Context
 from stemdrop.chat.callback_data import Choice, Screen
-from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import Rendered, short_title
 from stemdrop.chat.translations import Language
 from stemdrop.domain.failures import Remedy, remedies
@@ -23,8 +23,8 @@ from stemdrop.log_context import about
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.orders import Ordered, Orders, Tapped
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.stem_cache import Shelf
-from stemdrop.storage.users import People
+from stemdrop.storage.stem_cache import StemCache
+from stemdrop.storage.users import Users
 from stemdrop.tasks.incoming_updates import received_at
 
 log = logging.getLogger(__name__)
@@ -45,25 +45,25 @@ class Admin:
         self,
         store: JobStore,
         orders: Orders,
-        people: People,
-        shelf: Shelf,
+        users: Users,
+        stem_cache: StemCache,
         separation: SeparationClient,
-        status: StatusMessage,
+        status: JobMessage,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._orders = orders
-        self._people = people
-        self._shelf = shelf
+        self._users = users
+        self._stem_cache = stem_cache
         self._separation = separation
-        self._status = status
+        self._job_message = status
         self._clock = clock
 
     async def command(self, update: Update, context: Context) -> None:
         """Show how things are."""
         message = update.effective_message
         if message and await is_for_admin(update, context):
-            await answer(message, *await self._overview(context.say))
+            await answer(message, *await self._snapshots(context.say))
 
     async def tap(self, update: Update, context: Context) -> None:
         """Do what the button says and show how things are now; the job's user sees it in their own chat."""
@@ -74,15 +74,15 @@ class Admin:
         match choice.words if choice else ():
             case (letter,) if letter == _LOOK:
                 await answer_tap(query, None)
-                await rewrite(query, *await self._overview(say))
+                await rewrite(query, *await self._snapshots(say))
             case (letter,) if letter == _ASK_CLEAR:
                 await answer_tap(query, None)
                 await rewrite(query, *await self._clearing(say))
             case (letter,) if letter == _CLEAR:
-                count = await self._shelf.forget_all()
+                count = await self._stem_cache.forget_all()
                 log.info("admin %d cleared the shelf of %d", context.person.id, count)
                 await answer_tap(query, say("admin.cleared", count=say.number(count)))
-                await rewrite(query, *await self._overview(say))
+                await rewrite(query, *await self._snapshots(say))
             case (letter, job_id) if job := await self._store.get(job_id):
                 about(job_id, job.task_id)
                 ordered = await self._act(letter, job, Tapped(query.id, received_at(update)))
@@ -90,7 +90,7 @@ class Admin:
                 await answer_tap(query, say(ordered.note or "ordered"))
                 try:
                     await self._show_user(ordered.job_id)
-                    await rewrite(query, *await self._overview(say))
+                    await rewrite(query, *await self._snapshots(say))
                 except (TelegramError, TryLater) as error:  # not again: it would be ordered twice
                     log.warning("the overview could not be shown: %s", error)
             case _:
@@ -107,16 +107,16 @@ class Admin:
 
     async def _show_user(self, job_id: str) -> None:
         try:
-            await self._status.refresh(job_id)
+            await self._job_message.refresh(job_id)
         except TelegramError as error:  # they may have blocked the bot
             log.info("job %s: its user could not be shown: %s", job_id, error)
 
-    async def _overview(self, say: Language) -> Rendered:
+    async def _snapshots(self, say: Language) -> Rendered:
         failed = await self._store.failed_jobs(FAILED_SHOWN)
         delivered = await self._store.delivered_jobs(DELIVERED_SHOWN)
-        kept = await self._shelf.count()
+        cached = await self._stem_cache.count()
         lines = [*await self._running(say), "", await self._credits(say)]
-        lines += [say("admin.kept", count=say.number(kept)), ""]
+        lines += [say("admin.kept", count=say.number(cached)), ""]
         lines.append(say("admin.failed" if failed else "admin.none_failed"))
         rows: list[list[InlineKeyboardButton]] = []
         for number, job in enumerate([*failed, *delivered], 1):
@@ -127,8 +127,10 @@ class Admin:
                 [button(f"{number}. {label}", Screen.ADMIN, letter, job.id)]
                 for letter, label in await self._offered(job, say)
             ]
-        if kept:
-            rows.append([button(say("button.clear_kept", count=say.number(kept)), Screen.ADMIN, _ASK_CLEAR)])
+        if cached:
+            rows.append(
+                [button(say("button.clear_kept", count=say.number(cached)), Screen.ADMIN, _ASK_CLEAR)]
+            )
         rows.append([button(say("button.look_again"), Screen.ADMIN, _LOOK)])
         return "\n".join(lines), InlineKeyboardMarkup(rows)
 
@@ -136,9 +138,9 @@ class Admin:
         jobs = [job for job in await self._store.open_jobs() if job.state in _RUNNING]
         if not jobs:
             return [say("admin.idle")]
-        counts = Counter(job.state for job in jobs)
+        counters = Counter(job.state for job in jobs)
         lines = [
-            say(f"admin.{state}", count=say.number(counts[state])) for state in _RUNNING if counts[state]
+            say(f"admin.{state}", count=say.number(counters[state])) for state in _RUNNING if counters[state]
         ]
         lines.append(say("admin.running_longest"))
         for job in sorted(jobs, key=_began_at)[:RUNNING_SHOWN]:
@@ -160,7 +162,7 @@ class Admin:
         return " · ".join([await self._what(job, say), *code, ago])
 
     async def _what(self, job: Job, say: Language) -> str:
-        who = (await self._people.person(job.account)).called
+        who = (await self._users.person(job.account)).called
         how = [say.mode_name(job.mode, job.instrument)] if job.mode else []
         return " · ".join([say("quoted", text=short_title(job, say)), *how, who])
 
@@ -172,7 +174,7 @@ class Admin:
             return [(_RESEND, say("button.resend"))] if await self._has_sent(job) else []
         if job.mode is None or job.failure is None or Remedy.RETRY not in remedies(job.failure):
             return []
-        is_free = (job.mode, job.instrument) in (await self._status.facts(job)).free
+        is_free = (job.mode, job.instrument) in (await self._job_message.facts(job)).free
         price = say("price.free") if is_free else say.credits(CREDITS[job.mode])
         return [(_RETRY, say("button.retry", price=price))]
 
@@ -180,7 +182,7 @@ class Admin:
         return any(stem.file_id for stem in (await self._store.sent(job.id)).values())
 
     async def _clearing(self, say: Language) -> Rendered:
-        count = say.number(await self._shelf.count())
+        count = say.number(await self._stem_cache.count())
         yes = button(say("button.clear_kept", count=count), Screen.ADMIN, _CLEAR)
         no = button(say("button.back"), Screen.ADMIN, _LOOK)
         return say("admin.clear", count=count), InlineKeyboardMarkup([[yes], [no]])

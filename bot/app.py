@@ -7,14 +7,13 @@ from telegram.ext import (
     CallbackQueryHandler,
     CommandHandler,
     ContextTypes,
-    ExtBot,
     MessageHandler,
     TypeHandler,
     filters,
 )
 
 from bot.admin import Admin
-from bot.audio_check import Listener
+from bot.audio_check import AudioCheck
 from bot.commands import Commands
 from bot.context import Context
 from bot.doctor import Doctor
@@ -26,21 +25,9 @@ from bot.languages import Languages
 from bot.menu import Menu
 from bot.privacy import Privacy
 from bot.uploads import Uploads
-from bot.users import Users
+from bot.users import UsersCommand
 from stemdrop.chat.callback_data import Screen
-from stemdrop.chat.job_message import StatusMessage
-from stemdrop.chat.telegram_bot import TelegramFiles
-from stemdrop.chat.translations import Texts
-from stemdrop.provider.client import SeparationClient
-from stemdrop.services.orders import Orders
-from stemdrop.services.result_polling import Polling
-from stemdrop.settings import Settings
-from stemdrop.storage.group_settings import Groups
-from stemdrop.storage.job_statistics import Experience
-from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.stem_cache import Shelf
-from stemdrop.storage.users import People
-from stemdrop.tasks.engine import Engine
+from stemdrop.wiring import Parts
 
 _SONGS = filters.AUDIO | filters.VOICE | filters.VIDEO | filters.VIDEO_NOTE | filters.Document.ALL
 _NEW = filters.UpdateType.MESSAGE
@@ -49,37 +36,24 @@ _IN_GROUP = _NEW & filters.ChatType.GROUPS
 _FIRST = -1
 
 
-def build_application(
-    settings: Settings,
-    bot: ExtBot[float],
-    store: JobStore,
-    engine: Engine,
-    people: People,
-    shelf: Shelf,
-    experience: Experience,
-    groups: Groups,
-    separation: SeparationClient,
-    polling: Polling,
-    files: TelegramFiles,
-    status: StatusMessage,
-    texts: Texts,
-) -> "Application":  # type: ignore[type-arg]
-    """An Application that handles updates it is given; who fetches them is `updates.py`'s concern."""
-    gate = Gate(people, texts)
-    orders = Orders(store, engine, shelf, experience, people, polling)
-    uploads = Uploads(store, Listener(files, settings.max_source_bytes), status)
-    menu = Menu(store, engine, orders, status, texts)
-    commands = Commands(store, orders, people, status, texts, settings.max_source_bytes)
-    jobs = JobsList(store, orders, people, status)
-    languages = Languages(people, texts)
-    users = Users(store, orders, people, status, settings)
-    admin = Admin(store, orders, people, shelf, separation, status)
+def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
+    """Build the Application, which handles updates that `updates.py` hands to it."""
+    settings, store, users = parts.settings, parts.store, parts.users
+    orders, translations, status = parts.orders, parts.translations, parts.job_message
+    gate = Gate(users, translations)
+    uploads = Uploads(store, AudioCheck(parts.files, settings.max_source_bytes), status)
+    menu = Menu(store, parts.engine, orders, status, translations)
+    commands = Commands(store, orders, users, status, translations, settings.max_source_bytes)
+    jobs = JobsList(store, orders, users, status)
+    languages = Languages(users, translations)
+    users_command = UsersCommand(store, orders, users, status, settings)
+    admin = Admin(store, orders, users, parts.stem_cache, parts.separation, status)
     doctor = Doctor(settings)
-    privacy = Privacy(store, orders, people, shelf, status, settings)
-    group_chats = GroupChats(uploads, groups, people)
+    privacy = Privacy(store, orders, users, parts.stem_cache, status, settings)
+    group_chats = GroupChats(uploads, parts.group_settings, users)
 
     application = (
-        ApplicationBuilder().bot(bot).updater(None).context_types(ContextTypes(context=Context)).build()
+        ApplicationBuilder().bot(parts.bot).updater(None).context_types(ContextTypes(context=Context)).build()
     )
     application.add_handler(TypeHandler(Update, gate.check), _FIRST)
     application.add_handlers(
@@ -92,14 +66,14 @@ def build_application(
             CommandHandler("privacy", privacy.explain, _NEW),
             CommandHandler("delete", privacy.ask, _NEW),
             CommandHandler("stems", group_chats.stems, _NEW),
-            CommandHandler("users", users.command, _NEW),
+            CommandHandler("users", users_command.command, _NEW),
             CommandHandler("admin", admin.command, _NEW),
             CommandHandler("doctor", doctor.command, _NEW),
             CallbackQueryHandler(jobs.tap, f"^{Screen.JOBS}:"),
             CallbackQueryHandler(languages.tap, f"^{Screen.LANGUAGE}:"),
             CallbackQueryHandler(privacy.tap, f"^{Screen.DELETE}:"),
             CallbackQueryHandler(group_chats.tap, f"^{Screen.GROUP}:"),
-            CallbackQueryHandler(users.tap, f"^{Screen.USERS}:"),
+            CallbackQueryHandler(users_command.tap, f"^{Screen.USERS}:"),
             CallbackQueryHandler(admin.tap, f"^{Screen.ADMIN}:"),
             CallbackQueryHandler(menu.tap),
             MessageHandler(_NEW & filters.StatusUpdate.MIGRATE, group_chats.migrated),
@@ -111,5 +85,5 @@ def build_application(
             MessageHandler(_NEW & ~filters.StatusUpdate.ALL, commands.anything),
         ]
     )
-    application.add_error_handler(Errors(people, texts).handle)
+    application.add_error_handler(Errors(users, translations).handle)
     return application

@@ -27,7 +27,7 @@ _CONTAINERS = (
 _MAX_BROKEN_PACKETS = 200
 
 
-class Listener:
+class AudioCheck:
     """Fetches and opens what Telegram cannot vouch for; a few at a time, since each is held on disk."""
 
     def __init__(self, files: TelegramFiles, max_bytes: int, at_once: int = 4) -> None:

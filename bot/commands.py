@@ -10,13 +10,13 @@ from bot.answers import answer
 from bot.context import Context
 from bot.introduction import introduce_to_admin
 from bot.sources import MAX_DURATION_S
-from stemdrop.chat.job_message import StatusMessage
-from stemdrop.chat.translations import Texts
+from stemdrop.chat.job_message import JobMessage
+from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import CANCELLABLE, JobState
 from stemdrop.errors import TryLater
 from stemdrop.services.orders import Orders
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.users import People
+from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
@@ -28,34 +28,34 @@ class Commands:
         self,
         store: JobStore,
         orders: Orders,
-        people: People,
-        status: StatusMessage,
-        texts: Texts,
+        users: Users,
+        status: JobMessage,
+        translations: Translations,
         max_bytes: int,
     ) -> None:
         self._store = store
         self._orders = orders
-        self._people = people
-        self._status = status
-        self._texts = texts
+        self._users = users
+        self._job_message = status
+        self._translations = translations
         self._max_bytes = max_bytes
 
     async def start(self, update: Update, context: Context) -> None:
         """Say what this is; with a word behind it (`t.me/<bot>?start=<word>`), let its bearer in."""
         person = context.person
         if word := " ".join(context.args or ()):
-            if await self._people.become_admin(person.id, word):
+            if await self._users.become_admin(person.id, word):
                 log.info("user %d is the admin now", person.id)
-                await self._people.set_name(person.id, person.name)
-                await introduce_to_admin(context.bot, self._texts, person.id)
+                await self._users.set_name(person.id, person.name)
+                await introduce_to_admin(context.bot, self._translations, person.id)
                 await self._reply(update, context, "access.admin")
                 return
-            if not person.is_allowed and not await self._people.accept_invitation(person.id, word):
+            if not person.is_allowed and not await self._users.accept_invitation(person.id, word):
                 await self._reply(update, context, "access.word_bad")
                 return
             if not person.is_allowed:
                 log.info("user %d was let in by an invitation", person.id)
-                await self._people.set_name(person.id, person.name)
+                await self._users.set_name(person.id, person.name)
         key = "start" if is_private(update) else "group.how"
         await self._reply(update, context, key, bot=context.bot.username)
 
@@ -89,7 +89,7 @@ class Commands:
         await answer(message, say.plural("cancel.done", len(done)) if done else say("cancel.nothing"))
         try:
             for job in done:
-                await self._status.refresh(job.id)
+                await self._job_message.refresh(job.id)
         except (TelegramError, TryLater) as error:  # the sweep shows the ends that could not be shown now
             log.info("not every cancelled song could be shown so: %s", error)
 

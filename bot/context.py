@@ -4,7 +4,7 @@ from typing import Any
 
 from telegram.ext import Application, CallbackContext, ExtBot
 
-from stemdrop.chat.translations import FALLBACK, Language, load_texts
+from stemdrop.chat.translations import FALLBACK, Language, load_translations
 from stemdrop.storage.users import Person
 
 
@@ -19,4 +19,4 @@ class Context(CallbackContext[ExtBot[float], dict[Any, Any], dict[Any, Any], dic
     ) -> None:
         super().__init__(application, chat_id, user_id)
         self.person = Person(user_id or 0)
-        self.say: Language = load_texts().languages[FALLBACK]
+        self.say: Language = load_translations().languages[FALLBACK]

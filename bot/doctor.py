@@ -12,7 +12,7 @@ from bot.answers import answer
 from bot.context import Context
 from stemdrop.chat.translations import Language
 from stemdrop.doctor.checkup import examine
-from stemdrop.doctor.report import Finding, Result, counts, summary
+from stemdrop.doctor.report import Finding, Result, counters, summary
 from stemdrop.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Doctor:
 def report(findings: Sequence[Finding], say: Language) -> str:
     """What is wrong, then what is to be looked at; the lines themselves are English. Fits one message."""
     bad = [it for result in _MARKS for it in findings if it.result is result]
-    fine = say.plural("doctor.fine", counts(findings)[Result.OK])
+    fine = say.plural("doctor.fine", counters(findings)[Result.OK])
     if not bad:
         return f"{say('doctor.well')}\n{fine}"
     room = MessageLimit.MAX_TEXT_LENGTH - _length(f"{say('doctor.bad')}\n\n\n\n{say('doctor.rest')}\n{fine}")

@@ -14,9 +14,9 @@ from bot.answers import answer
 from bot.context import Context
 from bot.groups import names_bot
 from stemdrop.chat.telegram_bot import is_gone
-from stemdrop.chat.translations import Language, Texts
+from stemdrop.chat.translations import Language, Translations
 from stemdrop.errors import StemdropError, StoreClosed, StoreRefused, StoreUnavailable, TryLater
-from stemdrop.storage.users import People
+from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ class Trouble:
 class Errors:
     """The error handler of the Application."""
 
-    def __init__(self, people: People, texts: Texts) -> None:
-        self._people = people
-        self._texts = texts
+    def __init__(self, users: Users, translations: Translations) -> None:
+        self._users = users
+        self._translations = translations
 
     async def handle(self, update: object, context: Context) -> None:
         """Log it; tell the user if they can be told.
@@ -53,7 +53,7 @@ class Errors:
             log.info("%s: the chat is gone (%s)", where, error)
             return
         if isinstance(update, Update) and may_pass(error):
-            say = await language_of(update, self._people, self._texts)
+            say = await language_of(update, self._users, self._translations)
             context.bot_data[update.update_id] = Trouble(error, say)
             return
         log.error("%s failed: %s: %s", where, type(error).__name__, error)
@@ -61,7 +61,7 @@ class Errors:
             log.debug("%s", where, exc_info=error)
         if not isinstance(update, Update):
             return
-        say = await language_of(update, self._people, self._texts)
+        say = await language_of(update, self._users, self._translations)
         try:
             await tell(update, say)
         except (TelegramError, StemdropError) as untold:
@@ -70,15 +70,15 @@ class Errors:
                 context.bot_data[update.update_id] = Trouble(error, say)
 
 
-async def language_of(update: Update, people: People, texts: Texts) -> Language:
+async def language_of(update: Update, users: Users, translations: Translations) -> Language:
     """The sender's, where the gate has not found it out."""
     user = update.effective_user
     code = user.language_code if user else None
     try:
-        chosen = (await people.person(user.id)).language if user else ""
+        chosen = (await users.person(user.id)).language if user else ""
     except StoreUnavailable:
         chosen = ""
-    return texts.language(chosen or code)
+    return translations.language(chosen or code)
 
 
 async def tell(update: Update, say: Language) -> bool:

@@ -13,8 +13,8 @@ from telegram.ext import ApplicationHandlerStop
 from bot.answers import answer, answer_tap
 from bot.context import Context
 from stemdrop.chat.callback_data import Choice, Screen
-from stemdrop.chat.translations import Texts
-from stemdrop.storage.users import People
+from stemdrop.chat.translations import Translations
+from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +27,9 @@ _STRANGER_AGAIN_S = 3600
 class Gate:
     """The handler of every update, before all others."""
 
-    def __init__(self, people: People, texts: Texts) -> None:
-        self._people = people
-        self._texts = texts
+    def __init__(self, users: Users, translations: Translations) -> None:
+        self._users = users
+        self._translations = translations
 
     async def check(self, update: Update, context: Context) -> None:
         """Fill in the context. Raises `ApplicationHandlerStop` for strangers, told once in a while."""
@@ -37,12 +37,12 @@ class Gate:
         if user is None and chat is None:
             raise ApplicationHandlerStop
         user_id = user.id if user else 0
-        person = await self._people.person(user_id, chat.id if chat else 0)
+        person = await self._users.person(user_id, chat.id if chat else 0)
         context.person = replace(person, name=user.full_name if user else "")
         language = (user.language_code if user else None) or ""
-        context.say = self._texts.language(person.language or language)
+        context.say = self._translations.language(person.language or language)
         if person.is_admin and person.telegram_language != language:
-            await self._people.set_telegram_language(user_id, language)
+            await self._users.set_telegram_language(user_id, language)
         if person.is_allowed or _is_open_to_all(update):
             return
         await self._turn_away(update, context)
@@ -56,7 +56,7 @@ class Gate:
         message = update.effective_message
         if message is None or message.chat.type != ChatType.PRIVATE:
             return
-        if await self._people.once_in_a_while(f"stranger:{context.person.id}", _STRANGER_AGAIN_S):
+        if await self._users.once_in_a_while(f"stranger:{context.person.id}", _STRANGER_AGAIN_S):
             log.info("user %d is a stranger and was told so", context.person.id)
             await answer(message, text)
 

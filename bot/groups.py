@@ -17,8 +17,8 @@ from stemdrop.chat.callback_data import Choice, Screen
 from stemdrop.chat.rendering import Rendered
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import SourceKind
-from stemdrop.storage.group_settings import Groups
-from stemdrop.storage.users import People
+from stemdrop.storage.group_settings import GroupSettings
+from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +31,10 @@ _EVERY, _ASKED = "1", "0"
 class GroupChats:
     """The handlers for `/stems`, for songs and mentions in groups, and for a group's setting."""
 
-    def __init__(self, uploads: Uploads, groups: Groups, people: People) -> None:
+    def __init__(self, uploads: Uploads, group_settings: GroupSettings, users: Users) -> None:
         self._uploads = uploads
-        self._groups = groups
-        self._people = people
+        self._group_settings = group_settings
+        self._users = users
 
     async def stems(self, update: Update, context: Context) -> None:
         """`/stems`: split the song that it replies to; without one, say how to ask and show the setting."""
@@ -60,7 +60,7 @@ class GroupChats:
             if is_asked:
                 await answer(message, context.say("group.no_song"))
             return
-        wants = source.kind in _SONGS and await self._groups.answers_all(message.chat_id)
+        wants = source.kind in _SONGS and await self._group_settings.answers_all(message.chat_id)
         if is_asked or wants:
             await self._uploads.take(message, message, context)
 
@@ -88,7 +88,7 @@ class GroupChats:
         if not await _runs_group(chat, query.from_user.id):
             await answer_tap(query, say("group.admins_only"))
             return
-        await self._groups.set_answers_all(chat.id, choice.words == (_EVERY,))
+        await self._group_settings.set_answers_all(chat.id, choice.words == (_EVERY,))
         log.info("group %d: every song is answered: %s", chat.id, choice.words == (_EVERY,))
         await answer_tap(query, None)
         await rewrite(query, *await self._setting(chat, context))
@@ -102,12 +102,12 @@ class GroupChats:
         old = message.migrate_from_chat_id or message.chat_id
         new = message.migrate_to_chat_id or message.chat_id
         log.info("group %d is %d now", old, new)
-        await self._groups.migrate(old, new)
-        await self._people.migrate(old, new)
+        await self._group_settings.migrate(old, new)
+        await self._users.migrate(old, new)
 
     async def _setting(self, chat: Chat, context: Context) -> Rendered:
         say: Language = context.say
-        every = await self._groups.answers_all(chat.id)
+        every = await self._group_settings.answers_all(chat.id)
         text = f"{say('group.how', bot=context.bot.username)}\n\n"
         text += say("group.every" if every else "group.asked")
         if not await _reads_all(chat, context):

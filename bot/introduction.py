@@ -13,9 +13,9 @@ from telegram import (
 )
 from telegram.error import BadRequest, Forbidden
 
-from stemdrop.chat.translations import FALLBACK, Language, Texts
+from stemdrop.chat.translations import FALLBACK, Language, Translations
 from stemdrop.errors import TryLater
-from stemdrop.storage.users import People
+from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
@@ -26,33 +26,33 @@ ADMINS = (*PRIVATE, "users", "admin", "doctor")
 _TELEGRAM_CODES = {"zh_Hans": "zh", "pt_BR": "pt"}
 
 
-async def introduce(bot: Bot, texts: Texts, people: People) -> None:
+async def introduce(bot: Bot, translations: Translations, users: Users) -> None:
     """Tell Telegram all of it. Raises `TelegramError`, `TryLater` or `StoreUnavailable`."""
-    for code, say in _languages(texts):
+    for code, say in _languages(translations):
         await bot.set_my_commands(_commands(PRIVATE, say), BotCommandScopeAllPrivateChats(), code)
         await bot.set_my_commands(_commands(GROUPS, say), BotCommandScopeAllGroupChats(), code)
-    for admin_id in await people.admins():
-        await introduce_to_admin(bot, texts, admin_id)
+    for admin_id in await users.admins():
+        await introduce_to_admin(bot, translations, admin_id)
     try:
-        for code, say in _languages(texts):
+        for code, say in _languages(translations):
             await bot.set_my_description(say("bot.description"), code)
             await bot.set_my_short_description(say("bot.short_description"), code)
     except TryLater as error:  # Telegram allows few changes of these; they are the same at the next start
         log.info("the bot's description stays as it is: %s", error)
 
 
-async def introduce_to_admin(bot: Bot, texts: Texts, admin_id: int) -> None:
+async def introduce_to_admin(bot: Bot, translations: Translations, admin_id: int) -> None:
     """Show an admin, in their own chat, what only admins can do; whoever never wrote to the bot has none."""
     try:
         scope: BotCommandScope = BotCommandScopeChat(admin_id)
-        for code, say in _languages(texts):
+        for code, say in _languages(translations):
             await bot.set_my_commands(_commands(ADMINS, say), scope, code)
     except (BadRequest, Forbidden) as error:
         log.info("admin %d has no chat to list commands in: %s", admin_id, error)
 
 
-def _languages(texts: Texts) -> Iterator[tuple[str | None, Language]]:
-    for code, say in texts.languages.items():
+def _languages(translations: Translations) -> Iterator[tuple[str | None, Language]]:
+    for code, say in translations.languages.items():
         yield None if code == FALLBACK else _TELEGRAM_CODES.get(code, code), say
 
 

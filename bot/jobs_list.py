@@ -12,7 +12,7 @@ from telegram.error import TelegramError
 from bot.answers import answer, answer_tap, button, number_of, rewrite
 from bot.context import Context
 from stemdrop.chat.callback_data import Choice, Screen
-from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import TITLE_LENGTH, Rendered, render_over_limit, short_title
 from stemdrop.chat.translations import Language
 from stemdrop.domain.failures import Remedy, remedies
@@ -22,7 +22,7 @@ from stemdrop.errors import TryLater
 from stemdrop.log_context import about
 from stemdrop.services.orders import Ordered, Orders, Tapped
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.users import People
+from stemdrop.storage.users import Users
 from stemdrop.tasks.incoming_updates import received_at
 
 log = logging.getLogger(__name__)
@@ -49,14 +49,14 @@ class JobsList:
         self,
         store: JobStore,
         orders: Orders,
-        people: People,
-        status: StatusMessage,
+        users: Users,
+        status: JobMessage,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._orders = orders
-        self._people = people
-        self._status = status
+        self._users = users
+        self._job_message = status
         self._clock = clock
 
     async def show(self, update: Update, context: Context) -> None:
@@ -98,7 +98,7 @@ class JobsList:
         shown = await self._page(chat, query.from_user.id, context.bot, say, page)
         try:
             if ordered.job_id:
-                await self._status.refresh(ordered.job_id)
+                await self._job_message.refresh(ordered.job_id)
             await rewrite(query, *shown)
         except (TelegramError, TryLater) as error:
             # not again: what was ordered may be done by then, and would be ordered twice
@@ -134,7 +134,7 @@ class JobsList:
             for number, job in shown
             for letter, label in await self._offered(job, chat, say)
         ]
-        rows.append(_turns(asker, page, last))
+        rows.append(_account_queue(asker, page, last))
         keyboard = InlineKeyboardMarkup([row for row in rows if row]) if any(rows) else None
         return "\n".join(lines), keyboard
 
@@ -158,7 +158,7 @@ class JobsList:
         return say(f"jobs.{job.state}")
 
     async def _account(self, asker: int, say: Language) -> list[str]:
-        if not (limit := await self._people.limit(asker)):
+        if not (limit := await self._users.limit(asker)):
             return []
         today = await self._store.allowance(asker, limit)
         time_left = say.duration(today.renews_in_s)
@@ -173,7 +173,7 @@ class JobsList:
         if job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
             offered.append((_Letter.FETCH, say("button.fetch_again")))
         elif job.failure and job.mode and Remedy.RETRY in remedies(job.failure):
-            is_free = (job.mode, job.instrument) in (await self._status.facts(job)).free
+            is_free = (job.mode, job.instrument) in (await self._job_message.facts(job)).free
             price = say("price.free") if is_free else say.credits(CREDITS[job.mode])
             offered.append((_Letter.RETRY, say("button.retry", price=price)))
         if job.state is JobState.DELIVERED and job.chat_id == chat.id:
@@ -208,7 +208,7 @@ async def _where(bot: Bot, chat_id: int, say: Language) -> str:
     return say("jobs.in_group", group=in_sentence(title, TITLE_LENGTH))
 
 
-def _turns(asker: int, page: int, last: int) -> list[InlineKeyboardButton]:
+def _account_queue(asker: int, page: int, last: int) -> list[InlineKeyboardButton]:
     return [
         button(sign, Screen.JOBS, asker, _Letter.TURN, page + step)
         for sign, step in (("‹", -1), ("›", 1))

@@ -10,9 +10,9 @@ from telegram.error import TelegramError
 from bot.answers import answer_tap
 from bot.context import Context
 from stemdrop.chat.callback_data import Action, Tap
-from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import render_instruments, render_over_limit
-from stemdrop.chat.translations import Language, Texts
+from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import FINAL, Job, JobState, Mode
 from stemdrop.errors import TryLater
 from stemdrop.log_context import about
@@ -28,13 +28,13 @@ class Menu:
     """The handler for every button of a job."""
 
     def __init__(
-        self, store: JobStore, engine: Engine, orders: Orders, status: StatusMessage, texts: Texts
+        self, store: JobStore, engine: Engine, orders: Orders, status: JobMessage, translations: Translations
     ) -> None:
         self._store = store
         self._engine = engine
         self._orders = orders
-        self._status = status
-        self._texts = texts
+        self._job_message = status
+        self._translations = translations
 
     async def tap(self, update: Update, context: Context) -> None:
         """Do what the button means; the query is always answered, or the button would spin."""
@@ -106,14 +106,14 @@ class Menu:
         job = await self._store.get(ordered.job_id) if ordered.job_id else None
         if job is None:
             return
-        say = self._texts.language(job.language)
-        text, keyboard = await self._status.rendered(job)
+        say = self._translations.language(job.language)
+        text, keyboard = await self._job_message.rendered(job)
         if tap.action is Action.INSTRUMENTS and job.state is JobState.CHOOSING:
-            text, keyboard = render_instruments(job, say, tap.page, await self._status.facts(job))
+            text, keyboard = render_instruments(job, say, tap.page, await self._job_message.facts(job))
         elif ordered.over and tap.mode and job.state is JobState.CHOOSING:
             # where it stays to be read, beside the answer that vanishes
             text = f"{text}\n\n{render_over_limit(job, say, tap.mode, ordered.over)}"
-        await self._status.write(job, text, keyboard)
+        await self._job_message.write(job, text, keyboard)
         if job.state in FINAL:
             await self._store.close(job.id)
-        await self._status.catch_up(job)
+        await self._job_message.catch_up(job)

@@ -11,7 +11,7 @@ from bot.admission import is_private
 from bot.answers import answer, answer_tap, button, rewrite
 from bot.context import Context
 from stemdrop.chat.callback_data import Choice, Screen
-from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.errors import TryLater
@@ -19,8 +19,8 @@ from stemdrop.services.orders import Orders
 from stemdrop.settings import Settings
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import DAY_S, JOB_LIFETIME_S, KEPT_LIFETIME_S, SPENT_LIFETIME_S
-from stemdrop.storage.stem_cache import Shelf
-from stemdrop.storage.users import People
+from stemdrop.storage.stem_cache import StemCache
+from stemdrop.storage.users import Users
 from stemdrop.tasks.engine import UPDATE_RECORD_LIFETIME
 
 log = logging.getLogger(__name__)
@@ -39,16 +39,16 @@ class Privacy:
         self,
         store: JobStore,
         orders: Orders,
-        people: People,
-        shelf: Shelf,
-        status: StatusMessage,
+        users: Users,
+        stem_cache: StemCache,
+        status: JobMessage,
         settings: Settings,
     ) -> None:
         self._store = store
         self._orders = orders
-        self._people = people
-        self._shelf = shelf
-        self._status = status
+        self._users = users
+        self._stem_cache = stem_cache
+        self._job_message = status
         self._settings = settings
 
     async def explain(self, update: Update, context: Context) -> None:
@@ -92,19 +92,19 @@ class Privacy:
 
     async def _delete(self, user_id: int, tap_id: str, say: Language) -> str:
         """Returns what there was, also when a tap is handled again because that could not be said."""
-        songs, kept = await self._people.counted(tap_id, await self._count(user_id))
+        songs, cached = await self._users.counted(tap_id, await self._count(user_id))
         cancelled = await self._cancel_all(user_id)
         await self._show(cancelled)
         for job in await self._store.jobs_of(user_id):
             if job.state is JobState.DELIVERING:
                 await self._show_deleted(job)
             await self._store.forget(job.id)
-        await self._shelf.forget_of(user_id)
-        await self._people.forget(user_id)
-        log.info("user %d had everything deleted: %d songs, %d kept", user_id, songs, kept)
+        await self._stem_cache.forget_of(user_id)
+        await self._users.forget(user_id)
+        log.info("user %d had everything deleted: %d songs, %d kept", user_id, songs, cached)
         lines = [
             say.plural("delete.songs", songs),
-            say.plural("delete.kept_songs", kept),
+            say.plural("delete.kept_songs", cached),
             say("delete.choices"),
             "",
             say("delete.stays", days=SPENT_LIFETIME_S // DAY_S),
@@ -116,7 +116,7 @@ class Privacy:
         jobs = await self._store.jobs_of(user_id)
         # in a group that migrated the song's message has no number
         songs = {(job.chat_id, job.source_message_id or job.source.file_unique_id) for job in jobs}
-        return len(songs), await self._shelf.count_of(user_id)
+        return len(songs), await self._stem_cache.count_of(user_id)
 
     async def _cancel_all(self, user_id: int) -> list[Job]:
         """Cancel what can be; what waits in line first, or the end of another would begin it."""
@@ -129,14 +129,14 @@ class Privacy:
         for job in jobs:
             try:
                 if current := await self._store.get(job.id):
-                    await self._status.show(current, _PATIENCE_S)
+                    await self._job_message.show(current, _PATIENCE_S)
             except (TelegramError, TryLater) as error:
                 log.info("job %s: that it is cancelled could not be shown: %s", job.id, error)
 
     async def _show_deleted(self, job: Job) -> None:
         """Best effort: nobody will write the job's message again, and it said that stems are being sent."""
         try:
-            await self._status.show_deleted(job, _PATIENCE_S)
+            await self._job_message.show_deleted(job, _PATIENCE_S)
         except (TelegramError, TryLater) as error:
             log.info("job %s: that it is deleted could not be shown: %s", job.id, error)
 

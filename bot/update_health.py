@@ -22,7 +22,7 @@ WATCH_EVERY_S = 30.0
 TRIED_AGAIN_S = 300.0
 
 
-class Reception:
+class UpdateHealth:
     """What the one who fetches updates, or watches over the webhook, has seen."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,7 +57,7 @@ class Reception:
 
 
 async def watch_webhook(
-    bot: Bot, url: str, reception: Reception, stop: asyncio.Event, every_s: float = WATCH_EVERY_S
+    bot: Bot, url: str, update_health: UpdateHealth, stop: asyncio.Event, every_s: float = WATCH_EVERY_S
 ) -> None:
     """Ask Telegram every so often, until `stop` is set, whether it brings its updates to `url`."""
     while not stop.is_set():
@@ -67,9 +67,9 @@ async def watch_webhook(
             trouble = f"Telegram cannot be asked about the webhook: {error}"
         if trouble:
             log.warning("%s", trouble)
-            reception.failed(trouble)
+            update_health.failed(trouble)
         else:
-            reception.succeeded()
+            update_health.succeeded()
         try:
             await asyncio.wait_for(stop.wait(), every_s)
         except TimeoutError:

@@ -11,11 +11,11 @@ from telegram.error import Conflict, InvalidToken, TelegramError
 from telegram.ext import Application
 
 from bot.errors import language_of, may_pass, tell
-from bot.update_health import Reception
-from stemdrop.chat.translations import Texts
+from bot.update_health import UpdateHealth
+from stemdrop.chat.translations import Translations
 from stemdrop.errors import StemdropError, StoreUnavailable, TryLater
 from stemdrop.storage.dead_letters import DeadLetters
-from stemdrop.storage.users import People
+from stemdrop.storage.users import Users
 from stemdrop.tasks.engine import Engine, Task
 from stemdrop.tasks.incoming_updates import keep
 
@@ -34,7 +34,7 @@ SECOND_POLLER = "another program polls with this bot's token; only one can"
 _KINDS = ("audio", "voice", "video", "video_note", "document", "photo", "sticker", "text")
 
 
-async def poll(bot: Bot, engine: Engine, reception: Reception, stop: asyncio.Event) -> None:
+async def poll(bot: Bot, engine: Engine, update_health: UpdateHealth, stop: asyncio.Event) -> None:
     """Fetch updates and hand each to the engine until `stop` is set.
 
     Raises `InvalidToken`; waits out everything else. One consumer at a time (Telegram's rule).
@@ -52,15 +52,15 @@ async def poll(bot: Bot, engine: Engine, reception: Reception, stop: asyncio.Eve
                 break
             try:
                 offset, hold_s, pause_s = fetching.result(), POLL_S, 1.0
-                reception.succeeded()
+                update_health.succeeded()
             except InvalidToken:
                 raise
             except (TelegramError, StoreUnavailable) as error:
                 if isinstance(error, Conflict):
-                    reception.disturbed(SECOND_POLLER)
+                    update_health.disturbed(SECOND_POLLER)
                     log.error(SECOND_POLLER)
                 else:
-                    reception.failed(f"updates cannot be fetched: {error}")
+                    update_health.failed(f"updates cannot be fetched: {error}")
                     log.warning("updates cannot be fetched, again in %.0f s: %s", pause_s, error)
                 await asyncio.wait({stopping}, timeout=pause_s)
                 pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
@@ -83,14 +83,14 @@ class UpdateHandler:
     def __init__(
         self,
         application: "Application[Any, Any, Any, Any, Any, Any]",
-        letters: DeadLetters,
-        people: People,
-        texts: Texts,
+        dead_letters: DeadLetters,
+        users: Users,
+        translations: Translations,
     ) -> None:
         self._application = application
-        self._letters = letters
-        self._people = people
-        self._texts = texts
+        self._dead_letters = dead_letters
+        self._users = users
+        self._translations = translations
 
     async def run(self, update_json: str) -> None:
         """Handle it; what goes wrong is the Application's error handler's.
@@ -124,7 +124,7 @@ class UpdateHandler:
     async def _failed_again(self, update_id: int, what: str) -> int:
         """How often it has failed by now, whoever handled it. Tries that Redis cannot count are none."""
         try:
-            return await self._letters.count_try(f"{Task.UPDATE}:{update_id}")
+            return await self._dead_letters.count_try(f"{Task.UPDATE}:{update_id}")
         except StoreUnavailable as error:
             raise TryLater(_LONGEST_PAUSE_S, what) from error
 
@@ -134,7 +134,7 @@ class UpdateHandler:
         await self._note(facts, why, is_told=False)
         update = Update.de_json(facts, self._application.bot)
         try:
-            is_told = await tell(update, await language_of(update, self._people, self._texts))
+            is_told = await tell(update, await language_of(update, self._users, self._translations))
         except (TelegramError, StemdropError) as error:
             log.warning("update %s: its sender could not be told: %s", facts["update_id"], error)
             return
@@ -144,7 +144,9 @@ class UpdateHandler:
         """Put it among the dead letters, without anybody's words: who sent it is to send it again."""
         told = "its sender was told" if is_told else "its sender was not told"
         try:
-            await self._letters.add(f"{Task.UPDATE}:{facts['update_id']}", _kind(facts), f"{why}; {told}")
+            await self._dead_letters.add(
+                f"{Task.UPDATE}:{facts['update_id']}", _kind(facts), f"{why}; {told}"
+            )
         except StoreUnavailable as error:
             log.warning("update %s: not among the dead letters: %s", facts["update_id"], error)
 

@@ -8,10 +8,10 @@ from telegram.constants import ChatAction
 from telegram.error import TelegramError
 
 from bot.answers import answer
-from bot.audio_check import Listener
+from bot.audio_check import AudioCheck
 from bot.context import Context
 from bot.sources import source_of
-from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, Source, SourceKind
 from stemdrop.errors import SourceUnusable
@@ -30,10 +30,10 @@ _TITLES = {
 class Uploads:
     """The handler for everything that may be a song."""
 
-    def __init__(self, store: JobStore, listener: Listener, status: StatusMessage) -> None:
+    def __init__(self, store: JobStore, audio_check: AudioCheck, status: JobMessage) -> None:
         self._store = store
-        self._listener = listener
-        self._status = status
+        self._audio_check = audio_check
+        self._job_message = status
 
     async def receive(self, update: Update, context: Context) -> None:
         """A file that somebody sends to the bot itself."""
@@ -57,18 +57,20 @@ class Uploads:
         job = _job(song, request, user_id, source, say)
         try:
             await _look_busy(request)
-            job = replace(job, source=await self._listener.verify(job.source))
+            job = replace(job, source=await self._audio_check.verify(job.source))
         except SourceUnusable as error:
             log.info("a song in chat %d was refused: %s", request.chat_id, error.reason)
             await answer(request, explain(error, say))
             return
         holder = await self._store.add(job, once)
         about(holder)
-        kept = job if holder == job.id else await self._store.get(holder)
+        cached = job if holder == job.id else await self._store.get(holder)
         # an update that is handled again after a crash finds its job, and perhaps its message
-        if kept and not kept.message_id:
-            log.info("job %s: a song of %d bytes, %d s", kept.id, source.size_bytes, kept.source.duration_s)
-            await self._status.show(kept)
+        if cached and not cached.message_id:
+            log.info(
+                "job %s: a song of %d bytes, %d s", cached.id, source.size_bytes, cached.source.duration_s
+            )
+            await self._job_message.show(cached)
 
 
 def explain(error: SourceUnusable, say: Language) -> str:

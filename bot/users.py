@@ -9,7 +9,7 @@ from bot.admission import is_for_admin, is_private
 from bot.answers import answer, answer_tap, button, number_of, rewrite
 from bot.context import Context
 from stemdrop.chat.callback_data import Choice, Screen
-from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import Rendered
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, JobState
@@ -17,7 +17,7 @@ from stemdrop.errors import TryLater
 from stemdrop.services.orders import Orders
 from stemdrop.settings import Settings
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.users import People, Person
+from stemdrop.storage.users import Person, Users
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +30,16 @@ _LIST, _INVITE, _CARD, _CREDITS, _REMOVE = "l", "i", "u", "c", "x"
 _AS_SET = "-"
 
 
-class Users:
+class UsersCommand:
     """The handlers for `/users` and its buttons. Everything here may be done twice."""
 
     def __init__(
-        self, store: JobStore, orders: Orders, people: People, status: StatusMessage, settings: Settings
+        self, store: JobStore, orders: Orders, users: Users, status: JobMessage, settings: Settings
     ) -> None:
         self._store = store
         self._orders = orders
-        self._people = people
-        self._status = status
+        self._users = users
+        self._job_message = status
         self._settings = settings
 
     async def command(self, update: Update, context: Context) -> None:
@@ -77,7 +77,7 @@ class Users:
                 return await self._card(user_id, page, say)
             case (letter, number, page, credits) if letter == _CREDITS and (user_id := number_of(number)):
                 wanted = None if credits == _AS_SET else number_of(credits)
-                await self._people.set_daily_credits(user_id, wanted)
+                await self._users.set_daily_credits(user_id, wanted)
                 log.info("admin %d: user %d has %s credits a day", context.person.id, user_id, wanted)
                 return await self._card(user_id, page, say)
             case (letter, number, page) if letter == _REMOVE and (user_id := number_of(number)):
@@ -96,28 +96,28 @@ class Users:
                 return await self._remove(user_id, once, context)
             case "credits", [credits] if user_id and _is_amount(credits):
                 wanted = None if credits == _AS_SET else int(credits)
-                await self._people.set_daily_credits(user_id, wanted)
+                await self._users.set_daily_credits(user_id, wanted)
                 log.info("admin %d: user %d has %s credits a day", context.person.id, user_id, wanted)
-                return self._line(await self._people.person(user_id), say)
+                return self._line(await self._users.person(user_id), say)
         return _usage(say)
 
     async def _add(self, user_id: int, once: str, context: Context) -> str:
         """`once`, here and below: what asks for it. Handled again, it is told what it was told first."""
-        (was_in,) = await self._people.counted(once, (await self._people.is_let_in(user_id),))
-        await self._people.add(user_id)
+        (was_in,) = await self._users.counted(once, (await self._users.is_let_in(user_id),))
+        await self._users.add(user_id)
         log.info("admin %d let %d in", context.person.id, user_id)
         if name := await _name(context.bot, user_id):
-            await self._people.set_name(user_id, name)
-        person = await self._people.person(user_id)
+            await self._users.set_name(user_id, name)
+        person = await self._users.person(user_id)
         return context.say("users.added_before" if was_in else "users.added", user=person.called)
 
     async def _remove(self, user_id: int, once: str, context: Context) -> str:
-        say, before = context.say, await self._people.person(user_id)
-        counts = (await self._people.is_let_in(user_id), before.is_admin)
-        was_in, was_admin = await self._people.counted(once, counts)
-        await self._people.remove(user_id)
+        say, before = context.say, await self._users.person(user_id)
+        counters = (await self._users.is_let_in(user_id), before.is_admin)
+        was_in, was_admin = await self._users.counted(once, counters)
+        await self._users.remove(user_id)
         log.info("admin %d removed %d", context.person.id, user_id)
-        person = await self._people.person(user_id)
+        person = await self._users.person(user_id)
         called = before.called
         if person.is_admin and user_id not in self._settings.admin_ids:
             return say("users.last_admin", user=called)
@@ -141,7 +141,7 @@ class Users:
             is_choosing = job.state is JobState.CHOOSING and job.message_id
             if not (is_choosing or job.state is JobState.QUEUED or job.cancelled_by == once):
                 continue
-            if (await self._people.person(job.account, job.chat_id)).is_allowed:
+            if (await self._users.person(job.account, job.chat_id)).is_allowed:
                 continue
             if await self._orders.cancel(job, once):
                 cancelled.append(job)
@@ -152,36 +152,40 @@ class Users:
         """Best effort: the sweep shows what could not be shown now."""
         for job in jobs:
             try:
-                await self._status.refresh(job.id)
+                await self._job_message.refresh(job.id)
             except (TelegramError, TryLater) as error:
                 log.info("job %s: that it is cancelled could not be shown: %s", job.id, error)
 
     async def _invitation(self, context: Context) -> Rendered:
-        word = await self._people.invite(context.person.id)
+        word = await self._users.invite(context.person.id)
         link = f"https://t.me/{context.bot.username}?start={word}"
         back = button(context.say("button.back"), Screen.USERS, _LIST, 0)
         return context.say("users.invitation", link=link), InlineKeyboardMarkup([[back]])
 
     async def _list(self, say: Language, page: int) -> Rendered:
-        people = await self._people.allowed()
-        last = max(0, len(people) - 1) // PAGE_LENGTH
+        users = await self._users.allowed()
+        last = max(0, len(users) - 1) // PAGE_LENGTH
         page = min(max(0, page), last)
-        shown = people[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
+        shown = users[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
         lines = [say("users.everybody")] if self._settings.access == "open" else []
-        lines.append(say("users.head" if people else "users.nobody"))
+        lines.append(say("users.head" if users else "users.nobody"))
         lines += [f"• {self._line(person, say)}" for person in shown]
         lines += ["", _usage(say)]
         cards = [button(person.called, Screen.USERS, _CARD, person.id, page) for person in shown]
-        turns = [
+        account_queue = [
             button(sign, Screen.USERS, _LIST, page + step)
             for sign, step in (("‹", -1), ("›", 1))
             if 0 <= page + step <= last
         ]
-        rows = [*([card] for card in cards), turns, [button(say("button.invite"), Screen.USERS, _INVITE)]]
+        rows = [
+            *([card] for card in cards),
+            account_queue,
+            [button(say("button.invite"), Screen.USERS, _INVITE)],
+        ]
         return "\n".join(lines), InlineKeyboardMarkup([row for row in rows if row])
 
     async def _card(self, user_id: int, page: str, say: Language) -> Rendered:
-        person = await self._people.person(user_id)
+        person = await self._users.person(user_id)
         labels: list[tuple[int | None, str]] = [(None, self._label(None, say))]
         labels += [(credits, self._label(credits, say)) for credits in CHOICES]
         choices = [

@@ -112,7 +112,7 @@ class SourceGone(StemdropError):
     """Telegram does not give the file (any more)."""
 
 
-class KeptGone(StemdropError):
+class CachedFileGone(StemdropError):
     """Telegram does not send a stem by the `file_id` under which it kept it (any more)."""
 
 

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 from redis.connection import parse_url
 
 from stemdrop.errors import SettingsError
-from stemdrop.http.signed_links import Links
+from stemdrop.http.signed_links import SignedLinks
 
 # A `SECRET_KEY` of fewer characters is warned of.
 SHORT_KEY = 16
@@ -229,7 +229,7 @@ class Settings(BaseModel):
             token.partition(":")[2],  # this half alone opens the bot: the other is its public number
             self.separation_api_key.get_secret_value(),
             key,
-            Links(key, "").updates_secret,
+            SignedLinks(key, "").updates_secret,
             self.callback_hmac_key.get_secret_value(),
         ]
         for url in (self.telegram_api_url, self.separation_api_url, self.separation_upload_url):

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 import redis.utils
-from house import House, one_authority, open_house
 from order import mixed
+from product import Product, one_authority, open_product
 from provider import KEY, Provider
 from redis import Redis
 from report import leave_out, pytest_addoption, pytest_configure, pytest_terminal_summary  # noqa: F401 - hooks
@@ -114,18 +114,18 @@ async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
 
 
 @pytest.fixture
-async def house(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
+async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
     """All of the product's parts in process; the separation API is where nobody listens."""
-    async with run_telegram(telegram) as url, open_house(redis_url, telegram, url) as opened:
+    async with run_telegram(telegram) as url, open_product(redis_url, telegram, url) as opened:
         yield opened
 
 
 @pytest.fixture
-async def provided_house(redis_url: str, telegram: Telegram, provider: Provider) -> AsyncIterator[House]:
+async def provided_product(redis_url: str, telegram: Telegram, provider: Provider) -> AsyncIterator[Product]:
     """The same; the separation API is `provider`."""
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, api_url=provider.url) as opened,
+        open_product(redis_url, telegram, url, api_url=provider.url) as opened,
     ):
         yield opened
 

@@ -101,9 +101,11 @@ def sayings() -> list[str]:
 
 def source_text() -> str:
     """All that the product can say, with what is joined from several lines joined."""
-    paths = [path for room in ("stemdrop", "bot", "webhook") for path in (ROOT / room).rglob("*.py")]
+    paths = [
+        path for room in ("stemdrop", "bot", "webhook", "worker") for path in (ROOT / room).rglob("*.py")
+    ]
     text = "\n".join(path.read_text("utf-8") for path in paths)
-    return text + (ROOT / "stemdrop/locales/en.po").read_text("utf-8")
+    return text + (ROOT / "stemdrop/chat/locales/en.po").read_text("utf-8")
 
 
 def test_what_the_product_is_said_to_say_it_says() -> None:

@@ -66,8 +66,8 @@ async def another_way(stage: Stage) -> None:
     scene = stage.scene(robin.id)
     menu = await _split(stage, scene, robin, "Blue Hour")
     await scene.taps(robin, menu, "One instrument")
-    await scene.until(lambda: len(_texts(scene)) == 2)
-    listed = _texts(scene)[-1]
+    await scene.until(lambda: len(_translations(scene)) == 2)
+    listed = _translations(scene)[-1]
     await scene.taps(robin, listed, "›")
     await scene.until(lambda: any(button["text"] == "‹" for button in listed.buttons))
     await scene.taps(robin, listed, "‹")
@@ -109,8 +109,8 @@ async def a_private_bot(stage: Stage) -> None:
     await scene.says(owner, f"/start {stage.link_word(stage.world.logs())}")
     users = await scene.says(owner, "/users")
     await scene.taps(owner, users, "➕")
-    await scene.until(lambda: "?start=" in _texts(scene)[-1].text)
-    word = stage.link_word(_texts(scene)[-1].text)
+    await scene.until(lambda: "?start=" in _translations(scene)[-1].text)
+    word = stage.link_word(_translations(scene)[-1].text)
     scene = stage.scene(robin.id)
     await scene.says(robin, f"/start {word}")
     scene = stage.scene(owner.id)
@@ -265,7 +265,7 @@ async def _split(stage: Stage, scene: Scene, person: User, title: str, words: st
     return menu
 
 
-def _texts(scene: Scene) -> list[Message]:
+def _translations(scene: Scene) -> list[Message]:
     """The bot's messages of text in a scene's chat."""
     return [m for m in scene.telegram.bot_messages(scene.chat_id) if m.kind == "text"]
 

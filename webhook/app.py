@@ -4,11 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from stemdrop.chat.telegram_bot import TelegramFiles
-from stemdrop.http.signed_links import Links
-from stemdrop.settings import Settings
-from stemdrop.storage.job_store import JobStore
-from stemdrop.tasks.engine import Engine
+from stemdrop.wiring import Parts
 from webhook.callback import callback_router
 from webhook.errors import add_error_handlers
 from webhook.health import health_router
@@ -20,23 +16,20 @@ from webhook.updates import updates_router
 
 
 def create_app(
-    settings: Settings,
-    store: JobStore,
-    engine: Engine,
-    links: Links,
-    files: TelegramFiles,
+    parts: Parts,
     *,
     body_timeout_s: float = BODY_TIMEOUT_S,
     download_timeout_s: float = DOWNLOAD_TIMEOUT_S,
 ) -> FastAPI:
-    """Everything it is handed is opened and closed by who hands it in."""
+    """Build the application; the caller opens and closes `parts`."""
+    settings, store, engine, links = parts.settings, parts.store, parts.engine, parts.links
     app = _Webhook(title="stemdrop webhook", docs_url=None, redoc_url=None, openapi_url=None)
     hmac_key = settings.callback_hmac_key.get_secret_value()
-    app.include_router(callback_router(store, engine, links, hmac_key, body_timeout_s))
-    app.include_router(source_router(store, links, files, download_timeout_s))
+    app.include_router(callback_router(store, engine, links, parts.counters, hmac_key, body_timeout_s))
+    app.include_router(source_router(store, parts.source_quota, links, parts.files, download_timeout_s))
     app.include_router(health_router(store))
-    app.include_router(metrics_router(store.overview, expects_callbacks=bool(settings.public_url)))
-    app.include_router(probe_router(store, settings.secret_key.get_secret_value(), body_timeout_s))
+    app.include_router(metrics_router(parts.snapshots, expects_callbacks=bool(settings.public_url)))
+    app.include_router(probe_router(parts.probes, settings.secret_key.get_secret_value(), body_timeout_s))
     if settings.telegram_updates == "webhook":
         app.include_router(updates_router(engine, links, body_timeout_s))
     add_error_handlers(app)

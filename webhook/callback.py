@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 
 from stemdrop.domain.jobs import JobState
+from stemdrop.domain.outcomes import Receipt
 from stemdrop.domain.results import MAX_TASK_ID, parse_callback
 from stemdrop.errors import (
     BadContract,
@@ -14,10 +15,11 @@ from stemdrop.errors import (
     StemdropError,
     StoreUnavailable,
 )
-from stemdrop.http.signed_links import Links, check_signature
+from stemdrop.http.signed_links import SignedLinks, check_signature
 from stemdrop.log_context import about
 from stemdrop.observability.metric_definitions import CALLBACKS, OTHER
-from stemdrop.storage.job_store import JobStore, Receipt
+from stemdrop.storage.counters import Counters
+from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
 from webhook.errors import BodyTooLarge, BodyTooSlow, BrokenOff, refusals
 from webhook.json_body import BODY_TIMEOUT_S, read_json
@@ -81,7 +83,12 @@ _OUTCOMES: dict[type, str] = {
 
 
 def callback_router(
-    store: JobStore, engine: Engine, links: Links, hmac_key: str, body_timeout_s: float = BODY_TIMEOUT_S
+    store: JobStore,
+    engine: Engine,
+    links: SignedLinks,
+    counters: Counters,
+    hmac_key: str,
+    body_timeout_s: float = BODY_TIMEOUT_S,
 ) -> APIRouter:
     """The route. With an `hmac_key` a callback without a valid, fresh signature is refused."""
     router = APIRouter()
@@ -93,13 +100,13 @@ def callback_router(
         try:
             receipt = await take(token, request)
         except _NotItsTask as error:
-            store.counts.add(CALLBACKS, error.receipt)
+            counters.add(CALLBACKS, error.receipt)
             raise
         except StemdropError as error:
             outcomes = [_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _OUTCOMES]
-            store.counts.add(CALLBACKS, outcomes[0] if outcomes else OTHER)
+            counters.add(CALLBACKS, outcomes[0] if outcomes else OTHER)
             raise
-        store.counts.add(CALLBACKS, receipt)
+        counters.add(CALLBACKS, receipt)
         return {"status": "received"}
 
     async def take(token: str, request: Request) -> Receipt:

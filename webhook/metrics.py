@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from stemdrop.observability import metric_definitions
 from stemdrop.observability.metric_definitions import METRICS, Kind, Metric
-from stemdrop.storage.snapshot import Overview, Sight
+from stemdrop.storage.snapshot import Snapshot, Snapshots
 from webhook.errors import refusals
 
 # Who asks more often is told the same: strangers cannot keep Redis busy.
@@ -28,12 +28,12 @@ FRESH_S = 1.0
 Samples = dict[tuple[str, ...], float]
 
 
-def metrics_router(overview: Overview, *, expects_callbacks: bool) -> APIRouter:
+def metrics_router(snapshots: Snapshots, *, expects_callbacks: bool) -> APIRouter:
     """The route. `expects_callbacks`: whether PUBLIC_URL is set."""
     router = APIRouter()
 
     async def look() -> bytes:
-        return exposition(await overview.look(), expects_callbacks=expects_callbacks)
+        return exposition(await snapshots.look(), expects_callbacks=expects_callbacks)
 
     latest = Latest(look)
 
@@ -68,43 +68,45 @@ class Latest:
         return await asyncio.shield(self._looking)
 
 
-def exposition(sight: Sight, *, expects_callbacks: bool) -> bytes:
+def exposition(snapshot: Snapshot, *, expects_callbacks: bool) -> bytes:
     """What was seen as Prometheus reads it."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Seen(sight, expects_callbacks))
+    registry.register(_Seen(snapshot, expects_callbacks))
     return generate_latest(registry)
 
 
 class _Seen(Collector):
-    def __init__(self, sight: Sight, expects_callbacks: bool) -> None:
-        self._sight = sight
-        self._gauges = _gauges(sight) | {metric_definitions.EXPECTS_CALLBACKS: {(): float(expects_callbacks)}}
+    def __init__(self, snapshot: Snapshot, expects_callbacks: bool) -> None:
+        self._sight = snapshot
+        self._gauges = _gauges(snapshot) | {
+            metric_definitions.EXPECTS_CALLBACKS: {(): float(expects_callbacks)}
+        }
 
     def collect(self) -> Iterator[Family]:
         """Every metric, also those of which there is nothing yet: rules can ask for all of them."""
-        counted = _by_metric(self._sight.counts)
+        counted = _by_metric(self._sight.counters)
         for metric in METRICS:
             yield _FAMILY[metric.kind](metric, counted.get(metric.name, {}) | self._gauges.get(metric, {}))
 
 
-def _gauges(sight: Sight) -> dict[Metric, Samples]:
+def _gauges(snapshot: Snapshot) -> dict[Metric, Samples]:
     states = {metric: _zeros(metric) for metric in (metric_definitions.JOBS, metric_definitions.OLDEST_JOB)}
-    for (state, mode), standing in sight.jobs.items():
+    for (state, mode), standing in snapshot.jobs.items():
         states[metric_definitions.JOBS][state, mode] = standing.count
         states[metric_definitions.OLDEST_JOB][state, mode] = standing.oldest_s
     tasks, oldest = _zeros(metric_definitions.QUEUE_TASKS), _zeros(metric_definitions.QUEUE_OLDEST)
-    for queue, backlog in sight.queues.items():
+    for queue, backlog in snapshot.queues.items():
         name = queue.value.rpartition(":")[2]
         oldest[name,] = backlog.oldest_s
         for state in ("waiting", "running", "put_off"):
             tasks[name, state] = getattr(backlog, state)
     present, troubled = _zeros(metric_definitions.PROCESSES), _zeros(metric_definitions.IN_TROUBLE)
-    for process in sight.processes:
+    for process in snapshot.processes:
         role = metric_definitions.PROCESSES.labels[0].bounded(process.role)
         present[role,] = present.get((role,), 0) + 1
         troubled[role,] = troubled.get((role,), 0) + bool(process.trouble)
     given_up = _zeros(metric_definitions.GIVEN_UP)
-    for kind, count in sight.given_up.items():
+    for kind, count in snapshot.given_up.items():
         given_up[metric_definitions.GIVEN_UP.labels[0].bounded(kind),] = count
     return states | {
         metric_definitions.QUEUE_TASKS: tasks,
@@ -112,16 +114,16 @@ def _gauges(sight: Sight) -> dict[Metric, Samples]:
         metric_definitions.PROCESSES: present,
         metric_definitions.IN_TROUBLE: troubled,
         metric_definitions.GIVEN_UP: given_up,
-        metric_definitions.REDIS_BYTES: {(): sight.memory_bytes},
-        metric_definitions.REDIS_LIMIT: {(): sight.memory_limit_bytes},
+        metric_definitions.REDIS_BYTES: {(): snapshot.memory_bytes},
+        metric_definitions.REDIS_LIMIT: {(): snapshot.memory_limit_bytes},
         metric_definitions.INFO: {(version("stemdrop"),): 1},
     }
 
 
-def _by_metric(counts: dict[str, float]) -> dict[str, Samples]:
+def _by_metric(counters: dict[str, float]) -> dict[str, Samples]:
     """The fields of `Counts`, taken apart."""
     found: dict[str, Samples] = {}
-    for field, value in counts.items():
+    for field, value in counters.items():
         name, *labels = field.split("|")
         found.setdefault(name, {})[tuple(labels)] = value
     return found

@@ -5,11 +5,10 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Request, Response
 
 from stemdrop.errors import BadContract
-from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.probes import UNKNOWN, content, proof
+from stemdrop.storage.probes import UNKNOWN, Probes, content, proof
+from webhook.byte_ranges import byte_range
 from webhook.errors import UnknownProbe, refusals
 from webhook.json_body import BODY_TIMEOUT_S, read_json
-from webhook.source import byte_range
 
 # The doctor sends 4 kB, so that it sees whether a body arrives.
 MAX_BODY_BYTES = 16 * 1024
@@ -34,14 +33,14 @@ _Nonce = Annotated[str, Path(description="Laid in Redis by who asks; serves once
 _Range = Annotated[str, Header(alias="Range", description="One range of bytes, as for a source")]
 
 
-def probe_router(store: JobStore, secret_key: str, body_timeout_s: float = BODY_TIMEOUT_S) -> APIRouter:
+def probe_router(probes: Probes, secret_key: str, body_timeout_s: float = BODY_TIMEOUT_S) -> APIRouter:
     """The routes. Nothing is told or signed for a nonce that is not in our Redis."""
     router = APIRouter()
 
     @router.post("/probe/{nonce}", responses=refusals(404, 408, 413, 422, 503), openapi_extra=_DESCRIPTION)
     async def prove(nonce: _Nonce, request: Request) -> dict[str, str]:
         """As a callback comes: is it this webhook, and does the body arrive?"""
-        if not await store.probes.is_laid(nonce):  # a stranger's body is not even read
+        if not await probes.is_laid(nonce):  # a stranger's body is not even read
             raise UnknownProbe(UNKNOWN)
         body = await read_json(request, body_timeout_s, max_bytes=MAX_BODY_BYTES)
         if not isinstance(body, dict) or body.get("nonce") != nonce:
@@ -65,7 +64,7 @@ def probe_router(store: JobStore, secret_key: str, body_timeout_s: float = BODY_
         return Response(whole[start:end], 206, headers)
 
     async def use_up(nonce: str) -> None:
-        if not await store.probes.use_up(nonce):
+        if not await probes.use_up(nonce):
             raise UnknownProbe(UNKNOWN)
 
     return router

@@ -14,7 +14,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 PATIENCE_S = 10.0
 
 
-class ImpatientProtocol(H11Protocol):
+class HeaderTimeoutProtocol(H11Protocol):
     """uvicorn's, with a clock where its own does not run: that begins with an answer and ends with a byte."""
 
     patience_s = PATIENCE_S

@@ -5,7 +5,6 @@ The file's URL at Telegram holds the bot's token; it never shows here.
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -18,10 +17,12 @@ from starlette.types import Message, Receive, Scope, Send
 from stemdrop.chat.telegram_bot import TelegramFile, TelegramFiles
 from stemdrop.domain.jobs import NEED_SOURCE, Job
 from stemdrop.errors import SourceGone, StoreUnavailable, TooOften
-from stemdrop.http.signed_links import Links
+from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import about
 from stemdrop.storage.job_store import JobStore
-from stemdrop.tasks.owner_limits import Shares
+from stemdrop.storage.source_quota import SourceQuota
+from stemdrop.tasks.owner_limits import OwnerLimits
+from webhook.byte_ranges import byte_range
 from webhook.errors import refusals
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,6 @@ _TYPES = {
     ".webm": "video/webm",
     ".mkv": "video/x-matroska",
 }
-_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 # Downloads of one job at once, in this process: as many as the greediest downloader opens. Each holds one of
 # our connections to Telegram for as long as its reader likes.
 AT_ONCE = 16
@@ -69,7 +69,11 @@ _Range = Annotated[str, Header(alias="Range", description="One range of bytes; a
 
 
 def source_router(
-    store: JobStore, links: Links, files: TelegramFiles, download_timeout_s: float = DOWNLOAD_TIMEOUT_S
+    store: JobStore,
+    source_quota: SourceQuota,
+    links: SignedLinks,
+    files: TelegramFiles,
+    download_timeout_s: float = DOWNLOAD_TIMEOUT_S,
 ) -> APIRouter:
     """The routes; a link serves one job's audio and dies with that job.
 
@@ -77,7 +81,7 @@ def source_router(
     (`stemdrop.storage.source_quota`) it is as dead as one that has expired: 403.
     """
     router = APIRouter()
-    downloads = Shares[str](AT_ONCE, _too_many)
+    downloads = OwnerLimits[str](AT_ONCE, _too_many)
 
     @router.get("/source/{token}/{name}", responses=_WITH_CONTENT, response_class=Response)
     async def serve(token: _Token, name: _Name, wanted: _Range = "") -> Response:
@@ -98,7 +102,7 @@ def source_router(
             raise SourceGone("this source is no longer served")
         known = job.source.size_bytes
         start, end = byte_range(wanted, known) or (0, known)
-        await store.fetches.count(job.id, end - start if is_download else 0, known)
+        await source_quota.count(job.id, end - start if is_download else 0, known)
         file = await files.find(job.source.file_id)
         media_type = _TYPES.get(job.source.extension, "application/octet-stream")
         return _part(job.id, file, file.size_bytes or known, wanted, media_type)
@@ -157,24 +161,6 @@ def _part(job_id: str, file: TelegramFile, size: int, wanted: str, media_type: s
     return _Part(job_id, file, 206, headers, start, end, end - start)
 
 
-def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """A `Range` header → (first byte, byte after the last); `None` for the whole; (0, 0) if unsatisfiable.
-
-    Several ranges at once, and what is no range, are answered with the whole, as RFC 9110 allows.
-    """
-    match = _RANGE.fullmatch(header.replace(" ", ""))
-    if not match or match.group(1) == match.group(2) == "":
-        return None
-    first, last = match.groups()
-    if not first:
-        start, end = max(0, size - int(last)), size
-    else:
-        start, end = int(first), min(size, int(last) + 1 if last else size)
-        if last and int(last) < start:
-            return None
-    return (start, end) if start < end else (0, 0)
-
-
 class _Download(Response):
     """Opens Telegram's file when it is sent, so that whoever hangs up also closes it. Ends with its job."""
 
@@ -182,7 +168,7 @@ class _Download(Response):
         self,
         files: TelegramFiles,
         part: _Part,
-        downloads: Shares[str],
+        downloads: OwnerLimits[str],
         is_served: Callable[[str], Awaitable[bool]],
         timeout_s: float,
     ) -> None:

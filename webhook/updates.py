@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Request
 
 from stemdrop.errors import BadContract, ForgedRequest
-from stemdrop.http.signed_links import Links
+from stemdrop.http.signed_links import SignedLinks
 from stemdrop.tasks.engine import Engine
 from stemdrop.tasks.incoming_updates import keep
 from webhook.errors import refusals
@@ -25,7 +25,7 @@ _Secret = Annotated[
 ]
 
 
-def updates_router(engine: Engine, links: Links, body_timeout_s: float = BODY_TIMEOUT_S) -> APIRouter:
+def updates_router(engine: Engine, links: SignedLinks, body_timeout_s: float = BODY_TIMEOUT_S) -> APIRouter:
     """The route; Telegram repeats an update until it is answered 200, which is when it is in Redis."""
     router = APIRouter()
 

@@ -20,20 +20,21 @@ from stemdrop.chat.callback_data import Action
 from stemdrop.chat.rendering import short_title
 from stemdrop.chat.replies import send_in_topic
 from stemdrop.chat.telegram_bot import is_gone
-from stemdrop.chat.translations import Language, Texts
+from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Job
+from stemdrop.domain.outcomes import Run, Sent
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import MAX_CAPTION, MAX_NAME, archive_name, cut, in_sentence
 from stemdrop.errors import TryLater
-from stemdrop.storage.connection import insist
+from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.dead_letters import DeadLetters
-from stemdrop.storage.job_store import JobStore, Run, Sent
+from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Task
-from stemdrop.tasks.owner_limits import Shares, account_is_busy
+from stemdrop.tasks.owner_limits import OwnerLimits, account_is_busy
 from worker.audio.voice_encoder import AAC, OPUS, NotAudio, Voice, record
 from worker.stems.album_sender import PATIENCE_S, StemFile, is_refusal
 from worker.stems.copies import StemCopies
-from worker.stems.temp_folders import in_thread, pour, workspace
+from worker.stems.temp_folders import in_thread, pour, temp_folder
 
 log = logging.getLogger(__name__)
 
@@ -55,25 +56,26 @@ class _Limited(TryLater):
     """Telegram's limits hold a message back, which is no failure, however often."""
 
 
-class Packing:
+class Archives:
     """Handed what it needs; `max_bytes` is what Telegram takes of one file."""
 
     def __init__(
         self,
+        *,
         store: JobStore,
-        letters: DeadLetters,
+        dead_letters: DeadLetters,
         bot: ExtBot[float],
         copies: StemCopies,
-        texts: Texts,
+        translations: Translations,
         max_bytes: int,
     ) -> None:
         self._store = store
-        self._letters = letters
+        self._dead_letters = dead_letters
         self._bot = bot
         self._copies = copies
-        self._texts = texts
+        self._translations = translations
         self._max_bytes = max_bytes
-        self._shares = Shares[int](PACKS_PER_ACCOUNT, account_is_busy)
+        self._owner_limits = OwnerLimits[int](PACKS_PER_ACCOUNT, account_is_busy)
 
     async def run(self, argument: str) -> None:
         """Pack what `<job id>:<letter>` orders. Raises `TryLater`."""
@@ -81,7 +83,7 @@ class Packing:
         job = await self._store.get(job_id)
         if job is None or letter not in _RUNS:
             return
-        with self._shares.of(job.account):
+        with self._owner_limits.of(job.account):
             await self._run(job, _RUNS[Action(letter)])
 
     async def _run(self, job: Job, kind: Run) -> None:
@@ -110,10 +112,10 @@ class Packing:
             return
         kind = _RUNS[Action(letter)]
         await self._store.count_run(job_id, kind, by=-await self._store.count_run(job_id, kind, by=0))
-        await self._give_up(job, kind, "whoever made it died", self._texts.language(job.language))
+        await self._give_up(job, kind, "whoever made it died", self._translations.language(job.language))
 
     async def _pack_or_explain(self, job: Job, kind: Run, run: int) -> None:
-        say = self._texts.language(job.language)
+        say = self._translations.language(job.language)
         if run > MAX_RUNS:
             await self._give_up(job, kind, f"after {MAX_RUNS} runs", say)
             return
@@ -132,12 +134,12 @@ class Packing:
         if not is_packed:
             log.warning("job %s: its stems are not to be had for %s", job.id, kind)
             await self._tell(job, say("pack.nothing", title=short_title(job, say)))
-        await self._letters.drop(_key(job, kind))
+        await self._dead_letters.drop(_key(job, kind))
 
     async def _give_up(self, job: Job, kind: Run, why: str, say: Language) -> None:
         """The operator finds it; who ordered it is told if they can be: where no files come no words may."""
         log.error("job %s: %s given up: %s", job.id, kind, why)
-        await self._letters.add(_key(job, kind), _WHAT[kind], why)
+        await self._dead_letters.add(_key(job, kind), _WHAT[kind], why)
         try:
             await self._tell(job, say("pack.failed", title=short_title(job, say)))
         except (TelegramError, TryLater) as error:
@@ -153,7 +155,7 @@ class Packing:
         if before and (before.message_id or await self._send_again(job, entry, before)):
             await self._end_round(job, [entry])
             return True
-        with workspace() as folder:
+        with temp_folder() as folder:
             archive = folder / "stems.zip"
             missing = await self._fill(archive, job, ordered, say)
             if missing is None:
@@ -206,11 +208,11 @@ class Packing:
         """Send each as a voice message. False: there is none to send."""
         before = await self._store.packed(job.id)
         voice, missing, entries = OPUS, list[str](), list[str]()
-        with workspace() as folder:
+        with temp_folder() as folder:
             for stem, sent in ordered:
                 entry = f"voice:{stem.key}"
-                kept = before.get(entry)
-                if not (kept and (kept.message_id or await self._send_again(job, entry, kept))):
+                cached = before.get(entry)
+                if not (cached and (cached.message_id or await self._send_again(job, entry, cached))):
                     file = await self._copies.fetch(job, stem, sent, folder, say)
                     if file is None or not (used := await self._send_small(job, entry, file, voice)):
                         missing.append(say.stem(stem))
@@ -258,19 +260,19 @@ class Packing:
 
     # Both
 
-    async def _send_again(self, job: Job, entry: str, kept: Sent) -> bool:
+    async def _send_again(self, job: Job, entry: str, cached: Sent) -> bool:
         """Send what was made before by its `file_id`. False: Telegram does not have it any more."""
-        if not kept.file_id:
+        if not cached.file_id:
             return False
 
         async def send(**place: Any) -> Message:
-            common = {"caption": kept.title or None, **place}
-            match kept.kind:
+            common = {"caption": cached.title or None, **place}
+            match cached.kind:
                 case "voice":
-                    return await self._bot.send_voice(job.chat_id, kept.file_id, **common)
+                    return await self._bot.send_voice(job.chat_id, cached.file_id, **common)
                 case "audio":
-                    return await self._bot.send_audio(job.chat_id, kept.file_id, **common)
-            return await self._bot.send_document(job.chat_id, kept.file_id, **common)
+                    return await self._bot.send_audio(job.chat_id, cached.file_id, **common)
+            return await self._bot.send_document(job.chat_id, cached.file_id, **common)
 
         try:
             # nothing lies on the disk for it, so others may go on meanwhile
@@ -307,7 +309,7 @@ class Packing:
 
     async def _tick(self, job: Job, entry: str, message: Message) -> None:
         what = f"job {job.id}: {entry} sent but not ticked off yet"
-        await insist(lambda: self._store.tick_packed(job.id, {entry: _sent(message)}), what)
+        await retry_until_stored(lambda: self._store.tick_packed(job.id, {entry: _sent(message)}), what)
 
     async def _end_round(self, job: Job, entries: Sequence[str]) -> None:
         """All of this order is in the chat: the next order is to be sent anew, by `file_id`."""

@@ -9,7 +9,7 @@ from stemdrop.services.admin_alerts import Alerts
 log = logging.getLogger(__name__)
 
 
-class CreditsWatch:
+class CreditsMonitor:
     """Asks the separation API and leaves it to `Alerts` what the admins hear of the answer."""
 
     def __init__(self, separation: SeparationClient, alerts: Alerts) -> None:

@@ -16,28 +16,30 @@ import httpx
 from telegram.error import BadRequest, ChatMigrated, TelegramError
 from telegram.ext import ExtBot
 
-from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.telegram_bot import PATIENCE_S, TelegramFiles, is_gone
-from stemdrop.chat.translations import Texts
+from stemdrop.chat.translations import Translations
 from stemdrop.domain.failures import failure_of
-from stemdrop.domain.jobs import Failure, Job, JobState, KeptStem
+from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, is_overtaken
+from stemdrop.domain.outcomes import Credits, Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.domain.titles import MAX_CAPTION, in_sentence, title
-from stemdrop.errors import KeptGone, SourceGone, StoreUnavailable, TryLater
+from stemdrop.errors import CachedFileGone, SourceGone, StoreUnavailable, TryLater
 from stemdrop.log_context import about
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS
 from stemdrop.provider.client import SeparationClient
-from stemdrop.services.account_queue import Turns
-from stemdrop.storage.connection import insist
-from stemdrop.storage.job_statistics import Experience
-from stemdrop.storage.job_store import MAX_IN_FLIGHT, Credits, JobStore, Run, Sent
-from stemdrop.storage.stem_cache import Kept, Shelf
-from stemdrop.tasks.owner_limits import Shares, account_is_busy
+from stemdrop.services.account_queue import AccountQueue
+from stemdrop.storage.connection import retry_until_stored
+from stemdrop.storage.counters import Counters
+from stemdrop.storage.job_statistics import JobStatistics
+from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
+from stemdrop.storage.stem_cache import CachedStems, StemCache
+from stemdrop.tasks.owner_limits import OwnerLimits, account_is_busy
 from worker.stems.album_sender import AlbumSender, StemFile, Tick, albums
-from worker.stems.cached_sender import KeptSender
+from worker.stems.cached_sender import CachedSender
 from worker.stems.download import JobStems, Outcome
 from worker.stems.fetcher import StemFetcher
-from worker.stems.temp_folders import workspace
+from worker.stems.temp_folders import temp_folder
 
 log = logging.getLogger(__name__)
 
@@ -68,50 +70,42 @@ class _Ended:
         return not (self.missing or self.refused or self.links)
 
 
-def is_overtaken(job: Job) -> bool:
-    """Whether a success came while its failure was being stored: the failure no longer holds."""
-    return bool(
-        job.state is JobState.FAILED
-        and job.result
-        and job.result.is_success
-        and job.failure
-        and job.failure.code not in ("empty", "undeliverable")
-    )
-
-
 class Delivery:
     """Handed what it needs; one object serves all deliveries of a process."""
 
     def __init__(
         self,
+        *,
         store: JobStore,
         bot: ExtBot[float],
         fetcher: StemFetcher,
         files: TelegramFiles,
         separation: SeparationClient,
-        status: StatusMessage,
-        turns: Turns,
-        shelf: Shelf,
-        experience: Experience,
-        texts: Texts,
+        job_message: JobMessage,
+        account_queue: AccountQueue,
+        stem_cache: StemCache,
+        job_statistics: JobStatistics,
+        translations: Translations,
+        counters: Counters,
     ) -> None:
         self._store = store
+        self._counters = counters
         self._albums = AlbumSender(bot)
-        self._kept = KeptSender(bot)
+        self._cached = CachedSender(bot)
         self._fetcher = fetcher
         self._files = files
         self._separation = separation
-        self._status = status
-        self._turns = turns
-        self._shelf = shelf
-        self._experience = experience
-        self._texts = texts
-        self._shares = Shares[int](MAX_IN_FLIGHT, account_is_busy)
+        self._job_message = job_message
+        self._account_queue = account_queue
+        self._stem_cache = stem_cache
+        self._job_statistics = job_statistics
+        self._translations = translations
+        self._owner_limits = OwnerLimits[int](MAX_IN_FLIGHT, account_is_busy)
 
     async def run(self, job_id: str) -> None:
         """Deliver the job if it waits for it; running twice delivers once. Raises `TryLater`."""
         job = await self._store.get(job_id)
-        if job and job.state is JobState.CHOOSING and job.is_kept_lost:
+        if job and job.state is JobState.CHOOSING and job.is_cache_lost:
             await self._ask_again(job)  # as the run that moved it could not
             return
         if job and is_overtaken(job):
@@ -119,14 +113,14 @@ class Delivery:
         if job is None or job.state is not JobState.DELIVERING or job.result is None:
             return
         about(job_id, job.task_id)
-        with self._shares.of(job.account):
+        with self._owner_limits.of(job.account):
             await self._run(job, job.result)
 
     async def _run(self, job: Job, result: Result) -> None:
         runs = await self._store.count_run(job.id, Run.DELIVER)
         broken = await self._store.count_run(job.id, Run.BROKEN_DELIVERY)
         if runs > MAX_RUNS or broken > MAX_BROKEN_RUNS:
-            await self._fail(job, Failure("undeliverable", charged=not job.kept))
+            await self._fail(job, Failure("undeliverable", charged=not job.cached))
             return
         try:
             if broken > 1:
@@ -161,8 +155,8 @@ class Delivery:
     async def _deliver_or_later(self, job: Job, result: Result, run: int) -> None:
         try:
             await self._show_progress(job)
-            if job.kept:
-                await self._deliver_kept(job, result)
+            if job.cached:
+                await self._deliver_cached(job, result)
             else:
                 await self._deliver(job, result, run)
         except ChatMigrated as error:
@@ -173,18 +167,18 @@ class Delivery:
             if not is_gone(error):
                 raise TryLater(min(2.0**run, 300), f"Telegram: {type(error).__name__}: {error}") from error
             log.warning("job %s: its chat is gone: %s", job.id, error)
-            failure = Failure("undeliverable", charged=not job.kept)
+            failure = Failure("undeliverable", charged=not job.cached)
             if await self._store.fail(job.id, [JobState.DELIVERING], failure):
                 await self._store.close(job.id)
-                await self._turns.next(job.account)
+                await self._account_queue.next(job.account)
 
     async def _deliver(self, job: Job, result: Result, run: int) -> None:
         sent = await self._store.sent(job.id)
         waiting = [stem for stem in result.stems if stem.key not in sent]
         ended = _Ended()
-        with workspace(needs_room=bool(waiting)) as folder:
+        with temp_folder(needs_room=bool(waiting)) as folder:
             cover = await self._cover(job) if waiting else None
-            say = self._texts.language(job.language)
+            say = self._translations.language(job.language)
             async with JobStems(job, waiting, folder, cover, say, self._fetcher, self._separation) as fetched:
                 for album in albums(waiting):
                     outcomes = [await fetched.outcome(stem) for stem in album]
@@ -220,28 +214,27 @@ class Delivery:
                 ended.refused.append(outcome.name)
 
     async def _send_album(self, job: Job, files: Sequence[StemFile], cover: bytes | None) -> set[str]:
-        counts = self._store.counts
-        with counts.timed(DELIVERY_SECONDS, "send"):
+        with self._counters.timed(DELIVERY_SECONDS, "send"):
             arrived = await self._albums.send(job, files, cover, self._ticks(job))
         sizes = [file.path.stat().st_size for file in files if file.key in arrived]
-        counts.add(DELIVERY_BYTES, "send", by=sum(sizes))
+        self._counters.add(DELIVERY_BYTES, "send", by=sum(sizes))
         return arrived
 
     def _ticks(self, job: Job) -> Tick:
         async def tick(sent: dict[str, Sent]) -> None:
             # what is in the chat must be known to be
             what = f"job {job.id}: {', '.join(sent)} sent but not ticked off yet"
-            await insist(lambda: self._store.tick(job.id, sent), what)
+            await retry_until_stored(lambda: self._store.tick(job.id, sent), what)
             log.info("job %s: sent %s", job.id, ", ".join(sent))
 
         return tick
 
-    async def _deliver_kept(self, job: Job, result: Result) -> None:
+    async def _deliver_cached(self, job: Job, result: Result) -> None:
         """Send what Telegram keeps; stems of the result that it does not keep were silent."""
-        say, sent = self._texts.language(job.language), await self._store.sent(job.id)
-        kept = {stem.key: stem for stem in job.kept}
+        say, sent = self._translations.language(job.language), await self._store.sent(job.id)
+        cached = {stem.key: stem for stem in job.cached}
         names = {stem.key: say.stem(stem) for stem in result.stems}
-        waiting = [kept[key] for key in names if key in kept and key not in sent]
+        waiting = [cached[key] for key in names if key in cached and key not in sent]
         titles = {key: title(job.source.title, name, say("title.song")) for key, name in names.items()}
         # who had it split first may have called it otherwise, or in another language
         captions = {
@@ -250,13 +243,13 @@ class Delivery:
             if stem.title != titles[stem.key]
         }
         try:
-            arrived = await self._kept.send(job, waiting, captions, self._ticks(job))
-        except KeptGone as error:
+            arrived = await self._cached.send(job, waiting, captions, self._ticks(job))
+        except CachedFileGone as error:
             log.warning("job %s: Telegram no longer has its stems: %s", job.id, error)
             await self._lose(job)
             return
         ended = _Ended()
-        ended.silent = [name for key, name in names.items() if key not in kept]
+        ended.silent = [name for key, name in names.items() if key not in cached]
         ended.refused = [names[stem.key] for stem in waiting if stem.key not in arrived]
         await self._end(job, ended)
 
@@ -264,22 +257,22 @@ class Delivery:
         """Let the user decide whether to pay for what Telegram no longer has; what has arrived stays so."""
         if job.mode:
             choice = (job.mode, job.instrument)
-            shelved = await self._shelf.find(job.source, choice)
+            cached_result = await self._stem_cache.find(job.source, choice)
             # somebody else may have paid, and put stems there that Telegram has
-            if shelved and set(shelved.stems) == set(job.kept):
-                await self._shelf.forget(job.source, choice)
-        changes: dict[str, Any] = {"kept": (), "result": None, "is_kept_lost": True}
+            if cached_result and set(cached_result.stems) == set(job.cached):
+                await self._stem_cache.forget(job.source, choice)
+        changes: dict[str, Any] = {"cached": (), "result": None, "is_cache_lost": True}
         await self._store.move(job.id, [JobState.DELIVERING], JobState.CHOOSING, **changes)
         # whatever that says: asked again after a broken connection, it finds itself moved before
         current = await self._store.get(job.id)
-        if current and current.state is JobState.CHOOSING and current.is_kept_lost:
+        if current and current.state is JobState.CHOOSING and current.is_cache_lost:
             await self._ask_again(current)
 
     async def _ask_again(self, job: Job) -> None:
         """Show the question; nobody else would, since such a job is its user's to move on."""
-        await self._turns.next(job.account)
+        await self._account_queue.next(job.account)
         try:
-            await self._status.refresh(job.id)
+            await self._job_message.refresh(job.id)
         except BadRequest as error:
             log.warning("job %s: its question could not be shown: %s", job.id, error)
         except TelegramError as error:
@@ -290,12 +283,12 @@ class Delivery:
         """Put what has arrived on the shelf. Done twice, it is the same as once."""
         sent = await self._store.sent(job.id)
         stems = [
-            KeptStem(stem.key, entry.kind, entry.file_id, entry.title)
+            CachedStem(stem.key, entry.kind, entry.file_id, entry.title)
             for stem in result.stems
             if (entry := sent.get(stem.key))
         ]
         if stems and all(stem.file_id for stem in stems):
-            await self._shelf.put(job, Kept(result, tuple(stems)))
+            await self._stem_cache.put(job, CachedStems(result, tuple(stems)))
 
     async def _end(self, job: Job, ended: "_Ended") -> None:
         if ended.missing or ended.refused:
@@ -304,36 +297,36 @@ class Delivery:
         if await self._store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, **changes):
             log.info("job %s: delivered", job.id)
             await self._show(job)
-            await self._turns.next(job.account)
+            await self._account_queue.next(job.account)
             await self._note_duration(job)
-        elif job.mode and not job.kept and await self._store.get(job.id) is None:
+        elif job.mode and not job.cached and await self._store.get(job.id) is None:
             # it was deleted meanwhile, and all that it brought with it
-            await self._shelf.forget(job.source, (job.mode, job.instrument))
+            await self._stem_cache.forget(job.source, (job.mode, job.instrument))
 
     async def _note_duration(self, job: Job) -> None:
         """From its turn to its result, once per job: fetching again tells nothing of how long it takes."""
         began_at = job.create_started_at or job.picked_at
-        if job.mode and began_at and not (job.kept or job.is_timed):
-            await self._experience.note_duration(job.mode, job.moved_at - began_at)
+        if job.mode and began_at and not (job.cached or job.is_timed):
+            await self._job_statistics.note_duration(job.mode, job.moved_at - began_at)
 
     async def _fail(self, job: Job, failure: Failure) -> None:
         if await self._store.fail(job.id, [JobState.DELIVERING], failure):
             await self._prefer_success(job)  # no failure is told that does not hold
             log.warning("job %s: failed with %s", job.id, failure.code)
             await self._show(job)
-            await self._turns.next(job.account)
+            await self._account_queue.next(job.account)
         await self._prefer_success(job)
 
     async def _show(self, job: Job) -> None:
         """Best effort: stems matter more than the message, and the sweep shows an end that was not shown."""
-        await self._try_to_show(job, self._status.refresh(job.id))
+        await self._try_to_show(job, self._job_message.refresh(job.id))
 
     async def _show_progress(self, job: Job) -> None:
         """Likewise, and only once: each time takes of the limits that the stems of this chat wait for."""
 
         async def renew() -> None:
-            if await self._status.renew(job, PATIENCE_S):
-                await self._status.catch_up(job)
+            if await self._job_message.renew(job, PATIENCE_S):
+                await self._job_message.catch_up(job)
 
         await self._try_to_show(job, renew())
 

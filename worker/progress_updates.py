@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from telegram.error import BadRequest, NetworkError, TelegramError
 
-from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.telegram_bot import is_gone
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.errors import TryLater
@@ -36,14 +36,14 @@ GROUP_S = 60.0
 _ALIVE = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING})
 
 
-class Pulse:
+class ProgressUpdates:
     """One pass over the messages that have not been written for longest."""
 
     def __init__(
-        self, store: JobStore, status: StatusMessage, clock: Callable[[], float] = time.time
+        self, store: JobStore, job_message: JobMessage, clock: Callable[[], float] = time.time
     ) -> None:
         self._store = store
-        self._status = status
+        self._job_message = job_message
         self._clock = clock
 
     async def run(self) -> None:
@@ -76,10 +76,10 @@ class Pulse:
         current = await self._store.get(job.id)
         if current is None or current.state is not job.state:
             return False  # whoever moved it shows it
-        if not await self._status.renew(current, PATIENCE_S):
+        if not await self._job_message.renew(current, PATIENCE_S):
             return False
         try:
-            await self._status.catch_up(current, CORRECTION_PATIENCE_S)
+            await self._job_message.catch_up(current, CORRECTION_PATIENCE_S)
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its message is behind: %s", job.id, error)
             await self._store.reopen(job.id)

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 
 from telegram.error import BadRequest, TelegramError
 
-from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.telegram_bot import is_gone
-from stemdrop.domain.jobs import FINAL, Failure, Job, JobState
+from stemdrop.domain.jobs import FINAL, Failure, Job, JobState, is_overtaken
 from stemdrop.errors import StemdropError
 from stemdrop.log_context import about
-from stemdrop.services.account_queue import Turns
-from stemdrop.services.result_polling import Polling
+from stemdrop.services.account_queue import AccountQueue
+from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
-from worker.delivery import is_overtaken
 
 log = logging.getLogger(__name__)
 
@@ -47,24 +46,25 @@ class Deadlines:
     has_callbacks: bool
 
 
-class Sweep:
+class Recovery:
     """One pass over all jobs that are not closed."""
 
     def __init__(
         self,
+        *,
         store: JobStore,
         engine: Engine,
-        polling: Polling,
-        status: StatusMessage,
-        turns: Turns,
+        polling: ResultPolling,
+        job_message: JobMessage,
+        account_queue: AccountQueue,
         deadlines: Deadlines,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._engine = engine
         self._polling = polling
-        self._status = status
-        self._turns = turns
+        self._job_message = job_message
+        self._account_queue = account_queue
         self._deadlines = deadlines
         self._clock = clock
 
@@ -100,12 +100,12 @@ class Sweep:
             case JobState.DELIVERING:
                 await self._engine.add(Task.DELIVER, job.id, job.id)
             case JobState.QUEUED:
-                await self._turns.next(job.account)
+                await self._account_queue.next(job.account)
             case _ if job.state in FINAL:
                 try:
                     await self._end(job, age_s)
                 finally:
-                    await self._turns.next(job.account)
+                    await self._account_queue.next(job.account)
 
     async def _in_our_time(self, job: Job) -> Job:
         """After a clock was set back the job's times lie ahead: nothing would be done for it until then."""
@@ -150,15 +150,15 @@ class Sweep:
     async def _fail(self, job: Job, failure: Failure) -> None:
         if await self._store.fail(job.id, [job.state], failure):
             log.warning("job %s: failed with %s", job.id, failure.code)
-            await self._status.refresh(job.id)
-            await self._turns.next(job.account)
+            await self._job_message.refresh(job.id)
+            await self._account_queue.next(job.account)
 
     async def _end(self, job: Job, age_s: float) -> None:
         if is_overtaken(job):
             await self._engine.add(Task.DELIVER, job.id, job.id)
             return
         try:
-            await self._status.show(job)
+            await self._job_message.show(job)
         except StemdropError:
             raise
         except Exception as error:

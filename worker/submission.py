@@ -9,17 +9,18 @@ from contextlib import suppress
 import httpx
 from telegram.error import TelegramError
 
-from stemdrop.chat.job_message import StatusMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.telegram_bot import TelegramFiles
 from stemdrop.domain.jobs import Failure, Job, JobState
+from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.errors import AnswerLost, Refused, SourceGone, TryLater, Unreachable
-from stemdrop.http.signed_links import Links
+from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import about
 from stemdrop.provider.client import SeparationClient
-from stemdrop.services.account_queue import Turns
+from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.admin_alerts import Alerts
-from stemdrop.storage.connection import insist
-from stemdrop.storage.job_store import JobStore, Receipt, Run
+from stemdrop.storage.connection import retry_until_stored
+from stemdrop.storage.job_store import JobStore
 
 log = logging.getLogger(__name__)
 
@@ -39,20 +40,21 @@ class Submission:
 
     def __init__(
         self,
+        *,
         store: JobStore,
         separation: SeparationClient,
         files: TelegramFiles,
-        links: Links | None,
-        status: StatusMessage,
-        turns: Turns,
+        links: SignedLinks | None,
+        job_message: JobMessage,
+        account_queue: AccountQueue,
         alerts: Alerts,
     ) -> None:
         self._store = store
         self._separation = separation
         self._files = files
         self._links = links
-        self._status = status
-        self._turns = turns
+        self._job_message = job_message
+        self._account_queue = account_queue
         self._alerts = alerts
 
     async def run(self, job_id: str) -> None:
@@ -94,12 +96,14 @@ class Submission:
             task_id = await self._separation.create(source_url, job.mode, job.instrument, callback_url)
         except (Unreachable, Refused):
             # or a refusal would be taken for a lost answer
-            await insist(lambda: self._store.not_accepted(job), f"job {job.id}: refused, not stored")
+            await retry_until_stored(
+                lambda: self._store.not_accepted(job), f"job {job.id}: refused, not stored"
+            )
             raise
         about(job.id, task_id)
         log.info("job %s: accepted as task %s", job.id, task_id)
         # the task id is paid for: a Redis that is away for a moment must not lose it
-        receipt = await insist(
+        receipt = await retry_until_stored(
             lambda: self._store.accept(job.id, task_id), f"job {job.id}: task {task_id} is not stored yet"
         )
         if receipt is Receipt.FOREIGN:
@@ -132,17 +136,17 @@ class Submission:
         current = await self._store.get(job.id)
         if current and current.state is JobState.SUBMITTING:
             with suppress(TelegramError, TryLater):
-                await self._status.show_lost(current)
+                await self._job_message.show_lost(current)
 
     async def _fail(self, job: Job, failure: Failure, why: object) -> None:
         if await self._store.fail(job.id, [JobState.SUBMITTING], failure):
             log.warning("job %s: failed with %s: %s", job.id, failure.code, why)
             await self._show(job)
-            await self._turns.next(job.account)
+            await self._account_queue.next(job.account)
 
     async def _show(self, job: Job) -> None:
         """Best effort: the job has moved, and the sweep shows an end that could not be shown now."""
         try:
-            await self._status.refresh(job.id)
+            await self._job_message.refresh(job.id)
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its message could not be updated: %s", job.id, error)

@@ -20,7 +20,7 @@ if sys.platform == "linux":
 os.execv(sys.argv[2], sys.argv[2:])
 """
 # The code that runs here is the code that is started, from any folder.
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _READY_TIMEOUT_S = 60.0
 _LOOK_EVERY_S = 0.05
 

@@ -11,11 +11,11 @@ from telegram.ext import ExtBot
 
 from stemdrop.chat.rendering import Facts, Rendered, render, render_lost, short_title
 from stemdrop.chat.replies import send_in_topic
-from stemdrop.chat.translations import Texts
+from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import FINAL, Job, JobState
-from stemdrop.storage.job_statistics import Experience
+from stemdrop.storage.job_statistics import JobStatistics
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.stem_cache import Shelf
+from stemdrop.storage.stem_cache import StemCache
 
 log = logging.getLogger(__name__)
 
@@ -23,23 +23,23 @@ log = logging.getLogger(__name__)
 LOST_AFTER_S = 60
 
 
-class StatusMessage:
+class JobMessage:
     """Puts a job's message into the chat: edits the one there is, or sends it when there is none."""
 
     def __init__(
         self,
         bot: ExtBot[float],
         store: JobStore,
-        shelf: Shelf,
-        experience: Experience,
-        texts: Texts,
+        stem_cache: StemCache,
+        job_statistics: JobStatistics,
+        translations: Translations,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._bot = bot
         self._store = store
-        self._shelf = shelf
-        self._experience = experience
-        self._texts = texts
+        self._stem_cache = stem_cache
+        self._job_statistics = job_statistics
+        self._translations = translations
         self._clock = clock
 
     async def show(self, job: Job, patience_s: float | None = None) -> None:
@@ -54,7 +54,7 @@ class StatusMessage:
 
     async def rendered(self, job: Job) -> Rendered:
         """How the job's message reads now."""
-        say = self._texts.language(job.language)
+        say = self._translations.language(job.language)
         is_asking = job.state is JobState.SUBMITTING and job.create_started_at
         if is_asking and self._clock() - job.create_started_at > LOST_AFTER_S:
             return render_lost(job, say)
@@ -75,20 +75,20 @@ class StatusMessage:
         """What its message has to tell in this state beside the job."""
         match job.state:
             case JobState.CHOOSING:
-                free = await self._shelf.free(job.source)
-                return Facts(free=free, instruments=await self._experience.instruments())
+                free = await self._stem_cache.free(job.source)
+                return Facts(free=free, instruments=await self._job_statistics.instruments())
             case JobState.QUEUED:
                 return Facts(place=await self._store.place(job))
             case JobState.SEPARATING:
-                estimate = await self._experience.estimate(job.mode) if job.mode else None
+                estimate = await self._job_statistics.estimate(job.mode) if job.mode else None
                 return Facts(
                     elapsed_s=self._clock() - (job.create_started_at or job.moved_at), estimate=estimate
                 )
             case JobState.DELIVERED:
                 delivered = len(await self._store.sent(job.id))
-                return Facts(delivered=delivered, free=await self._shelf.free(job.source))
+                return Facts(delivered=delivered, free=await self._stem_cache.free(job.source))
             case JobState.FAILED:
-                return Facts(free=await self._shelf.free(job.source))
+                return Facts(free=await self._stem_cache.free(job.source))
         return Facts()
 
     async def catch_up(self, job: Job, patience_s: float | None = None) -> None:
@@ -106,7 +106,7 @@ class StatusMessage:
     async def show_deleted(self, job: Job, patience_s: float | None = None) -> None:
         """Say that the job is deleted, where its message still says something else. Raises as `show`."""
         if job.message_id:
-            say = self._texts.language(job.language)
+            say = self._translations.language(job.language)
             await self._edit(job, say("state.deleted", title=short_title(job, say)), None, patience_s)
 
     async def refresh(self, job_id: str) -> None:
@@ -117,7 +117,7 @@ class StatusMessage:
 
     async def show_lost(self, job: Job) -> None:
         """Say that the create call's answer is lost and its callback awaited."""
-        await self.write(job, *render_lost(job, self._texts.language(job.language)))
+        await self.write(job, *render_lost(job, self._translations.language(job.language)))
         await self.catch_up(job)
 
     async def write(

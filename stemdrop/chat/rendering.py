@@ -52,7 +52,7 @@ def render(job: Job, say: Language, facts: Facts = Facts()) -> Rendered:
     """Text and buttons for the state that `job` is in."""
     title = short_title(job, say)
     match job.state:
-        case JobState.CHOOSING if job.is_kept_lost and job.mode:
+        case JobState.CHOOSING if job.is_cache_lost and job.mode:
             price = say.credits(CREDITS[job.mode])
             label = f"{say.mode_name(job.mode, job.instrument)} · {price}"
             again = _button(label, Tap(Action.PICK, job.id, job.mode, job.instrument))
@@ -68,7 +68,7 @@ def render(job: Job, say: Language, facts: Facts = Facts()) -> Rendered:
             text = say("state.separating", title=title)
             return f"{text}\n{_progress(say, facts)}".rstrip(), _keyboard([_cancel(job, say)])
         case JobState.DELIVERING:
-            key = "state.delivering_kept" if job.kept else "state.delivering"
+            key = "state.delivering_kept" if job.cached else "state.delivering"
             return say(key, title=title), None
         case JobState.DELIVERED:
             return _closing(job, say, title, facts)
@@ -89,7 +89,7 @@ def render_instruments(job: Job, say: Language, page: int = 0, facts: Facts = Fa
         _button(_instrument(name, say, facts), Tap(Action.PICK, job.id, Mode.SPLIT_STEM_ADVANCED, name))
         for name in shown
     ]
-    turns = [
+    account_queue = [
         _button(sign, Tap(Action.INSTRUMENTS, job.id, page=page + step))
         for sign, step in (("‹", -1), ("›", 1))
         if 0 <= page + step <= last
@@ -97,7 +97,7 @@ def render_instruments(job: Job, say: Language, page: int = 0, facts: Facts = Fa
     price = say.credits(CREDITS[Mode.SPLIT_STEM_ADVANCED])
     text = say("choose_instrument", title=short_title(job, say), price=price)
     back = _button(say("button.back"), Tap(Action.BACK, job.id))
-    return text, InlineKeyboardMarkup([*_pairs(buttons), *_pairs(turns), [back, *_cancel(job, say)]])
+    return text, InlineKeyboardMarkup([*_pairs(buttons), *_pairs(account_queue), [back, *_cancel(job, say)]])
 
 
 def render_lost(job: Job, say: Language) -> Rendered:
@@ -159,7 +159,7 @@ def _other_modes(job: Job, say: Language, facts: Facts) -> list[list[InlineKeybo
 
 def _closing(job: Job, say: Language, title: str, facts: Facts) -> Rendered:
     if facts.delivered:
-        key = "state.delivered_kept" if job.kept else "state.delivered"
+        key = "state.delivered_kept" if job.cached else "state.delivered"
         lines = [say.plural(key, facts.delivered, title=title)]
     elif _is_all_silent(job):
         return say("state.all_silent", title=title), _keyboard(_closing_rows(job, say, facts))

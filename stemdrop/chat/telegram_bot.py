@@ -21,7 +21,7 @@ from telegram.request import HTTPXRequest
 from stemdrop.errors import SourceGone, TryLater
 from stemdrop.observability.metric_definitions import FLOOD_SECONDS, FLOOD_WAITS, TELEGRAM_CALLS
 from stemdrop.settings import Settings
-from stemdrop.storage.counters import Counts
+from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import FloodLimiter
 
 CHUNK_BYTES = 64 * 1024
@@ -33,9 +33,9 @@ PATIENCE_S = 5.0
 class RateLimiter(BaseRateLimiter[float]):
     """Lets python-telegram-bot's calls wait for the limiter that all processes share."""
 
-    def __init__(self, flood: FloodLimiter, counts: Counts | None = None) -> None:
+    def __init__(self, flood: FloodLimiter, counters: Counters | None = None) -> None:
         self._flood = flood
-        self._counts = counts or Counts(None)
+        self._counters = counters or Counters(None)
 
     async def initialize(self) -> None:
         """Nothing to open."""
@@ -59,11 +59,11 @@ class RateLimiter(BaseRateLimiter[float]):
                 await self._wait(data.get("chat_id"), messages, patience_s)
             try:
                 answer = await callback(*args, **kwargs)
-                self._counts.add(TELEGRAM_CALLS, "ok")
+                self._counters.add(TELEGRAM_CALLS, "ok")
                 return answer
             except RetryAfter as error:
                 seconds = error._retry_after.total_seconds()
-                self._counts.add(TELEGRAM_CALLS, "flood")
+                self._counters.add(TELEGRAM_CALLS, "flood")
                 self._count_wait("asked", seconds)
                 if messages:
                     await self._flood.pause(seconds)
@@ -72,7 +72,7 @@ class RateLimiter(BaseRateLimiter[float]):
                 else:
                     break
             except TelegramError as error:
-                self._counts.add(TELEGRAM_CALLS, _outcome(error))
+                self._counters.add(TELEGRAM_CALLS, _outcome(error))
                 raise
         raise TryLater(seconds, "Telegram asks to slow down")
 
@@ -86,8 +86,8 @@ class RateLimiter(BaseRateLimiter[float]):
             await sleep(delay_s)
 
     def _count_wait(self, how: str, seconds: float) -> None:
-        self._counts.add(FLOOD_WAITS, how)
-        self._counts.add(FLOOD_SECONDS, how, by=seconds)
+        self._counters.add(FLOOD_WAITS, how)
+        self._counters.add(FLOOD_SECONDS, how, by=seconds)
 
 
 def _outcome(error: TelegramError) -> str:
@@ -131,7 +131,7 @@ class _Bot(ExtBot[float]):
         return f"Bot({self.token.partition(':')[0]})"
 
 
-def build_bot(settings: Settings, flood: FloodLimiter, counts: Counts | None = None) -> ExtBot[float]:
+def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None = None) -> ExtBot[float]:
     """The bot, with timeouts that fit 50 MB over a slow line (the library's 5 s do not)."""
     token = settings.telegram_bot_token.get_secret_value()
     request = _Request(
@@ -149,7 +149,7 @@ def build_bot(settings: Settings, flood: FloodLimiter, counts: Counts | None = N
         base_file_url=f"{settings.telegram_api_url}/file/bot",
         request=request,
         get_updates_request=_Request(token, connection_pool_size=2, connect_timeout=15, read_timeout=15),
-        rate_limiter=RateLimiter(flood, counts),
+        rate_limiter=RateLimiter(flood, counters),
         # a title with a web address in it is no reason to show that site
         defaults=Defaults(link_preview_options=LinkPreviewOptions(is_disabled=True)),
         local_mode=settings.telegram_local_mode,

@@ -107,7 +107,7 @@ class Language:
         return f"{self('failure.head', code=failure.code)}\n{what}\n{self(charged)}"
 
 
-class Texts:
+class Translations:
     """All languages there are."""
 
     def __init__(self, languages: Mapping[str, Language]) -> None:
@@ -120,13 +120,13 @@ class Texts:
 
 
 @cache
-def load_texts() -> Texts:
+def load_translations() -> Translations:
     """Read every catalogue in `locales/`."""
     catalogues = {path.stem: _read(path) for path in sorted(LOCALES.glob("*.po"))}
     for code, catalogue in catalogues.items():
         if code != FALLBACK:
             catalogue.add_fallback(catalogues[FALLBACK])
-    return Texts({code: Language(code, catalogue) for code, catalogue in catalogues.items()})
+    return Translations({code: Language(code, catalogue) for code, catalogue in catalogues.items()})
 
 
 def _read(path: Path) -> gettext.GNUTranslations:

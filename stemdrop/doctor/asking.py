@@ -18,7 +18,7 @@ import httpx
 
 from stemdrop.doctor.examination import Examination
 from stemdrop.errors import StemdropError
-from stemdrop.operator.text_table import printable
+from stemdrop.observability.printable_text import printable
 
 # Nobody whom we ask has more to say.
 MAX_ANSWER_BYTES = 256 * 1024

@@ -97,6 +97,6 @@ async def _bounded(name: str, subject: _Subject, exam: Examination, within_s: fl
 
 def _hiding(findings: list[Finding], settings: Settings) -> list[Finding]:
     """No line holds a secret; a server's words that are repeated in one might."""
-    texts = [text for finding in findings for text in (finding.found, finding.advice)]
-    shown = iter(hidden("\0".join(texts), settings.secrets).split("\0"))
+    translations = [text for finding in findings for text in (finding.found, finding.advice)]
+    shown = iter(hidden("\0".join(translations), settings.secrets).split("\0"))
     return [replace(finding, found=next(shown), advice=next(shown)) for finding in findings]

@@ -6,7 +6,7 @@ from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
 from stemdrop.errors import StoreUnavailable
 from stemdrop.settings import SHORT_KEY
-from stemdrop.storage.users import People
+from stemdrop.storage.users import Users
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s/:@?#]+)(:\d{1,5})?")
 
@@ -42,11 +42,11 @@ def _stem_hosts(exam: Examination, notes: Notes) -> None:
 
 
 async def _admins(exam: Examination, notes: Notes) -> None:
-    if exam.presences is None:
+    if exam.heartbeats is None:
         notes.unchecked("admin", "without Redis nobody knows")
         return
     try:
-        count = len(await People(exam.redis, exam.settings).admins())
+        count = len(await Users(exam.redis, exam.settings).admins())
     except StoreUnavailable:
         notes.unchecked("admin", "Redis does not tell")
         return

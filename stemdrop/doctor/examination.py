@@ -9,7 +9,7 @@ import httpx
 from redis.asyncio import Redis
 
 from stemdrop.settings import Settings
-from stemdrop.storage.heartbeats import Presence
+from stemdrop.storage.heartbeats import Heartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Examination:
     trusted: ssl.SSLContext
     folder: Path
     is_in_bot: bool = False
-    presences: Sequence[Presence] | None = None
+    heartbeats: Sequence[Heartbeat] | None = None
     offsets: dict[str, float] = field(default_factory=dict)
 
-    def present(self, role: str) -> list[Presence]:
+    def present(self, role: str) -> list[Heartbeat]:
         """Processes that have this role now; none where nobody knows."""
-        return [it for it in self.presences or () if it.role == role]
+        return [it for it in self.heartbeats or () if it.role == role]

@@ -45,7 +45,7 @@ async def examine_room(exam: Examination, notes: Notes) -> None:
         )
         return
     here = socket.gethostname()
-    roles = {it.role for it in exam.presences or () if it.host == here}
+    roles = {it.role for it in exam.heartbeats or () if it.host == here}
     elsewhere = sorted({it.host for it in exam.present("worker")})
     found = f"{free_mb:,} MB free in {folder}"
     advice = f"make room, or let TMPDIR name a bigger disk: a worker needs {WORKER_NEEDS_MB} MB to take a job"

@@ -5,7 +5,7 @@ from importlib.metadata import version
 
 from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
-from stemdrop.storage.heartbeats import Presence
+from stemdrop.storage.heartbeats import Heartbeat
 
 # Who has just been started may not have come to its work yet.
 BEGINNING_S = 60
@@ -20,7 +20,7 @@ _FOR = {
 
 async def examine_processes(exam: Examination, notes: Notes) -> None:
     """Those that are needed, by role; their versions."""
-    present = exam.presences
+    present = exam.heartbeats
     if present is None:
         notes.unchecked("running", "without Redis nobody knows")
         return
@@ -45,7 +45,7 @@ async def examine_processes(exam: Examination, notes: Notes) -> None:
         notes.ok("versions", versions[0])
 
 
-def _role(notes: Notes, role: str, there: list[Presence]) -> None:
+def _role(notes: Notes, role: str, there: list[Heartbeat]) -> None:
     troubled = [it for it in there if it.trouble]
     told = "; ".join(f"{it.host}: {it.trouble}" for it in troubled)
     if troubled and all(time.time() - it.started_at < BEGINNING_S for it in troubled):

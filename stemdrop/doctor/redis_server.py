@@ -12,7 +12,7 @@ from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
 from stemdrop.errors import StoreRefused, StoreUnavailable
 from stemdrop.storage.connection import translated
-from stemdrop.storage.heartbeats import Presences
+from stemdrop.storage.heartbeats import Heartbeats
 from stemdrop.storage.job_store import JobStore
 
 # What the engine's scripts need (pydocket).
@@ -48,7 +48,7 @@ async def examine_redis(exam: Examination, notes: Notes) -> None:
     async with translated():
         seconds, micros = await exam.redis.time()
     exam.offsets["Redis"] = seconds + micros / 1e6 - time.time()
-    exam.presences = await Presences(exam.redis).all()
+    exam.heartbeats = await Heartbeats(exam.redis).all()
 
 
 def _place(url: str) -> str:

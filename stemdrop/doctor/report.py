@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stemdrop.operator.text_table import printable
+from stemdrop.observability.printable_text import printable
 
 
 class Result(StrEnum):
@@ -59,19 +59,19 @@ class Notes:
         self.findings.append(Finding(self._subject, check, result, printable(found), printable(advice)))
 
 
-def counts(findings: Sequence[Finding]) -> Counter[Result]:
+def counters(findings: Sequence[Finding]) -> Counter[Result]:
     """How many of each."""
     return Counter(finding.result for finding in findings)
 
 
 def is_well(findings: Sequence[Finding]) -> bool:
     """Whether nothing is wrong; warnings are allowed."""
-    return not counts(findings)[Result.WRONG]
+    return not counters(findings)[Result.WRONG]
 
 
 def summary(findings: Sequence[Finding]) -> str:
     """`1 wrong, 2 warnings, 20 fine, 3 not checked`."""
-    number = counts(findings)
+    number = counters(findings)
     wrong, warnings = number[Result.WRONG], number[Result.WARNING]
     told = [f"{wrong} wrong", f"{warnings} warning{'' if warnings == 1 else 's'}"]
     return ", ".join([*told, f"{number[Result.OK]} fine", f"{number[Result.UNCHECKED]} not checked"])

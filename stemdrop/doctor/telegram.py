@@ -10,7 +10,7 @@ from stemdrop.doctor.asking import NoAnswer, ask, shown, words_of
 from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
 from stemdrop.errors import StoreUnavailable
-from stemdrop.http.signed_links import Links
+from stemdrop.http.signed_links import SignedLinks
 from stemdrop.storage.heartbeats import BEAT_S
 from stemdrop.storage.job_store import JobStore
 
@@ -92,7 +92,7 @@ def _polled(exam: Examination, notes: Notes, url: str) -> None:
 
 
 def _pushed(exam: Examination, notes: Notes, info: dict[str, Any]) -> None:
-    ours = Links(exam.settings.secret_key.get_secret_value(), exam.settings.public_url).updates_url
+    ours = SignedLinks(exam.settings.secret_key.get_secret_value(), exam.settings.public_url).updates_url
     url = str(info.get("url", ""))
     if url != ours:
         found = f"it is set to {words_of(shown(url))}, not to this webhook" if url else "none is set"
@@ -119,7 +119,7 @@ def _pending(exam: Examination, notes: Notes, pending: int) -> None:
 
 async def _second_poller(exam: Examination, notes: Notes, pending: int) -> None:
     check = "second poller"
-    if exam.presences is None:
+    if exam.heartbeats is None:
         notes.unchecked(check, "without Redis nobody knows whether our own bot polls")
         return
     # who was killed is in Redis for a while
@@ -202,7 +202,7 @@ async def examine_files(exam: Examination, notes: Notes) -> None:
 
 async def _some_file(exam: Examination) -> str | None:
     """Where the server says a song lies that somebody sent, if there is one."""
-    if exam.presences is None:
+    if exam.heartbeats is None:
         return None
     store = JobStore(exam.redis)
     try:

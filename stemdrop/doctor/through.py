@@ -50,7 +50,7 @@ class _Way:
 
     async def _lay(self) -> tuple[str, str] | None:
         """Two probes, unless Redis takes none."""
-        if self._exam.presences is None:  # it did not answer before
+        if self._exam.heartbeats is None:  # it did not answer before
             return None
         probes = Probes(self._exam.redis)
         try:

@@ -101,7 +101,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptStem:
+class CachedStem:
     """A stem that Telegram keeps: sent again by its `file_id`, for nothing.
 
     `key` as in the job's result; `kind` is "audio" or "document"; `title` is what the file says of itself.
@@ -153,9 +153,11 @@ class Job:
     refused: tuple[str, ...] = field(default=())  # names of stems that Telegram does not take
     links: tuple[tuple[str, str], ...] = field(default=())  # (name, URL) of stems too big to send
     silent: tuple[str, ...] = field(default=())  # names of stems with nothing to hear, not sent
-    kept: tuple[KeptStem, ...] = field(default=())  # what it is delivered from, instead of being split again
+    cached: tuple[CachedStem, ...] = field(
+        default=()
+    )  # what it is delivered from, instead of being split again
     is_timed: bool = False  # how long it took is noted, or would mislead
-    is_kept_lost: bool = False  # Telegram no longer gave those: the user is asked before paying
+    is_cache_lost: bool = False  # Telegram no longer gave those: the user is asked before paying
 
     @property
     def is_out_of_time(self) -> bool:
@@ -215,7 +217,7 @@ class Job:
         values["refused"] = tuple(values.get("refused", ()))
         values["links"] = tuple((name, url) for name, url in values.get("links", ()))
         values["silent"] = tuple(values.get("silent", ()))
-        values["kept"] = tuple(KeptStem(**stem) for stem in values.get("kept", ()))
+        values["cached"] = tuple(CachedStem(**stem) for stem in values.get("cached", ()))
         values["charge"] = Charge(values.get("charge", ""))
         return cls(**values)
 
@@ -230,6 +232,17 @@ def encode(name: str, value: object) -> str:
         return str(value)
     if isinstance(value, Source | Failure | Result):
         value = asdict(value)
-    if name == "kept" and isinstance(value, tuple):
+    if name == "cached" and isinstance(value, tuple):
         value = [asdict(stem) for stem in value]
     return json.dumps(value, ensure_ascii=False)
+
+
+def is_overtaken(job: Job) -> bool:
+    """Whether a success came while its failure was being stored: the failure no longer holds."""
+    return bool(
+        job.state is JobState.FAILED
+        and job.result
+        and job.result.is_success
+        and job.failure
+        and job.failure.code not in ("empty", "undeliverable")
+    )

@@ -37,7 +37,7 @@ class CallbackToken:
     chat_id: int
 
 
-class Links:
+class SignedLinks:
     """Makes and reads the links of one server. `base_url` is `PUBLIC_URL`, without a slash at the end."""
 
     def __init__(self, secret_key: str, base_url: str) -> None:

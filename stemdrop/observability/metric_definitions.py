@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from stemdrop.domain.failures import REMEDIES
 from stemdrop.domain.jobs import FINAL, JobState, Mode
-from stemdrop.tasks.queues import Queue, Task
+from stemdrop.domain.queues import Queue, Task
 
 # What every other value of a label is counted as.
 OTHER = "other"

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 
-from stemdrop.doctor.report import Finding, Result, counts, is_well, summary
+from stemdrop.doctor.report import Finding, Result, counters, is_well, summary
 from stemdrop.errors import SettingsError
 from stemdrop.observability.logging import hidden, set_up_logging
 from stemdrop.operator.terminal import nobody_reads, say, sorry
@@ -72,7 +72,7 @@ def lines(findings: Sequence[Finding], has_marks: bool = True) -> list[str]:
 
 
 def _as_json(findings: Sequence[Finding]) -> str:
-    number = counts(findings)
+    number = counters(findings)
     total = {result.value: number[result] for result in Result}
     facts = {"is_well": is_well(findings), "counts": total, "findings": [asdict(it) for it in findings]}
     return json.dumps(facts, indent=2)

@@ -12,25 +12,15 @@ import httpx
 from redis.asyncio import Redis
 from telegram.error import TelegramError
 
-from stemdrop.chat.job_message import StatusMessage
-from stemdrop.chat.telegram_bot import build_bot, is_gone
-from stemdrop.chat.translations import load_texts
+from stemdrop.chat.telegram_bot import is_gone
 from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import CANCELLABLE, CREDITS, FINAL, Charge, Failure, Job, JobState
 from stemdrop.errors import NoSuchJob, StoreUnavailable, TryLater
-from stemdrop.provider.client import SeparationClient
-from stemdrop.services.account_queue import Turns
-from stemdrop.services.orders import Orders
-from stemdrop.services.result_polling import Polling
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import translated
-from stemdrop.storage.dead_letters import DeadLetters, Letter
-from stemdrop.storage.flood_limiter import FloodLimiter
-from stemdrop.storage.job_statistics import Experience
-from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.stem_cache import Shelf
-from stemdrop.storage.users import People
+from stemdrop.storage.dead_letters import DeadLetter
 from stemdrop.tasks.engine import Engine, Task
+from stemdrop.wiring import Parts
 
 # The user reads it from the running bot sooner or later; the operator is not kept waiting for Telegram.
 TELEGRAM_WAIT_S = 5.0
@@ -53,16 +43,16 @@ class Outcome:
 class JobActions:
     """Every method raises `StoreUnavailable`; what was done by then is finished by the sweep."""
 
-    def __init__(self, store: JobStore, engine: Engine, orders: Orders, letters: DeadLetters) -> None:
-        self._store = store
-        self._engine = engine
-        self._orders = orders
-        self._letters = letters
-        self._turns = Turns(store, engine)
+    def __init__(self, parts: Parts) -> None:
+        self._store = parts.store
+        self._engine = parts.engine
+        self._orders = parts.orders
+        self._dead_letters = parts.dead_letters
+        self._account_queue = parts.account_queue
 
-    async def perform(self, action: str, found: Job | Letter) -> Outcome:
+    async def perform(self, action: str, found: Job | DeadLetter) -> Outcome:
         """Do `retry`, `resend` or `drop`."""
-        if isinstance(found, Letter):
+        if isinstance(found, DeadLetter):
             return await self._of_letter(action, found)
         actions: dict[str, Callable[[Job], Awaitable[Outcome]]] = {
             "retry": self.retry,
@@ -94,7 +84,7 @@ class JobActions:
                 f"job {job.id} was tried again before, as job {new.id}, which {_is(new)}",
                 new.id if new.state not in FINAL else "",
             )
-        credits = 0 if new.kept else CREDITS[job.mode]
+        credits = 0 if new.cached else CREDITS[job.mode]
         cost = f"costs {credits} credits" if credits else "Telegram keeps its stems, so it costs nothing"
         return Outcome(True, f"job {job.id}: trying again as job {new.id}; {cost}", new.id, credits)
 
@@ -106,7 +96,7 @@ class JobActions:
         new = await self._store.get(ordered.job_id)
         if ordered.job_id == job.id or new is None:
             return Outcome(False, f"job {job.id} {_is(job)}: Telegram keeps no stems of it")
-        stems = "1 stem" if len(new.kept) == 1 else f"{len(new.kept)} stems"
+        stems = "1 stem" if len(new.cached) == 1 else f"{len(new.cached)} stems"
         text = f"job {job.id}: sending {stems} again as job {new.id}; costs nothing"
         return Outcome(True, text, new.id)
 
@@ -120,11 +110,11 @@ class JobActions:
                 await self._store.cancel(job.id)
             else:
                 of_result = current.result and failure_of(current.result)
-                failure = of_result or Failure("undeliverable", charged=not current.kept)
+                failure = of_result or Failure("undeliverable", charged=not current.cached)
                 await self._store.fail(job.id, [JobState.DELIVERING], failure)
             # whatever that came to: somebody else may have been quicker
             current = await self._store.get(job.id)
-            await self._turns.next(job.account)
+            await self._account_queue.next(job.account)
         raise NoSuchJob(f"job {job.id} was deleted meanwhile")
 
     async def _dropped(self, job: Job, *, is_ended_now: bool) -> Outcome:
@@ -137,45 +127,39 @@ class JobActions:
         text = f"job {job.id} {_is(job)}: {how}no longer a dead letter; {_credits(job)}"
         return Outcome(True, text, job.id if is_ended_now else "")
 
-    async def _of_letter(self, action: str, letter: Letter) -> Outcome:
+    async def _of_letter(self, action: str, letter: DeadLetter) -> Outcome:
         order = letter.key.removeprefix(_PACK)
         if action == "drop":
-            dropped = await self._letters.drop(letter.key)
+            dropped = await self._dead_letters.drop(letter.key)
             return Outcome(dropped, f"task {letter.key}: {'dropped' if dropped else 'dropped before'}")
         if action == "retry" and order != letter.key:
             await self._engine.add(Task.PACK, order, order)
-            await self._letters.drop(letter.key)
+            await self._dead_letters.drop(letter.key)
             return Outcome(True, f"task {letter.key}: run again; costs nothing")
         return Outcome(False, f"task {letter.key}: what people wrote is not kept, they have to do it again")
 
 
-async def perform(settings: Settings, redis: Redis, action: str, found: Job | Letter) -> Outcome:
+async def perform(settings: Settings, redis: Redis, action: str, found: Job | DeadLetter) -> Outcome:
     """Do it, and show the job's user how it stands as far as Telegram answers at once."""
-    store, shelf, experience = JobStore(redis), Shelf(redis), Experience(redis)
     async with translated(), Engine(settings.redis_url) as engine, httpx.AsyncClient() as http:
-        key = settings.separation_api_key.get_secret_value()
-        separation = SeparationClient(http, settings.separation_api_url, settings.upload_url, key)
-        polling = Polling(store, engine, separation)
-        orders = Orders(store, engine, shelf, experience, People(redis, settings), polling)
-        outcome = await JobActions(store, engine, orders, DeadLetters(redis)).perform(action, found)
-    if not outcome.job_id:
-        return outcome
-    return replace(outcome, text=outcome.text + await _show(settings, redis, outcome.job_id))
+        parts = Parts(settings, redis, engine, http=http, api_http=http)
+        outcome = await JobActions(parts).perform(action, found)
+        if not outcome.job_id:
+            return outcome
+        return replace(outcome, text=outcome.text + await _show(parts, outcome.job_id))
 
 
-async def _show(settings: Settings, redis: Redis, job_id: str) -> str:
-    """Show the job's user how it stands, if Telegram answers at once; else the sweep does.
+async def _show(parts: Parts, job_id: str) -> str:
+    """Edit the job's message if Telegram answers at once; otherwise recovery does it.
 
     Returns what there is to say about that.
     """
-    bot = build_bot(settings, FloodLimiter(redis))
-    status = StatusMessage(bot, JobStore(redis), Shelf(redis), Experience(redis), load_texts())
     try:
-        async with asyncio.timeout(TELEGRAM_WAIT_S), bot:
-            await status.refresh(job_id)
+        async with asyncio.timeout(TELEGRAM_WAIT_S), parts.bot:
+            await parts.job_message.refresh(job_id)
     except (TelegramError, TryLater, StoreUnavailable, TimeoutError) as error:
-        is_nobody_there = isinstance(error, TelegramError) and is_gone(error)
-        return f"; its user {'can no longer' if is_nobody_there else 'is still to'} be told"
+        is_user_gone = isinstance(error, TelegramError) and is_gone(error)
+        return f"; its user {'can no longer' if is_user_gone else 'is still to'} be told"
     return ""
 
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from stemdrop.domain.jobs import FINAL, Failure, Job
-from stemdrop.storage.dead_letters import Letter
-from stemdrop.storage.job_store import History, Sent
+from stemdrop.domain.outcomes import History, Sent
+from stemdrop.storage.dead_letters import DeadLetter
 
 Facts = dict[str, Any]
 
@@ -63,7 +63,7 @@ def summary(job: Job, name: str, now: float, *, is_open: bool = True) -> Facts:
     }
 
 
-def letter_facts(letter: Letter, now: float) -> Facts:
+def letter_facts(letter: DeadLetter, now: float) -> Facts:
     """A task that was given up, in a list."""
     return {
         "id": letter.key,
@@ -103,7 +103,7 @@ def whole(
         "silent": list(job.silent),
         "too_big": [stem for stem, _ in job.links],
         "packed": sorted(packed),
-        "is_from_kept": bool(job.kept),
+        "is_from_kept": bool(job.cached),
         "runs": {kind.value: count for kind, count in history.runs.items()},
         "price": job.price,
         "charge": job.charge.value,

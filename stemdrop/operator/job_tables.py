@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from stemdrop.domain.jobs import FINAL, Charge, JobState, Mode
+from stemdrop.observability.printable_text import printable
 from stemdrop.operator.job_data import Facts
-from stemdrop.operator.text_table import printable, shortened, table
+from stemdrop.operator.text_table import shortened, table
 
 _CHARGED = {True: "charged", False: "not charged", None: "maybe charged"}
 _CREDITS = {
@@ -47,11 +48,11 @@ def dead_table(jobs: Sequence[Facts], width: int | None = None) -> list[str]:
     return table(rows, width, _NARROWEST)
 
 
-def letter_table(letters: Sequence[Facts], width: int | None = None) -> list[str]:
+def letter_table(dead_letters: Sequence[Facts], width: int | None = None) -> list[str]:
     """Lines of tasks that were given up."""
     rows = [
         {"ID": letter["id"], "AGE": span(letter["age_s"]), "TASK WAS": f"{letter['what']}: {letter['why']}"}
-        for letter in letters
+        for letter in dead_letters
     ]
     return table(rows, width, _NARROWEST)
 

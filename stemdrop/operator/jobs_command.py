@@ -22,15 +22,15 @@ from redis.asyncio import Redis
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.errors import NoSuchJob, SettingsError, StoreUnavailable
 from stemdrop.observability.logging import set_up_logging
+from stemdrop.observability.printable_text import printable
 from stemdrop.operator.job_data import Facts, letter_facts, summary, whole
 from stemdrop.operator.job_tables import dead_table, letter_page, letter_table, open_table, page
 from stemdrop.operator.terminal import nobody_reads, redis_place, say, sorry
-from stemdrop.operator.text_table import printable
 from stemdrop.settings import Settings, load_settings
 from stemdrop.storage.connection import connect
-from stemdrop.storage.dead_letters import DeadLetters, Letter
+from stemdrop.storage.dead_letters import DeadLetter, DeadLetters
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.users import People
+from stemdrop.storage.users import Users
 
 if TYPE_CHECKING:
     from stemdrop.operator.job_actions import Outcome
@@ -117,8 +117,8 @@ class _View:
 
     def __init__(self, settings: Settings, redis: Redis) -> None:
         self._store = JobStore(redis)
-        self._letters = DeadLetters(redis)
-        self._people = People(redis, settings)
+        self._dead_letters = DeadLetters(redis)
+        self._users = Users(redis, settings)
         self._names: dict[int, str] = {}  # of accounts
         self._now = time.time()
 
@@ -134,7 +134,7 @@ class _View:
         if args.failed or not args.open:
             lists["failed"] = await self._summaries(await store.failed_jobs(_ALL), open_ids)
             lists["incomplete"] = await self._summaries(await store.incomplete_jobs(_ALL), open_ids)
-            lists["given_up"] = [letter_facts(letter, self._now) for letter in await self._letters.all()]
+            lists["given_up"] = [letter_facts(letter, self._now) for letter in await self._dead_letters.all()]
         if args.json:
             return [json.dumps({name: facts[: args.limit] for name, facts in lists.items()}, indent=2)]
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
@@ -142,9 +142,9 @@ class _View:
         sections = [_section(name, facts, limit, width) for name, facts in lists.items()]
         return [line for section in sections if section for line in ("", *section)][1:]
 
-    async def shown(self, found: Job | Letter, *, is_json: bool) -> Sequence[str]:
+    async def shown(self, found: Job | DeadLetter, *, is_json: bool) -> Sequence[str]:
         """Everything of one job, or of one task that was given up."""
-        if isinstance(found, Letter):
+        if isinstance(found, DeadLetter):
             facts = letter_facts(found, self._now)
             lines = letter_page(facts, self._now)
         else:
@@ -154,11 +154,13 @@ class _View:
             lines = page(facts, self._now)
         return [json.dumps(facts, indent=2)] if is_json else lines
 
-    async def find(self, words: str) -> Job | Letter:
+    async def find(self, words: str) -> Job | DeadLetter:
         """The one job whose id begins so, or the task that was given up. Raises `NoSuchJob`."""
         if ":" in words:
-            letters = {letter.key: letter for letter in await self._letters.all()}
-            return letters[_the_only([key for key in letters if key.startswith(words)], words, "task")]
+            dead_letters = {letter.key: letter for letter in await self._dead_letters.all()}
+            return dead_letters[
+                _the_only([key for key in dead_letters if key.startswith(words)], words, "task")
+            ]
         prefix = words.lower()
         ids = await self._store.beginning(prefix) if re.fullmatch("[0-9a-f]{1,16}", prefix) else []
         job_id = _the_only(ids, words, "job")
@@ -175,7 +177,7 @@ class _View:
 
     async def _name(self, job: Job) -> str:
         if job.account not in self._names:
-            self._names[job.account] = (await self._people.person(job.account)).name
+            self._names[job.account] = (await self._users.person(job.account)).name
         return self._names[job.account]
 
 

@@ -20,7 +20,7 @@ from stemdrop.operator.terminal import nobody_reads, redis_place, say, sorry, wr
 from stemdrop.operator.text_table import shortened
 from stemdrop.settings import Settings, load_settings
 from stemdrop.storage.connection import connect
-from stemdrop.storage.snapshot import Overview
+from stemdrop.storage.snapshot import Snapshots
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 async def _once(settings: Settings, *, is_json: bool) -> int:
     async with connect(settings.redis_url) as redis:
-        facts = await _facts(settings, Overview(redis))
+        facts = await _facts(settings, Snapshots(redis))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     say([json.dumps(facts, indent=2)] if is_json else status_lines(facts, width))
     return 0
@@ -71,11 +71,11 @@ async def _watch(settings: Settings) -> None:
     """Until it is interrupted. While Redis is away, what was seen last stays."""
     seen: Facts | None = None
     async with connect(settings.redis_url) as redis:
-        overview = Overview(redis)
+        snapshots = Snapshots(redis)
         while True:
             told = f"stemdrop, every {EVERY_S:g} s until Ctrl-C"
             try:
-                seen = await _facts(settings, overview)
+                seen = await _facts(settings, snapshots)
             except StoreUnavailable as error:
                 told = f"! {redis_place(settings)}: {error}" + ("; as it was before:" if seen else "")
             size = shutil.get_terminal_size()
@@ -85,9 +85,9 @@ async def _watch(settings: Settings) -> None:
             await asyncio.sleep(EVERY_S)
 
 
-async def _facts(settings: Settings, overview: Overview) -> Facts:
-    sight, lately = await overview.look(), await overview.lately()
-    return status_facts(sight, lately, expects_callbacks=bool(settings.public_url))
+async def _facts(settings: Settings, snapshots: Snapshots) -> Facts:
+    snapshot, lately = await snapshots.look(), await snapshots.lately()
+    return status_facts(snapshot, lately, expects_callbacks=bool(settings.public_url))
 
 
 def _screen(lines: list[str], columns: int, rows: int) -> str:

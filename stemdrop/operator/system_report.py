@@ -15,9 +15,10 @@ from stemdrop.observability.metric_definitions import (
     FLOOD_WAITS,
     Metric,
 )
+from stemdrop.observability.printable_text import printable
 from stemdrop.operator.job_tables import span
-from stemdrop.operator.text_table import printable, shortened, table
-from stemdrop.storage.snapshot import Sight
+from stemdrop.operator.text_table import shortened, table
+from stemdrop.storage.snapshot import Snapshot
 
 Facts = dict[str, Any]
 
@@ -28,29 +29,29 @@ _NARROWEST = {"STATE": 8, "HOST": 6, "MODE": 8, "QUEUE": 6}
 _MEGABYTE = 1024 * 1024
 
 
-def status_facts(sight: Sight, lately: Mapping[str, float], *, expects_callbacks: bool) -> Facts:
+def status_facts(snapshot: Snapshot, lately: Mapping[str, float], *, expects_callbacks: bool) -> Facts:
     """What was seen, and counted in the last hour; times in UTC."""
     roles = ("bot", "webhook", "worker") if expects_callbacks else ("bot", "worker")
-    here = {it.role for it in sight.processes}
-    left, seen_at = sight.counts.get(CREDITS_LEFT.name), sight.counts.get(CREDITS_SEEN.name, 0.0)
+    here = {it.role for it in snapshot.processes}
+    left, seen_at = snapshot.counters.get(CREDITS_LEFT.name), snapshot.counters.get(CREDITS_SEEN.name, 0.0)
     return {
-        "at": _utc(sight.at),
+        "at": _utc(snapshot.at),
         "processes": [
             {
                 "role": it.role,
                 "host": it.host,
                 "pid": it.pid,
                 "version": it.version,
-                "up_s": _since(sight.at, it.started_at),
-                "seen_s": _since(sight.at, it.seen_at),
+                "up_s": _since(snapshot.at, it.started_at),
+                "seen_s": _since(snapshot.at, it.seen_at),
                 "trouble": it.trouble,
             }
-            for it in sight.processes
+            for it in snapshot.processes
         ],
         "missing": [role for role in roles if role not in here],
         "jobs": [
             {"state": state, "mode": mode, "count": it.count, "oldest_s": round(it.oldest_s)}
-            for (state, mode), it in sorted(sight.jobs.items())
+            for (state, mode), it in sorted(snapshot.jobs.items())
         ],
         "queues": [
             {
@@ -60,7 +61,7 @@ def status_facts(sight: Sight, lately: Mapping[str, float], *, expects_callbacks
                 "put_off": it.put_off,
                 "oldest_s": round(it.oldest_s),
             }
-            for queue, it in sight.queues.items()
+            for queue, it in snapshot.queues.items()
         ],
         "last_hour": {
             "ended": dict.fromkeys(_OUTCOMES, 0) | _sums(lately, ENDED),
@@ -70,12 +71,12 @@ def status_facts(sight: Sight, lately: Mapping[str, float], *, expects_callbacks
             "flood_waits": _sums(lately, FLOOD_WAITS),
             "flood_wait_s": {how: round(value) for how, value in _sums(lately, FLOOD_SECONDS).items()},
         },
-        "flood_pause_s": round(sight.flood_pause_s),
+        "flood_pause_s": round(snapshot.flood_pause_s),
         "credits": None
         if left is None
-        else {"left": left, "seen_s": _since(sight.at, seen_at), "seen_at": _utc(seen_at)},
-        "given_up": sight.given_up,
-        "redis": {"memory_bytes": sight.memory_bytes, "memory_limit_bytes": sight.memory_limit_bytes},
+        else {"left": left, "seen_s": _since(snapshot.at, seen_at), "seen_at": _utc(seen_at)},
+        "given_up": snapshot.given_up,
+        "redis": {"memory_bytes": snapshot.memory_bytes, "memory_limit_bytes": snapshot.memory_limit_bytes},
     }
 
 
@@ -160,16 +161,16 @@ def _limits(facts: Facts) -> str:
     return f"{now}; {waits} waits for its limits, {span(seconds)} in all"
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def _listed(counters: Mapping[str, int]) -> str:
     """Most first: `500 ×3, timeout ×1`."""
-    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    most = sorted(counters.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{name} ×{count}" for name, count in most)
 
 
-def _sums(counts: Mapping[str, float], metric: Metric) -> dict[str, int]:
+def _sums(counters: Mapping[str, float], metric: Metric) -> dict[str, int]:
     """By the first label."""
     sums: dict[str, int] = {}
-    for field, value in counts.items():
+    for field, value in counters.items():
         name, _, labels = field.partition("|")
         if name == metric.name and value:
             first = labels.partition("|")[0]

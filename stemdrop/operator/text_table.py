@@ -1,9 +1,10 @@
 """Text for an operator's terminal: columns that fit, and nobody's words that it would obey."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len, set_cell_size
+
+from stemdrop.observability.printable_text import printable
 
 
 def table(
@@ -34,8 +35,3 @@ def table(
 def shortened(text: str, cells: int) -> str:
     """The text, or as much of it as fits into so many cells with an ellipsis."""
     return text if cell_len(text) <= cells else f"{set_cell_size(text, cells - 1).rstrip()}…"
-
-
-def printable(text: str) -> str:
-    """Somebody's words on one line, without signs that a terminal obeys or nobody sees."""
-    return " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in text).split())

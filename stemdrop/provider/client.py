@@ -23,7 +23,7 @@ from stemdrop.observability.metric_definitions import (
     CREDITS_SEEN,
     OTHER,
 )
-from stemdrop.storage.counters import Counts
+from stemdrop.storage.counters import Counters
 
 # Creating returns at once; a slow gateway still gets time, since giving up early may pay twice.
 CREATE_TIMEOUT = httpx.Timeout(60, connect=10)
@@ -52,13 +52,13 @@ class SeparationClient:
         api_url: str,
         upload_url: str,
         key: str,
-        counts: Counts | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._http = http
         self._api_url = api_url
         self._upload_url = upload_url
         self._key = SecretStr(key)
-        self._counts = counts or Counts(None)
+        self._counters = counters or Counters(None)
 
     async def create(self, audio_url: str, mode: Mode, instrument: str, callback_url: str) -> str:
         """Ask for a split and return the task id. An accepted call is charged.
@@ -89,8 +89,8 @@ class SeparationClient:
         data = await self._ask("credits", "GET", url, timeout=ASK_TIMEOUT)
         if isinstance(data, bool) or not isinstance(data, int | float):
             raise BadContract("the credits are no number")
-        self._counts.note(CREDITS_LEFT, data)
-        self._counts.note(CREDITS_SEEN, time.time())
+        self._counters.note(CREDITS_LEFT, data)
+        self._counters.note(CREDITS_SEEN, time.time())
         return data
 
     async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
@@ -117,11 +117,11 @@ class SeparationClient:
         try:
             data = await self._answer(method, url, **request)
         except SeparationError as error:
-            self._counts.add(API_CALLS, call, _OUTCOMES.get(type(error), OTHER))
+            self._counters.add(API_CALLS, call, _OUTCOMES.get(type(error), OTHER))
             if isinstance(error, Refused):
-                self._counts.add(API_REFUSALS, str(error.code))
+                self._counters.add(API_REFUSALS, str(error.code))
             raise
-        self._counts.add(API_CALLS, call, "ok")
+        self._counters.add(API_CALLS, call, "ok")
         return data
 
     async def _answer(self, method: str, url: str, **request: Any) -> Any:

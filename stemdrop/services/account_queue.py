@@ -8,7 +8,7 @@ from stemdrop.tasks.engine import Engine, Task
 log = logging.getLogger(__name__)
 
 
-class Turns:
+class AccountQueue:
     """To be told of ends; the sweep looks after lines whose job's end nobody told."""
 
     def __init__(self, store: JobStore, engine: Engine) -> None:

@@ -5,9 +5,9 @@ import logging
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
-from stemdrop.chat.translations import Texts
+from stemdrop.chat.translations import Translations
 from stemdrop.errors import StoreUnavailable, TryLater
-from stemdrop.storage.users import People
+from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +22,10 @@ _OF_CODE = {401: "alert.key", 402: "alert.credits_out"}
 class Alerts:
     """Best effort: what cannot be told is in the log."""
 
-    def __init__(self, bot: ExtBot[float], people: People, texts: Texts) -> None:
+    def __init__(self, bot: ExtBot[float], users: Users, translations: Translations) -> None:
         self._bot = bot
-        self._people = people
-        self._texts = texts
+        self._users = users
+        self._translations = translations
 
     async def refused(self, code: int) -> None:
         """The separation API refused with this code; tells the admins if it is theirs to correct."""
@@ -44,25 +44,25 @@ class Alerts:
         """When it happens again, it is news."""
         try:
             for key in keys:
-                await self._people.may_say_again(key)
+                await self._users.may_say_again(key)
         except StoreUnavailable as error:
             log.info("that all is well could not be noted: %s", error)
 
     async def _tell(self, key: str, **values: object) -> None:
         try:
-            if not await self._people.once_in_a_while(key, AGAIN_S):
+            if not await self._users.once_in_a_while(key, AGAIN_S):
                 return
-            log.error("%s", self._texts.language(None)(key, **values))
-            admins = await self._people.admins()
+            log.error("%s", self._translations.language(None)(key, **values))
+            admins = await self._users.admins()
             reached = [await self._tell_one(admin_id, key, values) for admin_id in admins]
             if admins and not any(reached):
-                await self._people.may_say_again(key)
+                await self._users.may_say_again(key)
         except StoreUnavailable as error:
             log.warning("the admins could not be told of %s: %s", key, error)
 
     async def _tell_one(self, admin_id: int, key: str, values: dict[str, object]) -> bool:
-        admin = await self._people.person(admin_id)
-        say = self._texts.language(admin.language or admin.telegram_language)
+        admin = await self._users.person(admin_id)
+        say = self._translations.language(admin.language or admin.telegram_language)
         try:
             await self._bot.send_message(admin_id, say(key, **values))
         except (TelegramError, TryLater) as error:

@@ -12,14 +12,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from stemdrop.domain.allowance import Allowance
-from stemdrop.domain.jobs import CREDITS, FINAL, Job, JobState, KeptStem, Mode
+from stemdrop.domain.jobs import CREDITS, FINAL, CachedStem, Job, JobState, Mode
+from stemdrop.domain.outcomes import Picked
 from stemdrop.domain.results import Result
-from stemdrop.services.account_queue import Turns
-from stemdrop.services.result_polling import Polling
-from stemdrop.storage.job_statistics import Experience
-from stemdrop.storage.job_store import JobStore, Picked
-from stemdrop.storage.stem_cache import Kept, Shelf
-from stemdrop.storage.users import People
+from stemdrop.services.account_queue import AccountQueue
+from stemdrop.services.result_polling import ResultPolling
+from stemdrop.storage.job_statistics import JobStatistics
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import CachedStems, StemCache
+from stemdrop.storage.users import Users
 from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
@@ -67,19 +68,19 @@ class Orders:
         self,
         store: JobStore,
         engine: Engine,
-        shelf: Shelf,
-        experience: Experience,
-        people: People,
-        polling: Polling,
+        stem_cache: StemCache,
+        job_statistics: JobStatistics,
+        users: Users,
+        polling: ResultPolling,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
         self._engine = engine
-        self._shelf = shelf
-        self._experience = experience
-        self._people = people
+        self._stem_cache = stem_cache
+        self._job_statistics = job_statistics
+        self._users = users
         self._polling = polling
-        self._turns = Turns(store, engine)
+        self._account_queue = AccountQueue(store, engine)
         self._clock = clock
 
     async def pick(self, job: Job, mode: Mode, instrument: str, *, is_unlimited: bool = False) -> Ordered:
@@ -89,10 +90,10 @@ class Orders:
         """
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
-        if kept := await self._shelf.find(job.source, (mode, instrument)):
-            await self._deliver_kept(job, mode, instrument, kept)
+        if cached := await self._stem_cache.find(job.source, (mode, instrument)):
+            await self._deliver_cached(job, mode, instrument, cached)
             return Ordered(job.id)
-        limit = 0 if is_unlimited else await self._people.limit(job.account)
+        limit = 0 if is_unlimited else await self._users.limit(job.account)
         price = 0 if is_unlimited else CREDITS[mode]
         picked, spent = await self._store.pick(job, mode, instrument, limit, price)
         if picked is Picked.OVER:
@@ -101,7 +102,7 @@ class Orders:
         if picked is not Picked.LATE:
             log.info("job %s: %s %s, %s; %d credits today", job.id, mode, instrument, picked, spent)
             if instrument:
-                await self._experience.note_instrument(instrument)
+                await self._job_statistics.note_instrument(instrument)
         if picked is Picked.STARTED:
             await self._engine.add(Task.SUBMIT, job.id, job.id)
         return Ordered(job.id)
@@ -166,12 +167,14 @@ class Orders:
     async def resend(self, job: Job, tapped: Tapped = _UNKNOWN) -> Ordered:
         """All stems of a delivered job once more, from what Telegram keeps."""
         sent = await self._store.sent(job.id)
-        stems = [KeptStem(key, it.kind, it.file_id, it.title) for key, it in sent.items() if it.file_id]
+        stems = [CachedStem(key, it.kind, it.file_id, it.title) for key, it in sent.items() if it.file_id]
         if job.result is None or job.mode is None or not stems:
             return Ordered(job.id, "tap.too_late")
         named = tuple(stem for stem in job.result.stems if stem.key in sent)
         new = await self._new(job, f"resend:{job.id}", _ended_at, tapped)
-        await self._deliver_kept(new, job.mode, job.instrument, Kept(Result(200, named), tuple(stems)))
+        await self._deliver_cached(
+            new, job.mode, job.instrument, CachedStems(Result(200, named), tuple(stems))
+        )
         return Ordered(new.id, "ordered")
 
     async def fetch_again(self, job: Job) -> Ordered:
@@ -191,18 +194,18 @@ class Orders:
         if job.state is not JobState.CANCELLED and not await self._store.cancel(job.id, by):
             return False
         log.info("job %s: cancelled by its user", job.id)
-        await self._turns.next(job.account)
+        await self._account_queue.next(job.account)
         return True
 
-    async def _deliver_kept(self, job: Job, mode: Mode, instrument: str, kept: Kept) -> None:
+    async def _deliver_cached(self, job: Job, mode: Mode, instrument: str, cached: CachedStems) -> None:
         moved = await self._store.move(
             job.id,
             [JobState.CHOOSING],
             JobState.DELIVERING,
             mode=mode,
             instrument=instrument,
-            result=kept.result,
-            kept=kept.stems,
+            result=cached.result,
+            cached=cached.stems,
             picked_at=self._clock(),
         )
         if moved:

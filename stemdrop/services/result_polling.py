@@ -5,15 +5,16 @@ import time
 from collections.abc import Callable
 
 from stemdrop.domain.jobs import Job
+from stemdrop.domain.outcomes import Receipt
 from stemdrop.errors import BadContract, SeparationError
 from stemdrop.provider.client import SeparationClient
-from stemdrop.storage.job_store import JobStore, Receipt
+from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
 
 
-class Polling:
+class ResultPolling:
     """Asking is free, and what it finds is stored as a callback would be."""
 
     def __init__(

@@ -35,7 +35,7 @@ def script(redis: Redis, text: str) -> Script:
     return cast(Script, redis.register_script(text))
 
 
-async def insist(step: Callable[[], Awaitable[T]], what: str, tries: int = 300) -> T:
+async def retry_until_stored(step: Callable[[], Awaitable[T]], what: str, tries: int = 300) -> T:
     """Take a step that must not be lost, waiting for a Redis that is away: `tries` times, 2 s apart.
 
     `what` names it in the log. Raises `StoreUnavailable` in the end.

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 WRITE_EVERY_S = 1.0
 
 
-class Counts:
+class Counters:
     """With `redis` None nothing is written: for whoever is not measured."""
 
     def __init__(self, redis: Redis | None, clock: Callable[[], float] = time.time) -> None:

@@ -14,7 +14,7 @@ from stemdrop.storage.keys import GIVEN_UP, GIVEN_UP_LIFETIME_S, GIVEN_UP_MOST, 
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A task that was given up at `at` (Unix seconds).
 
     `key` names it as the engine does: `update:<its number>`, `pack:<job id>:<letter of the button>`. `what`
@@ -50,17 +50,17 @@ class DeadLetters:
             pipeline.expire(TRIES.format(key), TRIES_LIFETIME_S)
             return int((await pipeline.execute())[0])
 
-    async def all(self) -> list[Letter]:
+    async def all(self) -> list[DeadLetter]:
         """The newest first; what is too old, or too many, is forgotten."""
         async with translated():
             stored = await cast(Any, self._redis.hgetall(GIVEN_UP))
-        letters = [_read(key, json.loads(value)) for key, value in stored.items()]
-        letters.sort(key=lambda letter: letter.at, reverse=True)
+        dead_letters = [_read(key, json.loads(value)) for key, value in stored.items()]
+        dead_letters.sort(key=lambda letter: letter.at, reverse=True)
         since = self._clock() - GIVEN_UP_LIFETIME_S
-        kept = [letter for letter in letters[:GIVEN_UP_MOST] if letter.at >= since]
-        for letter in letters[len(kept) :]:
+        cached = [letter for letter in dead_letters[:GIVEN_UP_MOST] if letter.at >= since]
+        for letter in dead_letters[len(cached) :]:
             await self.drop(letter.key)
-        return kept
+        return cached
 
     async def drop(self, key: str) -> bool:
         """Forget it. False: it is not there."""
@@ -68,6 +68,6 @@ class DeadLetters:
             return bool(await cast(Any, self._redis.hdel(GIVEN_UP, key)))
 
 
-def _read(key: str, value: dict[str, Any]) -> Letter:
+def _read(key: str, value: dict[str, Any]) -> DeadLetter:
     """Fields of a newer version are passed over."""
-    return Letter(key, str(value.get("what", "")), str(value.get("why", "")), float(value.get("at", 0)))
+    return DeadLetter(key, str(value.get("what", "")), str(value.get("why", "")), float(value.get("at", 0)))

@@ -10,7 +10,7 @@ from stemdrop.storage.keys import CHAT
 _ANSWERS_ALL = "answers_all"
 
 
-class Groups:
+class GroupSettings:
     """Settings of groups. Every method raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis) -> None:
@@ -29,6 +29,6 @@ class Groups:
     async def migrate(self, old_chat_id: int, new_chat_id: int) -> None:
         """The group became a supergroup: its settings move with it. Twice is once."""
         async with translated():
-            if kept := await self._redis.hgetall(CHAT.format(old_chat_id)):
-                await self._redis.hset(CHAT.format(new_chat_id), mapping=cast(Any, kept))
+            if cached := await self._redis.hgetall(CHAT.format(old_chat_id)):
+                await self._redis.hset(CHAT.format(new_chat_id), mapping=cast(Any, cached))
                 await self._redis.delete(CHAT.format(old_chat_id))

@@ -26,7 +26,7 @@ FORGOTTEN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Presence:
+class Heartbeat:
     """One role (`bot`, `webhook`, `worker`) of one process, as it last said. Times are Unix seconds.
 
     `trouble` is empty while it does its work, else one sentence for the operator.
@@ -46,17 +46,17 @@ class Presence:
         return f"{self.role}:{self.host}:{self.pid}"
 
 
-class Presences:
+class Heartbeats:
     """By Redis' clock, since those of two machines differ. Every method raises `StoreUnavailable` when Redis
     does not answer."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def note(self, presence: Presence) -> None:
+    async def note(self, heartbeat: Heartbeat) -> None:
         """It is there now, and how it is; who has said nothing for long is forgotten."""
         async with translated():
-            seen = replace(presence, seen_at=await self._now())
+            seen = replace(heartbeat, seen_at=await self._now())
             await cast(Any, self._redis.hset(PRESENT, seen.name, json.dumps(asdict(seen))))
             if gone := [it.name for it in await self._noted() if seen.seen_at - it.seen_at > FORGOTTEN_S]:
                 await cast(Any, self._redis.hdel(PRESENT, *gone))
@@ -66,14 +66,14 @@ class Presences:
         async with translated():
             await cast(Any, self._redis.hdel(PRESENT, name))
 
-    async def all(self) -> list[Presence]:
+    async def all(self) -> list[Heartbeat]:
         """By role, the longest there first; who has said nothing for a minute is gone."""
         async with translated():
             now, noted = await self._now(), await self._noted()
         present = [it for it in noted if abs(now - it.seen_at) <= PRESENT_LIFETIME_S]
         return sorted(present, key=lambda it: (it.role, it.started_at, it.name))
 
-    async def _noted(self) -> list[Presence]:
+    async def _noted(self) -> list[Heartbeat]:
         stored = await cast(Any, self._redis.hgetall(PRESENT))
         return [_read(json.loads(value)) for value in stored.values()]
 
@@ -82,8 +82,8 @@ class Presences:
         return float(seconds + microseconds / 1e6)
 
 
-async def be_present(
-    presences: Presences,
+async def send_heartbeats(
+    heartbeats: Heartbeats,
     troubles: Mapping[str, Callable[[], str]],
     stop: asyncio.Event,
     every_s: float = BEAT_S,
@@ -94,17 +94,17 @@ async def be_present(
     """
     host, pid, own_version, started_at = socket.gethostname(), os.getpid(), version("stemdrop"), time.time()
 
-    def presence(role: str) -> Presence:
+    def heartbeat(role: str) -> Heartbeat:
         trouble = troubles[role]()
-        return Presence(role, host, pid, own_version, started_at, time.time(), trouble)
+        return Heartbeat(role, host, pid, own_version, started_at, time.time(), trouble)
 
     try:
         while not stop.is_set():
-            there = [presence(role) for role in troubles]
+            there = [heartbeat(role) for role in troubles]
             wrong = [f"{it.role}: {it.trouble}" for it in there if it.trouble]
             try:
                 for it in there:
-                    await presences.note(it)
+                    await heartbeats.note(it)
             except StoreUnavailable as error:
                 wrong.append(str(error))
             container_health.write(wrong)
@@ -113,7 +113,7 @@ async def be_present(
     finally:
         try:
             for role in troubles:
-                await presences.leave(presence(role).name)
+                await heartbeats.leave(heartbeat(role).name)
         except StoreUnavailable as error:
             log.debug("the end of this process is not noted: %s", error)
 
@@ -125,7 +125,7 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-def _read(value: dict[str, Any]) -> Presence:
+def _read(value: dict[str, Any]) -> Heartbeat:
     """Fields of a newer version are passed over."""
-    names = {item.name for item in fields(Presence)}
-    return Presence(**{name: it for name, it in value.items() if name in names})
+    names = {item.name for item in fields(Heartbeat)}
+    return Heartbeat(**{name: it for name, it in value.items() if name in names})

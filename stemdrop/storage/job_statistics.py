@@ -21,7 +21,7 @@ class Estimate:
     high_s: float
 
 
-class Experience:
+class JobStatistics:
     """Every method raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis) -> None:

@@ -7,19 +7,18 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
 from stemdrop.domain.allowance import Allowance, day_of, renews_in
 from stemdrop.domain.jobs import CANCELLABLE, CREDITS, Failure, Job, JobState, Mode, encode
+from stemdrop.domain.outcomes import Credits, History, Picked, Receipt, Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.storage import job_scripts
 from stemdrop.storage.connection import script, translated
-from stemdrop.storage.counters import Counts
 from stemdrop.storage.keys import (
     DELIVERED,
     FAILED,
@@ -39,9 +38,6 @@ from stemdrop.storage.keys import (
     SPENT,
     TASK,
 )
-from stemdrop.storage.probes import Probes
-from stemdrop.storage.snapshot import Overview
-from stemdrop.storage.source_quota import Fetches
 
 log = logging.getLogger(__name__)
 
@@ -55,64 +51,6 @@ _RETRIED_AS = "retried_as"  # the job that 'try again' made of this one
 # `create_started_by`: which call of `begin_create` won; `once`: the key under which it was added
 
 
-class Receipt(StrEnum):
-    """What storing a task id or a result came to."""
-
-    STORED = "stored"  # the job moved on
-    REPEATED = "repeated"  # known already, or the job no longer waits for it
-    FOREIGN = "foreign"  # the task, the chat or the job does not belong to the others
-    UNKNOWN = "unknown"  # no such job
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """One stem as it arrived in the chat."""
-
-    message_id: int
-    file_id: str
-    file_unique_id: str
-    kind: str = "audio"  # or "document"
-    title: str = ""  # under which it was sent
-
-
-class Run(StrEnum):
-    """Runs of tasks that are counted per job."""
-
-    SUBMIT = "submit"
-    DELIVER = "deliver"
-    BROKEN_DELIVERY = "broken delivery"  # begun and not ended: its process died, or a bug ended it
-    ZIP = "zip"  # of one order: counted anew when it is done
-    SMALL = "small"  # likewise
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """What Redis knows of a job beside its attributes: how often each kind of task was begun for it, the job
-    that 'try again' made of it, and whether it is open: how it ends is still to be shown."""
-
-    runs: dict[Run, int]
-    retried_as: str
-    is_open: bool
-
-
-class Picked(StrEnum):
-    """What picking a mode came to."""
-
-    STARTED = "submitting"  # its credits are held, its submission may be ordered
-    QUEUED = "queued"  # its credits are held, its turn will come
-    OVER = "over"  # it would exceed the account's credits of the day; nothing changed
-    LATE = "late"  # picked or cancelled before; nothing changed
-
-
-class Credits(StrEnum):
-    """What a move means for the credits that a job holds."""
-
-    KEEP = "keep"
-    SETTLE = "settle"  # they are spent
-    RETURN = "return"  # nothing was charged
-    CANCEL = "cancel"  # returned, unless the create call has been begun
-
-
 class JobStore:
     """The jobs in Redis. Every method raises `StoreUnavailable` when Redis does not answer.
 
@@ -122,10 +60,6 @@ class JobStore:
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
         self._redis = redis
         self._clock = clock
-        self.fetches = Fetches(redis, clock)
-        self.counts = Counts(redis)
-        self.overview = Overview(redis)
-        self.probes = Probes(redis)
         self._create = script(redis, job_scripts.CREATE)
         self._pick = script(redis, job_scripts.PICK)
         self._promote = script(redis, job_scripts.PROMOTE)
@@ -227,8 +161,8 @@ class JobStore:
         async with translated(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hmget(JOB.format(job_id), [*(_RUNS.format(kind) for kind in Run), _RETRIED_AS])
             pipeline.zscore(OPEN, job_id)
-            (*counts, retried_as), opened_at = await pipeline.execute()
-        runs = {kind: int(count) for kind, count in zip(Run, counts, strict=True) if count}
+            (*counters, retried_as), opened_at = await pipeline.execute()
+        runs = {kind: int(count) for kind, count in zip(Run, counters, strict=True) if count}
         return History(runs, retried_as or "", opened_at is not None)
 
     async def set(self, job_id: str, **changes: object) -> None:

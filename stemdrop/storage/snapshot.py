@@ -11,13 +11,13 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
+from stemdrop.domain.queues import Queue
 from stemdrop.observability.metric_definitions import NO_MODE
 from stemdrop.storage.connection import script, translated
-from stemdrop.storage.counters import Counts
+from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import pause_left
-from stemdrop.storage.heartbeats import Presence, Presences
+from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.keys import GIVEN_UP, OPEN
-from stemdrop.tasks.queues import Queue
 
 # So many are looked at in one step: some two milliseconds of Redis' time, in which others wait.
 _JOBS_A_STEP = 500
@@ -68,7 +68,7 @@ return {length, running, put_off, now_ms - tonumber(string.match(first[1], '^%d+
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class JobGroup:
     """Jobs in one state and mode: how many, and for how many seconds the first of them has been there."""
 
     count: int
@@ -86,43 +86,43 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Snapshot:
     """What was seen at `at` (Unix seconds). `jobs`: (state, mode) → standing; `given_up`: kind → number;
     `counts` as of `Counts.all`; `flood_pause_s`: Telegram has asked for silence for so long from now."""
 
     at: float
-    jobs: dict[tuple[str, str], Standing]
+    jobs: dict[tuple[str, str], JobGroup]
     queues: dict[Queue, Backlog]
-    processes: list[Presence]
+    processes: list[Heartbeat]
     given_up: dict[str, int]
-    counts: dict[str, float]
+    counters: dict[str, float]
     flood_pause_s: float
     memory_bytes: int
     memory_limit_bytes: int
 
 
-class Overview:
+class Snapshots:
     """Raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
         self._redis = redis
         self._clock = clock
-        self._counts = Counts(redis, clock)
-        self._presences = Presences(redis)
+        self._counters = Counters(redis, clock)
+        self._heartbeats = Heartbeats(redis)
         self._add_up = script(redis, _ADD_UP)
         self._count_tasks = script(redis, _COUNT_TASKS)
 
-    async def look(self) -> Sight:
+    async def look(self) -> Snapshot:
         """Everything as it is now."""
         async with translated():
             memory = await self._redis.info("memory")
-            return Sight(
+            return Snapshot(
                 at=self._clock(),
                 jobs=await self._jobs(),
                 queues={queue: await self._backlog(queue) for queue in Queue},
-                processes=await self._presences.all(),
+                processes=await self._heartbeats.all(),
                 given_up=await self._given_up(),
-                counts=await self._counts.all(),
+                counters=await self._counters.all(),
                 flood_pause_s=await pause_left(self._redis),
                 memory_bytes=int(memory.get("used_memory", 0)),
                 memory_limit_bytes=int(memory.get("maxmemory", 0)),
@@ -130,18 +130,18 @@ class Overview:
 
     async def lately(self) -> dict[str, float]:
         """As of `Counts.lately`."""
-        return await self._counts.lately()
+        return await self._counters.lately()
 
-    async def _jobs(self) -> dict[tuple[str, str], Standing]:
-        found: dict[tuple[str, str], Standing] = {}
+    async def _jobs(self) -> dict[tuple[str, str], JobGroup]:
+        found: dict[tuple[str, str], JobGroup] = {}
         now, first = self._clock(), 0
         while first < await self._redis.zcard(OPEN):
             for kind, count, since in await self._add_up([OPEN], [first, first + _JOBS_A_STEP - 1]):
                 state, _, mode = str(kind).partition("|")
                 key = (state, NO_MODE if mode == "null" else mode.strip('"'))
                 age_s = max(0.0, now - float(since))
-                before = found.get(key, Standing(0, 0.0))
-                found[key] = Standing(before.count + int(count), max(before.oldest_s, age_s))
+                before = found.get(key, JobGroup(0, 0.0))
+                found[key] = JobGroup(before.count + int(count), max(before.oldest_s, age_s))
             first += _JOBS_A_STEP
         return found
 

@@ -39,7 +39,7 @@ return 0
 """
 
 
-class Fetches:
+class SourceQuota:
     """The counters are in the job's own hash and so die with it."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:

@@ -12,7 +12,7 @@ from typing import cast
 
 from redis.asyncio import Redis
 
-from stemdrop.domain.jobs import INSTRUMENTS, Job, KeptStem, Mode, Source
+from stemdrop.domain.jobs import INSTRUMENTS, CachedStem, Job, Mode, Source
 from stemdrop.domain.results import Result
 from stemdrop.storage.connection import translated
 from stemdrop.storage.keys import KEPT, KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF
@@ -21,32 +21,32 @@ Choice = tuple[Mode, str]  # a mode, and the instrument where the mode needs one
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedStems:
     """One song's stems in one mode.
 
     `result` names them all, without addresses; those that are in it and not in `stems` were silent.
     """
 
     result: Result
-    stems: tuple[KeptStem, ...]
+    stems: tuple[CachedStem, ...]
 
 
-class Shelf:
+class StemCache:
     """Every method raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
         self._redis = redis
         self._clock = clock
 
-    async def find(self, source: Source, choice: Choice) -> Kept | None:
+    async def find(self, source: Source, choice: Choice) -> CachedStems | None:
         """The stems that Telegram keeps of this audio, or `None`."""
         async with translated():
             stored = await self._redis.get(_key(source, choice))
         if stored is None:
             return None
         value = json.loads(stored)
-        stems = tuple(KeptStem(**stem) for stem in value["stems"])
-        return Kept(Result.from_json(value["result"]), stems)
+        stems = tuple(CachedStem(**stem) for stem in value["stems"])
+        return CachedStems(Result.from_json(value["result"]), stems)
 
     async def free(self, source: Source) -> frozenset[Choice]:
         """Everything that can be had of this audio for nothing."""
@@ -58,13 +58,13 @@ class Shelf:
             found = await pipeline.execute()
         return frozenset(choice for choice, is_kept in zip(choices, found, strict=True) if is_kept)
 
-    async def put(self, job: Job, kept: Kept) -> None:
+    async def put(self, job: Job, cached: CachedStems) -> None:
         """Keep what `job` has brought; what was kept of the same before gives way."""
         if job.mode is None:
             raise ValueError(f"job {job.id} has no mode")
         key = _key(job.source, (job.mode, job.instrument))
-        bare = Result(kept.result.code, tuple(replace(stem, url="") for stem in kept.result.stems))
-        stems = [asdict(stem) for stem in kept.stems]
+        bare = Result(cached.result.code, tuple(replace(stem, url="") for stem in cached.result.stems))
+        stems = [asdict(stem) for stem in cached.stems]
         value = {"result": asdict(bare), "stems": stems, "account": job.account}
         now = self._clock()
         async with translated(), self._redis.pipeline(transaction=True) as pipeline:

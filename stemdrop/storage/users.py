@@ -90,7 +90,7 @@ class Person:
         return f"{name} ({self.id})" if name else str(self.id)
 
 
-class People:
+class Users:
     """Everyone the bot knows. Every method raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
@@ -223,16 +223,16 @@ class People:
         async with translated():
             await self._migrate(keys, [str(old_chat_id), str(new_chat_id)])
 
-    async def counted(self, once: str, counts: tuple[int, ...]) -> tuple[int, ...]:
+    async def counted(self, once: str, counters: tuple[int, ...]) -> tuple[int, ...]:
         """What was counted when this update or tap was handled first: `counts`, unless it is handled again.
 
         What was counted may be changed by then, and the answer must still name it.
         """
         key = COUNTED.format(once)
         async with translated():
-            await self._redis.set(key, json.dumps(counts), ex=COUNTED_LIFETIME_S, nx=True)
+            await self._redis.set(key, json.dumps(counters), ex=COUNTED_LIFETIME_S, nx=True)
             stored = await self._redis.get(key)
-        return tuple(json.loads(stored)) if stored else counts
+        return tuple(json.loads(stored)) if stored else counters
 
     async def forget(self, user_id: int) -> None:
         """Delete the user's name and choice of language; what admins settled for them stays."""

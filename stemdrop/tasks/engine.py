@@ -21,9 +21,9 @@ from redis.asyncio.retry import Retry as Retries
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
+from stemdrop.domain.queues import QUEUE_OF, Queue, Task
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.log_context import subject
-from stemdrop.tasks.queues import QUEUE_OF, Queue, Task
 
 __all__ = ["Engine", "Handler", "Periodic", "Queue", "Task"]
 

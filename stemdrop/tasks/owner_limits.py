@@ -17,7 +17,7 @@ def account_is_busy() -> TryLater:
     return TryLater(AGAIN_S, "its account has its share of these under way already")
 
 
-class Shares(Generic[Owner]):
+class OwnerLimits(Generic[Owner]):
     """Of each owner (an account, a job) `most` at once, in this process; `refuse` makes what is raised."""
 
     def __init__(self, most: int, refuse: Callable[[], StemdropError]) -> None:

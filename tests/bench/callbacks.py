@@ -18,7 +18,7 @@ from seeds import separating, task_of
 from stage import Stage
 
 from sandbox.environment.ports import free_port
-from stemdrop.http.signed_links import Links
+from stemdrop.http.signed_links import SignedLinks
 
 CALLBACKS, ALONE = 1500, 300
 CONNECTIONS = 32
@@ -75,7 +75,7 @@ async def _webhook(stage: Stage) -> _Webhook:
 async def _callbacks(stage: Stage, count: int) -> list[bytes]:
     """Valid ones, each for a job of its own."""
     settings = stage.world.environment()
-    links = Links(settings["SECRET_KEY"], settings["PUBLIC_URL"])
+    links = SignedLinks(settings["SECRET_KEY"], settings["PUBLIC_URL"])
     async with stage.store() as store:
         jobs = await separating(store, [{}] * count)
     return [post(urlsplit(links.callback_url(job.id, job.chat_id)).path, _body(task_of(job))) for job in jobs]

@@ -116,7 +116,7 @@ def _messages(call: BotCall) -> int:
 
 async def _kept_bytes(redis: Redis) -> Counter[str]:
     """What lies there by how long it stays: of jobs, on the shelf, and the engine's."""
-    sizes: Counter[str] = Counter(job=0, shelf=0, tasks=0)
+    sizes: Counter[str] = Counter(job=0, stem_cache=0, tasks=0)
     async for key in redis.scan_iter(count=1000):
         name = key.decode()
         if name.startswith(tuple(Queue)):

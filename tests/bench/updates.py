@@ -47,12 +47,12 @@ async def run(stage: Stage) -> AsyncIterator[Row]:
 async def _handled(stage: Stage, redis: Redis, engine: Engine, pids: Sequence[int], count: int) -> float:
     """How many a second of so many, which lie in Redis when the bots are let go."""
     telegram = stage.telegram
-    people = [stage.person(f"Tapper {number}") for number in range(PEOPLE)]
+    users = [stage.person(f"Tapper {number}") for number in range(PEOPLE)]
     old = Tap(Action.RETRY, Job.new_id()).to_data()
     keyboard = {"inline_keyboard": [[{"text": "Try again", "callback_data": old}]]}
     shown = [
         telegram.post(telegram.chat(person.id), telegram.bot, {"text": "It failed."}, reply_markup=keyboard)
-        for person in people
+        for person in users
     ]
     await telegram.updates.set_webhook(None)
     queries = [

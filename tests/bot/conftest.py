@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from house import BotRoom, House, open_house
+from product import BotRoom, Product, open_product
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.app import run_telegram
@@ -15,10 +15,10 @@ BOSS = 9_000_001
 
 
 @pytest.fixture
-async def room(house: House) -> AsyncIterator[BotRoom]:
-    application = house.application()
+async def room(product: Product) -> AsyncIterator[BotRoom]:
+    application = product.application()
     await application.initialize()
-    yield BotRoom(house, application)
+    yield BotRoom(product, application)
     await application.shutdown()
 
 
@@ -27,11 +27,13 @@ async def private_room(redis_url: str, telegram: Telegram) -> AsyncIterator[BotR
     """A bot for those who were let in, run by `boss`; the separation API is where nobody listens."""
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, ACCESS="invite", ADMINS=str(BOSS), DAILY_CREDITS="20") as house,
+        open_product(
+            redis_url, telegram, url, ACCESS="invite", ADMINS=str(BOSS), DAILY_CREDITS="20"
+        ) as product,
     ):
-        application = house.application()
+        application = product.application()
         await application.initialize()
-        yield BotRoom(house, application)
+        yield BotRoom(product, application)
         await application.shutdown()
 
 
@@ -41,11 +43,11 @@ async def breakable(tmp_path: Path, telegram: Telegram) -> AsyncIterator[tuple[R
     async with (
         RedisServer(tmp_path / "redis") as redis,
         run_telegram(telegram) as url,
-        open_house(redis.url, telegram, url) as house,
+        open_product(redis.url, telegram, url) as product,
     ):
-        application = house.application()
+        application = product.application()
         await application.initialize()
-        yield redis, BotRoom(house, application)
+        yield redis, BotRoom(product, application)
 
 
 @pytest.fixture

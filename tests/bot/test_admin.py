@@ -7,16 +7,16 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from house import BotRoom, open_house, result_of
+from product import BotRoom, open_product, result_of
 from provider import Provider
 
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.domain.jobs import Failure, JobState, KeptStem, Mode
+from stemdrop.domain.jobs import CachedStem, Failure, JobState, Mode
+from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Result
-from stemdrop.storage.job_store import Sent
-from stemdrop.storage.stem_cache import Kept
+from stemdrop.storage.stem_cache import CachedStems
 
 URL = "https://cdn.example/a.mp3"
 
@@ -28,11 +28,11 @@ async def run_room(
     """A bot for everybody with an admin and a separation API that answers."""
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, api_url=provider.url, ADMINS=str(boss.id)) as house,
+        open_product(redis_url, telegram, url, api_url=provider.url, ADMINS=str(boss.id)) as product,
     ):
-        application = house.application()
+        application = product.application()
         await application.initialize()
-        yield BotRoom(house, application)
+        yield BotRoom(product, application)
         await application.shutdown()
 
 
@@ -66,8 +66,8 @@ async def test_what_runs_is_counted_and_the_longest_named(
     assert head == "The longest so far:"
     line = rf"• “Morning Line” · Vocals \+ instrumental · {alice.id} · \d+ sec"
     assert all(re.fullmatch(line, text) for text in longest)
-    for job in await run_room.house.jobs(alice.id):
-        await run_room.house.store.cancel(job.id)
+    for job in await run_room.product.jobs(alice.id):
+        await run_room.product.store.cancel(job.id)
     await run_room.presses(shown, "Look again")
     assert "Nothing runs" in shown.text
 
@@ -77,21 +77,21 @@ async def test_a_failed_job_is_tried_again_beyond_its_users_credits(
 ) -> None:
     menu = await run_room.menu(mei, song)
     await run_room.taps(menu, 1)
-    (job,) = await run_room.house.jobs(mei.id)
-    await run_room.house.ordered()
-    await run_room.house.fail(job.id, Failure("500", charged=True))
-    await run_room.house.status.refresh(job.id)
-    await run_room.house.people.set_daily_credits(mei.id, 50)
-    await run_room.house.people.set_name(mei.id, "Mei")
+    (job,) = await run_room.product.jobs(mei.id)
+    await run_room.product.ordered()
+    await run_room.product.fail(job.id, Failure("500", charged=True))
+    await run_room.product.status.refresh(job.id)
+    await run_room.product.users.set_daily_credits(mei.id, 50)
+    await run_room.product.users.set_name(mei.id, "Mei")
     failed_text = menu.text
     shown = await look(run_room, boss)
     assert f"1. “Morning Line” · All stems · Mei ({mei.id}) · failed (code 500) · " in shown.text
     query = await run_room.presses(shown, "1. 🔁 Try again · 50 credits")
     assert query.answer_text == "A new try is on its way."
     await run_room.again(query)
-    new, _ = await run_room.house.jobs(mei.id)
-    assert await run_room.house.ordered() == [("submit", new.id)]
-    assert (await run_room.house.store.allowance(mei.id, 50)).spent == 50  # as before
+    new, _ = await run_room.product.jobs(mei.id)
+    assert await run_room.product.ordered() == [("submit", new.id)]
+    assert (await run_room.product.store.allowance(mei.id, 50)).spent == 50  # as before
     assert "Nothing has failed lately." in shown.text
     assert menu.text != failed_text
     assert "Submitting" not in menu.text  # it is Chinese
@@ -101,39 +101,39 @@ async def test_stems_at_hand_are_sent_again_and_not_bought(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
-    house = run_room.house
-    stuck = await house.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
-    await house.store.fail(stuck.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
-    done = await house.at(
+    product = run_room.product
+    stuck = await product.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
+    await product.store.fail(stuck.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
+    done = await product.at(
         JobState.DELIVERING,
         sent,
         task_id="task-2",
         result=result_of({"vocals": URL}),
         mode=Mode.SEPARATE_VOCAL,
     )
-    await house.store.tick(done.id, {"vocals": Sent(1, "file", "unique")})
-    await house.store.move(done.id, [JobState.DELIVERING], JobState.DELIVERED)
+    await product.store.tick(done.id, {"vocals": Sent(1, "file", "unique")})
+    await product.store.move(done.id, [JobState.DELIVERING], JobState.DELIVERED)
     shown = await look(run_room, boss)
     assert "1. “Morning Line” · All stems" in shown.text
     assert "Delivered last:\n2. “Morning Line” · Vocals + instrumental" in shown.text
     await run_room.presses(shown, "1. 🔁 Fetch what is missing")
-    assert await house.ordered() == [("deliver", stuck.id)]
+    assert await product.ordered() == [("deliver", stuck.id)]
     await run_room.presses(shown, "Send again")
-    ((task, job_id),) = await house.ordered()
+    ((task, job_id),) = await product.ordered()
     assert task == "deliver"
-    assert (await house.job(job_id)).kept
+    assert (await product.job(job_id)).cached
 
 
 async def test_a_user_who_blocked_the_bot_is_no_trouble(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
-    job = await run_room.house.at(JobState.SUBMITTING, sent)
-    await run_room.house.fail(job.id, Failure("500"))
+    job = await run_room.product.at(JobState.SUBMITTING, sent)
+    await run_room.product.fail(job.id, Failure("500"))
     run_room.telegram.block_bot(alice.id)
     shown = await look(run_room, boss)
     await run_room.presses(shown, "Try again")
-    assert len(await run_room.house.ordered()) == 1
+    assert len(await run_room.product.ordered()) == 1
     assert "Being submitted: 1" in shown.text
 
 
@@ -141,31 +141,31 @@ async def test_kept_songs_are_cleared_after_asking(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
-    job = await run_room.house.at(JobState.SUBMITTING, sent)
-    kept = Kept(Result(200), (KeptStem("vocals", "audio", "file"),))
-    await run_room.house.shelf.put(job, kept)
+    job = await run_room.product.at(JobState.SUBMITTING, sent)
+    cached = CachedStems(Result(200), (CachedStem("vocals", "audio", "file"),))
+    await run_room.product.stem_cache.put(job, cached)
     shown = await look(run_room, boss)
     await run_room.presses(shown, "Clear kept songs (1)")
     assert shown.text.startswith("Clear the 1 kept songs?")
     await run_room.presses(shown, "Back")
-    assert await run_room.house.shelf.count() == 1
+    assert await run_room.product.stem_cache.count() == 1
     await run_room.presses(shown, "Clear")
     query = await run_room.presses(shown, "Clear")
     assert query.answer_text == "Cleared: 1."
-    assert await run_room.house.shelf.find(job.source, (Mode.SPLIT_STEM, "")) is None
+    assert await run_room.product.stem_cache.find(job.source, (Mode.SPLIT_STEM, "")) is None
     assert "free to send again: 0" in shown.text
 
 
 async def test_others_get_nothing_of_it(run_room: BotRoom, alice: User, song: Path) -> None:
     sent = await run_room.sends(alice, song)
-    job = await run_room.house.at(JobState.SUBMITTING, sent)
-    await run_room.house.fail(job.id, Failure("500"))
+    job = await run_room.product.at(JobState.SUBMITTING, sent)
+    await run_room.product.fail(job.id, Failure("500"))
     (answer,) = await run_room.says(alice, "/admin")
     assert answer.text == "Only whoever runs this bot can do that."
     for data in (f"A:r:{job.id}", "A:K", "A:k", "A:v", f"A:s:{job.id}"):
         query = await run_room.forges(answer, data, alice)
         assert query.answer_text == answer.text
-    assert len(await run_room.house.jobs(alice.id)) == 2
+    assert len(await run_room.product.jobs(alice.id)) == 2
     group = run_room.telegram.add_group("Band", [alice])
     assert await run_room.says(alice, "/admin", chat_id=group.id) == []
 
@@ -181,9 +181,9 @@ async def test_the_longest_are_named_first_with_their_time(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
-    store = run_room.house.store
+    store = run_room.product.store
     for minutes in (5, 90, 20, 1):
-        job = await run_room.house.at(JobState.SEPARATING, sent, task_id=f"task-{minutes}")
+        job = await run_room.product.at(JobState.SEPARATING, sent, task_id=f"task-{minutes}")
         await store.set(job.id, picked_at=0.0, create_started_at=time.time() - minutes * 60)
     longest = (await look(run_room, boss)).text.split("\n")[2:5]
     times = [line.rpartition(" · ")[2] for line in longest]
@@ -195,8 +195,8 @@ async def test_a_try_again_is_offered_only_where_it_may_help(
     run_room: BotRoom, boss: User, alice: User, song: Path, code: str, offered: bool
 ) -> None:
     sent = await run_room.sends(alice, song)
-    job = await run_room.house.at(JobState.SUBMITTING, sent)
-    await run_room.house.fail(job.id, Failure(code))
+    job = await run_room.product.at(JobState.SUBMITTING, sent)
+    await run_room.product.fail(job.id, Failure(code))
     labels = [button["text"] for button in (await look(run_room, boss)).buttons]
     assert labels[:-1] == (["1. 🔁 Try again · 50 credits"] if offered else [])
 
@@ -205,9 +205,11 @@ async def test_a_try_again_that_costs_nothing_says_so(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
-    job = await run_room.house.at(JobState.SUBMITTING, sent)
-    await run_room.house.fail(job.id, Failure("500"))
-    await run_room.house.shelf.put(job, Kept(Result(200), (KeptStem("vocals", "audio", "file"),)))
+    job = await run_room.product.at(JobState.SUBMITTING, sent)
+    await run_room.product.fail(job.id, Failure("500"))
+    await run_room.product.stem_cache.put(
+        job, CachedStems(Result(200), (CachedStem("vocals", "audio", "file"),))
+    )
     assert (await look(run_room, boss)).buttons[0]["text"] == "1. 🔁 Try again · free"
 
 
@@ -232,11 +234,11 @@ async def test_a_service_that_does_not_answer_keeps_nobody_waiting(
 
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as server, run_telegram(telegram) as url:
         api_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with open_house(redis_url, telegram, url, api_url=api_url, ADMINS=str(boss.id)) as house:
-            application = house.application()
+        async with open_product(redis_url, telegram, url, api_url=api_url, ADMINS=str(boss.id)) as product:
+            application = product.application()
             await application.initialize()
             async with asyncio.timeout(5):
-                shown = await look(BotRoom(house, application), boss)
+                shown = await look(BotRoom(product, application), boss)
             assert "unknown, it does not answer" in shown.text
             await application.shutdown()
         released.set()

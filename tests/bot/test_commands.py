@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from house import BotRoom
+from product import BotRoom
 
 from sandbox.telegram.chats import User
 from sandbox.telegram.faults import FaultKind
@@ -64,7 +64,7 @@ async def test_everything_else_has_one_too(room: BotRoom, alice: User, kind: str
     await room.handle()
     (answer,) = room.after(sent)
     assert answer.text.startswith("I can only work with sound")
-    assert await room.house.jobs(alice.id) == []
+    assert await room.product.jobs(alice.id) == []
 
 
 async def test_an_animation_is_no_song(room: BotRoom, alice: User) -> None:
@@ -76,7 +76,7 @@ async def test_an_animation_is_no_song(room: BotRoom, alice: User) -> None:
     await room.handle()
     (answer,) = room.after(sent)
     assert answer.text.startswith("I can only work with sound")
-    assert await room.house.jobs(alice.id) == []
+    assert await room.product.jobs(alice.id) == []
 
 
 async def test_people_in_a_group_talk_undisturbed(room: BotRoom, alice: User) -> None:
@@ -121,7 +121,7 @@ async def test_cancel_ends_what_waits_in_this_chat_and_nothing_else(
     assert not any(menu.buttons for menu in mine)
     assert of_bob.buttons
     assert in_group.buttons
-    states = {job.chat_id: job.state for job in await room.house.jobs(alice.id)}
+    states = {job.chat_id: job.state for job in await room.product.jobs(alice.id)}
     assert states == {alice.id: JobState.CANCELLED, group.id: JobState.CHOOSING}
     (again,) = await room.says(alice, "/cancel")
     assert again.text == "There is nothing to cancel."
@@ -141,9 +141,9 @@ async def test_cancel_tells_what_it_did_although_telling_failed_at_first(
 
 async def test_cancel_ends_all_songs_however_many(room: BotRoom, alice: User, song: Path) -> None:
     menu = await room.menu(alice, song)
-    (first,) = await room.house.jobs(alice.id)
+    (first,) = await room.product.jobs(alice.id)
     for number in range(205):
         job = replace(first, id=Job.new_id(), message_id=menu.message_id)
-        await room.house.store.add(job, once=f"message {number}")
+        await room.product.store.add(job, once=f"message {number}")
     assert (await room.says(alice, "/cancel"))[-1].text == "Cancelled 206 songs."
-    assert {job.state for job in await room.house.jobs(alice.id)} == {JobState.CANCELLED}
+    assert {job.state for job in await room.product.jobs(alice.id)} == {JobState.CANCELLED}

@@ -4,23 +4,23 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from clinic import ADMIN, Clinic, open_clinic
-from house import BotRoom
+from doctor_fixture import ADMIN, DoctorFixture, open_clinic
+from product import BotRoom
 
 from bot.doctor import report
 from sandbox.telegram.chats import User
-from stemdrop.chat.translations import load_texts
+from stemdrop.chat.translations import load_translations
 from stemdrop.doctor.report import Finding, Result
 from stemdrop.settings import load_settings
-from stemdrop.storage.users import People
+from stemdrop.storage.users import Users
 
 EVERY = [Finding("Redis", f"check {number}", Result.WRONG, "𝄞" * 300, "do") for number in range(99)]
 
 
 @pytest.fixture
-async def clinic(
+async def doctor_fixture(
     redis_url: str, tone: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Clinic]:
+) -> AsyncIterator[DoctorFixture]:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     async with open_clinic(redis_url, tone, tmp_path) as opened:
@@ -28,17 +28,17 @@ async def clinic(
 
 
 @pytest.fixture
-async def doctors_room(clinic: Clinic) -> AsyncIterator[BotRoom]:
+async def doctors_room(doctor_fixture: DoctorFixture) -> AsyncIterator[BotRoom]:
     """The bot of a set-up that is well."""
-    clinic.house.settings = load_settings(clinic.environ)
-    clinic.house.people = People(clinic.house.redis, clinic.house.settings)
-    application = clinic.house.application()
+    doctor_fixture.product.settings = load_settings(doctor_fixture.environ)
+    doctor_fixture.product.users = Users(doctor_fixture.product.redis, doctor_fixture.product.settings)
+    application = doctor_fixture.product.application()
     await application.initialize()
-    yield BotRoom(clinic.house, application)
+    yield BotRoom(doctor_fixture.product, application)
     await application.shutdown()
 
 
-async def test_it_looks_and_tells(clinic: Clinic, doctors_room: BotRoom) -> None:
+async def test_it_looks_and_tells(doctor_fixture: DoctorFixture, doctors_room: BotRoom) -> None:
     """That all is well; then what is not, what is wrong before what is to be looked at."""
     admin = doctors_room.telegram.add_user("Boss", user_id=ADMIN)
     (shown,) = await doctors_room.says(admin, "/doctor")
@@ -46,8 +46,8 @@ async def test_it_looks_and_tells(clinic: Clinic, doctors_room: BotRoom) -> None
     assert shown.text.endswith(" more checks are fine.")
     assert shown.edit_date
 
-    await clinic.presences("bot", "webhook", release="0.0.1-older")
-    clinic.provider.credits = 60
+    await doctor_fixture.heartbeats("bot", "webhook", release="0.0.1-older")
+    doctor_fixture.provider.credits = 60
     (shown,) = await doctors_room.says(admin, "/doctor")
     head, worker, credits, versions, fine = shown.text.split("\n\n")
     assert head == "This is not as it should be:"
@@ -60,15 +60,15 @@ async def test_it_looks_and_tells(clinic: Clinic, doctors_room: BotRoom) -> None
     assert fine.endswith(" more checks are fine.")
 
 
-async def test_our_own_bot_is_not_disturbed(clinic: Clinic, doctors_room: BotRoom) -> None:
+async def test_our_own_bot_is_not_disturbed(doctor_fixture: DoctorFixture, doctors_room: BotRoom) -> None:
     """Though Redis does not know of it yet: nobody polls to find out, while it has confirmed the command."""
-    telegram, bot = doctors_room.telegram, clinic.house.bot
-    await clinic.presences("webhook", "worker")
+    telegram, bot = doctors_room.telegram, doctor_fixture.product.bot
+    await doctor_fixture.heartbeats("webhook", "worker")
     telegram.send_text(telegram.add_user("Boss", user_id=ADMIN).id, "/doctor")
     (update,) = await bot.get_updates(timeout=0)
     await bot.get_updates(offset=update.update_id + 1, timeout=0)
     calls = len(telegram.calls)
-    await clinic.house.updates(doctors_room.application).run(update.to_json())
+    await doctor_fixture.product.updates(doctors_room.application).run(update.to_json())
     methods = [call.method for call in telegram.calls[calls:]]
     assert "getWebhookInfo" in methods
     assert "getUpdates" not in methods
@@ -77,14 +77,14 @@ async def test_our_own_bot_is_not_disturbed(clinic: Clinic, doctors_room: BotRoo
 async def test_others_are_told_that_it_is_not_for_them(
     private_room: BotRoom, alice: User, boss: User
 ) -> None:
-    await private_room.house.people.add(alice.id)
+    await private_room.product.users.add(alice.id)
     (shown,) = await private_room.says(alice, "/doctor")
-    assert shown.text == private_room.house.texts.languages["en"]("admin.only")
+    assert shown.text == private_room.product.translations.languages["en"]("admin.only")
 
 
-@pytest.mark.parametrize("code", load_texts().languages)
+@pytest.mark.parametrize("code", load_translations().languages)
 def test_however_much_is_wrong_one_message_tells(code: str) -> None:
-    say = load_texts().languages[code]
+    say = load_translations().languages[code]
     text = report([*EVERY, Finding("machine", "clock", Result.OK, "right")], say)
     assert 3000 < len(text.encode("utf-16-le")) // 2 <= 4096
     assert text.startswith(say("doctor.bad"))

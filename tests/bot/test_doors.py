@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from builders import make_job
-from house import BotRoom, House, open_house, result_of
+from product import BotRoom, Product, open_product, result_of
 from redis import Redis
 from tones import mp3
 
@@ -20,12 +20,12 @@ from sandbox.telegram.entities import format_text
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.callback_data import Action, Screen, Tap
 from stemdrop.chat.rendering import TITLE_LENGTH, Facts, render
-from stemdrop.chat.translations import load_texts
+from stemdrop.chat.translations import load_translations
 from stemdrop.domain.jobs import CREDITS, Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Picked, Sent
 from stemdrop.domain.titles import in_sentence
 from stemdrop.errors import TryLater
 from stemdrop.services.orders import Tapped, _cancelled_at
-from stemdrop.storage.job_store import Picked, Sent
 
 # Words that would be markup, links or worse, were they taken for more than words.
 HOSTILE = [
@@ -71,7 +71,7 @@ def test_in_every_state_words_of_others_stay_words(state: JobState, words: str) 
         links=((words, "https://files.example/a.wav"),),
     )
     shown = in_sentence(words, TITLE_LENGTH)
-    for say in load_texts().languages.values():
+    for say in load_translations().languages.values():
         for delivered in (0, 2):
             text, _ = render(job, say, Facts(delivered=delivered, place=3, elapsed_s=30))
             assert shown in text
@@ -94,7 +94,7 @@ async def test_nothing_is_sent_with_markup(room: BotRoom, alice: User, tmp_path:
         for tap in (2, -2, 0):  # the instruments, back, the first mode
             await room.taps(menu, tap)
         await room.menu(alice, song, chat_id=group.id, caption="/stems")
-    await room.house.people.set_daily_credits(alice.id, 10)
+    await room.product.users.set_daily_credits(alice.id, 10)
     for text in ("/jobs", "/help", "/start", "/language", "/privacy", "/delete", "<b>hello</b> @somebody"):
         await room.says(alice, text)
     calls = [call for call in room.telegram.calls if call.method not in ("getUpdates", "getMe")]
@@ -115,20 +115,20 @@ async def test_what_people_and_groups_call_themselves_stays_words(
     group = private_room.telegram.add_group("@somebody's \u202eband", [mallory])
     for number in (mallory.id, group.id):
         await private_room.says(boss, f"/users add {number}")
-    await private_room.house.people.set_name(mallory.id, name)
+    await private_room.product.users.set_name(mallory.id, name)
     menu = await private_room.menu(mallory, song)
     await private_room.taps(menu, 0)
     await private_room.menu(mallory, song, chat_id=group.id, caption="/stems")
-    job = (await private_room.house.jobs(mallory.id))[0]
-    await private_room.house.store.pick(job, Mode.SPLIT_STEM, "", 0)
-    (people,) = await private_room.says(boss, "/users")
-    (overview,) = await private_room.says(boss, "/admin")
+    job = (await private_room.product.jobs(mallory.id))[0]
+    await private_room.product.store.pick(job, Mode.SPLIT_STEM, "", 0)
+    (users,) = await private_room.says(boss, "/users")
+    (snapshots,) = await private_room.says(boss, "/admin")
     (jobs,) = await private_room.says(mallory, "/jobs")
-    assert f"<b>@\u2060somebody</b> /\u2060start ({mallory.id})" in people.text
-    assert f"({mallory.id})" in overview.text
+    assert f"<b>@\u2060somebody</b> /\u2060start ({mallory.id})" in users.text
+    assert f"({mallory.id})" in snapshots.text
     assert "in the group “@\u2060somebody's band”" in jobs.text
-    await private_room.presses(people, "somebody</b>")
-    for shown in (people, overview, jobs, *private_room.telegram.bot_messages(boss.id)):
+    await private_room.presses(users, "somebody</b>")
+    for shown in (users, snapshots, jobs, *private_room.telegram.bot_messages(boss.id)):
         for text in (shown.text, *(button["text"] for button in shown.buttons)):
             assert "mention" not in entities(text)
             assert not UNSEEN.search(text)
@@ -161,15 +161,15 @@ def test_no_kind_of_button_is_left_out_below() -> None:
     assert {data[0] for data in (*of_job(make_job(), 1), *of_screens(1))} == {*Action, *Screen}
 
 
-async def jobs_in_every_state(house: House, song: Message) -> list[Job]:
+async def jobs_in_every_state(product: Product, song: Message) -> list[Job]:
     """One each, as far as the buttons tell them apart."""
-    store = house.store
+    store = product.store
     result = result_of({"vocals": "https://cdn.example/a.mp3"})
     states = (JobState.CHOOSING, JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING)
-    jobs = [await house.at(state, song, task_id=f"task-{state}", result=result) for state in states]
+    jobs = [await product.at(state, song, task_id=f"task-{state}", result=result) for state in states]
     for end in ("delivered", "failed", "undeliverable", "cancelled"):
         depth = JobState.SUBMITTING if end in ("failed", "cancelled") else JobState.DELIVERING
-        job = await house.at(depth, song, task_id=f"task-{end}", result=result)
+        job = await product.at(depth, song, task_id=f"task-{end}", result=result)
         if end == "delivered":
             await store.tick(job.id, {"vocals": Sent(1, "file", "unique")})
             await store.move(job.id, [depth], JobState.DELIVERED, missing=("Drums",))
@@ -181,7 +181,7 @@ async def jobs_in_every_state(house: House, song: Message) -> list[Job]:
     return jobs
 
 
-def kept(redis_url: str) -> dict[bytes, bytes | None]:
+def cached(redis_url: str) -> dict[bytes, bytes | None]:
     """All that Redis holds, but for what says how often was spoken, and the engine's own leases."""
     passing = (b":flood:", b":throttle:", b":ping", b":leases:")
     with Redis.from_url(redis_url) as redis:
@@ -198,7 +198,7 @@ def said(telegram: Telegram) -> list[tuple[str, int]]:
 async def refused(room: BotRoom, where: Message, data: list[str], who: User) -> dict[str, str]:
     """Somebody presses all of this, and nothing comes of it but answers, which are returned."""
     telegram = room.telegram
-    held, words = kept(room.house.settings.redis_url), said(telegram)
+    held, words = cached(room.product.settings.redis_url), said(telegram)
     queries = [CallbackQuery(f"{where.message_id}-{one}", who, where, one, telegram.clock()) for one in data]
     for query in queries:
         telegram.queries[query.id] = query
@@ -206,8 +206,8 @@ async def refused(room: BotRoom, where: Message, data: list[str], who: User) -> 
     await room.handle()
     assert [query.data for query in queries if not query.answer_text] == []
     assert said(telegram) == words
-    assert kept(room.house.settings.redis_url) == held
-    assert await room.house.ordered() == []
+    assert cached(room.product.settings.redis_url) == held
+    assert await room.product.ordered() == []
     return {query.data: query.answer_text for query in queries}
 
 
@@ -216,8 +216,8 @@ async def test_no_button_of_another_obeys(room: BotRoom, alice: User, song: Path
     group = room.telegram.add_group("Band", [alice, bob])
     menu = await room.menu(alice, song, chat_id=group.id, caption="/stems")
     (bobs,) = await room.says(bob, "/jobs")
-    jobs = await jobs_in_every_state(room.house, menu.reply_to or menu)
-    await room.house.ordered()
+    jobs = await jobs_in_every_state(room.product, menu.reply_to or menu)
+    await room.product.ordered()
     # as in Bob's own list, but of Alice's songs
     forged = [f"J:{bob.id}:{letter}:0:{job.id}" for job in jobs for letter in "xrfs"]
     owned = [data for job in jobs for data in of_job(job, alice.id)]
@@ -227,12 +227,12 @@ async def test_no_button_of_another_obeys(room: BotRoom, alice: User, song: Path
 
 
 async def test_a_stranger_presses_in_vain(private_room: BotRoom, alice: User, song: Path) -> None:
-    await private_room.house.people.add(alice.id)
+    await private_room.product.users.add(alice.id)
     menu = await private_room.menu(alice, song)
     mallory = private_room.telegram.add_user("Mallory")
     (turned_away,) = await private_room.says(mallory, "/start")
-    jobs = await jobs_in_every_state(private_room.house, menu.reply_to or menu)
-    await private_room.house.ordered()
+    jobs = await jobs_in_every_state(private_room.product, menu.reply_to or menu)
+    await private_room.product.ordered()
     owned = [data for job in jobs[:2] for data in of_job(job, alice.id)]
     answers = await refused(private_room, turned_away, owned + of_screens(alice.id), mallory)
     # strangers may ask about their own data, and in their language
@@ -246,33 +246,33 @@ async def test_a_stranger_presses_in_vain(private_room: BotRoom, alice: User, so
 
 async def houses(
     stack: AsyncExitStack, redis_url: str, telegram: Telegram, url: str, count: int
-) -> list[House]:
+) -> list[Product]:
     """As many processes of the bot, each with connections of its own."""
     return [
-        await stack.enter_async_context(open_house(redis_url, telegram, url, DAILY_CREDITS="60"))
+        await stack.enter_async_context(open_product(redis_url, telegram, url, DAILY_CREDITS="60"))
         for _ in range(count)
     ]
 
 
 @pytest.fixture
-async def crowd(redis_url: str, telegram: Telegram) -> AsyncIterator[list[House]]:
+async def crowd(redis_url: str, telegram: Telegram) -> AsyncIterator[list[Product]]:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(run_telegram(telegram))
         yield await houses(stack, redis_url, telegram, url, 3)
 
 
-async def ended(house: House, song: Message, end: JobState) -> Job:
+async def ended(product: Product, song: Message, end: JobState) -> Job:
     """A job that failed, uncharged, or was delivered, long ago: its day is not today."""
-    job = await house.at(JobState.SUBMITTING, song, mode=Mode.SEPARATE_VOCAL)
+    job = await product.at(JobState.SUBMITTING, song, mode=Mode.SEPARATE_VOCAL)
     if end is JobState.FAILED:
-        await house.fail(job.id, Failure("500", charged=False))
+        await product.fail(job.id, Failure("500", charged=False))
     else:
-        await house.store.move(job.id, [JobState.SUBMITTING], JobState.DELIVERED)
-    return await house.job(job.id)
+        await product.store.move(job.id, [JobState.SUBMITTING], JobState.DELIVERED)
+    return await product.job(job.id)
 
 
 async def test_fifty_orders_at_once_spend_no_more_than_the_day_allows(
-    crowd: list[House], alice: User, song: Path
+    crowd: list[Product], alice: User, song: Path
 ) -> None:
     """Picks, new tries and other ways, each twice, by processes that know nothing of each other."""
     first, *_ = crowd
@@ -309,13 +309,13 @@ async def test_fifty_orders_at_once_spend_no_more_than_the_day_allows(
 
 
 async def test_fifty_taps_at_once_spend_no_more_than_the_day_allows(
-    crowd: list[House], alice: User, song: Path
+    crowd: list[Product], alice: User, song: Path
 ) -> None:
     """The same through the chat: two bots share the updates."""
     first, second, _ = crowd
     telegram = first.telegram
     async with AsyncExitStack() as stack:
-        applications = [house.application() for house in (first, second)]
+        applications = [product.application() for product in (first, second)]
         for application in applications:
             await application.initialize()
             stack.push_async_callback(application.shutdown)
@@ -328,8 +328,8 @@ async def test_fifty_taps_at_once_spend_no_more_than_the_day_allows(
         updates = await first.bot.get_updates(offset=room._offset, timeout=0, allowed_updates=ALLOWED_UPDATES)
         assert len(updates) == 50
         handlers = [
-            UpdateHandler(application, house.letters, house.people, house.texts)
-            for application, house in zip(applications, crowd, strict=False)
+            UpdateHandler(application, product.dead_letters, product.users, product.translations)
+            for application, product in zip(applications, crowd, strict=False)
         ]
 
         async def handle(number: int) -> None:
@@ -349,12 +349,12 @@ async def test_fifty_taps_at_once_spend_no_more_than_the_day_allows(
 
 
 async def test_an_admins_try_and_the_users_own_are_one_that_is_not_taken_back(
-    crowd: list[House], alice: User, song: Path
+    crowd: list[Product], alice: User, song: Path
 ) -> None:
     """The user's is too much for today, and withdraws what it has made: not what another paid for since."""
     first, second, _ = crowd
     sent = await first.telegram.send_file(alice.id, song)
-    await first.people.set_daily_credits(alice.id, 5)
+    await first.users.set_daily_credits(alice.id, 5)
     for _ in range(8):
         failed = await ended(first, sent, JobState.FAILED)
         own, admins = await asyncio.gather(
@@ -370,27 +370,27 @@ async def test_an_admins_try_and_the_users_own_are_one_that_is_not_taken_back(
 async def test_an_order_whose_job_another_tap_has_withdrawn_is_made_anew(
     room: BotRoom, alice: User, song: Path
 ) -> None:
-    house, orders = room.house, room.house.orders
-    failed = await ended(house, await room.telegram.send_file(alice.id, song), JobState.FAILED)
+    product, orders = room.product, room.product.orders
+    failed = await ended(product, await room.telegram.send_file(alice.id, song), JobState.FAILED)
     made: list[Job] = []
 
     async def make() -> Job:
         made.append(await orders._new(failed, f"retry:{failed.id}", _cancelled_at))
         if len(made) == 1:  # by the other tap, between this one's two steps
-            assert await house.store.forget(made[0].id, only_in=JobState.CHOOSING)
+            assert await product.store.forget(made[0].id, only_in=JobState.CHOOSING)
         return made[-1]
 
     ordered = await orders._order(make, Mode.SEPARATE_VOCAL, "")
     assert ordered.job_id == made[1].id != made[0].id
-    assert await house.ordered() == [("submit", made[1].id)]
+    assert await product.ordered() == [("submit", made[1].id)]
 
 
 async def test_what_was_picked_meanwhile_is_not_withdrawn(room: BotRoom, alice: User, song: Path) -> None:
     sent = await room.telegram.send_file(alice.id, song)
-    store = room.house.store
-    job = await room.house.at(JobState.CHOOSING, sent, mode=None)
+    store = room.product.store
+    job = await room.product.at(JobState.CHOOSING, sent, mode=None)
     assert (await store.pick(job, Mode.SEPARATE_VOCAL, "", 0))[0] is Picked.STARTED
     assert not await store.forget(job.id, only_in=JobState.CHOOSING)
-    assert (await room.house.job(job.id)).state is JobState.SUBMITTING
+    assert (await room.product.job(job.id)).state is JobState.SUBMITTING
     assert await store.forget(job.id)
     assert await store.get(job.id) is None

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from house import BotRoom
+from product import BotRoom
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.chats import User
@@ -22,7 +22,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_an_error_in_a_message_is_said_and_logged_once(
     room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await room.house.redis.set(f"stemdrop:account:{alice.id}:jobs", "not a sorted set")
+    await room.product.redis.set(f"stemdrop:account:{alice.id}:jobs", "not a sorted set")
     (answer,) = await room.says(alice, "/cancel")
     assert answer.text == TROUBLE
     assert len(errors(caplog)) == 1
@@ -33,8 +33,8 @@ async def test_an_error_in_a_tap_answers_the_tap(
     room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     menu = await room.menu(alice, song)
-    (job,) = await room.house.jobs(alice.id)
-    await room.house.redis.hset(f"stemdrop:job:{job.id}", "source", "[]")
+    (job,) = await room.product.jobs(alice.id)
+    await room.product.redis.hset(f"stemdrop:job:{job.id}", "source", "[]")
     query = await room.taps(menu, 0)
     assert query.answer_text == TROUBLE
     assert len(errors(caplog)) == 1
@@ -64,7 +64,7 @@ async def test_in_a_group_only_who_spoke_to_the_bot_is_told(
     room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     group = room.telegram.add_group("Band", [alice])
-    await room.house.redis.set(f"stemdrop:chat:{group.id}", "not a hash")
+    await room.product.redis.set(f"stemdrop:chat:{group.id}", "not a hash")
     sent = await room.sends(alice, song, chat_id=group.id)
     assert room.after(sent) == []
     assert len(errors(caplog)) == 1
@@ -84,9 +84,9 @@ async def test_when_redis_is_away_the_bot_lives_on(
 
 
 async def test_it_is_said_in_the_users_language(room: BotRoom, mei: User) -> None:
-    await room.house.redis.set(f"stemdrop:account:{mei.id}:jobs", "not a sorted set")
+    await room.product.redis.set(f"stemdrop:account:{mei.id}:jobs", "not a sorted set")
     (answer,) = await room.says(mei, "/cancel")
-    assert answer.text == room.house.texts.languages["zh_Hans"]("trouble")
-    await room.house.people.set_language(mei.id, "ru")
+    assert answer.text == room.product.translations.languages["zh_Hans"]("trouble")
+    await room.product.users.set_language(mei.id, "ru")
     (answer,) = await room.says(mei, "/cancel")
-    assert answer.text == room.house.texts.languages["ru"]("trouble")
+    assert answer.text == room.product.translations.languages["ru"]("trouble")

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from house import BotRoom, House, open_house
+from product import BotRoom, Product, open_product
 
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import User
@@ -27,37 +27,37 @@ async def new_room(redis_url: str, telegram: Telegram) -> AsyncIterator[BotRoom]
     """A private bot that nobody runs yet."""
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, ACCESS="invite") as house,
+        open_product(redis_url, telegram, url, ACCESS="invite") as product,
     ):
-        application = house.application()
+        application = product.application()
         await application.initialize()
-        yield BotRoom(house, application)
+        yield BotRoom(product, application)
         await application.shutdown()
 
 
-async def offered(house: House, capsys: pytest.CaptureFixture[str]) -> str:
+async def offered(product: Product, capsys: pytest.CaptureFixture[str]) -> str:
     """What start-up prints."""
-    await offer_admin_link(house.people, house.bot.username)
+    await offer_admin_link(product.users, product.bot.username)
     return capsys.readouterr().out
 
 
 async def word_of(room: BotRoom) -> str:
-    return await room.house.people.first_admin_word()
+    return await room.product.users.first_admin_word()
 
 
 async def test_the_link_is_printed_until_it_is_used(
     new_room: BotRoom, alice: User, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    printed = await offered(new_room.house, capsys)
+    printed = await offered(new_room.product, capsys)
     assert printed.count("\n") == 1
     link = printed.split()[-1]
     assert link.startswith("https://t.me/stemdrop_sandbox_bot?start=")
     # several processes that start print the same one
-    assert await offered(new_room.house, capsys) == printed
+    assert await offered(new_room.product, capsys) == printed
     (answer,) = await new_room.says(alice, f"/start {link.partition('=')[2]}")
     assert answer.text.startswith("You run this bot now.")
-    assert await offered(new_room.house, capsys) == ""
-    assert not await new_room.house.redis.exists("stemdrop:people:admin-link")
+    assert await offered(new_room.product, capsys) == ""
+    assert not await new_room.product.redis.exists("stemdrop:people:admin-link")
 
 
 async def test_the_new_admin_is_welcomed_although_telling_failed_at_first(
@@ -77,8 +77,8 @@ async def test_the_new_admin_is_welcomed_although_telling_failed_at_first(
     assert "admin" in {command["command"] for command in listed[0]}
     # but not for ever: who is removed does not come back by it
     word = json.loads(new_room._last)["message"]["text"].split()[-1]
-    await new_room.house.redis.srem(ADMINS, str(alice.id))
-    assert not await new_room.house.people.become_admin(alice.id, word)
+    await new_room.product.redis.srem(ADMINS, str(alice.id))
+    assert not await new_room.product.users.become_admin(alice.id, word)
 
 
 async def test_of_two_who_open_the_link_at_once_one_wins(new_room: BotRoom, alice: User) -> None:
@@ -87,17 +87,17 @@ async def test_of_two_who_open_the_link_at_once_one_wins(new_room: BotRoom, alic
     for user in (alice, bob):
         new_room.telegram.send_text(user.id, f"/start {word}")
     await new_room.handle()
-    assert await new_room.house.people.admins() == {alice.id}
+    assert await new_room.product.users.admins() == {alice.id}
     assert new_room.telegram.bot_messages(bob.id)[-1].text == USED
     assert "This bot is private" in (await new_room.says(bob, "/help"))[-1].text
 
 
 async def test_of_twenty_at_the_very_same_moment_one_wins(new_room: BotRoom) -> None:
     word = await word_of(new_room)
-    people = new_room.house.people
-    won = await asyncio.gather(*(people.become_admin(number, word) for number in range(1, 21)))
+    users = new_room.product.users
+    won = await asyncio.gather(*(users.become_admin(number, word) for number in range(1, 21)))
     assert won.count(True) == 1
-    assert len(await people.admins()) == 1
+    assert len(await users.admins()) == 1
 
 
 async def test_a_link_that_is_handled_twice_says_nothing_wrong(new_room: BotRoom, alice: User) -> None:
@@ -112,7 +112,7 @@ async def test_a_wrong_word_makes_nobody_an_admin(new_room: BotRoom, alice: User
     await word_of(new_room)
     (answer,) = await new_room.says(alice, "/start something")
     assert answer.text == USED
-    assert await new_room.house.people.admins() == set()
+    assert await new_room.product.users.admins() == set()
 
 
 async def test_the_new_admin_is_shown_the_commands_of_admins(new_room: BotRoom, alice: User) -> None:
@@ -122,13 +122,13 @@ async def test_the_new_admin_is_shown_the_commands_of_admins(new_room: BotRoom, 
 
 
 async def test_a_stranger_is_told_once_an_hour(private_room: BotRoom, alice: User) -> None:
-    texts = ["/start", "hello", "/help", "/jobs", "/stems"]
-    said = [await private_room.says(alice, text) for text in texts]
+    translations = ["/start", "hello", "/help", "/jobs", "/stems"]
+    said = [await private_room.says(alice, text) for text in translations]
     assert [message.text for message in said[0]] == [CLOSED.format(alice.id)]
     assert said[1:] == [[]] * 4
-    (key,) = [key async for key in private_room.house.redis.scan_iter("stemdrop:throttle:*")]
-    assert 3500 < await private_room.house.redis.ttl(key) <= 3600
-    await private_room.house.redis.delete(key)
+    (key,) = [key async for key in private_room.product.redis.scan_iter("stemdrop:throttle:*")]
+    assert 3500 < await private_room.product.redis.ttl(key) <= 3600
+    await private_room.product.redis.delete(key)
     assert len(await private_room.says(alice, "hello")) == 1
 
 
@@ -138,40 +138,40 @@ async def test_in_groups_strangers_are_not_answered(private_room: BotRoom, alice
     for text in ("/help", "/stems", "@stemdrop_sandbox_bot", "/users", "/privacy"):
         await private_room.says(alice, text, chat_id=group.id)
     assert private_room.after(sent) == []
-    assert await private_room.house.jobs(alice.id) == []
+    assert await private_room.product.jobs(alice.id) == []
 
 
 async def test_a_removed_user_may_ask_about_their_data_and_nothing_else(
     private_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
-    await private_room.house.people.add(alice.id)
+    await private_room.product.users.add(alice.id)
     menu = await private_room.menu(alice, song)
     await private_room.taps(menu, 0)
     (listed,) = await private_room.says(alice, "/jobs")
     (languages,) = await private_room.says(alice, "/language")
-    await private_room.house.people.remove(alice.id)
+    await private_room.product.users.remove(alice.id)
     for message in (menu, listed):
         query = await private_room.presses(message, "Cancel", alice)
         assert query.answer_text == CLOSED.format(alice.id)
     assert len(await private_room.says(alice, "/help")) == 1
     assert await private_room.sends(alice, song)
-    assert len(await private_room.house.jobs(alice.id)) == 1
+    assert len(await private_room.product.jobs(alice.id)) == 1
     await private_room.presses(languages, "简体中文")
-    assert (await private_room.house.people.person(alice.id)).language == "zh_Hans"
+    assert (await private_room.product.users.person(alice.id)).language == "zh_Hans"
     await private_room.presses(languages, "English")
     for command in ("/privacy", "/language", "/delete"):
         assert len(await private_room.says(alice, command)) == 1
     asked = private_room.telegram.bot_messages(alice.id)[-1]
     await private_room.presses(asked, "Delete everything")
-    assert await private_room.house.jobs(alice.id) == []
+    assert await private_room.product.jobs(alice.id) == []
 
 
 async def test_an_admin_is_told_unasked_in_the_language_of_their_telegram(new_room: BotRoom) -> None:
     mei = new_room.telegram.add_user("Mei", language_code="zh-hans")
-    assert await new_room.house.people.become_admin(mei.id, await new_room.house.people.first_admin_word())
+    assert await new_room.product.users.become_admin(mei.id, await new_room.product.users.first_admin_word())
     said = new_room.telegram.send_text(mei.id, "/help")
     await new_room.handle()
-    house = new_room.house
-    await Alerts(house.bot, house.people, house.texts).refused(402)
+    product = new_room.product
+    await Alerts(product.bot, product.users, product.translations).refused(402)
     shown = new_room.after(said)
-    assert shown[-1].text == house.texts.language("zh")("alert.credits_out")
+    assert shown[-1].text == product.translations.language("zh")("alert.credits_out")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from house import BotRoom, open_house
+from product import BotRoom, open_product
 from recordings import record
 
 from sandbox.telegram.app import run_telegram
@@ -39,7 +39,7 @@ async def test_a_song_that_nobody_asks_for_is_left_alone(
 ) -> None:
     await room.sends(alice, song, chat_id=sent.chat.id, caption="our new one, what does @drummer say?")
     assert room.after(sent) == []
-    assert await room.house.jobs(alice.id) == []
+    assert await room.product.jobs(alice.id) == []
     assert not [call for call in room.telegram.calls if call.method.startswith("send")]
 
 
@@ -61,14 +61,14 @@ async def test_a_reply_asks_for_the_song_and_its_writer_owns_the_job(
     (menu,) = await room.says(bob, words, chat_id=sent.chat.id, reply_to=sent.message_id)
     assert len(menu.buttons) == 4
     assert menu.reply_to is sent
-    (job,) = await room.house.jobs(bob.id)
+    (job,) = await room.product.jobs(bob.id)
     assert (job.user_id, job.account, job.source_message_id) == (bob.id, bob.id, sent.message_id)
-    assert await room.house.jobs(alice.id) == []
+    assert await room.product.jobs(alice.id) == []
     query = await room.taps(menu, 0, alice)
     assert query.answer_text
-    assert (await room.house.job(job.id)).state is JobState.CHOOSING
+    assert (await room.product.job(job.id)).state is JobState.CHOOSING
     await room.taps(menu, 0, bob)
-    assert (await room.house.job(job.id)).state is JobState.SUBMITTING
+    assert (await room.product.job(job.id)).state is JobState.SUBMITTING
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ async def test_a_reply_asks_for_the_song_and_its_writer_owns_the_job(
 )
 async def test_other_replies_ask_for_nothing(room: BotRoom, bob: User, sent: Message, words: str) -> None:
     assert await room.says(bob, words, chat_id=sent.chat.id, reply_to=sent.message_id) == []
-    assert await room.house.jobs(bob.id) == []
+    assert await room.product.jobs(bob.id) == []
 
 
 @pytest.mark.parametrize("caption", ["/stems", f"here, @{BOT}", f"/stems@{BOT}"])
@@ -86,7 +86,7 @@ async def test_a_caption_asks_for_its_own_song(
 ) -> None:
     menu = await room.menu(alice, song, chat_id=group.id, caption=caption)
     assert len(menu.buttons) == 4
-    (job,) = await room.house.jobs(alice.id)
+    (job,) = await room.product.jobs(alice.id)
     assert (job.chat_id, job.topic_id) == (group.id, 0)
 
 
@@ -106,11 +106,11 @@ async def test_one_request_handled_twice_is_one_job_and_two_people_are_two(
     await room.handle()
     room.telegram.updates.add("message", update["message"])
     await room.handle()
-    assert len(await room.house.jobs(bob.id)) == 1
+    assert len(await room.product.jobs(bob.id)) == 1
     assert len(room.telegram.bot_messages(sent.chat.id)) == 1
     await room.says(alice, "/stems", chat_id=sent.chat.id, reply_to=sent.message_id)
-    assert len(await room.house.jobs(alice.id)) == 1
-    assert len(await room.house.jobs(bob.id)) == 1
+    assert len(await room.product.jobs(alice.id)) == 1
+    assert len(await room.product.jobs(bob.id)) == 1
     assert len(room.telegram.bot_messages(sent.chat.id)) == 2
 
 
@@ -127,7 +127,7 @@ async def test_answers_stay_in_the_topic_general_included(
     assert (menu.thread_id, menu.reply_to) == (thread_id, sent)
     (explained,) = await room.says(alice, "/stems", **asked)
     assert explained.thread_id == thread_id
-    job = (await room.house.jobs(alice.id))[0]
+    job = (await room.product.jobs(alice.id))[0]
     assert job.topic_id == (thread_id or 0)
     await room.presses(menu, "Vocals", alice)
     assert menu.text.startswith("⏫")
@@ -185,10 +185,10 @@ async def test_a_bot_that_is_not_shown_all_songs_says_what_the_group_can_do(
     redis_url: str, telegram: Telegram, alice: User
 ) -> None:
     telegram.has_privacy_mode = True
-    async with run_telegram(telegram) as url, open_house(redis_url, telegram, url) as house:
-        application = house.application()
+    async with run_telegram(telegram) as url, open_product(redis_url, telegram, url) as product:
+        application = product.application()
         await application.initialize()
-        room = BotRoom(house, application)
+        room = BotRoom(product, application)
         group = telegram.add_group("Band", [alice])
         (shown,) = await room.says(alice, "/stems", chat_id=group.id)
         assert "make me an admin of this group" in shown.text.split("\n")[-1]
@@ -222,13 +222,13 @@ async def test_who_left_the_group_switches_nothing(room: BotRoom, alice: User, g
     for data in ("G:2", "G", "G:", "G:1:1"):
         query = await room.forges(shown, data, alice)
         assert query.answer_text.startswith("This button no longer does anything.")
-    assert not await room.house.groups.answers_all(group.id)
+    assert not await room.product.group_settings.answers_all(group.id)
 
 
 async def test_one_groups_setting_is_not_anothers(
     room: BotRoom, alice: User, group: Chat, song: Path
 ) -> None:
-    await room.house.groups.set_answers_all(group.id, True)
+    await room.product.group_settings.set_answers_all(group.id, True)
     other = room.telegram.add_group("Other", [alice], supergroup=True)
     sent = await room.sends(alice, song, chat_id=other.id)
     assert room.after(sent) == []
@@ -237,10 +237,10 @@ async def test_one_groups_setting_is_not_anothers(
 async def test_a_group_that_becomes_a_supergroup_keeps_its_setting(
     room: BotRoom, alice: User, group: Chat, song: Path
 ) -> None:
-    await room.house.groups.set_answers_all(group.id, True)
+    await room.product.group_settings.set_answers_all(group.id, True)
     new = room.telegram.migrate_group(group.id)
     await room.handle()
-    assert await room.house.groups.answers_all(new.id)
+    assert await room.product.group_settings.answers_all(new.id)
     assert room.telegram.bot_messages(new.id) == []
     assert len((await room.menu(alice, song, chat_id=new.id)).buttons) == 4
 
@@ -250,14 +250,14 @@ async def test_a_group_that_was_let_in_stays_so_as_supergroup_whoever_upgrades_i
 ) -> None:
     group = private_room.telegram.add_group("Band", [alice])
     other = private_room.telegram.add_group("Other", [alice])
-    await private_room.house.people.add(group.id)
+    await private_room.product.users.add(group.id)
     for chat in (group, other):
-        await private_room.house.groups.set_answers_all(chat.id, True)
+        await private_room.product.group_settings.set_answers_all(chat.id, True)
     new = private_room.telegram.migrate_group(group.id)
     stranger = private_room.telegram.migrate_group(other.id)
     await private_room.handle()
-    assert await private_room.house.groups.answers_all(new.id)
-    assert await private_room.house.groups.answers_all(stranger.id)
+    assert await private_room.product.group_settings.answers_all(new.id)
+    assert await private_room.product.group_settings.answers_all(stranger.id)
     assert len(await private_room.says(alice, "/help", chat_id=new.id)) == 1
     assert await private_room.says(alice, "/help", chat_id=stranger.id) == []
 
@@ -275,13 +275,13 @@ async def test_a_song_of_who_writes_as_a_channel_or_as_the_group_is_anybodys(
     }
     await room.handle()
     (menu,) = room.after(sent)
-    (job,) = await room.house.jobs(group.id)
+    (job,) = await room.product.jobs(group.id)
     await room.taps(menu, 0, bob)
-    assert (await room.house.job(job.id)).state is JobState.SUBMITTING
+    assert (await room.product.job(job.id)).state is JobState.SUBMITTING
     query = await room.taps(menu, -1, alice)  # who chose first is who asked
     assert query.answer_text
     await room.taps(menu, -1, bob)
-    assert (await room.house.job(job.id)).state is JobState.CANCELLED
+    assert (await room.product.job(job.id)).state is JobState.CANCELLED
 
 
 async def test_in_private_a_reply_asks_for_a_song_too(room: BotRoom, alice: User, song: Path) -> None:
@@ -289,7 +289,7 @@ async def test_in_private_a_reply_asks_for_a_song_too(room: BotRoom, alice: User
     (menu,) = (await room.says(alice, "/stems", reply_to=sent.message_id))[-1:]
     assert len(menu.buttons) == 4
     assert menu.reply_to is sent
-    assert len(await room.house.jobs(alice.id)) == 2
+    assert len(await room.product.jobs(alice.id)) == 2
 
 
 async def test_a_chinese_reader_is_answered_in_chinese_in_a_group(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from house import BotRoom
+from product import BotRoom
 
 from bot.introduction import ADMINS, GROUPS, PRIVATE, introduce
 from sandbox.telegram.chats import User
@@ -22,12 +22,12 @@ def told(room: BotRoom) -> dict[tuple[str, str], list[str]]:
 
 def codes(room: BotRoom) -> Iterator[str]:
     """Two letters for every language but English, which is for everybody else."""
-    for code in room.house.texts.languages:
+    for code in room.product.translations.languages:
         yield "" if code == "en" else code[:2]
 
 
 async def introduced(room: BotRoom) -> None:
-    await introduce(room.house.bot, room.house.texts, room.house.people)
+    await introduce(room.product.bot, room.product.translations, room.product.users)
 
 
 async def test_commands_are_told_for_every_kind_of_chat_and_language(
@@ -61,7 +61,7 @@ async def test_a_limit_on_descriptions_keeps_nobody_waiting(
 ) -> None:
     room.telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="setMyDescription", retry_after_s=3600)
     await introduced(room)
-    assert len(told(room)) == 2 * len(room.house.texts.languages)
+    assert len(told(room)) == 2 * len(room.product.translations.languages)
 
 
 async def test_every_command_is_answered_and_named_in_help(private_room: BotRoom, boss: User) -> None:

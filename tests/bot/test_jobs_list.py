@@ -5,14 +5,14 @@ import time
 from pathlib import Path
 
 import pytest
-from house import BotRoom, result_of
+from product import BotRoom, result_of
 
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
-from stemdrop.domain.jobs import Failure, Job, JobState, KeptStem, Mode
+from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Result
-from stemdrop.storage.job_store import Sent
-from stemdrop.storage.stem_cache import Kept
+from stemdrop.storage.stem_cache import CachedStems
 
 URL = "https://cdn.example/a.mp3"
 
@@ -24,19 +24,19 @@ async def sent(room: BotRoom, alice: User, song: Path) -> Message:
 
 
 async def failed(room: BotRoom, sent: Message, code: str = "500") -> Job:
-    job = await room.house.at(JobState.SUBMITTING, sent)
-    await room.house.fail(job.id, Failure(code))
-    return await room.house.job(job.id)
+    job = await room.product.at(JobState.SUBMITTING, sent)
+    await room.product.fail(job.id, Failure(code))
+    return await room.product.job(job.id)
 
 
 async def delivered(room: BotRoom, sent: Message) -> Job:
     """A job with one stem in the chat."""
-    job = await room.house.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
+    job = await room.product.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
     assert sent.media is not None
     arrived = Sent(1, sent.media["file_id"], sent.media["file_unique_id"])
-    await room.house.store.tick(job.id, {"vocals": arrived})
-    await room.house.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
-    return await room.house.job(job.id)
+    await room.product.store.tick(job.id, {"vocals": arrived})
+    await room.product.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
+    return await room.product.job(job.id)
 
 
 async def listed(room: BotRoom, user: User, **how: int) -> Message:
@@ -52,12 +52,12 @@ async def test_who_sent_nothing_is_told_so(room: BotRoom, alice: User) -> None:
 async def test_every_state_says_what_it_needs_newest_first(room: BotRoom, alice: User, sent: Message) -> None:
     await delivered(room, sent)
     await failed(room, sent, "451")
-    cancelled = await room.house.at(JobState.SUBMITTING, sent, mode=Mode.SEPARATE_VOCAL)
-    await room.house.store.cancel(cancelled.id)
-    await room.house.at(
+    cancelled = await room.product.at(JobState.SUBMITTING, sent, mode=Mode.SEPARATE_VOCAL)
+    await room.product.store.cancel(cancelled.id)
+    await room.product.at(
         JobState.SEPARATING, sent, mode=Mode.SPLIT_STEM_ADVANCED, instrument="Bass", task_id="task-2"
     )
-    await room.house.at(JobState.SUBMITTING, sent)
+    await room.product.at(JobState.SUBMITTING, sent)
     shown = await listed(room, alice)
     assert re.sub(r"\d+ sec", "no time", shown.text).split("\n") == [
         "🎵 Your songs, the newest first:",
@@ -119,17 +119,17 @@ async def test_cancelling_ends_the_job_and_shows_it_in_both_messages(
 async def test_trying_again_makes_one_job_and_one_line(room: BotRoom, alice: User, song: Path) -> None:
     menu = await room.menu(alice, song)
     await room.taps(menu, 0)
-    (job,) = await room.house.jobs(alice.id)
-    await room.house.ordered()
-    await room.house.fail(job.id, Failure("500"))
-    await room.house.status.refresh(job.id)
+    (job,) = await room.product.jobs(alice.id)
+    await room.product.ordered()
+    await room.product.fail(job.id, Failure("500"))
+    await room.product.status.refresh(job.id)
     shown = await listed(room, alice)
     query = await room.presses(shown, "Try again")
     assert query.answer_text == "A new try is on its way."
     await room.again(query)
-    new, old = await room.house.jobs(alice.id)
+    new, old = await room.product.jobs(alice.id)
     assert old.id == job.id
-    assert await room.house.ordered() == [("submit", new.id)]
+    assert await room.product.ordered() == [("submit", new.id)]
     assert menu.text.startswith("⏫")
     assert shown.text.split("\n")[1:] == ["1. “Morning Line” · Vocals + instrumental · being submitted"]
 
@@ -142,32 +142,32 @@ async def test_what_was_delivered_is_sent_again_for_nothing_and_once(
     query = await room.presses(shown, "Send again")
     assert query.answer_text == "It is on its way."
     await room.again(query)
-    new = (await room.house.jobs(alice.id))[0]
+    new = (await room.product.jobs(alice.id))[0]
     assert new.id != job.id
-    assert (new.state, new.charge, [stem.key for stem in new.kept]) == (JobState.DELIVERING, "", ["vocals"])
-    assert await room.house.ordered() == [("deliver", new.id)]
+    assert (new.state, new.charge, [stem.key for stem in new.cached]) == (JobState.DELIVERING, "", ["vocals"])
+    assert await room.product.ordered() == [("deliver", new.id)]
 
 
 async def test_what_could_not_be_sent_is_fetched_again(room: BotRoom, alice: User, sent: Message) -> None:
-    job = await room.house.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
-    await room.house.store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
+    job = await room.product.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
+    await room.product.store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
     await room.presses(await listed(room, alice), "Fetch what is missing")
-    assert await room.house.ordered() == [("deliver", job.id)]
+    assert await room.product.ordered() == [("deliver", job.id)]
 
 
 async def test_a_daily_limit_is_told_and_holds(room: BotRoom, alice: User, sent: Message, song: Path) -> None:
-    await room.house.people.set_daily_credits(alice.id, 1030)
+    await room.product.users.set_daily_credits(alice.id, 1030)
     await room.taps(await room.menu(alice, song), 1)
-    await room.house.ordered()
-    await room.house.people.set_daily_credits(alice.id, 60)
+    await room.product.ordered()
+    await room.product.users.set_daily_credits(alice.id, 60)
     job = await failed(room, sent)
     shown = await listed(room, alice)
     assert "Credits today: 50 of 60, new ones in " in shown.text
     query = await room.presses(shown, "Try again")
     assert query.is_alert
     assert query.answer_text.startswith("You have used 50 of your 60 credits")
-    assert (await room.house.job(job.id)).state is JobState.FAILED
-    assert await room.house.ordered() == []
+    assert (await room.product.job(job.id)).state is JobState.FAILED
+    assert await room.product.ordered() == []
 
 
 async def test_without_a_limit_nothing_is_told_of_one(room: BotRoom, alice: User, sent: Message) -> None:
@@ -187,7 +187,7 @@ async def test_in_a_group_only_its_songs_are_listed_and_only_the_asker_taps(
     assert "451" not in shown.text
     query = await room.presses(shown, "Cancel", bob)
     assert query.answer_text == "Only the one who asked can use these buttons."
-    assert (await room.house.jobs(alice.id))[0].state is JobState.SUBMITTING
+    assert (await room.product.jobs(alice.id))[0].state is JobState.SUBMITTING
     assert "no songs of yours" in (await listed(room, bob, chat_id=group.id)).text
     in_private = await listed(room, alice)
     assert "451" in in_private.text
@@ -195,7 +195,7 @@ async def test_in_a_group_only_its_songs_are_listed_and_only_the_asker_taps(
 
 
 async def test_a_forged_button_reaches_no_job_of_another(room: BotRoom, alice: User, sent: Message) -> None:
-    job = await room.house.at(JobState.SUBMITTING, sent)
+    job = await room.product.at(JobState.SUBMITTING, sent)
     bob = room.telegram.add_user("Bob")
     shown = await listed(room, bob)
     for data in (
@@ -206,7 +206,7 @@ async def test_a_forged_button_reaches_no_job_of_another(room: BotRoom, alice: U
         f"J:{bob.id}:p:x",
     ):
         await room.forges(shown, data, bob)
-    assert (await room.house.job(job.id)).state is JobState.SUBMITTING
+    assert (await room.product.job(job.id)).state is JobState.SUBMITTING
 
 
 async def test_the_list_is_in_the_users_language(room: BotRoom, mei: User, song: Path) -> None:
@@ -222,26 +222,26 @@ def labels(shown: Message) -> list[str]:
 async def test_what_never_came_is_not_offered_again_but_fetched(
     room: BotRoom, alice: User, sent: Message
 ) -> None:
-    job = await room.house.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
-    await room.house.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, missing=("Vocals",))
+    job = await room.product.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
+    await room.product.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, missing=("Vocals",))
     shown = await listed(room, alice)
     assert labels(shown) == ["1. 🔁 Fetch what is missing"]
     await room.presses(shown, "Fetch")
-    assert await room.house.ordered() == [("deliver", job.id)]
+    assert await room.product.ordered() == [("deliver", job.id)]
 
 
 async def test_of_what_came_in_part_the_rest_is_fetched_too(
     room: BotRoom, alice: User, sent: Message
 ) -> None:
     job = await delivered(room, sent)
-    await room.house.store.set(job.id, missing=("Drums",))
+    await room.product.store.set(job.id, missing=("Drums",))
     assert labels(await listed(room, alice)) == ["1. 🔁 Fetch what is missing", "1. 📨 Send again"]
 
 
 async def test_a_try_again_that_costs_nothing_says_so(room: BotRoom, alice: User, sent: Message) -> None:
     job = await failed(room, sent)
-    kept = Kept(Result(200), (KeptStem("vocals", "audio", "file"),))
-    await room.house.shelf.put(job, kept)
+    cached = CachedStems(Result(200), (CachedStem("vocals", "audio", "file"),))
+    await room.product.stem_cache.put(job, cached)
     assert labels(await listed(room, alice)) == ["1. 🔁 Try again · free"]
 
 
@@ -256,7 +256,7 @@ async def test_a_groups_songs_are_not_sent_there_again_from_elsewhere(
     assert labels(shown) == []
     query = await room.forges(shown, f"J:{alice.id}:s:0:{job.id}", alice)
     assert query.answer_text == "This button no longer does anything. Send the command again."
-    assert await room.house.ordered() == []
+    assert await room.product.ordered() == []
     in_group = await listed(room, alice, chat_id=group.id)
     assert in_group.text.split("\n")[1] == "1. “Morning Line” · All stems · 1 stem"
     assert labels(in_group) == ["1. 📨 Send again"]
@@ -265,10 +265,10 @@ async def test_a_groups_songs_are_not_sent_there_again_from_elsewhere(
 
 
 async def test_the_time_runs_since_the_service_was_asked(room: BotRoom, alice: User, sent: Message) -> None:
-    job = await room.house.at(JobState.SEPARATING, sent)
-    await room.house.store.set(
+    job = await room.product.at(JobState.SEPARATING, sent)
+    await room.product.store.set(
         job.id, picked_at=time.time() - 7200, create_started_at=time.time() - 600, moved_at=time.time()
     )
     assert "being taken apart, 10 min" in (await listed(room, alice)).text
-    await room.house.store.set(job.id, create_started_at=0)
+    await room.product.store.set(job.id, create_started_at=0)
     assert re.search(r"being taken apart, \d sec", (await listed(room, alice)).text)

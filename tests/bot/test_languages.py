@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from house import BotRoom
+from product import BotRoom
 
 from sandbox.telegram.chats import User
 
@@ -13,7 +13,7 @@ async def test_every_language_is_offered_by_its_own_name(room: BotRoom, alice: U
     (shown,) = await room.says(alice, "/language")
     labels = [button["text"] for button in shown.buttons]
     assert {"English", "简体中文", "✓ As in Telegram"} <= set(labels)
-    assert len(labels) == len(room.house.texts.languages) + 1
+    assert len(labels) == len(room.product.translations.languages) + 1
 
 
 async def test_the_choice_holds_and_is_answered_in_the_new_language(room: BotRoom, alice: User) -> None:
@@ -43,10 +43,10 @@ async def test_in_a_group_the_buttons_obey_who_asked(room: BotRoom, alice: User,
     group = room.telegram.add_group("Band", [alice, mei])
     (shown,) = await room.says(alice, "/language", chat_id=group.id)
     await room.presses(shown, "简体中文", mei)
-    assert (await room.house.people.person(mei.id)).language == ""
+    assert (await room.product.users.person(mei.id)).language == ""
     query = await room.presses(shown, "简体中文", alice)
     assert query.user == alice
-    assert (await room.house.people.person(alice.id)).language == "zh_Hans"
+    assert (await room.product.users.person(alice.id)).language == "zh_Hans"
 
 
 async def test_a_language_that_is_none_is_refused(room: BotRoom, alice: User) -> None:
@@ -54,4 +54,4 @@ async def test_a_language_that_is_none_is_refused(room: BotRoom, alice: User) ->
     for data in (f"L:{alice.id}:xx", f"L:{alice.id}", "L:", f"L:{alice.id}:en:more"):
         query = await room.forges(shown, data, alice)
         assert query.answer_text == "This button no longer does anything. Send the command again."
-    assert (await room.house.people.person(alice.id)).language == ""
+    assert (await room.product.users.person(alice.id)).language == ""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import BotRoom, House
+from product import BotRoom, Product
 from provider import Provider
 
 from sandbox.telegram.chats import Message, User
@@ -17,8 +17,8 @@ TASK_ID = "task-1"
 
 
 @pytest.fixture
-def house(provided_house: House) -> House:
-    return provided_house
+def product(provided_product: Product) -> Product:
+    return provided_product
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class GivenUp:
 
 
 async def give_up(room: BotRoom, alice: User, song: Path, failure: Failure) -> GivenUp:
-    house = room.house
+    product = room.product
     menu = await room.menu(alice, song)
     await room.taps(menu, VOCALS)
-    (job,) = await house.jobs(alice.id)
-    await house.store.begin_create(job.id)
-    await house.store.accept(job.id, TASK_ID)
-    assert await house.store.fail(job.id, [JobState.SEPARATING], failure)
-    await house.status.refresh(job.id)
-    await house.ordered()
-    return GivenUp(await house.job(job.id), menu)
+    (job,) = await product.jobs(alice.id)
+    await product.store.begin_create(job.id)
+    await product.store.accept(job.id, TASK_ID)
+    assert await product.store.fail(job.id, [JobState.SEPARATING], failure)
+    await product.status.refresh(job.id)
+    await product.ordered()
+    return GivenUp(await product.job(job.id), menu)
 
 
 @pytest.fixture
@@ -60,40 +60,40 @@ def polls(provider: Provider) -> int:
     return sum("record-info" in request for request in provider.requests)
 
 
-async def spent(house: House, user: User) -> int:
-    return (await house.store.allowance(user.id, 0)).spent
+async def spent(product: Product, user: User) -> int:
+    return (await product.store.allowance(user.id, 0)).spent
 
 
 async def test_what_has_come_is_delivered_and_not_bought_again(
     room: BotRoom, provider: Provider, alice: User, given_up: GivenUp
 ) -> None:
-    house = room.house
+    product = room.product
     provider.details[TASK_ID] = success(provider)
     tapped = await room.presses(given_up.message, "Try again")
     assert (
         tapped.answer_text == "The result has come after all: it is on its way, and nothing more is charged."
     )
-    (job,) = await house.jobs(alice.id)
+    (job,) = await product.jobs(alice.id)
     assert (job.state, job.charge, job.failure) == (JobState.DELIVERING, Charge.SETTLED, None)
-    assert await house.ordered() == [("deliver", given_up.job.id)]
-    assert await spent(house, alice) == 10
+    assert await product.ordered() == [("deliver", given_up.job.id)]
+    assert await spent(product, alice) == 10
     (shown,) = room.telegram.bot_messages(alice.id)
     assert "Sending" in shown.text
     await room.again(tapped)  # the second of two impatient taps
-    assert [found.id for found in await house.jobs(alice.id)] == [job.id]
+    assert [found.id for found in await product.jobs(alice.id)] == [job.id]
 
 
 async def test_what_has_not_come_is_tried_again(
     room: BotRoom, provider: Provider, alice: User, given_up: GivenUp
 ) -> None:
-    house = room.house
+    product = room.product
     tapped = await room.presses(given_up.message, "Try again")
     assert polls(provider) == 1
     assert tapped.answer_text == "A new try is on its way."
-    new, old = await house.jobs(alice.id)
+    new, old = await product.jobs(alice.id)
     assert (old.state, new.state) == (JobState.FAILED, JobState.SUBMITTING)
-    assert await house.ordered() == [("submit", new.id)]
-    assert await spent(house, alice) == 20
+    assert await product.ordered() == [("submit", new.id)]
+    assert await spent(product, alice) == 20
 
 
 async def test_what_has_failed_meanwhile_gives_its_credits_back_and_is_tried_again(
@@ -103,10 +103,10 @@ async def test_what_has_failed_meanwhile_gives_its_credits_back_and_is_tried_aga
         "GENERATE_AUDIO_FAILED", errorCode=531, errorMessage="it failed, refunded"
     )
     await room.presses(given_up.message, "Try again")
-    new, old = await room.house.jobs(alice.id)
+    new, old = await room.product.jobs(alice.id)
     assert (old.state, new.state) == (JobState.FAILED, JobState.SUBMITTING)
     assert (old.charge, new.charge) == (Charge.RETURNED, Charge.HELD)
-    assert await spent(room.house, alice) == 10
+    assert await spent(room.product, alice) == 10
 
 
 async def test_an_api_that_says_nothing_keeps_nobody_waiting(
@@ -114,11 +114,11 @@ async def test_an_api_that_says_nothing_keeps_nobody_waiting(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        monkeypatch.setattr(room.house.separation, "_api_url", address)
+        monkeypatch.setattr(room.product.separation, "_api_url", address)
         monkeypatch.setattr("stemdrop.services.orders.POLL_WAIT_S", 0.1)
         await room.presses(given_up.message, "Try again")
-    new, _ = await room.house.jobs(alice.id)
-    assert await room.house.ordered() == [("submit", new.id)]
+    new, _ = await room.product.jobs(alice.id)
+    assert await room.product.ordered() == [("submit", new.id)]
 
 
 async def test_a_job_whose_task_has_ended_is_not_asked_for(
@@ -127,4 +127,4 @@ async def test_a_job_whose_task_has_ended_is_not_asked_for(
     given_up = await give_up(room, alice, song, Failure("501", charged=True))
     await room.presses(given_up.message, "Try again")
     assert polls(provider) == 0
-    assert len(await room.house.jobs(alice.id)) == 2
+    assert len(await room.product.jobs(alice.id)) == 2

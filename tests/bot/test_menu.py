@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
-from house import BotRoom, result_of
+from product import BotRoom, result_of
 
 from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.faults import FaultKind
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.rendering import PAGE_LENGTH
 from stemdrop.domain.jobs import INSTRUMENTS, Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Run
 from stemdrop.domain.results import Result
-from stemdrop.storage.job_store import Run
 
 STALE = "This button no longer does anything. Send the song again."
 NOT_YOURS = "Only the one who asked for it can choose."
@@ -25,7 +25,7 @@ async def menu(room: BotRoom, alice: User, song: Path) -> Message:
 
 
 async def job_of(room: BotRoom, user: User) -> Job:
-    return (await room.house.jobs(user.id))[0]
+    return (await room.product.jobs(user.id))[0]
 
 
 def press(room: BotRoom, message: Message, data: str, user: User) -> CallbackQuery:
@@ -51,7 +51,7 @@ async def test_a_mode_is_picked_and_its_submission_ordered(
     assert (job.state, job.mode, job.instrument) == (JobState.SUBMITTING, mode, "")
     assert menu.text == "⏫ Submitting “Morning Line”…"
     assert [button["text"] for button in menu.buttons] == ["✖️ Cancel"]
-    assert await room.house.ordered() == [("submit", job.id)]
+    assert await room.product.ordered() == [("submit", job.id)]
 
 
 @pytest.mark.parametrize("number", [0, 5, PAGE_LENGTH, len(INSTRUMENTS) - 1])
@@ -71,7 +71,7 @@ async def test_an_instrument_is_picked_from_the_pages_of_the_list(
 
 
 async def test_what_was_asked_for_before_comes_first_in_the_list(room: BotRoom, menu: Message) -> None:
-    await room.house.experience.note_instrument("Snare")
+    await room.product.job_statistics.note_instrument("Snare")
     await room.taps(menu, 2)
     assert [button["text"] for button in menu.buttons[:2]] == ["Snare drum", "Lead vocal"]
 
@@ -92,7 +92,7 @@ async def test_twenty_taps_on_a_mode_make_one_submission(room: BotRoom, alice: U
     await room.handle()
     assert all(query.is_answered for query in queries)
     job = await job_of(room, alice)
-    assert await room.house.ordered() == [("submit", job.id)]
+    assert await room.product.ordered() == [("submit", job.id)]
     assert room.after(menu) == []
 
 
@@ -103,7 +103,7 @@ async def test_of_two_modes_tapped_at_once_the_first_counts(
         room.telegram.tap(alice.id, menu.message_id, menu.buttons[number]["callback_data"])
     await room.handle()
     assert (await job_of(room, alice)).mode is Mode.SPLIT_STEM
-    assert len(await room.house.ordered()) == 1
+    assert len(await room.product.ordered()) == 1
 
 
 async def test_a_tap_after_the_job_moved_on_shows_where_it_is(
@@ -111,8 +111,8 @@ async def test_a_tap_after_the_job_moved_on_shows_where_it_is(
 ) -> None:
     pick = menu.buttons[0]["callback_data"]
     await room.taps(menu, 0)
-    await room.house.store.begin_create((await job_of(room, alice)).id)
-    await room.house.store.accept((await job_of(room, alice)).id, "task-1")
+    await room.product.store.begin_create((await job_of(room, alice)).id)
+    await room.product.store.accept((await job_of(room, alice)).id, "task-1")
     query = press(room, menu, pick, alice)
     await room.handle()
     assert query.is_answered
@@ -163,7 +163,7 @@ async def test_a_song_nobody_chose_for_is_cancelled(room: BotRoom, alice: User, 
     assert (await job_of(room, alice)).state is JobState.CANCELLED
     assert menu.text == "✖️ Cancelled: “Morning Line”."
     assert not menu.buttons
-    assert await room.house.store.open_jobs() == []
+    assert await room.product.store.open_jobs() == []
 
 
 async def test_a_song_being_handed_in_is_cancelled(room: BotRoom, alice: User, menu: Message) -> None:
@@ -178,9 +178,9 @@ async def test_a_song_that_was_handed_in_may_have_been_charged(
 ) -> None:
     await room.taps(menu, 0)
     job = await job_of(room, alice)
-    await room.house.store.begin_create(job.id)
-    await room.house.store.accept(job.id, "task-1")
-    await room.house.status.refresh(job.id)
+    await room.product.store.begin_create(job.id)
+    await room.product.store.accept(job.id, "task-1")
+    await room.product.status.refresh(job.id)
     await room.taps(menu, -1)
     assert (await job_of(room, alice)).state is JobState.CANCELLED
     assert menu.text.endswith("so it may have been charged.")
@@ -192,7 +192,7 @@ async def test_cancelling_too_late_says_so(
 ) -> None:
     cancel = menu.buttons[-1]["callback_data"]
     job = await job_of(room, alice)
-    await room.house.store.move(job.id, [JobState.CHOOSING], state, failure=Failure("500"))
+    await room.product.store.move(job.id, [JobState.CHOOSING], state, failure=Failure("500"))
     query = press(room, menu, cancel, alice)
     await room.handle()
     assert query.answer_text == TOO_LATE
@@ -215,9 +215,9 @@ async def failed(room: BotRoom, alice: User, menu: Message) -> Job:
     """Alice's job, failed and shown so."""
     await room.taps(menu, 0)
     job = await job_of(room, alice)
-    await room.house.ordered()
-    await room.house.fail(job.id, Failure("500"))
-    await room.house.status.refresh(job.id)
+    await room.product.ordered()
+    await room.product.fail(job.id, Failure("500"))
+    await room.product.status.refresh(job.id)
     return job
 
 
@@ -227,12 +227,12 @@ async def test_twenty_taps_on_try_again_make_one_new_job(room: BotRoom, alice: U
     queries = [room.telegram.tap(alice.id, menu.message_id, data) for _ in range(20)]
     await room.handle()
     assert all(query.is_answered for query in queries)
-    new, *rest = await room.house.jobs(alice.id)
-    assert rest == [await room.house.job(old.id)]
+    new, *rest = await room.product.jobs(alice.id)
+    assert rest == [await room.product.job(old.id)]
     assert new.id != old.id
     assert (new.state, new.mode, new.source) == (JobState.SUBMITTING, old.mode, old.source)
     assert (new.create_started_at, new.task_id, new.failure) == (0, "", None)
-    assert await room.house.ordered() == [("submit", new.id)]
+    assert await room.product.ordered() == [("submit", new.id)]
     assert new.message_id == menu.message_id
     assert menu.text.startswith("⏫")
     assert room.after(menu) == []
@@ -245,7 +245,7 @@ async def test_try_again_of_a_job_that_did_not_fail_does_nothing(
     query = press(room, menu, Tap(Action.RETRY, job.id).to_data(), alice)
     await room.handle()
     assert query.answer_text == TOO_LATE
-    assert len(await room.house.jobs(alice.id)) == 1
+    assert len(await room.product.jobs(alice.id)) == 1
 
 
 async def test_try_again_keeps_topic_instrument_and_language(room: BotRoom, song: Path) -> None:
@@ -256,8 +256,8 @@ async def test_try_again_keeps_topic_instrument_and_language(room: BotRoom, song
     await room.taps(menu, 2, mei)
     await room.taps(menu, INSTRUMENTS.index("Bass"), mei)
     old = await job_of(room, mei)
-    await room.house.fail(old.id, Failure("500"))
-    await room.house.status.refresh(old.id)
+    await room.product.fail(old.id, Failure("500"))
+    await room.product.status.refresh(old.id)
     await room.taps(menu, 0, mei)
     new = await job_of(room, mei)
     assert new.id != old.id
@@ -267,8 +267,8 @@ async def test_try_again_keeps_topic_instrument_and_language(room: BotRoom, song
 
 async def test_what_is_missing_is_fetched_again_once(room: BotRoom, alice: User, menu: Message) -> None:
     job = await job_of(room, alice)
-    await room.house.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERED, missing=["Drums"])
-    await room.house.status.refresh(job.id)
+    await room.product.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERED, missing=["Drums"])
+    await room.product.status.refresh(job.id)
     assert "Could not be fetched: Drums." in menu.text
     again = menu.buttons[0]["callback_data"]
     queries = [room.telegram.tap(alice.id, menu.message_id, again) for _ in range(3)]
@@ -276,14 +276,14 @@ async def test_what_is_missing_is_fetched_again_once(room: BotRoom, alice: User,
     assert room.telegram.unanswered_queries == []
     assert [query.answer_text or "" for query in queries] == [""] * 3
     assert (await job_of(room, alice)).state is JobState.DELIVERING
-    assert await room.house.ordered() == [("deliver", job.id)]
+    assert await room.product.ordered() == [("deliver", job.id)]
 
 
 async def test_fetching_again_when_nothing_is_missing_does_nothing(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     job = await job_of(room, alice)
-    await room.house.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERED)
+    await room.product.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERED)
     query = press(room, menu, Tap(Action.FETCH_AGAIN, job.id).to_data(), alice)
     await room.handle()
     assert query.answer_text == TOO_LATE
@@ -294,12 +294,12 @@ async def undeliverable(room: BotRoom, menu: Message, result: Result) -> Job:
     """The job of the song above the menu, come to its end with stems that could not be sent."""
     source = menu.reply_to
     assert source is not None
-    store = room.house.store
-    job = await room.house.at(JobState.DELIVERING, source, message_id=menu.message_id, result=result)
+    store = room.product.store
+    job = await room.product.at(JobState.DELIVERING, source, message_id=menu.message_id, result=result)
     for kind in Run:
         await store.count_run(job.id, kind, by=50)
     await store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
-    await room.house.status.refresh(job.id)
+    await room.product.status.refresh(job.id)
     return job
 
 
@@ -310,10 +310,10 @@ async def test_stems_that_could_not_be_sent_are_fetched_again_and_not_bought(
     assert [button["text"] for button in menu.buttons] == ["🔁 Fetch what is missing"]
     query = await room.taps(menu, 0)
     assert not query.answer_text
-    now = await room.house.job(job.id)
+    now = await room.product.job(job.id)
     assert (now.state, now.failure, now.result) == (JobState.DELIVERING, None, job.result)
-    assert await room.house.ordered() == [("deliver", job.id)]
-    assert [await room.house.store.count_run(job.id, kind) for kind in Run] == [1] * len(Run)
+    assert await room.product.ordered() == [("deliver", job.id)]
+    assert [await room.product.store.count_run(job.id, kind) for kind in Run] == [1] * len(Run)
     assert menu.text.startswith("📤")
 
 
@@ -324,8 +324,8 @@ async def test_where_nothing_was_made_there_is_nothing_to_fetch_again(
     query = press(room, menu, Tap(Action.FETCH_AGAIN, job.id).to_data(), alice)
     await room.handle()
     assert query.answer_text == TOO_LATE
-    assert (await room.house.job(job.id)).state is JobState.FAILED
-    assert await room.house.ordered() == []
+    assert (await room.product.job(job.id)).state is JobState.FAILED
+    assert await room.product.ordered() == []
 
 
 async def test_a_tap_that_waited_too_long_still_counts(room: BotRoom, alice: User, menu: Message) -> None:
@@ -366,8 +366,8 @@ async def test_a_forwarded_menu_serves_only_its_owner(room: BotRoom, alice: User
 
 
 async def test_buttons_work_after_a_restart(room: BotRoom, alice: User, menu: Message) -> None:
-    application = room.house.application()
+    application = room.product.application()
     await application.initialize()
-    restarted = BotRoom(room.house, application)
+    restarted = BotRoom(room.product, application)
     await restarted.taps(menu, 0)
     assert (await job_of(room, alice)).state is JobState.SUBMITTING

@@ -4,19 +4,19 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from house import BotRoom
 from leftovers import leftovers
+from product import BotRoom
 from redis.asyncio import Redis
 
 from bot.privacy import explanation
 from sandbox.telegram.chats import User
 from sandbox.telegram.faults import FaultKind
-from stemdrop.chat.translations import load_texts
-from stemdrop.domain.jobs import Failure, JobState, KeptStem, Mode
+from stemdrop.chat.translations import load_translations
+from stemdrop.domain.jobs import CachedStem, Failure, JobState, Mode
 from stemdrop.domain.results import Result
 from stemdrop.settings import load_settings
 from stemdrop.storage.keys import JOB_LIFETIME_S, KEPT_LIFETIME_S, SPENT_LIFETIME_S
-from stemdrop.storage.stem_cache import Kept
+from stemdrop.storage.stem_cache import CachedStems
 from stemdrop.tasks.engine import UPDATE_RECORD_LIFETIME, Queue, Task
 
 ENVIRONMENT = {
@@ -28,7 +28,7 @@ ENVIRONMENT = {
 
 
 def told(room: BotRoom, **settings: str) -> str:
-    return explanation(load_settings(ENVIRONMENT | settings), room.house.texts.languages["en"])
+    return explanation(load_settings(ENVIRONMENT | settings), room.product.translations.languages["en"])
 
 
 def test_days_are_those_of_the_keys() -> None:
@@ -47,7 +47,7 @@ async def test_it_names_who_gets_the_song_by_the_settings(room: BotRoom) -> None
             assert days in text
 
 
-ENGLISH = load_texts().languages["en"]
+ENGLISH = load_translations().languages["en"]
 LOCAL, OWN = ENGLISH("privacy.local_server"), ENGLISH("privacy.own_separator")
 
 
@@ -104,18 +104,18 @@ async def delete(room: BotRoom, user: User) -> str:
 
 
 async def test_deleting_leaves_nothing_but_what_it_says(room: BotRoom, alice: User, song: Path) -> None:
-    store, people = room.house.store, room.house.people
-    await people.add(alice.id)
-    await people.set_name(alice.id, "Alice")
-    await people.set_language(alice.id, "en")
+    store, users = room.product.store, room.product.users
+    await users.add(alice.id)
+    await users.set_name(alice.id, "Alice")
+    await users.set_language(alice.id, "en")
     menus = [await room.menu(alice, song) for _ in range(3)]
     await room.taps(menus[0], 0)
     await room.taps(menus[1], 0)
-    (spent_first, *_) = reversed(await room.house.jobs(alice.id))
+    (spent_first, *_) = reversed(await room.product.jobs(alice.id))
     assert await store.begin_create(spent_first.id)
     await store.accept(spent_first.id, "task-1")
-    kept = Kept(Result(200), (KeptStem("vocals", "audio", "file"),))
-    await room.house.shelf.put(await room.house.job(spent_first.id), kept)
+    cached = CachedStems(Result(200), (CachedStem("vocals", "audio", "file"),))
+    await room.product.stem_cache.put(await room.product.job(spent_first.id), cached)
     text = await delete(room, alice)
     assert text.split("\n")[:3] == [
         "Deleted: 3 songs with all about them.",
@@ -123,13 +123,13 @@ async def test_deleting_leaves_nothing_but_what_it_says(room: BotRoom, alice: Us
         "Your name and your choice of language are gone too.",
     ]
     assert [menu.text.split("“")[0] for menu in menus] == ["✖️ Cancelled: "] * 3
-    assert await room.house.jobs(alice.id) == []
+    assert await room.product.jobs(alice.id) == []
     assert await store.open_jobs() == []
-    assert await room.house.shelf.find(spent_first.source, (Mode.SEPARATE_VOCAL, "")) is None
-    person = await people.person(alice.id)
+    assert await room.product.stem_cache.find(spent_first.source, (Mode.SEPARATE_VOCAL, "")) is None
+    person = await users.person(alice.id)
     assert (person.name, person.language, person.is_allowed) == ("", "", True)
     assert (await store.allowance(alice.id, 20)).spent == 10
-    left = await leftovers(room.house.settings.redis_url, str(alice.id), "Morning Line", "Alice")
+    left = await leftovers(room.product.settings.redis_url, str(alice.id), "Morning Line", "Alice")
     # at which pace the chat may be written to, for five minutes
     left.remove(f"stemdrop:flood:{alice.id}")
     assert {key.rpartition(":")[0] for key in left} == {f"stemdrop:account:{alice.id}", "stemdrop:people"}
@@ -138,38 +138,38 @@ async def test_deleting_leaves_nothing_but_what_it_says(room: BotRoom, alice: Us
 async def test_deleting_begins_nothing_that_waits_in_line(room: BotRoom, alice: User, song: Path) -> None:
     for _ in range(6):
         await room.taps(await room.menu(alice, song), 0)
-    jobs = {job.id for job in await room.house.jobs(alice.id) if job.state is JobState.SUBMITTING}
+    jobs = {job.id for job in await room.product.jobs(alice.id) if job.state is JobState.SUBMITTING}
     assert len(jobs) == 3
     await delete(room, alice)
-    assert {job_id for _, job_id in await room.house.ordered()} == jobs
-    assert (await room.house.store.allowance(alice.id, 20)).spent == 0
+    assert {job_id for _, job_id in await room.product.ordered()} == jobs
+    assert (await room.product.store.allowance(alice.id, 20)).spent == 0
 
 
 async def test_deleting_more_songs_than_are_read_at_once(room: BotRoom, alice: User, song: Path) -> None:
     sent = await room.sends(alice, song)
     for number in range(205):
-        await room.house.at(JobState.CHOOSING, sent, source_message_id=1000 + number)
+        await room.product.at(JobState.CHOOSING, sent, source_message_id=1000 + number)
     room.telegram.flood.is_enforced = False
-    jobs = await room.house.store.jobs_of(alice.id, 1000)
+    jobs = await room.product.store.jobs_of(alice.id, 1000)
     for job in jobs[1:]:
-        await room.house.store.cancel(job.id)
+        await room.product.store.cancel(job.id)
     assert (await delete(room, alice)).startswith("Deleted: 206 songs")
-    assert await room.house.jobs(alice.id) == []
+    assert await room.product.jobs(alice.id) == []
 
 
 async def test_a_song_counts_once_however_often_it_was_tried(room: BotRoom, alice: User, song: Path) -> None:
     sent = await room.sends(alice, song)
     for _ in range(3):
-        job = await room.house.at(JobState.SUBMITTING, sent)
-        await room.house.fail(job.id, Failure("500"))
+        job = await room.product.at(JobState.SUBMITTING, sent)
+        await room.product.fail(job.id, Failure("500"))
     assert (await delete(room, alice)).startswith("Deleted: 1 song with all about it.")
 
 
 async def test_what_is_being_sent_does_not_say_so_for_ever(room: BotRoom, alice: User, song: Path) -> None:
     menu = await room.menu(alice, song)
-    (job,) = await room.house.jobs(alice.id)
-    await room.house.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=Mode.SPLIT_STEM)
-    await room.house.status.refresh(job.id)
+    (job,) = await room.product.jobs(alice.id)
+    await room.product.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=Mode.SPLIT_STEM)
+    await room.product.status.refresh(job.id)
     assert "Sending the stems…" in menu.text
     await delete(room, alice)
     assert menu.text == "🗑 Deleted: “Morning Line”."
@@ -178,9 +178,9 @@ async def test_what_is_being_sent_does_not_say_so_for_ever(room: BotRoom, alice:
 
 async def test_a_message_that_is_gone_is_not_sent_anew(room: BotRoom, alice: User, song: Path) -> None:
     menu = await room.menu(alice, song)
-    (job,) = await room.house.jobs(alice.id)
-    await room.house.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=Mode.SPLIT_STEM)
-    await room.house.bot.delete_message(alice.id, menu.message_id)
+    (job,) = await room.product.jobs(alice.id)
+    await room.product.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=Mode.SPLIT_STEM)
+    await room.product.bot.delete_message(alice.id, menu.message_id)
     asked = (await room.says(alice, "/delete"))[-1]
     await room.presses(asked, "Delete everything")
     assert asked.text.startswith("Deleted: 1 song")
@@ -191,16 +191,16 @@ async def test_what_was_deleted_is_told_although_telling_failed_at_first(
     room: BotRoom, alice: User, song: Path
 ) -> None:
     await room.menu(alice, song)
-    (job,) = await room.house.jobs(alice.id)
-    await room.house.store.set(job.id, mode=Mode.SPLIT_STEM)
-    kept = Kept(Result(200), (KeptStem("vocals", "audio", "file"),))
-    await room.house.shelf.put(await room.house.job(job.id), kept)
+    (job,) = await room.product.jobs(alice.id)
+    await room.product.store.set(job.id, mode=Mode.SPLIT_STEM)
+    cached = CachedStems(Result(200), (CachedStem("vocals", "audio", "file"),))
+    await room.product.stem_cache.put(await room.product.job(job.id), cached)
     asked = (await room.says(alice, "/delete"))[-1]
     # first the song's own message, then the answer
     fault = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="editMessageText", times=2)
     query = await room.presses(asked, "Delete everything")
     assert fault.hits == 2
-    assert await room.house.jobs(alice.id) == []
+    assert await room.product.jobs(alice.id) == []
     for _ in range(2):
         await room.again(query)
         assert asked.text.startswith("Deleted: 1 song with all about it.\nForgotten: 1 kept split.\n")
@@ -217,7 +217,7 @@ async def test_other_peoples_songs_stay(room: BotRoom, alice: User, mei: User, s
     menu = await room.menu(mei, song)
     await delete(room, alice)
     assert menu.buttons
-    assert len(await room.house.jobs(mei.id)) == 1
+    assert len(await room.product.jobs(mei.id)) == 1
 
 
 async def test_whoever_thinks_better_of_it_keeps_everything(room: BotRoom, alice: User, song: Path) -> None:
@@ -225,7 +225,7 @@ async def test_whoever_thinks_better_of_it_keeps_everything(room: BotRoom, alice
     asked = (await room.says(alice, "/delete"))[-1]
     await room.presses(asked, "Keep it")
     assert asked.text == "Nothing was deleted."
-    assert len(await room.house.jobs(alice.id)) == 1
+    assert len(await room.product.jobs(alice.id)) == 1
 
 
 async def test_only_the_asker_deletes_and_never_in_a_group(
@@ -235,7 +235,7 @@ async def test_only_the_asker_deletes_and_never_in_a_group(
     asked = (await room.says(alice, "/delete"))[-1]
     query = await room.forges(asked, f"D:{alice.id}:y", mei)
     assert query.answer_text
-    assert len(await room.house.jobs(alice.id)) == 1
+    assert len(await room.product.jobs(alice.id)) == 1
     group = room.telegram.add_group("Band", [alice])
     (answer,) = await room.says(alice, "/delete", chat_id=group.id)
     assert answer.text == "Write to me in private for that."
@@ -244,18 +244,18 @@ async def test_only_the_asker_deletes_and_never_in_a_group(
 async def test_what_people_write_is_gone_from_the_engine_soon(room: BotRoom, alice: User) -> None:
     text = "a secret between us"
     room.telegram.send_text(alice.id, text)
-    (update,) = await room.house.bot.get_updates(timeout=0)
+    (update,) = await room.product.bot.get_updates(timeout=0)
     stop = asyncio.Event()
-    handler = room.house.updates(room.application)
+    handler = room.product.updates(room.application)
 
     async def run(update_json: str) -> None:
         assert await leftovers(url, text)
         await handler.run(update_json)
         stop.set()
 
-    url = room.house.settings.redis_url
-    await room.house.engine.add(Task.UPDATE, "1", update.to_json())
-    await room.house.engine.work(Queue.UPDATES, {Task.UPDATE: run}, stop)
+    url = room.product.settings.redis_url
+    await room.product.engine.add(Task.UPDATE, "1", update.to_json())
+    await room.product.engine.work(Queue.UPDATES, {Task.UPDATE: run}, stop)
     assert len(room.telegram.bot_messages(alice.id)) == 1
     async with Redis.from_url(url) as redis:
         for key in await leftovers(url, text):

@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from house import Clock, House, until
+from product import Clock, Product, until
 
-from bot.update_health import DISTURBED_S, LONGEST_SILENCE_S, Reception, watch_webhook
+from bot.update_health import DISTURBED_S, LONGEST_SILENCE_S, UpdateHealth, watch_webhook
 from bot.updates import SECOND_POLLER, poll
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
@@ -16,9 +16,9 @@ OURS = "https://127.0.0.1:9/telegram"  # where nobody is
 
 
 @asynccontextmanager
-async def polling(house: House, reception: Reception) -> AsyncIterator[None]:
+async def polling(product: Product, update_health: UpdateHealth) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    running = asyncio.create_task(poll(house.bot, house.engine, reception, stop))
+    running = asyncio.create_task(poll(product.bot, product.engine, update_health, stop))
     try:
         yield
     finally:
@@ -27,9 +27,9 @@ async def polling(house: House, reception: Reception) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def watching(house: House, reception: Reception) -> AsyncIterator[None]:
+async def watching(product: Product, update_health: UpdateHealth) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    running = asyncio.create_task(watch_webhook(house.bot, OURS, reception, stop, every_s=0.05))
+    running = asyncio.create_task(watch_webhook(product.bot, OURS, update_health, stop, every_s=0.05))
     try:
         yield
     finally:
@@ -39,66 +39,66 @@ async def watching(house: House, reception: Reception) -> AsyncIterator[None]:
 
 def test_silence_is_no_health() -> None:
     clock = Clock()
-    reception = Reception(clock)
-    assert "yet" in reception.trouble()
-    reception.succeeded()
-    assert reception.trouble() == ""
+    update_health = UpdateHealth(clock)
+    assert "yet" in update_health.trouble()
+    update_health.succeeded()
+    assert update_health.trouble() == ""
     clock.advance(LONGEST_SILENCE_S + 1)
-    assert "Telegram has not answered for 61 s" in reception.trouble()
-    reception.succeeded()
-    assert reception.trouble() == ""
+    assert "Telegram has not answered for 61 s" in update_health.trouble()
+    update_health.succeeded()
+    assert update_health.trouble() == ""
 
 
 def test_who_takes_updates_away_is_not_forgotten_at_the_next_that_gets_through() -> None:
     clock = Clock()
-    reception = Reception(clock)
-    reception.disturbed(SECOND_POLLER)
-    reception.succeeded()
-    assert reception.trouble() == SECOND_POLLER
+    update_health = UpdateHealth(clock)
+    update_health.disturbed(SECOND_POLLER)
+    update_health.succeeded()
+    assert update_health.trouble() == SECOND_POLLER
     clock.advance(DISTURBED_S)
-    reception.succeeded()
-    assert reception.trouble() == ""
+    update_health.succeeded()
+    assert update_health.trouble() == ""
 
 
-async def test_a_poll_that_fails_is_trouble_until_one_succeeds(house: House, telegram: Telegram) -> None:
-    reception = Reception()
+async def test_a_poll_that_fails_is_trouble_until_one_succeeds(product: Product, telegram: Telegram) -> None:
+    update_health = UpdateHealth()
     telegram.faults.add(FaultKind.SERVER_ERROR, method="getUpdates", times=None)
-    async with polling(house, reception):
-        await until(lambda: "updates cannot be fetched" in reception.trouble())
+    async with polling(product, update_health):
+        await until(lambda: "updates cannot be fetched" in update_health.trouble())
         telegram.faults.clear()
         telegram.send_text(telegram.add_user("Alice").id, "hello")
-        await until(lambda: reception.trouble() == "")
+        await until(lambda: update_health.trouble() == "")
 
 
-async def test_a_second_poller_is_trouble(house: House, telegram: Telegram) -> None:
-    reception = Reception()
-    async with polling(house, reception):
+async def test_a_second_poller_is_trouble(product: Product, telegram: Telegram) -> None:
+    update_health = UpdateHealth()
+    async with polling(product, update_health):
         await telegram.wait_for(lambda: telegram.updates.is_awaited)
-        other = asyncio.create_task(house.bot.get_updates(timeout=20))
-        await until(lambda: reception.trouble() == SECOND_POLLER)
+        other = asyncio.create_task(product.bot.get_updates(timeout=20))
+        await until(lambda: update_health.trouble() == SECOND_POLLER)
         await asyncio.gather(other, return_exceptions=True)
 
 
-async def test_updates_that_telegram_cannot_bring_are_trouble(house: House, telegram: Telegram) -> None:
-    reception = Reception()
-    await house.bot.set_webhook(OURS)
-    async with watching(house, reception):
-        await until(lambda: reception.trouble() == "")
+async def test_updates_that_telegram_cannot_bring_are_trouble(product: Product, telegram: Telegram) -> None:
+    update_health = UpdateHealth()
+    await product.bot.set_webhook(OURS)
+    async with watching(product, update_health):
+        await until(lambda: update_health.trouble() == "")
         telegram.send_text(telegram.add_user("Alice").id, "hello")  # nobody is there to take it
-        await until(lambda: "could not bring updates" in reception.trouble())
+        await until(lambda: "could not bring updates" in update_health.trouble())
 
 
 async def test_a_webhook_that_is_ours_is_health_and_another_is_not(
-    house: House, caplog: pytest.LogCaptureFixture
+    product: Product, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reception = Reception()
-    await house.bot.set_webhook(OURS)
-    async with watching(house, reception):
-        await until(lambda: reception.trouble() == "")
-        await house.bot.set_webhook("https://other.example/a-secret")
-        await until(lambda: "elsewhere: other.example" in reception.trouble())
-        await house.bot.delete_webhook()
-        await until(lambda: "its webhook was removed" in reception.trouble())
-        await house.bot.set_webhook(OURS)
-        await until(lambda: reception.trouble() == "")
+    update_health = UpdateHealth()
+    await product.bot.set_webhook(OURS)
+    async with watching(product, update_health):
+        await until(lambda: update_health.trouble() == "")
+        await product.bot.set_webhook("https://other.example/a-secret")
+        await until(lambda: "elsewhere: other.example" in update_health.trouble())
+        await product.bot.delete_webhook()
+        await until(lambda: "its webhook was removed" in update_health.trouble())
+        await product.bot.set_webhook(OURS)
+        await until(lambda: update_health.trouble() == "")
     assert "a-secret" not in caplog.text

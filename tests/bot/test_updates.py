@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from house import BotRoom, House, open_house, until
+from product import BotRoom, Product, open_product, until
 from telegram.error import Conflict, InvalidToken
 
-from bot.update_health import Reception
+from bot.update_health import UpdateHealth
 from bot.updates import MAX_TRIES, UNTOLD_TRIES, poll
 from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.app import run_telegram
@@ -25,10 +25,10 @@ TROUBLE = "Something went wrong on my side. Please try that again in a minute."
 
 
 @asynccontextmanager
-async def polling(house: House) -> AsyncIterator[None]:
+async def polling(product: Product) -> AsyncIterator[None]:
     """The bot fetches updates while the block lasts."""
     stop = asyncio.Event()
-    running = asyncio.create_task(poll(house.bot, house.engine, Reception(), stop))
+    running = asyncio.create_task(poll(product.bot, product.engine, UpdateHealth(), stop))
     try:
         yield
     finally:
@@ -49,28 +49,31 @@ async def working(engine: Engine, run: Callable[[str], Awaitable[None]]) -> Asyn
 
 
 async def test_a_song_is_answered_by_poll_and_engine(room: BotRoom, alice: User, song: Path) -> None:
-    async with polling(room.house), working(room.house.engine, room.house.updates(room.application).run):
+    async with (
+        polling(room.product),
+        working(room.product.engine, room.product.updates(room.application).run),
+    ):
         await room.telegram.send_file(alice.id, song)
         menu = await room.telegram.wait_for(lambda: room.telegram.bot_messages(alice.id))
         query = room.telegram.tap(alice.id, menu[0].message_id, menu[0].buttons[0]["callback_data"])
         await room.telegram.wait_for(lambda: query.is_answered)
 
 
-async def test_confirmed_updates_wait_for_a_bot(house: House, telegram: Telegram, alice: User) -> None:
+async def test_confirmed_updates_wait_for_a_bot(product: Product, telegram: Telegram, alice: User) -> None:
     handled: list[str] = []
 
     async def handle(update_json: str) -> None:
         handled.append(json.loads(update_json)["message"]["text"])
 
-    async with polling(house):
-        texts = [f"text {number}" for number in range(5)]
-        for text in texts:
+    async with polling(product):
+        translations = [f"text {number}" for number in range(5)]
+        for text in translations:
             telegram.send_text(alice.id, text)
         await telegram.wait_for(lambda: not telegram.updates.pending)
     assert handled == []
-    async with working(house.engine, handle):
+    async with working(product.engine, handle):
         await until(lambda: len(handled) == 5)
-    assert sorted(handled) == texts
+    assert sorted(handled) == translations
 
 
 async def test_what_redis_did_not_take_is_not_confirmed(
@@ -84,36 +87,36 @@ async def test_what_redis_did_not_take_is_not_confirmed(
     async with (
         RedisServer(tmp_path / "redis") as redis,
         run_telegram(telegram) as url,
-        open_house(redis.url, telegram, url) as house,
+        open_product(redis.url, telegram, url) as product,
     ):
         await asyncio.to_thread(redis.kill)
-        async with polling(house):
+        async with polling(product):
             telegram.send_text(alice.id, "hello")
             await until(lambda: "updates cannot be fetched" in caplog.text)
             assert len(telegram.updates.pending) == 1
             await asyncio.to_thread(redis.start)
             await telegram.wait_for(lambda: not telegram.updates.pending)
-        async with working(house.engine, handle):
+        async with working(product.engine, handle):
             await until(lambda: handled == ["hello"])
 
 
 @pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
 async def test_trouble_at_telegram_is_waited_out(
-    house: House, telegram: Telegram, alice: User, fault: FaultKind
+    product: Product, telegram: Telegram, alice: User, fault: FaultKind
 ) -> None:
     order = telegram.faults.add(fault, method="getUpdates")
     telegram.send_text(alice.id, "hello")
-    async with polling(house):
+    async with polling(product):
         await telegram.wait_for(lambda: not telegram.updates.pending)
     assert order.hits == 1
 
 
 async def test_a_second_program_with_the_same_token_is_named_and_outlived(
-    house: House, telegram: Telegram, alice: User, caplog: pytest.LogCaptureFixture
+    product: Product, telegram: Telegram, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with polling(house):
+    async with polling(product):
         await telegram.wait_for(lambda: telegram.updates.is_awaited)
-        other = asyncio.create_task(house.bot.get_updates(timeout=20))  # throws ours out
+        other = asyncio.create_task(product.bot.get_updates(timeout=20))  # throws ours out
         await until(lambda: "another program polls with this bot's token" in caplog.text)
         with pytest.raises(Conflict):  # and is thrown out when ours comes back
             await other
@@ -121,21 +124,23 @@ async def test_a_second_program_with_the_same_token_is_named_and_outlived(
         await telegram.wait_for(lambda: not telegram.updates.pending)
 
 
-async def test_a_token_that_telegram_refuses_ends_it(house: House, telegram: Telegram) -> None:
+async def test_a_token_that_telegram_refuses_ends_it(product: Product, telegram: Telegram) -> None:
     telegram.token = "123:another-token-altogether"
     with pytest.raises(InvalidToken):
-        await poll(house.bot, house.engine, Reception(), asyncio.Event())
+        await poll(product.bot, product.engine, UpdateHealth(), asyncio.Event())
 
 
-async def test_it_stops_at_once_while_it_waits_for_updates(house: House, telegram: Telegram) -> None:
+async def test_it_stops_at_once_while_it_waits_for_updates(product: Product, telegram: Telegram) -> None:
     async with asyncio.timeout(5):
-        async with polling(house):
+        async with polling(product):
             await telegram.wait_for(lambda: telegram.updates.is_awaited)
 
 
-async def test_only_what_the_bot_handles_is_asked_for(house: House, telegram: Telegram, alice: User) -> None:
+async def test_only_what_the_bot_handles_is_asked_for(
+    product: Product, telegram: Telegram, alice: User
+) -> None:
     sent = telegram.send_text(alice.id, "hello")
-    async with polling(house):
+    async with polling(product):
         await telegram.wait_for(lambda: not telegram.updates.pending)
         telegram.edit_text(alice.id, sent.message_id, "bye")
         assert telegram.updates.pending == []
@@ -152,7 +157,7 @@ async def test_waiting_for_telegrams_limits_is_no_failed_try(
     room: BotRoom, alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PTB_TIMEDELTA", "1")  # the library warns of its coming behaviour
-    handler = room.house.updates(room.application)
+    handler = room.product.updates(room.application)
     room.telegram.send_text(alice.id, "/help")
     (update,) = room.telegram.updates.pending
     limit = FaultKind.TOO_MANY_REQUESTS
@@ -171,7 +176,7 @@ async def test_waiting_for_telegrams_limits_is_no_failed_try(
 async def test_trouble_that_does_not_pass_is_given_up(
     room: BotRoom, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handler = room.house.updates(room.application)
+    handler = room.product.updates(room.application)
     room.telegram.send_text(alice.id, "/help")
     (update,) = room.telegram.updates.pending
     order = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=MAX_TRIES)
@@ -187,7 +192,7 @@ async def test_trouble_that_does_not_pass_is_given_up(
     assert error.endswith(f"given up after {MAX_TRIES} tries")
     (answer,) = room.telegram.bot_messages(alice.id)
     assert answer.text == TROUBLE
-    (letter,) = await room.house.letters.all()
+    (letter,) = await room.product.dead_letters.all()
     assert letter.key == f"update:{update['update_id']}"
     assert letter.what == "a message (text)"
     assert letter.why == f"NetworkError, {MAX_TRIES} times; its sender was told"
@@ -199,8 +204,8 @@ async def test_tries_are_counted_over_all_bots(room: BotRoom, alice: User) -> No
     room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=MAX_TRIES)
     for _ in range(MAX_TRIES - 1):
         with pytest.raises(TryLater):
-            await room.house.updates(room.application).run(json.dumps(update))
-    await room.house.updates(room.application).run(json.dumps(update))
+            await room.product.updates(room.application).run(json.dumps(update))
+    await room.product.updates(room.application).run(json.dumps(update))
     assert [message.text for message in room.telegram.bot_messages(alice.id)] == [TROUBLE]
 
 
@@ -213,24 +218,24 @@ async def test_what_can_be_told_to_nobody_is_not_given_up_for_a_day(
     (update,) = room.telegram.updates.pending
     key = f"stemdrop:account:{alice.id}:jobs"
     if is_a_bug:
-        await room.house.redis.set(key, "not a sorted set")
+        await room.product.redis.set(key, "not a sorted set")
     room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
-    handler, pauses = room.house.updates(room.application), []
+    handler, pauses = room.product.updates(room.application), []
     for _ in range(MAX_TRIES + 3):
         with pytest.raises(TryLater) as later:
             await handler.run(json.dumps(update))
         pauses.append(later.value.after_s)
     assert pauses[-4:] == [300] * 4
-    assert await room.house.letters.all() == []
+    assert await room.product.dead_letters.all() == []
     room.telegram.faults.clear()
     await handler.run(json.dumps(update))
     (answer,) = room.telegram.bot_messages(alice.id)
     assert (answer.text == TROUBLE) is is_a_bug
     # nor for ever
     room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
-    await room.house.redis.set(f"stemdrop:tries:update:{update['update_id']}", MAX_TRIES + UNTOLD_TRIES - 1)
+    await room.product.redis.set(f"stemdrop:tries:update:{update['update_id']}", MAX_TRIES + UNTOLD_TRIES - 1)
     await handler.run(json.dumps(update))
-    (letter,) = await room.house.letters.all()
+    (letter,) = await room.product.dead_letters.all()
     assert letter.why.endswith("its sender was not told")
 
 
@@ -238,13 +243,13 @@ async def test_a_song_that_comes_while_redis_takes_nothing_is_answered_when_it_d
     breakable: tuple[RedisServer, BotRoom], alice: User, song: Path
 ) -> None:
     _, room = breakable
-    await room.house.redis.config_set("maxmemory", "1")
+    await room.product.redis.config_set("maxmemory", "1")
     sent = await room.sends(alice, song)
     assert room.after(sent) == []
     for _ in range(MAX_TRIES + 1):  # what cannot be counted is no try
         with pytest.raises(TryLater):
             await room.handle_again()
-    await room.house.redis.config_set("maxmemory", "0")
+    await room.product.redis.config_set("maxmemory", "0")
     await room.handle_again()
     (menu,) = room.after(sent)
     assert menu.buttons
@@ -253,28 +258,28 @@ async def test_a_song_that_comes_while_redis_takes_nothing_is_answered_when_it_d
 async def test_what_kills_who_handles_it_is_a_dead_letter_and_its_sender_is_told(
     room: BotRoom, mei: User, song: Path
 ) -> None:
-    handler = room.house.updates(room.application)
+    handler = room.product.updates(room.application)
     await room.telegram.send_file(mei.id, song, caption="nobody's business")
     (update,) = room.telegram.updates.pending
     room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
     await handler.give_up(json.dumps(update))
-    (letter,) = await room.house.letters.all()
+    (letter,) = await room.product.dead_letters.all()
     assert (letter.key, letter.what) == (f"update:{update['update_id']}", "a message (audio)")
     assert letter.why == "whoever handled it died; its sender was not told"
     await handler.give_up(json.dumps(update))
-    (letter,) = await room.house.letters.all()
+    (letter,) = await room.product.dead_letters.all()
     assert letter.why == "whoever handled it died; its sender was told"
     (answer,) = room.telegram.bot_messages(mei.id)
-    assert answer.text == room.house.texts.languages["zh_Hans"]("trouble")
-    assert await room.house.jobs(mei.id) == []
-    stored = str(await room.house.redis.hgetall(GIVEN_UP))  # type: ignore[misc]
+    assert answer.text == room.product.translations.languages["zh_Hans"]("trouble")
+    assert await room.product.jobs(mei.id) == []
+    stored = str(await room.product.redis.hgetall(GIVEN_UP))  # type: ignore[misc]
     for word in ("business", "Morning", str(mei.id)):
         assert word not in stored
 
 
 async def given_up(room: BotRoom) -> None:
     """The only update that waits is handled for the last time."""
-    handler = room.house.updates(room.application)
+    handler = room.product.updates(room.application)
     (update,) = room.telegram.updates.pending
     for _ in range(MAX_TRIES - 1):
         with pytest.raises(TryLater):
@@ -292,18 +297,18 @@ async def test_who_tapped_is_told_in_their_language_when_it_is_given_up(
     await given_up(room)
     assert order.hits == MAX_TRIES
     assert query.is_answered  # once, and that was before
-    assert [letter.what for letter in await room.house.letters.all()] == ["a tap"]
+    assert [letter.what for letter in await room.product.dead_letters.all()] == ["a tap"]
     (answer,) = room.after(menu)
-    assert answer.text == room.house.texts.languages["zh_Hans"]("trouble")
+    assert answer.text == room.product.translations.languages["zh_Hans"]("trouble")
 
 
 async def test_in_a_group_nobody_is_told_who_did_not_ask(room: BotRoom, alice: User, song: Path) -> None:
     group = room.telegram.add_group("Band", [alice])
-    await room.house.groups.set_answers_all(group.id, True)
+    await room.product.group_settings.set_answers_all(group.id, True)
     await room.telegram.send_file(group.id, song, user_id=alice.id)
     order = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=MAX_TRIES)
     await given_up(room)
     assert order.hits == MAX_TRIES
     assert room.telegram.bot_messages(group.id) == []
-    (letter,) = await room.house.letters.all()
+    (letter,) = await room.product.dead_letters.all()
     assert letter.why.endswith("its sender was not told")

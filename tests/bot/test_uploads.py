@@ -6,7 +6,7 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from house import BotRoom, open_house
+from product import BotRoom, open_product
 from recordings import record
 
 from sandbox.telegram.app import run_telegram
@@ -26,7 +26,7 @@ async def test_a_song_is_answered_with_the_modes_as_a_reply(room: BotRoom, alice
     assert menu.reply_to is sent
     assert menu.text == "How shall I split “Morning Line”?"
     assert len(menu.buttons) == 4
-    (job,) = await room.house.jobs(alice.id)
+    (job,) = await room.product.jobs(alice.id)
     assert (job.state, job.chat_id, job.message_id) == (JobState.CHOOSING, alice.id, menu.message_id)
     assert (job.source.kind, job.source.duration_s) == (SourceKind.AUDIO, 30)
     assert job.source.size_bytes == len(read(song))
@@ -50,7 +50,7 @@ async def test_every_kind_of_sound_is_taken(
     path = record(tmp_path / name, seconds=2, picture=name.endswith(".mp4"))
     menu = await room.menu(alice, path, kind=kind)
     assert f"“{title}”" in menu.text
-    (job,) = await room.house.jobs(alice.id)
+    (job,) = await room.product.jobs(alice.id)
     assert job.source.duration_s == 2
     assert job.source.size_bytes == len(read(path))
 
@@ -59,7 +59,7 @@ async def test_a_document_of_unknown_name_is_listened_to(room: BotRoom, alice: U
     path = record(tmp_path / "song.wav")
     menu = await room.menu(alice, path, file_name="1234", mime_type="audio/vnd.wave")
     assert "“1234”" in menu.text
-    (job,) = await room.house.jobs(alice.id)
+    (job,) = await room.product.jobs(alice.id)
     assert job.source.extension == ".wav"
 
 
@@ -129,7 +129,7 @@ async def test_a_file_that_telegram_does_not_give_is_told(room: BotRoom, alice: 
 async def test_a_download_that_breaks_is_made_again(
     room: BotRoom, alice: User, tmp_path: Path, fault: FaultKind, caplog: pytest.LogCaptureFixture
 ) -> None:
-    handler = room.house.updates(room.application)
+    handler = room.product.updates(room.application)
     order = room.telegram.faults.add(fault, method="download", times=2)
     sent = await room.telegram.send_file(alice.id, record(tmp_path / "song.wav"))
     (update,) = room.telegram.updates.pending
@@ -154,7 +154,7 @@ async def test_an_update_delivered_twice_makes_one_job_and_one_message(
     room.telegram.updates.add("message", update["message"])
     await room.handle()
     assert len(room.after(sent)) == 1
-    assert len(await room.house.jobs(alice.id)) == 1
+    assert len(await room.product.jobs(alice.id)) == 1
 
 
 async def test_an_update_handled_again_after_a_crash_still_gets_its_message(
@@ -164,11 +164,11 @@ async def test_an_update_handled_again_after_a_crash_still_gets_its_message(
     sent = await room.telegram.send_file(alice.id, song)
     (update,) = room.telegram.updates.pending
     await room.handle()
-    assert len(await room.house.jobs(alice.id)) == 1
+    assert len(await room.product.jobs(alice.id)) == 1
     assert not [message for message in room.after(sent) if message.buttons]
     room.telegram.updates.add("message", update["message"])
     await room.handle()
-    (job,) = await room.house.jobs(alice.id)
+    (job,) = await room.product.jobs(alice.id)
     (menu,) = [message for message in room.after(sent) if message.buttons]
     assert job.message_id == menu.message_id
 
@@ -176,7 +176,7 @@ async def test_an_update_handled_again_after_a_crash_still_gets_its_message(
 async def test_two_songs_are_two_jobs(room: BotRoom, alice: User, song: Path) -> None:
     await room.sends(alice, song)
     await room.sends(alice, song)
-    assert len(await room.house.jobs(alice.id)) == 2
+    assert len(await room.product.jobs(alice.id)) == 2
 
 
 async def test_whoever_blocked_the_bot_meanwhile_causes_no_trouble(
@@ -207,7 +207,7 @@ async def test_the_title_of_a_song_is_shortened_and_never_marked_up(
 async def test_sizes_and_sentences_are_in_the_users_language(room: BotRoom, song: Path) -> None:
     mei = room.telegram.add_user("Mei", language_code="zh-hans")
     menu = await room.menu(mei, song)
-    (job,) = await room.house.jobs(mei.id)
+    (job,) = await room.product.jobs(mei.id)
     assert job.language == "zh_Hans"
     assert "Morning Line" in menu.text
     assert "How shall I" not in menu.text
@@ -219,11 +219,11 @@ async def local_room(redis_url: str, tmp_path: Path) -> AsyncIterator[BotRoom]:
     telegram = Telegram(tmp_path / "local", local=True)
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, TELEGRAM_LOCAL_MODE="true") as house,
+        open_product(redis_url, telegram, url, TELEGRAM_LOCAL_MODE="true") as product,
     ):
-        application = house.application()
+        application = product.application()
         await application.initialize()
-        yield BotRoom(house, application)
+        yield BotRoom(product, application)
         await application.shutdown()
 
 
@@ -232,7 +232,7 @@ async def test_in_local_mode_a_large_file_is_heard_where_it_lies(local_room: Bot
     path = record(tmp_path / "song.wav", seconds=120)
     assert len(read(path)) > LIMIT_BYTES
     await local_room.menu(user, path)
-    (job,) = await local_room.house.jobs(user.id)
+    (job,) = await local_room.product.jobs(user.id)
     assert (job.source.duration_s, job.source.size_bytes) == (120, len(read(path)))
 
 
@@ -241,8 +241,8 @@ def read(path: Path) -> bytes:
 
 
 async def nothing_was_made(room: BotRoom, user: User) -> None:
-    assert await room.house.jobs(user.id) == []
-    assert await room.house.store.open_jobs() == []
+    assert await room.product.jobs(user.id) == []
+    assert await room.product.store.open_jobs() == []
 
 
 async def test_the_cover_is_remembered(room: BotRoom, alice: User, song: Path) -> None:
@@ -251,5 +251,5 @@ async def test_the_cover_is_remembered(room: BotRoom, alice: User, song: Path) -
     media = room.telegram.files.add_media("audio", content, "a.mp3", thumbnail=cover)
     room.telegram.post(room.telegram.chat(alice.id), alice, {"audio": media.to_dict()})
     await room.handle()
-    (job,) = await room.house.jobs(alice.id)
+    (job,) = await room.product.jobs(alice.id)
     assert job.source.thumbnail_file_id == cover["file_id"]

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from house import BotRoom
+from product import BotRoom
 
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
@@ -20,7 +20,7 @@ async def users(room: BotRoom, boss: User, words: str = "") -> Message:
 
 
 async def person(room: BotRoom, user_id: int) -> Person:
-    return await room.house.people.person(user_id)
+    return await room.product.users.person(user_id)
 
 
 async def invite(room: BotRoom, boss: User) -> str:
@@ -93,11 +93,11 @@ async def test_credits_are_settled_by_buttons(private_room: BotRoom, boss: User,
     query = await private_room.presses(shown, "100 credits")
     await private_room.again(query)
     assert "✓ 100 credits a day" in [button["text"] for button in shown.buttons]
-    assert await private_room.house.people.limit(alice.id) == 100
+    assert await private_room.product.users.limit(alice.id) == 100
     await private_room.presses(shown, "no limit")
-    assert await private_room.house.people.limit(alice.id) == 0
+    assert await private_room.product.users.limit(alice.id) == 0
     await private_room.presses(shown, "as set for all")
-    assert await private_room.house.people.limit(alice.id) == 20
+    assert await private_room.product.users.limit(alice.id) == 20
     await private_room.presses(shown, "Back")
     assert "Let in from the chat" in shown.text
 
@@ -106,10 +106,10 @@ async def test_credits_are_settled_by_buttons(private_room: BotRoom, boss: User,
 async def test_credits_are_settled_in_words(
     private_room: BotRoom, boss: User, alice: User, word: str, limit: int
 ) -> None:
-    await private_room.house.people.set_daily_credits(alice.id, 77)
+    await private_room.product.users.set_daily_credits(alice.id, 77)
     answer = await users(private_room, boss, f"credits {alice.id} {word}")
     assert str(alice.id) in answer.text
-    assert await private_room.house.people.limit(alice.id) == limit
+    assert await private_room.product.users.limit(alice.id) == limit
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ async def test_what_is_typed_wrongly_is_answered_with_how_to_type_it(
 ) -> None:
     answer = await users(private_room, boss, words)
     assert answer.text.startswith("You can also type")
-    assert await private_room.house.people.allowed() == []
-    assert await private_room.house.people.limit(5) == 20
+    assert await private_room.product.users.allowed() == []
+    assert await private_room.product.users.limit(5) == 20
 
 
 async def test_removing_by_button_stops_their_open_buttons(
@@ -156,7 +156,7 @@ async def test_removing_by_button_stops_their_open_buttons(
     assert menu.text.startswith("✖️ Cancelled")
     query = await private_room.forges(menu, data, alice)
     assert query.answer_text.startswith("This bot is private.")
-    assert await private_room.house.ordered() == []
+    assert await private_room.product.ordered() == []
 
 
 async def test_who_is_let_in_by_the_settings_cannot_be_removed_here(
@@ -167,7 +167,7 @@ async def test_who_is_let_in_by_the_settings_cannot_be_removed_here(
 
 async def test_many_are_shown_in_pages(private_room: BotRoom, boss: User) -> None:
     for number in range(1, 11):
-        await private_room.house.people.add(number)
+        await private_room.product.users.add(number)
     shown = await users(private_room, boss)
     assert shown.text.count("•") == 8
     await private_room.presses(shown, "›")
@@ -187,7 +187,7 @@ async def test_others_get_nothing_of_it(room: BotRoom, alice: User) -> None:
         query = await room.forges(answer, data, alice)
         assert query.answer_text == ONLY
     assert answer.text == ONLY
-    assert await room.house.people.allowed() == []
+    assert await room.product.users.allowed() == []
 
 
 async def test_in_a_group_an_admin_is_asked_to_write_in_private(
@@ -200,15 +200,15 @@ async def test_in_a_group_an_admin_is_asked_to_write_in_private(
         assert answer.text.endswith(f" /users add {group.id}")
     (answer,) = await private_room.says(boss, "/admin", chat_id=group.id)
     assert answer.text == "Write to me in private for that."
-    assert await private_room.house.people.allowed() == []
+    assert await private_room.product.users.allowed() == []
 
 
 async def test_a_bot_for_everybody_says_so_and_still_has_credits_per_user(room: BotRoom, alice: User) -> None:
     boss = room.telegram.add_user("Boss")
-    await room.house.redis.sadd(ADMINS, str(boss.id))
+    await room.product.redis.sadd(ADMINS, str(boss.id))
     assert (await users(room, boss)).text.startswith("Everybody may use this bot")
     await users(room, boss, f"credits {alice.id} 30")
-    assert await room.house.people.limit(alice.id) == 30
+    assert await room.product.users.limit(alice.id) == 30
     await users(room, boss, f"add {alice.id}")
     assert "may still use" in (await users(room, boss, f"remove {alice.id}")).text
 
@@ -216,11 +216,11 @@ async def test_a_bot_for_everybody_says_so_and_still_has_credits_per_user(room: 
 async def test_songs_that_wait_in_line_or_for_a_mode_are_cancelled_with_their_sender(
     private_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
-    house = private_room.house
+    product = private_room.product
     group = private_room.telegram.add_group("Band", [alice])
     for number in (alice.id, group.id):
-        await house.people.add(number)
-    await house.people.set_daily_credits(alice.id, 0)
+        await product.users.add(number)
+    await product.users.set_daily_credits(alice.id, 0)
     menus = [await private_room.menu(alice, song) for _ in range(6)]
     for menu in menus[:5]:
         await private_room.taps(menu, 0)
@@ -230,19 +230,19 @@ async def test_songs_that_wait_in_line_or_for_a_mode_are_cancelled_with_their_se
     assert text.split("\n")[1] == "3 songs that had not begun yet were cancelled."
     assert [menu.text.startswith("✖️ Cancelled") for menu in menus] == [False] * 3 + [True] * 3
     assert not there.text.startswith("✖️")  # in the group she may still ask for it
-    states = [job.state for job in await house.jobs(alice.id)]
+    states = [job.state for job in await product.jobs(alice.id)]
     assert states.count(JobState.SUBMITTING) == 3
     assert states.count(JobState.QUEUED) == 1
-    assert (await house.store.allowance(alice.id, 0)).spent == 40
+    assert (await product.store.allowance(alice.id, 0)).spent == 40
     assert "cancelled" not in (await users(private_room, boss, f"remove {alice.id}")).text
     assert "1 song that" in (await users(private_room, boss, f"remove {group.id}")).text
     assert there.text.startswith("✖️ Cancelled")
-    assert (await house.store.allowance(alice.id, 0)).spent == 30
+    assert (await product.store.allowance(alice.id, 0)).spent == 30
 
 
 async def test_the_songs_of_who_may_stay_go_on(room: BotRoom, alice: User, song: Path) -> None:
     boss = room.telegram.add_user("Boss")
-    await room.house.redis.sadd(ADMINS, str(boss.id))
+    await room.product.redis.sadd(ADMINS, str(boss.id))
     menu = await room.menu(alice, song)
     text = (await users(room, boss, f"remove {alice.id}")).text
     assert "may still use this bot" in text
@@ -253,7 +253,7 @@ async def test_the_songs_of_who_may_stay_go_on(room: BotRoom, alice: User, song:
 async def test_an_admin_by_link_is_removed_by_another_but_never_the_last(
     private_room: BotRoom, boss: User, alice: User
 ) -> None:
-    await private_room.house.redis.sadd(ADMINS, str(alice.id))
+    await private_room.product.redis.sadd(ADMINS, str(alice.id))
     await private_room.says(alice, "/start")
     answer = await users(private_room, boss, f"remove {alice.id}")
     assert answer.text.split("\n") == [
@@ -266,7 +266,7 @@ async def test_an_admin_by_link_is_removed_by_another_but_never_the_last(
 
 async def test_the_only_admin_stays(room: BotRoom) -> None:
     boss = room.telegram.add_user("Boss")
-    await room.house.redis.sadd(ADMINS, str(boss.id))
+    await room.product.redis.sadd(ADMINS, str(boss.id))
     answer = await users(room, boss, f"remove {boss.id}")
     assert answer.text.startswith(f"{boss.id} is the only one who runs this bot")
     assert (await person(room, boss.id)).is_admin
@@ -287,7 +287,7 @@ async def test_what_was_done_is_told_although_telling_failed_at_first(
 
     assert await told_at_second(f"add {alice.id}") == f"Alice ({alice.id}) may use this bot now."
     assert await told_at_second(f"add {alice.id}") == f"Alice ({alice.id}) was let in before."
-    await room.house.redis.sadd(ADMINS, str(alice.id))
+    await room.product.redis.sadd(ADMINS, str(alice.id))
     await room.menu(alice, song)
     assert (await told_at_second(f"remove {alice.id}")).split("\n") == [
         f"Alice ({alice.id}) no longer runs this bot.",

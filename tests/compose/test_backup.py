@@ -22,6 +22,6 @@ def test_a_snapshot_is_made_and_restored_as_the_page_says(clone: Path) -> None:
         stack.run("redis", "redis-cli", "SET", "stemdrop:after", "it")
         stack.follow(lines("manifest"))
         stack.up("redis")
-        assert "stemdrop:before" in (kept := stack.run("redis", "redis-cli", "KEYS", "*"))
-        assert "stemdrop:after" not in kept
+        assert "stemdrop:before" in (cached := stack.run("redis", "redis-cli", "KEYS", "*"))
+        assert "stemdrop:after" not in cached
         assert "aof_enabled:1" in stack.run("redis", "redis-cli", "INFO", "persistence")

@@ -24,7 +24,7 @@ async def test_every_refusal_is_explained_and_costs_nothing(case: Case) -> None:
         stage.provider.refusal = (code, "no")
         play = await ledger.play(VOCALS)
         await ledger.over([play])
-        assert f"code {code}" in play.texts[-1].text
+        assert f"code {code}" in play.translations[-1].text
     case.healed()
     await case.settle(ledger, "API: create refused, every code", len(codes), explained=len(codes))
     assert stage.provider.creates == []
@@ -38,7 +38,7 @@ async def test_every_failure_is_explained(case: Case) -> None:
         stage.provider.failure = code
         play = await ledger.play(VOCALS)
         await ledger.over([play])
-        assert f"code {code}" in play.texts[-1].text
+        assert f"code {code}" in play.translations[-1].text
     case.healed()
     await case.settle(ledger, "API: called back as failed, every code", len(codes), explained=len(codes))
 
@@ -84,7 +84,7 @@ async def test_time_out_before_it_has_accepted(case: Case) -> None:
     stage.provider.odd_create = _never
     songs = await ledger.play_all([VOCALS] * 3)
     await ledger.over()
-    assert all("code lost" in play.texts[-1].text for play in songs)
+    assert all("code lost" in play.translations[-1].text for play in songs)
     case.healed()
     fault = "API: no answer for 60 s, nothing accepted"
     await case.settle(ledger, fault, len(songs), explained=len(songs))
@@ -112,7 +112,7 @@ async def test_reset_before_it_has_accepted(case: Case) -> None:
         stage.provider.odd_create = reset
         songs = [await ledger.play(VOCALS) for _ in range(case.times(1, 5))]
         await ledger.over()
-        assert all("code lost" in play.texts[-1].text for play in songs)
+        assert all("code lost" in play.translations[-1].text for play in songs)
         case.healed()
         fault = "API: connection reset, nothing accepted"
         await case.settle(ledger, fault, len(songs), explained=len(songs))
@@ -150,7 +150,7 @@ async def test_called_back_after_the_job_was_given_up(case: Case) -> None:
     stage.provider.remembers = stage.provider.answers_by_itself = False
     plays = await ledger.play_all([VOCALS] * case.times(1, 5))
     await ledger.over()
-    assert all("code timeout" in play.texts[-1].text for play in plays)
+    assert all("code timeout" in play.translations[-1].text for play in plays)
     for number in range(len(plays)):
         await stage.provider.call_back(number)
     for play in plays:
@@ -213,7 +213,7 @@ async def test_called_back_the_other_way_one_after_the_other(case: Case) -> None
         assert [answer.status_code for answer in answers] == [200, 200]
         await play.person.sees(lambda play=play: play.is_done)
         await stage.tasks_rest()
-        assert play.texts[-1].text.startswith("✅")
+        assert play.translations[-1].text.startswith("✅")
     case.healed()
     await case.settle(ledger, "API: failure after success, and success after failure", len(ledger.plays))
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 
 import pytest
 from case import Case
+from kill_points import steps
 from ledger import ALL_STEMS, VOCALS, Account, Ledger
-from mortal import steps
 from scenarios import SCENARIOS
 from stage import Stage, until
 

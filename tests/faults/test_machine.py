@@ -143,7 +143,7 @@ async def test_sigterm_without_redis_amid_a_create(case: Case) -> None:
         await stage.start(*commands)
         play = await playing
         await ledger.over()
-        assert "code lost" in play.texts[-1].text
+        assert "code lost" in play.translations[-1].text
     case.healed()
     fault = "SIGTERM to all while Redis is away, amid a create call, without a public URL"
     await case.settle(ledger, fault, times, explained=times)
@@ -164,7 +164,7 @@ def older_version(folder: Path) -> Path:
     asked = [*git, "describe", "--tags", "--abbrev=0"]
     tag = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()
     version, archive = os.environ.get("STEMDROP_OLD") or tag or "HEAD~25", folder / "old.tar"
-    pack = [*git, "archive", "-o", str(archive), version, "stemdrop", "bot", "webhook"]
+    pack = [*git, "archive", "-o", str(archive), version, "stemdrop", "bot", "webhook", "worker"]
     if subprocess.run(pack, capture_output=True, check=False).returncode:
         pytest.skip(f"there is no older version {version} here")
     shutil.unpack_archive(archive, folder / "old")

@@ -85,7 +85,7 @@ async def test_an_expired_source_that_is_fetched_is_explained(case: Case) -> Non
     stage.telegram.faults.add(FaultKind.FILE_GONE, method="getFile", times=None)
     plays = await ledger.play_all([VOCALS] * times)
     await ledger.over()
-    assert all("code 451" in play.texts[-1].text for play in plays)
+    assert all("code 451" in play.translations[-1].text for play in plays)
     stage.telegram.faults.clear()
     await ledger.play(VOCALS)
     case.healed()
@@ -97,17 +97,17 @@ async def test_who_is_promised_kept_stems_that_expired_is_asked_before_paying(ca
     stage, ledger = await case.open("up")
     times, asked = case.times(1, 5), SAY("kept_lost", title="Kept")
     for number in range(times):
-        kept = await ledger.play(VOCALS, title="Kept")
+        cached = await ledger.play(VOCALS, title="Kept")
         await ledger.over()
-        for message in kept.shown:
+        for message in cached.shown:
             if message.kind == "audio" and message.media:
                 stage.telegram.forget_file(message.media["file_id"])
         play = await ledger.play(VOCALS, title="Kept")
-        await play.person.sees(lambda play=play: play.texts[-1].text == asked)
+        await play.person.sees(lambda play=play: play.translations[-1].text == asked)
         await stage.tasks_rest()
         assert len(stage.provider.creates) == number + 1
         await ledger.press(
-            play, SAY("mode_name.separate_vocal"), lambda play=play: play.texts[-1].text != asked
+            play, SAY("mode_name.separate_vocal"), lambda play=play: play.translations[-1].text != asked
         )
         await ledger.over()
         assert len(stage.provider.creates) == number + 2
@@ -212,7 +212,7 @@ async def test_a_group_that_becomes_a_supergroup_gets_its_stems_there(case: Case
         await stage.tasks_rest()
         person.chat_id = stage.telegram.migrate_group(group.id).id
         await stage.provider.call_back(number)
-        await person.sees(lambda: any(shown.text.startswith("✅") for shown in stage.texts(person)))
+        await person.sees(lambda: any(shown.text.startswith("✅") for shown in stage.translations(person)))
         account.songs += 1
         account.lost += 2 - len(set(person.titles()))
         account.twice += len(person.titles()) - len(set(person.titles()))

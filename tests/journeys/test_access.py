@@ -6,13 +6,13 @@ import pytest
 from chat import Person
 from stage import Stage
 
-from stemdrop.chat.translations import load_texts
+from stemdrop.chat.translations import load_translations
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SETTINGS = {"ACCESS": "invite", "DAILY_CREDITS": "100"}
 VOCALS, ALL_STEMS = 0, 1
-IN_CHINESE, IN_ENGLISH = load_texts().language("zh-hans"), load_texts().language("en")
+IN_CHINESE, IN_ENGLISH = load_translations().language("zh-hans"), load_translations().language("en")
 
 
 def word_in(text: str) -> str:
@@ -67,17 +67,17 @@ async def test_access_is_settled_in_the_chat_and_outlives_a_restart(stage: Stage
     stage.provider.refusal = None
 
     # an admin's retry is for the user, in their chat
-    overview = await boss.answer_to(boss.says("/admin"))
-    assert "402" in overview.text
-    assert "Dear" in overview.text
-    await boss.presses_twice(overview, IN_CHINESE("button.retry", price=IN_CHINESE.credits(10)))
+    snapshots = await boss.answer_to(boss.says("/admin"))
+    assert "402" in snapshots.text
+    assert "Dear" in snapshots.text
+    await boss.presses_twice(snapshots, IN_CHINESE("button.retry", price=IN_CHINESE.credits(10)))
     await guest.shows(menu, "✅ “Dear”: 2 stems are here.")
     assert len(stage.provider.creates) == 1
 
     # who is removed is a stranger: the open menu is gone, other buttons say so
     _, opened = await guest.asks(stage.song("Too Late"))
     users = await boss.answer_to(boss.says("/users"))
-    await boss.turns(users, 0)
+    await boss.account_queue(users, 0)
     await boss.presses(users, IN_CHINESE("button.remove"))
     await guest.shows(opened, "✖️ Cancelled: “Too Late”.")
     assert (await guest.taps(menu, 0)).answer_text == IN_ENGLISH("access.closed", id=guest.id)

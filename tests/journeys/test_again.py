@@ -62,15 +62,15 @@ async def test_another_way_of_splitting_is_one_tap_away_and_twice_is_once(stage:
     await alice.shows(menu, "✅")
     await asyncio.gather(*(alice.taps(menu, 0) for _ in range(3)))
     await alice.sees(lambda: len(alice.audios()) == 4)
-    await alice.sees(lambda: len(stage.texts(alice)) == 2)
-    other = stage.texts(alice)[1]
+    await alice.sees(lambda: len(stage.translations(alice)) == 2)
+    other = stage.translations(alice)[1]
     await alice.shows(other, "✅ “Both Ways”: 2 stems")
     assert other.reply_to is sent
     assert menu.text.startswith("✅ “Both Ways”: 2 stems")
     assert [create["type"] for create in stage.provider.creates] == ["separate_vocal", "split_stem"]
     await alice.taps(menu, 1)
-    await alice.sees(lambda: len(stage.texts(alice)) == 3)
-    listed = stage.texts(alice)[2]
+    await alice.sees(lambda: len(stage.translations(alice)) == 3)
+    listed = stage.translations(alice)[2]
     await alice.taps(listed, [button["text"] for button in listed.buttons].index("Bass"))
     await alice.shows(listed, "✅")
     assert alice.titles()[-2:] == ["Both Ways (Bass)", "Both Ways (Without Bass)"]

@@ -7,12 +7,12 @@ from chat import Person
 from stage import Stage, until
 
 from sandbox.telegram.chats import Message
-from stemdrop.chat.translations import load_texts
+from stemdrop.chat.translations import load_translations
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VOCALS = 0
-IN_CHINESE = load_texts().language("zh-hans")
+IN_CHINESE = load_translations().language("zh-hans")
 
 
 def tap_and_block(stage: Stage, person: Person, menu: Message, label: str) -> None:
@@ -25,12 +25,12 @@ def tap_and_block(stage: Stage, person: Person, menu: Message, label: str) -> No
 async def test_whoever_blocks_the_bot_holds_up_nobody_and_may_come_back(stage: Stage) -> None:
     provider, telegram = stage.provider, stage.telegram
     stage.ordinary = ("bot was blocked by the user",)
-    at_menu, separating, delivering, packing = (
+    at_menu, separating, delivering, archives = (
         stage.person(name, language="zh-hans" if number % 2 else "en")
         for number, name in enumerate(("Menu", "Separating", "Delivering", "Packing"))
     )
-    _, packed = await packing.asks(stage.song("Packed"), VOCALS)
-    await packing.shows(packed, "✅")
+    _, packed = await archives.asks(stage.song("Packed"), VOCALS)
+    await archives.shows(packed, "✅")
     _, menu = await at_menu.asks(stage.song("Menu"))
     provider.answers_by_itself = False
     provider.hold_stems.clear()
@@ -45,7 +45,7 @@ async def test_whoever_blocks_the_bot_holds_up_nobody_and_may_come_back(stage: S
     for person in (separating, delivering):
         telegram.block_bot(person.id)
     tap_and_block(stage, at_menu, menu, "Vocals")
-    tap_and_block(stage, packing, packed, IN_CHINESE("button.zip"))
+    tap_and_block(stage, archives, packed, IN_CHINESE("button.zip"))
     await stage.accepted(4)
     provider.hold_stems.set()
     provider.answers_by_itself = True
@@ -57,12 +57,12 @@ async def test_whoever_blocks_the_bot_holds_up_nobody_and_may_come_back(stage: S
     await stage.jobs_rest()
     await stage.tasks_rest()
     creates = len(provider.creates)
-    gone = (at_menu, separating, delivering, packing)
+    gone = (at_menu, separating, delivering, archives)
     assert [len(person.audios()) for person in gone] == [0, 0, 0, 2]
 
     async def comes_back(person: Person, *, lost: int) -> None:
         telegram.unblock_bot(person.id)
-        say = load_texts().language(telegram.user(person.id).language_code)
+        say = load_translations().language(telegram.user(person.id).language_code)
         before = len(person.audios())
         if lost:  # what was paid for is not lost
             listed = await person.answer_to(person.says("/jobs"))
@@ -72,5 +72,5 @@ async def test_whoever_blocks_the_bot_holds_up_nobody_and_may_come_back(stage: S
         await person.shows(menu, "✅")
         assert len(person.audios()) == before + lost + 2
 
-    await asyncio.gather(*(comes_back(person, lost=0 if person is packing else 2) for person in gone))
+    await asyncio.gather(*(comes_back(person, lost=0 if person is archives else 2) for person in gone))
     assert len(provider.creates) == creates + 4

@@ -16,17 +16,17 @@ LONG_S = 100.0
 
 
 async def test_fifty_people_at_once_all_get_their_own_stems(stage: Stage) -> None:
-    people = [stage.person(f"P{number}", language=LANGUAGES[number % 5]) for number in range(50)]
+    users = [stage.person(f"P{number}", language=LANGUAGES[number % 5]) for number in range(50)]
 
     async def one(number: int, person: Person) -> None:
         person.wait_s = LONG_S
         _, menu = await person.asks(stage.song(f"Song {number}"), VOCALS)
         await person.shows(menu, "✅")
 
-    await asyncio.gather(*(one(number, person) for number, person in enumerate(people)))
-    for number, person in enumerate(people):
+    await asyncio.gather(*(one(number, person) for number, person in enumerate(users)))
+    for number, person in enumerate(users):
         assert [title.partition(" (")[0] for title in person.titles()] == [f"Song {number}"] * 2
-        assert len(stage.texts(person)) == 1
+        assert len(stage.translations(person)) == 1
     assert len(stage.provider.creates) == 50
 
 

@@ -9,13 +9,13 @@ from chat import Person
 from stage import Stage
 
 from sandbox.telegram.chats import Message
-from stemdrop.chat.translations import load_texts
+from stemdrop.chat.translations import load_translations
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VOCALS, CANCEL = 0, 3
 ASK = "/stems"
-IN_CHINESE = load_texts().language("zh-hans")
+IN_CHINESE = load_translations().language("zh-hans")
 
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
@@ -28,12 +28,12 @@ async def privacy_mode(stage: Stage) -> AsyncIterator[None]:
 
 def band(stage: Stage, *languages: str, forum: bool = False) -> list[Person]:
     """A group, and in it a person of each language; the first runs it."""
-    people = [stage.person(f"{number} {code}", language=code) for number, code in enumerate(languages)]
-    members = [stage.telegram.user(person.id) for person in people]
+    users = [stage.person(f"{number} {code}", language=code) for number, code in enumerate(languages)]
+    members = [stage.telegram.user(person.id) for person in users]
     group = stage.telegram.add_group("Band", members, forum=forum)
-    for person in people:
+    for person in users:
         person.chat_id = group.id
-    return people
+    return users
 
 
 async def menu_for(person: Person, song: Message, thread_id: int | None = None) -> Message:
@@ -44,7 +44,7 @@ async def menu_for(person: Person, song: Message, thread_id: int | None = None) 
 
 async def test_what_is_asked_for_by_reply_stays_in_its_topic(stage: Stage) -> None:
     async def in_one_forum(language: str, *, is_in_topic: bool) -> None:
-        say = load_texts().language(language)
+        say = load_translations().language(language)
         asker, singer = band(stage, language, "ru", forum=True)
         topic = stage.telegram.add_topic(asker.chat_id, "Demos")
         here, there = (topic, None) if is_in_topic else (None, topic)
@@ -119,9 +119,9 @@ async def test_settings_and_stems_follow_a_group_that_is_upgraded(stage: Stage) 
     await stage.tasks_rest()
     anna.chat_id = wei.chat_id = stage.telegram.migrate_group(wei.chat_id).id
     assert (await stage.provider.call_back()).status_code == 200
-    await wei.sees(lambda: any(shown.text.startswith("✅") for shown in stage.texts(wei)))
+    await wei.sees(lambda: any(shown.text.startswith("✅") for shown in stage.translations(wei)))
     assert wei.titles() == ["Upgraded (人声)", "Upgraded (伴奏)"]
-    (closing,) = stage.texts(wei)
+    (closing,) = stage.translations(wei)
     # its buttons obey the same person, and the setting came along
     assert (await anna.taps(closing, 0)).answer_text == "Only the one who asked for it can choose."
     sent = await anna.sends(stage.song("After It"))

@@ -7,7 +7,7 @@ from chat import Person
 from stage import Stage
 
 from sandbox.telegram.chats import Message
-from stemdrop.chat.translations import Language, load_texts
+from stemdrop.chat.translations import Language, load_translations
 from stemdrop.domain.jobs import Mode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -22,7 +22,7 @@ class Impatient:
 
     def __init__(self, stage: Stage, language: str, title: str) -> None:
         self.stage = stage
-        self.say: Language = load_texts().language(language)
+        self.say: Language = load_translations().language(language)
         self.person: Person = stage.person(f"{title} {language}", language=language)
         self.title = f"{title} {language}"
         self.menu: Message
@@ -57,7 +57,7 @@ class Chooser(Impatient):
         await self.taps(self.menu.buttons[0]["text"], "✅")
         await self.taps(self.say.mode(VOCALS))
         await self.person.sees(lambda: self.kinds() == {"audio": 4, "text": 2})
-        await self.person.shows(self.stage.texts(self.person)[1], "✅")
+        await self.person.shows(self.stage.translations(self.person)[1], "✅")
 
 
 class Packer(Impatient):
@@ -105,9 +105,9 @@ class Leaver(Impatient):
         listed = await self.person.answer_to(self.person.says("/jobs"))
         await self.taps(self.say("button.resend"), menu=listed)
         await self.person.sees(lambda: self.kinds() == {"audio": 4, "text": 3})
-        await self.person.shows(self.stage.texts(self.person)[-1], "✅")
+        await self.person.shows(self.stage.translations(self.person)[-1], "✅")
         asked = await self.person.answer_to(self.person.says("/language"))
-        say = load_texts().language("es")
+        say = load_translations().language("es")
         await self.taps(say("language.name"), say("language.done", name=say("language.name")), asked)
         asked = await self.person.answer_to(self.person.says("/delete"))
         await self.taps(say("button.delete"), say.plural("delete.songs", 1), asked)
@@ -122,7 +122,7 @@ class Fetcher(Impatient):
         await self.taps(self.say.mode(Mode.SPLIT_STEM_ADVANCED))
         await self.taps(self.say.named("Bass"), "✅")
 
-    async def fetches(self) -> None:
+    async def source_quota(self) -> None:
         assert len(self.person.audios()) == 1
         await self.taps(self.say("button.fetch_again"))
         await self.person.sees(lambda: len(self.person.audios()) == 2)
@@ -159,7 +159,7 @@ async def test_what_is_tapped_twice_at_once_comes_once(stage: Stage) -> None:
         *(person.packs() for person in packers),
         *(person.stops_and_repeats() for person in listers),
         *(person.leaves() for person in leavers),
-        *(person.fetches() for person in fetchers),
+        *(person.source_quota() for person in fetchers),
         *(person.cancels() for person in cancellers),
     )
     await stage.jobs_rest()
@@ -171,7 +171,7 @@ async def test_what_is_tapped_twice_at_once_comes_once(stage: Stage) -> None:
     assert [person.kinds() for person in leavers] == [{"audio": 4, "text": 5}] * 2
     assert [person.kinds() for person in fetchers] == [{"audio": 2, "text": 1}] * 2
     assert [person.kinds() for person in cancellers] == [{"text": 1}] * 2
-    counted = load_texts().language("es").plural("delete.songs", 1)
+    counted = load_translations().language("es").plural("delete.songs", 1)
     assert all(person.deleted.text.startswith(counted) for person in leavers)
     types = [create["type"] for create in provider.creates]
     assert types.count("split_stem_advanced") == 4

@@ -11,7 +11,7 @@ from chat import Person
 from stage import Stage
 
 from sandbox.telegram.chats import Message
-from stemdrop.chat.translations import LOCALES, Language, load_texts
+from stemdrop.chat.translations import LOCALES, Language, load_translations
 from stemdrop.domain.jobs import Mode
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -25,18 +25,18 @@ def sentences(code: str) -> set[str]:
     """Every line of every sentence in a catalogue, with the {names} of what is filled in."""
     with (LOCALES / f"{code}.po").open("rb") as file:
         written = [message.string for message in read_po(file) if message.id]
-    texts = [text for string in written for text in ([string] if isinstance(string, str) else string)]
-    return {line for text in texts for line in text.split("\n")}
+    translations = [text for string in written for text in ([string] if isinstance(string, str) else string)]
+    return {line for text in translations for line in text.split("\n")}
 
 
 def foreign(code: str) -> re.Pattern[str]:
     """Matches every line of English that is not what this language says, too."""
-    lines = [line for line in sentences("en") - sentences(code) if _letters(line) > 2]
+    lines = [line for line in sentences("en") - sentences(code) if _dead_letters(line) > 2]
     patterns = [".+".join(map(re.escape, re.split(r"\{\w+\}", line))) for line in lines]
     return re.compile("|".join(patterns))
 
 
-def _letters(line: str) -> int:
+def _dead_letters(line: str) -> int:
     return sum(letter.isalpha() for letter in re.sub(r"\{\w+\}", "", line))
 
 
@@ -57,8 +57,8 @@ class Reader:
 
     def __init__(self, stage: Stage, code: str) -> None:
         self.stage = stage
-        self.say: Language = load_texts().language(code)
-        self.then: Language = load_texts().language(THEN[code])
+        self.say: Language = load_translations().language(code)
+        self.then: Language = load_translations().language(THEN[code])
         self.person: Person = stage.person(code, language=code)
         self.menu: Message
 
@@ -111,7 +111,7 @@ async def test_commands_are_listed_in_every_language(stage: Stage) -> None:
     telegram = stage.telegram
     await telegram.wait_for(lambda: len(telegram.descriptions) == 10)
     for code, telegram_code in {"en": "", "zh_Hans": "zh", "ru": "ru", "es": "es", "pt_BR": "pt"}.items():
-        say = load_texts().languages[code]
+        say = load_translations().languages[code]
         for scope, count in (("all_private_chats", 7), ("all_group_chats", 4)):
             listed = telegram.commands[json.dumps({"type": scope}), telegram_code]
             assert len(listed) == count

@@ -8,7 +8,7 @@ from leftovers import leftovers
 from stage import Stage
 
 from sandbox.telegram.chats import Message
-from stemdrop.chat.translations import Language, load_texts
+from stemdrop.chat.translations import Language, load_translations
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -25,8 +25,8 @@ class Resident:
         self.person: Person = stage.person(name, language=language)
         self.title = title
         self.name = name
-        self.own: Language = load_texts().language(language)
-        self.chosen: Language = load_texts().language("ru")
+        self.own: Language = load_translations().language(language)
+        self.chosen: Language = load_translations().language("ru")
         self.open: Message
 
     async def fails(self) -> None:

@@ -24,17 +24,17 @@ async def test_five_people_at_once_all_get_their_stems_once(
     async with open_stage(tmp_path, *commands, TELEGRAM_UPDATES=updates) as stage:
         if updates == "webhook":
             await stage.telegram.wait_for(lambda: stage.telegram.updates.webhook)
-        people = [stage.person(name) for name in NAMES]
+        users = [stage.person(name) for name in NAMES]
         asked = await asyncio.gather(
             *(
                 person.asks(stage.song(f"Song of {name}"), mode)
-                for person, name in zip(people, NAMES, strict=True)
+                for person, name in zip(users, NAMES, strict=True)
             )
         )
         await asyncio.gather(
-            *(person.shows(menu, "✅") for person, (_, menu) in zip(people, asked, strict=True))
+            *(person.shows(menu, "✅") for person, (_, menu) in zip(users, asked, strict=True))
         )
-        for person, (sent, _), name in zip(people, asked, NAMES, strict=True):
+        for person, (sent, _), name in zip(users, asked, NAMES, strict=True):
             assert len(set(person.titles())) == len(person.titles()) == stems
             assert all(title.startswith(f"Song of {name} (") for title in person.titles())
             assert all(audio.reply_to is sent for audio in person.audios())

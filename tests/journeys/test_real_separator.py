@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from chat import Person
 from kinds import KINDS, record
-from nursery import ForkedProcess
+from process_pool import ForkedProcess
 
 from sandbox.environment.world import World
 from sandbox.play.duration import measure

@@ -72,10 +72,10 @@ async def test_a_file_without_sound_ends_it_with_the_reason(tmp_path: Path) -> N
 
 
 def test_a_stem_that_does_not_decode_is_named(tmp_path: Path) -> None:
-    kept = tmp_path / "Morning (Drums).mp3"
-    kept.symlink_to("/dev/null")  # nothing of it can be read back
+    cached = tmp_path / "Morning (Drums).mp3"
+    cached.symlink_to("/dev/null")  # nothing of it can be read back
     with pytest.raises(NotDeliveredError, match=r"Morning \(Drums\)\.mp3 arrived, but does not decode$"):
-        stem_table([Arrived("Morning (Drums)", "", 5, kept)])
+        stem_table([Arrived("Morning (Drums)", "", 5, cached)])
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from provider import KEY
 from stage import Stage, open_stage
 
 from sandbox.telegram.faults import FaultKind
-from stemdrop.http.signed_links import Links
+from stemdrop.http.signed_links import SignedLinks
 
 VOCALS, ALL_STEMS = 0, 1
 
@@ -52,10 +52,10 @@ def said(stage: Stage) -> str:
     """Everything that any chat has shown, ever."""
     telegram = stage.telegram
     messages = [message for chat in telegram.chats.values() for message in chat.messages.values()]
-    texts = [json.dumps(message.to_dict(), ensure_ascii=False) for message in messages]
-    texts += [str(revision) for message in messages for revision in message.history]
-    texts += [query.answer_text for query in telegram.queries.values()]
-    return "\n".join(texts)
+    translations = [json.dumps(message.to_dict(), ensure_ascii=False) for message in messages]
+    translations += [str(revision) for message in messages for revision in message.history]
+    translations += [query.answer_text for query in telegram.queries.values()]
+    return "\n".join(translations)
 
 
 async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> N
             "Redis",
             "JSON data",
             "query is too old",
-            "sweep",
+            "recovery",
             "refuses this bot's key",
             "Traceback",
         )
@@ -77,7 +77,7 @@ async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> N
         secrets = [settings["TELEGRAM_BOT_TOKEN"], settings["SECRET_KEY"], password, KEY]
         # the token's second half alone would open the bot, too
         secrets.append(settings["TELEGRAM_BOT_TOKEN"].partition(":")[2])
-        secrets.append(Links(settings["SECRET_KEY"], "").updates_secret)
+        secrets.append(SignedLinks(settings["SECRET_KEY"], "").updates_secret)
         logs, chats = stage.world.logs(), said(stage)
         assert "DEBUG" in logs
         # whoever has the link of a song may fetch it

@@ -76,13 +76,13 @@ async def test_every_stem_comes_named_in_the_users_language_and_a_new_one_readab
 async def test_one_instrument_is_chosen_from_a_list_and_comes_with_the_rest(stage: Stage) -> None:
     alice = stage.person()
     _, menu = await alice.asks(stage.song("Piano Man"), ONE_INSTRUMENT)
-    texts = [button["text"] for button in menu.buttons]
-    assert texts[:3] == ["Lead vocal", "Backing vocals", "Drum kit"]
-    assert texts[-2:] == ["‹ Back", "✖️ Cancel"]
-    await alice.turns(menu, texts.index("‹ Back"))
+    translations = [button["text"] for button in menu.buttons]
+    assert translations[:3] == ["Lead vocal", "Backing vocals", "Drum kit"]
+    assert translations[-2:] == ["‹ Back", "✖️ Cancel"]
+    await alice.account_queue(menu, translations.index("‹ Back"))
     assert menu.buttons[ALL_STEMS]["text"].startswith("🎛")
-    await alice.turns(menu, ONE_INSTRUMENT)
-    await alice.taps(menu, texts.index("Piano"))
+    await alice.account_queue(menu, ONE_INSTRUMENT)
+    await alice.taps(menu, translations.index("Piano"))
     await alice.shows(menu, "✅")
     assert alice.titles() == ["Piano Man (Piano)", "Piano Man (Without Piano)"]
     assert [create["stemName"] for create in stage.provider.creates] == ["Piano"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from builders import Clock
-from clinic import Clinic, open_clinic
+from doctor_fixture import DoctorFixture, open_clinic
 from redis.asyncio import Redis
 from telegram.ext import ExtBot
 
@@ -29,16 +29,16 @@ def _durations_as_timedelta(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def opened_clinic(
     redis_server: RedisServer, tone: bytes, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Clinic]:
+) -> AsyncIterator[DoctorFixture]:
     folder = tmp_path_factory.mktemp("clinic")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(folder / "authority.pem"))
-        async with open_clinic(redis_server.url, tone, folder) as clinic:
-            yield clinic
+        async with open_clinic(redis_server.url, tone, folder) as doctor_fixture:
+            yield doctor_fixture
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def clinic(opened_clinic: Clinic) -> Clinic:
+async def doctor_fixture(opened_clinic: DoctorFixture) -> DoctorFixture:
     """A set-up in which all is well."""
     await opened_clinic.reset()
     return opened_clinic

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
-from nursery import ForkedProcess
+from process_pool import ForkedProcess
 from provider import KEY
 from starlette.applications import Starlette
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from stemdrop.errors import SettingsError
-from stemdrop.http.signed_links import Links
+from stemdrop.http.signed_links import SignedLinks
 from stemdrop.settings import Settings, load_settings
 
 VALID = {
@@ -208,7 +208,7 @@ def test_all_secrets_are_known_to_the_log() -> None:
     assert set(load().secrets) == {
         *(VALID[name] for name in (*REQUIRED, "CALLBACK_HMAC_KEY")),
         *("AAabc-_123", "redis-password", base64.b64encode(b":redis-password").decode()),
-        Links(VALID["SECRET_KEY"], "").updates_secret,
+        SignedLinks(VALID["SECRET_KEY"], "").updates_secret,
     }
 
 

@@ -39,10 +39,10 @@ class Person:
         sent = await self.sends(song, **how)
         menu = await self.answer_to(sent)
         for number in numbers:
-            await self.turns(menu, number)
+            await self.account_queue(menu, number)
         return sent, menu
 
-    async def turns(self, menu: Message, number: int) -> None:
+    async def account_queue(self, menu: Message, number: int) -> None:
         """Press the n-th button and wait until the message has changed."""
         before = len(menu.history)
         await self.taps(menu, number)

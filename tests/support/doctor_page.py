@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import outside
-from ailments import AILMENTS, Ailment
-from clinic import open_clinic
+from doctor_fixture import open_clinic
+from misconfigurations import AILMENTS, Misconfiguration
 from tones import mp3
 
 from sandbox.environment.redis_server import RedisServer
@@ -40,7 +40,7 @@ def names() -> Iterator[str]:
     yield from (it.text for it in outside.CASES)
 
 
-def the_line(case: Ailment | outside.Case, findings: list[Finding]) -> Finding:
+def the_line(case: Misconfiguration | outside.Case, findings: list[Finding]) -> Finding:
     """The one that must tell."""
     return next(it for it in findings if f"{it.subject}: {it.check}" == case.check)
 
@@ -49,11 +49,16 @@ async def _examine_all(folder: Path) -> list[str]:
     os.environ["SSL_CERT_FILE"] = str(folder / "authority.pem")
     told = []
     tone = mp3(folder / "tone.mp3")
-    async with RedisServer(folder / "redis") as server, open_clinic(server.url, tone, folder) as clinic:
-        for ailment in AILMENTS:
-            await clinic.reset()
-            async with ailment.spoil(clinic):
-                told.append(row(ailment.text, the_line(ailment, await clinic.examine())))
+    async with (
+        RedisServer(folder / "redis") as server,
+        open_clinic(server.url, tone, folder) as doctor_fixture,
+    ):
+        for misconfiguration in AILMENTS:
+            await doctor_fixture.reset()
+            async with misconfiguration.spoil(doctor_fixture):
+                told.append(
+                    row(misconfiguration.text, the_line(misconfiguration, await doctor_fixture.examine()))
+                )
     seen = outside.play(folder)
     return told + [row(case.text, the_line(case, seen[case.text])) for case in outside.CASES]
 

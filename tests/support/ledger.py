@@ -46,29 +46,29 @@ class Play:
         return [message for message in shown if self.is_alone or message.reply_to is self.song]
 
     @property
-    def texts(self) -> list[Message]:
+    def translations(self) -> list[Message]:
         """Those of text; one, unless it was sent in the very moment of a kill."""
         return [message for message in self.shown if message.kind == "text"]
 
     @property
     def is_over(self) -> bool:
         """Whether its user has been told the end of it."""
-        return any(message.text.startswith((_DONE, _FAILED, _CANCELLED)) for message in self.texts)
+        return any(message.text.startswith((_DONE, _FAILED, _CANCELLED)) for message in self.translations)
 
     @property
     def is_explained(self) -> bool:
         """Whether it failed, and its user has been told so."""
-        return not self.is_done and any(message.text.startswith(_FAILED) for message in self.texts)
+        return not self.is_done and any(message.text.startswith(_FAILED) for message in self.translations)
 
     @property
     def is_cancelled(self) -> bool:
         """Whether its user has been told that it is."""
-        return any(message.text.startswith(_CANCELLED) for message in self.texts)
+        return any(message.text.startswith(_CANCELLED) for message in self.translations)
 
     @property
     def is_done(self) -> bool:
         """Whether its user has been told that the stems are there."""
-        return any(message.text.startswith(_DONE) for message in self.texts)
+        return any(message.text.startswith(_DONE) for message in self.translations)
 
     @property
     def titles(self) -> Counter[str]:
@@ -128,7 +128,7 @@ class Ledger:
         play = Play(person, title or f"Song {number}", mode, stems)
         self.plays.append(play)
         play.song = await person.sends(self.stage.song(play.title))
-        await person.sees(lambda: play.texts)
+        await person.sees(lambda: play.translations)
         await self.pick(play)
         return play
 
@@ -138,8 +138,8 @@ class Ledger:
 
     async def pick(self, play: Play) -> None:
         """Tap the mode until the message shows that it was understood: people are impatient."""
-        while any(message.text.startswith(_CHOOSING) for message in play.texts):
-            menu = play.texts[-1]
+        while any(message.text.startswith(_CHOOSING) for message in play.translations):
+            menu = play.translations[-1]
             if menu.text.startswith(_CHOOSING):
                 data = menu.buttons[play.mode]["callback_data"]
                 self.stage.telegram.tap(menu.chat.id, menu.message_id, data, user_id=play.person.id)
@@ -152,7 +152,7 @@ class Ledger:
         """Tap the button on which this can be read until that has had its effect."""
         telegram = self.stage.telegram
         while not effect():
-            for menu in reversed(play.texts):
+            for menu in reversed(play.translations):
                 data = [str(button["callback_data"]) for button in menu.buttons if label in button["text"]]
                 if data:
                     telegram.tap(menu.chat.id, menu.message_id, data[0], user_id=play.person.id)
@@ -178,10 +178,10 @@ class Ledger:
             titles = play.titles
             if play.is_explained:
                 account.explained += 1
-                account.notes.append(f"{play.title}: explained, {play.texts[-1].text}")
+                account.notes.append(f"{play.title}: explained, {play.translations[-1].text}")
             elif not play.is_done or len(titles) < play.stems:
                 account.lost += play.stems - len(titles)
-                shown = [message.text for message in play.texts]
+                shown = [message.text for message in play.translations]
                 account.notes.append(f"{play.title}: {len(titles)} of {play.stems} stems, {shown}")
             if play.packed < play.packs:
                 account.lost += play.packs - play.packed
@@ -189,7 +189,7 @@ class Ledger:
             if twice := titles.total() - len(titles) + max(0, play.packed - play.packs):
                 account.twice += twice
                 account.notes.append(f"{play.title}: {twice} stems twice")
-            account.shown_twice += max(0, len(play.texts) - 1)
+            account.shown_twice += max(0, len(play.translations) - 1)
         jobs = Counter(_job_of(create["audioUrl"]) for create in self.stage.provider.creates)
         account.paid_twice = jobs.total() - len(jobs)
         return account

@@ -27,11 +27,10 @@ from sandbox.environment.server import serve
 from stemdrop.doctor.examination import Examination, Patience
 from stemdrop.doctor.public_address import examine_public_address
 from stemdrop.doctor.report import Finding, Notes, Result
-from stemdrop.http.signed_links import Links
 from stemdrop.settings import load_settings
 from stemdrop.storage.connection import connect
-from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine
+from stemdrop.wiring import Parts
 from webhook.app import create_app
 
 _HOST = f"www.{CERTIFIED}"
@@ -154,10 +153,11 @@ async def _examine_all(folder: Path) -> dict[str, list[Finding]]:
         RedisServer(folder / "redis") as server,
         connect(server.url) as redis,
         Engine(server.url) as engine,
+        httpx.AsyncClient(trust_env=False, verify=False) as parts_http,
     ):
         environ["REDIS_URL"] = server.url
         settings = load_settings({**environ, "PUBLIC_URL": "https://x.test", "TELEGRAM_UPDATES": "webhook"})
-        app = create_app(settings, JobStore(redis), engine, Links("a-secret-for-tests", ""), None)  # type: ignore[arg-type]
+        app = create_app(Parts(settings, redis, engine, http=parts_http, api_http=parts_http))
         async with serve(app) as url, httpx.AsyncClient(trust_env=False, verify=False) as http:
             port = int(url.rpartition(":")[2])
             ways = [(PUBLIC, 443, tls), (PUBLIC, 9443, tls), (PUBLIC, 80, None), ("10.0.0.1", 443, tls)]
@@ -172,7 +172,7 @@ async def _examine_all(folder: Path) -> dict[str, list[Finding]]:
                 patience = Patience(connect_s=1.5)
                 trusted = httpx.create_ssl_context()
                 await examine_public_address(
-                    Examination(settings, patience, redis, http, trusted, folder, presences=[]), notes
+                    Examination(settings, patience, redis, http, trusted, folder, heartbeats=[]), notes
                 )
                 found[case.text] = notes.findings
             for wire in wires:

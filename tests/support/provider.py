@@ -98,8 +98,8 @@ class Provider:
         self.hold_answer.set()
         self.hold_stems.set()
         fresh = Provider(self.stem)
-        kept = ("url", "details", "uploads", "requests", "_tasks", "_accepted", "_http", "info")
-        vars(self).update({key: value for key, value in vars(fresh).items() if key not in kept})
+        cached = ("url", "details", "uploads", "requests", "_tasks", "_accepted", "_http", "info")
+        vars(self).update({key: value for key, value in vars(fresh).items() if key not in cached})
         self.info = self._info
 
     def task_id(self, number: int = -1) -> str:

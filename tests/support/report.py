@@ -31,9 +31,9 @@ class Row:
 
     def line(self) -> str:
         """As a row of the table."""
-        counts = [self.times, self.songs, self.explained]
-        counts += [self.lost, self.twice, self.shown_twice, self.paid_twice]
-        return f"| {self.fault} | {' | '.join(map(str, counts))} | {self.seconds:.0f} |"
+        counters = [self.times, self.songs, self.explained]
+        counters += [self.lost, self.twice, self.shown_twice, self.paid_twice]
+        return f"| {self.fault} | {' | '.join(map(str, counters))} | {self.seconds:.0f} |"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -9,9 +9,9 @@ from ledger import ALL_STEMS, VOCALS, Ledger, Play
 from starlette.responses import Response
 
 from sandbox.telegram.entities import with_automatic_entities
-from stemdrop.chat.translations import load_texts
+from stemdrop.chat.translations import load_translations
 
-SAY = load_texts().language("en")
+SAY = load_translations().language("en")
 RETRY = SAY("button.retry", price="").strip()
 
 
@@ -75,7 +75,7 @@ async def _group(ledger: Ledger) -> None:
     asked = with_automatic_entities("/stems")
     content = {"text": asked.text, "entities": asked.entities, "sender_chat": group.to_dict()}
     telegram.post(group, telegram.user(person.id), content, reply_to=song)
-    await person.sees(lambda: play.texts)
+    await person.sees(lambda: play.translations)
     # nor is it polled before
     stage.provider.answers_by_itself = stage.provider.remembers = False
     await ledger.pick(play)
@@ -95,8 +95,8 @@ async def _deleted(ledger: Ledger) -> None:
             ledger.stage.telegram.forget_file(message.media["file_id"])
     again = await ledger.play(VOCALS, title="First")
     asked = SAY("kept_lost", title="First")
-    await again.person.sees(lambda: any(message.text == asked for message in again.texts))
-    await ledger.press(again, SAY("mode_name.separate_vocal"), lambda: again.texts[-1].text != asked)
+    await again.person.sees(lambda: any(message.text == asked for message in again.translations))
+    await ledger.press(again, SAY("mode_name.separate_vocal"), lambda: again.translations[-1].text != asked)
     await ledger.over()
     menu = await again.person.answer_to(again.person.says("/delete"))
     await again.person.taps(menu, 0)

@@ -75,8 +75,8 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """Nothing of the caller's that would win over `.env`."""
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ}
-        return {**kept, "STEMDROP_VERSION": self.version}
+        cached = {name: os.environ[name] for name in ("PATH", "HOME", "DOCKER_HOST") if name in os.environ}
+        return {**cached, "STEMDROP_VERSION": self.version}
 
     def compose(self, *arguments: str, timeout_s: float = 600) -> str:
         """Run `docker compose …`; returns what it prints. Raises `AssertionError` with it when it fails."""

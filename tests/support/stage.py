@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from chat import WAIT_S, Person
-from nursery import ForkedProcess
+from process_pool import ForkedProcess
 from provider import KEY, Provider
 from tones import mp3
 
@@ -83,7 +83,7 @@ class Stage:
             process.kill()
         await self.start(*(process.arguments[0] for process in self.processes))
 
-    def texts(self, person: Person) -> list[Message]:
+    def translations(self, person: Person) -> list[Message]:
         """The bot's messages of text in the person's chat."""
         return [shown for shown in self.telegram.bot_messages(person.chat_id) if shown.kind == "text"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fileserver import FileServer
-from house import House
+from product import Product
 
 from sandbox.environment.server import serve
 from sandbox.telegram.chats import Message, User
@@ -15,9 +15,9 @@ from webhook.app import create_app
 
 
 @pytest.fixture
-async def client(house: House) -> AsyncIterator[httpx.AsyncClient]:
+async def client(product: Product) -> AsyncIterator[httpx.AsyncClient]:
     """Over HTTP to the webhook."""
-    app = create_app(house.settings, house.store, house.engine, house.links, house.files)
+    app = create_app(product)
     async with (
         serve(app) as url,
         httpx.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=30) as http,

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from house import PUBLIC_URL, House, open_house, until
 from itsdangerous import TimestampSigner
+from product import PUBLIC_URL, Product, open_product, until
 from serverlog import no_server_errors
 
 from sandbox.environment.redis_server import RedisServer
@@ -24,8 +24,8 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import Failure, Job, JobState
-from stemdrop.http.signed_links import CALLBACK_LIFETIME_S, CLOCK_SKEW_S, SIGNATURE_WINDOW_S, Links
-from stemdrop.storage.job_store import Receipt
+from stemdrop.domain.outcomes import Receipt
+from stemdrop.http.signed_links import CALLBACK_LIFETIME_S, CLOCK_SKEW_S, SIGNATURE_WINDOW_S, SignedLinks
 from webhook.app import create_app
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -44,129 +44,131 @@ def failure(code: int, task_id: str = "task-1") -> dict[str, Any]:
     return {"code": code, "msg": "no", "data": {"task_id": task_id, "vocal_removal_info": None}}
 
 
-def path_of(house: House, job: Job, **changes: Any) -> str:
+def path_of(product: Product, job: Job, **changes: Any) -> str:
     """The path of the job's callback link, or of one that says something else."""
     named = {"job_id": job.id, "chat_id": job.chat_id} | changes
-    return urlsplit(house.links.callback_url(**named)).path
+    return urlsplit(product.links.callback_url(**named)).path
 
 
 @pytest.fixture
-async def job(house: House, sent: Message) -> Job:
+async def job(product: Product, sent: Message) -> Job:
     """A job whose task is known and whose result is awaited."""
-    return await house.at(JobState.SEPARATING, sent)
+    return await product.at(JobState.SEPARATING, sent)
 
 
 async def test_a_result_is_stored_and_its_delivery_ordered(
-    house: House, client: httpx.AsyncClient, job: Job
+    product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
-    answer = await client.post(path_of(house, job), json=success())
+    answer = await client.post(path_of(product, job), json=success())
     assert (answer.status_code, answer.json()) == (200, RECEIVED)
-    now = await house.job(job.id)
+    now = await product.job(job.id)
     assert now.state is JobState.DELIVERING
     assert now.result
     assert [stem.key for stem in now.result.stems] == ["vocals", "instrumental"]
-    assert await house.ordered() == [("deliver", job.id)]
+    assert await product.ordered() == [("deliver", job.id)]
 
 
 async def test_repeated_it_gets_the_same_answer_and_nothing_more_happens(
-    house: House, client: httpx.AsyncClient, job: Job
+    product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
-    await client.post(path_of(house, job), json=success())
-    await house.ordered()
-    await house.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
-    before = await house.job(job.id)
+    await client.post(path_of(product, job), json=success())
+    await product.ordered()
+    await product.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
+    before = await product.job(job.id)
     for body in (success(), success(vocal_url="https://cdn.example/other.mp3"), failure(500)):
-        answer = await client.post(path_of(house, job), json=body)
+        answer = await client.post(path_of(product, job), json=body)
         assert (answer.status_code, answer.json()) == (200, RECEIVED)
-    assert await house.job(job.id) == before
-    assert await house.ordered() == []
+    assert await product.job(job.id) == before
+    assert await product.ordered() == []
 
 
-async def test_a_hundred_at_once_are_one_delivery(house: House, client: httpx.AsyncClient, job: Job) -> None:
-    posts = [client.post(path_of(house, job), json=success()) for _ in range(100)]
+async def test_a_hundred_at_once_are_one_delivery(
+    product: Product, client: httpx.AsyncClient, job: Job
+) -> None:
+    posts = [client.post(path_of(product, job), json=success()) for _ in range(100)]
     answers = await asyncio.gather(*posts)
     assert {answer.status_code for answer in answers} == {200}
-    assert await house.ordered() == [("deliver", job.id)]
+    assert await product.ordered() == [("deliver", job.id)]
 
 
 async def test_a_delivery_that_was_never_ordered_is_ordered_by_the_repetition(
-    house: House, client: httpx.AsyncClient, sent: Message
+    product: Product, client: httpx.AsyncClient, sent: Message
 ) -> None:
     """A process may have died between storing the result and ordering its delivery."""
-    job = await house.at(JobState.DELIVERING, sent)
-    answer = await client.post(path_of(house, job), json=success())
+    job = await product.at(JobState.DELIVERING, sent)
+    answer = await client.post(path_of(product, job), json=success())
     assert answer.status_code == 200
-    assert await house.ordered() == [("deliver", job.id)]
+    assert await product.ordered() == [("deliver", job.id)]
 
 
 async def test_a_callback_before_the_create_answer_is_matched(
-    house: House, client: httpx.AsyncClient, sent: Message
+    product: Product, client: httpx.AsyncClient, sent: Message
 ) -> None:
-    job = await house.at(JobState.SUBMITTING, sent)
-    await house.store.begin_create(job.id)
-    answer = await client.post(path_of(house, job), json=success("task-9"))
+    job = await product.at(JobState.SUBMITTING, sent)
+    await product.store.begin_create(job.id)
+    answer = await client.post(path_of(product, job), json=success("task-9"))
     assert answer.status_code == 200
-    assert await house.store.accept(job.id, "task-9") is Receipt.REPEATED
-    now = await house.job(job.id)
+    assert await product.store.accept(job.id, "task-9") is Receipt.REPEATED
+    now = await product.job(job.id)
     assert (now.state, now.task_id) == (JobState.DELIVERING, "task-9")
 
 
 @pytest.mark.parametrize("code", [400, 408, 413, 451, 500, 501, 531, 599])
 async def test_a_failure_is_stored_with_its_code(
-    house: House, client: httpx.AsyncClient, job: Job, code: int
+    product: Product, client: httpx.AsyncClient, job: Job, code: int
 ) -> None:
-    answer = await client.post(path_of(house, job), json=failure(code))
+    answer = await client.post(path_of(product, job), json=failure(code))
     assert answer.status_code == 200
-    now = await house.job(job.id)
+    now = await product.job(job.id)
     assert now.state is JobState.DELIVERING
     assert now.result
     assert (now.result.code, now.result.stems) == (code, ())
-    assert await house.ordered() == [("deliver", job.id)]
+    assert await product.ordered() == [("deliver", job.id)]
 
 
 async def test_stems_that_come_after_the_job_was_given_up_are_delivered(
-    house: House, client: httpx.AsyncClient, job: Job
+    product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
-    await house.store.fail(job.id, [JobState.SEPARATING], Failure("timeout", charged=True))
-    answer = await client.post(path_of(house, job), json=success())
+    await product.store.fail(job.id, [JobState.SEPARATING], Failure("timeout", charged=True))
+    answer = await client.post(path_of(product, job), json=success())
     assert answer.status_code == 200
-    assert (await house.job(job.id)).state is JobState.DELIVERING
-    assert await house.ordered() == [("deliver", job.id)]
+    assert (await product.job(job.id)).state is JobState.DELIVERING
+    assert await product.ordered() == [("deliver", job.id)]
 
 
 async def test_nothing_is_delivered_to_who_cancelled(
-    house: House, client: httpx.AsyncClient, job: Job
+    product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
-    await house.store.move(job.id, [JobState.SEPARATING], JobState.CANCELLED)
-    answer = await client.post(path_of(house, job), json=success())
+    await product.store.move(job.id, [JobState.SEPARATING], JobState.CANCELLED)
+    answer = await client.post(path_of(product, job), json=success())
     assert answer.status_code == 200
-    assert (await house.job(job.id)).state is JobState.CANCELLED
-    assert await house.ordered() == []
+    assert (await product.job(job.id)).state is JobState.CANCELLED
+    assert await product.ordered() == []
 
 
 async def test_after_the_group_became_a_supergroup_its_old_link_still_works(
-    house: House, client: httpx.AsyncClient, job: Job
+    product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
-    path = path_of(house, job)
-    await house.store.migrate(job, -1000000000042)
+    path = path_of(product, job)
+    await product.store.migrate(job, -1000000000042)
     answer = await client.post(path, json=success())
     assert answer.status_code == 200
-    assert (await house.job(job.id)).state is JobState.DELIVERING
+    assert (await product.job(job.id)).state is JobState.DELIVERING
 
 
 async def test_what_is_not_ours_is_refused(
-    house: House, client: httpx.AsyncClient, job: Job, sent: Message, monkeypatch: pytest.MonkeyPatch
+    product: Product, client: httpx.AsyncClient, job: Job, sent: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = await house.at(JobState.SEPARATING, sent, task_id="task-2")
-    good = path_of(house, job)
-    foreign_server = Links("another-secret", PUBLIC_URL)
+    other = await product.at(JobState.SEPARATING, sent, task_id="task-2")
+    good = path_of(product, job)
+    foreign_server = SignedLinks("another-secret", PUBLIC_URL)
     with monkeypatch.context() as patch:
         for name, age_s in (("expired", CALLBACK_LIFETIME_S + 60), ("from the future", -CLOCK_SKEW_S - 60)):
             patch.setattr(TimestampSigner, "get_timestamp", lambda self, a=age_s: int(time.time()) - a)
             if name == "expired":
-                expired = path_of(house, job)
+                expired = path_of(product, job)
             else:
-                future = path_of(house, job)
+                future = path_of(product, job)
     token = good.rpartition("/")[2]
     attacks: dict[str, tuple[str, dict[str, Any]]] = {
         "forged": ("/callback/not-a-token", success()),
@@ -181,37 +183,37 @@ async def test_what_is_not_ours_is_refused(
         "expired": (expired, success()),
         "from the future": (future, success()),
         "another server's": (urlsplit(foreign_server.callback_url(job.id, job.chat_id)).path, success()),
-        "another chat": (path_of(house, job, chat_id=job.chat_id + 1), success()),
-        "unknown job": (path_of(house, job, job_id="0000000000000000"), success()),
+        "another chat": (path_of(product, job, chat_id=job.chat_id + 1), success()),
+        "unknown job": (path_of(product, job, job_id="0000000000000000"), success()),
         "another job's task": (good, success("task-2")),
         "unknown task": (good, success("task-3")),
         "a source's token": (
-            "/callback/" + house.links.source_url(job.id, ".mp3").split("/")[-2],
+            "/callback/" + product.links.source_url(job.id, ".mp3").split("/")[-2],
             success(),
         ),
     }
     answers = {name: await client.post(path, json=body) for name, (path, body) in attacks.items()}
     assert {name: answer.status_code for name, answer in answers.items()} == dict.fromkeys(attacks, 403)
-    assert await house.job(job.id) == job
-    assert await house.job(other.id) == other
-    assert await house.ordered() == []
+    assert await product.job(job.id) == job
+    assert await product.job(other.id) == other
+    assert await product.ordered() == []
 
 
 async def test_before_anything_was_asked_no_task_is_known(
-    house: House, client: httpx.AsyncClient, sent: Message
+    product: Product, client: httpx.AsyncClient, sent: Message
 ) -> None:
     for state in (JobState.CHOOSING, JobState.SUBMITTING):
-        job = await house.at(state, sent)
-        answer = await client.post(path_of(house, job), json=success())
+        job = await product.at(state, sent)
+        answer = await client.post(path_of(product, job), json=success())
         assert answer.status_code == 403
-        assert await house.job(job.id) == job
+        assert await product.job(job.id) == job
 
 
 def bad_bodies() -> dict[str, bytes]:
     """Everything that is not the contract, by name."""
     task = '"data": {"task_id": "task-1", "vocal_removal_info": null}'
     deep = 100_000
-    texts = {
+    translations = {
         "empty": "",
         "text": "hello",
         "form": "code=200&data=x",
@@ -254,7 +256,7 @@ def bad_bodies() -> dict[str, bytes]:
         "too many stems": json.dumps(success(**{f"s{n}_url": f"https://cdn.example/{n}" for n in range(99)})),
         "unescaped control": '{"code": 200, "data": {"task_id": "a\x00b"}}',
     }
-    utf8 = {name: text.encode() for name, text in texts.items()}
+    utf8 = {name: text.encode() for name, text in translations.items()}
     return utf8 | {
         "NUL bytes": bytes(100),
         "not UTF-8": b'{"code": 200, "data": {"task_id": "\xff\xfe"}}',
@@ -267,20 +269,20 @@ def bad_bodies() -> dict[str, bytes]:
 
 
 async def test_what_is_not_the_contract_is_refused_and_never_an_error_of_ours(
-    house: House, client: httpx.AsyncClient, job: Job
+    product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
     bodies = bad_bodies()
     statuses = {
-        name: (await client.post(path_of(house, job), content=body)).status_code
+        name: (await client.post(path_of(product, job), content=body)).status_code
         for name, body in bodies.items()
     }
     assert statuses == dict.fromkeys(bodies, 422)
-    assert await house.job(job.id) == job
-    assert await house.ordered() == []
+    assert await product.job(job.id) == job
+    assert await product.ordered() == []
 
 
 async def test_the_body_counts_and_not_what_the_headers_say_of_it(
-    house: House, client: httpx.AsyncClient, sent: Message
+    product: Product, client: httpx.AsyncClient, sent: Message
 ) -> None:
     headers = [
         {},
@@ -292,13 +294,15 @@ async def test_the_body_counts_and_not_what_the_headers_say_of_it(
         {"x-webhook-signature": "nonsense", "x-webhook-timestamp": "nonsense"},
     ]
     for number, extra in enumerate(headers):
-        job = await house.at(JobState.SEPARATING, sent, task_id=f"task-{number}")
+        job = await product.at(JobState.SEPARATING, sent, task_id=f"task-{number}")
         body = json.dumps(success(f"task-{number}")).encode()
-        answer = await client.post(path_of(house, job), content=body, headers=extra)  # type: ignore[arg-type]
+        answer = await client.post(path_of(product, job), content=body, headers=extra)  # type: ignore[arg-type]
         assert (answer.status_code, answer.json()) == (200, RECEIVED), extra
 
 
-async def test_odd_but_allowed_json_is_read(house: House, client: httpx.AsyncClient, sent: Message) -> None:
+async def test_odd_but_allowed_json_is_read(
+    product: Product, client: httpx.AsyncClient, sent: Message
+) -> None:
     bodies = {
         "UTF-16": json.dumps(success()).encode("utf-16"),
         "UTF-8 with a mark": b"\xef\xbb\xbf" + json.dumps(success()).encode(),
@@ -307,10 +311,10 @@ async def test_odd_but_allowed_json_is_read(house: House, client: httpx.AsyncCli
         "more fields": json.dumps({**success(), "new": {"a": [1]}}).encode(),
     }
     for name, body in bodies.items():
-        job = await house.at(JobState.SEPARATING, sent)
-        answer = await client.post(path_of(house, job), content=body)
+        job = await product.at(JobState.SEPARATING, sent)
+        answer = await client.post(path_of(product, job), content=body)
         assert answer.status_code == 200, name
-        await house.redis.delete("stemdrop:task:task-1")
+        await product.redis.delete("stemdrop:task:task-1")
 
 
 async def chunks(total: int) -> AsyncIterator[bytes]:
@@ -318,18 +322,22 @@ async def chunks(total: int) -> AsyncIterator[bytes]:
         yield b" " * 65536
 
 
-async def test_a_body_over_one_mebibyte_is_refused(house: House, client: httpx.AsyncClient, job: Job) -> None:
-    path, mebibyte = path_of(house, job), 1024 * 1024
+async def test_a_body_over_one_mebibyte_is_refused(
+    product: Product, client: httpx.AsyncClient, job: Job
+) -> None:
+    path, mebibyte = path_of(product, job), 1024 * 1024
     whole = json.dumps(success()).encode()
     with_length = await client.post(path, content=b" " * (mebibyte + 1))
     assert with_length.status_code == 413
     assert (await client.post(path, content=chunks(2 * mebibyte))).status_code == 413
     assert (await client.post(path, content=chunks(200 * mebibyte))).status_code == 413
-    assert await house.job(job.id) == job
+    assert await product.job(job.id) == job
     assert (await client.post(path, content=whole.rjust(mebibyte))).status_code == 200
 
 
-async def test_the_token_is_checked_before_the_body_is_read(house: House, client: httpx.AsyncClient) -> None:
+async def test_the_token_is_checked_before_the_body_is_read(
+    product: Product, client: httpx.AsyncClient
+) -> None:
     """Whoever has no token does not get to send us anything."""
     reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
     writer.write(b"POST /callback/forged HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
@@ -339,9 +347,9 @@ async def test_the_token_is_checked_before_the_body_is_read(house: House, client
 
 
 @asynccontextmanager
-async def impatient(house: House) -> AsyncIterator[Callable[[], Awaitable[Streams]]]:
+async def impatient(product: Product) -> AsyncIterator[Callable[[], Awaitable[Streams]]]:
     """A webhook that waits only a moment for a body; opens connections to it."""
-    app = create_app(house.settings, house.store, house.engine, house.links, house.files, body_timeout_s=0.05)
+    app = create_app(product, body_timeout_s=0.05)
     async with serve(app) as url, asyncio.timeout(30):
         yield lambda: asyncio.open_connection("127.0.0.1", urlsplit(url).port)
 
@@ -356,49 +364,49 @@ def head(path: str, *lines: str) -> bytes:
     ids=["declared", "undeclared"],
 )
 async def test_a_body_that_trickles_is_answered_in_the_end(
-    house: House, job: Job, line: str, portion: bytes
+    product: Product, job: Job, line: str, portion: bytes
 ) -> None:
-    async with impatient(house) as connect:
+    async with impatient(product) as connect:
         reader, writer = await connect()
-        writer.write(head(path_of(house, job), line))
+        writer.write(head(path_of(product, job), line))
         status = asyncio.create_task(reader.readline())
         while not status.done():
             writer.write(portion)
             await asyncio.wait({status}, timeout=0.005)
         assert b" 408 " in status.result()
         writer.close()
-    assert await house.job(job.id) == job
+    assert await product.job(job.id) == job
 
 
 async def test_a_body_in_many_portions_is_taken_if_it_comes_in_time(
-    house: House, client: httpx.AsyncClient, job: Job
+    product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
     async def bytewise() -> AsyncIterator[bytes]:
         for byte in json.dumps(success()).encode():
             yield bytes([byte])
 
-    answer = await client.post(path_of(house, job), content=bytewise())
+    answer = await client.post(path_of(product, job), content=bytewise())
     assert (answer.status_code, answer.json()) == (200, RECEIVED)
 
 
 async def test_who_hangs_up_in_the_middle_of_a_body_is_no_error_of_ours(
-    house: House, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
+    product: Product, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
     for line in ("Content-Length: 1000", "Transfer-Encoding: chunked"):
         caplog.clear()
         with no_server_errors(caplog):
             _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-            writer.write(head(path_of(house, job), line) + b"1\r\n{\r\n")
+            writer.write(head(path_of(product, job), line) + b"1\r\n{\r\n")
             await writer.drain()
             writer.close()
             await until(lambda: "hung up" in caplog.text or "Exception" in caplog.text)
-    assert await house.job(job.id) == job
-    assert (await client.post(path_of(house, job), json=success())).status_code == 200
+    assert await product.job(job.id) == job
+    assert (await client.post(path_of(product, job), json=success())).status_code == 200
 
 
-async def test_only_posts_are_answered(house: House, client: httpx.AsyncClient, job: Job) -> None:
+async def test_only_posts_are_answered(product: Product, client: httpx.AsyncClient, job: Job) -> None:
     for method in ("GET", "PUT", "DELETE", "PATCH"):
-        assert (await client.request(method, path_of(house, job))).status_code == 405
+        assert (await client.request(method, path_of(product, job))).status_code == 405
     for path in ("/", "/callback", "/callback/", "/docs", "/openapi.json", "/../etc/passwd"):
         assert (await client.get(path)).status_code in (404, 405), path
 
@@ -409,29 +417,29 @@ async def test_without_redis_the_provider_is_asked_to_come_again(
     async with (
         RedisServer(tmp_path / "redis") as redis,
         run_telegram(telegram) as telegram_url,
-        open_house(redis.url, telegram, telegram_url) as house,
-        serve(create_app(house.settings, house.store, house.engine, house.links, house.files)) as url,
+        open_product(redis.url, telegram, telegram_url) as product,
+        serve(create_app(product)) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as client,
     ):
-        job = await house.at(JobState.SEPARATING, sent)
+        job = await product.at(JobState.SEPARATING, sent)
         await asyncio.to_thread(redis.kill)
-        answer = await client.post(path_of(house, job), json=success())
+        answer = await client.post(path_of(product, job), json=success())
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
         assert (await client.post("/callback/forged", json=success())).status_code == 403
         await asyncio.to_thread(redis.start)
-        answer = await client.post(path_of(house, job), json=success())
+        answer = await client.post(path_of(product, job), json=success())
         assert (answer.status_code, answer.json()) == (200, RECEIVED)
-        assert (await house.job(job.id)).state is JobState.DELIVERING
-        assert await house.ordered() == [("deliver", job.id)]
+        assert (await product.job(job.id)).state is JobState.DELIVERING
+        assert await product.ordered() == [("deliver", job.id)]
 
 
 @pytest.fixture
-async def signed(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
+async def signed(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
     """With a signature key set."""
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, CALLBACK_HMAC_KEY=KEY) as opened,
+        open_product(redis_url, telegram, url, CALLBACK_HMAC_KEY=KEY) as opened,
     ):
         yield opened
 
@@ -446,7 +454,7 @@ def signature(task_id: str = "task-1", *, age_s: int = 0, key: str = KEY) -> dic
     }
 
 
-async def test_with_a_key_only_what_the_provider_signed_is_taken(signed: House, sent: Message) -> None:
+async def test_with_a_key_only_what_the_provider_signed_is_taken(signed: Product, sent: Message) -> None:
     good = signature()
     attacks: dict[str, dict[str, str]] = {
         "none": {},
@@ -466,7 +474,7 @@ async def test_with_a_key_only_what_the_provider_signed_is_taken(signed: House, 
         "time of other digits": {**good, "X-Webhook-Timestamp": "\xb2\xb2"},
     }
     job = await signed.at(JobState.SEPARATING, sent)
-    app = create_app(signed.settings, signed.store, signed.engine, signed.links, signed.files)
+    app = create_app(signed)
     async with serve(app) as url, httpx.AsyncClient(base_url=url) as client:
         statuses = {}
         for name, headers in attacks.items():

@@ -10,9 +10,9 @@ import pytest
 import requests
 import schemathesis
 from fuzzing import fuzzed, mostly
-from house import House, open_house, until
 from hypothesis import given
 from hypothesis import strategies as st
+from product import Product, open_product, until
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
@@ -29,7 +29,7 @@ from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import JobState
 from webhook.app import create_app
-from webhook.slow_clients import ImpatientProtocol
+from webhook.slow_clients import HeaderTimeoutProtocol
 
 CHECKS = [
     not_a_server_error,
@@ -54,22 +54,22 @@ ANSWERS = {
 
 
 @pytest.fixture
-async def house(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
+async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, TELEGRAM_UPDATES="webhook") as opened,
+        open_product(redis_url, telegram, url, TELEGRAM_UPDATES="webhook") as opened,
     ):
         yield opened
 
 
-def described(house: House) -> dict[str, Any]:
-    return create_app(house.settings, house.store, house.engine, house.links, house.files).openapi()
+def described(product: Product) -> dict[str, Any]:
+    return create_app(product).openapi()
 
 
-async def test_every_door_says_all_that_it_answers(house: House) -> None:
+async def test_every_door_says_all_that_it_answers(product: Product) -> None:
     told = {
         (path, method): {int(status) for status in operation["responses"]}
-        for path, operations in described(house)["paths"].items()
+        for path, operations in described(product)["paths"].items()
         for method, operation in operations.items()
     }
     assert told == ANSWERS
@@ -102,21 +102,21 @@ def set_right(case: Any, usual: dict[str, str], nonces: list[str], data: st.Data
 
 
 @pytest.mark.parametrize(("path", "method"), list(ANSWERS))
-async def test_doors_answer_as_they_say(house: House, sent: Message, path: str, method: str) -> None:
-    job = await house.at(JobState.SEPARATING, sent)
-    links = house.links
+async def test_doors_answer_as_they_say(product: Product, sent: Message, path: str, method: str) -> None:
+    job = await product.at(JobState.SEPARATING, sent)
+    links = product.links
     usual = {"name": "audio.mp3", "secret": links.updates_secret}
     if path.startswith("/source"):
         usual["token"] = links.source_url(job.id, ".mp3").split("/")[-2]
     else:
         usual["token"] = links.callback_url(job.id, job.chat_id).rpartition("/")[2]
-    nonces = [await house.store.probes.lay() for _ in range(100)]  # each serves once
-    operation = schemathesis.openapi.from_dict(described(house))[path][method.upper()]
+    nonces = [await product.probes.lay() for _ in range(100)]  # each serves once
+    operation = schemathesis.openapi.from_dict(described(product))[path][method.upper()]
     cases = mostly(
         *(operation.as_strategy(mode) for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE))
     )
     seen: Counter[int] = Counter()
-    app = create_app(house.settings, house.store, house.engine, links, house.files)
+    app = create_app(product.changed(links=links))
     async with serve(app) as url:
         with requests.Session() as session:
 
@@ -141,7 +141,7 @@ def hardly_http(callback: str, source: str) -> dict[str, bytes]:
     # what is wrong with it aside, it would be answered 416 or 422
     get = f"GET {source} HTTP/1.1\r\nHost: x\r\nRange: bytes=99999999-\r\n"
     post = f"POST {callback} HTTP/1.1\r\nHost: x\r\n"
-    texts = {
+    translations = {
         "a line": "hello\r\n\r\n",
         "TLS": "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
         "HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
@@ -181,7 +181,7 @@ def hardly_http(callback: str, source: str) -> dict[str, bytes]:
         "an older version": f"POST {callback} HTTP/1.0\r\nContent-Length: 2\r\n\r\n{{}}",
         "no version": f"GET {source}\r\n\r\n",
     }
-    return {name: text.encode("latin-1") for name, text in texts.items()}
+    return {name: text.encode("latin-1") for name, text in translations.items()}
 
 
 def handled() -> list[str]:
@@ -191,14 +191,14 @@ def handled() -> list[str]:
 
 
 async def test_what_is_hardly_http_is_refused(
-    house: House, sent: Message, caplog: pytest.LogCaptureFixture
+    product: Product, sent: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = await house.at(JobState.SEPARATING, sent)
-    callback = urlsplit(house.links.callback_url(job.id, job.chat_id)).path
-    source = urlsplit(house.links.source_url(job.id, ".mp3")).path
-    app = create_app(house.settings, house.store, house.engine, house.links, house.files)
+    job = await product.at(JobState.SEPARATING, sent)
+    callback = urlsplit(product.links.callback_url(job.id, job.chat_id)).path
+    source = urlsplit(product.links.source_url(job.id, ".mp3")).path
+    app = create_app(product)
     statuses: dict[str, int] = {}
-    async with serve(app, protocol=ImpatientProtocol) as url, asyncio.timeout(60):
+    async with serve(app, protocol=HeaderTimeoutProtocol) as url, asyncio.timeout(60):
         with no_server_errors(caplog):
             for name, request in hardly_http(callback, source).items():
                 reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)
@@ -208,5 +208,5 @@ async def test_what_is_hardly_http_is_refused(
                 writer.transport.abort()
             await until(lambda: not handled())
     assert {name: status for name, status in statuses.items() if not 400 <= status < 500} == {}
-    assert house.telegram.token not in caplog.text
-    assert await house.job(job.id) == job
+    assert product.telegram.token not in caplog.text
+    assert await product.job(job.id) == job

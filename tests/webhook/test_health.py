@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 import httpx
-from house import House, open_house
+from product import Product, open_product
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.environment.server import serve
@@ -23,8 +23,8 @@ async def test_without_redis_alive_but_not_ready(tmp_path: Path, telegram: Teleg
     async with (
         RedisServer(tmp_path / "redis") as redis,
         run_telegram(telegram) as telegram_url,
-        open_house(redis.url, telegram, telegram_url) as house,
-        serve(create_app(house.settings, house.store, house.engine, house.links, house.files)) as url,
+        open_product(redis.url, telegram, telegram_url) as product,
+        serve(create_app(product)) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as client,
     ):
         await asyncio.to_thread(redis.kill)
@@ -37,11 +37,11 @@ async def test_without_redis_alive_but_not_ready(tmp_path: Path, telegram: Teleg
         assert (await client.get("/readyz")).status_code == 200
 
 
-async def test_a_redis_that_takes_no_writes_is_not_ready(house: House, client: httpx.AsyncClient) -> None:
-    await house.redis.config_set("maxmemory", "1")
+async def test_a_redis_that_takes_no_writes_is_not_ready(product: Product, client: httpx.AsyncClient) -> None:
+    await product.redis.config_set("maxmemory", "1")
     try:
         answer = await client.get("/readyz")
     finally:
-        await house.redis.config_set("maxmemory", "0")
+        await product.redis.config_set("maxmemory", "0")
     assert answer.status_code == 503
     assert "Redis refused" in answer.text

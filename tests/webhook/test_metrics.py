@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from house import NOBODY, Clock, House, new_job, open_house, result_of
+from product import NOBODY, Clock, Product, new_job, open_product, result_of
 from prometheus_client.parser import text_string_to_metric_families
 from provider import KEY, Provider
 from telegram.error import Forbidden
@@ -33,8 +33,8 @@ from stemdrop.observability.metric_definitions import (
     Kind,
 )
 from stemdrop.provider.client import SeparationClient
-from stemdrop.storage.counters import Counts
-from stemdrop.storage.heartbeats import Presence, Presences
+from stemdrop.storage.counters import Counters
+from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.keys import COUNTS
 from stemdrop.tasks.engine import Queue, Task
 from webhook.app import create_app
@@ -44,14 +44,14 @@ Told = dict[str, float]
 
 
 @pytest.fixture
-def house(provided_house: House) -> House:
-    return provided_house
+def product(provided_product: Product) -> Product:
+    return provided_product
 
 
-async def told(house: House) -> Told:
+async def told(product: Product) -> Told:
     """Every sample that is not 0, as Prometheus reads it, without the common beginning of the names."""
-    await house.store.counts.write()
-    text = exposition(await house.store.overview.look(), expects_callbacks=True).decode()
+    await product.counters.write()
+    text = exposition(await product.snapshots.look(), expects_callbacks=True).decode()
     return samples(text)
 
 
@@ -72,7 +72,7 @@ def some(found: Told, *names: str) -> Told:
 
 
 async def test_every_metric_is_there_before_anything_happened(
-    house: House, client: httpx.AsyncClient
+    product: Product, client: httpx.AsyncClient
 ) -> None:
     answer = await client.get("/metrics")
     assert answer.status_code == 200
@@ -88,30 +88,30 @@ async def test_every_metric_is_there_before_anything_happened(
     assert samples(answer.text).keys() - {"redis_memory_bytes{}"} == {"callbacks_expected{}", "info{0.1.0}"}
 
 
-async def test_jobs_are_counted_where_they_are(house: House, sent: Message) -> None:
-    store = house.store
+async def test_jobs_are_counted_where_they_are(product: Product, sent: Message) -> None:
+    store = product.store
     for _ in range(2):
-        await house.at(JobState.SEPARATING, sent, task_id=Job.new_id())
-    await house.at(JobState.SUBMITTING, sent, mode=Mode.SEPARATE_VOCAL)
-    await house.at(JobState.CHOOSING, sent)
-    shown = await house.at(JobState.SUBMITTING, sent)
+        await product.at(JobState.SEPARATING, sent, task_id=Job.new_id())
+    await product.at(JobState.SUBMITTING, sent, mode=Mode.SEPARATE_VOCAL)
+    await product.at(JobState.CHOOSING, sent)
+    shown = await product.at(JobState.SUBMITTING, sent)
     await store.cancel(shown.id)
     await store.close(shown.id)
-    found = some(await told(house), "jobs")
+    found = some(await told(product), "jobs")
     assert found == {"jobs{separating,split_stem}": 2, "jobs{submitting,separate_vocal}": 1}
 
 
-async def test_the_oldest_of_each_state_is_told(house: House, sent: Message) -> None:
-    first = await house.at(JobState.SEPARATING, sent, task_id="a")
-    house.clock.advance(-500)
-    second = await house.at(JobState.SEPARATING, sent, task_id="b")
+async def test_the_oldest_of_each_state_is_told(product: Product, sent: Message) -> None:
+    first = await product.at(JobState.SEPARATING, sent, task_id="a")
+    product.clock.advance(-500)
+    second = await product.at(JobState.SEPARATING, sent, task_id="b")
     assert second.moved_at < first.moved_at
-    found = some(await told(house), "job_oldest_seconds")
+    found = some(await told(product), "job_oldest_seconds")
     assert found == {"job_oldest_seconds{separating,split_stem}": pytest.approx(500, abs=60)}
 
 
-async def test_thousands_of_jobs_are_added_up(house: House) -> None:
-    async with house.redis.pipeline(transaction=False) as pipeline:
+async def test_thousands_of_jobs_are_added_up(product: Product) -> None:
+    async with product.redis.pipeline(transaction=False) as pipeline:
         for number in range(2300):
             mode = "split_stem" if number % 2 else "separate_vocal"
             fields = {"state": "separating", "mode": json.dumps(mode), "moved_at": str(time.time() - number)}
@@ -119,25 +119,25 @@ async def test_thousands_of_jobs_are_added_up(house: House) -> None:
             pipeline.zadd("stemdrop:jobs:open", {f"{number:016x}": number})
         pipeline.zadd("stemdrop:jobs:open", {"expired": 5})
         await pipeline.execute()
-    found = await told(house)
+    found = await told(product)
     assert found["jobs{separating,split_stem}"] == found["jobs{separating,separate_vocal}"] == 1150
     assert found["job_oldest_seconds{separating,split_stem}"] == pytest.approx(2299, abs=60)
 
 
-async def test_time_in_each_state_is_told(house: House, sent: Message) -> None:
-    job = await house.at(JobState.CHOOSING, sent, mode=None)
-    house.clock.advance(7)
-    await house.store.pick(job, Mode.SPLIT_STEM, "", 0)
-    house.clock.advance(0.3)
-    await house.store.begin_create(job.id)
-    await house.store.accept(job.id, "task-1")
-    house.clock.advance(45)
-    await house.store.move(job.id, [JobState.SEPARATING], JobState.DELIVERING)
-    house.clock.advance(4000)
-    await house.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
-    found = await told(house)
-    counts = some(found, "job_state_seconds_count")
-    assert counts == {
+async def test_time_in_each_state_is_told(product: Product, sent: Message) -> None:
+    job = await product.at(JobState.CHOOSING, sent, mode=None)
+    product.clock.advance(7)
+    await product.store.pick(job, Mode.SPLIT_STEM, "", 0)
+    product.clock.advance(0.3)
+    await product.store.begin_create(job.id)
+    await product.store.accept(job.id, "task-1")
+    product.clock.advance(45)
+    await product.store.move(job.id, [JobState.SEPARATING], JobState.DELIVERING)
+    product.clock.advance(4000)
+    await product.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
+    found = await told(product)
+    counters = some(found, "job_state_seconds_count")
+    assert counters == {
         f"job_state_seconds_count{{{state},split_stem}}": 1
         for state in ("choosing", "submitting", "separating", "delivering")
     }
@@ -157,26 +157,26 @@ async def test_time_in_each_state_is_told(house: House, sent: Message) -> None:
         assert float(within[0].rpartition(",")[2].rstrip("}")) == float(first)
 
 
-async def test_where_a_job_begins_it_has_not_been(house: House, sent: Message) -> None:
+async def test_where_a_job_begins_it_has_not_been(product: Product, sent: Message) -> None:
     job = replace(new_job(sent), state=JobState.SUBMITTING, mode=Mode.SPLIT_STEM)
-    await house.store.add(job, once=job.id)
-    assert await house.store.move(job.id, [JobState.SUBMITTING], JobState.SUBMITTING)
-    assert some(await told(house), "job_state_seconds_count") == {}
+    await product.store.add(job, once=job.id)
+    assert await product.store.move(job.id, [JobState.SUBMITTING], JobState.SUBMITTING)
+    assert some(await told(product), "job_state_seconds_count") == {}
 
 
-async def test_ends_are_counted_once_each(house: House, sent: Message) -> None:
-    store = house.store
-    delivering = [await house.at(JobState.DELIVERING, sent, task_id=f"t{number}") for number in range(4)]
+async def test_ends_are_counted_once_each(product: Product, sent: Message) -> None:
+    store = product.store
+    delivering = [await product.at(JobState.DELIVERING, sent, task_id=f"t{number}") for number in range(4)]
     ends = [JobState.DELIVERING], JobState.DELIVERED
     assert await store.move(delivering[0].id, *ends)
     assert not await store.move(delivering[0].id, *ends)
     await store.move(delivering[1].id, *ends, missing=("vocals",))
     await store.fail(delivering[2].id, [JobState.DELIVERING], Failure("500", charged=True))
     await store.fail(delivering[3].id, [JobState.DELIVERING], Failure("1234"))
-    await store.cancel((await house.at(JobState.CHOOSING, sent, mode=None)).id)
-    deleted = await house.at(JobState.SUBMITTING, sent)
+    await store.cancel((await product.at(JobState.CHOOSING, sent, mode=None)).id)
+    deleted = await product.at(JobState.SUBMITTING, sent)
     await store.forget(deleted.id)
-    found = some(await told(house), "jobs_ended_total", "jobs_failed_total")
+    found = some(await told(product), "jobs_ended_total", "jobs_failed_total")
     assert found == {
         "jobs_ended_total{delivered,split_stem}": 1,
         "jobs_ended_total{incomplete,split_stem}": 1,
@@ -188,12 +188,12 @@ async def test_ends_are_counted_once_each(house: House, sent: Message) -> None:
 
 
 async def test_callbacks_are_counted_by_what_became_of_them(
-    house: House, client: httpx.AsyncClient, sent: Message
+    product: Product, client: httpx.AsyncClient, sent: Message
 ) -> None:
-    job = await house.at(JobState.SEPARATING, sent)
+    job = await product.at(JobState.SEPARATING, sent)
 
     def path(job: Job) -> str:
-        return urlsplit(house.links.callback_url(job.id, job.chat_id)).path
+        return urlsplit(product.links.callback_url(job.id, job.chat_id)).path
 
     good = {
         "code": 200,
@@ -211,12 +211,12 @@ async def test_callbacks_are_counted_by_what_became_of_them(
     ):
         assert (await client.post(where, json=body)).status_code == status
     assert (await client.post(path(job), content=b" " * 1_100_000)).status_code == 413
-    await house.redis.config_set("maxmemory", "1")
+    await product.redis.config_set("maxmemory", "1")
     try:
         assert (await client.post(path(job), json=good)).status_code == 503
     finally:
-        await house.redis.config_set("maxmemory", "0")
-    assert some(await told(house), "callbacks_total") == {
+        await product.redis.config_set("maxmemory", "0")
+    assert some(await told(product), "callbacks_total") == {
         "callbacks_total{unavailable}": 1,
         "callbacks_total{stored}": 1,
         "callbacks_total{repeated}": 2,
@@ -228,17 +228,17 @@ async def test_callbacks_are_counted_by_what_became_of_them(
     }
 
 
-async def test_the_api_is_counted_by_call_and_code(house: House, provider: Provider) -> None:
+async def test_the_api_is_counted_by_call_and_code(product: Product, provider: Provider) -> None:
     provider.credits = 73
-    await house.separation.credits()
+    await product.separation.credits()
     for code in (401, 9876):
         provider.credits_refusal = (code, "no")
         with pytest.raises(Refused):
-            await house.separation.credits()
+            await product.separation.credits()
     async with httpx.AsyncClient(trust_env=False, verify=False) as http:
         with pytest.raises(Unreachable):
-            await SeparationClient(http, NOBODY, NOBODY, KEY, house.store.counts).detail("task-1")
-    found = await told(house)
+            await SeparationClient(http, NOBODY, NOBODY, KEY, product.counters).detail("task-1")
+    found = await told(product)
     assert some(found, "api_calls_total", "api_refusals_total", "credits_left") == {
         "api_calls_total{credits,ok}": 1,
         "api_calls_total{credits,refused}": 2,
@@ -251,12 +251,12 @@ async def test_the_api_is_counted_by_call_and_code(house: House, provider: Provi
 
 
 async def test_stems_are_counted_in_bytes_and_seconds(
-    house: House, provider: Provider, sent: Message
+    product: Product, provider: Provider, sent: Message
 ) -> None:
     stems = {"vocals": f"{provider.url}/stems/vocals.mp3", "drums": f"{provider.url}/nothing.mp3"}
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(stems))
-    await house.delivery().run(job.id)
-    found = await told(house)
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(stems))
+    await product.delivery().run(job.id)
+    found = await told(product)
     counted = some(found, "delivery_seconds_count", "stem_fetches_total", "jobs_ended_total")
     assert counted == {
         "delivery_seconds_count{fetch}": 1,
@@ -275,23 +275,23 @@ async def test_waits_for_telegram_are_counted(
     monkeypatch.setenv("PTB_TIMEDELTA", "1")  # the library's coming behaviour; the old one warns
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, is_flood_limited=True, clock=Clock()) as house,
+        open_product(redis_url, telegram, url, is_flood_limited=True, clock=Clock()) as product,
     ):
 
         async def wait(seconds: float) -> None:
-            house.clock.advance(seconds)
+            product.clock.advance(seconds)
 
         monkeypatch.setattr("stemdrop.chat.telegram_bot.sleep", wait)
         telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=1)
-        await house.bot.send_message(alice.id, "Hello")
+        await product.bot.send_message(alice.id, "Hello")
         telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=60)
         with pytest.raises(TryLater):
-            await house.bot.send_message(alice.id, "Hello")
+            await product.bot.send_message(alice.id, "Hello")
         telegram.faults.add(FaultKind.BLOCKED, method="getChat")
         with pytest.raises(Forbidden):
-            await house.bot.get_chat(alice.id)
+            await product.bot.get_chat(alice.id)
         found = some(
-            await told(house), "flood_waits_total", "flood_wait_seconds_total", "telegram_calls_total"
+            await told(product), "flood_waits_total", "flood_wait_seconds_total", "telegram_calls_total"
         )
     seconds = {how: found.pop(f"flood_wait_seconds_total{{{how}}}") for how in ("asked", "waited", "put_off")}
     assert seconds == {
@@ -309,7 +309,7 @@ async def test_waits_for_telegram_are_counted(
     }
 
 
-async def test_tasks_are_counted_by_queue(house: House) -> None:
+async def test_tasks_are_counted_by_queue(product: Product) -> None:
     begun, later, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run(argument: str) -> None:
@@ -320,17 +320,17 @@ async def test_tasks_are_counted_by_queue(house: House) -> None:
         await stop.wait()
 
     for argument in ("later", "held"):
-        await house.engine.add(Task.PACK, argument, argument)
-    await house.engine.add(Task.DELIVER, "a", "a")
-    working = asyncio.create_task(house.engine.work(Queue.PACKS, {Task.PACK: run}, stop, concurrency=1))
+        await product.engine.add(Task.PACK, argument, argument)
+    await product.engine.add(Task.DELIVER, "a", "a")
+    working = asyncio.create_task(product.engine.work(Queue.PACKS, {Task.PACK: run}, stop, concurrency=1))
     await asyncio.gather(later.wait(), begun.wait())
-    while (found := await told(house)).get("queue_tasks{packs,put_off}") != 1:  # noqa: ASYNC110 - no event
+    while (found := await told(product)).get("queue_tasks{packs,put_off}") != 1:  # noqa: ASYNC110 - no event
         await asyncio.sleep(0.01)
     # what runs waits no more
     assert some(found, "queue_oldest_seconds").keys() == {"queue_oldest_seconds{deliveries}"}
-    await house.engine.add(Task.PACK, "waiting", "waiting")
+    await product.engine.add(Task.PACK, "waiting", "waiting")
     await asyncio.sleep(0.002)  # a moment that can be told
-    found = await told(house)
+    found = await told(product)
     stop.set()
     await working
     tasks = some(found, "queue_tasks")
@@ -345,20 +345,20 @@ async def test_tasks_are_counted_by_queue(house: House) -> None:
         "queue_oldest_seconds{deliveries}",
     }
     assert 0 < found["queue_oldest_seconds{deliveries}"] < 60
-    assert some(await told(house), "queue_tasks") == {
+    assert some(await told(product), "queue_tasks") == {
         "queue_tasks{packs,put_off}": 1,
         "queue_tasks{packs,waiting}": 1,
         "queue_tasks{deliveries,waiting}": 1,
     }
 
 
-async def test_processes_and_letters_are_counted(house: House) -> None:
-    presences, now = Presences(house.redis), time.time()
+async def test_processes_and_letters_are_counted(product: Product) -> None:
+    heartbeats, now = Heartbeats(product.redis), time.time()
     for pid, role, trouble in ((1, "bot", ""), (2, "worker", ""), (3, "worker", "no room"), (4, "odd", "")):
-        await presences.note(Presence(role, "host", pid, "0.1.0", now, now, trouble))
-    await house.letters.add("update:1", "a tap", "died")
-    await house.letters.add("update:2", "a tap", "died")
-    found = await told(house)
+        await heartbeats.note(Heartbeat(role, "host", pid, "0.1.0", now, now, trouble))
+    await product.dead_letters.add("update:1", "a tap", "died")
+    await product.dead_letters.add("update:2", "a tap", "died")
+    found = await told(product)
     assert some(found, "processes", "processes_in_trouble", "given_up_tasks") == {
         "processes{bot}": 1,
         "processes{worker}": 2,
@@ -372,61 +372,61 @@ async def test_without_redis_it_says_so_and_nothing_is_forgotten(tmp_path: Path,
     async with (
         RedisServer(tmp_path / "redis") as redis,
         run_telegram(telegram) as telegram_url,
-        open_house(redis.url, telegram, telegram_url) as house,
-        serve(create_app(house.settings, house.store, house.engine, house.links, house.files)) as url,
+        open_product(redis.url, telegram, telegram_url) as product,
+        serve(create_app(product)) as url,
         httpx.AsyncClient(base_url=url, timeout=30) as client,
     ):
-        counts = house.store.counts
-        counts.add(API_CALLS, "create", "ok")
-        await counts.write()
+        counters = product.counters
+        counters.add(API_CALLS, "create", "ok")
+        await counters.write()
         await asyncio.to_thread(redis.kill)
-        counts.add(API_CALLS, "create", "ok", by=2)
-        counts.observe(DELIVERY_SECONDS, "send", seconds=1.5)
-        await counts.write()
+        counters.add(API_CALLS, "create", "ok", by=2)
+        counters.observe(DELIVERY_SECONDS, "send", seconds=1.5)
+        await counters.write()
         answer = await client.get("/metrics")
         assert answer.status_code == 503
         assert redis.url not in answer.text
         await asyncio.to_thread(redis.start)
-        found = some(await told(house), "api_calls_total", "delivery_seconds_sum")
+        found = some(await told(product), "api_calls_total", "delivery_seconds_sum")
     assert found == {"api_calls_total{create,ok}": 3, "delivery_seconds_sum{send}": 1.5}
 
 
-async def test_two_processes_count_together_and_the_last_second_is_written(house: House) -> None:
+async def test_two_processes_count_together_and_the_last_second_is_written(product: Product) -> None:
     for _ in range(2):
-        counts = Counts(house.redis)
-        async with counts.written():
-            counts.add(FLOOD_SECONDS, "waited", by=0.25)
-            counts.add(DELIVERY_BYTES, "send", by=3_000_000_000)
-    found = some(await told(house), "flood_wait_seconds_total", "delivery_bytes_total")
+        counters = Counters(product.redis)
+        async with counters.written():
+            counters.add(FLOOD_SECONDS, "waited", by=0.25)
+            counters.add(DELIVERY_BYTES, "send", by=3_000_000_000)
+    found = some(await told(product), "flood_wait_seconds_total", "delivery_bytes_total")
     assert found == {"flood_wait_seconds_total{waited}": 0.5, "delivery_bytes_total{send}": 6e9}
 
 
 async def test_what_cannot_be_counted_holds_nobody_up(
-    house: House, sent: Message, caplog: pytest.LogCaptureFixture
+    product: Product, sent: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await house.redis.set(COUNTS, "no hash")
+    await product.redis.set(COUNTS, "no hash")
     with caplog.at_level(logging.INFO):
-        job = await house.at(JobState.DELIVERING, sent)
-        await house.store.fail(job.id, [JobState.DELIVERING], Failure("500"))
-        house.store.counts.add(API_CALLS, "create", "ok")
-        await house.store.counts.write()
-    assert (await house.job(job.id)).state is JobState.FAILED
+        job = await product.at(JobState.DELIVERING, sent)
+        await product.store.fail(job.id, [JobState.DELIVERING], Failure("500"))
+        product.counters.add(API_CALLS, "create", "ok")
+        await product.counters.write()
+    assert (await product.job(job.id)).state is JobState.FAILED
     assert [record for record in caplog.records if record.name.startswith("stemdrop")] == []
     with pytest.raises(StoreUnavailable):
-        await told(house)
-    await house.redis.delete(COUNTS)
-    await house.redis.hset(
+        await told(product)
+    await product.redis.delete(COUNTS)
+    await product.redis.hset(
         COUNTS, mapping={"from a newer version|x": "1", "jobs_ended|a|b|c": "1", "api_calls": "?"}
     )
-    assert some(await told(house), "api_calls_total") == {"api_calls_total{create,ok}": 1}
+    assert some(await told(product), "api_calls_total") == {"api_calls_total{create,ok}": 1}
 
 
-async def test_who_asks_again_and_again_is_told_the_same(house: House, client: httpx.AsyncClient) -> None:
-    await house.redis.config_resetstat()
+async def test_who_asks_again_and_again_is_told_the_same(product: Product, client: httpx.AsyncClient) -> None:
+    await product.redis.config_resetstat()
     answers = await asyncio.gather(*(client.get("/metrics") for _ in range(20)))
-    looks = int((await house.redis.info("commandstats"))["cmdstat_xlen"]["calls"]) / len(Queue)
-    texts = {re.sub("(?m)^stemdrop_redis_memory_bytes .*", "", answer.text) for answer in answers}
-    assert len(texts) == 1
+    looks = int((await product.redis.info("commandstats"))["cmdstat_xlen"]["calls"]) / len(Queue)
+    translations = {re.sub("(?m)^stemdrop_redis_memory_bytes .*", "", answer.text) for answer in answers}
+    assert len(translations) == 1
     assert looks <= 5  # once, or where the machine is slow once a second
 
 
@@ -454,14 +454,14 @@ async def test_all_who_wait_share_one_look_and_its_failure() -> None:
 
 
 async def test_nobody_and_nothing_secret_is_in_it(
-    house: House, client: httpx.AsyncClient, sent: Message, provider: Provider
+    product: Product, client: httpx.AsyncClient, sent: Message, provider: Provider
 ) -> None:
-    job = await house.at(JobState.SEPARATING, sent, mode=Mode.SPLIT_STEM_ADVANCED, instrument="Organ")
-    await house.store.receive(
+    job = await product.at(JobState.SEPARATING, sent, mode=Mode.SPLIT_STEM_ADVANCED, instrument="Organ")
+    await product.store.receive(
         job.id, job.chat_id, "task-1", result_of({"vocals": f"{provider.url}/stems/v.mp3"})
     )
-    await house.delivery().run(job.id)
-    await house.letters.add(f"pack:{job.id}:z", "a ZIP", "it died")
+    await product.delivery().run(job.id)
+    await product.dead_letters.add(f"pack:{job.id}:z", "a ZIP", "it died")
     text = (await client.get("/metrics")).text
     of_the_job = [job.id, str(job.chat_id), job.source.title, "task-1", "Organ", "Alice"]
-    assert [word for word in (*house.settings.secrets, *of_the_job) if word in text] == []
+    assert [word for word in (*product.settings.secrets, *of_the_job) if word in text] == []

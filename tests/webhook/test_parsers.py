@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 
 from stemdrop.errors import BadContract
+from webhook.byte_ranges import byte_range
 from webhook.errors import BodyTooLarge
 from webhook.json_body import MAX_BODY_BYTES, read_json
-from webhook.source import byte_range
 
 
 async def read(parts: list[bytes], *headers: tuple[bytes, bytes]) -> object:

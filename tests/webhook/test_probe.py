@@ -5,16 +5,16 @@ import json
 
 import httpx
 import pytest
-from house import SECRET, House
+from product import SECRET, Product
 
 from stemdrop.storage.keys import PROBE
 from stemdrop.storage.probes import UNKNOWN, content, proof
 from webhook.probe import MAX_BODY_BYTES
 
 
-async def test_a_probe_is_answered_with_a_proof_once(house: House, client: httpx.AsyncClient) -> None:
-    nonce = await house.store.probes.lay()
-    assert 0 < await house.redis.ttl(PROBE.format(nonce)) <= 60
+async def test_a_probe_is_answered_with_a_proof_once(product: Product, client: httpx.AsyncClient) -> None:
+    nonce = await product.probes.lay()
+    assert 0 < await product.redis.ttl(PROBE.format(nonce)) <= 60
     first, second = [await client.post(f"/probe/{nonce}", json={"nonce": nonce}) for _ in range(2)]
     assert (first.status_code, first.json()) == (200, {"proof": proof(SECRET, nonce)})
     assert (second.status_code, second.json()) == (404, {"detail": UNKNOWN})
@@ -26,7 +26,7 @@ async def test_proofs_differ_by_key_and_probe() -> None:
 
 @pytest.mark.parametrize("nonce", ["A" * 32, "x", "%2e%2e", "a" * 5000, "*", "%00"])
 async def test_what_nobody_laid_is_not_known_and_nothing_is_signed(
-    house: House, client: httpx.AsyncClient, nonce: str
+    product: Product, client: httpx.AsyncClient, nonce: str
 ) -> None:
     name = httpx.URL(f"http://x/{nonce}").path[1:]
     for answer in (
@@ -41,11 +41,11 @@ async def test_what_nobody_laid_is_not_known_and_nothing_is_signed(
     "how", [{"json": {}}, {"json": {"nonce": "another"}}, {"json": ["nonce"]}, {"content": b"nonce"}, {}]
 )
 async def test_a_body_that_did_not_arrive_uses_nothing_up(
-    house: House, client: httpx.AsyncClient, how: dict[str, object]
+    product: Product, client: httpx.AsyncClient, how: dict[str, object]
 ) -> None:
-    nonce = await house.store.probes.lay()
+    nonce = await product.probes.lay()
     assert (await client.post(f"/probe/{nonce}", **how)).status_code == 422  # type: ignore[arg-type]
-    assert await house.store.probes.use_up(nonce)
+    assert await product.probes.use_up(nonce)
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ async def test_a_body_that_did_not_arrive_uses_nothing_up(
     ],
 )
 async def test_a_probe_is_fetched_as_a_source(
-    house: House, client: httpx.AsyncClient, wanted: str, status: int, start: int, end: int
+    product: Product, client: httpx.AsyncClient, wanted: str, status: int, start: int, end: int
 ) -> None:
-    nonce = await house.store.probes.lay()
+    nonce = await product.probes.lay()
     answer = await client.get(f"/probe/{nonce}", headers={"Range": wanted} if wanted else {})
     assert (answer.status_code, answer.content) == (status, content(nonce)[start:end])
     assert answer.headers["content-length"] == str(end - start)
@@ -69,15 +69,15 @@ async def test_a_probe_is_fetched_as_a_source(
     assert (await client.get(f"/probe/{nonce}")).status_code == 404
 
 
-async def test_a_range_beyond_the_end(house: House, client: httpx.AsyncClient) -> None:
-    nonce = await house.store.probes.lay()
+async def test_a_range_beyond_the_end(product: Product, client: httpx.AsyncClient) -> None:
+    nonce = await product.probes.lay()
     answer = await client.get(f"/probe/{nonce}", headers={"Range": "bytes=65536-"})
     assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */65536")
 
 
-async def test_a_key_that_is_no_probes_is_none(house: House) -> None:
-    await house.redis.set(PROBE.format("x"), "1")
-    assert not await house.store.probes.use_up("x")
+async def test_a_key_that_is_no_probes_is_none(product: Product) -> None:
+    await product.redis.set(PROBE.format("x"), "1")
+    assert not await product.probes.use_up("x")
 
 
 async def test_a_strangers_body_is_not_waited_for(client: httpx.AsyncClient) -> None:
@@ -87,8 +87,8 @@ async def test_a_strangers_body_is_not_waited_for(client: httpx.AsyncClient) -> 
     writer.close()
 
 
-async def test_a_probes_body_is_small(house: House, client: httpx.AsyncClient) -> None:
-    nonce = await house.store.probes.lay()
+async def test_a_probes_body_is_small(product: Product, client: httpx.AsyncClient) -> None:
+    nonce = await product.probes.lay()
     for length, status in ((MAX_BODY_BYTES + 1, 413), (MAX_BODY_BYTES, 200)):
         body = json.dumps({"nonce": nonce}).encode().ljust(length)
         assert (await client.post(f"/probe/{nonce}", content=body)).status_code == status

@@ -7,11 +7,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from house import until
+from product import until
 from starlette.types import Receive, Scope, Send
 
 from sandbox.environment.server import serve
-from webhook.slow_clients import ImpatientProtocol
+from webhook.slow_clients import HeaderTimeoutProtocol
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
@@ -27,7 +27,7 @@ async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
 class Server:
     """What a test sees of it."""
 
-    def __init__(self, port: int, protocols: list[ImpatientProtocol]) -> None:
+    def __init__(self, port: int, protocols: list[HeaderTimeoutProtocol]) -> None:
         self.port, self.protocols = port, protocols
 
     async def connect(self) -> Streams:
@@ -42,9 +42,9 @@ class Server:
 
 @asynccontextmanager
 async def running(app: Callable[..., Awaitable[None]], patience: float) -> AsyncIterator[Server]:
-    made: list[ImpatientProtocol] = []
+    made: list[HeaderTimeoutProtocol] = []
 
-    class Protocol(ImpatientProtocol):
+    class Protocol(HeaderTimeoutProtocol):
         patience_s = patience
 
         def __init__(self, *args: Any, **named: Any) -> None:

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from house import House, new_job, open_house, until
 from itsdangerous import TimestampSigner
+from product import Product, new_job, open_product, until
 from serverlog import no_server_errors
 
 from sandbox.environment.redis_server import RedisServer
@@ -23,11 +23,12 @@ from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import FINAL, Failure, Job, JobState
+from stemdrop.domain.outcomes import Credits
 from stemdrop.http.signed_links import SOURCE_LIFETIME_S
-from stemdrop.storage.job_store import Credits
 from stemdrop.storage.source_quota import MOST_FETCHES
 from webhook.app import create_app
-from webhook.source import AT_ONCE, byte_range
+from webhook.byte_ranges import byte_range
+from webhook.source import AT_ONCE
 
 TYPES = {
     ".mp3": "audio/mpeg",
@@ -56,19 +57,19 @@ def content(telegram: Telegram, sent: Message) -> bytes:
 
 
 @pytest.fixture
-async def job(house: House, sent: Message) -> Job:
+async def job(product: Product, sent: Message) -> Job:
     """A job that the provider has just been told of."""
-    return await house.at(JobState.SUBMITTING, sent)
+    return await product.at(JobState.SUBMITTING, sent)
 
 
-def path_of(house: House, job: Job) -> str:
-    return urlsplit(house.links.source_url(job.id, job.source.extension)).path
+def path_of(product: Product, job: Job) -> str:
+    return urlsplit(product.links.source_url(job.id, job.source.extension)).path
 
 
 async def test_the_whole_song_is_served(
-    house: House, client: httpx.AsyncClient, job: Job, content: bytes
+    product: Product, client: httpx.AsyncClient, job: Job, content: bytes
 ) -> None:
-    answer = await client.get(path_of(house, job))
+    answer = await client.get(path_of(product, job))
     assert answer.status_code == 200
     assert answer.content == content
     assert answer.headers["content-length"] == str(len(content))
@@ -78,29 +79,33 @@ async def test_the_whole_song_is_served(
 
 
 async def test_head_says_the_same_without_a_body(
-    house: House, client: httpx.AsyncClient, job: Job, content: bytes
+    product: Product, client: httpx.AsyncClient, job: Job, content: bytes
 ) -> None:
-    got, asked = await client.get(path_of(house, job)), await client.head(path_of(house, job))
+    got, asked = await client.get(path_of(product, job)), await client.head(path_of(product, job))
     assert asked.status_code == 200
     assert asked.content == b""
     ignored = ("date", "server")
     for name in set(got.headers) - set(ignored):
         assert asked.headers[name] == got.headers[name]
-    part = await client.head(path_of(house, job), headers={"Range": "bytes=0-9"})
+    part = await client.head(path_of(product, job), headers={"Range": "bytes=0-9"})
     assert (part.status_code, part.headers["content-length"]) == (206, "10")
 
 
-async def test_every_extension_has_its_type(house: House, client: httpx.AsyncClient, sent: Message) -> None:
+async def test_every_extension_has_its_type(
+    product: Product, client: httpx.AsyncClient, sent: Message
+) -> None:
     told = {}
     for extension in TYPES:
         source = replace(new_job(sent).source, extension=extension)
-        job = await house.at(JobState.SUBMITTING, sent, source=source)
-        assert path_of(house, job).endswith(f"/audio{extension}")
-        told[extension] = (await client.head(path_of(house, job))).headers["content-type"]
+        job = await product.at(JobState.SUBMITTING, sent, source=source)
+        assert path_of(product, job).endswith(f"/audio{extension}")
+        told[extension] = (await client.head(path_of(product, job))).headers["content-type"]
     assert told == TYPES
 
 
-async def test_parts_are_served(house: House, client: httpx.AsyncClient, job: Job, content: bytes) -> None:
+async def test_parts_are_served(
+    product: Product, client: httpx.AsyncClient, job: Job, content: bytes
+) -> None:
     size = len(content)
     parts = {
         "bytes=0-0": (0, 1),
@@ -114,7 +119,7 @@ async def test_parts_are_served(house: House, client: httpx.AsyncClient, job: Jo
         "bytes = 3 - 4": (3, 5),
     }
     for header, (start, end) in parts.items():
-        answer = await client.get(path_of(house, job), headers={"Range": header})
+        answer = await client.get(path_of(product, job), headers={"Range": header})
         assert answer.status_code == 206, header
         assert answer.content == content[start:end], header
         assert answer.headers["content-range"] == f"bytes {start}-{end - 1}/{size}"
@@ -122,17 +127,17 @@ async def test_parts_are_served(house: House, client: httpx.AsyncClient, job: Jo
 
 
 async def test_a_part_beyond_the_end_is_refused(
-    house: House, client: httpx.AsyncClient, job: Job, content: bytes
+    product: Product, client: httpx.AsyncClient, job: Job, content: bytes
 ) -> None:
     for header in (f"bytes={len(content)}-", "bytes=999999999999999999-", "bytes=-0"):
-        answer = await client.get(path_of(house, job), headers={"Range": header})
+        answer = await client.get(path_of(product, job), headers={"Range": header})
         assert answer.status_code == 416, header
         assert answer.headers["content-range"] == f"bytes */{len(content)}"
         assert answer.content == b""
 
 
 async def test_what_is_no_single_range_gets_the_whole(
-    house: House, client: httpx.AsyncClient, job: Job, content: bytes
+    product: Product, client: httpx.AsyncClient, job: Job, content: bytes
 ) -> None:
     odd = [
         "bytes=0-1,5-6",
@@ -146,7 +151,7 @@ async def test_what_is_no_single_range_gets_the_whole(
         "bytes=--5",
     ]
     for header in [*odd, "bytes=" + "9" * 5000 + "-"]:
-        answer = await client.get(path_of(house, job), headers={"Range": header})
+        answer = await client.get(path_of(product, job), headers={"Range": header})
         assert (answer.status_code, len(answer.content)) == (200, len(content)), header
 
 
@@ -168,15 +173,15 @@ def test_ranges_are_read_to_the_letter(header: str, size: int, expected: tuple[i
 
 
 async def test_a_big_file_is_passed_on_while_it_comes(
-    house: House, client: httpx.AsyncClient, telegram: Telegram, alice: User
+    product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
     """Telegram breaks off in the middle: who keeps files in memory first would have passed on nothing."""
     big = BytesIO(bytes(15 * 1024 * 1024))
     sent = await telegram.send_file(alice.id, big, kind="document", file_name="long.wav")
-    job = await house.at(JobState.SUBMITTING, sent)
+    job = await product.at(JobState.SUBMITTING, sent)
     order = telegram.faults.add(FaultKind.RESET_MID_DOWNLOAD, method="download")
     received = 0
-    async with client.stream("GET", path_of(house, job)) as answer:
+    async with client.stream("GET", path_of(product, job)) as answer:
         assert answer.status_code == 200
         assert answer.headers["content-length"] == str(15 * 1024 * 1024)
         with suppress(httpx.RemoteProtocolError):
@@ -184,30 +189,30 @@ async def test_a_big_file_is_passed_on_while_it_comes(
                 received += len(chunk)
     assert order.hits == 1
     assert 0 < received < 15 * 1024 * 1024
-    whole = await client.get(path_of(house, job))
+    whole = await client.get(path_of(product, job))
     assert len(whole.content) == 15 * 1024 * 1024
 
 
 async def test_a_part_in_the_middle_is_not_fetched_from_the_start(
-    house: House, client: httpx.AsyncClient, telegram: Telegram, alice: User
+    product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
     content = bytes(range(256)) * 4096
     sent = await telegram.send_file(alice.id, BytesIO(content), kind="document", file_name="a.wav")
-    job = await house.at(JobState.SUBMITTING, sent)
-    answer = await client.get(path_of(house, job), headers={"Range": "bytes=1048000-1048099"})
+    job = await product.at(JobState.SUBMITTING, sent)
+    answer = await client.get(path_of(product, job), headers={"Range": "bytes=1048000-1048099"})
     assert (answer.status_code, answer.content) == (206, content[1048000:1048100])
 
 
 async def test_what_is_not_ours_or_too_old_is_refused(
-    house: House, client: httpx.AsyncClient, job: Job, monkeypatch: pytest.MonkeyPatch
+    product: Product, client: httpx.AsyncClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good = path_of(house, job)
+    good = path_of(product, job)
     token = good.split("/")[2]
     with monkeypatch.context() as patch:
         before = int(time.time()) - SOURCE_LIFETIME_S - 60
         patch.setattr(TimestampSigner, "get_timestamp", lambda self: before)
-        expired = path_of(house, job)
-    callback = house.links.callback_url(job.id, job.chat_id).rpartition("/")[2]
+        expired = path_of(product, job)
+    callback = product.links.callback_url(job.id, job.chat_id).rpartition("/")[2]
     attacks = {
         "forged": "/source/not-a-token/audio.mp3",
         "empty": "/source/%20/audio.mp3",
@@ -220,11 +225,11 @@ async def test_what_is_not_ours_or_too_old_is_refused(
     for method in ("GET", "HEAD"):
         statuses = {name: (await client.request(method, path)).status_code for name, path in attacks.items()}
         assert statuses == dict.fromkeys(attacks, 403)
-    assert "getFile" not in [call.method for call in house.telegram.calls]
+    assert "getFile" not in [call.method for call in product.telegram.calls]
 
 
-async def test_only_its_own_name_is_served(house: House, client: httpx.AsyncClient, job: Job) -> None:
-    folder = path_of(house, job).rpartition("/")[0]
+async def test_only_its_own_name_is_served(product: Product, client: httpx.AsyncClient, job: Job) -> None:
+    folder = path_of(product, job).rpartition("/")[0]
     names = [
         *("audio.MP3", "audio.wav", "audio", "audio.mp3x", "x.mp3", "audio.mp3%00", "audio.mp3%20"),
         *("%2e%2e%2f%2e%2e%2fetc%2fpasswd", "..%2faudio.mp3", "..%5caudio.mp3", "a/audio.mp3"),
@@ -238,43 +243,43 @@ async def test_only_its_own_name_is_served(house: House, client: httpx.AsyncClie
 
 
 async def test_fetched_too_often_it_waits_and_telegram_is_not_asked(
-    house: House, client: httpx.AsyncClient, job: Job
+    product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
-    path = path_of(house, job)
+    path = path_of(product, job)
     assert (await client.head(path)).status_code == 200
-    far = house.clock.now + 3600  # the bucket is empty, and as if last used then
-    await house.redis.hset(f"stemdrop:job:{job.id}", mapping={"fetch_tokens": "0", "fetched_at": str(far)})
-    asked = len(house.telegram.calls)
+    far = product.clock.now + 3600  # the bucket is empty, and as if last used then
+    await product.redis.hset(f"stemdrop:job:{job.id}", mapping={"fetch_tokens": "0", "fetched_at": str(far)})
+    asked = len(product.telegram.calls)
     for method in ("GET", "HEAD"):
         answer = await client.request(method, path, headers={"Range": "bytes=0-9"})
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
-    assert len(house.telegram.calls) == asked
-    house.clock.advance(3602)
+    assert len(product.telegram.calls) == asked
+    product.clock.advance(3602)
     assert (await client.get(path)).status_code == 200
 
 
 async def test_a_head_is_counted_and_parts_by_their_bytes(
-    house: House, client: httpx.AsyncClient, job: Job
+    product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
-    path = path_of(house, job)
+    path = path_of(product, job)
     await client.head(path)
     await client.get(path, headers={"Range": "bytes=10-19"})
     await client.get(path, headers={"Range": f"bytes={job.source.size_bytes}-"})
     names = ["fetches", "fetched_bytes"]
-    assert await house.redis.hmget(f"stemdrop:job:{job.id}", names) == ["3", "10"]
+    assert await product.redis.hmget(f"stemdrop:job:{job.id}", names) == ["3", "10"]
     await client.get(path, headers={"Range": "bytes=0-1,4-5"})
     counted = ["4", str(10 + job.source.size_bytes)]
-    assert await house.redis.hmget(f"stemdrop:job:{job.id}", names) == counted
+    assert await product.redis.hmget(f"stemdrop:job:{job.id}", names) == counted
     await client.get(path.replace("audio.mp3", "audio.wav"))
     await client.get("/source/forged/audio.mp3")
-    assert await house.redis.hmget(f"stemdrop:job:{job.id}", names) == counted
+    assert await product.redis.hmget(f"stemdrop:job:{job.id}", names) == counted
 
 
 async def test_fetched_as_often_as_it_may_be_it_is_dead(
-    house: House, client: httpx.AsyncClient, job: Job
+    product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
-    path = path_of(house, job)
-    await house.redis.hset(f"stemdrop:job:{job.id}", "fetches", str(MOST_FETCHES - 1))
+    path = path_of(product, job)
+    await product.redis.hset(f"stemdrop:job:{job.id}", "fetches", str(MOST_FETCHES - 1))
     assert (await client.get(path)).status_code == 200
     for method in ("GET", "HEAD"):
         answer = await client.request(method, path)
@@ -282,34 +287,35 @@ async def test_fetched_as_often_as_it_may_be_it_is_dead(
 
 
 async def test_one_job_does_not_take_all_connections_to_telegram(
-    house: House, client: httpx.AsyncClient, telegram: Telegram, alice: User
+    product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
     big = BytesIO(bytes(1024 * 1024))
     sent = await telegram.send_file(alice.id, big, kind="document", file_name="long.wav")
-    job, other = [await house.at(JobState.SUBMITTING, sent, task_id=f"task-{n}") for n in (1, 2)]
+    job, other = [await product.at(JobState.SUBMITTING, sent, task_id=f"task-{n}") for n in (1, 2)]
     telegram.faults.add(FaultKind.SLOW, method="download", times=AT_ONCE, bytes_per_s=1000)
     async with AsyncExitStack() as stack:
         downloads = [
-            await stack.enter_async_context(client.stream("GET", path_of(house, job))) for _ in range(AT_ONCE)
+            await stack.enter_async_context(client.stream("GET", path_of(product, job)))
+            for _ in range(AT_ONCE)
         ]
         assert {answer.status_code for answer in downloads} == {200}
-        answer = await client.get(path_of(house, job))
+        answer = await client.get(path_of(product, job))
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
-        assert (await client.head(path_of(house, job))).status_code == 200
-        assert (await client.get(path_of(house, other))).status_code == 200
+        assert (await client.head(path_of(product, job))).status_code == 200
+        assert (await client.get(path_of(product, other))).status_code == 200
         await downloads[0].aclose()
         async with asyncio.timeout(20):
-            while (answer := await client.get(path_of(house, job))).status_code == 429:
-                house.clock.advance(1)
+            while (answer := await client.get(path_of(product, job))).status_code == 429:
+                product.clock.advance(1)
         assert answer.status_code == 200
 
 
 async def test_who_hangs_up_ends_the_download_and_is_no_error_of_ours(
-    house: House, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
+    product: Product, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=1000)
+    product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=1000)
     with no_server_errors(caplog):
-        async with client.stream("GET", path_of(house, job)) as answer:
+        async with client.stream("GET", path_of(product, job)) as answer:
             assert answer.status_code == 200
             during = len(asyncio.all_tasks())
         await until(lambda: len(asyncio.all_tasks()) < during)
@@ -318,20 +324,20 @@ async def test_who_hangs_up_ends_the_download_and_is_no_error_of_ours(
 
 
 async def test_a_download_ends_with_its_job(
-    house: House,
+    product: Product,
     client: httpx.AsyncClient,
     job: Job,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("webhook.source.LOOK_EVERY_S", 0.0)
-    house.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=200_000)
+    product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=200_000)
     received = 0
-    async with client.stream("GET", path_of(house, job)) as answer:
+    async with client.stream("GET", path_of(product, job)) as answer:
         with suppress(httpx.RemoteProtocolError):
             async for chunk in answer.aiter_bytes():
                 received += len(chunk)
-                await house.store.cancel(job.id)
+                await product.store.cancel(job.id)
     assert 0 < received < job.source.size_bytes
     assert "its source broke off on its way: ConnectionAbortedError" in caplog.text
 
@@ -343,13 +349,13 @@ async def test_a_download_outlives_a_pause_of_redis(
     sent = await telegram.send_file(alice.id, BytesIO(bytes(400_000)), kind="document", file_name="long.wav")
     telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=200_000)
     with RedisServer(tmp_path / "redis") as redis:
-        async with run_telegram(telegram) as url, open_house(redis.url, telegram, url) as house:
-            job = await house.at(JobState.SUBMITTING, sent)
-            app = create_app(house.settings, house.store, house.engine, house.links, house.files)
+        async with run_telegram(telegram) as url, open_product(redis.url, telegram, url) as product:
+            job = await product.at(JobState.SUBMITTING, sent)
+            app = create_app(product)
             async with (
                 serve(app) as served,
                 httpx.AsyncClient(base_url=served, timeout=60) as http,
-                http.stream("GET", path_of(house, job)) as answer,
+                http.stream("GET", path_of(product, job)) as answer,
             ):
                 chunks = answer.aiter_bytes()
                 received = len(await anext(chunks))
@@ -360,68 +366,66 @@ async def test_a_download_outlives_a_pause_of_redis(
 
 
 async def test_a_reader_that_takes_for_ever_is_left(
-    house: House, job: Job, caplog: pytest.LogCaptureFixture
+    product: Product, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=100)
-    app = create_app(
-        house.settings, house.store, house.engine, house.links, house.files, download_timeout_s=0.2
-    )
+    product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=100)
+    app = create_app(product, download_timeout_s=0.2)
     async with serve(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         with suppress(httpx.RemoteProtocolError):
-            answer = await http.get(path_of(house, job))
+            answer = await http.get(path_of(product, job))
             assert answer.status_code == 502  # a busy machine had not even begun
     assert "its source broke off on its way: TimeoutError" in caplog.text
 
 
 async def test_a_file_shorter_than_telegram_says_is_not_taken_for_the_whole(
-    house: House, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
+    product: Product, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
-    location = house.telegram.file_location(job.source.file_id)
+    location = product.telegram.file_location(job.source.file_id)
     location.write_bytes(location.read_bytes()[:5000])
     with no_server_errors(caplog, is_cut=True), pytest.raises(httpx.RemoteProtocolError):
-        await client.get(path_of(house, job))
+        await client.get(path_of(product, job))
 
 
 async def test_it_lives_while_the_job_does(
-    house: House, client: httpx.AsyncClient, sent: Message, job: Job
+    product: Product, client: httpx.AsyncClient, sent: Message, job: Job
 ) -> None:
-    path = path_of(house, job)
-    await house.store.begin_create(job.id)
-    await house.store.accept(job.id, "task-1")
+    path = path_of(product, job)
+    await product.store.begin_create(job.id)
+    await product.store.accept(job.id, "task-1")
     assert (await client.head(path)).status_code == 200
     for end in FINAL:
-        ended = await house.at(JobState.SUBMITTING, sent)
-        assert (await client.head(path_of(house, ended))).status_code == 200
+        ended = await product.at(JobState.SUBMITTING, sent)
+        assert (await client.head(path_of(product, ended))).status_code == 200
         failure = Failure("500")
-        assert await house.store.move(ended.id, [JobState.SUBMITTING], end, Credits.RETURN, failure=failure)
-        assert (await client.get(path_of(house, ended))).status_code == 404
+        assert await product.store.move(ended.id, [JobState.SUBMITTING], end, Credits.RETURN, failure=failure)
+        assert (await client.get(path_of(product, ended))).status_code == 404
         # nor when what is missing is fetched again
-        await house.store.deliver_again(ended.id)
-        assert (await client.get(path_of(house, ended))).status_code == 404
-        assert (await client.head(path_of(house, ended))).status_code == 404
-    choosing = await house.at(JobState.CHOOSING, sent)
-    assert (await client.get(path_of(house, choosing))).status_code == 404
-    await house.redis.delete(f"stemdrop:job:{job.id}")
+        await product.store.deliver_again(ended.id)
+        assert (await client.get(path_of(product, ended))).status_code == 404
+        assert (await client.head(path_of(product, ended))).status_code == 404
+    choosing = await product.at(JobState.CHOOSING, sent)
+    assert (await client.get(path_of(product, choosing))).status_code == 404
+    await product.redis.delete(f"stemdrop:job:{job.id}")
     assert (await client.get(path)).status_code == 404
 
 
 @pytest.mark.parametrize("method", ["getFile", "download"])
 async def test_what_telegram_no_longer_has_is_gone(
-    house: House, client: httpx.AsyncClient, job: Job, method: str
+    product: Product, client: httpx.AsyncClient, job: Job, method: str
 ) -> None:
-    house.telegram.faults.add(FaultKind.FILE_GONE, method=method)
-    answer = await client.get(path_of(house, job))
+    product.telegram.faults.add(FaultKind.FILE_GONE, method=method)
+    answer = await client.get(path_of(product, job))
     assert answer.status_code == 404
-    assert house.telegram.token not in answer.text
+    assert product.telegram.token not in answer.text
 
 
 async def test_the_bots_token_shows_nowhere(
-    house: House, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
+    product: Product, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "stemdrop")
     caplog.set_level("INFO", "webhook")
     caplog.set_level("WARNING", "httpx")
-    path, token = path_of(house, job), house.telegram.token
+    path, token = path_of(product, job), product.telegram.token
     faults = [
         None,
         FaultKind.FILE_GONE,
@@ -431,9 +435,9 @@ async def test_the_bots_token_shows_nowhere(
     ]
     for fault in faults:
         for method in ("getFile", "download"):
-            house.telegram.faults.clear()
+            product.telegram.faults.clear()
             if fault:
-                house.telegram.faults.add(fault, method=method)
+                product.telegram.faults.add(fault, method=method)
             answer = await client.get(path)
             assert answer.status_code == 200 if fault is None else answer.status_code in (404, 502, 503)
             assert token not in str(answer.headers)
@@ -444,22 +448,22 @@ async def test_the_bots_token_shows_nowhere(
 
 
 @pytest.fixture
-async def local(redis_url: str, tmp_path: Path) -> AsyncIterator[House]:
+async def local(redis_url: str, tmp_path: Path) -> AsyncIterator[Product]:
     """With a Bot API server of one's own, whose files lie on our disk."""
     telegram = Telegram(tmp_path / "local", local=True)
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, TELEGRAM_LOCAL_MODE="true") as opened,
+        open_product(redis_url, telegram, url, TELEGRAM_LOCAL_MODE="true") as opened,
     ):
         yield opened
 
 
-async def test_in_local_mode_it_is_read_from_the_shared_disk(local: House, song: Path) -> None:
+async def test_in_local_mode_it_is_read_from_the_shared_disk(local: Product, song: Path) -> None:
     alice = local.telegram.add_user("Alice")
     job = await local.at(JobState.SUBMITTING, await local.telegram.send_file(alice.id, song))
     location = local.telegram.file_location(job.source.file_id)
     content = location.read_bytes()
-    app = create_app(local.settings, local.store, local.engine, local.links, local.files)
+    app = create_app(local)
     async with serve(app) as url, httpx.AsyncClient(base_url=url) as client:
         whole = await client.get(path_of(local, job))
         assert (whole.status_code, whole.content) == (200, content)

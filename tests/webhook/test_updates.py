@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from house import House, open_house
+from product import Product, open_product
 
 from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
@@ -18,21 +18,21 @@ SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 
 
 @pytest.fixture
-async def house(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
+async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, TELEGRAM_UPDATES="webhook") as opened,
+        open_product(redis_url, telegram, url, TELEGRAM_UPDATES="webhook") as opened,
     ):
         yield opened
 
 
-async def handled(house: House, telegram: Telegram, user: User) -> list[str]:
+async def handled(product: Product, telegram: Telegram, user: User) -> list[str]:
     """Let a bot handle what was stored; the texts it sent."""
-    application = house.application()
+    application = product.application()
     await application.initialize()
     stop = asyncio.Event()
-    handlers = {Task.UPDATE: house.updates(application).run}
-    working = asyncio.create_task(house.engine.work(Queue.UPDATES, handlers, stop))
+    handlers = {Task.UPDATE: product.updates(application).run}
+    working = asyncio.create_task(product.engine.work(Queue.UPDATES, handlers, stop))
     await telegram.wait_for(lambda: telegram.bot_messages(user.id))
     stop.set()
     await working
@@ -40,48 +40,48 @@ async def handled(house: House, telegram: Telegram, user: User) -> list[str]:
 
 
 async def test_what_telegram_posts_is_stored_and_handled_by_a_bot(
-    house: House, client: httpx.AsyncClient, telegram: Telegram, alice: User
+    product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
-    await house.bot.set_webhook(f"{client.base_url}/telegram", secret_token=house.links.updates_secret)
+    await product.bot.set_webhook(f"{client.base_url}/telegram", secret_token=product.links.updates_secret)
     telegram.send_text(alice.id, "/help")
     await telegram.wait_for(lambda: not telegram.updates.pending)
     assert telegram.updates.last_error_message is None
     assert telegram.bot_messages(alice.id) == []
-    (text,) = await handled(house, telegram, alice)
+    (text,) = await handled(product, telegram, alice)
     assert "How it works" in text
 
 
 async def test_a_repeated_update_is_one_task(
-    house: House, client: httpx.AsyncClient, telegram: Telegram, alice: User
+    product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
     telegram.send_text(alice.id, "/help")
     (update,) = telegram.updates.pending
     for _ in range(5):
-        headers = {SECRET_HEADER: house.links.updates_secret}
+        headers = {SECRET_HEADER: product.links.updates_secret}
         answer = await client.post("/telegram", json=update, headers=headers)
         assert (answer.status_code, answer.json()) == (200, {"status": "received"})
-    assert len(await handled(house, telegram, alice)) == 1
+    assert len(await handled(product, telegram, alice)) == 1
 
 
 async def test_without_the_secret_nothing_is_taken(
-    house: House, client: httpx.AsyncClient, telegram: Telegram, alice: User
+    product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
     telegram.send_text(alice.id, "/help")
     (update,) = telegram.updates.pending
-    secret = house.links.updates_secret
+    secret = product.links.updates_secret
     for given in ("", "x", secret[:-1], secret + "0", secret.upper(), "\xff\xfe", "0" * 5000):
         headers = [(SECRET_HEADER.encode(), given.encode("latin-1"))]
         assert (await client.post("/telegram", json=update, headers=headers)).status_code == 403
     assert (await client.post("/telegram", json=update)).status_code == 403
 
 
-async def test_what_is_no_update_is_refused(house: House, client: httpx.AsyncClient) -> None:
+async def test_what_is_no_update_is_refused(product: Product, client: httpx.AsyncClient) -> None:
     bodies = [
         *(b"", b"hello", b"[]", b"{}", b"null", b'{"update_id": "1"}', b'{"update_id": null}'),
         b'{"update_id": true}',
         *(b"[" * 100_000, b"\xff\xfe", b'{"update_id": 1.5}'),
     ]
-    headers = {SECRET_HEADER: house.links.updates_secret}
+    headers = {SECRET_HEADER: product.links.updates_secret}
     statuses = {
         body[:20]: (await client.post("/telegram", content=body, headers=headers)).status_code
         for body in bodies
@@ -94,9 +94,9 @@ async def test_what_is_no_update_is_refused(house: House, client: httpx.AsyncCli
 async def test_while_polling_there_is_no_such_endpoint(redis_url: str, telegram: Telegram) -> None:
     async with (
         run_telegram(telegram) as telegram_url,
-        open_house(redis_url, telegram, telegram_url) as house,
-        serve(create_app(house.settings, house.store, house.engine, house.links, house.files)) as url,
+        open_product(redis_url, telegram, telegram_url) as product,
+        serve(create_app(product)) as url,
         httpx.AsyncClient(base_url=url) as client,
     ):
-        headers = {SECRET_HEADER: house.links.updates_secret}
+        headers = {SECRET_HEADER: product.links.updates_secret}
         assert (await client.post("/telegram", json={"update_id": 1}, headers=headers)).status_code == 404

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from house import House, open_house
+from product import Product, open_product
 from provider import KEY, Provider
 
 from sandbox.telegram.app import run_telegram
@@ -11,7 +11,7 @@ from sandbox.telegram.chats import User
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.services.admin_alerts import LOW_CREDITS, Alerts
 from stemdrop.storage.keys import ADMINS
-from worker.credits_monitor import CreditsWatch
+from worker.credits_monitor import CreditsMonitor
 
 BOSS = 555
 
@@ -28,77 +28,77 @@ def boss(telegram: Telegram) -> User:
 
 
 @pytest.fixture
-async def house(
+async def product(
     redis_url: str, telegram: Telegram, provider: Provider, boss: User, admins: str
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Product]:
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, api_url=provider.url, ADMINS=admins) as opened,
+        open_product(redis_url, telegram, url, api_url=provider.url, ADMINS=admins) as opened,
     ):
         yield opened
 
 
 @pytest.fixture
-def watch(house: House) -> CreditsWatch:
-    return watching(house)
+def watch(product: Product) -> CreditsMonitor:
+    return watching(product)
 
 
-def watching(house: House) -> CreditsWatch:
+def watching(product: Product) -> CreditsMonitor:
     """As each worker has one."""
-    return CreditsWatch(house.separation, Alerts(house.bot, house.people, house.texts))
+    return CreditsMonitor(product.separation, Alerts(product.bot, product.users, product.translations))
 
 
-def told(house: House, user_id: int = BOSS) -> list[str]:
-    return [message.text for message in house.telegram.bot_messages(user_id)]
+def told(product: Product, user_id: int = BOSS) -> list[str]:
+    return [message.text for message in product.telegram.bot_messages(user_id)]
 
 
-async def test_enough_is_no_news(house: House, watch: CreditsWatch, provider: Provider) -> None:
+async def test_enough_is_no_news(product: Product, watch: CreditsMonitor, provider: Provider) -> None:
     provider.credits = LOW_CREDITS
     await watch.run()
-    assert told(house) == []
+    assert told(product) == []
 
 
 async def test_low_credits_are_told_once_over_all_workers(
-    house: House, watch: CreditsWatch, provider: Provider
+    product: Product, watch: CreditsMonitor, provider: Provider
 ) -> None:
     for provider.credits in (99.6, 60, 10):
         await watch.run()
-        await watching(house).run()
-    assert told(house) == ["⚠️ Only 100 credits are left at the separation service."]
+        await watching(product).run()
+    assert told(product) == ["⚠️ Only 100 credits are left at the separation service."]
 
 
 async def test_low_again_after_it_was_well_is_news(
-    house: House, watch: CreditsWatch, provider: Provider
+    product: Product, watch: CreditsMonitor, provider: Provider
 ) -> None:
     for provider.credits in (40, 1000, 30):
         await watch.run()
-    assert [text.split()[2] for text in told(house)] == ["40", "30"]
+    assert [text.split()[2] for text in told(product)] == ["40", "30"]
 
 
 async def test_each_admin_is_told_in_their_language(
-    house: House, watch: CreditsWatch, provider: Provider, telegram: Telegram
+    product: Product, watch: CreditsMonitor, provider: Provider, telegram: Telegram
 ) -> None:
     other = telegram.add_user("Ming")
-    await house.redis.sadd(ADMINS, str(other.id))  # as the one-time link does
-    await house.people.set_language(other.id, "zh")
+    await product.redis.sadd(ADMINS, str(other.id))  # as the one-time link does
+    await product.users.set_language(other.id, "zh")
     provider.credits = 5
     await watch.run()
-    assert told(house, other.id) == [house.texts.language("zh")("alert.credits_low", credits=5)]
-    assert told(house) == [house.texts.language("en")("alert.credits_low", credits=5)]
+    assert told(product, other.id) == [product.translations.language("zh")("alert.credits_low", credits=5)]
+    assert told(product) == [product.translations.language("en")("alert.credits_low", credits=5)]
 
 
 async def test_a_refused_key_is_told_once_and_again_after_it_was_right(
-    house: House, watch: CreditsWatch, provider: Provider, caplog: pytest.LogCaptureFixture
+    product: Product, watch: CreditsMonitor, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     for provider.key in ("another", "another", KEY, "another"):
         await watch.run()
-    assert len(told(house)) == 2
-    assert set(told(house)) == {house.texts.language("en")("alert.key")}
-    assert KEY not in "".join([*told(house), caplog.text])
+    assert len(told(product)) == 2
+    assert set(told(product)) == {product.translations.language("en")("alert.key")}
+    assert KEY not in "".join([*told(product), caplog.text])
 
 
 async def test_a_new_key_whose_credits_are_low_is_told_as_that(
-    house: House, watch: CreditsWatch, provider: Provider
+    product: Product, watch: CreditsMonitor, provider: Provider
 ) -> None:
     provider.key = "another"
     await watch.run()
@@ -106,23 +106,23 @@ async def test_a_new_key_whose_credits_are_low_is_told_as_that(
     await watch.run()
     provider.key = "another"
     await watch.run()
-    assert ["key" in text for text in told(house)] == [True, False, True]
+    assert ["key" in text for text in told(product)] == [True, False, True]
 
 
 @pytest.mark.parametrize("admins", [""])
 async def test_without_admins_it_is_only_in_the_log(
-    house: House, watch: CreditsWatch, provider: Provider, caplog: pytest.LogCaptureFixture
+    product: Product, watch: CreditsMonitor, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     provider.credits = 5
     await watch.run()
     assert "Only 5 credits are left" in caplog.text
-    assert told(house) == []
+    assert told(product) == []
 
 
 @pytest.mark.parametrize("answer", [None, "many", [], True])
 async def test_an_answer_that_is_none_is_one_line_in_the_log(
-    house: House,
-    watch: CreditsWatch,
+    product: Product,
+    watch: CreditsMonitor,
     provider: Provider,
     answer: object,
     caplog: pytest.LogCaptureFixture,
@@ -131,24 +131,24 @@ async def test_an_answer_that_is_none_is_one_line_in_the_log(
     await watch.run()
     await watch.run()
     assert caplog.text.count("the credits that are left are not known") == 1
-    assert told(house) == []
+    assert told(product) == []
 
 
 async def test_each_trouble_is_one_line_in_the_log(
-    house: House, watch: CreditsWatch, provider: Provider, caplog: pytest.LogCaptureFixture
+    product: Product, watch: CreditsMonitor, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
     for refusal in ((455, "maintenance"), (455, "maintenance"), None, (455, "maintenance"), (500, "x")):
         provider.credits_refusal = refusal
         await watch.run()
     assert caplog.text.count("the credits that are left are not known") == 3
-    assert told(house) == []
+    assert told(product) == []
 
 
 async def test_an_api_that_is_away_is_one_line_in_the_log(
     redis_url: str, telegram: Telegram, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with run_telegram(telegram) as url, open_house(redis_url, telegram, url) as house:
-        watch = watching(house)
+    async with run_telegram(telegram) as url, open_product(redis_url, telegram, url) as product:
+        watch = watching(product)
         await watch.run()
         await watch.run()
     assert caplog.text.count("the credits that are left are not known") == 1

@@ -17,7 +17,7 @@ import pytest
 import sounds
 from fileserver import FileServer
 from hearing import heard
-from house import House, new_job, open_house, result_of, until
+from product import Product, new_job, open_product, result_of, until
 from recordings import record
 
 import worker.delivery
@@ -29,9 +29,9 @@ from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.media import jpeg_from_colour
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Receipt, Run, Sent
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import StoreUnavailable, TryLater
-from stemdrop.storage.job_store import Receipt, Run, Sent
 from stemdrop.storage.keys import PACE
 from worker.delivery import MAX_BROKEN_RUNS, MAX_RUNS, Delivery
 from worker.stems.download import FETCHES_PER_JOB
@@ -53,18 +53,18 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def house(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[House]:
+async def product(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[Product]:
     """The separation API is where the stems lie."""
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, api_url=files.url) as opened,
+        open_product(redis_url, telegram, url, api_url=files.url) as opened,
     ):
         yield opened
 
 
 @pytest.fixture
-def delivery(house: House) -> Delivery:
-    return house.delivery()
+def delivery(product: Product) -> Delivery:
+    return product.delivery()
 
 
 @pytest.fixture
@@ -78,20 +78,20 @@ def put(files: FileServer, tone: bytes) -> Callable[..., dict[str, str]]:
 
 
 @pytest.fixture
-async def two(house: House, sent: Message, put: Callable[..., dict[str, str]]) -> Job:
+async def two(product: Product, sent: Message, put: Callable[..., dict[str, str]]) -> Job:
     """A job with vocals and instrumental."""
     result = result_of(put("vocals", "instrumental"))
-    return await house.at(JobState.DELIVERING, sent, result=result)
+    return await product.at(JobState.DELIVERING, sent, result=result)
 
 
-def shown(house: House, job: Job) -> Message:
+def shown(product: Product, job: Job) -> Message:
     """The job's own message: the only one that is text."""
-    (message,) = [found for found in house.telegram.bot_messages(job.chat_id) if found.kind == "text"]
+    (message,) = [found for found in product.telegram.bot_messages(job.chat_id) if found.kind == "text"]
     return message
 
 
-def stems(house: House, chat_id: int) -> list[Message]:
-    return [found for found in house.telegram.bot_messages(chat_id) if found.kind != "text"]
+def stems(product: Product, chat_id: int) -> list[Message]:
+    return [found for found in product.telegram.bot_messages(chat_id) if found.kind != "text"]
 
 
 def labels(message: Message) -> list[str]:
@@ -103,10 +103,10 @@ def field(messages: list[Message], name: str) -> list[Any]:
 
 
 async def test_two_stems_are_one_album_in_reply(
-    house: House, delivery: Delivery, two: Job, sent: Message, tone: bytes
+    product: Product, delivery: Delivery, two: Job, sent: Message, tone: bytes
 ) -> None:
     await delivery.run(two.id)
-    arrived = stems(house, two.chat_id)
+    arrived = stems(product, two.chat_id)
     assert field(arrived, "title") == ["Morning Line (Vocals)", "Morning Line (Instrumental)"]
     assert field(arrived, "file_name") == ["Morning Line (Vocals).mp3", "Morning Line (Instrumental).mp3"]
     assert field(arrived, "performer") == ["Sandbox Band"] * 2
@@ -117,152 +117,152 @@ async def test_two_stems_are_one_album_in_reply(
     assert arrived[0].media_group_id == arrived[1].media_group_id
     for message in arrived:
         assert message.media
-        assert np.array_equal(heard(house.telegram.file_location(message.media["file_id"])), heard(tone))
-    assert shown(house, two).text == "✅ “Morning Line”: 2 stems are here."
-    assert (await house.job(two.id)).state is JobState.DELIVERED
-    assert await house.store.open_jobs() == []
-    ticked = await house.store.sent(two.id)
+        assert np.array_equal(heard(product.telegram.file_location(message.media["file_id"])), heard(tone))
+    assert shown(product, two).text == "✅ “Morning Line”: 2 stems are here."
+    assert (await product.job(two.id)).state is JobState.DELIVERED
+    assert await product.store.open_jobs() == []
+    ticked = await product.store.sent(two.id)
     assert [ticked[key].message_id for key in ("vocals", "instrumental")] == [m.message_id for m in arrived]
     assert {entry.file_unique_id for entry in ticked.values()} == set(field(arrived, "file_unique_id"))
 
 
 async def test_a_single_stem_is_single_audio(
-    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals")))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals")))
     await delivery.run(job.id)
-    (audio,) = stems(house, job.chat_id)
+    (audio,) = stems(product, job.chat_id)
     assert (audio.kind, audio.media_group_id, audio.reply_to) == ("audio", None, sent)
-    assert "sendAudio" in [call.method for call in house.telegram.calls]
-    assert shown(house, job).text == "✅ “Morning Line”: 1 stem is here."
+    assert "sendAudio" in [call.method for call in product.telegram.calls]
+    assert shown(product, job).text == "✅ “Morning Line”: 1 stem is here."
 
 
 async def test_twelve_stems_are_two_albums_in_order(
-    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     await delivery.run(job.id)
-    arrived = stems(house, job.chat_id)
-    say = house.texts.language("en")
+    arrived = stems(product, job.chat_id)
+    say = product.translations.language("en")
     named = [f"Morning Line ({say(f'stem.{key}')})" for key in TWELVE]
     assert field(arrived, "title") == named
-    groups = [message.media_group_id for message in arrived]
-    assert groups == [groups[0]] * 6 + [groups[-1]] * 6
-    assert groups[0] != groups[-1]
+    group_settings = [message.media_group_id for message in arrived]
+    assert group_settings == [group_settings[0]] * 6 + [group_settings[-1]] * 6
+    assert group_settings[0] != group_settings[-1]
 
 
 async def test_the_stems_own_length_is_told(
-    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     (url,) = put("a").values()
     listed = Result(200, (Stem("bass", url, "Bass", False, 12.4), Stem("bass_rest", url, "Bass", True)))
-    job = await house.at(JobState.DELIVERING, sent, result=listed)
+    job = await product.at(JobState.DELIVERING, sent, result=listed)
     await delivery.run(job.id)
-    arrived = stems(house, job.chat_id)
+    arrived = stems(product, job.chat_id)
     assert field(arrived, "duration") == [12, 30]
     assert field(arrived, "title") == ["Morning Line (Bass)", "Morning Line (Without Bass)"]
 
 
 async def test_the_cover_is_kept(
-    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    cover = house.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
+    cover = product.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
     source = replace(new_job(sent).source, thumbnail_file_id=cover["file_id"])
-    job = await house.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
+    job = await product.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
     await delivery.run(job.id)
-    arrived = stems(house, job.chat_id)
+    arrived = stems(product, job.chat_id)
     assert len(arrived) == 2
-    original = house.telegram.file_location(cover["file_id"]).read_bytes()
+    original = product.telegram.file_location(cover["file_id"]).read_bytes()
     for thumbnail in field(arrived, "thumbnail"):
-        assert house.telegram.file_location(thumbnail["file_id"]).read_bytes() == original
+        assert product.telegram.file_location(thumbnail["file_id"]).read_bytes() == original
 
 
 @pytest.mark.parametrize("fault", [FaultKind.FILE_GONE, FaultKind.SERVER_ERROR, FaultKind.RESET_BEFORE])
 async def test_a_cover_that_is_not_to_be_had_holds_nothing_up(
-    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]], fault: FaultKind
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]], fault: FaultKind
 ) -> None:
-    cover = house.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
+    cover = product.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
     source = replace(new_job(sent).source, thumbnail_file_id=cover["file_id"])
-    job = await house.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
-    house.telegram.faults.add(fault, method="download")
+    job = await product.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
+    product.telegram.faults.add(fault, method="download")
     await delivery.run(job.id)
-    assert len(stems(house, job.chat_id)) == 2
+    assert len(stems(product, job.chat_id)) == 2
 
 
 async def test_a_picture_that_telegram_does_not_take_holds_nothing_up(
-    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    huge = house.telegram.files.add_jpeg(jpeg_from_colour(2000, 2000))
+    huge = product.telegram.files.add_jpeg(jpeg_from_colour(2000, 2000))
     source = replace(new_job(sent).source, thumbnail_file_id=huge["file_id"])
-    job = await house.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
+    job = await product.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
     await delivery.run(job.id)
-    assert len(stems(house, job.chat_id)) == 2
+    assert len(stems(product, job.chat_id)) == 2
 
 
-async def in_topic(house: House, user: User, song: Path) -> Message:
-    forum = house.telegram.add_group("Band", [user], forum=True)
-    thread_id = house.telegram.add_topic(forum.id, "Demos")
-    return await house.telegram.send_file(forum.id, song, thread_id=thread_id)
+async def in_topic(product: Product, user: User, song: Path) -> Message:
+    forum = product.telegram.add_group("Band", [user], forum=True)
+    thread_id = product.telegram.add_topic(forum.id, "Demos")
+    return await product.telegram.send_file(forum.id, song, thread_id=thread_id)
 
 
 @pytest.mark.parametrize("topic", ["open", "closed", "deleted"])
 async def test_stems_come_in_the_topic_or_where_it_was(
-    house: House,
+    product: Product,
     delivery: Delivery,
     alice: User,
     song: Path,
     put: Callable[..., dict[str, str]],
     topic: str,
 ) -> None:
-    sent = await in_topic(house, alice, song)
+    sent = await in_topic(product, alice, song)
     assert sent.thread_id
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
     if topic == "closed":
-        house.telegram.close_topic(job.chat_id, sent.thread_id)
+        product.telegram.close_topic(job.chat_id, sent.thread_id)
     elif topic == "deleted":
-        house.telegram.delete_topic(job.chat_id, sent.thread_id)
+        product.telegram.delete_topic(job.chat_id, sent.thread_id)
     await delivery.run(job.id)
-    arrived = stems(house, job.chat_id)
+    arrived = stems(product, job.chat_id)
     assert len(arrived) == 2
     assert {message.thread_id for message in arrived} == {sent.thread_id if topic == "open" else None}
-    assert (await house.job(job.id)).state is JobState.DELIVERED
+    assert (await product.job(job.id)).state is JobState.DELIVERED
 
 
-async def test_a_deleted_source_is_no_obstacle(house: House, delivery: Delivery, two: Job) -> None:
-    house.telegram.delete_message(two.chat_id, two.source_message_id)
+async def test_a_deleted_source_is_no_obstacle(product: Product, delivery: Delivery, two: Job) -> None:
+    product.telegram.delete_message(two.chat_id, two.source_message_id)
     await delivery.run(two.id)
-    arrived = stems(house, two.chat_id)
+    arrived = stems(product, two.chat_id)
     assert [message.reply_to for message in arrived] == [None, None]
 
 
 async def test_a_stem_that_telegram_refuses_is_named_and_the_others_arrive(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     urls = put("vocals", "drums", "bass")
     files.put("drums.mp3", b"ID3, but no sound at all")
-    house.telegram.faults.add(FaultKind.FILE_GONE, method="sendDocument")
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    product.telegram.faults.add(FaultKind.FILE_GONE, method="sendDocument")
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
-    assert field(stems(house, job.chat_id), "title") == ["Morning Line (Vocals)", "Morning Line (Bass)"]
-    message = shown(house, job)
+    assert field(stems(product, job.chat_id), "title") == ["Morning Line (Vocals)", "Morning Line (Bass)"]
+    message = shown(product, job)
     assert message.text == "✅ “Morning Line”: 2 stems are here.\nTelegram does not take: Drums."
     assert AGAIN not in labels(message)
-    now = await house.job(job.id)
+    now = await product.job(job.id)
     assert (now.state, now.missing, now.refused) == (JobState.DELIVERED, (), ("Drums",))
 
 
 async def test_what_is_no_music_to_telegram_comes_as_a_file(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     urls = put("vocals", "drums")
     files.put("drums.mp3", b"ID3, but no sound at all")
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
-    assert [message.kind for message in stems(house, job.chat_id)] == ["audio", "document"]
+    assert [message.kind for message in stems(product, job.chat_id)] == ["audio", "document"]
 
 
 async def test_waves_come_as_files_beside_the_music(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, tmp_path: Path, tone: bytes
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, tmp_path: Path, tone: bytes
 ) -> None:
     wave = record(tmp_path / "a.wav").read_bytes()
     urls = {
@@ -270,9 +270,9 @@ async def test_waves_come_as_files_beside_the_music(
         "drums": files.put("d.mp3", tone),
         "bass": files.put("b.wav", wave, media_type="audio/wav"),
     }
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
-    arrived = stems(house, job.chat_id)
+    arrived = stems(product, job.chat_id)
     assert sorted(field(arrived, "file_name")) == [
         "Morning Line (Bass).wav",
         "Morning Line (Drums).mp3",
@@ -283,14 +283,14 @@ async def test_waves_come_as_files_beside_the_music(
 
 @pytest.mark.parametrize("form", ["flac", "wav"])
 async def test_what_is_lossless_comes_as_one_album_of_files_with_tags(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, tmp_path: Path, form: str
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, tmp_path: Path, form: str
 ) -> None:
     stem = sounds.record(tmp_path / f"a.{form}", form, sounds.tone())
     # what their server calls them is not what they are
     urls = {key: files.put(f"{key}.mp3", stem.read_bytes()) for key in ("vocals", "drums", "bass")}
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
-    arrived = stems(house, job.chat_id)
+    arrived = stems(product, job.chat_id)
     assert field(arrived, "file_name") == [
         f"Morning Line ({name}).{form}" for name in ("Vocals", "Drums", "Bass")
     ]
@@ -299,7 +299,7 @@ async def test_what_is_lossless_comes_as_one_album_of_files_with_tags(
     assert [message.reply_to for message in arrived] == [sent] * 3
     for message, title in zip(arrived, ("Vocals", "Drums", "Bass"), strict=True):
         assert message.media
-        path = house.telegram.file_location(message.media["file_id"])
+        path = product.telegram.file_location(message.media["file_id"])
         assert tags_of(path)["title"] == f"Morning Line ({title})"
         assert np.array_equal(heard(path), heard(stem))
 
@@ -310,18 +310,18 @@ def tags_of(path: Path) -> dict[str, str]:
 
 
 async def test_each_stem_says_what_it_is(
-    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    cover = house.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
+    cover = product.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
     source = replace(new_job(sent).source, thumbnail_file_id=cover["file_id"])
-    job = await house.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
+    job = await product.at(JobState.DELIVERING, sent, source=source, result=result_of(put("vocals", "drums")))
     await delivery.run(job.id)
-    original = house.telegram.file_location(cover["file_id"]).read_bytes()
+    original = product.telegram.file_location(cover["file_id"]).read_bytes()
     for number, (message, name) in enumerate(
-        zip(stems(house, job.chat_id), ("Vocals", "Drums"), strict=True)
+        zip(stems(product, job.chat_id), ("Vocals", "Drums"), strict=True)
     ):
         assert message.media
-        path = house.telegram.file_location(message.media["file_id"])
+        path = product.telegram.file_location(message.media["file_id"])
         said = {key: value for key, value in tags_of(path).items() if key != "encoder"}
         assert said == {
             "title": f"Morning Line ({name})",
@@ -334,7 +334,7 @@ async def test_each_stem_says_what_it_is(
 
 
 async def test_what_takes_no_tags_is_sent_as_it_is(
-    house: House,
+    product: Product,
     delivery: Delivery,
     files: FileServer,
     sent: Message,
@@ -344,45 +344,45 @@ async def test_what_takes_no_tags_is_sent_as_it_is(
     urls = put("vocals", "drums")
     broken = b"fLaC, but no sound at all"
     files.put("drums.mp3", broken)
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     with caplog.at_level("INFO", "worker.stems.download"):
         await delivery.run(job.id)
-    document = stems(house, job.chat_id)[1]
+    document = stems(product, job.chat_id)[1]
     assert document.media
-    assert house.telegram.file_location(document.media["file_id"]).read_bytes() == broken
+    assert product.telegram.file_location(document.media["file_id"]).read_bytes() == broken
     (line,) = [record.getMessage() for record in caplog.records if record.name == "worker.stems.download"]
     assert line.startswith(f"job {job.id}: stem drums is sent without tags: ")
 
 
 async def test_a_silent_stem_is_named_instead_of_sent(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, silence: bytes, tone: bytes
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, silence: bytes, tone: bytes
 ) -> None:
     urls = {
         "vocals": files.put("v.mp3", tone),
         "drums": files.put("d.mp3", silence),
         "bass": files.put("b.mp3", silence),
     }
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
-    assert field(stems(house, job.chat_id), "title") == ["Morning Line (Vocals)"]
-    message = shown(house, job)
+    assert field(stems(product, job.chat_id), "title") == ["Morning Line (Vocals)"]
+    message = shown(product, job)
     assert message.text == "✅ “Morning Line”: 1 stem is here.\nNothing to hear in: Drums, Bass. Not sent."
     assert AGAIN not in labels(message)
-    assert (await house.job(job.id)).silent == ("Drums", "Bass")
+    assert (await product.job(job.id)).silent == ("Drums", "Bass")
 
 
 async def test_where_all_is_silent_it_is_said_so(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, silence: bytes
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, silence: bytes
 ) -> None:
     urls = {key: files.put(f"{key}.mp3", silence) for key in ("vocals", "instrumental")}
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
-    assert stems(house, job.chat_id) == []
-    message = shown(house, job)
+    assert stems(product, job.chat_id) == []
+    message = shown(product, job)
     assert message.text.startswith("🔇 “Morning Line” was taken apart, but there is nothing to hear in any")
     assert "⚠️" not in message.text
     assert AGAIN not in labels(message)
-    assert await house.shelf.find(job.source, (Mode.SPLIT_STEM, "")) is None
+    assert await product.stem_cache.find(job.source, (Mode.SPLIT_STEM, "")) is None
 
 
 @pytest.fixture(scope="module")
@@ -393,40 +393,40 @@ def silence(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 async def test_how_long_it_took_is_noted_once(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     urls = put("vocals", "drums")
     files.put("drums.mp3", b"", status=404)
-    job = await house.at(JobState.SEPARATING, sent)
-    house.clock.advance(90)
-    await house.store.receive(job.id, job.chat_id, "task-1", result_of(urls))
-    house.clock.advance(20)
+    job = await product.at(JobState.SEPARATING, sent)
+    product.clock.advance(90)
+    await product.store.receive(job.id, job.chat_id, "task-1", result_of(urls))
+    product.clock.advance(20)
     await delivery.run(job.id)
-    assert await paces(house) == ["90.0"]
-    assert await house.store.deliver_again(job.id)
+    assert await paces(product) == ["90.0"]
+    assert await product.store.deliver_again(job.id)
     await delivery.run(job.id)
-    assert await paces(house) == ["90.0"]
+    assert await paces(product) == ["90.0"]
 
 
 async def test_a_result_after_the_failure_tells_nothing_of_how_long_it_takes(
-    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    job = await house.at(JobState.SEPARATING, sent)
-    house.clock.advance(3600)
-    assert await house.store.fail(job.id, [JobState.SEPARATING], Failure("timeout", charged=True))
+    job = await product.at(JobState.SEPARATING, sent)
+    product.clock.advance(3600)
+    assert await product.store.fail(job.id, [JobState.SEPARATING], Failure("timeout", charged=True))
     success = result_of(put("vocals", "drums"))
-    assert await house.store.receive(job.id, job.chat_id, "task-1", success) is Receipt.STORED
+    assert await product.store.receive(job.id, job.chat_id, "task-1", success) is Receipt.STORED
     await delivery.run(job.id)
-    assert (await house.job(job.id)).state is JobState.DELIVERED
-    assert await paces(house) == []
+    assert (await product.job(job.id)).state is JobState.DELIVERED
+    assert await paces(product) == []
 
 
-async def paces(house: House) -> list[str]:
-    return await house.redis.lrange(PACE.format(Mode.SPLIT_STEM), 0, -1)  # type: ignore[misc]
+async def paces(product: Product) -> list[str]:
+    return await product.redis.lrange(PACE.format(Mode.SPLIT_STEM), 0, -1)  # type: ignore[misc]
 
 
 async def test_a_stem_too_big_for_telegram_becomes_a_link(
-    house: House,
+    product: Product,
     files: FileServer,
     sent: Message,
     put: Callable[..., dict[str, str]],
@@ -434,17 +434,17 @@ async def test_a_stem_too_big_for_telegram_becomes_a_link(
 ) -> None:
     urls = put("vocals", "drums")
     urls["drums"] = files.put("big drums.mp3", bytes(len(tone) + 1))
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
-    await house.delivery(max_bytes=len(tone)).run(job.id)
-    assert field(stems(house, job.chat_id), "title") == ["Morning Line (Vocals)"]
-    message = shown(house, job)
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await product.delivery(max_bytes=len(tone)).run(job.id)
+    assert field(stems(product, job.chat_id), "title") == ["Morning Line (Vocals)"]
+    message = shown(product, job)
     assert f"Too big for Telegram: Drums. Download it within a few days: {urls['drums']}" in message.text
     assert "Could not be fetched" not in message.text
     assert AGAIN not in labels(message)
 
 
 async def test_what_is_missing_is_named_and_fetched_again_alone(
-    house: House,
+    product: Product,
     delivery: Delivery,
     files: FileServer,
     sent: Message,
@@ -454,18 +454,18 @@ async def test_what_is_missing_is_named_and_fetched_again_alone(
     urls = put("vocals", "drums", "bass")
     files.put("drums.mp3", b"", status=404)
     files.put("bass.mp3", b"", status=500)
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
-    message = shown(house, job)
+    message = shown(product, job)
     assert message.text.startswith("✅ “Morning Line”: 1 stem is here.")
     assert "Could not be fetched: Drums, Bass. Fetching again costs nothing." in message.text
     assert labels(message) == [AGAIN, *OTHER_MODES, *PACKED]
     put("drums", "bass")
     files.requests.clear()
-    assert await house.store.move(job.id, [JobState.DELIVERED], JobState.DELIVERING, missing=())
+    assert await product.store.move(job.id, [JobState.DELIVERED], JobState.DELIVERING, missing=())
     await delivery.run(job.id)
     assert sorted(files.asked) == ["bass.mp3", "drums.mp3"]
-    assert field(stems(house, job.chat_id), "title") == [
+    assert field(stems(product, job.chat_id), "title") == [
         *("Morning Line (Vocals)", "Morning Line (Drums)", "Morning Line (Bass)")
     ]
     assert message.text == "✅ “Morning Line”: 3 stems are here."
@@ -473,19 +473,19 @@ async def test_what_is_missing_is_named_and_fetched_again_alone(
 
 
 async def test_nothing_to_be_had_is_said_plainly(
-    house: House, delivery: Delivery, files: FileServer, two: Job
+    product: Product, delivery: Delivery, files: FileServer, two: Job
 ) -> None:
     for name in ("vocals", "instrumental"):
         files.put(f"{name}.mp3", b"", status=403)
     await delivery.run(two.id)
-    message = shown(house, two)
+    message = shown(product, two)
     assert message.text.startswith("⚠️ “Morning Line” was taken apart, but no stem has reached you so far.")
     assert labels(message) == [AGAIN, *OTHER_MODES]
-    assert (await house.job(two.id)).state is JobState.DELIVERED
+    assert (await product.job(two.id)).state is JobState.DELIVERED
 
 
 async def test_expired_urls_are_asked_for_anew_once(
-    house: House, delivery: Delivery, files: FileServer, two: Job, tone: bytes
+    product: Product, delivery: Delivery, files: FileServer, two: Job, tone: bytes
 ) -> None:
     names = ("vocals", "instrumental")
     for name in names:
@@ -493,7 +493,7 @@ async def test_expired_urls_are_asked_for_anew_once(
     vocal, instrumental = (files.put(f"fresh {name}.mp3", tone) for name in names)
     asking = answer_detail(files, vocalUrl=vocal, instrumentalUrl=instrumental)
     await delivery.run(two.id)
-    assert len(stems(house, two.chat_id)) == 2
+    assert len(stems(product, two.chat_id)) == 2
     assert files.asked.count(asking) == 1
 
 
@@ -509,7 +509,7 @@ def answer_detail(files: FileServer, **urls: str) -> str:
 
 
 async def test_a_page_in_place_of_a_stem_is_asked_for_anew(
-    house: House, delivery: Delivery, files: FileServer, two: Job, tone: bytes
+    product: Product, delivery: Delivery, files: FileServer, two: Job, tone: bytes
 ) -> None:
     """Whatever its server calls it."""
     files.put("vocals.mp3", PAGE, media_type="text/html")
@@ -517,43 +517,43 @@ async def test_a_page_in_place_of_a_stem_is_asked_for_anew(
     names = {"vocalUrl": "fresh vocals.mp3", "instrumentalUrl": "fresh instrumental.mp3"}
     asking = answer_detail(files, **{field: files.put(name, tone) for field, name in names.items()})
     await delivery.run(two.id)
-    arrived = stems(house, two.chat_id)
+    arrived = stems(product, two.chat_id)
     assert field(arrived, "title") == ["Morning Line (Vocals)", "Morning Line (Instrumental)"]
     for message in arrived:
         assert message.media
-        assert np.array_equal(heard(house.telegram.file_location(message.media["file_id"])), heard(tone))
+        assert np.array_equal(heard(product.telegram.file_location(message.media["file_id"])), heard(tone))
     assert files.asked.count(asking) == 1
 
 
 @pytest.mark.parametrize("fresh", [PAGE, None], ids=["fresh one is a page too", "no other is known"])
 async def test_a_page_in_place_of_a_stem_is_never_sent(
-    house: House, delivery: Delivery, files: FileServer, two: Job, fresh: bytes | None
+    product: Product, delivery: Delivery, files: FileServer, two: Job, fresh: bytes | None
 ) -> None:
     files.put("vocals.mp3", PAGE)
     name = "fresh vocals.mp3" if fresh else "vocals.mp3"
     asking = answer_detail(files, vocalUrl=files.put(name, PAGE))
     await delivery.run(two.id)
-    assert field(stems(house, two.chat_id), "title") == ["Morning Line (Instrumental)"]
-    message = shown(house, two)
+    assert field(stems(product, two.chat_id), "title") == ["Morning Line (Instrumental)"]
+    message = shown(product, two)
     assert "Could not be fetched: Vocals." in message.text
     assert AGAIN in labels(message)
-    assert await house.shelf.find(two.source, (Mode.SPLIT_STEM, "")) is None
+    assert await product.stem_cache.find(two.source, (Mode.SPLIT_STEM, "")) is None
     assert [files.asked.count(path) for path in ("vocals.mp3", asking)] == [1, 1]
 
 
 async def test_sound_of_an_unknown_form_is_sent_as_it_is(
-    house: House, delivery: Delivery, files: FileServer, two: Job, tmp_path: Path
+    product: Product, delivery: Delivery, files: FileServer, two: Job, tmp_path: Path
 ) -> None:
     sound = sounds.record(tmp_path / "a", "webm", sounds.tone()).read_bytes()
     files.put("vocals.mp3", sound)
     await delivery.run(two.id)
-    sent = [message.media for message in stems(house, two.chat_id)]
-    files_sent = [house.telegram.file_location(media["file_id"]).read_bytes() for media in sent if media]
+    sent = [message.media for message in stems(product, two.chat_id)]
+    files_sent = [product.telegram.file_location(media["file_id"]).read_bytes() for media in sent if media]
     assert sound in files_sent
 
 
 async def test_who_sends_too_slowly_keeps_no_job_for_long(
-    house: House,
+    product: Product,
     delivery: Delivery,
     files: FileServer,
     sent: Message,
@@ -562,126 +562,126 @@ async def test_who_sends_too_slowly_keeps_no_job_for_long(
 ) -> None:
     """All fetches of a job have one deadline, those not yet begun too."""
     monkeypatch.setattr(worker.stems.download, "LONGEST_S", 0.1)
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     for key in TWELVE:
         files.hold(f"{key}.mp3")
     async with asyncio.timeout(30):
         await delivery.run(job.id)
-    now = await house.job(job.id)
+    now = await product.job(job.id)
     assert (now.state, len(now.missing)) == (JobState.DELIVERED, 12)
     assert len(files.requests) <= FETCHES_PER_JOB
-    assert AGAIN in labels(shown(house, job))
+    assert AGAIN in labels(shown(product, job))
 
 
 async def test_the_link_of_a_stem_too_big_is_the_one_that_works(
-    house: House, files: FileServer, sent: Message, tone: bytes
+    product: Product, files: FileServer, sent: Message, tone: bytes
 ) -> None:
-    job = await house.at(
+    job = await product.at(
         JobState.DELIVERING, sent, result=result_of({"vocals": files.put("v.mp3", b"", status=410)})
     )
     fresh = files.put("fresh v.mp3", bytes(len(tone) + 1))
     answer_detail(files, vocalUrl=fresh)
-    await house.delivery(max_bytes=len(tone)).run(job.id)
-    assert (await house.job(job.id)).links == (("Vocals", fresh),)
-    message = shown(house, job)
+    await product.delivery(max_bytes=len(tone)).run(job.id)
+    assert (await product.job(job.id)).links == (("Vocals", fresh),)
+    message = shown(product, job)
     assert message.text.startswith("✅ “Morning Line” is taken apart.\nToo big for Telegram: Vocals.")
     assert fresh in message.text
 
 
 async def test_an_address_inside_is_never_asked(
-    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     async with FileServer().run() as private:
         urls = put("vocals") | {"drums": private.put("drums.mp3", b"secret")}
-        job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+        job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
         await delivery.run(job.id)
         assert private.requests == []
-    assert "Could not be fetched: Drums." in shown(house, job).text
+    assert "Could not be fetched: Drums." in shown(product, job).text
 
 
 async def test_run_again_it_sends_nothing_again(
-    house: House, delivery: Delivery, files: FileServer, two: Job
+    product: Product, delivery: Delivery, files: FileServer, two: Job
 ) -> None:
     await delivery.run(two.id)
     await delivery.run(two.id)
-    assert len(stems(house, two.chat_id)) == 2
+    assert len(stems(product, two.chat_id)) == 2
     assert len(files.requests) == 2
     await delivery.run("0000000000000000")
 
 
 async def test_after_a_kill_between_two_albums_the_rest_is_sent(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     held = [files.hold(f"{key}.mp3") for key in TWELVE[6:]]
     ticked: dict[str, Any] = {}
     running = asyncio.create_task(delivery.run(job.id))
     async with asyncio.timeout(30):
         while len(ticked) < 6:
-            ticked = await house.store.sent(job.id)
+            ticked = await product.store.sent(job.id)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    assert len(stems(house, job.chat_id)) == 6
-    assert (await house.job(job.id)).state is JobState.DELIVERING
+    assert len(stems(product, job.chat_id)) == 6
+    assert (await product.job(job.id)).state is JobState.DELIVERING
     for event in held:
         event.set()
     files.requests.clear()
     await delivery.run(job.id)
     assert set(files.asked) == {f"{key}.mp3" for key in TWELVE[6:]}
-    arrived = stems(house, job.chat_id)
+    arrived = stems(product, job.chat_id)
     assert len(arrived) == 12
     assert len(set(field(arrived, "title"))) == 12
-    assert shown(house, job).text == "✅ “Morning Line”: 12 stems are here."
+    assert shown(product, job).text == "✅ “Morning Line”: 12 stems are here."
 
 
 async def test_stems_are_sent_while_the_next_are_still_fetched(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     held = files.hold(f"{TWELVE[-1]}.mp3")
     running = asyncio.create_task(delivery.run(job.id))
-    await until(lambda: len(stems(house, job.chat_id)) == 6)
+    await until(lambda: len(stems(product, job.chat_id)) == 6)
     held.set()
     await running
-    assert len(stems(house, job.chat_id)) == 12
+    assert len(stems(product, job.chat_id)) == 12
 
 
 async def test_a_run_that_was_taken_for_dead_leaves_the_rest_to_its_successor(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     """It was only cut off from Redis for longer than its lease: both would send the rest."""
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     held = files.hold(f"{TWELVE[-1]}.mp3")
     running = asyncio.create_task(delivery.run(job.id))
-    await until(lambda: len(stems(house, job.chat_id)) == 6)
+    await until(lambda: len(stems(product, job.chat_id)) == 6)
     with anyio.fail_after(30):  # and ticked off: else they are in flight, and come twice
-        while len(await house.store.sent(job.id)) < 6:  # noqa: ASYNC110
+        while len(await product.store.sent(job.id)) < 6:  # noqa: ASYNC110
             await anyio.sleep(0.01)
-    successor = asyncio.create_task(house.delivery().run(job.id))
+    successor = asyncio.create_task(product.delivery().run(job.id))
     await until(lambda: files.requests[-1].url.path == f"/{TWELVE[-1]}.mp3" and len(files.requests) > 12)
     held.set()
     await asyncio.gather(running, successor)
-    assert len(stems(house, job.chat_id)) == 12
-    assert (await house.job(job.id)).state is JobState.DELIVERED
+    assert len(stems(product, job.chat_id)) == 12
+    assert (await product.job(job.id)).state is JobState.DELIVERED
 
 
 async def test_after_it_was_dropped_nothing_more_is_sent(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     held = files.hold(f"{TWELVE[-1]}.mp3")
     running = asyncio.create_task(delivery.run(job.id))
-    await until(lambda: len(stems(house, job.chat_id)) == 6)
+    await until(lambda: len(stems(product, job.chat_id)) == 6)
     dropped = Failure("undeliverable", charged=True)
-    assert await house.store.fail(job.id, [JobState.DELIVERING], dropped)
+    assert await product.store.fail(job.id, [JobState.DELIVERING], dropped)
     held.set()
     await running
-    assert len(stems(house, job.chat_id)) == 6
-    assert (await house.job(job.id)).failure == dropped
+    assert len(stems(product, job.chat_id)) == 6
+    assert (await product.job(job.id)).failure == dropped
     # what its user has fetched after all is what was missing
-    await house.store.deliver_again(job.id)
+    await product.store.deliver_again(job.id)
     await delivery.run(job.id)
-    assert len(stems(house, job.chat_id)) == 12
+    assert len(stems(product, job.chat_id)) == 12
 
 
 @pytest.mark.parametrize(
@@ -689,58 +689,60 @@ async def test_after_it_was_dropped_nothing_more_is_sent(
     [(400, True, False), (451, True, True), (500, True, True), (531, False, True), (599, True, True)],
 )
 async def test_a_failure_is_explained_with_its_code(
-    house: House, delivery: Delivery, sent: Message, code: int, charged: bool, helps: bool
+    product: Product, delivery: Delivery, sent: Message, code: int, charged: bool, helps: bool
 ) -> None:
-    job = await house.at(JobState.DELIVERING, sent, result=Result(code))
+    job = await product.at(JobState.DELIVERING, sent, result=Result(code))
     await delivery.run(job.id)
-    assert (await house.job(job.id)).failure == Failure(str(code), charged=charged)
-    message = shown(house, job)
+    assert (await product.job(job.id)).failure == Failure(str(code), charged=charged)
+    message = shown(product, job)
     assert message.text.startswith(f"⚠️ That did not work (code {code}).")
     assert ("The service charged for this try." if charged else "This try cost nothing.") in message.text
     assert labels(message) == (["🔁 Try again · 50 credits"] if helps else [])
-    assert await house.store.open_jobs() == []
+    assert await product.store.open_jobs() == []
 
 
-async def test_a_success_without_stems_is_explained(house: House, delivery: Delivery, sent: Message) -> None:
-    job = await house.at(JobState.DELIVERING, sent, result=Result(200))
+async def test_a_success_without_stems_is_explained(
+    product: Product, delivery: Delivery, sent: Message
+) -> None:
+    job = await product.at(JobState.DELIVERING, sent, result=Result(200))
     await delivery.run(job.id)
-    assert (await house.job(job.id)).failure == Failure("empty", charged=True)
-    assert "found nothing to take apart" in shown(house, job).text
+    assert (await product.job(job.id)).failure == Failure("empty", charged=True)
+    assert "found nothing to take apart" in shown(product, job).text
 
 
-async def test_who_blocked_the_bot_is_left_in_peace(house: House, delivery: Delivery, two: Job) -> None:
-    house.telegram.block_bot(two.chat_id)
+async def test_who_blocked_the_bot_is_left_in_peace(product: Product, delivery: Delivery, two: Job) -> None:
+    product.telegram.block_bot(two.chat_id)
     await delivery.run(two.id)
-    assert (await house.job(two.id)).state is JobState.FAILED
-    assert await house.store.open_jobs() == []
-    assert house.telegram.bot_messages(two.chat_id) == []
+    assert (await product.job(two.id)).state is JobState.FAILED
+    assert await product.store.open_jobs() == []
+    assert product.telegram.bot_messages(two.chat_id) == []
 
 
 async def test_who_blocks_it_amid_the_stems_too(
-    house: House, delivery: Delivery, files: FileServer, two: Job
+    product: Product, delivery: Delivery, files: FileServer, two: Job
 ) -> None:
     held = files.hold("vocals.mp3")
     running = asyncio.create_task(delivery.run(two.id))
     await until(lambda: files.requests)
-    house.telegram.block_bot(two.chat_id)
+    product.telegram.block_bot(two.chat_id)
     held.set()
     await running
-    assert (await house.job(two.id)).state is JobState.FAILED
-    assert await house.store.open_jobs() == []
+    assert (await product.job(two.id)).state is JobState.FAILED
+    assert await product.store.open_jobs() == []
 
 
 async def test_a_group_that_became_a_supergroup_gets_its_stems_there(
-    house: House, delivery: Delivery, alice: User, song: Path, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, alice: User, song: Path, put: Callable[..., dict[str, str]]
 ) -> None:
-    group = house.telegram.add_group("Band", [alice])
-    sent = await house.telegram.send_file(group.id, song)
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
-    new = house.telegram.migrate_group(group.id)
+    group = product.telegram.add_group("Band", [alice])
+    sent = await product.telegram.send_file(group.id, song)
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
+    new = product.telegram.migrate_group(group.id)
     with pytest.raises(TryLater):
         await delivery.run(job.id)
     await delivery.run(job.id)
-    assert len(stems(house, new.id)) == 2
-    now = await house.job(job.id)
+    assert len(stems(product, new.id)) == 2
+    now = await product.job(job.id)
     assert (now.chat_id, now.state) == (new.id, JobState.DELIVERED)
 
 
@@ -755,33 +757,33 @@ async def test_what_telegram_asks_to_wait_is_waited(
     monkeypatch.setenv("PTB_TIMEDELTA", "1")  # the library warns of its coming behaviour
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, is_flood_limited=True, STEM_HOSTS=files.host) as house,
+        open_product(redis_url, telegram, url, is_flood_limited=True, STEM_HOSTS=files.host) as product,
     ):
-        job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
+        job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
         telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMediaGroup", retry_after_s=1)
-        await house.delivery().run(job.id)
+        await product.delivery().run(job.id)
         refused, taken = [call for call in telegram.calls if call.method == "sendMediaGroup"]
         assert (refused.status, taken.status) == (429, 200)
         assert taken.time - refused.time >= 1
         assert telegram.flood_refusals == 0
-        assert len(stems(house, job.chat_id)) == 2
+        assert len(stems(product, job.chat_id)) == 2
 
 
 @pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
 async def test_trouble_at_telegram_is_tried_again(
-    house: House, delivery: Delivery, two: Job, fault: FaultKind
+    product: Product, delivery: Delivery, two: Job, fault: FaultKind
 ) -> None:
-    house.telegram.faults.add(fault, method="sendMediaGroup")
+    product.telegram.faults.add(fault, method="sendMediaGroup")
     with pytest.raises(TryLater) as later:
         await delivery.run(two.id)
     assert 0 < later.value.after_s <= 300
-    assert (await house.job(two.id)).state is JobState.DELIVERING
+    assert (await product.job(two.id)).state is JobState.DELIVERING
     await delivery.run(two.id)
-    assert len(stems(house, two.chat_id)) == 2
+    assert len(stems(product, two.chat_id)) == 2
 
 
 async def test_a_full_disk_waits(
-    house: House, delivery: Delivery, files: FileServer, two: Job, monkeypatch: pytest.MonkeyPatch
+    product: Product, delivery: Delivery, files: FileServer, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
     with monkeypatch.context() as patch:
@@ -790,25 +792,25 @@ async def test_a_full_disk_waits(
             await delivery.run(two.id)
     assert files.requests == []
     await delivery.run(two.id)
-    assert len(stems(house, two.chat_id)) == 2
+    assert len(stems(product, two.chat_id)) == 2
 
 
-async def test_after_most_of_a_day_it_is_given_up(house: House, delivery: Delivery, two: Job) -> None:
+async def test_after_most_of_a_day_it_is_given_up(product: Product, delivery: Delivery, two: Job) -> None:
     for _ in range(MAX_RUNS):
-        await house.store.count_run(two.id, Run.DELIVER)
+        await product.store.count_run(two.id, Run.DELIVER)
     await delivery.run(two.id)
-    assert (await house.job(two.id)).failure == Failure("undeliverable", charged=True)
-    message = shown(house, two)
+    assert (await product.job(two.id)).failure == Failure("undeliverable", charged=True)
+    message = shown(product, two)
     assert "sending them failed over and over" in message.text
     assert labels(message) == [AGAIN]
-    assert await house.store.deliver_again(two.id)
+    assert await product.store.deliver_again(two.id)
     await delivery.run(two.id)
-    assert len(stems(house, two.chat_id)) == 2
+    assert len(stems(product, two.chat_id)) == 2
     assert message.text == "✅ “Morning Line”: 2 stems are here."
 
 
 async def test_what_nobody_foresaw_does_not_repeat_for_ever(
-    house: House, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
+    product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: object) -> None:
         raise ZeroDivisionError
@@ -817,24 +819,24 @@ async def test_what_nobody_foresaw_does_not_repeat_for_ever(
     for _ in range(MAX_BROKEN_RUNS):
         with pytest.raises(ZeroDivisionError):
             await delivery.run(two.id)
-    assert (await house.job(two.id)).state is JobState.DELIVERING
+    assert (await product.job(two.id)).state is JobState.DELIVERING
     await delivery.run(two.id)
-    assert (await house.job(two.id)).failure == Failure("undeliverable", charged=True)
+    assert (await product.job(two.id)).failure == Failure("undeliverable", charged=True)
     await delivery.run(two.id)
 
 
 async def test_a_delivery_that_kills_its_process_does_not_repeat_for_ever(
-    house: House, delivery: Delivery, two: Job
+    product: Product, delivery: Delivery, two: Job
 ) -> None:
     for _ in range(MAX_BROKEN_RUNS):  # what is left of a run whose process died
         for kind in (Run.DELIVER, Run.BROKEN_DELIVERY):
-            await house.store.count_run(two.id, kind)
+            await product.store.count_run(two.id, kind)
     await delivery.run(two.id)
-    assert (await house.job(two.id)).failure == Failure("undeliverable", charged=True)
+    assert (await product.job(two.id)).failure == Failure("undeliverable", charged=True)
 
 
 async def test_a_run_that_is_handed_back_is_not_broken(
-    house: House, delivery: Delivery, files: FileServer, two: Job
+    product: Product, delivery: Delivery, files: FileServer, two: Job
 ) -> None:
     """However many deploys a job lives through."""
     held = [files.hold(f"{name}.mp3") for name in ("vocals", "instrumental")]
@@ -846,47 +848,47 @@ async def test_a_run_that_is_handed_back_is_not_broken(
     for hold in held:
         hold.set()
     await delivery.run(two.id)
-    assert (await house.job(two.id)).state is JobState.DELIVERED
+    assert (await product.job(two.id)).state is JobState.DELIVERED
 
 
 async def test_a_run_that_says_when_to_come_again_is_not_broken(
-    house: House, delivery: Delivery, two: Job
+    product: Product, delivery: Delivery, two: Job
 ) -> None:
-    faults = house.telegram.faults
+    faults = product.telegram.faults
     faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=MAX_BROKEN_RUNS + 1)
     for _ in range(MAX_BROKEN_RUNS + 1):
         with pytest.raises(TryLater):
             await delivery.run(two.id)
     await delivery.run(two.id)
-    assert (await house.job(two.id)).state is JobState.DELIVERED
-    assert await house.store.count_run(two.id, Run.BROKEN_DELIVERY, by=0) == 0
+    assert (await product.job(two.id)).state is JobState.DELIVERED
+    assert await product.store.count_run(two.id, Run.BROKEN_DELIVERY, by=0) == 0
 
 
 async def test_a_run_that_ends_takes_back_its_own_count_only(
-    house: House, delivery: Delivery, two: Job
+    product: Product, delivery: Delivery, two: Job
 ) -> None:
-    await house.store.count_run(two.id, Run.BROKEN_DELIVERY, by=MAX_BROKEN_RUNS - 1)
+    await product.store.count_run(two.id, Run.BROKEN_DELIVERY, by=MAX_BROKEN_RUNS - 1)
     await delivery.run(two.id)
-    assert (await house.job(two.id)).state is JobState.DELIVERED
-    assert await house.store.count_run(two.id, Run.BROKEN_DELIVERY, by=0) == MAX_BROKEN_RUNS - 1
+    assert (await product.job(two.id)).state is JobState.DELIVERED
+    assert await product.store.count_run(two.id, Run.BROKEN_DELIVERY, by=0) == MAX_BROKEN_RUNS - 1
 
 
 async def test_that_it_is_sent_is_said_once_however_often_it_waits(
-    house: House, delivery: Delivery, two: Job
+    product: Product, delivery: Delivery, two: Job
 ) -> None:
     """Each time would take of the limits that its stems wait for."""
-    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=3)
+    product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=3)
     for _ in range(3):
         with pytest.raises(TryLater):
             await delivery.run(two.id)
-    methods = [call.method for call in house.telegram.calls]
+    methods = [call.method for call in product.telegram.calls]
     assert methods.count("sendMessage") + methods.count("editMessageText") == 1
 
 
 @pytest.mark.parametrize("code", [500, 531])
 @pytest.mark.parametrize("moment", ["before it is told", "while it is told"])
 async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
-    house: House,
+    product: Product,
     delivery: Delivery,
     sent: Message,
     put: Callable[..., dict[str, str]],
@@ -894,14 +896,14 @@ async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
     moment: str,
     code: int,
 ) -> None:
-    job = await failing(house, sent, code)
+    job = await failing(product, sent, code)
     success = result_of(put("vocals", "drums"))
-    fail, refresh = house.store.fail, house.status.refresh
+    fail, refresh = product.store.fail, product.status.refresh
     receipts: list[Receipt] = []
 
     async def success_comes() -> None:
         if not receipts:
-            receipts.append(await house.store.receive(job.id, job.chat_id, "task-1", success))
+            receipts.append(await product.store.receive(job.id, job.chat_id, "task-1", success))
 
     async def fail_late(*args: Any) -> bool:
         await success_comes()
@@ -912,50 +914,50 @@ async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
         await success_comes()
 
     if moment == "before it is told":
-        monkeypatch.setattr(house.store, "fail", fail_late)
+        monkeypatch.setattr(product.store, "fail", fail_late)
     else:
-        monkeypatch.setattr(house.status, "refresh", refresh_late)
+        monkeypatch.setattr(product.status, "refresh", refresh_late)
     with pytest.raises(TryLater):
         await delivery.run(job.id)
     assert receipts == [Receipt.STORED]
     if moment == "before it is told":
-        assert house.telegram.bot_messages(job.chat_id) == []
+        assert product.telegram.bot_messages(job.chat_id) == []
     await delivery.run(job.id)
-    assert len(stems(house, job.chat_id)) == 2
-    now = await house.job(job.id)
+    assert len(stems(product, job.chat_id)) == 2
+    now = await product.job(job.id)
     assert (now.state, now.charge) == (JobState.DELIVERED, Charge.SETTLED)
-    assert (await house.store.allowance(job.account, 0)).spent == 50
-    assert shown(house, job).text == "✅ “Morning Line”: 2 stems are here."
+    assert (await product.store.allowance(job.account, 0)).spent == 50
+    assert shown(product, job).text == "✅ “Morning Line”: 2 stems are here."
 
 
-async def failing(house: House, sent: Message, code: int) -> Job:
+async def failing(product: Product, sent: Message, code: int) -> Job:
     """A job that was picked and paid for, and whose result is this failure."""
-    job = await house.at(JobState.CHOOSING, sent)
-    await house.store.pick(job, Mode.SPLIT_STEM, "", 0)
-    assert await house.store.begin_create(job.id)
-    await house.store.accept(job.id, "task-1")
-    await house.store.receive(job.id, job.chat_id, "task-1", Result(code))
-    return await house.job(job.id)
+    job = await product.at(JobState.CHOOSING, sent)
+    await product.store.pick(job, Mode.SPLIT_STEM, "", 0)
+    assert await product.store.begin_create(job.id)
+    await product.store.accept(job.id, "task-1")
+    await product.store.receive(job.id, job.chat_id, "task-1", Result(code))
+    return await product.job(job.id)
 
 
 async def test_a_run_that_dies_of_a_failure_with_a_success_at_hand_is_taken_up(
-    house: House, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    job = await failing(house, sent, 531)
+    job = await failing(product, sent, 531)
     success = result_of(put("vocals", "drums"))
-    assert await house.store.receive(job.id, job.chat_id, "task-1", success) is Receipt.STORED
-    assert await house.store.fail(job.id, [JobState.DELIVERING], Failure("531", charged=False))
-    await house.store.close(job.id)
+    assert await product.store.receive(job.id, job.chat_id, "task-1", success) is Receipt.STORED
+    assert await product.store.fail(job.id, [JobState.DELIVERING], Failure("531", charged=False))
+    await product.store.close(job.id)
     with pytest.raises(TryLater):
         await delivery.run(job.id)
     await delivery.run(job.id)
-    assert len(stems(house, job.chat_id)) == 2
-    assert (await house.job(job.id)).charge is Charge.SETTLED
-    assert (await house.store.allowance(job.account, 0)).spent == 50
+    assert len(stems(product, job.chat_id)) == 2
+    assert (await product.job(job.id)).charge is Charge.SETTLED
+    assert (await product.store.allowance(job.account, 0)).spent == 50
 
 
 async def test_a_disk_that_takes_no_more_waits(
-    house: House, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
+    product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*_: object) -> object:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -965,32 +967,32 @@ async def test_a_disk_that_takes_no_more_waits(
         with pytest.raises(TryLater, match="No space left on device") as later:
             await delivery.run(two.id)
     assert later.value.after_s == 60
-    assert (await house.job(two.id)).state is JobState.DELIVERING
+    assert (await product.job(two.id)).state is JobState.DELIVERING
     await delivery.run(two.id)
-    assert len(stems(house, two.chat_id)) == 2
+    assert len(stems(product, two.chat_id)) == 2
 
 
 async def test_a_connection_lost_among_single_stems_repeats_none(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums", "bass")))
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums", "bass")))
     files.put(
         "bass.mp3", b"ID3, but no sound at all"
     )  # so that the album is refused, and the others come alone
-    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendDocument")
+    product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendDocument")
     with pytest.raises(TryLater):
         await delivery.run(job.id)
-    assert set(await house.store.sent(job.id)) == {"vocals", "drums"}
+    assert set(await product.store.sent(job.id)) == {"vocals", "drums"}
     await delivery.run(job.id)
-    assert field(stems(house, job.chat_id), "file_name") == [
+    assert field(stems(product, job.chat_id), "file_name") == [
         *("Morning Line (Vocals).mp3", "Morning Line (Drums).mp3", "Morning Line (Bass).mp3")
     ]
 
 
 async def test_a_tick_outlives_a_pause_of_redis(
-    house: House, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
+    product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sleep, tick, away = asyncio.sleep, house.store.tick, [1, 2, 3]
+    sleep, tick, away = asyncio.sleep, product.store.tick, [1, 2, 3]
 
     async def nap(seconds: float) -> None:
         await sleep(min(seconds, 0.01))
@@ -1002,19 +1004,19 @@ async def test_a_tick_outlives_a_pause_of_redis(
         await tick(job_id, sent)
 
     monkeypatch.setattr("stemdrop.storage.connection.sleep", nap)
-    monkeypatch.setattr(house.store, "tick", tick_later)
+    monkeypatch.setattr(product.store, "tick", tick_later)
     await delivery.run(two.id)
     assert away == []
-    assert set(await house.store.sent(two.id)) == {"vocals", "instrumental"}
-    assert len(stems(house, two.chat_id)) == 2
+    assert set(await product.store.sent(two.id)) == {"vocals", "instrumental"}
+    assert len(stems(product, two.chat_id)) == 2
 
 
 async def test_nothing_is_left_on_the_disk(
-    house: House, delivery: Delivery, two: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    product: Product, delivery: Delivery, two: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "disk"
     folder.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(folder))
     await delivery.run(two.id)
-    house.telegram.block_bot(two.chat_id)
+    product.telegram.block_bot(two.chat_id)
     assert [path.name for path in folder.iterdir() if path.name.startswith("stemdrop-")] == []

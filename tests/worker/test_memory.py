@@ -12,17 +12,17 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from house import PUBLIC_URL, SECRET
+from product import PUBLIC_URL, SECRET
 
 from sandbox.environment.process import Process
-from stemdrop.http.signed_links import Links
+from stemdrop.http.signed_links import SignedLinks
 from stemdrop.serve import MAX_CONNECTIONS
 from webhook.slow_clients import PATIENCE_S
 
 MIB = 1024 * 1024
 HUGE = 50 * MIB
 AT_ONCE = 20
-PATH = urlsplit(Links(SECRET, PUBLIC_URL).callback_url("0123456789abcdef", 1)).path
+PATH = urlsplit(SignedLinks(SECRET, PUBLIC_URL).callback_url("0123456789abcdef", 1)).path
 
 
 class Webhook:
@@ -68,7 +68,7 @@ def whole() -> list[bytes]:
     """Bodies of up to 1 MiB that mean the most work, or the most memory, or nothing."""
     task = '"data": {"task_id": "task-1", "vocal_removal_info": '
     urls = {f"s{number}_url": "https://cdn.example/s.mp3" for number in range(20_000)}
-    texts = [
+    translations = [
         '{"code": 200, ' + task + json.dumps(urls) + "}}",
         '{"code": 200, ' + task + "[" * 500_000 + "]" * 500_000,
         "[" + "[]," * 340_000 + "[]]",
@@ -77,10 +77,10 @@ def whole() -> list[bytes]:
         "[" + ("9" * 4_000 + ",") * 250 + "1]",
         "\x00" * MIB,
     ]
-    plain = [text.encode() for text in texts]
+    plain = [text.encode() for text in translations]
     return [
         *plain,
-        texts[0][:200_000].encode("utf-16"),
+        translations[0][:200_000].encode("utf-16"),
         ("é" * MIB).encode("latin-1"),
         gzip.compress(bytes(MIB)),
     ]

@@ -14,8 +14,8 @@ from telegram.ext import ExtBot
 from stemdrop.chat.replies import send_in_topic
 from stemdrop.chat.telegram_bot import is_gone
 from stemdrop.domain.jobs import Job
+from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.titles import MAX_NAME, cut
-from stemdrop.storage.job_store import Sent
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from telegram.error import BadRequest
 from telegram.ext import ExtBot
 
 from stemdrop.chat.replies import send_in_topic
-from stemdrop.domain.jobs import Job, KeptStem
-from stemdrop.errors import KeptGone
+from stemdrop.domain.jobs import CachedStem, Job
+from stemdrop.errors import CachedFileGone
 from worker.stems.album_sender import Tick, albums, is_refusal, sent_as
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,14 @@ _GONE = (
 )
 
 
-class KeptSender:
+class CachedSender:
     """Sends into a job's chat what Telegram keeps."""
 
     def __init__(self, bot: ExtBot[float]) -> None:
         self._bot = bot
 
     async def send(
-        self, job: Job, stems: Sequence[KeptStem], captions: Mapping[str, str], tick: Tick
+        self, job: Job, stems: Sequence[CachedStem], captions: Mapping[str, str], tick: Tick
     ) -> set[str]:
         """Send these in albums, first what Telegram plays; returns the keys of those that arrived.
 
@@ -53,7 +53,7 @@ class KeptSender:
         return arrived
 
     async def _send_group(
-        self, job: Job, stems: Sequence[KeptStem], captions: Mapping[str, str], tick: Tick
+        self, job: Job, stems: Sequence[CachedStem], captions: Mapping[str, str], tick: Tick
     ) -> set[str]:
         if len(stems) == 1:
             return await self._send_singly(job, stems, captions, tick)
@@ -71,7 +71,7 @@ class KeptSender:
         return set(sent)
 
     async def _send_singly(
-        self, job: Job, stems: Sequence[KeptStem], captions: Mapping[str, str], tick: Tick
+        self, job: Job, stems: Sequence[CachedStem], captions: Mapping[str, str], tick: Tick
     ) -> set[str]:
         arrived: set[str] = set()
         for stem in stems:
@@ -88,7 +88,7 @@ class KeptSender:
         return arrived
 
     async def _send_album(
-        self, job: Job, stems: Sequence[KeptStem], captions: Mapping[str, str]
+        self, job: Job, stems: Sequence[CachedStem], captions: Mapping[str, str]
     ) -> Sequence[Message]:
         async def send(topic_id: int | None, reply: ReplyParameters | None) -> Sequence[Message]:
             media = [_media(stem, captions.get(stem.key)) for stem in stems]
@@ -101,7 +101,7 @@ class KeptSender:
 
         return await send_in_topic(job, send)
 
-    async def _send_one(self, job: Job, stem: KeptStem, caption: str | None) -> Message:
+    async def _send_one(self, job: Job, stem: CachedStem, caption: str | None) -> Message:
         async def send(topic_id: int | None, reply: ReplyParameters | None) -> Message:
             common: dict[str, Any] = {
                 "caption": caption,
@@ -115,7 +115,7 @@ class KeptSender:
         return await send_in_topic(job, send)
 
 
-def _media(stem: KeptStem, caption: str | None) -> InputMediaAudio | InputMediaDocument:
+def _media(stem: CachedStem, caption: str | None) -> InputMediaAudio | InputMediaDocument:
     if stem.kind == _AUDIO:
         return InputMediaAudio(stem.file_id, caption=caption)
     return InputMediaDocument(stem.file_id, caption=caption)
@@ -125,4 +125,4 @@ def _look_for_loss(error: BadRequest) -> None:
     """Raise `KeptGone` if these words mean that Telegram has lost a file."""
     words = str(error).lower()
     if any(sign in words for sign in _GONE):
-        raise KeptGone(str(error)) from error
+        raise CachedFileGone(str(error)) from error

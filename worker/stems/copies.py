@@ -7,11 +7,11 @@ from pathlib import Path
 from stemdrop.chat.telegram_bot import TelegramFiles
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job
+from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import file_name, title
 from stemdrop.errors import SourceGone, TryLater
 from stemdrop.provider.client import SeparationClient
-from stemdrop.storage.job_store import Sent
 from worker.audio.formats import extension_of, form_of
 from worker.stems.album_sender import StemFile
 from worker.stems.download import JobStems
@@ -34,7 +34,7 @@ class StemCopies:
         Raises `TelegramError`, `httpx.HTTPError` or `TryLater` when asking later may help.
         """
         try:
-            return await self._from_telegram(job, stem, sent, folder / "kept", say)
+            return await self._from_telegram(job, stem, sent, folder / "cached", say)
         except SourceGone as error:
             log.info("job %s: stem %s is not to be had from Telegram: %s", job.id, stem.key, error)
         except OSError as error:

@@ -14,7 +14,7 @@ import httpx
 
 from stemdrop.errors import AddressRefused, FetchFailed, StemGone, StemTooBig
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES
-from stemdrop.storage.counters import Counts
+from stemdrop.storage.counters import Counters
 from worker.stems.address_rules import AddressRules
 from worker.stems.checked_backend import CheckedConnections
 
@@ -67,9 +67,9 @@ class StemFetcher:
     `max_bytes` is what Telegram takes of one file.
     """
 
-    def __init__(self, rules: AddressRules, max_bytes: int, counts: Counts | None = None) -> None:
+    def __init__(self, rules: AddressRules, max_bytes: int, counters: Counters | None = None) -> None:
         self._rules = rules
-        self._counts = counts or Counts(None)
+        self._counters = counters or Counters(None)
         self.max_bytes = max_bytes
         # No client above it: httpx's would keep strangers' cookies, and unpack a few bytes into gigabytes
         # where a server says that they are packed.
@@ -100,13 +100,13 @@ class StemFetcher:
         nothing helped, `FetchFailed`.
         """
         try:
-            with self._counts.timed(DELIVERY_SECONDS, "fetch"):
+            with self._counters.timed(DELIVERY_SECONDS, "fetch"):
                 extension = await self._fetch(url, target)
         except FetchFailed as error:
-            self._counts.add(FETCHES, _OUTCOMES.get(type(error), "failed"))
+            self._counters.add(FETCHES, _OUTCOMES.get(type(error), "failed"))
             raise
-        self._counts.add(FETCHES, "ok")
-        self._counts.add(DELIVERY_BYTES, "fetch", by=(await anyio.Path(target).stat()).st_size)
+        self._counters.add(FETCHES, "ok")
+        self._counters.add(DELIVERY_BYTES, "fetch", by=(await anyio.Path(target).stat()).st_size)
         return extension
 
     async def _fetch(self, url: str, target: Path) -> str:

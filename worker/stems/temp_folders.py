@@ -31,7 +31,7 @@ _is_unwanted: ContextVar[threading.Event | None] = ContextVar("is_unwanted", def
 
 
 @contextmanager
-def workspace(*, needs_room: bool = True) -> Iterator[Path]:
+def temp_folder(*, needs_room: bool = True) -> Iterator[Path]:
     """An empty folder that goes when the block ends. Raises `TryLater` where the disk is nearly full."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=_place())

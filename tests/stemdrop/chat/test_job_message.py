@@ -12,17 +12,18 @@ from telegram.ext import ExtBot
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.chat.job_message import LOST_AFTER_S, StatusMessage
+from stemdrop.chat.job_message import LOST_AFTER_S, JobMessage
 from stemdrop.chat.rendering import Facts
 from stemdrop.chat.telegram_bot import PATIENCE_S
-from stemdrop.chat.translations import load_texts
-from stemdrop.domain.jobs import Failure, Job, JobState, KeptStem, Mode
+from stemdrop.chat.translations import load_translations
+from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Sent
 from stemdrop.errors import TryLater
-from stemdrop.storage.job_statistics import Estimate, Experience
-from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore, Sent
-from stemdrop.storage.stem_cache import Kept, Shelf
+from stemdrop.storage.job_statistics import Estimate, JobStatistics
+from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
+from stemdrop.storage.stem_cache import CachedStems, StemCache
 
-SAY = load_texts().languages["en"]
+SAY = load_translations().languages["en"]
 
 
 @pytest.fixture
@@ -31,20 +32,20 @@ def alice(telegram: Telegram) -> User:
 
 
 @pytest.fixture
-def shelf(redis: Redis) -> Shelf:
-    return Shelf(redis)
+def stem_cache(redis: Redis) -> StemCache:
+    return StemCache(redis)
 
 
 @pytest.fixture
-def experience(redis: Redis) -> Experience:
-    return Experience(redis)
+def job_statistics(redis: Redis) -> JobStatistics:
+    return JobStatistics(redis)
 
 
 @pytest.fixture
 def status(
-    bot: ExtBot[float], store: JobStore, shelf: Shelf, experience: Experience, clock: Clock
-) -> StatusMessage:
-    return StatusMessage(bot, store, shelf, experience, load_texts(), clock)
+    bot: ExtBot[float], store: JobStore, stem_cache: StemCache, job_statistics: JobStatistics, clock: Clock
+) -> JobMessage:
+    return JobMessage(bot, store, stem_cache, job_statistics, load_translations(), clock)
 
 
 class Chat:
@@ -82,7 +83,7 @@ def chat(telegram: Telegram, store: JobStore, alice: User) -> Chat:
     return Chat(telegram, store, alice.id)
 
 
-async def test_it_is_sent_once_as_a_reply_and_then_edited(status: StatusMessage, chat: Chat) -> None:
+async def test_it_is_sent_once_as_a_reply_and_then_edited(status: JobMessage, chat: Chat) -> None:
     await status.show(await chat.add())
     (message,) = chat.shown()
     assert message.reply_to is chat.song
@@ -94,14 +95,14 @@ async def test_it_is_sent_once_as_a_reply_and_then_edited(status: StatusMessage,
     assert len(message.buttons) == 1
 
 
-async def test_the_same_again_is_fine(status: StatusMessage, chat: Chat, telegram: Telegram) -> None:
+async def test_the_same_again_is_fine(status: JobMessage, chat: Chat, telegram: Telegram) -> None:
     await status.show(await chat.add())
     await status.show(await chat.job())
     assert telegram.calls[-1].status == 400
     assert len(chat.shown()) == 1
 
 
-async def test_users_words_are_no_markup(status: StatusMessage, chat: Chat) -> None:
+async def test_users_words_are_no_markup(status: JobMessage, chat: Chat) -> None:
     job = await chat.add()
     title = "<b>bold</b> *x* _y_ `z` [a](b) & {c}"
     await status.show(replace(job, source=replace(job.source, title=title)))
@@ -112,7 +113,7 @@ async def test_users_words_are_no_markup(status: StatusMessage, chat: Chat) -> N
 
 
 async def test_a_message_that_the_user_deleted_is_sent_anew(
-    status: StatusMessage, chat: Chat, telegram: Telegram
+    status: JobMessage, chat: Chat, telegram: Telegram
 ) -> None:
     await status.show(await chat.add())
     telegram.delete_message(chat.chat_id, chat.shown()[0].message_id)
@@ -123,7 +124,7 @@ async def test_a_message_that_the_user_deleted_is_sent_anew(
 
 
 async def test_a_song_that_the_user_deleted_is_no_reason_to_be_silent(
-    status: StatusMessage, chat: Chat, telegram: Telegram
+    status: JobMessage, chat: Chat, telegram: Telegram
 ) -> None:
     job = await chat.add()
     telegram.delete_message(chat.chat_id, chat.song.message_id)
@@ -133,7 +134,7 @@ async def test_a_song_that_the_user_deleted_is_no_reason_to_be_silent(
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED])
 async def test_the_end_closes_the_job(
-    status: StatusMessage, chat: Chat, store: JobStore, state: JobState
+    status: JobMessage, chat: Chat, store: JobStore, state: JobState
 ) -> None:
     job = await chat.add(state=JobState.SEPARATING, failure=Failure("500"))
     await store.tick(job.id, {key: Sent(1, key, key) for key in ("vocals", "bass", "drums")})
@@ -147,7 +148,7 @@ async def test_the_end_closes_the_job(
 
 
 async def test_an_end_that_could_not_be_shown_stays_open(
-    status: StatusMessage, chat: Chat, store: JobStore, telegram: Telegram
+    status: JobMessage, chat: Chat, store: JobStore, telegram: Telegram
 ) -> None:
     job = await chat.add(state=JobState.SEPARATING, failure=Failure("500"))
     telegram.faults.add(FaultKind.SERVER_ERROR)
@@ -156,7 +157,7 @@ async def test_an_end_that_could_not_be_shown_stays_open(
     assert [found.id for found in await store.open_jobs()] == [job.id]
 
 
-async def test_refresh_shows_what_the_store_says(status: StatusMessage, chat: Chat, store: JobStore) -> None:
+async def test_refresh_shows_what_the_store_says(status: JobMessage, chat: Chat, store: JobStore) -> None:
     job = await chat.add()
     await store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING)
     await status.refresh(job.id)
@@ -164,12 +165,12 @@ async def test_refresh_shows_what_the_store_says(status: StatusMessage, chat: Ch
     assert [message.text for message in chat.shown()] == [SAY("state.submitting", title="Morning Line")]
 
 
-async def test_it_speaks_the_jobs_language(status: StatusMessage, chat: Chat) -> None:
+async def test_it_speaks_the_jobs_language(status: JobMessage, chat: Chat) -> None:
     await status.show(await chat.add(language="zh-hans"))
-    assert chat.shown()[0].text == load_texts().languages["zh_Hans"]("choose", title="Morning Line")
+    assert chat.shown()[0].text == load_translations().languages["zh_Hans"]("choose", title="Morning Line")
 
 
-async def test_in_a_topic(telegram: Telegram, store: JobStore, status: StatusMessage, alice: User) -> None:
+async def test_in_a_topic(telegram: Telegram, store: JobStore, status: JobMessage, alice: User) -> None:
     group = telegram.add_group("Band", [alice], forum=True)
     chat = Chat(telegram, store, group.id, telegram.add_topic(group.id, "Songs"))
     await status.show(await chat.add())
@@ -177,7 +178,7 @@ async def test_in_a_topic(telegram: Telegram, store: JobStore, status: StatusMes
 
 
 async def test_in_a_topic_that_was_closed(
-    telegram: Telegram, store: JobStore, status: StatusMessage, alice: User
+    telegram: Telegram, store: JobStore, status: JobMessage, alice: User
 ) -> None:
     group = telegram.add_group("Band", [alice], forum=True)
     topic = telegram.add_topic(group.id, "Songs")
@@ -190,7 +191,7 @@ async def test_in_a_topic_that_was_closed(
 
 
 async def test_in_a_topic_that_was_deleted(
-    telegram: Telegram, store: JobStore, status: StatusMessage, alice: User
+    telegram: Telegram, store: JobStore, status: JobMessage, alice: User
 ) -> None:
     group = telegram.add_group("Band", [alice], forum=True)
     topic = telegram.add_topic(group.id, "Songs")
@@ -205,7 +206,7 @@ async def test_in_a_topic_that_was_deleted(
 
 @pytest.mark.parametrize("was_shown", [True, False])
 async def test_in_a_group_that_migrated(
-    telegram: Telegram, store: JobStore, status: StatusMessage, alice: User, *, was_shown: bool
+    telegram: Telegram, store: JobStore, status: JobMessage, alice: User, *, was_shown: bool
 ) -> None:
     group = telegram.add_group("Band", [alice])
     chat = Chat(telegram, store, group.id)
@@ -222,14 +223,14 @@ async def test_in_a_group_that_migrated(
     assert chat.shown(new.id) == [message]
 
 
-async def test_to_one_who_blocked_the_bot(status: StatusMessage, chat: Chat, telegram: Telegram) -> None:
+async def test_to_one_who_blocked_the_bot(status: JobMessage, chat: Chat, telegram: Telegram) -> None:
     job = await chat.add()
     telegram.block_bot(chat.chat_id)
     with pytest.raises(Forbidden):
         await status.show(job)
 
 
-async def test_another_refusal_is_not_swallowed(status: StatusMessage, chat: Chat) -> None:
+async def test_another_refusal_is_not_swallowed(status: JobMessage, chat: Chat) -> None:
     await status.show(await chat.add())
     with pytest.raises(BadRequest):
         await status.write(await chat.job(), "x" * 5000, None)
@@ -237,7 +238,7 @@ async def test_another_refusal_is_not_swallowed(status: StatusMessage, chat: Cha
 
 
 async def test_telegram_that_asks_for_a_long_pause(
-    status: StatusMessage, chat: Chat, telegram: Telegram
+    status: JobMessage, chat: Chat, telegram: Telegram
 ) -> None:
     job = await chat.add()
     telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, retry_after_s=int(PATIENCE_S) + 100)
@@ -250,12 +251,12 @@ async def test_telegram_that_asks_for_a_long_pause(
 
 
 async def test_a_choice_tells_what_is_free_and_what_is_most_used(
-    status: StatusMessage, chat: Chat, shelf: Shelf, experience: Experience
+    status: JobMessage, chat: Chat, stem_cache: StemCache, job_statistics: JobStatistics
 ) -> None:
     job = await chat.add()
-    stems = tuple(KeptStem(key, "audio", "file") for key in ("vocals", "instrumental"))
-    await shelf.put(replace(job, account=5), Kept(make_result(), stems))
-    await experience.note_instrument("Snare")
+    stems = tuple(CachedStem(key, "audio", "file") for key in ("vocals", "instrumental"))
+    await stem_cache.put(replace(job, account=5), CachedStems(make_result(), stems))
+    await job_statistics.note_instrument("Snare")
     facts = await status.facts(job)
     assert facts.free == {(Mode.SEPARATE_VOCAL, "")}
     assert facts.instruments[0] == "Snare"
@@ -267,7 +268,7 @@ async def test_a_choice_tells_what_is_free_and_what_is_most_used(
 
 
 async def test_the_place_in_line_is_told(
-    status: StatusMessage, chat: Chat, store: JobStore, clock: Clock
+    status: JobMessage, chat: Chat, store: JobStore, clock: Clock
 ) -> None:
     for _ in range(MAX_IN_FLIGHT + 2):
         job = await chat.add(mode=None)
@@ -279,14 +280,14 @@ async def test_the_place_in_line_is_told(
 
 
 async def test_time_gone_runs_from_the_pick(
-    status: StatusMessage, chat: Chat, clock: Clock, experience: Experience
+    status: JobMessage, chat: Chat, clock: Clock, job_statistics: JobStatistics
 ) -> None:
     job = await chat.add(state=JobState.SEPARATING, mode=Mode.SPLIT_STEM, picked_at=clock.now)
     clock.advance(75)
     assert await status.facts(job) == Facts(elapsed_s=75)
     assert (await status.facts(replace(job, picked_at=0))).elapsed_s == 75  # of an older version
     for seconds in (60, 60, 90):
-        await experience.note_duration(Mode.SPLIT_STEM, seconds)
+        await job_statistics.note_duration(Mode.SPLIT_STEM, seconds)
     assert await status.facts(job) == Facts(elapsed_s=75, estimate=Estimate(60, 90))
     await status.show(job)
     assert SAY.duration(75) in chat.shown()[0].text
@@ -294,7 +295,7 @@ async def test_time_gone_runs_from_the_pick(
 
 @pytest.mark.parametrize(("waited_s", "is_lost"), [(LOST_AFTER_S, False), (LOST_AFTER_S + 1, True)])
 async def test_an_answer_that_does_not_come_is_lost(
-    status: StatusMessage, chat: Chat, store: JobStore, clock: Clock, waited_s: float, *, is_lost: bool
+    status: JobMessage, chat: Chat, store: JobStore, clock: Clock, waited_s: float, *, is_lost: bool
 ) -> None:
     job = await chat.add(state=JobState.SUBMITTING)
     await store.begin_create(job.id)
@@ -305,7 +306,7 @@ async def test_an_answer_that_does_not_come_is_lost(
 
 
 async def test_it_is_renewed_only_when_it_reads_otherwise(
-    status: StatusMessage, chat: Chat, clock: Clock, telegram: Telegram
+    status: JobMessage, chat: Chat, clock: Clock, telegram: Telegram
 ) -> None:
     await chat.add(state=JobState.SEPARATING, picked_at=clock.now)
     assert await status.renew(await chat.job(), 1)
@@ -318,9 +319,7 @@ async def test_it_is_renewed_only_when_it_reads_otherwise(
     assert SAY.duration(60) in message.text
 
 
-async def test_what_a_job_became_meanwhile_is_shown(
-    status: StatusMessage, chat: Chat, store: JobStore
-) -> None:
+async def test_what_a_job_became_meanwhile_is_shown(status: JobMessage, chat: Chat, store: JobStore) -> None:
     job = await chat.add(state=JobState.SEPARATING)
     await status.show(job)
     await store.cancel(job.id)
@@ -331,7 +330,7 @@ async def test_what_a_job_became_meanwhile_is_shown(
 
 
 async def test_a_job_deleted_while_its_message_was_on_its_way_does_not_go_on_as_if_it_lived(
-    status: StatusMessage, chat: Chat, store: JobStore
+    status: JobMessage, chat: Chat, store: JobStore
 ) -> None:
     await chat.add(state=JobState.SEPARATING)
     await status.refresh(chat.job_id)
@@ -345,7 +344,7 @@ async def test_a_job_deleted_while_its_message_was_on_its_way_does_not_go_on_as_
 
 
 async def test_nothing_is_sent_of_a_job_deleted_before_its_message(
-    status: StatusMessage, chat: Chat, store: JobStore
+    status: JobMessage, chat: Chat, store: JobStore
 ) -> None:
     job = await chat.add(state=JobState.SEPARATING)
     await store.forget(job.id)

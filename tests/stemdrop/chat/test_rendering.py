@@ -17,20 +17,20 @@ from stemdrop.chat.rendering import (
     render_over_limit,
     short_title,
 )
-from stemdrop.chat.translations import Language, load_texts
+from stemdrop.chat.translations import Language, load_translations
 from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.failures import REMEDIES, Remedy, remedies
-from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Failure, Job, JobState, KeptStem, Mode
+from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, CachedStem, Failure, Job, JobState, Mode
 from stemdrop.storage.job_statistics import Estimate
 
-SAY = load_texts().languages["en"]
+SAY = load_translations().languages["en"]
 VOCALS, ALL, ONE = Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM, Mode.SPLIT_STEM_ADVANCED
 PAGES = -(-len(INSTRUMENTS) // PAGE_LENGTH)
 
 
-@pytest.fixture(params=sorted(load_texts().languages))
+@pytest.fixture(params=sorted(load_translations().languages))
 def say(request: pytest.FixtureRequest) -> Language:
-    return load_texts().languages[request.param]
+    return load_translations().languages[request.param]
 
 
 def titled(title: str, **changes: Any) -> Job:
@@ -77,7 +77,7 @@ def test_what_costs_nothing_says_so_instead_of_its_price(say: Language) -> None:
 
 
 def test_stems_that_telegram_lost_are_paid_for_only_after_asking(say: Language) -> None:
-    job = make_job(mode=ONE, instrument="Bass", is_kept_lost=True)
+    job = make_job(mode=ONE, instrument="Bass", is_cache_lost=True)
     text, keyboard = render(job, say)
     assert text == say("kept_lost", title="Morning Line")
     assert taps(keyboard) == [[Tap(Action.PICK, job.id, ONE, "Bass")], [Tap(Action.CANCEL, job.id)]]
@@ -108,8 +108,8 @@ def test_over_all_pages_each_instrument_comes_once(say: Language) -> None:
 def test_one_turns_the_pages(say: Language) -> None:
     job = make_job()
     for page in range(PAGES):
-        turns = [tap for row in taps(render_instruments(job, say, page)[1]) for tap in row]
-        found = [tap.page for tap in turns if tap and tap.action is Action.INSTRUMENTS]
+        account_queue = [tap for row in taps(render_instruments(job, say, page)[1]) for tap in row]
+        found = [tap.page for tap in account_queue if tap and tap.action is Action.INSTRUMENTS]
         assert found == [at for at in (page - 1, page + 1) if 0 <= at < PAGES]
 
 
@@ -188,18 +188,23 @@ def test_then_there_is_nothing_to_press(say: Language, state: JobState) -> None:
 
 def test_every_state_reads_otherwise(say: Language) -> None:
     facts = Facts(delivered=2)
-    texts = {render(make_job(state=state, failure=Failure("500")), say, facts)[0] for state in JobState}
-    assert len(texts) == len(JobState)
+    translations = {
+        render(make_job(state=state, failure=Failure("500")), say, facts)[0] for state in JobState
+    }
+    assert len(translations) == len(JobState)
 
 
 def test_stems_from_what_telegram_keeps_are_said_to_cost_nothing(say: Language) -> None:
-    kept = (KeptStem("vocals", "audio", "file"),)
+    cached = (CachedStem("vocals", "audio", "file"),)
     for state in (JobState.DELIVERING, JobState.DELIVERED):
         bought, free = (
-            render(make_job(state=state, kept=stems), say, Facts(delivered=1))[0] for stems in ((), kept)
+            render(make_job(state=state, cached=stems), say, Facts(delivered=1))[0] for stems in ((), cached)
         )
         assert bought != free
-    assert "cost nothing" in render(make_job(state=JobState.DELIVERED, kept=kept), SAY, Facts(delivered=1))[0]
+    assert (
+        "cost nothing"
+        in render(make_job(state=JobState.DELIVERED, cached=cached), SAY, Facts(delivered=1))[0]
+    )
 
 
 def test_a_late_cancel_says_that_it_may_cost() -> None:

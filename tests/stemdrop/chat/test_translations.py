@@ -13,13 +13,13 @@ from babel.messages.pofile import read_po
 from builders import make_job
 
 from stemdrop.chat.rendering import render_over_limit
-from stemdrop.chat.translations import FALLBACK, LOCALES, Language, load_texts
+from stemdrop.chat.translations import FALLBACK, LOCALES, Language, load_translations
 from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.failures import REMEDIES
 from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Failure, Mode
 from stemdrop.domain.results import STEM_FIELDS, Stem
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CODES = sorted(path.stem for path in LOCALES.glob("*.po"))
 OTHERS = [code for code in CODES if code != FALLBACK]
 
@@ -51,11 +51,11 @@ def placeholders(sentence: str) -> set[str]:
 
 @pytest.fixture(params=CODES)
 def say(request: pytest.FixtureRequest) -> Language:
-    return load_texts().languages[request.param]
+    return load_translations().languages[request.param]
 
 
 def test_the_languages_are_there_and_say_their_name() -> None:
-    assert {code: load_texts().languages[code]("language.name") for code in CODES} == {
+    assert {code: load_translations().languages[code]("language.name") for code in CODES} == {
         "en": "English",
         "es": "Español",
         "pt_BR": "Português (Brasil)",
@@ -119,13 +119,13 @@ def test_no_sentence_was_left_in_english(code: str) -> None:
 @pytest.mark.parametrize("code", CODES)
 def test_every_sentence_keeps_commands_settings_and_signs(code: str) -> None:
     """What is typed is the same in every language, and so are the signs that lines begin with."""
-    kept = re.compile(r"/[a-z]+\b|\b[A-Z]+_[A-Z_]+\b|^[^\w\s{“«《¿¡‹•/]+", re.M)
+    cached = re.compile(r"/[a-z]+\b|\b[A-Z]+_[A-Z_]+\b|^[^\w\s{“«《¿¡‹•/]+", re.M)
     english = {message.id: sentences(message) for message in catalogue(FALLBACK)}
     for message in catalogue(code):
         if message.id:
-            wanted = sorted(kept.findall(english[message.id][0]))
+            wanted = sorted(cached.findall(english[message.id][0]))
             for sentence in sentences(message):
-                assert sorted(kept.findall(sentence)) == wanted, message.id
+                assert sorted(cached.findall(sentence)) == wanted, message.id
 
 
 # What the code asks for
@@ -143,7 +143,9 @@ BUILT = {
 @cache
 def nodes() -> list[tuple[str, ast.AST]]:
     """(file, node) of all code of those who talk with users."""
-    paths = [path for room in ("stemdrop", "bot", "webhook") for path in (ROOT / room).rglob("*.py")]
+    paths = [
+        path for room in ("stemdrop", "bot", "webhook", "worker") for path in (ROOT / room).rglob("*.py")
+    ]
     return [(path.name, node) for path in paths for node in ast.walk(ast.parse(path.read_text("utf-8")))]
 
 
@@ -167,9 +169,9 @@ def known_keys() -> set[str]:
 
 def test_every_key_that_the_code_asks_for_exists() -> None:
     known = known_keys()
-    groups = {key.partition(".")[0] for key in known if "." in key}
+    group_settings = {key.partition(".")[0] for key in known if "." in key}
     asked = [(name, text) for name, text in constants() if re.fullmatch(r"[a-z_]+\.[a-z_]+", text)]
-    asked = [(name, text) for name, text in asked if text.partition(".")[0] in groups]
+    asked = [(name, text) for name, text in asked if text.partition(".")[0] in group_settings]
     for name, node in nodes():
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called, first = ast.unparse(node.func), str(node.args[0].value)
@@ -234,7 +236,7 @@ def test_a_failure_says_code_reason_and_charge(say: Language, charged: bool | No
     ],
 )
 def test_telegrams_codes(telegrams: str | None, ours: str) -> None:
-    assert load_texts().language(telegrams).code == ours
+    assert load_translations().language(telegrams).code == ours
 
 
 # Users' words
@@ -291,7 +293,7 @@ def test_no_two_modes_look_alike(say: Language) -> None:
     ],
 )
 def test_numbers_take_their_form(code: str, written: dict[int, str]) -> None:
-    say = load_texts().languages[code]
+    say = load_translations().languages[code]
     assert {count: say.credits(count) for count in written} == written
 
 
@@ -303,7 +305,7 @@ def test_every_plural_has_a_form_for_every_number(say: Language) -> None:
 
 
 def test_stems_are_counted_as_one_speaks() -> None:
-    russian = load_texts().languages["ru"]
+    russian = load_translations().languages["ru"]
     counted = [russian.plural("jobs.delivered", count) for count in (1, 2, 5, 11, 12)]
     assert counted == ["1 дорожка", "2 дорожки", "5 дорожек", "11 дорожек", "12 дорожек"]
 
@@ -322,7 +324,7 @@ MB = 1024 * 1024
     ],
 )
 def test_sizes_are_written_the_languages_way(code: str, written: list[str]) -> None:
-    say = load_texts().languages[code]
+    say = load_translations().languages[code]
     assert [say.size(round(size * MB)) for size in (0, 1, 1.5, 20.5, 2000)] == written
 
 
@@ -337,7 +339,7 @@ def test_sizes_are_written_the_languages_way(code: str, written: list[str]) -> N
     ],
 )
 def test_times_are_written_the_languages_way(code: str, written: list[str]) -> None:
-    say = load_texts().languages[code]
+    say = load_translations().languages[code]
     times = (-3, 45.4, 59.6, 80, 3600, 2 * 3600 + 5 * 60 + 29, 86_399)
     assert [say.duration(seconds) for seconds in times] == written
 
@@ -418,7 +420,7 @@ def test_every_known_stem_has_a_name_of_its_own(say: Language) -> None:
     ],
 )
 def test_what_a_stem_is_called(stem: Stem, name: str) -> None:
-    assert load_texts().languages["en"].stem(stem) == name
+    assert load_translations().languages["en"].stem(stem) == name
 
 
 @pytest.mark.parametrize("key", ["rest", "other", "stem", "", "head", "x y"])

@@ -3,10 +3,10 @@ do, and all others are fine."""
 
 import outside
 import pytest
-from ailments import AILMENTS, Ailment
-from clinic import Clinic
+from doctor_fixture import DoctorFixture
 from doctor_page import names, row, rows
 from internet import NoNamespaces
+from misconfigurations import AILMENTS, Misconfiguration
 
 from stemdrop.doctor.report import Finding, Result, is_well
 
@@ -19,8 +19,8 @@ def bad(findings: list[Finding]) -> dict[str, Finding]:
     return {f"{it.subject}: {it.check}": it for it in findings if it.result not in FINE}
 
 
-async def test_where_all_is_well_every_line_says_so(clinic: Clinic) -> None:
-    findings = await clinic.examine()
+async def test_where_all_is_well_every_line_says_so(doctor_fixture: DoctorFixture) -> None:
+    findings = await doctor_fixture.examine()
     assert bad(findings) == {}
     assert is_well(findings)
     unchecked = {it.check for it in findings if it.result is Result.UNCHECKED}
@@ -29,13 +29,15 @@ async def test_where_all_is_well_every_line_says_so(clinic: Clinic) -> None:
 
 
 @pytest.mark.parametrize("ailment", AILMENTS, ids=lambda it: it.text)
-async def test_what_is_wrong_is_named(clinic: Clinic, ailment: Ailment) -> None:
-    async with ailment.spoil(clinic):
-        findings = await clinic.examine()
-    check(ailment, findings)
+async def test_what_is_wrong_is_named(
+    doctor_fixture: DoctorFixture, misconfiguration: Misconfiguration
+) -> None:
+    async with misconfiguration.spoil(doctor_fixture):
+        findings = await doctor_fixture.examine()
+    check(misconfiguration, findings)
 
 
-def check(case: Ailment | outside.Case, findings: list[Finding]) -> None:
+def check(case: Misconfiguration | outside.Case, findings: list[Finding]) -> None:
     """This line tells, the page says so too, and all others are fine."""
     found = bad(findings)
     assert set(found) == {case.check, *case.also}, found

@@ -10,8 +10,9 @@ from redis.asyncio import Redis
 
 from stemdrop.domain.allowance import Allowance, day_of, renews_in
 from stemdrop.domain.jobs import CREDITS, FINAL, Charge, Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Credits, Picked, Receipt
 from stemdrop.domain.results import Result
-from stemdrop.storage.job_store import MAX_IN_FLIGHT, Credits, JobStore, Picked, Receipt
+from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
 from stemdrop.storage.keys import SPENT, SPENT_LIFETIME_S
 
 VOCALS, ALL, ONE = Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM, Mode.SPLIT_STEM_ADVANCED

@@ -8,7 +8,7 @@ import pytest
 from stemdrop.domain.failures import REMEDIES, Remedy, remedies
 from stemdrop.domain.jobs import Failure
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONTRACT = (400, 401, 402, 404, 408, 409, 413, 422, 429, 451, 455, 500, 501, 505, 531)
 
 
@@ -21,7 +21,8 @@ def test_every_reason_of_ours_is_known() -> None:
     given = set()
     paths = [
         *(ROOT / "bot").rglob("*.py"),
-        *(ROOT / "webhook").rglob("*.py"),
+        *(ROOT / "worker").rglob("*.py"),
+        *(ROOT / "stemdrop/services").rglob("*.py"),
         ROOT / "stemdrop/domain/failures.py",
     ]
     for path in paths:

@@ -10,11 +10,11 @@ from stemdrop.domain.jobs import (
     CREDITS,
     FINAL,
     NEED_SOURCE,
+    CachedStem,
     Charge,
     Failure,
     Job,
     JobState,
-    KeptStem,
     Mode,
     SourceKind,
 )
@@ -46,8 +46,11 @@ def full_job() -> Job:
         picked_at=5.5,
         shown_at=6.5,
         silent=("FX",),
-        kept=(KeptStem("vocals", "audio", "file-1", "Blue {x} 鼓"), KeptStem("bass", "document", "file-2")),
-        is_kept_lost=True,
+        cached=(
+            CachedStem("vocals", "audio", "file-1", "Blue {x} 鼓"),
+            CachedStem("bass", "document", "file-2"),
+        ),
+        is_cache_lost=True,
     )
 
 
@@ -85,7 +88,7 @@ def test_fields_that_an_older_version_did_not_know_have_their_defaults() -> None
         del stored[name]
     job = Job.from_fields(stored)
     assert (job.account, job.account_day, job.price, job.charge) == (job.user_id, "", 0, Charge.NONE)
-    assert (job.silent, job.kept, job.is_kept_lost) == ((), (), False)
+    assert (job.silent, job.cached, job.is_cache_lost) == ((), (), False)
     assert (job.missing, job.refused, job.links) == ((), (), ())
     assert (job.failure, job.result, job.polled_at) == (None, None, 0)
 

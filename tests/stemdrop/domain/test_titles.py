@@ -101,10 +101,10 @@ def test_no_sign_is_cut_through(sign: str, before: int) -> None:
     for length in range(before + len(sign) + 2, len(text)):
         found = cut(text, length)
         assert len(found) <= length
-        kept = found.removesuffix("…")
-        assert found != kept
-        assert kept
-        assert len(kept[before:]) % len(sign) == 0
+        cached = found.removesuffix("…")
+        assert found != cached
+        assert cached
+        assert len(cached[before:]) % len(sign) == 0
 
 
 def test_what_is_one_sign_without_end_is_cut_all_the_same() -> None:

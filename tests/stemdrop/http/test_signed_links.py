@@ -18,7 +18,7 @@ from stemdrop.http.signed_links import (
     SIGNATURE_WINDOW_S,
     SOURCE_LIFETIME_S,
     CallbackToken,
-    Links,
+    SignedLinks,
     check_signature,
 )
 
@@ -30,15 +30,15 @@ KEY = "hmac-key"
 TASK = "3e63b4cc88d52611159371f6af5571e7"
 
 
-def links(key: str = "secret", base: str = BASE) -> Links:
-    return Links(key, base)
+def links(key: str = "secret", base: str = BASE) -> SignedLinks:
+    return SignedLinks(key, base)
 
 
-def callback_token(of: Links | None = None) -> str:
+def callback_token(of: SignedLinks | None = None) -> str:
     return (of or links()).callback_url(JOB, CHAT).removeprefix(f"{BASE}/callback/")
 
 
-def source_token(of: Links | None = None) -> str:
+def source_token(of: SignedLinks | None = None) -> str:
     return (of or links()).source_url(JOB, ".mp3").removeprefix(f"{BASE}/source/").removesuffix("/audio.mp3")
 
 

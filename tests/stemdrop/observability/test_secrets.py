@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
-from house import SECRET, House, open_house
+from product import SECRET, Product, open_product
 from provider import KEY
 from redis import Redis
 from starlette.applications import Starlette
@@ -31,7 +31,7 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.telegram_bot import TelegramFile, TelegramFiles
 from stemdrop.domain.jobs import Job, Mode
 from stemdrop.errors import ForgedRequest, SettingsError, StemdropError, StoreUnavailable
-from stemdrop.http.signed_links import Links
+from stemdrop.http.signed_links import SignedLinks
 from stemdrop.observability.logging import hidden, set_up_logging
 from stemdrop.provider.client import SeparationClient
 from stemdrop.settings import Settings, load_settings
@@ -40,7 +40,7 @@ from stemdrop.tasks.engine import Engine, Task
 from webhook.app import create_app
 
 HMAC = "a-key-of-the-provider"
-ROOMS = ("stemdrop", "bot", "webhook")
+ROOMS = ("stemdrop", "bot", "webhook", "worker")
 
 
 @pytest.fixture
@@ -51,10 +51,10 @@ async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
 
 
 @pytest.fixture
-async def house(redis_url: str, telegram: Telegram) -> AsyncIterator[House]:
+async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, CALLBACK_HMAC_KEY=HMAC) as opened,
+        open_product(redis_url, telegram, url, CALLBACK_HMAC_KEY=HMAC) as opened,
     ):
         yield opened
 
@@ -84,31 +84,31 @@ def shown(thing: object, depth: int = 4) -> Iterator[str]:
             yield from shown(value, 0 if isinstance(value, ExtBot) else depth - 1)
 
 
-async def test_no_object_shows_a_secret(house: House, redis_server: RedisServer) -> None:
-    secrets = secrets_of(house.settings)
-    app = create_app(house.settings, house.store, house.engine, house.links, house.files)
-    application = house.application()
+async def test_no_object_shows_a_secret(product: Product, redis_server: RedisServer) -> None:
+    secrets = secrets_of(product.settings)
+    app = create_app(product)
+    application = product.application()
     handlers = [handler for group in application.handlers.values() for handler in group]
     parts: dict[str, object] = {
-        **vars(house),
+        **vars(product),
         "webhook": app,
         "routes": list(app.routes),
         "application": application,
         "callbacks": [handler.callback for handler in handlers],
         "updater": application.update_queue,
-        "submission": house.submission(),
-        "sweep": house.sweep(),
-        "file": TelegramFile(1, None, f"https://api.example/file/bot{house.bot.token}/music/1.mp3"),
+        "submission": product.submission(),
+        "sweep": product.recovery(),
+        "file": TelegramFile(1, None, f"https://api.example/file/bot{product.bot.token}/music/1.mp3"),
         "redis server": redis_server,
-        "pool": house.redis.connection_pool,
-        "http": house.files._http,
-        "request": house.bot.request,
+        "pool": product.redis.connection_pool,
+        "http": product.files._http,
+        "request": product.bot.request,
     }
     for name, part in parts.items():
         for text in shown(part):
             assert not [secret for secret in secrets if secret in text], name
-    assert_none(repr(house), secrets)
-    assert_none(repr(house.settings.model_dump()), secrets)
+    assert_none(repr(product), secrets)
+    assert_none(repr(product.settings.model_dump()), secrets)
 
 
 def test_a_password_in_an_address_does_not_show() -> None:
@@ -133,7 +133,7 @@ def test_a_password_in_an_address_does_not_show() -> None:
 
 
 def test_of_every_secret_it_is_said_how_to_change_it() -> None:
-    text = (Path(__file__).parents[2] / "SECURITY.md").read_text("utf-8")
+    text = (Path(__file__).parents[3] / "SECURITY.md").read_text("utf-8")
     secret = [name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in repr(field)]
     assert len(secret) == 4
     assert [name for name in secret if f"\n| `{name}` |" not in text] == []
@@ -241,22 +241,22 @@ async def failures(of: dict[str, Call]) -> dict[str, Exception]:
     return found
 
 
-async def asked(house: House, http: httpx.AsyncClient, url: str) -> dict[str, Exception]:
+async def asked(product: Product, http: httpx.AsyncClient, url: str) -> dict[str, Exception]:
     """What comes of asking everything of `url`, in Telegram's place and in the provider's."""
-    house.bot._base_url = f"{url}/bot{house.bot.token}"
-    return await failures(calls(house.bot, http, url))
+    product.bot._base_url = f"{url}/bot{product.bot.token}"
+    return await failures(calls(product.bot, http, url))
 
 
-async def test_servers_that_repeat_what_they_were_sent(house: House) -> None:
+async def test_servers_that_repeat_what_they_were_sent(product: Product) -> None:
     async with serve(parrot()) as url, httpx.AsyncClient(trust_env=False, verify=False) as http:
         for form in FORMS:
-            found = await asked(house, http, f"{url}/{form}")
+            found = await asked(product, http, f"{url}/{form}")
             assert len(found) >= (2 if form == "other json" else 9), form
             for error in found.values():
-                assert_silent(error, house.settings)
+                assert_silent(error, product.settings)
 
 
-async def test_servers_that_do_not_answer(house: House) -> None:
+async def test_servers_that_do_not_answer(product: Product) -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.transport.abort()
@@ -266,19 +266,19 @@ async def test_servers_that_do_not_answer(house: House) -> None:
     urls = ["http://127.0.0.1:9", f"http://127.0.0.1:{port}", "http://no such host", "ftp://127.0.0.1"]
     async with server, httpx.AsyncClient(trust_env=False, verify=False) as http:
         for url in urls:
-            found = await asked(house, http, url)
+            found = await asked(product, http, url)
             assert len(found) == 10
             for error in found.values():
-                assert_silent(error, house.settings)
+                assert_silent(error, product.settings)
 
 
 def with_password(redis_url: str, password: str) -> str:
     return redis_url.replace(urlsplit(redis_url).password or "", password)
 
 
-async def test_a_redis_that_refuses_or_is_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_redis_that_refuses_or_is_away(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stemdrop.tasks.engine.ADD_TIMEOUT_S", 0.1)
-    url = house.settings.redis_url
+    url = product.settings.redis_url
     password = urlsplit(url).password or ""
     wrong = with_password(url, f"{password}-not")
     away = url.replace(str(urlsplit(url).port), "9")
@@ -297,19 +297,19 @@ async def test_a_redis_that_refuses_or_is_away(house: House, monkeypatch: pytest
         client.config_set("maxmemory", 1)
         try:
             with pytest.raises(StoreUnavailable) as met:
-                await house.store.ping()
+                await product.store.ping()
         finally:
             client.config_set("maxmemory", 0)
     for error in (*found, met.value):
-        assert_silent(error, house.settings)
+        assert_silent(error, product.settings)
 
 
-async def test_links_that_are_not_ours(house: House) -> None:
-    token = urlsplit(house.links.callback_url("job", 1)).path.rpartition("/")[2]
-    for forged in (SECRET, f"{token}x", token.replace(".", ""), house.links.updates_secret):
+async def test_links_that_are_not_ours(product: Product) -> None:
+    token = urlsplit(product.links.callback_url("job", 1)).path.rpartition("/")[2]
+    for forged in (SECRET, f"{token}x", token.replace(".", ""), product.links.updates_secret):
         with pytest.raises(ForgedRequest) as met:
-            house.links.read_callback(forged)
-        assert_silent(met.value, house.settings)
+            product.links.read_callback(forged)
+        assert_silent(met.value, product.settings)
 
 
 VALID = {"TELEGRAM_BOT_TOKEN": "7000000001:AAabc", "SEPARATION_API_KEY": KEY, "SECRET_KEY": SECRET}
@@ -385,7 +385,7 @@ def test_the_longer_of_two_secrets_goes_whole() -> None:
 
 def test_a_link_of_ours_is_hidden_too() -> None:
     """Whoever has it may fetch the song, or answer in the provider's place."""
-    links = Links(SECRET, "https://stems.example/bot")
+    links = SignedLinks(SECRET, "https://stems.example/bot")
     source, callback = links.source_url(Job.new_id(), ".mp3"), links.callback_url(Job.new_id(), 17)
     assert hidden(f"could not fetch {source}, told {callback}", []) == (
         "could not fetch https://stems.example/bot/source/***/audio.mp3, "
@@ -441,7 +441,7 @@ except RuntimeError:
 
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_what_python_prints_by_itself_goes_the_same_way(tmp_path: Path, form: str) -> None:
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     ended = subprocess.run(
         [sys.executable, "-c", CRASHES, form],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": root, "TOKEN": TOKEN},

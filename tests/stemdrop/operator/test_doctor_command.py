@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from ailment import everywhere
-from clinic import Clinic
+from doctor_fixture import DoctorFixture
+from misconfiguration import everywhere
 from starlette.responses import HTMLResponse
 
 from stemdrop.cli import run
@@ -26,7 +26,7 @@ from stemdrop.doctor.telegram import examine_files
 from stemdrop.operator import doctor_command
 from stemdrop.operator.terminal import say
 from stemdrop.settings import load_settings
-from stemdrop.storage.heartbeats import Presence
+from stemdrop.storage.heartbeats import Heartbeat
 from stemdrop.storage.keys import PRESENT
 from worker.stems.temp_folders import _place
 
@@ -48,24 +48,24 @@ def _own_logging() -> Iterator[None]:
 
 
 async def test_all_is_well_something_is_wrong_and_for_machines(
-    clinic: Clinic, capsys: pytest.CaptureFixture[str]
+    doctor_fixture: DoctorFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a person reads it, with exit code 0; with 1 and the advice; and as JSON."""
-    assert await asyncio.to_thread(run, ["doctor"], clinic.environ) == 0
+    assert await asyncio.to_thread(run, ["doctor"], doctor_fixture.environ) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert "  ✓ bot token        @stemdrop_sandbox_bot\n" in out
     assert out.splitlines()[-1].startswith("0 wrong, 0 warnings, ")
 
-    await clinic.presences("bot", "webhook")
-    clinic.environ["SEPARATION_API_KEY"] = "a-key-that-is-refused"
-    assert await asyncio.to_thread(run, ["doctor"], clinic.environ) == 1
+    await doctor_fixture.heartbeats("bot", "webhook")
+    doctor_fixture.environ["SEPARATION_API_KEY"] = "a-key-that-is-refused"
+    assert await asyncio.to_thread(run, ["doctor"], doctor_fixture.environ) == 1
     out, _ = capsys.readouterr()
     assert "  ✗ worker           none runs: nothing is submitted or delivered\n" in out
     assert "      → start it: `stemdrop worker`\n" in out
     assert out.splitlines()[-1].startswith("2 wrong, 0 warnings, ")
 
-    assert await asyncio.to_thread(run, ["doctor", "--json"], clinic.environ) == 1
+    assert await asyncio.to_thread(run, ["doctor", "--json"], doctor_fixture.environ) == 1
     out, err = capsys.readouterr()
     told = json.loads(out)
     assert (told["is_well"], told["counts"]["wrong"], err) == (False, 2, "")
@@ -80,53 +80,55 @@ async def test_all_is_well_something_is_wrong_and_for_machines(
 
 
 async def test_nothing_is_confirmed_changed_or_paid(
-    clinic: Clinic, capsys: pytest.CaptureFixture[str]
+    doctor_fixture: DoctorFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Also where it polls, since no bot of ours is there."""
-    telegram = clinic.house.telegram
-    await clinic.presences()
-    clinic.patience = Patience(listen_s=0.3)
+    telegram = doctor_fixture.product.telegram
+    await doctor_fixture.heartbeats()
+    doctor_fixture.patience = Patience(listen_s=0.3)
     telegram.send_text(telegram.add_user("Bob").id, "for the bot")
-    keys = set(await clinic.house.redis.keys())
-    calls, requests = len(telegram.calls), len(clinic.provider.requests)
-    await clinic.examine()
+    keys = set(await doctor_fixture.product.redis.keys())
+    calls, requests = len(telegram.calls), len(doctor_fixture.provider.requests)
+    await doctor_fixture.examine()
     assert len(telegram.updates.pending) == 1
     telegram.updates.drop()
-    await clinic.examine()  # nothing waits, so it listens
+    await doctor_fixture.examine()  # nothing waits, so it listens
     assert {call.method for call in telegram.calls[calls:]} == {
         "getMe",
         "getWebhookInfo",
         "getUpdates",
         "getFile",
     }
-    assert {line.split(" ")[0] for line in clinic.provider.requests[requests:]} == {"GET"}
-    assert clinic.provider.creates == []
-    assert set(await clinic.house.redis.keys()) - keys <= {"stemdrop:ping"}
+    assert {line.split(" ")[0] for line in doctor_fixture.provider.requests[requests:]} == {"GET"}
+    assert doctor_fixture.provider.creates == []
+    assert set(await doctor_fixture.product.redis.keys()) - keys <= {"stemdrop:ping"}
 
 
-async def test_no_secret_is_told(clinic: Clinic) -> None:
+async def test_no_secret_is_told(doctor_fixture: DoctorFixture) -> None:
     """Not even by servers that repeat what they were sent, nor a foreign webhook's path."""
-    clinic.environ |= {
+    doctor_fixture.environ |= {
         "SEPARATION_API_KEY": "a-key-that-is-refused",
         "REDIS_URL": "redis://:word-of-redis@127.0.0.1:9",
     }
-    clinic.environ["PUBLIC_URL"] = clinic.environ["PUBLIC_URL"].replace("//", "//user:word-of-url@")
-    settings = load_settings(clinic.environ)
-    told = repr(await examine(settings, clinic.patience, clinic.folder))
+    doctor_fixture.environ["PUBLIC_URL"] = doctor_fixture.environ["PUBLIC_URL"].replace(
+        "//", "//user:word-of-url@"
+    )
+    settings = load_settings(doctor_fixture.environ)
+    told = repr(await examine(settings, doctor_fixture.patience, doctor_fixture.folder))
     assert [secret for secret in settings.secrets if secret in told] == []
 
 
-async def test_who_repeats_a_secret_does_not_make_the_doctor_tell_it(clinic: Clinic) -> None:
-    title = "<title>At {}</title>".format(clinic.environ["SEPARATION_API_KEY"])
-    async with clinic.behind(everywhere(lambda _: HTMLResponse(title))):
-        (line,) = [it for it in await clinic.examine() if it.check == "webhook" and it.advice]
+async def test_who_repeats_a_secret_does_not_make_the_doctor_tell_it(doctor_fixture: DoctorFixture) -> None:
+    title = "<title>At {}</title>".format(doctor_fixture.environ["SEPARATION_API_KEY"])
+    async with doctor_fixture.behind(everywhere(lambda _: HTMLResponse(title))):
+        (line,) = [it for it in await doctor_fixture.examine() if it.check == "webhook" and it.advice]
     assert "a page “At ***”" in line.found
 
 
-async def test_no_public_address_is_needed(clinic: Clinic) -> None:
-    clinic.environ["PUBLIC_URL"] = ""
-    await clinic.presences("bot", "worker")
-    findings = await clinic.examine()
+async def test_no_public_address_is_needed(doctor_fixture: DoctorFixture) -> None:
+    doctor_fixture.environ["PUBLIC_URL"] = ""
+    await doctor_fixture.heartbeats("bot", "worker")
+    findings = await doctor_fixture.examine()
     assert {it.result for it in findings} == {Result.OK, Result.UNCHECKED}
     (line,) = [it for it in findings if it.subject == "public address"]
     assert (line.result, line.found.partition(",")[0]) == (Result.OK, "empty")
@@ -192,24 +194,24 @@ async def test_notes_are_lines_that_no_terminal_obeys() -> None:
     assert (finding.found, finding.advice) == ("a [2Jb c", "d e")
 
 
-async def test_a_bot_that_was_killed_is_no_second_one(clinic: Clinic) -> None:
+async def test_a_bot_that_was_killed_is_no_second_one(doctor_fixture: DoctorFixture) -> None:
     """It is in Redis for a minute; and where it is the only one, nobody polls to find out."""
-    killed = Presence("bot", "host-3", 1, "0.1.0", 0, time.time() - 40)
+    killed = Heartbeat("bot", "host-3", 1, "0.1.0", 0, time.time() - 40)
     noted = {killed.name: json.dumps(asdict(killed))}
-    await clinic.house.redis.hset(PRESENT, mapping=noted)
-    (line,) = [it for it in await clinic.examine() if it.check == "second poller"]
+    await doctor_fixture.product.redis.hset(PRESENT, mapping=noted)
+    (line,) = [it for it in await doctor_fixture.examine() if it.check == "second poller"]
     assert (line.result, line.found) == (Result.OK, "our bot gets its updates undisturbed")
-    await clinic.presences("webhook", "worker")
-    await clinic.house.redis.hset(PRESENT, mapping=noted)
-    (line,) = [it for it in await clinic.examine() if it.check == "second poller"]
+    await doctor_fixture.heartbeats("webhook", "worker")
+    await doctor_fixture.product.redis.hset(PRESENT, mapping=noted)
+    (line,) = [it for it in await doctor_fixture.examine() if it.check == "second poller"]
     assert (line.result, line.advice) == (Result.UNCHECKED, "look again in a minute")
 
 
 async def test_a_failure_of_its_own_is_one_line(
-    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    doctor_fixture: DoctorFixture, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/authorities.pem")
-    assert await asyncio.to_thread(run, ["doctor"], clinic.environ) == 1
+    assert await asyncio.to_thread(run, ["doctor"], doctor_fixture.environ) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert err.startswith("stemdrop: the doctor itself failed: ")
@@ -225,14 +227,19 @@ async def test_stems_lie_where_the_worker_puts_them(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize(("is_local", "result"), [("true", Result.WRONG), ("false", Result.OK)])
 async def test_telegrams_own_server_is_nobodys_local_one(
-    clinic: Clinic, is_local: str, result: Result
+    doctor_fixture: DoctorFixture, is_local: str, result: Result
 ) -> None:
     """Known without asking it."""
-    del clinic.environ["TELEGRAM_API_URL"]
-    settings = load_settings({**clinic.environ, "TELEGRAM_LOCAL_MODE": is_local})
+    del doctor_fixture.environ["TELEGRAM_API_URL"]
+    settings = load_settings({**doctor_fixture.environ, "TELEGRAM_LOCAL_MODE": is_local})
     async with httpx.AsyncClient(verify=httpx.create_ssl_context()) as http:
         exam = Examination(
-            settings, Patience(), clinic.house.redis, http, httpx.create_ssl_context(), clinic.folder
+            settings,
+            Patience(),
+            doctor_fixture.product.redis,
+            http,
+            httpx.create_ssl_context(),
+            doctor_fixture.folder,
         )
         notes = Notes("Telegram")
         await examine_files(exam, notes)

@@ -4,9 +4,10 @@ import pytest
 from rich.cells import cell_len
 
 from stemdrop.domain.failures import REMEDIES
+from stemdrop.observability.printable_text import printable
 from stemdrop.operator.job_data import MEANINGS
 from stemdrop.operator.job_tables import span
-from stemdrop.operator.text_table import printable, shortened, table
+from stemdrop.operator.text_table import shortened, table
 
 
 def test_every_failure_has_words_for_the_operator() -> None:

@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from house import House, new_job, one_authority, result_of
+from product import Product, new_job, one_authority, result_of
 from provider import Provider
 
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.cli import run
-from stemdrop.domain.jobs import Charge, Failure, Job, JobState, KeptStem, Mode
+from stemdrop.domain.jobs import CachedStem, Charge, Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.operator import job_actions, jobs_command
 from stemdrop.storage.dead_letters import DeadLetters
-from stemdrop.storage.job_store import Run, Sent
 from stemdrop.storage.keys import JOB
-from stemdrop.storage.stem_cache import Kept
+from stemdrop.storage.stem_cache import CachedStems
 
 URL = "https://cdn.example/secret-address.mp3"
 STEMS = result_of({"vocals": URL, "instrumental": URL})
@@ -52,8 +52,8 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture
-def environ(house: House) -> dict[str, str]:
-    settings = house.settings
+def environ(product: Product) -> dict[str, str]:
+    settings = product.settings
     return {
         "TELEGRAM_BOT_TOKEN": settings.telegram_bot_token.get_secret_value(),
         "TELEGRAM_API_URL": settings.telegram_api_url,
@@ -96,43 +96,43 @@ async def sent(telegram: Telegram, alice: User, song: Path) -> Message:
     return await telegram.send_file(alice.id, song)
 
 
-async def picked(house: House, sent: Message, mode: Mode = Mode.SPLIT_STEM, **changes: Any) -> Job:
+async def picked(product: Product, sent: Message, mode: Mode = Mode.SPLIT_STEM, **changes: Any) -> Job:
     """A job whose mode was picked, and its credits held."""
     job = replace(new_job(sent), **changes)
-    await house.store.add(job, once=job.id)
-    await house.store.pick(job, mode, "", 0)
-    return await house.job(job.id)
+    await product.store.add(job, once=job.id)
+    await product.store.pick(job, mode, "", 0)
+    return await product.job(job.id)
 
 
-async def came_back(house: House, sent: Message, result: Result = STEMS, **changes: Any) -> Job:
+async def came_back(product: Product, sent: Message, result: Result = STEMS, **changes: Any) -> Job:
     """A picked job whose result is stored."""
-    job = await picked(house, sent, **changes)
-    await house.store.begin_create(job.id)
-    await house.store.accept(job.id, f"task-{job.id}")
-    await house.store.receive(job.id, job.chat_id, f"task-{job.id}", result)
-    return await house.job(job.id)
+    job = await picked(product, sent, **changes)
+    await product.store.begin_create(job.id)
+    await product.store.accept(job.id, f"task-{job.id}")
+    await product.store.receive(job.id, job.chat_id, f"task-{job.id}", result)
+    return await product.job(job.id)
 
 
-async def failed(house: House, sent: Message, failure: Failure = FAULT, **changes: Any) -> Job:
-    job = await picked(house, sent, **changes)
-    await house.fail(job.id, failure)
-    return await house.job(job.id)
+async def failed(product: Product, sent: Message, failure: Failure = FAULT, **changes: Any) -> Job:
+    job = await picked(product, sent, **changes)
+    await product.fail(job.id, failure)
+    return await product.job(job.id)
 
 
-async def delivered(house: House, sent: Message, **changes: Any) -> Job:
+async def delivered(product: Product, sent: Message, **changes: Any) -> Job:
     """A delivered job: vocals are in the chat; `changes` say what is not."""
-    job = await came_back(house, sent)
-    await house.store.tick(job.id, {"vocals": Sent(41, "file-vocals", "unique", title="Vocals")})
-    await house.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, **changes)
-    return await house.job(job.id)
+    job = await came_back(product, sent)
+    await product.store.tick(job.id, {"vocals": Sent(41, "file-vocals", "unique", title="Vocals")})
+    await product.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, **changes)
+    return await product.job(job.id)
 
 
-def texts(house: House, user: User) -> list[str]:
-    return [message.text for message in house.telegram.bot_messages(user.id)]
+def translations(product: Product, user: User) -> list[str]:
+    return [message.text for message in product.telegram.bot_messages(user.id)]
 
 
-async def spent(house: House, user: User) -> int:
-    return (await house.store.allowance(user.id, 0)).spent
+async def spent(product: Product, user: User) -> int:
+    return (await product.store.allowance(user.id, 0)).spent
 
 
 # What is there
@@ -145,18 +145,18 @@ async def test_where_nothing_is_it_says_so(jobs: Command) -> None:
 
 
 async def test_a_list_tells_open_jobs_and_dead_letters_apart(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    await house.people.set_name(alice.id, "Alice A.")
-    waiting = await picked(house, sent, mode=Mode.SEPARATE_VOCAL)
-    await house.store.begin_create(waiting.id)
-    await house.store.accept(waiting.id, "task-of-waiting")
-    bad = await failed(house, sent)
-    lacking = await delivered(house, sent, missing=("Drums",), refused=("Bass",))
-    whole = await delivered(house, sent)
+    await product.users.set_name(alice.id, "Alice A.")
+    waiting = await picked(product, sent, mode=Mode.SEPARATE_VOCAL)
+    await product.store.begin_create(waiting.id)
+    await product.store.accept(waiting.id, "task-of-waiting")
+    bad = await failed(product, sent)
+    lacking = await delivered(product, sent, missing=("Drums",), refused=("Bass",))
+    whole = await delivered(product, sent)
     for job in (lacking, whole):
-        await house.store.close(job.id)
-    await house.store.set(bad.id, moved_at=house.clock() - 3 * 3600 - 120)
+        await product.store.close(job.id)
+    await product.store.set(bad.id, moved_at=product.clock() - 3 * 3600 - 120)
     ended = await jobs()
     assert ended.code == 0
     opened, dead, incomplete = ended.out.split("\n\n")
@@ -174,9 +174,9 @@ async def test_a_list_tells_open_jobs_and_dead_letters_apart(
     assert whole.id[:8] not in ended.out
 
 
-async def test_one_of_both_lists(house: House, jobs: Command, sent: Message) -> None:
-    await picked(house, sent)
-    await failed(house, sent)
+async def test_one_of_both_lists(product: Product, jobs: Command, sent: Message) -> None:
+    await picked(product, sent)
+    await failed(product, sent)
     assert list((await jobs("--open", "--json")).json) == ["open"]
     assert list((await jobs("list", "--failed", "--json")).json) == ["failed", "incomplete", "given_up"]
     assert list((await jobs("--json", "list", "--open")).json) == ["open"]
@@ -185,10 +185,10 @@ async def test_one_of_both_lists(house: House, jobs: Command, sent: Message) -> 
 
 
 async def test_what_is_beyond_the_limit_is_counted(
-    house: House, jobs: Command, sent: Message, monkeypatch: pytest.MonkeyPatch
+    product: Product, jobs: Command, sent: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs_command, "_SHOWN", 1)
-    ids = [(await failed(house, sent)).id for _ in range(3)]
+    ids = [(await failed(product, sent)).id for _ in range(3)]
     assert (await jobs("--failed")).out.endswith("… and 2 more (--limit)\n")
     assert len((await jobs("--failed", "--json")).json["failed"]) == 3
     ended = await jobs("--failed", "--limit", "2")
@@ -199,20 +199,20 @@ async def test_what_is_beyond_the_limit_is_counted(
 
 
 async def test_a_failure_whose_user_was_not_shown_it_is_listed_once(
-    house: House, jobs: Command, sent: Message
+    product: Product, jobs: Command, sent: Message
 ) -> None:
-    job = await failed(house, sent)
+    job = await failed(product, sent)
     found = (await jobs("--json")).json
     assert found["open"] == []
     assert [entry["is_closed"] for entry in found["failed"]] == [False]
-    await house.store.close(job.id)
+    await product.store.close(job.id)
     assert [entry["is_closed"] for entry in (await jobs("--json")).json["failed"]] == [True]
 
 
 async def test_json_names_everything_that_a_list_shows(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await failed(house, sent, Failure("402", charged=False), chat_id=-100)
+    job = await failed(product, sent, Failure("402", charged=False), chat_id=-100)
     (entry,) = (await jobs("--json")).json["failed"]
     assert entry["failure"] == {"code": "402", "charged": False}
     assert (entry["id"], entry["account"], entry["chat_id"]) == (job.id, alice.id, -100)
@@ -221,11 +221,11 @@ async def test_json_names_everything_that_a_list_shows(
 
 
 async def test_no_words_of_users_reach_the_terminal_as_commands(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\u202e\u200b歌\nfake  line"
-    await house.people.set_name(alice.id, evil)
-    job = await failed(house, sent, source=replace(new_job(sent).source, title=evil, performer=evil))
+    await product.users.set_name(alice.id, evil)
+    job = await failed(product, sent, source=replace(new_job(sent).source, title=evil, performer=evil))
     for ended in (await jobs(), await jobs("show", job.id), await jobs("--json")):
         assert not set("\x1b\x07\u202e\u200b") & set(ended.out)
     lines = (await jobs("--failed")).out.splitlines()
@@ -234,12 +234,12 @@ async def test_no_words_of_users_reach_the_terminal_as_commands(
 
 
 async def test_a_list_fits_a_narrow_terminal(
-    house: House, jobs: Command, sent: Message, monkeypatch: pytest.MonkeyPatch
+    product: Product, jobs: Command, sent: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = replace(new_job(sent).source, title="歌" * 60)
-    job = await picked(house, sent, source=source)
-    await house.store.begin_create(job.id)
-    await house.store.accept(job.id, "0123456789abcdef0123456789abcdef")
+    job = await picked(product, sent, source=source)
+    await product.store.begin_create(job.id)
+    await product.store.accept(job.id, "0123456789abcdef0123456789abcdef")
     wide = (await jobs("--open")).out.splitlines()
     assert wide[2].endswith("0123456789abcdef0123456789abcdef")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
@@ -251,11 +251,11 @@ async def test_a_list_fits_a_narrow_terminal(
 
 
 async def test_ids_are_as_long_as_it_takes_to_tell_them_apart(
-    house: House, jobs: Command, sent: Message
+    product: Product, jobs: Command, sent: Message
 ) -> None:
     ids = ["abcdefab00000001", "abcdefab00000012", "1234567800000000"]
     for job_id in ids:
-        await failed(house, sent, id=job_id)
+        await failed(product, sent, id=job_id)
     shown = [line.split()[0] for line in (await jobs("--failed")).out.splitlines()[2:]]
     assert sorted(shown) == sorted(job_id[:15] for job_id in ids)
 
@@ -263,18 +263,18 @@ async def test_ids_are_as_long_as_it_takes_to_tell_them_apart(
 # One job
 
 
-async def test_everything_of_one_job(house: House, jobs: Command, alice: User, sent: Message) -> None:
+async def test_everything_of_one_job(product: Product, jobs: Command, alice: User, sent: Message) -> None:
     job = await delivered(
-        house,
+        product,
         sent,
         missing=("Drums",),
         refused=("Bass",),
         silent=("Brass",),
         links=(("Strings", URL),),
     )
-    await house.store.count_run(job.id, Run.SUBMIT)
-    await house.store.count_run(job.id, Run.DELIVER, by=3)
-    await house.store.tick_packed(job.id, {"zip:1": Sent(50, "file-zip", "unique")})
+    await product.store.count_run(job.id, Run.SUBMIT)
+    await product.store.count_run(job.id, Run.DELIVER, by=3)
+    await product.store.tick_packed(job.id, {"zip:1": Sent(50, "file-zip", "unique")})
     ended = await jobs("show", job.id[:6])
     lines = dict(line.split("  ", 1) for line in ended.out.splitlines())
     shown = {label: text.strip() for label, text in lines.items()}
@@ -298,20 +298,20 @@ async def test_everything_of_one_job(house: House, jobs: Command, alice: User, s
         assert secret not in (await jobs("show", job.id, "--json")).out
 
 
-async def test_a_failure_in_the_operators_words(house: House, jobs: Command, sent: Message) -> None:
-    job = await failed(house, sent, Failure("401", charged=False))
+async def test_a_failure_in_the_operators_words(product: Product, jobs: Command, sent: Message) -> None:
+    job = await failed(product, sent, Failure("401", charged=False))
     ended = await jobs("show", job.id)
     assert "failure        401: the separation API refuses SEPARATION_API_KEY\n" in ended.out
     assert "this try       not charged\n" in ended.out
     assert "credits        50 returned on " in ended.out
-    other = await failed(house, sent, Failure("999", charged=None))
+    other = await failed(product, sent, Failure("999", charged=None))
     ended = await jobs("show", other.id)
     assert "999: the separation API gave a code that nobody knows" in ended.out
     assert "maybe charged" in ended.out
 
 
-async def test_json_of_one_job(house: House, jobs: Command, sent: Message) -> None:
-    job = await failed(house, sent)
+async def test_json_of_one_job(product: Product, jobs: Command, sent: Message) -> None:
+    job = await failed(product, sent)
     facts = (await jobs("--json", "show", job.id.upper())).json
     assert facts["id"] == job.id
     assert facts["meaning"] == "something broke at the separation API"
@@ -320,8 +320,8 @@ async def test_json_of_one_job(house: House, jobs: Command, sent: Message) -> No
     assert facts["polled_at"] is None
 
 
-async def test_an_id_of_no_job(house: House, jobs: Command, sent: Message) -> None:
-    await failed(house, sent)
+async def test_an_id_of_no_job(product: Product, jobs: Command, sent: Message) -> None:
+    await failed(product, sent)
     wrong = [
         ("show", "*"),
         ("show", ""),
@@ -335,13 +335,13 @@ async def test_an_id_of_no_job(house: House, jobs: Command, sent: Message) -> No
         assert ended.err.startswith("stemdrop: no ")
 
 
-async def test_the_beginning_of_several_ids(house: House, jobs: Command, sent: Message) -> None:
+async def test_the_beginning_of_several_ids(product: Product, jobs: Command, sent: Message) -> None:
     for job_id in ("abcd000000000001", "abcd000000000002"):
-        await failed(house, sent, id=job_id)
+        await failed(product, sent, id=job_id)
     ended = await jobs("drop", "abcd")
     assert ended.code == 1
     assert ended.err == ("stemdrop: 2 jobs begin with 'abcd': abcd000000000001, abcd000000000002\n")
-    assert len(await house.store.failed_jobs()) == 2
+    assert len(await product.store.failed_jobs()) == 2
     assert (await jobs("drop", "abcd000000000001")).code == 0
 
 
@@ -349,136 +349,138 @@ async def test_the_beginning_of_several_ids(house: House, jobs: Command, sent: M
 
 
 async def test_a_failed_job_is_tried_again_at_the_operators_cost_and_once(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await failed(house, sent)
+    job = await failed(product, sent)
     ended = await jobs("retry", job.id)
-    new, _ = await house.jobs(alice.id)
+    new, _ = await product.jobs(alice.id)
     assert ended == Ended(0, f"job {job.id}: trying again as job {new.id}; costs 50 credits\n", "")
-    assert await house.ordered() == [("submit", new.id)]
+    assert await product.ordered() == [("submit", new.id)]
     assert (new.state, new.charge) == (JobState.SUBMITTING, Charge.NONE)
-    assert await spent(house, alice) == 50  # as before
-    assert texts(house, alice) == ["⏫ Submitting “Morning Line”…"]
-    assert await house.store.failed_jobs() == []
+    assert await spent(product, alice) == 50  # as before
+    assert translations(product, alice) == ["⏫ Submitting “Morning Line”…"]
+    assert await product.store.failed_jobs() == []
     again = await jobs("retry", job.id)
     assert again == Ended(
         0, f"job {job.id} was tried again before, as job {new.id}, which is submitting\n", ""
     )
-    assert len(await house.jobs(alice.id)) == 2
-    assert await house.ordered() == []
+    assert len(await product.jobs(alice.id)) == 2
+    assert await product.ordered() == []
     assert f"tried again as  {new.id}\n" in (await jobs("show", job.id)).out
 
 
 async def test_a_result_that_has_come_after_all_is_not_bought_again(
-    house: House, provider: Provider, jobs: Command, alice: User, sent: Message
+    product: Product, provider: Provider, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await picked(house, sent)
-    await house.store.begin_create(job.id)
-    await house.store.accept(job.id, "task-1")
-    await house.store.fail(job.id, [JobState.SEPARATING], Failure("timeout", charged=True))
+    job = await picked(product, sent)
+    await product.store.begin_create(job.id)
+    await product.store.accept(job.id, "task-1")
+    await product.store.fail(job.id, [JobState.SEPARATING], Failure("timeout", charged=True))
     response = {"vocalUrl": provider.stem_url("vocal")}
     provider.details["task-1"] = {"taskId": "task-1", "successFlag": "SUCCESS", "response": response}
     ended = await jobs("retry", job.id, SEPARATION_API_URL=provider.url)
     assert ended == Ended(0, f"job {job.id}: its result has come after all; costs nothing\n", "")
-    assert await house.ordered() == [("deliver", job.id)]
-    assert len(await house.jobs(alice.id)) == 1
+    assert await product.ordered() == [("deliver", job.id)]
+    assert len(await product.jobs(alice.id)) == 1
 
 
 async def test_two_retries_at_once_make_one_job(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await failed(house, sent)
-    orders = [job_actions.perform(house.settings, house.redis, "retry", job) for _ in range(3)]
+    job = await failed(product, sent)
+    orders = [job_actions.perform(product.settings, product.redis, "retry", job) for _ in range(3)]
     outcomes = await asyncio.gather(*orders)
-    new, _ = await house.jobs(alice.id)
+    new, _ = await product.jobs(alice.id)
     assert {outcome.job_id for outcome in outcomes} == {new.id}
-    assert await house.ordered() == [("submit", new.id)]
+    assert await product.ordered() == [("submit", new.id)]
 
 
 async def test_a_try_that_failed_again_is_the_one_to_retry(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await failed(house, sent)
+    job = await failed(product, sent)
     await jobs("retry", job.id)
-    new, _ = await house.jobs(alice.id)
-    await house.fail(new.id, Failure("501", charged=True))
+    new, _ = await product.jobs(alice.id)
+    await product.fail(new.id, Failure("501", charged=True))
     ended = await jobs("retry", job.id)
     assert ended.code == 1
     assert f"was tried again before, as job {new.id}, which failed (501)" in ended.err
     assert (await jobs("retry", new.id)).code == 0
-    assert len(await house.jobs(alice.id)) == 3
+    assert len(await product.jobs(alice.id)) == 3
 
 
-async def test_what_telegram_keeps_is_not_bought_again(house: House, jobs: Command, sent: Message) -> None:
-    job = await failed(house, sent)
-    await house.shelf.put(job, Kept(Result(200), (KeptStem("vocals", "audio", "file"),)))
+async def test_what_telegram_keeps_is_not_bought_again(
+    product: Product, jobs: Command, sent: Message
+) -> None:
+    job = await failed(product, sent)
+    await product.stem_cache.put(job, CachedStems(Result(200), (CachedStem("vocals", "audio", "file"),)))
     ended = await jobs("retry", job.id, "--json")
     assert (ended.code, ended.json["credits"]) == (0, 0)
     assert "costs nothing" in ended.json["text"]
-    assert await house.ordered() == [("deliver", ended.json["job_id"])]
+    assert await product.ordered() == [("deliver", ended.json["job_id"])]
 
 
 async def test_stems_that_are_paid_for_are_fetched_and_not_bought(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    stuck = await came_back(house, sent)
-    await house.store.fail(stuck.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
-    lacking = await delivered(house, sent, missing=("Drums",))
-    await house.ordered()
+    stuck = await came_back(product, sent)
+    await product.store.fail(stuck.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
+    lacking = await delivered(product, sent, missing=("Drums",))
+    await product.ordered()
     ended = await jobs("retry", stuck.id)
     assert ended.out == f"job {stuck.id}: fetching its stems, which are paid for, again; costs nothing\n"
-    assert await house.ordered() == [("deliver", stuck.id)]
+    assert await product.ordered() == [("deliver", stuck.id)]
     ended = await jobs("retry", lacking.id)
     assert ended.out == f"job {lacking.id}: fetching Drums again; costs nothing\n"
-    assert await house.ordered() == [("deliver", lacking.id)]
+    assert await product.ordered() == [("deliver", lacking.id)]
     again = await jobs("retry", lacking.id)
     assert again == Ended(0, f"job {lacking.id} is being delivered already\n", "")
-    assert await house.ordered() == []
-    assert await spent(house, alice) == 100
-    assert await house.store.incomplete_jobs() == await house.store.failed_jobs() == []
+    assert await product.ordered() == []
+    assert await spent(product, alice) == 100
+    assert await product.store.incomplete_jobs() == await product.store.failed_jobs() == []
 
 
 @pytest.mark.parametrize("state", ["separating", "cancelled", "delivered"])
 async def test_what_has_not_failed_is_not_tried_again(
-    house: House, jobs: Command, alice: User, sent: Message, state: str
+    product: Product, jobs: Command, alice: User, sent: Message, state: str
 ) -> None:
     if state == "delivered":
-        job = await delivered(house, sent)
+        job = await delivered(product, sent)
     else:
-        job = await house.at(JobState.SEPARATING, sent)
+        job = await product.at(JobState.SEPARATING, sent)
     if state == "cancelled":
-        await house.store.cancel(job.id)
+        await product.store.cancel(job.id)
     ended = await jobs("retry", job.id)
     assert (ended.code, ended.out) == (1, "")
     assert ended.err.endswith(f"{state}: nothing to try again\n")
-    assert len(await house.jobs(alice.id)) == 1
+    assert len(await product.jobs(alice.id)) == 1
 
 
 # Send again
 
 
 async def test_all_stems_are_sent_again_from_what_telegram_keeps(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await delivered(house, sent)
+    job = await delivered(product, sent)
     ended = await jobs("resend", job.id)
-    new, _ = await house.jobs(alice.id)
+    new, _ = await product.jobs(alice.id)
     assert ended == Ended(0, f"job {job.id}: sending 1 stem again as job {new.id}; costs nothing\n", "")
-    assert await house.ordered() == [("deliver", new.id)]
-    assert [stem.file_id for stem in new.kept] == ["file-vocals"]
-    assert await spent(house, alice) == 50  # as before
+    assert await product.ordered() == [("deliver", new.id)]
+    assert [stem.file_id for stem in new.cached] == ["file-vocals"]
+    assert await spent(product, alice) == 50  # as before
     assert (await jobs("resend", job.id)).code == 0
-    assert len(await house.jobs(alice.id)) == 2  # still on its way
+    assert len(await product.jobs(alice.id)) == 2  # still on its way
 
 
 async def test_where_nothing_is_kept_nothing_is_sent_again(
-    house: House, jobs: Command, sent: Message
+    product: Product, jobs: Command, sent: Message
 ) -> None:
-    bad = await failed(house, sent)
+    bad = await failed(product, sent)
     ended = await jobs("resend", bad.id)
     assert ended == Ended(1, "", f"stemdrop: job {bad.id} failed (500): Telegram keeps no stems of it\n")
-    opened = await came_back(house, sent)
-    await house.store.tick(opened.id, {"vocals": Sent(41, "file-vocals", "unique")})
+    opened = await came_back(product, sent)
+    await product.store.tick(opened.id, {"vocals": Sent(41, "file-vocals", "unique")})
     ended = await jobs("resend", opened.id)
     assert ended.code == 1
     assert "is delivering: it can be sent again when it has ended" in ended.err
@@ -488,56 +490,58 @@ async def test_where_nothing_is_kept_nothing_is_sent_again(
 
 
 async def test_an_open_job_is_cancelled_and_its_user_told(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await picked(house, sent)
+    job = await picked(product, sent)
     ended = await jobs("drop", job.id)
     assert ended == Ended(0, f"job {job.id}: cancelled; its 50 credits went back to its account\n", "")
-    assert (await house.job(job.id)).state is JobState.CANCELLED
-    assert await spent(house, alice) == 0
-    assert texts(house, alice) == ["✖️ Cancelled: “Morning Line”."]
-    assert await house.store.open_jobs() == []
+    assert (await product.job(job.id)).state is JobState.CANCELLED
+    assert await spent(product, alice) == 0
+    assert translations(product, alice) == ["✖️ Cancelled: “Morning Line”."]
+    assert await product.store.open_jobs() == []
     again = await jobs("drop", job.id)
     assert again == Ended(1, "", f"stemdrop: job {job.id} was cancelled: it is no dead letter\n")
 
 
 async def test_what_was_submitted_stays_paid_when_it_is_dropped(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await picked(house, sent)
-    await house.store.begin_create(job.id)
-    await house.store.accept(job.id, "task-1")
+    job = await picked(product, sent)
+    await product.store.begin_create(job.id)
+    await product.store.accept(job.id, "task-1")
     ended = await jobs("drop", job.id)
     assert ended.out == f"job {job.id}: cancelled; its 50 credits are spent\n"
-    assert await spent(house, alice) == 50
-    assert texts(house, alice)[0].startswith("✖️ Cancelled: “Morning Line”. It had already been submitted")
+    assert await spent(product, alice) == 50
+    assert translations(product, alice)[0].startswith(
+        "✖️ Cancelled: “Morning Line”. It had already been submitted"
+    )
 
 
 async def test_a_delivery_that_is_dropped_ends_with_an_explanation(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await came_back(house, sent)
+    job = await came_back(product, sent)
     ended = await jobs("drop", job.id)
     text = f"job {job.id} failed (undeliverable): ended, no longer a dead letter; its 50 credits are spent\n"
     assert ended == Ended(0, text, "")
-    assert (await house.job(job.id)).failure == Failure("undeliverable", charged=True)
-    assert await spent(house, alice) == 50
-    assert await house.store.failed_jobs() == await house.store.open_jobs() == []
-    (told,) = texts(house, alice)
+    assert (await product.job(job.id)).failure == Failure("undeliverable", charged=True)
+    assert await spent(product, alice) == 50
+    assert await product.store.failed_jobs() == await product.store.open_jobs() == []
+    (told,) = translations(product, alice)
     assert told.startswith("⚠️ That did not work (code undeliverable).")
     # its user may still have what is paid for
     assert (await jobs("retry", job.id)).code == 0
-    assert await house.ordered() == [("deliver", job.id)]
+    assert await product.ordered() == [("deliver", job.id)]
 
 
 async def test_what_is_delivered_from_what_is_kept_was_never_charged(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await delivered(house, sent)
+    job = await delivered(product, sent)
     new_id = (await jobs("resend", job.id, "--json")).json["job_id"]
     await jobs("drop", new_id)
-    assert (await house.job(new_id)).failure == Failure("undeliverable", charged=False)
-    assert await spent(house, alice) == 50
+    assert (await product.job(new_id)).failure == Failure("undeliverable", charged=False)
+    assert await spent(product, alice) == 50
 
 
 @pytest.mark.parametrize(
@@ -549,22 +553,22 @@ async def test_what_is_delivered_from_what_is_kept_was_never_charged(
     ],
 )
 async def test_a_failure_that_is_being_told_is_dropped_as_what_it_is(
-    house: House, jobs: Command, alice: User, sent: Message, result: Result, failure: Failure, left: int
+    product: Product, jobs: Command, alice: User, sent: Message, result: Result, failure: Failure, left: int
 ) -> None:
-    job = await came_back(house, sent, result)
+    job = await came_back(product, sent, result)
     assert (await jobs("drop", job.id)).code == 0
-    assert (await house.job(job.id)).failure == failure
-    assert await spent(house, alice) == left
+    assert (await product.job(job.id)).failure == failure
+    assert await spent(product, alice) == left
 
 
-async def test_dead_letters_leave_the_list(house: House, jobs: Command, sent: Message) -> None:
-    bad, lacking = await failed(house, sent), await delivered(house, sent, missing=("Drums",))
+async def test_dead_letters_leave_the_list(product: Product, jobs: Command, sent: Message) -> None:
+    bad, lacking = await failed(product, sent), await delivered(product, sent, missing=("Drums",))
     ended = await jobs("drop", bad.id)
     assert ended.out == f"job {bad.id} failed (500): no longer a dead letter; its 50 credits are spent\n"
     ended = await jobs("drop", lacking.id)
     assert "was delivered with stems missing: no longer a dead letter" in ended.out
     assert (await jobs("--failed")).out == "Nothing has failed.\n"
-    assert (await house.job(lacking.id)).missing == ("Drums",)
+    assert (await product.job(lacking.id)).missing == ("Drums",)
     for job in (bad, lacking):
         again = await jobs("drop", job.id)
         assert again.code == 1
@@ -572,64 +576,64 @@ async def test_dead_letters_leave_the_list(house: House, jobs: Command, sent: Me
 
 
 async def test_a_drop_lets_the_next_in_line_begin(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    *_, last = [await picked(house, sent) for _ in range(4)]
-    first = (await house.jobs(alice.id))[-1]
-    await house.ordered()
+    *_, last = [await picked(product, sent) for _ in range(4)]
+    first = (await product.jobs(alice.id))[-1]
+    await product.ordered()
     assert last.state is JobState.QUEUED
     await jobs("drop", first.id)
-    assert await house.ordered() == [("submit", last.id)]
+    assert await product.ordered() == [("submit", last.id)]
 
 
 async def test_a_result_that_comes_between_look_and_drop_is_not_lost_in_between(
-    house: House, sent: Message
+    product: Product, sent: Message
 ) -> None:
     """What was looked up as separating is being delivered by now: it ends all the same, and once."""
-    job = await picked(house, sent)
-    await house.store.begin_create(job.id)
-    await house.store.accept(job.id, "task-1")
-    looked_up = await house.job(job.id)
-    await house.store.receive(job.id, job.chat_id, "task-1", STEMS)
-    outcome = await job_actions.perform(house.settings, house.redis, "drop", looked_up)
+    job = await picked(product, sent)
+    await product.store.begin_create(job.id)
+    await product.store.accept(job.id, "task-1")
+    looked_up = await product.job(job.id)
+    await product.store.receive(job.id, job.chat_id, "task-1", STEMS)
+    outcome = await job_actions.perform(product.settings, product.redis, "drop", looked_up)
     assert outcome.is_done
-    assert (await house.job(job.id)).failure == Failure("undeliverable", charged=True)
+    assert (await product.job(job.id)).failure == Failure("undeliverable", charged=True)
 
 
-async def test_drops_at_once_return_credits_once(house: House, alice: User, sent: Message) -> None:
-    job = await picked(house, sent)
-    drops = [job_actions.perform(house.settings, house.redis, "drop", job) for _ in range(4)]
+async def test_drops_at_once_return_credits_once(product: Product, alice: User, sent: Message) -> None:
+    job = await picked(product, sent)
+    drops = [job_actions.perform(product.settings, product.redis, "drop", job) for _ in range(4)]
     assert all(outcome.is_done for outcome in await asyncio.gather(*drops))
-    assert (await house.job(job.id)).charge is Charge.RETURNED
-    assert await spent(house, alice) == 0
+    assert (await product.job(job.id)).charge is Charge.RETURNED
+    assert await spent(product, alice) == 0
 
 
 # Telegram and Redis away
 
 
 async def test_without_telegram_it_is_done_and_the_sweep_tells(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await picked(house, sent)
-    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
+    job = await picked(product, sent)
+    product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
     ended = await jobs("drop", job.id)
     assert ended.code == 0
     assert ended.out.endswith("its 50 credits went back to its account; its user is still to be told\n")
-    assert texts(house, alice) == []
-    await house.sweep().run()
-    assert texts(house, alice) == ["✖️ Cancelled: “Morning Line”."]
+    assert translations(product, alice) == []
+    await product.recovery().run()
+    assert translations(product, alice) == ["✖️ Cancelled: “Morning Line”."]
 
 
 async def test_whom_telegram_no_longer_reaches_is_not_waited_for(
-    house: House, jobs: Command, alice: User, sent: Message
+    product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
-    job = await picked(house, sent)
-    house.telegram.block_bot(alice.id)
+    job = await picked(product, sent)
+    product.telegram.block_bot(alice.id)
     assert (await jobs("drop", job.id)).out.endswith("; its user can no longer be told\n")
 
 
 async def test_a_telegram_that_hangs_keeps_no_operator_waiting(
-    house: House, jobs: Command, sent: Message, monkeypatch: pytest.MonkeyPatch
+    product: Product, jobs: Command, sent: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_actions, "TELEGRAM_WAIT_S", 0.05)
     released = asyncio.Event()
@@ -638,7 +642,7 @@ async def test_a_telegram_that_hangs_keeps_no_operator_waiting(
         await released.wait()
         writer.close()
 
-    job = await picked(house, sent)
+    job = await picked(product, sent)
     async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with asyncio.timeout(10):
@@ -646,7 +650,7 @@ async def test_a_telegram_that_hangs_keeps_no_operator_waiting(
         released.set()
     assert ended.code == 0
     assert "its user is still to be told" in ended.out
-    assert (await house.job(job.id)).state is JobState.CANCELLED
+    assert (await product.job(job.id)).state is JobState.CANCELLED
 
 
 async def test_a_redis_that_is_away_is_one_line(jobs: Command) -> None:
@@ -661,9 +665,9 @@ async def test_a_wrong_setting_is_one_line(jobs: Command) -> None:
     assert "SECRET_KEY is missing" in ended.err
 
 
-async def test_a_job_that_cannot_be_read_is_one_line(house: House, jobs: Command, sent: Message) -> None:
-    job = await failed(house, sent)
-    await house.redis.hset(JOB.format(job.id), "source", "no longer JSON")  # type: ignore[misc]
+async def test_a_job_that_cannot_be_read_is_one_line(product: Product, jobs: Command, sent: Message) -> None:
+    job = await failed(product, sent)
+    await product.redis.hset(JOB.format(job.id), "source", "no longer JSON")  # type: ignore[misc]
     ended = await jobs("show", job.id)
     assert ended.err.startswith(f"stemdrop: job {job.id} cannot be read")
     assert (ended.code, ended.out, ended.err.count("\n")) == (1, "", 1)
@@ -675,12 +679,12 @@ async def test_a_job_that_cannot_be_read_is_one_line(house: House, jobs: Command
 # Tasks that were given up
 
 
-async def test_tasks_given_up_are_dead_letters(house: House, jobs: Command, sent: Message) -> None:
-    job = await delivered(house, sent)
-    letters = DeadLetters(house.redis)
+async def test_tasks_given_up_are_dead_letters(product: Product, jobs: Command, sent: Message) -> None:
+    job = await delivered(product, sent)
+    dead_letters = DeadLetters(product.redis)
     pack = f"pack:{job.id}:z"
-    await letters.add("update:811", "a message with a document", "6 workers died of it")
-    await letters.add(pack, "one ZIP", "6 workers died of it")
+    await dead_letters.add("update:811", "a message with a document", "6 workers died of it")
+    await dead_letters.add(pack, "one ZIP", "6 workers died of it")
     ended = await jobs("--failed")
     assert "Tasks given up (2)\n" in ended.out
     assert f"{pack}  " in ended.out
@@ -691,24 +695,24 @@ async def test_tasks_given_up_are_dead_letters(house: House, jobs: Command, sent
     assert (await jobs("show", pack, "--json")).json["what"] == "one ZIP"
 
 
-async def test_a_pack_that_was_given_up_is_run_again(house: House, jobs: Command, sent: Message) -> None:
-    job = await delivered(house, sent)
-    letters, pack = DeadLetters(house.redis), f"pack:{job.id}:z"
-    await letters.add(pack, "one ZIP", "6 workers died of it")
+async def test_a_pack_that_was_given_up_is_run_again(product: Product, jobs: Command, sent: Message) -> None:
+    job = await delivered(product, sent)
+    dead_letters, pack = DeadLetters(product.redis), f"pack:{job.id}:z"
+    await dead_letters.add(pack, "one ZIP", "6 workers died of it")
     assert (await jobs("resend", pack)).code == 1
     ended = await jobs("retry", pack)
     assert ended == Ended(0, f"task {pack}: run again; costs nothing\n", "")
-    assert await house.packs() == [f"{job.id}:z"]
-    assert await letters.all() == []
+    assert await product.packs() == [f"{job.id}:z"]
+    assert await dead_letters.all() == []
     assert (await jobs("retry", pack)).code == 1
 
 
-async def test_an_update_that_was_given_up_can_only_be_dropped(house: House, jobs: Command) -> None:
-    letters = DeadLetters(house.redis)
-    await letters.add("update:811", "a message", "6 workers died of it")
+async def test_an_update_that_was_given_up_can_only_be_dropped(product: Product, jobs: Command) -> None:
+    dead_letters = DeadLetters(product.redis)
+    await dead_letters.add("update:811", "a message", "6 workers died of it")
     for action in ("retry", "resend"):
         ended = await jobs(action, "update:811")
         assert ended.code == 1
         assert "they have to do it again" in ended.err
     assert (await jobs("drop", "update:811")).out == "task update:811: dropped\n"
-    assert await letters.all() == []
+    assert await dead_letters.all() == []

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import pytest
 from builders import make_job
-from house import Clock
+from product import Clock
 from rich.cells import cell_len
 
 from sandbox.environment.redis_server import RedisServer
@@ -35,10 +35,10 @@ from stemdrop.observability.metric_definitions import (
 )
 from stemdrop.operator.system_report import status_lines
 from stemdrop.storage.connection import connect
-from stemdrop.storage.counters import Counts
+from stemdrop.storage.counters import Counters
 from stemdrop.storage.dead_letters import DeadLetters
 from stemdrop.storage.flood_limiter import FloodLimiter
-from stemdrop.storage.heartbeats import Presence, Presences
+from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.job_store import JobStore
 
 Capture = pytest.CaptureFixture[str]
@@ -63,7 +63,7 @@ def environment(redis_url: str) -> dict[str, str]:
 async def fill(redis_url: str) -> None:
     """A busy day, with everything in it that is shown."""
     async with connect(redis_url) as redis:
-        store, now, counts = JobStore(redis), time.time(), Counts(redis)
+        store, now, counters = JobStore(redis), time.time(), Counters(redis)
         for number in range(6):
             job = make_job(mode=Mode.SPLIT_STEM)
             await store.add(job, once=f"{number}")
@@ -71,17 +71,17 @@ async def fill(redis_url: str) -> None:
             if number < 3:
                 await store.fail(job.id, [JobState.SUBMITTING], Failure("500" if number else "timeout"))
                 await store.close(job.id)
-        presences = Presences(redis)
-        await presences.note(Presence("bot", "host-a", 12, "0.1.0", now - 7200, now - 3))
+        heartbeats = Heartbeats(redis)
+        await heartbeats.note(Heartbeat("bot", "host-a", 12, "0.1.0", now - 7200, now - 3))
         trouble = "another program polls with this bot's token"
-        await presences.note(Presence("worker", "主机-二\x1b[31m", 13, "0.1.0", now - 60, now - 1, trouble))
-        counts.add(CALLBACKS, "stored", by=4)
-        counts.add(CALLBACKS, "forged", by=2)
-        counts.add(FLOOD_WAITS, "waited", by=3)
-        counts.add(FLOOD_SECONDS, "waited", by=12.4)
-        counts.note(CREDITS_LEFT, 940)
-        counts.note(CREDITS_SEEN, now - 240)
-        await counts.write()
+        await heartbeats.note(Heartbeat("worker", "主机-二\x1b[31m", 13, "0.1.0", now - 60, now - 1, trouble))
+        counters.add(CALLBACKS, "stored", by=4)
+        counters.add(CALLBACKS, "forged", by=2)
+        counters.add(FLOOD_WAITS, "waited", by=3)
+        counters.add(FLOOD_SECONDS, "waited", by=12.4)
+        counters.note(CREDITS_LEFT, 940)
+        counters.note(CREDITS_SEEN, now - 240)
+        await counters.write()
         await DeadLetters(redis).add("update:1", "a tap", "died")
         await FloodLimiter(redis).pause(50)
 
@@ -142,14 +142,14 @@ async def test_where_nothing_has_happened_yet(environ: dict[str, str], capsys: C
 async def test_what_is_older_than_an_hour_is_not_of_the_last(redis_url: str) -> None:
     clock = Clock()
     async with connect(redis_url) as redis:
-        counts = Counts(redis, clock)
-        counts.add(CALLBACKS, "stored")
-        await counts.write()
+        counters = Counters(redis, clock)
+        counters.add(CALLBACKS, "stored")
+        await counters.write()
         clock.advance(3300)
-        assert await counts.lately() == {"callbacks|stored": 1}
+        assert await counters.lately() == {"callbacks|stored": 1}
         clock.advance(900)
-        assert await counts.lately() == {}
-        assert await counts.all() == {"callbacks|stored": 1}
+        assert await counters.lately() == {}
+        assert await counters.all() == {"callbacks|stored": 1}
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80])
@@ -220,7 +220,7 @@ def terminal(words: list[str], environ: dict[str, str], columns: int, rows: int)
 async def test_on_a_terminal_it_renews_itself_until_it_is_interrupted(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis") as redis:
         await fill(redis.url)
-        environ = {**environment(redis.url), "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONUTF8": "1"}
+        environ = {**environment(redis.url), "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONUTF8": "1"}
         with terminal(["status"], environ, columns=60, rows=18) as seen:
             screen = await seen.shows("submitting")
             lines = [re.sub(r"\x1b\[K\r?$", "", line) for line in screen.split("\n")]

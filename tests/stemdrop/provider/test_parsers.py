@@ -32,7 +32,7 @@ from stemdrop.http.signed_links import (
     SIGNATURE_WINDOW_S,
     SOURCE_LIFETIME_S,
     CallbackToken,
-    Links,
+    SignedLinks,
     check_signature,
 )
 
@@ -156,7 +156,7 @@ LETTERS = st.sampled_from(string.ascii_letters + string.digits + "-_.+/= \n%\x00
 @fuzzed(100)
 @given(SECRETS, IDS, CHATS, EXTENSIONS)
 def test_links_say_what_was_put_into_them(secret: str, job_id: str, chat_id: int, extension: str) -> None:
-    links = Links(secret, "")
+    links = SignedLinks(secret, "")
     callback, source = links.callback_url(job_id, chat_id), links.source_url(job_id, extension)
     assert len(callback) < 200
     assert len(source) < 200
@@ -167,7 +167,7 @@ def test_links_say_what_was_put_into_them(secret: str, job_id: str, chat_id: int
 @fuzzed(100)
 @given(st.data(), IDS, CHATS)
 def test_a_token_has_one_spelling(data: st.DataObject, job_id: str, chat_id: int) -> None:
-    links = Links("secret", "")
+    links = SignedLinks("secret", "")
     callback = links.callback_url(job_id, chat_id).rpartition("/")[2]
     source = links.source_url(job_id, ".mp3").split("/")[2]
     for token, read in ((callback, links.read_callback), (source, links.read_source)):
@@ -186,7 +186,7 @@ def test_a_token_has_one_spelling(data: st.DataObject, job_id: str, chat_id: int
 @fuzzed(100)
 @given(TEXT | st.text(LETTERS) | st.lists(st.text(LETTERS, max_size=30), max_size=5).map(".".join))
 def test_what_is_not_ours_is_forged(token: str) -> None:
-    links = Links("secret", "")
+    links = SignedLinks("secret", "")
     for read in (links.read_callback, links.read_source):
         with pytest.raises(ForgedRequest):
             read(token)
@@ -201,7 +201,7 @@ def test_what_is_not_ours_is_forged(token: str) -> None:
 @example("0" * 16, 1, CALLBACK_LIFETIME_S)
 @example("0" * 16, 1, CALLBACK_LIFETIME_S + 1)
 def test_a_token_lives_its_time(job_id: str, chat_id: int, age_s: int) -> None:
-    links = Links("secret", "")
+    links = SignedLinks("secret", "")
     now = TimestampSigner("secret").get_timestamp()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TimestampSigner, "get_timestamp", lambda self: now - age_s)

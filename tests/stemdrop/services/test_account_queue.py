@@ -8,9 +8,10 @@ from builders import CHAT, TASK, Clock, make_job, make_result
 from redis.asyncio import Redis
 
 from stemdrop.domain.jobs import Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Picked
 from stemdrop.domain.results import Result
-from stemdrop.services.account_queue import Turns
-from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore, Picked
+from stemdrop.services.account_queue import AccountQueue
+from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
 from stemdrop.storage.keys import FLIGHT, JOB, QUEUE
 from stemdrop.tasks.engine import Engine, Queue, Task
 
@@ -181,9 +182,9 @@ async def test_whose_turn_has_come_is_submitted_once(store: JobStore, clock: Clo
     jobs = await line(store, clock, MAX_IN_FLIGHT + 2)
     for job in jobs[:2]:
         await store.cancel(job.id)
-    turns = Turns(store, engine)
+    account_queue = AccountQueue(store, engine)
     for account in (CHAT, CHAT, CHAT + 1):
-        await turns.next(account)
+        await account_queue.next(account)
     last = Job.new_id()
     await engine.add(Task.SUBMIT, last, last)
     submitted, stop = [], asyncio.Event()

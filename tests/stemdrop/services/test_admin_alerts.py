@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from house import House, open_house
+from product import Product, open_product
 from provider import KEY, Provider
 
 from sandbox.telegram.app import run_telegram
@@ -25,20 +25,20 @@ def bosses(telegram: Telegram) -> list[User]:
 
 
 @pytest.fixture
-async def house(
+async def product(
     redis_url: str, telegram: Telegram, provider: Provider, bosses: list[User]
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Product]:
     admins = ",".join(map(str, BOSSES))
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, api_url=provider.url, ADMINS=admins) as opened,
+        open_product(redis_url, telegram, url, api_url=provider.url, ADMINS=admins) as opened,
     ):
         yield opened
 
 
 @pytest.fixture
-def alerts(house: House) -> Alerts:
-    return Alerts(house.bot, house.people, house.texts)
+def alerts(product: Product) -> Alerts:
+    return Alerts(product.bot, product.users, product.translations)
 
 
 @pytest.fixture
@@ -46,59 +46,59 @@ async def sent(telegram: Telegram, song: Path) -> Message:
     return await telegram.send_file(telegram.add_user("Alice").id, song)
 
 
-def told(house: House) -> list[list[str]]:
+def told(product: Product) -> list[list[str]]:
     """What each admin has read."""
-    return [[message.text for message in house.telegram.bot_messages(number)] for number in BOSSES]
+    return [[message.text for message in product.telegram.bot_messages(number)] for number in BOSSES]
 
 
 @pytest.mark.parametrize(
     ("code", "key"), [(401, "alert.key"), (402, "alert.credits_out"), (422, None), (429, None)]
 )
 async def test_a_refusal_at_submission_is_told_if_it_is_the_operators(
-    house: House, provider: Provider, sent: Message, code: int, key: str | None
+    product: Product, provider: Provider, sent: Message, code: int, key: str | None
 ) -> None:
     provider.refusal = (code, f"refused, {KEY} and all")
     for _ in range(2):
-        job = await house.at(JobState.SUBMITTING, sent)
+        job = await product.at(JobState.SUBMITTING, sent)
         for _ in range(2):  # what may pass by itself is tried again
             with suppress(TryLater):
-                await house.submission().run(job.id)
-    assert told(house) == [[house.texts.language("en")(key)] if key else []] * 3
+                await product.submission().run(job.id)
+    assert told(product) == [[product.translations.language("en")(key)] if key else []] * 3
 
 
 async def test_a_wrong_key_is_told_without_the_key(
-    house: House, provider: Provider, sent: Message, caplog: pytest.LogCaptureFixture
+    product: Product, provider: Provider, sent: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     provider.key = "another"
-    job = await house.at(JobState.SUBMITTING, sent)
-    await house.submission().run(job.id)
-    assert len(told(house)[0]) == 1
+    job = await product.at(JobState.SUBMITTING, sent)
+    await product.submission().run(job.id)
+    assert len(told(product)[0]) == 1
     seen = "".join(
-        message.text for number in house.telegram.chats for message in house.telegram.messages(number)
+        message.text for number in product.telegram.chats for message in product.telegram.messages(number)
     )
-    for secret in (KEY, house.settings.telegram_bot_token.get_secret_value(), "a-secret-for-tests"):
+    for secret in (KEY, product.settings.telegram_bot_token.get_secret_value(), "a-secret-for-tests"):
         assert secret not in seen
     assert KEY not in caplog.text
 
 
 async def test_an_admin_who_blocked_the_bot_keeps_no_other_from_being_told(
-    house: House, alerts: Alerts, caplog: pytest.LogCaptureFixture
+    product: Product, alerts: Alerts, caplog: pytest.LogCaptureFixture
 ) -> None:
-    house.telegram.block_bot(BOSSES[0])
-    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", chat_id=BOSSES[1])
+    product.telegram.block_bot(BOSSES[0])
+    product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", chat_id=BOSSES[1])
     await alerts.refused(401)
-    assert told(house) == [[], [], [house.texts.language("en")("alert.key")]]
+    assert told(product) == [[], [], [product.translations.language("en")("alert.key")]]
     assert f"admin {BOSSES[0]} could not be told" in caplog.text
 
 
-async def test_what_reached_nobody_is_told_the_next_time(house: House, alerts: Alerts) -> None:
-    house.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=len(BOSSES))
+async def test_what_reached_nobody_is_told_the_next_time(product: Product, alerts: Alerts) -> None:
+    product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=len(BOSSES))
     await alerts.refused(401)
-    assert told(house) == [[]] * 3
+    assert told(product) == [[]] * 3
     for _ in range(2):
         await alerts.refused(401)
-    assert [len(texts) for texts in told(house)] == [1, 1, 1]
+    assert [len(translations) for translations in told(product)] == [1, 1, 1]
 
 
 async def test_an_admin_who_never_wrote_to_the_bot_keeps_no_other_from_being_told(
@@ -107,23 +107,23 @@ async def test_an_admin_who_never_wrote_to_the_bot_keeps_no_other_from_being_tol
     telegram.add_user("Boss", user_id=BOSSES[0])
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, ADMINS=f"1,{BOSSES[0]},2") as house,
+        open_product(redis_url, telegram, url, ADMINS=f"1,{BOSSES[0]},2") as product,
     ):
-        await Alerts(house.bot, house.people, house.texts).refused(402)
+        await Alerts(product.bot, product.users, product.translations).refused(402)
         assert len(telegram.bot_messages(BOSSES[0])) == 1
 
 
-async def test_the_same_trouble_is_told_again_a_day_later(house: House, alerts: Alerts) -> None:
+async def test_the_same_trouble_is_told_again_a_day_later(product: Product, alerts: Alerts) -> None:
     await alerts.refused(401)
     await alerts.refused(401)
-    (waits,) = await house.redis.keys("stemdrop:throttle:*")
-    assert 23 * 3600 < await house.redis.ttl(waits) <= 24 * 3600
-    await house.redis.delete(waits)  # as Redis does when the time is over
+    (waits,) = await product.redis.keys("stemdrop:throttle:*")
+    assert 23 * 3600 < await product.redis.ttl(waits) <= 24 * 3600
+    await product.redis.delete(waits)  # as Redis does when the time is over
     await alerts.refused(401)
-    assert [len(texts) for texts in told(house)] == [2, 2, 2]
+    assert [len(translations) for translations in told(product)] == [2, 2, 2]
 
 
-async def test_other_codes_are_no_admins_business(house: House, alerts: Alerts) -> None:
+async def test_other_codes_are_no_admins_business(product: Product, alerts: Alerts) -> None:
     for code in (400, 422, 451, 455, 500, 999):
         await alerts.refused(code)
-    assert told(house) == [[], [], []]
+    assert told(product) == [[], [], []]

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 import pytest
-from house import BotRoom, result_of
+from product import BotRoom, result_of
 
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Sent
 from stemdrop.services.orders import Tapped
-from stemdrop.storage.job_store import Sent
 from stemdrop.tasks.engine import Task
 
 VOCALS, ALL_STEMS = 0, 1
@@ -22,22 +22,22 @@ async def menu(room: BotRoom, alice: User, song: Path) -> Message:
 
 
 async def newest(room: BotRoom, user: User) -> Job:
-    return (await room.house.jobs(user.id))[0]
+    return (await room.product.jobs(user.id))[0]
 
 
 async def delivered(room: BotRoom, user: User, menu: Message) -> Job:
     """The job of this menu, with both stems in the chat."""
-    house = room.house
+    product = room.product
     await room.taps(menu, VOCALS)
     job = await newest(room, user)
-    await house.store.begin_create(job.id)
-    await house.store.accept(job.id, "task-1")
-    await house.store.receive(job.id, job.chat_id, "task-1", STEMS)
-    await house.store.tick(job.id, {key: Sent(1, f"file-{key}", key) for key in ("vocals", "instrumental")})
-    await house.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
-    await house.status.refresh(job.id)
-    await house.ordered()
-    return await house.job(job.id)
+    await product.store.begin_create(job.id)
+    await product.store.accept(job.id, "task-1")
+    await product.store.receive(job.id, job.chat_id, "task-1", STEMS)
+    await product.store.tick(job.id, {key: Sent(1, f"file-{key}", key) for key in ("vocals", "instrumental")})
+    await product.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
+    await product.status.refresh(job.id)
+    await product.ordered()
+    return await product.job(job.id)
 
 
 @pytest.mark.parametrize("fault", [FaultKind.BAD_GATEWAY, FaultKind.RESET_AFTER])
@@ -49,7 +49,7 @@ async def test_a_tap_whose_answer_does_not_arrive_pays_once(
     room.telegram.tap(alice.id, menu.message_id, menu.buttons[0]["callback_data"])
     await room.handle()
     made = await newest(room, alice)
-    assert await room.house.ordered() == [("submit", made.id)]
+    assert await room.product.ordered() == [("submit", made.id)]
     assert made.mode is Mode.SPLIT_STEM
 
 
@@ -65,10 +65,10 @@ async def test_a_tap_is_answered_although_telegram_fails_once(
 async def test_a_tap_that_is_handled_again_finds_what_it_has_ordered_even_if_that_has_ended(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
-    house, orders = room.house, room.house.orders
+    product, orders = room.product, room.product.orders
     job = await delivered(room, alice, menu)
     first = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
-    await house.fail(first.job_id, Failure("500", charged=True))
+    await product.fail(first.job_id, Failure("500", charged=True))
     again = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
     assert again.job_id == first.job_id
     another = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-2"))
@@ -78,11 +78,11 @@ async def test_a_tap_that_is_handled_again_finds_what_it_has_ordered_even_if_tha
 async def test_the_second_of_two_taps_means_the_first_however_late_it_is_handled(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
-    house, orders = room.house, room.house.orders
+    product, orders = room.product, room.product.orders
     job = await delivered(room, alice, menu)
     first = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
-    await house.fail(first.job_id, Failure("500", charged=True))
-    ended_at = (await house.job(first.job_id)).moved_at
+    await product.fail(first.job_id, Failure("500", charged=True))
+    ended_at = (await product.job(first.job_id)).moved_at
     second = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-2", ended_at - 0.01))
     assert second.job_id == first.job_id
     later = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-3", ended_at + 0.01))
@@ -92,11 +92,11 @@ async def test_the_second_of_two_taps_means_the_first_however_late_it_is_handled
 async def test_a_list_that_was_asked_for_twice_is_one_however_late_that_is_handled(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
-    house, orders = room.house, room.house.orders
+    product, orders = room.product, room.product.orders
     job = await delivered(room, alice, menu)
     first = await orders.choose_again(job, Tapped("tap-1"))
     await orders.pick(first, Mode.SPLIT_STEM_ADVANCED, "Bass")
-    chosen_at = (await house.job(first.id)).picked_at
+    chosen_at = (await product.job(first.id)).picked_at
     assert (await orders.choose_again(job, Tapped("tap-2", chosen_at - 0.01))).id == first.id
     assert (await orders.choose_again(job, Tapped("tap-3", chosen_at + 0.01))).id != first.id
 
@@ -110,7 +110,7 @@ async def test_a_tap_in_the_menu_of_a_song_is_no_wish_for_more_when_that_has_end
     for received_at, songs in ((job.moved_at - 0.01, 1), (job.moved_at + 0.01, 2)):
         room.telegram.tap(alice.id, menu.message_id, opens)
         await room.handle(received_at)
-        assert len(await room.house.jobs(alice.id)) == songs
+        assert len(await room.product.jobs(alice.id)) == songs
 
 
 @pytest.mark.parametrize("label", ["ZIP", "voice"])
@@ -134,34 +134,34 @@ async def test_another_way_that_is_too_much_for_today_leaves_no_job_behind(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     job = await delivered(room, alice, menu)
-    await room.house.people.set_daily_credits(alice.id, 55)
+    await room.product.users.set_daily_credits(alice.id, 55)
     query = await room.taps(menu, 0)
     assert query.is_alert
-    assert [found.id for found in await room.house.jobs(alice.id)] == [job.id]
+    assert [found.id for found in await room.product.jobs(alice.id)] == [job.id]
     (answer,) = await room.says(alice, "/cancel")
     assert answer.text == "There is nothing to cancel."
-    await room.house.people.set_daily_credits(alice.id, 60)
+    await room.product.users.set_daily_credits(alice.id, 60)
     await room.taps(menu, 0)
-    assert len(await room.house.ordered()) == 1
+    assert len(await room.product.ordered()) == 1
 
 
 async def test_a_retry_that_was_too_much_yesterday_works_today(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
-    house = room.house
+    product = room.product
     await room.taps(menu, VOCALS)
     job = await newest(room, alice)
-    await house.fail(job.id, Failure("500", charged=True))
-    await house.status.refresh(job.id)
-    await house.people.set_daily_credits(alice.id, 10)
-    await house.ordered()
+    await product.fail(job.id, Failure("500", charged=True))
+    await product.status.refresh(job.id)
+    await product.users.set_daily_credits(alice.id, 10)
+    await product.ordered()
     assert (await room.taps(menu, 0)).is_alert
     await room.says(alice, "/cancel")
     assert menu.text.startswith("⚠️")
-    house.clock.advance(86_400)
+    product.clock.advance(86_400)
     query = await room.taps(menu, 0)
     assert query.answer_text == "A new try is on its way."
-    ((task, retried),) = await house.ordered()
+    ((task, retried),) = await product.ordered()
     assert task == Task.SUBMIT
     assert retried != job.id
 
@@ -169,39 +169,39 @@ async def test_a_retry_that_was_too_much_yesterday_works_today(
 async def test_an_unlimited_retry_is_not_counted_in_the_users_day(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
-    house = room.house
-    await house.people.set_daily_credits(alice.id, 10)
+    product = room.product
+    await product.users.set_daily_credits(alice.id, 10)
     await room.taps(menu, VOCALS)
     job = await newest(room, alice)
-    await house.fail(job.id, Failure("500", charged=True))
-    ordered = await room.house.orders.retry(await house.job(job.id), is_unlimited=True)
+    await product.fail(job.id, Failure("500", charged=True))
+    ordered = await room.product.orders.retry(await product.job(job.id), is_unlimited=True)
     assert ordered.note == "retried"
-    assert (await house.job(ordered.job_id)).charge is Charge.NONE
-    assert (await house.store.allowance(alice.id, 10)).spent == 10
+    assert (await product.job(ordered.job_id)).charge is Charge.NONE
+    assert (await product.store.allowance(alice.id, 10)).spent == 10
 
 
 async def test_a_song_of_the_group_itself_is_paid_for_by_who_taps_first(
     room: BotRoom, alice: User, song: Path
 ) -> None:
-    house = room.house
+    product = room.product
     bob = room.telegram.add_user("Bob")
     group = room.telegram.add_group("Band", [alice, bob])
     menu = await room.menu(alice, song, chat_id=group.id, caption="/stems")
-    (job,) = await house.jobs(alice.id)
-    await house.store.set(job.id, user_id=0, account=group.id)
-    await house.people.set_daily_credits(bob.id, 10)
+    (job,) = await product.jobs(alice.id)
+    await product.store.set(job.id, user_id=0, account=group.id)
+    await product.users.set_daily_credits(bob.id, 10)
     assert (await room.taps(menu, ALL_STEMS, bob)).is_alert
     assert (await room.taps(menu, VOCALS, alice)).answer_text.startswith("Only the one")
     await room.taps(menu, VOCALS, bob)
-    assert (await house.store.allowance(bob.id, 10)).spent == 10
-    assert (await house.store.allowance(group.id, 0)).spent == 0
-    assert [found.id for found in await house.jobs(bob.id)] == [job.id]
+    assert (await product.store.allowance(bob.id, 10)).spent == 10
+    assert (await product.store.allowance(group.id, 0)).spent == 0
+    assert [found.id for found in await product.jobs(bob.id)] == [job.id]
 
 
 async def test_a_message_follows_its_owner_into_another_language(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
-    await room.house.people.set_language(alice.id, "ru")
+    await room.product.users.set_language(alice.id, "ru")
     await room.taps(menu, VOCALS)
-    say = room.house.texts.languages["ru"]
+    say = room.product.translations.languages["ru"]
     assert menu.text == say("state.submitting", title="Morning Line")

@@ -5,50 +5,50 @@ import json
 from builders import Clock
 from redis.asyncio import Redis
 
-from stemdrop.storage.dead_letters import DeadLetters, Letter
+from stemdrop.storage.dead_letters import DeadLetter, DeadLetters
 from stemdrop.storage.keys import GIVEN_UP, GIVEN_UP_LIFETIME_S, GIVEN_UP_MOST
 
 
 async def test_the_newest_comes_first_and_each_once(redis: Redis, clock: Clock) -> None:
-    letters = DeadLetters(redis, clock)
+    dead_letters = DeadLetters(redis, clock)
     for key in ("update:1", "update:2", "update:1"):
         clock.advance(1)
-        await letters.add(key, "a message", f"at {clock.now:.0f}")
-    first = Letter("update:1", "a message", f"at {clock.now:.0f}", clock.now)
-    assert await letters.all() == [
+        await dead_letters.add(key, "a message", f"at {clock.now:.0f}")
+    first = DeadLetter("update:1", "a message", f"at {clock.now:.0f}", clock.now)
+    assert await dead_letters.all() == [
         first,
-        Letter("update:2", "a message", f"at {clock.now - 1:.0f}", clock.now - 1),
+        DeadLetter("update:2", "a message", f"at {clock.now - 1:.0f}", clock.now - 1),
     ]
-    assert await letters.drop("update:1")
-    assert not await letters.drop("update:1")
-    assert [letter.key for letter in await letters.all()] == ["update:2"]
+    assert await dead_letters.drop("update:1")
+    assert not await dead_letters.drop("update:1")
+    assert [letter.key for letter in await dead_letters.all()] == ["update:2"]
 
 
 async def test_the_oldest_of_too_many_are_forgotten(redis: Redis, clock: Clock) -> None:
-    letters = DeadLetters(redis, clock)
+    dead_letters = DeadLetters(redis, clock)
     for number in range(GIVEN_UP_MOST - 1):
         value = json.dumps({"what": "a message", "why": "", "at": clock.now + number})
         await redis.hset(GIVEN_UP, f"update:{number}", value)  # type: ignore[misc]
     clock.advance(GIVEN_UP_MOST)
     for key in ("update:new", "update:newest"):
-        await letters.add(key, "a message", "")
+        await dead_letters.add(key, "a message", "")
     assert await redis.hlen(GIVEN_UP) == GIVEN_UP_MOST  # type: ignore[misc]
     assert not await redis.hexists(GIVEN_UP, "update:0")  # type: ignore[misc]
 
 
 async def test_an_old_one_is_forgotten(redis: Redis, clock: Clock) -> None:
-    letters = DeadLetters(redis, clock)
-    await letters.add("update:1", "a message", "")
+    dead_letters = DeadLetters(redis, clock)
+    await dead_letters.add("update:1", "a message", "")
     clock.advance(GIVEN_UP_LIFETIME_S - 1)
-    assert len(await letters.all()) == 1
+    assert len(await dead_letters.all()) == 1
     clock.advance(2)
-    assert await letters.all() == []
+    assert await dead_letters.all() == []
     assert await redis.hlen(GIVEN_UP) == 0  # type: ignore[misc]
-    await letters.add("update:2", "a message", "")
+    await dead_letters.add("update:2", "a message", "")
     assert 0 < await redis.ttl(GIVEN_UP) <= GIVEN_UP_LIFETIME_S
 
 
 async def test_what_a_newer_version_says_of_one_does_not_hide_the_rest(redis: Redis, clock: Clock) -> None:
-    letters = DeadLetters(redis, clock)
+    dead_letters = DeadLetters(redis, clock)
     await redis.hset(GIVEN_UP, "update:1", json.dumps({"at": clock.now, "more": 1}))  # type: ignore[misc]
-    assert await letters.all() == [Letter("update:1", "", "", clock.now)]
+    assert await dead_letters.all() == [DeadLetter("update:1", "", "", clock.now)]

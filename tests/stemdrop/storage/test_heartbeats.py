@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from house import until
+from product import until
 from redis.asyncio import Redis
 
 from stemdrop.observability import container_health
-from stemdrop.storage.heartbeats import FORGOTTEN_S, Presence, Presences, be_present
+from stemdrop.storage.heartbeats import FORGOTTEN_S, Heartbeat, Heartbeats, send_heartbeats
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 async def test_a_process_is_there_while_it_runs(redis: Redis, noted: Path) -> None:
-    presences, stop, trouble = Presences(redis), asyncio.Event(), ["it hears nothing"]
+    heartbeats, stop, trouble = Heartbeats(redis), asyncio.Event(), ["it hears nothing"]
     running = asyncio.create_task(
-        be_present(presences, {"bot": lambda: trouble[0], "worker": str}, stop, every_s=0.02)
+        send_heartbeats(heartbeats, {"bot": lambda: trouble[0], "worker": str}, stop, every_s=0.02)
     )
     await until(noted.exists)
-    there = await presences.all()
+    there = await heartbeats.all()
     assert [(it.role, it.pid, it.trouble) for it in there] == [
         ("bot", os.getpid(), "it hears nothing"),
         ("worker", os.getpid(), ""),
@@ -42,19 +42,19 @@ async def test_a_process_is_there_while_it_runs(redis: Redis, noted: Path) -> No
     await until(lambda: container_health.read(noted, time.time()) == "")
     stop.set()
     await running
-    assert await presences.all() == []
+    assert await heartbeats.all() == []
 
 
 async def test_who_says_nothing_for_a_minute_is_gone_whatever_the_clocks_of_others_say(redis: Redis) -> None:
-    presences = Presences(redis)
+    heartbeats = Heartbeats(redis)
     for pid in (1, 2, 3):
-        await presences.note(Presence("worker", "host", pid, "1.0", started_at=pid, seen_at=0))
-    assert [it.pid for it in await presences.all()] == [1, 2, 3]
+        await heartbeats.note(Heartbeat("worker", "host", pid, "1.0", started_at=pid, seen_at=0))
+    assert [it.pid for it in await heartbeats.all()] == [1, 2, 3]
     for pid, seconds_ago in ((1, 61), (2, 58), (3, FORGOTTEN_S + 1)):
         await said(redis, f"worker:host:{pid}", seconds_ago)
-    assert [it.pid for it in await presences.all()] == [2]
+    assert [it.pid for it in await heartbeats.all()] == [2]
     assert await redis.hlen("stemdrop:processes") == 3  # who looks changes nothing
-    await presences.note(Presence("worker", "host", 4, "1.0", started_at=4, seen_at=0))
+    await heartbeats.note(Heartbeat("worker", "host", 4, "1.0", started_at=4, seen_at=0))
     assert sorted(await redis.hkeys("stemdrop:processes")) == [f"worker:host:{pid}" for pid in (1, 2, 4)]
 
 
@@ -96,7 +96,7 @@ def test_the_check_of_a_container_is_quick_and_says_why(noted: Path) -> None:
 
 
 def test_a_process_that_hangs_ends_itself_and_says_where(noted: Path) -> None:
-    program = "from stemdrop import health; container_health.HANG_S = 0.2; container_health.write([]); import time; time.sleep(60)"
+    program = "from stemdrop.observability import container_health; container_health.HANG_S = 0.2; container_health.write([]); import time; time.sleep(60)"
     hung = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert hung.returncode == 1
     assert "<module>" in hung.stderr

@@ -4,46 +4,46 @@ import pytest
 from redis.asyncio import Redis
 
 from stemdrop.domain.jobs import INSTRUMENTS, Mode
-from stemdrop.storage.job_statistics import ENOUGH, REMEMBERED, Estimate, Experience
+from stemdrop.storage.job_statistics import ENOUGH, REMEMBERED, Estimate, JobStatistics
 from stemdrop.storage.keys import PACE
 
 
 @pytest.fixture
-def experience(redis: Redis) -> Experience:
-    return Experience(redis)
+def job_statistics(redis: Redis) -> JobStatistics:
+    return JobStatistics(redis)
 
 
-async def test_too_few_jobs_are_no_experience(experience: Experience) -> None:
+async def test_too_few_jobs_are_no_experience(job_statistics: JobStatistics) -> None:
     for _ in range(ENOUGH - 1):
-        await experience.note_duration(Mode.SPLIT_STEM, 60)
-        assert await experience.estimate(Mode.SPLIT_STEM) is None
-    await experience.note_duration(Mode.SPLIT_STEM, 60)
-    assert await experience.estimate(Mode.SPLIT_STEM) == Estimate(60, 60)
-    assert await experience.estimate(Mode.SEPARATE_VOCAL) is None
+        await job_statistics.note_duration(Mode.SPLIT_STEM, 60)
+        assert await job_statistics.estimate(Mode.SPLIT_STEM) is None
+    await job_statistics.note_duration(Mode.SPLIT_STEM, 60)
+    assert await job_statistics.estimate(Mode.SPLIT_STEM) == Estimate(60, 60)
+    assert await job_statistics.estimate(Mode.SEPARATE_VOCAL) is None
 
 
-async def test_the_odd_one_in_ten_counts_for_nothing(experience: Experience) -> None:
+async def test_the_odd_one_in_ten_counts_for_nothing(job_statistics: JobStatistics) -> None:
     for seconds in (1, 50, 52, 54, 56, 58, 60, 62, 64, 66, 9000):
-        await experience.note_duration(Mode.SEPARATE_VOCAL, seconds)
-    assert await experience.estimate(Mode.SEPARATE_VOCAL) == Estimate(50, 66)
+        await job_statistics.note_duration(Mode.SEPARATE_VOCAL, seconds)
+    assert await job_statistics.estimate(Mode.SEPARATE_VOCAL) == Estimate(50, 66)
 
 
-async def test_what_was_long_ago_is_forgotten(experience: Experience, redis: Redis) -> None:
+async def test_what_was_long_ago_is_forgotten(job_statistics: JobStatistics, redis: Redis) -> None:
     for seconds in [9000] * REMEMBERED + [60] * REMEMBERED:
-        await experience.note_duration(Mode.SPLIT_STEM, seconds)
-    assert await experience.estimate(Mode.SPLIT_STEM) == Estimate(60, 60)
+        await job_statistics.note_duration(Mode.SPLIT_STEM, seconds)
+    assert await job_statistics.estimate(Mode.SPLIT_STEM) == Estimate(60, 60)
     assert await redis.llen(PACE.format(Mode.SPLIT_STEM)) == REMEMBERED
 
 
-async def test_a_clock_that_went_back_makes_no_time_negative(experience: Experience) -> None:
+async def test_a_clock_that_went_back_makes_no_time_negative(job_statistics: JobStatistics) -> None:
     for _ in range(ENOUGH):
-        await experience.note_duration(Mode.SPLIT_STEM, -5)
-    assert await experience.estimate(Mode.SPLIT_STEM) == Estimate(0, 0)
+        await job_statistics.note_duration(Mode.SPLIT_STEM, -5)
+    assert await job_statistics.estimate(Mode.SPLIT_STEM) == Estimate(0, 0)
 
 
-async def test_the_most_used_instrument_comes_first(experience: Experience) -> None:
-    assert await experience.instruments() == INSTRUMENTS
+async def test_the_most_used_instrument_comes_first(job_statistics: JobStatistics) -> None:
+    assert await job_statistics.instruments() == INSTRUMENTS
     for name in ("Snare", "Bass", "Snare", "nobody offers this"):
-        await experience.note_instrument(name)
+        await job_statistics.note_instrument(name)
     rest = tuple(name for name in INSTRUMENTS if name not in ("Snare", "Bass"))
-    assert await experience.instruments() == ("Snare", "Bass", *rest)
+    assert await job_statistics.instruments() == ("Snare", "Bass", *rest)

@@ -12,10 +12,11 @@ from redis.asyncio import Redis
 
 from sandbox.environment.redis_server import RedisServer
 from stemdrop.domain.jobs import FINAL, Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Receipt, Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreClosed, StoreRefused, StoreUnavailable, TryLater
-from stemdrop.storage.connection import connect, insist
-from stemdrop.storage.job_store import JobStore, Receipt, Run, Sent
+from stemdrop.storage.connection import connect, retry_until_stored
+from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import FAILED, JOB, JOB_LIFETIME_S, LATE, OF_ACCOUNT, ONCE, OPEN, SENDING, SPENT
 from stemdrop.storage.keys import TASK as TASK_KEY
 
@@ -91,11 +92,11 @@ async def test_nothing_is_kept_for_ever(store: JobStore, redis: Redis) -> None:
     job = await added_and_asked(store)
     await store.receive(job.id, CHAT, TASK, make_result())
     await store.tick(job.id, {"vocals": Sent(1, "a", "b")})
-    kept = {key async for key in redis.scan_iter("stemdrop:job:*")} | {TASK_KEY.format(TASK)}
-    kept |= {key async for key in redis.scan_iter("stemdrop:once:*")}
-    kept |= {key async for key in redis.scan_iter("stemdrop:account:*:jobs")}
-    assert len(kept) == 5
-    for key in kept:
+    cached = {key async for key in redis.scan_iter("stemdrop:job:*")} | {TASK_KEY.format(TASK)}
+    cached |= {key async for key in redis.scan_iter("stemdrop:once:*")}
+    cached |= {key async for key in redis.scan_iter("stemdrop:account:*:jobs")}
+    assert len(cached) == 5
+    for key in cached:
         assert 0 < await redis.ttl(key) <= JOB_LIFETIME_S, key
 
 
@@ -452,8 +453,8 @@ async def test_what_was_sent_is_remembered_stem_by_stem(store: JobStore) -> None
 
 async def test_runs_are_counted_per_kind(store: JobStore) -> None:
     job = await add(store)
-    counts = await all_at_once(*(store.count_run(job.id, Run.DELIVER) for _ in range(CALLERS)))
-    assert sorted(counts) == list(range(1, CALLERS + 1))
+    counters = await all_at_once(*(store.count_run(job.id, Run.DELIVER) for _ in range(CALLERS)))
+    assert sorted(counters) == list(range(1, CALLERS + 1))
     assert await store.count_run(job.id, Run.SUBMIT) == 1
 
 
@@ -836,7 +837,7 @@ async def test_insisting_outlasts_an_outage(
 ) -> None:
     step = Failing(times)
     monkeypatch.setattr("stemdrop.storage.connection.sleep", step.sleep)
-    assert await insist(step, "the answer cannot be stored") == "done"
+    assert await retry_until_stored(step, "the answer cannot be stored") == "done"
     assert (step.calls, step.waited_s) == (times + 1, 2 * times)
     assert caplog.text.count("the answer cannot be stored; waiting: away") == times
 
@@ -846,7 +847,7 @@ async def test_insisting_ends(monkeypatch: pytest.MonkeyPatch, error: type[Excep
     step = Failing(100, error)
     monkeypatch.setattr("stemdrop.storage.connection.sleep", step.sleep)
     with pytest.raises(error):
-        await insist(step, "never", tries=3)
+        await retry_until_stored(step, "never", tries=3)
     assert step.calls == calls
 
 

@@ -11,9 +11,14 @@ from stemdrop.domain.jobs import Job
 from stemdrop.errors import ExpiredLink, TooOften
 from stemdrop.storage.connection import connect
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.source_quota import BURST, MOST_BYTES, MOST_FETCHES, PER_S
+from stemdrop.storage.source_quota import BURST, MOST_BYTES, MOST_FETCHES, PER_S, SourceQuota
 
 SIZE = 20 * 1024 * 1024
+
+
+@pytest.fixture
+def source_quota(redis: Redis, clock: Clock) -> SourceQuota:
+    return SourceQuota(redis, clock)
 
 
 @pytest.fixture
@@ -23,11 +28,13 @@ async def job(store: JobStore) -> Job:
     return made
 
 
-async def used_up(store: JobStore, job: Job, clock: Clock, wanted: int, size: int = SIZE) -> int:
+async def used_up(
+    store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock, wanted: int, size: int = SIZE
+) -> int:
     """Fetch patiently until no more may be fetched; how often that was."""
     for count in range(2 * MOST_FETCHES):
         try:
-            await store.fetches.count(job.id, wanted, size)
+            await source_quota.count(job.id, wanted, size)
         except ExpiredLink:
             return count
         clock.advance(1 / PER_S)
@@ -35,100 +42,110 @@ async def used_up(store: JobStore, job: Job, clock: Clock, wanted: int, size: in
 
 
 @pytest.mark.parametrize("wanted", [0, 1, 256 * 1024])
-async def test_it_may_be_fetched_so_often(store: JobStore, job: Job, clock: Clock, wanted: int) -> None:
-    assert await used_up(store, job, clock, wanted) == MOST_FETCHES
+async def test_it_may_be_fetched_so_often(
+    store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock, wanted: int
+) -> None:
+    assert await used_up(store, source_quota, job, clock, wanted) == MOST_FETCHES
     clock.advance(86_400)
     with pytest.raises(ExpiredLink):
-        await store.fetches.count(job.id, wanted, SIZE)
+        await source_quota.count(job.id, wanted, SIZE)
 
 
-async def test_it_may_be_fetched_whole_so_often(store: JobStore, job: Job, clock: Clock) -> None:
-    assert await used_up(store, job, clock, SIZE) == MOST_BYTES
+async def test_it_may_be_fetched_whole_so_often(
+    store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
+) -> None:
+    assert await used_up(store, source_quota, job, clock, SIZE) == MOST_BYTES
     with pytest.raises(ExpiredLink):
-        await store.fetches.count(job.id, 1, SIZE)
-    await store.fetches.count(job.id, 0, SIZE)
+        await source_quota.count(job.id, 1, SIZE)
+    await source_quota.count(job.id, 0, SIZE)
 
 
 async def test_of_a_source_whose_size_is_not_known_only_the_number_counts(
-    store: JobStore, job: Job, clock: Clock
+    store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
 ) -> None:
-    assert await used_up(store, job, clock, 0, 0) == MOST_FETCHES
+    assert await used_up(store, source_quota, job, clock, 0, 0) == MOST_FETCHES
 
 
 async def test_a_provider_that_fetches_in_small_parts_three_times_is_not_kept_waiting(
-    store: JobStore, job: Job, clock: Clock
+    store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
 ) -> None:
     part = 256 * 1024
     for _ in range(3):
         for _ in range(SIZE // part):
-            await store.fetches.count(job.id, part, SIZE)
+            await source_quota.count(job.id, part, SIZE)
         clock.advance(120)  # it takes the file for broken, and tries again
 
 
-async def test_it_may_be_fetched_only_so_fast(store: JobStore, job: Job, clock: Clock) -> None:
+async def test_it_may_be_fetched_only_so_fast(
+    store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
+) -> None:
     for _ in range(BURST):
-        await store.fetches.count(job.id, 1, SIZE)
+        await source_quota.count(job.id, 1, SIZE)
     for _ in range(3):
         with pytest.raises(TooOften) as refused:
-            await store.fetches.count(job.id, 1, SIZE)
+            await source_quota.count(job.id, 1, SIZE)
         assert math.isclose(refused.value.after_s, 1 / PER_S, abs_tol=0.01)
     clock.advance(refused.value.after_s)
-    await store.fetches.count(job.id, 1, SIZE)
+    await source_quota.count(job.id, 1, SIZE)
     with pytest.raises(TooOften):
-        await store.fetches.count(job.id, 1, SIZE)
+        await source_quota.count(job.id, 1, SIZE)
     clock.advance(10 * BURST / PER_S)
     for _ in range(BURST):
-        await store.fetches.count(job.id, 1, SIZE)
+        await source_quota.count(job.id, 1, SIZE)
     with pytest.raises(TooOften):
-        await store.fetches.count(job.id, 1, SIZE)
+        await source_quota.count(job.id, 1, SIZE)
 
 
-async def test_what_was_refused_is_not_counted(store: JobStore, job: Job, clock: Clock) -> None:
+async def test_what_was_refused_is_not_counted(
+    store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
+) -> None:
     for _ in range(BURST):
-        await store.fetches.count(job.id, 1, SIZE)
+        await source_quota.count(job.id, 1, SIZE)
     for _ in range(MOST_FETCHES):
         with pytest.raises(TooOften):
-            await store.fetches.count(job.id, 1, SIZE)
+            await source_quota.count(job.id, 1, SIZE)
     clock.advance(1 / PER_S)
-    assert await used_up(store, job, clock, 1) == MOST_FETCHES - BURST
+    assert await used_up(store, source_quota, job, clock, 1) == MOST_FETCHES - BURST
 
 
-async def test_clocks_that_differ_give_nothing(store: JobStore, job: Job, clock: Clock) -> None:
+async def test_clocks_that_differ_give_nothing(
+    store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
+) -> None:
     for n in range(BURST):
-        await store.fetches.count(job.id, 1, SIZE)
+        await source_quota.count(job.id, 1, SIZE)
         clock.advance(60 if n % 2 else -60)
     for seconds in (-60, 60):
         with pytest.raises(TooOften):
-            await store.fetches.count(job.id, 1, SIZE)
+            await source_quota.count(job.id, 1, SIZE)
         clock.advance(seconds)
 
 
 async def test_processes_that_count_at_once_count_together(
-    store: JobStore, job: Job, clock: Clock, redis_url: str
+    store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock, redis_url: str
 ) -> None:
     async with connect(redis_url) as second:
-        stores = [store, JobStore(second, clock)]
-        counts = [stores[n % 2].fetches.count(job.id, 1, SIZE) for n in range(BURST + 50)]
-        outcomes = await asyncio.gather(*counts, return_exceptions=True)
+        quotas = [source_quota, SourceQuota(second, clock)]
+        counters = [quotas[n % 2].count(job.id, 1, SIZE) for n in range(BURST + 50)]
+        outcomes = await asyncio.gather(*counters, return_exceptions=True)
     assert outcomes.count(None) == BURST
     assert {type(outcome) for outcome in outcomes if outcome} == {TooOften}
 
 
 async def test_each_job_has_its_own_and_it_ends_with_the_job(
-    store: JobStore, job: Job, clock: Clock, redis: Redis
+    store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock, redis: Redis
 ) -> None:
     other = make_job()
     await store.add(other, once=other.id)
     for _ in range(BURST):
-        await store.fetches.count(job.id, 1, SIZE)
-    await store.fetches.count(other.id, 1, SIZE)
+        await source_quota.count(job.id, 1, SIZE)
+    await source_quota.count(other.id, 1, SIZE)
     await store.forget(job.id)
     with pytest.raises(ExpiredLink):
-        await store.fetches.count(job.id, 1, SIZE)
+        await source_quota.count(job.id, 1, SIZE)
     assert await redis.keys(f"*{job.id}*") == []
 
 
-async def test_the_job_is_what_it_was(store: JobStore, job: Job) -> None:
+async def test_the_job_is_what_it_was(store: JobStore, source_quota: SourceQuota, job: Job) -> None:
     before = await store.get(job.id)
-    await store.fetches.count(job.id, 1, SIZE)
+    await source_quota.count(job.id, 1, SIZE)
     assert await store.get(job.id) == before

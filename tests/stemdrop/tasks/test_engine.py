@@ -434,10 +434,10 @@ async def test_periodic_runs_once_over_all_workers(engine: Engine, redis_url: st
     """Two engines need as long for so many runs as one would: twice as fast would be twice as many."""
     runs, loop = Runs(), asyncio.get_running_loop()
 
-    async def sweep() -> None:
+    async def recovery() -> None:
         await runs("")
 
-    every = {"sweep": Periodic(0.4, sweep)}
+    every = {"sweep": Periodic(0.4, recovery)}
     async with (
         Engine(redis_url) as other,
         working(engine, {}, periodic=every),
@@ -451,22 +451,22 @@ async def test_periodic_runs_once_over_all_workers(engine: Engine, redis_url: st
 
 async def test_a_pass_longer_than_its_interval_runs_alone(engine: Engine, redis_url: str) -> None:
     """Not beside itself, and not again for a worker that begins meanwhile."""
-    sweep, ticks = Held(), Runs()
+    recovery, ticks = Held(), Runs()
 
     async def run_sweep() -> None:
-        await sweep("")
+        await recovery("")
 
     async def tick() -> None:
         await ticks("")
 
     every = {"sweep": Periodic(0.1, run_sweep), "tick": Periodic(0.1, tick)}
     async with Engine(redis_url) as second, working(engine, {}, periodic=every):
-        await sweep.reach(1)
+        await recovery.reach(1)
         async with working(second, {}, periodic=every):
             await ticks.reach(len(ticks.arguments) + 5)
-            assert len(sweep.arguments) == 1
-            sweep.go.set()
-            await sweep.reach(3)
+            assert len(recovery.arguments) == 1
+            recovery.go.set()
+            await recovery.reach(3)
 
 
 async def test_no_task_is_run_by_two_of_many_workers_at_once(engine: Engine, redis_url: str) -> None:
@@ -498,10 +498,10 @@ async def test_no_task_is_run_by_two_of_many_workers_at_once(engine: Engine, red
 async def test_periodic_goes_on_after_an_exception(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     runs = Runs(LookupError("broken"), TryLater(100, "not yet"))
 
-    async def sweep() -> None:
+    async def recovery() -> None:
         await runs("")
 
-    async with working(engine, {}, periodic={"sweep": Periodic(0.1, sweep)}):
+    async with working(engine, {}, periodic={"sweep": Periodic(0.1, recovery)}):
         await runs.reach(4)
     assert "sweep failed: LookupError: broken" in caplog.text
 

@@ -4,60 +4,65 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from house import House, until
+from product import Product, until
 from provider import Provider
 
 from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.callback_data import Action
 from stemdrop.domain.jobs import JobState
+from stemdrop.domain.outcomes import Run
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import TryLater
-from stemdrop.storage.job_store import MAX_IN_FLIGHT, Run
+from stemdrop.storage.job_store import MAX_IN_FLIGHT
 from stemdrop.tasks.engine import Queue, Task
-from stemdrop.tasks.owner_limits import Shares, account_is_busy
+from stemdrop.tasks.owner_limits import OwnerLimits, account_is_busy
 from worker.delivery import JOBS_ON_DISK
 
 
 @pytest.fixture
-def house(provided_house: House) -> House:
-    return provided_house
+def product(provided_product: Product) -> Product:
+    return provided_product
 
 
 def test_an_account_holds_its_share_and_no_more() -> None:
-    shares = Shares[int](2, account_is_busy)
-    with shares.of(1), shares.of(1), shares.of(2):
-        with pytest.raises(TryLater, match="under way already"), shares.of(1):
+    owner_limits = OwnerLimits[int](2, account_is_busy)
+    with owner_limits.of(1), owner_limits.of(1), owner_limits.of(2):
+        with pytest.raises(TryLater, match="under way already"), owner_limits.of(1):
             pass
-        with shares.of(2):
+        with owner_limits.of(2):
             pass
-    with pytest.raises(ZeroDivisionError), shares.of(1):
+    with pytest.raises(ZeroDivisionError), owner_limits.of(1):
         raise ZeroDivisionError
-    with shares.of(1), shares.of(1):
+    with owner_limits.of(1), owner_limits.of(1):
         pass
 
 
 async def test_one_persons_deliveries_leave_room_for_anothers(
-    house: House, provider: Provider, sent: Message, telegram: Telegram, song: Path
+    product: Product, provider: Provider, sent: Message, telegram: Telegram, song: Path
 ) -> None:
     """However they came about: fifty songs again are free, and wait in no line."""
     provider.hold_stems.clear()
     provider.held_stems = frozenset({"vocal"})
     held = Result(200, (Stem("vocals", provider.stem_url("vocal")),))
     for number in range(JOBS_ON_DISK + 2):
-        job = await house.at(JobState.DELIVERING, sent, task_id=f"task-{number}", result=held)
-        await house.engine.add(Task.DELIVER, job.id, job.id)
+        job = await product.at(JobState.DELIVERING, sent, task_id=f"task-{number}", result=held)
+        await product.engine.add(Task.DELIVER, job.id, job.id)
     stop = asyncio.Event()
     working = asyncio.create_task(
-        house.engine.work(
-            Queue.DELIVERIES, {Task.DELIVER: house.delivery().run}, stop, concurrency=JOBS_ON_DISK, grace_s=0
+        product.engine.work(
+            Queue.DELIVERIES,
+            {Task.DELIVER: product.delivery().run},
+            stop,
+            concurrency=JOBS_ON_DISK,
+            grace_s=0,
         )
     )
     await until(lambda: len(provider.stem_requests) == MAX_IN_FLIGHT)
     theirs = await telegram.send_file(telegram.add_user("Bob").id, song)
     free = Result(200, (Stem("drums", provider.stem_url("drums")),))
-    bob = await house.at(JobState.DELIVERING, theirs, task_id="task-of-bob", result=free)
-    await house.engine.add(Task.DELIVER, bob.id, bob.id)
+    bob = await product.at(JobState.DELIVERING, theirs, task_id="task-of-bob", result=free)
+    await product.engine.add(Task.DELIVER, bob.id, bob.id)
     await until(lambda: [found.kind for found in telegram.bot_messages(theirs.chat.id)].count("audio") == 1)
     assert len(provider.stem_requests) == MAX_IN_FLIGHT + 1
     stop.set()
@@ -65,11 +70,11 @@ async def test_one_persons_deliveries_leave_room_for_anothers(
 
 
 async def test_one_persons_packs_leave_room_for_anothers(
-    house: House, provider: Provider, sent: Message
+    product: Product, provider: Provider, sent: Message
 ) -> None:
-    packing, job = house.packing(), await house.at(JobState.DELIVERING, sent)
-    with packing._shares.of(job.account):
+    archives, job = product.archives(), await product.at(JobState.DELIVERING, sent)
+    with archives._owner_limits.of(job.account):
         for letter in (Action.ZIP, Action.SMALL):
             with pytest.raises(TryLater, match="under way already"):
-                await packing.run(f"{job.id}:{letter}")
-    assert await house.store.runs(job.id, Run.ZIP) == 0
+                await archives.run(f"{job.id}:{letter}")
+    assert await product.store.runs(job.id, Run.ZIP) == 0

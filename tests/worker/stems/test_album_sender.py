@@ -10,7 +10,7 @@ from telegram import Audio, Chat, Document, Message
 from telegram.error import BadRequest, NetworkError, TelegramError, TimedOut
 from telegram.ext import ExtBot
 
-from stemdrop.storage.job_store import Sent
+from stemdrop.domain.outcomes import Sent
 from worker.stems.album_sender import MAX_ALBUM, PATIENCE_S, AlbumSender, StemFile, album_sizes
 
 

@@ -11,7 +11,7 @@ import pytest
 import sounds
 from builders import make_job
 from fileserver import FileServer
-from house import Clock, House, new_job, open_house, result_of
+from product import Clock, Product, new_job, open_product, result_of
 from telegram import Audio, Chat, Document
 from telegram import Message as BotMessage
 from telegram.error import BadRequest, Forbidden, NetworkError, TelegramError, TimedOut
@@ -21,14 +21,15 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.domain.jobs import Failure, Job, JobState, KeptStem, Mode
-from stemdrop.errors import KeptGone, StoreUnavailable, TryLater
+from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, Mode
+from stemdrop.domain.outcomes import Sent
+from stemdrop.errors import CachedFileGone, StoreUnavailable, TryLater
 from stemdrop.services.orders import Orders
 from stemdrop.storage.flood_limiter import FloodLimiter
-from stemdrop.storage.job_store import MAX_IN_FLIGHT, Sent
-from stemdrop.storage.stem_cache import Kept
+from stemdrop.storage.job_store import MAX_IN_FLIGHT
+from stemdrop.storage.stem_cache import CachedStems
 from worker.delivery import MAX_RUNS, Delivery
-from worker.stems.cached_sender import KeptSender
+from worker.stems.cached_sender import CachedSender
 
 ALL_STEMS = (Mode.SPLIT_STEM, "")
 TWELVE = (
@@ -38,34 +39,34 @@ TWELVE = (
 
 
 @pytest.fixture
-async def house(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[House]:
+async def product(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[Product]:
     async with (
         run_telegram(telegram) as url,
-        open_house(redis_url, telegram, url, api_url=files.url) as opened,
+        open_product(redis_url, telegram, url, api_url=files.url) as opened,
     ):
         yield opened
 
 
 @pytest.fixture
-def delivery(house: House) -> Delivery:
-    return house.delivery()
+def delivery(product: Product) -> Delivery:
+    return product.delivery()
 
 
 @pytest.fixture
-def orders(house: House) -> Orders:
-    return house.orders
+def orders(product: Product) -> Orders:
+    return product.orders
 
 
 @pytest.fixture
-async def twelve(house: House, delivery: Delivery, files: FileServer, sent: Message, tone: bytes) -> Job:
+async def twelve(product: Product, delivery: Delivery, files: FileServer, sent: Message, tone: bytes) -> Job:
     """Alice's song, split and delivered the ordinary way."""
-    return await split(house, delivery, sent, {key: files.put(f"{key}.mp3", tone) for key in TWELVE})
+    return await split(product, delivery, sent, {key: files.put(f"{key}.mp3", tone) for key in TWELVE})
 
 
-async def split(house: House, delivery: Delivery, sent: Message, urls: dict[str, str]) -> Job:
-    job = await house.at(JobState.DELIVERING, sent, result=result_of(urls))
+async def split(product: Product, delivery: Delivery, sent: Message, urls: dict[str, str]) -> Job:
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
-    return await house.job(job.id)
+    return await product.job(job.id)
 
 
 @pytest.fixture
@@ -73,21 +74,21 @@ def bob(telegram: Telegram) -> User:
     return telegram.add_user("Bob")
 
 
-async def again(house: House, orders: Orders, user: User, song: Path, language: str = "en") -> Job:
+async def again(product: Product, orders: Orders, user: User, song: Path, language: str = "en") -> Job:
     """Somebody sends the same song, and picks all stems."""
-    sent = await house.telegram.send_file(user.id, song)
+    sent = await product.telegram.send_file(user.id, song)
     job = replace(new_job(sent), language=language)
-    await house.store.add(job, once=job.id)
+    await product.store.add(job, once=job.id)
     await orders.pick(job, *ALL_STEMS)
-    return await house.job(job.id)
+    return await product.job(job.id)
 
 
-def stems(house: House, chat_id: int) -> list[Message]:
-    return [found for found in house.telegram.bot_messages(chat_id) if found.kind != "text"]
+def stems(product: Product, chat_id: int) -> list[Message]:
+    return [found for found in product.telegram.bot_messages(chat_id) if found.kind != "text"]
 
 
-def shown(house: House, job: Job) -> Message:
-    (message,) = [found for found in house.telegram.bot_messages(job.chat_id) if found.kind == "text"]
+def shown(product: Product, job: Job) -> Message:
+    (message,) = [found for found in product.telegram.bot_messages(job.chat_id) if found.kind == "text"]
     return message
 
 
@@ -96,60 +97,66 @@ def field(messages: Sequence[Message], name: str) -> list[Any]:
 
 
 async def test_it_comes_at_once_in_albums_and_costs_nothing(
-    house: House, delivery: Delivery, orders: Orders, files: FileServer, twelve: Job, bob: User, song: Path
+    product: Product,
+    delivery: Delivery,
+    orders: Orders,
+    files: FileServer,
+    twelve: Job,
+    bob: User,
+    song: Path,
 ) -> None:
     files.requests.clear()
-    job = await again(house, orders, bob, song)
+    job = await again(product, orders, bob, song)
     assert (job.state, job.price) == (JobState.DELIVERING, 0)
     await delivery.run(job.id)
-    original, arrived = stems(house, twelve.chat_id), stems(house, job.chat_id)
+    original, arrived = stems(product, twelve.chat_id), stems(product, job.chat_id)
     assert field(arrived, "file_unique_id") == field(original, "file_unique_id")
     assert field(arrived, "title") == field(original, "title")
     assert {message.reply_to.message_id for message in arrived if message.reply_to} == {job.source_message_id}
-    groups = [message.media_group_id for message in arrived]
-    assert groups == [groups[0]] * 6 + [groups[-1]] * 6
+    group_settings = [message.media_group_id for message in arrived]
+    assert group_settings == [group_settings[0]] * 6 + [group_settings[-1]] * 6
     assert {message.text for message in arrived} == {""}
     assert files.requests == []
-    assert shown(house, job).text == (
+    assert shown(product, job).text == (
         "✅ “Morning Line”: 12 stems are here. They cost nothing: this song was split like this before."
     )
-    now = await house.job(job.id)
+    now = await product.job(job.id)
     assert (now.state, now.silent, now.refused) == (JobState.DELIVERED, (), ())
-    assert set(await house.store.sent(job.id)) == set(TWELVE)
-    assert (await house.store.allowance(bob.id, 0)).spent == 0
-    assert await house.store.open_jobs() == []
+    assert set(await product.store.sent(job.id)) == set(TWELVE)
+    assert (await product.store.allowance(bob.id, 0)).spent == 0
+    assert await product.store.open_jobs() == []
 
 
 async def test_who_reads_another_language_reads_the_titles_in_captions(
-    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
+    product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
-    job = await again(house, orders, bob, song, language="zh-hans")
+    job = await again(product, orders, bob, song, language="zh-hans")
     await delivery.run(job.id)
-    say = house.texts.language("zh-hans")
-    captions = [message.text for message in stems(house, job.chat_id)]
+    say = product.translations.language("zh-hans")
+    captions = [message.text for message in stems(product, job.chat_id)]
     assert captions == [f"Morning Line ({say(f'stem.{key}')})" for key in TWELVE]
-    kept = await house.store.sent(job.id)
-    assert kept["vocals"].title == "Morning Line (Vocals)"
+    cached = await product.store.sent(job.id)
+    assert cached["vocals"].title == "Morning Line (Vocals)"
 
 
 async def test_it_comes_in_the_topic_where_it_was_asked_for(
-    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
+    product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
-    forum = house.telegram.add_group("Band", [bob], forum=True)
-    thread_id = house.telegram.add_topic(forum.id, "Demos")
-    sent = await house.telegram.send_file(forum.id, song, thread_id=thread_id)
+    forum = product.telegram.add_group("Band", [bob], forum=True)
+    thread_id = product.telegram.add_topic(forum.id, "Demos")
+    sent = await product.telegram.send_file(forum.id, song, thread_id=thread_id)
     job = new_job(sent)
-    await house.store.add(job, once=job.id)
+    await product.store.add(job, once=job.id)
     await orders.pick(job, *ALL_STEMS)
     await delivery.run(job.id)
-    arrived = stems(house, forum.id)
+    arrived = stems(product, forum.id)
     assert len(arrived) == 12
     assert {message.thread_id for message in arrived} == {thread_id}
     assert [message.reply_to for message in arrived] == [sent] * 12
 
 
 async def test_files_come_as_files_and_what_was_silent_is_named_again(
-    house: House,
+    product: Product,
     delivery: Delivery,
     orders: Orders,
     files: FileServer,
@@ -167,105 +174,111 @@ async def test_files_come_as_files_and_what_was_silent_is_named_again(
         "bass": files.put("b.wav", silence),
         "guitar": files.put("g.wav", wave),
     }
-    await split(house, delivery, sent, urls)
-    job = await again(house, orders, bob, song)
+    await split(product, delivery, sent, urls)
+    job = await again(product, orders, bob, song)
     await delivery.run(job.id)
-    arrived = stems(house, job.chat_id)
+    arrived = stems(product, job.chat_id)
     assert field(arrived, "file_name") == [
         *("Morning Line (Drums).mp3", "Morning Line (Vocals).wav", "Morning Line (Guitar).wav")
     ]
     assert [message.kind for message in arrived] == ["audio", "document", "document"]
     assert arrived[1].media_group_id == arrived[2].media_group_id is not None
     assert {message.text for message in arrived} == {""}
-    assert (await house.job(job.id)).silent == ("Bass",)
-    assert shown(house, job).text.endswith("\nNothing to hear in: Bass. Not sent.")
+    assert (await product.job(job.id)).silent == ("Bass",)
+    assert shown(product, job).text.endswith("\nNothing to hear in: Bass. Not sent.")
 
 
 async def test_only_what_is_whole_is_kept(
-    house: House, delivery: Delivery, files: FileServer, sent: Message, tone: bytes
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, tone: bytes
 ) -> None:
     urls = {key: files.put(f"{key}.mp3", tone) for key in ("vocals", "drums")}
     files.put("drums.mp3", b"", status=404)
-    job = await split(house, delivery, sent, urls)
-    assert await house.shelf.find(job.source, ALL_STEMS) is None
+    job = await split(product, delivery, sent, urls)
+    assert await product.stem_cache.find(job.source, ALL_STEMS) is None
     files.put("drums.mp3", tone)
-    assert await house.store.deliver_again(job.id)
+    assert await product.store.deliver_again(job.id)
     await delivery.run(job.id)
-    kept = await house.shelf.find(job.source, ALL_STEMS)
-    assert kept
-    assert [(stem.key, stem.kind, stem.title) for stem in kept.stems] == [
+    cached = await product.stem_cache.find(job.source, ALL_STEMS)
+    assert cached
+    assert [(stem.key, stem.kind, stem.title) for stem in cached.stems] == [
         ("vocals", "audio", "Morning Line (Vocals)"),
         ("drums", "audio", "Morning Line (Drums)"),
     ]
-    assert {stem.url for stem in kept.result.stems} == {""}
+    assert {stem.url for stem in cached.result.stems} == {""}
 
 
 async def test_what_was_deleted_meanwhile_is_not_kept(
-    house: House, delivery: Delivery, twelve: Job, monkeypatch: pytest.MonkeyPatch
+    product: Product, delivery: Delivery, twelve: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await house.shelf.forget(twelve.source, ALL_STEMS)
-    assert await house.store.deliver_again(twelve.id)
-    put = house.shelf.put
+    await product.stem_cache.forget(twelve.source, ALL_STEMS)
+    assert await product.store.deliver_again(twelve.id)
+    put = product.stem_cache.put
 
-    async def put_then_deleted(job: Job, kept: Kept) -> None:
-        await put(job, kept)
-        await house.store.forget(job.id)
+    async def put_then_deleted(job: Job, cached: CachedStems) -> None:
+        await put(job, cached)
+        await product.store.forget(job.id)
 
-    monkeypatch.setattr(house.shelf, "put", put_then_deleted)
+    monkeypatch.setattr(product.stem_cache, "put", put_then_deleted)
     await delivery.run(twelve.id)
-    assert await house.shelf.find(twelve.source, ALL_STEMS) is None
+    assert await product.stem_cache.find(twelve.source, ALL_STEMS) is None
 
 
 async def test_what_telegram_has_lost_is_asked_about_and_the_rest_is_paid_for(
-    house: House, delivery: Delivery, orders: Orders, files: FileServer, twelve: Job, bob: User, song: Path
+    product: Product,
+    delivery: Delivery,
+    orders: Orders,
+    files: FileServer,
+    twelve: Job,
+    bob: User,
+    song: Path,
 ) -> None:
-    job = await again(house, orders, bob, song)
-    assert job.kept[7].key == TWELVE[7]
-    house.telegram.forget_file(job.kept[7].file_id)
+    job = await again(product, orders, bob, song)
+    assert job.cached[7].key == TWELVE[7]
+    product.telegram.forget_file(job.cached[7].file_id)
     await delivery.run(job.id)
-    assert field(stems(house, bob.id), "title") == field(stems(house, twelve.chat_id)[:6], "title")
-    now = await house.job(job.id)
-    assert (now.state, now.kept, now.result, now.is_kept_lost) == (JobState.CHOOSING, (), None, True)
+    assert field(stems(product, bob.id), "title") == field(stems(product, twelve.chat_id)[:6], "title")
+    now = await product.job(job.id)
+    assert (now.state, now.cached, now.result, now.is_cache_lost) == (JobState.CHOOSING, (), None, True)
     assert (now.mode, now.price) == (Mode.SPLIT_STEM, 0)
-    message = shown(house, job)
+    message = shown(product, job)
     assert "Telegram no longer has those stems" in message.text
     assert [button["text"] for button in message.buttons] == ["All stems · 50 credits", "✖️ Cancel"]
-    assert await house.shelf.find(job.source, ALL_STEMS) is None
+    assert await product.stem_cache.find(job.source, ALL_STEMS) is None
 
     await orders.pick(now, *ALL_STEMS)
-    assert (await house.job(job.id)).state is JobState.SUBMITTING
-    assert await house.store.begin_create(job.id)
-    await house.store.accept(job.id, "task-2")
+    assert (await product.job(job.id)).state is JobState.SUBMITTING
+    assert await product.store.begin_create(job.id)
+    await product.store.accept(job.id, "task-2")
     files.requests.clear()
     assert twelve.result
-    await house.store.receive(job.id, job.chat_id, "task-2", twelve.result)
+    await product.store.receive(job.id, job.chat_id, "task-2", twelve.result)
     await delivery.run(job.id)
     assert set(files.asked) == {f"{key}.mp3" for key in TWELVE[6:]}
-    assert field(stems(house, bob.id), "title") == field(stems(house, twelve.chat_id), "title")
-    assert shown(house, job).text == "✅ “Morning Line”: 12 stems are here."
-    kept = await house.shelf.find(job.source, ALL_STEMS)
-    assert kept
-    assert len(kept.stems) == 12
+    assert field(stems(product, bob.id), "title") == field(stems(product, twelve.chat_id), "title")
+    assert shown(product, job).text == "✅ “Morning Line”: 12 stems are here."
+    cached = await product.stem_cache.find(job.source, ALL_STEMS)
+    assert cached
+    assert len(cached.stems) == 12
 
 
 async def test_what_somebody_else_has_paid_for_since_stays_on_the_shelf(
-    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
+    product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
-    job = await again(house, orders, bob, song)
-    house.telegram.forget_file(job.kept[0].file_id)
+    job = await again(product, orders, bob, song)
+    product.telegram.forget_file(job.cached[0].file_id)
     assert job.result
-    await house.shelf.put(twelve, Kept(job.result, job.kept[1:]))
+    await product.stem_cache.put(twelve, CachedStems(job.result, job.cached[1:]))
     await delivery.run(job.id)
-    now = await house.job(job.id)
-    assert now.is_kept_lost
+    now = await product.job(job.id)
+    assert now.is_cache_lost
     await orders.pick(now, *ALL_STEMS)
     await delivery.run(job.id)
-    assert len(stems(house, bob.id)) == 11
-    assert (await house.job(job.id)).price == 0
+    assert len(stems(product, bob.id)) == 11
+    assert (await product.job(job.id)).price == 0
 
 
 async def test_a_question_that_could_not_be_shown_is_shown_by_the_next_run(
-    house: House,
+    product: Product,
     delivery: Delivery,
     orders: Orders,
     twelve: Job,
@@ -273,27 +286,27 @@ async def test_a_question_that_could_not_be_shown_is_shown_by_the_next_run(
     song: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = await again(house, orders, bob, song)
-    house.telegram.forget_file(job.kept[0].file_id)
-    refresh = house.status.refresh
+    job = await again(product, orders, bob, song)
+    product.telegram.forget_file(job.cached[0].file_id)
+    refresh = product.status.refresh
 
     async def refresh_unless_choosing(job_id: str) -> None:
-        if (await house.job(job_id)).state is JobState.CHOOSING:
+        if (await product.job(job_id)).state is JobState.CHOOSING:
             raise TimedOut
         await refresh(job_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(house.status, "refresh", refresh_unless_choosing)
+        patch.setattr(product.status, "refresh", refresh_unless_choosing)
         with pytest.raises(TryLater):
             await delivery.run(job.id)
-    assert (await house.job(job.id)).is_kept_lost
+    assert (await product.job(job.id)).is_cache_lost
     await delivery.run(job.id)
-    assert "Telegram no longer has those stems" in shown(house, job).text
-    assert stems(house, bob.id) == []
+    assert "Telegram no longer has those stems" in shown(product, job).text
+    assert stems(product, bob.id) == []
 
 
 async def test_a_move_whose_answer_was_lost_is_asked_about_all_the_same(
-    house: House,
+    product: Product,
     delivery: Delivery,
     orders: Orders,
     twelve: Job,
@@ -301,35 +314,39 @@ async def test_a_move_whose_answer_was_lost_is_asked_about_all_the_same(
     song: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = await again(house, orders, bob, song)
+    job = await again(product, orders, bob, song)
     for _ in range(MAX_IN_FLIGHT - 1):
-        other = await again(house, orders, bob, song)
+        other = await again(product, orders, bob, song)
         assert other.state is JobState.DELIVERING
-    waiting = replace(new_job(await house.telegram.send_file(bob.id, song)))
-    await house.store.add(waiting, once=waiting.id)
-    await house.store.pick(waiting, Mode.SEPARATE_VOCAL, "", 0)
-    assert (await house.job(waiting.id)).state is JobState.QUEUED
-    house.telegram.forget_file(job.kept[0].file_id)
-    move = house.store.move
+    waiting = replace(new_job(await product.telegram.send_file(bob.id, song)))
+    await product.store.add(waiting, once=waiting.id)
+    await product.store.pick(waiting, Mode.SEPARATE_VOCAL, "", 0)
+    assert (await product.job(waiting.id)).state is JobState.QUEUED
+    product.telegram.forget_file(job.cached[0].file_id)
+    move = product.store.move
 
     async def move_twice(*args: Any, **changes: Any) -> bool:
         await move(*args, **changes)
         return await move(*args, **changes)  # as the Redis client does, when no answer came
 
-    monkeypatch.setattr(house.store, "move", move_twice)
+    monkeypatch.setattr(product.store, "move", move_twice)
     await delivery.run(job.id)
-    texts = [found.text for found in house.telegram.bot_messages(bob.id) if found.kind == "text"]
-    assert any("Telegram no longer has those stems" in text for text in texts)
-    assert (await house.job(waiting.id)).state is JobState.SUBMITTING
+    translations = [found.text for found in product.telegram.bot_messages(bob.id) if found.kind == "text"]
+    assert any("Telegram no longer has those stems" in text for text in translations)
+    assert (await product.job(waiting.id)).state is JobState.SUBMITTING
 
 
 async def test_it_takes_up_no_place_while_it_waits_for_the_limits(
-    house: House, orders: Orders, twelve: Job, bob: User, song: Path, redis_url: str
+    product: Product, orders: Orders, twelve: Job, bob: User, song: Path, redis_url: str
 ) -> None:
-    job = await again(house, orders, bob, song)
+    job = await again(product, orders, bob, song)
     async with (
-        open_house(
-            redis_url, house.telegram, house.settings.telegram_api_url, is_flood_limited=True, clock=Clock()
+        open_product(
+            redis_url,
+            product.telegram,
+            product.settings.telegram_api_url,
+            is_flood_limited=True,
+            clock=Clock(),
         ) as busy,
     ):
         await FloodLimiter(busy.redis, busy.clock).pause(60)
@@ -340,39 +357,39 @@ async def test_it_takes_up_no_place_while_it_waits_for_the_limits(
 
 @pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
 async def test_trouble_at_telegram_is_no_loss(
-    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path, fault: FaultKind
+    product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path, fault: FaultKind
 ) -> None:
-    job = await again(house, orders, bob, song)
-    house.telegram.faults.add(fault, method="sendMediaGroup")
+    job = await again(product, orders, bob, song)
+    product.telegram.faults.add(fault, method="sendMediaGroup")
     with pytest.raises(TryLater):
         await delivery.run(job.id)
-    assert await house.shelf.find(job.source, ALL_STEMS)
+    assert await product.stem_cache.find(job.source, ALL_STEMS)
     await delivery.run(job.id)
-    assert len(stems(house, bob.id)) == 12
+    assert len(stems(product, bob.id)) == 12
 
 
 async def test_who_blocked_the_bot_has_lost_nothing(
-    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
+    product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
-    job = await again(house, orders, bob, song)
-    house.telegram.block_bot(bob.id)
+    job = await again(product, orders, bob, song)
+    product.telegram.block_bot(bob.id)
     await delivery.run(job.id)
-    assert (await house.job(job.id)).failure == Failure("undeliverable", charged=False)
-    assert await house.shelf.find(job.source, ALL_STEMS)
+    assert (await product.job(job.id)).failure == Failure("undeliverable", charged=False)
+    assert await product.stem_cache.find(job.source, ALL_STEMS)
 
 
 async def test_what_is_given_up_was_not_charged(
-    house: House, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
+    product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
-    job = await again(house, orders, bob, song)
-    await house.redis.hset(f"stemdrop:job:{job.id}", "runs:deliver", MAX_RUNS)
+    job = await again(product, orders, bob, song)
+    await product.redis.hset(f"stemdrop:job:{job.id}", "runs:deliver", MAX_RUNS)
     await delivery.run(job.id)
-    assert (await house.job(job.id)).failure == Failure("undeliverable", charged=False)
-    assert "This try cost nothing." in shown(house, job).text
+    assert (await product.job(job.id)).failure == Failure("undeliverable", charged=False)
+    assert "This try cost nothing." in shown(product, job).text
 
 
 async def test_a_run_that_dies_after_the_first_album_is_taken_up(
-    house: House,
+    product: Product,
     delivery: Delivery,
     orders: Orders,
     twelve: Job,
@@ -380,25 +397,25 @@ async def test_a_run_that_dies_after_the_first_album_is_taken_up(
     song: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = await again(house, orders, bob, song)
-    tick = house.store.tick
+    job = await again(product, orders, bob, song)
+    tick = product.store.tick
 
     async def tick_and_die(job_id: str, sent: dict[str, Sent]) -> None:
         await tick(job_id, sent)
         raise asyncio.CancelledError
 
     with monkeypatch.context() as patch:
-        patch.setattr(house.store, "tick", tick_and_die)
+        patch.setattr(product.store, "tick", tick_and_die)
         with pytest.raises(asyncio.CancelledError):
             await delivery.run(job.id)
-    assert len(stems(house, bob.id)) == 6
+    assert len(stems(product, bob.id)) == 6
     await delivery.run(job.id)
-    assert field(stems(house, bob.id), "title") == field(stems(house, twelve.chat_id), "title")
-    assert "12 stems are here. They cost nothing" in shown(house, job).text
+    assert field(stems(product, bob.id), "title") == field(stems(product, twelve.chat_id), "title")
+    assert "12 stems are here. They cost nothing" in shown(product, job).text
 
 
 async def test_a_run_that_dies_before_its_end_is_shown_sends_nothing_again(
-    house: House,
+    product: Product,
     delivery: Delivery,
     orders: Orders,
     twelve: Job,
@@ -406,21 +423,21 @@ async def test_a_run_that_dies_before_its_end_is_shown_sends_nothing_again(
     song: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = await again(house, orders, bob, song)
+    job = await again(product, orders, bob, song)
 
     async def away(*_: object, **__: object) -> bool:
         raise StoreUnavailable("Redis does not answer")
 
     with monkeypatch.context() as patch:
-        patch.setattr(house.store, "move", away)
+        patch.setattr(product.store, "move", away)
         with pytest.raises(StoreUnavailable):
             await delivery.run(job.id)
-    assert len(stems(house, bob.id)) == 12
+    assert len(stems(product, bob.id)) == 12
     await delivery.run(job.id)
     await delivery.run(job.id)
-    assert len(stems(house, bob.id)) == 12
-    assert (await house.job(job.id)).state is JobState.DELIVERED
-    assert "12 stems are here. They cost nothing" in shown(house, job).text
+    assert len(stems(product, bob.id)) == 12
+    assert (await product.job(job.id)).state is JobState.DELIVERED
+    assert "12 stems are here. They cost nothing" in shown(product, job).text
 
 
 class Scripted:
@@ -449,14 +466,14 @@ class Scripted:
         return [BotMessage(1, None, chat, **said) for _ in ids]  # type: ignore[arg-type]
 
 
-KEPT = [KeptStem(key, "audio", f"id-{key}", f"Song ({key})") for key in "abc"]
+KEPT = [CachedStem(key, "audio", f"id-{key}", f"Song ({key})") for key in "abc"]
 
 
-async def send(bot: Scripted, ticks: list[dict[str, Sent]], stems: Sequence[KeptStem] = KEPT) -> set[str]:
+async def send(bot: Scripted, ticks: list[dict[str, Sent]], stems: Sequence[CachedStem] = KEPT) -> set[str]:
     async def tick(sent: dict[str, Sent]) -> None:
         ticks.append(sent)
 
-    sender = KeptSender(cast(ExtBot[float], bot))
+    sender = CachedSender(cast(ExtBot[float], bot))
     return await sender.send(make_job(), stems, {"a": "Lied (a)"}, tick)
 
 
@@ -474,7 +491,7 @@ async def send(bot: Scripted, ticks: list[dict[str, Sent]], stems: Sequence[Kept
 @pytest.mark.parametrize("count", [1, 3])
 async def test_words_for_what_is_lost(words: str, count: int) -> None:
     bot, ticks = Scripted(BadRequest(words)), list[dict[str, Sent]]()
-    with pytest.raises(KeptGone):
+    with pytest.raises(CachedFileGone):
         await send(bot, ticks, KEPT[:count])
     assert (len(bot.calls), ticks) == (1, [])
 

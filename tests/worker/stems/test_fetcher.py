@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from fileserver import FileServer, raw_server
-from house import until
+from product import until
 from starlette.responses import Response, StreamingResponse
 
 import worker.stems.fetcher

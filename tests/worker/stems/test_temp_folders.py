@@ -26,7 +26,7 @@ from worker.stems.temp_folders import (
     go_on,
     in_thread,
     remove_leftovers,
-    workspace,
+    temp_folder,
 )
 
 
@@ -46,7 +46,7 @@ def aged(path: Path, age_s: float) -> Path:
 
 
 def test_a_folder_is_empty_and_goes_with_all_in_it(temporary: Path) -> None:
-    with workspace() as folder:
+    with temp_folder() as folder:
         assert folder.parent == temporary
         assert list(folder.iterdir()) == []
         (folder / "stem").write_bytes(b"sound")
@@ -59,10 +59,10 @@ def test_it_is_where_tmpdir_says_although_python_would_have_gone_elsewhere(
     named = tmp_path / "named"
     named.mkdir()
     monkeypatch.setenv("TMPDIR", str(named))
-    with workspace() as folder:
+    with temp_folder() as folder:
         assert folder.parent == named
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
-    with workspace() as folder:
+    with temp_folder() as folder:
         assert folder.parent == temporary
 
 
@@ -70,22 +70,22 @@ def test_where_no_folder_can_be_made_it_is_waited(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary.rmdir()
-    with pytest.raises(TryLater, match="no room for stems"), workspace():
+    with pytest.raises(TryLater, match="no room for stems"), temp_folder():
         pass
 
 
 def test_a_full_disk_is_waited_for(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
-    with pytest.raises(TryLater), workspace():
+    with pytest.raises(TryLater), temp_folder():
         pass
-    with workspace(needs_room=False):
+    with temp_folder(needs_room=False):
         pass
     assert list(temporary.iterdir()) == []
 
 
 def test_what_a_killed_worker_left_goes_after_a_day(temporary: Path) -> None:
-    with workspace() as folder:
+    with temp_folder() as folder:
         (folder / "stem").write_bytes(b"sound")
         left = [shutil.copytree(folder, temporary / f"stemdrop-{name}") for name in ("a1b2c3d_", "zzzzzzzz")]
         aged(left[0], STALE_S + 60)

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from certificates import Certificates
-from house import NOBODY, SECRET, House, new_job, open_house
+from product import NOBODY, SECRET, Product, new_job, open_product
 from provider import KEY, Provider
 from starlette.types import ASGIApp
 from wire import Wire
@@ -31,7 +31,7 @@ from stemdrop.doctor.examination import Patience
 from stemdrop.doctor.report import Finding
 from stemdrop.domain.jobs import Mode
 from stemdrop.settings import load_settings
-from stemdrop.storage.heartbeats import Presence, Presences
+from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.keys import PRESENT
 from webhook.app import create_app
 
@@ -41,18 +41,18 @@ _PATIENT = Patience(listen_s=10, callback_s=30, answer_s=30, connect_s=30, redis
 _SLOW_MS = 5000
 
 
-class Clinic:
+class DoctorFixture:
     """`environ`, `patience`, `folder`, and what is in Redis are a test's to change; `reset` undoes it."""
 
     def __init__(
-        self, house: House, provider: Provider, certificates: Certificates, public_url: str, folder: Path
+        self, product: Product, provider: Provider, certificates: Certificates, public_url: str, folder: Path
     ) -> None:
-        self.house = house
+        self.product = product
         self.provider = provider
         self.certificates = certificates
         self._folder = folder
         self._sender: Telegram | None = None  # that knows the song of the job that is there
-        settings = house.settings
+        settings = product.settings
         self._environ = {
             "TELEGRAM_BOT_TOKEN": settings.telegram_bot_token.get_secret_value(),
             "TELEGRAM_API_URL": settings.telegram_api_url,
@@ -70,13 +70,13 @@ class Clinic:
         self.patience = _PATIENT
         self.folder = self._folder
         self.provider.clear()
-        telegram = self.house.telegram
+        telegram = self.product.telegram
         await telegram.updates.set_webhook(None)
         telegram.updates.drop()
         if self._sender is not telegram:
-            await self.house.redis.flushall()
+            await self.product.redis.flushall()
             await self.sends(telegram)
-        await self.presences("bot", "webhook", "worker")
+        await self.heartbeats("bot", "webhook", "worker")
 
     async def sends(self, telegram: Telegram) -> None:
         """Somebody has sent that Telegram's bot a song, and there is a job of it."""
@@ -86,22 +86,22 @@ class Clinic:
         message = await telegram.send_file(telegram.add_user("Alice").id, song)
         telegram.updates.drop()
         job = new_job(message)
-        await self.house.store.add(job, once=job.id)
-        await self.house.store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
+        await self.product.store.add(job, once=job.id)
+        await self.product.store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
 
-    async def presences(self, *roles: str, release: str = "", host: str = "host-1") -> None:
+    async def heartbeats(self, *roles: str, release: str = "", host: str = "host-1") -> None:
         """These processes are there, all of that version and on that machine, and no others."""
-        await self.house.redis.delete(PRESENT)
+        await self.product.redis.delete(PRESENT)
         now = time.time()
         for number, role in enumerate(roles):
-            it = Presence(role, host, 100 + number, release or version("stemdrop"), now, now)
-            await Presences(self.house.redis).note(it)
+            it = Heartbeat(role, host, 100 + number, release or version("stemdrop"), now, now)
+            await Heartbeats(self.product.redis).note(it)
 
     async def add_presence(self, role: str, trouble: str, age_s: float = 3600) -> None:
         """This one too, which cannot do its work."""
         now = time.time()
-        it = Presence(role, "host-2", 100, version("stemdrop"), now - age_s, now, trouble)
-        await Presences(self.house.redis).note(it)
+        it = Heartbeat(role, "host-2", 100, version("stemdrop"), now - age_s, now, trouble)
+        await Heartbeats(self.product.redis).note(it)
 
     async def examine(self) -> list[Finding]:
         """What the doctor finds now."""
@@ -109,9 +109,8 @@ class Clinic:
 
     def webhook(self, **settings: object) -> ASGIApp:
         """The webhook's application with other settings."""
-        house = self.house
-        changed = house.settings.model_copy(update=settings)
-        return create_app(changed, house.store, house.engine, house.links, house.files)
+        changed = self.product.settings.model_copy(update=settings)
+        return create_app(self.product.changed(settings=changed))
 
     @asynccontextmanager
     async def behind(self, app: ASGIApp, certificate: str = "good") -> AsyncIterator[None]:
@@ -132,7 +131,7 @@ class Clinic:
 
 
 @asynccontextmanager
-async def open_clinic(redis_url: str, tone: bytes, folder: Path) -> AsyncIterator[Clinic]:
+async def open_clinic(redis_url: str, tone: bytes, folder: Path) -> AsyncIterator[DoctorFixture]:
     """Everything put up, and well."""
     certificates = Certificates(folder)
     telegram = Telegram(folder / "telegram")
@@ -141,10 +140,10 @@ async def open_clinic(redis_url: str, tone: bytes, folder: Path) -> AsyncIterato
         async with (
             run_telegram(telegram) as telegram_url,
             Provider(tone).run() as provider,
-            open_house(redis_url, telegram, telegram_url, TELEGRAM_UPDATES="webhook") as house,
+            open_product(redis_url, telegram, telegram_url, TELEGRAM_UPDATES="webhook") as product,
         ):
-            clinic = Clinic(house, provider, certificates, NOBODY, folder)
-            await clinic.reset()
-            async with clinic.behind(clinic.webhook()):
-                clinic._environ["PUBLIC_URL"] = clinic.environ["PUBLIC_URL"]
-                yield clinic
+            doctor_fixture = DoctorFixture(product, provider, certificates, NOBODY, folder)
+            await doctor_fixture.reset()
+            async with doctor_fixture.behind(doctor_fixture.webhook()):
+                doctor_fixture._environ["PUBLIC_URL"] = doctor_fixture.environ["PUBLIC_URL"]
+                yield doctor_fixture

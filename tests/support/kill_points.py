@@ -26,11 +26,11 @@ from stemdrop.chat.telegram_bot import RateLimiter, TelegramFiles
 from stemdrop.domain.jobs import JobState
 from stemdrop.provider.client import SeparationClient
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.stem_cache import Shelf
+from stemdrop.storage.stem_cache import StemCache
 from stemdrop.tasks.engine import Engine, Task
 from worker.stems.fetcher import StemFetcher
 
-KINDS = (JobStore, Shelf, SeparationClient, TelegramFiles, StemFetcher)
+KINDS = (JobStore, StemCache, SeparationClient, TelegramFiles, StemFetcher)
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _ROOMS = ("stemdrop", "bot", "webhook")
 _MOVE = "JobStore.move"

@@ -30,7 +30,7 @@ _LOOK_EVERY_S = 0.005
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
-class Nursery:
+class ProcessPool:
     """Where children of one test process come from."""
 
     def __init__(self) -> None:
@@ -82,14 +82,14 @@ class Nursery:
                 self._ended[news["ended"]] = news["code"]
 
 
-_nursery: Nursery | None = None
+_nursery: ProcessPool | None = None
 
 
-def nursery() -> Nursery:
+def process_pool() -> ProcessPool:
     """This test process's, begun when it is needed."""
     global _nursery  # noqa: PLW0603 - one for all worlds of the process
     if _nursery is None:
-        _nursery = Nursery()
+        _nursery = ProcessPool()
         atexit.register(_nursery.close)
     return _nursery
 
@@ -98,7 +98,7 @@ class _Child:
     """What `sandbox.environment.process.Process` needs of a `subprocess.Popen`."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
-        self._nursery = nursery()
+        self._nursery = process_pool()
         self.pid = self._nursery.bear(order)
 
     def poll(self) -> int | None:
@@ -206,7 +206,7 @@ def _run(arguments: Sequence[str]) -> int:
     from stemdrop.cli import run
 
     if {"STEMDROP_DIE_AT", "STEMDROP_POINTS"} & os.environ.keys():
-        from mortal import make_mortal
+        from kill_points import make_mortal
 
         make_mortal()
     return run(arguments, os.environ)

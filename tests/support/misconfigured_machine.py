@@ -11,37 +11,37 @@ from contextlib import asynccontextmanager
 from email.utils import formatdate
 
 import pytest
-from ailment import ailment
-from clinic import Clinic
+from doctor_fixture import DoctorFixture
+from misconfiguration import misconfiguration
 
 from stemdrop.doctor.report import Result
 
 
-@ailment(
+@misconfiguration(
     "this machine's clock is an hour behind",
     "machine: clock",
     "3600 s behind",
     "set it, and keep it right",
 )
-async def clock(clinic: Clinic) -> AsyncIterator[None]:
-    async with ahead(clinic, "TELEGRAM_API_URL"), ahead(clinic, "SEPARATION_API_URL"):
+async def clock(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with ahead(doctor_fixture, "TELEGRAM_API_URL"), ahead(doctor_fixture, "SEPARATION_API_URL"):
         yield
 
 
-@ailment(
+@misconfiguration(
     "the provider's clock is an hour ahead",
     "machine: clock",
     "the API is 3600 s ahead",
     "it is theirs",
     result=Result.WARNING,
 )
-async def clock_of_the_api(clinic: Clinic) -> AsyncIterator[None]:
-    async with ahead(clinic, "SEPARATION_API_URL"):
+async def clock_of_the_api(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with ahead(doctor_fixture, "SEPARATION_API_URL"):
         yield
 
 
 @asynccontextmanager
-async def ahead(clinic: Clinic, name: str) -> AsyncIterator[None]:
+async def ahead(doctor_fixture: DoctorFixture, name: str) -> AsyncIterator[None]:
     """The server of that setting has a clock that is an hour ahead."""
 
     def change(said: bytes) -> bytes:
@@ -50,34 +50,34 @@ async def ahead(clinic: Clinic, name: str) -> AsyncIterator[None]:
         date = formatdate(time.time() + 3600, usegmt=True).encode()
         return re.sub(rb"(?i)^date: .*(?=\r$)", b"date: " + date, said, flags=re.M)
 
-    async with clinic.wire(clinic.environ[name], change=change) as port:
-        clinic.environ[name] = f"http://127.0.0.1:{port}"
+    async with doctor_fixture.wire(doctor_fixture.environ[name], change=change) as port:
+        doctor_fixture.environ[name] = f"http://127.0.0.1:{port}"
         yield
 
 
-@ailment(
+@misconfiguration(
     "nothing can be written where temporary files lie",
     "machine: room for stems",
     "nothing can be written",
     "make room there, or let TMPDIR name",
 )
-async def unwritable(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.folder = clinic.folder / "missing"
+async def unwritable(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.folder = doctor_fixture.folder / "missing"
     yield
 
 
-@ailment(
+@misconfiguration(
     "the disk for temporary files is full",
     "machine: room for stems",
     "No space left on device",
     "make room there, or let TMPDIR name",
 )
-async def full_disk(clinic: Clinic) -> AsyncIterator[None]:
-    async with small_disk(clinic, "64k"):
+async def full_disk(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with small_disk(doctor_fixture, "64k"):
         yield
 
 
-@ailment(
+@misconfiguration(
     "a disk too small for stems, and no worker yet",
     "machine: room for stems",
     "MB free in",
@@ -85,16 +85,16 @@ async def full_disk(clinic: Clinic) -> AsyncIterator[None]:
     result=Result.WARNING,
     also=["processes: worker"],
 )
-async def too_small_disk(clinic: Clinic) -> AsyncIterator[None]:
-    await clinic.presences("bot", "webhook")
-    async with small_disk(clinic, "20m"):
+async def too_small_disk(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    await doctor_fixture.heartbeats("bot", "webhook")
+    async with small_disk(doctor_fixture, "20m"):
         yield
 
 
 @asynccontextmanager
-async def small_disk(clinic: Clinic, size: str) -> AsyncIterator[None]:
+async def small_disk(doctor_fixture: DoctorFixture, size: str) -> AsyncIterator[None]:
     """A file system of its own; whoever may not mount one cannot run this case."""
-    folder = clinic.folder / "disk"
+    folder = doctor_fixture.folder / "disk"
     folder.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "stemdrop", str(folder)]
     if not shutil.which("mount"):
@@ -102,39 +102,39 @@ async def small_disk(clinic: Clinic, size: str) -> AsyncIterator[None]:
     mounted = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
     if mounted.returncode:
         pytest.skip("only root may mount a small disk here")
-    clinic.folder = folder
+    doctor_fixture.folder = folder
     try:
         yield
     finally:
         await asyncio.to_thread(subprocess.run, ["umount", str(folder)], check=True)
 
 
-@ailment(
+@misconfiguration(
     "a disk too small for stems, where a worker runs",
     "machine: room for stems",
     "MB free in",
     "make room, or let TMPDIR name a bigger disk",
 )
-async def too_small_for_the_worker(clinic: Clinic) -> AsyncIterator[None]:
-    await clinic.presences("bot", "webhook", "worker", host=socket.gethostname())
-    async with small_disk(clinic, "20m"):
+async def too_small_for_the_worker(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    await doctor_fixture.heartbeats("bot", "webhook", "worker", host=socket.gethostname())
+    async with small_disk(doctor_fixture, "20m"):
         yield
 
 
-@ailment(
+@misconfiguration(
     "`TMPDIR` names no folder",
     "machine: TMPDIR",
     "/nowhere is no folder",
     "make that folder, or let TMPDIR name one that is there",
     result=Result.WARNING,
 )
-async def no_such_folder(clinic: Clinic) -> AsyncIterator[None]:
+async def no_such_folder(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", "/nowhere")
         yield
 
 
-@ailment(
+@misconfiguration(
     "a disk too small for a bot to listen into files",
     "machine: room for stems",
     "MB free in",
@@ -142,7 +142,7 @@ async def no_such_folder(clinic: Clinic) -> AsyncIterator[None]:
     result=Result.WARNING,
     also=["processes: worker"],
 )
-async def too_small_for_the_bot(clinic: Clinic) -> AsyncIterator[None]:
-    await clinic.presences("bot", "webhook", host=socket.gethostname())
-    async with small_disk(clinic, "20m"):
+async def too_small_for_the_bot(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    await doctor_fixture.heartbeats("bot", "webhook", host=socket.gethostname())
+    async with small_disk(doctor_fixture, "20m"):
         yield

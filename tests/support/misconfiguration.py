@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from clinic import Clinic
+from doctor_fixture import DoctorFixture
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Route
@@ -14,11 +14,11 @@ from starlette.types import ASGIApp
 
 from stemdrop.doctor.report import Result
 
-Spoil = Callable[[Clinic], AbstractAsyncContextManager[None]]
+Spoil = Callable[[DoctorFixture], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True)
-class Ailment:
+class Misconfiguration:
     """`check` is `subject: line`; `also` are lines that the same thing makes bad. `found` is part of what the
     line tells, `advice` the beginning of what it says to do."""
 
@@ -32,10 +32,10 @@ class Ailment:
     module: str
 
 
-_KNOWN: list[Ailment] = []
+_KNOWN: list[Misconfiguration] = []
 
 
-def ailment(
+def misconfiguration(
     text: str,
     check: str,
     found: str,
@@ -43,18 +43,20 @@ def ailment(
     *,
     result: Result = Result.WRONG,
     also: Sequence[str] = (),
-) -> Callable[[Callable[[Clinic], AsyncIterator[None]]], Spoil]:
+) -> Callable[[Callable[[DoctorFixture], AsyncIterator[None]]], Spoil]:
     """What the function below does to a clinic that is well."""
 
-    def add(function: Callable[[Clinic], AsyncIterator[None]]) -> Spoil:
+    def add(function: Callable[[DoctorFixture], AsyncIterator[None]]) -> Spoil:
         spoil = asynccontextmanager(function)
-        _KNOWN.append(Ailment(text, check, found, advice, result, tuple(also), spoil, function.__module__))
+        _KNOWN.append(
+            Misconfiguration(text, check, found, advice, result, tuple(also), spoil, function.__module__)
+        )
         return spoil
 
     return add
 
 
-def ailments_of(module: ModuleType) -> list[Ailment]:
+def ailments_of(module: ModuleType) -> list[Misconfiguration]:
     """Those that a module describes, in its order."""
     return [it for it in _KNOWN if it.module == module.__name__]
 

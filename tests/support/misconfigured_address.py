@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from ailment import ailment, everywhere
-from clinic import Clinic
+from doctor_fixture import DoctorFixture
+from misconfiguration import everywhere, misconfiguration
 from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
@@ -20,54 +20,55 @@ from sandbox.telegram.updates import Webhook
 from stemdrop.doctor.report import Result
 from stemdrop.storage.connection import connect
 from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.probes import Probes
 from webhook.app import create_app
 
 # Shorter than anybody's who is to answer; only for who never does.
 IMPATIENT_S = 1.0
 
 
-@ailment(
+@misconfiguration(
     "nobody listens at `PUBLIC_URL`'s port",
     "public address: connection",
     "nothing listens there",
     "start the proxy, or let",
 )
-async def nobody_listens(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["PUBLIC_URL"] = "https://127.0.0.1:9"
+async def nobody_listens(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["PUBLIC_URL"] = "https://127.0.0.1:9"
     yield
 
 
-@ailment(
+@misconfiguration(
     "a port that takes connections and says nothing",
     "public address: certificate",
     "says nothing",
     "look at the proxy's log",
 )
-async def silent_port(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.patience = replace(clinic.patience, connect_s=IMPATIENT_S)
+async def silent_port(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.patience = replace(doctor_fixture.patience, connect_s=IMPATIENT_S)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        clinic.environ["PUBLIC_URL"] = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        doctor_fixture.environ["PUBLIC_URL"] = f"https://127.0.0.1:{silent.getsockname()[1]}"
         yield
 
 
-@ailment(
+@misconfiguration(
     "`https://` to a port that speaks HTTP",
     "public address: certificate",
     "does not speak TLS",
     "let the proxy speak TLS",
 )
-async def no_tls(clinic: Clinic) -> AsyncIterator[None]:
-    async with serve(clinic.webhook()) as url:
-        clinic.environ["PUBLIC_URL"] = url.replace("http:", "https:")
+async def no_tls(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with serve(doctor_fixture.webhook()) as url:
+        doctor_fixture.environ["PUBLIC_URL"] = url.replace("http:", "https:")
         yield
 
 
 def certified(name: str, text: str, found: str, advice: str, result: Result = Result.WRONG) -> None:
     """The right webhook with a certificate that is not."""
 
-    @ailment(text, "public address: certificate", found, advice, result=result)
-    async def show(clinic: Clinic) -> AsyncIterator[None]:
-        async with clinic.behind(clinic.webhook(), name):
+    @misconfiguration(text, "public address: certificate", found, advice, result=result)
+    async def show(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+        async with doctor_fixture.behind(doctor_fixture.webhook(), name):
             yield
 
 
@@ -93,14 +94,14 @@ certified(
 )
 
 
-@ailment(
+@misconfiguration(
     "who listens never answers",
     "public address: webhook",
     "did not answer within",
     "see what keeps proxy or webhook: the provider waits 15 s",
 )
-async def never_answers(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.patience = replace(clinic.patience, callback_s=IMPATIENT_S)
+async def never_answers(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.patience = replace(doctor_fixture.patience, callback_s=IMPATIENT_S)
 
     is_over = asyncio.Event()
 
@@ -108,7 +109,7 @@ async def never_answers(clinic: Clinic) -> AsyncIterator[None]:
         await is_over.wait()
         return Response()
 
-    async with clinic.behind(everywhere(wait)):
+    async with doctor_fixture.behind(everywhere(wait)):
         yield
         is_over.set()
 
@@ -116,9 +117,9 @@ async def never_answers(clinic: Clinic) -> AsyncIterator[None]:
 def answered(text: str, found: str, advice: str, answer: Callable[[Request], Response]) -> None:
     """Somebody else answers, this."""
 
-    @ailment(text, "public address: webhook", found, advice)
-    async def show(clinic: Clinic) -> AsyncIterator[None]:
-        async with clinic.behind(everywhere(answer)):
+    @misconfiguration(text, "public address: webhook", found, advice)
+    async def show(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+        async with doctor_fixture.behind(everywhere(answer)):
             yield
 
 
@@ -162,56 +163,56 @@ answered(
 )
 
 
-@ailment(
+@misconfiguration(
     "a webhook with another `SECRET_KEY`",
     "public address: webhook",
     "another SECRET_KEY",
     "give all processes the same SECRET_KEY",
 )
-async def another_key(clinic: Clinic) -> AsyncIterator[None]:
-    async with clinic.behind(clinic.webhook(secret_key=SecretStr("another-key-of-sixteen"))):
+async def another_key(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with doctor_fixture.behind(doctor_fixture.webhook(secret_key=SecretStr("another-key-of-sixteen"))):
         yield
 
 
-@ailment(
+@misconfiguration(
     "a webhook with another Redis",
     "public address: webhook",
     "another Redis",
     "give all processes the same REDIS_URL",
 )
-async def another_redis(clinic: Clinic) -> AsyncIterator[None]:
-    async with webhook_at(clinic, re.sub(r"/0$", "/1", clinic.environ["REDIS_URL"])):
+async def another_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with webhook_at(doctor_fixture, re.sub(r"/0$", "/1", doctor_fixture.environ["REDIS_URL"])):
         yield
 
 
-@ailment(
+@misconfiguration(
     "a webhook that does not reach its Redis",
     "public address: webhook",
     "it has no Redis",
     "see why the webhook does not reach Redis",
 )
-async def webhook_without_redis(clinic: Clinic) -> AsyncIterator[None]:
-    async with webhook_at(clinic, "redis://127.0.0.1:9/0"):
+async def webhook_without_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with webhook_at(doctor_fixture, "redis://127.0.0.1:9/0"):
         yield
 
 
 @asynccontextmanager
-async def webhook_at(clinic: Clinic, redis_url: str) -> AsyncIterator[None]:
-    house = clinic.house
+async def webhook_at(doctor_fixture: DoctorFixture, redis_url: str) -> AsyncIterator[None]:
+    product = doctor_fixture.product
     async with connect(redis_url) as redis:
-        app = create_app(house.settings, JobStore(redis), house.engine, house.links, house.files)
-        async with clinic.behind(app):
+        app = create_app(product.changed(store=JobStore(redis), probes=Probes(redis)))
+        async with doctor_fixture.behind(app):
             yield
 
 
-@ailment(
+@misconfiguration(
     "a proxy that takes bodies away",
     "public address: webhook",
     "does not get the body as it was sent",
     "let the proxy pass bodies on as they are",
 )
-async def bodies_lost(clinic: Clinic) -> AsyncIterator[None]:
-    webhook = clinic.webhook()
+async def bodies_lost(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    webhook = doctor_fixture.webhook()
 
     async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
         async def nothing() -> Message:
@@ -220,48 +221,50 @@ async def bodies_lost(clinic: Clinic) -> AsyncIterator[None]:
 
         await webhook(scope, nothing, send)
 
-    async with clinic.behind(over_http(proxy)):
+    async with doctor_fixture.behind(over_http(proxy)):
         yield
 
 
-@ailment(
+@misconfiguration(
     "a proxy without `/callback`",
     "public address: callback",
     "does not come to the webhook: HTTP 404",
     _PASS_ON,
 )
-async def no_callback_path(clinic: Clinic) -> AsyncIterator[None]:
-    async with clinic.behind(without(clinic.webhook(), "/callback")):
+async def no_callback_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with doctor_fixture.behind(without(doctor_fixture.webhook(), "/callback")):
         yield
 
 
-@ailment("a proxy without `/source`", "public address: source", "its path does not come", _PASS_ON)
-async def no_source_path(clinic: Clinic) -> AsyncIterator[None]:
-    async with clinic.behind(without(clinic.webhook(), "/source")):
+@misconfiguration("a proxy without `/source`", "public address: source", "its path does not come", _PASS_ON)
+async def no_source_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with doctor_fixture.behind(without(doctor_fixture.webhook(), "/source")):
         yield
 
 
-@ailment(
+@misconfiguration(
     "a proxy without `/telegram`, with `TELEGRAM_UPDATES=webhook`",
     "public address: updates",
     "does not come to the webhook: HTTP 404",
     _PASS_ON,
 )
-async def no_telegram_path(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["TELEGRAM_UPDATES"] = "webhook"
-    async with clinic.behind(without(clinic.webhook(), "/telegram")):
-        clinic.house.telegram.updates.webhook = Webhook(f"{clinic.environ['PUBLIC_URL']}/telegram", None, 40)
+async def no_telegram_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["TELEGRAM_UPDATES"] = "webhook"
+    async with doctor_fixture.behind(without(doctor_fixture.webhook(), "/telegram")):
+        doctor_fixture.product.telegram.updates.webhook = Webhook(
+            f"{doctor_fixture.environ['PUBLIC_URL']}/telegram", None, 40
+        )
         yield
 
 
 _AS_THEY_ARE = "let the proxy pass answers on as they are"
 
 
-@ailment(
+@misconfiguration(
     "a proxy that compresses sources", "public address: source", "compressed on its way (gzip)", _AS_THEY_ARE
 )
-async def compressed(clinic: Clinic) -> AsyncIterator[None]:
-    webhook = clinic.webhook()
+async def compressed(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    webhook = doctor_fixture.webhook()
 
     async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
         head: Message = {}
@@ -271,26 +274,26 @@ async def compressed(clinic: Clinic) -> AsyncIterator[None]:
                 head.update(message)
                 return
             body = gzip.compress(message["body"])
-            kept = [(name, value) for name, value in head["headers"] if name != b"content-length"]
-            await send({**head, "headers": [*kept, (b"content-encoding", b"gzip")]})
+            cached = [(name, value) for name, value in head["headers"] if name != b"content-length"]
+            await send({**head, "headers": [*cached, (b"content-encoding", b"gzip")]})
             await send({**message, "body": body})
 
         is_probe = scope["method"] == "GET" and scope["path"].startswith("/probe")
         await webhook(scope, receive, compress if is_probe else send)
 
-    async with clinic.behind(over_http(proxy)):
+    async with doctor_fixture.behind(over_http(proxy)):
         yield
 
 
-@ailment("a proxy that takes ranges away", "public address: source", "it comes whole", _AS_THEY_ARE)
-async def no_ranges(clinic: Clinic) -> AsyncIterator[None]:
-    webhook = clinic.webhook()
+@misconfiguration("a proxy that takes ranges away", "public address: source", "it comes whole", _AS_THEY_ARE)
+async def no_ranges(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    webhook = doctor_fixture.webhook()
 
     async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
         await webhook({**scope, "headers": headers}, receive, send)
 
-    async with clinic.behind(over_http(proxy)):
+    async with doctor_fixture.behind(over_http(proxy)):
         yield
 
 

@@ -6,7 +6,8 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +15,25 @@ import anyio
 import certifi
 import httpx
 from provider import KEY
-from redis.asyncio import Redis
-from telegram.ext import ExtBot
 
 from bot.app import build_application
 from bot.updates import ALLOWED_UPDATES, UpdateHandler
 from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.chat.job_message import StatusMessage
-from stemdrop.chat.telegram_bot import TelegramFiles, build_bot
-from stemdrop.chat.translations import Texts, load_texts
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.domain.jobs import Failure, Job, JobState, Mode, Source, SourceKind
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import TryLater
-from stemdrop.http.signed_links import Links
-from stemdrop.provider.client import SeparationClient
-from stemdrop.services.account_queue import Turns
-from stemdrop.services.admin_alerts import Alerts
-from stemdrop.services.orders import Orders
-from stemdrop.services.result_polling import Polling
-from stemdrop.settings import Settings, load_settings
+from stemdrop.services.result_polling import ResultPolling
+from stemdrop.settings import load_settings
 from stemdrop.storage.connection import connect
-from stemdrop.storage.dead_letters import DeadLetters
-from stemdrop.storage.flood_limiter import FloodLimiter
-from stemdrop.storage.group_settings import Groups
-from stemdrop.storage.job_statistics import Experience
-from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.stem_cache import Shelf
-from stemdrop.storage.users import People
 from stemdrop.tasks.engine import Engine, Queue, Task
-from worker.archives import Packing
+from stemdrop.wiring import Parts
+from worker.archives import Archives
 from worker.delivery import Delivery
-from worker.progress_updates import Pulse
-from worker.recovery import Deadlines, Sweep
-from worker.stems.address_rules import AddressRules
-from worker.stems.copies import StemCopies
-from worker.stems.fetcher import StemFetcher
+from worker.progress_updates import ProgressUpdates
+from worker.recovery import Deadlines, Recovery
+from worker.run import Tasks, build_fetcher, build_tasks
 from worker.submission import Submission
 
 SECRET = "a-secret-for-tests"
@@ -80,102 +64,57 @@ class _NeverBusy(Clock):
         return self.now
 
 
-@dataclass
-class House:
-    """All parts, and what a test asks of them again and again."""
+class Product(Parts):
+    """The product's parts, and the questions that tests ask of them again and again."""
 
-    settings: Settings
-    clock: Clock
-    redis: Redis
-    store: JobStore
-    letters: DeadLetters
-    people: People
-    shelf: Shelf
-    experience: Experience
-    groups: Groups
-    engine: Engine
-    bot: ExtBot[float]
-    files: TelegramFiles
-    separation: SeparationClient
-    status: StatusMessage
-    links: Links
-    texts: Texts
     telegram: Telegram
     closing: AsyncExitStack
+    clock: Clock
+
+    def changed(self, **parts: Any) -> "Product":
+        """The same parts but for these."""
+        other = copy(self)
+        for name, part in parts.items():
+            setattr(other, name, part)
+        return other
 
     @property
-    def turns(self) -> Turns:
-        return Turns(self.store, self.engine)
+    def polling(self) -> ResultPolling:
+        return self.result_polling
 
     @property
-    def polling(self) -> Polling:
-        return Polling(self.store, self.engine, self.separation, self.clock)
+    def status(self) -> JobMessage:
+        return self.job_message
 
-    @property
-    def orders(self) -> Orders:
-        return Orders(
-            self.store, self.engine, self.shelf, self.experience, self.people, self.polling, self.clock
-        )
+    def _tasks(self, max_bytes: int | None = None, **options: Any) -> Tasks:
+        fetcher = build_fetcher(self, max_bytes)
+        self.closing.push_async_exit(fetcher)
+        return build_tasks(self, fetcher, max_bytes=max_bytes, **options)
 
     def submission(self, *, has_callbacks: bool = True) -> Submission:
         """The task SUBMIT; without callbacks as with an empty PUBLIC_URL."""
-        links = self.links if has_callbacks else None
-        alerts = Alerts(self.bot, self.people, self.texts)
-        return Submission(self.store, self.separation, self.files, links, self.status, self.turns, alerts)
+        return self._tasks(has_callbacks=has_callbacks).submission
 
     def delivery(self, *, max_bytes: int | None = None) -> Delivery:
         """The task DELIVER; `max_bytes` is what Telegram takes."""
-        return Delivery(
-            self.store,
-            self.bot,
-            self._fetcher(max_bytes or self.settings.max_upload_bytes),
-            self.files,
-            self.separation,
-            self.status,
-            self.turns,
-            self.shelf,
-            self.experience,
-            self.texts,
-        )
+        return self._tasks(max_bytes).delivery
 
-    def packing(self, *, max_bytes: int | None = None) -> Packing:
+    def archives(self, *, max_bytes: int | None = None) -> Archives:
         """The task PACK; `max_bytes` is what Telegram takes."""
-        limit = max_bytes or self.settings.max_upload_bytes
-        copies = StemCopies(self.files, self._fetcher(limit), self.separation)
-        return Packing(self.store, self.letters, self.bot, copies, self.texts, limit)
-
-    def _fetcher(self, max_bytes: int) -> StemFetcher:
-        rules = AddressRules(self.settings.separation_api_url, self.settings.allowed_hosts)
-        fetcher = StemFetcher(rules, max_bytes, self.store.counts)
-        self.closing.push_async_exit(fetcher)
-        return fetcher
+        return self._tasks(max_bytes).archives
 
     def updates(self, application: Any) -> UpdateHandler:
         """The task UPDATE."""
-        return UpdateHandler(application, self.letters, self.people, self.texts)
+        return UpdateHandler(application, self.dead_letters, self.users, self.translations)
 
-    def sweep(self, deadlines: Deadlines = DEADLINES) -> Sweep:
-        return Sweep(self.store, self.engine, self.polling, self.status, self.turns, deadlines, self.clock)
+    def recovery(self, deadlines: Deadlines = DEADLINES) -> Recovery:
+        return self._tasks(deadlines=deadlines).recovery
 
-    def pulse(self) -> Pulse:
-        return Pulse(self.store, self.status, self.clock)
+    def progress_updates(self) -> ProgressUpdates:
+        return self._tasks().progress_updates
 
     def application(self) -> Any:
-        return build_application(
-            self.settings,
-            self.bot,
-            self.store,
-            self.engine,
-            self.people,
-            self.shelf,
-            self.experience,
-            self.groups,
-            self.separation,
-            self.polling,
-            self.files,
-            self.status,
-            self.texts,
-        )
+        return build_application(self)
 
     async def job(self, job_id: str) -> Job:
         """A job that must be there."""
@@ -279,7 +218,7 @@ def one_authority(directory: Path) -> Path:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_product(
     redis_url: str,
     telegram: Telegram,
     telegram_url: str,
@@ -288,7 +227,7 @@ async def open_house(
     is_flood_limited: bool = False,
     clock: Clock | None = None,
     **settings: str,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Product]:
     """Put everything together; `settings` override. Flood limits hold only where they are the subject, by
     `clock` where it is given."""
     read = load_settings(
@@ -309,50 +248,30 @@ async def open_house(
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connect(redis_url))
-        store = JobStore(redis, clock)
         engine = await stack.enter_async_context(Engine(redis_url))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False, verify=False))
-        bot = build_bot(read, FloodLimiter(redis, flood_clock), store.counts)
-        stack.push_async_callback(bot.shutdown)
-        await bot.initialize()
-        shelf, experience = Shelf(redis), Experience(redis)
-        yield House(
-            settings=read,
-            clock=clock,
-            redis=redis,
-            store=store,
-            letters=DeadLetters(redis),
-            people=People(redis, read),
-            shelf=shelf,
-            experience=experience,
-            groups=Groups(redis),
-            engine=engine,
-            bot=bot,
-            files=TelegramFiles(bot, http),
-            separation=SeparationClient(http, api_url, read.upload_url, KEY, store.counts),
-            status=StatusMessage(bot, store, shelf, experience, load_texts(), clock),
-            links=Links(SECRET, PUBLIC_URL),
-            texts=load_texts(),
-            telegram=telegram,
-            closing=stack,
-        )
+        product = Product(read, redis, engine, http=http, api_http=http, clock=clock, flood_clock=flood_clock)
+        product.telegram, product.closing = telegram, stack
+        stack.push_async_callback(product.bot.shutdown)
+        await product.bot.initialize()
+        yield product
 
 
 class BotRoom:
     """A bot that handles what people did when it is told to, in order."""
 
-    def __init__(self, house: House, application: Any) -> None:
-        self.house = house
-        self.telegram = house.telegram
+    def __init__(self, product: Product, application: Any) -> None:
+        self.product = product
+        self.telegram = product.telegram
         self.application = application
-        self._handler = house.updates(application)
+        self._handler = product.updates(application)
         self._offset = 0
         self._last = ""
 
     async def handle(self, received_at: float | None = None) -> None:
         """Fetch what waits and handle it, until nothing does; as received then, if that is said."""
         dated = {} if received_at is None else {"received_at": received_at}
-        while updates := await self.house.bot.get_updates(
+        while updates := await self.product.bot.get_updates(
             offset=self._offset, timeout=0, allowed_updates=ALLOWED_UPDATES
         ):
             for update in updates:

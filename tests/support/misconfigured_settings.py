@@ -2,69 +2,69 @@
 
 from collections.abc import AsyncIterator
 
-from ailment import ailment
-from clinic import Clinic
+from doctor_fixture import DoctorFixture
+from misconfiguration import misconfiguration
 from pydantic import SecretStr
 
 from stemdrop.doctor.report import Result
 
 
-@ailment(
+@misconfiguration(
     "`SECRET_KEY` of 8 characters",
     "settings: SECRET_KEY",
     "8 characters",
     "make a longer one",
     result=Result.WARNING,
 )
-async def short_key(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["SECRET_KEY"] = "8-letter"
-    async with clinic.behind(clinic.webhook(secret_key=SecretStr("8-letter"))):
+async def short_key(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["SECRET_KEY"] = "8-letter"
+    async with doctor_fixture.behind(doctor_fixture.webhook(secret_key=SecretStr("8-letter"))):
         yield
 
 
-@ailment(
+@misconfiguration(
     "`ACCESS=open` without `DAILY_CREDITS`",
     "settings: ACCESS",
     "any stranger can spend all your credits",
     "set DAILY_CREDITS, or ACCESS=invite",
     result=Result.WARNING,
 )
-async def open_house(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["ACCESS"] = "open"
+async def open_product(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["ACCESS"] = "open"
     yield
 
 
-@ailment(
+@misconfiguration(
     "a URL in `STEM_HOSTS`",
     "settings: STEM_HOSTS",
     "https://cdn.example: neither",
     "write host or host:port, with commas between them",
 )
-async def url_for_host(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["STEM_HOSTS"] = "10.0.0.5:9000, https://cdn.example"
+async def url_for_host(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["STEM_HOSTS"] = "10.0.0.5:9000, https://cdn.example"
     yield
 
 
-@ailment(
+@misconfiguration(
     "nobody is admin yet",
     "settings: admin",
     "nobody runs this bot yet",
     "open the link",
     result=Result.WARNING,
 )
-async def no_admin(clinic: Clinic) -> AsyncIterator[None]:
-    del clinic.environ["ADMINS"]
+async def no_admin(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    del doctor_fixture.environ["ADMINS"]
     yield
 
 
-@ailment(
+@misconfiguration(
     "`ACCESS=open` and nobody in `ADMINS`",
     "settings: admin",
     "nobody runs this bot",
     "name yourself in ADMINS",
     result=Result.WARNING,
 )
-async def open_without_admin(clinic: Clinic) -> AsyncIterator[None]:
-    del clinic.environ["ADMINS"]
-    clinic.environ |= {"ACCESS": "open", "DAILY_CREDITS": "50"}
+async def open_without_admin(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    del doctor_fixture.environ["ADMINS"]
+    doctor_fixture.environ |= {"ACCESS": "open", "DAILY_CREDITS": "50"}
     yield

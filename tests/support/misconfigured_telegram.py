@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
-from ailment import ailment, everywhere
-from clinic import Clinic
-from house import NOBODY
+from doctor_fixture import DoctorFixture
+from misconfiguration import everywhere, misconfiguration
+from product import NOBODY
 from starlette.responses import HTMLResponse
 
 from bot.updates import SECOND_POLLER
@@ -22,51 +22,51 @@ from sandbox.telegram.updates import Webhook
 from stemdrop.doctor.report import Result
 
 
-@ailment(
+@misconfiguration(
     "a token that Telegram does not know",
     "Telegram: bot token",
     "Telegram refuses it",
     "copy TELEGRAM_BOT_TOKEN anew",
 )
-async def wrong_token(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["TELEGRAM_BOT_TOKEN"] = "7000000001:not-this-one"
+async def wrong_token(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["TELEGRAM_BOT_TOKEN"] = "7000000001:not-this-one"
     yield
 
 
-@ailment(
+@misconfiguration(
     "nobody at `TELEGRAM_API_URL`",
     "Telegram: bot token",
     "refuses connections",
     "is it running, and at this port?",
 )
-async def no_telegram(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["TELEGRAM_API_URL"] = NOBODY
+async def no_telegram(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["TELEGRAM_API_URL"] = NOBODY
     yield
 
 
-@ailment(
+@misconfiguration(
     "a web site at `TELEGRAM_API_URL`",
     "Telegram: bot token",
     "not as the Bot API does",
     "correct TELEGRAM_API_URL",
 )
-async def site_for_telegram(clinic: Clinic) -> AsyncIterator[None]:
+async def site_for_telegram(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     async with serve(everywhere(lambda _: HTMLResponse("<title>Welcome</title>"))) as url:
-        clinic.environ["TELEGRAM_API_URL"] = url
+        doctor_fixture.environ["TELEGRAM_API_URL"] = url
         yield
 
 
-@ailment(
+@misconfiguration(
     "another program polls, our bot does not run",
     "Telegram: second poller",
     "another program polls with this bot's token",
     "stop the other program",
     also=["processes: bot"],
 )
-async def second_poller(clinic: Clinic) -> AsyncIterator[None]:
-    await clinic.presences("webhook", "worker")
-    polling = asyncio.create_task(poll_for_ever(clinic))
-    await clinic.house.telegram.wait_for(lambda: clinic.house.telegram.updates.is_awaited)
+async def second_poller(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    await doctor_fixture.heartbeats("webhook", "worker")
+    polling = asyncio.create_task(poll_for_ever(doctor_fixture))
+    await doctor_fixture.product.telegram.wait_for(lambda: doctor_fixture.product.telegram.updates.is_awaited)
     try:
         yield
     finally:
@@ -74,42 +74,44 @@ async def second_poller(clinic: Clinic) -> AsyncIterator[None]:
         await asyncio.gather(polling, return_exceptions=True)
 
 
-@ailment(
+@misconfiguration(
     "another program polls beside our bot",
     "Telegram: second poller",
     "another program polls with this bot's token",
     "stop the other program",
     also=["processes: bot"],
 )
-async def rival_of_our_bot(clinic: Clinic) -> AsyncIterator[None]:
-    await clinic.presences("webhook", "worker")
-    await clinic.add_presence("bot", SECOND_POLLER)
+async def rival_of_our_bot(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    await doctor_fixture.heartbeats("webhook", "worker")
+    await doctor_fixture.add_presence("bot", SECOND_POLLER)
     yield
 
 
-@ailment(
+@misconfiguration(
     "two bots of ours poll",
     "Telegram: second poller",
     "2 bots of ours poll",
     "run one bot, or set TELEGRAM_UPDATES=webhook",
 )
-async def two_bots(clinic: Clinic) -> AsyncIterator[None]:
-    await clinic.presences("bot", "bot", "webhook", "worker")
+async def two_bots(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    await doctor_fixture.heartbeats("bot", "bot", "webhook", "worker")
     yield
 
 
-@ailment(
+@misconfiguration(
     "another program has set a webhook while our bot polls",
     "Telegram: webhook",
     "https://foreign.example, so nobody can fetch them",
     "stop the other program",
 )
-async def foreign_webhook(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.house.telegram.updates.webhook = Webhook("https://foreign.example/bot/secret-path", None, 40)
+async def foreign_webhook(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.product.telegram.updates.webhook = Webhook(
+        "https://foreign.example/bot/secret-path", None, 40
+    )
     yield
 
 
-@ailment(
+@misconfiguration(
     "a webhook is left from before, our bot does not run",
     "Telegram: webhook",
     "so nobody can fetch them",
@@ -117,79 +119,79 @@ async def foreign_webhook(clinic: Clinic) -> AsyncIterator[None]:
     result=Result.WARNING,
     also=["processes: running"],
 )
-async def webhook_from_before(clinic: Clinic) -> AsyncIterator[None]:
-    await clinic.presences()
-    clinic.house.telegram.updates.webhook = Webhook("https://stems.example/telegram", None, 40)
+async def webhook_from_before(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    await doctor_fixture.heartbeats()
+    doctor_fixture.product.telegram.updates.webhook = Webhook("https://stems.example/telegram", None, 40)
     yield
 
 
-@ailment(
+@misconfiguration(
     "`TELEGRAM_UPDATES=webhook`, and it is set elsewhere",
     "Telegram: webhook",
     "it is set to https://foreign.example, not to this webhook",
     "stop the other program",
 )
-async def webhook_elsewhere(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["TELEGRAM_UPDATES"] = "webhook"
-    clinic.house.telegram.updates.webhook = Webhook("https://foreign.example/", None, 40)
+async def webhook_elsewhere(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["TELEGRAM_UPDATES"] = "webhook"
+    doctor_fixture.product.telegram.updates.webhook = Webhook("https://foreign.example/", None, 40)
     yield
 
 
-@ailment(
+@misconfiguration(
     "Telegram cannot deliver to our webhook",
     "Telegram: webhook",
     "Telegram cannot deliver: Connection refused",
     "see what is wrong with the public address",
 )
-async def undeliverable(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["TELEGRAM_UPDATES"] = "webhook"
-    telegram = clinic.house.telegram
+async def undeliverable(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["TELEGRAM_UPDATES"] = "webhook"
+    telegram = doctor_fixture.product.telegram
     updates = telegram.updates
     telegram.send_text(telegram.add_user("Alice").id, "hello")  # that waits
-    updates.webhook = Webhook(f"{clinic.environ['PUBLIC_URL']}/telegram", None, 40)
+    updates.webhook = Webhook(f"{doctor_fixture.environ['PUBLIC_URL']}/telegram", None, 40)
     updates.last_error_date, updates.last_error_message = int(time.time()), "Connection refused"
     yield
 
 
-@ailment(
+@misconfiguration(
     "`TELEGRAM_LOCAL_MODE`, but the server runs without `--local`",
     "Telegram: files",
     "does not run with --local",
     "start the Bot API server with --local",
 )
-async def not_local(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["TELEGRAM_LOCAL_MODE"] = "true"
+async def not_local(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["TELEGRAM_LOCAL_MODE"] = "true"
     yield
 
 
-@ailment(
+@misconfiguration(
     "a server with `--local` without `TELEGRAM_LOCAL_MODE`",
     "Telegram: files",
     "TELEGRAM_LOCAL_MODE is off",
     "set TELEGRAM_LOCAL_MODE=true",
 )
-async def unknown_local(clinic: Clinic) -> AsyncIterator[None]:
-    async with local_server(clinic):
+async def unknown_local(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with local_server(doctor_fixture):
         yield
 
 
-@ailment(
+@misconfiguration(
     "a local server whose files are not here",
     "Telegram: files",
     "not on a disk that is visible here",
     "mount its directory here under the same path",
 )
-async def unmounted(clinic: Clinic) -> AsyncIterator[None]:
-    clinic.environ["TELEGRAM_LOCAL_MODE"] = "true"
-    async with local_server(clinic) as folder:
+async def unmounted(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["TELEGRAM_LOCAL_MODE"] = "true"
+    async with local_server(doctor_fixture) as folder:
         folder.rename(folder.with_name("elsewhere"))
         yield
         shutil.rmtree(folder.with_name("elsewhere"))
 
 
-async def poll_for_ever(clinic: Clinic) -> None:
+async def poll_for_ever(doctor_fixture: DoctorFixture) -> None:
     """As any program that fetches updates; what is refused is tried again."""
-    url = f"{clinic.environ['TELEGRAM_API_URL']}/bot{clinic.environ['TELEGRAM_BOT_TOKEN']}/getUpdates"
+    url = f"{doctor_fixture.environ['TELEGRAM_API_URL']}/bot{doctor_fixture.environ['TELEGRAM_BOT_TOKEN']}/getUpdates"
     async with httpx.AsyncClient(timeout=60, trust_env=False, verify=False) as http:
         while True:
             await http.post(url, json={"timeout": 50})
@@ -197,41 +199,41 @@ async def poll_for_ever(clinic: Clinic) -> None:
 
 
 @asynccontextmanager
-async def local_server(clinic: Clinic) -> AsyncIterator[Path]:
+async def local_server(doctor_fixture: DoctorFixture) -> AsyncIterator[Path]:
     """A Bot API server of one's own, with `--local`, that knows a song; where its files lie."""
-    folder = clinic.folder / "local"
+    folder = doctor_fixture.folder / "local"
     telegram = Telegram(folder, local=True)
-    await clinic.house.redis.delete("stemdrop:jobs:open")
+    await doctor_fixture.product.redis.delete("stemdrop:jobs:open")
     async with run_telegram(telegram) as url:
-        clinic.environ |= {"TELEGRAM_API_URL": url, "TELEGRAM_BOT_TOKEN": telegram.token}
-        await clinic.sends(telegram)
+        doctor_fixture.environ |= {"TELEGRAM_API_URL": url, "TELEGRAM_BOT_TOKEN": telegram.token}
+        await doctor_fixture.sends(telegram)
         yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@ailment(
+@misconfiguration(
     "a bot that runs and leaves updates lying",
     "Telegram: pending updates",
     "51 updates wait at Telegram although the bot runs",
     "look at the bot's log",
     result=Result.WARNING,
 )
-async def many_pending(clinic: Clinic) -> AsyncIterator[None]:
-    telegram = clinic.house.telegram
+async def many_pending(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    telegram = doctor_fixture.product.telegram
     bob = telegram.add_user("Bob")
     for _ in range(51):
         telegram.send_text(bob.id, "hello?")
     yield
 
 
-@ailment(
+@misconfiguration(
     "Telegram breaks off in the middle",
     "Telegram: updates",
     "its answer broke off",
     "look at its log",
 )
-async def broken_telegram(clinic: Clinic) -> AsyncIterator[None]:
-    faults = clinic.house.telegram.faults
+async def broken_telegram(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    faults = doctor_fixture.product.telegram.faults
     faults.add(FaultKind.RESET_BEFORE, method="getWebhookInfo", times=None)
     yield
     faults.clear()

@@ -1,0 +1,195 @@
+"""The one place that builds the objects that the processes, `stemdrop jobs` and the tests share."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import cached_property
+from urllib.parse import urlsplit
+
+import httpx
+from redis.asyncio import Redis
+from telegram.error import BadRequest, InvalidToken, TelegramError
+from telegram.ext import ExtBot
+
+from stemdrop.chat.job_message import JobMessage
+from stemdrop.chat.telegram_bot import TelegramFiles, build_bot
+from stemdrop.chat.translations import load_translations
+from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLater
+from stemdrop.http.signed_links import SignedLinks
+from stemdrop.provider.client import SeparationClient
+from stemdrop.services.account_queue import AccountQueue
+from stemdrop.services.admin_alerts import Alerts
+from stemdrop.services.orders import Orders
+from stemdrop.services.result_polling import ResultPolling
+from stemdrop.settings import Settings
+from stemdrop.storage.connection import connect
+from stemdrop.storage.counters import Counters
+from stemdrop.storage.dead_letters import DeadLetters
+from stemdrop.storage.flood_limiter import FloodLimiter
+from stemdrop.storage.group_settings import GroupSettings
+from stemdrop.storage.heartbeats import Heartbeats
+from stemdrop.storage.job_statistics import JobStatistics
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.probes import Probes
+from stemdrop.storage.snapshot import Snapshots
+from stemdrop.storage.source_quota import SourceQuota
+from stemdrop.storage.stem_cache import StemCache
+from stemdrop.storage.users import Users
+from stemdrop.tasks.engine import Engine
+
+log = logging.getLogger(__name__)
+
+REDIS_WAIT_S = 30
+# A process that is told to stop hands its unfinished tasks back after this time.
+STOP_GRACE_S = 20
+WRONG_TOKEN = "TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it"  # noqa: S105 - a sentence
+
+
+class Parts:
+    """The objects that the processes share.
+
+    `redis`, `engine`, `http` and `api_http` are opened and closed by the caller; `http` fetches files from
+    Telegram, `api_http` calls the separation API. `clock` returns Unix seconds.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        redis: Redis,
+        engine: Engine,
+        *,
+        http: httpx.AsyncClient,
+        api_http: httpx.AsyncClient,
+        clock: Callable[[], float] = time.time,
+        flood_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.redis = redis
+        self.engine = engine
+        self.clock = clock
+        self.store = JobStore(redis, clock)
+        self.counters = Counters(redis)
+        self.source_quota = SourceQuota(redis, clock)
+        self.probes = Probes(redis)
+        self.snapshots = Snapshots(redis)
+        self.heartbeats = Heartbeats(redis)
+        self.dead_letters = DeadLetters(redis)
+        self.users = Users(redis, settings)
+        self.stem_cache = StemCache(redis)
+        self.job_statistics = JobStatistics(redis)
+        self.group_settings = GroupSettings(redis)
+        self.translations = load_translations()
+        self.links = SignedLinks(settings.secret_key.get_secret_value(), settings.public_url)
+        self.bot: ExtBot[float] = build_bot(settings, FloodLimiter(redis, flood_clock), self.counters)
+        self.files = TelegramFiles(self.bot, http)
+        self.separation = SeparationClient(
+            api_http,
+            settings.separation_api_url,
+            settings.upload_url,
+            settings.separation_api_key.get_secret_value(),
+            self.counters,
+        )
+        self.job_message = JobMessage(
+            self.bot, self.store, self.stem_cache, self.job_statistics, self.translations, clock
+        )
+
+    @cached_property
+    def account_queue(self) -> AccountQueue:
+        """Starts an account's next job."""
+        return AccountQueue(self.store, self.engine)
+
+    @cached_property
+    def result_polling(self) -> ResultPolling:
+        """Asks the separation API for results whose callback did not come."""
+        return ResultPolling(self.store, self.engine, self.separation, self.clock)
+
+    @cached_property
+    def orders(self) -> Orders:
+        """Picks, retries, resends and cancels jobs."""
+        return Orders(
+            self.store,
+            self.engine,
+            self.stem_cache,
+            self.job_statistics,
+            self.users,
+            self.result_polling,
+            self.clock,
+        )
+
+    @cached_property
+    def alerts(self) -> Alerts:
+        """Tells the admins what only an operator can correct."""
+        return Alerts(self.bot, self.users, self.translations)
+
+
+@asynccontextmanager
+async def open_parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[Parts]:
+    """Build the parts of a process and close them at its end.
+
+    Waits for Redis until `stop`. Raises `SettingsError` when Redis refuses the connection or stays away.
+    """
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(connect(settings.redis_url))
+        await _wait_for_redis(settings, JobStore(redis), stop)
+        engine = await stack.enter_async_context(Engine(settings.redis_url))
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        # Connections to the API are not reused: one that the API closes just as a create call goes out would
+        # look like a lost response, and a create call whose response is lost is not repeated.
+        api_http = await stack.enter_async_context(
+            httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0))
+        )
+        parts = Parts(settings, redis, engine, http=http, api_http=api_http)
+        stack.push_async_callback(parts.bot.shutdown)
+        await stack.enter_async_context(parts.counters.written())
+        yield parts
+
+
+async def _wait_for_redis(settings: Settings, store: JobStore, stop: asyncio.Event) -> None:
+    """Wait for Redis, since containers start in any order, and say in the log that this is the reason."""
+    where = urlsplit(settings.redis_url)
+    deadline = asyncio.get_running_loop().time() + REDIS_WAIT_S
+    while not stop.is_set():
+        try:
+            await store.ping()
+            return
+        except StoreUnavailable as error:
+            if isinstance(error, StoreRefused) or asyncio.get_running_loop().time() > deadline:
+                raise SettingsError(f"REDIS_URL: {where.hostname}:{where.port or 6379}: {error}") from error
+            log.warning("waiting for Redis at %s:%s: %s", where.hostname, where.port or 6379, error)
+            await asyncio.sleep(1)
+
+
+async def greet_telegram(bot: ExtBot[float], stop: asyncio.Event) -> bool:
+    """Ask Telegram for the bot's own name; False if `stop` was set before Telegram answered.
+
+    Raises `SettingsError` when Telegram refuses the token.
+    """
+    return await call_until_done(bot.initialize, stop)
+
+
+async def call_until_done(call: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
+    """Repeat a start-up call to Telegram until it succeeds; False if `stop` was set before.
+
+    Raises `SettingsError` when Telegram refuses the token, `BadRequest` when it refuses the call.
+    """
+    pause_s = 1.0
+    while not stop.is_set():
+        try:
+            await call()
+        except InvalidToken as error:
+            raise SettingsError(WRONG_TOKEN) from error
+        except BadRequest:
+            raise
+        except (TelegramError, StoreUnavailable, TryLater) as error:
+            wait_s = error.after_s if isinstance(error, TryLater) else pause_s
+            who = "Redis" if isinstance(error, StoreUnavailable) else "Telegram"
+            log.warning("%s cannot be reached, next try in %.0f s: %s", who, wait_s, error)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), wait_s)
+            pause_s = min(pause_s * 2, 30)
+        else:
+            return True
+    return False

@@ -1,0 +1,105 @@
+"""Wrong with the separation API."""
+
+from collections.abc import AsyncIterator
+
+from doctor_fixture import DoctorFixture
+from misconfiguration import everywhere, misconfiguration
+from product import NOBODY
+from starlette.responses import HTMLResponse, Response
+
+from sandbox.environment.server import serve
+from stemdrop.doctor.report import Result
+
+
+@misconfiguration(
+    "an API key that the provider refuses",
+    "separation API: API key",
+    "refuses it",
+    "copy SEPARATION_API_KEY anew",
+)
+async def wrong_key(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["SEPARATION_API_KEY"] = "not-this-one"
+    yield
+
+
+@misconfiguration(
+    "no credits left",
+    "separation API: credits",
+    "0 left: too few for any song",
+    "buy credits at the provider",
+)
+async def no_credits(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.provider.credits = 0
+    yield
+
+
+@misconfiguration(
+    "no credits left, said as a refusal", "separation API: credits", "none are left", "buy credits"
+)
+async def credits_refused(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.provider.credits_refusal = (402, "insufficient credits")
+    yield
+
+
+@misconfiguration(
+    "few credits left", "separation API: credits", "60 left", "buy credits", result=Result.WARNING
+)
+async def few_credits(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.provider.credits = 60
+    yield
+
+
+@misconfiguration(
+    "the provider is under maintenance",
+    "separation API: API key",
+    "code 455",
+    "try again later",
+    result=Result.WARNING,
+)
+async def maintenance(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.provider.credits_refusal = (455, "maintenance")
+    yield
+
+
+@misconfiguration(
+    "nobody at `SEPARATION_API_URL`", "separation API: API key", "refuses connections", "is it running"
+)
+async def no_api(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["SEPARATION_API_URL"] = NOBODY
+    yield
+
+
+@misconfiguration(
+    "a web site at `SEPARATION_API_URL`",
+    "separation API: API key",
+    "not as the API does",
+    "correct SEPARATION_API_URL",
+)
+async def site_for_api(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with serve(everywhere(lambda _: HTMLResponse("<title>Welcome</title>"))) as url:
+        doctor_fixture.environ["SEPARATION_API_URL"] = url
+        yield
+
+
+@misconfiguration(
+    "no `PUBLIC_URL`, and nobody at the upload host",
+    "separation API: upload host",
+    "refuses connections",
+    "correct SEPARATION_UPLOAD_URL",
+)
+async def no_upload_host(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ |= {"PUBLIC_URL": "", "SEPARATION_UPLOAD_URL": NOBODY}
+    yield
+
+
+@misconfiguration(
+    "no `PUBLIC_URL`, and an upload host that is out of order",
+    "separation API: upload host",
+    "answers HTTP 503",
+    "try again later",
+    result=Result.WARNING,
+)
+async def broken_upload_host(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with serve(everywhere(lambda _: Response(status_code=503))) as url:
+        doctor_fixture.environ |= {"PUBLIC_URL": "", "SEPARATION_UPLOAD_URL": url}
+        yield

@@ -1,0 +1,97 @@
+"""Each package and sub-package imports only what stands below it."""
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+# Unit → the units that it may import. A unit is a package, or a sub-package or single module of `stemdrop`.
+_BASE = {"stemdrop.errors", "stemdrop.domain", "stemdrop.log_context", "stemdrop.observability"}
+_DOMAIN = _BASE | {"stemdrop.settings"}
+_CHAT = _DOMAIN | {"stemdrop.storage", "stemdrop.chat"}
+_SERVICES = _CHAT | {"stemdrop.tasks", "stemdrop.provider", "stemdrop.services"}
+_PROCESS = _SERVICES | {"stemdrop.http", "stemdrop.wiring"}
+MAY_IMPORT = {
+    "stemdrop.errors": set[str](),
+    "stemdrop.log_context": set[str](),
+    "stemdrop.observability": {"stemdrop.errors", "stemdrop.domain", "stemdrop.log_context"},
+    "stemdrop.settings": {"stemdrop.errors", "stemdrop.http"},
+    "stemdrop.domain": {"stemdrop.errors"},
+    "stemdrop.storage": _DOMAIN,
+    "stemdrop.tasks": _DOMAIN | {"stemdrop.storage"},
+    "stemdrop.provider": _DOMAIN | {"stemdrop.storage"},
+    "stemdrop.http": {"stemdrop.errors", "stemdrop.domain"},
+    "stemdrop.chat": _CHAT,
+    "stemdrop.services": _SERVICES,
+    "stemdrop.wiring": _PROCESS,
+    "stemdrop.doctor": _PROCESS,
+    "stemdrop.operator": _PROCESS | {"stemdrop.doctor"},
+    "bot": _PROCESS | {"stemdrop.doctor"},
+    "webhook": _PROCESS,
+    "worker": _PROCESS,
+    "stemdrop.serve": _PROCESS | {"bot", "webhook", "worker"},
+    "stemdrop.cli": _PROCESS | {"stemdrop.serve", "stemdrop.operator"},
+    "stemdrop.__main__": {"stemdrop.cli"},
+    "separator": set[str](),
+    "sandbox": {"separator"},
+    "tools": _PROCESS | {"sandbox", "stemdrop.doctor", "stemdrop.operator"},
+}
+PACKAGES = ("stemdrop", "bot", "webhook", "worker", "separator", "sandbox", "tools")
+
+
+def unit_of(module: str) -> str:
+    """The unit that a dotted name belongs to."""
+    first, *rest = module.split(".")
+    return f"stemdrop.{rest[0]}" if first == "stemdrop" and rest else first
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Each module of the product: its dotted name and file."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            yield name, path
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The dotted names of our modules that a file imports, wherever in the file."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if name.partition(".")[0] in PACKAGES)
+
+
+@pytest.mark.parametrize("unit", sorted({unit_of(name) for name, _ in modules()} - {"stemdrop"}))
+def test_a_unit_imports_only_what_it_may(unit: str) -> None:
+    """Also where the import stands inside a function."""
+    wrong = [
+        (name, other)
+        for name, path in modules()
+        if unit_of(name) == unit
+        for other in imported(path)
+        if unit_of(other) not in MAY_IMPORT[unit] | {unit, "stemdrop"}
+    ]
+    assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    known = {name for name, _ in modules()}
+    graph = {}
+    for name, path in modules():
+        targets = (other if other in known else other.rpartition(".")[0] for other in imported(path))
+        graph[name] = {target for target in targets if target != name}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+def test_at_most_six_modules_lie_directly_in_stemdrop() -> None:
+    entries = {"__init__.py", "__main__.py"}
+    files = {path.name for path in (ROOT / "stemdrop").glob("*.py")} - entries
+    assert len(files) <= 6, files

@@ -1,0 +1,148 @@
+"""The process `stemdrop worker`: submits jobs, delivers stems, and moves on jobs that were left behind."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from stemdrop.tasks.engine import Periodic, Queue, Task
+from stemdrop.wiring import STOP_GRACE_S, Parts, greet_telegram
+from worker.archives import PACKS_AT_ONCE, Archives
+from worker.credits_monitor import CreditsMonitor
+from worker.delivery import JOBS_ON_DISK, Delivery
+from worker.progress_updates import ProgressUpdates
+from worker.recovery import Deadlines, Recovery
+from worker.stems.address_rules import AddressRules
+from worker.stems.copies import StemCopies
+from worker.stems.fetcher import StemFetcher
+from worker.stems.temp_folders import remove_leftovers
+from worker.submission import Submission
+
+log = logging.getLogger(__name__)
+
+RECOVERY_EVERY_S = 10
+PROGRESS_EVERY_S = 5
+CREDITS_EVERY_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """The worker's tasks, each with a `run` method."""
+
+    submission: Submission
+    delivery: Delivery
+    archives: Archives
+    recovery: Recovery
+    progress_updates: ProgressUpdates
+    credits_monitor: CreditsMonitor
+
+
+def build_fetcher(parts: Parts, max_bytes: int | None = None) -> StemFetcher:
+    """Build the client that downloads stems, to be opened by the caller. `max_bytes`: what Telegram accepts."""
+    settings = parts.settings
+    rules = AddressRules(settings.separation_api_url, settings.allowed_hosts)
+    return StemFetcher(rules, max_bytes or settings.max_upload_bytes, parts.counters)
+
+
+def build_tasks(
+    parts: Parts,
+    fetcher: StemFetcher,
+    *,
+    max_bytes: int | None = None,
+    deadlines: Deadlines | None = None,
+    has_callbacks: bool | None = None,
+) -> Tasks:
+    """Build the worker's tasks. The options override what the settings say."""
+    settings, store = parts.settings, parts.store
+    has_callbacks = bool(settings.public_url) if has_callbacks is None else has_callbacks
+    deadlines = deadlines or Deadlines(
+        settings.poll_after_s, settings.poll_interval_s, settings.job_timeout_s, has_callbacks
+    )
+    return Tasks(
+        submission=Submission(
+            store=store,
+            separation=parts.separation,
+            files=parts.files,
+            links=parts.links if has_callbacks else None,
+            job_message=parts.job_message,
+            account_queue=parts.account_queue,
+            alerts=parts.alerts,
+        ),
+        delivery=Delivery(
+            store=store,
+            bot=parts.bot,
+            fetcher=fetcher,
+            files=parts.files,
+            separation=parts.separation,
+            job_message=parts.job_message,
+            account_queue=parts.account_queue,
+            stem_cache=parts.stem_cache,
+            job_statistics=parts.job_statistics,
+            translations=parts.translations,
+            counters=parts.counters,
+        ),
+        archives=Archives(
+            store=store,
+            dead_letters=parts.dead_letters,
+            bot=parts.bot,
+            copies=StemCopies(parts.files, fetcher, parts.separation),
+            translations=parts.translations,
+            max_bytes=max_bytes or settings.max_upload_bytes,
+        ),
+        recovery=Recovery(
+            store=store,
+            engine=parts.engine,
+            polling=parts.result_polling,
+            job_message=parts.job_message,
+            account_queue=parts.account_queue,
+            deadlines=deadlines,
+            clock=parts.clock,
+        ),
+        progress_updates=ProgressUpdates(store, parts.job_message, parts.clock),
+        credits_monitor=CreditsMonitor(parts.separation, parts.alerts),
+    )
+
+
+async def run_worker(parts: Parts, stop: asyncio.Event) -> None:
+    """Run the worker's tasks until `stop`. Raises `SettingsError` when Telegram refuses the token."""
+    engine = parts.engine
+    if not await greet_telegram(parts.bot, stop):
+        return
+    await asyncio.to_thread(remove_leftovers)
+    async with build_fetcher(parts) as fetcher:
+        tasks = build_tasks(parts, fetcher)
+        recovery_every_s = min(parts.settings.poll_interval_s, RECOVERY_EVERY_S)
+        log.info("worker ready")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(
+                engine.work(
+                    Queue.SUBMISSIONS,
+                    {Task.SUBMIT: tasks.submission.run},
+                    stop,
+                    periodic={
+                        "recovery": Periodic(recovery_every_s, tasks.recovery.run),
+                        "progress": Periodic(PROGRESS_EVERY_S, tasks.progress_updates.run),
+                        "credits": Periodic(CREDITS_EVERY_S, tasks.credits_monitor.run),
+                    },
+                    concurrency=16,
+                    grace_s=STOP_GRACE_S,
+                )
+            )
+            group.create_task(
+                engine.work(
+                    Queue.DELIVERIES,
+                    {Task.DELIVER: tasks.delivery.run},
+                    stop,
+                    concurrency=JOBS_ON_DISK,
+                    grace_s=STOP_GRACE_S,
+                )
+            )
+            group.create_task(
+                engine.work(
+                    Queue.PACKS,
+                    {Task.PACK: tasks.archives.run},
+                    stop,
+                    given_up={Task.PACK: tasks.archives.give_up},
+                    concurrency=PACKS_AT_ONCE,
+                    grace_s=STOP_GRACE_S,
+                )
+            )
