@@ -122,12 +122,13 @@ class Delivery:
         if runs > MAX_RUNS or broken > MAX_BROKEN_RUNS:
             await self._fail(job, Failure("undeliverable", charged=not job.cached))
             return
+        token = await self._store.begin_delivery(job.id)
         try:
             if broken > 1:
                 # that run is dead, or only cut off from Redis: then it first notes what it has sent
                 await anyio.sleep(NOT_ENDED_S)
-            if await self._is_mine(job, runs):
-                await self._end_or_deliver(job, result, runs)
+            if await self._store.owns_delivery(job.id, token):
+                await self._end_or_deliver(job, result, runs, token)
         except (TryLater, StoreUnavailable, asyncio.CancelledError):
             # it ended for a reason that is known; who is stopped hands back what runs by cancelling it
             with suppress(StoreUnavailable):
@@ -135,11 +136,11 @@ class Delivery:
             raise
         await self._store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
 
-    async def _end_or_deliver(self, job: Job, result: Result, run: int) -> None:
+    async def _end_or_deliver(self, job: Job, result: Result, run: int, token: str) -> None:
         if failure := failure_of(result):
             await self._fail(job, failure)
         else:
-            await self._deliver_or_later(job, result, run)
+            await self._deliver_or_later(job, result, run, token)
 
     async def _prefer_success(self, job: Job) -> None:
         """A success that came meanwhile is what was paid for, and delivered by the next run: `TryLater`."""
@@ -152,13 +153,13 @@ class Delivery:
             return
         raise TryLater(0.1, "a success came after the failure")
 
-    async def _deliver_or_later(self, job: Job, result: Result, run: int) -> None:
+    async def _deliver_or_later(self, job: Job, result: Result, run: int, token: str) -> None:
         try:
             await self._show_progress(job)
             if job.cached:
                 await self._deliver_cached(job, result)
             else:
-                await self._deliver(job, result, run)
+                await self._deliver(job, result, token)
         except ChatMigrated as error:
             log.info("job %s: its group became the supergroup %d", job.id, error.new_chat_id)
             await self._store.migrate(job, error.new_chat_id)
@@ -172,7 +173,7 @@ class Delivery:
                 await self._store.close(job.id)
                 await self._account_queue.next(job.account)
 
-    async def _deliver(self, job: Job, result: Result, run: int) -> None:
+    async def _deliver(self, job: Job, result: Result, token: str) -> None:
         sent = await self._store.sent(job.id)
         waiting = [stem for stem in result.stems if stem.key not in sent]
         ended = _Ended()
@@ -182,19 +183,13 @@ class Delivery:
             async with JobStems(job, waiting, folder, cover, say, self._fetcher, self._separation) as fetched:
                 for album in albums(waiting):
                     outcomes = [await fetched.outcome(stem) for stem in album]
-                    if not await self._is_mine(job, run):
+                    # the job may have been given up, deleted, or taken over by another run
+                    if not await self._store.owns_delivery(job.id, token):
                         return
                     await self._send(job, outcomes, cover, ended)
         if ended.is_whole:
             await self._keep(job, result)
         await self._end(job, ended)
-
-    async def _is_mine(self, job: Job, run: int) -> bool:
-        """Whether nobody has dropped or deleted it meanwhile, nor taken it over as if this run were dead."""
-        current = await self._store.get(job.id)
-        if current is None or current.state is not JobState.DELIVERING:
-            return False
-        return await self._store.runs(job.id, Run.DELIVER) == run
 
     async def _send(
         self, job: Job, outcomes: Sequence[Outcome], cover: bytes | None, ended: "_Ended"

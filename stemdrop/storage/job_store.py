@@ -47,6 +47,7 @@ MAX_IN_FLIGHT = 3
 
 # What a job holds besides the attributes of `Job`.
 _RUNS = "runs:{}"  # counter per kind of task: how often it was begun; with ":by" behind it, who counted last
+_DELIVERY_OWNER = "delivery_token"  # random, of the run that delivers the job
 _RETRIED_AS = "retried_as"  # the job that 'try again' made of this one
 # `create_started_by`: which call of `begin_create` won; `once`: the key under which it was added
 
@@ -321,6 +322,18 @@ class JobStore:
         async with translated():
             args: list[str | float] = [_RUNS.format(kind), by, secrets.token_hex(8)]
             return int(await self._count([JOB.format(job_id)], args))
+
+    async def begin_delivery(self, job_id: str) -> str:
+        """Make the caller the owner of the job's delivery; returns the token that `owns_delivery` checks."""
+        token = secrets.token_hex(8)
+        await self._write_fields(job_id, {_DELIVERY_OWNER: token})
+        return token
+
+    async def owns_delivery(self, job_id: str, token: str) -> bool:
+        """Whether the job is still being delivered, and no later run has begun to deliver it."""
+        async with translated():
+            state, owner = await self._redis.hmget(JOB.format(job_id), ["state", _DELIVERY_OWNER])
+        return state == JobState.DELIVERING and owner == token
 
     async def runs(self, job_id: str, kind: Run) -> int:
         """How many runs of this kind have been counted."""

@@ -665,6 +665,27 @@ async def test_a_run_that_was_taken_for_dead_leaves_the_rest_to_its_successor(
     assert (await product.job(job.id)).state is JobState.DELIVERED
 
 
+async def test_a_frozen_run_sends_nothing_after_the_job_is_delivered_again(
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+) -> None:
+    """Delivering again restarts the count of runs: both runs are the first of their count."""
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    held = files.hold(f"{TWELVE[-1]}.mp3")
+    frozen = asyncio.create_task(delivery.run(job.id))
+    with anyio.fail_after(30):
+        while len(await product.store.sent(job.id)) < 6:  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+    given_up = Failure("undeliverable", charged=True)
+    assert await product.store.fail(job.id, [JobState.DELIVERING], given_up)
+    assert await product.store.deliver_again(job.id)
+    successor = asyncio.create_task(product.delivery().run(job.id))
+    await until(lambda: files.asked.count(f"{TWELVE[-1]}.mp3") == 2)
+    held.set()
+    await asyncio.gather(frozen, successor)
+    assert len(stems(product, job.chat_id)) == 12
+    assert (await product.job(job.id)).state is JobState.DELIVERED
+
+
 async def test_after_it_was_dropped_nothing_more_is_sent(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:

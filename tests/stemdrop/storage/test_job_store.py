@@ -51,6 +51,25 @@ async def all_at_once(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
 # Adding
 
 
+async def test_the_latest_delivery_run_owns_the_job(store: JobStore) -> None:
+    job = await add(store, JobState.DELIVERING)
+    first = await store.begin_delivery(job.id)
+    assert await store.owns_delivery(job.id, first)
+    second = await store.begin_delivery(job.id)
+    assert not await store.owns_delivery(job.id, first)
+    assert await store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable"))
+    assert not await store.owns_delivery(job.id, second)
+    assert await store.deliver_again(job.id)
+    third = await store.begin_delivery(job.id)
+    assert [await store.owns_delivery(job.id, token) for token in (first, second, third)] == [
+        False,
+        False,
+        True,
+    ]
+    await store.forget(job.id)
+    assert not await store.owns_delivery(job.id, await store.begin_delivery(job.id))
+
+
 async def test_what_leads_to_a_job_lives_as_long_as_the_job(store: JobStore, redis: Redis) -> None:
     """Or `/jobs` and `/delete` would miss it, and its message make another."""
     job = make_job()
