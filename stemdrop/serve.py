@@ -27,7 +27,7 @@ class Role(StrEnum):
 
 
 async def serve(settings: Settings, roles: set[Role]) -> None:
-    """Run the roles until SIGTERM or SIGINT. Raises `SettingsError` when a setting is refused from outside."""
+    """Run the roles until SIGTERM or SIGINT. Raises `SettingsError` when a setting is refused outside."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):

@@ -16,11 +16,11 @@ from webhook.slow_clients import HeaderTimeoutProtocol
 
 log = logging.getLogger(__name__)
 
-# Proxies keep an idle connection for a shorter time (Caddy: two minutes), so that the proxy closes it, not the
-# webhook: a callback that is sent at the moment of our close would be lost with the connection.
+# Proxies keep an idle connection for a shorter time (Caddy: two minutes), so that the proxy closes it, not
+# the webhook: a callback that is sent at the moment of our close would be lost with the connection.
 KEEP_ALIVE_S = 130
-# Half of the files that a process may usually have open; more connections are answered with 503. It also bounds
-# the bodies and source chunks that are in memory.
+# Half of the files that a process may usually have open; more connections are answered with 503. It also
+# bounds the bodies and source chunks that are in memory.
 MAX_CONNECTIONS = 500
 # A client that reads nothing for so long is disconnected.
 UNREAD_TIMEOUT_MS = 60_000

@@ -4,9 +4,9 @@
     async with run_telegram(telegram) as url:
         ...  # TELEGRAM_API_URL=url, TELEGRAM_BOT_TOKEN=telegram.token
 
-The bot's door is `{url}/bot<token>/<method>` and `{url}/file/bot<token>/<path>` (`sandbox.telegram.bot_api.endpoint`); the
-person's is `{url}/chat/…` with `telegram.access_key` (`sandbox.telegram.chat_api`), beside the methods of `Telegram`
-in process.
+The bot's door is `{url}/bot<token>/<method>` and `{url}/file/bot<token>/<path>`
+(`sandbox.telegram.bot_api.endpoint`); the person's is `{url}/chat/…` with `telegram.access_key`
+(`sandbox.telegram.chat_api`), beside the methods of `Telegram` in process.
 """
 
 from collections.abc import AsyncIterator

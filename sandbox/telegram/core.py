@@ -1,8 +1,8 @@
 """What both doors share: chats, messages, files and updates, and the steps that change them.
 
 A step changes the state, tells whoever waits, and (when a person did it) queues the bot's update. The
-person's door adds what people may do (`sandbox.telegram.person_actions`), the bot's door what the Bot API says
-(`sandbox.telegram.bot_api.methods`).
+person's door adds what people may do (`sandbox.telegram.person_actions`), the bot's door what the Bot API
+says (`sandbox.telegram.bot_api.methods`).
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""Whether the stemdrop in this container does its work: `python -m stemdrop.observability.container_health`, its health check.
+"""Whether the stemdrop in this container does its work: its health check,
+`python -m stemdrop.observability.container_health`.
 
 A process writes down every few seconds how it is; a process that hangs, or is gone, writes nothing more. Only
 the standard library, since it is started again and again.

@@ -191,7 +191,8 @@ async def unmounted(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 async def poll_for_ever(doctor_fixture: DoctorFixture) -> None:
     """As any program that fetches updates; what is refused is tried again."""
-    url = f"{doctor_fixture.environ['TELEGRAM_API_URL']}/bot{doctor_fixture.environ['TELEGRAM_BOT_TOKEN']}/getUpdates"
+    environ = doctor_fixture.environ
+    url = f"{environ['TELEGRAM_API_URL']}/bot{environ['TELEGRAM_BOT_TOKEN']}/getUpdates"
     async with httpx.AsyncClient(timeout=60, trust_env=False, verify=False) as http:
         while True:
             await http.post(url, json={"timeout": 50})

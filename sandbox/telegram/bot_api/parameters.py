@@ -1,7 +1,7 @@
 """One call of a bot: its parameters out of query, JSON, form or multipart, each checked against its type.
 
-What a parameter may be is said in `sandbox.telegram.bot_api.methods`; this module knows the types. Unknown parameters, which
-Telegram silently ignores, are refused: they hide a misspelling.
+What a parameter may be is said in `sandbox.telegram.bot_api.methods`; this module knows the types.
+Unknown parameters, which Telegram silently ignores, are refused: they hide a misspelling.
 """
 
 import json

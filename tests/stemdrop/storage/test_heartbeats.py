@@ -96,7 +96,13 @@ def test_the_check_of_a_container_is_quick_and_says_why(noted: Path) -> None:
 
 
 def test_a_process_that_hangs_ends_itself_and_says_where(noted: Path) -> None:
-    program = "from stemdrop.observability import container_health; container_health.HANG_S = 0.2; container_health.write([]); import time; time.sleep(60)"
+    program = """
+import time
+from stemdrop.observability import container_health
+container_health.HANG_S = 0.2
+container_health.write([])
+time.sleep(60)
+"""
     hung = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert hung.returncode == 1
     assert "<module>" in hung.stderr
