@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from product import BotRoom, Product, open_product
 
+from bot.run import offer_admin_link
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.errors import TryLater
-from stemdrop.serve import offer_admin_link
 from stemdrop.services.admin_alerts import Alerts
 from stemdrop.storage.keys import ADMINS
 

@@ -8,8 +8,8 @@ import pytest
 from sandbox.environment.ports import free_port
 from separator.command import listen as listen_separator
 from stemdrop.errors import SettingsError
-from stemdrop.serve import UNREAD_TIMEOUT_MS, listen
 from stemdrop.settings import Settings, load_settings
+from webhook.run import UNREAD_TIMEOUT_MS, listen
 
 
 def settings(port: int) -> Settings:

@@ -16,7 +16,7 @@ from product import PUBLIC_URL, SECRET
 
 from sandbox.environment.process import Process
 from stemdrop.http.signed_links import SignedLinks
-from stemdrop.serve import MAX_CONNECTIONS
+from webhook.run import MAX_CONNECTIONS
 from webhook.slow_clients import PATIENCE_S
 
 MIB = 1024 * 1024

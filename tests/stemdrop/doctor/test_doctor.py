@@ -28,7 +28,7 @@ async def test_where_all_is_well_every_line_says_so(doctor_fixture: DoctorFixtur
     assert len({(it.subject, it.check) for it in findings}) == len(findings) > 30
 
 
-@pytest.mark.parametrize("ailment", AILMENTS, ids=lambda it: it.text)
+@pytest.mark.parametrize("misconfiguration", AILMENTS, ids=lambda it: it.text)
 async def test_what_is_wrong_is_named(
     doctor_fixture: DoctorFixture, misconfiguration: Misconfiguration
 ) -> None:
