@@ -86,7 +86,10 @@ async def test_every_metric_is_there_before_anything_happened(
         assert family.documentation == metric.meaning
         # none of the credits is not the same as nobody having asked yet
         assert family.samples or metric.kind is Kind.HISTOGRAM or metric.name.startswith("credits")
-    assert samples(answer.text).keys() - {"redis_memory_bytes{}"} == {"callbacks_expected{}", f"info{{{version('stemdrop')}}}"}
+    assert samples(answer.text).keys() - {"redis_memory_bytes{}"} == {
+        "callbacks_expected{}",
+        f"info{{{version('stemdrop')}}}",
+    }
 
 
 async def test_jobs_are_counted_where_they_are(product: Product, sent: Message) -> None:
