@@ -8,12 +8,12 @@ from enum import StrEnum
 
 from bot.run import run_bot
 from bot.update_health import UpdateHealth
+from stemdrop.services.disk_space import shortage
 from stemdrop.settings import SHORT_KEY, Settings
 from stemdrop.storage.heartbeats import send_heartbeats
 from stemdrop.wiring import open_parts
 from webhook.run import run_webhook
 from worker.run import run_worker
-from worker.stems.temp_folders import shortage
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ async def serve(settings: Settings, roles: set[Role]) -> None:
             Role.WORKER: lambda: run_worker(parts, stop),
         }
         troubles: dict[Role, Callable[[], str]] = {
-            Role.BOT: update_health.trouble,
+            Role.BOT: lambda: update_health.trouble() or shortage(),
             Role.WEBHOOK: str,
             Role.WORKER: shortage,
         }

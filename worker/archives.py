@@ -26,6 +26,7 @@ from stemdrop.domain.outcomes import Run, Sent
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import MAX_CAPTION, MAX_NAME, archive_name, cut, in_sentence
 from stemdrop.errors import TryLater
+from stemdrop.services.disk_space import temp_folder
 from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.dead_letters import DeadLetters
 from stemdrop.storage.job_store import JobStore
@@ -34,7 +35,7 @@ from stemdrop.tasks.owner_limits import OwnerLimits, account_is_busy
 from worker.audio.voice_encoder import AAC, OPUS, NotAudio, Voice, record
 from worker.stems.album_sender import PATIENCE_S, StemFile, is_refusal
 from worker.stems.copies import StemCopies
-from worker.stems.temp_folders import in_thread, pour, temp_folder
+from worker.stems.temp_folders import in_thread, pour
 
 log = logging.getLogger(__name__)
 

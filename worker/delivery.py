@@ -29,6 +29,7 @@ from stemdrop.log_context import about
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.account_queue import AccountQueue
+from stemdrop.services.disk_space import temp_folder
 from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.job_statistics import JobStatistics
@@ -39,7 +40,6 @@ from worker.stems.album_sender import AlbumSender, StemFile, Tick, albums
 from worker.stems.cached_sender import CachedSender
 from worker.stems.download import JobStems, Outcome
 from worker.stems.fetcher import StemFetcher
-from worker.stems.temp_folders import temp_folder
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from stemdrop.doctor.examination import Examination
 from stemdrop.doctor.report import Notes
 
-# A worker takes no job with less (`worker.stems.temp_folders`); a bot inspects four files of 20 MB at once.
+# A worker takes no job with less (`services.disk_space`); a bot inspects four files of 20 MB at once.
 WORKER_NEEDS_MB = 512
 BOT_NEEDS_MB = 80
 _MEGABYTE = 1024 * 1024

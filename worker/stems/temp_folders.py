@@ -5,57 +5,26 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from stemdrop.errors import StemdropError, TryLater
+from stemdrop.errors import StemdropError
+from stemdrop.services.disk_space import PREFIX, temp_root
 
 log = logging.getLogger(__name__)
 
 Done = TypeVar("Done")
 
-PREFIX = "stemdrop-"
-MIN_FREE_BYTES = 512 * 1024 * 1024
 # Longer than any task may run.
 STALE_S = 24 * 3600
 # The prefix and what `tempfile` makes up: the sandbox's folders have a word between them.
 _OURS = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}")
 _CHUNK_BYTES = 1024 * 1024
 _is_unwanted: ContextVar[threading.Event | None] = ContextVar("is_unwanted", default=None)
-
-
-@contextmanager
-def temp_folder(*, needs_room: bool = True) -> Iterator[Path]:
-    """An empty folder that goes when the block ends. Raises `TryLater` where the disk is nearly full."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=_place())
-    except OSError as error:
-        raise TryLater(60, f"there is no room for stems: {error.strerror or error}") from error
-    with folder as name:
-        if needs_room and (trouble := shortage()):
-            raise TryLater(60, trouble)
-        yield Path(name)
-
-
-def shortage() -> str:
-    """Why no stems are taken just now; empty while there is room."""
-    try:
-        free = shutil.disk_usage(_place()).free
-    except OSError as error:
-        return f"there is no room for stems: {error.strerror or error}"
-    return f"less than {MIN_FREE_BYTES} bytes are free for stems" if free < MIN_FREE_BYTES else ""
-
-
-def _place() -> str:
-    """Where TMPDIR says: Python itself goes elsewhere without a word when the disk there is full."""
-    named = os.environ.get("TMPDIR", "")
-    return named if Path(named).is_dir() and named else tempfile.gettempdir()
 
 
 class Unwanted(StemdropError):
@@ -100,7 +69,7 @@ def remove_leftovers(now: float | None = None) -> int:
     """Remove such folders of processes that were killed; returns how many. Blocking."""
     now = time.time() if now is None else now
     removed = 0
-    for folder in Path(_place()).glob(f"{PREFIX}*"):
+    for folder in Path(temp_root()).glob(f"{PREFIX}*"):
         try:
             if _is_leftover(folder, now):
                 shutil.rmtree(folder)

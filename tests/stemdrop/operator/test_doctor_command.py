@@ -25,10 +25,10 @@ from stemdrop.doctor.report import Finding, Notes, Result
 from stemdrop.doctor.telegram import examine_files
 from stemdrop.operator import doctor_command
 from stemdrop.operator.terminal import say
+from stemdrop.services.disk_space import temp_root
 from stemdrop.settings import load_settings
 from stemdrop.storage.heartbeats import Heartbeat
 from stemdrop.storage.keys import PRESENT
-from worker.stems.temp_folders import _place
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -220,9 +220,9 @@ async def test_a_failure_of_its_own_is_one_line(
 async def test_stems_lie_where_the_worker_puts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Python itself goes elsewhere when the disk is full there."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert temporary_folder() == tmp_path == Path(_place())
+    assert temporary_folder() == tmp_path == Path(temp_root())
     monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
-    assert temporary_folder() == Path(_place())
+    assert temporary_folder() == Path(temp_root())
 
 
 @pytest.mark.parametrize(("is_local", "result"), [("true", Result.WRONG), ("false", Result.OK)])

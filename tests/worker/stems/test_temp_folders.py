@@ -15,6 +15,7 @@ import pytest
 import sounds
 
 from stemdrop.errors import TryLater
+from stemdrop.services.disk_space import temp_folder
 from worker.archives import _add
 from worker.audio import voice_encoder
 from worker.audio.formats import Form
@@ -26,7 +27,6 @@ from worker.stems.temp_folders import (
     go_on,
     in_thread,
     remove_leftovers,
-    temp_folder,
 )
 
 
