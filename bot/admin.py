@@ -19,7 +19,7 @@ from stemdrop.chat.translations import Language
 from stemdrop.domain.failures import Remedy, remedies
 from stemdrop.domain.jobs import CREDITS, Job, JobState
 from stemdrop.errors import BadContract, SeparationError, TryLater
-from stemdrop.log_context import about
+from stemdrop.log_context import bind_job
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.orders import Ordered, Orders, Tapped
 from stemdrop.storage.job_store import JobStore
@@ -84,7 +84,7 @@ class Admin:
                 await answer_tap(query, say("admin.cleared", count=say.number(count)))
                 await rewrite(query, *await self._snapshots(say))
             case (letter, job_id) if job := await self._store.get(job_id):
-                about(job_id, job.task_id)
+                bind_job(job_id, job.task_id)
                 ordered = await self._act(letter, job, Tapped(query.id, received_at(update)))
                 log.info("admin %d: job %s: %s", context.person.id, job.id, letter)
                 await answer_tap(query, say(ordered.note or "ordered"))

@@ -19,7 +19,7 @@ from stemdrop.domain.failures import Remedy, remedies
 from stemdrop.domain.jobs import CANCELLABLE, CREDITS, Job, JobState, Mode
 from stemdrop.domain.titles import in_sentence
 from stemdrop.errors import TryLater
-from stemdrop.log_context import about
+from stemdrop.log_context import bind_job
 from stemdrop.services.orders import Ordered, Orders, Tapped
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
@@ -87,7 +87,7 @@ class JobsList:
             if job is None or job.account != query.from_user.id or is_elsewhere:
                 await answer_tap(query, say("tap.stale_screen"))
                 return
-            about(job.id, job.task_id)
+            bind_job(job.id, job.task_id)
             ordered = await self._act(words[1], job, Tapped(query.id, received_at(update)))
             if ordered.over:
                 text = render_over_limit(job, say, job.mode or Mode.SEPARATE_VOCAL, ordered.over)

@@ -15,7 +15,7 @@ from stemdrop.chat.rendering import render_instruments, render_over_limit
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import FINAL, Job, JobState, Mode
 from stemdrop.errors import TryLater
-from stemdrop.log_context import about
+from stemdrop.log_context import bind_job
 from stemdrop.services.orders import Ordered, Orders, Tapped
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
@@ -44,7 +44,7 @@ class Menu:
         tap = Tap.from_data(query.data or "")
         job = await self._store.get(tap.job_id) if tap else None
         if job:
-            about(job.id, job.task_id)
+            bind_job(job.id, job.task_id)
         if tap is None or job is None:
             await answer_tap(query, say("tap.stale"))
         elif job.user_id and query.from_user.id != job.user_id:

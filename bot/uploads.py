@@ -15,7 +15,7 @@ from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, Source, SourceKind
 from stemdrop.errors import SourceUnusable
-from stemdrop.log_context import about
+from stemdrop.log_context import bind_job
 from stemdrop.storage.job_store import JobStore
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Uploads:
             await answer(request, explain(error, say))
             return
         holder = await self._store.add(job, once)
-        about(holder)
+        bind_job(holder)
         cached = job if holder == job.id else await self._store.get(holder)
         # an update that is handled again after a crash finds its job, and perhaps its message
         if cached and not cached.message_id:

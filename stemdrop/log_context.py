@@ -1,6 +1,6 @@
-"""Which job the work in hand is about, so that each line of the log can say so, whoever writes it.
+"""The job that the current asyncio task works on, which the JSON log adds to every line of that task.
 
-The subject goes with the asyncio task, and with whatever tasks and threads that starts.
+Tasks and threads that the asyncio task starts inherit it.
 """
 
 import logging
@@ -8,41 +8,41 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-# A line's field → its value; never changed in place, since other tasks may hold the same.
-_subject: ContextVar[dict[str, str]] = ContextVar("subject", default={})  # noqa: B039
+# Log fields by name; replaced and never changed in place, since other tasks may hold the same dict.
+_fields: ContextVar[dict[str, str]] = ContextVar("log_fields", default={})  # noqa: B039
 
 
-def about(job_id: str = "", task_id: str = "") -> None:
-    """From here on, to the end of this asyncio task or `subject` block, the work is about this job.
+def bind_job(job_id: str = "", task_id: str = "") -> None:
+    """Name the job in all further log lines of this asyncio task or `job_context` block.
 
-    What is empty stays as it was, unless it was another job's.
+    An empty argument keeps the value that was bound before, unless that belongs to another job.
     """
-    before = _subject.get()
+    before = _fields.get()
     now = dict(before)
     if job_id and job_id != before.get("job"):
         now = {"job": job_id}
     if task_id:
         now["task_id"] = task_id
-    _subject.set(now)
+    _fields.set(now)
 
 
 @contextmanager
-def subject(job_id: str = "", task_id: str = "") -> Iterator[None]:
-    """Within the block the work is about this job, or about none yet; after it about what it was before."""
-    before = _subject.set({})
-    about(job_id, task_id)
+def job_context(job_id: str = "", task_id: str = "") -> Iterator[None]:
+    """Name this job, or none, in the log lines of the block; afterwards the outer job again."""
+    token = _fields.set({})
+    bind_job(job_id, task_id)
     try:
         yield
     finally:
-        _subject.reset(before)
+        _fields.reset(token)
 
 
-def name_subject(record: logging.LogRecord) -> bool:
-    """A filter that lets every line through, with the fields `job` and `task_id` where they are known.
+def add_job_fields(record: logging.LogRecord) -> bool:
+    """Add the fields `job` and `task_id` to a log record; a filter that accepts every record.
 
-    A line that begins with a job, as ours do, is about that one, whatever the work around it is about.
+    A message that begins with "job %s" names its job itself, which may differ from the bound one.
     """
-    fields = _subject.get()
+    fields = _fields.get()
     if isinstance(record.msg, str) and record.msg.startswith("job %s") and isinstance(record.args, tuple):
         named = str(record.args[0]) if record.args else ""
         fields = fields if fields.get("job") == named else {"job": named}

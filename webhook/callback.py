@@ -16,7 +16,7 @@ from stemdrop.errors import (
     StoreUnavailable,
 )
 from stemdrop.http.signed_links import SignedLinks, check_signature
-from stemdrop.log_context import about
+from stemdrop.log_context import bind_job
 from stemdrop.observability.metric_definitions import CALLBACKS, OTHER
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.job_store import JobStore
@@ -111,7 +111,7 @@ def callback_router(
 
     async def take(token: str, request: Request) -> Receipt:
         link = links.read_callback(token)
-        about(link.job_id)
+        bind_job(link.job_id)
         task_id, result = parse_callback(await read_json(request, body_timeout_s))
         if hmac_key:
             headers = request.headers
@@ -120,7 +120,7 @@ def callback_router(
         receipt = await store.receive(link.job_id, link.chat_id, task_id, result)
         if receipt in (Receipt.FOREIGN, Receipt.UNKNOWN):
             raise _NotItsTask(link.job_id, receipt)
-        about(link.job_id, task_id)
+        bind_job(link.job_id, task_id)
         log.info(
             "job %s: callback, code %d, %d stems (%s)", link.job_id, result.code, len(result.stems), receipt
         )

@@ -18,7 +18,7 @@ from stemdrop.chat.telegram_bot import TelegramFile, TelegramFiles
 from stemdrop.domain.jobs import NEED_SOURCE, Job
 from stemdrop.errors import SourceGone, StoreUnavailable, TooOften
 from stemdrop.http.signed_links import SignedLinks
-from stemdrop.log_context import about
+from stemdrop.log_context import bind_job
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.source_quota import SourceQuota
 from stemdrop.tasks.owner_limits import OwnerLimits
@@ -96,7 +96,7 @@ def source_router(
 
     async def find(token: str, name: str, wanted: str, *, is_download: bool) -> _Part:
         job_id = links.read_source(token)
-        about(job_id)
+        bind_job(job_id)
         job = await store.get(job_id)
         if job is None or not _is_served(job) or name != f"audio{job.source.extension}":
             raise SourceGone("this source is no longer served")

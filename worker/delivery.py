@@ -25,7 +25,7 @@ from stemdrop.domain.outcomes import Credits, Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.domain.titles import MAX_CAPTION, in_sentence, title
 from stemdrop.errors import CachedFileGone, SourceGone, StoreUnavailable, TryLater
-from stemdrop.log_context import about
+from stemdrop.log_context import bind_job
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.account_queue import AccountQueue
@@ -112,7 +112,7 @@ class Delivery:
             await self._prefer_success(job)  # likewise
         if job is None or job.state is not JobState.DELIVERING or job.result is None:
             return
-        about(job_id, job.task_id)
+        bind_job(job_id, job.task_id)
         with self._owner_limits.of(job.account):
             await self._run(job, job.result)
 

@@ -14,7 +14,7 @@ from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.telegram_bot import is_gone
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.errors import TryLater
-from stemdrop.log_context import subject
+from stemdrop.log_context import job_context
 from stemdrop.storage.job_store import JobStore
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class ProgressUpdates:
             if job.chat_id in taken or not _is_due(job, self._clock()):
                 continue
             try:
-                with subject(job.id, job.task_id):
+                with job_context(job.id, job.task_id):
                     if not await self._renew(job):
                         continue
                 written += 1

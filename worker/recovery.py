@@ -15,7 +15,7 @@ from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.telegram_bot import is_gone
 from stemdrop.domain.jobs import FINAL, Failure, Job, JobState, is_overtaken
 from stemdrop.errors import StemdropError
-from stemdrop.log_context import about
+from stemdrop.log_context import bind_job
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.job_store import JobStore
@@ -73,7 +73,7 @@ class Recovery:
         slots = asyncio.Semaphore(AT_ONCE)
 
         async def look_after(job: Job, step: Callable[[Job], Awaitable[None]]) -> None:
-            about(job.id, job.task_id)
+            bind_job(job.id, job.task_id)
             async with slots:
                 try:
                     await step(job)

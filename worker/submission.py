@@ -15,7 +15,7 @@ from stemdrop.domain.jobs import Failure, Job, JobState
 from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.errors import AnswerLost, Refused, SourceGone, TryLater, Unreachable
 from stemdrop.http.signed_links import SignedLinks
-from stemdrop.log_context import about
+from stemdrop.log_context import bind_job
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.admin_alerts import Alerts
@@ -100,7 +100,7 @@ class Submission:
                 lambda: self._store.not_accepted(job), f"job {job.id}: refused, not stored"
             )
             raise
-        about(job.id, task_id)
+        bind_job(job.id, task_id)
         log.info("job %s: accepted as task %s", job.id, task_id)
         # the task id is paid for: a Redis that is away for a moment must not lose it
         receipt = await retry_until_stored(

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from pythonjsonlogger.json import JsonFormatter
 
-from stemdrop.log_context import name_subject
+from stemdrop.log_context import add_job_fields
 
 # These log whole URLs (the bot's token is in them), users' words, or a traceback per retry.
 _QUIET = ("httpx", "httpcore", "telegram", "docket.worker", "docket.dependencies", "asyncio")
@@ -31,7 +31,7 @@ def set_up_logging(level: str, form: str, secrets: Iterable[str], stream: TextIO
     handler = _Handler(stream)
     handler.setFormatter(_Hiding(_json() if form == "json" else _console(), secrets))
     handler.addFilter(_without_foreign_tracebacks)
-    handler.addFilter(name_subject)
+    handler.addFilter(add_job_fields)
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

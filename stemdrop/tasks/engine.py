@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from stemdrop.domain.queues import QUEUE_OF, Queue, Task
 from stemdrop.errors import StoreUnavailable, TryLater
-from stemdrop.log_context import subject
+from stemdrop.log_context import job_context
 
 __all__ = ["Engine", "Handler", "Periodic", "Queue", "Task"]
 
@@ -150,7 +150,7 @@ class Engine:
             retry: Retry = Retry(attempts=None),  # noqa: B008 - how the library takes its settings
             timeout: Timeout = Timeout(TASK_TIMEOUT),  # noqa: B008, ASYNC109
         ) -> None:
-            with subject(_job_of(task, argument)):
+            with job_context(_job_of(task, argument)):
                 pause_s = await self._run(task, argument, retry.attempt)
             if pause_s is not None:
                 retry.after(timedelta(seconds=pause_s))

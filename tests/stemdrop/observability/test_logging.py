@@ -10,7 +10,7 @@ import httpx
 import pytest
 from telegram.error import InvalidToken
 
-from stemdrop.log_context import about, subject
+from stemdrop.log_context import bind_job, job_context
 from stemdrop.observability.logging import set_up_logging
 
 TOKEN = "7000000001:AAabcdefghijklmnopqrstuvwxyz-_12345"
@@ -153,18 +153,18 @@ async def test_lines_name_the_job_that_the_work_is_about(written: Written) -> No
         library.warning("deeper")
         await asyncio.to_thread(library.warning, "in a thread")
 
-    with subject("a" * 16):
+    with job_context("a" * 16):
         ours.info("begun")
-        about("a" * 16, "task-1")
+        bind_job("a" * 16, "task-1")
         await asyncio.gather(deeper(), deeper())
-        with subject("b" * 16, "task-2"):
+        with job_context("b" * 16, "task-2"):
             library.warning("another")
-        with subject():
+        with job_context():
             library.warning("of none")
-        about("a" * 16)
+        bind_job("a" * 16)
         ours.info("job %s: of one, amid another", "c" * 16)
         ours.info("job %s: the same", "a" * 16)
-        about("d" * 16)
+        bind_job("d" * 16)
         ours.info("changed")
     ours.info("ended")
     a, deep = "a" * 16, [(text, "a" * 16, "task-1") for text in ("deeper", "in a thread")]
@@ -184,7 +184,7 @@ async def test_lines_name_the_job_that_the_work_is_about(written: Written) -> No
 @pytest.mark.parametrize("form", ["json"], indirect=True)
 async def test_work_side_by_side_keeps_its_jobs_apart(written: Written) -> None:
     async def work(job_id: str) -> None:
-        about(job_id)
+        bind_job(job_id)
         await asyncio.sleep(0)
         logging.getLogger("bot").info("for %s", job_id)
 
@@ -194,7 +194,7 @@ async def test_work_side_by_side_keeps_its_jobs_apart(written: Written) -> None:
 
 @pytest.mark.parametrize("form", ["console"], indirect=True)
 def test_for_eyes_the_line_stays_as_it_is(written: Written) -> None:
-    with subject("a" * 16, "task-1"):
+    with job_context("a" * 16, "task-1"):
         logging.getLogger("bot").info("job %s: begun", "a" * 16)
     assert written().endswith(f"INFO    bot: job {'a' * 16}: begun\n")
 

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 
 from sandbox.environment.redis_server import RedisServer
 from stemdrop.errors import StoreUnavailable, TryLater
-from stemdrop.log_context import name_subject
+from stemdrop.log_context import add_job_fields
 from stemdrop.storage.connection import connect
 from stemdrop.tasks import engine as engine_module
 from stemdrop.tasks.engine import ADD_TIMEOUT_S, MAX_TAKEOVERS, Engine, Periodic, Queue, Task
@@ -590,7 +590,7 @@ async def test_what_is_logged_while_a_task_runs_names_its_job(
         logging.getLogger("some.library").warning("deep within")
         await runs(argument)
 
-    caplog.handler.addFilter(name_subject)
+    caplog.handler.addFilter(add_job_fields)
     try:
         with caplog.at_level(logging.INFO):
             await engine.add(Task.PACK, "abc:z", "abc:z")
@@ -600,7 +600,7 @@ async def test_what_is_logged_while_a_task_runs_names_its_job(
             async with working(engine, {Task.UPDATE: run}, queue=Queue.UPDATES):
                 await runs.reach(3)
     finally:
-        caplog.handler.removeFilter(name_subject)
+        caplog.handler.removeFilter(add_job_fields)
     seen = [(record.getMessage(), getattr(record, "job", "")) for record in caplog.records]
     ours = [(line, job) for line, job in seen if line.startswith(("task", "deep"))]
     assert ours == [
