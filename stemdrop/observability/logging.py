@@ -1,4 +1,4 @@
-"""Logging for operators: one line per event, for eyes or for machines, and no secret in any of them."""
+"""Logging for operators: one line per event, as plain text or JSON, without secrets."""
 
 import json
 import logging
@@ -15,41 +15,44 @@ from pythonjsonlogger.json import JsonFormatter
 
 from stemdrop.log_context import add_job_fields
 
-# These log whole URLs (the bot's token is in them), users' words, or a traceback per retry.
-_QUIET = ("httpx", "httpcore", "telegram", "docket.worker", "docket.dependencies", "asyncio")
-_SILENT = ("docket.dependencies",)
+# Below these levels the libraries log whole URLs (with the bot's token), users' messages, or every retry.
+_LEVELS = {
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "telegram": logging.WARNING,
+    "docket.worker": logging.WARNING,
+    "docket.dependencies": logging.CRITICAL,
+    "asyncio": logging.WARNING,
+}
 
-# Whoever has such a link may fetch a song, or answer in the provider's place; a provider may repeat it, also
-# in a query, or in JSON within JSON.
+# With such a link anyone can fetch a song or answer in the provider's place. A provider may repeat the link
+# in a query string or inside JSON, so the slashes may be escaped.
 _LINK = re.compile(r"((?:\\*/|%(?:25)*2F)(?:source|callback)(?:\\*/|%(?:25)*2F))[\w.-]{40,}", re.ASCII | re.I)
 
 log = logging.getLogger(__name__)
 
 
 def set_up_logging(level: str, form: str, secrets: Iterable[str], stream: TextIO = sys.stderr) -> None:
-    """Configure the root logger. `form` is `console` or `json`; `secrets` are replaced wherever they are."""
+    """Configure the root logger. `form` is `console` or `json`; each secret becomes `***`."""
     handler = _Handler(stream)
-    handler.setFormatter(_Hiding(_json() if form == "json" else _console(), secrets))
-    handler.addFilter(_without_foreign_tracebacks)
+    handler.setFormatter(_SecretHidingFormatter(_json() if form == "json" else _console(), secrets))
+    handler.addFilter(_drop_expected_traceback)
     handler.addFilter(add_job_fields)
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for name in _SILENT:
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    for name, lowest in _LEVELS.items():
+        logging.getLogger(name).setLevel(lowest)
 
 
 def log_crashes() -> None:
-    """Send to the log what Python itself prints to standard error, past the formatter that hides secrets:
-    warnings, and the tracebacks of what nobody caught."""
+    """Send warnings and uncaught exceptions, which Python prints to standard error, through the log."""
     logging.captureWarnings(True)
-    sys.excepthook = _crashed
-    threading.excepthook = lambda args: _crashed(args.exc_type, args.exc_value, args.exc_traceback)
-    sys.unraisablehook = lambda args: _crashed(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.excepthook = _log_crash
+    threading.excepthook = lambda args: _log_crash(args.exc_type, args.exc_value, args.exc_traceback)
+    sys.unraisablehook = lambda args: _log_crash(args.exc_type, args.exc_value, args.exc_traceback)
 
 
 def hidden(text: str, secrets: Iterable[str]) -> str:
-    """The text without the secrets, in whatever spelling they are in it, and without tokens of our links."""
+    """Return the text with `***` for each secret, in any usual spelling, and for the tokens of our links."""
     return _hide(text, _pattern(secrets))
 
 
@@ -64,16 +67,26 @@ def _hide(text: str, pattern: re.Pattern[str] | None) -> str:
     return _LINK.sub(r"\1***", pattern.sub("***", text) if pattern else text)
 
 
-def _crashed(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:
+def _spellings(secret: str) -> set[str]:
+    """Return the secret as it is, in a URL, in the `repr` of text and bytes, and each of these in JSON."""
+    plain = {secret, quote(secret, safe=""), quote(secret), repr(secret)[1:-1], repr(secret.encode())[2:-1]}
+    return plain | {
+        json.dumps(form, ensure_ascii=is_ascii)[1:-1] for form in plain for is_ascii in (True, False)
+    }
+
+
+def _log_crash(
+    kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None
+) -> None:
     if error is not None and not isinstance(error, KeyboardInterrupt | SystemExit):
         log.critical("crashed: %s", kind.__name__, exc_info=(kind, error, traceback))
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes lines; one that cannot be written is named, where the library would print its arguments."""
+    """Writes log lines; for one that cannot be formatted, `logging` would print its arguments unhidden."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the library's name
-        """Say which line is missing, if anything can still be said."""
+        """Name the log call whose line is missing."""
         error = sys.exc_info()[0]
         with suppress(Exception):
             self.stream.write(
@@ -93,8 +106,8 @@ def _json() -> logging.Formatter:
     )
 
 
-class _Hiding(logging.Formatter):
-    """The last line of defence: no code of ours writes a secret, but a library's exception text may."""
+class _SecretHidingFormatter(logging.Formatter):
+    """Hides secrets in whole log entries, tracebacks included: a library's exception text may hold one."""
 
     def __init__(self, inner: logging.Formatter, secrets: Iterable[str]) -> None:
         super().__init__()
@@ -105,15 +118,14 @@ class _Hiding(logging.Formatter):
         return _hide(self._inner.format(record), self._pattern)
 
 
-def _spellings(secret: str) -> set[str]:
-    """As it is, in a URL, in a `repr` of text or bytes, and each of these in JSON."""
-    plain = {secret, quote(secret, safe=""), quote(secret), repr(secret)[1:-1], repr(secret.encode())[2:-1]}
-    return plain | {
-        json.dumps(form, ensure_ascii=is_ascii)[1:-1] for form in plain for is_ascii in (True, False)
-    }
+def _drop_expected_traceback(record: logging.LogRecord) -> bool:
+    """Cut a library's traceback for a failure that it retries (a lost connection, a bad answer).
 
-
-def _without_foreign_tracebacks(record: logging.LogRecord) -> bool:
-    if record.name.startswith(("docket", "telegram")) and record.levelno < logging.CRITICAL:
-        record.exc_info = None
+    All other tracebacks stay; a filter that accepts every record.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if record.name.startswith(("docket", "telegram")) and record.levelno < logging.CRITICAL and error:
+        packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+        if isinstance(error, OSError | json.JSONDecodeError) or packages & {"redis", "telegram", "httpx"}:
+            record.exc_info = None
     return True

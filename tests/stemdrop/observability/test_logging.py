@@ -1,14 +1,17 @@
-"""Nothing secret is written, however it got into a line."""
+"""The log: its format, the job that each line names, and tracebacks without secrets."""
 
 import asyncio
 import io
 import json
 import logging
+import runpy
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
-from telegram.error import InvalidToken
+from redis.exceptions import ConnectionError as RedisConnectionError
+from telegram.error import InvalidToken, NetworkError
 
 from stemdrop.log_context import bind_job, job_context
 from stemdrop.observability.logging import set_up_logging
@@ -19,10 +22,6 @@ SECRETS = (TOKEN, "api-key-1", 'se"cr\\et & key\tü', "hmac", "pass%20word")
 Written = Callable[[], str]
 
 
-def failing(error: Exception) -> None:
-    raise error
-
-
 @pytest.fixture(params=["console", "json"])
 def form(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -30,19 +29,13 @@ def form(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def written(form: str) -> Iterator[Written]:
+    """The text that was logged at INFO and above."""
     stream, root = io.StringIO(), logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    levels = {
-        name: logging.getLogger(name).level for name in ("httpx", "httpcore", "telegram", "asyncio", "docket")
-    }
-    for handler in handlers:
-        root.removeHandler(handler)
-    set_up_logging("DEBUG", form, SECRETS, stream)
+    handlers = root.handlers[:]
+    root.handlers.clear()
+    set_up_logging("INFO", form, SECRETS, stream)
     yield stream.getvalue
     root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
 
 
 def assert_hidden(text: str) -> None:
@@ -57,87 +50,109 @@ def assert_hidden(text: str) -> None:
         assert not [found for found in forms if found in text], text
 
 
+def caught(error: Exception) -> Exception:
+    """The exception after it was raised, so that it has a traceback."""
+    try:
+        raise error  # noqa: TRY301
+    except Exception as same:
+        return same
+
+
 @pytest.mark.parametrize("secret", SECRETS)
-def test_in_a_message(written: Written, secret: str) -> None:
+def test_a_secret_in_a_message_is_hidden(written: Written, secret: str) -> None:
     logging.getLogger("bot").warning(f"calling https://api/bot{secret}/getMe")
+    for how in ("%s", "%r"):
+        logging.getLogger("bot").warning("calling " + how, secret)
+        logging.getLogger("bot").warning("calling " + how, {"headers": [secret]})
     assert_hidden(written())
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("how", ["%s", "%r"])
-def test_in_an_argument(written: Written, secret: str, how: str) -> None:
-    logging.getLogger("bot").warning("calling " + how, secret)
-    logging.getLogger("bot").warning("calling " + how, {"headers": [secret]})
-    assert_hidden(written())
-
-
-@pytest.mark.parametrize("secret", SECRETS)
-def test_in_an_exception(written: Written, secret: str) -> None:
+def test_a_traceback_is_logged_without_secrets(written: Written, tmp_path: Path, secret: str) -> None:
+    """The secret is in the exception's text, cause, context, note and group, and in the source code."""
+    path = tmp_path / "source.py"
+    path.write_text(f"raise RuntimeError({secret!r})  # {secret!r}\n", "utf-8")
     try:
-        failing(ValueError(f"no such key: {secret}"))
-    except ValueError:
+        try:
+            try:
+                runpy.run_path(str(path))
+            except RuntimeError as error:
+                raise ValueError(f"context: {secret}") from error
+        except ValueError:
+            raise ExceptionGroup("several", [KeyError(secret), OSError(f"https://me:{secret}@host")])  # noqa: B904
+    except ExceptionGroup as group:
+        group.add_note(f"with {secret!r}")
         logging.getLogger("bot").exception("failed")
-    assert "ValueError" in written()
+    text = written()
+    assert_hidden(text)
+    parts = (
+        "failed",
+        "source.py",
+        "RuntimeError",
+        "ValueError: context",
+        "KeyError",
+        "OSError: https",
+        "with",
+    )
+    assert [part for part in parts if part not in text] == []
+    assert text.count("Traceback (most recent call last)") == 3
+
+
+def test_a_library_exception_text_is_hidden(written: Written) -> None:
+    error = caught(InvalidToken(f"The token `{TOKEN}` was rejected by the server."))
+    logging.getLogger("stemdrop.serve").error("refused: %s", error, exc_info=error)
+    assert "InvalidToken" in written()
     assert_hidden(written())
 
 
-def test_in_the_librarys_own_words(written: Written) -> None:
-    try:
-        failing(InvalidToken(f"The token `{TOKEN}` was rejected by the server."))
-    except InvalidToken as error:
-        logging.getLogger("stemdrop.serve").error("refused: %s", error)
-        logging.getLogger("stemdrop.serve").error("refused", exc_info=error)
-    assert_hidden(written())
-
-
-def test_twice_in_one_line(written: Written) -> None:
+def test_every_secret_in_a_line_is_hidden(written: Written) -> None:
     logging.getLogger("bot").warning("%s and %s and %s", TOKEN, "api-key-1", TOKEN)
     assert_hidden(written())
     assert written().count("***") == 3
 
 
 @pytest.mark.parametrize("form", ["json"], indirect=True)
-def test_json_is_one_object_a_line(written: Written) -> None:
+def test_json_is_one_object_per_line(written: Written) -> None:
     logging.getLogger("bot").warning("a\nb “ü” %s", SECRETS[2])
-    logging.getLogger("bot").error("c")
+    logging.getLogger("bot").error("c", exc_info=caught(ValueError("d")))
     first, second = [json.loads(line) for line in written().splitlines()]
     assert (first["level"], first["logger"], first["message"]) == ("WARNING", "bot", "a\nb “ü” ***")
     assert first["time"]
     assert second["message"] == "c"
+    assert second["exc_info"].endswith("ValueError: d")
 
 
-async def test_http_calls_are_silent(written: Written) -> None:
-    """At INFO httpx writes URLs, and the bot's token is in them."""
+async def test_http_calls_are_not_logged(written: Written) -> None:
+    """At INFO httpx writes URLs, which hold the bot's token."""
     transport = httpx.MockTransport(lambda request: httpx.Response(200))
     async with httpx.AsyncClient(transport=transport, verify=False) as client:
         await client.get(f"https://api.telegram.org/bot{TOKEN}/getMe")
     assert written() == ""
 
 
-def test_no_tracebacks_of_libraries(written: Written) -> None:
-    try:
-        failing(ValueError("inner"))
-    except ValueError:
-        logging.getLogger("docket.worker").exception("a task failed")
-        logging.getLogger("telegram.ext").exception("an update failed")
+@pytest.mark.parametrize("name", ["docket.worker", "telegram.ext"])
+def test_a_failure_that_a_library_retries_is_logged_without_a_traceback(written: Written, name: str) -> None:
+    for error in (NetworkError("no"), RedisConnectionError("no"), TimeoutError(), httpx.ConnectError("no")):
+        logging.getLogger(name).error("next try in 1 s", exc_info=caught(error))
     assert "Traceback" not in written()
-    assert "a task failed" in written()
+    assert written().count("next try") == 4
 
 
-def test_the_level_holds() -> None:
-    root, stream = logging.getLogger(), io.StringIO()
-    handlers, level = root.handlers[:], root.level
-    for handler in handlers:
-        root.removeHandler(handler)
-    try:
-        set_up_logging("WARNING", "console", (), stream)
-        logging.getLogger("bot").info("quiet")
-        logging.getLogger("bot").warning("loud")
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-    assert "quiet" not in stream.getvalue()
-    assert stream.getvalue().endswith("WARNING bot: loud\n")
+@pytest.mark.parametrize("name", ["docket.worker", "telegram.ext"])
+def test_an_unexpected_exception_in_a_library_is_logged_with_its_traceback(
+    written: Written, name: str
+) -> None:
+    logging.getLogger(name).error("the loop failed", exc_info=caught(KeyError(TOKEN)))
+    assert written().count("Traceback") == 1
+    assert_hidden(written())
+
+
+@pytest.mark.parametrize("form", ["console"], indirect=True)
+def test_the_level_holds(written: Written) -> None:
+    logging.getLogger("bot").debug("quiet")
+    logging.getLogger("bot").info("loud")
+    assert "quiet" not in written()
+    assert written().endswith("INFO    bot: loud\n")
 
 
 def fields(written: Written) -> list[tuple[str, str | None, str | None]]:
@@ -146,7 +161,7 @@ def fields(written: Written) -> list[tuple[str, str | None, str | None]]:
 
 
 @pytest.mark.parametrize("form", ["json"], indirect=True)
-async def test_lines_name_the_job_that_the_work_is_about(written: Written) -> None:
+async def test_lines_name_the_bound_job(written: Written) -> None:
     ours, library = logging.getLogger("bot"), logging.getLogger("some.library")
 
     async def deeper() -> None:
@@ -182,7 +197,7 @@ async def test_lines_name_the_job_that_the_work_is_about(written: Written) -> No
 
 
 @pytest.mark.parametrize("form", ["json"], indirect=True)
-async def test_work_side_by_side_keeps_its_jobs_apart(written: Written) -> None:
+async def test_concurrent_tasks_name_their_own_jobs(written: Written) -> None:
     async def work(job_id: str) -> None:
         bind_job(job_id)
         await asyncio.sleep(0)
@@ -193,20 +208,19 @@ async def test_work_side_by_side_keeps_its_jobs_apart(written: Written) -> None:
 
 
 @pytest.mark.parametrize("form", ["console"], indirect=True)
-def test_for_eyes_the_line_stays_as_it_is(written: Written) -> None:
+def test_the_console_format_has_no_job_fields(written: Written) -> None:
     with job_context("a" * 16, "task-1"):
         logging.getLogger("bot").info("job %s: begun", "a" * 16)
     assert written().endswith(f"INFO    bot: job {'a' * 16}: begun\n")
 
 
-@pytest.mark.parametrize("room", ["source", "callback"])
-@pytest.mark.parametrize("slash", ["/", r"\/", r"\\\/", "%2F", "%2f", "%252F"])
-def test_links_are_hidden_in_every_spelling(written: Written, room: str, slash: str) -> None:
-    """A provider may repeat them, from a query or within JSON."""
+@pytest.mark.parametrize("endpoint", ["source", "callback"])
+def test_link_tokens_are_hidden_in_every_spelling(written: Written, endpoint: str) -> None:
+    """A provider may repeat links in a query string or inside JSON."""
     token = "abcdefghijkl.awgtag.fh1sky-_" * 3
-    logging.getLogger("test").warning(
-        "refused: https:%s", f"{slash}h{slash}{room}{slash}{token}{slash}audio.mp3"
-    )
-    said = written()
-    assert token not in said
-    assert "audio.mp3" in said
+    slashes = ["/", r"\/", r"\\\/", "%2F", "%2f", "%252F"]
+    for slash in slashes:
+        link = f"{slash}h{slash}{endpoint}{slash}{token}{slash}audio.mp3"
+        logging.getLogger("test").warning("refused: https:%s", link)
+    assert token not in written()
+    assert written().count("audio.mp3") == len(slashes)
