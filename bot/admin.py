@@ -12,7 +12,7 @@ from telegram.error import TelegramError
 from bot.admission import is_for_admin
 from bot.answers import answer, answer_tap, button, rewrite
 from bot.context import Context
-from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.callback_data import Screen, ScreenTap
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import Rendered, short_title
 from stemdrop.chat.translations import Language
@@ -70,7 +70,7 @@ class Admin:
         query, say = update.callback_query, context.say
         if query is None or not await is_for_admin(update, context):
             return
-        choice = Choice.from_data(query.data or "")
+        choice = ScreenTap.from_data(query.data or "")
         match choice.words if choice else ():
             case (letter,) if letter == _LOOK:
                 await answer_tap(query, None)
@@ -107,7 +107,7 @@ class Admin:
 
     async def _show_user(self, job_id: str) -> None:
         try:
-            await self._job_message.refresh(job_id)
+            await self._job_message.show_current(job_id)
         except TelegramError as error:  # they may have blocked the bot
             log.info("job %s: its user could not be shown: %s", job_id, error)
 
@@ -174,7 +174,7 @@ class Admin:
             return [(_RESEND, say("button.resend"))] if await self._has_sent(job) else []
         if job.mode is None or job.failure is None or Remedy.RETRY not in remedies(job.failure):
             return []
-        is_free = (job.mode, job.instrument) in (await self._job_message.facts(job)).free
+        is_free = (job.mode, job.instrument) in (await self._job_message.details(job)).free
         price = say("price.free") if is_free else say.credits(CREDITS[job.mode])
         return [(_RETRY, say("button.retry", price=price))]
 

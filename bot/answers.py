@@ -6,7 +6,7 @@ import anyio
 from telegram import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message, ReplyParameters
 from telegram.error import BadRequest, NetworkError
 
-from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.callback_data import Screen, ScreenTap
 from stemdrop.chat.job_message import is_message_gone
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ async def rewrite(query: CallbackQuery, text: str, keyboard: InlineKeyboardMarku
 
 def button(text: str, screen: Screen, *words: object) -> InlineKeyboardButton:
     """A button of a screen."""
-    return InlineKeyboardButton(text, callback_data=Choice(screen, tuple(map(str, words))).to_data())
+    return InlineKeyboardButton(text, callback_data=ScreenTap(screen, tuple(map(str, words))).to_data())
 
 
 def number_of(word: str) -> int | None:

@@ -89,7 +89,7 @@ class Commands:
         await answer(message, say.plural("cancel.done", len(done)) if done else say("cancel.nothing"))
         try:
             for job in done:
-                await self._job_message.refresh(job.id)
+                await self._job_message.show_current(job.id)
         except (TelegramError, TryLater) as error:  # the sweep shows the ends that could not be shown now
             log.info("not every cancelled song could be shown so: %s", error)
 

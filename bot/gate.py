@@ -12,7 +12,7 @@ from telegram.ext import ApplicationHandlerStop
 
 from bot.answers import answer, answer_tap
 from bot.context import Context
-from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.callback_data import Screen, ScreenTap
 from stemdrop.chat.translations import Translations
 from stemdrop.storage.users import Users
 
@@ -64,7 +64,7 @@ class Gate:
 def _is_open_to_all(update: Update) -> bool:
     message = update.message
     if update.callback_query:
-        choice = Choice.from_data(update.callback_query.data or "")
+        choice = ScreenTap.from_data(update.callback_query.data or "")
         return choice is not None and choice.screen in _OPEN_SCREENS
     if message and (message.migrate_to_chat_id or message.migrate_from_chat_id):
         return True  # said by whoever upgraded the group, to Telegram and not to the bot

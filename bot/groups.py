@@ -13,7 +13,7 @@ from bot.answers import answer, answer_tap, button, rewrite
 from bot.context import Context
 from bot.sources import source_of
 from bot.uploads import Uploads
-from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.callback_data import Screen, ScreenTap
 from stemdrop.chat.rendering import Rendered
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import SourceKind
@@ -80,7 +80,7 @@ class GroupChats:
         query, say = update.callback_query, context.say
         if query is None or query.message is None:
             return
-        choice = Choice.from_data(query.data or "")
+        choice = ScreenTap.from_data(query.data or "")
         if choice is None or choice.words not in ((_EVERY,), (_ASKED,)):
             await answer_tap(query, say("tap.stale_screen"))
             return

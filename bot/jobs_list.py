@@ -11,7 +11,7 @@ from telegram.error import TelegramError
 
 from bot.answers import answer, answer_tap, button, number_of, rewrite
 from bot.context import Context
-from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.callback_data import Screen, ScreenTap
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import TITLE_LENGTH, Rendered, render_over_limit, short_title
 from stemdrop.chat.translations import Language
@@ -70,7 +70,7 @@ class JobsList:
         query, say = update.callback_query, context.say
         if query is None:
             return
-        choice = Choice.from_data(query.data or "")
+        choice = ScreenTap.from_data(query.data or "")
         words = choice.words if choice else ()
         if len(words) < 3 or query.message is None:
             await answer_tap(query, say("tap.stale_screen"))
@@ -98,7 +98,7 @@ class JobsList:
         shown = await self._page(chat, query.from_user.id, context.bot, say, page)
         try:
             if ordered.job_id:
-                await self._job_message.refresh(ordered.job_id)
+                await self._job_message.show_current(ordered.job_id)
             await rewrite(query, *shown)
         except (TelegramError, TryLater) as error:
             # not again: what was ordered may be done by then, and would be ordered twice
@@ -173,7 +173,7 @@ class JobsList:
         if job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
             offered.append((_Letter.FETCH, say("button.fetch_again")))
         elif job.failure and job.mode and Remedy.RETRY in remedies(job.failure):
-            is_free = (job.mode, job.instrument) in (await self._job_message.facts(job)).free
+            is_free = (job.mode, job.instrument) in (await self._job_message.details(job)).free
             price = say("price.free") if is_free else say.credits(CREDITS[job.mode])
             offered.append((_Letter.RETRY, say("button.retry", price=price)))
         if job.state is JobState.DELIVERED and job.chat_id == chat.id:

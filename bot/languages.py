@@ -4,7 +4,7 @@ from telegram import InlineKeyboardMarkup, Update
 
 from bot.answers import answer, answer_tap, button, rewrite
 from bot.context import Context
-from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.callback_data import Screen, ScreenTap
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.storage.users import Users
 
@@ -28,13 +28,13 @@ class Languages:
     async def tap(self, update: Update, context: Context) -> None:
         """Keep the choice and say so in the new language."""
         query = update.callback_query
-        choice = Choice.from_data(query.data or "") if query else None
+        choice = ScreenTap.from_data(query.data or "") if query else None
         if query is None:
             return
         match choice:
-            case Choice(words=(asker, _)) if asker != str(query.from_user.id):
+            case ScreenTap(words=(asker, _)) if asker != str(query.from_user.id):
                 await answer_tap(query, context.say("tap.not_asked"))
-            case Choice(words=(_, code)) if code == _AS_TELEGRAM or code in self._translations.languages:
+            case ScreenTap(words=(_, code)) if code == _AS_TELEGRAM or code in self._translations.languages:
                 cached = "" if code == _AS_TELEGRAM else code
                 await self._users.set_language(query.from_user.id, cached)
                 say = self._translations.language(cached or query.from_user.language_code)

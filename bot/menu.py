@@ -107,13 +107,13 @@ class Menu:
         if job is None:
             return
         say = self._translations.language(job.language)
-        text, keyboard = await self._job_message.rendered(job)
+        text, keyboard = await self._job_message.render(job)
         if tap.action is Action.INSTRUMENTS and job.state is JobState.CHOOSING:
-            text, keyboard = render_instruments(job, say, tap.page, await self._job_message.facts(job))
+            text, keyboard = render_instruments(job, say, tap.page, await self._job_message.details(job))
         elif ordered.over and tap.mode and job.state is JobState.CHOOSING:
             # where it stays to be read, beside the answer that vanishes
             text = f"{text}\n\n{render_over_limit(job, say, tap.mode, ordered.over)}"
-        await self._job_message.write(job, text, keyboard)
+        await self._job_message.edit_or_send(job, text, keyboard)
         if job.state in FINAL:
             await self._store.close(job.id)
-        await self._job_message.catch_up(job)
+        await self._job_message.show_newer_state(job)

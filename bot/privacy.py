@@ -10,7 +10,7 @@ from telegram.error import TelegramError
 from bot.admission import is_private
 from bot.answers import answer, answer_tap, button, rewrite
 from bot.context import Context
-from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.callback_data import Screen, ScreenTap
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
@@ -76,7 +76,7 @@ class Privacy:
         query, say = update.callback_query, context.say
         if query is None:
             return
-        choice = Choice.from_data(query.data or "")
+        choice = ScreenTap.from_data(query.data or "")
         match choice.words if choice else ():
             case (asker, _) if asker != str(query.from_user.id):
                 await answer_tap(query, say("tap.not_asked"))

@@ -8,7 +8,7 @@ from telegram.error import TelegramError
 from bot.admission import is_for_admin, is_private
 from bot.answers import answer, answer_tap, button, number_of, rewrite
 from bot.context import Context
-from stemdrop.chat.callback_data import Choice, Screen
+from stemdrop.chat.callback_data import Screen, ScreenTap
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import Rendered
 from stemdrop.chat.translations import Language
@@ -60,7 +60,7 @@ class UsersCommand:
         query, say = update.callback_query, context.say
         if query is None or not await is_for_admin(update, context):
             return
-        choice = Choice.from_data(query.data or "")
+        choice = ScreenTap.from_data(query.data or "")
         shown = await self._tapped(choice.words if choice else (), query.id, context)
         await answer_tap(query, None if shown else say("tap.stale_screen"))
         if shown:
@@ -152,7 +152,7 @@ class UsersCommand:
         """Best effort: the sweep shows what could not be shown now."""
         for job in jobs:
             try:
-                await self._job_message.refresh(job.id)
+                await self._job_message.show_current(job.id)
             except (TelegramError, TryLater) as error:
                 log.info("job %s: that it is cancelled could not be shown: %s", job.id, error)
 

@@ -21,7 +21,7 @@ from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLa
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.account_queue import AccountQueue
-from stemdrop.services.admin_alerts import Alerts
+from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.services.orders import Orders
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.settings import Settings
@@ -120,9 +120,9 @@ class Parts:
         )
 
     @cached_property
-    def alerts(self) -> Alerts:
+    def alerts(self) -> AdminAlerts:
         """Tells the admins what only an operator can correct."""
-        return Alerts(self.bot, self.users, self.translations)
+        return AdminAlerts(self.bot, self.users, self.translations)
 
 
 @asynccontextmanager

@@ -4,15 +4,15 @@ import logging
 
 from stemdrop.errors import BadContract, Refused, SeparationError
 from stemdrop.provider.client import SeparationClient
-from stemdrop.services.admin_alerts import Alerts
+from stemdrop.services.admin_alerts import AdminAlerts
 
 log = logging.getLogger(__name__)
 
 
 class CreditsMonitor:
-    """Asks the separation API and leaves it to `Alerts` what the admins hear of the answer."""
+    """Asks the separation API and leaves it to `AdminAlerts` what the admins hear of the answer."""
 
-    def __init__(self, separation: SeparationClient, alerts: Alerts) -> None:
+    def __init__(self, separation: SeparationClient, alerts: AdminAlerts) -> None:
         self._separation = separation
         self._alerts = alerts
         self._trouble: str | None = None  # what is in the log already

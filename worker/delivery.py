@@ -267,7 +267,7 @@ class Delivery:
         """Show the question; nobody else would, since such a job is its user's to move on."""
         await self._account_queue.next(job.account)
         try:
-            await self._job_message.refresh(job.id)
+            await self._job_message.show_current(job.id)
         except BadRequest as error:
             log.warning("job %s: its question could not be shown: %s", job.id, error)
         except TelegramError as error:
@@ -314,14 +314,14 @@ class Delivery:
 
     async def _show(self, job: Job) -> None:
         """Best effort: stems matter more than the message, and the sweep shows an end that was not shown."""
-        await self._try_to_show(job, self._job_message.refresh(job.id))
+        await self._try_to_show(job, self._job_message.show_current(job.id))
 
     async def _show_progress(self, job: Job) -> None:
         """Likewise, and only once: each time takes of the limits that the stems of this chat wait for."""
 
         async def renew() -> None:
-            if await self._job_message.renew(job, PATIENCE_S):
-                await self._job_message.catch_up(job)
+            if await self._job_message.show_if_changed(job, PATIENCE_S):
+                await self._job_message.show_newer_state(job)
 
         await self._try_to_show(job, renew())
 

@@ -76,10 +76,10 @@ class ProgressUpdates:
         current = await self._store.get(job.id)
         if current is None or current.state is not job.state:
             return False  # whoever moved it shows it
-        if not await self._job_message.renew(current, PATIENCE_S):
+        if not await self._job_message.show_if_changed(current, PATIENCE_S):
             return False
         try:
-            await self._job_message.catch_up(current, CORRECTION_PATIENCE_S)
+            await self._job_message.show_newer_state(current, CORRECTION_PATIENCE_S)
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its message is behind: %s", job.id, error)
             await self._store.reopen(job.id)

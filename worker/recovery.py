@@ -150,7 +150,7 @@ class Recovery:
     async def _fail(self, job: Job, failure: Failure) -> None:
         if await self._store.fail(job.id, [job.state], failure):
             log.warning("job %s: failed with %s", job.id, failure.code)
-            await self._job_message.refresh(job.id)
+            await self._job_message.show_current(job.id)
             await self._account_queue.next(job.account)
 
     async def _end(self, job: Job, age_s: float) -> None:

@@ -18,7 +18,7 @@ from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import bind_job
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.account_queue import AccountQueue
-from stemdrop.services.admin_alerts import Alerts
+from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.job_store import JobStore
 
@@ -47,7 +47,7 @@ class Submission:
         links: SignedLinks | None,
         job_message: JobMessage,
         account_queue: AccountQueue,
-        alerts: Alerts,
+        alerts: AdminAlerts,
     ) -> None:
         self._store = store
         self._separation = separation
@@ -147,6 +147,6 @@ class Submission:
     async def _show(self, job: Job) -> None:
         """Best effort: the job has moved, and the sweep shows an end that could not be shown now."""
         try:
-            await self._job_message.refresh(job.id)
+            await self._job_message.show_current(job.id)
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its message could not be updated: %s", job.id, error)

@@ -82,7 +82,7 @@ class Screen(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ScreenTap:
     """A button of a screen; what `words` mean is the screen's affair."""
 
     screen: Screen
@@ -93,7 +93,7 @@ class Choice:
         return ":".join((self.screen, *self.words))
 
     @classmethod
-    def from_data(cls, data: str) -> "Choice | None":
+    def from_data(cls, data: str) -> "ScreenTap | None":
         """The reverse; `None` for data of no screen."""
         letter, *words = data.split(":")
         return cls(Screen(letter), tuple(words)) if letter in set(Screen) else None

@@ -9,7 +9,7 @@ from telegram import InlineKeyboardMarkup
 from telegram.error import BadRequest, ChatMigrated
 from telegram.ext import ExtBot
 
-from stemdrop.chat.rendering import Facts, Rendered, render, render_lost, short_title
+from stemdrop.chat.rendering import Details, Rendered, render, render_lost, short_title
 from stemdrop.chat.replies import send_in_topic
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import FINAL, Job, JobState
@@ -48,50 +48,50 @@ class JobMessage:
         Calling it twice shows it once. Waits at most `patience_s` for Telegram's limits (default: as every
         call). Raises `TelegramError`, `TryLater` or `StoreUnavailable`.
         """
-        await self.write(job, *await self.rendered(job), patience_s)
+        await self.edit_or_send(job, *await self.render(job), patience_s)
         if job.state in FINAL:
             await self._store.close(job.id)
 
-    async def rendered(self, job: Job) -> Rendered:
+    async def render(self, job: Job) -> Rendered:
         """How the job's message reads now."""
         say = self._translations.language(job.language)
         is_asking = job.state is JobState.SUBMITTING and job.create_started_at
         if is_asking and self._clock() - job.create_started_at > LOST_AFTER_S:
             return render_lost(job, say)
-        return render(job, say, await self.facts(job))
+        return render(job, say, await self.details(job))
 
-    async def renew(self, job: Job, patience_s: float) -> bool:
+    async def show_if_changed(self, job: Job, patience_s: float) -> bool:
         """Write the job's message again if it would read otherwise now. False: it would not.
 
         Raises as `show`; `TryLater` where Telegram's limits would keep it waiting for longer than that.
         """
-        text, keyboard = await self.rendered(job)
+        text, keyboard = await self.render(job)
         if job.message_id and _digest(text) == job.shown_as:
             return False
-        await self.write(job, text, keyboard, patience_s)
+        await self.edit_or_send(job, text, keyboard, patience_s)
         return True
 
-    async def facts(self, job: Job) -> Facts:
+    async def details(self, job: Job) -> Details:
         """What its message has to tell in this state beside the job."""
         match job.state:
             case JobState.CHOOSING:
                 free = await self._stem_cache.free(job.source)
-                return Facts(free=free, instruments=await self._job_statistics.instruments())
+                return Details(free=free, instruments=await self._job_statistics.instruments())
             case JobState.QUEUED:
-                return Facts(place=await self._store.place(job))
+                return Details(place=await self._store.place(job))
             case JobState.SEPARATING:
                 estimate = await self._job_statistics.estimate(job.mode) if job.mode else None
-                return Facts(
+                return Details(
                     elapsed_s=self._clock() - (job.create_started_at or job.moved_at), estimate=estimate
                 )
             case JobState.DELIVERED:
                 delivered = len(await self._store.sent(job.id))
-                return Facts(delivered=delivered, free=await self._stem_cache.free(job.source))
+                return Details(delivered=delivered, free=await self._stem_cache.free(job.source))
             case JobState.FAILED:
-                return Facts(free=await self._stem_cache.free(job.source))
-        return Facts()
+                return Details(free=await self._stem_cache.free(job.source))
+        return Details()
 
-    async def catch_up(self, job: Job, patience_s: float | None = None) -> None:
+    async def show_newer_state(self, job: Job, patience_s: float | None = None) -> None:
         """To be called after a message was written for `job`: shows what the job has become since.
 
         Whoever moved or deleted it while the message was on its way may have been quicker to show that: the
@@ -109,18 +109,18 @@ class JobMessage:
             say = self._translations.language(job.language)
             await self._edit(job, say("state.deleted", title=short_title(job, say)), None, patience_s)
 
-    async def refresh(self, job_id: str) -> None:
+    async def show_current(self, job_id: str) -> None:
         """Show the state that the store says the job is in, if there is such a job."""
         if job := await self._store.get(job_id):
             await self.show(job)
-            await self.catch_up(job)
+            await self.show_newer_state(job)
 
     async def show_lost(self, job: Job) -> None:
         """Say that the create call's answer is lost and its callback awaited."""
-        await self.write(job, *render_lost(job, self._translations.language(job.language)))
-        await self.catch_up(job)
+        await self.edit_or_send(job, *render_lost(job, self._translations.language(job.language)))
+        await self.show_newer_state(job)
 
-    async def write(
+    async def edit_or_send(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None = None
     ) -> None:
         """Edit the job's message to this; where it is gone or was never sent, send it, and only once.
@@ -128,13 +128,13 @@ class JobMessage:
         Raises as `show`; `TryLater` also while somebody else sends it.
         """
         try:
-            await self._edit_or_send(job, text, keyboard, patience_s)
+            await self._edit_else_send(job, text, keyboard, patience_s)
         except ChatMigrated as error:
             job = await self._store.migrate(job, error.new_chat_id)
-            await self._edit_or_send(job, text, keyboard, patience_s)
+            await self._edit_else_send(job, text, keyboard, patience_s)
         await self._store.set(job.id, shown_at=self._clock(), shown_as=_digest(text))
 
-    async def _edit_or_send(
+    async def _edit_else_send(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
     ) -> None:
         if not (job.message_id and await self._edit(job, text, keyboard, patience_s)):

@@ -28,7 +28,7 @@ Rendered = tuple[str, InlineKeyboardMarkup | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class Details:
     """What a message tells beside the job itself.
 
     `delivered` counts the stems in the chat; `place` is the job's in its line, from 1; `elapsed_s` runs since
@@ -48,7 +48,7 @@ def short_title(job: Job, say: Language) -> str:
     return in_sentence(job.source.title, TITLE_LENGTH) or say("title.song")
 
 
-def render(job: Job, say: Language, facts: Facts = Facts()) -> Rendered:
+def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
     """Text and buttons for the state that `job` is in."""
     title = short_title(job, say)
     match job.state:
@@ -58,38 +58,38 @@ def render(job: Job, say: Language, facts: Facts = Facts()) -> Rendered:
             again = _button(label, Tap(Action.PICK, job.id, job.mode, job.instrument))
             return say("kept_lost", title=title), _keyboard([[again], _cancel(job, say)])
         case JobState.CHOOSING:
-            return say("choose", title=title), _keyboard(_mode_rows(job, say, facts))
+            return say("choose", title=title), _keyboard(_mode_rows(job, say, details))
         case JobState.QUEUED:
-            place = max(1, facts.place)
+            place = max(1, details.place)
             return say("state.queued", title=title, place=place), _keyboard([_cancel(job, say)])
         case JobState.SUBMITTING:
             return say("state.submitting", title=title), _keyboard([_cancel(job, say)])
         case JobState.SEPARATING:
             text = say("state.separating", title=title)
-            return f"{text}\n{_progress(say, facts)}".rstrip(), _keyboard([_cancel(job, say)])
+            return f"{text}\n{_progress(say, details)}".rstrip(), _keyboard([_cancel(job, say)])
         case JobState.DELIVERING:
             key = "state.delivering_kept" if job.cached else "state.delivering"
             return say(key, title=title), None
         case JobState.DELIVERED:
-            return _closing(job, say, title, facts)
+            return _closing(job, say, title, details)
         case JobState.FAILED:
-            return _failure(job, say, facts)
+            return _failure(job, say, details)
         case JobState.CANCELLED:
             is_charged = job.create_started_at and job.charge is not Charge.RETURNED
             key = "state.cancelled_late" if is_charged else "state.cancelled"
             return say(key, title=title), None
 
 
-def render_instruments(job: Job, say: Language, page: int = 0, facts: Facts = Facts()) -> Rendered:
+def render_instruments(job: Job, say: Language, page: int = 0, details: Details = Details()) -> Rendered:
     """One page of the list that 'one instrument…' opens."""
-    last = (len(facts.instruments) - 1) // PAGE_LENGTH
+    last = (len(details.instruments) - 1) // PAGE_LENGTH
     page = min(page, last)
-    shown = facts.instruments[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
+    shown = details.instruments[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
     buttons = [
-        _button(_instrument(name, say, facts), Tap(Action.PICK, job.id, Mode.SPLIT_STEM_ADVANCED, name))
+        _button(_instrument(name, say, details), Tap(Action.PICK, job.id, Mode.SPLIT_STEM_ADVANCED, name))
         for name in shown
     ]
-    account_queue = [
+    pages = [
         _button(sign, Tap(Action.INSTRUMENTS, job.id, page=page + step))
         for sign, step in (("‹", -1), ("›", 1))
         if 0 <= page + step <= last
@@ -97,7 +97,7 @@ def render_instruments(job: Job, say: Language, page: int = 0, facts: Facts = Fa
     price = say.credits(CREDITS[Mode.SPLIT_STEM_ADVANCED])
     text = say("choose_instrument", title=short_title(job, say), price=price)
     back = _button(say("button.back"), Tap(Action.BACK, job.id))
-    return text, InlineKeyboardMarkup([*_pairs(buttons), *_pairs(account_queue), [back, *_cancel(job, say)]])
+    return text, InlineKeyboardMarkup([*_pairs(buttons), *_pairs(pages), [back, *_cancel(job, say)]])
 
 
 def render_lost(job: Job, say: Language) -> Rendered:
@@ -118,51 +118,51 @@ def render_over_limit(job: Job, say: Language, mode: Mode, allowance: Allowance)
     )
 
 
-def _instrument(name: str, say: Language, facts: Facts) -> str:
-    is_free = (Mode.SPLIT_STEM_ADVANCED, name) in facts.free
+def _instrument(name: str, say: Language, details: Details) -> str:
+    is_free = (Mode.SPLIT_STEM_ADVANCED, name) in details.free
     return f"{say.named(name)} · {say('price.free')}" if is_free else say.named(name)
 
 
-def _progress(say: Language, facts: Facts) -> str:
+def _progress(say: Language, details: Details) -> str:
     """Time gone and an honest estimate; the API tells no percentage."""
-    estimate, gone = facts.estimate, say.duration(facts.elapsed_s)
-    if facts.elapsed_s < WORTH_TELLING_S:
+    estimate, gone = details.estimate, say.duration(details.elapsed_s)
+    if details.elapsed_s < WORTH_TELLING_S:
         return say("progress.soon", high=say.duration(estimate.high_s)) if estimate else ""
     if estimate is None:
         return say("progress.unknown", gone=gone)
     low, high = say.duration(estimate.low_s), say.duration(estimate.high_s)
-    if facts.elapsed_s > estimate.high_s:
+    if details.elapsed_s > estimate.high_s:
         return say("progress.late", gone=gone, high=high)
     return say("progress.usual", gone=gone, low=low, high=high)
 
 
-def _mode_rows(job: Job, say: Language, facts: Facts) -> list[list[InlineKeyboardButton]]:
+def _mode_rows(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
     return [
-        *([_pick(job, say, mode, facts)] for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)),
+        *([_pick(job, say, mode, details)] for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)),
         [_button(say.mode(Mode.SPLIT_STEM_ADVANCED), Tap(Action.INSTRUMENTS, job.id))],
         _cancel(job, say),
     ]
 
 
 def _pick(
-    job: Job, say: Language, mode: Mode, facts: Facts, action: Action = Action.PICK
+    job: Job, say: Language, mode: Mode, details: Details, action: Action = Action.PICK
 ) -> InlineKeyboardButton:
-    return _button(say.mode(mode, is_free=(mode, "") in facts.free), Tap(action, job.id, mode))
+    return _button(say.mode(mode, is_free=(mode, "") in details.free), Tap(action, job.id, mode))
 
 
-def _other_modes(job: Job, say: Language, facts: Facts) -> list[list[InlineKeyboardButton]]:
+def _other_modes(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
     """The ways in which the same song was not split by this job."""
     others = [mode for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM) if mode is not job.mode]
-    rows = [[_pick(job, say, mode, facts, Action.OTHER_MODE)] for mode in others]
+    rows = [[_pick(job, say, mode, details, Action.OTHER_MODE)] for mode in others]
     return [*rows, [_button(say.mode(Mode.SPLIT_STEM_ADVANCED), Tap(Action.INSTRUMENTS, job.id))]]
 
 
-def _closing(job: Job, say: Language, title: str, facts: Facts) -> Rendered:
-    if facts.delivered:
+def _closing(job: Job, say: Language, title: str, details: Details) -> Rendered:
+    if details.delivered:
         key = "state.delivered_kept" if job.cached else "state.delivered"
-        lines = [say.plural(key, facts.delivered, title=title)]
+        lines = [say.plural(key, details.delivered, title=title)]
     elif _is_all_silent(job):
-        return say("state.all_silent", title=title), _keyboard(_closing_rows(job, say, facts))
+        return say("state.all_silent", title=title), _keyboard(_closing_rows(job, say, details))
     else:
         lines = [say("state.only_links" if job.links else "state.none_delivered", title=title)]
     named = (("state.silent", job.silent), ("state.missing", job.missing), ("state.refused", job.refused))
@@ -171,7 +171,7 @@ def _closing(job: Job, say: Language, title: str, facts: Facts) -> Rendered:
             shown = ", ".join(in_sentence(stem, TITLE_LENGTH) for stem in names)
             lines.append(cut(say(name, names=shown), NAMES_LENGTH))
     links = [say("state.link", name=in_sentence(name, TITLE_LENGTH), url=url) for name, url in job.links]
-    return _fitting(lines, links), _keyboard(_closing_rows(job, say, facts))
+    return _fitting(lines, links), _keyboard(_closing_rows(job, say, details))
 
 
 def _is_all_silent(job: Job) -> bool:
@@ -179,12 +179,12 @@ def _is_all_silent(job: Job) -> bool:
     return bool(job.silent) and not (job.missing or job.refused or job.links)
 
 
-def _closing_rows(job: Job, say: Language, facts: Facts) -> list[list[InlineKeyboardButton]]:
+def _closing_rows(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
     rows = []
     if job.missing:
         rows.append([_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))])
-    rows += _other_modes(job, say, facts)
-    if facts.delivered:
+    rows += _other_modes(job, say, details)
+    if details.delivered:
         packed = ((Action.ZIP, "button.zip"), (Action.SMALL, "button.small"))
         rows.append([_button(say(key), Tap(action, job.id)) for action, key in packed])
     return rows
@@ -201,7 +201,7 @@ def _fitting(lines: list[str], links: list[str]) -> str:
     return text
 
 
-def _failure(job: Job, say: Language, facts: Facts) -> Rendered:
+def _failure(job: Job, say: Language, details: Details) -> Rendered:
     if job.failure is None:
         raise ValueError(f"job {job.id} has failed without a reason")
     rows = []
@@ -210,11 +210,11 @@ def _failure(job: Job, say: Language, facts: Facts) -> Rendered:
     else:
         offered = remedies(job.failure)
         if Remedy.RETRY in offered:
-            is_free = (job.mode, job.instrument) in facts.free
+            is_free = (job.mode, job.instrument) in details.free
             price = say("price.free") if is_free or not job.mode else say.credits(CREDITS[job.mode])
             rows.append([_button(say("button.retry", price=price), Tap(Action.RETRY, job.id))])
         if Remedy.OTHER_MODE in offered:
-            rows += _other_modes(job, say, facts)
+            rows += _other_modes(job, say, details)
     return f"{say.failure(job.failure)}\n🎵 {short_title(job, say)}", _keyboard(rows)
 
 

@@ -156,7 +156,7 @@ async def _show(parts: Parts, job_id: str) -> str:
     """
     try:
         async with asyncio.timeout(TELEGRAM_WAIT_S), parts.bot:
-            await parts.job_message.refresh(job_id)
+            await parts.job_message.show_current(job_id)
     except (TelegramError, TryLater, StoreUnavailable, TimeoutError) as error:
         is_user_gone = isinstance(error, TelegramError) and is_gone(error)
         return f"; its user {'can no longer' if is_user_gone else 'is still to'} be told"

@@ -19,7 +19,7 @@ LOW_CREDITS = 100
 _OF_CODE = {401: "alert.key", 402: "alert.credits_out"}
 
 
-class Alerts:
+class AdminAlerts:
     """Best effort: what cannot be told is in the log."""
 
     def __init__(self, bot: ExtBot[float], users: Users, translations: Translations) -> None:

@@ -80,7 +80,7 @@ async def test_a_failed_job_is_tried_again_beyond_its_users_credits(
     (job,) = await run_room.product.jobs(mei.id)
     await run_room.product.ordered()
     await run_room.product.fail(job.id, Failure("500", charged=True))
-    await run_room.product.status.refresh(job.id)
+    await run_room.product.status.show_current(job.id)
     await run_room.product.users.set_daily_credits(mei.id, 50)
     await run_room.product.users.set_name(mei.id, "Mei")
     failed_text = menu.text

@@ -19,7 +19,7 @@ from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.entities import format_text
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.callback_data import Action, Screen, Tap
-from stemdrop.chat.rendering import TITLE_LENGTH, Facts, render
+from stemdrop.chat.rendering import TITLE_LENGTH, Details, render
 from stemdrop.chat.translations import load_translations
 from stemdrop.domain.jobs import CREDITS, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Picked, Sent
@@ -73,7 +73,7 @@ def test_in_every_state_words_of_others_stay_words(state: JobState, words: str) 
     shown = in_sentence(words, TITLE_LENGTH)
     for say in load_translations().languages.values():
         for delivered in (0, 2):
-            text, _ = render(job, say, Facts(delivered=delivered, place=3, elapsed_s=30))
+            text, _ = render(job, say, Details(delivered=delivered, place=3, elapsed_s=30))
             assert shown in text
             assert entities(text) <= {"url"}
             assert not UNSEEN.search(text)

@@ -15,7 +15,7 @@ from sandbox.telegram.chats import User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.errors import TryLater
-from stemdrop.services.admin_alerts import Alerts
+from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.storage.keys import ADMINS
 
 CLOSED = "This bot is private. Ask whoever runs it to let you in; your Telegram ID is {}."
@@ -172,6 +172,6 @@ async def test_an_admin_is_told_unasked_in_the_language_of_their_telegram(new_ro
     said = new_room.telegram.send_text(mei.id, "/help")
     await new_room.handle()
     product = new_room.product
-    await Alerts(product.bot, product.users, product.translations).refused(402)
+    await AdminAlerts(product.bot, product.users, product.translations).refused(402)
     shown = new_room.after(said)
     assert shown[-1].text == product.translations.language("zh")("alert.credits_out")

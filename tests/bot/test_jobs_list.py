@@ -122,7 +122,7 @@ async def test_trying_again_makes_one_job_and_one_line(room: BotRoom, alice: Use
     (job,) = await room.product.jobs(alice.id)
     await room.product.ordered()
     await room.product.fail(job.id, Failure("500"))
-    await room.product.status.refresh(job.id)
+    await room.product.status.show_current(job.id)
     shown = await listed(room, alice)
     query = await room.presses(shown, "Try again")
     assert query.answer_text == "A new try is on its way."

@@ -37,7 +37,7 @@ async def give_up(room: BotRoom, alice: User, song: Path, failure: Failure) -> G
     await product.store.begin_create(job.id)
     await product.store.accept(job.id, TASK_ID)
     assert await product.store.fail(job.id, [JobState.SEPARATING], failure)
-    await product.status.refresh(job.id)
+    await product.status.show_current(job.id)
     await product.ordered()
     return GivenUp(await product.job(job.id), menu)
 

@@ -180,7 +180,7 @@ async def test_a_song_that_was_handed_in_may_have_been_charged(
     job = await job_of(room, alice)
     await room.product.store.begin_create(job.id)
     await room.product.store.accept(job.id, "task-1")
-    await room.product.status.refresh(job.id)
+    await room.product.status.show_current(job.id)
     await room.taps(menu, -1)
     assert (await job_of(room, alice)).state is JobState.CANCELLED
     assert menu.text.endswith("so it may have been charged.")
@@ -217,7 +217,7 @@ async def failed(room: BotRoom, alice: User, menu: Message) -> Job:
     job = await job_of(room, alice)
     await room.product.ordered()
     await room.product.fail(job.id, Failure("500"))
-    await room.product.status.refresh(job.id)
+    await room.product.status.show_current(job.id)
     return job
 
 
@@ -257,7 +257,7 @@ async def test_try_again_keeps_topic_instrument_and_language(room: BotRoom, song
     await room.taps(menu, INSTRUMENTS.index("Bass"), mei)
     old = await job_of(room, mei)
     await room.product.fail(old.id, Failure("500"))
-    await room.product.status.refresh(old.id)
+    await room.product.status.show_current(old.id)
     await room.taps(menu, 0, mei)
     new = await job_of(room, mei)
     assert new.id != old.id
@@ -268,7 +268,7 @@ async def test_try_again_keeps_topic_instrument_and_language(room: BotRoom, song
 async def test_what_is_missing_is_fetched_again_once(room: BotRoom, alice: User, menu: Message) -> None:
     job = await job_of(room, alice)
     await room.product.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERED, missing=["Drums"])
-    await room.product.status.refresh(job.id)
+    await room.product.status.show_current(job.id)
     assert "Could not be fetched: Drums." in menu.text
     again = menu.buttons[0]["callback_data"]
     queries = [room.telegram.tap(alice.id, menu.message_id, again) for _ in range(3)]
@@ -299,7 +299,7 @@ async def undeliverable(room: BotRoom, menu: Message, result: Result) -> Job:
     for kind in Run:
         await store.count_run(job.id, kind, by=50)
     await store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
-    await room.product.status.refresh(job.id)
+    await room.product.status.show_current(job.id)
     return job
 
 

@@ -169,7 +169,7 @@ async def test_what_is_being_sent_does_not_say_so_for_ever(room: BotRoom, alice:
     menu = await room.menu(alice, song)
     (job,) = await room.product.jobs(alice.id)
     await room.product.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=Mode.SPLIT_STEM)
-    await room.product.status.refresh(job.id)
+    await room.product.status.show_current(job.id)
     assert "Sending the stems…" in menu.text
     await delete(room, alice)
     assert menu.text == "🗑 Deleted: “Morning Line”."

@@ -9,7 +9,7 @@ from provider import KEY, Provider
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import User
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.services.admin_alerts import LOW_CREDITS, Alerts
+from stemdrop.services.admin_alerts import LOW_CREDITS, AdminAlerts
 from stemdrop.storage.keys import ADMINS
 from worker.credits_monitor import CreditsMonitor
 
@@ -45,7 +45,7 @@ def watch(product: Product) -> CreditsMonitor:
 
 def watching(product: Product) -> CreditsMonitor:
     """As each worker has one."""
-    return CreditsMonitor(product.separation, Alerts(product.bot, product.users, product.translations))
+    return CreditsMonitor(product.separation, AdminAlerts(product.bot, product.users, product.translations))
 
 
 def told(product: Product, user_id: int = BOSS) -> list[str]:

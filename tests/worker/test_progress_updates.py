@@ -274,7 +274,7 @@ async def test_a_job_that_moves_meanwhile_does_not_go_on_saying_that_it_is_worke
         """While the first edit is on its way, the job is cancelled, which is shown at once."""
         monkeypatch.setattr(type(product.bot), "edit_message_text", edit_of_class)
         assert await product.store.cancel(job.id)
-        await product.status.refresh(job.id)
+        await product.status.show_current(job.id)
         return await edit(*args, **how)
 
     edit_of_class = type(product.bot).edit_message_text
@@ -287,17 +287,17 @@ async def test_a_job_that_moves_meanwhile_does_not_go_on_saying_that_it_is_worke
 async def test_what_could_not_be_put_right_is_left_to_the_sweep(
     product: Product, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    catch_up = product.status.catch_up
+    catch_up = product.status.show_newer_state
 
     async def limited(current: Job, patience_s: float | None = None) -> None:
         assert await product.store.cancel(job.id)
         await product.store.close(job.id)
         raise TryLater(90, "Telegram's flood limit")
 
-    monkeypatch.setattr(product.status, "catch_up", limited)
+    monkeypatch.setattr(product.status, "show_newer_state", limited)
     product.clock.advance(60)
     await product.progress_updates().run()
-    monkeypatch.setattr(product.status, "catch_up", catch_up)
+    monkeypatch.setattr(product.status, "show_newer_state", catch_up)
     product.clock.advance(10)
     await product.recovery().run()
     assert text(product, job).startswith("✖️ Cancelled")

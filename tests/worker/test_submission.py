@@ -292,7 +292,7 @@ async def test_a_job_cancelled_while_it_is_handed_in_stays_cancelled(
     running = asyncio.create_task(product.submission().run(job.id))
     await until(lambda: provider.creates)
     assert await product.store.move(job.id, [JobState.SUBMITTING], JobState.CANCELLED)
-    await product.status.refresh(job.id)
+    await product.status.show_current(job.id)
     provider.hold_answer.set()
     await running
     now = await product.job(job.id)

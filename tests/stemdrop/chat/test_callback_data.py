@@ -2,7 +2,7 @@
 
 import pytest
 
-from stemdrop.chat.callback_data import Action, Choice, Screen, Tap
+from stemdrop.chat.callback_data import Action, Screen, ScreenTap, Tap
 from stemdrop.domain.jobs import INSTRUMENTS, Mode
 
 JOB = "0123456789abcdef"
@@ -46,16 +46,16 @@ def test_garbage_means_nothing(data: str) -> None:
 @pytest.mark.parametrize("screen", Screen)
 @pytest.mark.parametrize("words", [(), ("ru",), ("remove", "-1001000000001", "2"), ("",)])
 def test_a_choice_comes_back_and_is_no_tap(screen: Screen, words: tuple[str, ...]) -> None:
-    choice = Choice(screen, words)
+    choice = ScreenTap(screen, words)
     data = choice.to_data()
     assert len(data.encode()) <= 64
-    assert Choice.from_data(data) == choice
+    assert ScreenTap.from_data(data) == choice
     assert Tap.from_data(data) is None
 
 
 @pytest.mark.parametrize("data", ["", ":", "l:ru", "LL:ru", " L:ru", "X", "p", f"p:{JOB}:v", "\x00", "🎵:1"])
 def test_garbage_is_no_choice(data: str) -> None:
-    assert Choice.from_data(data) is None
+    assert ScreenTap.from_data(data) is None
 
 
 def test_no_letter_has_two_meanings() -> None:

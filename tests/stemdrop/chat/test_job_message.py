@@ -13,7 +13,7 @@ from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.job_message import LOST_AFTER_S, JobMessage
-from stemdrop.chat.rendering import Facts
+from stemdrop.chat.rendering import Details
 from stemdrop.chat.telegram_bot import PATIENCE_S
 from stemdrop.chat.translations import load_translations
 from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, Mode
@@ -160,8 +160,8 @@ async def test_an_end_that_could_not_be_shown_stays_open(
 async def test_refresh_shows_what_the_store_says(status: JobMessage, chat: Chat, store: JobStore) -> None:
     job = await chat.add()
     await store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING)
-    await status.refresh(job.id)
-    await status.refresh("nobody")
+    await status.show_current(job.id)
+    await status.show_current("nobody")
     assert [message.text for message in chat.shown()] == [SAY("state.submitting", title="Morning Line")]
 
 
@@ -233,7 +233,7 @@ async def test_to_one_who_blocked_the_bot(status: JobMessage, chat: Chat, telegr
 async def test_another_refusal_is_not_swallowed(status: JobMessage, chat: Chat) -> None:
     await status.show(await chat.add())
     with pytest.raises(BadRequest):
-        await status.write(await chat.job(), "x" * 5000, None)
+        await status.edit_or_send(await chat.job(), "x" * 5000, None)
     assert len(chat.shown()) == 1
 
 
@@ -257,14 +257,14 @@ async def test_a_choice_tells_what_is_free_and_what_is_most_used(
     stems = tuple(CachedStem(key, "audio", "file") for key in ("vocals", "instrumental"))
     await stem_cache.put(replace(job, account=5), CachedStems(make_result(), stems))
     await job_statistics.note_instrument("Snare")
-    facts = await status.facts(job)
+    facts = await status.details(job)
     assert facts.free == {(Mode.SEPARATE_VOCAL, "")}
     assert facts.instruments[0] == "Snare"
     await status.show(job)
     (message,) = chat.shown()
     assert [SAY("price.free") in button["text"] for button in message.buttons] == [True, False, False, False]
     for state in (JobState.DELIVERED, JobState.FAILED):
-        assert (await status.facts(await chat.job(state=state))).free == facts.free
+        assert (await status.details(await chat.job(state=state))).free == facts.free
 
 
 async def test_the_place_in_line_is_told(
@@ -274,8 +274,8 @@ async def test_the_place_in_line_is_told(
         job = await chat.add(mode=None)
         clock.advance(1)
         await store.pick(job, Mode.SPLIT_STEM, "", 0)
-    assert await status.facts(await chat.job()) == Facts(place=2)
-    await status.refresh(job.id)
+    assert await status.details(await chat.job()) == Details(place=2)
+    await status.show_current(job.id)
     assert chat.shown()[-1].text == SAY("state.queued", title="Morning Line", place=2)
 
 
@@ -284,11 +284,11 @@ async def test_time_gone_runs_from_the_pick(
 ) -> None:
     job = await chat.add(state=JobState.SEPARATING, mode=Mode.SPLIT_STEM, picked_at=clock.now)
     clock.advance(75)
-    assert await status.facts(job) == Facts(elapsed_s=75)
-    assert (await status.facts(replace(job, picked_at=0))).elapsed_s == 75  # of an older version
+    assert await status.details(job) == Details(elapsed_s=75)
+    assert (await status.details(replace(job, picked_at=0))).elapsed_s == 75  # of an older version
     for seconds in (60, 60, 90):
         await job_statistics.note_duration(Mode.SPLIT_STEM, seconds)
-    assert await status.facts(job) == Facts(elapsed_s=75, estimate=Estimate(60, 90))
+    assert await status.details(job) == Details(elapsed_s=75, estimate=Estimate(60, 90))
     await status.show(job)
     assert SAY.duration(75) in chat.shown()[0].text
 
@@ -300,7 +300,7 @@ async def test_an_answer_that_does_not_come_is_lost(
     job = await chat.add(state=JobState.SUBMITTING)
     await store.begin_create(job.id)
     clock.advance(waited_s)
-    await status.refresh(job.id)
+    await status.show_current(job.id)
     key = "state.waiting_lost" if is_lost else "state.submitting"
     assert chat.shown()[0].text == SAY(key, title="Morning Line")
 
@@ -309,12 +309,12 @@ async def test_it_is_renewed_only_when_it_reads_otherwise(
     status: JobMessage, chat: Chat, clock: Clock, telegram: Telegram
 ) -> None:
     await chat.add(state=JobState.SEPARATING, picked_at=clock.now)
-    assert await status.renew(await chat.job(), 1)
+    assert await status.show_if_changed(await chat.job(), 1)
     calls = len(telegram.calls)
-    assert not await status.renew(await chat.job(), 1)
+    assert not await status.show_if_changed(await chat.job(), 1)
     assert len(telegram.calls) == calls
     clock.advance(60)
-    assert await status.renew(await chat.job(), 1)
+    assert await status.show_if_changed(await chat.job(), 1)
     (message,) = chat.shown()
     assert SAY.duration(60) in message.text
 
@@ -323,7 +323,7 @@ async def test_what_a_job_became_meanwhile_is_shown(status: JobMessage, chat: Ch
     job = await chat.add(state=JobState.SEPARATING)
     await status.show(job)
     await store.cancel(job.id)
-    await status.catch_up(job)
+    await status.show_newer_state(job)
     (message,) = chat.shown()
     assert message.text == SAY("state.cancelled", title="Morning Line")
     assert await store.open_jobs() == []
@@ -333,11 +333,11 @@ async def test_a_job_deleted_while_its_message_was_on_its_way_does_not_go_on_as_
     status: JobMessage, chat: Chat, store: JobStore
 ) -> None:
     await chat.add(state=JobState.SEPARATING)
-    await status.refresh(chat.job_id)
+    await status.show_current(chat.job_id)
     job = await chat.job()
     await store.forget(job.id)
     await status.show(job)
-    await status.catch_up(job)
+    await status.show_newer_state(job)
     (message,) = chat.shown()
     assert message.text == SAY("state.deleted", title="Morning Line")
     assert message.buttons == []
@@ -348,5 +348,5 @@ async def test_nothing_is_sent_of_a_job_deleted_before_its_message(
 ) -> None:
     job = await chat.add(state=JobState.SEPARATING)
     await store.forget(job.id)
-    await status.catch_up(job)
+    await status.show_newer_state(job)
     assert chat.shown() == []

@@ -10,7 +10,7 @@ from telegram import InlineKeyboardMarkup
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.rendering import (
     PAGE_LENGTH,
-    Facts,
+    Details,
     render,
     render_instruments,
     render_lost,
@@ -69,7 +69,7 @@ def test_the_choice_has_the_modes_in_order_with_their_price(say: Language) -> No
 
 
 def test_what_costs_nothing_says_so_instead_of_its_price(say: Language) -> None:
-    facts = Facts(free=frozenset({(ALL, ""), (ONE, "Bass")}))
+    facts = Details(free=frozenset({(ALL, ""), (ONE, "Bass")}))
     vocals, everything, one, _ = labels(render(make_job(), say, facts)[1])
     assert say("price.free") in everything
     assert say.credits(50) not in everything
@@ -92,7 +92,7 @@ def test_over_all_pages_each_instrument_comes_once(say: Language) -> None:
     order = tuple(reversed(INSTRUMENTS))
     seen: list[str] = []
     for page in range(PAGES):
-        text, keyboard = render_instruments(job, say, page, Facts(instruments=order))
+        text, keyboard = render_instruments(job, say, page, Details(instruments=order))
         assert "Morning Line" in text
         assert say.credits(CREDITS[ONE]) in text
         *rows, last = taps(keyboard)
@@ -120,7 +120,7 @@ def test_a_page_too_far_is_the_last(say: Language, page: int) -> None:
 
 
 def test_an_instrument_that_costs_nothing_is_marked(say: Language) -> None:
-    facts = Facts(free=frozenset({(ONE, "Bass"), (ALL, "")}))
+    facts = Details(free=frozenset({(ONE, "Bass"), (ALL, "")}))
     shown = labels(render_instruments(make_job(), say, 0, facts)[1])
     assert [label for label in shown if say("price.free") in label] == [
         f"{say.named('Bass')} · {say('price.free')}"
@@ -144,8 +144,10 @@ def test_what_is_under_way_can_be_cancelled(say: Language, state: JobState) -> N
 
 def test_the_place_in_line_is_told(say: Language) -> None:
     job = make_job(state=JobState.QUEUED)
-    assert "7" in render(job, say, Facts(place=7))[0]
-    assert render(job, say, Facts(place=0)) == render(job, say, Facts(place=1))  # its turn comes this moment
+    assert "7" in render(job, say, Details(place=7))[0]
+    assert render(job, say, Details(place=0)) == render(
+        job, say, Details(place=1)
+    )  # its turn comes this moment
 
 
 USUAL = Estimate(60, 150)
@@ -168,7 +170,7 @@ USUAL = Estimate(60, 150)
 def test_time_gone_and_estimate(say: Language, elapsed_s: float, estimate: Estimate | None, key: str) -> None:
     job = make_job(state=JobState.SEPARATING)
     times = {"gone": say.duration(elapsed_s), "low": say.duration(60), "high": say.duration(150)}
-    lines = render(job, say, Facts(elapsed_s=elapsed_s, estimate=estimate))[0].split("\n")
+    lines = render(job, say, Details(elapsed_s=elapsed_s, estimate=estimate))[0].split("\n")
     assert lines == [say("state.separating", title="Morning Line"), *([say(key, **times)] if key else [])]
 
 
@@ -187,7 +189,7 @@ def test_then_there_is_nothing_to_press(say: Language, state: JobState) -> None:
 
 
 def test_every_state_reads_otherwise(say: Language) -> None:
-    facts = Facts(delivered=2)
+    facts = Details(delivered=2)
     translations = {
         render(make_job(state=state, failure=Failure("500")), say, facts)[0] for state in JobState
     }
@@ -198,12 +200,13 @@ def test_stems_from_what_telegram_keeps_are_said_to_cost_nothing(say: Language) 
     cached = (CachedStem("vocals", "audio", "file"),)
     for state in (JobState.DELIVERING, JobState.DELIVERED):
         bought, free = (
-            render(make_job(state=state, cached=stems), say, Facts(delivered=1))[0] for stems in ((), cached)
+            render(make_job(state=state, cached=stems), say, Details(delivered=1))[0]
+            for stems in ((), cached)
         )
         assert bought != free
     assert (
         "cost nothing"
-        in render(make_job(state=JobState.DELIVERED, cached=cached), SAY, Facts(delivered=1))[0]
+        in render(make_job(state=JobState.DELIVERED, cached=cached), SAY, Details(delivered=1))[0]
     )
 
 
@@ -241,7 +244,7 @@ def test_a_failure_offers_what_can_help(say: Language, mode: Mode) -> None:
 
 def test_a_try_that_costs_nothing_says_so(say: Language) -> None:
     job = make_job(state=JobState.FAILED, failure=Failure("500"))
-    (label,) = labels(render(job, say, Facts(free=frozenset({(VOCALS, "")})))[1])
+    (label,) = labels(render(job, say, Details(free=frozenset({(VOCALS, "")})))[1])
     assert say("price.free") in label
 
 
@@ -278,13 +281,13 @@ def test_why_a_mode_cannot_be_picked_fits_an_answer_to_a_tap(say: Language, mode
 
 @pytest.mark.parametrize(("delivered", "words"), [(1, "1 stem is here"), (2, "2 stems"), (12, "12 stems")])
 def test_the_end_counts(delivered: int, words: str) -> None:
-    assert words in render(make_job(state=JobState.DELIVERED), SAY, Facts(delivered=delivered))[0]
+    assert words in render(make_job(state=JobState.DELIVERED), SAY, Details(delivered=delivered))[0]
 
 
 @pytest.mark.parametrize("mode", Mode)
 def test_under_the_stems_are_the_other_ways_and_other_forms(say: Language, mode: Mode) -> None:
     job = make_job(state=JobState.DELIVERED, mode=mode)
-    facts = Facts(delivered=2, free=frozenset({(ALL, "")}))
+    facts = Details(delivered=2, free=frozenset({(ALL, "")}))
     _, keyboard = render(job, say, facts)
     packed = [Tap(Action.ZIP, job.id), Tap(Action.SMALL, job.id)]
     assert taps(keyboard) == [*other_modes(job), packed]
@@ -298,7 +301,7 @@ def test_without_stems_there_is_nothing_to_pack(say: Language) -> None:
 
 def test_what_is_missing_is_named_and_can_be_fetched() -> None:
     job = make_job(state=JobState.DELIVERED, missing=("Drums", "Hand {drums}"))
-    text, keyboard = render(job, SAY, Facts(delivered=3))
+    text, keyboard = render(job, SAY, Details(delivered=3))
     assert "Drums, Hand {drums}" in text
     assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
 
@@ -315,13 +318,13 @@ def test_nothing_but_links_is_no_failure(say: Language) -> None:
 def test_what_was_not_sent_is_named_with_the_reason(say: Language) -> None:
     """Fetching again helps only where fetching failed."""
     job = make_job(state=JobState.DELIVERED, refused=("Drums", "Hand {drums}"), silent=("FX", "鼓"))
-    text, keyboard = render(job, say, Facts(delivered=3))
+    text, keyboard = render(job, say, Details(delivered=3))
     assert text.split("\n")[1:] == [
         say("state.silent", names="FX, 鼓"),
         say("state.refused", names="Drums, Hand {drums}"),
     ]
     assert [Tap(Action.FETCH_AGAIN, job.id)] not in taps(keyboard)
-    text, keyboard = render(replace(job, missing=("Bass",)), say, Facts(delivered=3))
+    text, keyboard = render(replace(job, missing=("Bass",)), say, Details(delivered=3))
     assert say("state.missing", names="Bass") in text.split("\n")
     assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
 
@@ -340,7 +343,7 @@ def test_a_long_end_fits_and_cuts_no_link(say: Language, url_length: int) -> Non
         for number in range(20)
     )
     job = titled("🎵" * 500, state=JobState.DELIVERED, links=links, missing=("Drums", "🥁" * 40))
-    text, keyboard = render(job, say, Facts(delivered=1))
+    text, keyboard = render(job, say, Details(delivered=1))
     assert utf16_length(text) <= 4096
     assert "Drums" in text
     assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
@@ -358,7 +361,7 @@ def test_64_stems_that_are_not_sent_fit(say: Language) -> None:
         silent=("🎹" * 40,) * 64,
         links=(("Drums", "https://a.b/c"),),
     )
-    text, _ = render(job, say, Facts(delivered=1))
+    text, _ = render(job, say, Details(delivered=1))
     assert utf16_length(text) <= 4096
     for part in ("🥁", "🎸", "🎹", "https://a.b/c"):
         assert part in text
@@ -368,7 +371,7 @@ def test_64_stems_that_are_not_sent_fit(say: Language) -> None:
 def test_every_button_fits_its_row(say: Language, state: JobState) -> None:
     """A phone shows about 34 characters in a row; a wide script's count double."""
     job = make_job(state=state, failure=Failure("501"), missing=("Bass",))
-    keyboards = [render(job, say, Facts(delivered=2))[1], render_instruments(job, say)[1]]
+    keyboards = [render(job, say, Details(delivered=2))[1], render_instruments(job, say)[1]]
     for keyboard in keyboards:
         for row in keyboard.inline_keyboard if keyboard else ():
             for button in row:

@@ -14,7 +14,7 @@ from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import JobState
 from stemdrop.errors import TryLater
-from stemdrop.services.admin_alerts import Alerts
+from stemdrop.services.admin_alerts import AdminAlerts
 
 BOSSES = (555, 666, 777)
 
@@ -37,8 +37,8 @@ async def product(
 
 
 @pytest.fixture
-def alerts(product: Product) -> Alerts:
-    return Alerts(product.bot, product.users, product.translations)
+def alerts(product: Product) -> AdminAlerts:
+    return AdminAlerts(product.bot, product.users, product.translations)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ async def test_a_wrong_key_is_told_without_the_key(
 
 
 async def test_an_admin_who_blocked_the_bot_keeps_no_other_from_being_told(
-    product: Product, alerts: Alerts, caplog: pytest.LogCaptureFixture
+    product: Product, alerts: AdminAlerts, caplog: pytest.LogCaptureFixture
 ) -> None:
     product.telegram.block_bot(BOSSES[0])
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", chat_id=BOSSES[1])
@@ -92,7 +92,7 @@ async def test_an_admin_who_blocked_the_bot_keeps_no_other_from_being_told(
     assert f"admin {BOSSES[0]} could not be told" in caplog.text
 
 
-async def test_what_reached_nobody_is_told_the_next_time(product: Product, alerts: Alerts) -> None:
+async def test_what_reached_nobody_is_told_the_next_time(product: Product, alerts: AdminAlerts) -> None:
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=len(BOSSES))
     await alerts.refused(401)
     assert told(product) == [[]] * 3
@@ -109,11 +109,11 @@ async def test_an_admin_who_never_wrote_to_the_bot_keeps_no_other_from_being_tol
         run_telegram(telegram) as url,
         open_product(redis_url, telegram, url, ADMINS=f"1,{BOSSES[0]},2") as product,
     ):
-        await Alerts(product.bot, product.users, product.translations).refused(402)
+        await AdminAlerts(product.bot, product.users, product.translations).refused(402)
         assert len(telegram.bot_messages(BOSSES[0])) == 1
 
 
-async def test_the_same_trouble_is_told_again_a_day_later(product: Product, alerts: Alerts) -> None:
+async def test_the_same_trouble_is_told_again_a_day_later(product: Product, alerts: AdminAlerts) -> None:
     await alerts.refused(401)
     await alerts.refused(401)
     (waits,) = await product.redis.keys("stemdrop:throttle:*")
@@ -123,7 +123,7 @@ async def test_the_same_trouble_is_told_again_a_day_later(product: Product, aler
     assert [len(translations) for translations in told(product)] == [2, 2, 2]
 
 
-async def test_other_codes_are_no_admins_business(product: Product, alerts: Alerts) -> None:
+async def test_other_codes_are_no_admins_business(product: Product, alerts: AdminAlerts) -> None:
     for code in (400, 422, 451, 455, 500, 999):
         await alerts.refused(code)
     assert told(product) == [[], [], []]

@@ -35,7 +35,7 @@ async def delivered(room: BotRoom, user: User, menu: Message) -> Job:
     await product.store.receive(job.id, job.chat_id, "task-1", STEMS)
     await product.store.tick(job.id, {key: Sent(1, f"file-{key}", key) for key in ("vocals", "instrumental")})
     await product.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
-    await product.status.refresh(job.id)
+    await product.status.show_current(job.id)
     await product.ordered()
     return await product.job(job.id)
 
@@ -152,7 +152,7 @@ async def test_a_retry_that_was_too_much_yesterday_works_today(
     await room.taps(menu, VOCALS)
     job = await newest(room, alice)
     await product.fail(job.id, Failure("500", charged=True))
-    await product.status.refresh(job.id)
+    await product.status.show_current(job.id)
     await product.users.set_daily_credits(alice.id, 10)
     await product.ordered()
     assert (await room.taps(menu, 0)).is_alert
