@@ -1,9 +1,9 @@
-# Every command of stemdrop as one image, and what stands beside it in docker-compose.yml, which pins the bases.
+# One image for every stemdrop command, and the images for docker-compose.yml, which pins the base images.
 ARG PYTHON_IMAGE=python:3.13-slim
 ARG CADDY_IMAGE=caddy:2-alpine
 ARG TELEGRAM_IMAGE=aiogram/telegram-bot-api:9.6
 
-# The web server of the profiles `https`, `tunnel` and `port`, with a folder of its own for certificates.
+# The web server of the profiles `https`, `tunnel` and `port`, with its own folder for certificates.
 FROM ${CADDY_IMAGE} AS proxy
 COPY ops/Caddyfile /etc/caddy/Caddyfile
 COPY ops/serve /usr/local/bin/serve
@@ -12,25 +12,25 @@ ENV XDG_DATA_HOME=/var/lib/caddy XDG_CONFIG_HOME=/tmp
 USER 10001:10001
 CMD ["serve"]
 
-# The Bot API server of the profile `bigfiles`, run as the user who reads its files in the other containers.
+# The Bot API server of the profile `bigfiles`, run as the user that reads its files in the other containers.
 FROM ${TELEGRAM_IMAGE} AS telegram
 RUN mkdir -p /var/lib/stemdrop/telegram/tmp && chown -R 10001:10001 /var/lib/stemdrop/telegram
 USER 10001:10001
-# what is sent lies in the temporary folder first: on disk, since it may be 2 GB
+# Uploads are first written to the temporary folder: on disk, because they may have 2 GB.
 ENTRYPOINT ["telegram-bot-api", "--local", "--http-port=8081", "--dir=/var/lib/stemdrop/telegram", \
   "--temp-dir=/var/lib/stemdrop/telegram/tmp"]
 CMD []
 
-# What stemdrop needs, which changes seldom.
+# The requirements, which change seldom.
 FROM ${PYTHON_IMAGE} AS needs
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /build
 COPY requirements.lock .
-# Here every file is checked against the lock's hashes; all that is installed below comes from these files alone.
+# Every file is checked against the lock's hashes; everything below is installed from these files only.
 RUN python3 -m pip download --quiet --no-deps --require-hashes --requirement requirements.lock --dest wheels
 RUN python3 -m venv tools && tools/bin/pip install --quiet --no-index --find-links wheels hatchling editables
 COPY pyproject.toml .
-# `separator` or `sandbox` for their commands (pyproject.toml).
+# The extra `separator` or `sandbox` of pyproject.toml, for the commands of these names.
 ARG EXTRAS=""
 RUN mkdir stemdrop bot webhook worker separator sandbox && touch README.md LICENSE stemdrop/__init__.py \
  && tools/bin/pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir empty . \
@@ -39,7 +39,7 @@ RUN mkdir stemdrop bot webhook worker separator sandbox && touch README.md LICEN
     "stemdrop[${EXTRAS}] @ file://$(echo /build/empty/stemdrop-*.whl)" \
  && tools/bin/pip --python /opt/stemdrop/bin/python uninstall --quiet --yes stemdrop
 
-# stemdrop itself.
+# The project.
 FROM needs AS own
 COPY . .
 RUN tools/bin/pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir own .
@@ -54,7 +54,7 @@ RUN --mount=type=bind,from=own,source=/build/own,target=/own \
     python3 -m pip --python /opt/stemdrop/bin/python install --quiet --no-deps --no-index --no-cache-dir \
     --root-user-action ignore --disable-pip-version-check /own/stemdrop-*.whl
 ENV PATH=/opt/stemdrop/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 STEMDROP_HEALTH_FILE=/tmp/health
-# Empty, and not its own: it writes to /tmp and its volumes alone.
+# An empty folder that the process cannot write to: it writes only to /tmp and its volumes.
 WORKDIR /srv
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=10s --start-period=60s CMD ["python", "-m", "stemdrop.observability.container_health"]
