@@ -15,14 +15,10 @@ import av.error
 
 from bot.sources import check
 from stemdrop.chat.telegram_bot import TelegramFiles
+from stemdrop.domain.audio_types import SAFE_DEMUXERS
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceGone, SourceUnusable
 
-# Only real media containers: a playlist renamed to audio would make FFmpeg open other files.
-_CONTAINERS = (
-    "aac,mp3,mov,mp4,m4a,3gp,3g2,mj2,ogg,flac,wav,w64,matroska,webm,aiff,asf,amr,ac3,eac3,ape,wv,caf,"
-    "mpegts,avi,flv,au,tta"
-)
 # Broken packets are common at the start of cut files; this many in a row are no song.
 _MAX_BROKEN_PACKETS = 200
 
@@ -71,7 +67,7 @@ def measure(path: Path) -> float:
     """
     try:
         with av.open(
-            str(path), container_options={"format_whitelist": _CONTAINERS}, metadata_errors="replace"
+            str(path), container_options={"format_whitelist": SAFE_DEMUXERS}, metadata_errors="replace"
         ) as container:
             stream = next(iter(container.streams.audio), None)
             if stream is None or not _has_frame(container, stream):

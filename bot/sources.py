@@ -4,54 +4,13 @@ from pathlib import PurePosixPath
 
 from telegram import Audio, Document, Message, PhotoSize, Video, VideoNote, Voice
 
+from stemdrop.domain.audio_types import EXTENSIONS, extension_of_mime_type
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceUnusable
 
 # Longer recordings are sets, not songs; the separation API gives up on them (its code 408).
 MAX_DURATION_S = 3600
 
-_OF_MUSIC = (
-    ".mp3",
-    ".m4a",
-    ".m4b",
-    ".aac",
-    ".wav",
-    ".flac",
-    ".ogg",
-    ".oga",
-    ".opus",
-    ".aiff",
-    ".aif",
-    ".wma",
-)
-_OF_RECORDINGS = (".amr", ".ac3", ".ape", ".wv", ".caf", ".mka")
-_OF_VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".3gp")
-EXTENSIONS = frozenset([*_OF_MUSIC, *_OF_RECORDINGS, *_OF_VIDEOS])
-_EXTENSION_OF_TYPE = {
-    "audio/mpeg": ".mp3",
-    "audio/mp3": ".mp3",
-    "audio/mp4": ".m4a",
-    "audio/x-m4a": ".m4a",
-    "audio/m4a": ".m4a",
-    "audio/aac": ".aac",
-    "audio/x-aac": ".aac",
-    "audio/wav": ".wav",
-    "audio/x-wav": ".wav",
-    "audio/vnd.wave": ".wav",
-    "audio/flac": ".flac",
-    "audio/x-flac": ".flac",
-    "audio/ogg": ".ogg",
-    "application/ogg": ".ogg",
-    "audio/opus": ".opus",
-    "audio/aiff": ".aiff",
-    "audio/x-aiff": ".aiff",
-    "audio/x-ms-wma": ".wma",
-    "audio/webm": ".webm",
-    "video/mp4": ".mp4",
-    "video/quicktime": ".mov",
-    "video/webm": ".webm",
-    "video/x-matroska": ".mkv",
-}
 _EXTENSION_OF_KIND = {
     SourceKind.AUDIO: ".mp3",
     SourceKind.VOICE: ".ogg",
@@ -114,7 +73,7 @@ def _is_audio_like(document: Document) -> bool:
     mime = (document.mime_type or "").lower()
     return (
         mime.startswith(("audio/", "video/"))
-        or mime in _EXTENSION_OF_TYPE
+        or extension_of_mime_type(mime) is not None
         or _suffix(document.file_name or "") in EXTENSIONS
     )
 
@@ -123,7 +82,7 @@ def _extension(kind: SourceKind, name: str, mime: str) -> str:
     suffix = _suffix(name)
     if suffix in EXTENSIONS:
         return suffix
-    return _EXTENSION_OF_TYPE.get(mime.lower(), _EXTENSION_OF_KIND[kind])
+    return extension_of_mime_type(mime) or _EXTENSION_OF_KIND[kind]
 
 
 def _suffix(name: str) -> str:

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from stemdrop.chat.telegram_bot import TelegramFile, TelegramFiles
+from stemdrop.domain.audio_types import mime_type_of
 from stemdrop.domain.jobs import NEED_SOURCE, Job
 from stemdrop.errors import SourceGone, StoreUnavailable, TooOften
 from stemdrop.http.signed_links import SignedLinks
@@ -27,25 +28,6 @@ from webhook.errors import refusals
 
 log = logging.getLogger(__name__)
 
-_TYPES = {
-    ".mp3": "audio/mpeg",
-    ".m4a": "audio/mp4",
-    ".m4b": "audio/mp4",
-    ".aac": "audio/aac",
-    ".wav": "audio/wav",
-    ".flac": "audio/flac",
-    ".ogg": "audio/ogg",
-    ".oga": "audio/ogg",
-    ".opus": "audio/ogg",
-    ".aiff": "audio/aiff",
-    ".aif": "audio/aiff",
-    ".wma": "audio/x-ms-wma",
-    ".mp4": "video/mp4",
-    ".m4v": "video/mp4",
-    ".mov": "video/quicktime",
-    ".webm": "video/webm",
-    ".mkv": "video/x-matroska",
-}
 # Downloads of one job at once, in this process: as many as the greediest downloader opens. Each holds one of
 # our connections to Telegram for as long as its reader likes.
 AT_ONCE = 16
@@ -104,7 +86,7 @@ def source_router(
         start, end = byte_range(wanted, known) or (0, known)
         await source_quota.count(job.id, end - start if is_download else 0, known)
         file = await files.find(job.source.file_id)
-        media_type = _TYPES.get(job.source.extension, "application/octet-stream")
+        media_type = mime_type_of(job.source.extension)
         return _part(job.id, file, file.size_bytes or known, wanted, media_type)
 
     async def is_served(job_id: str) -> bool:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from telegram import Message
 
-from bot.sources import EXTENSIONS, MAX_DURATION_S, check, source_of
+from bot.sources import MAX_DURATION_S, check, source_of
+from stemdrop.domain.audio_types import EXTENSIONS
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceUnusable
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 import av.error
 
-from worker.audio.formats import Form
+from stemdrop.domain.audio_types import AudioFormat
 from worker.stems.temp_folders import go_on
 
 # The loudest sample of a silent stem in 16 bits: -60 dBFS, which nobody hears beside a song.
@@ -14,7 +14,7 @@ _PEAK = 32
 LONGEST_S = 2 * 3600
 
 
-def is_silent(path: Path, form: Form | None) -> bool:
+def is_silent(path: Path, form: AudioFormat | None) -> bool:
     """Whether the whole file is quieter than -60 dBFS; what cannot be decoded is not.
 
     Stops at the first sample that is louder. Blocking: call it in a thread.

@@ -17,7 +17,7 @@ from mutagen.oggopus import OggOpus
 from mutagen.oggvorbis import OggVorbis
 from mutagen.wave import WAVE
 
-from worker.audio.formats import Form
+from stemdrop.domain.audio_types import AudioFormat
 from worker.stems.temp_folders import pour
 
 _JPEG = "image/jpeg"
@@ -37,7 +37,7 @@ class Tags:
     cover: bytes | None = None
 
 
-def write_tags(path: Path, form: Form, tags: Tags, max_bytes: int) -> None:
+def write_tags(path: Path, form: AudioFormat, tags: Tags, max_bytes: int) -> None:
     """Replace what tags the file has; the sound stays as it is.
 
     Raises whatever is wrong with the file, which is then as before, as is one that would exceed `max_bytes`.
@@ -154,11 +154,11 @@ def _picture(cover: bytes) -> Picture:
     return picture
 
 
-_WRITERS: dict[Form, Callable[[Path, Tags], None]] = {
-    Form.MP3: _write_mp3,
-    Form.MP4: _write_mp4,
-    Form.FLAC: _write_flac,
-    Form.OGG: _write_ogg,
-    Form.WAV: partial(_write_chunk, of=WAVE),
-    Form.AIFF: partial(_write_chunk, of=AIFF),
+_WRITERS: dict[AudioFormat, Callable[[Path, Tags], None]] = {
+    AudioFormat.MP3: _write_mp3,
+    AudioFormat.MP4: _write_mp4,
+    AudioFormat.FLAC: _write_flac,
+    AudioFormat.OGG: _write_ogg,
+    AudioFormat.WAV: partial(_write_chunk, of=WAVE),
+    AudioFormat.AIFF: partial(_write_chunk, of=AIFF),
 }

@@ -8,7 +8,7 @@ import av.error
 from av.audio.stream import AudioStream
 
 from stemdrop.errors import StemdropError
-from worker.audio.formats import form_of
+from worker.audio.formats import detect_format
 from worker.audio.silence import LONGEST_S
 from worker.stems.temp_folders import go_on
 
@@ -39,7 +39,7 @@ def record(source: Path, target: Path, voice: Voice) -> float:
 
     Frame by frame, so that its length is no matter to the memory. Blocking. Raises `NotAudio`.
     """
-    form, samples = form_of(source), 0
+    form, samples = detect_format(source), 0
     if form is None:
         raise NotAudio("it is of no form that is known here")
     try:

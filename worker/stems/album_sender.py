@@ -13,6 +13,7 @@ from telegram.ext import ExtBot
 
 from stemdrop.chat.replies import send_in_topic
 from stemdrop.chat.telegram_bot import is_gone
+from stemdrop.domain.audio_types import PLAYABLE_EXTENSIONS
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.titles import MAX_NAME, cut
@@ -21,8 +22,6 @@ log = logging.getLogger(__name__)
 
 # Bot API, sendMediaGroup: 2–10 items.
 MAX_ALBUM = 10
-# Bot API, sendAudio: 'must be in the .MP3 or .M4A format'; others go as files.
-_PLAYABLE = frozenset({".mp3", ".m4a"})
 # Telegram must first store a whole album before it answers.
 _ANSWER_TIMEOUT_S = 300
 # Stems on disk wait for Telegram's limits (a full album in a group: a minute) rather than be fetched again.
@@ -46,7 +45,7 @@ class StemFile:
     @property
     def is_playable(self) -> bool:
         """Whether Telegram takes it as music."""
-        return PurePosixPath(self.file_name).suffix in _PLAYABLE
+        return PurePosixPath(self.file_name).suffix in PLAYABLE_EXTENSIONS
 
 
 def albums(items: Sequence[Item]) -> Iterator[Sequence[Item]]:

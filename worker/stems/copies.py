@@ -6,13 +6,14 @@ from pathlib import Path
 
 from stemdrop.chat.telegram_bot import TelegramFiles
 from stemdrop.chat.translations import Language
+from stemdrop.domain.audio_types import extension_of_format
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import file_name, title
 from stemdrop.errors import SourceGone, TryLater
 from stemdrop.provider.client import SeparationClient
-from worker.audio.formats import extension_of, form_of
+from worker.audio.formats import detect_format
 from worker.stems.album_sender import StemFile
 from worker.stems.download import JobStems
 from worker.stems.fetcher import StemFetcher
@@ -50,7 +51,7 @@ class StemCopies:
             raise SourceGone("it has no file_id")
         await self._files.save(await self._files.find(sent.file_id), path, self._fetcher.max_bytes)
         song, name, nameless = job.source.title, say.stem(stem), say("title.song")
-        extension = extension_of(await asyncio.to_thread(form_of, path), ".mp3")
+        extension = extension_of_format(await asyncio.to_thread(detect_format, path), ".mp3")
         duration_s = round(stem.duration_s) or job.source.duration_s
         return StemFile(
             stem.key,

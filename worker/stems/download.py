@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Self
 
 from stemdrop.chat.translations import Language
+from stemdrop.domain.audio_types import AudioFormat, extension_of_format
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import MAX_NAME, cut, file_name, plain, title
 from stemdrop.errors import BadContract, FetchFailed, SeparationError, StemGone, StemTooBig, TryLater
 from stemdrop.provider.client import SeparationClient
-from worker.audio.formats import Form, extension_of, form_of, is_audio
+from worker.audio.formats import detect_format, has_audio
 from worker.audio.silence import is_silent
 from worker.audio.tags import Tags, write_tags
 from worker.stems.album_sender import StemFile
@@ -46,7 +47,7 @@ class _Heard:
     """What a fetched file turned out to be; `extension` fits its form."""
 
     extension: str
-    form: Form | None
+    form: AudioFormat | None
     is_silent: bool
 
 
@@ -143,7 +144,7 @@ class JobStems:
             duration_s,
         )
 
-    async def _tag(self, stem: Stem, file: StemFile, name: str, form: Form) -> None:
+    async def _tag(self, stem: Stem, file: StemFile, name: str, form: AudioFormat) -> None:
         """A courtesy: a file that takes no tags is sent without."""
         source, result = self._job.source, self._job.result
         keys = [found.key for found in result.stems] if result else [stem.key]
@@ -178,7 +179,7 @@ class JobStems:
 
 def _listen(path: Path, named: str) -> _Heard:
     """`named` is the extension that its server gave it. Raises `StemGone`. Blocking."""
-    form = form_of(path)
-    if form is None and not is_audio(path):
+    form = detect_format(path)
+    if form is None and not has_audio(path):
         raise StemGone("it is no audio")
-    return _Heard(extension_of(form, named), form, is_silent(path, form))
+    return _Heard(extension_of_format(form, named), form, is_silent(path, form))

@@ -12,6 +12,7 @@ import anyio
 import httpcore
 import httpx
 
+from stemdrop.domain.audio_types import EXTENSIONS, extension_of_mime_type
 from stemdrop.errors import AddressRefused, FetchFailed, StemGone, StemTooBig
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES
 from stemdrop.storage.counters import Counters
@@ -35,20 +36,6 @@ PAUSES_S = (1.0, 3.0, 9.0)
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
-_EXTENSIONS = frozenset({".mp3", ".m4a", ".wav", ".flac", ".ogg", ".opus", ".aac", ".aiff"})
-_EXTENSION_OF_TYPE = {
-    "audio/mpeg": ".mp3",
-    "audio/mp3": ".mp3",
-    "audio/mp4": ".m4a",
-    "audio/x-m4a": ".m4a",
-    "audio/wav": ".wav",
-    "audio/x-wav": ".wav",
-    "audio/flac": ".flac",
-    "audio/x-flac": ".flac",
-    "audio/ogg": ".ogg",
-}
-
-
 # As what a fetch that did not succeed is counted.
 _OUTCOMES: dict[type[FetchFailed], str] = {
     AddressRefused: "refused",
@@ -193,5 +180,6 @@ class StemFetcher:
 
 def _extension(url: str, headers: httpx.Headers) -> str:
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    return suffix if suffix in _EXTENSIONS else _EXTENSION_OF_TYPE.get(kind, ".mp3")
+    if suffix in EXTENSIONS:
+        return suffix
+    return extension_of_mime_type(headers.get("content-type", "")) or ".mp3"

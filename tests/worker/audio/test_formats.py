@@ -7,18 +7,24 @@ from pathlib import Path
 import pytest
 from sounds import FORMS, RARE_FORMS, record, tone
 
-from worker.audio.formats import Form, extension_of, form_of, is_audio
+from stemdrop.domain.audio_types import AudioFormat, extension_of_format
+from worker.audio.formats import detect_format, has_audio
 
-OF = {"m4a": Form.MP4, "opus": Form.OGG, "vorbis": Form.OGG, "flac in ogg": Form.OGG}
+OF = {
+    "m4a": AudioFormat.MP4,
+    "opus": AudioFormat.OGG,
+    "vorbis": AudioFormat.OGG,
+    "flac in ogg": AudioFormat.OGG,
+}
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_form_is_known_whatever_the_file_is_called(tmp_path: Path, form: str) -> None:
-    found = form_of(record(tmp_path / "0", form, tone()))
-    assert found is OF.get(form, Form(form) if form in set(Form) else None)
+    found = detect_format(record(tmp_path / "0", form, tone()))
+    assert found is OF.get(form, AudioFormat(form) if form in set(AudioFormat) else None)
     extension, *_ = FORMS[form]
-    assert extension_of(found, extension) == extension
-    assert extension_of(found, ".txt") == (".ogg" if extension == ".opus" else extension)
+    assert extension_of_format(found, extension) == extension
+    assert extension_of_format(found, ".txt") == (".ogg" if extension == ".opus" else extension)
 
 
 @pytest.mark.parametrize(
@@ -27,21 +33,21 @@ def test_every_form_is_known_whatever_the_file_is_called(tmp_path: Path, form: s
 def test_what_is_not_known_keeps_its_extension(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "0"
     path.write_bytes(content)
-    assert form_of(path) is None
-    assert extension_of(None, ".mp3") == ".mp3"
+    assert detect_format(path) is None
+    assert extension_of_format(None, ".mp3") == ".mp3"
 
 
 @pytest.mark.parametrize("form", [*FORMS, *RARE_FORMS])
 def test_sound_is_heard_in_every_form(tmp_path: Path, form: str) -> None:
-    assert is_audio(record(tmp_path / "0", form, tone()))
+    assert has_audio(record(tmp_path / "0", form, tone()))
 
 
 @pytest.mark.parametrize("before", [1, 100, 3000])
 def test_sound_is_heard_after_something_else(tmp_path: Path, before: int) -> None:
     path = record(tmp_path / "0", "mp3", tone())
     path.write_bytes(bytes(before) + path.read_bytes())
-    assert form_of(path) is None
-    assert is_audio(path)
+    assert detect_format(path) is None
+    assert has_audio(path)
 
 
 NO_AUDIO = {
@@ -64,8 +70,8 @@ NO_AUDIO = {
 def test_what_comes_in_place_of_sound(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "0"
     path.write_bytes(content)
-    assert form_of(path) is None
-    assert not is_audio(path)
+    assert detect_format(path) is None
+    assert not has_audio(path)
 
 
 @pytest.mark.parametrize(
@@ -79,4 +85,4 @@ def test_no_other_file_is_heard_in_place_of_this_one(tmp_path: Path, playlist: s
     record(tmp_path / "other.mp3", "mp3", tone())
     path = tmp_path / "0"
     path.write_text(playlist)
-    assert not is_audio(path)
+    assert not has_audio(path)

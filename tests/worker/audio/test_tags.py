@@ -13,7 +13,8 @@ from mutagen.id3 import COMM, ID3, TIT2
 from sounds import FORMS, record, tone
 
 from sandbox.telegram.media import jpeg_from_colour
-from worker.audio.formats import Form, form_of
+from stemdrop.domain.audio_types import AudioFormat
+from worker.audio.formats import detect_format
 from worker.audio.tags import Tags, write_tags
 
 ROOM = 10**9
@@ -23,7 +24,7 @@ TAKE_TAGS = [form for form in FORMS if form != "aac"]
 
 
 def tag(path: Path, tags: Tags = TAGS, max_bytes: int = ROOM) -> None:
-    form = form_of(path)
+    form = detect_format(path)
     assert form
     write_tags(path, form, tags, max_bytes)
 
@@ -121,4 +122,4 @@ def test_what_takes_no_tags_or_no_more_bytes_stays_as_it_is(tmp_path: Path) -> N
         with pytest.raises(ValueError, match=r"nobody writes|more than Telegram"):
             tag(path, max_bytes=len(before) + 100)
         assert path.read_bytes() == before
-    assert Form.AAC is form_of(aac)
+    assert AudioFormat.AAC is detect_format(aac)

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import sounds
 
+from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.errors import TryLater
 from stemdrop.services.disk_space import temp_folder
 from worker.archives import _add
 from worker.audio import voice_encoder
-from worker.audio.formats import Form
 from worker.audio.silence import is_silent
 from worker.audio.tags import Tags, write_tags
 from worker.stems.temp_folders import (
@@ -139,9 +139,9 @@ def test_a_folder_that_cannot_be_removed_stays(temporary: Path, monkeypatch: pyt
 
 SILENCE = 0 * sounds.tone()
 BLOCKING: dict[str, Callable[[Path], object]] = {
-    "listening": lambda path: is_silent(path, Form.WAV),
+    "listening": lambda path: is_silent(path, AudioFormat.WAV),
     "recording": lambda path: voice_encoder.record(path, path.with_name("small"), voice_encoder.OPUS),
-    "tagging": lambda path: write_tags(path, Form.WAV, Tags("a", "b", "c"), 10**9),
+    "tagging": lambda path: write_tags(path, AudioFormat.WAV, Tags("a", "b", "c"), 10**9),
     "packing": lambda path: _add(path.with_name("stems.zip"), path, "stem.wav"),
 }
 
@@ -174,7 +174,7 @@ async def test_a_thread_that_nobody_waits_for_ends_soon(tmp_path: Path, work: st
 
 async def test_a_thread_that_is_waited_for_does_all_and_says_what_breaks(tmp_path: Path) -> None:
     path = sounds.record(tmp_path / "stem.wav", "wav", SILENCE)
-    assert await in_thread(is_silent, path, Form.WAV) is True
+    assert await in_thread(is_silent, path, AudioFormat.WAV) is True
     with pytest.raises(ZeroDivisionError):
         await in_thread(divmod, 1, 0)
     go_on()  # outside of any thread of ours it means nothing
