@@ -240,6 +240,6 @@ async def _listen(args: argparse.Namespace, environ: Mapping[str, str], console:
         except ValueError as error:
             raise NotDeliveredError(f"TELEGRAM_BOT_TOKEN is wrong: {error}") from None
         telegram.access_key = environ.get(KEY_VARIABLE) or telegram.access_key
-        async with run_telegram(telegram, port, for_people=True, host=host) as url:
+        async with run_telegram(telegram, port, with_chat_api=True, host=host) as url:
             console.print(f"The local Telegram is ready at {url}", soft_wrap=True)
             await asyncio.Event().wait()

@@ -76,7 +76,7 @@ class World:
         try:
             await self._start_redis()
             self.telegram_url = await self._stack.enter_async_context(
-                run_telegram(self.telegram, for_people=True)
+                run_telegram(self.telegram, with_chat_api=True)
             )
             self._stack.push_async_callback(self._stop_all)
             if self._with_separator:

@@ -1,12 +1,12 @@
-"""The local Telegram on the network: two doors, one state.
+"""The local Telegram as a web app: the Bot API and the chat API over one state.
 
     telegram = Telegram(directory)
     async with run_telegram(telegram) as url:
         ...  # TELEGRAM_API_URL=url, TELEGRAM_BOT_TOKEN=telegram.token
 
-The bot's door is `{url}/bot<token>/<method>` and `{url}/file/bot<token>/<path>`
-(`sandbox.telegram.bot_api.endpoint`); the person's is `{url}/chat/…` with `telegram.access_key`
-(`sandbox.telegram.chat_api`), beside the methods of `Telegram` in process.
+The Bot API is `{url}/bot<token>/<method>` and `{url}/file/bot<token>/<path>`
+(`sandbox.telegram.bot_api.endpoint`). The chat API, for people's actions, is `{url}/chat/…` with
+`telegram.access_key` (`sandbox.telegram.chat_api`); code in this process calls the methods of `Telegram`.
 """
 
 from collections.abc import AsyncIterator
@@ -24,12 +24,11 @@ from sandbox.telegram.errors import ApiError, PersonError, not_found
 from sandbox.telegram.person_actions import Telegram
 
 
-def create_app(telegram: Telegram, *, for_people: bool = False) -> FastAPI:
-    """The bot's door over `telegram`, and the one for people. Its `close()` must be called before the server
-    stops, or pollers hold it up."""
+def create_app(telegram: Telegram, *, with_chat_api: bool = False) -> FastAPI:
+    """Create the app. Call `telegram.close()` before the server stops: long polls would delay it."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.include_router(endpoint.create_router(telegram))
-    if for_people:
+    if with_chat_api:
         app.include_router(chat_api.create_router(telegram))
 
     @app.exception_handler(PersonError)
@@ -51,10 +50,10 @@ def create_app(telegram: Telegram, *, for_people: bool = False) -> FastAPI:
 
 @asynccontextmanager
 async def run_telegram(
-    telegram: Telegram, port: int = 0, *, for_people: bool = False, host: str = "127.0.0.1"
+    telegram: Telegram, port: int = 0, *, with_chat_api: bool = False, host: str = "127.0.0.1"
 ) -> AsyncIterator[str]:
-    """Serve the bot's door, and the one for people, for as long as the block lasts; yields the base URL."""
-    async with serve(create_app(telegram, for_people=for_people), port, host=host) as url:
+    """Serve the app for the duration of the block; yields the base URL."""
+    async with serve(create_app(telegram, with_chat_api=with_chat_api), port, host=host) as url:
         try:
             yield url
         finally:

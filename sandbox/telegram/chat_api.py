@@ -1,8 +1,8 @@
-"""The person's door over HTTP, `/chat/…`: what a page in the browser or a player in another process calls.
+"""The chat API, `/chat/…`: people's actions over HTTP, for a page in the browser or a simulated user.
 
-Every request needs `telegram.access_key` (header `X-Sandbox-Key`, or `key` in the query for `<audio src>`),
-a Host that is loopback, and an Origin that is our own when there is one: a page elsewhere must not drive
-it, not even by DNS rebinding. Answers are JSON; what a person cannot do is 400 `{"error": …}`.
+Every request needs `telegram.access_key` (header `X-Sandbox-Key`, or `key` in the query for `<audio src>`), a
+loopback Host, and no Origin but our own, so that a foreign page cannot use it, not even by DNS rebinding.
+Answers are JSON; an action that no Telegram client offers is 400 `{"error": …}`.
 """
 
 import secrets
@@ -43,7 +43,7 @@ class NewTopic(_Body):
 
 
 class NewMessage(_Body):
-    """`kind` is text, or photo, sticker, location, contact, dice (which have no text)."""
+    """`kind` is text, photo, sticker, location, contact or dice; only the first has a text."""
 
     kind: str = "text"
     text: str = ""
@@ -63,7 +63,7 @@ class Tap(_Body):
 
 
 def create_router(telegram: Telegram) -> APIRouter:
-    """The routes of the person's door over this state."""
+    """Return the routes of the chat API."""
 
     def guard(request: Request) -> None:
         host = urlsplit(f"//{request.headers.get('host', '')}")
@@ -71,7 +71,7 @@ def create_router(telegram: Telegram) -> APIRouter:
         key = request.headers.get("x-sandbox-key") or request.query_params.get("key") or ""
         is_ours = origin is None or urlsplit(origin).netloc == host.netloc
         if host.hostname not in _LOOPBACK or not is_ours:
-            raise HTTPException(403, "this door opens only to pages of its own")
+            raise HTTPException(403, "the chat API accepts only loopback requests of its own page")
         if not secrets.compare_digest(key.encode(), telegram.access_key.encode()):
             raise HTTPException(403, "the access key is missing or wrong")
 
@@ -203,7 +203,7 @@ def _add_messages(router: APIRouter, telegram: Telegram) -> None:
             media_type=stored.attributes.get("mime_type") or "application/octet-stream",
             filename=stored.attributes.get("file_name"),
             content_disposition_type="inline",
-            # What somebody sent is shown, not run: an SVG or HTML 'song' must not script our page.
+            # The browser must not run a sent file: an SVG or HTML 'song' could script our page.
             headers={"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"},
         )
 

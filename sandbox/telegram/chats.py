@@ -1,4 +1,4 @@
-"""Who talks where and what was said: users, chats, topics, messages, as data with their JSON."""
+"""Users, chats, topics, messages and callback queries as data, with their Bot API JSON."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,7 +33,7 @@ class User:
 
 @dataclass
 class Topic:
-    """A topic of a forum. Its thread id is the message id of the service message that opened it."""
+    """A forum topic. Its thread id is the message id of the service message that opened it."""
 
     thread_id: int
     name: str
@@ -55,7 +55,7 @@ class Chat:
     migrated_to: int | None = None
     is_bot_out: bool = False  # the user blocked the bot, or it was removed from the group
     user: User | None = None  # of a private chat
-    forbids_voice: bool = False  # the user takes no voice messages, as premium users may settle
+    forbids_voice: bool = False  # a premium user's privacy setting
 
     def to_dict(self) -> dict[str, Any]:
         if self.user is not None:
@@ -68,7 +68,7 @@ class Chat:
 
 @dataclass(frozen=True)
 class Revision:
-    """What a message was before an edit."""
+    """The content of a message before an edit."""
 
     date: int
     content: dict[str, Any]
@@ -77,8 +77,11 @@ class Revision:
 
 @dataclass
 class Message:
-    """One message. `content` holds the Bot API's fields of what was said: text and entities, or a media
-    object with caption, or a service field."""
+    """One message.
+
+    `content` holds the Bot API's content fields: text and entities, or a media object with its caption, or a
+    service field.
+    """
 
     message_id: int
     chat: Chat
@@ -99,35 +102,35 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text, or the caption of media, or ''."""
+        """The text, or the caption of media, or an empty string."""
         return str(self.content.get("text") or self.content.get("caption") or "")
 
     @property
     def kind(self) -> str:
-        """text, or the kind of media, or the name of the service field."""
+        """`text`, the kind of media, or the name of the service field."""
         return next(
             (kind for kind in (*MEDIA_KINDS, "text") if kind in self.content), next(iter(self.content))
         )
 
     @property
     def media(self) -> dict[str, Any] | None:
-        """The media object (file_id, file_name, title, …); of a photo its largest size."""
+        """The media object (file_id, file_name, title, …); for a photo the largest size."""
         found = self.content.get(self.kind) if self.kind in MEDIA_KINDS else None
         return found[-1] if isinstance(found, list) else found
 
     @property
     def keyboard(self) -> list[list[dict[str, Any]]]:
-        """Rows of inline buttons shown under it now; empty when there are none."""
+        """The rows of inline buttons; empty without a keyboard."""
         rows: list[list[dict[str, Any]]] = (self.reply_markup or {}).get("inline_keyboard", [])
         return rows
 
     @property
     def buttons(self) -> list[dict[str, Any]]:
-        """The same, row after row."""
+        """All inline buttons, row after row."""
         return [button for row in self.keyboard for button in row]
 
     def to_dict(self, *, with_reply: bool = True) -> dict[str, Any]:
-        """The Bot API's Message."""
+        """Return the Bot API's Message object."""
         message: dict[str, Any] = {
             "message_id": self.message_id,
             "date": self.date,
@@ -148,7 +151,7 @@ class Message:
         return message
 
     def _topic_opening(self) -> "Message | None":
-        # In a topic every message that answers nothing answers the topic's opening, as Telegram sends it.
+        # As in Telegram: a topic's message that replies to no other replies to the topic's opening.
         if self.thread_id is None or self.thread_id == self.message_id:
             return None
         return self.chat.messages.get(self.thread_id)
@@ -156,7 +159,7 @@ class Message:
 
 @dataclass
 class CallbackQuery:
-    """One press of a button, and what the bot answered to it."""
+    """One press of a button, and the bot's answer."""
 
     id: str
     user: User
@@ -166,7 +169,6 @@ class CallbackQuery:
     is_answered: bool = False
     answer_text: str = ""
     is_alert: bool = False
-    answer_url: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         return {

@@ -1,11 +1,10 @@
-"""What the sandbox refuses, in Telegram's words where Telegram has words for it.
+"""The errors of the local Telegram.
 
-    SandboxError
-    ├── ApiError        the bot's door answers with it: an HTTP status, a description, response parameters
-    └── PersonError     a person tried what no client would let them do (a button that is not there)
+    ApiError        a Bot API error: HTTP status, description, response parameters
+    PersonError     a person tried something that no Telegram client offers
 
-The descriptions are those the public Bot API server (github.com/tdlib/telegram-bot-api) answers with; where
-the real one is silent and the sandbox is strict, the sentence is ours.
+The descriptions are those of the public Bot API server (github.com/tdlib/telegram-bot-api), except where the
+local Telegram is stricter than that.
 """
 
 from collections.abc import Mapping
@@ -21,17 +20,12 @@ WEBHOOK_ACTIVE = (
 )
 
 
-class SandboxError(Exception):
-    """Base of all refusals of the sandbox."""
+class PersonError(Exception):
+    """A Telegram client could not do this; the message says why."""
 
 
-class PersonError(SandboxError):
-    """A person's client could not do this; the message says why."""
-
-
-class ApiError(SandboxError):
-    """A refusal the bot gets: HTTP status, description, and `parameters` (retry_after,
-    migrate_to_chat_id)."""
+class ApiError(Exception):
+    """A Bot API error. `parameters` are retry_after or migrate_to_chat_id."""
 
     def __init__(self, status: int, description: str, parameters: Mapping[str, int] | None = None) -> None:
         super().__init__(description)
@@ -40,7 +34,7 @@ class ApiError(SandboxError):
         self.parameters = dict(parameters or {})
 
     def body(self) -> dict[str, object]:
-        """The JSON answer."""
+        """Return the JSON answer."""
         answer: dict[str, object] = {"ok": False, "error_code": self.status, "description": self.description}
         if self.parameters:
             answer["parameters"] = self.parameters
@@ -59,8 +53,8 @@ def forbidden(reason: str) -> ApiError:
     return ApiError(403, f"Forbidden: {reason}")
 
 
-def not_found() -> ApiError:
-    return ApiError(404, "Not Found")
+def not_found(detail: str = "") -> ApiError:
+    return ApiError(404, f"Not Found{detail}")
 
 
 def conflict(reason: str) -> ApiError:

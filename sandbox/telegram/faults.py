@@ -1,27 +1,27 @@
-"""Faults on demand: what the network and Telegram's servers do to a bot on a bad day.
+"""Injected faults: errors of the network and of Telegram's servers.
 
-A test adds a fault; the bot's door takes it when a matching call comes. Lasting conditions (a user blocks
-the bot, a group migrates) are not faults but state: see `sandbox.telegram.person_actions`.
+A test adds a fault; the next matching call of the bot meets it. Lasting conditions (a user blocks the bot, a
+group migrates) are state, not faults: see `sandbox.telegram.person_actions`.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-DOWNLOAD = "download"  # stands for GET /file/bot…/…, which is not a method
+DOWNLOAD = "download"  # the "method" of GET /file/bot…/…
 
 
 class FaultKind(StrEnum):
     TOO_MANY_REQUESTS = "too_many_requests"  # 429 with retry_after
     SERVER_ERROR = "server_error"  # 500, JSON
     BAD_GATEWAY = "bad_gateway"  # 502 with an HTML body, as Telegram's front servers answer
-    TIMEOUT_BEFORE = "timeout_before"  # never answers, nothing is done
-    TIMEOUT_AFTER = "timeout_after"  # does it, never answers
-    RESET_BEFORE = "reset_before"  # connection reset, nothing is done
-    RESET_AFTER = "reset_after"  # does it, then resets the connection
-    RESET_MID_UPLOAD = "reset_mid_upload"  # resets while the body is still coming; knows no chat yet
-    BLOCKED = "blocked"  # 403 bot was blocked by the user, this once
+    TIMEOUT_BEFORE = "timeout_before"  # no answer, no effect
+    TIMEOUT_AFTER = "timeout_after"  # takes effect, no answer
+    RESET_BEFORE = "reset_before"  # connection reset, no effect
+    RESET_AFTER = "reset_after"  # takes effect, then resets the connection
+    RESET_MID_UPLOAD = "reset_mid_upload"  # reset while the body arrives; `chat_id` cannot match yet
+    BLOCKED = "blocked"  # 403 bot was blocked by the user, for this call only
     FILE_GONE = "file_gone"  # getFile 400, download 404
-    SLOW = "slow"  # a download trickles at `bytes_per_s`
+    SLOW = "slow"  # a download at `bytes_per_s`
     RESET_MID_DOWNLOAD = "reset_mid_download"  # half the bytes, then reset
 
 
@@ -30,7 +30,7 @@ ONLY_DOWNLOADS = frozenset({FaultKind.SLOW, FaultKind.RESET_MID_DOWNLOAD})
 
 @dataclass
 class Fault:
-    """One order: what goes wrong, for which calls, how often. `hits` counts how often it has happened."""
+    """A fault for the next `times` matching calls (None: all). `hits` counts how often it has happened."""
 
     kind: FaultKind
     method: str | None = None
@@ -41,8 +41,7 @@ class Fault:
     hits: int = 0
 
     def matches(self, method: str, chat_id: int | None) -> bool:
-        """`method` None means any method but getUpdates, which a poller calls all the time, and no
-        download."""
+        """Whether a call meets this fault. `method` None excludes downloads and the constant getUpdates."""
         if self.times is not None and self.hits >= self.times:
             return False
         if self.chat_id is not None and self.chat_id != chat_id:
@@ -55,10 +54,10 @@ class Fault:
 
 
 class Faults:
-    """The faults ordered so far, oldest first."""
+    """The injected faults, oldest first."""
 
     def __init__(self) -> None:
-        self._orders: list[Fault] = []
+        self._faults: list[Fault] = []
 
     def add(
         self,
@@ -70,28 +69,29 @@ class Faults:
         retry_after_s: int = 1,
         bytes_per_s: int = 64 * 1024,
     ) -> Fault:
-        """Let the next `times` matching calls (None: all, until `clear()`) go wrong. `method` is the Bot
-        API's name or `"download"`; None is any method except getUpdates and downloads. The returned order
-        counts its hits."""
-        order = Fault(kind, method, chat_id, times, retry_after_s, bytes_per_s)
-        self._orders.append(order)
-        return order
+        """Let the next `times` matching calls fail (None: all, until `clear()`).
+
+        `method` is the Bot API's name or `DOWNLOAD`; None is any method except getUpdates and downloads.
+        """
+        fault = Fault(kind, method, chat_id, times, retry_after_s, bytes_per_s)
+        self._faults.append(fault)
+        return fault
 
     def clear(self) -> None:
-        """From now on all goes well."""
-        self._orders.clear()
+        """Remove all faults."""
+        self._faults.clear()
 
     def take(self, method: str, chat_id: int | None) -> Fault | None:
-        """The oldest fault that matches a call whose body has been read; it counts as happened."""
-        return self._take([o for o in self._orders if o.kind != FaultKind.RESET_MID_UPLOAD], method, chat_id)
+        """Return the oldest fault that matches a call whose body has been read, and count it."""
+        return self._take([f for f in self._faults if f.kind != FaultKind.RESET_MID_UPLOAD], method, chat_id)
 
     def take_before_body(self, method: str) -> Fault | None:
-        """The same for a call whose body is still coming."""
-        return self._take([o for o in self._orders if o.kind == FaultKind.RESET_MID_UPLOAD], method, None)
+        """Return the oldest fault that matches a call whose body still arrives, and count it."""
+        return self._take([f for f in self._faults if f.kind == FaultKind.RESET_MID_UPLOAD], method, None)
 
-    def _take(self, orders: list[Fault], method: str, chat_id: int | None) -> Fault | None:
-        for order in orders:
-            if order.matches(method, chat_id):
-                order.hits += 1
-                return order
+    def _take(self, faults: list[Fault], method: str, chat_id: int | None) -> Fault | None:
+        for fault in faults:
+            if fault.matches(method, chat_id):
+                fault.hits += 1
+                return fault
         return None

@@ -1,7 +1,7 @@
-"""The files Telegram keeps: on disk under one directory, named towards the bot by `file_id`.
+"""Telegram's files: stored in one directory and known to the bot by `file_id`.
 
-A `file_id` is random, so one from elsewhere names nothing here; `file_unique_id` comes from the content, so
-the same song sent twice has the same one.
+A `file_id` is random, so another bot's is invalid here. `file_unique_id` is a hash of the content: the same
+song sent twice has the same one.
 """
 
 import base64
@@ -30,7 +30,7 @@ _COPY_BYTES = 1024 * 1024
 
 @dataclass(frozen=True)
 class Content:
-    """Bytes on disk, once per content."""
+    """One stored sequence of bytes; equal contents are stored once."""
 
     unique_id: str
     path: Path
@@ -40,16 +40,16 @@ class Content:
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A content under a `file_id`, as one kind of media. `attributes` are its JSON fields beside the ids."""
+    """A content as one kind of media, under a `file_id`. `attributes` are its other JSON fields."""
 
     file_id: str
     kind: str  # audio, voice, video, video_note, document, photo, sticker, thumbnail
     content: Content
-    file_path: str  # relative to the directory: what getFile answers
+    file_path: str  # relative to the directory, as getFile returns it
     attributes: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """The media object of the Bot API (Audio, Document, PhotoSize, …)."""
+        """Return the Bot API's media object (Audio, Document, PhotoSize, …)."""
         return {
             "file_id": self.file_id,
             "file_unique_id": self.content.unique_id,
@@ -59,7 +59,7 @@ class StoredFile:
 
 
 class FileStore:
-    """Takes bytes in, looks into them, hands file ids out. Nothing is removed while the sandbox lives."""
+    """Stores and probes files and issues file ids. No file is ever removed."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
@@ -68,7 +68,7 @@ class FileStore:
         self._paths: dict[str, StoredFile] = {}
 
     def read(self, source: BinaryIO) -> Content:
-        """Copy a stream to disk in pieces and look into it. Blocking: call it in a thread for large files."""
+        """Copy a stream to disk and probe it. Blocking: call it in a thread for large files."""
         incoming = self.directory / "incoming"
         incoming.mkdir(parents=True, exist_ok=True)
         target = incoming / secrets.token_hex(8)
@@ -86,16 +86,16 @@ class FileStore:
         )
 
     def read_path(self, path: Path) -> Content:
-        """The same for a file that lies on this machine."""
+        """Copy a local file and probe it. Blocking."""
         with path.open("rb") as source:
             return self.read(source)
 
     def add(self, kind: str, content: Content, file_name: str, attributes: dict[str, Any]) -> StoredFile:
-        """Give a content a `file_id` as this kind of media; attributes that are None are left out."""
+        """Issue a `file_id` for a content as this kind of media; leaves out attributes that are None."""
         suffix = Path(file_name).suffix
         suffix = suffix if re.fullmatch(r"\.\w{1,16}", suffix, re.ASCII) else ""
         file_path = f"{_FOLDERS.get(kind, 'documents')}/file_{len(self._paths)}{suffix}"
-        # By that name it lies on disk too: in local mode the bot gets its absolute path.
+        # The file has that name on disk too: in local mode the bot gets its absolute path.
         target = self.directory / file_path
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -112,23 +112,23 @@ class FileStore:
         return self._files.get(file_id)
 
     def forget(self, file_id: str) -> None:
-        """The id names nothing any more, as ids do when Telegram moves a bot's files; the bytes stay."""
+        """Make the id invalid, as happens when Telegram moves a bot's files; the bytes stay."""
         self._files.pop(file_id, None)
 
     def by_path(self, file_path: str) -> StoredFile | None:
-        """The file the bot asks for at `/file/bot<token>/<file_path>`."""
+        """Return the file that the bot downloads at `/file/bot<token>/<file_path>`."""
         return self._paths.get(file_path)
 
     def path_of(self, stored: StoredFile) -> Path:
         return self.directory / stored.file_path
 
     def add_jpeg(self, jpeg: bytes, kind: str = "thumbnail") -> dict[str, Any]:
-        """Store a picture and return its PhotoSize."""
+        """Store a JPEG and return its PhotoSize."""
         content = self.read(BytesIO(jpeg))
         return self.add_picture(kind, content)
 
     def add_picture(self, kind: str, content: Content) -> dict[str, Any]:
-        """A PhotoSize of a content that is a JPEG."""
+        """Return the PhotoSize of a content that is a JPEG."""
         size = {"width": content.probe.width, "height": content.probe.height}
         return self.add(kind, content, "picture.jpg", size).to_dict()
 
@@ -144,10 +144,9 @@ class FileStore:
         duration_s: int | None = None,
         thumbnail: dict[str, Any] | None = None,
     ) -> StoredFile:
-        """A file as audio, voice, video, video_note or document, with the fields that kind has in the Bot
-        API.
+        """Store a content as audio, voice, video, video_note or document, with the Bot API's fields.
 
-        What is not given comes from the file itself: tags, duration, cover picture.
+        Fields that are not given come from the file: tags, duration, cover picture.
         """
         found = content.probe
         duration_s = found.duration_s if duration_s is None else duration_s

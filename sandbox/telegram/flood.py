@@ -1,7 +1,7 @@
-"""Telegram's flood limits as token buckets: how many messages a bot may send to one chat, and over all chats.
+"""Telegram's flood limits as token buckets, per chat and over all chats.
 
-Figures: about 1/s in a private chat, 20/min in a group, 30/s over all (core.telegram.org/bots/faq, 'My bot is
-hitting limits'); short bursts pass, hence the capacities. An album's items and edits count one each.
+About 1/s in a private chat, 20/min in a group, 30/s over all chats (core.telegram.org/bots/faq, 'My bot is
+hitting limits'). The capacities allow short bursts. An album's items and edits count as one message each.
 """
 
 import math
@@ -27,7 +27,7 @@ class _Bucket:
 
 
 class FloodLimits:
-    """Counts what the bot sends; `refusals` says how often it had to be told to wait."""
+    """Limits the bot's messages; `refusals` counts the 429 answers."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -37,7 +37,7 @@ class FloodLimits:
         self.is_enforced = True
 
     def take(self, chat_id: int, count: int = 1) -> None:
-        """Pay for `count` messages to one chat, or raise 429 and pay nothing. Groups have negative ids."""
+        """Count `count` messages to one chat, or raise 429 and count none. Groups have negative ids."""
         now = self._clock()
         if chat_id not in self._chats:
             per_s = 20 / 60 if chat_id < 0 else 1.0
@@ -46,7 +46,7 @@ class FloodLimits:
         for bucket in buckets:
             bucket.refill(now)
         wait_s = max(bucket.wait_s(count) for bucket in buckets)
-        # The tolerance is for the sums of floats: a bucket short by 1e-12 is full.
+        # Rounding of floats: a bucket that lacks 1e-12 is full.
         if wait_s > 1e-6 and self.is_enforced:
             self.refusals += 1
             raise too_many_requests(max(1, math.ceil(wait_s - 1e-6)))

@@ -1,6 +1,6 @@
-"""What a file really is: by its first bytes and by decoding, never by its name alone.
+"""Detection of a file's format by its first bytes and by decoding, never by its name alone.
 
-Telegram's servers decide alike: an MP3 or M4A that decodes is music, a broken one is just a document.
+Telegram's servers do the same: an MP3 or M4A that decodes is music, a broken one is a document.
 """
 
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ MIME_TYPES = {
 
 @dataclass(frozen=True)
 class Probe:
-    """What decoding found. `form` is mp3, m4a, ogg (Opus), mp4 (with moving pictures), jpeg or other."""
+    """The result of decoding. `form` is mp3, m4a, ogg (Opus), mp4 (with video), jpeg or other."""
 
     form: str = "other"
     duration_s: int = 0
@@ -59,7 +59,7 @@ class Probe:
 
     @property
     def is_music(self) -> bool:
-        """True for what `sendAudio` takes."""
+        """Whether `sendAudio` accepts the file."""
         return self.form in ("mp3", "m4a")
 
 
@@ -68,13 +68,13 @@ def mime_type(file_name: str) -> str:
 
 
 def probe(path: Path) -> Probe:
-    """Look into a file; whatever does not decode is `other`. Reads and decodes: call it in a thread."""
+    """Probe a file; one that does not decode is `other`. Blocking: call it in a thread."""
     with path.open("rb") as file:
         start = file.read(16)
     if jpeg := jpeg_size(path):
         return Probe("jpeg", width=jpeg[0], height=jpeg[1])
     expected = _by_first_bytes(start)
-    # Other containers (wav, flac, …) are opened too, for their duration; FFmpeg finds the format by content.
+    # Other containers (wav, flac, …) are opened for their duration; FFmpeg detects the format by content.
     try:
         with av.open(str(path), format=expected) as container:
             return _describe(container, expected)
@@ -83,7 +83,7 @@ def probe(path: Path) -> Probe:
 
 
 def jpeg_size(source: Path | bytes) -> tuple[int, int] | None:
-    """(width, height) from a JPEG's frame header, or None when it is no JPEG."""
+    """Return (width, height) from a JPEG's frame header, or None when it is not a JPEG."""
     data = source if isinstance(source, bytes) else _first_bytes(source, 512 * 1024)
     if data[:3] != b"\xff\xd8\xff":
         return None
@@ -98,7 +98,7 @@ def jpeg_size(source: Path | bytes) -> tuple[int, int] | None:
 
 
 def jpeg_from_colour(width: int, height: int) -> bytes:
-    """A plain picture, for a person who sends 'a photo'."""
+    """Return a JPEG of one colour."""
     frame = av.VideoFrame(width, height, "yuvj420p")
     for plane, level in zip(frame.planes, (160, 110, 150), strict=True):
         plane.update(bytes([level]) * plane.buffer_size)
@@ -106,7 +106,7 @@ def jpeg_from_colour(width: int, height: int) -> bytes:
 
 
 def _by_first_bytes(start: bytes) -> str | None:
-    """FFmpeg's name for the format when the first bytes are typical of one we must be sure of."""
+    """Return FFmpeg's name of the format if the first bytes are those of MP3, MP4 or Ogg."""
     if start[:3] == b"ID3" or (start[:1] == b"\xff" and len(start) > 1 and start[1] & 0xE6 == 0xE2):
         return "mp3"  # a tag, or a frame header of layer III
     if start[4:8] == b"ftyp":
@@ -150,7 +150,7 @@ def _is_cover(stream: VideoStream) -> bool:
 
 
 def _decodes(container: InputContainer) -> bool:
-    """True when at least one frame of sound comes out: text with an MP3's name does not get that far."""
+    """Whether at least one audio frame decodes; text in a file named .mp3 does not."""
     try:
         container.seek(0)
         return next(iter(container.decode(audio=0)), None) is not None
@@ -165,7 +165,7 @@ def _cover(container: InputContainer, stream: VideoStream) -> bytes | None:
             width, height = (max(2, int(side * scale) // 2 * 2) for side in (frame.width, frame.height))
             return _to_jpeg(frame.reformat(width, height, "yuvj420p"))
     except av.error.FFmpegError:
-        pass  # a picture that does not decode is no picture
+        pass  # a broken cover counts as none
     return None
 
 

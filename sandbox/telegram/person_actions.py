@@ -1,4 +1,4 @@
-"""The person's side, in process: who is there, what they send, tap, edit, delete, and what they see.
+"""The local Telegram with the actions of people: send, tap, edit, delete, read.
 
     telegram = Telegram(directory)
     alice = telegram.add_user("Alice", language_code="en")       # her private chat has the id alice.id
@@ -7,9 +7,9 @@
     query = telegram.tap(alice.id, menu[-1].message_id, menu[-1].buttons[0]["callback_data"])
     await telegram.wait_for(lambda: query.is_answered)
 
-Every method that sends names the chat first; `user_id` says who (default: the private chat's person, or the
-first member of a group). What no client would let a person do raises `PersonError`. To put it on the
-network: `sandbox.telegram.app.create_app(telegram)` under `sandbox.environment.server.serve`.
+A sending method takes the chat first; `user_id` is the sender (default: the private chat's person, or a
+group's first member). An action that no client offers raises `PersonError`. For HTTP see
+`sandbox.telegram.app.run_telegram`.
 """
 
 import asyncio
@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sandbox.telegram.chats import CallbackQuery, Chat, Message, User
-from sandbox.telegram.core import Core
-from sandbox.telegram.entities import with_automatic_entities
+from sandbox.telegram.entities import text_fields
 from sandbox.telegram.errors import PersonError
 from sandbox.telegram.files import StoredFile
-from sandbox.telegram.sendable_content import file_content, other_content
+from sandbox.telegram.message_content import file_content, other_content
+from sandbox.telegram.state import TelegramState
 
 
-class Telegram(Core):
-    """Telegram as people see it, with a bot in it. See the module for an example."""
+class Telegram(TelegramState):
+    """The local Telegram. See the module for an example."""
 
     # People and chats
 
@@ -40,7 +40,7 @@ class Telegram(Core):
         last_name: str | None = None,
         username: str | None = None,
     ) -> User:
-        """A person whose private chat with the bot is open (its id is the user's id)."""
+        """Add a person with an open private chat with the bot; the chat's id is the user's id."""
         user_id = user_id or 10_000_001 + len(self.users)
         if user_id in self.users:
             raise PersonError(f"there is a user {user_id} already")
@@ -52,8 +52,10 @@ class Telegram(Core):
     def add_group(
         self, title: str, members: Sequence[User], *, supergroup: bool = False, forum: bool = False
     ) -> Chat:
-        """A group (or supergroup, or forum, which is one) with the bot in it; the first member owns it. The
-        bot reads all messages there unless `has_privacy_mode`."""
+        """Add a group, supergroup or forum with the bot in it; the first member owns it.
+
+        The bot gets all messages unless `has_privacy_mode` is set.
+        """
         supergroup = supergroup or forum
         number = 1_000_001 + len(self.chats)
         chat = Chat(
@@ -68,14 +70,14 @@ class Telegram(Core):
         return chat
 
     def add_topic(self, chat_id: int, name: str) -> int:
-        """Open a topic in a forum; its message_thread_id. Messages without one are in General."""
+        """Open a topic in a forum; returns its message_thread_id."""
         chat = self.chat(chat_id)
         if not chat.is_forum:
             raise PersonError("only a forum has topics")
         return self.open_topic(chat, name, self._person(chat, None)).thread_id
 
     def close_topic(self, chat_id: int, thread_id: int, *, closed: bool = True) -> None:
-        """Close a topic (or open it again): the bot, no administrator, gets TOPIC_CLOSED there."""
+        """Close or reopen a topic; the bot, not an administrator, gets TOPIC_CLOSED in a closed one."""
         self.chat(chat_id).topics[thread_id].is_closed = closed
 
     def delete_topic(self, chat_id: int, thread_id: int) -> None:
@@ -87,8 +89,7 @@ class Telegram(Core):
                 self.delete(message)
 
     def migrate_group(self, chat_id: int) -> Chat:
-        """Upgrade a group to a supergroup with a new id and no history; the old id answers with the new
-        one."""
+        """Upgrade a group to a supergroup with a new id and no history."""
         old = self.chat(chat_id)
         if old.type != "group" or old.migrated_to is not None:
             raise PersonError("only a group can be upgraded, and once")
@@ -105,11 +106,11 @@ class Telegram(Core):
         self._set_bot_out(chat_id, is_out=True)
 
     def unblock_bot(self, chat_id: int) -> None:
-        """The opposite."""
+        """Undo `block_bot`."""
         self._set_bot_out(chat_id, is_out=False)
 
     def forbid_voice(self, chat_id: int, *, forbidden: bool = True) -> None:
-        """The person takes no voice messages."""
+        """Set whether the person's privacy settings refuse voice messages."""
         self.chat(chat_id).forbids_voice = forbidden
 
     # Sending
@@ -123,10 +124,8 @@ class Telegram(Core):
         thread_id: int | None = None,
         reply_to: int | None = None,
     ) -> Message:
-        """Type a text; commands, links and mentions in it are marked as Telegram does."""
-        formatted = with_automatic_entities(text)
-        entities = {"entities": formatted.entities} if formatted.entities else {}
-        return self._say(chat_id, {"text": text, **entities}, user_id, thread_id, reply_to)
+        """Send a text; commands, links and mentions in it become entities."""
+        return self._send(chat_id, text_fields("text", text), user_id, thread_id, reply_to)
 
     def send_other(
         self,
@@ -137,10 +136,10 @@ class Telegram(Core):
         thread_id: int | None = None,
         reply_to: int | None = None,
     ) -> Message:
-        """Send what a bot like this has no use for: photo, sticker, location, contact or dice."""
+        """Send a photo, sticker, location, contact or dice."""
         chat = self.chat(chat_id)
         content = other_content(self.files, kind, self._person(chat, user_id))
-        return self._say(chat_id, content, user_id, thread_id, reply_to)
+        return self._send(chat_id, content, user_id, thread_id, reply_to)
 
     async def send_file(
         self,
@@ -156,27 +155,29 @@ class Telegram(Core):
         reply_to: int | None = None,
         media_group_id: str | None = None,
     ) -> Message:
-        """Send a file as Telegram's clients and servers would: an MP3 or M4A that decodes is `audio`, an
-        MP4 with pictures is `video`, all else a `document`. `kind` (audio, voice, video, video_note,
-        document, photo) overrides; an album is several calls with one `media_group_id`. A stream needs a
-        `file_name`."""
+        """Send a file as a Telegram client does.
+
+        An MP3 or M4A that decodes is `audio`, an MP4 with video is `video`, any other file a `document`;
+        `kind` (also voice, video_note, photo) overrides that. An album is several calls with one
+        `media_group_id`. A stream needs a `file_name`.
+        """
         if isinstance(source, Path):
             file_name = file_name or source.name
             content = await asyncio.to_thread(self.files.read_path, source)
         else:
             file_name = file_name or "file"
             content = await asyncio.to_thread(self.files.read, source)
-        said = file_content(self.files, content, file_name, kind, mime_type)
+        fields = file_content(self.files, content, file_name, kind, mime_type)
         if caption:
-            said["caption"] = caption
-        return self._say(chat_id, said, user_id, thread_id, reply_to, media_group_id=media_group_id)
+            fields["caption"] = caption
+        return self._send(chat_id, fields, user_id, thread_id, reply_to, media_group_id=media_group_id)
 
     def tap(
         self, chat_id: int, message_id: int, callback_data: str, *, user_id: int | None = None
     ) -> CallbackQuery:
-        """Press a button that is there now. The query returned shows the bot's answer once it has come."""
+        """Press a button of a message. The returned query gets the bot's answer."""
         chat = self.chat(chat_id)
-        message = self.find(chat, message_id)
+        message = self.find_message(chat, message_id)
         shown = [button.get("callback_data") for button in message.buttons] if message else []
         if message is None or callback_data not in shown:
             raise PersonError(f"message {message_id} shows no button {callback_data!r}, only {shown}")
@@ -188,19 +189,16 @@ class Telegram(Core):
         return query
 
     def edit_text(self, chat_id: int, message_id: int, text: str) -> Message:
-        """Edit one's own text or caption."""
+        """Edit the text or caption of a person's own message."""
         message = self._own(chat_id, message_id)
-        field = "text" if "text" in message.content else "caption"
-        marks = "entities" if field == "text" else "caption_entities"
-        content = {key: value for key, value in message.content.items() if key != marks} | {field: text}
-        if found := with_automatic_entities(text).entities:
-            content[marks] = found
-        self.edit(message, content, message.reply_markup)
+        kept = {key: value for key, value in message.content.items() if not key.endswith("entities")}
+        fields = text_fields("text" if "text" in message.content else "caption", text)
+        self.edit(message, kept | fields, message.reply_markup)
         return message
 
     def delete_message(self, chat_id: int, message_id: int) -> None:
-        """Delete any message of a chat for everyone, the bot's too."""
-        message = self.find(self.chat(chat_id), message_id)
+        """Delete any message of a chat for everyone, also the bot's."""
+        message = self.find_message(self.chat(chat_id), message_id)
         if message is None:
             raise PersonError(f"there is no message {message_id}")
         self.delete(message)
@@ -208,13 +206,13 @@ class Telegram(Core):
     # Reading
 
     def user(self, user_id: int) -> User:
-        """A person by id."""
+        """Return a person by id."""
         if user_id not in self.users:
             raise PersonError(f"there is no user {user_id}")
         return self.users[user_id]
 
     def messages(self, chat_id: int, *, thread_id: int | None = None) -> list[Message]:
-        """What the chat shows now, in order; with `thread_id` only that topic."""
+        """Return the chat's undeleted messages in order; with `thread_id` only those of that topic."""
         return [
             message
             for message in self.chat(chat_id).messages.values()
@@ -222,29 +220,29 @@ class Telegram(Core):
         ]
 
     def bot_messages(self, chat_id: int) -> list[Message]:
-        """Only what the bot sent and what is still there."""
+        """Return the bot's messages that are not deleted."""
         return [message for message in self.messages(chat_id) if message.is_from_bot]
 
     def message(self, chat_id: int, message_id: int) -> Message:
-        """One message, deleted or not."""
+        """Return one message, deleted or not."""
         found = self.chat(chat_id).messages.get(message_id)
         if found is None:
             raise PersonError(f"there is no message {message_id}")
         return found
 
     def file(self, file_id: str) -> StoredFile:
-        """A file by its id; `file_location` says where its bytes lie."""
+        """Return a file by its `file_id`."""
         found = self.files.get(file_id)
         if found is None:
             raise PersonError("there is no such file")
         return found
 
     def file_location(self, file_id: str) -> Path:
-        """Where the bytes of a file lie on disk. Read only: contents are shared."""
+        """Return a file's path on disk. Read only: equal files share their bytes."""
         return self.files.path_of(self.file(file_id))
 
     def forget_file(self, file_id: str) -> None:
-        """Let a `file_id` expire: the bot can no longer send by it nor ask for it."""
+        """Make a `file_id` invalid for the bot."""
         self.files.forget(file_id)
 
     def _set_bot_out(self, chat_id: int, *, is_out: bool) -> None:
@@ -265,7 +263,7 @@ class Telegram(Core):
             "new_chat_member": new,
         }
         self.updates.add("my_chat_member", change)
-        self.tell(chat_id, "chat", change)
+        self.add_event(chat_id, "chat", change)
 
     def _person(self, chat: Chat, user_id: int | None) -> User:
         if chat.user is not None:
@@ -275,7 +273,7 @@ class Telegram(Core):
             raise PersonError(f"user {user_id} is not in {chat.title}")
         return self.users[user_id]
 
-    def _say(
+    def _send(
         self,
         chat_id: int,
         content: dict[str, Any],
@@ -302,7 +300,7 @@ class Telegram(Core):
         )
 
     def _own(self, chat_id: int, message_id: int) -> Message:
-        message = self.find(self.chat(chat_id), message_id)
+        message = self.find_message(self.chat(chat_id), message_id)
         if message is None or message.is_from_bot:
-            raise PersonError(f"message {message_id} is not a person's to edit")
+            raise PersonError(f"message {message_id} is not a person's message")
         return message

@@ -1,7 +1,7 @@
-"""Updates waiting for the bot, and the two ways it may get them: long polling or a webhook.
+"""The queue of the bot's updates, delivered by long polling or by webhook.
 
-An update stays until it is confirmed: by an `offset` beyond it, or by a 2xx of the webhook. (Telegram drops
-it after 24 hours; the sandbox does not live that long.)
+An update stays until it is confirmed by a higher `offset` or by a 2xx of the webhook. (Telegram also drops it
+after 24 hours.)
 """
 
 import asyncio
@@ -15,13 +15,13 @@ import httpx
 
 from sandbox.telegram.errors import OTHER_POLLER, WEBHOOK_ACTIVE, conflict
 
-# Everything but what a bot must ask for by name (core.telegram.org/bots/api#getupdates).
+# All kinds but those that a bot must ask for by name (core.telegram.org/bots/api#getupdates).
 DEFAULT_KINDS = ("message", "edited_message", "callback_query", "my_chat_member")
 
 
 @dataclass(frozen=True)
 class Webhook:
-    """Where updates are posted to, as setWebhook said."""
+    """The arguments of setWebhook."""
 
     url: str
     secret_token: str | None
@@ -29,7 +29,7 @@ class Webhook:
 
 
 class Updates:
-    """The queue between what people do and what the bot hears."""
+    """The queue of the updates that the bot has not confirmed."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Updates:
         *,
         webhook_first_pause_s: float,
     ) -> None:
-        """`on_change` is called when an update was confirmed or a poller came or went."""
+        """`on_change` is called when an update is confirmed and when a poller comes or goes."""
         self._clock = clock
         self._on_change = on_change
         self._first_pause_s = webhook_first_pause_s
@@ -55,16 +55,16 @@ class Updates:
 
     @property
     def pending(self) -> list[dict[str, Any]]:
-        """Updates not confirmed yet, oldest first."""
+        """The unconfirmed updates, oldest first."""
         return list(self._waiting)
 
     @property
     def is_awaited(self) -> bool:
-        """True while the bot listens: a long poll is open, or a webhook is set."""
+        """Whether a long poll is open or a webhook is set."""
         return self._poller is not None or self.webhook is not None
 
     def add(self, kind: str, content: dict[str, Any]) -> None:
-        """Queue one update, unless the bot said that it does not want this kind."""
+        """Queue one update if `allowed_updates` includes its kind."""
         if kind not in (self.allowed_kinds or DEFAULT_KINDS):
             return
         self._waiting.append({"update_id": self._next_id, kind: content})
@@ -72,13 +72,13 @@ class Updates:
         self._wake()
 
     def drop(self) -> None:
-        """Forget what waits (drop_pending_updates)."""
+        """Drop all unconfirmed updates."""
         self._waiting.clear()
 
     async def poll(self, offset: int | None, limit: int, timeout_s: float) -> list[dict[str, Any]]:
-        """getUpdates: confirm what lies before `offset`, then wait for something to come.
+        """Confirm the updates before `offset`, then wait up to `timeout_s` for an update.
 
-        Raises 409 while a webhook is set, and in this call when another one comes in after it.
+        Raises 409 while a webhook is set, and when a later call of `poll` replaces this one.
         """
         if self.webhook is not None:
             raise conflict(WEBHOOK_ACTIVE)
@@ -112,7 +112,7 @@ class Updates:
         return self._waiting[:limit]
 
     async def set_webhook(self, webhook: Webhook | None) -> None:
-        """Post updates there from now on; None ends it."""
+        """Post updates to this webhook from now on; None ends it."""
         if self._push is not None:
             self._push.cancel()
             await asyncio.gather(self._push, return_exceptions=True)
@@ -124,12 +124,12 @@ class Updates:
             self._push = asyncio.create_task(self._push_updates(webhook))
 
     async def close(self) -> None:
-        """End pollers and the webhook's deliveries; afterwards nothing waits any more."""
+        """End long polls and the webhook's deliveries."""
         self._is_closed = True
         await self.set_webhook(None)
 
     def _wake(self) -> None:
-        # Whoever waits holds the old event; a new one is for those who come later.
+        # The waiting tasks hold the old event; later ones get the new event.
         self._arrived.set()
         self._arrived = asyncio.Event()
 
@@ -156,7 +156,7 @@ class Updates:
 
     @staticmethod
     async def _post(client: httpx.AsyncClient, url: str, update: dict[str, Any]) -> str | None:
-        """None when it was taken, else what getWebhookInfo will say."""
+        """Return None for a 2xx, else the error message for getWebhookInfo."""
         try:
             response = await client.post(url, json=update)
         except httpx.TimeoutException:

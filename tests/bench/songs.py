@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from stage import Stage
 
 from sandbox.environment.process import Process
-from sandbox.telegram.core import BotCall
+from sandbox.telegram.state import BotCall
 from stemdrop.storage.flood_limiter import OVERALL
 from stemdrop.storage.keys import DAY_S, JOB_LIFETIME_S, KEPT, KEPT_LIFETIME_S
 from stemdrop.tasks.engine import Queue

@@ -16,7 +16,7 @@ from tones import mp3
 from bot.updates import ALLOWED_UPDATES, UpdateHandler
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import CallbackQuery, Message, User
-from sandbox.telegram.entities import format_text
+from sandbox.telegram.entities import find_entities
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.callback_data import Action, Screen, Tap
 from stemdrop.chat.rendering import TITLE_LENGTH, Details, render
@@ -51,7 +51,7 @@ def marked(value: object) -> bool:
 
 def entities(text: str) -> set[str]:
     """What Telegram makes of a text by itself."""
-    return {entity["type"] for entity in format_text(text, None, None).entities}
+    return {entity["type"] for entity in find_entities(text)}
 
 
 # Words

@@ -56,7 +56,7 @@ async def tg(tmp_path: Path, clock: Clock, is_local: bool) -> AsyncIterator[Tele
 
 @pytest.fixture
 async def url(tg: Telegram) -> AsyncIterator[str]:
-    async with run_telegram(tg, for_people=True) as base:
+    async with run_telegram(tg, with_chat_api=True) as base:
         yield base
 
 

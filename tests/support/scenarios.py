@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ledger import ALL_STEMS, VOCALS, Ledger, Play
 from starlette.responses import Response
 
-from sandbox.telegram.entities import with_automatic_entities
+from sandbox.telegram.entities import text_fields
 from stemdrop.chat.translations import load_translations
 
 SAY = load_translations().language("en")
@@ -72,8 +72,7 @@ async def _group(ledger: Ledger) -> None:
     play = Play(person, "Song of a band", VOCALS, 2, is_alone=True)
     ledger.plays.append(play)
     song = await person.sends(stage.song(play.title))
-    asked = with_automatic_entities("/stems")
-    content = {"text": asked.text, "entities": asked.entities, "sender_chat": group.to_dict()}
+    content = {**text_fields("text", "/stems"), "sender_chat": group.to_dict()}
     telegram.post(group, telegram.user(person.id), content, reply_to=song)
     await person.sees(lambda: play.translations)
     # nor is it polled before

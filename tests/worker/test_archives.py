@@ -19,9 +19,9 @@ from product import Clock, Product, new_job, open_product, result_of
 import worker.stems.fetcher
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
-from sandbox.telegram.core import Limits
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
+from sandbox.telegram.state import Limits
 from stemdrop.chat.callback_data import Action
 from stemdrop.domain.jobs import CachedStem, Job, JobState, Mode
 from stemdrop.domain.outcomes import Run

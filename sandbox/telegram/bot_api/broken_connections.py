@@ -1,4 +1,4 @@
-"""Answers that are none: connections left hanging or reset, and files that trickle or break off."""
+"""Broken HTTP answers: connections that hang or are reset, and slow or truncated files."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 
 class NoAnswer(Response):
-    """The request is never answered: held until the client gives up or `closing` is set, or reset at once."""
+    """No answer: the connection is reset, or hangs until the client disconnects or `closing` is set."""
 
     def __init__(self, closing: asyncio.Event, *, is_reset: bool) -> None:
         super().__init__()
@@ -26,8 +26,8 @@ class NoAnswer(Response):
             pass
 
 
-class TrickledFile(FileResponse):
-    """A file sent at `bytes_per_s`, or broken off by a reset after half of what was asked for."""
+class BrokenFile(FileResponse):
+    """A file sent at `bytes_per_s`, or cut off by a reset after half of the requested bytes."""
 
     chunk_size = 16 * 1024
 
@@ -39,7 +39,7 @@ class TrickledFile(FileResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         left = -1  # bytes until the cut
 
-        async def trickle(message: Message) -> None:
+        async def send_part(message: Message) -> None:
             nonlocal left
             if message["type"] == "http.response.start":
                 left = int(dict(message["headers"]).get(b"content-length", b"0")) // 2
@@ -55,7 +55,7 @@ class TrickledFile(FileResponse):
             await send(message)
 
         try:
-            await super().__call__(scope, receive, trickle)
+            await super().__call__(scope, receive, send_part)
         except _CutError:
             _reset(receive, after_sending=True)
             while (await receive())["type"] != "http.disconnect":
@@ -67,13 +67,13 @@ class _CutError(Exception):
 
 
 async def until_disconnect(receive: Receive, closing: asyncio.Event) -> None:
-    """Wait until the client of a request whose body was read hangs up, or the sandbox closes."""
+    """Wait until the client disconnects or the sandbox closes. The request's body must have been read."""
 
-    async def hung_up() -> None:
+    async def disconnected() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    waits = [asyncio.ensure_future(hung_up()), asyncio.ensure_future(closing.wait())]
+    waits = [asyncio.ensure_future(disconnected()), asyncio.ensure_future(closing.wait())]
     try:
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -83,7 +83,7 @@ async def until_disconnect(receive: Receive, closing: asyncio.Event) -> None:
 
 
 async def read_half(request: Request) -> None:
-    """Take in about half of a body that is still coming."""
+    """Read about half of a request's body."""
     half = int(request.headers.get("content-length", "0")) // 2
     async for chunk in request.stream():
         half -= len(chunk)
@@ -92,10 +92,10 @@ async def read_half(request: Request) -> None:
 
 
 def _reset(receive: Receive, *, after_sending: bool = False) -> None:
-    # ASGI has no word for this; uvicorn's request cycle, whose method `receive` is, holds the transport.
+    # ASGI cannot reset a connection; `receive` belongs to uvicorn's request cycle, which has the transport.
     transport: asyncio.Transport = receive.__self__.transport  # type: ignore[attr-defined]
     if after_sending:
-        transport.close()  # what was written still goes out, then the end comes too early
+        transport.close()  # sends what was written, then ends before Content-Length is reached
         return
     if transport.is_closing():
         return

@@ -1,4 +1,4 @@
-"""Where a bot's message goes: the chat, the topic in it, the message it replies to; and whether it may."""
+"""Destination checks of send methods: the chat, its topic, the replied message, the keyboard."""
 
 import re
 from dataclasses import dataclass
@@ -6,19 +6,11 @@ from typing import Any
 
 from sandbox.telegram.bot_api.parameters import Call, refuse_unknown_keys
 from sandbox.telegram.chats import Chat, Message
-from sandbox.telegram.core import Core
 from sandbox.telegram.errors import bad_request, forbidden, migrated
+from sandbox.telegram.state import TelegramState
 
-_REPLY_KEYS = {
-    "message_id",
-    "chat_id",
-    "allow_sending_without_reply",
-    "quote",
-    "quote_parse_mode",
-    "quote_entities",
-    "quote_position",
-}
-# core.telegram.org/bots/api#inlinekeyboardbutton: text, looks, and exactly one of the actions.
+_REPLY_KEYS = {"message_id", "chat_id", "allow_sending_without_reply"}
+# core.telegram.org/bots/api#inlinekeyboardbutton: text, style, and exactly one of the actions.
 _BUTTON_ACTIONS = {
     "callback_data",
     "url",
@@ -32,15 +24,15 @@ _GENERAL_TOPIC = 1
 
 @dataclass(frozen=True)
 class Destination:
-    """A place a message may be posted to."""
+    """A place that the bot is allowed to post to."""
 
     chat: Chat
     thread_id: int | None
     reply_to: Message | None
 
 
-def known_chat(telegram: Core, call: Call) -> Chat:
-    """The chat named by `chat_id`; 400 when there is none or it moved."""
+def known_chat(telegram: TelegramState, call: Call) -> Chat:
+    """Return the chat of `chat_id`. Raises 400 when there is none or it migrated."""
     chat = telegram.chats.get(call.get("chat_id"))
     if chat is None:
         raise bad_request("chat not found")
@@ -49,8 +41,8 @@ def known_chat(telegram: Core, call: Call) -> Chat:
     return chat
 
 
-def writable_chat(telegram: Core, call: Call) -> Chat:
-    """The same, and the bot may write there; 403 when it was blocked or removed."""
+def writable_chat(telegram: TelegramState, call: Call) -> Chat:
+    """Return the chat of `chat_id` if the bot can write there. Raises 403 when it was blocked or removed."""
     chat = known_chat(telegram, call)
     if chat.is_bot_out and chat.type == "private":
         raise forbidden("bot was blocked by the user")
@@ -59,8 +51,8 @@ def writable_chat(telegram: Core, call: Call) -> Chat:
     return chat
 
 
-def destination(telegram: Core, call: Call) -> Destination:
-    """Chat, topic and replied message of a send method."""
+def destination(telegram: TelegramState, call: Call) -> Destination:
+    """Return chat, topic and replied message of a send method. Raises 400 and 403."""
     chat = writable_chat(telegram, call)
     reply_to = _reply_to(telegram, chat, call.get("reply_parameters"))
     thread_id = call.get("message_thread_id")
@@ -71,7 +63,7 @@ def destination(telegram: Core, call: Call) -> Destination:
 
 
 def check_topic(chat: Chat, thread_id: int | None, *, general_has_id: bool = False) -> None:
-    """400 unless one can write into that topic. General has no id when sending, but 1 for chat actions."""
+    """Raise 400 unless the topic is open. The General topic has the id 1, for chat actions only."""
     if thread_id is None or (general_has_id and chat.is_forum and thread_id == _GENERAL_TOPIC):
         return
     topic = chat.topics.get(thread_id)
@@ -82,11 +74,12 @@ def check_topic(chat: Chat, thread_id: int | None, *, general_has_id: bool = Fal
 
 
 def inline_keyboard(markup: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A reply_markup that is a valid inline keyboard, or None when there is none. The sandbox knows no
-    other."""
+    """Return a valid inline keyboard, None without buttons. Raises 400, also for other kinds of markup."""
     if markup is None:
         return None
-    refuse_unknown_keys(markup, {"inline_keyboard"}, "reply_markup (only inline keyboards are known here)")
+    refuse_unknown_keys(
+        markup, {"inline_keyboard"}, "reply_markup (the local Telegram supports inline keyboards only)"
+    )
     rows = markup.get("inline_keyboard")
     if not isinstance(rows, list) or not all(isinstance(row, list) for row in rows):
         raise bad_request('field "inline_keyboard" of the InlineKeyboardMarkup must be an Array of Arrays')
@@ -115,7 +108,7 @@ def _check_button(button: Any) -> None:
         raise bad_request(f"inline keyboard button URL '{button['url']}' is invalid: Wrong HTTP URL")
 
 
-def _reply_to(telegram: Core, chat: Chat, wanted: dict[str, Any] | None) -> Message | None:
+def _reply_to(telegram: TelegramState, chat: Chat, wanted: dict[str, Any] | None) -> Message | None:
     if wanted is None:
         return None
     refuse_unknown_keys(wanted, _REPLY_KEYS, "reply_parameters")
@@ -123,7 +116,7 @@ def _reply_to(telegram: Core, chat: Chat, wanted: dict[str, Any] | None) -> Mess
     if not isinstance(message_id, int) or not isinstance(may_fail, bool):
         raise bad_request("can't parse reply parameters JSON object")
     same_chat = wanted.get("chat_id") in (None, chat.id)
-    found = telegram.find(chat, message_id) if same_chat else None
+    found = telegram.find_message(chat, message_id) if same_chat else None
     if found is None and not may_fail:
         raise bad_request("message to be replied not found")
     return found

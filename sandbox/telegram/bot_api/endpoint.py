@@ -1,7 +1,6 @@
-"""The bot's door: `/bot<token>/<method>` and `/file/bot<token>/<path>`, as api.telegram.org has them.
+"""The Bot API over HTTP: `/bot<token>/<method>` and `/file/bot<token>/<path>`.
 
-One call goes: token, body, ordered faults, method, parameters, handler, log. What a method does is in
-the `bot_*` modules.
+Each call passes these steps: token, body, injected faults, method, parameters, handler, call log.
 """
 
 import re
@@ -14,10 +13,9 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from sandbox.telegram.bot_api.broken_connections import NoAnswer, TrickledFile, read_half, until_disconnect
+from sandbox.telegram.bot_api.broken_connections import BrokenFile, NoAnswer, read_half, until_disconnect
 from sandbox.telegram.bot_api.methods import METHODS
 from sandbox.telegram.bot_api.parameters import Call, Upload, check_arguments
-from sandbox.telegram.core import BotCall, Core
 from sandbox.telegram.errors import (
     ApiError,
     bad_request,
@@ -28,14 +26,15 @@ from sandbox.telegram.errors import (
     unauthorized,
 )
 from sandbox.telegram.faults import DOWNLOAD, Fault, FaultKind
+from sandbox.telegram.state import BotCall, TelegramState
 
-_SLACK_BYTES = 1024 * 1024  # what a multipart body has beside its files
+_FORM_OVERHEAD_BYTES = 1024 * 1024  # of a multipart body, beside its files
 _AFTER = (FaultKind.TIMEOUT_AFTER, FaultKind.RESET_AFTER)
 _RESETS = (FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER, FaultKind.RESET_MID_UPLOAD)
 
 
-def create_router(telegram: Core) -> APIRouter:
-    """The routes of the bot's door over this state."""
+def create_router(telegram: TelegramState) -> APIRouter:
+    """Return the routes of the Bot API."""
     router = APIRouter()
 
     @router.api_route("/bot{token}/{method}", methods=["GET", "POST"])
@@ -55,9 +54,9 @@ def create_router(telegram: Core) -> APIRouter:
 
 @dataclass
 class _Exchange:
-    """One call on its way through the door."""
+    """One HTTP exchange of the Bot API."""
 
-    telegram: Core
+    telegram: TelegramState
     method: str
     request: Request
     sent: dict[str, Any] = field(default_factory=dict)
@@ -84,17 +83,17 @@ class _Exchange:
             self._log(error.status, error.description, fault)
             return JSONResponse(error.body(), error.status)
         except ClientDisconnect:
-            self._log(None, "the client hung up")
+            self._log(None, "the client disconnected")
             return NoAnswer(self.telegram.closing, is_reset=True)
         finally:
             if form is not None:
                 await form.close()
 
     async def _read(self) -> FormData | None:
-        """Take the parameters in from wherever they are."""
+        """Read the parameters from query, JSON or form; returns the form, which the caller closes."""
         self.sent.update(self.request.query_params)
         length = int(self.request.headers.get("content-length", "0"))
-        if length > self.telegram.limits.upload_bytes + _SLACK_BYTES:
+        if length > self.telegram.limits.upload_bytes + _FORM_OVERHEAD_BYTES:
             async for _ in self.request.stream():
                 pass  # read to the end, or the client sees a broken connection instead of the answer
             raise too_large()
@@ -125,7 +124,7 @@ class _Exchange:
 
     async def _call(self) -> Any:
         if self.method not in METHODS:
-            raise not_found()
+            raise not_found(f": the local Telegram does not support the method {self.method}")
         method = METHODS[self.method]
         arguments = check_arguments(self.method, method.parameters, self.sent, self.uploads)
 
@@ -138,7 +137,7 @@ class _Exchange:
         return await method.handler(self.telegram, call)
 
     def _faulty(self, fault: Fault) -> Response:
-        """The answer of a fault that strikes before anything is done."""
+        """Return or raise the answer of a fault that comes before the call has any effect."""
         if fault.kind in (FaultKind.TIMEOUT_BEFORE, FaultKind.RESET_BEFORE):
             return self._unanswered(fault)
         if fault.kind == FaultKind.BAD_GATEWAY:
@@ -175,21 +174,21 @@ class _Exchange:
                 fault.kind.value if fault else None,
             )
         )
-        self.telegram.announce()
+        self.telegram.notify_change()
 
 
 _FILE_PARAMETERS = ("audio", "voice", "document", "media")
 
 
-def _check_token(telegram: Core, token: str) -> None:
+def _check_token(telegram: TelegramState, token: str) -> None:
     if not re.fullmatch(r"\d+:[\w-]+", token):
-        raise not_found()  # so the real one answers to what is no token at all
+        raise not_found()  # as api.telegram.org answers to a malformed token
     if token != telegram.token:
         raise unauthorized()
 
 
-def _download(telegram: Core, file_path: str) -> Response:
-    """The bytes of a file, whole or in ranges, at full speed unless a fault was ordered."""
+def _download(telegram: TelegramState, file_path: str) -> Response:
+    """Return a file, whole or in ranges; an injected fault can slow it down or break it off."""
     stored = telegram.files.by_path(file_path)
     fault = telegram.faults.take(DOWNLOAD, None)
     if stored is None or (fault and fault.kind == FaultKind.FILE_GONE):
@@ -202,7 +201,7 @@ def _download(telegram: Core, file_path: str) -> Response:
         return FileResponse(path, media_type="application/octet-stream")
     if fault.kind in (FaultKind.SLOW, FaultKind.RESET_MID_DOWNLOAD):
         slow = fault.bytes_per_s if fault.kind == FaultKind.SLOW else None
-        return TrickledFile(path, bytes_per_s=slow, is_cut=fault.kind == FaultKind.RESET_MID_DOWNLOAD)
+        return BrokenFile(path, bytes_per_s=slow, is_cut=fault.kind == FaultKind.RESET_MID_DOWNLOAD)
     if fault.kind == FaultKind.BAD_GATEWAY:
         return HTMLResponse("<html><head><title>502 Bad Gateway</title></head></html>", 502)
     if fault.kind == FaultKind.TOO_MANY_REQUESTS:

@@ -1,41 +1,38 @@
-"""The bot's files: audio, voice, document, albums out; getFile in."""
+"""Bot API methods for files: sendAudio, sendVoice, sendDocument, sendMediaGroup and getFile."""
 
 import asyncio
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from sandbox.telegram.bot_api.destination import destination, inline_keyboard, writable_chat
-from sandbox.telegram.bot_api.message_methods import caption_content
-from sandbox.telegram.bot_api.parameters import Call, Upload, refuse_unknown_keys
-from sandbox.telegram.core import Core
+from sandbox.telegram.bot_api.destination import destination, writable_chat
+from sandbox.telegram.bot_api.message_methods import caption_content, post_content
+from sandbox.telegram.bot_api.parameters import Call, Upload, refuse_parse_mode, refuse_unknown_keys
 from sandbox.telegram.errors import bad_request, too_large
 from sandbox.telegram.files import Content, StoredFile
 from sandbox.telegram.media import THUMBNAIL_LIMIT_BYTES, THUMBNAIL_LIMIT_PIXELS, jpeg_size
+from sandbox.telegram.state import TelegramState
 
 _WRONG_FILE = "wrong file identifier/HTTP URL specified"
-_ITEM_KEYS = {
-    "audio": {"duration", "performer", "title"},
-    "document": {"disable_content_type_detection"},
-}
-_COMMON_ITEM_KEYS = {"type", "media", "caption", "parse_mode", "caption_entities", "thumbnail"}
+_ITEM_KEYS = {"audio": {"duration", "performer", "title"}, "document": {"disable_content_type_detection"}}
+_COMMON_ITEM_KEYS = {"type", "media", "caption", "thumbnail"}
 
 
-async def send_audio(telegram: Core, call: Call) -> dict[str, Any]:
+async def send_audio(telegram: TelegramState, call: Call) -> dict[str, Any]:
     return await _send_one(telegram, call, "audio")
 
 
-async def send_voice(telegram: Core, call: Call) -> dict[str, Any]:
+async def send_voice(telegram: TelegramState, call: Call) -> dict[str, Any]:
     if writable_chat(telegram, call).forbids_voice:
         raise bad_request("VOICE_MESSAGES_FORBIDDEN")
     return await _send_one(telegram, call, "voice")
 
 
-async def send_document(telegram: Core, call: Call) -> dict[str, Any]:
+async def send_document(telegram: TelegramState, call: Call) -> dict[str, Any]:
     return await _send_one(telegram, call, "document")
 
 
-async def send_media_group(telegram: Core, call: Call) -> list[dict[str, Any]]:
+async def send_media_group(telegram: TelegramState, call: Call) -> list[dict[str, Any]]:
     place = destination(telegram, call)
     items = call.arguments["media"]
     if not 2 <= len(items) <= 10:
@@ -45,8 +42,9 @@ async def send_media_group(telegram: Core, call: Call) -> list[dict[str, Any]]:
         raise bad_request("audio and document can't be mixed with other media types in an album")
     contents = []
     for kind, item in zip(kinds, items, strict=True):
-        detects = {"disable_content_type_detection": True}  # always so in albums
-        contents.append(await _content(telegram, call, kind, item["media"], {**item, **detects}))
+        # Telegram never changes the kind of an album's item.
+        fields = {**item, "disable_content_type_detection": True}
+        contents.append(await _content(telegram, call, kind, item["media"], fields))
     call.refuse_unused_uploads()
     telegram.flood.take(place.chat.id, len(contents))
     first_id = max(place.chat.messages, default=0) + 1
@@ -63,7 +61,7 @@ async def send_media_group(telegram: Core, call: Call) -> list[dict[str, Any]]:
     ]
 
 
-async def get_file(telegram: Core, call: Call) -> dict[str, Any]:
+async def get_file(telegram: TelegramState, call: Call) -> dict[str, Any]:
     stored = telegram.files.get(call.arguments["file_id"])
     if stored is None:
         raise bad_request("invalid file_id")
@@ -79,20 +77,10 @@ async def get_file(telegram: Core, call: Call) -> dict[str, Any]:
     }
 
 
-async def _send_one(telegram: Core, call: Call, kind: str) -> dict[str, Any]:
+async def _send_one(telegram: TelegramState, call: Call, kind: str) -> dict[str, Any]:
     place = destination(telegram, call)
     content = await _content(telegram, call, kind, call.arguments[kind], call.arguments)
-    markup = inline_keyboard(call.get("reply_markup"))
-    call.refuse_unused_uploads()
-    telegram.flood.take(place.chat.id)
-    return telegram.post(
-        place.chat,
-        telegram.bot,
-        content,
-        reply_markup=markup,
-        thread_id=place.thread_id,
-        reply_to=place.reply_to,
-    ).to_dict()
+    return post_content(telegram, call, place, content)
 
 
 def _item_kind(item: Any) -> str:
@@ -101,16 +89,21 @@ def _item_kind(item: Any) -> str:
     kind = item.get("type")
     if kind not in _ITEM_KEYS:
         raise bad_request(
-            f'can\'t parse InputMedia: type "{kind}" is not known here, only audio and document'
+            f'can\'t parse InputMedia: the local Telegram does not support type "{kind}", '
+            "only audio and document"
         )
+    refuse_parse_mode(item)
     refuse_unknown_keys(item, _COMMON_ITEM_KEYS | _ITEM_KEYS[kind], f"InputMedia of type {kind}")
     return str(kind)
 
 
 async def _content(
-    telegram: Core, call: Call, kind: str, source: str | Upload, fields: dict[str, Any]
+    telegram: TelegramState, call: Call, kind: str, source: str | Upload, fields: dict[str, Any]
 ) -> dict[str, Any]:
-    """Media object and caption of one message. The same field names serve parameters and album items."""
+    """Return the media object and caption of one message.
+
+    `fields` are a method's parameters or an album's item: both have the same names.
+    """
     caption = caption_content(fields)
     thumbnail = await _thumbnail(telegram, call, fields.get("thumbnail"))
     found, file_name = await _resolve(telegram, call, source)
@@ -125,7 +118,7 @@ async def _content(
     if kind == "voice" and found.probe.form not in ("ogg", "mp3", "m4a"):
         raise bad_request("sendVoice takes OGG with Opus, MP3 or M4A, and this is none of them")
     if kind == "document" and found.probe.is_music and not fields.get("disable_content_type_detection"):
-        kind = "audio"  # Telegram looks into documents, too
+        kind = "audio"  # as Telegram's servers do
     stored = telegram.files.add_media(
         kind,
         found,
@@ -139,29 +132,32 @@ async def _content(
     return {kind: stored.to_dict(), **caption}
 
 
-async def _resolve(telegram: Core, call: Call, source: str | Upload) -> tuple[Content | StoredFile, str]:
-    """What a file parameter means, with the file's name."""
+async def _resolve(
+    telegram: TelegramState, call: Call, source: str | Upload
+) -> tuple[Content | StoredFile, str]:
+    """Return the file that a parameter names, and its file name (empty for a known `file_id`)."""
     if isinstance(source, Upload):
         call.upload(source.name)
-        return await _read(telegram, source)
+        return await _read_upload(telegram, source)
     scheme = source.partition("://")[0] if "://" in source else ""
     if scheme == "attach":
-        upload = call.upload(source.removeprefix("attach://"))
+        name = source.removeprefix("attach://")
+        upload = call.upload(name)
         if upload is None:
-            raise bad_request(f'{_WRONG_FILE}: no uploaded part "{source.removeprefix("attach://")}"')
-        return await _read(telegram, upload)
+            raise bad_request(f'{_WRONG_FILE}: no uploaded part "{name}"')
+        return await _read_upload(telegram, upload)
     if scheme == "file" and telegram.local:
         path = Path(unquote(urlsplit(source).path))
-        return await asyncio.to_thread(_read_local, telegram, path), path.name
+        return await asyncio.to_thread(_read_local_file, telegram, path), path.name
     if scheme in ("http", "https"):
-        raise bad_request("failed to get HTTP URL content")  # the sandbox's Telegram reaches nothing outside
+        raise bad_request("failed to get HTTP URL content")  # the local Telegram has no internet access
     stored = telegram.files.get(source)
     if stored is None:
         raise bad_request(_WRONG_FILE)
     return stored, ""
 
 
-def _read_local(telegram: Core, path: Path) -> Content:
+def _read_local_file(telegram: TelegramState, path: Path) -> Content:
     if not path.is_file():
         raise bad_request(f"{_WRONG_FILE}: there is no local file {path}")
     if path.stat().st_size > telegram.limits.upload_bytes:
@@ -169,16 +165,15 @@ def _read_local(telegram: Core, path: Path) -> Content:
     return telegram.files.read_path(path)
 
 
-async def _read(telegram: Core, upload: Upload) -> tuple[Content, str]:
+async def _read_upload(telegram: TelegramState, upload: Upload) -> tuple[Content, str]:
     if upload.size_bytes > telegram.limits.upload_bytes:
         raise too_large()
     upload.file.seek(0)
     return await asyncio.to_thread(telegram.files.read, upload.file), upload.file_name
 
 
-async def _thumbnail(telegram: Core, call: Call, source: str | Upload | None) -> bytes | None:
-    """The bytes of a thumbnail that keeps the rules; Telegram drops others silently, the sandbox refuses
-    them."""
+async def _thumbnail(telegram: TelegramState, call: Call, source: str | Upload | None) -> bytes | None:
+    """Return a thumbnail's bytes. Raises 400 for an invalid one, which Telegram would ignore."""
     if source is None:
         return None
     found, _ = await _resolve(telegram, call, source)
@@ -189,7 +184,7 @@ async def _thumbnail(telegram: Core, call: Call, source: str | Upload | None) ->
     jpeg = found.path.read_bytes()
     size = jpeg_size(jpeg)
     if size is None:
-        raise bad_request("thumbnail is no JPEG")
+        raise bad_request("thumbnail is not a JPEG")
     if max(size) > THUMBNAIL_LIMIT_PIXELS:
         raise bad_request("thumbnail is larger than 320×320")
     return jpeg

@@ -1,4 +1,4 @@
-"""What a bot asks or says beside messages: itself, chats, commands, answers to buttons, reactions."""
+"""Bot API methods other than messages and updates: the bot itself, chats, commands, callback queries."""
 
 import json
 import re
@@ -6,8 +6,8 @@ from typing import Any
 
 from sandbox.telegram.bot_api.destination import check_topic, known_chat, writable_chat
 from sandbox.telegram.bot_api.parameters import Call, refuse_unknown_keys
-from sandbox.telegram.core import Core
 from sandbox.telegram.errors import QUERY_TOO_OLD, bad_request
+from sandbox.telegram.state import TelegramState
 
 _ACTIONS = {
     "typing",
@@ -31,26 +31,9 @@ _SCOPES = {
     "chat_administrators": {"chat_id"},
     "chat_member": {"chat_id", "user_id"},
 }
-# core.telegram.org/bots/api#chatmemberadministrator, those that are always there
-_ADMINISTRATOR_RIGHTS = (
-    "can_be_edited",
-    "is_anonymous",
-    "can_manage_chat",
-    "can_delete_messages",
-    "can_manage_video_chats",
-    "can_restrict_members",
-    "can_promote_members",
-    "can_change_info",
-    "can_invite_users",
-    "can_post_stories",
-    "can_edit_stories",
-    "can_delete_stories",
-)
-# A part of core.telegram.org/bots/api#reactiontypeemoji
-_REACTIONS = frozenset("👍👎❤🔥🥰👏😁🤔🤯😱🎉🤩🙏👌🤝👀💯🤣⚡🏆💔🫡✍🆒")
 
 
-async def get_me(telegram: Core, call: Call) -> dict[str, Any]:
+async def get_me(telegram: TelegramState, call: Call) -> dict[str, Any]:
     return {
         **telegram.bot.to_dict(),
         "can_join_groups": True,
@@ -61,7 +44,7 @@ async def get_me(telegram: Core, call: Call) -> dict[str, Any]:
     }
 
 
-async def answer_callback_query(telegram: Core, call: Call) -> bool:
+async def answer_callback_query(telegram: TelegramState, call: Call) -> bool:
     query = telegram.queries.get(call.arguments["callback_query_id"])
     age_s = telegram.clock() - query.date if query else 0
     if query is None or query.is_answered or age_s > telegram.query_lifetime_s:
@@ -69,9 +52,8 @@ async def answer_callback_query(telegram: Core, call: Call) -> bool:
     text = call.get("text") or ""
     if len(text) > 200:
         raise bad_request("MESSAGE_TOO_LONG")
-    query.is_answered, query.answer_text = True, text
-    query.is_alert, query.answer_url = bool(call.get("show_alert")), call.get("url")
-    telegram.tell(
+    query.is_answered, query.answer_text, query.is_alert = True, text, bool(call.get("show_alert"))
+    telegram.add_event(
         query.message.chat.id,
         "callback_answer",
         {"callback_query_id": query.id, "text": text, "show_alert": query.is_alert},
@@ -79,16 +61,16 @@ async def answer_callback_query(telegram: Core, call: Call) -> bool:
     return True
 
 
-async def send_chat_action(telegram: Core, call: Call) -> bool:
+async def send_chat_action(telegram: TelegramState, call: Call) -> bool:
     chat = writable_chat(telegram, call)
     if call.arguments["action"] not in _ACTIONS:
         raise bad_request("wrong parameter action in request")
     check_topic(chat, call.get("message_thread_id"), general_has_id=True)
-    telegram.tell(chat.id, "action", {"action": call.arguments["action"]})
+    telegram.add_event(chat.id, "action", {"action": call.arguments["action"]})
     return True
 
 
-async def set_my_commands(telegram: Core, call: Call) -> bool:
+async def set_my_commands(telegram: TelegramState, call: Call) -> bool:
     commands = call.arguments["commands"]
     if len(commands) > 100:
         raise bad_request("BOT_COMMANDS_TOO_MUCH")
@@ -104,24 +86,15 @@ async def set_my_commands(telegram: Core, call: Call) -> bool:
     return True
 
 
-async def get_my_commands(telegram: Core, call: Call) -> list[dict[str, str]]:
-    return telegram.commands.get(_scope(telegram, call), [])
-
-
-async def delete_my_commands(telegram: Core, call: Call) -> bool:
-    telegram.commands.pop(_scope(telegram, call), None)
-    return True
-
-
-async def set_my_description(telegram: Core, call: Call) -> bool:
+async def set_my_description(telegram: TelegramState, call: Call) -> bool:
     return _describe(telegram, call, "description", 512)
 
 
-async def set_my_short_description(telegram: Core, call: Call) -> bool:
+async def set_my_short_description(telegram: TelegramState, call: Call) -> bool:
     return _describe(telegram, call, "short_description", 120)
 
 
-async def get_chat(telegram: Core, call: Call) -> dict[str, Any]:
+async def get_chat(telegram: TelegramState, call: Call) -> dict[str, Any]:
     gifts = (
         "unlimited_gifts",
         "limited_gifts",
@@ -137,46 +110,7 @@ async def get_chat(telegram: Core, call: Call) -> dict[str, Any]:
     }
 
 
-async def get_chat_member(telegram: Core, call: Call) -> dict[str, Any]:
-    chat = known_chat(telegram, call)
-    user_id = call.arguments["user_id"]
-    user = telegram.bot if user_id == telegram.bot.id else telegram.users.get(user_id)
-    if user is None:
-        raise bad_request("member not found")
-    in_private = "member" if user_id in (chat.id, telegram.bot.id) else "left"
-    status = in_private if chat.type == "private" else chat.members.get(user_id, "left")
-    owner = {"is_anonymous": False} if status == "creator" else {}
-    rights = dict.fromkeys(_ADMINISTRATOR_RIGHTS, False) if status == "administrator" else {}
-    return {"user": user.to_dict(), "status": status, **owner, **rights}
-
-
-async def set_message_reaction(telegram: Core, call: Call) -> bool:
-    message = telegram.find(writable_chat(telegram, call), call.arguments["message_id"])
-    if message is None:
-        raise bad_request("message to react not found")
-    reactions = call.get("reaction") or []
-    if len(reactions) > 1:
-        raise bad_request("REACTIONS_TOO_MANY")
-    for reaction in reactions:
-        if not isinstance(reaction, dict) or reaction.get("type") != "emoji":
-            raise bad_request("can't parse ReactionType: only emoji are known here")
-        refuse_unknown_keys(reaction, {"type", "emoji"}, "ReactionType")
-        if str(reaction.get("emoji")).rstrip("\ufe0f") not in _REACTIONS:
-            raise bad_request("REACTION_INVALID")
-    telegram.tell(message.chat.id, "reaction", {"message_id": message.message_id, "reaction": reactions})
-    return True
-
-
-async def leave_chat(telegram: Core, call: Call) -> bool:
-    chat = writable_chat(telegram, call)
-    if chat.type == "private":
-        raise bad_request("chat member status can't be changed in private chats")
-    chat.is_bot_out = True
-    telegram.tell(chat.id, "chat", {"is_bot_out": True})
-    return True
-
-
-def _scope(telegram: Core, call: Call) -> tuple[str, str]:
+def _scope(telegram: TelegramState, call: Call) -> tuple[str, str]:
     scope = call.get("scope") or {"type": "default"}
     kind = scope.get("type")
     if kind not in _SCOPES:
@@ -189,7 +123,7 @@ def _scope(telegram: Core, call: Call) -> tuple[str, str]:
     return json.dumps(scope, sort_keys=True), _language(call)
 
 
-def _describe(telegram: Core, call: Call, name: str, limit: int) -> bool:
+def _describe(telegram: TelegramState, call: Call, name: str, limit: int) -> bool:
     text = call.get(name) or ""
     if len(text) > limit:
         raise bad_request(f"{name.upper()}_TOO_LONG")

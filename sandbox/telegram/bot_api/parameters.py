@@ -1,7 +1,7 @@
-"""One call of a bot: its parameters out of query, JSON, form or multipart, each checked against its type.
+"""The parameters of one Bot API call, each checked against its type.
 
-What a parameter may be is said in `sandbox.telegram.bot_api.methods`; this module knows the types.
-Unknown parameters, which Telegram silently ignores, are refused: they hide a misspelling.
+`sandbox.telegram.bot_api.methods` names each method's parameters; this module has the types. Telegram ignores
+an unknown parameter; here it is refused, since it hides a misspelling.
 """
 
 import json
@@ -15,7 +15,7 @@ from sandbox.telegram.errors import ApiError, bad_request
 
 @dataclass(frozen=True)
 class Upload:
-    """One uploaded part of a multipart body."""
+    """One file part of a multipart body."""
 
     name: str
     file_name: str
@@ -25,7 +25,7 @@ class Upload:
 
 @dataclass
 class Call:
-    """A call whose parameters have been checked; absent ones are absent."""
+    """One call with checked parameters; `arguments` holds only those that were sent."""
 
     method: str
     arguments: dict[str, Any]
@@ -37,12 +37,12 @@ class Call:
         return self.arguments.get(name)
 
     def upload(self, name: str) -> Upload | None:
-        """The part of that name; it counts as used."""
+        """Return the uploaded part of that name and mark it as used."""
         self.used_uploads.add(name)
         return self.uploads.get(name)
 
     def refuse_unused_uploads(self) -> None:
-        """To be called before anything is done: a part nobody refers to was meant for something."""
+        """Raise 400 for an uploaded part that no parameter refers to. Call it before any effect."""
         if unused := self.uploads.keys() - self.used_uploads:
             raise bad_request(f'uploaded part "{sorted(unused)[0]}" is not referred to')
 
@@ -52,8 +52,11 @@ Kind = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a method: `kind` turns what was sent into a value or raises ValueError. `missing` is the
-    refusal when a required one is absent or empty."""
+    """One parameter of a method.
+
+    `kind` converts the sent value or raises ValueError. `missing` is the error text for a required parameter
+    that is absent or empty.
+    """
 
     name: str
     kind: Kind
@@ -98,24 +101,26 @@ def json_array(value: Any) -> list[Any]:
 
 
 def chat_reference(value: Any) -> int | str:
-    """A chat's number, or @name."""
+    """Accept a chat's number or @name."""
     if isinstance(value, str) and value.startswith("@"):
         return value
     return integer(value)
 
 
 def input_file(value: Any) -> str | Upload:
-    """file_id, URL, attach:// or file:// name, or the uploaded part itself."""
+    """Accept a file_id, a URL, an attach:// or file:// name, or the uploaded part itself."""
     return value if isinstance(value, Upload) else string(value)
 
 
 def check_arguments(
     method: str, parameters: tuple[Parameter, ...], sent: Mapping[str, Any], uploads: Mapping[str, Upload]
 ) -> dict[str, Any]:
-    """The arguments by name, typed. An uploaded part may be a parameter by its own name; the others must be
-    referred to by attach://. Raises 400."""
-    known = {parameter.name: parameter for parameter in parameters}
-    if unknown := sent.keys() - known.keys():
+    """Return the typed arguments by name. Raises 400.
+
+    An uploaded part can be the value of the parameter with its name; attach:// refers to other parts.
+    """
+    refuse_parse_mode(sent)
+    if unknown := sent.keys() - {parameter.name for parameter in parameters}:
         raise bad_request(f'unknown parameter "{sorted(unknown)[0]}" of {method}')
     arguments: dict[str, Any] = {}
     for parameter in parameters:
@@ -130,8 +135,14 @@ def check_arguments(
     return arguments
 
 
+def refuse_parse_mode(sent: Mapping[str, Any]) -> None:
+    """Raise 400 for formatted text: stemdrop sends plain text only."""
+    if "parse_mode" in sent:
+        raise bad_request("parse_mode is not supported by the local Telegram")
+
+
 def refuse_unknown_keys(value: Mapping[str, Any], known: set[str], what: str) -> None:
-    """The same strictness inside a JSON object."""
+    """Raise 400 for a field of a JSON object that is not in `known`; `what` names the object."""
     if unknown := value.keys() - known:
         raise bad_request(f'unknown field "{sorted(unknown)[0]}" in {what}')
 

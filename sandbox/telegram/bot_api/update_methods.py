@@ -1,4 +1,4 @@
-"""How the bot gets its updates: getUpdates and the webhook's three methods."""
+"""Bot API methods for updates: getUpdates and the three webhook methods."""
 
 import asyncio
 import re
@@ -6,16 +6,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sandbox.telegram.bot_api.parameters import Call
-from sandbox.telegram.core import Core
 from sandbox.telegram.errors import bad_request
+from sandbox.telegram.state import TelegramState
 from sandbox.telegram.updates import Webhook
 
 _PORTS = (443, 80, 88, 8443)  # core.telegram.org/bots/api#setwebhook
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-async def get_updates(telegram: Core, call: Call) -> list[dict[str, Any]]:
-    _remember_kinds(telegram, call)
+async def get_updates(telegram: TelegramState, call: Call) -> list[dict[str, Any]]:
+    _store_allowed_kinds(telegram, call)
     limit = min(max(call.get("limit") or 100, 1), 100)
     poll = asyncio.ensure_future(
         telegram.updates.poll(call.get("offset"), limit, max(0, call.get("timeout") or 0))
@@ -23,7 +23,7 @@ async def get_updates(telegram: Core, call: Call) -> list[dict[str, Any]]:
     gone = asyncio.ensure_future(call.wait_disconnect())
     try:
         await asyncio.wait((poll, gone), return_when=asyncio.FIRST_COMPLETED)
-        # Whoever hung up gets nothing, and nothing counts as confirmed by it.
+        # A client that disconnected gets no updates, and confirms none.
         return poll.result() if poll.done() else []
     finally:
         poll.cancel()
@@ -31,7 +31,7 @@ async def get_updates(telegram: Core, call: Call) -> list[dict[str, Any]]:
         await asyncio.gather(poll, gone, return_exceptions=True)
 
 
-async def set_webhook(telegram: Core, call: Call) -> bool:
+async def set_webhook(telegram: TelegramState, call: Call) -> bool:
     url = call.get("url") or ""
     if not url:
         return await delete_webhook(telegram, call)
@@ -39,21 +39,21 @@ async def set_webhook(telegram: Core, call: Call) -> bool:
     if secret is not None and not re.fullmatch(r"[A-Za-z0-9_-]{1,256}", secret):
         raise bad_request("secret token contains unallowed characters")
     _check_url(url)
-    _remember_kinds(telegram, call)
+    _store_allowed_kinds(telegram, call)
     if call.get("drop_pending_updates"):
         telegram.updates.drop()
     await telegram.updates.set_webhook(Webhook(url, secret, call.get("max_connections") or 40))
     return True
 
 
-async def delete_webhook(telegram: Core, call: Call) -> bool:
+async def delete_webhook(telegram: TelegramState, call: Call) -> bool:
     if call.get("drop_pending_updates"):
         telegram.updates.drop()
     await telegram.updates.set_webhook(None)
     return True
 
 
-async def get_webhook_info(telegram: Core, call: Call) -> dict[str, Any]:
+async def get_webhook_info(telegram: TelegramState, call: Call) -> dict[str, Any]:
     updates = telegram.updates
     info: dict[str, Any] = {
         "url": updates.webhook.url if updates.webhook else "",
@@ -75,15 +75,15 @@ async def get_webhook_info(telegram: Core, call: Call) -> dict[str, Any]:
 def _check_url(url: str) -> None:
     parts = urlsplit(url)
     if parts.hostname in _LOOPBACK and parts.scheme in ("http", "https"):
-        return  # only here: a sandbox has no certificate and no choice of ports
+        return  # the real Telegram refuses loopback; here the product has no certificate and no fixed port
     if parts.scheme != "https" or not parts.hostname:
         raise bad_request("bad webhook: An HTTPS URL must be provided for webhook")
     if (parts.port or 443) not in _PORTS:
         raise bad_request("bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443")
 
 
-def _remember_kinds(telegram: Core, call: Call) -> None:
-    """`allowed_updates` holds until it is given again; an empty list is the default."""
+def _store_allowed_kinds(telegram: TelegramState, call: Call) -> None:
+    """Store `allowed_updates`, valid until the next call that has it; [] means the default."""
     kinds = call.get("allowed_updates")
     if kinds is None:
         return

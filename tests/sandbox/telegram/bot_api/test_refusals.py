@@ -1,6 +1,6 @@
-"""What Telegram refuses and what the sandbox refuses on top: each rule once, in the right words.
+"""The refusals of the Bot API and the stricter ones of the local Telegram, with their words.
 
-`good_call` is a valid call; each row spoils one part of it.
+Each row of a table changes one part of a valid call.
 """
 
 import json
@@ -23,102 +23,61 @@ def markup(**button: Any) -> str:
     return json.dumps({"inline_keyboard": [[button]]})
 
 
-async def refusal(answer: httpx.Response, status: int = 400) -> str:
+def refusal(answer: httpx.Response, status: int = 400) -> str:
     body = answer.json()
     assert (answer.status_code, body["ok"], body["error_code"]) == (status, False, status)
     return str(body["description"])
 
 
-@pytest.mark.parametrize(
-    ("spoilt", "words"),
-    [
-        ({"chat_id": None}, "Bad Request: chat_id is empty"),
-        ({"chat_id": "424242"}, "Bad Request: chat not found"),
-        ({"chat_id": "@nobody"}, "Bad Request: chat not found"),
-        ({"chat_id": "abc"}, 'Bad Request: parameter "chat_id" must be of type Integer'),
-        ({"text": None}, "Bad Request: message text is empty"),
-        ({"text": ""}, "Bad Request: message text is empty"),
-        ({"text": "  \n"}, "Bad Request: text must be non-empty"),
-        ({"text": "x" * 4097}, "Bad Request: message is too long"),
-        ({"text": "🎵" * 2049}, "Bad Request: message is too long"),
-        ({"txet": "misspelt"}, 'Bad Request: unknown parameter "txet" of sendMessage'),
-        ({"parse_mode": "Markdown"}, "Bad Request: unsupported parse_mode"),
-        ({"protect_content": "maybe"}, 'Bad Request: parameter "protect_content" must be of type Boolean'),
-        ({"message_thread_id": "5"}, "Bad Request: message thread not found"),
-        ({"reply_parameters": '{"message_id": 999}'}, "Bad Request: message to be replied not found"),
-        (
-            {"reply_parameters": '{"message_id": "1"}'},
-            "Bad Request: can't parse reply parameters JSON object",
-        ),
-        ({"reply_parameters": '{"id": 1}'}, 'Bad Request: unknown field "id" in reply_parameters'),
-        ({"reply_markup": "{"}, "Bad Request: can't parse reply keyboard markup JSON object"),
-        ({"reply_markup": markup(text="x", callback_data="x" * 65)}, "Bad Request: BUTTON_DATA_INVALID"),
-        ({"reply_markup": markup(text="x", callback_data="é" * 33)}, "Bad Request: BUTTON_DATA_INVALID"),
-        ({"reply_markup": markup(text="x", callback_data="")}, "Bad Request: BUTTON_DATA_INVALID"),
-        (
-            {"reply_markup": markup(text="x")},
-            "Bad Request: text buttons are unallowed in the inline keyboard",
-        ),
-        (
-            {"reply_markup": markup(text="x", url="nowhere")},
-            "Bad Request: inline keyboard button URL 'nowhere' is invalid: Wrong HTTP URL",
-        ),
-        (
-            {"reply_markup": markup(text="x", data="y")},
-            'Bad Request: unknown field "data" in InlineKeyboardButton',
-        ),
-        (
-            {"entities": '[{"type": "bold", "offset": 3, "length": 9}]'},
-            "Bad Request: entity lies outside of the text",
-        ),
-    ],
-)
-async def test_send_message(
-    api: httpx.AsyncClient, tg: Telegram, alice: User, spoilt: dict[str, Any], words: str
-) -> None:
+SEND_MESSAGE: list[tuple[dict[str, Any], str]] = [
+    ({"chat_id": None}, "Bad Request: chat_id is empty"),
+    ({"chat_id": "424242"}, "Bad Request: chat not found"),
+    ({"chat_id": "@unknown"}, "Bad Request: chat not found"),
+    ({"chat_id": "abc"}, 'Bad Request: parameter "chat_id" must be of type Integer'),
+    ({"text": None}, "Bad Request: message text is empty"),
+    ({"text": ""}, "Bad Request: message text is empty"),
+    ({"text": "  \n"}, "Bad Request: text must be non-empty"),
+    ({"text": "x" * 4097}, "Bad Request: message is too long"),
+    ({"text": "🎵" * 2049}, "Bad Request: message is too long"),
+    ({"txet": "misspelt"}, 'Bad Request: unknown parameter "txet" of sendMessage'),
+    ({"parse_mode": "HTML"}, "Bad Request: parse_mode is not supported by the local Telegram"),
+    ({"entities": "[]"}, 'Bad Request: unknown parameter "entities" of sendMessage'),
+    ({"message_thread_id": "5"}, "Bad Request: message thread not found"),
+    ({"reply_parameters": '{"message_id": 999}'}, "Bad Request: message to be replied not found"),
+    (
+        {"reply_parameters": '{"message_id": "1"}'},
+        "Bad Request: can't parse reply parameters JSON object",
+    ),
+    ({"reply_parameters": '{"id": 1}'}, 'Bad Request: unknown field "id" in reply_parameters'),
+    ({"reply_markup": "{"}, "Bad Request: can't parse reply keyboard markup JSON object"),
+    ({"reply_markup": markup(text="x", callback_data="x" * 65)}, "Bad Request: BUTTON_DATA_INVALID"),
+    ({"reply_markup": markup(text="x", callback_data="é" * 33)}, "Bad Request: BUTTON_DATA_INVALID"),
+    ({"reply_markup": markup(text="x", callback_data="")}, "Bad Request: BUTTON_DATA_INVALID"),
+    (
+        {"reply_markup": markup(text="x")},
+        "Bad Request: text buttons are unallowed in the inline keyboard",
+    ),
+    (
+        {"reply_markup": markup(text="x", url="nowhere")},
+        "Bad Request: inline keyboard button URL 'nowhere' is invalid: Wrong HTTP URL",
+    ),
+    (
+        {"reply_markup": markup(text="x", data="y")},
+        'Bad Request: unknown field "data" in InlineKeyboardButton',
+    ),
+]
+
+
+async def test_send_message(api: httpx.AsyncClient, tg: Telegram, alice: User) -> None:
     good = {"chat_id": str(alice.id), "text": "hello"}
     assert (await api.post("sendMessage", data=good)).json()["ok"]
-    form = {key: value for key, value in {**good, **spoilt}.items() if value is not None}
-    assert await refusal(await api.post("sendMessage", data=form)) == words
+    for change, words in SEND_MESSAGE:
+        form = {key: value for key, value in {**good, **change}.items() if value is not None}
+        assert refusal(await api.post("sendMessage", data=form)) == words
     assert len(tg.messages(alice.id)) == 1
 
 
-@pytest.mark.parametrize(
-    ("html", "words"),
-    [
-        ("<b>x", 'Can\'t find end tag corresponding to start tag "b"'),
-        ("<b><i>x</b></i>", 'Unmatched end tag at byte offset 7, expected "</i>", found "</b>"'),
-        ("é</b>", "Unexpected end tag at byte offset 2"),
-        ("<h1>x</h1>", 'Unsupported start tag "h1" at byte offset 0'),
-        ("1 < 2", "Unclosed start tag at byte offset 2"),
-        ("Simon & Garfunkel", "Unescaped '&' at byte offset 6"),
-        ("a&nbsp;b", 'Unsupported entity "&nbsp;" at byte offset 1'),
-        ("<b class='x'>y</b>", 'Unexpected attribute in the tag "b" at byte offset 0'),
-        ("<span>x</span>", 'Tag "span" must have class "tg-spoiler" at byte offset 0'),
-    ],
-)
-async def test_html(api: httpx.AsyncClient, alice: User, html: str, words: str) -> None:
-    answer = await api.post("sendMessage", json={"chat_id": alice.id, "text": html, "parse_mode": "HTML"})
-    assert await refusal(answer) == f"Bad Request: can't parse entities: {words}"
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("done.", "Character '.' is reserved and must be escaped with the preceding '\\'"),
-        ("*bold", "Can't find end of Bold entity at byte offset 0"),
-        ("é `code", "Can't find end of Code entity at byte offset 3"),
-        ("[text](", "Can't find end of a URL at byte offset 0"),
-        ("*a _b* c_", "Can't find end of Italic entity at byte offset 3"),
-    ],
-)
-async def test_markdown(api: httpx.AsyncClient, alice: User, text: str, words: str) -> None:
-    body = {"chat_id": alice.id, "text": text, "parse_mode": "MarkdownV2"}
-    answer = await api.post("sendMessage", json=body)
-    assert await refusal(answer) == f"Bad Request: can't parse entities: {words}"
-
-
-async def test_replying_to_nothing_passes_when_allowed(api: httpx.AsyncClient, alice: User) -> None:
+async def test_a_reply_to_a_missing_message_is_sent_when_allowed(api: httpx.AsyncClient, alice: User) -> None:
     reply = {"message_id": 999, "allow_sending_without_reply": True}
     answer = await api.post("sendMessage", json={"chat_id": alice.id, "text": "x", "reply_parameters": reply})
     assert "reply_to_message" not in answer.json()["result"]
@@ -136,27 +95,12 @@ async def test_edits(bot: ptb.Bot, tg: Telegram, alice: User, make_audio: Maker)
     ]:
         with pytest.raises(ptb.error.BadRequest, match=words):
             await bot.edit_message_text(text, alice.id, message_id)
-    with pytest.raises(ptb.error.BadRequest, match="Message is not modified"):
-        await bot.edit_message_reply_markup(alice.id, sent.message_id)
     tg.delete_message(alice.id, sent.message_id)
     with pytest.raises(ptb.error.BadRequest, match="Message to edit not found"):
         await bot.edit_message_text("late", alice.id, sent.message_id)
 
 
-async def test_deletions(bot: ptb.Bot, tg: Telegram, alice: User, clock: Any) -> None:
-    with pytest.raises(ptb.error.BadRequest, match="Message to delete not found"):
-        await bot.delete_message(alice.id, 999)
-    group = tg.add_group("Band", [alice])
-    theirs = tg.send_text(group.id, "mine")
-    with pytest.raises(ptb.error.BadRequest, match=r"Message can't be deleted$"):
-        await bot.delete_message(group.id, theirs.message_id)
-    old = await bot.send_message(alice.id, "old")
-    clock.advance(48 * 3600 + 1)
-    with pytest.raises(ptb.error.BadRequest, match="can't be deleted for everyone"):
-        await bot.delete_message(alice.id, old.message_id)
-
-
-async def test_a_query_is_answered_once_in_time_and_shortly(
+async def test_a_second_late_or_too_long_answer_to_a_query_is_refused(
     bot: ptb.Bot, tg: Telegram, alice: User, clock: Any
 ) -> None:
     buttons = ptb.InlineKeyboardMarkup.from_button(ptb.InlineKeyboardButton("x", callback_data="x"))
@@ -191,45 +135,40 @@ async def test_albums(
         ([a, {**a, "media": "attach://x"}], 'wrong file identifier/HTTP URL specified: no uploaded part "x"'),
         ([a, {**a, "caption": "x" * 1025}], "message caption is too long"),
         ([a, {**a, "captoin": "x"}], 'unknown field "captoin" in InputMedia of type audio'),
+        ([a, {**a, "parse_mode": "HTML"}], "parse_mode is not supported by the local Telegram"),
         ([a, {"type": "audio"}], "can't parse InputMedia: media is required"),
         ([a, {**a, "media": document.document.file_id}], "can't use file of type Document as Audio"),
     ]:
         answer = await api.post("sendMediaGroup", json={"chat_id": alice.id, "media": media})
-        assert await refusal(answer) == f"Bad Request: {words}"
+        assert refusal(answer) == f"Bad Request: {words}"
     assert len(tg.messages(alice.id)) == 2
 
 
-async def test_every_uploaded_part_must_be_used(
+async def test_an_unused_uploaded_part_is_refused(
     api: httpx.AsyncClient, alice: User, make_audio: Maker
 ) -> None:
     song = ("a.mp3", make_audio("a.mp3").read_bytes(), "audio/mpeg")
     media = json.dumps([{"type": "audio", "media": f"attach://{name}"} for name in ("one", "two")])
     form = {"chat_id": str(alice.id), "media": media}
     answer = await api.post("sendMediaGroup", data=form, files={"one": song, "two": song, "spare": song})
-    assert await refusal(answer) == 'Bad Request: uploaded part "spare" is not referred to'
+    assert refusal(answer) == 'Bad Request: uploaded part "spare" is not referred to'
     assert (await api.post("sendMediaGroup", data=form, files={"one": song, "two": song})).json()["ok"]
     text = {"chat_id": str(alice.id), "text": "x"}
     answer = await api.post("sendMessage", data=text, files={"stray": song})
-    assert await refusal(answer) == 'Bad Request: uploaded part "stray" is not referred to'
+    assert refusal(answer) == 'Bad Request: uploaded part "stray" is not referred to'
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
+async def test_audio_is_checked_by_its_content(api: httpx.AsyncClient, alice: User) -> None:
+    for content, words in [
         (b"", "Bad Request: file must be non-empty"),
         (b"no music " * 99, "Bad Request: sendAudio takes MP3 or M4A, and this is neither"),
-    ],
-)
-async def test_audio_is_judged_by_its_content(
-    api: httpx.AsyncClient, alice: User, content: bytes, words: str
-) -> None:
-    answer = await api.post(
-        "sendAudio", data={"chat_id": str(alice.id)}, files={"audio": ("a.mp3", content, "audio/mpeg")}
-    )
-    assert await refusal(answer) == words
+    ]:
+        file = ("a.mp3", content, "audio/mpeg")
+        answer = await api.post("sendAudio", data={"chat_id": str(alice.id)}, files={"audio": file})
+        assert refusal(answer) == words
 
 
-async def test_who_takes_no_voice_messages_is_sent_none(
+async def test_a_voice_message_is_refused_when_the_person_forbids_them(
     bot: ptb.Bot, tg: Telegram, alice: User, make_audio: Maker
 ) -> None:
     tg.forbid_voice(alice.id)
@@ -240,37 +179,34 @@ async def test_who_takes_no_voice_messages_is_sent_none(
     await bot.send_voice(alice.id, make_audio("a.mp3"))
 
 
-async def test_a_wav_is_no_audio_and_a_flac_no_voice(bot: ptb.Bot, alice: User, make_audio: Maker) -> None:
+async def test_a_wav_is_not_audio_and_a_flac_is_not_voice(
+    bot: ptb.Bot, alice: User, make_audio: Maker
+) -> None:
     with pytest.raises(ptb.error.BadRequest, match=r"(?i)takes MP3 or M4A"):
         await bot.send_audio(alice.id, make_audio("a.wav"), filename="a.mp3")
     with pytest.raises(ptb.error.BadRequest, match=r"(?i)takes OGG with Opus"):
         await bot.send_voice(alice.id, make_audio("a.flac"))
 
 
-@pytest.mark.parametrize(
-    ("spoilt", "words"),
-    [
-        (b"GIF89a", "Thumbnail is no JPEG"),
+async def test_thumbnails(bot: ptb.Bot, alice: User, make_audio: Maker) -> None:
+    song = make_audio("a.mp3")
+    for thumbnail, words in [
+        (b"GIF89a", "Thumbnail is not a JPEG"),
         (jpeg_from_colour(322, 100), "Thumbnail is larger than 320×320"),
         (jpeg_from_colour(320, 320) + b"\0" * 200_000, "Thumbnail is larger than 200 kb"),
-    ],
-)
-async def test_thumbnails(bot: ptb.Bot, alice: User, make_audio: Maker, spoilt: bytes, words: str) -> None:
-    with pytest.raises(ptb.error.BadRequest, match=f"(?i){words}"):
-        await bot.send_audio(alice.id, make_audio("a.mp3"), thumbnail=spoilt)
+    ]:
+        with pytest.raises(ptb.error.BadRequest, match=f"(?i){words}"):
+            await bot.send_audio(alice.id, song, thumbnail=thumbnail)
 
 
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("AwACAgIAAx0", "Wrong file identifier/http url specified"),
-        ("https://example.org/song.mp3", "Failed to get http url content"),
-        ("file:///etc/hostname", "Wrong file identifier/http url specified"),
-    ],
-)
-async def test_files_that_are_none(api: httpx.AsyncClient, alice: User, source: str, words: str) -> None:
-    answer = await api.post("sendAudio", data={"chat_id": str(alice.id), "audio": source})
-    assert (await refusal(answer)).lower() == f"bad request: {words}".lower()
+async def test_unknown_files(api: httpx.AsyncClient, alice: User) -> None:
+    for source, words in [
+        ("AwACAgIAAx0", "wrong file identifier/HTTP URL specified"),
+        ("https://example.org/song.mp3", "failed to get HTTP URL content"),
+        ("file:///etc/hostname", "wrong file identifier/HTTP URL specified"),
+    ]:
+        answer = await api.post("sendAudio", data={"chat_id": str(alice.id), "audio": source})
+        assert refusal(answer) == f"Bad Request: {words}"
 
 
 async def test_files_too_big_to_fetch_or_to_send(
@@ -290,7 +226,7 @@ async def test_files_too_big_to_fetch_or_to_send(
             answer = await api.post(
                 "sendDocument", data={"chat_id": str(alice.id)}, files={"document": ("big.bin", file)}
             )
-        assert await refusal(answer, 413) == "Request Entity Too Large"
+        assert refusal(answer, 413) == "Request Entity Too Large"
 
 
 async def test_unknown_tokens_methods_and_paths(
@@ -299,21 +235,20 @@ async def test_unknown_tokens_methods_and_paths(
     with pytest.raises(ptb.error.InvalidToken):
         await new_bot(token="1234567:wrong-but-well-formed")
     async with httpx.AsyncClient(trust_env=False) as client:
-        assert await refusal(await client.get(f"{url}/bot123:wrong/getMe"), 401) == "Unauthorized"
-        assert await refusal(await client.get(f"{url}/botnonsense/getMe"), 404) == "Not Found"
-        assert await refusal(await client.get(f"{url}/elsewhere"), 404) == "Not Found"
+        assert refusal(await client.get(f"{url}/bot123:wrong/getMe"), 401) == "Unauthorized"
+        assert refusal(await client.get(f"{url}/botnonsense/getMe"), 404) == "Not Found"
+        assert refusal(await client.get(f"{url}/elsewhere"), 404) == "Not Found"
         path = f"{url}/file/bot{tg.token}/music/file_99.mp3"
-        assert await refusal(await client.get(path), 404) == "Not Found"
-    assert await refusal(await api.post("sendPhoto", data={}), 404) == "Not Found"
-    assert await refusal(
-        await api.post("sendMessage", content="[", headers={"content-type": "application/json"})
-    )
+        assert refusal(await client.get(path), 404) == "Not Found"
+    for method in ("sendPhoto", "deleteMessage"):
+        assert refusal(await api.post(method, data={}), 404).endswith(f"does not support the method {method}")
+    assert refusal(await api.post("sendMessage", content="[", headers={"content-type": "application/json"}))
 
 
 async def test_a_broken_multipart_body(api: httpx.AsyncClient, alice: User) -> None:
     headers = {"content-type": "multipart/form-data; boundary=x"}
     answer = await api.post("sendMessage", content="no boundary here", headers=headers)
-    assert "can't parse the body" in await refusal(answer)
+    assert "can't parse the body" in refusal(answer)
 
 
 async def test_parameters_may_come_in_the_query(api: httpx.AsyncClient, alice: User) -> None:
@@ -349,36 +284,31 @@ async def test_blocked_and_migrated(bot: ptb.Bot, tg: Telegram, alice: User) -> 
     assert (await bot.send_message(new.id, "here")).chat.type == "supergroup"
 
 
-@pytest.mark.parametrize(
-    ("method", "body", "words"),
-    [
-        ("setMyCommands", {"commands": [{"command": "Start", "description": "x"}]}, "BOT_COMMAND_INVALID"),
-        (
-            "setMyCommands",
-            {"commands": [{"command": "start", "description": ""}]},
-            "BOT_COMMAND_DESCRIPTION_INVALID",
-        ),
-        (
-            "getMyCommands",
-            {"scope": {"type": "everywhere"}},
-            "can't parse BotCommandScope: unsupported type specified",
-        ),
-        ("setMyDescription", {"description": "x" * 513}, "DESCRIPTION_TOO_LONG"),
-        ("setMyShortDescription", {"short_description": "x" * 121}, "SHORT_DESCRIPTION_TOO_LONG"),
-        ("setMyDescription", {"language_code": "english"}, "invalid language code specified"),
-        ("sendChatAction", {"action": "dancing"}, "wrong parameter action in request"),
-        ("setMessageReaction", {"message_id": 99}, "message to react not found"),
-        ("getFile", {}, "file_id not specified"),
-        ("getFile", {"file_id": "x"}, "invalid file_id"),
-        ("getChatMember", {"user_id": 5}, "member not found"),
-        ("leaveChat", {}, "chat member status can't be changed in private chats"),
-        ("editMessageText", {"text": "x"}, "message identifier is not specified"),
-        ("sendAudio", {}, "there is no audio in the request"),
-    ],
-)
-async def test_other_methods(
-    api: httpx.AsyncClient, alice: User, method: str, body: dict[str, Any], words: str
-) -> None:
-    needs_no_chat = method.startswith(("setMy", "getMy", "getFile"))
-    sent = body if needs_no_chat else {"chat_id": alice.id, **body}
-    assert await refusal(await api.post(method, json=sent)) == f"Bad Request: {words}"
+OTHER_METHODS: list[tuple[str, dict[str, Any], str]] = [
+    ("setMyCommands", {"commands": [{"command": "Start", "description": "x"}]}, "BOT_COMMAND_INVALID"),
+    (
+        "setMyCommands",
+        {"commands": [{"command": "start", "description": ""}]},
+        "BOT_COMMAND_DESCRIPTION_INVALID",
+    ),
+    (
+        "setMyCommands",
+        {"commands": [], "scope": {"type": "everywhere"}},
+        "can't parse BotCommandScope: unsupported type specified",
+    ),
+    ("setMyDescription", {"description": "x" * 513}, "DESCRIPTION_TOO_LONG"),
+    ("setMyShortDescription", {"short_description": "x" * 121}, "SHORT_DESCRIPTION_TOO_LONG"),
+    ("setMyDescription", {"language_code": "english"}, "invalid language code specified"),
+    ("sendChatAction", {"action": "dancing"}, "wrong parameter action in request"),
+    ("getFile", {}, "file_id not specified"),
+    ("getFile", {"file_id": "x"}, "invalid file_id"),
+    ("editMessageText", {"text": "x"}, "message identifier is not specified"),
+    ("sendAudio", {}, "there is no audio in the request"),
+]
+
+
+async def test_other_methods(api: httpx.AsyncClient, alice: User) -> None:
+    for method, body, words in OTHER_METHODS:
+        needs_no_chat = method.startswith(("setMy", "getFile"))
+        sent = body if needs_no_chat else {"chat_id": alice.id, **body}
+        assert refusal(await api.post(method, json=sent)) == f"Bad Request: {words}"

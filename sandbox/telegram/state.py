@@ -1,8 +1,7 @@
-"""What both doors share: chats, messages, files and updates, and the steps that change them.
+"""The state of the local Telegram, shared by the Bot API and the chat API, and the steps that change it.
 
-A step changes the state, tells whoever waits, and (when a person did it) queues the bot's update. The
-person's door adds what people may do (`sandbox.telegram.person_actions`), the bot's door what the Bot API
-says (`sandbox.telegram.bot_api.methods`).
+Each step changes the state, wakes the waiting tasks, and queues the bot's update when a person caused it.
+`sandbox.telegram.person_actions` adds the actions of people, `sandbox.telegram.bot_api` the bot's methods.
 """
 
 import asyncio
@@ -40,8 +39,11 @@ LOCAL_LIMITS = Limits(None, 2000 * _MEGABYTE)
 
 @dataclass(frozen=True)
 class BotCall:
-    """One call of the bot, for tests. `parameters` has uploads as {"file_name", "size_bytes"}; `status` is
-    the HTTP status, or None when the bot got no answer; `fault` names the fault it met."""
+    """One logged call of the bot.
+
+    `parameters` has uploads as {"file_name", "size_bytes"}. `status` is the HTTP status, None without an
+    answer. `fault` names the injected fault.
+    """
 
     method: str
     parameters: dict[str, Any]
@@ -53,7 +55,7 @@ class BotCall:
 
 @dataclass(frozen=True)
 class Event:
-    """Something to see in a chat: message, edited, deleted, callback_answer, action (typing …), chat."""
+    """A visible change in a chat; `kind` is message, edited, deleted, callback_answer, action or chat."""
 
     number: int
     chat_id: int
@@ -61,8 +63,8 @@ class Event:
     content: dict[str, Any]
 
 
-class Core:
-    """The state behind both doors. Everything runs on one event loop; nothing here is safe across threads."""
+class TelegramState:
+    """Chats, messages, files and updates. Not thread-safe: everything runs on one event loop."""
 
     def __init__(
         self,
@@ -75,8 +77,11 @@ class Core:
         query_lifetime_s: float = 60.0,
         webhook_first_pause_s: float = 0.5,
     ) -> None:
-        """`directory` keeps the files. `token` is made up when not given. `clock` gives Unix seconds, for
-        dates, flood limits and the age of callback queries. `local` is the self-run server's local mode."""
+        """Create an empty Telegram that stores its files in `directory`.
+
+        `token` is random by default. `clock` returns Unix seconds, for dates, flood limits and the age of
+        callback queries. `local` switches on the local mode of a self-run Bot API server.
+        """
         self.token = token or f"{7_000_000_000 + secrets.randbelow(10**9)}:{secrets.token_urlsafe(27)[:35]}"
         if not re.fullmatch(r"\d+:[\w-]{5,}", self.token):
             raise ValueError("a bot token is a number, a colon and at least 5 letters")
@@ -85,7 +90,7 @@ class Core:
         self.limits = LOCAL_LIMITS if local else PUBLIC_LIMITS
         self.bot = User(int(self.token.split(":")[0]), "stemdrop", is_bot=True, username=username)
         self.files = FileStore(directory)
-        self.updates = Updates(clock, self.announce, webhook_first_pause_s=webhook_first_pause_s)
+        self.updates = Updates(clock, self.notify_change, webhook_first_pause_s=webhook_first_pause_s)
         self.flood = FloodLimits(clock)
         self.faults = Faults()
         self.calls: list[BotCall] = []
@@ -93,12 +98,11 @@ class Core:
         self.users: dict[int, User] = {}
         self.chats: dict[int, Chat] = {}
         self.queries: dict[str, CallbackQuery] = {}
-        self.commands: dict[
-            tuple[str, str], list[dict[str, str]]
-        ] = {}  # (scope as JSON, language) → commands
+        # (scope as JSON, language) → commands
+        self.commands: dict[tuple[str, str], list[dict[str, str]]] = {}
         self.descriptions: dict[tuple[str, str], str] = {}  # (description | short_description, language)
         self.query_lifetime_s = query_lifetime_s
-        self.has_privacy_mode = False  # every new bot has it, until its owner switches it off
+        self.has_privacy_mode = False  # a real bot has it until its owner switches it off
         self.access_key = secrets.token_urlsafe(24)
         self.closing = asyncio.Event()
         self._changed = asyncio.Event()
@@ -106,18 +110,18 @@ class Core:
 
     @property
     def flood_refusals(self) -> int:
-        """How often the bot was told 429 because it really sent too fast (not by an ordered fault)."""
+        """How often the bot got 429 because it sent too fast; injected faults do not count."""
         return self.flood.refusals
 
     @property
     def unanswered_queries(self) -> list[CallbackQuery]:
-        """Presses whose button still spins."""
+        """Callback queries that the bot has not answered."""
         return [query for query in self.queries.values() if not query.is_answered]
 
     async def wait_for(self, predicate: Callable[[], _T], timeout_s: float = 30.0) -> _T:
-        """Wait until `predicate()` is truthy and return what it gave; it is asked again at every change.
+        """Wait until `predicate()` is truthy and return its value; it is called again after every change.
 
-        Raises TimeoutError that tells the last calls of the bot.
+        Raises TimeoutError with the last calls of the bot.
         """
         deadline = time.monotonic() + timeout_s
         while not (found := predicate()):
@@ -132,33 +136,33 @@ class Core:
         return found
 
     async def wait_for_events(self, chat_id: int, after: int, timeout_s: float) -> list[Event]:
-        """The events of a chat with a number above `after`; waits for one, and is empty when none came."""
+        """Return the chat's events after number `after`; waits for one, and returns [] at the timeout."""
 
-        def news() -> list[Event]:
+        def new_events() -> list[Event]:
             return [event for event in self.events[after:] if event.chat_id == chat_id]
 
         with suppress(TimeoutError):
-            await self.wait_for(lambda: news() or self.closing.is_set(), timeout_s)
-        return news()
+            await self.wait_for(lambda: new_events() or self.closing.is_set(), timeout_s)
+        return new_events()
 
     async def close(self) -> None:
-        """End everything that waits: pollers, held requests, webhook deliveries."""
+        """End long polls, held requests and webhook deliveries."""
         self.closing.set()
-        self.announce()
+        self.notify_change()
         await self.updates.close()
 
-    def announce(self) -> None:
-        """Wake whoever waits for a change."""
+    def notify_change(self) -> None:
+        """Wake all tasks that wait for a change."""
         self._changed.set()
         self._changed = asyncio.Event()
 
-    def tell(self, chat_id: int, kind: str, content: dict[str, Any]) -> None:
-        """Add an event to a chat and wake whoever waits."""
+    def add_event(self, chat_id: int, kind: str, content: dict[str, Any]) -> None:
+        """Add an event to a chat and wake the waiting tasks."""
         self.events.append(Event(len(self.events) + 1, chat_id, kind, content))
-        self.announce()
+        self.notify_change()
 
     def chat(self, chat_id: int) -> Chat:
-        """A chat by id; PersonError when there is none."""
+        """Return a chat by id. Raises PersonError when there is none."""
         if chat_id not in self.chats:
             raise PersonError(f"there is no chat {chat_id}")
         return self.chats[chat_id]
@@ -175,7 +179,7 @@ class Core:
         media_group_id: str | None = None,
         opens_topic: bool = False,
     ) -> Message:
-        """A new message in a chat; a person's becomes an update."""
+        """Add a message to a chat; a person's message becomes an update."""
         message = Message(
             self._new_message_id(chat),
             chat,
@@ -192,11 +196,11 @@ class Core:
         chat.messages[message.message_id] = message
         if not sender.is_bot and self._reaches_bot(message):
             self.updates.add("message", message.to_dict())
-        self.tell(chat.id, "message", message.to_dict())
+        self.add_event(chat.id, "message", message.to_dict())
         return message
 
     def edit(self, message: Message, content: dict[str, Any], reply_markup: dict[str, Any] | None) -> None:
-        """Change a message in place, keeping what it was; a person's edit becomes an update."""
+        """Change a message and keep its history; a person's edit becomes an update."""
         message.history.append(
             Revision(message.edit_date or message.date, message.content, message.reply_markup)
         )
@@ -204,28 +208,31 @@ class Core:
         message.edit_date = int(self.clock())
         if not message.sender.is_bot and not message.chat.is_bot_out:
             self.updates.add("edited_message", message.to_dict())
-        self.tell(message.chat.id, "edited", message.to_dict())
+        self.add_event(message.chat.id, "edited", message.to_dict())
 
     def delete(self, message: Message) -> None:
-        """Take a message away for everyone. Bots are not told."""
+        """Delete a message for everyone; as in Telegram, no update tells the bot."""
         message.is_deleted = True
-        self.tell(message.chat.id, "deleted", {"message_id": message.message_id})
+        self.add_event(message.chat.id, "deleted", {"message_id": message.message_id})
 
-    def find(self, chat: Chat, message_id: int) -> Message | None:
-        """A message that is there and not deleted."""
+    def find_message(self, chat: Chat, message_id: int) -> Message | None:
+        """Return a message unless it is missing or deleted."""
         message = chat.messages.get(message_id)
         return None if message is None or message.is_deleted else message
 
     def open_topic(self, chat: Chat, name: str, opener: User) -> Topic:
-        """A new topic with its service message, whose id is the thread id."""
+        """Add a topic with its service message, whose id is the topic's thread id."""
         created = {"forum_topic_created": {"name": name, "icon_color": 7322096}}
         topic = Topic(self.post(chat, opener, created, opens_topic=True).message_id, name)
         chat.topics[topic.thread_id] = topic
         return topic
 
     def _reaches_bot(self, message: Message) -> bool:
-        """In groups, with privacy mode: commands, mentions of the bot, replies to it, and service messages
-        (core.telegram.org/bots/features#privacy-mode)."""
+        """Whether the bot gets an update.
+
+        In groups with privacy mode it gets commands, mentions of it, replies to it and service messages
+        (core.telegram.org/bots/features#privacy-mode).
+        """
         chat, text = message.chat, message.text
         if chat.is_bot_out:
             return False
@@ -236,7 +243,7 @@ class Core:
         return text.startswith("/") or f"@{self.bot.username}" in text or is_reply or is_service
 
     def _new_message_id(self, chat: Chat) -> int:
-        """Supergroups count for themselves; elsewhere the bot's account counts, so ids have gaps per chat."""
+        """Each supergroup numbers its own messages; all other chats of the bot share one sequence."""
         if chat.type == "supergroup":
             return max(chat.messages, default=1) + 1
         self._last_message_id += 1

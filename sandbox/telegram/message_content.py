@@ -1,4 +1,4 @@
-"""What a person has to send: files as Telegram classifies them, and what a song bot has no use for."""
+"""The contents of people's messages: files as Telegram classifies them, photos, stickers and the like."""
 
 import random
 from io import BytesIO
@@ -10,14 +10,14 @@ from sandbox.telegram.chats import User
 from sandbox.telegram.errors import PersonError
 from sandbox.telegram.files import Content, FileStore
 
-# A WebP of one pixel; nobody looks at it.
+# A WebP of one pixel.
 _STICKER = (
     b"RIFF\x1a\x00\x00\x00WEBPVP8L\x0d\x00\x00\x00\x2f\x00\x00\x00\x10\x07\x10\x11\x11\x88\x88\xfe\x07\x00"
 )
 
 
 def natural_kind(found: media.Probe, file_name: str) -> str:
-    """What a client makes of a file. Content and extension must agree: an MP3 called .txt is a document."""
+    """Return the kind a client sends a file as. An MP3 named .txt is a document."""
     suffix = Path(file_name).suffix.lower()
     if found.is_music and suffix in (".mp3", ".m4a"):
         return "audio"
@@ -29,7 +29,7 @@ def natural_kind(found: media.Probe, file_name: str) -> str:
 def file_content(
     files: FileStore, content: Content, file_name: str, kind: str | None, mime_type: str | None
 ) -> dict[str, Any]:
-    """The media field of a message with this file, as `kind` or as what it naturally is."""
+    """Return the media field of a message with this file, as `kind` or as its natural kind."""
     kind = kind or natural_kind(content.probe, file_name)
     if kind == "photo":
         return {"photo": [files.add_picture("photo", content)]}
@@ -40,7 +40,7 @@ def file_content(
 
 
 def other_content(files: FileStore, kind: str, person: User) -> dict[str, Any]:
-    """photo, sticker, location, contact or dice."""
+    """Return the content of a photo, sticker, location, contact or dice message."""
     if kind == "photo":
         return {"photo": [files.add_jpeg(media.jpeg_from_colour(side, side), "photo") for side in (90, 320)]}
     if kind == "sticker":
