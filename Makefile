@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo stories docs test fuzz lint types audit format all faults bench compose-test ops-check
+.PHONY: help setup demo sandbox stories docs test fuzz lint types audit format all faults bench compose-test ops-check
 
 help:
 	@echo "make demo           play a bundled song through the chat in both modes (no account needed)"
@@ -29,6 +29,11 @@ setup: .venv/.ready
 
 demo: setup
 	@$(BIN)/python -m sandbox.play.demo
+
+# Without this target make would find the folder of that name and exit 0.
+sandbox:
+	@echo 'make sandbox does not work yet, because its page in the browser does not exist; what works is "make demo"' \
+		'and, after "make setup", ".venv/bin/stemdrop sandbox --song song.mp3".' >&2; exit 2
 
 stories: setup
 	@$(BIN)/python -m tools.generate_chat_docs
