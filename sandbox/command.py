@@ -19,11 +19,11 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import ProcessFailedError
 from sandbox.environment.redis_server import RedisUnavailableError
-from sandbox.environment.world import World
 from sandbox.play.duration import measure
-from sandbox.play.player import MODES, Arrived, NotDeliveredError, Player
+from sandbox.play.simulated_user import MODES, NotDeliveredError, ReceivedStem, SimulatedUser
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
 
@@ -122,16 +122,16 @@ def _check_song(song: Path) -> None:
         raise NotDeliveredError(f"{song} may not be read")
 
 
-async def _play(args: argparse.Namespace, environ: Mapping[str, str], console: Console) -> list[Arrived]:
+async def _play(args: argparse.Namespace, environ: Mapping[str, str], console: Console) -> list[ReceivedStem]:
     with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
-        async with World(Path(folder), environment=environ) as world:
+        async with LocalEnvironment(Path(folder), environment=environ) as world:
             await world.start("up")
             return await play(world, console, args.song, args.mode, args.out, args.kind, args.language)
 
 
 async def _play_there(
     args: argparse.Namespace, environ: Mapping[str, str], console: Console
-) -> list[Arrived]:
+) -> list[ReceivedStem]:
     key = environ.get(KEY_VARIABLE, "")
     if not key:
         raise NotDeliveredError(f"{KEY_VARIABLE} is not set: the key of that Telegram's chat door")
@@ -141,14 +141,14 @@ async def _play_there(
 
 
 async def play(
-    world: World,
+    world: LocalEnvironment,
     console: Console,
     song: Path,
     mode: str,
     out: Path,
     kind: str | None = None,
     language: str = "en",
-) -> list[Arrived]:
+) -> list[ReceivedStem]:
     """Play one person with a progress line; raises `NotDeliveredError` when nothing came."""
     key = world.telegram.access_key
     return await _play_at(world.telegram_url, key, console, song, mode, out, kind, language)
@@ -163,16 +163,16 @@ async def _play_at(
     out: Path,
     kind: str | None,
     language: str,
-) -> list[Arrived]:
+) -> list[ReceivedStem]:
     with _progress(console, f"{song.name}, {mode}") as say:
-        async with Player(url.rstrip("/"), key, say, language_code=language) as player:
+        async with SimulatedUser(url.rstrip("/"), key, say, language_code=language) as player:
             arrived = await player.play(song, mode, out, kind=kind)
     if not arrived:
         raise NotDeliveredError("the bot said that it was done, but no stem arrived")
     return arrived
 
 
-def stem_table(arrived: list[Arrived]) -> Table:
+def stem_table(arrived: list[ReceivedStem]) -> Table:
     """What came back and where it lies. Raises `NotDeliveredError` for a stem that does not decode."""
     table = Table("stem", "seconds", "kB")
     table.add_column("file", overflow="fold")
@@ -182,7 +182,7 @@ def stem_table(arrived: list[Arrived]) -> Table:
     return table
 
 
-def length(stem: Arrived) -> float:
+def length(stem: ReceivedStem) -> float:
     """Seconds that it sounds. Raises `NotDeliveredError` when it does not decode."""
     try:
         return measure(stem.path)
@@ -215,7 +215,7 @@ def _progress(console: Console, what: str) -> Iterator[Callable[[str], None]]:
 
 async def _stay(console: Console, environ: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
-        async with World(Path(folder), environment=environ) as world:
+        async with LocalEnvironment(Path(folder), environment=environ) as world:
             await world.start("up")
             console.print(f"The local Telegram's chat door: {world.telegram_url}/chat/chats")
             console.print(f"Its key, in the header X-Sandbox-Key: {world.telegram.access_key}")

@@ -16,8 +16,8 @@ from redis import Redis
 from report import leave_out, pytest_addoption, pytest_configure, pytest_terminal_summary  # noqa: F401 - hooks
 from tones import mp3
 
+from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.redis_server import RedisServer
-from sandbox.environment.world import World
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
 
@@ -131,10 +131,10 @@ async def provided_product(redis_url: str, telegram: Telegram, provider: Provide
 
 
 @pytest.fixture
-async def world(tmp_path: Path, provider: Provider) -> AsyncIterator[World]:
+async def world(tmp_path: Path, provider: Provider) -> AsyncIterator[LocalEnvironment]:
     """A world whose separation API is `provider`; the test starts the product's processes."""
     settings = provider_settings(provider)
-    async with World(tmp_path / "world", settings=settings, separator=False) as running:
+    async with LocalEnvironment(tmp_path / "world", settings=settings, separator=False) as running:
         yield running
 
 

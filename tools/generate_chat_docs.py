@@ -10,10 +10,10 @@ from pathlib import Path
 
 from mutagen.id3 import ID3, TIT2
 
-from sandbox.environment.world import World
-from sandbox.play.demo import SONG
-from sandbox.play.transcript import Scene
+from sandbox.command import DEMO_SONG as SONG
+from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.telegram.chats import Message, User
+from tools.transcript import Scene
 
 PAGE = Path(__file__).parent.parent / "docs" / "chat.md"
 _BEGIN, _END = "<!-- stories: written by `make stories` -->", "<!-- end of stories -->"
@@ -23,7 +23,7 @@ _DONE, _FAILED = "✅", "⚠️"
 class Stage:
     """One world, the people in it, and the scenes that were played."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: LocalEnvironment) -> None:
         self.world = world
         self.scenes: list[Scene] = []
 
@@ -222,7 +222,7 @@ async def play(story: Story) -> list[str]:
 @asynccontextmanager
 async def _stage(settings: dict[str, str]) -> AsyncIterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="stemdrop-stories-") as folder:
-        async with World(Path(folder), settings=settings) as world:
+        async with LocalEnvironment(Path(folder), settings=settings) as world:
             await world.start("up")
             yield Stage(world)
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from rich.console import Console
 
 from sandbox.command import DEMO_SONG, FAILURES, length, play, reason, run_until_signal, stem_table
-from sandbox.environment.world import World
+from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.play.duration import measure
-from sandbox.play.player import MODES, Arrived
+from sandbox.play.simulated_user import MODES, ReceivedStem
 
 SONG = DEMO_SONG
 OUT = Path("demo-out")
@@ -19,10 +19,10 @@ OUT = Path("demo-out")
 TOLERANCE_S = 0.05
 
 
-async def _run(console: Console) -> list[Arrived]:
-    arrived: list[Arrived] = []
+async def _run(console: Console) -> list[ReceivedStem]:
+    arrived: list[ReceivedStem] = []
     with tempfile.TemporaryDirectory(prefix="stemdrop-demo-") as folder:
-        async with World(Path(folder), environment=os.environ) as world:
+        async with LocalEnvironment(Path(folder), environment=os.environ) as world:
             await world.start("up")
             for mode in MODES:
                 arrived += await play(world, console, SONG, mode, OUT / mode)

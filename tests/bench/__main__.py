@@ -44,7 +44,7 @@ async def bench(names: list[str]) -> None:
         run, settings = _PARTS[name]
         with tempfile.TemporaryDirectory(prefix="stemdrop-bench-") as folder:
             async with open_stage(Path(folder), **settings) as stage:
-                stage.world.process_kind = (
+                stage.world.process_class = (
                     Process  # from nothing, as an operator starts them: memory is theirs
                 )
                 stage.ordinary = ("",)

@@ -74,7 +74,7 @@ async def _webhook(stage: Stage) -> _Webhook:
 
 async def _callbacks(stage: Stage, count: int) -> list[bytes]:
     """Valid ones, each for a job of its own."""
-    settings = stage.world.environment()
+    settings = stage.world.variables()
     links = SignedLinks(settings["SECRET_KEY"], settings["PUBLIC_URL"])
     async with stage.store() as store:
         jobs = await separating(store, [{}] * count)

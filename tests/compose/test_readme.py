@@ -17,10 +17,10 @@ NETWORK = "networks: {{default: {{name: {}_default, external: true}}}}\n"
 _PERSON = """
 import asyncio, os, pathlib, sys
 from sandbox.command import DEMO_SONG
-from sandbox.play.player import Player
+from sandbox.play.simulated_user import SimulatedUser
 
 async def main(word):
-    async with Player("http://127.0.0.1:8081", os.environ["SANDBOX_KEY"], print) as person:
+    async with SimulatedUser("http://127.0.0.1:8081", os.environ["SANDBOX_KEY"], print) as person:
         sent = await person._post(f"{person._chat_id}/messages", json={"text": f"/start {word}"})
         print((await person._next_message(sent["message_id"]))["text"])
         for stem in await person.play(DEMO_SONG, "split_stem", pathlib.Path("/tmp/stems")):

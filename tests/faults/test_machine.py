@@ -72,7 +72,7 @@ async def test_clock_jumps(case: Case, jump_s: int) -> None:
     clock = case.folder / "clock"
     clock.write_text("+0")
     stage, ledger = await case.open()
-    stage.world.process_kind = Process  # loaded before anything else: not to be had by forking
+    stage.world.process_class = Process  # loaded before anything else: not to be had by forking
     faked = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(clock)}
     stage.settings |= {**faked, "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
     await stage.start("bot", "webhook", "worker")
@@ -176,7 +176,7 @@ async def test_old_and_new_version_side_by_side(case: Case) -> None:
     old = older_version(case.folder)
     stage, ledger = await case.open()
     world, new = stage.world, ("bot", "webhook", "worker")
-    world.process_kind = Process  # an older version is not in memory to be forked
+    world.process_class = Process  # an older version is not in memory to be forked
     before = {"PYTHONPATH": str(old)}
     olds = [await world.start(name, f"old-{name}", before) for name in ("bot", "webhook", "worker")]
     await ledger.play_all([VOCALS, ALL_STEMS] * 3)

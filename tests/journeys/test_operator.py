@@ -17,7 +17,7 @@ VOCALS, ALL_STEMS = 0, 1
 @pytest.fixture
 def desk(stage: Stage, tmp_path: Path) -> Path:
     """Where the operator works: the settings are in `.env`."""
-    settings = stage.world.environment()
+    settings = stage.world.variables()
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     return tmp_path
 
@@ -42,7 +42,7 @@ async def test_what_failed_is_seen_and_done_again(stage: Stage, desk: Path) -> N
     (entry,) = json.loads(output)["failed"]
     assert (code, entry["title"], entry["account"]) == (0, "Broken", alice.id)
     assert entry["failure"] == {"code": "500", "charged": True}
-    for secret in (stage.telegram.token, KEY, stage.world.environment()["SECRET_KEY"]):
+    for secret in (stage.telegram.token, KEY, stage.world.variables()["SECRET_KEY"]):
         assert secret not in output
     provider.failure = None
     code, output = await jobs(desk, "retry", entry["id"][:8])

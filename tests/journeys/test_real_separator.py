@@ -10,7 +10,7 @@ from chat import Person
 from kinds import KINDS, record
 from process_pool import ForkedProcess
 
-from sandbox.environment.world import World
+from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.play.duration import measure
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,8 +29,8 @@ SENT_AS = {
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    async with World(tmp_path_factory.mktemp("house") / "world", process=ForkedProcess) as running:
+async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalEnvironment]:
+    async with LocalEnvironment(tmp_path_factory.mktemp("house") / "world", process=ForkedProcess) as running:
         await running.start("up")
         yield running
         assert running.telegram.unanswered_queries == []
@@ -39,7 +39,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
         assert "Traceback" not in running.logs()
         # nor what opens a door: the key, and the links to songs and of callbacks that the separator knows
         assert "separator ready" in running.logs()
-        assert running.environment()["SEPARATION_API_KEY"] not in running.logs()
+        assert running.variables()["SEPARATION_API_KEY"] not in running.logs()
         assert not re.search(r"/(source|callback|files|uploads)/[\w.-]{30}", running.logs(), re.ASCII)
 
 
@@ -49,7 +49,9 @@ def lengths(person: Person) -> list[float]:
     return [measure(person.telegram.file_location(file["file_id"])) for file in files]
 
 
-async def test_the_bundled_song_comes_back_in_all_stems_of_its_length(world: World, song: Path) -> None:
+async def test_the_bundled_song_comes_back_in_all_stems_of_its_length(
+    world: LocalEnvironment, song: Path
+) -> None:
     alice = Person(world.telegram)
     _, menu = await alice.asks(song, ALL_STEMS)
     await alice.shows(menu, "✅")
@@ -59,7 +61,7 @@ async def test_the_bundled_song_comes_back_in_all_stems_of_its_length(world: Wor
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_every_kind_of_file_comes_back_in_both_stems_of_its_length(
-    world: World, song: Path, tmp_path: Path, kind: str
+    world: LocalEnvironment, song: Path, tmp_path: Path, kind: str
 ) -> None:
     made = KINDS[kind]
     path = record(song, tmp_path / f"My Song{made.extension}", made, SECONDS)

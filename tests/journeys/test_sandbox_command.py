@@ -14,7 +14,7 @@ from kinds import KINDS, record
 
 from sandbox.command import stem_table
 from sandbox.play.duration import measure
-from sandbox.play.player import Arrived, NotDeliveredError
+from sandbox.play.simulated_user import NotDeliveredError, ReceivedStem
 from stemdrop import cli
 
 STEMS = ("Vocals", "Drums", "Bass", "Other")
@@ -75,7 +75,7 @@ def test_a_stem_that_does_not_decode_is_named(tmp_path: Path) -> None:
     cached = tmp_path / "Morning (Drums).mp3"
     cached.symlink_to("/dev/null")  # nothing of it can be read back
     with pytest.raises(NotDeliveredError, match=r"Morning \(Drums\)\.mp3 arrived, but does not decode$"):
-        stem_table([Arrived("Morning (Drums)", "", 5, cached)])
+        stem_table([ReceivedStem("Morning (Drums)", "", 5, cached)])
 
 
 @pytest.mark.parametrize(

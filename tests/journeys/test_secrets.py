@@ -71,7 +71,7 @@ async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> N
             "Traceback",
         )
         await stories(stage)
-        settings = stage.world.environment()
+        settings = stage.world.variables()
         password = urlsplit(settings["REDIS_URL"]).password
         assert password
         secrets = [settings["TELEGRAM_BOT_TOKEN"], settings["SECRET_KEY"], password, KEY]

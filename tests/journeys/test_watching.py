@@ -33,7 +33,7 @@ async def test_one_song_is_seen_in_all_processes(tmp_path: Path) -> None:
         secrets = (
             stage.telegram.token,
             KEY,
-            stage.world.environment()["SECRET_KEY"],
+            stage.world.variables()["SECRET_KEY"],
             job.id,
             "Alice",
             "Found",
@@ -62,7 +62,7 @@ def task_ids_in_logs(stage: Stage, job_id: str) -> dict[str, set[str]]:
 
 async def measured(stage: Stage) -> str:
     """What the webhook tells as soon as all processes have written what they counted."""
-    url = f"http://127.0.0.1:{stage.world.environment()['LISTEN_PORT']}/metrics"
+    url = f"http://127.0.0.1:{stage.world.variables()['LISTEN_PORT']}/metrics"
     expected = (
         'stemdrop_jobs_ended_total{mode="split_stem",outcome="delivered"} 1.0',
         'stemdrop_job_state_seconds_count{mode="split_stem",state="delivering"} 1.0',
@@ -87,7 +87,7 @@ async def measured(stage: Stage) -> str:
 
 async def status(stage: Stage, folder: Path) -> Any:
     """What `stemdrop status --json` prints, as a process of its own."""
-    process = Process(["status", "--json"], stage.world.environment(), folder / "status", cwd=folder)
+    process = Process(["status", "--json"], stage.world.variables(), folder / "status", cwd=folder)
     process.start()
     assert await process.wait(60) == 0
     return json.loads(process.output())

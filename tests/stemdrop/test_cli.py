@@ -12,9 +12,9 @@ from process_pool import ForkedProcess
 from provider import KEY
 from starlette.applications import Starlette
 
+from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import Process
 from sandbox.environment.server import serve
-from sandbox.environment.world import World
 from sandbox.telegram.faults import FaultKind
 
 VALID = {
@@ -73,17 +73,19 @@ async def test_an_unknown_command(bare: Path, command: str) -> None:
 
 
 @pytest.fixture
-async def quiet_world(tmp_path: Path) -> AsyncIterator[World]:
+async def quiet_world(tmp_path: Path) -> AsyncIterator[LocalEnvironment]:
     """A world in which nothing is separated."""
     settings = {"SEPARATION_API_URL": "http://127.0.0.1:9", "SEPARATION_API_KEY": KEY}
-    async with World(tmp_path / "world", settings=settings, separator=False, process=ForkedProcess) as world:
+    async with LocalEnvironment(
+        tmp_path / "world", settings=settings, separator=False, process=ForkedProcess
+    ) as world:
         yield world
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])
-async def test_a_token_that_telegram_refuses(bare: Path, quiet_world: World, command: str) -> None:
+async def test_a_token_that_telegram_refuses(bare: Path, quiet_world: LocalEnvironment, command: str) -> None:
     environment = {
-        **quiet_world.environment(),
+        **quiet_world.variables(),
         "TELEGRAM_BOT_TOKEN": "7000000001:not-this-one",
         "LOG_LEVEL": "ERROR",
     }
@@ -92,7 +94,7 @@ async def test_a_token_that_telegram_refuses(bare: Path, quiet_world: World, com
 
 
 async def test_a_token_that_telegram_refuses_one_day(
-    bare: Path, quiet_world: World, monkeypatch: pytest.MonkeyPatch
+    bare: Path, quiet_world: LocalEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice = quiet_world.telegram.add_user("Alice")
     process = await quiet_world.start("bot")
@@ -103,11 +105,11 @@ async def test_a_token_that_telegram_refuses_one_day(
     assert "Traceback" not in process.output()
 
 
-async def test_a_redis_password_that_is_wrong(bare: Path, quiet_world: World) -> None:
+async def test_a_redis_password_that_is_wrong(bare: Path, quiet_world: LocalEnvironment) -> None:
     """Nobody waits for Redis to take another one."""
-    url = quiet_world.environment()["REDIS_URL"]
+    url = quiet_world.variables()["REDIS_URL"]
     password = url.partition("@")[0].rpartition(":")[2]
-    environment = {**quiet_world.environment(), "REDIS_URL": url.replace(password, "not-this-one")}
+    environment = {**quiet_world.variables(), "REDIS_URL": url.replace(password, "not-this-one")}
     code, output = await ended(bare, "up", {**environment, "LOG_LEVEL": "WARNING"})
     assert (code, output.count("\n")) == (2, 1)
     assert output.startswith("stemdrop: REDIS_URL: 127.0.0.1:")
@@ -115,7 +117,9 @@ async def test_a_redis_password_that_is_wrong(bare: Path, quiet_world: World) ->
     assert "not-this-one" not in output
 
 
-async def test_commands_that_cannot_be_registered_keep_nobody_waiting(bare: Path, quiet_world: World) -> None:
+async def test_commands_that_cannot_be_registered_keep_nobody_waiting(
+    bare: Path, quiet_world: LocalEnvironment
+) -> None:
     telegram = quiet_world.telegram
     alice = telegram.add_user("Alice")
     refused = telegram.faults.add(FaultKind.SERVER_ERROR, method="setMyCommands", times=None)
@@ -126,18 +130,20 @@ async def test_commands_that_cannot_be_registered_keep_nobody_waiting(bare: Path
     assert "Traceback" not in process.output()
 
 
-async def test_a_port_that_is_taken(bare: Path, quiet_world: World) -> None:
+async def test_a_port_that_is_taken(bare: Path, quiet_world: LocalEnvironment) -> None:
     async with serve(Starlette()) as url:
         port = url.rpartition(":")[2]
-        environment = {**quiet_world.environment(), "LISTEN_PORT": port, "LOG_LEVEL": "ERROR"}
+        environment = {**quiet_world.variables(), "LISTEN_PORT": port, "LOG_LEVEL": "ERROR"}
         code, output = await ended(bare, "webhook", environment)
     assert (code, output.count("\n")) == (2, 1)
     assert "LISTEN_PORT" in output
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM])
-async def test_a_signal_ends_up_in_good_order(bare: Path, quiet_world: World, number: signal.Signals) -> None:
-    quiet_world.process_kind = Process
+async def test_a_signal_ends_up_in_good_order(
+    bare: Path, quiet_world: LocalEnvironment, number: signal.Signals
+) -> None:
+    quiet_world.process_class = Process
     process = await quiet_world.start("up")
     process._process.send_signal(number)  # type: ignore[union-attr]
     assert await process.wait(40) == 0
@@ -146,10 +152,10 @@ async def test_a_signal_ends_up_in_good_order(bare: Path, quiet_world: World, nu
 
 
 @pytest.mark.parametrize("command", ["bot", "webhook", "worker"])
-async def test_each_alone_starts_and_ends(bare: Path, quiet_world: World, command: str) -> None:
+async def test_each_alone_starts_and_ends(bare: Path, quiet_world: LocalEnvironment, command: str) -> None:
     process = await quiet_world.start(command)
     assert await process.stop() == 0
     output = process.output()
     assert "Traceback" not in output
-    for secret in (quiet_world.telegram.token, KEY, quiet_world.environment()["SECRET_KEY"]):
+    for secret in (quiet_world.telegram.token, KEY, quiet_world.variables()["SECRET_KEY"]):
         assert secret not in output

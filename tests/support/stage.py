@@ -18,8 +18,8 @@ from process_pool import ForkedProcess
 from provider import KEY, Provider
 from tones import mp3
 
+from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import Process
-from sandbox.environment.world import World
 from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import JobState
@@ -40,10 +40,12 @@ async def until(what: Callable[[], object], timeout_s: float = WAIT_S) -> None:
 
 
 class Stage:
-    """World, provider, and what a story needs from both. `ordinary` are refusals of Telegram and lines of the
-    log that this story means to cause."""
+    """The local environment and the provider of a story.
 
-    def __init__(self, world: World, provider: Provider) -> None:
+    `ordinary` are the refusals of Telegram and lines of the log that this story means to cause.
+    """
+
+    def __init__(self, world: LocalEnvironment, provider: Provider) -> None:
         self.world = world
         self.provider = provider
         self.ordinary: tuple[str, ...] = ()
@@ -146,7 +148,7 @@ async def open_stage(
     tone = mp3(folder / "tone.mp3")
     async with Provider(tone).run() as provider:
         named = {"SEPARATION_API_URL": provider.url, "SEPARATION_API_KEY": KEY, "LOG_LEVEL": "DEBUG"}
-        async with World(
+        async with LocalEnvironment(
             folder / "world",
             settings=named | settings,
             separator=False,

@@ -7,16 +7,18 @@ import pytest
 from provider import Provider
 from redis import Redis
 
+from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import Process
 from sandbox.environment.redis_server import RedisUnavailableError
-from sandbox.environment.world import World
 
 NO_SEPARATOR = {"SEPARATION_API_URL": "http://127.0.0.1:9", "SEPARATION_API_KEY": "key"}
 
 
-def world_on(redis_url: str, directory: Path) -> World:
+def world_on(redis_url: str, directory: Path) -> LocalEnvironment:
     """A world on that Redis, in which nothing is separated."""
-    return World(directory, settings=NO_SEPARATOR, environment={"REDIS_URL": redis_url}, separator=False)
+    return LocalEnvironment(
+        directory, settings=NO_SEPARATOR, environment={"REDIS_URL": redis_url}, separator=False
+    )
 
 
 def keys(redis_url: str) -> set[bytes]:
@@ -48,7 +50,7 @@ async def test_an_env_file_of_the_callers_does_not_reach_the_world(
     (tmp_path / ".env").write_text("LOG_LEVEL=WARNING\nPUBLIC_URL=nowhere\nLISTEN_PORT=none\n")
     monkeypatch.chdir(tmp_path)
     settings = {"SEPARATION_API_URL": provider.url, "SEPARATION_API_KEY": "key"}
-    async with World(Path("world"), settings=settings, separator=False) as world:
+    async with LocalEnvironment(Path("world"), settings=settings, separator=False) as world:
         await world.start("webhook")
         assert world.directory == tmp_path / "world"
 

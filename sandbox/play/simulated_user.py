@@ -24,7 +24,7 @@ class NotDeliveredError(Exception):
 
 
 @dataclass(frozen=True)
-class Arrived:
+class ReceivedStem:
     """One stem as it arrived in the chat and was kept."""
 
     title: str
@@ -33,7 +33,7 @@ class Arrived:
     path: Path
 
 
-class Player:
+class SimulatedUser:
     """One person in front of the local Telegram at `url`. `say` gets each new text of the bot's message."""
 
     def __init__(
@@ -46,7 +46,7 @@ class Player:
         self._language_code = language_code
         self._chat_id = 0
 
-    async def __aenter__(self) -> "Player":
+    async def __aenter__(self) -> "SimulatedUser":
         person = {"first_name": "Robin", "language_code": self._language_code}
         self._chat_id = (await self._post("users", json=person))["id"]
         return self
@@ -56,7 +56,7 @@ class Player:
 
     async def play(
         self, song: Path, mode: str, out: Path, *, kind: str | None = None, timeout_s: float = 900
-    ) -> list[Arrived]:
+    ) -> list[ReceivedStem]:
         """Send `song` (as `kind`, else as a client would), tap `mode`, and keep the stems in `out`.
 
         Raises `NotDeliveredError` with the bot's own words when they do not come.
@@ -102,12 +102,12 @@ class Player:
                 raise NotDeliveredError(text or "the bot's message is gone")
             await self._wait(last_event)
 
-    async def _keep(self, after: int, out: Path) -> list[Arrived]:
+    async def _keep(self, after: int, out: Path) -> list[ReceivedStem]:
         messages, _ = await self._messages()
         stems = [m for m in messages if m["is_from_bot"] and m["message_id"] > after]
         return [await self._save(m["audio"], out) for m in stems if "audio" in m]
 
-    async def _save(self, audio: dict[str, Any], out: Path) -> Arrived:
+    async def _save(self, audio: dict[str, Any], out: Path) -> ReceivedStem:
         # a name from the chat is somebody else's word: only its last part may become a file here
         path = out / Path(audio.get("file_name") or f"{audio['file_unique_id']}.mp3").name
         async with self._http.stream("GET", f"files/{audio['file_id']}") as response:
@@ -115,7 +115,9 @@ class Player:
             with path.open("wb") as file:
                 async for chunk in response.aiter_bytes():
                     file.write(chunk)
-        return Arrived(audio.get("title", ""), audio.get("performer", ""), audio.get("duration", 0), path)
+        return ReceivedStem(
+            audio.get("title", ""), audio.get("performer", ""), audio.get("duration", 0), path
+        )
 
     async def _messages(self) -> tuple[list[dict[str, Any]], int]:
         response = await self._http.get(f"{self._chat_id}/messages")

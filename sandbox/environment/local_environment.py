@@ -1,6 +1,6 @@
 """The world on loopback: Redis, the local Telegram, the separator, and the product's own processes in it.
 
-async with World(directory) as world:
+async with LocalEnvironment(directory) as world:
     await world.start("up")
     alice = world.telegram.add_user("Alice")
 """
@@ -31,7 +31,7 @@ _SCAN_COUNT, _SCAN_ROUNDS = 1000, 1000
 _REDIS_ANSWER_S = 10
 
 
-class World:
+class LocalEnvironment:
     """Everything that the product needs from outside, and nothing of the machine's own.
 
     `settings` override the product's settings; `environment` is searched for REDIS_URL and PATH. With
@@ -68,7 +68,7 @@ class World:
         self._separator_url = ""
         self._separator_process: Process | None = None
         self._port = free_port()
-        self.process_kind = process
+        self.process_class = process
         self._processes: list[Process] = []
         self._stack = AsyncExitStack()
 
@@ -101,7 +101,7 @@ class World:
             raise RuntimeError("this world has no separator")
         return self._separator_process
 
-    def environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         """What the product's processes are given: these settings and no others."""
         return {
             "PATH": os.environ.get("PATH", ""),
@@ -124,8 +124,8 @@ class World:
 
         `settings` override those of the world for this process.
         """
-        environment = {**self.environment(), **(settings or {})}
-        process = self._process([command], environment, name or command, self.process_kind)
+        environment = {**self.variables(), **(settings or {})}
+        process = self._process([command], environment, name or command, self.process_class)
         process.start()
         await process.wait_for(r"\bready\b", _READY[command])
         return process
