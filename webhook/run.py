@@ -7,21 +7,19 @@ import socket
 from collections.abc import Iterator
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from stemdrop.errors import SettingsError
 from stemdrop.settings import Settings
 from stemdrop.wiring import STOP_GRACE_S, Parts
 from webhook.app import create_app
-from webhook.slow_clients import HeaderTimeoutProtocol
+from webhook.slow_clients import MAX_REQUESTS, HeaderTimeoutProtocol, RequestLimit
 
 log = logging.getLogger(__name__)
 
 # Proxies keep an idle connection for a shorter time (Caddy: two minutes), so that the proxy closes it, not
 # the webhook: a callback that is sent at the moment of our close would be lost with the connection.
 KEEP_ALIVE_S = 130
-# Half of the files that a process may usually have open; more connections are answered with 503. It also
-# bounds the bodies and source chunks that are in memory.
-MAX_CONNECTIONS = 500
 # A client that reads nothing for so long is disconnected.
 UNREAD_TIMEOUT_MS = 60_000
 
@@ -29,11 +27,25 @@ UNREAD_TIMEOUT_MS = 60_000
 async def run_webhook(parts: Parts, stop: asyncio.Event) -> None:
     """Serve until `stop`. Raises `SettingsError` when the port cannot be used."""
     listening = listen(parts.settings)
+    server = build_server(create_app(parts))
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    log.info("webhook ready at port %d", listening.getsockname()[1])
+    await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    server.should_exit = True
+    await serving
+
+
+def build_server(
+    app: ASGIApp,
+    *,
+    max_requests: int = MAX_REQUESTS,
+    protocol: type[HeaderTimeoutProtocol] = HeaderTimeoutProtocol,
+) -> uvicorn.Server:
+    """Build the HTTP server of `stemdrop webhook`; the caller opens its sockets."""
     config = uvicorn.Config(
-        create_app(parts),
-        http=HeaderTimeoutProtocol,
+        RequestLimit(app, max_requests),
+        http=protocol,
         ws="none",
-        limit_concurrency=MAX_CONNECTIONS,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -41,12 +53,7 @@ async def run_webhook(parts: Parts, stop: asyncio.Event) -> None:
         timeout_graceful_shutdown=STOP_GRACE_S,
         timeout_keep_alive=KEEP_ALIVE_S,
     )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    log.info("webhook ready at port %d", listening.getsockname()[1])
-    await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    await serving
+    return _Server(config)
 
 
 def listen(settings: Settings) -> socket.socket:

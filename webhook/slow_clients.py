@@ -1,63 +1,109 @@
-"""How long the webhook's server waits for clients that do not come to the point.
+"""Limits of the webhook's server that uvicorn lacks: for slow clients, connections and requests in progress.
 
-uvicorn waits without end for a request's head, and for what is left of a body after its answer: whoever sends
-a byte and then nothing keeps a connection for as long as they like, and a process has about a thousand.
-While a route has the request it is that route's to be patient (`webhook.json_body`, `webhook.source`).
+uvicorn waits without end for a request's header, and for the rest of a body after its answer. While a route
+handles a request, the route limits the time itself (`webhook.json_body`, `webhook.source`).
 """
 
 import asyncio
 
 import h11
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-# For a request's head, and for what is left of a body that nobody wants.
-PATIENCE_S = 10.0
+# For a request's header, and for the rest of a body that was refused.
+HEADER_TIMEOUT_S = 10.0
+# Half of the files that a process may usually have open. A further connection closes the oldest idle one.
+MAX_CONNECTIONS = 500
+# Fewer, so that further clients are told to come again. It bounds the bodies and source chunks in memory.
+MAX_REQUESTS = 400
+
+
+class RequestLimit:
+    """An ASGI middleware that answers 503 to more than `max_requests` requests in progress."""
+
+    def __init__(self, app: ASGIApp, max_requests: int = MAX_REQUESTS) -> None:
+        self._app = app
+        self._max_requests = max_requests
+        self._in_progress = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if self._in_progress >= self._max_requests:
+            busy = JSONResponse({"detail": "too many requests at once"}, 503, {"Retry-After": "5"})
+            await busy(scope, receive, send)
+            return
+        self._in_progress += 1
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            self._in_progress -= 1
 
 
 class HeaderTimeoutProtocol(H11Protocol):
-    """uvicorn's, with a clock where its own does not run: that begins with an answer and ends with a byte."""
+    """Closes connections whose header or refused body does not arrive in time, and the oldest idle ones.
 
-    patience_s = PATIENCE_S
-    _clock: asyncio.TimerHandle | None = None
+    uvicorn's own timer, for idle connections, starts with an answer and ends with the next byte.
+    """
+
+    header_timeout_s = HEADER_TIMEOUT_S
+    max_connections = MAX_CONNECTIONS
+    _idle_since = 0.0
+    _timer: asyncio.TimerHandle | None = None
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether the connection will be closed unless something comes of it."""
-        return self._clock is not None
+    def is_idle(self) -> bool:
+        """Whether no route handles a request of this connection."""
+        return self.cycle is None or self.cycle.response_complete
+
+    @property
+    def header_deadline(self) -> float | None:
+        """The loop's time at which the connection is closed unless its header or refused body is complete."""
+        return self._timer.when() if self._timer else None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A head is to come."""
+        """Wait for a header; with too many connections, close the one that was idle for the longest."""
         super().connection_made(transport)
-        self._watch()
+        self._idle_since = self.loop.time()
+        self._update_timer()
+        if len(self.connections) > self.max_connections:
+            idle = [
+                other
+                for other in self.connections - {self}
+                if isinstance(other, HeaderTimeoutProtocol)
+                and other.is_idle
+                and not other.transport.is_closing()
+            ]
+            min(idle, key=lambda other: other._idle_since, default=self).transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Something came: a head's end, or not."""
+        """Stop the timer if a whole header has arrived."""
         super().data_received(data)
-        self._watch()
+        self._update_timer()
+
+    def on_response_complete(self) -> None:
+        """Note since when the connection is idle."""
+        self._idle_since = self.loop.time()
+        super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
+        """Stop the timer."""
         super().connection_lost(exc)
-        self._stop()
+        self._stop_timer()
 
-    def _watch(self) -> None:
-        is_served = self.cycle is not None and not self.cycle.response_complete
-        if is_served or self.transport.is_closing():
-            self._stop()
+    def _update_timer(self) -> None:
+        if not self.is_idle or self.transport.is_closing():
+            self._stop_timer()
         elif self.conn.their_state is h11.IDLE and self.cycle is not None and not self.conn.trailing_data[0]:
-            # the rest of a body that nobody wanted has come: an idle connection like any other
-            self._stop()
+            # the rest of a refused body has arrived: from now on the connection is idle like any other
+            self._stop_timer()
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
-        elif self._clock is None:
-            self._clock = self.loop.call_later(self.patience_s, self._give_up)
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self.header_timeout_s, self.transport.abort)
 
-    def _stop(self) -> None:
-        if self._clock is not None:
-            self._clock.cancel()
-            self._clock = None
-
-    def _give_up(self) -> None:
-        self._clock = None
-        self.transport.abort()
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
