@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 import redis.utils
+from fileserver import FileServer
 from order import mixed
-from product import Product, one_authority, open_product
+from product import BotRoom, Product, one_authority, open_product
 from provider import KEY, Provider
 from redis import Redis
 from report import leave_out, pytest_addoption, pytest_configure, pytest_terminal_summary  # noqa: F401 - hooks
@@ -19,11 +20,13 @@ from tones import mp3
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Message, User
 from sandbox.telegram.person_actions import Telegram
 
 # Read from the installed package's files for every single connection, of which tests open thousands.
 redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
 
+BOSS = 9_000_001
 SONG = Path(__file__).parent.parent / "sandbox" / "songs" / "demo-song.mp3"
 
 
@@ -128,6 +131,70 @@ async def provided_product(redis_url: str, telegram: Telegram, provider: Provide
         open_product(redis_url, telegram, url, api_url=provider.url) as opened,
     ):
         yield opened
+
+
+@pytest.fixture
+async def room(product: Product) -> AsyncIterator[BotRoom]:
+    application = product.application()
+    await application.initialize()
+    yield BotRoom(product, application)
+    await application.shutdown()
+
+
+@pytest.fixture
+async def private_room(redis_url: str, telegram: Telegram) -> AsyncIterator[BotRoom]:
+    """A bot for those who were let in, run by `boss`; the separation API is where nobody listens."""
+    async with (
+        run_telegram(telegram) as url,
+        open_product(
+            redis_url, telegram, url, ACCESS="invite", ADMINS=str(BOSS), DAILY_CREDITS="20"
+        ) as product,
+    ):
+        application = product.application()
+        await application.initialize()
+        yield BotRoom(product, application)
+        await application.shutdown()
+
+
+@pytest.fixture
+async def breakable(tmp_path: Path, telegram: Telegram) -> AsyncIterator[tuple[RedisServer, BotRoom]]:
+    """A bot with a Redis of its own, for tests that break it."""
+    async with (
+        RedisServer(tmp_path / "redis") as redis,
+        run_telegram(telegram) as url,
+        open_product(redis.url, telegram, url) as product,
+    ):
+        application = product.application()
+        await application.initialize()
+        yield redis, BotRoom(product, application)
+
+
+@pytest.fixture
+def boss(telegram: Telegram) -> User:
+    return telegram.add_user("Boss", user_id=BOSS)
+
+
+@pytest.fixture
+def mei(telegram: Telegram) -> User:
+    return telegram.add_user("Mei", language_code="zh-hans")
+
+
+@pytest.fixture
+def alice(telegram: Telegram) -> User:
+    return telegram.add_user("Alice")
+
+
+@pytest.fixture
+async def files() -> AsyncIterator[FileServer]:
+    """A server from which stems are downloaded."""
+    async with FileServer().run() as running:
+        yield running
+
+
+@pytest.fixture
+async def sent(telegram: Telegram, alice: User, song: Path) -> Message:
+    """Alice's message with the song."""
+    return await telegram.send_file(alice.id, song)
 
 
 @pytest.fixture
