@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
@@ -191,20 +192,18 @@ class Job:
         return secrets.token_hex(8)
 
     def to_fields(self) -> dict[str, str]:
-        """One Redis hash field per attribute, as JSON or bare (`_BARE`)."""
-        return {item.name: encode(item.name, getattr(self, item.name)) for item in fields(self)}
+        """All attributes as fields of the job's Redis hash; see `encode`."""
+        return encode({item.name: getattr(self, item.name) for item in fields(self)})
 
     @classmethod
     def from_fields(cls, stored: dict[str, str]) -> Self:
-        """The reverse of `to_fields`; fields of a newer version are passed over."""
-        names = {item.name for item in fields(cls)}
+        """The reverse of `to_fields`; fields of a newer version are ignored."""
         values: dict[str, Any] = {
-            name: text if name in _BARE else json.loads(text)
-            for name, text in stored.items()
-            if name in names
+            item.name: text if item.name in _BARE else json.loads(text)
+            for item in fields(cls)
+            if (text := stored.get(_FIELD_NAMES.get(item.name, item.name))) is not None
         }
         values["state"] = JobState(values["state"])
-        # jobs from before there were accounts
         values["account"] = values.get("account") or values["user_id"] or values["chat_id"]
         values["source"] = Source(**{**values["source"], "kind": SourceKind(values["source"]["kind"])})
         if values.get("mode"):
@@ -222,19 +221,40 @@ class Job:
         return cls(**values)
 
 
-# Fields that Redis scripts read: stored as they are, not as JSON.
+# Attributes that are stored as they are; the others are stored as JSON.
 _BARE = frozenset({"id", "state", "task_id", "account_day", "charge"})
+# Attributes whose field has another name.
+_FIELD_NAMES = {"cached": "kept", "is_cache_lost": "is_kept_lost"}
 
 
-def encode(name: str, value: object) -> str:
-    """The attribute `name` of a job as it is stored."""
-    if name in _BARE:
-        return str(value)
-    if isinstance(value, Source | Failure | Result):
-        value = asdict(value)
-    if name == "cached" and isinstance(value, tuple):
-        value = [asdict(stem) for stem in value]
-    return json.dumps(value, ensure_ascii=False)
+def encode(changes: Mapping[str, object]) -> dict[str, str]:
+    """Attributes of a job as fields of its Redis hash.
+
+    Redis scripts do not read JSON: what they decide by is added in fields of its own.
+    """
+    stored: dict[str, str] = {}
+    for name, value in changes.items():
+        stored[_FIELD_NAMES.get(name, name)] = str(value) if name in _BARE else _to_json(value)
+        stored |= _script_fields(name, value)
+    return stored
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=asdict)
+
+
+def _script_fields(name: str, value: Any) -> dict[str, str]:
+    match name:
+        case "mode":
+            return {"mode_name": value or ""}
+        case "failure":
+            charged = _to_json(value.charged) if value else ""
+            return {"failure_code": value.code if value else "", "failure_charged": charged}
+        case "result":
+            return {"has_stems": "1" if value and value.is_success and value.stems else "0"}
+        case "missing" | "refused":
+            return {f"{name}_count": str(len(value))}
+    return {}
 
 
 def is_overtaken(job: Job) -> bool:

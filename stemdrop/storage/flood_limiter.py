@@ -11,15 +11,13 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 
 from stemdrop.storage.connection import script, translated
+from stemdrop.storage.keys import FLOOD, FLOOD_PAUSE
 
 # (bucket size, refill per second). A full bucket and a refill can fall into the same second (or minute, in a
 # group), so both together are what Telegram allows in it. Each takes one full album.
 OVERALL = (10, 20.0)
 PRIVATE = (10, 1.0)
 GROUP = (10, 10 / 60)
-
-_KEY = "stemdrop:flood:{}"
-_PAUSE = "stemdrop:flood:paused"
 
 _NOW = """
 local now = tonumber(ARGV[1])
@@ -81,7 +79,7 @@ end
 async def pause_left(redis: Redis) -> float:
     """For how many seconds from now Telegram has asked for silence. Raises `StoreUnavailable`."""
     async with translated():
-        return max(0, int(await redis.pttl(_PAUSE))) / 1000
+        return max(0, int(await redis.pttl(FLOOD_PAUSE))) / 1000
 
 
 class FloodLimiter:
@@ -98,7 +96,7 @@ class FloodLimiter:
     async def delay(self, chat_id: int | str | None, messages: int) -> float:
         """Take room for so many messages in the chat; 0, or the seconds after which to ask again."""
         is_group = str(chat_id).startswith(("-", "@"))
-        keys = [_PAUSE, _KEY.format("all"), _KEY.format(chat_id)]
+        keys = [FLOOD_PAUSE, FLOOD.format("all"), FLOOD.format(chat_id)]
         args: list[str | float] = [self._now(), messages, *OVERALL, *(GROUP if is_group else PRIVATE)]
         async with translated():
             return int(await self._take(keys, args)) / 1000
@@ -106,7 +104,7 @@ class FloodLimiter:
     async def pause(self, seconds: float) -> None:
         """Telegram asked for a pause (429, `retry_after`): all processes stop sending for that long."""
         async with translated():
-            await self._pause_for([_PAUSE], [self._now(), seconds])
+            await self._pause_for([FLOOD_PAUSE], [self._now(), seconds])
 
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""

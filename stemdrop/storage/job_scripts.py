@@ -1,36 +1,45 @@
-"""The atomic steps of a job, as Lua that Redis runs. What two processes may do at once is one of them.
+"""The atomic steps of a job as Lua scripts.
 
-Each may run twice, when a connection broke on its way back: the second run changes nothing. Key names are
-those of `keys.py`; this Redis is no cluster, so a script may build them.
+Redis may run a script twice when a connection breaks before its answer arrives: the second run changes
+nothing. Scripts build the keys that depend on a job; a Redis cluster would not allow that.
 """
 
 from stemdrop.observability.metric_definitions import ENDED, FAILED, NO_MODE, OTHER, STATE_SECONDS
-from stemdrop.storage.keys import COUNTS_LATELY_LIFETIME_S, COUNTS_SLOT_S
+from stemdrop.storage import keys
+
+_KEY_NAMES = (
+    *("JOB", "TASK", "OPEN", "RECOVERY_DUE", "PROGRESS_DUE", "LATE", "DELIVERED", "INCOMPLETE"),
+    *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "RECEIVING", "COUNTS", "COUNTS_LATELY"),
+)
+# Lua constants; a key that depends on something is made by `NAME:format(…)`.
+_KEYS = "".join(f"local {name} = '{getattr(keys, name).replace('{}', '%s')}'\n" for name in _KEY_NAMES)
+_KEYS += f"local FAILED_JOBS = '{keys.FAILED}'\n"
 
 
-def _set(values: tuple[str, ...]) -> str:
-    """As a table of Lua that has these."""
+def _lua_set(values: tuple[str, ...]) -> str:
+    """A Lua table with these values as its keys."""
     return "{" + ", ".join(f"['{value}'] = true" for value in values) + "}"
 
 
-# Counting must not break what is counted (`pcall`).
+# A metric that cannot be counted must not stop the step (`pcall`).
 _TALLY = f"""
-local known_codes = {_set(FAILED.labels[0].values)}
+local known_codes = {_lua_set(FAILED.labels[0].values)}
 local bounds = {{{", ".join(f"'{bound:g}'" for bound in STATE_SECONDS.buckets)}}}
 
 local function tally(field, by, now)
-  local lately = 'stemdrop:counts:' .. math.floor(now / {COUNTS_SLOT_S})
-  redis.pcall('HINCRBY', 'stemdrop:counts', field, by)
+  local lately = COUNTS_LATELY:format(math.floor(now / {keys.COUNTS_SLOT_S}))
+  redis.pcall('HINCRBY', COUNTS, field, by)
   redis.pcall('HINCRBY', lately, field, by)
-  redis.pcall('EXPIRE', lately, {COUNTS_LATELY_LIFETIME_S})
+  redis.pcall('EXPIRE', lately, {keys.COUNTS_LATELY_LIFETIME_S})
 end
 
--- how long the job was in the state that it leaves, and how it ends; `was`: that state, and since when
+-- counts how long the job was in the state that it leaves, and how it ends; `was`: that state and its start
 local function tally_move(id, was, state, now)
   local before, since = was[1], tonumber(was[2] or '')
   now = tonumber(now)
   if before == state or not before or not now then return end
-  local mode = string.match(get(id, 'mode') or '', '^"([%w_]+)"$') or '{NO_MODE}'
+  local mode = get(id, 'mode_name')
+  if not mode or mode == '' then mode = '{NO_MODE}' end
   if since and before ~= 'delivered' and before ~= 'failed' and before ~= 'cancelled' then
     local ms = math.max(0, math.floor((now - since) * 1000 + 0.5))
     local within = '+Inf'
@@ -43,9 +52,9 @@ local function tally_move(id, was, state, now)
   end
   local outcome = state
   if state == 'failed' then
-    local code = string.match(get(id, 'failure') or '', '"code": "([^"]*)"')
+    local code = get(id, 'failure_code')
     tally('{FAILED.name}|' .. (known_codes[code or ''] and code or '{OTHER}'), 1, now)
-  elseif state == 'delivered' and (names_some(id, 'missing') or names_some(id, 'refused')) then
+  elseif state == 'delivered' and is_incomplete(id) then
     outcome = 'incomplete'
   elseif state ~= 'delivered' and state ~= 'cancelled' then
     return
@@ -55,80 +64,124 @@ end
 """
 
 _PRELUDE = (
-    """
-local function get(id, field) return redis.call('HGET', 'stemdrop:job:' .. id, field) end
+    _KEYS
+    + """
+local function get(id, field) return redis.call('HGET', JOB:format(id), field) end
+local function set(id, ...) redis.call('HSET', JOB:format(id), ...) end
 
-local function list(name, id, now)
-  redis.call('ZADD', 'stemdrop:jobs:' .. name, now, id)
-  redis.call('ZREMRANGEBYRANK', 'stemdrop:jobs:' .. name, 0, -201)
+local function decoded(json)
+  local is_readable, value = pcall(cjson.decode, json or 'null')
+  if is_readable and value ~= cjson.null then return value end
 end
 
-local function names_some(id, field) return (get(id, field) or '[]') ~= '[]' end
+-- Jobs that were stored before version 0.2 lack the fields that scripts decide by. The JSON has their values.
+local function add_script_fields(id)
+  if redis.call('HEXISTS', JOB:format(id), 'has_stems') == 1 then return end
+  local failure, result = decoded(get(id, 'failure')), decoded(get(id, 'result'))
+  local has_stems = result and result.code == 200 and #(result.stems or {}) > 0
+  set(id, 'has_stems', has_stems and '1' or '0', 'mode_name', decoded(get(id, 'mode')) or '')
+  set(id, 'failure_code', failure and failure.code or '')
+  set(id, 'failure_charged', failure and cjson.encode(failure.charged) or '')
+  for _, name in ipairs({'missing', 'refused'}) do
+    set(id, name .. '_count', #(decoded(get(id, name)) or {}))
+  end
+end
+
+local function is_incomplete(id)
+  return tonumber(get(id, 'missing_count') or 0) + tonumber(get(id, 'refused_count') or 0) > 0
+end
+
+-- the last 200 jobs that ended in this way
+local function add_to_last(key, id, now)
+  redis.call('ZADD', key, now, id)
+  redis.call('ZREMRANGEBYRANK', key, 0, -201)
+end
+
+local open_lists = {OPEN, RECOVERY_DUE, PROGRESS_DUE}
+
+local function open(id, now)
+  for _, key in ipairs(open_lists) do redis.call('ZADD', key, now, id) end
+end
+
+local function close(id)
+  for _, key in ipairs(open_lists) do redis.call('ZREM', key, id) end
+end
 """
     + _TALLY
     + """
--- a job's state, and with it every list that the job is in
+-- sets a job's state and puts it into the lists of that state
 local function enter(id, state, now)
-  local was = redis.call('HMGET', 'stemdrop:job:' .. id, 'state', 'moved_at')
-  redis.call('HSET', 'stemdrop:job:' .. id, 'state', state, 'moved_at', now)
-  -- not before the first write: Redis refuses that when it is full, and then nothing is to have happened
+  add_script_fields(id)
+  local was = redis.call('HMGET', JOB:format(id), 'state', 'moved_at')
+  set(id, 'state', state, 'moved_at', now)
+  -- after the first write: a full Redis refuses that, and then nothing has happened
   tally_move(id, was, state, now)
-  local of = 'stemdrop:account:' .. (get(id, 'account') or '0')
-  redis.call('ZREM', of .. ':queue', id)
-  redis.call('ZREM', of .. ':flight', id)
-  redis.call('ZREM', 'stemdrop:jobs:failed', id)
-  redis.call('ZREM', 'stemdrop:jobs:late', id)
-  redis.call('ZREM', 'stemdrop:jobs:delivered', id)
-  redis.call('ZREM', 'stemdrop:jobs:incomplete', id)
-  if state == 'choosing' then  -- such jobs are many, and nobody's to look after
-    redis.call('ZREM', 'stemdrop:jobs:open', id)
+  local account, receiving = get(id, 'account') or '0', RECEIVING:format(get(id, 'chat_id') or '0')
+  local queue, flight = QUEUE:format(account), FLIGHT:format(account)
+  for _, key in ipairs({queue, flight, FAILED_JOBS, LATE, DELIVERED, INCOMPLETE, receiving}) do
+    redis.call('ZREM', key, id)
+  end
+  if state == 'choosing' then  -- only the user moves such a job on, and there are many
+    close(id)
     return
   end
-  redis.call('ZADD', 'stemdrop:jobs:open', now, id)
+  open(id, now)
   if state == 'queued' then
-    redis.call('ZADD', of .. ':queue', now, id)
+    redis.call('ZADD', queue, now, id)
   elseif state == 'submitting' or state == 'separating' or state == 'delivering' then
-    redis.call('ZADD', of .. ':flight', now, id)
-  elseif state == 'failed' or state == 'delivered' then
-    list(state, id, now)
+    redis.call('ZADD', flight, now, id)
+  elseif state == 'failed' then
+    add_to_last(FAILED_JOBS, id, now)
+    if get(id, 'failure_code') == 'timeout' then redis.call('ZADD', LATE, now, id) end
+  elseif state == 'delivered' then
+    add_to_last(DELIVERED, id, now)
+    if is_incomplete(id) then add_to_last(INCOMPLETE, id, now) end
   end
-  if state == 'failed' and string.find(get(id, 'failure') or '', '"code": "timeout"', 1, true) then
-    redis.call('ZADD', 'stemdrop:jobs:late', now, id)
-  end
-  if state == 'delivered' and (names_some(id, 'missing') or names_some(id, 'refused')) then
-    list('incomplete', id, now)
+  if state == 'delivering' then
+    redis.call('ZADD', receiving, now, id)
+    redis.call('EXPIRE', receiving, """
+    + str(keys.RECEIVING_LIFETIME_S)
+    + """)
   end
 end
 
--- a day's account is job → credits, so that writing and deleting twice is writing and deleting once
+local function clear_failure(id)
+  set(id, 'failure', 'null', 'failure_code', '', 'failure_charged', '')
+end
+
+-- a day's account maps job to credits, so that holding or returning them twice changes nothing
 local function spent_key(id)
-  return 'stemdrop:account:' .. get(id, 'account') .. ':' .. get(id, 'account_day')
+  return SPENT:format(get(id, 'account'), get(id, 'account_day'))
 end
 
 local function take(id, charge)
   local price = tonumber(get(id, 'price') or '0')
   if price == 0 or get(id, 'charge') == charge then return end
   redis.call('HSET', spent_key(id), id, price)
-  redis.call('EXPIRE', spent_key(id), 8 * 24 * 3600)
-  redis.call('HSET', 'stemdrop:job:' .. id, 'charge', charge)
+  redis.call('EXPIRE', spent_key(id), """
+    + str(keys.SPENT_LIFETIME_S)
+    + """)
+  set(id, 'charge', charge)
 end
 
 local function give_back(id)
   local charge = get(id, 'charge')
   if charge ~= 'held' and charge ~= 'settled' then return end
   redis.call('HDEL', spent_key(id), id)
-  redis.call('HSET', 'stemdrop:job:' .. id, 'charge', 'returned')
+  set(id, 'charge', 'returned')
 end
 
--- of a job that has ended, and was held to have cost: whoever was told so is told otherwise
+-- corrects a job that has ended as charged: its message is shown again
 local function give_back_late(id, now)
   give_back(id)
-  local failure = get(id, 'failure') or 'null'
-  local corrected = string.gsub(failure, '"charged": %a+', '"charged": false')
-  redis.call('HSET', 'stemdrop:job:' .. id, 'failure', corrected)
-  -- the message of a job that was tried again tells of the new one
-  local is_shown = corrected ~= failure or get(id, 'state') == 'cancelled'
-  if is_shown and not get(id, 'retried_as') then redis.call('ZADD', 'stemdrop:jobs:open', now, id) end
+  add_script_fields(id)
+  local code = get(id, 'failure_code')
+  local is_corrected = code ~= '' and get(id, 'failure_charged') ~= 'false'
+  if is_corrected then
+    set(id, 'failure', cjson.encode({code = code, charged = false}), 'failure_charged', 'false')
+  end
+  -- the message of a job that was tried again shows the new job
+  if (is_corrected or get(id, 'state') == 'cancelled') and not get(id, 'retried_as') then open(id, now) end
 end
 """
 )
@@ -143,7 +196,7 @@ redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
 redis.call('HSET', KEYS[2], 'once', KEYS[1], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
--- what is as old as that has expired, unless something was written to it since
+-- jobs of that age have expired, unless something was written to them since
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', '(' .. (ARGV[2] - ARGV[3]))) do
   if not get(id, 'state') then redis.call('ZREM', KEYS[3], id) end
 end
@@ -157,7 +210,7 @@ PICK = (
     _PRELUDE
     + """
 -- KEYS: job, spent, flight, queue   ARGV: id, now, limit, most in flight, price, field, value, …
--- returns what became of it and the credits spent today
+-- returns the outcome and the credits spent today
 local spent = 0
 for _, credits in ipairs(redis.call('HVALS', KEYS[2])) do spent = spent + tonumber(credits) end
 if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return {'late', spent} end
@@ -176,7 +229,7 @@ PROMOTE = (
     _PRELUDE
     + """
 -- KEYS: flight, queue   ARGV: now, most in flight
--- returns the ids of jobs whose turn has come
+-- returns the ids of the jobs that may be submitted now
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if not get(id, 'state') then redis.call('ZREM', KEYS[1], id) end
 end
@@ -197,12 +250,13 @@ return begun
 MOVE = (
     _PRELUDE
     + """
--- KEYS: job   ARGV: id, now, allowed states between commas, state, what of its credits, field, value, …
+-- KEYS: job   ARGV: id, now, allowed states between commas, state, what becomes of credits, field, value, …
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or not string.find(ARGV[3], ',' .. state .. ',', 1, true) then return 0 end
--- whoever fails it may have looked before the create call was begun, or before it came to nothing
+-- the caller may have read the job before its create call was begun, or before that call was refused
 local is_uncharged = redis.call('HGET', KEYS[1], 'create_started_at') == '0'
 if state == 'submitting' and ARGV[4] == 'failed' and is_uncharged ~= (ARGV[5] == 'return') then return 0 end
+add_script_fields(ARGV[1])
 if #ARGV > 5 then redis.call('HSET', KEYS[1], unpack(ARGV, 6)) end
 enter(ARGV[1], ARGV[4], ARGV[2])
 local credits = ARGV[5]
@@ -212,19 +266,22 @@ return 1
 """
 )
 
-WRITE = """
+WRITE = (
+    _KEYS
+    + """
 -- KEYS: job, hash   ARGV: lifetime, field, value, …
--- of a job that has expired or was deleted, nothing is brought back
+-- a job that has expired or was deleted stays deleted
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 redis.call('HSET', KEYS[2], unpack(ARGV, 2))
 redis.call('EXPIRE', KEYS[2], ARGV[1])
-if KEYS[2] == KEYS[1] then  -- what leads to a job lives as long as it does
+if KEYS[2] == KEYS[1] then  -- the keys that lead to a job live as long as the job
   local once, account = unpack(redis.call('HMGET', KEYS[1], 'once', 'account'))
   if once then redis.call('EXPIRE', once, ARGV[1]) end
-  if account then redis.call('EXPIRE', 'stemdrop:account:' .. account .. ':jobs', ARGV[1]) end
+  if account then redis.call('EXPIRE', OF_ACCOUNT:format(account), ARGV[1]) end
 end
 return 1
 """
+)
 
 COUNT = """
 -- KEYS: job   ARGV: field, by, caller
@@ -239,19 +296,28 @@ MIGRATE = """
 -- KEYS: job   ARGV: new chat id
 local old = redis.call('HGET', KEYS[1], 'chat_id')
 if not old or old == ARGV[1] then return 0 end
--- numbers of the old chat's messages mean others in the new one
+-- the numbers of the old chat's messages name other messages in the new chat
 redis.call('HSET', KEYS[1], 'chat_id', ARGV[1], 'token_chat_id', old, 'message_id', 0, 'source_message_id', 0)
 return 1
 """
 
-CLOSE = """
--- KEYS: job, open   ARGV: id
--- a job that has moved on since its end was shown is looked after again
+CLOSE = (
+    _PRELUDE
+    + """
+-- KEYS: job   ARGV: id
+-- a job that has moved on since its end was shown stays open
 local state = redis.call('HGET', KEYS[1], 'state')
-if not state or state == 'delivered' or state == 'failed' or state == 'cancelled' then
-  redis.call('ZREM', KEYS[2], ARGV[1])
-end
+if not state or state == 'delivered' or state == 'failed' or state == 'cancelled' then close(ARGV[1]) end
 """
+)
+
+REOPEN = (
+    _PRELUDE
+    + """
+-- KEYS: job   ARGV: id, now
+if redis.call('EXISTS', KEYS[1]) == 1 then open(ARGV[1], ARGV[2]) end
+"""
+)
 
 CLAIM = """
 -- KEYS: job, of_account before, of_account   ARGV: id, user id, lifetime
@@ -265,7 +331,7 @@ return 1
 """
 
 SENDING = """
--- KEYS: sending   ARGV: the word of who began it, seconds that it still takes; 0: it is over
+-- KEYS: sending   ARGV: the holder's token, seconds for which the holder keeps the lock; 0 releases it
 if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('EXPIRE', KEYS[1], ARGV[2]) end
 """
 
@@ -273,7 +339,7 @@ BEGIN_CREATE = """
 -- KEYS: job   ARGV: now, caller
 if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end
 local caller = redis.call('HGET', KEYS[1], 'create_started_by')
-if caller == ARGV[2] then return 1 end  -- this very call, sent again after a broken connection
+if caller == ARGV[2] then return 1 end  -- the same call, repeated after a broken connection
 if redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then return 0 end
 redis.call('HSET', KEYS[1], 'create_started_at', ARGV[1], 'create_started_by', ARGV[2])
 return 1
@@ -284,11 +350,12 @@ NOT_ACCEPTED = (
     + """
 -- KEYS: job, spent   ARGV: id, now
 local state = redis.call('HGET', KEYS[1], 'state')
-if not state then  -- deleted meanwhile, which gave nothing back
+if not state then  -- the job was deleted meanwhile, which kept its credits held
   redis.call('HDEL', KEYS[2], ARGV[1])
   return
 end
 redis.call('HSET', KEYS[1], 'create_started_at', '0')
+if state == 'submitting' then redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1]) end
 if state == 'cancelled' or state == 'failed' then give_back_late(ARGV[1], ARGV[2]) end
 """
 )
@@ -303,36 +370,39 @@ local owner = redis.call('GET', KEYS[2])
 if (known ~= '' and known ~= ARGV[2]) or (owner and owner ~= ARGV[1]) then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[4])
 redis.call('HSET', KEYS[1], 'task_id', ARGV[2])
--- a callback that was quicker may have said that the credits came back
+-- an earlier callback may have said that the credits were given back
 if get(ARGV[1], 'charge') == 'held' then take(ARGV[1], 'settled') end
-local state = redis.call('HGET', KEYS[1], 'state')
--- somebody else took this answer for lost: here it is
-local given_up = state == 'failed' and redis.call('HEXISTS', KEYS[1], 'retried_as') == 0
-  and string.find(redis.call('HGET', KEYS[1], 'failure'), '"code": "lost"', 1, true)
-if state ~= 'submitting' and not given_up then return 'repeated' end
-redis.call('HSET', KEYS[1], 'failure', 'null')
+add_script_fields(ARGV[1])
+local state = get(ARGV[1], 'state')
+-- the answer was taken for lost, and has come after all
+local was_lost = state == 'failed' and get(ARGV[1], 'failure_code') == 'lost'
+  and not get(ARGV[1], 'retried_as')
+if state ~= 'submitting' and not was_lost then return 'repeated' end
+clear_failure(ARGV[1])
 enter(ARGV[1], 'separating', ARGV[3])
 return 'stored'
 """
 )
 
-MARK_RETRIED = """
+MARK_RETRIED = (
+    _PRELUDE
+    + """
 -- KEYS: job   ARGV: id, the new job's id
--- a result that came meanwhile is being delivered
+-- a job with a result that came meanwhile is being delivered
 if redis.call('HGET', KEYS[1], 'state') ~= 'failed' then return 0 end
 redis.call('HSET', KEYS[1], 'retried_as', ARGV[2])
-for _, name in ipairs({'failed', 'late', 'open'}) do redis.call('ZREM', 'stemdrop:jobs:' .. name, ARGV[1]) end
+close(ARGV[1])
+redis.call('ZREM', FAILED_JOBS, ARGV[1])
+redis.call('ZREM', LATE, ARGV[1])
 return 1
 """
+)
 
 RECEIVE = (
     _PRELUDE
     + """
-local function brings_stems(result)
-  return string.find(result, '"code": 200', 1, true) and not string.find(result, '"stems": []', 1, true)
-end
-
--- KEYS: job, task   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if success, 1 if refunded
+-- KEYS: job, task   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if it has stems, 1 if success,
+-- 1 if refunded
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then return 'unknown' end
 if redis.call('HGET', KEYS[1], 'chat_id') ~= ARGV[2] and
@@ -341,21 +411,21 @@ local owner = redis.call('GET', KEYS[2])
 if owner and owner ~= ARGV[1] then return 'foreign' end
 local known = redis.call('HGET', KEYS[1], 'task_id')
 if known ~= '' and known ~= ARGV[3] then return 'foreign' end
--- before the create call nothing can be known of a task
+-- there is no task before the create call
 if known == '' and redis.call('HGET', KEYS[1], 'create_started_at') == '0' then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
 redis.call('HSET', KEYS[1], 'task_id', ARGV[3])
-if ARGV[7] == '1' then take(ARGV[1], 'settled') end
-local waiting = state == 'submitting' or state == 'separating'
--- stems that come after a failure are paid for: they are delivered all the same
-local given_up = state == 'failed' and redis.call('HEXISTS', KEYS[1], 'retried_as') == 0
--- what had come is not begun again by its repetition
-local had_come = brings_stems(redis.call('HGET', KEYS[1], 'result'))
-local late = brings_stems(ARGV[6]) and not had_come and (given_up or state == 'delivering')
--- of a job that has ended nobody else will look at the result
-if ARGV[8] == '1' and (state == 'failed' or state == 'cancelled') then give_back_late(ARGV[1], ARGV[4]) end
-if not waiting and not late then return 'repeated' end
-redis.call('HSET', KEYS[1], 'result', ARGV[6], 'failure', 'null')
+if ARGV[8] == '1' then take(ARGV[1], 'settled') end
+add_script_fields(ARGV[1])
+local is_waiting = state == 'submitting' or state == 'separating'
+-- stems that come after a failure are paid for and are delivered, unless they came before
+local has_failed = state == 'failed' and not get(ARGV[1], 'retried_as')
+local is_late = ARGV[7] == '1' and get(ARGV[1], 'has_stems') ~= '1' and (has_failed or state == 'delivering')
+-- no task looks at the result of a job that has ended
+if ARGV[9] == '1' and (state == 'failed' or state == 'cancelled') then give_back_late(ARGV[1], ARGV[4]) end
+if not is_waiting and not is_late then return 'repeated' end
+redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7])
+clear_failure(ARGV[1])
 enter(ARGV[1], 'delivering', ARGV[4])
 return 'stored'
 """
@@ -369,9 +439,9 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if ARGV[3] ~= '' and get(ARGV[1], 'state') ~= ARGV[3] then return 0 end
 if get(ARGV[1], 'charge') == 'held' and get(ARGV[1], 'create_started_at') == '0' then give_back(ARGV[1]) end
 enter(ARGV[1], 'choosing', ARGV[2])
-redis.call('ZREM', 'stemdrop:account:' .. (get(ARGV[1], 'account') or '0') .. ':jobs', ARGV[1])
+redis.call('ZREM', OF_ACCOUNT:format(get(ARGV[1], 'account') or '0'), ARGV[1])
 local task = get(ARGV[1], 'task_id')
-if task and task ~= '' then redis.call('DEL', 'stemdrop:task:' .. task) end
+if task and task ~= '' then redis.call('DEL', TASK:format(task)) end
 redis.call('DEL', get(ARGV[1], 'once') or KEYS[1], KEYS[1], KEYS[2], KEYS[3])
 return 1
 """

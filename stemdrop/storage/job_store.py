@@ -31,6 +31,7 @@ from stemdrop.storage.keys import (
     ONCE,
     OPEN,
     PACKED,
+    PING,
     QUEUE,
     SENDING,
     SENDING_LIFETIME_S,
@@ -74,6 +75,7 @@ class JobStore:
         self._receive = script(redis, job_scripts.RECEIVE)
         self._migrate = script(redis, job_scripts.MIGRATE)
         self._close = script(redis, job_scripts.CLOSE)
+        self._reopen = script(redis, job_scripts.REOPEN)
         self._claim = script(redis, job_scripts.CLAIM)
         self._sending = script(redis, job_scripts.SENDING)
         self._forget = script(redis, job_scripts.FORGET)
@@ -81,7 +83,7 @@ class JobStore:
     async def ping(self) -> None:
         """Returns if Redis answers and takes writes."""
         async with translated():
-            await self._redis.set("stemdrop:ping", "1", ex=60)
+            await self._redis.set(PING, "1", ex=60)
 
     async def add(self, job: Job, once: str) -> str:
         """Store a new job unless `once` (a song's message, a tap) already made one.
@@ -89,8 +91,7 @@ class JobStore:
         Returns the id of the job that holds `once`: `job.id`, or an earlier one's.
         """
         now = self._clock()
-        fields = {**job.to_fields(), "created_at": str(now), "moved_at": str(now)}
-        flat = [text for pair in fields.items() for text in pair]
+        flat = _flat({**job.to_fields(), "created_at": str(now), "moved_at": str(now)})
         keys = [ONCE.format(once), JOB.format(job.id), OF_ACCOUNT.format(job.account)]
         async with translated():
             return str(await self._create(keys, [job.id, now, JOB_LIFETIME_S, job.state.value, *flat]))
@@ -119,9 +120,9 @@ class JobStore:
         held = CREDITS[mode] if price is None else price
         changes: dict[str, object] = {"mode": mode, "instrument": instrument, "account": job.account}
         changes |= {"account_day": day, "picked_at": now}
-        flat = [text for name, value in changes.items() for text in (name, encode(name, value))]
+        args: list[str | float] = [job.id, now, limit, MAX_IN_FLIGHT, held, *_flat(encode(changes))]
         async with translated():
-            outcome, spent = await self._pick(keys, [job.id, now, limit, MAX_IN_FLIGHT, held, *flat])
+            outcome, spent = await self._pick(keys, args)
         return Picked(outcome), int(spent)
 
     async def promote(self, account: int) -> list[str]:
@@ -168,7 +169,7 @@ class JobStore:
 
     async def set(self, job_id: str, **changes: object) -> None:
         """Write attributes that no two processes write at once (a message's id, a poll's time)."""
-        await self._write_fields(job_id, {name: encode(name, value) for name, value in changes.items()})
+        await self._write_fields(job_id, encode(changes))
 
     async def move(
         self,
@@ -182,9 +183,8 @@ class JobStore:
 
         Also where it would fail as if the create call had not been begun, which it has, or the reverse.
         """
-        flat = [text for name, value in changes.items() for text in (name, encode(name, value))]
         allowed = f",{','.join(from_states)},"
-        args = [job_id, self._clock(), allowed, to_state.value, credits.value, *flat]
+        args = [job_id, self._clock(), allowed, to_state.value, credits.value, *_flat(encode(changes))]
         async with translated():
             return bool(await self._move([JOB.format(job_id)], args))
 
@@ -213,12 +213,12 @@ class JobStore:
         A job that has not ended, or no longer has, stays open.
         """
         async with translated():
-            await self._close([JOB.format(job_id), OPEN], [job_id])
+            await self._close([JOB.format(job_id)], [job_id])
 
     async def reopen(self, job_id: str) -> None:
         """The opposite of `close`: how the job ended may have been overwritten by what no longer holds."""
         async with translated():
-            await self._redis.zadd(OPEN, {job_id: self._clock()})
+            await self._reopen([JOB.format(job_id)], [job_id, self._clock()])
 
     async def mark_retried(self, job_id: str, new_id: str) -> None:
         """Another job has taken this failed one's place, and its message: no result is waited for any more,
@@ -276,17 +276,9 @@ class JobStore:
     async def receive(self, job_id: str, chat_id: int, task_id: str, result: Result) -> Receipt:
         """Store a result and move on to `delivering`. Job, chat and task must belong together."""
         keys = [JOB.format(job_id), TASK.format(task_id)]
-        says = ["1" if said else "0" for said in (result.is_success, result.is_refunded)]
-        stored = encode("result", result)
-        args: list[str | float] = [
-            job_id,
-            str(chat_id),
-            task_id,
-            self._clock(),
-            JOB_LIFETIME_S,
-            stored,
-            *says,
-        ]
+        stored = encode({"result": result})
+        args: list[str | float] = [job_id, str(chat_id), task_id, self._clock(), JOB_LIFETIME_S]
+        args += [stored["result"], stored["has_stems"], int(result.is_success), int(result.is_refunded)]
         async with translated():
             return Receipt(await self._receive(keys, args))
 
@@ -402,10 +394,9 @@ class JobStore:
         return {str(name): Sent(**json.loads(value)) for name, value in stored.items()}
 
     async def _write_fields(self, job_id: str, fields: dict[str, str], key: str = JOB) -> None:
-        flat: list[str | float] = [text for pair in fields.items() for text in pair]
         keys = [JOB.format(job_id), key.format(job_id)]
         async with translated():
-            await self._write(keys, [JOB_LIFETIME_S, *flat])
+            await self._write(keys, [JOB_LIFETIME_S, *_flat(fields)])
 
     async def _last(self, index: str, limit: int | None) -> list[Job]:
         async with translated():
@@ -422,6 +413,10 @@ class JobStore:
             if expired:
                 await self._redis.zrem(index, *expired)
         return [job for stored in found if stored.get("state") and (job := _read(stored))]
+
+
+def _flat(fields: dict[str, str]) -> list[str]:
+    return [text for pair in fields.items() for text in pair]
 
 
 def _read(stored: dict[str, str]) -> Job | None:

@@ -1,77 +1,91 @@
-"""Every key of the stores in Redis, with its form and its lifetime in seconds.
+"""Every Redis key of the stores, with its type and its lifetime in seconds.
 
-The scripts (`scripts.py`) write the same names. All begin with `stemdrop:`. The engine's begin
-with its queue's name; the flood limiter's are in `flood.py`.
+All begin with `stemdrop:`. The Lua scripts use these names, too. The task engine's keys begin with the name
+of its queue (`domain/queues.py`).
 """
 
 DAY_S = 24 * 3600
 
+PING = "stemdrop:ping"  # string: written to find out whether Redis takes writes
+
 # Jobs
-JOB = "stemdrop:job:{}"  # hash: one field per attribute of `Job`, and the counters of `store.py`
+JOB = "stemdrop:job:{}"  # hash: one field per attribute of `Job`, and the fields named in `job_store.py`
 SENT = "stemdrop:job:{}:sent"  # hash: stem key → JSON of `Sent`
-SENDING = "stemdrop:job:{}:sending"  # string: somebody sends the job's message now
-PACKED = "stemdrop:job:{}:packed"  # hash: what was made of its stems → JSON of `Sent`
+SENDING = "stemdrop:job:{}:sending"  # string: held by the process that sends the job's message
+PACKED = "stemdrop:job:{}:packed"  # hash: name of an archive or voice message → JSON of `Sent`
 TASK = "stemdrop:task:{}"  # string: the provider's task id → job id
-ONCE = "stemdrop:once:{}"  # string: what may start only one job → that job's id
+ONCE = "stemdrop:once:{}"  # string: an event that starts only one job → that job's id
 OPEN = "stemdrop:jobs:open"  # sorted set: ids of jobs that were picked and whose end is not shown, by move
+RECOVERY_DUE = "stemdrop:jobs:due:recovery"  # sorted set: open jobs by the time of the next look at them
+PROGRESS_DUE = "stemdrop:jobs:due:progress"  # sorted set: the same for progress updates
 FAILED = "stemdrop:jobs:failed"  # sorted set: ids of the last jobs that failed, by move
-LATE = "stemdrop:jobs:late"  # sorted set: ids of jobs that ran out of time, by when to ask for them again
+LATE = "stemdrop:jobs:late"  # sorted set: ids of jobs that ran out of time, by the time of the next poll
 INCOMPLETE = "stemdrop:jobs:incomplete"  # sorted set: ids of delivered jobs that lack stems, by move
 DELIVERED = "stemdrop:jobs:delivered"  # sorted set: ids of the last jobs that were delivered, by move
 # longer than the provider keeps results (14 days)
 JOB_LIFETIME_S = 30 * DAY_S
-# unless it is renewed: who dies while sending is followed then
+# The holder renews it; after a crash another process may send the message this soon.
 SENDING_LIFETIME_S = 9
 
-# Tasks that were given up, for the operator
-GIVEN_UP = "stemdrop:tasks:given-up"  # hash: a task's key → JSON of `Letter`, of the last so many
+# Dead letters: tasks that were given up, for the operator
+GIVEN_UP = "stemdrop:tasks:given-up"  # hash: a task's key → JSON of `DeadLetter`
 GIVEN_UP_MOST = 200
 GIVEN_UP_LIFETIME_S = JOB_LIFETIME_S
-TRIES = "stemdrop:tries:{}"  # string: how often a task has failed that may come to be given up
+TRIES = "stemdrop:tries:{}"  # string: how often a task has failed that may have to be given up
 TRIES_LIFETIME_S = 2 * 3600
 
-# Processes of ours
-PRESENT = "stemdrop:processes"  # hash: a process and role → JSON of `Presence`
-# who has said nothing for so long is gone
+# Processes
+PRESENT = "stemdrop:processes"  # hash: role and process → JSON of `Heartbeat`
+# A process without a heartbeat for this long is gone.
 PRESENT_LIFETIME_S = 60
 
 # Probes of `stemdrop doctor`
-PROBE = "stemdrop:probe:{}"  # string: a webhook may be asked for this, once
+PROBE = "stemdrop:probe:{}"  # string: a webhook answers this probe once
 PROBE_LIFETIME_S = 60
 
-# Accounts: a user's, or a group's where nobody in particular asked
+# Accounts: a user's, or a group's for jobs that belong to no single user
 OF_ACCOUNT = "stemdrop:account:{}:jobs"  # sorted set: ids of its jobs, by creation
-FLIGHT = "stemdrop:account:{}:flight"  # sorted set: ids of its jobs that are under way
+FLIGHT = "stemdrop:account:{}:flight"  # sorted set: ids of its jobs in progress
 QUEUE = "stemdrop:account:{}:queue"  # sorted set: ids of its jobs that wait for those, by pick
 SPENT = "stemdrop:account:{}:{}"  # hash: of one day (UTC, ISO): job id → credits held or settled
 SPENT_LIFETIME_S = 8 * DAY_S
 
-# People and groups
+# Users and groups
 USER = "stemdrop:user:{}"  # hash: name, language, telegram_language, daily_credits
 ADMINS = "stemdrop:people:admins"  # set: user ids
 ALLOWED = "stemdrop:people:allowed"  # set: user and chat ids that an admin let in
 ADMIN_LINK = "stemdrop:people:admin-link"  # string: the one-time word that makes the first admin
-ADMIN_LINK_USED = "stemdrop:people:admin-link:used"  # string: the word and whom it has just made the admin
+ADMIN_LINK_USED = "stemdrop:people:admin-link:used"  # string: the id of the admin whom it made, and the word
 INVITATION = "stemdrop:people:invitation:{}"  # string: a one-time word → the admin who invited
 CHAT = "stemdrop:chat:{}"  # hash: a group's settings
-ONCE_IN_A_WHILE = "stemdrop:throttle:{}"  # string: what is not to be said again so soon
+RECEIVING = "stemdrop:chat:{}:receiving"  # sorted set: ids of jobs whose stems are being sent there, by move
+PROGRESS = "stemdrop:chat:{}:progress"  # string: when a progress update was last sent to the group
+ONCE_IN_A_WHILE = "stemdrop:throttle:{}"  # string: a message that must not be repeated so soon
 INVITATION_LIFETIME_S = 7 * DAY_S
-COUNTED = "stemdrop:counted:{}"  # string: an update or a tap → JSON of what was there when it came
-# longer than an update is handled again and again
+COUNTED = "stemdrop:counted:{}"  # string: an update or a tap → JSON of the numbers that its answer names
+# longer than an update is retried
 COUNTED_LIFETIME_S = 2 * DAY_S
+# A delivery that takes longer is in trouble; progress updates no longer leave the chat to it.
+RECEIVING_LIFETIME_S = 300
+# A group takes 20 messages a minute; progress updates of all its jobs use one of them.
+PROGRESS_LIFETIME_S = 60
 
-# The shelf: stems that Telegram keeps
+# The stem cache
 KEPT = "stemdrop:kept:{}"  # string: JSON of the stems of one audio and mode
-KEPT_OF = "stemdrop:user:{}:kept"  # sorted set: which of them came from one account's jobs, by time
+KEPT_OF = "stemdrop:user:{}:kept"  # sorted set: those that came from one account's jobs, by time
 KEPT_ALL = "stemdrop:kept"  # sorted set: all of them, by time
 KEPT_LIFETIME_S = 180 * DAY_S
 
-# What was learned from jobs
+# Job statistics
 USED = "stemdrop:instruments:used"  # sorted set: instrument → how often it was picked
 PACE = "stemdrop:pace:{}"  # list: seconds of the last jobs of a mode, newest first
 
-# What is counted (`metrics.py`), over all processes
+# Counters of all processes
 COUNTS = "stemdrop:counts"  # hash: a metric with its labels → number, since the first start
-COUNTS_LATELY = "stemdrop:counts:{}"  # hash: the same of some minutes: a Unix time over the slot's length
+COUNTS_LATELY = "stemdrop:counts:{}"  # hash: the same within one slot; Unix time divided by the slot's length
 COUNTS_SLOT_S = 300
 COUNTS_LATELY_LIFETIME_S = 2 * 3600
+
+# Telegram's flood limits
+FLOOD = "stemdrop:flood:{}"  # hash: the token bucket of a chat, or of `all` chats
+FLOOD_PAUSE = "stemdrop:flood:paused"  # hash: the pause that Telegram asked for

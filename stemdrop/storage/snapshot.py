@@ -3,6 +3,7 @@
 Only reads, and costs Redis little also with ten thousand jobs: they are added up there, hundreds at a time.
 """
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -17,17 +18,17 @@ from stemdrop.storage.connection import script, translated
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import pause_left
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
-from stemdrop.storage.keys import GIVEN_UP, OPEN
+from stemdrop.storage.keys import GIVEN_UP, JOB, OPEN
 
 # So many are looked at in one step: some two milliseconds of Redis' time, in which others wait.
 _JOBS_A_STEP = 500
 
 _ADD_UP = """
--- KEYS: open   ARGV: first and last rank
+-- KEYS: open   ARGV: first and last rank, what precedes an id in a job's key
 -- returns state, mode as JSON, how many, the earliest move; for each state and mode
 local order, count, since = {}, {}, {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], ARGV[1], ARGV[2])) do
-  local job = redis.call('HMGET', 'stemdrop:job:' .. id, 'state', 'mode', 'moved_at')
+  local job = redis.call('HMGET', ARGV[3] .. id, 'state', 'mode', 'moved_at')
   if job[1] then
     local kind = job[1] .. '|' .. (job[2] or 'null')
     local moved_at = job[3] or '0'
@@ -136,9 +137,11 @@ class Snapshots:
         found: dict[tuple[str, str], JobGroup] = {}
         now, first = self._clock(), 0
         while first < await self._redis.zcard(OPEN):
-            for kind, count, since in await self._add_up([OPEN], [first, first + _JOBS_A_STEP - 1]):
+            for kind, count, since in await self._add_up(
+                [OPEN], [first, first + _JOBS_A_STEP - 1, JOB.format("")]
+            ):
                 state, _, mode = str(kind).partition("|")
-                key = (state, NO_MODE if mode == "null" else mode.strip('"'))
+                key = (state, json.loads(mode) or NO_MODE)
                 age_s = max(0.0, now - float(since))
                 before = found.get(key, JobGroup(0, 0.0))
                 found[key] = JobGroup(before.count + int(count), max(before.oldest_s, age_s))

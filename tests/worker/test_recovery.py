@@ -368,9 +368,9 @@ async def test_an_end_that_telegram_refuses_to_show_is_closed_after_an_hour(
 ) -> None:
     job = await product.at(JobState.CHOOSING, sent)
     await product.store.fail(job.id, [JobState.CHOOSING], Failure("500"))
-    texts_of_nobody = Translations({"en": Language("en", Endless())})
+    unsendable = Translations({"en": Language("en", Endless())})
     product.job_message = JobMessage(
-        product.bot, product.store, product.stem_cache, product.job_statistics, texts_of_nobody
+        product.bot, product.store, product.stem_cache, product.job_statistics, unsendable
     )
     for advance_s, is_open in ((0, True), (SHOW_FOR_S - 5, True), (10, False)):
         product.clock.advance(advance_s)

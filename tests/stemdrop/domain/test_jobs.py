@@ -59,6 +59,18 @@ def test_a_job_comes_back_as_it_was_stored(job: Job) -> None:
     assert Job.from_fields(job.to_fields()) == job
 
 
+def test_the_names_of_stored_fields_do_not_change() -> None:
+    """Jobs that are in Redis when stemdrop is updated go on."""
+    assert set(make_job().to_fields()) == {
+        *("id", "chat_id", "user_id", "source_message_id", "source", "language", "topic_id", "message_id"),
+        *("ordered_by", "cancelled_by", "state", "created_at", "moved_at", "account", "account_day"),
+        *("price", "charge", "mode", "instrument", "picked_at", "shown_at", "shown_as"),
+        *("create_started_at", "polled_at", "task_id", "result", "failure", "missing", "refused"),
+        *("links", "silent", "kept", "is_timed", "is_kept_lost"),
+        *("mode_name", "failure_code", "failure_charged", "has_stems", "missing_count", "refused_count"),
+    }
+
+
 @pytest.mark.parametrize("state", JobState)
 @pytest.mark.parametrize("mode", Mode)
 def test_states_and_modes_come_back_as_what_they_are(state: JobState, mode: Mode) -> None:
