@@ -11,13 +11,13 @@ from bot.admission import is_for_admin
 from bot.answers import answer
 from bot.context import Context
 from stemdrop.chat.translations import Language
-from stemdrop.doctor.checkup import examine
-from stemdrop.doctor.report import Finding, Result, counters, summary
+from stemdrop.doctor.checks import run_checks
+from stemdrop.doctor.report import CheckResult, Finding, count_results, summary
 from stemdrop.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_MARKS = {Result.WRONG: "✗", Result.WARNING: "!"}
+_MARKS = {CheckResult.WRONG: "✗", CheckResult.WARNING: "!"}
 _LONGEST = 500  # of one finding's found, and of its advice
 
 
@@ -35,7 +35,7 @@ class Doctor:
             return
         async with self._turn:
             shown = await answer(message, context.say("doctor.looking"))
-            findings = await examine(self._settings, is_in_bot=True)
+            findings = await run_checks(self._settings, is_in_bot=True)
             log.info("admin %d asked the doctor: %s", context.person.id, summary(findings))
             await shown.edit_text(report(findings, context.say))
 
@@ -43,7 +43,7 @@ class Doctor:
 def report(findings: Sequence[Finding], say: Language) -> str:
     """What is wrong, then what is to be looked at; the lines themselves are English. Fits one message."""
     bad = [it for result in _MARKS for it in findings if it.result is result]
-    fine = say.plural("doctor.fine", counters(findings)[Result.OK])
+    fine = say.plural("doctor.fine", count_results(findings)[CheckResult.OK])
     if not bad:
         return f"{say('doctor.well')}\n{fine}"
     room = MessageLimit.MAX_TEXT_LENGTH - _length(f"{say('doctor.bad')}\n\n\n\n{say('doctor.rest')}\n{fine}")

@@ -221,6 +221,12 @@ class Settings(BaseModel):
         return 2_000_000_000 if self.telegram_local_mode else 50 * 1024 * 1024
 
     @property
+    def redis_address(self) -> str:
+        """Host and port, or socket path, of Redis, without its password."""
+        parts = urlsplit(self.redis_url)
+        return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """All values that must never be written anywhere, for the log's last line of defence."""
         token, key = self.telegram_bot_token.get_secret_value(), self.secret_key.get_secret_value()

@@ -1,4 +1,4 @@
-"""The machine that the doctor looks from: room for stems, and its clock."""
+"""Checks the machine on which the doctor runs: free space for stems, and the clock."""
 
 import asyncio
 import os
@@ -7,97 +7,89 @@ import socket
 import tempfile
 from pathlib import Path
 
-from stemdrop.doctor.examination import Examination
-from stemdrop.doctor.report import Notes
+from stemdrop.doctor.context import CheckContext
+from stemdrop.doctor.report import SubjectReport
+from stemdrop.services.disk_space import MIN_FREE_BYTES, temp_root
 
-# A worker takes no job with less (`services.disk_space`); a bot inspects four files of 20 MB at once.
-WORKER_NEEDS_MB = 512
-BOT_NEEDS_MB = 80
 _MEGABYTE = 1024 * 1024
-# A clock may be off by so much: the time on a server's answer is whole seconds, and it was under way.
+# Tolerated difference to a server: its clock shows whole seconds, and the response takes time.
 CLOCK_S = 30
-# What the provider's signatures may be off (`links.SIGNATURE_WINDOW_S`), and two of our machines.
-REDIS_S = 10
+# Tolerated difference between our machines: signatures of callbacks have a time window.
+REDIS_CLOCK_S = 10
+_SYNCHRONIZE = "`timedatectl set-ntp true`, or chrony"
 
 
 def temporary_folder() -> Path:
-    """Where a worker puts stems: where TMPDIR says, even if nothing can be written there."""
-    named = os.environ.get("TMPDIR", "")
-    if named and Path(named).is_dir():
-        return Path(named)
+    """Return the folder of temporary files, even if nothing can be written there."""
     try:
-        return Path(tempfile.gettempdir())
-    except OSError:  # it has tried all that it knows
+        return Path(temp_root())
+    except OSError:  # Python found no writable folder
         return Path("/tmp")  # noqa: S108
 
 
-async def examine_room(exam: Examination, notes: Notes) -> None:
-    """Whether stems can be written where temporary files lie."""
-    folder = exam.folder
-    _name(notes, folder)
+async def check_disk(context: CheckContext, report: SubjectReport) -> None:
+    """Check that stems can be written, and that bot and worker have enough free space."""
+    folder = context.folder
+    _check_tmpdir(report, folder)
     try:
-        await asyncio.to_thread(_write, str(folder))
-        free_mb = (await asyncio.to_thread(shutil.disk_usage, folder)).free // _MEGABYTE
+        await asyncio.to_thread(_write_a_megabyte, folder)
+        free = (await asyncio.to_thread(shutil.disk_usage, folder)).free
     except OSError as error:
         found = f"{folder}: nothing can be written ({error.strerror or type(error).__name__})"
-        notes.wrong(
-            "room for stems", found, "make room there, or let TMPDIR name a folder that can be written to"
-        )
+        advice = "free some space, or set TMPDIR to a writable folder"
+        report.wrong("room for stems", found, advice)
         return
-    here = socket.gethostname()
-    roles = {it.role for it in exam.heartbeats or () if it.host == here}
-    elsewhere = sorted({it.host for it in exam.present("worker")})
-    found = f"{free_mb:,} MB free in {folder}"
-    advice = f"make room, or let TMPDIR name a bigger disk: a worker needs {WORKER_NEEDS_MB} MB to take a job"
-    if free_mb >= WORKER_NEEDS_MB:
-        notes.ok("room for stems", found)
-    elif "worker" in roles:
-        notes.wrong("room for stems", found, advice)
-    elif "bot" in roles and free_mb < BOT_NEEDS_MB:
-        notes.warning(
-            "room for stems", found, f"make room: a bot that listens into files needs {BOT_NEEDS_MB} MB"
-        )
+    roles = {it.role for it in context.heartbeats or () if it.host == socket.gethostname()}
+    elsewhere = sorted({it.host for it in context.processes("worker")})
+    found = f"{free // _MEGABYTE:,} MB free in {folder}"
+    advice = (
+        f"free some space, or set TMPDIR to a bigger disk: bot and worker need {MIN_FREE_BYTES // _MEGABYTE} "
+        "MB to accept a song"
+    )
+    if free >= MIN_FREE_BYTES:
+        report.ok("room for stems", found)
+    elif roles & {"bot", "worker"}:
+        report.wrong("room for stems", found, advice)
     elif elsewhere:
-        notes.ok("room for stems", f"{found}; workers run elsewhere ({', '.join(elsewhere)})")
+        report.ok("room for stems", f"{found}; workers run on other machines ({', '.join(elsewhere)})")
     else:
-        notes.warning("room for stems", found, advice)
+        report.warning("room for stems", found, advice)
 
 
-def _name(notes: Notes, folder: Path) -> None:
+def _check_tmpdir(report: SubjectReport, folder: Path) -> None:
     named = os.environ.get("TMPDIR", "")
     if named and not Path(named).is_dir():
-        advice = "make that folder, or let TMPDIR name one that is there"
-        notes.warning("TMPDIR", f"{named} is no folder: {folder} is used", advice)
+        advice = "create that folder, or set TMPDIR to an existing one"
+        report.warning("TMPDIR", f"{named} is no folder: {folder} is used", advice)
 
 
-def _write(folder: str) -> None:
+def _write_a_megabyte(folder: Path) -> None:
     with tempfile.TemporaryFile(dir=folder) as file:
         file.write(bytes(_MEGABYTE))
         file.flush()
 
 
-def examine_clock(exam: Examination, notes: Notes) -> None:
-    """Against what the servers say that were asked before."""
-    outside = {name: offset for name, offset in exam.offsets.items() if name != "Redis"}
-    off = {name: offset for name, offset in outside.items() if abs(offset) > CLOCK_S}
-    if not exam.offsets:
-        notes.unchecked("clock", "no server has said the time")
-    elif off and len(off) == len(outside):
-        found = f"this machine is {_by(-next(iter(off.values())))} ({', '.join(off)} says so)"
-        notes.wrong("clock", found, "set it, and keep it right: `timedatectl set-ntp true`, or chrony")
-    elif off:
-        told = "; ".join(f"{name} is {_by(offset)}" for name, offset in off.items())
-        notes.warning("clock", told, "it is theirs: others agree with this machine")
-    else:
-        notes.ok("clock", f"agrees with {', '.join(exam.offsets)}")
-    redis = exam.offsets.get("Redis")
-    if redis is not None and abs(redis) > REDIS_S:
-        found = f"Redis' machine is {_by(redis)}, seen from here"
-        notes.warning(
-            "Redis' clock", found, "keep the clocks of all machines right: `timedatectl set-ntp true`"
+def check_clock(context: CheckContext, report: SubjectReport) -> None:
+    """Compare the clock with those of the servers that the other checks asked."""
+    servers = {name: offset for name, offset in context.offsets.items() if name != "Redis"}
+    wrong = {name: offset for name, offset in servers.items() if abs(offset) > CLOCK_S}
+    if not context.offsets:
+        report.unchecked("clock", "no server reported its time")
+    elif wrong and len(wrong) == len(servers):
+        found = (
+            f"this machine is {_difference(-next(iter(wrong.values())))} (compared with {', '.join(wrong)})"
         )
+        report.wrong("clock", found, f"set it, and keep it synchronized: {_SYNCHRONIZE}")
+    elif wrong:
+        found = "; ".join(f"{name} is {_difference(offset)}" for name, offset in wrong.items())
+        report.warning("clock", found, "it is the server's fault: others agree with this machine")
+    else:
+        report.ok("clock", f"agrees with {', '.join(context.offsets)}")
+    offset = context.offsets.get("Redis", 0)
+    if abs(offset) > REDIS_CLOCK_S:
+        advice = f"keep the clocks of all machines synchronized: {_SYNCHRONIZE}"
+        report.warning("Redis' clock", f"Redis' machine is {_difference(offset)}", advice)
 
 
-def _by(offset_s: float) -> str:
-    size = abs(offset_s)
-    return f"{size:.0f} s {'ahead' if offset_s > 0 else 'behind'}"
+def _difference(offset_s: float) -> str:
+    return f"{abs(offset_s):.0f} s {'ahead' if offset_s > 0 else 'behind'}"

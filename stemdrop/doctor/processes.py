@@ -1,57 +1,56 @@
-"""The processes of ours that say that they are there, and whether they are well."""
+"""Checks the running processes by the heartbeats that they send to Redis."""
 
 import time
 from importlib.metadata import version
 
-from stemdrop.doctor.examination import Examination
-from stemdrop.doctor.report import Notes
+from stemdrop.doctor.context import CheckContext
+from stemdrop.doctor.report import SubjectReport
 from stemdrop.storage.heartbeats import Heartbeat
 
-# Who has just been started may not have come to its work yet.
-BEGINNING_S = 60
+# A process that was started so recently may not work yet.
+STARTING_S = 60
 
-_ROLES = ("bot", "webhook", "worker")
-_FOR = {
-    "bot": "nobody answers users",
-    "webhook": "nobody takes callbacks or serves sources",
+_WITHOUT = {
+    "bot": "users get no answers",
+    "webhook": "callbacks are not received and sources not served",
     "worker": "nothing is submitted or delivered",
 }
 
 
-async def examine_processes(exam: Examination, notes: Notes) -> None:
-    """Those that are needed, by role; their versions."""
-    present = exam.heartbeats
-    if present is None:
-        notes.unchecked("running", "without Redis nobody knows")
+async def check_processes(context: CheckContext, report: SubjectReport) -> None:
+    """Check that each role that is needed has a running process, and their versions."""
+    heartbeats = context.heartbeats
+    if heartbeats is None:
+        report.unchecked("running", "this needs Redis")
         return
-    if not present:
+    if not heartbeats:
         advice = "start it: `stemdrop up`, or `docker compose up -d`"
-        notes.warning("running", "no process of stemdrop runs with this Redis", advice)
+        report.warning("running", "no process of stemdrop runs with this Redis", advice)
         return
-    for role in _ROLES:
-        if there := exam.present(role):
-            _role(notes, role, there)
-        elif role != "webhook" or exam.settings.public_url:
-            notes.wrong(role, f"none runs: {_FOR[role]}", f"start it: `stemdrop {role}`")
+    for role, consequence in _WITHOUT.items():
+        if processes := context.processes(role):
+            _check_role(report, role, processes)
+        elif role != "webhook" or context.settings.public_url:
+            report.wrong(role, f"none runs: {consequence}", f"start it: `stemdrop {role}`")
         else:
-            notes.unchecked(role, "not needed without PUBLIC_URL")
-    versions = sorted({it.version for it in present} | {version("stemdrop")})
+            report.unchecked(role, "not needed without PUBLIC_URL")
+    own = version("stemdrop")
+    versions = sorted({it.version for it in heartbeats} | {own})
     if len(versions) > 1:
-        advice = "update all processes to the same version, and start them anew"
-        notes.warning(
-            "versions", f"{', '.join(versions)} side by side (this one: {version('stemdrop')})", advice
-        )
+        advice = "update all processes to the same version, and restart them"
+        report.warning("versions", f"{', '.join(versions)} at the same time (this one: {own})", advice)
     else:
-        notes.ok("versions", versions[0])
+        report.ok("versions", versions[0])
 
 
-def _role(notes: Notes, role: str, there: list[Heartbeat]) -> None:
-    troubled = [it for it in there if it.trouble]
-    told = "; ".join(f"{it.host}: {it.trouble}" for it in troubled)
-    if troubled and all(time.time() - it.started_at < BEGINNING_S for it in troubled):
-        notes.warning(role, f"{len(troubled)} of {len(there)} just begins: {told}", "look again in a minute")
+def _check_role(report: SubjectReport, role: str, processes: list[Heartbeat]) -> None:
+    troubled = [it for it in processes if it.trouble]
+    troubles = "; ".join(f"{it.host}: {it.trouble}" for it in troubled)
+    of_all = f"{len(troubled)} of {len(processes)}"
+    if troubled and all(time.time() - it.started_at < STARTING_S for it in troubled):
+        report.warning(role, f"{of_all} is still starting: {troubles}", "run the doctor again in a minute")
     elif troubled:
-        notes.wrong(role, f"{len(troubled)} of {len(there)} cannot do its work: {told}", "its log says more")
+        report.wrong(role, f"{of_all} cannot work: {troubles}", "look at its log")
     else:
-        hosts = ", ".join(dict.fromkeys(it.host for it in there))
-        notes.ok(role, f"{len(there)} {'runs' if len(there) == 1 else 'run'}, well ({hosts})")
+        hosts = ", ".join(dict.fromkeys(it.host for it in processes))
+        report.ok(role, f"{len(processes)} running ({hosts})")

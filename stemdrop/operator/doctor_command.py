@@ -1,70 +1,58 @@
-"""`stemdrop doctor`: the settings against the real world, line by line, each with what to do about it."""
+"""`stemdrop doctor`: checks the settings against the real world, one line per check, each with advice."""
 
 import argparse
-import asyncio
+import importlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import groupby
-from pathlib import Path
 
-from stemdrop.doctor.report import Finding, Result, counters, is_well, summary
+from stemdrop.doctor.report import CheckResult, Finding, count_results, is_well, summary
 from stemdrop.errors import SettingsError
-from stemdrop.observability.logging import hidden, set_up_logging
-from stemdrop.operator.terminal import nobody_reads, say, sorry
-from stemdrop.settings import Settings, load_settings
+from stemdrop.operator.terminal import print_lines, run_command
+from stemdrop.settings import Settings
 
-_MARKS = {Result.OK: "✓", Result.WARNING: "!", Result.WRONG: "✗", Result.UNCHECKED: "–"}
-_PLAIN_MARKS = {Result.OK: "+", Result.WARNING: "!", Result.WRONG: "x", Result.UNCHECKED: "-"}
+_MARKS = {CheckResult.OK: "✓", CheckResult.WARNING: "!", CheckResult.WRONG: "✗", CheckResult.UNCHECKED: "–"}
+_PLAIN_MARKS = {
+    **{CheckResult.OK: "+", CheckResult.WARNING: "!"},
+    **{CheckResult.WRONG: "x", CheckResult.UNCHECKED: "-"},
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options."""
-    parser.add_argument("--json", action="store_true", help="for machines")
+    """Add the command's option."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run it; returns the exit code: 1 where something is wrong, 2 for a wrong setting."""
-    try:
-        settings = load_settings(environ, Path(".env"))
-    except SettingsError as error:
-        if args.json:
-            advice = "correct it in the environment or in .env"
-            finding = Finding("settings", "settings", Result.WRONG, str(error), advice)
-            say([_as_json([finding])])
-            return 2
-        return sorry(error, 2)
-    set_up_logging("CRITICAL", settings.log_format, settings.secrets, sys.stderr)
-    try:
-        return asyncio.run(_run(args, settings))
-    except BrokenPipeError:
-        return nobody_reads()
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:  # SSL_CERT_FILE may name a file that is not there
-        reason = hidden(f"{type(error).__name__}: {error}", settings.secrets)
-        return sorry(f"the doctor itself failed: {reason}", 1)
+    """Run the command; returns the exit code: 1 where something is wrong, 2 for a wrong setting."""
+    return run_command(_run, args, environ, on_wrong_setting=_print_as_json if args.json else None)
 
 
 async def _run(args: argparse.Namespace, settings: Settings) -> int:
-    from stemdrop.doctor.checkup import examine  # noqa: PLC0415 - a wrong setting is named without its libraries
-
+    # imported only now: a wrong setting is reported without waiting for these libraries
+    checks = importlib.import_module("stemdrop.doctor.checks")
     if not args.json and sys.stderr.isatty():
-        sys.stderr.write("Looking; this takes at most 40 seconds …\n")
-    findings = await examine(settings)
-    say([_as_json(findings)] if args.json else lines(findings, _can_write_marks()))
+        sys.stderr.write("Checking; this takes at most 40 seconds …\n")
+    findings: list[Finding] = await checks.run_checks(settings)
+    print_lines([_as_json(findings)] if args.json else lines(findings, _can_write_marks()))
     return 0 if is_well(findings) else 1
 
 
+def _print_as_json(error: SettingsError) -> None:
+    advice = "correct it in the environment or in .env"
+    print_lines([_as_json([Finding("settings", "settings", CheckResult.WRONG, str(error), advice)])])
+
+
 def lines(findings: Sequence[Finding], has_marks: bool = True) -> list[str]:
-    """By subject, a line each, and below it what to do; the sum at the end."""
+    """Return one line per finding, grouped by subject, with the advice below it and a summary at the end."""
     marks, arrow = (_MARKS, "→") if has_marks else (_PLAIN_MARKS, "->")
     width = max((len(finding.check) for finding in findings), default=0)
     text = []
-    for subject, of_it in groupby(findings, lambda finding: finding.subject):
+    for subject, of_subject in groupby(findings, lambda finding: finding.subject):
         text += [subject[0].upper() + subject[1:]]
-        for finding in of_it:
+        for finding in of_subject:
             text.append(f"  {marks[finding.result]} {finding.check:<{width}}  {finding.found}")
             if finding.advice:
                 text.append(f"      {arrow} {finding.advice}")
@@ -72,10 +60,10 @@ def lines(findings: Sequence[Finding], has_marks: bool = True) -> list[str]:
 
 
 def _as_json(findings: Sequence[Finding]) -> str:
-    number = counters(findings)
-    total = {result.value: number[result] for result in Result}
-    facts = {"is_well": is_well(findings), "counts": total, "findings": [asdict(it) for it in findings]}
-    return json.dumps(facts, indent=2)
+    number = count_results(findings)
+    counts = {result.value: number[result] for result in CheckResult}
+    document = {"is_well": is_well(findings), "counts": counts, "findings": [asdict(it) for it in findings]}
+    return json.dumps(document, indent=2)
 
 
 def _can_write_marks() -> bool:

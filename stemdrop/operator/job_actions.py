@@ -1,7 +1,7 @@
-"""What an operator does about a job from the command line: try it again, send it again, drop it.
+"""The actions of `stemdrop jobs`: retry, resend, drop.
 
-Puts rooms together, as the command line does: orders are the bot's. Each action may be repeated, also beside
-itself; whatever it orders is in Redis when it returns, for the processes that run.
+Each action is idempotent, also when several run at once. What it orders is in Redis when it returns; the
+running processes carry it out.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from stemdrop.storage.dead_letters import DeadLetter
 from stemdrop.tasks.engine import Engine, Task
 from stemdrop.wiring import Parts
 
-# The user reads it from the running bot sooner or later; the operator is not kept waiting for Telegram.
+# The operator does not wait longer for Telegram: recovery updates the job's message later.
 TELEGRAM_WAIT_S = 5.0
 _PACK = f"{Task.PACK}:"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of an action, and one line that says it.
+class ActionOutcome:
+    """The outcome of an action, and one line that describes it.
 
-    `job_id` is the job that has moved on, if one has; `credits` what the separation API will charge for it.
+    `job_id`: the job that changed, if one did; `credits`: the separation API's price for it.
     """
 
     is_done: bool
@@ -41,7 +41,7 @@ class Outcome:
 
 
 class JobActions:
-    """Every method raises `StoreUnavailable`; what was done by then is finished by the sweep."""
+    """Every method may raise `StoreUnavailable`; recovery finishes what was begun by then."""
 
     def __init__(self, parts: Parts) -> None:
         self._store = parts.store
@@ -50,58 +50,58 @@ class JobActions:
         self._dead_letters = parts.dead_letters
         self._account_queue = parts.account_queue
 
-    async def perform(self, action: str, found: Job | DeadLetter) -> Outcome:
-        """Do `retry`, `resend` or `drop`."""
+    async def perform(self, action: str, found: Job | DeadLetter) -> ActionOutcome:
+        """Run `retry`, `resend` or `drop`. Raises `NoSuchJob` when the job was deleted meanwhile."""
         if isinstance(found, DeadLetter):
-            return await self._of_letter(action, found)
-        actions: dict[str, Callable[[Job], Awaitable[Outcome]]] = {
+            return await self._perform_on_task(action, found)
+        actions: dict[str, Callable[[Job], Awaitable[ActionOutcome]]] = {
             "retry": self.retry,
             "resend": self.resend,
             "drop": self.drop,
         }
         return await actions[action](found)
 
-    async def retry(self, job: Job) -> Outcome:
-        """Fetch what is paid for; else try a failed job once more, beyond its user's credits of the day."""
+    async def retry(self, job: Job) -> ActionOutcome:
+        """Fetch stems that are paid for; otherwise order a failed job once more, beyond the daily limit."""
         if job.state is JobState.DELIVERING:
-            return Outcome(True, f"job {job.id} is being delivered already", job.id)
+            return ActionOutcome(True, f"job {job.id} is being delivered already", job.id)
         if job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
             await self._orders.fetch_again(job)
             what = ", ".join(job.missing) or "its stems, which are paid for,"
-            return Outcome(True, f"job {job.id}: fetching {what} again; costs nothing", job.id)
+            return ActionOutcome(True, f"job {job.id}: fetching {what} again; costs nothing", job.id)
         if job.state is not JobState.FAILED or job.mode is None:
-            return Outcome(False, f"job {job.id} {_is(job)}: nothing to try again")
+            return ActionOutcome(False, f"job {job.id} {_is(job)}: nothing to try again")
         earlier = (await self._store.history(job.id)).retried_as
         ordered = await self._orders.retry(job, is_unlimited=True)
         if ordered.job_id == job.id:
-            return Outcome(True, f"job {job.id}: its result has come after all; costs nothing", job.id)
+            return ActionOutcome(True, f"job {job.id}: its result has come after all; costs nothing", job.id)
         new = await self._store.get(ordered.job_id)
         if new is None:
             raise NoSuchJob(f"job {ordered.job_id} was deleted meanwhile")
         if earlier:
-            return Outcome(
+            return ActionOutcome(
                 new.state not in FINAL,
                 f"job {job.id} was tried again before, as job {new.id}, which {_is(new)}",
                 new.id if new.state not in FINAL else "",
             )
         credits = 0 if new.cached else CREDITS[job.mode]
         cost = f"costs {credits} credits" if credits else "Telegram keeps its stems, so it costs nothing"
-        return Outcome(True, f"job {job.id}: trying again as job {new.id}; {cost}", new.id, credits)
+        return ActionOutcome(True, f"job {job.id}: trying again as job {new.id}; {cost}", new.id, credits)
 
-    async def resend(self, job: Job) -> Outcome:
-        """Send all its stems once more, from what Telegram keeps."""
+    async def resend(self, job: Job) -> ActionOutcome:
+        """Send all stems of the job once more, from Telegram's copies."""
         if job.state not in FINAL:
-            return Outcome(False, f"job {job.id} {_is(job)}: it can be sent again when it has ended")
+            return ActionOutcome(False, f"job {job.id} {_is(job)}: it can be resent only after it has ended")
         ordered = await self._orders.resend(job)
         new = await self._store.get(ordered.job_id)
         if ordered.job_id == job.id or new is None:
-            return Outcome(False, f"job {job.id} {_is(job)}: Telegram keeps no stems of it")
+            return ActionOutcome(False, f"job {job.id} {_is(job)}: Telegram keeps no stems of it")
         stems = "1 stem" if len(new.cached) == 1 else f"{len(new.cached)} stems"
         text = f"job {job.id}: sending {stems} again as job {new.id}; costs nothing"
-        return Outcome(True, text, new.id)
+        return ActionOutcome(True, text, new.id)
 
-    async def drop(self, job: Job) -> Outcome:
-        """End a job that is open; take one that ended badly out of the dead letters."""
+    async def drop(self, job: Job) -> ActionOutcome:
+        """End an open job; remove a failed or incomplete one from the dead letters."""
         current: Job | None = job
         while current is not None:
             if current.state in FINAL:
@@ -112,59 +112,57 @@ class JobActions:
                 of_result = current.result and failure_of(current.result)
                 failure = of_result or Failure("undeliverable", charged=not current.cached)
                 await self._store.fail(job.id, [JobState.DELIVERING], failure)
-            # whatever that came to: somebody else may have been quicker
+            # read again: another process may have changed the job first
             current = await self._store.get(job.id)
             await self._account_queue.next(job.account)
         raise NoSuchJob(f"job {job.id} was deleted meanwhile")
 
-    async def _dropped(self, job: Job, *, is_ended_now: bool) -> Outcome:
+    async def _dropped(self, job: Job, *, is_ended_now: bool) -> ActionOutcome:
         is_listed = await self._store.dismiss(job.id)
         if job.state is JobState.CANCELLED and is_ended_now:
-            return Outcome(True, f"job {job.id}: cancelled; {_credits(job)}", job.id)
+            return ActionOutcome(True, f"job {job.id}: cancelled; {_credits(job)}", job.id)
         if not is_listed:
-            return Outcome(False, f"job {job.id} {_is(job)}: it is no dead letter")
+            return ActionOutcome(False, f"job {job.id} {_is(job)}: it is no dead letter")
         how = "ended, " if is_ended_now else ""
         text = f"job {job.id} {_is(job)}: {how}no longer a dead letter; {_credits(job)}"
-        return Outcome(True, text, job.id if is_ended_now else "")
+        return ActionOutcome(True, text, job.id if is_ended_now else "")
 
-    async def _of_letter(self, action: str, letter: DeadLetter) -> Outcome:
+    async def _perform_on_task(self, action: str, letter: DeadLetter) -> ActionOutcome:
         order = letter.key.removeprefix(_PACK)
         if action == "drop":
             dropped = await self._dead_letters.drop(letter.key)
-            return Outcome(dropped, f"task {letter.key}: {'dropped' if dropped else 'dropped before'}")
+            return ActionOutcome(dropped, f"task {letter.key}: {'dropped' if dropped else 'dropped before'}")
         if action == "retry" and order != letter.key:
             await self._engine.add(Task.PACK, order, order)
             await self._dead_letters.drop(letter.key)
-            return Outcome(True, f"task {letter.key}: run again; costs nothing")
-        return Outcome(False, f"task {letter.key}: what people wrote is not kept, they have to do it again")
+            return ActionOutcome(True, f"task {letter.key}: run again; costs nothing")
+        return ActionOutcome(
+            False, f"task {letter.key}: users' messages are not stored; they have to send it again"
+        )
 
 
-async def perform(settings: Settings, redis: Redis, action: str, found: Job | DeadLetter) -> Outcome:
-    """Do it, and show the job's user how it stands as far as Telegram answers at once."""
+async def perform(settings: Settings, redis: Redis, action: str, found: Job | DeadLetter) -> ActionOutcome:
+    """Perform the action and update the job's message in the chat, if Telegram answers at once."""
     async with translated(), Engine(settings.redis_url) as engine, httpx.AsyncClient() as http:
         parts = Parts(settings, redis, engine, http=http, api_http=http)
         outcome = await JobActions(parts).perform(action, found)
         if not outcome.job_id:
             return outcome
-        return replace(outcome, text=outcome.text + await _show(parts, outcome.job_id))
+        return replace(outcome, text=outcome.text + await _refresh_message(parts, outcome.job_id))
 
 
-async def _show(parts: Parts, job_id: str) -> str:
-    """Edit the job's message if Telegram answers at once; otherwise recovery does it.
-
-    Returns what there is to say about that.
-    """
+async def _refresh_message(parts: Parts, job_id: str) -> str:
+    """Edit the job's message; returns a remark where that failed. Recovery then edits it later."""
     try:
         async with asyncio.timeout(TELEGRAM_WAIT_S), parts.bot:
             await parts.job_message.show_current(job_id)
     except (TelegramError, TryLater, StoreUnavailable, TimeoutError) as error:
         is_user_gone = isinstance(error, TelegramError) and is_gone(error)
-        return f"; its user {'can no longer' if is_user_gone else 'is still to'} be told"
+        return f"; its user {'can no longer' if is_user_gone else 'is still to'} be notified"
     return ""
 
 
 def _is(job: Job) -> str:
-    """What has become of it, as the rest of a sentence."""
     if job.failure and job.state is JobState.FAILED:
         return f"failed ({job.failure.code})"
     was = "was" if job.state in FINAL else "is"

@@ -1,12 +1,12 @@
-"""How an operator reads of jobs on a screen: the facts of `job_facts.py` as lines. Pure functions; no I/O."""
+"""Jobs and given-up tasks as lines for a terminal. No I/O."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from stemdrop.domain.jobs import FINAL, Charge, JobState, Mode
+from stemdrop.domain.jobs import FINAL, Charge, Job, Mode, Source
 from stemdrop.observability.printable_text import printable
-from stemdrop.operator.job_data import Facts
-from stemdrop.operator.text_table import shortened, table
+from stemdrop.operator.job_data import JobDetails, ListedJob, ListedTask, meaning, seconds_since
+from stemdrop.operator.tables import shortened, table_lines
 
 _CHARGED = {True: "charged", False: "not charged", None: "maybe charged"}
 _CREDITS = {
@@ -16,96 +16,53 @@ _CREDITS = {
     Charge.RETURNED: "returned",
 }
 _TITLE_CELLS, _NAME_CELLS = 36, 24
-# Columns that may be cut where a screen is narrow, and to how many cells, in this order.
-_NARROWEST = {"TASK": 9, "TITLE": 16, "FOR": 12, "WHAT": 24}
-# So much of an id as nobody mistakes, unless two that are shown begin alike.
+_JOB_HEADINGS = ("MODE", "FOR", "CHAT", "TITLE", "TASK")
+# An id is shown with so many characters, or more where two of a list begin alike.
 _SHORT_ID = 8
 
 
-def trouble(facts: Facts) -> str:
-    """What is wrong with a dead letter, in a few words."""
-    failure = facts["failure"]
-    parts = [f"{failure['code']}, {_CHARGED[failure['charged']]}"] if failure else []
-    parts += [f"{key}: {_listed(facts[key])}" for key in ("missing", "refused") if facts[key]]
-    return "; ".join(parts)
+def open_table(jobs: Sequence[ListedJob], width: int | None = None) -> list[str]:
+    """List open jobs, in at most `width` cells where that is possible."""
+    headings = ["ID", "STATE", "AGE", *_JOB_HEADINGS]
+    rows = [(job_id, _state(it), span(it.age_s), *_job_cells(it)) for job_id, it in _with_short_ids(jobs)]
+    return table_lines(headings, rows, width)
 
 
-def open_table(jobs: Sequence[Facts], width: int | None = None) -> list[str]:
-    """Lines of what is open, at most `width` cells wide where that can be."""
-    ids = _short([job["id"] for job in jobs])
+def dead_table(jobs: Sequence[ListedJob], width: int | None = None) -> list[str]:
+    """List jobs that failed, or that were delivered without some of their stems."""
+    headings = ["ID", "WHAT", "AGE", *_JOB_HEADINGS]
     rows = [
-        {"ID": ids[job["id"]], "STATE": _state(job), "AGE": span(job["age_s"]), **_whose(job)} for job in jobs
+        (job_id, _problem(it.job), span(it.age_s), *_job_cells(it)) for job_id, it in _with_short_ids(jobs)
     ]
-    return table(rows, width, _NARROWEST)
+    return table_lines(headings, rows, width)
 
 
-def dead_table(jobs: Sequence[Facts], width: int | None = None) -> list[str]:
-    """Lines of jobs that failed, or were delivered without some of their stems."""
-    ids = _short([job["id"] for job in jobs])
-    rows = [
-        {"ID": ids[job["id"]], "WHAT": trouble(job), "AGE": span(job["age_s"]), **_whose(job)} for job in jobs
-    ]
-    return table(rows, width, _NARROWEST)
+def task_table(tasks: Sequence[ListedTask], width: int | None = None) -> list[str]:
+    """List given-up tasks."""
+    headings = ["ID", "AGE", "TASK WAS"]
+    rows = [(it.letter.key, span(it.age_s), f"{it.letter.what}: {it.letter.why}") for it in tasks]
+    return table_lines(headings, rows, width)
 
 
-def letter_table(dead_letters: Sequence[Facts], width: int | None = None) -> list[str]:
-    """Lines of tasks that were given up."""
-    rows = [
-        {"ID": letter["id"], "AGE": span(letter["age_s"]), "TASK WAS": f"{letter['what']}: {letter['why']}"}
-        for letter in dead_letters
-    ]
-    return table(rows, width, _NARROWEST)
+def job_page(details: JobDetails, now: float) -> list[str]:
+    """Describe one job, one labelled line per fact."""
+    lines = [(label, printable(text)) for label, text in _facts(details, now) if text]
+    longest = max(len(label) for label, _ in lines)
+    return [f"{label:<{longest}}  {text}" for label, text in lines]
 
 
-def page(facts: Facts, now: float) -> list[str]:
-    """The lines of `whole` for a screen."""
-    source = facts["source"]
-    lines: list[tuple[str, str]] = [
-        ("job", facts["id"]),
-        ("state", _state(facts)),
-        *_failed(facts),
-        ("mode", _mode(facts)),
-        ("for", _who(facts)),
-        ("in chat", _place(facts)),
-        ("song", _song(source)),
-        *[
-            (label, _when(facts[key], now))
-            for label, key in (
-                ("sent in", "created_at"),
-                ("picked", "picked_at"),
-                ("API asked", "create_started_at"),
-                ("last polled", "polled_at"),
-                ("in this state", "moved_at"),
-                ("last shown", "shown_at"),
-            )
-        ],
-        ("task", facts["task_id"]),
-        ("result", _result(facts)),
-        ("sent", ", ".join(f"{key} (message {number})" for key, number in facts["sent"].items())),
-        *[(key.replace("_", " "), _listed(facts[key])) for key in ("missing", "refused", "silent")],
-        ("too big", f"{_listed(facts['too_big'])}: as links" if facts["too_big"] else ""),
-        ("besides", _listed(facts["packed"])),
-        ("runs", ", ".join(f"{kind} {count}" for kind, count in facts["runs"].items())),
-        ("credits", _credits(facts)),
-        ("tried again as", facts["retried_as"]),
-    ]
-    shown = [(label, printable(text)) for label, text in lines if text]
-    longest = max(len(label) for label, _ in shown)
-    return [f"{label:<{longest}}  {text}" for label, text in shown]
-
-
-def letter_page(facts: Facts, now: float) -> list[str]:
-    """The lines of a task that was given up."""
+def task_page(task: ListedTask, now: float) -> list[str]:
+    """Describe one given-up task."""
     return [
-        f"task      {printable(facts['id'])}",
-        f"was       {printable(facts['what'])}",
-        f"given up  {_when(facts['at'], now)}",
-        f"because   {printable(facts['why'])}",
+        f"task      {printable(task.letter.key)}",
+        f"was       {printable(task.letter.what)}",
+        f"given up  {_when(task.letter.at, now)}",
+        f"because   {printable(task.letter.why)}",
     ]
 
 
 def span(seconds: float) -> str:
-    """`45s`, `12m`, `3h05m`, `2d04h`."""
+    """Return a duration as `45s`, `12m`, `3h05m` or `2d04h`."""
     minutes = int(seconds) // 60
     hours, days = minutes // 60, minutes // (24 * 60)
     if minutes < 1:
@@ -115,81 +72,100 @@ def span(seconds: float) -> str:
     return f"{hours}h{minutes % 60:02}m" if days < 1 else f"{days}d{hours % 24:02}h"
 
 
-def _state(facts: Facts) -> str:
-    state = facts["state"]
-    return f"{state}, not shown yet" if JobState(state) in FINAL and not facts["is_closed"] else str(state)
+def _facts(details: JobDetails, now: float) -> Iterator[tuple[str, str]]:
+    job = details.job
+    yield "job", job.id
+    yield "state", _state(details)
+    if job.failure:
+        yield "failure", f"{job.failure.code}: {meaning(job.failure)}"
+        yield "this try", _CHARGED[job.failure.charged]
+    yield "mode", _mode(job)
+    yield "for", _account(details)
+    yield "in chat", _chat(job)
+    yield "song", _song(job.source)
+    yield "sent in", _when(job.created_at, now)
+    yield "picked", _when(job.picked_at, now)
+    yield "API asked", _when(job.create_started_at, now)
+    yield "last polled", _when(job.polled_at, now)
+    yield "in this state", _when(job.moved_at, now)
+    yield "last shown", _when(job.shown_at, now)
+    yield "task", job.task_id
+    if job.result:
+        origin = ", kept by Telegram" if job.cached else ""
+        stems = ", ".join(stem.key for stem in job.result.stems) or "no stems"
+        yield "result", f"code {job.result.code}{origin}: {stems}"
+    yield "sent", ", ".join(f"{key} (message {it.message_id})" for key, it in details.sent.items())
+    yield "missing", ", ".join(job.missing)
+    yield "refused", ", ".join(job.refused)
+    yield "silent", ", ".join(job.silent)
+    if job.links:
+        yield "too big", f"{', '.join(stem for stem, _ in job.links)}: as links"
+    yield "besides", ", ".join(sorted(details.packed))
+    yield "runs", ", ".join(f"{kind} {count}" for kind, count in details.history.runs.items())
+    held = _CREDITS[job.charge]
+    yield "credits", f"{job.price} {held} on {job.account_day} (UTC)" if job.price else held
+    yield "tried again as", details.history.retried_as
 
 
-def _whose(facts: Facts) -> dict[str, str]:
-    return {
-        "MODE": _mode(facts).replace(Mode.SPLIT_STEM_ADVANCED, "advanced"),
-        "FOR": shortened(_who(facts), _NAME_CELLS),
-        "CHAT": "private" if facts["chat_id"] == facts["account"] else str(facts["chat_id"]),
-        "TITLE": shortened(printable(facts["title"]), _TITLE_CELLS),
-        "TASK": facts["task_id"],
-    }
+def _problem(job: Job) -> str:
+    parts = [f"{job.failure.code}, {_CHARGED[job.failure.charged]}"] if job.failure else []
+    parts += [f"missing: {', '.join(job.missing)}"] if job.missing else []
+    parts += [f"refused: {', '.join(job.refused)}"] if job.refused else []
+    return "; ".join(parts)
 
 
-def _mode(facts: Facts) -> str:
-    return ": ".join(part for part in (facts["mode"], facts["instrument"]) if part)
+def _state(listed: ListedJob) -> str:
+    state = listed.job.state
+    return f"{state}, not shown yet" if state in FINAL and not listed.is_closed else state.value
 
 
-def _who(facts: Facts) -> str:
-    name = printable(facts["name"])
-    return f"{facts['account']} {name}" if name else str(facts["account"])
+def _job_cells(listed: ListedJob) -> tuple[str, ...]:
+    job = listed.job
+    return (
+        _mode(job).replace(Mode.SPLIT_STEM_ADVANCED, "advanced"),
+        shortened(_account(listed), _NAME_CELLS),
+        "private" if job.chat_id == job.account else str(job.chat_id),
+        shortened(printable(job.source.title), _TITLE_CELLS),
+        job.task_id,
+    )
 
 
-def _failed(facts: Facts) -> list[tuple[str, str]]:
-    failure = facts["failure"]
-    if not failure:
-        return []
-    return [("failure", f"{failure['code']}: {facts['meaning']}"), ("this try", _CHARGED[failure["charged"]])]
+def _mode(job: Job) -> str:
+    return ": ".join(part for part in (job.mode, job.instrument) if part)
 
 
-def _place(facts: Facts) -> str:
-    parts = [str(facts["chat_id"])]
-    parts += [f"topic {facts['topic_id']}"] if facts["topic_id"] else []
-    parts += [f"song in message {facts['source_message_id']}"]
-    parts += [f"told in message {facts['message_id']}"] if facts["message_id"] else []
-    return ", ".join([*parts, f"language {facts['language']}"])
+def _account(listed: ListedJob) -> str:
+    return f"{listed.job.account} {printable(listed.name)}".rstrip()
 
 
-def _song(source: Facts) -> str:
-    parts = [" – ".join(part for part in (source["performer"], source["title"]) if part)]
-    parts += [f"{source['kind']} {source['extension']}"]
-    parts += [f"{source['duration_s'] // 60}:{source['duration_s'] % 60:02}"] if source["duration_s"] else []
-    parts += [f"{source['size_bytes'] / 1024 / 1024:.1f} MB"] if source["size_bytes"] else []
-    return ", ".join(part for part in [*parts, f"content {source['file_unique_id']}"] if part)
+def _chat(job: Job) -> str:
+    parts = [str(job.chat_id)]
+    parts += [f"topic {job.topic_id}"] if job.topic_id else []
+    parts += [f"song in message {job.source_message_id}"]
+    parts += [f"told in message {job.message_id}"] if job.message_id else []
+    return ", ".join([*parts, f"language {job.language}"])
 
 
-def _result(facts: Facts) -> str:
-    result = facts["result"]
-    if not result:
+def _song(source: Source) -> str:
+    parts = [" – ".join(part for part in (source.performer, source.title) if part)]
+    parts += [f"{source.kind} {source.extension}"]
+    parts += [f"{source.duration_s // 60}:{source.duration_s % 60:02}"] if source.duration_s else []
+    parts += [f"{source.size_bytes / 1024 / 1024:.1f} MB"] if source.size_bytes else []
+    return ", ".join(part for part in [*parts, f"content {source.file_unique_id}"] if part)
+
+
+def _when(at: float, now: float) -> str:
+    """Return the local time, and how long ago it was; empty for 0."""
+    if not at:
         return ""
-    origin = ", kept by Telegram" if facts["is_from_kept"] else ""
-    return f"code {result['code']}{origin}: {_listed(result['stems']) or 'no stems'}"
+    local = datetime.fromtimestamp(at).astimezone()
+    return f"{local:%Y-%m-%d %H:%M:%S %Z} ({span(seconds_since(at, now))} ago)"
 
 
-def _credits(facts: Facts) -> str:
-    held = _CREDITS[Charge(facts["charge"])]
-    return f"{facts['price']} {held} on {facts['account_day']} (UTC)" if facts["price"] else held
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names)
-
-
-def _when(utc: str | None, now: float) -> str:
-    """As the clock on the wall says it, and how long ago."""
-    if utc is None:
-        return ""
-    at = datetime.fromisoformat(utc)
-    return f"{at.astimezone():%Y-%m-%d %H:%M:%S %Z} ({span(max(0.0, now - at.timestamp()))} ago)"
-
-
-def _short(ids: Sequence[str]) -> dict[str, str]:
-    """Each id as short as it can be said among these."""
+def _with_short_ids(jobs: Sequence[ListedJob]) -> Iterator[tuple[str, ListedJob]]:
+    """Pair each job with the beginning of its id that is unambiguous in this list."""
+    ids = {it.job.id for it in jobs}
     length = _SHORT_ID
-    while len({job_id[:length] for job_id in ids}) < len(set(ids)):
+    while len({job_id[:length] for job_id in ids}) < len(ids):
         length += 1
-    return {job_id: job_id[:length] for job_id in ids}
+    return ((it.job.id[:length], it) for it in jobs)

@@ -1,66 +1,70 @@
-"""`stemdrop jobs`: what is open and what could not end well, and what its operator does about it.
+"""`stemdrop jobs`: lists open and failed jobs, shows one, and retries, resends or drops it.
 
-Needs Redis and the settings, beside whatever runs. Looking loads no room, so that it is there at once.
+Needs Redis and the settings, on any machine. Listing does not import the product's processes, so it is fast.
 """
 
 import argparse
-import asyncio
 import importlib
 import json
-import logging
 import re
 import shutil
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
 
 from stemdrop.domain.jobs import Job, JobState
-from stemdrop.errors import NoSuchJob, SettingsError, StoreUnavailable
-from stemdrop.observability.logging import set_up_logging
+from stemdrop.errors import NoSuchJob
 from stemdrop.observability.printable_text import printable
-from stemdrop.operator.job_data import Facts, letter_facts, summary, whole
-from stemdrop.operator.job_tables import dead_table, letter_page, letter_table, open_table, page
-from stemdrop.operator.terminal import nobody_reads, redis_place, say, sorry
-from stemdrop.settings import Settings, load_settings
+from stemdrop.operator.job_data import ListedJob, job_details, listed_job, listed_task
+from stemdrop.operator.job_tables import dead_table, job_page, open_table, task_page, task_table
+from stemdrop.operator.terminal import print_error, print_lines, run_command
+from stemdrop.settings import Settings
 from stemdrop.storage.connection import connect
 from stemdrop.storage.dead_letters import DeadLetter, DeadLetters
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
 
 if TYPE_CHECKING:
-    from stemdrop.operator.job_actions import Outcome
+    from stemdrop.operator.job_actions import ActionOutcome
 
-log = logging.getLogger(__name__)
-
-# More than the lists of what ended badly hold.
+# More than the lists of failed and of incomplete jobs hold.
 _ALL = 1000
 _SHOWN = 30
 _ACTIONS = {
-    "show": "everything about one job; the beginning of its id is enough",
+    "show": "show everything about one job; the beginning of its id is enough",
     "retry": "try a failed job again at the operator's cost; stems that are paid for are only fetched again",
-    "resend": "send all stems of a job once more, from what Telegram keeps, at no cost",
-    "drop": "end an open job; take a dead letter off the list",
+    "resend": "send all stems of a job once more, from Telegram's copies, at no cost",
+    "drop": "end an open job, or take a dead letter off the list",
 }
-_HEADS = {
-    "open": ("Open", "Nothing is open."),
-    "failed": ("Failed", "Nothing has failed."),
-    "incomplete": ("Delivered with stems missing", ""),
-    "given_up": ("Tasks given up", ""),
-}
-_TABLES = {"open": open_table, "failed": dead_table, "incomplete": dead_table, "given_up": letter_table}
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """One list of `stemdrop jobs`: its heading, its line where it is empty, and its table."""
+
+    items: Sequence[Any]
+    heading: str
+    empty: str
+    table: Callable[[Sequence[Any], int | None], list[str]]
+
+    def lines(self, limit: int, width: int | None) -> list[str]:
+        if not self.items:
+            return [self.empty] if self.empty else []
+        more = len(self.items) - limit
+        rest = [f"… and {more} more (--limit)"] if more > 0 else []
+        return [f"{self.heading} ({len(self.items)})", *self.table(self.items[:limit], width), *rest]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The actions, and the options of each."""
+    """Add the actions and their options."""
     _add_list_options(parser)
     actions = parser.add_subparsers(dest="action", metavar="action")
-    # what stands before the action must not be overwritten by its defaults
-    listing = actions.add_parser("list", help="what is open and what ended badly (the default)")
+    # an option before the action must not be overwritten by the action's default
+    listing = actions.add_parser("list", help="list open and failed jobs (the default)")
     _add_list_options(listing, default=argparse.SUPPRESS)
     for name, text in _ACTIONS.items():
         action = actions.add_parser(name, help=text, description=text)
@@ -69,98 +73,90 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Run it; returns the exit code: 1 where it could not be done, 2 for a wrong setting."""
-    try:
-        settings = load_settings(environ, Path(".env"))
-    except SettingsError as error:
-        return sorry(error, 2)
-    set_up_logging("ERROR", settings.log_format, settings.secrets, sys.stderr)
-    try:
-        return asyncio.run(_run(args, settings))
-    except NoSuchJob as error:
-        return sorry(error, 1)
-    except StoreUnavailable as error:
-        return sorry(f"REDIS_URL: {redis_place(settings)}: {error}", 1)
-    except BrokenPipeError:
-        return nobody_reads()
-    except KeyboardInterrupt:
-        return 130
-    except Exception as error:
-        log.error("%s: %s", type(error).__name__, error)
-        return 1
+    """Run the command; returns the exit code: 1 where it failed, 2 for a wrong setting."""
+    return run_command(_run, args, environ)
 
 
 async def _run(args: argparse.Namespace, settings: Settings) -> int:
     async with connect(settings.redis_url) as redis:
-        view = _View(settings, redis)
+        jobs = _Jobs(settings, redis)
         if args.action in (None, "list"):
-            say(await view.listed(args))
+            print_lines(await jobs.listed(args))
             return 0
-        found = await view.find(args.id)
+        found = await jobs.find(args.id)
         if args.action == "show":
-            say(await view.shown(found, is_json=args.json))
+            print_lines(await jobs.shown(found, is_json=args.json))
             return 0
-        # only now: who looks need not wait for the rooms that act
+        # imported only now: listing does not need the bot's and the worker's libraries
         actions = importlib.import_module("stemdrop.operator.job_actions")
-        outcome: Outcome = await actions.perform(settings, redis, args.action, found)
+        outcome: ActionOutcome = await actions.perform(settings, redis, args.action, found)
     if args.json:
-        say([json.dumps(asdict(outcome))])
+        print_lines([json.dumps(asdict(outcome))])
     elif outcome.is_done:
-        say([printable(outcome.text)])
+        print_lines([printable(outcome.text)])
     else:
-        return sorry(printable(outcome.text), 1)
+        return print_error(printable(outcome.text), 1)
     return 0 if outcome.is_done else 1
 
 
-class _View:
-    """What is known now, as lines."""
+class _Jobs:
+    """Reads jobs and given-up tasks from Redis and formats them."""
 
     def __init__(self, settings: Settings, redis: Redis) -> None:
         self._store = JobStore(redis)
         self._dead_letters = DeadLetters(redis)
         self._users = Users(redis, settings)
-        self._names: dict[int, str] = {}  # of accounts
+        self._names: dict[int, str] = {}  # by account
         self._now = time.time()
 
     async def listed(self, args: argparse.Namespace) -> list[str]:
-        """What is open and the dead letters, or one of both."""
-        store, lists = self._store, dict[str, list[Facts]]()
+        """Return the lines of the open jobs and the dead letters, or of one of the two."""
+        store, sections = self._store, dict[str, _Section]()
         jobs = await store.open_jobs()
         open_ids = {job.id for job in jobs}
         if args.open or not args.failed:
-            # what ended badly, and whose user is still to be shown it, is among the dead letters
+            # a failed job whose user was not told yet is open, but listed among the dead letters
             jobs = [job for job in jobs if job.state is not JobState.FAILED and not job.is_incomplete]
-            lists["open"] = await self._summaries(jobs, open_ids)
+            opened = await self._list(jobs, open_ids)
+            sections["open"] = _Section(opened, "Open", "Nothing is open.", open_table)
         if args.failed or not args.open:
-            lists["failed"] = await self._summaries(await store.failed_jobs(_ALL), open_ids)
-            lists["incomplete"] = await self._summaries(await store.incomplete_jobs(_ALL), open_ids)
-            lists["given_up"] = [letter_facts(letter, self._now) for letter in await self._dead_letters.all()]
+            failed = await self._list(await store.failed_jobs(_ALL), open_ids)
+            sections["failed"] = _Section(failed, "Failed", "Nothing has failed.", dead_table)
+            incomplete = await self._list(await store.incomplete_jobs(_ALL), open_ids)
+            sections["incomplete"] = _Section(incomplete, "Delivered with stems missing", "", dead_table)
+            tasks = [listed_task(letter, self._now) for letter in await self._dead_letters.all()]
+            sections["given_up"] = _Section(tasks, "Tasks given up", "", task_table)
         if args.json:
-            return [json.dumps({name: facts[: args.limit] for name, facts in lists.items()}, indent=2)]
+            lists = {
+                name: [item.to_json() for item in section.items[: args.limit]]
+                for name, section in sections.items()
+            }
+            return [json.dumps(lists, indent=2)]
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-        limit = args.limit or _SHOWN
-        sections = [_section(name, facts, limit, width) for name, facts in lists.items()]
-        return [line for section in sections if section for line in ("", *section)][1:]
+        texts = [section.lines(args.limit or _SHOWN, width) for section in sections.values()]
+        return [line for lines in texts if lines for line in ("", *lines)][1:]
 
     async def shown(self, found: Job | DeadLetter, *, is_json: bool) -> Sequence[str]:
-        """Everything of one job, or of one task that was given up."""
+        """Return the lines of one job or one given-up task."""
         if isinstance(found, DeadLetter):
-            facts = letter_facts(found, self._now)
-            lines = letter_page(facts, self._now)
-        else:
-            store, name = self._store, await self._name(found)
-            history, sent = await store.history(found.id), await store.sent(found.id)
-            facts = whole(found, name, history, sent, await store.packed(found.id), self._now)
-            lines = page(facts, self._now)
-        return [json.dumps(facts, indent=2)] if is_json else lines
+            task = listed_task(found, self._now)
+            return [json.dumps(task.to_json(), indent=2)] if is_json else task_page(task, self._now)
+        store = self._store
+        details = job_details(
+            found,
+            await self._name(found),
+            self._now,
+            await store.history(found.id),
+            await store.sent(found.id),
+            await store.packed(found.id),
+        )
+        return [json.dumps(details.to_json(), indent=2)] if is_json else job_page(details, self._now)
 
     async def find(self, words: str) -> Job | DeadLetter:
-        """The one job whose id begins so, or the task that was given up. Raises `NoSuchJob`."""
+        """Return the one job, or given-up task, whose id begins with `words`. Raises `NoSuchJob`."""
         if ":" in words:
-            dead_letters = {letter.key: letter for letter in await self._dead_letters.all()}
-            return dead_letters[
-                _the_only([key for key in dead_letters if key.startswith(words)], words, "task")
-            ]
+            letters = {letter.key: letter for letter in await self._dead_letters.all()}
+            return letters[_the_only([key for key in letters if key.startswith(words)], words, "task")]
         prefix = words.lower()
         ids = await self._store.beginning(prefix) if re.fullmatch("[0-9a-f]{1,16}", prefix) else []
         job_id = _the_only(ids, words, "job")
@@ -172,8 +168,8 @@ class _View:
             raise NoSuchJob(f"job {job_id} was deleted just now")
         return job
 
-    async def _summaries(self, jobs: Sequence[Job], open_ids: Collection[str]) -> list[Facts]:
-        return [summary(job, await self._name(job), self._now, is_open=job.id in open_ids) for job in jobs]
+    async def _list(self, jobs: Sequence[Job], open_ids: Collection[str]) -> list[ListedJob]:
+        return [listed_job(job, await self._name(job), self._now, is_open=job.id in open_ids) for job in jobs]
 
     async def _name(self, job: Job) -> str:
         if job.account not in self._names:
@@ -189,30 +185,26 @@ def _the_only(found: Sequence[str], words: str, kind: str) -> str:
     raise NoSuchJob(f"{len(found)} {kind}s begin with {words!r}: {', '.join(found[:5])}")
 
 
-def _section(name: str, facts: Sequence[Facts], limit: int, width: int | None) -> list[str]:
-    head, none = _HEADS[name]
-    if not facts:
-        return [none] if none else []
-    more = len(facts) - limit
-    rest = [f"… and {more} more (--limit)"] if more > 0 else []
-    return [f"{head} ({len(facts)})", *_TABLES[name](facts[:limit], width), *rest]
-
-
 def _add_list_options(parser: argparse.ArgumentParser, **given: Any) -> None:
-    parser.add_argument("--open", action="store_true", help="only what is open", **given)
-    parser.add_argument("--failed", action="store_true", help="only the dead letters", **given)
+    parser.add_argument("--open", action="store_true", help="only open jobs", **given)
+    parser.add_argument(
+        "--failed",
+        action="store_true",
+        help="only dead letters: failed and incomplete jobs, and given-up tasks",
+        **given,
+    )
     parser.add_argument(
         "--limit",
         type=_count,
         metavar="N",
-        help=f"at most so many lines a list (default: {_SHOWN}; with --json all)",
+        help=f"at most N lines per list (default: {_SHOWN}; with --json all)",
         **given,
     )
     _add_json(parser, **given)
 
 
 def _add_json(parser: argparse.ArgumentParser, **given: Any) -> None:
-    parser.add_argument("--json", action="store_true", help="for machines; times in UTC", **given)
+    parser.add_argument("--json", action="store_true", help="print JSON, with times in UTC", **given)
 
 
 def _count(text: str) -> int:

@@ -1,40 +1,71 @@
-"""An operator's terminal, as every command that looks after what runs writes to it."""
+"""Standard output and standard error of the operator's commands, and the errors that all of them share."""
 
+import argparse
+import asyncio
+import logging
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from io import TextIOWrapper
-from urllib.parse import urlsplit
+from pathlib import Path
 
-from stemdrop.settings import Settings
+from stemdrop.errors import SettingsError, StemdropError, StoreUnavailable
+from stemdrop.observability.logging import set_up_logging
+from stemdrop.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
 
 
-def say(lines: Iterable[str]) -> None:
-    """What the locale cannot write is a question mark, and no traceback."""
-    write("".join(f"{line}\n" for line in lines))
+def run_command(
+    command: Callable[[argparse.Namespace, Settings], Coroutine[None, None, int]],
+    args: argparse.Namespace,
+    environ: Mapping[str, str],
+    *,
+    on_wrong_setting: Callable[[SettingsError], None] | None = None,
+) -> int:
+    """Run one of the operator's commands with the settings; returns its exit code.
+
+    The exit code is 1 for an error and 2 for a wrong setting. Each is one line on standard error, unless
+    `on_wrong_setting` prints it; only an unexpected exception is logged with its traceback.
+    """
+    try:
+        settings = load_settings(environ, Path(".env"))
+    except SettingsError as error:
+        if on_wrong_setting is None:
+            return print_error(error, 2)
+        on_wrong_setting(error)
+        return 2
+    set_up_logging("ERROR", settings.log_format, settings.secrets, sys.stderr)
+    try:
+        return asyncio.run(command(args, settings))
+    except StoreUnavailable as error:
+        return print_error(f"REDIS_URL: {settings.redis_address}: {error}", 1)
+    except StemdropError as error:
+        return print_error(error, 1)
+    except BrokenPipeError:
+        return on_broken_pipe()
+    except KeyboardInterrupt:
+        return 130
+    except Exception:
+        log.exception("stopped by an unexpected error")
+        return 1
 
 
-def write(text: str) -> None:
-    """The text as it is, at once; likewise."""
+def print_lines(lines: Iterable[str]) -> None:
+    """Print; characters that the locale cannot encode become question marks."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    sys.stdout.write(text)
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
 
 
-def sorry(why: object, code: int) -> int:
-    """One line on standard error; returns the exit code."""
-    sys.stderr.write(f"stemdrop: {why}\n")
+def print_error(error: object, code: int) -> int:
+    """Print one line on standard error; returns the exit code."""
+    sys.stderr.write(f"stemdrop: {error}\n")
     return code
 
 
-def nobody_reads() -> int:
-    """Whoever read has read enough: nothing more is written (docs.python.org, 'Note on SIGPIPE')."""
+def on_broken_pipe() -> int:
+    """Discard further output when its reader has closed the pipe (docs.python.org, 'Note on SIGPIPE')."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1
-
-
-def redis_place(settings: Settings) -> str:
-    """Where Redis is, without its password."""
-    parts = urlsplit(settings.redis_url)
-    return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path

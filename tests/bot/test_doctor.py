@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from doctor_fixture import ADMIN, DoctorFixture, open_clinic
+from doctor_fixture import ADMIN, DoctorFixture, open_doctor_fixture
 from product import BotRoom
 
 from bot.doctor import report
 from sandbox.telegram.chats import User
 from stemdrop.chat.translations import load_translations
-from stemdrop.doctor.report import Finding, Result
+from stemdrop.doctor.report import CheckResult, Finding
 from stemdrop.settings import load_settings
 from stemdrop.storage.users import Users
 
-EVERY = [Finding("Redis", f"check {number}", Result.WRONG, "𝄞" * 300, "do") for number in range(99)]
+EVERY = [Finding("Redis", f"check {number}", CheckResult.WRONG, "𝄞" * 300, "do") for number in range(99)]
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ async def doctor_fixture(
 ) -> AsyncIterator[DoctorFixture]:
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    async with open_clinic(redis_url, tone, tmp_path) as opened:
+    async with open_doctor_fixture(redis_url, tone, tmp_path) as opened:
         yield opened
 
 
@@ -85,7 +85,7 @@ async def test_others_are_told_that_it_is_not_for_them(
 @pytest.mark.parametrize("code", load_translations().languages)
 def test_however_much_is_wrong_one_message_tells(code: str) -> None:
     say = load_translations().languages[code]
-    text = report([*EVERY, Finding("machine", "clock", Result.OK, "right")], say)
+    text = report([*EVERY, Finding("machine", "clock", CheckResult.OK, "right")], say)
     assert 3000 < len(text.encode("utf-16-le")) // 2 <= 4096
     assert text.startswith(say("doctor.bad"))
     assert text.endswith(f"{say('doctor.rest')}\n{say.plural('doctor.fine', 1)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from builders import Clock
-from doctor_fixture import DoctorFixture, open_clinic
+from doctor_fixture import DoctorFixture, open_doctor_fixture
 from redis.asyncio import Redis
 from telegram.ext import ExtBot
 
@@ -27,21 +27,21 @@ def _durations_as_timedelta(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def opened_clinic(
+async def module_doctor_fixture(
     redis_server: RedisServer, tone: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[DoctorFixture]:
-    folder = tmp_path_factory.mktemp("clinic")
+    folder = tmp_path_factory.mktemp("doctor")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(folder / "authority.pem"))
-        async with open_clinic(redis_server.url, tone, folder) as doctor_fixture:
+        async with open_doctor_fixture(redis_server.url, tone, folder) as doctor_fixture:
             yield doctor_fixture
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def doctor_fixture(opened_clinic: DoctorFixture) -> DoctorFixture:
-    """A set-up in which all is well."""
-    await opened_clinic.reset()
-    return opened_clinic
+async def doctor_fixture(module_doctor_fixture: DoctorFixture) -> DoctorFixture:
+    """A healthy set-up."""
+    await module_doctor_fixture.reset()
+    return module_doctor_fixture
 
 
 @pytest.fixture

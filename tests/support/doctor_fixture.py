@@ -1,10 +1,10 @@
-"""A set-up that is well in every respect, for the doctor to look at, and for a test to spoil in one.
+"""A healthy set-up for the doctor to check, which a test misconfigures.
 
-    async with open_clinic(...) as clinic:
-        clinic.environ["SECRET_KEY"] = "short"
-        findings = await clinic.examine()
+    async with open_doctor_fixture(...) as doctor_fixture:
+        doctor_fixture.environ["SECRET_KEY"] = "short"
+        findings = await doctor_fixture.run_checks()
 
-The webhook is the real one behind TLS, Redis a real one, Telegram the sandbox's, the separation API
+The webhook is the real one behind TLS, Redis is real, Telegram is the sandbox's and the separation API
 `provider.py`; everything is on loopback.
 """
 
@@ -26,8 +26,8 @@ from wire import Wire
 from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.doctor.checkup import examine
-from stemdrop.doctor.examination import Patience
+from stemdrop.doctor.checks import run_checks
+from stemdrop.doctor.context import DoctorTimeouts
 from stemdrop.doctor.report import Finding
 from stemdrop.domain.jobs import Mode
 from stemdrop.settings import load_settings
@@ -36,13 +36,15 @@ from stemdrop.storage.keys import PRESENT
 from webhook.app import create_app
 
 ADMIN = 4711
-# Where nobody is waited for in vain, long enough for any machine; so slow may a command of Redis' be.
-_PATIENT = Patience(listen_s=10, callback_s=30, answer_s=30, connect_s=30, redis_s=30, subject_s=60)
+# Long enough for any machine, where nothing times out.
+_LONG_TIMEOUTS = DoctorTimeouts(
+    listen_s=10, callback_s=30, answer_s=30, connect_s=30, redis_s=30, subject_s=60
+)
 _SLOW_MS = 5000
 
 
 class DoctorFixture:
-    """`environ`, `patience`, `folder`, and what is in Redis are a test's to change; `reset` undoes it."""
+    """A test may change `environ`, `timeouts`, `folder` and Redis; `reset` restores them."""
 
     def __init__(
         self, product: Product, provider: Provider, certificates: Certificates, public_url: str, folder: Path
@@ -51,7 +53,7 @@ class DoctorFixture:
         self.provider = provider
         self.certificates = certificates
         self._folder = folder
-        self._sender: Telegram | None = None  # that knows the song of the job that is there
+        self._sender: Telegram | None = None  # the Telegram that knows the song of the job in Redis
         settings = product.settings
         self._environ = {
             "TELEGRAM_BOT_TOKEN": settings.telegram_bot_token.get_secret_value(),
@@ -65,9 +67,9 @@ class DoctorFixture:
         }
 
     async def reset(self) -> None:
-        """All is well again."""
+        """Restore the healthy state."""
         self.environ = dict(self._environ)
-        self.patience = _PATIENT
+        self.timeouts = _LONG_TIMEOUTS
         self.folder = self._folder
         self.provider.clear()
         telegram = self.product.telegram
@@ -79,7 +81,7 @@ class DoctorFixture:
         await self.heartbeats("bot", "webhook", "worker")
 
     async def sends(self, telegram: Telegram) -> None:
-        """Somebody has sent that Telegram's bot a song, and there is a job of it."""
+        """A user sends a song to the bot of this Telegram, and a job is made of it."""
         self._sender = telegram
         song = self._folder / "song.mp3"
         song.write_bytes(self.provider.stem)
@@ -90,31 +92,31 @@ class DoctorFixture:
         await self.product.store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
 
     async def heartbeats(self, *roles: str, release: str = "", host: str = "host-1") -> None:
-        """These processes are there, all of that version and on that machine, and no others."""
+        """Replace all heartbeats: one process per role, with this version and host."""
         await self.product.redis.delete(PRESENT)
         now = time.time()
         for number, role in enumerate(roles):
             it = Heartbeat(role, host, 100 + number, release or version("stemdrop"), now, now)
             await Heartbeats(self.product.redis).note(it)
 
-    async def add_presence(self, role: str, trouble: str, age_s: float = 3600) -> None:
-        """This one too, which cannot do its work."""
+    async def add_heartbeat(self, role: str, trouble: str, age_s: float = 3600) -> None:
+        """Add the heartbeat of a process with a problem."""
         now = time.time()
         it = Heartbeat(role, "host-2", 100, version("stemdrop"), now - age_s, now, trouble)
         await Heartbeats(self.product.redis).note(it)
 
-    async def examine(self) -> list[Finding]:
-        """What the doctor finds now."""
-        return await examine(load_settings(self.environ), self.patience, self.folder)
+    async def run_checks(self) -> list[Finding]:
+        """Run the doctor's checks."""
+        return await run_checks(load_settings(self.environ), self.timeouts, self.folder)
 
     def webhook(self, **settings: object) -> ASGIApp:
-        """The webhook's application with other settings."""
+        """Return the webhook's application with changed settings."""
         changed = self.product.settings.model_copy(update=settings)
         return create_app(self.product.changed(settings=changed))
 
     @asynccontextmanager
     async def behind(self, app: ASGIApp, certificate: str = "good") -> AsyncIterator[None]:
-        """PUBLIC_URL leads to this, over TLS with that certificate."""
+        """Point PUBLIC_URL to this application, over TLS with this certificate."""
         async with serve(app) as url, self.wire(url, self.certificates.server(certificate)) as port:
             self.environ["PUBLIC_URL"] = f"https://127.0.0.1:{port}"
             yield
@@ -123,7 +125,7 @@ class DoctorFixture:
     async def wire(
         self, url: str, tls: ssl.SSLContext | None = None, change: Callable[[bytes], bytes] = bytes
     ) -> AsyncIterator[int]:
-        """The port of a way to that server which does something to what it says."""
+        """Return the port of a proxy to that server which changes its responses."""
         port = urlsplit(url).port
         assert port
         async with Wire(lambda: [port], tls=tls, change=change).run() as wire:
@@ -131,8 +133,8 @@ class DoctorFixture:
 
 
 @asynccontextmanager
-async def open_clinic(redis_url: str, tone: bytes, folder: Path) -> AsyncIterator[DoctorFixture]:
-    """Everything put up, and well."""
+async def open_doctor_fixture(redis_url: str, tone: bytes, folder: Path) -> AsyncIterator[DoctorFixture]:
+    """Start everything, in a healthy state."""
     certificates = Certificates(folder)
     telegram = Telegram(folder / "telegram")
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""What a wrong set-up is to a test; `ailments.py` has them all."""
+"""One misconfiguration that the doctor must report; `misconfigurations.py` lists all of them."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,23 +12,23 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from stemdrop.doctor.report import Result
+from stemdrop.doctor.report import CheckResult
 
-Spoil = Callable[[DoctorFixture], AbstractAsyncContextManager[None]]
+Apply = Callable[[DoctorFixture], AbstractAsyncContextManager[None]]
 
 
 @dataclass(frozen=True)
 class Misconfiguration:
-    """`check` is `subject: line`; `also` are lines that the same thing makes bad. `found` is part of what the
-    line tells, `advice` the beginning of what it says to do."""
+    """`check` is `subject: check`; `also` lists other checks that fail for the same reason. `found` is a part
+    of the finding's text, `advice` the beginning of its advice."""
 
     text: str
     check: str
     found: str
     advice: str
-    result: Result
+    result: CheckResult
     also: tuple[str, ...]
-    spoil: Spoil
+    apply: Apply
     module: str
 
 
@@ -41,26 +41,26 @@ def misconfiguration(
     found: str,
     advice: str,
     *,
-    result: Result = Result.WRONG,
+    result: CheckResult = CheckResult.WRONG,
     also: Sequence[str] = (),
-) -> Callable[[Callable[[DoctorFixture], AsyncIterator[None]]], Spoil]:
-    """What the function below does to a clinic that is well."""
+) -> Callable[[Callable[[DoctorFixture], AsyncIterator[None]]], Apply]:
+    """Register the decorated function, which misconfigures a healthy set-up until it is resumed."""
 
-    def add(function: Callable[[DoctorFixture], AsyncIterator[None]]) -> Spoil:
-        spoil = asynccontextmanager(function)
+    def add(function: Callable[[DoctorFixture], AsyncIterator[None]]) -> Apply:
+        apply = asynccontextmanager(function)
         _KNOWN.append(
-            Misconfiguration(text, check, found, advice, result, tuple(also), spoil, function.__module__)
+            Misconfiguration(text, check, found, advice, result, tuple(also), apply, function.__module__)
         )
-        return spoil
+        return apply
 
     return add
 
 
-def ailments_of(module: ModuleType) -> list[Misconfiguration]:
-    """Those that a module describes, in its order."""
+def misconfigurations_of(module: ModuleType) -> list[Misconfiguration]:
+    """Return the misconfigurations of a module, in its order."""
     return [it for it in _KNOWN if it.module == module.__name__]
 
 
 def everywhere(answer: Callable[[Request], Any]) -> ASGIApp:
-    """A server that answers everything with this."""
+    """Return a server that answers every request with `answer`."""
     return Starlette(routes=[Route("/{path:path}", answer, methods=["GET", "POST", "HEAD"])])

@@ -1,7 +1,4 @@
-"""Wrong set-ups, each really set up: what is spoiled, which line of the doctor must tell, and its advice.
-
-They are in the `ailing_…` modules, one a subject.
-"""
+"""All misconfigurations, in the order of the doctor's subjects; each subject has its own module."""
 
 import misconfigured_address
 import misconfigured_api
@@ -10,15 +7,14 @@ import misconfigured_processes
 import misconfigured_redis
 import misconfigured_settings
 import misconfigured_telegram
-from misconfiguration import Misconfiguration, ailments_of
+from misconfiguration import Misconfiguration, misconfigurations_of
 
-# In the order of the doctor's subjects.
-AILMENTS: list[Misconfiguration] = [
-    *ailments_of(misconfigured_settings),
-    *ailments_of(misconfigured_redis),
-    *ailments_of(misconfigured_telegram),
-    *ailments_of(misconfigured_api),
-    *ailments_of(misconfigured_address),
-    *ailments_of(misconfigured_machine),
-    *ailments_of(misconfigured_processes),
+MISCONFIGURATIONS: list[Misconfiguration] = [
+    *misconfigurations_of(misconfigured_settings),
+    *misconfigurations_of(misconfigured_redis),
+    *misconfigurations_of(misconfigured_telegram),
+    *misconfigurations_of(misconfigured_api),
+    *misconfigurations_of(misconfigured_address),
+    *misconfigurations_of(misconfigured_machine),
+    *misconfigurations_of(misconfigured_processes),
 ]

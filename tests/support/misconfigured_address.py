@@ -1,4 +1,4 @@
-"""Wrong with the public address, as it can be on loopback; `outside.py` has what needs names."""
+"""Misconfigurations of the public address that need no DNS name; `outside.py` has the others."""
 
 import asyncio
 import gzip
@@ -17,35 +17,35 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sandbox.environment.server import serve
 from sandbox.telegram.updates import Webhook
-from stemdrop.doctor.report import Result
+from stemdrop.doctor.report import CheckResult
 from stemdrop.storage.connection import connect
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.probes import Probes
 from webhook.app import create_app
 
-# Shorter than anybody's who is to answer; only for who never does.
-IMPATIENT_S = 1.0
+# Only for a server that never answers.
+SHORT_TIMEOUT_S = 1.0
 
 
 @misconfiguration(
-    "nobody listens at `PUBLIC_URL`'s port",
+    "nothing listens at `PUBLIC_URL`'s port",
     "public address: connection",
     "nothing listens there",
     "start the proxy, or let",
 )
-async def nobody_listens(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+async def nothing_listens(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.environ["PUBLIC_URL"] = "https://127.0.0.1:9"
     yield
 
 
 @misconfiguration(
-    "a port that takes connections and says nothing",
+    "a port that accepts connections and sends nothing",
     "public address: certificate",
-    "says nothing",
+    "sends nothing",
     "look at the proxy's log",
 )
 async def silent_port(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
-    doctor_fixture.patience = replace(doctor_fixture.patience, connect_s=IMPATIENT_S)
+    doctor_fixture.timeouts = replace(doctor_fixture.timeouts, connect_s=SHORT_TIMEOUT_S)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         doctor_fixture.environ["PUBLIC_URL"] = f"https://127.0.0.1:{silent.getsockname()[1]}"
         yield
@@ -63,8 +63,8 @@ async def no_tls(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
         yield
 
 
-def certified(name: str, text: str, found: str, advice: str, result: Result = Result.WRONG) -> None:
-    """The right webhook with a certificate that is not."""
+def certified(name: str, text: str, found: str, advice: str, result: CheckResult = CheckResult.WRONG) -> None:
+    """Serve the right webhook with a wrong certificate."""
 
     @misconfiguration(text, "public address: certificate", found, advice, result=result)
     async def show(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -73,35 +73,35 @@ def certified(name: str, text: str, found: str, advice: str, result: Result = Re
 
 
 certified("expired", "an expired certificate", "has expired", "renew the certificate")
-certified("soon", "a certificate that expires in 5 days", "4 days more", "renew it now", Result.WARNING)
+certified("soon", "a certificate that expires in 5 days", "4 more days", "renew it now", CheckResult.WARNING)
 certified(
     "self-signed",
     "a self-signed certificate",
-    "signed by itself alone",
+    "self-signed certificate",
     "use a certificate of a public authority",
 )
 certified(
     "foreign",
     "a certificate of an unknown authority",
-    "nobody known",
+    "unable to get local issuer certificate",
     "use a certificate of a public authority",
 )
 certified(
     "wrong name",
     "a certificate for another name",
-    "for another name",
+    "IP address mismatch",
     "write the name in PUBLIC_URL that the certificate is for",
 )
 
 
 @misconfiguration(
-    "who listens never answers",
+    "a server that never answers",
     "public address: webhook",
     "did not answer within",
-    "see what keeps proxy or webhook: the provider waits 15 s",
+    "find out what delays the proxy or the webhook",
 )
 async def never_answers(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
-    doctor_fixture.patience = replace(doctor_fixture.patience, callback_s=IMPATIENT_S)
+    doctor_fixture.timeouts = replace(doctor_fixture.timeouts, callback_s=SHORT_TIMEOUT_S)
 
     is_over = asyncio.Event()
 
@@ -115,7 +115,7 @@ async def never_answers(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 def answered(text: str, found: str, advice: str, answer: Callable[[Request], Response]) -> None:
-    """Somebody else answers, this."""
+    """Another server gives this answer."""
 
     @misconfiguration(text, "public address: webhook", found, advice)
     async def show(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -123,42 +123,47 @@ def answered(text: str, found: str, advice: str, answer: Callable[[Request], Res
             yield
 
 
-_PASS_ON = "let the proxy pass /callback, /source, /probe and /telegram on"
+_PASS_ON = "let the proxy forward /callback, /source, /probe and /telegram"
 answered(
     "another web server answers",
-    "knows no such path: HTTP 404, a page “404 Not Found”",
+    "does not know this path: HTTP 404, a page “404 Not Found”",
     _PASS_ON,
     lambda _: HTMLResponse("<title>404 Not Found</title>", 404, {"Server": "nginx"}),
 )
 answered(
-    "a proxy without the webhook behind it",
-    "nobody is behind it: HTTP 502",
-    "start the webhook; if it runs, correct where",
+    "a proxy that cannot reach the webhook",
+    "it cannot reach the webhook: HTTP 502",
+    "start the webhook; if it runs, correct the proxy",
     lambda _: HTMLResponse("<title>502 Bad Gateway</title>", 502),
 )
 answered(
     "a redirect to another address",
     "it redirects to https://www.example (HTTP 301)",
-    "write the address that answers itself",
+    "write the final address in PUBLIC_URL",
     lambda _: RedirectResponse("https://www.example/x", 301),
 )
 answered(
     "a login page",
     "a page “Sign in”",
-    "let the name and the proxy lead to this webhook",
+    "point the name and the proxy to this webhook",
     lambda _: HTMLResponse("<title>Sign in</title>"),
 )
 answered(
-    "an answer without an end",
-    "does not come to an end",
+    "a response without an end",
+    "its response does not end",
     "is it the right server?",
     lambda _: Response(bytes(300_000)),
 )
-answered("a login that is demanded", "wants a login", "except /callback", lambda _: Response(status_code=401))
 answered(
-    "a proxy that lets GET through alone",
-    "POST is not let through",
-    "let the proxy pass POST on",
+    "a server that requires a login",
+    "a login or a filter blocks",
+    "exempt /callback",
+    lambda _: Response(status_code=401),
+)
+answered(
+    "a proxy that allows only GET",
+    "POST is not allowed",
+    "let the proxy forward POST",
     lambda _: Response(status_code=405, headers={"Allow": "GET"}),
 )
 
@@ -188,8 +193,8 @@ async def another_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "a webhook that does not reach its Redis",
     "public address: webhook",
-    "it has no Redis",
-    "see why the webhook does not reach Redis",
+    "it cannot reach Redis",
+    "look at the webhook's log",
 )
 async def webhook_without_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     async with webhook_at(doctor_fixture, "redis://127.0.0.1:9/0"):
@@ -206,10 +211,10 @@ async def webhook_at(doctor_fixture: DoctorFixture, redis_url: str) -> AsyncIter
 
 
 @misconfiguration(
-    "a proxy that takes bodies away",
+    "a proxy that drops request bodies",
     "public address: webhook",
-    "does not get the body as it was sent",
-    "let the proxy pass bodies on as they are",
+    "does not receive the body as it was sent",
+    "let the proxy forward bodies unchanged",
 )
 async def bodies_lost(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     webhook = doctor_fixture.webhook()
@@ -228,7 +233,7 @@ async def bodies_lost(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "a proxy without `/callback`",
     "public address: callback",
-    "does not come to the webhook: HTTP 404",
+    "does not reach the webhook: HTTP 404",
     _PASS_ON,
 )
 async def no_callback_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -236,7 +241,12 @@ async def no_callback_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]
         yield
 
 
-@misconfiguration("a proxy without `/source`", "public address: source", "its path does not come", _PASS_ON)
+@misconfiguration(
+    "a proxy without `/source`",
+    "public address: source",
+    "requests for /source do not reach the webhook",
+    _PASS_ON,
+)
 async def no_source_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     async with doctor_fixture.behind(without(doctor_fixture.webhook(), "/source")):
         yield
@@ -245,7 +255,7 @@ async def no_source_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "a proxy without `/telegram`, with `TELEGRAM_UPDATES=webhook`",
     "public address: updates",
-    "does not come to the webhook: HTTP 404",
+    "does not reach the webhook: HTTP 404",
     _PASS_ON,
 )
 async def no_telegram_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -257,11 +267,11 @@ async def no_telegram_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]
         yield
 
 
-_AS_THEY_ARE = "let the proxy pass answers on as they are"
+_UNCHANGED = "let the proxy forward responses unchanged"
 
 
 @misconfiguration(
-    "a proxy that compresses sources", "public address: source", "compressed on its way (gzip)", _AS_THEY_ARE
+    "a proxy that compresses sources", "public address: source", "the proxy compresses it (gzip)", _UNCHANGED
 )
 async def compressed(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     webhook = doctor_fixture.webhook()
@@ -285,7 +295,9 @@ async def compressed(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
         yield
 
 
-@misconfiguration("a proxy that takes ranges away", "public address: source", "it comes whole", _AS_THEY_ARE)
+@misconfiguration(
+    "a proxy that removes the Range header", "public address: source", "the whole file arrives", _UNCHANGED
+)
 async def no_ranges(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     webhook = doctor_fixture.webhook()
 
@@ -298,7 +310,7 @@ async def no_ranges(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 def without(app: ASGIApp, path: str) -> ASGIApp:
-    """A proxy before `app` that does not know this path."""
+    """Return a proxy before `app` that does not forward this path."""
 
     async def proxy(scope: Scope, receive: Receive, send: Send) -> None:
         is_known = not scope["path"].startswith(path)
@@ -308,7 +320,7 @@ def without(app: ASGIApp, path: str) -> ASGIApp:
 
 
 def over_http(proxy: ASGIApp) -> ASGIApp:
-    """Without what a server does once, when it starts."""
+    """Return an application that handles HTTP and ignores the server's start and stop."""
 
     async def serve_http(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

@@ -1,4 +1,4 @@
-"""Wrong with the separation API."""
+"""Misconfigurations of the separation API."""
 
 from collections.abc import AsyncIterator
 
@@ -8,14 +8,14 @@ from product import NOBODY
 from starlette.responses import HTMLResponse, Response
 
 from sandbox.environment.server import serve
-from stemdrop.doctor.report import Result
+from stemdrop.doctor.report import CheckResult
 
 
 @misconfiguration(
     "an API key that the provider refuses",
     "separation API: API key",
     "refuses it",
-    "copy SEPARATION_API_KEY anew",
+    "copy SEPARATION_API_KEY again",
 )
 async def wrong_key(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.environ["SEPARATION_API_KEY"] = "not-this-one"
@@ -25,7 +25,7 @@ async def wrong_key(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "no credits left",
     "separation API: credits",
-    "0 left: too few for any song",
+    "0 left: not enough for any song",
     "buy credits at the provider",
 )
 async def no_credits(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -34,7 +34,7 @@ async def no_credits(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "no credits left, said as a refusal", "separation API: credits", "none are left", "buy credits"
+    "no credits left, reported as a refusal", "separation API: credits", "none are left", "buy credits"
 )
 async def credits_refused(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.provider.credits_refusal = (402, "insufficient credits")
@@ -42,7 +42,7 @@ async def credits_refused(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "few credits left", "separation API: credits", "60 left", "buy credits", result=Result.WARNING
+    "few credits left", "separation API: credits", "60 left", "buy credits", result=CheckResult.WARNING
 )
 async def few_credits(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.provider.credits = 60
@@ -54,7 +54,7 @@ async def few_credits(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     "separation API: API key",
     "code 455",
     "try again later",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def maintenance(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.provider.credits_refusal = (455, "maintenance")
@@ -62,7 +62,7 @@ async def maintenance(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "nobody at `SEPARATION_API_URL`", "separation API: API key", "refuses connections", "is it running"
+    "no server at `SEPARATION_API_URL`", "separation API: API key", "refuses connections", "is it running"
 )
 async def no_api(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.environ["SEPARATION_API_URL"] = NOBODY
@@ -72,7 +72,7 @@ async def no_api(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "a web site at `SEPARATION_API_URL`",
     "separation API: API key",
-    "not as the API does",
+    "not like the API",
     "correct SEPARATION_API_URL",
 )
 async def site_for_api(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -82,7 +82,7 @@ async def site_for_api(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "no `PUBLIC_URL`, and nobody at the upload host",
+    "no `PUBLIC_URL`, and no server at the upload host",
     "separation API: upload host",
     "refuses connections",
     "correct SEPARATION_UPLOAD_URL",
@@ -93,11 +93,11 @@ async def no_upload_host(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "no `PUBLIC_URL`, and an upload host that is out of order",
+    "no `PUBLIC_URL`, and an upload host that answers 503",
     "separation API: upload host",
     "answers HTTP 503",
     "try again later",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def broken_upload_host(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     async with serve(everywhere(lambda _: Response(status_code=503))) as url:

@@ -1,4 +1,4 @@
-"""Wrong with the machine."""
+"""Misconfigurations of the machine."""
 
 import asyncio
 import re
@@ -14,14 +14,14 @@ import pytest
 from doctor_fixture import DoctorFixture
 from misconfiguration import misconfiguration
 
-from stemdrop.doctor.report import Result
+from stemdrop.doctor.report import CheckResult
 
 
 @misconfiguration(
     "this machine's clock is an hour behind",
     "machine: clock",
     "3600 s behind",
-    "set it, and keep it right",
+    "set it, and keep it synchronized",
 )
 async def clock(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     async with ahead(doctor_fixture, "TELEGRAM_API_URL"), ahead(doctor_fixture, "SEPARATION_API_URL"):
@@ -32,8 +32,8 @@ async def clock(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     "the provider's clock is an hour ahead",
     "machine: clock",
     "the API is 3600 s ahead",
-    "it is theirs",
-    result=Result.WARNING,
+    "it is the server's fault",
+    result=CheckResult.WARNING,
 )
 async def clock_of_the_api(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     async with ahead(doctor_fixture, "SEPARATION_API_URL"):
@@ -42,10 +42,10 @@ async def clock_of_the_api(doctor_fixture: DoctorFixture) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def ahead(doctor_fixture: DoctorFixture, name: str) -> AsyncIterator[None]:
-    """The server of that setting has a clock that is an hour ahead."""
+    """Set the clock of the server in that setting an hour ahead."""
 
     def change(said: bytes) -> bytes:
-        # a `Date` knows no fractions: just after a second's turn it is right for almost another
+        # a `Date` has no fractions: just after a full second it stays right for almost another one
         time.sleep(1 - time.time() % 1)
         date = formatdate(time.time() + 3600, usegmt=True).encode()
         return re.sub(rb"(?i)^date: .*(?=\r$)", b"date: " + date, said, flags=re.M)
@@ -56,10 +56,10 @@ async def ahead(doctor_fixture: DoctorFixture, name: str) -> AsyncIterator[None]
 
 
 @misconfiguration(
-    "nothing can be written where temporary files lie",
+    "the folder of temporary files is not writable",
     "machine: room for stems",
     "nothing can be written",
-    "make room there, or let TMPDIR name",
+    "free some space, or set TMPDIR to a writable folder",
 )
 async def unwritable(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.folder = doctor_fixture.folder / "missing"
@@ -70,7 +70,7 @@ async def unwritable(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     "the disk for temporary files is full",
     "machine: room for stems",
     "No space left on device",
-    "make room there, or let TMPDIR name",
+    "free some space, or set TMPDIR to a writable folder",
 )
 async def full_disk(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     async with small_disk(doctor_fixture, "64k"):
@@ -81,8 +81,8 @@ async def full_disk(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     "a disk too small for stems, and no worker yet",
     "machine: room for stems",
     "MB free in",
-    "make room, or let TMPDIR name a bigger disk",
-    result=Result.WARNING,
+    "free some space, or set TMPDIR to a bigger disk",
+    result=CheckResult.WARNING,
     also=["processes: worker"],
 )
 async def too_small_disk(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -93,7 +93,7 @@ async def too_small_disk(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def small_disk(doctor_fixture: DoctorFixture, size: str) -> AsyncIterator[None]:
-    """A file system of its own; whoever may not mount one cannot run this case."""
+    """Mount a small file system for temporary files; skips the test without the permission for it."""
     folder = doctor_fixture.folder / "disk"
     folder.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "stemdrop", str(folder)]
@@ -113,7 +113,7 @@ async def small_disk(doctor_fixture: DoctorFixture, size: str) -> AsyncIterator[
     "a disk too small for stems, where a worker runs",
     "machine: room for stems",
     "MB free in",
-    "make room, or let TMPDIR name a bigger disk",
+    "free some space, or set TMPDIR to a bigger disk",
 )
 async def too_small_for_the_worker(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     await doctor_fixture.heartbeats("bot", "webhook", "worker", host=socket.gethostname())
@@ -122,11 +122,11 @@ async def too_small_for_the_worker(doctor_fixture: DoctorFixture) -> AsyncIterat
 
 
 @misconfiguration(
-    "`TMPDIR` names no folder",
+    "`TMPDIR` is no folder",
     "machine: TMPDIR",
     "/nowhere is no folder",
-    "make that folder, or let TMPDIR name one that is there",
-    result=Result.WARNING,
+    "create that folder, or set TMPDIR to an existing one",
+    result=CheckResult.WARNING,
 )
 async def no_such_folder(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -135,11 +135,10 @@ async def no_such_folder(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "a disk too small for a bot to listen into files",
+    "a disk too small for stems, where a bot runs",
     "machine: room for stems",
     "MB free in",
-    "make room: a bot that listens into files needs 80 MB",
-    result=Result.WARNING,
+    "free some space, or set TMPDIR to a bigger disk",
     also=["processes: worker"],
 )
 async def too_small_for_the_bot(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""Wrong with the processes of ours."""
+"""Misconfigurations of stemdrop's processes."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 from doctor_fixture import DoctorFixture
 from misconfiguration import misconfiguration
 
-from stemdrop.doctor.report import Result
+from stemdrop.doctor.report import CheckResult
 
 
 @misconfiguration(
@@ -14,11 +14,11 @@ from stemdrop.doctor.report import Result
     "processes: running",
     "no process of stemdrop",
     "start it: `stemdrop up`",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def nothing_runs(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     await doctor_fixture.heartbeats()
-    doctor_fixture.patience = replace(doctor_fixture.patience, listen_s=0.1)
+    doctor_fixture.timeouts = replace(doctor_fixture.timeouts, listen_s=0.1)
     yield
 
 
@@ -33,7 +33,7 @@ async def no_worker(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "no webhook although `PUBLIC_URL` is set",
     "processes: webhook",
-    "nobody takes callbacks",
+    "callbacks are not received",
     "start it: `stemdrop webhook`",
 )
 async def no_webhook(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -42,20 +42,20 @@ async def no_webhook(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "a bot that gets no updates", "processes: bot", "updates cannot be fetched", "its log says more"
+    "a bot that receives no updates", "processes: bot", "updates cannot be fetched", "look at its log"
 )
 async def troubled_bot(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     await doctor_fixture.heartbeats("webhook", "worker")
-    await doctor_fixture.add_presence("bot", "updates cannot be fetched: Timed out")
+    await doctor_fixture.add_heartbeat("bot", "updates cannot be fetched: Timed out")
     yield
 
 
 @misconfiguration(
-    "two versions side by side",
+    "two versions at the same time",
     "processes: versions",
     "0.0.1-older",
     "update all processes to the same version",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def two_versions(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     await doctor_fixture.heartbeats("bot", "webhook", "worker", release="0.0.1-older")
@@ -63,13 +63,13 @@ async def two_versions(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "a bot that has just been started",
+    "a bot that was started just now",
     "processes: bot",
-    "just begins",
-    "look again in a minute",
-    result=Result.WARNING,
+    "is still starting",
+    "run the doctor again in a minute",
+    result=CheckResult.WARNING,
 )
 async def beginning_bot(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     await doctor_fixture.heartbeats("webhook", "worker")
-    await doctor_fixture.add_presence("bot", "no updates have been fetched yet", age_s=5)
+    await doctor_fixture.add_heartbeat("bot", "no updates have been fetched yet", age_s=5)
     yield

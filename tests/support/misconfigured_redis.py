@@ -1,4 +1,4 @@
-"""Wrong with Redis."""
+"""Misconfigurations of Redis."""
 
 import re
 import time
@@ -10,13 +10,13 @@ from doctor_fixture import DoctorFixture
 from misconfiguration import misconfiguration
 
 from stemdrop.doctor.redis_server import SLOW_MS
-from stemdrop.doctor.report import Result
+from stemdrop.doctor.report import CheckResult
 
 
 @misconfiguration(
     "no Redis at `REDIS_URL`",
     "Redis: reachable",
-    "nobody answers at 127.0.0.1:9",
+    "no answer from 127.0.0.1:9",
     "start Redis, or correct REDIS_URL",
 )
 async def no_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -51,7 +51,7 @@ async def no_aof(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "Redis that evicts (`allkeys-lru`), with a limit",
     "Redis: eviction policy",
-    "allkeys-lru: jobs vanish",
+    "allkeys-lru: jobs are deleted",
     "set it: `maxmemory-policy noeviction`",
 )
 async def evicting(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -62,9 +62,9 @@ async def evicting(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "Redis that would evict, without a limit",
     "Redis: eviction policy",
-    "would vanish",
+    "would be deleted",
     "set it: `maxmemory-policy noeviction`",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def would_evict(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     async with configured(doctor_fixture, **{"maxmemory-policy": "allkeys-lru"}):
@@ -84,7 +84,7 @@ async def full_memory(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     "Redis: memory",
     "nearly full",
     "give Redis more memory",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def nearly_full_memory(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     used = int((await doctor_fixture.product.redis.info("memory"))["used_memory"])
@@ -93,7 +93,7 @@ async def nearly_full_memory(doctor_fixture: DoctorFixture) -> AsyncIterator[Non
 
 
 @misconfiguration(
-    "a replica of Redis", "Redis: writing", "this is a replica", "let REDIS_URL name the primary"
+    "a replica of Redis", "Redis: writing", "this is a replica", "write the primary's address in REDIS_URL"
 )
 async def replica(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     await doctor_fixture.product.redis.replicaof("127.0.0.1", "9")
@@ -105,21 +105,21 @@ async def replica(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 @misconfiguration("Redis 5", "Redis: version", "Redis 5.0.7", "update Redis")
 async def old_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
-    async with redis_that_says(
+    async with redis_with_info(
         doctor_fixture, rb"redis_version:[\d.]+", b"redis_version:5.0.7", b"server_name:", b"server_gone:"
     ):
         yield
 
 
-@misconfiguration("Redis' disk is full", "Redis: disk", "aof_last_write_status", "make room on Redis' disk")
+@misconfiguration("Redis' disk is full", "Redis: disk", "aof_last_write_status", "free space on Redis' disk")
 async def redis_disk(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
-    async with redis_that_says(doctor_fixture, rb"aof_last_write_status:ok", b"aof_last_write_status:err"):
+    async with redis_with_info(doctor_fixture, rb"aof_last_write_status:ok", b"aof_last_write_status:err"):
         yield
 
 
 @asynccontextmanager
 async def configured(doctor_fixture: DoctorFixture, **values: str) -> AsyncIterator[None]:
-    """Redis with these of its settings, and afterwards with those it had."""
+    """Change Redis' configuration, and restore it afterwards."""
     redis = doctor_fixture.product.redis
     before = {name: (await redis.config_get(name))[name] for name in values}
     for name, value in values.items():
@@ -132,8 +132,8 @@ async def configured(doctor_fixture: DoctorFixture, **values: str) -> AsyncItera
 
 
 @asynccontextmanager
-async def redis_that_says(doctor_fixture: DoctorFixture, *words: bytes) -> AsyncIterator[None]:
-    """Redis whose INFO has other words: pairs of what it says and what is heard."""
+async def redis_with_info(doctor_fixture: DoctorFixture, *words: bytes) -> AsyncIterator[None]:
+    """Change the response to INFO; `words` are pairs of a pattern and its replacement."""
 
     def change(said: bytes) -> bytes:
         if not (found := re.match(rb"=\d+\r\n(txt:# Server.*)\r\n$", said, re.S)):  # RESP3
@@ -150,11 +150,11 @@ async def redis_that_says(doctor_fixture: DoctorFixture, *words: bytes) -> Async
 
 
 @misconfiguration(
-    "a Redis far away",
+    "a slow connection to Redis",
     "Redis: latency",
-    " ms a command",
-    "let Redis run near the bot",
-    result=Result.WARNING,
+    " ms per command",
+    "run Redis close to the bot",
+    result=CheckResult.WARNING,
 )
 async def far_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     def late(said: bytes) -> bytes:
@@ -163,14 +163,14 @@ async def far_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
     url = doctor_fixture.environ["REDIS_URL"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stemdrop.doctor.redis_server.SLOW_MS", SLOW_MS)  # a clinic is more patient
+        patch.setattr("stemdrop.doctor.redis_server.SLOW_MS", SLOW_MS)  # the fixture tolerates more
         async with doctor_fixture.wire(url, change=late) as port:
             doctor_fixture.environ["REDIS_URL"] = re.sub(r":\d+/", f":{port}/", url)
             yield
 
 
 @misconfiguration(
-    "a user of Redis that may only read",
+    "a Redis user without permission to write",
     "Redis: writing",
     "no permissions to run the 'set' command",
     "allow this user all commands",

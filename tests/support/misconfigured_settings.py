@@ -1,4 +1,4 @@
-"""Wrong in the settings, each of which is right by itself."""
+"""Settings that are valid but unwise."""
 
 from collections.abc import AsyncIterator
 
@@ -6,7 +6,7 @@ from doctor_fixture import DoctorFixture
 from misconfiguration import misconfiguration
 from pydantic import SecretStr
 
-from stemdrop.doctor.report import Result
+from stemdrop.doctor.report import CheckResult
 
 
 @misconfiguration(
@@ -14,7 +14,7 @@ from stemdrop.doctor.report import Result
     "settings: SECRET_KEY",
     "8 characters",
     "make a longer one",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def short_key(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.environ["SECRET_KEY"] = "8-letter"
@@ -27,7 +27,7 @@ async def short_key(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     "settings: ACCESS",
     "any stranger can spend all your credits",
     "set DAILY_CREDITS, or ACCESS=invite",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def open_product(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.environ["ACCESS"] = "open"
@@ -38,7 +38,7 @@ async def open_product(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     "a URL in `STEM_HOSTS`",
     "settings: STEM_HOSTS",
     "https://cdn.example: neither",
-    "write host or host:port, with commas between them",
+    "write host or host:port, separated by commas",
 )
 async def url_for_host(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.environ["STEM_HOSTS"] = "10.0.0.5:9000, https://cdn.example"
@@ -46,11 +46,11 @@ async def url_for_host(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "nobody is admin yet",
+    "a bot without an admin",
     "settings: admin",
-    "nobody runs this bot yet",
+    "this bot has no admin yet",
     "open the link",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def no_admin(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     del doctor_fixture.environ["ADMINS"]
@@ -58,11 +58,11 @@ async def no_admin(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "`ACCESS=open` and nobody in `ADMINS`",
+    "`ACCESS=open` without `ADMINS`",
     "settings: admin",
-    "nobody runs this bot",
+    "this bot has no admin",
     "name yourself in ADMINS",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def open_without_admin(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     del doctor_fixture.environ["ADMINS"]

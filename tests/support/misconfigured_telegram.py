@@ -1,4 +1,4 @@
-"""Wrong with Telegram: the token, how updates come, files."""
+"""Misconfigurations of Telegram: the token, updates, files."""
 
 import asyncio
 import shutil
@@ -19,14 +19,14 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from sandbox.telegram.updates import Webhook
-from stemdrop.doctor.report import Result
+from stemdrop.doctor.report import CheckResult
 
 
 @misconfiguration(
     "a token that Telegram does not know",
     "Telegram: bot token",
     "Telegram refuses it",
-    "copy TELEGRAM_BOT_TOKEN anew",
+    "copy TELEGRAM_BOT_TOKEN again",
 )
 async def wrong_token(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.environ["TELEGRAM_BOT_TOKEN"] = "7000000001:not-this-one"
@@ -34,7 +34,7 @@ async def wrong_token(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "nobody at `TELEGRAM_API_URL`",
+    "no server at `TELEGRAM_API_URL`",
     "Telegram: bot token",
     "refuses connections",
     "is it running, and at this port?",
@@ -47,7 +47,7 @@ async def no_telegram(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "a web site at `TELEGRAM_API_URL`",
     "Telegram: bot token",
-    "not as the Bot API does",
+    "not like the Bot API",
     "correct TELEGRAM_API_URL",
 )
 async def site_for_telegram(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -57,7 +57,7 @@ async def site_for_telegram(doctor_fixture: DoctorFixture) -> AsyncIterator[None
 
 
 @misconfiguration(
-    "another program polls, our bot does not run",
+    "another program polls while our bot does not run",
     "Telegram: second poller",
     "another program polls with this bot's token",
     "stop the other program",
@@ -83,14 +83,14 @@ async def second_poller(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 )
 async def rival_of_our_bot(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     await doctor_fixture.heartbeats("webhook", "worker")
-    await doctor_fixture.add_presence("bot", SECOND_POLLER)
+    await doctor_fixture.add_heartbeat("bot", SECOND_POLLER)
     yield
 
 
 @misconfiguration(
-    "two bots of ours poll",
+    "two of our bots poll",
     "Telegram: second poller",
-    "2 bots of ours poll",
+    "2 of our bots poll",
     "run one bot, or set TELEGRAM_UPDATES=webhook",
 )
 async def two_bots(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -101,7 +101,7 @@ async def two_bots(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "another program has set a webhook while our bot polls",
     "Telegram: webhook",
-    "https://foreign.example, so nobody can fetch them",
+    "https://foreign.example, so they cannot be polled",
     "stop the other program",
 )
 async def foreign_webhook(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -112,11 +112,11 @@ async def foreign_webhook(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "a webhook is left from before, our bot does not run",
+    "a webhook is still set while our bot does not run",
     "Telegram: webhook",
-    "so nobody can fetch them",
+    "so they cannot be polled",
     "the bot removes it when it starts",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
     also=["processes: running"],
 )
 async def webhook_from_before(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -141,7 +141,7 @@ async def webhook_elsewhere(doctor_fixture: DoctorFixture) -> AsyncIterator[None
     "Telegram cannot deliver to our webhook",
     "Telegram: webhook",
     "Telegram cannot deliver: Connection refused",
-    "see what is wrong with the public address",
+    "correct what is wrong with the public address",
 )
 async def undeliverable(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.environ["TELEGRAM_UPDATES"] = "webhook"
@@ -176,7 +176,7 @@ async def unknown_local(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "a local server whose files are not here",
+    "a local server whose files are not on this machine",
     "Telegram: files",
     "not on a disk that is visible here",
     "mount its directory here under the same path",
@@ -190,7 +190,7 @@ async def unmounted(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 async def poll_for_ever(doctor_fixture: DoctorFixture) -> None:
-    """As any program that fetches updates; what is refused is tried again."""
+    """Poll like another program: a refused poll is repeated."""
     environ = doctor_fixture.environ
     url = f"{environ['TELEGRAM_API_URL']}/bot{environ['TELEGRAM_BOT_TOKEN']}/getUpdates"
     async with httpx.AsyncClient(timeout=60, trust_env=False, verify=False) as http:
@@ -201,7 +201,7 @@ async def poll_for_ever(doctor_fixture: DoctorFixture) -> None:
 
 @asynccontextmanager
 async def local_server(doctor_fixture: DoctorFixture) -> AsyncIterator[Path]:
-    """A Bot API server of one's own, with `--local`, that knows a song; where its files lie."""
+    """Run a local Bot API server that knows a song; returns the folder of its files."""
     folder = doctor_fixture.folder / "local"
     telegram = Telegram(folder, local=True)
     await doctor_fixture.product.redis.delete("stemdrop:jobs:open")
@@ -213,11 +213,11 @@ async def local_server(doctor_fixture: DoctorFixture) -> AsyncIterator[Path]:
 
 
 @misconfiguration(
-    "a bot that runs and leaves updates lying",
+    "a running bot that does not handle its updates",
     "Telegram: pending updates",
     "51 updates wait at Telegram although the bot runs",
     "look at the bot's log",
-    result=Result.WARNING,
+    result=CheckResult.WARNING,
 )
 async def many_pending(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     telegram = doctor_fixture.product.telegram
@@ -228,9 +228,9 @@ async def many_pending(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "Telegram breaks off in the middle",
+    "Telegram breaks off its response",
     "Telegram: updates",
-    "its answer broke off",
+    "its response broke off",
     "look at its log",
 )
 async def broken_telegram(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:

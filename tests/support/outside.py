@@ -1,5 +1,7 @@
-"""A public address with a name: wrong set-ups of DNS, firewall and certificate, played in a small internet
-of its own (`internet.py`), in which this file is the program."""
+"""Misconfigured DNS, firewall and certificates of a public address with a name.
+
+They are run in network namespaces (`internet.py`), where this file is the program.
+"""
 
 import asyncio
 import json
@@ -24,9 +26,9 @@ from wire import Wire
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.environment.server import serve
-from stemdrop.doctor.examination import Examination, Patience
-from stemdrop.doctor.public_address import examine_public_address
-from stemdrop.doctor.report import Finding, Notes, Result
+from stemdrop.doctor.context import CheckContext, DoctorTimeouts
+from stemdrop.doctor.public_address import check_public_address
+from stemdrop.doctor.report import CheckResult, Finding, SubjectReport
 from stemdrop.settings import load_settings
 from stemdrop.storage.connection import connect
 from stemdrop.tasks.engine import Engine
@@ -46,14 +48,14 @@ _ZONE = {
 
 @dataclass(frozen=True)
 class Case:
-    """As `ailments.Ailment`; `settings` are what differs from `https://www.stems.test`."""
+    """Like `Misconfiguration`; `settings` are those that differ from `https://www.stems.test`."""
 
     text: str
     check: str
     found: str
     advice: str
     settings: dict[str, str] = field(default_factory=dict)
-    result: Result = Result.WRONG
+    result: CheckResult = CheckResult.WRONG
     also: Sequence[str] = ()
 
 
@@ -66,34 +68,34 @@ CASES = [
         "a name that does not resolve",
         "public address: DNS",
         "the name gone.test does not resolve",
-        "correct it in PUBLIC_URL, or make its DNS entry",
+        "correct it in PUBLIC_URL, or create its DNS record",
         _at("https://gone.test"),
     ),
     Case(
-        "a name that leads to a private address",
+        "a name with a private address",
         "public address: DNS",
         "10.0.0.1 cannot be reached from outside",
-        "let the name lead to the address",
+        "point the name to this machine's public address",
         _at(f"https://private.{CERTIFIED}"),
     ),
     Case(
-        "a name that this machine's `/etc/hosts` keeps for itself",
+        "a name that this machine's `/etc/hosts` resolves to itself",
         "public address: DNS",
-        f"own.{CERTIFIED} is 127.0.1.1, by this machine's /etc/hosts",
-        "look it up from elsewhere",
+        f"own.{CERTIFIED} is 127.0.1.1, from this machine's /etc/hosts",
+        "look it up on another machine",
         _at(f"https://own.{CERTIFIED}"),
-        Result.WARNING,
+        CheckResult.WARNING,
     ),
     Case(
-        "a name with a second address, where nobody listens",
+        "a name with a second address where nothing listens",
         "public address: connection",
         f"{DEAD_6} port 443: nothing listens there",
-        "let every address of the name lead here",
+        "make every address of the name lead here",
         _at(f"https://half.{CERTIFIED}"),
-        Result.WARNING,
+        CheckResult.WARNING,
     ),
     Case(
-        "a firewall that drops what comes in",
+        "a firewall that drops incoming connections",
         "public address: connection",
         "no answer, as if a firewall dropped it",
         "open the port in the firewall",
@@ -107,7 +109,7 @@ CASES = [
         _at(f"http://{_HOST}"),
     ),
     Case(
-        "a port that Telegram does not post to, with `TELEGRAM_UPDATES=webhook`",
+        "a port to which Telegram posts no updates, with `TELEGRAM_UPDATES=webhook`",
         "public address: PUBLIC_URL",
         "Telegram posts no updates to port 9443",
         "use port 443, 80, 88 or 8443",
@@ -116,27 +118,27 @@ CASES = [
     Case(
         "a name that the certificate is not for",
         "public address: certificate",
-        "for another name",
+        "Hostname mismatch",
         "get a certificate for exactly this name",
         _at("https://other.test"),
     ),
 ]
-HEALTHY = "all is well"
+HEALTHY = "a healthy set-up"
 
 
-def play(folder: Path) -> dict[str, list[Finding]]:
-    """What the doctor finds, by case. Raises `NoNamespaces`."""
+def run(folder: Path) -> dict[str, list[Finding]]:
+    """Return the doctor's findings by case. Raises `NoNamespaces`."""
     (folder / "hosts").write_text(
         f"127.0.0.1 localhost\n127.0.1.1 myself own.{CERTIFIED} # as Debian has it\n"
     )
     told = json.loads(run_inside(folder, Path(__file__)))
     return {
-        text: [Finding(**{**fact, "result": Result(fact["result"])}) for fact in facts]
+        text: [Finding(**{**fact, "result": CheckResult(fact["result"])}) for fact in facts]
         for text, facts in told.items()
     }
 
 
-async def _examine_all(folder: Path) -> dict[str, list[Finding]]:
+async def _run_all(folder: Path) -> dict[str, list[Finding]]:
     bring_up([PUBLIC, DEAD_6, SILENT_6, "10.0.0.1"])
     loop = asyncio.get_running_loop()
     await loop.create_datagram_endpoint(lambda: Names(_ZONE), ("127.0.0.1", 53))
@@ -167,12 +169,12 @@ async def _examine_all(folder: Path) -> dict[str, list[Finding]]:
                 await wire.listen()
             for case in [Case(HEALTHY, "", "", "", _at(f"https://{_HOST}")), *CASES]:
                 settings = load_settings({**environ, **case.settings})
-                notes = Notes("public address")
-                # seconds that only the firewall uses up
-                patience = Patience(connect_s=1.5)
+                notes = SubjectReport("public address")
+                # only the firewall case uses them up
+                timeouts = DoctorTimeouts(connect_s=1.5)
                 trusted = httpx.create_ssl_context()
-                await examine_public_address(
-                    Examination(settings, patience, redis, http, trusted, folder, heartbeats=[]), notes
+                await check_public_address(
+                    CheckContext(settings, timeouts, redis, http, trusted, folder, heartbeats=[]), notes
                 )
                 found[case.text] = notes.findings
             for wire in wires:
@@ -184,5 +186,5 @@ async def _examine_all(folder: Path) -> dict[str, list[Finding]]:
 
 
 if __name__ == "__main__":
-    findings = asyncio.run(_examine_all(Path(sys.argv[1])))
+    findings = asyncio.run(_run_all(Path(sys.argv[1])))
     print(json.dumps({text: [asdict(it) for it in of_it] for text, of_it in findings.items()}))  # noqa: T201 - read by `play`

@@ -33,13 +33,15 @@ from stemdrop.observability.metric_definitions import (
     FLOOD_SECONDS,
     FLOOD_WAITS,
 )
-from stemdrop.operator.system_report import status_lines
+from stemdrop.operator.status_tables import status_lines
+from stemdrop.operator.system_status import system_status
 from stemdrop.storage.connection import connect
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.dead_letters import DeadLetters
 from stemdrop.storage.flood_limiter import FloodLimiter
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.snapshot import Snapshots
 
 Capture = pytest.CaptureFixture[str]
 SECRETS = ("1:bot-token-xyz", "api-key-xyz", "secret-key-xyz-xyz")
@@ -108,6 +110,29 @@ async def test_for_machines(environ: dict[str, str], redis_url: str, capsys: Cap
     assert [secret for secret in (*SECRETS, redis_url) if secret in out] == []
 
 
+FIELDS = [
+    *("at", "processes", "missing", "jobs", "queues", "last_hour", "flood_pause_s", "credits"),
+    *("given_up", "redis"),
+]
+
+
+async def test_the_json_fields_stay_the_same(
+    environ: dict[str, str], redis_url: str, capsys: Capture
+) -> None:
+    """Scripts of operators read them."""
+    await fill(redis_url)
+    assert await asyncio.to_thread(run, ["status", "--json"], environ) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert list(facts) == FIELDS
+    assert list(facts["processes"][0]) == ["role", "host", "pid", "version", "up_s", "seen_s", "trouble"]
+    assert list(facts["jobs"][0]) == ["state", "mode", "count", "oldest_s"]
+    assert list(facts["queues"][0]) == ["queue", "waiting", "running", "put_off", "oldest_s"]
+    hour = ["ended", "failed", "callbacks", "api_refusals", "flood_waits", "flood_wait_s"]
+    assert list(facts["last_hour"]) == hour
+    assert list(facts["credits"]) == ["left", "seen_s", "seen_at"]
+    assert list(facts["redis"]) == ["memory_bytes", "memory_limit_bytes"]
+
+
 async def test_for_eyes(environ: dict[str, str], redis_url: str, capsys: Capture) -> None:
     await fill(redis_url)
     assert await asyncio.to_thread(run, ["status"], environ) == 0
@@ -116,13 +141,13 @@ async def test_for_eyes(environ: dict[str, str], redis_url: str, capsys: Capture
     for line in (
         r"bot +host-a +12 +0\.1\.0 +2h00m +\d+s ago +well",
         r"worker +主机-二.* +13 .* ! another program polls with this bot's token",
-        r"! no webhook is there",
+        r"! no webhook is running",
         r"submitting +split_stem +3 +\d+s",
         r"updates +0 +0 +0",
         r"Last hour  0 delivered, 0 incomplete, 3 failed, 0 cancelled",
         r"           failed with 500 ×2, timeout ×1",
-        r"Callbacks  4 taken; not taken: forged ×2",
-        r"Telegram   asks for silence for \d+s more; 3 waits for its limits, 12s in all",
+        r"Callbacks  4 accepted; refused: forged ×2",
+        r"Telegram   accepts no messages for \d+s more; 3 waits for its limits, 12s in all",
         r"Credits    940 left, 4m ago",
         r"Given up   update ×1 \(stemdrop jobs\)",
         r"Redis      \d+\.\d MB",
@@ -134,7 +159,7 @@ async def test_where_nothing_has_happened_yet(environ: dict[str, str], capsys: C
     environ["PUBLIC_URL"] = ""
     assert await asyncio.to_thread(run, ["status", "--once"], environ) == 0
     out = capsys.readouterr().out
-    assert "! no bot is there\n! no worker is there\n\nNo job is open.\n" in out
+    assert "! no bot is running\n! no worker is running\n\nNo job is open.\n" in out
     assert "webhook" not in out
     assert "Credits    not known yet" in out
 
@@ -153,12 +178,12 @@ async def test_what_is_older_than_an_hour_is_not_of_the_last(redis_url: str) -> 
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80])
-async def test_no_line_is_wider_than_the_terminal(
-    environ: dict[str, str], redis_url: str, capsys: Capture, width: int
-) -> None:
+async def test_no_line_is_wider_than_the_terminal(redis_url: str, width: int) -> None:
     await fill(redis_url)
-    assert await asyncio.to_thread(run, ["status", "--json"], environ) == 0
-    lines = status_lines(json.loads(capsys.readouterr().out), width)
+    async with connect(redis_url) as redis:
+        snapshots = Snapshots(redis)
+        snapshot, lately = await snapshots.look(), await snapshots.lately()
+    lines = status_lines(system_status(snapshot, lately, expects_callbacks=True), width)
     assert [line for line in lines if cell_len(line) > width] == []
     assert any("well" in line for line in lines) == (width >= 60)
 
@@ -187,7 +212,7 @@ class Terminal:
     decoder: codecs.IncrementalDecoder = field(default_factory=codecs.getincrementaldecoder("utf-8"))
 
     async def shows(self, what: str) -> str:
-        """Wait until that is on the screen; returns what came since the screen was last written over."""
+        """Wait until the last frame matches; returns that frame."""
         async with asyncio.timeout(30):
             while not re.search(what, self.screen):
                 self.text += self.decoder.decode(await asyncio.to_thread(os.read, self.master, 65536))
@@ -195,9 +220,8 @@ class Terminal:
 
     @property
     def screen(self) -> str:
-        """The last whole one."""
-        whole = self.text.rpartition("\x1b[J")[0]
-        return whole.rpartition("\x1b[H")[2]
+        """The text since rich last erased its lines."""
+        return re.split(r"\r\x1b\[2K(?:\x1b\[1A\x1b\[2K)*", self.text)[-1]
 
 
 @contextmanager
@@ -223,12 +247,12 @@ async def test_on_a_terminal_it_renews_itself_until_it_is_interrupted(tmp_path: 
         environ = {**environment(redis.url), "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONUTF8": "1"}
         with terminal(["status"], environ, columns=60, rows=18) as seen:
             screen = await seen.shows("submitting")
-            lines = [re.sub(r"\x1b\[K\r?$", "", line) for line in screen.split("\n")]
+            lines = [re.sub(r"\x1b\[\?25l", "", line).rstrip() for line in screen.split("\n")]
             assert len(lines) <= 18
             assert [line for line in lines if cell_len(line) > 60 or "\x1b" in line] == []
             assert re.search("… and [0-9]+ lines more", screen)
             await asyncio.to_thread(redis.kill)
-            screen = await seen.shows("Redis does not answer; as it")
+            screen = await seen.shows("Redis does not answer; last")
             assert "submitting" in screen
             await asyncio.to_thread(redis.start)
             async with connect(redis.url) as client:

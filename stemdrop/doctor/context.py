@@ -1,0 +1,49 @@
+"""The inputs that all checks of one run share."""
+
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from redis.asyncio import Redis
+
+from stemdrop.settings import Settings
+from stemdrop.storage.heartbeats import Heartbeat
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorTimeouts:
+    """Timeouts in seconds. With the defaults a whole run ends within 40 s."""
+
+    lookup_s: float = 5
+    connect_s: float = 5
+    answer_s: float = 10  # for a server's response
+    callback_s: float = 15  # as long as the provider waits for the response to a callback
+    listen_s: float = 10  # for another program that polls the bot's updates
+    redis_s: float = 8
+    subject_s: float = 29
+
+
+@dataclass(slots=True)
+class CheckContext:
+    """The settings and the clients for the checks.
+
+    `http` obeys the environment's proxies, as the product does. `heartbeats` is `None` where Redis cannot be
+    read. `offsets`: server → seconds by which its clock is ahead of ours. `is_in_bot`: the running bot itself
+    performs the checks.
+    """
+
+    settings: Settings
+    timeouts: DoctorTimeouts
+    redis: Redis
+    http: httpx.AsyncClient
+    trusted: ssl.SSLContext
+    folder: Path
+    is_in_bot: bool = False
+    heartbeats: Sequence[Heartbeat] | None = None
+    offsets: dict[str, float] = field(default_factory=dict)
+
+    def processes(self, role: str) -> list[Heartbeat]:
+        """Return the running processes with this role; none where Redis cannot be read."""
+        return [it for it in self.heartbeats or () if it.role == role]

@@ -1,0 +1,87 @@
+"""Checks the separation API: the key, the credits, and the host to which sources are uploaded."""
+
+import asyncio
+
+from stemdrop.doctor.context import CheckContext
+from stemdrop.doctor.report import SubjectReport
+from stemdrop.doctor.server_requests import ServerUnreachable, explained, origin, quoted, resolve, send
+from stemdrop.domain.jobs import CREDITS
+from stemdrop.errors import BadContract, Refused, SeparationError
+from stemdrop.provider.client import SeparationClient
+from stemdrop.services.admin_alerts import LOW_CREDITS
+
+_BUY = "buy credits at the provider"
+
+
+async def check_separation(context: CheckContext, report: SubjectReport) -> None:
+    """Check the API without creating a task or uploading a file, so that nothing is charged."""
+    upload_report = SubjectReport("separation API")
+    await asyncio.gather(_check_key(context, report), _check_upload_host(context, upload_report))
+    report.findings += upload_report.findings
+
+
+async def _check_key(context: CheckContext, report: SubjectReport) -> None:
+    settings, timeout_s = context.settings, context.timeouts.answer_s
+    url, key = settings.separation_api_url, settings.separation_api_key.get_secret_value()
+    client = SeparationClient(context.http, url, settings.upload_url, key)
+    try:
+        await resolve(context, url)
+        async with asyncio.timeout(timeout_s):
+            credits = await client.credits()
+    except ServerUnreachable as error:
+        report.wrong("API key", f"{origin(url)}: {error}", error.advice)
+    except Refused as error:
+        _explain_refusal(report, url, error)
+    except (SeparationError, BadContract, TimeoutError) as error:
+        cause = error if isinstance(error, TimeoutError) else error.__cause__
+        if cause:
+            problem = explained(cause, timeout_s)
+            report.wrong("API key", f"{origin(url)}: {problem}", problem.advice)
+        else:
+            found = f"{origin(url)} answers, but not like the API: {error}"
+            report.wrong("API key", found, "correct SEPARATION_API_URL, or try again later")
+    else:
+        report.ok("API key", f"{origin(url)} accepts it")
+        _check_credits(report, credits)
+
+
+def _explain_refusal(report: SubjectReport, url: str, error: Refused) -> None:
+    if error.code in (401, 403):
+        advice = "copy SEPARATION_API_KEY again from the provider's page"
+        report.wrong("API key", f"{origin(url)} refuses it", advice)
+    elif error.code == 402:
+        report.ok("API key", f"{origin(url)} accepts it")
+        report.wrong("credits", "none are left", _BUY)
+    elif error.code in (404, 405, 501):
+        found = f"{origin(url)} does not know the request for credits (code {error.code})"
+        report.wrong("API key", found, "correct SEPARATION_API_URL")
+    else:
+        advice = "try again later; the provider's status page may say more"
+        report.warning("API key", f"{origin(url)}: {quoted(str(error), 120)}", advice)
+
+
+def _check_credits(report: SubjectReport, credits: float) -> None:
+    found = f"{credits:,.0f} left"
+    if credits < min(CREDITS.values()):
+        report.wrong("credits", f"{found}: not enough for any song", _BUY)
+    elif credits < LOW_CREDITS:
+        report.warning("credits", found, f"{_BUY} soon")
+    else:
+        report.ok("credits", found)
+
+
+async def _check_upload_host(context: CheckContext, report: SubjectReport) -> None:
+    url = context.settings.upload_url
+    if context.settings.public_url:
+        report.unchecked("upload host", "not needed: sources are fetched from PUBLIC_URL")
+        return
+    try:
+        response = await send(context, "GET", url)
+    except ServerUnreachable as error:
+        advice = "correct SEPARATION_UPLOAD_URL, or let this machine reach it"
+        report.wrong("upload host", f"{origin(url)}: {error}", advice)
+        return
+    if response.status >= 500:
+        report.warning("upload host", f"{origin(url)} answers HTTP {response.status}", "try again later")
+    else:
+        report.ok("upload host", f"{origin(url)} answers")

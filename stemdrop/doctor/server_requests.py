@@ -1,0 +1,179 @@
+"""Requests to servers, and the explanation of why a server does not answer."""
+
+import asyncio
+import json
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from stemdrop.doctor.context import CheckContext
+from stemdrop.errors import StemdropError
+from stemdrop.observability.printable_text import printable
+
+# No server that the doctor asks sends more.
+MAX_RESPONSE_BYTES = 256 * 1024
+
+_CHECK_DNS = "check this machine's DNS servers (/etc/resolv.conf)"
+_NO_SUCH_NAME = "correct it in the settings, or check this machine's internet connection"
+
+_SERVE_CHAIN = "use a certificate of a public authority, and serve its whole chain (certbot: `fullchain.pem`)"
+# By OpenSSL's verify code: X509_V_ERR_CERT_NOT_YET_VALID, _CERT_HAS_EXPIRED, _HOSTNAME_MISMATCH and
+# _IP_ADDRESS_MISMATCH.
+_CERTIFICATE_ADVICE = {
+    9: "check the clocks of this machine and of the server",
+    10: "renew the certificate, or let a proxy renew it automatically (Caddy does)",
+    62: "get a certificate for exactly this name",
+    64: "write the name in PUBLIC_URL that the certificate is for",
+}
+
+
+class ServerUnreachable(StemdropError):
+    """Why a server does not answer, as the end of a sentence, and the advice."""
+
+    def __init__(self, why: str, advice: str) -> None:
+        super().__init__(why)
+        self.advice = advice
+
+
+def host_and_port(url: str) -> tuple[str, int]:
+    """Return host and port of an HTTP URL."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def origin(url: str) -> str:
+    """Return an HTTP URL without path, user and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+async def look_up(host: str, port: int, timeout_s: float, advice: str = _NO_SUCH_NAME) -> list[str]:
+    """Resolve a name to at least one address.
+
+    Raises `ServerUnreachable`, with `advice` where the name does not exist.
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError:
+        raise ServerUnreachable(f"the DNS lookup of {host} took over {timeout_s:g} s", _CHECK_DNS) from None
+    except (OSError, UnicodeError) as error:
+        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+            raise ServerUnreachable(f"no DNS server answers for {host}", _CHECK_DNS) from error
+        raise ServerUnreachable(f"the name {host} does not resolve", advice) from error
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+async def resolve(context: CheckContext, url: str) -> None:
+    """Check that a server's name resolves, unless a proxy resolves it. Raises `ServerUnreachable`."""
+    host, port = host_and_port(url)
+    if urlsplit(url).scheme not in getproxies() or proxy_bypass(host):
+        await look_up(host, port, context.timeouts.lookup_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A server's response, after so many seconds."""
+
+    status: int
+    url: httpx.URL
+    headers: httpx.Headers
+    body: bytes
+    seconds: float
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """Return its JSON object; empty where it is none."""
+        try:
+            value = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+    def field(self, name: str) -> str:
+        """Return a text of its JSON object; empty where there is none."""
+        value = self.json.get(name)
+        return value if isinstance(value, str) else ""
+
+
+async def response_of(http: httpx.AsyncClient, method: str, url: str, **request: Any) -> Response:
+    """Send a request. Raises httpx's errors, and `ServerUnreachable` for a body without an end."""
+    began, body = time.perf_counter(), bytearray()
+    async with http.stream(method, url, **request) as response:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_RESPONSE_BYTES:
+                raise ServerUnreachable("its response does not end", "is it the right server?")
+    seconds = time.perf_counter() - began
+    return Response(response.status_code, response.url, response.headers, bytes(body), seconds)
+
+
+async def send(
+    context: CheckContext, method: str, url: str, *, timeout_s: float = 0, **request: object
+) -> Response:
+    """Resolve the server's name and send a request. Raises `ServerUnreachable`."""
+    await resolve(context, url)
+    connect_s = context.timeouts.connect_s
+    timeout_s = timeout_s or context.timeouts.answer_s
+    timeout = httpx.Timeout(timeout_s, connect=connect_s)
+    try:
+        async with asyncio.timeout(timeout_s + connect_s):
+            return await response_of(context.http, method, url, timeout=timeout, **request)
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+        raise explained(error, timeout_s) from error
+
+
+def clock_offset(response: httpx.Response) -> float | None:
+    """Return by how many seconds the server's clock is ahead of ours; None where it does not say."""
+    try:
+        # the header leaves out fractions of a second
+        return parsedate_to_datetime(response.headers["date"]).timestamp() + 0.5 - time.time()
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def explained(error: BaseException, timeout_s: float) -> ServerUnreachable:
+    """Explain a failed request to the operator."""
+    if isinstance(error, httpx.ConnectTimeout):
+        return ServerUnreachable("the connection timed out", "does a firewall block this machine?")
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        why = f"it accepts connections but did not answer within {timeout_s:g} s"
+        return ServerUnreachable(why, "look at its log")
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ServerUnreachable(*certificate_error(cause))
+        if isinstance(cause, ssl.SSLError):
+            return ServerUnreachable("it does not speak TLS there", "correct the port, or `https` to `http`")
+        if isinstance(cause, ConnectionRefusedError):
+            return ServerUnreachable("it refuses connections", "is it running, and at this port?")
+    if isinstance(error, httpx.ConnectError):
+        advice = "check the network, firewall and proxy between this machine and it"
+        return ServerUnreachable("no connection can be made", advice)
+    return ServerUnreachable(f"its response broke off ({type(error).__name__})", "look at its log")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error and its causes, which the libraries wrap in their own exceptions."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def certificate_error(error: ssl.SSLCertVerificationError) -> tuple[str, str]:
+    """Return what is wrong with the certificate, in OpenSSL's words, and the advice."""
+    advice = _CERTIFICATE_ADVICE.get(error.verify_code, _SERVE_CHAIN)
+    return f"its certificate is refused: {error.verify_message}", advice
+
+
+def quoted(text: str, most: int = 80) -> str:
+    """Return a server's words on one printable line of at most `most` characters."""
+    words = printable(text)
+    return words if len(words) <= most else f"{words[: most - 1]}…"

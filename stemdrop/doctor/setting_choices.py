@@ -1,0 +1,63 @@
+"""Checks settings that are valid but may not be what the operator wants."""
+
+import re
+
+from stemdrop.doctor.context import CheckContext
+from stemdrop.doctor.report import SubjectReport
+from stemdrop.errors import StoreUnavailable
+from stemdrop.settings import SHORT_KEY
+from stemdrop.storage.users import Users
+
+_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s/:@?#]+)(:\d{1,5})?")
+
+
+async def check_settings(context: CheckContext, report: SubjectReport) -> None:
+    """Check SECRET_KEY, ACCESS, STEM_HOSTS and whether the bot has an admin."""
+    settings = context.settings
+    length = len(settings.secret_key.get_secret_value())
+    if length < SHORT_KEY:
+        advice = "make a longer one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        report.warning("SECRET_KEY", f"{length} characters: it can be guessed, and links forged", advice)
+    else:
+        report.ok("SECRET_KEY", f"{length} characters")
+    if settings.access == "open" and not settings.daily_credits:
+        advice = "set DAILY_CREDITS, or ACCESS=invite"
+        report.warning(
+            "ACCESS", "open without DAILY_CREDITS: any stranger can spend all your credits", advice
+        )
+    else:
+        limit = (
+            f"{settings.daily_credits} credits a day per user" if settings.daily_credits else "no daily limit"
+        )
+        report.ok("ACCESS", f"{settings.access}, {limit}")
+    _check_stem_hosts(context, report)
+    await _check_admins(context, report)
+
+
+def _check_stem_hosts(context: CheckContext, report: SubjectReport) -> None:
+    hosts = sorted(context.settings.allowed_hosts)
+    if bad := [host for host in hosts if not _HOST.fullmatch(host)]:
+        advice = "write host or host:port, separated by commas"
+        report.wrong("STEM_HOSTS", f"{', '.join(bad)}: neither a host nor host:port", advice)
+    elif hosts:
+        report.ok("STEM_HOSTS", f"stems may come from these private hosts: {', '.join(hosts)}")
+    else:
+        report.ok("STEM_HOSTS", "empty: stems come from public addresses and from the API's own host")
+
+
+async def _check_admins(context: CheckContext, report: SubjectReport) -> None:
+    if context.heartbeats is None:
+        report.unchecked("admin", "this needs Redis")
+        return
+    try:
+        count = len(await Users(context.redis, context.settings).admins())
+    except StoreUnavailable:
+        report.unchecked("admin", "Redis does not answer")
+        return
+    if count:
+        report.ok("admin", f"{count} admin{'' if count == 1 else 's'}")
+    elif context.settings.access == "invite":
+        advice = "open the link that the bot prints at start (in its log): the first to open it becomes admin"
+        report.warning("admin", "this bot has no admin yet", advice)
+    else:
+        report.warning("admin", "this bot has no admin", "name yourself in ADMINS")

@@ -1,0 +1,97 @@
+"""The state of the whole system as lines for a terminal. No I/O."""
+
+from collections.abc import Iterator, Mapping
+
+from stemdrop.observability.printable_text import printable
+from stemdrop.operator.job_data import seconds_since
+from stemdrop.operator.job_tables import span
+from stemdrop.operator.system_status import OUTCOMES, SystemStatus
+from stemdrop.operator.tables import shortened, table_lines
+
+_ACCEPTED_CALLBACKS = ("stored", "repeated")
+_MEGABYTE = 1024 * 1024
+_PROCESS_HEADINGS = ("PROCESS", "HOST", "PID", "VERSION", "UP", "SEEN", "STATE")
+_JOB_HEADINGS = ("OPEN JOBS", "MODE", "COUNT", "OLDEST")
+_QUEUE_HEADINGS = ("QUEUE", "WAITING", "RUNNING", "PUT OFF", "OLDEST")
+
+
+def status_lines(status: SystemStatus, width: int | None = None) -> list[str]:
+    """Return the lines of `stemdrop status`, none wider than `width` cells."""
+    parts = [_processes(status, width), _jobs(status, width), _queues(status, width), list(_figures(status))]
+    lines = [line for part in parts for line in ("", *part)][1:]
+    return [shortened(line, width) if width else line for line in lines]
+
+
+def _processes(status: SystemStatus, width: int | None) -> list[str]:
+    now = status.snapshot.at
+    rows = [
+        (
+            it.role,
+            it.host,
+            str(it.pid),
+            it.version,
+            span(seconds_since(it.started_at, now)),
+            f"{span(seconds_since(it.seen_at, now))} ago",
+            f"! {it.trouble}" if it.trouble else "well",
+        )
+        for it in status.snapshot.processes
+    ]
+    missing = [f"! no {role} is running" for role in status.missing]
+    return [*table_lines(_PROCESS_HEADINGS, rows, width), *missing]
+
+
+def _jobs(status: SystemStatus, width: int | None) -> list[str]:
+    rows = [
+        (state, mode, str(it.count), span(it.oldest_s))
+        for (state, mode), it in sorted(status.snapshot.jobs.items())
+    ]
+    return table_lines(_JOB_HEADINGS, rows, width) or ["No job is open."]
+
+
+def _queues(status: SystemStatus, width: int | None) -> list[str]:
+    rows = [
+        (
+            queue.value.rpartition(":")[2],
+            str(it.waiting),
+            str(it.running),
+            str(it.put_off),
+            span(it.oldest_s) if it.waiting else "",
+        )
+        for queue, it in status.snapshot.queues.items()
+    ]
+    return table_lines(_QUEUE_HEADINGS, rows, width)
+
+
+def _figures(status: SystemStatus) -> Iterator[str]:
+    hour, snapshot = status.last_hour, status.snapshot
+    yield "Last hour  " + ", ".join(f"{hour.ended[name]} {name}" for name in OUTCOMES)
+    if hour.failed:
+        yield "           failed with " + _most_first(hour.failed)
+    accepted = sum(hour.callbacks.get(name, 0) for name in _ACCEPTED_CALLBACKS)
+    refused = {name: count for name, count in hour.callbacks.items() if name not in _ACCEPTED_CALLBACKS}
+    yield f"Callbacks  {accepted} accepted" + (f"; refused: {_most_first(refused)}" if refused else "")
+    if hour.api_refusals:
+        yield "API        refused with " + _most_first(hour.api_refusals)
+    yield "Telegram   " + _limits(status)
+    credits = status.credits
+    yield "Credits    " + (
+        f"{credits.left:g} left, {span(credits.seen_s)} ago" if credits else "not known yet"
+    )
+    if snapshot.given_up:
+        yield f"Given up   {_most_first(snapshot.given_up)} (stemdrop jobs)"
+    limit = snapshot.memory_limit_bytes
+    of_limit = f" of {limit / _MEGABYTE:.0f} MB" if limit else ""
+    yield f"Redis      {snapshot.memory_bytes / _MEGABYTE:.1f} MB{of_limit}"
+
+
+def _limits(status: SystemStatus) -> str:
+    hour, pause_s = status.last_hour, status.snapshot.flood_pause_s
+    waits, seconds = sum(hour.flood_waits.values()), sum(hour.flood_wait_s.values())
+    now = f"accepts no messages for {span(pause_s)} more" if pause_s else "accepts messages"
+    return f"{now}; {waits} waits for its limits, {span(seconds)} in all"
+
+
+def _most_first(counters: Mapping[str, int]) -> str:
+    """Return `500 ×3, timeout ×1`."""
+    most = sorted(counters.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{printable(name)} ×{count}" for name, count in most)
