@@ -41,15 +41,14 @@ stories: setup
 docs: setup
 	@$(BIN)/python -m tools.generate_settings_docs
 
-# More than twice as many as two cores: much of a journey is waiting, for leases, polls and flood limits. The order of
-# the files is tests/support/order.py's; else those with the fewest tests, all of them journeys, would come last.
+# Six processes for two cores: much of a journey is waiting for leases, polls and flood limits.
 test: setup
-	@$(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 6
 
 # An input that fails here becomes an ordinary test.
 FUZZ ?= 10
 fuzz: setup
-	@FUZZ=$(FUZZ) $(BIN)/python -m pytest -n 2 --dist load --timeout 3600 \
+	@FUZZ=$(FUZZ) $(BIN)/python -m pytest -n 2 --timeout 3600 \
 		tests/stemdrop/test_parsers.py tests/webhook/test_parsers.py tests/webhook/test_doors.py
 
 # Builds the images, starts every profile of docker-compose.yml, plays songs and kills containers: about ten minutes.
@@ -61,7 +60,7 @@ compose-test: setup
 # Causes every fault as often and as long as docs/reliability.md says, and writes the table there: twenty minutes.
 # Root and Debian's libfaketime are needed to run all cases.
 faults: setup
-	@$(BIN)/python -m pytest tests/faults -n 4 --dist load --full --timeout 3600 --report docs/reliability.md
+	@$(BIN)/python -m pytest tests/faults -n 4 --full --timeout 3600 --report docs/reliability.md
 
 # Makes the measurements of docs/scaling.md; for some of them only: BENCH="songs failover". Linux only.
 bench: setup

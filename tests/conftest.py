@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from pathlib import Path
 
+import parallel
 import pytest
 import redis.utils
+import report
 from fileserver import FileServer
-from order import mixed
 from product import BotRoom, Product, one_authority, open_product
 from provider import KEY, Provider
 from redis import Redis
-from report import leave_out, pytest_addoption, pytest_configure, pytest_terminal_summary  # noqa: F401 - hooks
+from report import leave_out, pytest_configure, pytest_terminal_summary  # noqa: F401 - hooks
 from tones import mp3
 
 from sandbox.environment.local_environment import LocalEnvironment
@@ -30,10 +31,20 @@ BOSS = 9_000_001
 SONG = Path(__file__).parent.parent / "sandbox" / "songs" / "demo-song.mp3"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the suite."""
+    parallel.add_option(parser)
+    report.add_options(parser)
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool | None:
+    """Run the tests in several processes if `-n` asks for it."""
+    return parallel.run_tests(session)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Which tests run, and in which order."""
+    """Leave out the tests of `make faults`."""
     leave_out(config, items)
-    items[:] = mixed(items)
 
 
 def pytest_collection_finish() -> None:

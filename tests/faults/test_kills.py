@@ -22,12 +22,12 @@ QUICK = {
 # What no scenario passes, since it changes nothing: lists and facts for people and operators.
 READS = {
     *("JobStore.allowance", "JobStore.beginning", "JobStore.delivered_jobs", "JobStore.failed_jobs"),
-    *("JobStore.history", "JobStore.incomplete_jobs", "JobStore.place", "Shelf.count"),
+    *("JobStore.history", "JobStore.incomplete_jobs", "JobStore.place", "JobStore.runs", "StemCache.count"),
     "Telegram.getChat",
 }
 # And what changes one thing on which nothing else depends, and is done again by who ordered it: an admin's
 # button, an operator's command, and the next round of what renews messages.
-REPEATED = {"Shelf.forget_all", "JobStore.dismiss", "JobStore.reopen"}
+REPEATED = {"StemCache.forget_all", "JobStore.dismiss", "JobStore.reopen"}
 
 
 async def kill(stage: Stage, number: int) -> None:

@@ -1,6 +1,6 @@
 """The commands as an operator starts them: real processes, exit codes, one line where a setting is wrong.
 
-Those that end at once, and `up`, are started from nothing; the others come out of the nursery.
+Those that end at once, and `up`, are started from nothing; the others come from the process pool.
 """
 
 import signal

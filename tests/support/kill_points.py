@@ -32,7 +32,7 @@ from worker.stems.fetcher import StemFetcher
 
 KINDS = (JobStore, StemCache, SeparationClient, TelegramFiles, StemFetcher)
 _ROOT = Path(__file__).resolve().parent.parent.parent
-_ROOMS = ("stemdrop", "bot", "webhook")
+_PACKAGES = ("stemdrop", "bot", "webhook", "worker")
 _MOVE = "JobStore.move"
 # As they are called; what begins otherwise is no call of the Bot API.
 _VERBS = ("send_", "edit_", "answer_", "get_", "set_", "delete_", "copy_", "forward_", "leave_", "pin_")
@@ -84,8 +84,8 @@ def steps() -> set[str]:
     """Every outside call and every step of a store that the product can take, as points name them."""
     found = {f"{kind.__name__}.{name}" for kind in KINDS for name, _ in _steps(kind)} - {_MOVE}
     found |= {f"Engine.add({task})" for task in Task}
-    for room in _ROOMS:
-        for path in (_ROOT / room).rglob("*.py"):
+    for package in _PACKAGES:
+        for path in (_ROOT / package).rglob("*.py"):
             for call in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute):
                     found |= _named_in(call.func.attr, call)

@@ -1,8 +1,9 @@
-"""Processes of the product that start at once: forked from one that has imported it already.
+"""Processes of the product that start at once, because they are forked from one that has imported it already.
 
-They are as real as others: own process, own session, own log, ended by real signals. How the program starts
-from nothing is for `tests/stemdrop/test_cli.py`. Run as a program this file is the parent of all: it reads
-orders, a JSON a line, on its standard input, and writes there which of its children has ended how.
+They are real: each has its own process, session and log, and ends by real signals. How the program starts
+from nothing is tested by `tests/stemdrop/test_cli.py`. Run as a program, this file is the process from which
+they are forked: it accepts connections on its standard input, reads an order per line of JSON from each, and
+answers with the process ids of its children and with their exit codes.
 """
 
 import atexit
@@ -11,14 +12,15 @@ import gc
 import importlib
 import json
 import os
-import select
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,87 +28,112 @@ from sandbox.environment.process import Process
 
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent.parent
-_LOOK_EVERY_S = 0.005
+_POLL_INTERVAL_S = 0.005
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class ProcessPool:
-    """Where children of one test process come from."""
+    """The process from which others are forked; any number of test processes may connect to it."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._parent = subprocess.Popen(
+        self._folder = tempfile.TemporaryDirectory(prefix="pool-")
+        self.address = f"{self._folder.name}/socket"
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.address)
+            listening.listen(64)
+            self._process = subprocess.Popen(
                 [sys.executable, "-P", __file__],
                 env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": f"{_ROOT}:{_HERE}"},
-                stdin=theirs,
+                stdin=listening,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
-        self._socket = ours
-        self._said = b""
-        self._born: list[int] = []
-        self._ended: dict[int, int] = {}
-
-    def bear(self, order: Mapping[str, Any]) -> int:
-        """A new child; returns its process id."""
-        self._socket.sendall(json.dumps(order).encode() + b"\n")
-        while not self._born:
-            self._listen(block=True)
-        return self._born.pop()
-
-    def exit_code(self, pid: int) -> int | None:
-        """As `subprocess` has it; None while it runs."""
-        self._listen(block=False)
-        return self._ended.get(pid)
 
     def close(self) -> None:
-        """Ends whatever still runs."""
-        self._socket.close()
-        self._parent.wait()
+        """End it and all of its children."""
+        self._process.terminate()
+        self._process.wait()
+        self._folder.cleanup()
 
-    def _listen(self, *, block: bool) -> None:
+
+class _Connection:
+    """This test process's connection to a pool."""
+
+    def __init__(self, address: str) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(address)
+        self._received = b""
+        self._started: list[int] = []
+        self._exit_codes: dict[int, int] = {}
+
+    def start(self, order: Mapping[str, Any]) -> int:
+        """Fork a process; returns its id."""
+        self._socket.sendall(json.dumps(order).encode() + b"\n")
+        while not self._started:
+            self._receive(block=True)
+        return self._started.pop()
+
+    def exit_code(self, pid: int) -> int | None:
+        """Return the exit code as `subprocess` has it, None while the process runs."""
+        self._receive(block=False)
+        return self._exit_codes.get(pid)
+
+    def _receive(self, *, block: bool) -> None:
         self._socket.setblocking(block)
         try:
-            heard = self._socket.recv(65536)
+            received = self._socket.recv(65536)
         except BlockingIOError:
             return
-        if not heard:
-            raise RuntimeError("the parent of the product's processes has died")
-        *lines, self._said = (self._said + heard).split(b"\n")
+        if not received:
+            raise RuntimeError("the process pool has died")
+        *lines, self._received = (self._received + received).split(b"\n")
         for line in lines:
-            news = json.loads(line)
-            if "born" in news:
-                self._born.append(news["born"])
+            message = json.loads(line)
+            if "started" in message:
+                self._started.append(message["started"])
             else:
-                self._ended[news["ended"]] = news["code"]
+                self._exit_codes[message["ended"]] = message["code"]
 
 
-_nursery: ProcessPool | None = None
+_pool: ProcessPool | None = None
+_connections: dict[int, _Connection] = {}
 
 
-def process_pool() -> ProcessPool:
-    """This test process's, begun when it is needed."""
-    global _nursery  # noqa: PLW0603 - one for all worlds of the process
-    if _nursery is None:
-        _nursery = ProcessPool()
-        atexit.register(_nursery.close)
-    return _nursery
+@contextmanager
+def serve_process_pool() -> Iterator[None]:
+    """Start a pool for this process and those that it forks."""
+    global _pool  # noqa: PLW0603 - one for all test processes
+    _pool = ProcessPool()
+    try:
+        yield
+    finally:
+        _pool.close()
+        _pool = None
+
+
+def _connection() -> _Connection:
+    global _pool  # noqa: PLW0603 - one for all test processes
+    if _pool is None:
+        _pool = ProcessPool()
+        atexit.register(_pool.close)
+    if os.getpid() not in _connections:
+        _connections[os.getpid()] = _Connection(_pool.address)
+    return _connections[os.getpid()]
 
 
 class _Child:
-    """What `sandbox.environment.process.Process` needs of a `subprocess.Popen`."""
+    """The part of `subprocess.Popen` that `sandbox.environment.process.Process` needs."""
 
     def __init__(self, order: Mapping[str, Any]) -> None:
-        self._nursery = process_pool()
-        self.pid = self._nursery.bear(order)
+        self._pool = _connection()
+        self.pid = self._pool.start(order)
 
     def poll(self) -> int | None:
-        return self._nursery.exit_code(self.pid)
+        return self._pool.exit_code(self.pid)
 
     def wait(self) -> int:
         while (code := self.poll()) is None:
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_INTERVAL_S)
         return code
 
     def send_signal(self, number: int) -> None:
@@ -131,55 +158,98 @@ class ForkedProcess(Process):
         )
 
 
-# The parent
+# From here on: the process from which others are forked.
 
 
-def _be_parent() -> None:
+class _Server:
+    """Forks processes for its clients and tells each client how its processes have ended."""
+
+    def __init__(self, listening: socket.socket) -> None:
+        self._listening = listening
+        self._selector = selectors.DefaultSelector()
+        self._received: dict[socket.socket, bytes] = {}
+        self._client_of: dict[int, socket.socket] = {}
+        self._wakeup, self._signalled = socket.socketpair()
+
+    def run(self) -> None:
+        """Serve until a signal ends the process."""
+        for end in (self._wakeup, self._signalled):
+            end.setblocking(False)
+        # SIGCHLD arrives as a byte, so that none is lost between two calls of `select`.
+        signal.set_wakeup_fd(self._signalled.fileno())
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for connection in (self._listening, self._wakeup):
+            self._selector.register(connection, selectors.EVENT_READ)
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._listening:
+                    client, _ = self._listening.accept()
+                    self._received[client] = b""
+                    self._selector.register(client, selectors.EVENT_READ)
+                elif key.fileobj is self._wakeup:
+                    self._wakeup.recv(4096)
+                    self._report_ended()
+                else:
+                    self._read(key.fileobj)  # type: ignore[arg-type]
+
+    def _read(self, client: socket.socket) -> None:
+        try:
+            received = client.recv(65536)
+        except ConnectionError:
+            received = b""
+        if not received:
+            self._close(client)
+            return
+        *lines, self._received[client] = (self._received[client] + received).split(b"\n")
+        for line in lines:
+            pid = os.fork()
+            if pid == 0:
+                self._become_child(json.loads(line))
+            self._client_of[pid] = client
+            self._send(client, {"started": pid})
+
+    def _report_ended(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if client := self._client_of.pop(pid, None):
+                self._send(client, {"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+
+    def _send(self, client: socket.socket, message: Mapping[str, int]) -> None:
+        with suppress(OSError):  # the client has gone
+            client.sendall(json.dumps(message).encode() + b"\n")
+
+    def _close(self, client: socket.socket) -> None:
+        """End the processes of a client that has gone."""
+        self._selector.unregister(client)
+        client.close()
+        del self._received[client]
+        for pid in [pid for pid, owner in self._client_of.items() if owner is client]:
+            del self._client_of[pid]
+            os.kill(pid, signal.SIGKILL)
+
+    def _become_child(self, order: Mapping[str, Any]) -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._selector.close()
+        for end in (self._listening, self._wakeup, self._signalled, *self._received):
+            end.close()
+        _run_order(order)
+
+
+def _serve() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
     for name in ("stemdrop.cli", "stemdrop.serve"):
         importlib.import_module(name)
     gc.freeze()
-    # a signal must not be lost between two looks, so it comes as a byte
-    ears, mouth = socket.socketpair()
-    for end in (ears, mouth):
-        end.setblocking(False)
-    signal.set_wakeup_fd(mouth.fileno())
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    orders = socket.socket(fileno=os.dup(0))
-    said = b""
-    while True:
-        ready, _, _ = select.select([orders, ears], [], [])
-        if ears in ready:
-            ears.recv(4096)
-            _tell_ends(orders)
-        if orders in ready:
-            heard = orders.recv(65536)
-            if not heard:
-                return
-            *lines, said = (said + heard).split(b"\n")
-            for line in lines:
-                pid = os.fork()
-                if pid == 0:
-                    signal.set_wakeup_fd(-1)
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    for end in (orders, ears, mouth):
-                        end.close()
-                    _be_child(json.loads(line))
-                orders.sendall(json.dumps({"born": pid}).encode() + b"\n")
+    _Server(socket.socket(fileno=os.dup(0))).run()
 
 
-def _tell_ends(orders: socket.socket) -> None:
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        code = os.waitstatus_to_exitcode(status)
-        orders.sendall(json.dumps({"ended": pid, "code": code}).encode() + b"\n")
-
-
-def _be_child(order: Mapping[str, Any]) -> None:
+def _run_order(order: Mapping[str, Any]) -> None:
     code = 1
     try:
         os.setsid()
@@ -213,4 +283,4 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    _be_parent()
+    _serve()

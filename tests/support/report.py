@@ -36,8 +36,8 @@ class Row:
         return f"| {self.fault} | {' | '.join(map(str, counters))} | {self.seconds:.0f} |"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """`make faults` gives both."""
+def add_options(parser: pytest.Parser) -> None:
+    """Add the options of `make faults`."""
     parser.addoption("--full", action="store_true", help="run faults as often as docs/reliability.md says")
     parser.addoption("--report", type=Path, help="write the table of faults into this file")
 
