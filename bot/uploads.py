@@ -1,6 +1,9 @@
 """A song arrives: it is looked at, a job is made, and the user is asked how to split it."""
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from telegram import Message, Update
@@ -14,7 +17,7 @@ from bot.sources import source_of
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, Source, SourceKind
-from stemdrop.errors import SourceUnusable
+from stemdrop.errors import SourceUnusable, StemdropError
 from stemdrop.log_context import bind_job
 from stemdrop.storage.job_store import JobStore
 
@@ -56,8 +59,8 @@ class Uploads:
         user_id = context.person.id if not request.sender_chat else 0
         job = _job(song, request, user_id, source, say)
         try:
-            await _look_busy(request)
-            job = replace(job, source=await self._audio_check.verify(job.source))
+            async with _typing(request):
+                job = replace(job, source=await self._audio_check.verify(job.source))
         except SourceUnusable as error:
             log.info("a song in chat %d was refused: %s", request.chat_id, error.reason)
             await answer(request, explain(error, say))
@@ -106,11 +109,21 @@ def _job(song: Message, request: Message, user_id: int, source: Source, say: Lan
     )
 
 
-async def _look_busy(message: Message) -> None:
+@asynccontextmanager
+async def _typing(message: Message) -> AsyncIterator[None]:
+    """Show "typing …" in the chat; the block does not wait for Telegram's answer."""
+    action = asyncio.create_task(_send_typing(message))
+    try:
+        yield
+    finally:
+        action.cancel()
+
+
+async def _send_typing(message: Message) -> None:
     try:
         topic_id = message.message_thread_id if message.is_topic_message else None
         await message.get_bot().send_chat_action(
             message.chat_id, ChatAction.TYPING, message_thread_id=topic_id
         )
-    except TelegramError as error:  # a courtesy, never a reason to drop a song
+    except (TelegramError, StemdropError) as error:
         log.debug("no chat action: %s", error)

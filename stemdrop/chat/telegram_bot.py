@@ -25,6 +25,7 @@ from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import FloodLimiter
 
 CHUNK_BYTES = 64 * 1024
+CHAT_ACTION = "sendChatAction"
 # A longer stop is not waited out inside a call: its task makes room for others and is run again after it.
 # A caller that holds what is dear (files on disk) says with `rate_limit_args` how long it waits instead.
 PATIENCE_S = 5.0
@@ -62,6 +63,8 @@ class RateLimiter(BaseRateLimiter[float]):
                 self._counters.add(TELEGRAM_CALLS, "ok")
                 return answer
             except RetryAfter as error:
+                if endpoint == CHAT_ACTION:  # "typing …" is not worth any delay
+                    raise
                 seconds = error._retry_after.total_seconds()
                 self._counters.add(TELEGRAM_CALLS, "flood")
                 self._count_wait("asked", seconds)
@@ -103,7 +106,7 @@ def _messages(endpoint: str, data: dict[str, Any]) -> int:
     """How many messages a call counts as in its chat; 0 for calls that show nothing there."""
     if endpoint == "sendMediaGroup":
         return len(data["media"])
-    return 1 if endpoint.startswith(("send", "edit")) and endpoint != "sendChatAction" else 0
+    return 1 if endpoint.startswith(("send", "edit")) and endpoint != CHAT_ACTION else 0
 
 
 class _Request(HTTPXRequest):

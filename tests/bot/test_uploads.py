@@ -145,6 +145,17 @@ async def test_a_download_that_breaks_is_made_again(
     assert len(menu.buttons) == 4
 
 
+async def test_a_refused_typing_action_does_not_postpone_a_song(
+    room: BotRoom, alice: User, tmp_path: Path
+) -> None:
+    fault = room.telegram.faults.add(
+        FaultKind.TOO_MANY_REQUESTS, method="sendChatAction", times=None, retry_after_s=30
+    )
+    menu = await room.menu(alice, record(tmp_path / "song.wav"))
+    assert len(menu.buttons) == 4
+    assert fault.hits == 1
+
+
 async def test_an_update_delivered_twice_makes_one_job_and_one_message(
     room: BotRoom, alice: User, song: Path
 ) -> None:

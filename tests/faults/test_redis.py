@@ -90,10 +90,9 @@ async def test_full_while_a_song_is_being_handled(case: Case) -> None:
     log = stage.processes[0].log
     for pause_s in (0, for_s) * times:
         # so that it is begun while there is room, and its job is stored when there is none any more
-        busy = stage.telegram.faults.add(
-            FaultKind.TOO_MANY_REQUESTS, method="sendChatAction", retry_after_s=BUSY_S
-        )
-        playing, begun = asyncio.create_task(ledger.play(VOCALS)), log.stat().st_size
+        busy = stage.telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="getFile", retry_after_s=BUSY_S)
+        # a document, which the bot fetches before it stores the job
+        playing, begun = asyncio.create_task(ledger.play(VOCALS, kind="document")), log.stat().st_size
         await until(lambda busy=busy: busy.hits)
         await limit_memory(stage, 1)
         async with asyncio.timeout(30):

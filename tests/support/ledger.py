@@ -119,6 +119,7 @@ class Ledger:
         stems: int | None = None,
         title: str = "",
         person: Person | None = None,
+        kind: str | None = None,
     ) -> Play:
         """A person, a new one unless named, sends a song and picks a mode; returns when that was seen."""
         number = len(self.plays) + 1
@@ -127,7 +128,7 @@ class Ledger:
             stems = 2 if mode == VOCALS or self.stage.provider.few_stems else len(SPLIT_FIELDS)
         play = Play(person, title or f"Song {number}", mode, stems)
         self.plays.append(play)
-        play.song = await person.sends(self.stage.song(play.title))
+        play.song = await person.sends(self.stage.song(play.title), kind=kind)
         await person.sees(lambda: play.translations)
         await self.pick(play)
         return play

@@ -11,7 +11,7 @@ from builders import Clock
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from redis.asyncio import Redis
-from telegram.error import BadRequest, ChatMigrated, Forbidden, NetworkError
+from telegram.error import BadRequest, ChatMigrated, Forbidden, NetworkError, RetryAfter
 from telegram.ext import ExtBot
 
 from sandbox.environment.server import serve
@@ -174,6 +174,20 @@ async def test_what_shows_nothing_waits_for_nothing(flood: FloodLimiter, call: C
     await flood.pause(100)
     assert await call.make(endpoint) == "done"
     assert call.waited_s == 0
+
+
+async def test_a_refused_chat_action_is_not_tried_again(flood: FloodLimiter, call: Call) -> None:
+    refused = []
+
+    async def refuse() -> None:
+        refused.append(True)
+        raise RetryAfter(1)
+
+    with pytest.raises(RetryAfter):
+        await RateLimiter(flood).process_request(refuse, (), {}, "sendChatAction", {"chat_id": 7}, None)
+    assert refused == [True]
+    assert call.waited_s == 0
+    assert await flood.delay(7, 1) == 0
 
 
 @pytest.mark.parametrize("endpoint", ["sendMessage", "editMessageText"])
