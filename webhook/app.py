@@ -1,6 +1,4 @@
-"""The webhook's HTTP application: every route, and the table from our exceptions to HTTP statuses."""
-
-from typing import Any
+"""The webhook's HTTP application."""
 
 from fastapi import FastAPI
 
@@ -23,7 +21,7 @@ def create_app(
 ) -> FastAPI:
     """Build the application; the caller opens and closes `parts`."""
     settings, store, engine, links = parts.settings, parts.store, parts.engine, parts.links
-    app = _Webhook(title="stemdrop webhook", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(openapi_url=None)
     hmac_key = settings.callback_hmac_key.get_secret_value()
     app.include_router(callback_router(store, engine, links, parts.counters, hmac_key, body_timeout_s))
     app.include_router(source_router(store, parts.source_quota, links, parts.files, download_timeout_s))
@@ -34,18 +32,3 @@ def create_app(
         app.include_router(updates_router(engine, links, body_timeout_s))
     add_error_handlers(app)
     return app
-
-
-class _Webhook(FastAPI):
-    def openapi(self) -> dict[str, Any]:
-        """The routes' description, which is served nowhere.
-
-        The library says of all that have parameters that it answers wrong ones with 422. Ours are texts, and
-        no text is wrong to it.
-        """
-        described = super().openapi()
-        for path in described["paths"].values():
-            for operation in path.values():
-                if "HTTPValidationError" in str(operation["responses"].get("422")):
-                    del operation["responses"]["422"]
-        return described

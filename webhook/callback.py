@@ -1,13 +1,12 @@
-"""`POST /callback/{token}`: the provider's result is stored, its delivery ordered, and only then answered."""
+"""`POST /callback/{token}`: stores the provider's result and adds its delivery task before it answers."""
 
 import logging
-from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 
 from stemdrop.domain.jobs import JobState
 from stemdrop.domain.outcomes import Receipt
-from stemdrop.domain.results import MAX_TASK_ID, parse_callback
+from stemdrop.domain.results import parse_callback
 from stemdrop.errors import (
     BadContract,
     ExpiredLink,
@@ -21,63 +20,28 @@ from stemdrop.observability.metric_definitions import CALLBACKS, OTHER
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
-from webhook.errors import BodyTooLarge, BodyTooSlow, BrokenOff, refusals
+from webhook.errors import BodyIncomplete, BodyTooLarge, BodyTooSlow
 from webhook.json_body import BODY_TIMEOUT_S, read_json
 
 log = logging.getLogger(__name__)
 
-# What is taken, and nothing that need not be there: fields come and go (`stemdrop.domain.results`).
-_CONTRACT: dict[str, Any] = {
-    "type": "object",
-    "required": ["code", "data"],
-    "properties": {
-        "code": {"type": "integer", "minimum": 0, "maximum": 9999},
-        "msg": {},
-        "data": {
-            "type": "object",
-            "required": ["task_id"],
-            "properties": {
-                "task_id": {"type": "string", "minLength": 1, "maxLength": MAX_TASK_ID},
-                "vocal_removal_info": {"type": ["object", "null"]},
-                "vocal_separation_info": {"type": ["object", "null"]},
-            },
-        },
-    },
-}
-_DESCRIPTION: dict[str, Any] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": _CONTRACT}}},
-    "parameters": [
-        {
-            "name": name,
-            "in": "header",
-            "required": False,
-            "description": f"{what}; with `CALLBACK_HMAC_KEY` both are required",
-            "schema": {"type": "string"},
-        }
-        for name, what in (
-            ("X-Webhook-Timestamp", "Unix seconds, at most five minutes off in either direction"),
-            ("X-Webhook-Signature", "base64(HMAC-SHA256(task_id + '.' + timestamp, key))"),
-        )
-    ],
-}
 
-
-class _NotItsTask(ForgedRequest):
-    """What the link, the task and the chat say does not belong together."""
+class _WrongTask(ForgedRequest):
+    """The link, the task and the chat of a callback do not belong together."""
 
     def __init__(self, job_id: str, receipt: Receipt) -> None:
         super().__init__(f"the callback's task does not belong to job {job_id}")
         self.receipt = receipt
 
 
-# As what a refusal is counted.
-_OUTCOMES: dict[type, str] = {
-    ForgedRequest: "forged",
+# Metric label per error type; subclasses come before their base.
+_OUTCOMES: dict[type[StemdropError], str] = {
     ExpiredLink: "expired",
+    ForgedRequest: "forged",
     BadContract: "bad_contract",
     BodyTooLarge: "too_large",
     BodyTooSlow: "too_slow",
-    BrokenOff: "broken_off",
+    BodyIncomplete: "broken_off",
     StoreUnavailable: "unavailable",
 }
 
@@ -90,47 +54,46 @@ def callback_router(
     hmac_key: str,
     body_timeout_s: float = BODY_TIMEOUT_S,
 ) -> APIRouter:
-    """The route. With an `hmac_key` a callback without a valid, fresh signature is refused."""
+    """Build the route. With an `hmac_key` it refuses callbacks without a valid, fresh signature."""
     router = APIRouter()
 
-    @router.post("/callback/{token}", responses=refusals(403, 408, 413, 422, 503), openapi_extra=_DESCRIPTION)
-    async def receive(
-        token: Annotated[str, Path(description="Signed: the job and its chat")], request: Request
-    ) -> dict[str, str]:
+    @router.post("/callback/{token}")
+    async def receive(token: str, request: Request) -> dict[str, str]:
         try:
-            receipt = await take(token, request)
-        except _NotItsTask as error:
-            counters.add(CALLBACKS, error.receipt)
-            raise
+            receipt = await store_result(token, request)
         except StemdropError as error:
-            outcomes = [_OUTCOMES[kind] for kind in type(error).__mro__ if kind in _OUTCOMES]
-            counters.add(CALLBACKS, outcomes[0] if outcomes else OTHER)
+            counters.add(CALLBACKS, _outcome(error))
             raise
         counters.add(CALLBACKS, receipt)
         return {"status": "received"}
 
-    async def take(token: str, request: Request) -> Receipt:
+    async def store_result(token: str, request: Request) -> Receipt:
         link = links.read_callback(token)
         bind_job(link.job_id)
         task_id, result = parse_callback(await read_json(request, body_timeout_s))
         if hmac_key:
-            headers = request.headers
-            timestamp, signature = headers.get("x-webhook-timestamp"), headers.get("x-webhook-signature")
-            check_signature(hmac_key, task_id, timestamp or "", signature or "")
+            timestamp = request.headers.get("x-webhook-timestamp", "")
+            check_signature(hmac_key, task_id, timestamp, request.headers.get("x-webhook-signature", ""))
         receipt = await store.receive(link.job_id, link.chat_id, task_id, result)
         if receipt in (Receipt.FOREIGN, Receipt.UNKNOWN):
-            raise _NotItsTask(link.job_id, receipt)
+            raise _WrongTask(link.job_id, receipt)
         bind_job(link.job_id, task_id)
         log.info(
             "job %s: callback, code %d, %d stems (%s)", link.job_id, result.code, len(result.stems), receipt
         )
-        if receipt is Receipt.STORED or await _waits_for_delivery(link.job_id):
+        if receipt is Receipt.STORED or await is_delivering(link.job_id):
             await engine.add(Task.DELIVER, link.job_id, link.job_id)
         return receipt
 
-    async def _waits_for_delivery(job_id: str) -> bool:
-        """A process may have died between storing a result and ordering its delivery."""
+    async def is_delivering(job_id: str) -> bool:
+        """Whether a process may have been killed between storing the result and adding the delivery task."""
         job = await store.get(job_id)
         return job is not None and job.state is JobState.DELIVERING
 
     return router
+
+
+def _outcome(error: StemdropError) -> str:
+    if isinstance(error, _WrongTask):
+        return error.receipt
+    return next((name for kind, name in _OUTCOMES.items() if isinstance(error, kind)), OTHER)

@@ -1,13 +1,10 @@
-"""One table: what went wrong → the HTTP status of the answer; and how the answers are described."""
+"""The webhook's own exceptions, and the HTTP status for each exception that a route raises."""
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
-from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
 from telegram.error import TelegramError
 
 from stemdrop.errors import (
@@ -23,12 +20,12 @@ from stemdrop.errors import (
 log = logging.getLogger(__name__)
 
 
-class BrokenOff(StemdropError):
-    """The client hung up in the middle of its request."""
+class BodyIncomplete(StemdropError):
+    """The client closed the connection before the end of its request's body."""
 
 
 class BodyTooSlow(StemdropError):
-    """A request's body does not come to its end."""
+    """A request's body did not arrive in time."""
 
 
 class BodyTooLarge(StemdropError):
@@ -36,17 +33,11 @@ class BodyTooLarge(StemdropError):
 
 
 class UnknownProbe(StemdropError):
-    """Nobody has laid this probe here, or it has served."""
-
-
-class Problem(BaseModel):
-    """The body of an answer that is not what was asked for; `detail` is a sentence for whoever reads logs."""
-
-    detail: str
+    """This probe was never stored, has expired or was used."""
 
 
 STATUS: dict[type[Exception], int] = {
-    BrokenOff: 400,  # nobody is there to read it
+    BodyIncomplete: 400,  # which is not received
     ForgedRequest: 403,
     SourceGone: 404,
     UnknownProbe: 404,
@@ -58,47 +49,25 @@ STATUS: dict[type[Exception], int] = {
     StoreUnavailable: 503,
     TryLater: 503,
 }
-_MEANINGS = {
-    403: "The link, signature or secret is forged, expired, used up or somebody else's",
-    404: "No longer served",
-    408: "The body does not come to its end",
-    413: "The body is over the limit",
-    422: "The body is not the contract",
-    429: "Asked for too often; `Retry-After` says when again",
-    502: "Telegram does not answer",
-    503: "Redis does not answer; `Retry-After` says when to try again",
-}
-_RETRY_AFTER = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer", "minimum": 1}}}
-
-
-def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """A route's answers with these statuses, for its description."""
-    return {
-        status: {"model": Problem, "description": _MEANINGS[status]}
-        | ({"headers": _RETRY_AFTER} if status in (429, 503) else {})
-        for status in statuses
-    }
+RETRY_AFTER_S = 5
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer each exception with its status."""
-    for kind, status in STATUS.items():
-        app.add_exception_handler(kind, _answer(status))
+    """Answer each exception in `STATUS` with its status; uvicorn answers any other with 500 and logs it."""
+    for kind in STATUS:
+        app.add_exception_handler(kind, _answer)
 
 
-def _answer(status: int) -> Callable[[Request, Exception], Awaitable[JSONResponse]]:
-    async def answer(request: Request, error: Exception) -> JSONResponse:
-        # our own words hold no secret; a library's may
-        words = str(error) if isinstance(error, StemdropError) else "Telegram does not answer"
-        # the route's path, not the request's: that holds a token
-        route = getattr(request.scope.get("route"), "path", "?")
-        log.warning("%s %s → %d: %s", request.method, route, status, words)
-        return JSONResponse({"detail": words}, status, headers=_headers(status, error))
-
-    return answer
-
-
-def _headers(status: int, error: Exception) -> dict[str, str]:
+async def _answer(request: Request, error: Exception) -> JSONResponse:
+    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+    # our own error texts hold no secret; a library's may
+    detail = str(error) if isinstance(error, StemdropError) else "Telegram does not answer"
+    # the route's path, not the request's, which holds a token
+    route = getattr(request.scope.get("route"), "path", "?")
+    log.warning("%s %s → %d: %s", request.method, route, status, detail)
+    headers = {}
     if isinstance(error, TooOften):
-        return {"Retry-After": str(math.ceil(error.after_s))}
-    return {"Retry-After": "5"} if status == 503 else {}
+        headers["Retry-After"] = str(math.ceil(error.after_s))
+    elif status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
+    return JSONResponse({"detail": detail}, status, headers)

@@ -1,4 +1,4 @@
-"""A request's body as JSON, whatever is sent: bounded in size and time, and no exception of the parser's."""
+"""Reads a request's body as JSON, bounded in size and time."""
 
 import asyncio
 import json
@@ -7,38 +7,36 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from stemdrop.errors import BadContract
-from webhook.errors import BodyTooLarge, BodyTooSlow, BrokenOff
+from webhook.errors import BodyIncomplete, BodyTooLarge, BodyTooSlow
 
 MAX_BODY_BYTES = 1024 * 1024
-# For the whole of it. Longer than the provider waits for its answer (15 s).
+# For the whole body; longer than the provider waits for its answer (15 s).
 BODY_TIMEOUT_S = 30.0
 
 
 async def read_json(
-    request: Request, within_s: float = BODY_TIMEOUT_S, *, max_bytes: int = MAX_BODY_BYTES
+    request: Request, timeout_s: float = BODY_TIMEOUT_S, *, max_bytes: int = MAX_BODY_BYTES
 ) -> object:
-    """Raises `BodyTooLarge` over so many bytes, `BodyTooSlow` when it is not there in so many seconds,
-    `BrokenOff` when the client hangs up before its end, and `BadContract` for what is not JSON."""
+    """Return the parsed body.
+
+    Raises `BodyTooLarge`, `BodyTooSlow`, `BodyIncomplete` when the client disconnects, or `BadContract` when
+    the body is not JSON.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
         raise BodyTooLarge(f"the body is over {max_bytes} bytes")
+    body = bytearray()
     try:
-        async with asyncio.timeout(within_s):
-            body = await _read(request, max_bytes)
+        async with asyncio.timeout(timeout_s):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise BodyTooLarge(f"the body is over {max_bytes} bytes")
     except TimeoutError as error:
-        raise BodyTooSlow(f"the body is not there in {within_s:g} s") from error
+        raise BodyTooSlow(f"the body did not arrive within {timeout_s:g} s") from error
     except ClientDisconnect as error:
-        raise BrokenOff("the client hung up before the end of its body") from error
+        raise BodyIncomplete("the client disconnected before the end of the body") from error
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadContract("the body is not JSON") from error
-
-
-async def _read(request: Request, max_bytes: int) -> bytearray:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > max_bytes:
-            raise BodyTooLarge(f"the body is over {max_bytes} bytes")
-    return body

@@ -7,10 +7,10 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import httpx
-from fastapi import APIRouter, Header, Path, Response
+from fastapi import APIRouter, Header, Response
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
@@ -24,7 +24,6 @@ from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.source_quota import SourceQuota
 from stemdrop.tasks.owner_limits import OwnerLimits
 from webhook.byte_ranges import byte_range
-from webhook.errors import refusals
 
 log = logging.getLogger(__name__)
 
@@ -36,18 +35,7 @@ DOWNLOAD_TIMEOUT_S = 1800.0
 # A download whose job ends is broken off within this time, or with the next bytes that its reader takes.
 LOOK_EVERY_S = 5.0
 
-_CONTENT: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
-_ANSWERS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The whole, also where no range was asked for that is one"},
-    206: {"description": "The range, as `Content-Range` says"},
-    416: {"description": "The range lies beyond the end, which `Content-Range` names"},
-    **refusals(403, 404, 429, 502, 503),
-}
-_WITH_CONTENT = _ANSWERS | {200: _ANSWERS[200] | _CONTENT, 206: _ANSWERS[206] | _CONTENT}
-
-_Token = Annotated[str, Path(description="Signed: the job")]
-_Name = Annotated[str, Path(description="`audio` and the extension of the job's source")]
-_Range = Annotated[str, Header(alias="Range", description="One range of bytes; anything else is passed over")]
+_Range = Annotated[str, Header(alias="Range")]
 
 
 def source_router(
@@ -65,15 +53,15 @@ def source_router(
     router = APIRouter()
     downloads = OwnerLimits[str](AT_ONCE, _too_many)
 
-    @router.get("/source/{token}/{name}", responses=_WITH_CONTENT, response_class=Response)
-    async def serve(token: _Token, name: _Name, wanted: _Range = "") -> Response:
+    @router.get("/source/{token}/{name}")
+    async def serve(token: str, name: str, wanted: _Range = "") -> Response:
         part = await find(token, name, wanted, is_download=True)
         if part.status == 416:
             return part.head()
         return _Download(files, part, downloads, is_served, download_timeout_s)
 
-    @router.head("/source/{token}/{name}", responses=_ANSWERS, response_class=Response)
-    async def describe(token: _Token, name: _Name, wanted: _Range = "") -> Response:
+    @router.head("/source/{token}/{name}")
+    async def describe(token: str, name: str, wanted: _Range = "") -> Response:
         return (await find(token, name, wanted, is_download=False)).head()
 
     async def find(token: str, name: str, wanted: str, *, is_download: bool) -> _Part:

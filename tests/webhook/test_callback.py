@@ -399,7 +399,7 @@ async def test_who_hangs_up_in_the_middle_of_a_body_is_no_error_of_ours(
             writer.write(head(path_of(product, job), line) + b"1\r\n{\r\n")
             await writer.drain()
             writer.close()
-            await until(lambda: "hung up" in caplog.text or "Exception" in caplog.text)
+            await until(lambda: "client disconnected" in caplog.text or "Exception" in caplog.text)
     assert await product.job(job.id) == job
     assert (await client.post(path_of(product, job), json=success())).status_code == 200
 
