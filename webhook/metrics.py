@@ -1,127 +1,91 @@
-"""`GET /metrics`: everything that is measured, over all processes, in Prometheus' words.
+"""`GET /metrics`: the figures of all processes, from Redis, in Prometheus' text format.
 
-Whichever webhook is asked tells the whole: two that are scraped tell the same twice.
+Every webhook answers the same, so figures of two webhooks must not be added up.
 """
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from importlib.metadata import version
 from itertools import product
 from typing import Any
 
 from fastapi import APIRouter, Response
-from fastapi.responses import PlainTextResponse
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from stemdrop.observability import metric_definitions
+from stemdrop.observability import metric_definitions as metrics
 from stemdrop.observability.metric_definitions import METRICS, Kind, Metric
 from stemdrop.storage.snapshot import Snapshot, Snapshots
-from webhook.errors import refusals
 
-# Who asks more often is told the same: strangers cannot keep Redis busy.
-FRESH_S = 1.0
+# More frequent requests get the same figures, so that strangers cannot keep Redis busy.
+MAX_AGE_S = 1.0
 
+# Label values → value of the sample.
 Samples = dict[tuple[str, ...], float]
 
 
 def metrics_router(snapshots: Snapshots, *, expects_callbacks: bool) -> APIRouter:
-    """The route. `expects_callbacks`: whether PUBLIC_URL is set."""
+    """Build the route. `expects_callbacks`: whether PUBLIC_URL is set."""
     router = APIRouter()
 
-    async def look() -> bytes:
-        return exposition(await snapshots.look(), expects_callbacks=expects_callbacks)
+    async def render() -> bytes:
+        return render_metrics(await snapshots.look(), expects_callbacks=expects_callbacks)
 
-    latest = Latest(look)
+    cache = MetricsCache(render)
 
-    @router.get(
-        "/metrics",
-        responses=refusals(503),
-        response_class=PlainTextResponse,
-    )
-    async def tell() -> Response:
-        return Response(await latest.get(), media_type=CONTENT_TYPE_LATEST)
+    @router.get("/metrics")
+    async def get_metrics() -> Response:
+        return Response(await cache.get(), media_type=CONTENT_TYPE_LATEST)
 
     return router
 
 
-class Latest:
-    """One look at a time, and one a second, however many ask; what it came to is told to all of them."""
+class MetricsCache:
+    """Calls `render` at most once a second and never twice at the same time; concurrent requests share it."""
 
-    def __init__(self, look: Callable[[], Coroutine[Any, Any, bytes]], fresh_s: float = FRESH_S) -> None:
-        self._look = look
-        self._fresh_s = fresh_s
-        self._looking: asyncio.Task[bytes] | None = None
-        self._began_at = 0.0
+    def __init__(
+        self, render: Callable[[], Coroutine[Any, Any, bytes]], max_age_s: float = MAX_AGE_S
+    ) -> None:
+        self._render = render
+        self._max_age_s = max_age_s
+        self._rendering: asyncio.Task[bytes] | None = None
+        self._started_at = 0.0
 
     async def get(self) -> bytes:
-        """Raises what looking raises."""
-        age_s = time.monotonic() - self._began_at
-        if self._looking is None or (self._looking.done() and age_s >= self._fresh_s):
-            self._began_at = time.monotonic()
-            self._looking = asyncio.create_task(self._look())
-            # that nobody waits for it any more is no reason to complain of how it ended
-            self._looking.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
-        return await asyncio.shield(self._looking)
+        """Return the rendered metrics; raises what `render` raises."""
+        age_s = time.monotonic() - self._started_at
+        if self._rendering is None or (self._rendering.done() and age_s >= self._max_age_s):
+            self._started_at = time.monotonic()
+            self._rendering = asyncio.create_task(self._render())
+            # marks its exception as retrieved, also when every request was cancelled meanwhile
+            self._rendering.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(self._rendering)
 
 
-def exposition(snapshot: Snapshot, *, expects_callbacks: bool) -> bytes:
-    """What was seen as Prometheus reads it."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Seen(snapshot, expects_callbacks))
-    return generate_latest(registry)
+def render_metrics(snapshot: Snapshot, *, expects_callbacks: bool) -> bytes:
+    """Return every metric in Prometheus' text format."""
+    return generate_latest(_SnapshotCollector(snapshot, expects_callbacks))
 
 
-class _Seen(Collector):
+class _SnapshotCollector(Collector):
     def __init__(self, snapshot: Snapshot, expects_callbacks: bool) -> None:
-        self._sight = snapshot
-        self._gauges = _gauges(snapshot) | {
-            metric_definitions.EXPECTS_CALLBACKS: {(): float(expects_callbacks)}
-        }
+        self._samples = _counted(snapshot.counters)
+        for metric, samples in _gauges(snapshot, expects_callbacks).items():
+            self._samples[metric.name] = samples
 
     def collect(self) -> Iterator[Family]:
-        """Every metric, also those of which there is nothing yet: rules can ask for all of them."""
-        counted = _by_metric(self._sight.counters)
+        """Yield every metric, also those without a value yet, so that rules can ask for all of them."""
         for metric in METRICS:
-            yield _FAMILY[metric.kind](metric, counted.get(metric.name, {}) | self._gauges.get(metric, {}))
+            samples = self._samples.get(metric.name, {})
+            yield _histogram(metric, samples) if metric.kind is Kind.HISTOGRAM else _family(metric, samples)
 
 
-def _gauges(snapshot: Snapshot) -> dict[Metric, Samples]:
-    states = {metric: _zeros(metric) for metric in (metric_definitions.JOBS, metric_definitions.OLDEST_JOB)}
-    for (state, mode), standing in snapshot.jobs.items():
-        states[metric_definitions.JOBS][state, mode] = standing.count
-        states[metric_definitions.OLDEST_JOB][state, mode] = standing.oldest_s
-    tasks, oldest = _zeros(metric_definitions.QUEUE_TASKS), _zeros(metric_definitions.QUEUE_OLDEST)
-    for queue, backlog in snapshot.queues.items():
-        name = queue.value.rpartition(":")[2]
-        oldest[name,] = backlog.oldest_s
-        for state in ("waiting", "running", "put_off"):
-            tasks[name, state] = getattr(backlog, state)
-    present, troubled = _zeros(metric_definitions.PROCESSES), _zeros(metric_definitions.IN_TROUBLE)
-    for process in snapshot.processes:
-        role = metric_definitions.PROCESSES.labels[0].bounded(process.role)
-        present[role,] = present.get((role,), 0) + 1
-        troubled[role,] = troubled.get((role,), 0) + bool(process.trouble)
-    given_up = _zeros(metric_definitions.GIVEN_UP)
-    for kind, count in snapshot.given_up.items():
-        given_up[metric_definitions.GIVEN_UP.labels[0].bounded(kind),] = count
-    return states | {
-        metric_definitions.QUEUE_TASKS: tasks,
-        metric_definitions.QUEUE_OLDEST: oldest,
-        metric_definitions.PROCESSES: present,
-        metric_definitions.IN_TROUBLE: troubled,
-        metric_definitions.GIVEN_UP: given_up,
-        metric_definitions.REDIS_BYTES: {(): snapshot.memory_bytes},
-        metric_definitions.REDIS_LIMIT: {(): snapshot.memory_limit_bytes},
-        metric_definitions.INFO: {(version("stemdrop"),): 1},
-    }
-
-
-def _by_metric(counters: dict[str, float]) -> dict[str, Samples]:
-    """The fields of `Counts`, taken apart."""
+def _counted(counters: dict[str, float]) -> dict[str, Samples]:
+    """Group the fields of `Counters` by the name of their metric."""
     found: dict[str, Samples] = {}
     for field, value in counters.items():
         name, *labels = field.split("|")
@@ -129,42 +93,50 @@ def _by_metric(counters: dict[str, float]) -> dict[str, Samples]:
     return found
 
 
-def _zeros(metric: Metric) -> Samples:
-    """Nothing, of everything that is foreseen: what comes first is then seen to come."""
-    return dict.fromkeys(product(*(label.values for label in metric.labels)), 0.0)
+def _gauges(snapshot: Snapshot, expects_callbacks: bool) -> dict[Metric, Samples]:
+    backlogs = {queue.value.rpartition(":")[2]: backlog for queue, backlog in snapshot.queues.items()}
+    roles = [(metrics.ROLE.bounded(process.role), process.trouble) for process in snapshot.processes]
+    given_up: Counter[tuple[str, ...]] = Counter()
+    for task, count in snapshot.given_up.items():
+        given_up[metrics.TASK.bounded(task),] += count
+    return {
+        metrics.JOBS: {key: group.count for key, group in snapshot.jobs.items()},
+        metrics.OLDEST_JOB: {key: group.oldest_s for key, group in snapshot.jobs.items()},
+        metrics.QUEUE_TASKS: {
+            (name, state): getattr(backlog, state)
+            for name, backlog in backlogs.items()
+            for state in ("waiting", "running", "put_off")
+        },
+        metrics.QUEUE_OLDEST: {(name,): backlog.oldest_s for name, backlog in backlogs.items()},
+        metrics.PROCESSES: dict(Counter((role,) for role, _ in roles)),
+        metrics.IN_TROUBLE: dict(Counter((role,) for role, trouble in roles if trouble)),
+        metrics.GIVEN_UP: dict(given_up),
+        metrics.EXPECTS_CALLBACKS: {(): float(expects_callbacks)},
+        metrics.REDIS_BYTES: {(): snapshot.memory_bytes},
+        metrics.REDIS_LIMIT: {(): snapshot.memory_limit_bytes},
+        metrics.INFO: {(version("stemdrop"),): 1},
+    }
 
 
-def _gauge(metric: Metric, samples: Samples) -> Family:
-    family = GaugeMetricFamily(metric.full_name, metric.meaning, labels=[it.name for it in metric.labels])
+def _family(metric: Metric, samples: Samples) -> Family:
+    kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+    family = kind(metric.full_name, metric.meaning, labels=[label.name for label in metric.labels])
+    if metric.labels or metric.kind is Kind.COUNTER:
+        # all foreseen label values start at 0, so that the first event shows as an increase
+        samples = dict.fromkeys(product(*(label.values for label in metric.labels)), 0.0) | samples
     for labels, value in samples.items():
         if len(labels) == len(metric.labels):
             family.add_metric(labels, value)
     return family
 
 
-def _counter(metric: Metric, samples: Samples) -> Family:
-    family = CounterMetricFamily(metric.full_name, metric.meaning, labels=[it.name for it in metric.labels])
-    for labels, value in (_zeros(metric) | samples).items():
-        if len(labels) == len(metric.labels):
-            family.add_metric(labels, value)
-    return family
-
-
 def _histogram(metric: Metric, samples: Samples) -> Family:
-    """Counted by the one bucket that holds it; told as how many are no longer than each bound."""
+    """Add up the buckets: `Counters` counts only the bucket that holds a value."""
     family = HistogramMetricFamily(metric.full_name, metric.meaning, labels=[it.name for it in metric.labels])
-    bounds = [*(f"{bound:g}" for bound in metric.buckets), "+Inf"]
     for labels in sorted({labels[:-1] for labels in samples if len(labels) == len(metric.labels) + 1}):
         total, buckets = 0.0, []
-        for bound in bounds:
+        for bound in metric.bounds:
             total += samples.get((*labels, bound), 0)
             buckets.append((bound, total))
         family.add_metric(labels, buckets, samples.get((*labels, "ms"), 0) / 1000)
     return family
-
-
-_FAMILY: dict[Kind, Callable[[Metric, Samples], Family]] = {
-    Kind.GAUGE: _gauge,
-    Kind.COUNTER: _counter,
-    Kind.HISTOGRAM: _histogram,
-}

@@ -1,9 +1,10 @@
-"""What is measured: every metric by its name, with the values that its labels may have.
+"""Every metric with the values that its labels may have. docs/metrics.md is generated from it.
 
-Counted in Redis for all processes together (`counts.py`), looked at (`overview.py`), and told to Prometheus
-(`webhook/metrics.py`). docs/metrics.md is made of this table. No label ever names a person, chat or song.
+`storage/counters.py` counts in Redis for all processes together, `webhook/metrics.py` answers Prometheus. No
+label ever names a person, chat or song.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -11,13 +12,13 @@ from stemdrop.domain.failures import REMEDIES
 from stemdrop.domain.jobs import FINAL, JobState, Mode
 from stemdrop.domain.queues import Queue, Task
 
-# What every other value of a label is counted as.
+# Stands for every label value that is not foreseen.
 OTHER = "other"
 PREFIX = "stemdrop_"
 
 
 class Kind(StrEnum):
-    """Prometheus' words."""
+    """Prometheus' metric types."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
@@ -26,19 +27,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """`values` are all that it may have, `OTHER` aside; without them it is free, and few by its nature."""
+    """`values` are all foreseen ones except `OTHER`; empty where any value is allowed."""
 
     name: str
     values: tuple[str, ...] = ()
 
     def bounded(self, value: str) -> str:
-        """The value, or what stands for all that nobody has foreseen."""
+        """Return the value, or `OTHER` if it is not foreseen."""
         return value if value in self.values or not self.values else OTHER
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """`name` as it is counted; `meaning` as the operator reads it; `buckets` are upper bounds in seconds."""
+    """`meaning` is its help text for operators; `buckets` are upper bounds in seconds."""
 
     name: str
     kind: Kind
@@ -48,11 +49,20 @@ class Metric:
 
     @property
     def full_name(self) -> str:
-        """As Prometheus knows it; a histogram's has `_bucket`, `_sum` and `_count` behind it."""
+        """The name in Prometheus; of a histogram without `_bucket`, `_sum` or `_count`."""
         return f"{PREFIX}{self.name}" + ("_total" if self.kind is Kind.COUNTER else "")
 
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """The upper bounds of a histogram's buckets as Prometheus writes them."""
+        return (*(f"{bound:g}" for bound in self.buckets), "+Inf")
+
+    def bucket(self, seconds: float) -> str:
+        """Return the upper bound of the first bucket that holds the value."""
+        return self.bounds[bisect_left(self.buckets, seconds)]
+
     def field(self, *values: str) -> str:
-        """Under which it is counted with these values of its labels."""
+        """Return the field in Redis that counts it with these label values."""
         bounded = [label.bounded(value) for label, value in zip(self.labels, values, strict=True)]
         return "|".join([self.name, *bounded])
 
@@ -62,11 +72,12 @@ ROLES = ("bot", "webhook", "worker")
 NO_MODE = "none"  # not chosen yet
 _CODES = tuple(REMEDIES)
 
+ROLE = Label("role", ROLES)
+TASK = Label("task", tuple(task.value for task in Task))
 _STATE_LEFT = Label("state", (JobState.CHOOSING.value, *OPEN_STATES))
 _OPEN_STATE = Label("state", (*OPEN_STATES, *sorted(FINAL)))
 _MODE = Label("mode", (*(mode.value for mode in Mode), NO_MODE))
 _QUEUE = Label("queue", tuple(queue.value.rpartition(":")[2] for queue in Queue))
-_ROLE = Label("role", ROLES)
 _CODE = Label("code", _CODES)
 _STEP = Label("step", ("fetch", "send"))
 _WAIT = Label("how", ("waited", "put_off", "asked"))
@@ -74,39 +85,40 @@ _WAIT = Label("how", ("waited", "put_off", "asked"))
 JOBS = Metric(
     "jobs",
     Kind.GAUGE,
-    "Jobs that are open now: under way, or ended (`delivered`, `failed`, `cancelled`) and not shown yet to "
-    "their user",
+    "Open jobs: in progress, or ended (`delivered`, `failed`, `cancelled`) while the user's message does not "
+    "show it yet",
     (_OPEN_STATE, _MODE),
 )
 OLDEST_JOB = Metric(
     "job_oldest_seconds",
     Kind.GAUGE,
-    "For how long the open job that came first into its state has been there",
+    "How long the oldest open job has been in its state",
     (_OPEN_STATE, _MODE),
 )
 STATE_SECONDS = Metric(
     "job_state_seconds",
     Kind.HISTOGRAM,
-    "How long jobs were in a state, noted when they leave it; `choosing` is the user's time",
+    "How long jobs were in a state, observed when they leave it; in `choosing` the bot waits for the user",
     (_STATE_LEFT, _MODE),
     (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600),
 )
 ENDED = Metric(
     "jobs_ended",
     Kind.COUNTER,
-    "Jobs that ended; `incomplete` was delivered without some stems. A job that goes on after its end "
-    "(fetched again, a late result) ends once more",
+    "Jobs that ended; `incomplete` was delivered without some stems. A job that continues after its end "
+    "(missing stems fetched again, a late result) is counted again when it ends",
     (Label("outcome", ("delivered", "incomplete", "failed", "cancelled")), _MODE),
 )
 FAILED = Metric(
-    "jobs_failed", Kind.COUNTER, "Jobs that failed, by the code that their user was shown", (_CODE,)
+    "jobs_failed", Kind.COUNTER, "Jobs that failed, by the code that the user was shown", (_CODE,)
 )
 CALLBACKS = Metric(
     "callbacks",
     Kind.COUNTER,
-    "Callbacks by what became of them. Taken (200): `stored`, `repeated`. Refused: `forged` (link or "
+    "Callbacks by outcome. Accepted (200): `stored`, `repeated`. Refused: `forged` (link or "
     "signature), `expired` (link), `foreign` (another job's task), `unknown` (no such job), `bad_contract`, "
-    "`too_large`, `too_slow`, `broken_off`. `unavailable`: Redis was away, the provider tries again",
+    "`too_large`, `too_slow`, `broken_off` (incomplete body). `unavailable`: Redis did not answer, the "
+    "provider tries again",
     (
         Label(
             "outcome",
@@ -135,75 +147,77 @@ API_REFUSALS = Metric(
 CREDITS_LEFT = Metric(
     "credits_left",
     Kind.GAUGE,
-    "Credits that are left at the separation API, as last told; absent until it has told",
+    "Credits left at the separation API, as it last said; absent until it has answered once",
 )
-CREDITS_SEEN = Metric("credits_seen_timestamp_seconds", Kind.GAUGE, "When it told so (Unix time)")
+CREDITS_SEEN = Metric(
+    "credits_seen_timestamp_seconds", Kind.GAUGE, "When the separation API last said so (Unix time)"
+)
 DELIVERY_BYTES = Metric(
     "delivery_bytes",
     Kind.COUNTER,
-    "Bytes of stems that were fetched from the separation API's hosts, and sent to Telegram",
+    "Bytes of stems: `fetch` from the separation API's hosts, `send` to Telegram",
     (_STEP,),
 )
 DELIVERY_SECONDS = Metric(
     "delivery_seconds",
     Kind.HISTOGRAM,
-    "How long that took: `fetch` a stem, with its repetitions; `send` an album, with its waiting for "
-    "Telegram's limits",
+    "How long it took to `fetch` a stem, retries included, and to `send` an album, waits for Telegram's "
+    "flood limits included",
     (_STEP,),
     (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600),
 )
 FETCHES = Metric(
     "stem_fetches",
     Kind.COUNTER,
-    "Stems by how fetching them ended; `gone`: no stem there, `refused`: an address that may not be asked",
+    "Stems by how fetching them ended; `gone`: no stem there, `refused`: an address that is not allowed",
     (Label("outcome", ("ok", "gone", "too_big", "refused", "failed")),),
 )
 TELEGRAM_CALLS = Metric(
     "telegram_calls",
     Kind.COUNTER,
-    "Calls of Telegram, polling aside. `flood`: asked to slow down; `gone`: blocked, kicked or no such chat",
+    "Calls of Telegram except polling. `flood`: asked to slow down; `gone`: blocked, kicked or no such chat",
     (Label("outcome", ("ok", "flood", "refused", "gone", "network", "failed")),),
 )
 FLOOD_WAITS = Metric(
     "flood_waits",
     Kind.COUNTER,
-    "Waits for Telegram's flood limits: `waited` within a call, `put_off` with the whole task, `asked` for "
-    "by Telegram (429)",
+    "Waits for Telegram's flood limits: `waited` within a call, `put_off` with the whole task, or `asked` "
+    "for by Telegram (429)",
     (_WAIT,),
 )
-FLOOD_SECONDS = Metric("flood_wait_seconds", Kind.COUNTER, "How long those waits were", (_WAIT,))
+FLOOD_SECONDS = Metric("flood_wait_seconds", Kind.COUNTER, "How long these waits were", (_WAIT,))
 QUEUE_TASKS = Metric(
     "queue_tasks",
     Kind.GAUGE,
-    "Tasks of a queue: `waiting` for a process, `running`, or `put_off` until a time",
+    "Tasks of a queue: `waiting` for a process, `running`, or `put_off` until later",
     (_QUEUE, Label("state", ("waiting", "running", "put_off"))),
 )
 QUEUE_OLDEST = Metric(
     "queue_oldest_seconds",
     Kind.GAUGE,
-    "For how long the first of the waiting tasks has waited; 0: none waits",
+    "How long the oldest waiting task has waited; 0 if none waits",
     (_QUEUE,),
 )
 GIVEN_UP = Metric(
     "given_up_tasks",
     Kind.GAUGE,
-    "Tasks that were given up, until `stemdrop jobs drop` takes them off the list",
-    (Label("task", tuple(task.value for task in Task)),),
+    "Tasks that were given up, until `stemdrop jobs drop` removes them",
+    (TASK,),
 )
 PROCESSES = Metric(
-    "processes", Kind.GAUGE, "Processes that are there, by role; `up` is one of each", (_ROLE,)
+    "processes", Kind.GAUGE, "Running processes by role; `stemdrop up` counts as one of each", (ROLE,)
 )
 IN_TROUBLE = Metric(
     "processes_in_trouble",
     Kind.GAUGE,
-    "Processes that are there and cannot do their work; `stemdrop status` says why",
-    (_ROLE,),
+    "Running processes that cannot do their work; `stemdrop status` says why",
+    (ROLE,),
 )
 EXPECTS_CALLBACKS = Metric(
-    "callbacks_expected", Kind.GAUGE, "1 where PUBLIC_URL is set; 0: jobs are polled, no callback is to come"
+    "callbacks_expected", Kind.GAUGE, "1 if PUBLIC_URL is set; 0: jobs are polled, no callbacks are expected"
 )
 REDIS_BYTES = Metric("redis_memory_bytes", Kind.GAUGE, "Memory that Redis uses")
-REDIS_LIMIT = Metric("redis_memory_limit_bytes", Kind.GAUGE, "Memory that Redis may use; 0: no limit is set")
+REDIS_LIMIT = Metric("redis_memory_limit_bytes", Kind.GAUGE, "Memory that Redis may use; 0: no limit")
 INFO = Metric("info", Kind.GAUGE, "Always 1; the version of the webhook that answers", (Label("version"),))
 
 METRICS = (

@@ -89,8 +89,8 @@ class SeparationClient:
         data = await self._ask("credits", "GET", url, timeout=ASK_TIMEOUT)
         if isinstance(data, bool) or not isinstance(data, int | float):
             raise BadContract("the credits are no number")
-        self._counters.note(CREDITS_LEFT, data)
-        self._counters.note(CREDITS_SEEN, time.time())
+        self._counters.set_gauge(CREDITS_LEFT, data)
+        self._counters.set_gauge(CREDITS_SEEN, time.time())
         return data
 
     async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:

@@ -1,14 +1,14 @@
-"""`Counts`: what all processes count, added up in Redis.
+"""Counters of all processes, added up in Redis.
 
-Counting costs nobody a moment and never fails: it is done in memory, and written once a second. What a
-killed process had not written yet is lost, a second's worth; what moves a job is counted with the move
-(`scripts.py`).
+Counting is done in memory and never fails; the sums are written once a second, so a killed process loses at
+most one second of counts. Moves of a job are counted exactly once, by the script that makes the move
+(`job_scripts.py`).
 """
 
 import asyncio
 import logging
 import time
-from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, cast
@@ -26,70 +26,70 @@ WRITE_EVERY_S = 1.0
 
 
 class Counters:
-    """With `redis` None nothing is written: for whoever is not measured."""
+    """Counts in memory until `write`. With `redis` None nothing is ever written."""
 
     def __init__(self, redis: Redis | None, clock: Callable[[], float] = time.time) -> None:
         self._redis = redis
         self._clock = clock
-        self._added: dict[str, float] = {}
-        self._noted: dict[str, float] = {}
+        self._added: defaultdict[str, float] = defaultdict(float)
+        self._gauges: dict[str, float] = {}
 
     def add(self, metric: Metric, *labels: str, by: float = 1) -> None:
-        """So many more of a counter."""
-        self._count(metric.field(*labels), by)
+        """Increase a counter."""
+        self._added[metric.field(*labels)] += by
 
     def observe(self, metric: Metric, *labels: str, seconds: float) -> None:
-        """One more of a histogram."""
+        """Add a value to a histogram."""
         field = metric.field(*labels)
-        self._count(f"{field}|{bucket(metric, seconds)}", 1)
-        self._count(f"{field}|ms", round(max(0.0, seconds) * 1000))
+        self._added[f"{field}|{metric.bucket(seconds)}"] += 1
+        self._added[f"{field}|ms"] += round(max(0.0, seconds) * 1000)
 
     @contextmanager
     def timed(self, metric: Metric, *labels: str) -> Iterator[None]:
-        """Observe how long the block took, if it succeeds."""
-        began_at = time.monotonic()
+        """Observe how long the block takes if it succeeds."""
+        started_at = time.monotonic()
         yield
-        self.observe(metric, *labels, seconds=time.monotonic() - began_at)
+        self.observe(metric, *labels, seconds=time.monotonic() - started_at)
 
-    def note(self, metric: Metric, value: float) -> None:
-        """What a gauge shows from now on."""
-        self._noted[metric.name] = value
+    def set_gauge(self, metric: Metric, value: float) -> None:
+        """Set a gauge."""
+        self._gauges[metric.name] = value
 
     async def write(self) -> None:
-        """Add to Redis what was counted since; what cannot be written now is kept for the next time."""
-        added, noted = self._added, self._noted
-        if self._redis is None or not (added or noted):
+        """Add the counts since the last write to Redis; if that fails they are kept for the next time."""
+        added, gauges = self._added, self._gauges
+        if self._redis is None or not (added or gauges):
             return
-        self._added, self._noted = {}, {}
-        lately = COUNTS_LATELY.format(int(self._clock() // COUNTS_SLOT_S))
+        self._added, self._gauges = defaultdict(float), {}
+        slot = COUNTS_LATELY.format(int(self._clock() // COUNTS_SLOT_S))
         try:
             async with translated(), self._redis.pipeline(transaction=True) as pipeline:
                 for field, by in added.items():
                     pipeline.hincrbyfloat(COUNTS, field, by)
-                    pipeline.hincrbyfloat(lately, field, by)
-                pipeline.expire(lately, COUNTS_LATELY_LIFETIME_S)
-                if noted:
-                    pipeline.hset(COUNTS, mapping=cast(Any, noted))
+                    pipeline.hincrbyfloat(slot, field, by)
+                pipeline.expire(slot, COUNTS_LATELY_LIFETIME_S)
+                if gauges:
+                    pipeline.hset(COUNTS, mapping=cast(Any, gauges))
                 await pipeline.execute()
         except StoreUnavailable as error:
-            log.debug("what was counted is not written yet: %s", error)
+            log.debug("the counters could not be written: %s", error)
             for field, by in added.items():
-                self._count(field, by)
-            self._noted = noted | self._noted
+                self._added[field] += by
+            self._gauges = gauges | self._gauges
 
     @asynccontextmanager
     async def written(self, every_s: float = WRITE_EVERY_S) -> AsyncIterator[None]:
-        """While the block runs, and once more when it ends."""
-
+        """Write regularly while the block runs, and once more at its end."""
         stop = asyncio.Event()
 
-        async def write_on() -> None:  # never cut off while it writes: nobody would know what is written
+        async def write_regularly() -> None:
+            # stopped by an event: after a cancellation in the middle of a write its outcome would be unknown
             while not stop.is_set():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), every_s)
                 await self.write()
 
-        writing = asyncio.create_task(write_on(), name="counts")
+        writing = asyncio.create_task(write_regularly(), name="counters")
         try:
             yield
         finally:
@@ -98,45 +98,24 @@ class Counters:
             await self.write()
 
     async def all(self) -> dict[str, float]:
-        """Everything since the first start, by field. Raises `StoreUnavailable`."""
-        return _numbers(await self._stored(COUNTS))
+        """Return the totals since the first start, by field. Raises `StoreUnavailable`."""
+        return await self._sums([COUNTS])
 
     async def lately(self) -> dict[str, float]:
-        """What was counted in the last hour, and up to five minutes more. Raises `StoreUnavailable`."""
+        """Return the sums of the last hour and up to five minutes more. Raises `StoreUnavailable`."""
         now = int(self._clock() // COUNTS_SLOT_S)
         slots = range(now - 3600 // COUNTS_SLOT_S, now + 1)
-        total: dict[str, float] = {}
-        if self._redis is not None:
-            async with translated(), self._redis.pipeline(transaction=False) as pipeline:
-                for slot in slots:
-                    pipeline.hgetall(COUNTS_LATELY.format(slot))
-                for stored in await pipeline.execute():
-                    for field, value in _numbers(stored).items():
-                        total[field] = total.get(field, 0) + value
-        return total
+        return await self._sums([COUNTS_LATELY.format(slot) for slot in slots])
 
-    def _count(self, field: str, by: float) -> None:
-        self._added[field] = self._added.get(field, 0) + by
-
-    async def _stored(self, key: str) -> dict[str, str]:
+    async def _sums(self, keys: list[str]) -> dict[str, float]:
+        sums: defaultdict[str, float] = defaultdict(float)
         if self._redis is None:
-            return {}
-        async with translated():
-            return cast(dict[str, str], await cast(Any, self._redis.hgetall(key)))
-
-
-def bucket(metric: Metric, seconds: float) -> str:
-    """The upper bound of the first bucket that holds it, as its field ends."""
-    index = bisect_left(metric.buckets, seconds)
-    return f"{metric.buckets[index]:g}" if index < len(metric.buckets) else "+Inf"
-
-
-def _numbers(stored: dict[str, str]) -> dict[str, float]:
-    """What somebody else has written there is passed over."""
-    numbers = {}
-    for field, value in stored.items():
-        try:
-            numbers[field] = float(value)
-        except ValueError:
-            continue
-    return numbers
+            return sums
+        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+            for key in keys:
+                pipeline.hgetall(key)
+            for stored in cast(list[dict[str, str]], await pipeline.execute()):
+                for field, value in stored.items():
+                    with suppress(ValueError):  # not written by us
+                        sums[field] += float(value)
+        return sums
