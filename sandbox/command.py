@@ -1,5 +1,5 @@
-"""`stemdrop sandbox`: the whole world on loopback, with one played person or until Ctrl-C; or its Telegram
-alone, for a stemdrop that runs elsewhere."""
+"""`stemdrop sandbox`: all of stemdrop on loopback, with one simulated user or until Ctrl-C; or only the local
+Telegram, for a stemdrop that runs elsewhere."""
 
 import argparse
 import asyncio
@@ -30,118 +30,109 @@ from sandbox.telegram.person_actions import Telegram
 T = TypeVar("T")
 
 DEMO_SONG = Path(__file__).parent / "songs" / "demo-song.mp3"
-# What opens the chat door of a Telegram that runs alone, to whoever plays people there.
+# The environment variable with the chat API's key of a local Telegram in another process.
 KEY_VARIABLE = "SANDBOX_KEY"
 
-# What may go wrong and is told in a sentence.
+# Errors that end the command with one sentence instead of a traceback.
 FAILURES = (NotDeliveredError, ProcessFailedError, RedisUnavailableError, httpx.HTTPError, OSError)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
-    parser.add_argument("--song", type=Path, help="play one person who sends this file")
-    parser.add_argument("--mode", choices=MODES, default=MODES[0], help="which button they tap")
+    """Declare the command's options."""
+    parser.add_argument("--song", type=Path, help="simulate one user who sends this file")
+    parser.add_argument("--mode", choices=MODES, default=MODES[0], help="the button that the user taps")
+    parser.add_argument("--out", type=Path, default=Path("stems"), help="folder for the stems that arrive")
     parser.add_argument(
-        "--out", type=Path, default=Path("stems"), help="where the stems that arrive are kept"
-    )
-    parser.add_argument(
-        "--kind", choices=["audio", "voice", "video", "video_note", "document"], help="send the file as this"
+        "--kind",
+        choices=["audio", "voice", "video", "video_note", "document"],
+        help="how the user sends the file (default: as a Telegram client would)",
     )
     parser.add_argument(
         "--listen",
         type=_address,
         metavar="HOST:PORT",
-        help=f"only the local Telegram, for a stemdrop elsewhere (TELEGRAM_BOT_TOKEN, {KEY_VARIABLE})",
+        help="run only the local Telegram, for a stemdrop that runs elsewhere "
+        f"(TELEGRAM_BOT_TOKEN, {KEY_VARIABLE})",
     )
-    parser.add_argument("--data", type=Path, help="where that Telegram keeps its files")
+    parser.add_argument("--data", type=Path, help="with --listen: folder for Telegram's files")
     parser.add_argument(
         "--telegram",
         metavar="URL",
-        help=f"play at such a Telegram that runs already ({KEY_VARIABLE}); without --song the bundled one",
+        help=f"simulate the user at a local Telegram that runs already ({KEY_VARIABLE}); "
+        "without --song with the bundled song",
     )
-    parser.add_argument("--language", default="en", help="the person's Telegram language, 'zh-hans' say")
+    parser.add_argument("--language", default="en", help="the user's Telegram language, such as zh-hans")
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Exit code 0 when the stems came; 1 with the reason when they did not."""
+    """Run the command; returns 0, or 1 after printing why no stems arrived."""
     console = Console(highlight=False)
     try:
         if args.listen:
-            run_until_signal(_listen(args, environ, console))
-            return 0
-        if args.song is None and args.telegram is None:
-            run_until_signal(_stay(console, environ))
-            return 0
-        args.song = args.song or DEMO_SONG
-        _check_song(args.song)
-        arrived = run_until_signal((_play_there if args.telegram else _play)(args, environ, console))
-        console.print(stem_table(arrived))
+            run_until_signal(_run_telegram_only(args, environ, console))
+        elif args.song is None and args.telegram is None:
+            run_until_signal(_run_until_cancelled(console, environ))
+        else:
+            args.song = args.song or DEMO_SONG
+            _check_song(args.song)
+            console.print(stem_table(run_until_signal(_play(args, environ, console))))
     except KeyboardInterrupt:
         return 130
     except FAILURES as error:
-        print(f"stemdrop sandbox: {reason(error)}", file=sys.stderr)  # noqa: T201
+        print(f"stemdrop sandbox: {str(error) or 'timeout'}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 
 
 def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
-    """Run `work`; Ctrl-C and SIGTERM cancel it, so that it ends what it started.
+    """Run `work`; Ctrl-C and SIGTERM cancel it, so that it stops what it started.
 
-    Then raises `KeyboardInterrupt` or, with exit code 143, `SystemExit`.
+    Raises `KeyboardInterrupt` or, with exit code 143, `SystemExit` after that.
     """
 
-    async def guarded() -> T:
+    async def cancellable() -> T:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine that runs is in one
+        assert task is not None  # noqa: S101 - a running coroutine has a task
 
-        def stop() -> None:
-            if not task.cancelling():  # what ends already is left to end
+        def cancel() -> None:
+            if not task.cancelling():  # a second signal must not interrupt the clean-up
                 task.cancel()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, cancel)
         return await work
 
     try:
-        return asyncio.run(guarded())
+        return asyncio.run(cancellable())
     except asyncio.CancelledError:
         sys.exit(128 + signal.SIGTERM)
 
 
-def reason(error: Exception) -> str:
-    """What is told of a failure: its own words, if it has any."""
-    return str(error) or "no answer in time"
-
-
 def _check_song(song: Path) -> None:
-    """Raise `NotDeliveredError` before anything is started for a file that cannot be sent."""
+    """Raise `NotDeliveredError` for a file that cannot be sent, before anything is started."""
     if not song.exists():
         raise NotDeliveredError(f"there is no file {song}")
     if song.is_dir():
         raise NotDeliveredError(f"{song} is a folder: name one song")
     if not os.access(song, os.R_OK):
-        raise NotDeliveredError(f"{song} may not be read")
+        raise NotDeliveredError(f"{song} cannot be read")
 
 
 async def _play(args: argparse.Namespace, environ: Mapping[str, str], console: Console) -> list[ReceivedStem]:
+    user = (console, args.song, args.mode, args.out, args.kind, args.language)
+    if args.telegram:
+        key = environ.get(KEY_VARIABLE, "")
+        if not key:
+            raise NotDeliveredError(f"{KEY_VARIABLE} is not set: the key of that Telegram's chat API")
+        return await play(args.telegram, key, *user)
     with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
-        async with LocalEnvironment(Path(folder), environment=environ) as world:
-            await world.start("up")
-            return await play(world, console, args.song, args.mode, args.out, args.kind, args.language)
-
-
-async def _play_there(
-    args: argparse.Namespace, environ: Mapping[str, str], console: Console
-) -> list[ReceivedStem]:
-    key = environ.get(KEY_VARIABLE, "")
-    if not key:
-        raise NotDeliveredError(f"{KEY_VARIABLE} is not set: the key of that Telegram's chat door")
-    return await _play_at(
-        args.telegram, key, console, args.song, args.mode, args.out, args.kind, args.language
-    )
+        async with LocalEnvironment(Path(folder), environment=environ) as environment:
+            await environment.start("up")
+            return await play(environment.telegram_url, environment.telegram.access_key, *user)
 
 
 async def play(
-    world: LocalEnvironment,
+    url: str,
+    access_key: str,
     console: Console,
     song: Path,
     mode: str,
@@ -149,88 +140,67 @@ async def play(
     kind: str | None = None,
     language: str = "en",
 ) -> list[ReceivedStem]:
-    """Play one person with a progress line; raises `NotDeliveredError` when nothing came."""
-    key = world.telegram.access_key
-    return await _play_at(world.telegram_url, key, console, song, mode, out, kind, language)
+    """Simulate one user and print the progress. Raises `NotDeliveredError` when no stem arrives."""
+    with _progress(console, f"{song.name}, {mode}") as show:
+        async with SimulatedUser(url, access_key, show, language_code=language) as user:
+            return await user.play(song, mode, out, kind=kind)
 
 
-async def _play_at(
-    url: str,
-    key: str,
-    console: Console,
-    song: Path,
-    mode: str,
-    out: Path,
-    kind: str | None,
-    language: str,
-) -> list[ReceivedStem]:
-    with _progress(console, f"{song.name}, {mode}") as say:
-        async with SimulatedUser(url.rstrip("/"), key, say, language_code=language) as player:
-            arrived = await player.play(song, mode, out, kind=kind)
-    if not arrived:
-        raise NotDeliveredError("the bot said that it was done, but no stem arrived")
-    return arrived
-
-
-def stem_table(arrived: list[ReceivedStem]) -> Table:
-    """What came back and where it lies. Raises `NotDeliveredError` for a stem that does not decode."""
+def stem_table(stems: list[ReceivedStem]) -> Table:
+    """Return a table of the stems. Raises `NotDeliveredError` for one that does not decode."""
     table = Table("stem", "seconds", "kB")
     table.add_column("file", overflow="fold")
-    for stem in arrived:
-        seconds = f"{length(stem):.2f}"
-        table.add_row(stem.title, seconds, str(stem.path.stat().st_size // 1000), str(stem.path))
+    for stem in stems:
+        size_kb = str(stem.path.stat().st_size // 1000)
+        table.add_row(stem.title, f"{stem_seconds(stem):.2f}", size_kb, str(stem.path))
     return table
 
 
-def length(stem: ReceivedStem) -> float:
-    """Seconds that it sounds. Raises `NotDeliveredError` when it does not decode."""
+def stem_seconds(stem: ReceivedStem) -> float:
+    """Return the duration of a stem. Raises `NotDeliveredError` when it does not decode."""
     try:
         return measure(stem.path)
-    except (FFmpegError, IndexError) as error:  # IndexError: a file without any sound in it
+    except (FFmpegError, IndexError) as error:  # IndexError: a file without an audio stream
         raise NotDeliveredError(f"{stem.path} arrived, but does not decode") from error
 
 
 @contextmanager
-def _progress(console: Console, what: str) -> Iterator[Callable[[str], None]]:
-    """A line that lives in a terminal, and one line per news elsewhere."""
+def _progress(console: Console, title: str) -> Iterator[Callable[[str], None]]:
+    """Yield a function that shows a text: in one changing line on a terminal, else in a line of its own."""
     if not console.is_terminal:
         started = time.monotonic()
 
-        def tell(text: str) -> None:
+        def print_line(text: str) -> None:
             console.print(f"{time.monotonic() - started:6.1f} s  {' '.join(text.split())}", soft_wrap=True)
 
-        console.print(what)
-        yield tell
+        console.print(title)
+        yield print_line
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
-        task = progress.add_task(what)
+        task = progress.add_task(title)
 
-        def show(text: str) -> None:
-            progress.update(task, description=f"{what}: {' '.join(text.split())[:70]}")
+        def update(text: str) -> None:
+            progress.update(task, description=f"{title}: {' '.join(text.split())[:70]}")
 
-        yield show
+        yield update
         progress.update(task, total=1, completed=1)
 
 
-async def _stay(console: Console, environ: Mapping[str, str]) -> None:
+async def _run_until_cancelled(console: Console, environ: Mapping[str, str]) -> None:
     with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
-        async with LocalEnvironment(Path(folder), environment=environ) as world:
-            await world.start("up")
-            console.print(f"The local Telegram's chat door: {world.telegram_url}/chat/chats")
-            console.print(f"Its key, in the header X-Sandbox-Key: {world.telegram.access_key}")
-            console.print("Ctrl-C ends it.")
+        async with LocalEnvironment(Path(folder), environment=environ) as environment:
+            await environment.start("up")
+            console.print("There is no page in the browser yet, only the local Telegram's chat API.")
+            console.print(f"Its address: {environment.telegram_url}/chat/chats", soft_wrap=True)
+            console.print(
+                f"Its key, for the header X-Sandbox-Key: {environment.telegram.access_key}", soft_wrap=True
+            )
+            console.print("Press Ctrl-C to stop.")
             await asyncio.Event().wait()
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, _, port = text.rpartition(":")
-    if not host or not port.isdigit():
-        raise argparse.ArgumentTypeError("write HOST:PORT")
-    return host, int(port)
-
-
-async def _listen(args: argparse.Namespace, environ: Mapping[str, str], console: Console) -> None:
+async def _run_telegram_only(args: argparse.Namespace, environ: Mapping[str, str], console: Console) -> None:
     host, port = args.listen
     is_local = environ.get("TELEGRAM_LOCAL_MODE", "").lower() == "true"
     with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
@@ -243,3 +213,10 @@ async def _listen(args: argparse.Namespace, environ: Mapping[str, str], console:
         async with run_telegram(telegram, port, with_chat_api=True, host=host) as url:
             console.print(f"The local Telegram is ready at {url}", soft_wrap=True)
             await asyncio.Event().wait()
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        raise argparse.ArgumentTypeError("write HOST:PORT")
+    return host, int(port)

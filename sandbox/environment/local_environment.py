@@ -1,8 +1,8 @@
-"""The world on loopback: Redis, the local Telegram, the separator, and the product's own processes in it.
+"""All of stemdrop on loopback: Redis, the local Telegram, the separator, and stemdrop's own processes.
 
-async with LocalEnvironment(directory) as world:
-    await world.start("up")
-    alice = world.telegram.add_user("Alice")
+async with LocalEnvironment(directory) as environment:
+    await environment.start("up")
+    alice = environment.telegram.add_user("Alice")
 """
 
 import asyncio
@@ -22,24 +22,24 @@ from sandbox.environment.redis_server import RedisServer, RedisUnavailableError
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
 
-# How often each command says 'ready' in its log.
+# How many lines of each command's log contain "ready" once it is.
 _READY = {"up": 3, "bot": 1, "webhook": 1, "worker": 1}
-# What stemdrop keeps in Redis, and the key by which one world at a time has a Redis that is not its own.
+# stemdrop's keys, and the key by which one sandbox at a time claims an external Redis.
 _KEYS, _CLAIM = "stemdrop:*", "stemdrop:sandbox"
-# A million keys are looked through before a Redis counts as too full to tell.
+# After a million keys without one of ours the search gives up and counts the Redis as taken.
 _SCAN_COUNT, _SCAN_ROUNDS = 1000, 1000
 _REDIS_ANSWER_S = 10
 
 
 class LocalEnvironment:
-    """Everything that the product needs from outside, and nothing of the machine's own.
+    """Everything that stemdrop needs, isolated from the machine's own settings.
 
-    `settings` override the product's settings; `environment` is searched for REDIS_URL and PATH. With
-    `separator` False none is started, and SEPARATION_API_URL is for `settings` to name; else
-    `separator_options` are for its command line. `process` is how the product's processes are started.
+    `settings` override stemdrop's settings. REDIS_URL and PATH come from `environment`. Without a separator
+    `settings` must have SEPARATION_API_URL; `separator_options` are options of its command. `process` is the
+    class that starts stemdrop's processes.
 
-    The processes run in `directory`, so that no `.env` of the caller's reaches them. A Redis that REDIS_URL
-    names must hold no stemdrop's keys (else `RedisUnavailableError`), and holds none when the world ends.
+    The processes run in `directory`, so that they do not read the caller's `.env`. An external Redis must
+    hold no keys of stemdrop (else `RedisUnavailableError`), and holds none after the block.
     """
 
     def __init__(
@@ -91,18 +91,18 @@ class LocalEnvironment:
 
     @property
     def public_url(self) -> str:
-        """Where the product's webhook listens."""
+        """The URL of stemdrop's webhook."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def separator(self) -> Process:
-        """The separator's process; only of a world that has one."""
+        """The separator's process. Raises RuntimeError without one."""
         if self._separator_process is None:
-            raise RuntimeError("this world has no separator")
+            raise RuntimeError("no separator was started")
         return self._separator_process
 
     def variables(self) -> dict[str, str]:
-        """What the product's processes are given: these settings and no others."""
+        """Return the environment variables of stemdrop's processes, which get no others."""
         return {
             "PATH": os.environ.get("PATH", ""),
             "TELEGRAM_BOT_TOKEN": self.telegram.token,
@@ -120,9 +120,9 @@ class LocalEnvironment:
         }
 
     async def start(self, command: str, name: str = "", settings: Mapping[str, str] | None = None) -> Process:
-        """Start one of `up`, `bot`, `webhook`, `worker` and wait until it is ready.
+        """Start `up`, `bot`, `webhook` or `worker` and wait until it is ready.
 
-        `settings` override those of the world for this process.
+        `settings` override the environment's for this process. `name` is the log's (default: the command).
         """
         environment = {**self.variables(), **(settings or {})}
         process = self._process([command], environment, name or command, self.process_class)
@@ -131,11 +131,11 @@ class LocalEnvironment:
         return process
 
     def logs(self) -> str:
-        """Everything that the processes have written."""
+        """Return the logs of all processes."""
         return "".join(path.read_text(errors="replace") for path in sorted(self.directory.glob("*.log")))
 
     async def _end(self) -> None:
-        """End everything; to be cancelled meanwhile leaves nothing running, it is raised afterwards."""
+        """Stop everything. A cancellation meanwhile is raised after that, so that nothing is left running."""
         ending = asyncio.create_task(self._stack.aclose())
         cancelled: asyncio.CancelledError | None = None
         while not ending.done():
@@ -148,7 +148,7 @@ class LocalEnvironment:
             raise cancelled
 
     async def _start_redis(self) -> None:
-        # A thread goes on when its waiter is cancelled: only when it has ended is there something to stop.
+        # The thread goes on when this task is cancelled, so the clean-up waits for it first.
         starting = asyncio.ensure_future(asyncio.to_thread(self.redis.start))
 
         async def stop() -> None:
@@ -159,7 +159,7 @@ class LocalEnvironment:
         await asyncio.wait([starting])
         starting.result()
         if self.redis.is_external:
-            self._stack.push_async_callback(self._leave_redis)
+            self._stack.push_async_callback(self._release_redis)
             await self._claim_redis()
 
     async def _claim_redis(self) -> None:
@@ -170,17 +170,17 @@ class LocalEnvironment:
                         "REDIS_URL names a Redis with keys of another stemdrop: unset it, or name an empty "
                         "database there (…/15, say)"
                     )
-        except ValueError:  # its text may quote the password
+        except ValueError:  # its text may contain the password
             raise RedisUnavailableError(
                 "REDIS_URL is not the address of a Redis: unset it, or write redis://host:port/0"
             ) from None
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(
-                f"REDIS_URL names a Redis that cannot be used: unset it, or look there ({error})"
+                f"REDIS_URL names a Redis that cannot be used: unset it, or check that server ({error})"
             ) from error
 
-    async def _leave_redis(self) -> None:
-        """Delete what the world's processes kept there; without our claim it was never ours."""
+    async def _release_redis(self) -> None:
+        """Delete stemdrop's keys, unless another sandbox has the claim."""
         with suppress(RedisError, OSError, ValueError):
             async with _client(self.redis.url) as redis:
                 if await redis.get(_CLAIM) == self._claim:
@@ -226,7 +226,7 @@ async def _client(url: str) -> AsyncIterator[Redis]:
 
 
 async def _scan(redis: Redis) -> AsyncIterator[list[bytes | str]]:
-    """Our keys in batches, of which many are empty where others keep much."""
+    """Yield stemdrop's keys in batches, many of them empty where others store much."""
     cursor = 0
     while True:
         cursor, keys = await redis.scan(cursor, match=_KEYS, count=_SCAN_COUNT)
@@ -236,7 +236,7 @@ async def _scan(redis: Redis) -> AsyncIterator[list[bytes | str]]:
 
 
 async def _is_free(redis: Redis) -> bool:
-    """Whether no key of a stemdrop is there; False, too, when there is too much to look through."""
+    """Whether there is no key of stemdrop; False, too, when there are too many keys to search."""
     rounds = 0
     async for keys in _scan(redis):
         rounds += 1

@@ -1,18 +1,18 @@
-"""Ports for servers of the world's own, on loopback."""
+"""Free ports on loopback."""
 
 import secrets
 import socket
 from pathlib import Path
 
 _LOWEST = 10_000
-# From here on the system itself gives ports to whoever asks for any (ip(7)).
-_GIVEN_AWAY = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_GIVEN_AWAY_FROM = 32_768
+# From this port on the system assigns ports to outgoing connections (ip(7)).
+_EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_EPHEMERAL_START = 32_768
 
 
 def free_port() -> int:
-    """A port where nobody listens at this moment, and that no connection is given before it is taken."""
-    ports = range(_LOWEST, _given_away_from())
+    """Return a port that is free now and that the system assigns to no outgoing connection."""
+    ports = range(_LOWEST, _ephemeral_start())
     for port in secrets.SystemRandom().sample(ports, min(len(ports), 100)):
         if _is_free(port):
             return port
@@ -21,11 +21,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _given_away_from() -> int:
+def _ephemeral_start() -> int:
     try:
-        return int(_GIVEN_AWAY.read_text("ascii").split()[0])
+        return int(_EPHEMERAL_RANGE.read_text("ascii").split()[0])
     except (OSError, ValueError, IndexError):
-        return _GIVEN_AWAY_FROM
+        return _EPHEMERAL_START
 
 
 def _is_free(port: int) -> bool:

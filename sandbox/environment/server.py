@@ -1,4 +1,4 @@
-"""An ASGI app on a free loopback port, for as long as a block lasts."""
+"""An ASGI app on a free loopback port for the duration of a block."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 class _Server(uvicorn.Server):
-    """A server beside other things in one process: it takes no signals and says when it is ready."""
+    """A server that handles no signals and sets an event when it is ready."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -23,13 +23,13 @@ class _Server(uvicorn.Server):
         yield
 
     async def main_loop(self) -> None:
-        # As in uvicorn, ten times a second for the Date header, but without its last tenth when we stop.
+        # As uvicorn's (ten times a second, for the Date header), but it ends at once when we stop.
         while not await self.on_tick(0):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), 0.1)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # As in uvicorn, which rests for tenths of a second even when nobody is left to wait for.
+        # As uvicorn's, which sleeps for tenths of a second even without connections.
         state = self.server_state
         for server in self.servers:
             server.close()
@@ -54,12 +54,11 @@ async def serve(
     protocol: type[asyncio.Protocol] = H11Protocol,
     host: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
-    """Run `app` under uvicorn on loopback, or at `host` (`port` 0: any free one); yields its base URL without
-    a slash at the end.
+    """Run `app` under uvicorn (`port` 0: any free one); yields its base URL without a final slash.
 
-    Raises OSError when the port is taken. At the end requests get 5 s to finish.
+    Raises OSError when the port is taken. Open requests get 5 s to finish at the end.
     """
-    # asyncio switches Nagle's algorithm off (40 ms an answer) only where the protocol is named.
+    # asyncio disables Nagle's algorithm (40 ms per answer) only on sockets with an explicit protocol.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))

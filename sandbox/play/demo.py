@@ -1,4 +1,4 @@
-"""`make demo`: a bundled song goes through the chat in both modes; ends with a table of what came back."""
+"""`make demo`: a simulated user splits the bundled song in both modes; a table lists the stems."""
 
 import os
 import shutil
@@ -8,45 +8,51 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox.command import DEMO_SONG, FAILURES, length, play, reason, run_until_signal, stem_table
+from sandbox.command import DEMO_SONG, FAILURES, play, run_until_signal, stem_seconds, stem_table
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.play.duration import measure
 from sandbox.play.simulated_user import MODES, ReceivedStem
 
-SONG = DEMO_SONG
 OUT = Path("demo-out")
-# A stem that is not as long as its song would drift from it.
+# A larger difference between a stem and its song would be audible as drift.
 TOLERANCE_S = 0.05
 
 
-async def _run(console: Console) -> list[ReceivedStem]:
-    arrived: list[ReceivedStem] = []
+async def _play_both_modes(console: Console) -> list[ReceivedStem]:
+    stems: list[ReceivedStem] = []
     with tempfile.TemporaryDirectory(prefix="stemdrop-demo-") as folder:
-        async with LocalEnvironment(Path(folder), environment=os.environ) as world:
-            await world.start("up")
+        async with LocalEnvironment(Path(folder), environment=os.environ) as environment:
+            await environment.start("up")
             for mode in MODES:
-                arrived += await play(world, console, SONG, mode, OUT / mode)
-    return arrived
+                stems += await play(
+                    environment.telegram_url,
+                    environment.telegram.access_key,
+                    console,
+                    DEMO_SONG,
+                    mode,
+                    OUT / mode,
+                )
+    return stems
 
 
 def main() -> int:
-    """Exit code 0 when every stem came, decodes, and is as long as the song."""
+    """Return 0 when all stems arrived, decode, and are as long as the song; else 1."""
     console = Console(highlight=False)
     shutil.rmtree(OUT, ignore_errors=True)
     try:
-        arrived = run_until_signal(_run(console))
-        console.print(stem_table(arrived))
-        length_s = measure(SONG)
-        wrong = [stem.title for stem in arrived if abs(length(stem) - length_s) > TOLERANCE_S]
+        stems = run_until_signal(_play_both_modes(console))
+        console.print(stem_table(stems))
+        song_s = measure(DEMO_SONG)
+        wrong = [stem.title for stem in stems if abs(stem_seconds(stem) - song_s) > TOLERANCE_S]
     except KeyboardInterrupt:
         return 130
     except FAILURES as error:
-        console.print(f"The demo failed: {reason(error)}", markup=False, soft_wrap=True)
+        console.print(f"The demo failed: {str(error) or 'timeout'}", markup=False, soft_wrap=True)
         return 1
     if wrong:
-        console.print(f"Not as long as the song ({length_s:.2f} s): {', '.join(wrong)}")
+        console.print(f"Not as long as the song ({song_s:.2f} s): {', '.join(wrong)}")
         return 1
-    console.print(f"{len(arrived)} stems, each as long as the song ({length_s:.2f} s).")
+    console.print(f"{len(stems)} stems, each as long as the song ({song_s:.2f} s).")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""How long a file sounds: by decoding all of it, since headers are only claims."""
+"""The duration of an audio file, by decoding all of it: its header may be wrong."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import av
 
 
 def measure(path: Path) -> float:
-    """Seconds of sound that decode from the file's first audio stream. Raises `av.error.FFmpegError`."""
+    """Return the seconds that decode from the first audio stream. Raises `av.error.FFmpegError`."""
     samples, rate = 0, 0
     with av.open(str(path)) as container:
         for frame in container.decode(audio=0):

@@ -1,7 +1,6 @@
-"""Plays one person in the chat: sends a song, taps a mode, watches the bot's message, keeps what arrives.
+"""A simulated user: sends a song, taps a mode, follows the bot's message and saves the stems that arrive.
 
-It goes through the person's door over HTTP, as a page in a browser does, and knows of the bot only what a
-person sees: buttons, texts, audio.
+It uses the chat API over HTTP, as the page in the browser does, and sees of the bot only what a person sees.
 """
 
 import asyncio
@@ -13,42 +12,40 @@ from typing import Any
 import anyio
 import httpx
 
-# What a person reads off the bot's message: it worked, or it did not.
+# How the bot's message begins at the end of a job.
 _DONE, _FAILED = "✅", "⚠️"
-# The order of the buttons under a song (the product's interface).
+# The order of the buttons under a song, fixed by the product's interface.
 MODES = ("separate_vocal", "split_stem")
 
 
 class NotDeliveredError(Exception):
-    """The stems did not come; the text is what the bot said, or what it failed to say."""
+    """The stems did not arrive; the message is the bot's text or the reason."""
 
 
 @dataclass(frozen=True)
 class ReceivedStem:
-    """One stem as it arrived in the chat and was kept."""
+    """One stem that arrived in the chat, saved at `path`."""
 
     title: str
-    performer: str
-    duration_s: int
     path: Path
 
 
 class SimulatedUser:
-    """One person in front of the local Telegram at `url`. `say` gets each new text of the bot's message."""
+    """One user of the local Telegram at `url`; calls `on_text` with each new text of the bot's message."""
 
     def __init__(
-        self, url: str, access_key: str, say: Callable[[str], None], *, language_code: str = "en"
+        self, url: str, access_key: str, on_text: Callable[[str], None], *, language_code: str = "en"
     ) -> None:
         self._http = httpx.AsyncClient(
-            base_url=f"{url}/chat", headers={"X-Sandbox-Key": access_key}, timeout=90
+            base_url=f"{url.rstrip('/')}/chat", headers={"X-Sandbox-Key": access_key}, timeout=90
         )
-        self._say = say
+        self._on_text = on_text
         self._language_code = language_code
-        self._chat_id = 0
+        self.chat_id = 0
 
     async def __aenter__(self) -> "SimulatedUser":
         person = {"first_name": "Robin", "language_code": self._language_code}
-        self._chat_id = (await self._post("users", json=person))["id"]
+        self.chat_id = (await self.post("users", json=person))["id"]
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -57,83 +54,79 @@ class SimulatedUser:
     async def play(
         self, song: Path, mode: str, out: Path, *, kind: str | None = None, timeout_s: float = 900
     ) -> list[ReceivedStem]:
-        """Send `song` (as `kind`, else as a client would), tap `mode`, and keep the stems in `out`.
+        """Send `song` (as `kind`, or as a client would), tap `mode`, and save the stems in `out`.
 
-        Raises `NotDeliveredError` with the bot's own words when they do not come.
+        Raises `NotDeliveredError` when no stem arrives.
         """
         await anyio.Path(out).mkdir(parents=True, exist_ok=True)
-        sent = await self._send(song, kind)
+        with song.open("rb") as file:
+            form = {"kind": kind} if kind else {}
+            sent = await self.post(f"{self.chat_id}/files", files={"file": (song.name, file)}, data=form)
         async with asyncio.timeout(timeout_s):
-            menu = await self._next_message(after=sent["message_id"])
-            self._say(menu["text"])
+            menu = await self.next_message(after=sent["message_id"])
+            self._on_text(menu["text"])
             buttons = [b for row in menu.get("reply_markup", {}).get("inline_keyboard", []) for b in row]
             if not buttons:
                 raise NotDeliveredError(menu["text"])
-            chosen = buttons[MODES.index(mode)]["callback_data"]
-            await self._post(
-                f"{self._chat_id}/taps", json={"message_id": menu["message_id"], "callback_data": chosen}
-            )
-            await self._watch(menu["message_id"], menu["text"])
-        return await self._keep(sent["message_id"], out)
+            tap = {
+                "message_id": menu["message_id"],
+                "callback_data": buttons[MODES.index(mode)]["callback_data"],
+            }
+            await self.post(f"{self.chat_id}/taps", json=tap)
+            await self._wait_for_result(menu["message_id"], menu["text"])
+        messages, _ = await self._messages()
+        answers = [m for m in messages if m["is_from_bot"] and m["message_id"] > sent["message_id"]]
+        stems = [await self._save(message["audio"], out) for message in answers if "audio" in message]
+        if not stems:
+            raise NotDeliveredError("the bot reported success, but no stem arrived")
+        return stems
 
-    async def _send(self, song: Path, kind: str | None) -> dict[str, Any]:
-        data = {"kind": kind} if kind else {}
-        with song.open("rb") as file:
-            return await self._post(f"{self._chat_id}/files", files={"file": (song.name, file)}, data=data)
-
-    async def _next_message(self, after: int) -> dict[str, Any]:
+    async def next_message(self, after: int) -> dict[str, Any]:
+        """Wait for the bot's first message with an id above `after`."""
         while True:
             messages, last_event = await self._messages()
             found = [m for m in messages if m["is_from_bot"] and m["message_id"] > after]
             if found:
                 return found[0]
-            await self._wait(last_event)
+            await self._wait_for_event(last_event)
 
-    async def _watch(self, message_id: int, seen: str) -> None:
+    async def post(self, path: str, **request: Any) -> dict[str, Any]:
+        """Call the chat API. Raises `NotDeliveredError` with its answer when it refuses."""
+        response = await self._http.post(path, **request)
+        if response.is_error:
+            raise NotDeliveredError(response.text)
+        answer: dict[str, Any] = response.json()
+        return answer
+
+    async def _wait_for_result(self, message_id: int, last_text: str) -> None:
         while True:
             messages, last_event = await self._messages()
             text = next((m.get("text", "") for m in messages if m["message_id"] == message_id), "")
-            if text != seen:
-                seen = text
-                self._say(text)
+            if text != last_text:
+                last_text = text
+                self._on_text(text)
             if text.startswith(_DONE):
                 return
             if text.startswith(_FAILED) or not text:
-                raise NotDeliveredError(text or "the bot's message is gone")
-            await self._wait(last_event)
-
-    async def _keep(self, after: int, out: Path) -> list[ReceivedStem]:
-        messages, _ = await self._messages()
-        stems = [m for m in messages if m["is_from_bot"] and m["message_id"] > after]
-        return [await self._save(m["audio"], out) for m in stems if "audio" in m]
+                raise NotDeliveredError(text or "the bot deleted its message")
+            await self._wait_for_event(last_event)
 
     async def _save(self, audio: dict[str, Any], out: Path) -> ReceivedStem:
-        # a name from the chat is somebody else's word: only its last part may become a file here
+        # Only the last part of the name: it comes from the chat and must not lead out of the folder.
         path = out / Path(audio.get("file_name") or f"{audio['file_unique_id']}.mp3").name
         async with self._http.stream("GET", f"files/{audio['file_id']}") as response:
             response.raise_for_status()
             with path.open("wb") as file:
                 async for chunk in response.aiter_bytes():
                     file.write(chunk)
-        return ReceivedStem(
-            audio.get("title", ""), audio.get("performer", ""), audio.get("duration", 0), path
-        )
+        return ReceivedStem(audio.get("title", ""), path)
 
     async def _messages(self) -> tuple[list[dict[str, Any]], int]:
-        response = await self._http.get(f"{self._chat_id}/messages")
+        response = await self._http.get(f"{self.chat_id}/messages")
         response.raise_for_status()
         answer = response.json()
         return answer["messages"], answer["last_event"]
 
-    async def _wait(self, last_event: int) -> None:
-        response = await self._http.get(
-            f"{self._chat_id}/events", params={"after": last_event, "timeout": 25}
-        )
+    async def _wait_for_event(self, after: int) -> None:
+        response = await self._http.get(f"{self.chat_id}/events", params={"after": after, "timeout": 25})
         response.raise_for_status()
-
-    async def _post(self, path: str, **request: Any) -> dict[str, Any]:
-        response = await self._http.post(path, **request)
-        if response.is_error:
-            raise NotDeliveredError(response.text)
-        answer: dict[str, Any] = response.json()
-        return answer

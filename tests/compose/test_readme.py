@@ -21,8 +21,8 @@ from sandbox.play.simulated_user import SimulatedUser
 
 async def main(word):
     async with SimulatedUser("http://127.0.0.1:8081", os.environ["SANDBOX_KEY"], print) as person:
-        sent = await person._post(f"{person._chat_id}/messages", json={"text": f"/start {word}"})
-        print((await person._next_message(sent["message_id"]))["text"])
+        sent = await person.post(f"{person.chat_id}/messages", json={"text": f"/start {word}"})
+        print((await person.next_message(sent["message_id"]))["text"])
         for stem in await person.play(DEMO_SONG, "split_stem", pathlib.Path("/tmp/stems")):
             print("came:", stem.title)
 

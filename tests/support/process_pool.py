@@ -264,6 +264,8 @@ def _run_order(order: Mapping[str, Any]) -> None:
         tempfile.tempdir = None  # it may be known already, by the parent's TMPDIR
         sys.argv = list(order["argv"])
         code = _run(sys.argv[1:])
+    except SystemExit as ending:
+        code = ending.code if isinstance(ending.code, int) else 1
     except BaseException:
         sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
     finally:
