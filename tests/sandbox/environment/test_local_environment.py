@@ -1,10 +1,10 @@
-"""The world keeps to itself: its processes see no `.env` of the caller's, and a Redis that is not its own is
-left as it was found."""
+"""The local environment is isolated: its processes do not read the caller's `.env`, and it leaves an external
+Redis as it was."""
 
 from pathlib import Path
 
 import pytest
-from provider import Provider
+from process_pool import ForkedProcess
 from redis import Redis
 
 from sandbox.environment.local_environment import LocalEnvironment
@@ -14,10 +14,14 @@ from sandbox.environment.redis_server import RedisUnavailableError
 NO_SEPARATOR = {"SEPARATION_API_URL": "http://127.0.0.1:9", "SEPARATION_API_KEY": "key"}
 
 
-def world_on(redis_url: str, directory: Path) -> LocalEnvironment:
-    """A world on that Redis, in which nothing is separated."""
+def environment_on(redis_url: str, directory: Path) -> LocalEnvironment:
+    """Return an environment on that Redis, without a separator."""
     return LocalEnvironment(
-        directory, settings=NO_SEPARATOR, environment={"REDIS_URL": redis_url}, separator=False
+        directory,
+        settings=NO_SEPARATOR,
+        environment={"REDIS_URL": redis_url},
+        separator=False,
+        process=ForkedProcess,
     )
 
 
@@ -32,7 +36,7 @@ async def test_a_process_reads_the_env_file_of_its_own_folder(
     own = tmp_path / "own"
     own.mkdir()
     (own / ".env").write_text("TELEGRAM_BOT_TOKEN=7000000001:AAabc-_123\n")
-    # and what lies there is never a module
+    # a file there must not be imported as a module
     (own / "stemdrop.py").write_text("raise SystemExit('the wrong stemdrop')\n")
     (tmp_path / ".env").write_text("SEPARATION_API_KEY=key\nSECRET_KEY=secret\nLOG_LEVEL=loud\n")
     monkeypatch.chdir(tmp_path)
@@ -44,56 +48,54 @@ async def test_a_process_reads_the_env_file_of_its_own_folder(
     )
 
 
-async def test_an_env_file_of_the_callers_does_not_reach_the_world(
-    tmp_path: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+async def test_a_redis_with_keys_of_stemdrop_is_refused_and_not_changed(
+    redis_url: str, tmp_path: Path
 ) -> None:
-    (tmp_path / ".env").write_text("LOG_LEVEL=WARNING\nPUBLIC_URL=nowhere\nLISTEN_PORT=none\n")
-    monkeypatch.chdir(tmp_path)
-    settings = {"SEPARATION_API_URL": provider.url, "SEPARATION_API_KEY": "key"}
-    async with LocalEnvironment(Path("world"), settings=settings, separator=False) as world:
-        await world.start("webhook")
-        assert world.directory == tmp_path / "world"
-
-
-async def test_a_redis_that_a_stemdrop_uses_is_refused_and_left_alone(redis_url: str, tmp_path: Path) -> None:
     with Redis.from_url(redis_url) as client:
         client.set("stemdrop:task:1", "job")
         client.mset({f"other:{number}": "" for number in range(3000)})
     before = keys(redis_url)
     with pytest.raises(RedisUnavailableError, match=r"^REDIS_URL names .*: unset it, or name an empty"):
-        async with world_on(redis_url, tmp_path):
-            pytest.fail("the world began")
+        async with environment_on(redis_url, tmp_path):
+            pytest.fail("the environment was started")
     assert keys(redis_url) == before
 
 
-async def test_a_redis_that_it_was_given_is_left_as_it_was(redis_url: str, tmp_path: Path) -> None:
+async def test_the_callers_env_file_is_ignored_and_an_external_redis_is_left_as_it_was(
+    redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".env").write_text("LOG_LEVEL=WARNING\nPUBLIC_URL=nowhere\nLISTEN_PORT=none\n")
+    monkeypatch.chdir(tmp_path)
     with Redis.from_url(redis_url) as client:
         client.mset({"other": "1", "stemdropper": "2"})
     before = keys(redis_url)
-    async with world_on(redis_url, tmp_path / "one") as world:
-        await world.start("up")
+    async with environment_on(redis_url, Path("one")) as environment:
+        assert environment.directory == tmp_path / "one"
+        await environment.start("up")
         assert len(keys(redis_url)) > len(before) + 1
     assert keys(redis_url) == before
 
 
-async def test_of_two_worlds_at_once_one_has_the_redis(redis_url: str, tmp_path: Path) -> None:
-    async with world_on(redis_url, tmp_path / "one"):
+async def test_two_environments_cannot_share_a_redis(redis_url: str, tmp_path: Path) -> None:
+    async with environment_on(redis_url, tmp_path / "one"):
         with pytest.raises(RedisUnavailableError, match="another stemdrop"):
-            async with world_on(redis_url, tmp_path / "two"):
-                pytest.fail("two worlds in one Redis")
+            async with environment_on(redis_url, tmp_path / "two"):
+                pytest.fail("the second environment was started")
         assert keys(redis_url) != set()
     assert keys(redis_url) == set()
 
 
 @pytest.mark.parametrize("url", ["redis://:pass/word@127.0.0.1:1/0", "http://pass:word@127.0.0.1"])
-async def test_what_is_no_address_is_refused_without_its_password(url: str, tmp_path: Path) -> None:
+async def test_a_malformed_redis_url_is_refused_without_showing_its_password(
+    url: str, tmp_path: Path
+) -> None:
     with pytest.raises(RedisUnavailableError, match="REDIS_URL is not the address") as refusal:
-        async with world_on(url, tmp_path):
-            pytest.fail("the world began")
+        async with environment_on(url, tmp_path):
+            pytest.fail("the environment was started")
     assert "pass" not in str(refusal.value)
 
 
 async def test_a_redis_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(RedisUnavailableError, match="cannot be used: unset it"):
-        async with world_on("redis://127.0.0.1:1/0", tmp_path):
-            pytest.fail("the world began")
+        async with environment_on("redis://127.0.0.1:1/0", tmp_path):
+            pytest.fail("the environment was started")
