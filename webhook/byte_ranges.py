@@ -6,9 +6,9 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """A `Range` header → (first byte, byte after the last); `None` for the whole; (0, 0) if unsatisfiable.
+    """Return the first byte and the byte after the last, (0, 0) if unsatisfiable, or `None` for the whole.
 
-    Several ranges at once, and what is no range, are answered with the whole, as RFC 9110 allows.
+    Several ranges and malformed headers mean the whole, as RFC 9110 allows.
     """
     match = _RANGE.fullmatch(header.replace(" ", ""))
     if not match or match.group(1) == match.group(2) == "":

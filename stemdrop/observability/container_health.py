@@ -1,8 +1,7 @@
-"""Whether the stemdrop in this container does its work: its health check,
-`python -m stemdrop.observability.container_health`.
+"""The health check of a container: `python -m stemdrop.observability.container_health`.
 
-A process writes down every few seconds how it is; a process that hangs, or is gone, writes nothing more. Only
-the standard library, since it is started again and again.
+Each process writes its problems to a file every few seconds; a report that is too old means that the process
+hangs or has ended. Uses the standard library only, since Docker starts it every ten seconds.
 """
 
 import faulthandler
@@ -13,47 +12,46 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-# Set in the image. Elsewhere nobody asks, and nothing is written.
+# Set in the image; without it no report is written.
 VARIABLE = "STEMDROP_HEALTH_FILE"
-# What was written longer ago than this no longer counts.
+# An older report no longer counts.
 OLD_S = 45.0
-# A process that hangs for so long ends itself, saying where it hangs: its container is started anew.
+# A process that hangs for so long prints where it hangs and ends, so that its container is restarted.
 HANG_S = 180.0
 
 
-def write(troubles: list[str]) -> None:
-    """Note how this process is: one sentence for everything it cannot do, none while all is well.
+def write(problems: list[str]) -> None:
+    """Report the problems of this process, one sentence each; an empty list means that it is healthy.
 
-    Silent where it cannot be written: then what was there grows old. Who does not come back within three
-    minutes hangs, and is ended.
+    Also restarts the timer that ends a hanging process. A file that cannot be written is left to grow old.
     """
     if not (name := os.environ.get(VARIABLE)):
         return
     faulthandler.dump_traceback_later(HANG_S, exit=True)
     path = Path(name)
     with suppress(OSError):
-        beside = path.with_suffix(".new")
-        beside.write_text(json.dumps({"at": time.time(), "troubles": troubles}), "utf-8")
-        beside.replace(path)
+        temporary = path.with_suffix(".new")
+        temporary.write_text(json.dumps({"at": time.time(), "troubles": problems}), "utf-8")
+        temporary.replace(path)
 
 
 def read(path: Path, now: float) -> str:
-    """What is wrong, as one line; empty while all is well."""
+    """Return the problems as one line, empty if there are none."""
     try:
-        noted = json.loads(path.read_text("utf-8"))
-        age_s, troubles = now - float(noted["at"]), [str(text) for text in noted["troubles"]]
+        report = json.loads(path.read_text("utf-8"))
+        age_s, problems = now - float(report["at"]), [str(text) for text in report["troubles"]]
     except (OSError, ValueError, KeyError, TypeError):
-        return "it has not yet said how it is"
+        return "no health report yet"
     if abs(age_s) > OLD_S:
-        return f"it has not said for {age_s:.0f} s how it is"
-    return "; ".join(troubles)
+        return f"no health report for {age_s:.0f} s"
+    return "; ".join(problems)
 
 
 def main() -> int:
-    """Print what is wrong, if anything; 1 then, else 0."""
-    trouble = read(Path(os.environ.get(VARIABLE, "")), time.time())
-    print(trouble or "well")  # noqa: T201 - `docker inspect` shows it
-    return 1 if trouble else 0
+    """Print the problems; returns exit code 1 if there are any."""
+    problems = read(Path(os.environ.get(VARIABLE, "")), time.time())
+    print(problems or "healthy")  # noqa: T201 - `docker inspect` shows it
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

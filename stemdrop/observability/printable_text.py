@@ -1,8 +1,8 @@
-"""Text that came from outside, made safe for an operator's terminal."""
+"""Makes text from outside safe for an operator's terminal."""
 
 import unicodedata
 
 
 def printable(text: str) -> str:
     """Return the text on one line, without control and invisible characters, which a terminal would obey."""
-    return " ".join("".join(" " if unicodedata.category(sign)[0] == "C" else sign for sign in text).split())
+    return " ".join("".join(" " if unicodedata.category(char)[0] == "C" else char for char in text).split())
