@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from mutagen.id3 import ID3, TIT2
+import av
 
 from sandbox.command import DEMO_SONG as SONG
 from sandbox.environment.local_environment import LocalEnvironment
@@ -39,10 +39,13 @@ class Stage:
     def song(self, title: str) -> Path:
         """The bundled song under another title, so that it is another file."""
         path = self.world.directory / f"{title}.mp3"
-        path.write_bytes(SONG.read_bytes())
-        tags = ID3(path)
-        tags.add(TIT2(encoding=3, text=title))
-        tags.save(path)
+        with av.open(str(SONG)) as source, av.open(str(path), "w") as target:
+            stream = target.add_stream_from_template(source.streams.audio[0])
+            target.metadata.update({**source.metadata, "title": title})
+            for packet in source.demux(audio=0):
+                if packet.size:
+                    packet.stream = stream
+                    target.mux(packet)
         return path
 
     def link_word(self, output: str) -> str:

@@ -1,32 +1,32 @@
-"""What a stem says of itself in players and on disks: its tags, in the way of each form of audio."""
+"""Writes the tags and the cover that players and file managers show for a stem."""
 
 import base64
+import hashlib
+import io
 import os
-from collections.abc import Callable
+import struct
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from mutagen.aiff import AIFF
-from mutagen.flac import FLAC, Picture
-from mutagen.id3 import APIC, ID3, TALB, TIT2, TPE1, TRCK, TXXX, Encoding, Frame, PictureType
-from mutagen.mp4 import MP4, AtomDataType, MP4Cover, MP4FreeForm
-from mutagen.oggflac import OggFLAC
-from mutagen.oggopus import OggOpus
-from mutagen.oggvorbis import OggVorbis
-from mutagen.wave import WAVE
+import av
+from av.container import OutputContainer
+from av.stream import Disposition
 
 from stemdrop.domain.audio_types import AudioFormat
-from worker.stems.temp_folders import pour
+from worker.audio.id3 import build_id3, write_chunk, write_mp3
+from worker.stems.temp_folders import go_on
 
-_JPEG = "image/jpeg"
-_STEM_IN_MP4 = "----:com.apple.iTunes:STEM"
+# Audio format → FFmpeg's muxer and its options.
+_MUXERS = {
+    AudioFormat.FLAC: ("flac", {}),
+    AudioFormat.OGG: ("ogg", {}),
+    AudioFormat.MP4: ("mp4", {"brand": "M4A "}),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """`album` is the song, of which the stem is track `number` of `count`; `cover` is a JPEG."""
+    """The stem is track `number` of `count` in the album of its song; `cover` is a JPEG."""
 
     title: str
     album: str
@@ -37,128 +37,104 @@ class Tags:
     cover: bytes | None = None
 
 
-def write_tags(path: Path, form: AudioFormat, tags: Tags, max_bytes: int) -> None:
-    """Replace what tags the file has; the sound stays as it is.
+def write_tags(path: Path, audio_format: AudioFormat, tags: Tags, max_bytes: int) -> None:
+    """Replace the file's tags. Blocking.
 
-    Raises whatever is wrong with the file, which is then as before, as is one that would exceed `max_bytes`.
-    Blocking: call it in a thread.
+    Raises an exception of any type for a broken file, and `ValueError` for a format without tags or a file
+    that would exceed `max_bytes`. The file is then unchanged.
     """
-    write = _WRITERS.get(form)
-    if write is None:
-        raise ValueError(f"nobody writes tags into {form}")
-    # a file that breaks halfway would be neither sent nor fetched again
-    copy = path.with_name(f"{path.name}.tagged")
+    tagged = path.with_name(f"{path.name}.tagged")
     try:
-        with path.open("rb") as source, copy.open("wb") as target:
-            pour(source, target)
-        write(copy, tags)
-        if copy.stat().st_size > max_bytes:
-            raise ValueError("with tags it is more than Telegram takes")
-        os.replace(copy, path)
+        if audio_format in _MUXERS:
+            _remux(path, tagged, audio_format, tags)
+        else:
+            _copy_with_id3(path, tagged, audio_format, tags)
+        if tagged.stat().st_size > max_bytes:
+            raise ValueError("with tags the file exceeds Telegram's limit")
+        os.replace(tagged, path)
     finally:
-        copy.unlink(missing_ok=True)
+        tagged.unlink(missing_ok=True)
 
 
-def _id3(tags: Tags) -> ID3:
-    # version 2.3 with UTF-16 is what every player reads
-    code = Encoding.UTF16
-    frames: list[Frame] = [
-        TIT2(encoding=code, text=tags.title),
-        TALB(encoding=code, text=tags.album),
-        TRCK(encoding=Encoding.LATIN1, text=f"{tags.number}/{tags.count}"),
-        TXXX(encoding=code, desc="STEM", text=tags.stem),
-    ]
+def _copy_with_id3(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> None:
+    """Copy MP3, WAV or AIFF byte by byte: FFmpeg's muxers write another Xing header, and no cover in WAV."""
+    texts = {
+        "TIT2": tags.title,
+        "TALB": tags.album,
+        "TRCK": f"{tags.number}/{tags.count}",
+        "TXXX:STEM": tags.stem,
+    }
+    id3 = build_id3(texts | ({"TPE1": tags.performer} if tags.performer else {}), tags.cover)
+    write = {
+        AudioFormat.MP3: write_mp3,
+        AudioFormat.WAV: write_chunk,
+        AudioFormat.AIFF: write_chunk,
+    }.get(audio_format)
+    if write is None:
+        raise ValueError(f"{audio_format} files have no tags")
+    with path.open("rb") as source, tagged.open("wb") as target:
+        write(source, target, id3)
+
+
+def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> None:
+    """Copy the audio packets into a new container of the same kind.
+
+    Raises `ValueError` if the copy would not play the same, as with Vorbis, whose last packet is shortened by
+    the container.
+    """
+    muxer, options = _MUXERS[audio_format]
+    is_ogg = audio_format is AudioFormat.OGG
+    with (
+        av.open(str(path)) as source,
+        av.open(str(tagged), "w", format=muxer, options=options) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.audio[0])
+        (stream if is_ogg else target).metadata.update(_metadata(tags, audio_format))
+        if tags.cover and not is_ogg:
+            _add_cover(target, tags.cover)
+        for packet in source.demux(source.streams.audio[0]):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+                go_on()
+    if _fingerprint(path) != _fingerprint(tagged):
+        raise ValueError("the tagged copy would not play the same")
+
+
+def _add_cover(target: OutputContainer, cover: bytes) -> None:
+    with av.open(io.BytesIO(cover), "r", format="jpeg_pipe") as image:
+        stream = target.add_stream_from_template(image.streams.video[0])
+        stream.disposition = Disposition.attached_pic
+        packet = next(image.demux(image.streams.video[0]))
+        packet.stream = stream
+        packet.pts = packet.dts = 0
+        target.mux(packet)
+
+
+def _metadata(tags: Tags, audio_format: AudioFormat) -> dict[str, str]:
+    """Return FFmpeg's names of the tags, and their values."""
+    found = {"title": tags.title, "album": tags.album}
     if tags.performer:
-        frames.append(TPE1(encoding=code, text=tags.performer))
-    if tags.cover:
-        cover = PictureType.COVER_FRONT
-        frames.append(APIC(encoding=Encoding.LATIN1, mime=_JPEG, type=cover, desc="", data=tags.cover))
-    id3 = ID3()
-    for frame in frames:
-        id3.add(frame)
-    return id3
+        found["artist"] = tags.performer
+    if audio_format is AudioFormat.MP4:  # FFmpeg writes only tags that MP4 has a name for
+        return found | {"track": f"{tags.number}/{tags.count}", "grouping": tags.stem}
+    found |= {"track": str(tags.number), "tracktotal": str(tags.count), "stem": tags.stem}
+    if tags.cover and audio_format is AudioFormat.OGG:
+        # RFC 9639, section 8.8: type (front cover), MIME type, description, size and colours (unknown), data
+        mime_type = b"image/jpeg"
+        head = struct.pack(">II", 3, len(mime_type)) + mime_type + bytes(20)
+        block = head + struct.pack(">I", len(tags.cover)) + tags.cover
+        found["metadata_block_picture"] = base64.b64encode(block).decode()
+    return found
 
 
-def _write_mp3(path: Path, tags: Tags) -> None:
-    _id3(tags).save(path, v1=0, v2_version=3)  # v1=0: an old tag at the end goes
-
-
-def _write_chunk(path: Path, tags: Tags, of: type[WAVE] | type[AIFF]) -> None:
-    """WAV and AIFF hold ID3 in a chunk of its own."""
-    file: Any = of(path)
-    if file.tags is None:
-        file.add_tags()
-    file.tags.clear()
-    for frame in _id3(tags).values():
-        file.tags.add(frame)
-    file.save(v2_version=3)
-
-
-def _write_mp4(path: Path, tags: Tags) -> None:
-    file: Any = MP4(path)
-    if file.tags is None:
-        file.add_tags()
-    file.tags.clear()
-    file.tags["\xa9nam"] = [tags.title]
-    file.tags["\xa9alb"] = [tags.album]
-    file.tags["trkn"] = [(tags.number, tags.count)]
-    file.tags[_STEM_IN_MP4] = [MP4FreeForm(tags.stem.encode(), AtomDataType.UTF8)]
-    if tags.performer:
-        file.tags["\xa9ART"] = [tags.performer]
-    if tags.cover:
-        file.tags["covr"] = [MP4Cover(tags.cover, MP4Cover.FORMAT_JPEG)]
-    file.save()
-
-
-def _write_flac(path: Path, tags: Tags) -> None:
-    file = FLAC(path)
-    if file.tags is None:
-        file.add_tags()
-    file.clear_pictures()
-    if tags.cover:
-        file.add_picture(_picture(tags.cover))
-    _write_comments(file, tags)
-    file.save(deleteid3=True)
-
-
-def _write_ogg(path: Path, tags: Tags) -> None:
-    file = _opened_ogg(path)
-    _write_comments(file, tags)
-    if tags.cover:
-        file["metadata_block_picture"] = [base64.b64encode(_picture(tags.cover).write()).decode()]
-    file.save()
-
-
-def _opened_ogg(path: Path) -> OggOpus | OggVorbis | OggFLAC:
-    with path.open("rb") as file:
-        start = file.read(128)
-    if b"OpusHead" in start:
-        return OggOpus(path)
-    return OggFLAC(path) if b"FLAC" in start else OggVorbis(path)
-
-
-def _write_comments(file: Any, tags: Tags) -> None:
-    file.clear()
-    file["title"] = [tags.title]
-    file["album"] = [tags.album]
-    file["tracknumber"] = [str(tags.number)]
-    file["tracktotal"] = [str(tags.count)]
-    file["stem"] = [tags.stem]
-    if tags.performer:
-        file["artist"] = [tags.performer]
-
-
-def _picture(cover: bytes) -> Picture:
-    picture = Picture()
-    picture.type, picture.mime, picture.data = PictureType.COVER_FRONT, _JPEG, cover
-    return picture
-
-
-_WRITERS: dict[AudioFormat, Callable[[Path, Tags], None]] = {
-    AudioFormat.MP3: _write_mp3,
-    AudioFormat.MP4: _write_mp4,
-    AudioFormat.FLAC: _write_flac,
-    AudioFormat.OGG: _write_ogg,
-    AudioFormat.WAV: partial(_write_chunk, of=WAVE),
-    AudioFormat.AIFF: partial(_write_chunk, of=AIFF),
-}
+def _fingerprint(path: Path) -> tuple[object, ...]:
+    """Return the timing and a hash of the audio packets."""
+    packets = hashlib.sha256()
+    with av.open(str(path)) as container:
+        stream = container.streams.audio[0]
+        for packet in container.demux(stream):
+            packets.update(bytes(packet))
+            packets.update(f"{packet.pts} {packet.duration}".encode())
+            go_on()
+        return stream.time_base, stream.start_time, stream.duration, packets.hexdigest()

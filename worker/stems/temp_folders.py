@@ -5,6 +5,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -58,11 +59,14 @@ def go_on() -> None:
         raise Unwanted("a thread's work is waited for by nobody")
 
 
-def pour(source: IO[bytes], target: IO[bytes]) -> None:
-    """Copy what is left of a file into another. Blocking; raises `Unwanted`."""
-    while chunk := source.read(_CHUNK_BYTES):
+def pour(source: IO[bytes], target: IO[bytes], length: int = sys.maxsize) -> int:
+    """Copy the rest of a file, at most `length` bytes, and return how many. Blocking; raises `Unwanted`."""
+    left = length
+    while chunk := source.read(min(_CHUNK_BYTES, left)):
         go_on()
         target.write(chunk)
+        left -= len(chunk)
+    return length - left
 
 
 def remove_leftovers(now: float | None = None) -> int:
