@@ -1,4 +1,4 @@
-"""What ops/ asks Prometheus for is what /metrics tells; `make ops-check` says whether the rules are right."""
+"""The files in ops/ query only metrics and labels that exist; `make ops-check` tests the rules themselves."""
 
 import json
 import re
@@ -10,10 +10,10 @@ import yaml
 from stemdrop.observability.metric_definitions import METRICS, Kind
 
 OPS = Path(__file__).parent.parent / "ops"
-ASKING = ("alerts.yml", "alerts_test.yml", "grafana-dashboard.json")
+FILES = ("alerts.yml", "alerts_test.yml", "grafana-dashboard.json")
 LABELS = {metric.full_name: {label.name: set(label.values) for label in metric.labels} for metric in METRICS}
 ENDINGS = {Kind.HISTOGRAM: ("_bucket", "_sum", "_count")}
-# Every name under which Prometheus knows one, and which it is.
+# Every name of a time series → the name of its metric.
 KNOWN = {
     f"{metric.full_name}{ending}": metric.full_name
     for metric in METRICS
@@ -26,16 +26,16 @@ def rules() -> list[dict[str, str]]:
     return list(group["rules"])
 
 
-@pytest.mark.parametrize("name", ASKING)
-def test_only_metrics_that_are_told_are_asked_for(name: str) -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_every_queried_metric_exists(name: str) -> None:
     text = (OPS / name).read_text("utf-8").replace('\\"', '"')
     asked = set(re.findall(r"\bstemdrop_\w+", text))
     assert asked
     assert asked - KNOWN.keys() == set()
 
 
-@pytest.mark.parametrize("name", ASKING)
-def test_only_values_that_labels_have_are_asked_for(name: str) -> None:
+@pytest.mark.parametrize("name", FILES)
+def test_every_queried_label_value_exists(name: str) -> None:
     text = (OPS / name).read_text("utf-8").replace('\\"', '"')
     wrong = []
     for metric, selector in re.findall(r"\b(stemdrop_\w+)\s*\{([^}]*)\}", text):
@@ -47,7 +47,7 @@ def test_only_values_that_labels_have_are_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["alerts.yml", "grafana-dashboard.json"])
-def test_what_two_webhooks_tell_is_not_added_up(name: str) -> None:
+def test_figures_of_two_webhooks_are_not_added_up(name: str) -> None:
     text = (OPS / name).read_text("utf-8")
     added = re.findall(r"\bsum\b(?: by \([^)]*\))? \((?!max without \(instance\))[^)]*", text)
     assert [sum_ for sum_ in added if "stemdrop_" in sum_] == []
@@ -62,7 +62,7 @@ def test_every_metric_is_on_the_dashboard() -> None:
     }
 
 
-def test_the_dashboard_is_whole() -> None:
+def test_every_panel_has_a_title_and_queries_and_fits() -> None:
     dashboard = json.loads((OPS / "grafana-dashboard.json").read_text("utf-8"))
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
@@ -73,12 +73,12 @@ def test_the_dashboard_is_whole() -> None:
         assert place["x"] + place["w"] <= 24
 
 
-def test_every_alert_says_what_to_do_and_is_tried() -> None:
-    tried = {
+def test_every_alert_has_a_description_and_a_test() -> None:
+    tested = {
         test["name"].partition(":")[0]
         for test in yaml.safe_load((OPS / "alerts_test.yml").read_text())["tests"]
     }
-    assert {rule["alert"] for rule in rules()} == tried
+    assert {rule["alert"] for rule in rules()} == tested
     for rule in rules():
         assert rule["annotations"].keys() == {"summary", "description"}, rule["alert"]
         assert rule["labels"]["severity"] in ("warning", "critical")

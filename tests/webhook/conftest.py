@@ -1,4 +1,4 @@
-"""The webhook in process: its HTTP application on loopback, and the worker's tasks, of the real parts."""
+"""Fixtures for the webhook: its application on loopback, with real parts."""
 
 from collections.abc import AsyncIterator
 
@@ -12,7 +12,7 @@ from webhook.app import create_app
 
 @pytest.fixture
 async def client(product: Product) -> AsyncIterator[httpx.AsyncClient]:
-    """Over HTTP to the webhook."""
+    """An HTTP client of the webhook."""
     app = create_app(product)
     async with (
         serve(app) as url,

@@ -7,7 +7,6 @@ import re
 import time
 from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,8 +16,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from provider import KEY, Provider
 from telegram.error import Forbidden
 
-from sandbox.environment.redis_server import RedisServer
-from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
@@ -28,7 +25,6 @@ from stemdrop.errors import Refused, StoreUnavailable, TryLater, Unreachable
 from stemdrop.observability.metric_definitions import (
     API_CALLS,
     DELIVERY_BYTES,
-    DELIVERY_SECONDS,
     FLOOD_SECONDS,
     METRICS,
     Kind,
@@ -38,7 +34,6 @@ from stemdrop.storage.counters import Counters
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.keys import COUNTS
 from stemdrop.tasks.engine import Queue, Task
-from webhook.app import create_app
 from webhook.metrics import MetricsCache, render_metrics
 
 Samples = dict[str, float]
@@ -301,7 +296,7 @@ async def test_waits_for_telegram_are_counted(
         "flood_waits_total{asked}": 2,
         "flood_waits_total{waited}": 1,
         "flood_waits_total{put_off}": 1,
-        "telegram_calls_total{ok}": 2,  # with the one that asks who we are
+        "telegram_calls_total{ok}": 2,  # one of them getMe
         "telegram_calls_total{flood}": 2,
         "telegram_calls_total{gone}": 1,
     }
@@ -364,29 +359,6 @@ async def test_processes_and_dead_letters_are_counted(product: Product) -> None:
         "processes_in_trouble{worker}": 1,
         "given_up_tasks{update}": 2,
     }
-
-
-async def test_without_redis_it_answers_503_and_counts_are_kept(tmp_path: Path, telegram: Telegram) -> None:
-    async with (
-        RedisServer(tmp_path / "redis") as redis,
-        run_telegram(telegram) as telegram_url,
-        open_product(redis.url, telegram, telegram_url) as product,
-        serve(create_app(product)) as url,
-        httpx.AsyncClient(base_url=url, timeout=30) as client,
-    ):
-        counters = product.counters
-        counters.add(API_CALLS, "create", "ok")
-        await counters.write()
-        await asyncio.to_thread(redis.kill)
-        counters.add(API_CALLS, "create", "ok", by=2)
-        counters.observe(DELIVERY_SECONDS, "send", seconds=1.5)
-        await counters.write()
-        answer = await client.get("/metrics")
-        assert answer.status_code == 503
-        assert redis.url not in answer.text
-        await asyncio.to_thread(redis.start)
-        found = only(await scraped(product), "api_calls_total", "delivery_seconds_sum")
-    assert found == {"api_calls_total{create,ok}": 3, "delivery_seconds_sum{send}": 1.5}
 
 
 async def test_counts_of_two_processes_are_added_and_written_at_the_end(product: Product) -> None:

@@ -1,4 +1,4 @@
-"""Whatever a request holds: its body and its range are read as they say, and nothing else is raised."""
+"""Property tests of the body reader and the range parser."""
 
 import asyncio
 import json
@@ -18,7 +18,7 @@ from webhook.json_body import MAX_BODY_BYTES, read_json
 
 
 async def read(parts: list[bytes], *headers: tuple[bytes, bytes]) -> object:
-    """The body in these parts, as a route reads it."""
+    """Return the body as a route reads it when it arrives in these parts."""
     coming = iter(
         [
             *({"type": "http.request", "body": part, "more_body": True} for part in parts),
@@ -49,7 +49,7 @@ BODIES = (
 )
 
 
-def test_a_body_is_json_or_refused_in_whatever_parts_it_comes() -> None:
+def test_a_body_in_any_parts_is_parsed_like_the_whole_or_refused() -> None:
     with asyncio.Runner() as runner:
 
         @fuzzed(100)
@@ -67,7 +67,7 @@ def test_a_body_is_json_or_refused_in_whatever_parts_it_comes() -> None:
         hold()
 
 
-def test_a_body_is_never_read_beyond_its_limit() -> None:
+def test_a_body_is_not_read_beyond_its_limit() -> None:
     with asyncio.Runner() as runner:
 
         @fuzzed(50)
@@ -100,7 +100,7 @@ def test_a_body_is_never_read_beyond_its_limit() -> None:
     ),
     st.integers(0, 150),
 )
-def test_a_range_is_within_the_file(header: str, size: int) -> None:
+def test_a_byte_range_is_within_the_file(header: str, size: int) -> None:
     wanted = byte_range(header, size)
     if wanted is not None:
         start, end = wanted

@@ -1,4 +1,4 @@
-"""`/probe/{nonce}`: proves who this webhook is to whoever shares its Redis, once, and to nobody else."""
+"""`/probe/{nonce}`: proves once, for a nonce in our Redis, that this webhook knows the key."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ async def test_proofs_differ_by_key_and_probe() -> None:
 
 
 @pytest.mark.parametrize("nonce", ["A" * 32, "x", "%2e%2e", "a" * 5000, "*", "%00"])
-async def test_what_nobody_laid_is_not_known_and_nothing_is_signed(
+async def test_unknown_nonces_are_refused_and_not_signed(
     product: Product, client: httpx.AsyncClient, nonce: str
 ) -> None:
     name = httpx.URL(f"http://x/{nonce}").path[1:]
@@ -40,7 +40,7 @@ async def test_what_nobody_laid_is_not_known_and_nothing_is_signed(
 @pytest.mark.parametrize(
     "how", [{"json": {}}, {"json": {"nonce": "another"}}, {"json": ["nonce"]}, {"content": b"nonce"}, {}]
 )
-async def test_a_body_that_did_not_arrive_uses_nothing_up(
+async def test_a_wrong_body_does_not_use_up_the_probe(
     product: Product, client: httpx.AsyncClient, how: dict[str, object]
 ) -> None:
     nonce = await product.probes.lay()
@@ -57,7 +57,7 @@ async def test_a_body_that_did_not_arrive_uses_nothing_up(
         ("x", 200, 0, 65536),
     ],
 )
-async def test_a_probe_is_fetched_as_a_source(
+async def test_a_probe_serves_bytes_and_ranges_once(
     product: Product, client: httpx.AsyncClient, wanted: str, status: int, start: int, end: int
 ) -> None:
     nonce = await product.probes.lay()
@@ -69,25 +69,25 @@ async def test_a_probe_is_fetched_as_a_source(
     assert (await client.get(f"/probe/{nonce}")).status_code == 404
 
 
-async def test_a_range_beyond_the_end(product: Product, client: httpx.AsyncClient) -> None:
+async def test_a_range_beyond_the_end_is_refused(product: Product, client: httpx.AsyncClient) -> None:
     nonce = await product.probes.lay()
     answer = await client.get(f"/probe/{nonce}", headers={"Range": "bytes=65536-"})
     assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */65536")
 
 
-async def test_a_key_that_is_no_probes_is_none(product: Product) -> None:
+async def test_a_malformed_nonce_is_unknown_even_if_its_key_exists(product: Product) -> None:
     await product.redis.set(PROBE.format("x"), "1")
     assert not await product.probes.use_up("x")
 
 
-async def test_a_strangers_body_is_not_waited_for(client: httpx.AsyncClient) -> None:
+async def test_the_nonce_is_checked_before_the_body_is_read(client: httpx.AsyncClient) -> None:
     reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
     writer.write(f"POST /probe/{'A' * 32} HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n".encode())
     assert b" 404 " in await reader.readline()
     writer.close()
 
 
-async def test_a_probes_body_is_small(product: Product, client: httpx.AsyncClient) -> None:
+async def test_a_body_over_16_kib_is_refused(product: Product, client: httpx.AsyncClient) -> None:
     nonce = await product.probes.lay()
     for length, status in ((MAX_BODY_BYTES + 1, 413), (MAX_BODY_BYTES, 200)):
         body = json.dumps({"nonce": nonce}).encode().ljust(length)

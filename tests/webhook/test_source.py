@@ -16,7 +16,6 @@ from itsdangerous import TimestampSigner
 from product import Product, new_job, open_product, until
 from serverlog import no_server_errors
 
-from sandbox.environment.redis_server import RedisServer
 from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
@@ -324,29 +323,6 @@ async def test_a_download_ends_with_its_job(
                 await product.store.cancel(job.id)
     assert 0 < received < job.source.size_bytes
     assert "its source broke off on its way: ConnectionAbortedError" in caplog.text
-
-
-async def test_a_download_outlives_a_pause_of_redis(
-    tmp_path: Path, telegram: Telegram, alice: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("webhook.source.LOOK_EVERY_S", 0.0)
-    sent = await telegram.send_file(alice.id, BytesIO(bytes(400_000)), kind="document", file_name="long.wav")
-    telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=200_000)
-    with RedisServer(tmp_path / "redis") as redis:
-        async with run_telegram(telegram) as url, open_product(redis.url, telegram, url) as product:
-            job = await product.at(JobState.SUBMITTING, sent)
-            app = create_app(product)
-            async with (
-                serve(app) as served,
-                httpx.AsyncClient(base_url=served, timeout=60) as http,
-                http.stream("GET", path_of(product, job)) as answer,
-            ):
-                chunks = answer.aiter_bytes()
-                received = len(await anext(chunks))
-                await asyncio.to_thread(redis.kill)
-                received += sum([len(chunk) async for chunk in chunks])
-                await asyncio.to_thread(redis.start)
-    assert received == 400_000
 
 
 async def test_a_reader_that_takes_for_ever_is_left(

@@ -1,4 +1,4 @@
-"""`POST /telegram`: updates by webhook, from Telegram and from nobody else."""
+"""`POST /telegram`: updates are accepted from Telegram only."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
 
 
 async def handled(product: Product, telegram: Telegram, user: User) -> list[str]:
-    """Let a bot handle what was stored; the texts it sent."""
+    """Let a bot handle the stored updates; returns the texts that it sent."""
     application = product.application()
     await application.initialize()
     stop = asyncio.Event()
@@ -39,7 +39,7 @@ async def handled(product: Product, telegram: Telegram, user: User) -> list[str]
     return [message.text for message in telegram.bot_messages(user.id)]
 
 
-async def test_what_telegram_posts_is_stored_and_handled_by_a_bot(
+async def test_an_update_is_stored_and_then_handled_by_a_bot(
     product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
     await product.bot.set_webhook(f"{client.base_url}/telegram", secret_token=product.links.updates_secret)
@@ -51,7 +51,7 @@ async def test_what_telegram_posts_is_stored_and_handled_by_a_bot(
     assert "How it works" in text
 
 
-async def test_a_repeated_update_is_one_task(
+async def test_a_repeated_update_is_handled_once(
     product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
     telegram.send_text(alice.id, "/help")
@@ -63,7 +63,7 @@ async def test_a_repeated_update_is_one_task(
     assert len(await handled(product, telegram, alice)) == 1
 
 
-async def test_without_the_secret_nothing_is_taken(
+async def test_updates_without_the_secret_token_are_refused(
     product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
     telegram.send_text(alice.id, "/help")
@@ -75,7 +75,7 @@ async def test_without_the_secret_nothing_is_taken(
     assert (await client.post("/telegram", json=update)).status_code == 403
 
 
-async def test_what_is_no_update_is_refused(product: Product, client: httpx.AsyncClient) -> None:
+async def test_bodies_that_are_no_update_are_refused(product: Product, client: httpx.AsyncClient) -> None:
     bodies = [
         *(b"", b"hello", b"[]", b"{}", b"null", b'{"update_id": "1"}', b'{"update_id": null}'),
         b'{"update_id": true}',
@@ -91,7 +91,7 @@ async def test_what_is_no_update_is_refused(product: Product, client: httpx.Asyn
     assert big.status_code == 413
 
 
-async def test_while_polling_there_is_no_such_endpoint(redis_url: str, telegram: Telegram) -> None:
+async def test_the_endpoint_does_not_exist_while_polling(redis_url: str, telegram: Telegram) -> None:
     async with (
         run_telegram(telegram) as telegram_url,
         open_product(redis_url, telegram, telegram_url) as product,
