@@ -919,7 +919,7 @@ async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
 ) -> None:
     job = await failing(product, sent, code)
     success = result_of(put("vocals", "drums"))
-    fail, refresh = product.store.fail, product.status.refresh
+    fail, refresh = product.store.fail, product.status.show_current
     receipts: list[Receipt] = []
 
     async def success_comes() -> None:
@@ -937,7 +937,7 @@ async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
     if moment == "before it is told":
         monkeypatch.setattr(product.store, "fail", fail_late)
     else:
-        monkeypatch.setattr(product.status, "refresh", refresh_late)
+        monkeypatch.setattr(product.status, "show_current", refresh_late)
     with pytest.raises(TryLater):
         await delivery.run(job.id)
     assert receipts == [Receipt.STORED]

@@ -288,7 +288,7 @@ async def test_a_question_that_could_not_be_shown_is_shown_by_the_next_run(
 ) -> None:
     job = await again(product, orders, bob, song)
     product.telegram.forget_file(job.cached[0].file_id)
-    refresh = product.status.refresh
+    refresh = product.status.show_current
 
     async def refresh_unless_choosing(job_id: str) -> None:
         if (await product.job(job_id)).state is JobState.CHOOSING:
@@ -296,7 +296,7 @@ async def test_a_question_that_could_not_be_shown_is_shown_by_the_next_run(
         await refresh(job_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(product.status, "refresh", refresh_unless_choosing)
+        patch.setattr(product.status, "show_current", refresh_unless_choosing)
         with pytest.raises(TryLater):
             await delivery.run(job.id)
     assert (await product.job(job.id)).is_cache_lost
