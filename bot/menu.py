@@ -95,6 +95,8 @@ class Menu:
                 return Ordered(job.id, None if await self._orders.cancel(job) else "tap.too_late")
             case Action.RETRY:
                 return await self._orders.retry(job)
+            case Action.ASK_AGAIN:
+                return await self._orders.ask_again(job, tapped)
             case Action.FETCH_AGAIN:
                 return await self._orders.fetch_again(job)
             case Action.ZIP | Action.SMALL:

@@ -5,6 +5,7 @@ The file's URL at Telegram holds the bot's token; it never shows here.
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -34,6 +35,8 @@ AT_ONCE = 16
 DOWNLOAD_TIMEOUT_S = 1800.0
 # A download whose job ends is broken off within this time, or with the next bytes that its reader takes.
 LOOK_EVERY_S = 5.0
+# A smaller range of a bigger file is a look at it, not a fetch.
+FETCH_BYTES = 256 * 1024
 
 _Range = Annotated[str, Header(alias="Range")]
 
@@ -58,7 +61,7 @@ def source_router(
         part = await find(token, name, wanted, is_download=True)
         if part.status == 416:
             return part.head()
-        return _Download(files, part, downloads, is_served, download_timeout_s)
+        return _Download(files, part, downloads, is_served, note_fetch, download_timeout_s)
 
     @router.head("/source/{token}/{name}")
     async def describe(token: str, name: str, wanted: _Range = "") -> Response:
@@ -84,6 +87,13 @@ def source_router(
             return True
         return job is not None and _is_served(job)
 
+    async def note_fetch(job_id: str) -> bool:
+        try:
+            await store.note_source_fetched(job_id)
+        except StoreUnavailable:  # noted with the next bytes
+            return False
+        return True
+
     return router
 
 
@@ -97,7 +107,10 @@ def _is_served(job: Job) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What a request gets. `length` is `None` where the size is not known; `end` where it is the file's."""
+    """What a request gets. `length` is `None` where the size is not known; `end` where it is the file's.
+
+    `fetch_bytes`: a request that was sent so many has fetched the song.
+    """
 
     job_id: str
     file: TelegramFile
@@ -106,6 +119,7 @@ class _Part:
     start: int = 0
     end: int | None = None
     length: int | None = None
+    fetch_bytes: float = FETCH_BYTES
 
     def head(self) -> Response:
         """The answer without its body."""
@@ -123,12 +137,14 @@ def _part(job_id: str, file: TelegramFile, size: int, wanted: str, media_type: s
     headers["Accept-Ranges"] = "bytes"
     chosen = byte_range(wanted, size)
     if chosen is None:
-        return _Part(job_id, file, 200, headers | {"Content-Length": str(size)}, length=size)
+        return _Part(job_id, file, 200, headers | {"Content-Length": str(size)}, 0, None, size, size / 2)
     start, end = chosen
     if start == end:
         return _Part(job_id, file, 416, {"Content-Range": f"bytes */{size}"})
     headers |= {"Content-Range": f"bytes {start}-{end - 1}/{size}", "Content-Length": str(end - start)}
-    return _Part(job_id, file, 206, headers, start, end, end - start)
+    length = end - start
+    fetch_bytes = min(length, size / 2) if length >= min(size, FETCH_BYTES) else math.inf
+    return _Part(job_id, file, 206, headers, start, end, length, fetch_bytes)
 
 
 class _Download(Response):
@@ -140,11 +156,12 @@ class _Download(Response):
         part: _Part,
         downloads: OwnerLimits[str],
         is_served: Callable[[str], Awaitable[bool]],
+        note_fetch: Callable[[str], Awaitable[bool]],
         timeout_s: float,
     ) -> None:
         super().__init__()
         self._files, self._part, self._downloads = files, part, downloads
-        self._is_served, self._timeout_s = is_served, timeout_s
+        self._is_served, self._note_fetch, self._timeout_s = is_served, note_fetch, timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False
@@ -161,13 +178,22 @@ class _Download(Response):
                     asyncio.timeout(self._timeout_s),
                     self._files.open(part.file, part.start, part.end) as chunks,
                 ):
-                    whole = _whole(self._while_served(chunks), part.length)
+                    whole = self._noted(_whole(self._while_served(chunks), part.length))
                     await StreamingResponse(whole, part.status, part.headers)(scope, receive, begin)
             except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
                 log.warning("job %s: its source broke off on its way: %s", part.job_id, type(error).__name__)
                 if not has_begun:
                     answer = JSONResponse({"detail": "Telegram does not give the file now"}, 502)
                     await answer(scope, receive, send)
+
+    async def _noted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Note the fetch when enough has been sent: it proves that the provider accepted the order."""
+        sent, is_noted = 0, False
+        async for chunk in chunks:
+            yield chunk
+            sent += len(chunk)
+            if not is_noted and sent >= self._part.fetch_bytes:
+                is_noted = await self._note_fetch(self._part.job_id)
 
     async def _while_served(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Raises `ConnectionAbortedError` when nobody is to have the rest any more."""

@@ -119,12 +119,12 @@ class Recovery:
 
     async def _submitting(self, job: Job, age_s: float) -> None:
         timeout_s = self._deadlines.job_timeout_s
-        if job.create_started_at:
-            if self._clock() - job.create_started_at > timeout_s:
-                await self._fail(job, Failure("lost", charged=None))
-        elif age_s > timeout_s:
+        started_at = job.create_started_at
+        if started_at and self._clock() - started_at > timeout_s:
+            await self._fail(job, Failure("lost", charged=None))
+        elif not started_at and age_s > timeout_s:
             await self._fail(job, Failure("unreachable", charged=False))
-        else:
+        elif not started_at or job.is_asking_again:
             await self._engine.add(Task.SUBMIT, job.id, job.id)
 
     async def _separating(self, job: Job, age_s: float) -> None:

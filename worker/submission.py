@@ -4,7 +4,7 @@ Runs as a task of the engine, so that a killed process's submissions are taken o
 """
 
 import logging
-from contextlib import suppress
+from dataclasses import replace
 
 import httpx
 from telegram.error import TelegramError
@@ -62,7 +62,7 @@ class Submission:
         job = await self._store.get(job_id)
         if job is None or job.state is not JobState.SUBMITTING:
             return
-        if job.create_started_at:
+        if job.create_started_at and not job.is_asking_again:
             # A process died, or lost Redis, around the call: it may have been accepted and charged.
             await self._answer_lost(job, "a process died while asking")
             return
@@ -90,14 +90,15 @@ class Submission:
             raise ValueError(f"job {job.id} is being submitted without a mode")
         source_url = await self._source_url(job)
         callback_url = self._links.callback_url(job.id, job.chat_id) if self._links else NO_CALLBACK_URL
-        if not await self._store.begin_create(job.id):
+        call = await self._store.begin_create(job.id)
+        if not call:
             return
         try:
             task_id = await self._separation.create(source_url, job.mode, job.instrument, callback_url)
         except (Unreachable, Refused):
             # or a refusal would be taken for a lost answer
             await retry_until_stored(
-                lambda: self._store.not_accepted(job), f"job {job.id}: refused, not stored"
+                lambda: self._store.not_accepted(job, call), f"job {job.id}: refused, not stored"
             )
             raise
         bind_job(job.id, task_id)
@@ -130,15 +131,16 @@ class Submission:
 
     async def _answer_lost(self, job: Job, why: str) -> None:
         log.warning("job %s: whether it was accepted is not known: %s", job.id, why)
-        if self._links is None:
-            await self._fail(job, Failure("lost", charged=None), why)
-            return
-        current = await self._store.get(job.id)
-        if current and current.state is JobState.SUBMITTING:
-            with suppress(TelegramError, TryLater):
-                await self._job_message.show_lost(current)
+        lost = await retry_until_stored(
+            lambda: self._store.lose_answer(job.id, is_uploaded=self._links is None),
+            f"job {job.id}: the lost answer is not stored yet",
+        )
+        if lost:
+            await self._show(job)
 
     async def _fail(self, job: Job, failure: Failure, why: object) -> None:
+        if job.asked_again_by:  # the earlier call may have been charged
+            failure = replace(failure, charged=None)
         if await self._store.fail(job.id, [JobState.SUBMITTING], failure):
             log.warning("job %s: failed with %s: %s", job.id, failure.code, why)
             await self._show(job)

@@ -16,6 +16,7 @@ class Action(StrEnum):
     CANCEL = "x"
     RETRY = "r"  # a new job for the same song and mode
     OTHER_MODE = "o"  # a new job for the same song in another mode
+    ASK_AGAIN = "a"  # the separation service, whose answer was lost
     FETCH_AGAIN = "f"  # fetch stems that are still missing
     ZIP = "z"  # all stems in one file
     SMALL = "v"  # all stems as small voice messages

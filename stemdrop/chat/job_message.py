@@ -9,7 +9,7 @@ from telegram import InlineKeyboardMarkup
 from telegram.error import BadRequest, ChatMigrated
 from telegram.ext import ExtBot
 
-from stemdrop.chat.rendering import Details, Rendered, render, render_lost, short_title
+from stemdrop.chat.rendering import Details, Rendered, render, short_title
 from stemdrop.chat.replies import send_in_topic
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import FINAL, Job, JobState
@@ -18,9 +18,6 @@ from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.stem_cache import StemCache
 
 log = logging.getLogger(__name__)
-
-# A create call is answered, or given up, within this time; after it the answer is lost.
-LOST_AFTER_S = 60
 
 
 class JobMessage:
@@ -55,9 +52,6 @@ class JobMessage:
     async def render(self, job: Job) -> Rendered:
         """How the job's message reads now."""
         say = self._translations.language(job.language)
-        is_asking = job.state is JobState.SUBMITTING and job.create_started_at
-        if is_asking and self._clock() - job.create_started_at > LOST_AFTER_S:
-            return render_lost(job, say)
         return render(job, say, await self.details(job))
 
     async def show_if_changed(self, job: Job, patience_s: float) -> bool:
@@ -79,6 +73,8 @@ class JobMessage:
                 return Details(free=free, instruments=await self._job_statistics.instruments())
             case JobState.QUEUED:
                 return Details(place=await self._store.place(job))
+            case JobState.SUBMITTING:
+                return Details(can_ask_again=job.can_ask_again(self._clock()))
             case JobState.SEPARATING:
                 estimate = await self._job_statistics.estimate(job.mode) if job.mode else None
                 return Details(
@@ -114,11 +110,6 @@ class JobMessage:
         if job := await self._store.get(job_id):
             await self.show(job)
             await self.show_newer_state(job)
-
-    async def show_lost(self, job: Job) -> None:
-        """Say that the create call's answer is lost and its callback awaited."""
-        await self.edit_or_send(job, *render_lost(job, self._translations.language(job.language)))
-        await self.show_newer_state(job)
 
     async def edit_or_send(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None = None

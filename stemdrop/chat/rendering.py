@@ -31,14 +31,16 @@ Rendered = tuple[str, InlineKeyboardMarkup | None]
 class Details:
     """What a message tells beside the job itself.
 
-    `delivered` counts the stems in the chat; `place` is the job's in its line, from 1; `elapsed_s` runs since
-    its turn came; `free` is what costs nothing with this song; `instruments` are in the order to be shown.
+    `delivered` counts the stems in the chat; `place` is the job's in its queue, from 1; `elapsed_s` runs
+    since its turn came; `can_ask_again`: another create call is offered; `free` are the choices that cost
+    nothing with this song; `instruments` are in the order to be shown.
     """
 
     delivered: int = 0
     place: int = 0
     elapsed_s: float = 0
     estimate: Estimate | None = None
+    can_ask_again: bool = False
     free: frozenset[Choice] = frozenset()
     instruments: tuple[str, ...] = INSTRUMENTS
 
@@ -63,7 +65,7 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
             place = max(1, details.place)
             return say("state.queued", title=title, place=place), _keyboard([_cancel(job, say)])
         case JobState.SUBMITTING:
-            return say("state.submitting", title=title), _keyboard([_cancel(job, say)])
+            return _submitting(job, say, title, details)
         case JobState.SEPARATING:
             text = say("state.separating", title=title)
             return f"{text}\n{_progress(say, details)}".rstrip(), _keyboard([_cancel(job, say)])
@@ -100,11 +102,6 @@ def render_instruments(job: Job, say: Language, page: int = 0, details: Details 
     return text, InlineKeyboardMarkup([*_pairs(buttons), *_pairs(pages), [back, *_cancel(job, say)]])
 
 
-def render_lost(job: Job, say: Language) -> Rendered:
-    """While the create call's answer is lost and its callback may still come."""
-    return say("state.waiting_lost", title=short_title(job, say)), _keyboard([_cancel(job, say)])
-
-
 def render_over_limit(job: Job, say: Language, mode: Mode, allowance: Allowance) -> str:
     """Why a mode cannot be picked today; at most 200 characters, so that it fits into an answer to a tap."""
     if CREDITS[mode] > allowance.limit:
@@ -121,6 +118,22 @@ def render_over_limit(job: Job, say: Language, mode: Mode, allowance: Allowance)
 def _instrument(name: str, say: Language, details: Details) -> str:
     is_free = (Mode.SPLIT_STEM_ADVANCED, name) in details.free
     return f"{say.named(name)} · {say('price.free')}" if is_free else say.named(name)
+
+
+def _submitting(job: Job, say: Language, title: str, details: Details) -> Rendered:
+    """While the order is sent, and while its answer is lost and its result may still come."""
+    rows = [_cancel(job, say)]
+    if not job.answer_lost_at:
+        return say("state.submitting", title=title), _keyboard(rows)
+    if details.can_ask_again:
+        price = say.credits(CREDITS[job.mode]) if job.mode else ""
+        rows.insert(0, [_button(say("button.ask_again", price=price), Tap(Action.ASK_AGAIN, job.id))])
+        known = "lost.not_known" if job.is_uploaded else "lost.not_fetched"
+    elif job.source_fetched_at:
+        known = "lost.fetched"
+    else:
+        known = "lost.upload_waiting" if job.is_uploaded else "lost.waiting"
+    return f"{say('lost', title=title)}\n{say(known)}", _keyboard(rows)
 
 
 def _progress(say: Language, details: Details) -> str:

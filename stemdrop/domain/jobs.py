@@ -56,6 +56,8 @@ class JobState(StrEnum):
 FINAL = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED})
 # A source link of a job is alive in these: the provider may still have to fetch it.
 NEED_SOURCE = frozenset({JobState.SUBMITTING, JobState.SEPARATING})
+# A provider that accepted an order fetches its source within this time after the create call began.
+ASK_AGAIN_AFTER_S = 120
 CANCELLABLE = frozenset({JobState.CHOOSING, JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING})
 
 
@@ -146,6 +148,11 @@ class Job:
     shown_at: float = 0  # when its message was last written
     shown_as: str = ""  # a digest of what was written
     create_started_at: float = 0
+    answer_lost_at: float = 0  # when the answer to that call was found to be lost
+    is_uploaded: bool = False  # that call named an uploaded source: its fetching cannot be seen
+    source_fetched_at: float = 0  # when, since that call, the provider had fetched the source from us
+    asked_again_by: str = ""  # the tap that ordered another create call: two calls may have been accepted
+    is_asking_again: bool = False  # that call is still to be made
     polled_at: float = 0
     task_id: str = ""
     result: Result | None = None
@@ -159,6 +166,15 @@ class Job:
     )  # what it is delivered from, instead of being split again
     is_timed: bool = False  # how long it took is noted, or would mislead
     is_cache_lost: bool = False  # Telegram no longer gave those: the user is asked before paying
+
+    def can_ask_again(self, now: float) -> bool:
+        """Whether the user may order another create call, since this one was most likely not accepted."""
+        return bool(
+            self.state is JobState.SUBMITTING
+            and self.answer_lost_at
+            and not self.source_fetched_at
+            and now - self.create_started_at >= ASK_AGAIN_AFTER_S
+        )
 
     @property
     def is_out_of_time(self) -> bool:
@@ -222,7 +238,7 @@ class Job:
 
 
 # Attributes that are stored as they are; the others are stored as JSON.
-_BARE = frozenset({"id", "state", "task_id", "account_day", "charge"})
+_BARE = frozenset({"id", "state", "task_id", "account_day", "charge", "asked_again_by"})
 # Attributes whose field has another name.
 _FIELD_NAMES = {"cached": "kept", "is_cache_lost": "is_kept_lost"}
 

@@ -127,6 +127,17 @@ class Orders:
         await self._store.mark_retried(job.id, ordered.job_id)
         return replace(ordered, note="retried")
 
+    async def ask_again(self, job: Job, tapped: Tapped) -> Ordered:
+        """Make one more create call for a job whose last one has lost its answer; idempotent per tap."""
+        is_offered = job.can_ask_again(self._clock()) and not tapped.before(job.create_started_at)
+        if not (is_offered or job.asked_again_by == tapped.id) or not await self._store.ask_again(
+            job, tapped.id
+        ):
+            return Ordered(job.id, "tap.too_late")
+        log.info("job %s: its user has the separation service asked again", job.id)
+        await self._engine.add(Task.SUBMIT, job.id, job.id)
+        return Ordered(job.id, "ordered")
+
     async def _has_come(self, job: Job) -> bool:
         if not job.is_out_of_time:
             return False

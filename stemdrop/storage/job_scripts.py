@@ -186,6 +186,31 @@ end
 """
 )
 
+_TASKS = f"""
+-- whether the task may be the job's: of an order that was asked for again, two calls may have been accepted
+local function is_own_task(id, task)
+  local known = get(id, 'task_id')
+  return known == '' or known == task or (get(id, 'asked_again_by') or '') ~= ''
+end
+
+-- notes a further task of the job and what it cost, once; `is_refunded`: its credits came back
+local function count_other_task(id, task, is_refunded)
+  if get(id, 'task_id') == task then return end
+  local price, by = tonumber(get(id, 'price') or '0'), 0
+  local others = get(id, 'other_task_ids') or ''
+  if not string.find(others .. '\\n', '\\n' .. task .. '\\n', 1, true) then
+    set(id, 'other_task_ids', others .. '\\n' .. task)
+    by = price
+  end
+  if is_refunded and redis.call('HSETNX', JOB:format(id), 'refunded:' .. task, 1) == 1 then
+    by = by - price
+  end
+  if by == 0 or (get(id, 'charge') or '') == '' then return end
+  redis.call('HINCRBY', spent_key(id), id, by)
+  redis.call('EXPIRE', spent_key(id), {keys.SPENT_LIFETIME_S})
+end
+"""
+
 CREATE = (
     _PRELUDE
     + """
@@ -340,18 +365,60 @@ BEGIN_CREATE = """
 if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end
 local caller = redis.call('HGET', KEYS[1], 'create_started_by')
 if caller == ARGV[2] then return 1 end  -- the same call, repeated after a broken connection
-if redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then return 0 end
-redis.call('HSET', KEYS[1], 'create_started_at', ARGV[1], 'create_started_by', ARGV[2])
+if redis.call('HGET', KEYS[1], 'is_asking_again') == 'true' then
+  redis.call('HSET', KEYS[1], 'is_asking_again', 'false')
+  if (redis.call('HGET', KEYS[1], 'source_fetched_at') or '0') ~= '0' then  -- the earlier call was accepted
+    redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[1])
+    return 0
+  end
+elseif redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'create_started_at', ARGV[1], 'create_started_by', ARGV[2],
+  'answer_lost_at', '0', 'source_fetched_at', '0')
 return 1
 """
+
+LOSE_ANSWER = """
+-- KEYS: job   ARGV: now, whether the source was uploaded
+local state, started, lost, again = unpack(redis.call(
+  'HMGET', KEYS[1], 'state', 'create_started_at', 'answer_lost_at', 'is_asking_again'))
+if state ~= 'submitting' or started == '0' or again == 'true' then return 0 end
+if (lost or '0') == '0' then
+  redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[1], 'is_uploaded', ARGV[2])
+end
+return 1
+"""
+
+ASK_AGAIN = (
+    _KEYS
+    + """
+-- KEYS: job   ARGV: id, now, tap, the create call that is given up: when it began
+if redis.call('HGET', KEYS[1], 'asked_again_by') == ARGV[3] then return 1 end  -- the same tap, handled again
+local state, started, lost, fetched = unpack(redis.call(
+  'HMGET', KEYS[1], 'state', 'create_started_at', 'answer_lost_at', 'source_fetched_at'))
+local is_lost = (lost or '0') ~= '0' and (fetched or '0') == '0'
+if state ~= 'submitting' or started ~= ARGV[4] or not is_lost then return 0 end
+redis.call('HSET', KEYS[1], 'asked_again_by', ARGV[3], 'is_asking_again', 'true', 'answer_lost_at', '0')
+redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
+return 1
+"""
+)
 
 NOT_ACCEPTED = (
     _PRELUDE
     + """
--- KEYS: job, spent   ARGV: id, now
+-- KEYS: job, spent   ARGV: id, now, the caller of BEGIN_CREATE ('': the last)
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then  -- the job was deleted meanwhile, which kept its credits held
   redis.call('HDEL', KEYS[2], ARGV[1])
+  return
+end
+-- a later call was begun: what is known of that call holds
+if ARGV[3] ~= '' and redis.call('HGET', KEYS[1], 'create_started_by') ~= ARGV[3] then return end
+if (get(ARGV[1], 'asked_again_by') or '') ~= '' then  -- the earlier call may have been accepted and charged
+  set(ARGV[1], 'is_asking_again', 'true', 'source_fetched_at', '0')
+  redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
   return
 end
 redis.call('HSET', KEYS[1], 'create_started_at', '0')
@@ -362,16 +429,18 @@ if state == 'cancelled' or state == 'failed' then give_back_late(ARGV[1], ARGV[2
 
 ACCEPT = (
     _PRELUDE
+    + _TASKS
     + """
 -- KEYS: job, task   ARGV: id, task_id, now, lifetime
 local known = redis.call('HGET', KEYS[1], 'task_id')
 if not known then return 'unknown' end
 local owner = redis.call('GET', KEYS[2])
-if (known ~= '' and known ~= ARGV[2]) or (owner and owner ~= ARGV[1]) then return 'foreign' end
+if not is_own_task(ARGV[1], ARGV[2]) or (owner and owner ~= ARGV[1]) then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[4])
-redis.call('HSET', KEYS[1], 'task_id', ARGV[2])
+if known == '' then redis.call('HSET', KEYS[1], 'task_id', ARGV[2]) end
 -- an earlier callback may have said that the credits were given back
 if get(ARGV[1], 'charge') == 'held' then take(ARGV[1], 'settled') end
+count_other_task(ARGV[1], ARGV[2], false)
 add_script_fields(ARGV[1])
 local state = get(ARGV[1], 'state')
 -- the answer was taken for lost, and has come after all
@@ -400,6 +469,7 @@ return 1
 
 RECEIVE = (
     _PRELUDE
+    + _TASKS
     + """
 -- KEYS: job, task   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if it has stems, 1 if success,
 -- 1 if refunded
@@ -410,12 +480,18 @@ if redis.call('HGET', KEYS[1], 'chat_id') ~= ARGV[2] and
 local owner = redis.call('GET', KEYS[2])
 if owner and owner ~= ARGV[1] then return 'foreign' end
 local known = redis.call('HGET', KEYS[1], 'task_id')
-if known ~= '' and known ~= ARGV[3] then return 'foreign' end
+if not is_own_task(ARGV[1], ARGV[3]) then return 'foreign' end
 -- there is no task before the create call
 if known == '' and redis.call('HGET', KEYS[1], 'create_started_at') == '0' then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
-redis.call('HSET', KEYS[1], 'task_id', ARGV[3])
-if ARGV[8] == '1' then take(ARGV[1], 'settled') end
+if known == '' then redis.call('HSET', KEYS[1], 'task_id', ARGV[3]) end
+local is_other = known ~= '' and known ~= ARGV[3]
+if is_other then
+  count_other_task(ARGV[1], ARGV[3], ARGV[9] == '1')
+  if ARGV[8] ~= '1' then return 'repeated' end  -- the task that is waited for may bring stems
+elseif ARGV[8] == '1' then
+  take(ARGV[1], 'settled')
+end
 add_script_fields(ARGV[1])
 local is_waiting = state == 'submitting' or state == 'separating'
 -- stems that come after a failure are paid for and are delivered, unless they came before
@@ -424,7 +500,8 @@ local is_late = ARGV[7] == '1' and get(ARGV[1], 'has_stems') ~= '1' and (has_fai
 -- no task looks at the result of a job that has ended
 if ARGV[9] == '1' and (state == 'failed' or state == 'cancelled') then give_back_late(ARGV[1], ARGV[4]) end
 if not is_waiting and not is_late then return 'repeated' end
-redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7])
+redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'task_id', ARGV[3])
+if is_other then set(ARGV[1], 'other_task_ids', get(ARGV[1], 'other_task_ids') .. '\\n' .. known) end
 clear_failure(ARGV[1])
 enter(ARGV[1], 'delivering', ARGV[4])
 return 'stored'
@@ -442,6 +519,9 @@ enter(ARGV[1], 'choosing', ARGV[2])
 redis.call('ZREM', OF_ACCOUNT:format(get(ARGV[1], 'account') or '0'), ARGV[1])
 local task = get(ARGV[1], 'task_id')
 if task and task ~= '' then redis.call('DEL', TASK:format(task)) end
+for other in string.gmatch(get(ARGV[1], 'other_task_ids') or '', '[^\\n]+') do
+  redis.call('DEL', TASK:format(other))
+end
 redis.call('DEL', get(ARGV[1], 'once') or KEYS[1], KEYS[1], KEYS[2], KEYS[3])
 return 1
 """

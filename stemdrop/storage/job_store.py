@@ -69,6 +69,8 @@ class JobStore:
         self._write = script(redis, job_scripts.WRITE)
         self._count = script(redis, job_scripts.COUNT)
         self._begin_create = script(redis, job_scripts.BEGIN_CREATE)
+        self._lose_answer = script(redis, job_scripts.LOSE_ANSWER)
+        self._ask_again = script(redis, job_scripts.ASK_AGAIN)
         self._not_accepted = script(redis, job_scripts.NOT_ACCEPTED)
         self._accept = script(redis, job_scripts.ACCEPT)
         self._mark_retried = script(redis, job_scripts.MARK_RETRIED)
@@ -252,19 +254,44 @@ class JobStore:
                 async with translated():
                     await self._sending([key], [word, SENDING_LIFETIME_S])
 
-    async def begin_create(self, job_id: str) -> bool:
-        """Note that the create call is about to be made. False: it was made before, never make it again."""
+    async def begin_create(self, job_id: str) -> str:
+        """Note that the create call is about to be made and return its name.
+
+        Empty: it was made before, and must not be made again unless `ask_again` allows it, once.
+        """
+        call = secrets.token_hex(8)
         async with translated():
-            return bool(await self._begin_create([JOB.format(job_id)], [self._clock(), secrets.token_hex(8)]))
+            may_begin = await self._begin_create([JOB.format(job_id)], [self._clock(), call])
+        return call if may_begin else ""
 
-    async def not_accepted(self, job: Job) -> None:
-        """The create call was begun and surely came to nothing: it may be made again.
+    async def not_accepted(self, job: Job, call: str = "") -> None:
+        """Note that this create call (default: the last) certainly came to nothing: it may be made again.
 
-        What the job held when it ended, or was deleted, comes back.
+        What the job held when it ended, or was deleted, comes back, unless an earlier call may have cost it.
         """
         keys = [JOB.format(job.id), SPENT.format(job.account, job.account_day)]
         async with translated():
-            await self._not_accepted(keys, [job.id, self._clock()])
+            await self._not_accepted(keys, [job.id, self._clock(), call])
+
+    async def lose_answer(self, job_id: str, *, is_uploaded: bool) -> bool:
+        """Note that the create call's answer is lost. False: the job no longer waits for it."""
+        async with translated():
+            args: list[str | float] = [self._clock(), "true" if is_uploaded else "false"]
+            return bool(await self._lose_answer([JOB.format(job_id)], args))
+
+    async def ask_again(self, job: Job, tap_id: str) -> bool:
+        """Allow one more create call for a job whose last one has lost its answer.
+
+        False: the call was allowed or made since `job` was read, or the first one was accepted after all.
+        """
+        async with translated():
+            # compared as text: `repr` is how it was written
+            args: list[str | float] = [job.id, self._clock(), tap_id, job.create_started_at]
+            return bool(await self._ask_again([JOB.format(job.id)], args))
+
+    async def note_source_fetched(self, job_id: str) -> None:
+        """Note that the provider has fetched the job's source; the next create call takes the note back."""
+        await self.set(job_id, source_fetched_at=self._clock())
 
     async def accept(self, job_id: str, task_id: str) -> Receipt:
         """Store the create call's task id and move on to `separating`, unless the callback was quicker."""

@@ -14,10 +14,11 @@ from stage import Stage, until
 # What Telegram was given and did not say so in time may come again: the one album in flight.
 ALBUM = 6
 # A result is stored and its delivery not ordered yet; an album is in the chat and nobody knows it yet; a
-# failed job has a successor and does not know it.
+# failed job has a successor and does not know it; another create call is allowed and not ordered yet.
 QUICK = {
     "songs": ("JobStore.receive:after", "JobStore.tick:before"),
     "trouble": ("JobStore.mark_retried:before",),
+    "lost": ("JobStore.ask_again:after",),
 }
 # What no scenario passes, since it changes nothing: lists and facts for people and operators.
 READS = {

@@ -129,7 +129,7 @@ async def test_sigterm_without_redis(case: Case) -> None:
 async def test_sigterm_without_redis_amid_a_create(case: Case) -> None:
     """Without a public URL nobody will call back: a lost answer is told, and not paid for again."""
     commands = ("bot", "webhook", "worker")
-    stage, ledger = await case.open(*commands, PUBLIC_URL="")
+    stage, ledger = await case.open(*commands, PUBLIC_URL="", JOB_TIMEOUT_S="20")
     times = case.times(1, 3)
     for _ in range(times):
         stage.provider.hold_answer.clear()

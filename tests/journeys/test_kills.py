@@ -104,7 +104,7 @@ async def test_what_a_killed_worker_had_in_hand_is_taken_over(tmp_path: Path) ->
         provider.hold_stems.set()
         await stage.world.start("worker", "worker-2")
 
-        await bob.shows(menu_bob, "⏳ “In Flight” was submitted, but the answer got lost")
+        await bob.shows(menu_bob, "⏳ The separation service did not confirm the order for “In Flight”")
         assert (await provider.call_back()).status_code == 200
         for person, shown in ((alice, menu), (bob, menu_bob), (carol, menu_carol)):
             await person.shows(shown, "✅")

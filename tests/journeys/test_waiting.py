@@ -70,19 +70,6 @@ async def test_a_job_out_of_time_can_be_tried_again_and_its_first_try_is_then_dr
     assert len(stage.provider.creates) == 2
 
 
-async def test_a_lost_answer_is_never_asked_again_and_its_callback_brings_the_stems(stage: Stage) -> None:
-    stage.provider.answers_by_itself = False
-    stage.provider.lose_answer = True
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Lost"), VOCALS)
-    await alice.shows(menu, "⏳ “Lost” was submitted, but the answer got lost on the way.")
-    stage.provider.lose_answer = False
-    assert (await stage.provider.call_back()).status_code == 200
-    await alice.shows(menu, "✅")
-    assert len(alice.audios()) == 2
-    assert len(stage.provider.creates) == 1
-
-
 async def test_a_lost_answer_without_a_callback_is_owned_up_to(stage: Stage) -> None:
     stage.provider.answers_by_itself = False
     stage.provider.lose_answer = True

@@ -6,7 +6,7 @@ from stage import Stage, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SETTINGS = {"PUBLIC_URL": "", "POLL_INTERVAL_S": "1", "JOB_TIMEOUT_S": "20"}
+SETTINGS = {"PUBLIC_URL": "", "POLL_INTERVAL_S": "1"}
 VOCALS, ALL_STEMS = 0, 1
 
 
@@ -30,20 +30,25 @@ async def test_a_song_is_uploaded_polled_and_delivered(stage: Stage) -> None:
     assert stage.world.public_url not in str(stage.provider.requests)
 
 
-async def test_a_lost_answer_is_owned_up_to_at_once(stage: Stage) -> None:
+async def test_after_a_lost_answer_the_user_decides_whether_to_ask_again(stage: Stage) -> None:
     stage.provider.answers_by_itself = False
     stage.provider.lose_answer = True
     alice = stage.person()
     _, menu = await alice.asks(stage.song("Lost Here"), VOCALS)
-    await alice.shows(menu, "⚠️ That did not work (code lost).")
-    assert "Whether this try was charged is not known." in menu.text
+    await alice.shows(menu, "⏳ The separation service did not confirm the order for “Lost Here”.")
+    assert "It is not known whether it was charged." in menu.text
+    assert "again" not in str(menu.buttons)
     stage.provider.lose_answer = False
-    await alice.taps(menu, 0)
+    await stage.age_lost_answers()
+    await alice.sees(lambda: "🔁 Ask again" in str(menu.buttons))
+    assert "It is not known whether it was charged." in menu.text
+    await alice.presses_twice(menu, "Ask again")
     await stage.accepted(2)
     response = {"vocalUrl": stage.provider.stem_url("vocal")}
     stage.provider.details[stage.provider.task_id()] = {"successFlag": "SUCCESS", "response": response}
     await alice.shows(menu, "✅")
     assert len(alice.audios()) == 1
+    assert len(stage.provider.creates) == 2
 
 
 async def test_a_refused_upload_is_explained_and_costs_nothing(stage: Stage) -> None:

@@ -114,13 +114,26 @@ async def _late(ledger: Ledger) -> None:
     await play.person.sees(lambda: play.is_done)
 
 
+async def _lost(ledger: Ledger) -> None:
+    """The first create call comes to nothing and loses its answer; its user has the service asked again."""
+    provider = ledger.stage.provider
+    provider.loses_creates = True
+    play = await ledger.play(VOCALS)
+    lost = SAY("lost", title=play.title)
+    await play.person.sees(lambda: any(message.text.startswith(lost) for message in play.translations))
+    provider.loses_creates = False
+    await ledger.stage.age_lost_answers()
+    await ledger.press(play, SAY("button.ask_again", price="").strip(), lambda: provider.creates)
+    await ledger.over()
+
+
 SCENARIOS = {
     "songs": Scenario("songs of two and twelve stems, and kept ones", _songs, 3),
     "packed": Scenario(
         "without a public URL; one ZIP, voice messages",
         _packed,
         1,
-        {"PUBLIC_URL": "", "POLL_INTERVAL_S": "1"},
+        {"PUBLIC_URL": "", "POLL_INTERVAL_S": "1", "JOB_TIMEOUT_S": "20"},
     ),
     "trouble": Scenario(
         "refused, failed, tried again, cancelled; a stem fetched later", _trouble, 3, {"JOB_TIMEOUT_S": "60"}
@@ -129,5 +142,8 @@ SCENARIOS = {
         "a group becomes a supergroup, updates by webhook", _group, 1, {"TELEGRAM_UPDATES": "webhook"}
     ),
     "late": Scenario("a task that ran out of time, and ends after all", _late, 1, {"JOB_TIMEOUT_S": "5"}),
+    "lost": Scenario(
+        "a lost create answer, asked again", _lost, 1, {"POLL_AFTER_S": "5", "JOB_TIMEOUT_S": "600"}
+    ),
     "deleted": Scenario("kept stems lost and paid for again, `/delete`", _deleted, 2),
 }

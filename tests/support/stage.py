@@ -104,6 +104,14 @@ class Stage:
         async with connect(self.redis_url) as redis:
             yield JobStore(redis)
 
+    async def age_lost_answers(self, seconds: float = 121) -> None:
+        """Move the times of jobs that have lost the answer to their create call back by so many seconds."""
+        async with self.store() as store:
+            for job in await store.open_jobs():
+                if job.answer_lost_at:
+                    names = ("create_started_at", "picked_at", "moved_at", "shown_at")
+                    await store.set(job.id, **{name: getattr(job, name) - seconds for name in names})
+
     async def jobs_rest(self, wait_s: float = WAIT_S) -> None:
         """Wait until every job has ended and its user was told, or waits for its user to choose."""
         async with asyncio.timeout(wait_s), self.store() as store:

@@ -28,7 +28,7 @@ from stemdrop.http.signed_links import SOURCE_LIFETIME_S
 from stemdrop.storage.source_quota import MOST_FETCHES
 from webhook.app import create_app
 from webhook.byte_ranges import byte_range
-from webhook.source import AT_ONCE
+from webhook.source import AT_ONCE, FETCH_BYTES
 
 
 @pytest.fixture
@@ -344,6 +344,44 @@ async def test_a_file_shorter_than_telegram_says_is_not_taken_for_the_whole(
     location.write_bytes(location.read_bytes()[:5000])
     with no_server_errors(caplog, is_cut=True), pytest.raises(httpx.RemoteProtocolError):
         await client.get(path_of(product, job))
+
+
+async def fetched_at(product: Product, job: Job) -> float:
+    return (await product.job(job.id)).source_fetched_at
+
+
+async def test_a_look_at_the_source_is_no_fetch(
+    product: Product, client: httpx.AsyncClient, job: Job
+) -> None:
+    path = path_of(product, job)
+    await client.get(path)  # before the create call
+    await product.store.begin_create(job.id)
+    await client.head(path)
+    await client.get(path, headers={"Range": "bytes=0-1023"})
+    await client.get(path, headers={"Range": f"bytes=-{FETCH_BYTES - 1}"})
+    assert await fetched_at(product, job) == 0
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": f"bytes=-{FETCH_BYTES}"}])
+async def test_a_fetch_of_the_source_is_noted(
+    product: Product, client: httpx.AsyncClient, job: Job, headers: dict[str, str]
+) -> None:
+    await product.store.begin_create(job.id)
+    assert (await client.get(path_of(product, job), headers=headers)).is_success
+    assert await fetched_at(product, job) > 0
+
+
+async def test_a_slow_fetch_is_noted_half_way(product: Product, client: httpx.AsyncClient, job: Job) -> None:
+    product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=500_000)
+    await product.store.begin_create(job.id)
+    received, noted = 0, list[int]()
+    async with client.stream("GET", path_of(product, job)) as answer:
+        async for chunk in answer.aiter_bytes():
+            received += len(chunk)
+            if await fetched_at(product, job):
+                noted.append(received)
+    assert noted
+    assert job.source.size_bytes / 2 <= noted[0] < received
 
 
 async def test_it_lives_while_the_job_does(

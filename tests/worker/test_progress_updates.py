@@ -121,8 +121,11 @@ async def test_a_lost_answer_goes_on_being_told(product: Product, sent: Message)
     await product.store.begin_create(job.id)
     await passes(product, 45)
     assert text(product, job).startswith("⏫ Submitting")
+    await product.store.lose_answer(job.id, is_uploaded=False)
+    assert sum(await passes(product, 60)) == 1
+    assert "it will fetch your song now" in text(product, job)
     assert sum(await passes(product, 300)) == 1
-    assert "the answer got lost on the way" in text(product, job)
+    assert "most likely nothing was charged" in text(product, job)
 
 
 async def line(product: Product, sent: Message, count: int) -> list[Job]:

@@ -22,6 +22,7 @@ from worker.submission import MAX_BEGUN, MAX_RUNS
 
 # The buttons of a failed split in all stems.
 RETRY = ["🔁 Try again · 50 credits"]
+LOST = "⏳ The separation service did not confirm the order for “Morning Line”."
 OTHER_MODES = ["🎤 Vocals + instrumental · 10 credits", "🎸 One instrument… · 20 credits"]
 
 
@@ -207,31 +208,23 @@ async def test_the_last_run_that_may_begin_still_hands_it_in(
     assert len(provider.creates) == 1
 
 
-async def test_a_lost_answer_is_waited_for_and_never_asked_again(
+async def test_a_lost_answer_is_told_at_once_and_stays_told(
     product: Product, provider: Provider, job: Job
 ) -> None:
     provider.lose_answer = True
     for _ in range(3):
         assert await run_out(product, job) == []
+        message = shown(product, job)
+        assert message.text.startswith(LOST)
+        assert "it will fetch your song now" in message.text
+        assert [button["text"] for button in message.buttons] == ["✖️ Cancel"]
+        product.clock.advance(30)
+        await product.progress_updates().run()
+    assert message.text.startswith(LOST)
     assert len(provider.creates) == 1
     assert (await product.job(job.id)).state is JobState.SUBMITTING
-    message = shown(product, job)
-    assert "the answer got lost" in message.text
-    assert [button["text"] for button in message.buttons] == ["✖️ Cancel"]
     # the callback carries the job, so its result is matched all the same
     assert await product.store.receive(job.id, job.chat_id, "task-0001", Result(500)) is Receipt.STORED
-
-
-async def test_without_callbacks_a_lost_answer_is_explained_at_once(
-    product: Product, provider: Provider, job: Job
-) -> None:
-    provider.lose_answer = True
-    assert await run_out(product, job, has_callbacks=False) == []
-    assert (await product.job(job.id)).failure == Failure("lost", charged=None)
-    message = shown(product, job)
-    assert "never said whether it took the job" in message.text
-    assert "Whether this try was charged is not known." in message.text
-    assert len(message.buttons) == 1
 
 
 async def test_running_twice_hands_in_once(product: Product, provider: Provider, job: Job) -> None:
@@ -249,16 +242,7 @@ async def test_after_a_crash_around_the_call_it_is_not_made_again(
     assert await run_out(product, job) == []
     assert provider.requests == []
     assert (await product.job(job.id)).state is JobState.SUBMITTING
-    assert "the answer got lost" in shown(product, job).text
-
-
-async def test_after_a_crash_without_callbacks_the_user_decides(
-    product: Product, provider: Provider, job: Job
-) -> None:
-    await product.store.begin_create(job.id)
-    assert await run_out(product, job, has_callbacks=False) == []
-    assert provider.requests == []
-    assert (await product.job(job.id)).failure == Failure("lost", charged=None)
+    assert shown(product, job).text.startswith(LOST)
 
 
 @pytest.mark.parametrize("state", [JobState.CHOOSING, JobState.SEPARATING, JobState.DELIVERING])
@@ -317,11 +301,11 @@ async def test_a_refusal_outlives_a_pause_of_redis(
     soon(monkeypatch)
     not_accepted, away = product.store.not_accepted, [1, 2, 3]
 
-    async def later(job: Job) -> None:
+    async def later(job: Job, call: str) -> None:
         if away:
             away.pop()
             raise StoreUnavailable("Redis does not answer")
-        await not_accepted(job)
+        await not_accepted(job, call)
 
     monkeypatch.setattr(product.store, "not_accepted", later)
     provider.refusal = (402, "no credits")

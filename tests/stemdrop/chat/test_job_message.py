@@ -12,7 +12,7 @@ from telegram.ext import ExtBot
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.chat.job_message import LOST_AFTER_S, JobMessage
+from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import Details
 from stemdrop.chat.telegram_bot import PATIENCE_S
 from stemdrop.chat.translations import load_translations
@@ -291,18 +291,6 @@ async def test_time_gone_runs_from_the_pick(
     assert await status.details(job) == Details(elapsed_s=75, estimate=Estimate(60, 90))
     await status.show(job)
     assert SAY.duration(75) in chat.shown()[0].text
-
-
-@pytest.mark.parametrize(("waited_s", "is_lost"), [(LOST_AFTER_S, False), (LOST_AFTER_S + 1, True)])
-async def test_an_answer_that_does_not_come_is_lost(
-    status: JobMessage, chat: Chat, store: JobStore, clock: Clock, waited_s: float, *, is_lost: bool
-) -> None:
-    job = await chat.add(state=JobState.SUBMITTING)
-    await store.begin_create(job.id)
-    clock.advance(waited_s)
-    await status.show_current(job.id)
-    key = "state.waiting_lost" if is_lost else "state.submitting"
-    assert chat.shown()[0].text == SAY(key, title="Morning Line")
 
 
 async def test_it_is_renewed_only_when_it_reads_otherwise(

@@ -13,7 +13,6 @@ from stemdrop.chat.rendering import (
     Details,
     render,
     render_instruments,
-    render_lost,
     render_over_limit,
     short_title,
 )
@@ -174,11 +173,15 @@ def test_time_gone_and_estimate(say: Language, elapsed_s: float, estimate: Estim
     assert lines == [say("state.separating", title="Morning Line"), *([say(key, **times)] if key else [])]
 
 
-def test_what_waits_for_a_lost_answer_can_be_cancelled(say: Language) -> None:
-    job = make_job(state=JobState.SUBMITTING)
-    text, keyboard = render_lost(job, say)
-    assert text != render(job, say)[0]
+@pytest.mark.parametrize("changes", [{}, {"source_fetched_at": 2.0}, {"is_uploaded": True}])
+def test_a_lost_answer_is_told_with_what_is_known(say: Language, changes: dict[str, Any]) -> None:
+    job = make_job(state=JobState.SUBMITTING, answer_lost_at=1.0, **changes)
+    text, keyboard = render(job, say)
+    assert text.startswith(say("lost", title="Morning Line"))
     assert taps(keyboard) == [[Tap(Action.CANCEL, job.id)]]
+    again, keyboard = render(job, say, Details(can_ask_again=True))
+    assert taps(keyboard) == [[Tap(Action.ASK_AGAIN, job.id)], [Tap(Action.CANCEL, job.id)]]
+    assert again != text
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERING, JobState.CANCELLED])
