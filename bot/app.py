@@ -17,7 +17,7 @@ from bot.audio_check import AudioCheck
 from bot.commands import Commands
 from bot.context import Context
 from bot.doctor import Doctor
-from bot.errors import Errors
+from bot.errors import remember_error
 from bot.gate import Gate
 from bot.groups import GroupChats
 from bot.jobs_list import JobsList
@@ -37,7 +37,7 @@ _FIRST = -1
 
 
 def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
-    """Build the Application, which handles updates that `updates.py` hands to it."""
+    """Build the Application, which handles the updates that `UpdateHandler` passes to it."""
     settings, store, users = parts.settings, parts.store, parts.users
     orders, translations, status = parts.orders, parts.translations, parts.job_message
     gate = Gate(users, translations)
@@ -85,5 +85,5 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             MessageHandler(_NEW & ~filters.StatusUpdate.ALL, commands.anything),
         ]
     )
-    application.add_error_handler(Errors(users, translations).handle)
+    application.add_error_handler(remember_error)
     return application

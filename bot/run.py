@@ -6,9 +6,11 @@ import logging
 from telegram.error import BadRequest, InvalidToken
 
 from bot.app import build_application
+from bot.errors import Apology
 from bot.introduction import introduce
+from bot.polling import ALLOWED_UPDATES, Poller
 from bot.update_health import UpdateHealth, watch_webhook
-from bot.updates import ALLOWED_UPDATES, UpdateHandler, poll
+from bot.updates import UpdateHandler
 from stemdrop.errors import SettingsError
 from stemdrop.storage.users import Users
 from stemdrop.tasks.engine import Queue, Task
@@ -27,7 +29,8 @@ async def run_bot(parts: Parts, update_health: UpdateHealth, stop: asyncio.Event
     await offer_admin_link(parts.users, bot.username)
     log.info("bot @%s ready, updates by %s", bot.username, parts.settings.telegram_updates)
     stop_handling = asyncio.Event()
-    handler = UpdateHandler(application, parts.dead_letters, parts.users, parts.translations)
+    apology = Apology(parts.users, parts.translations)
+    handler = UpdateHandler(application, parts.dead_letters, apology)
     handling = asyncio.create_task(
         parts.engine.work(
             Queue.UPDATES,
@@ -68,7 +71,7 @@ async def _fetch_updates(parts: Parts, update_health: UpdateHealth, stop: asynci
     if parts.settings.telegram_updates == "polling":
         await call_until_done(bot.delete_webhook, stop)
         try:
-            await poll(bot, parts.engine, update_health, stop)
+            await Poller(bot, parts.engine, parts.dead_letters, update_health).run(stop)
         except InvalidToken as error:
             raise SettingsError(WRONG_TOKEN) from error
         return

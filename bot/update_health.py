@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from telegram import Bot, WebhookInfo
 from telegram.error import TelegramError
 
+from stemdrop.chat.telegram_bot import parsing
 from stemdrop.errors import TryLater
 
 log = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ async def watch_webhook(
     """Ask Telegram every so often, until `stop` is set, whether it brings its updates to `url`."""
     while not stop.is_set():
         try:
-            trouble = _trouble(await bot.get_webhook_info(), url, time.time() - TRIED_AGAIN_S)
+            with parsing("getWebhookInfo"):
+                info = await bot.get_webhook_info()
+            trouble = _trouble(info, url, time.time() - TRIED_AGAIN_S)
         except (TelegramError, TryLater) as error:
             trouble = f"Telegram cannot be asked about the webhook: {error}"
         if trouble:

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import httpx
 from redis.asyncio import Redis
-from telegram.error import BadRequest, InvalidToken, TelegramError
+from telegram.error import BadRequest, InvalidToken, NetworkError, TelegramError
 from telegram.ext import ExtBot
 
 from stemdrop.chat.job_message import JobMessage
-from stemdrop.chat.telegram_bot import TelegramFiles, build_bot
+from stemdrop.chat.telegram_bot import TelegramFiles, build_bot, parsing
 from stemdrop.chat.translations import load_translations
 from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.http.signed_links import SignedLinks
@@ -167,7 +167,12 @@ async def greet_telegram(bot: ExtBot[float], stop: asyncio.Event) -> bool:
 
     Raises `SettingsError` when Telegram refuses the token.
     """
-    return await call_until_done(bot.initialize, stop)
+
+    async def initialize() -> None:
+        with parsing("getMe"):
+            await bot.initialize()
+
+    return await call_until_done(initialize, stop)
 
 
 async def call_until_done(call: Callable[[], Awaitable[object]], stop: asyncio.Event) -> bool:
@@ -185,8 +190,12 @@ async def call_until_done(call: Callable[[], Awaitable[object]], stop: asyncio.E
             raise
         except (TelegramError, StoreUnavailable, TryLater) as error:
             wait_s = error.after_s if isinstance(error, TryLater) else pause_s
-            who = "Redis" if isinstance(error, StoreUnavailable) else "Telegram"
-            log.warning("%s cannot be reached, next try in %.0f s: %s", who, wait_s, error)
+            if isinstance(error, NetworkError | StoreUnavailable):
+                server = "Redis" if isinstance(error, StoreUnavailable) else "Telegram"
+                problem = f"{server} cannot be reached"
+            else:
+                problem = "Telegram does not do what it is asked"
+            log.warning("%s, next try in %.0f s: %s", problem, wait_s, error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), wait_s)
             pause_s = min(pause_s * 2, 30)

@@ -42,8 +42,8 @@ class Updates:
         self._clock = clock
         self._on_change = on_change
         self._first_pause_s = webhook_first_pause_s
-        self._waiting: list[dict[str, Any]] = []
-        self._next_id = 700_000_000
+        self._waiting: list[tuple[int, Any]] = []  # each with the number that confirms it
+        self.next_id = 700_000_000
         self._arrived = asyncio.Event()
         self._poller: object | None = None
         self._push: asyncio.Task[None] | None = None
@@ -56,7 +56,7 @@ class Updates:
     @property
     def pending(self) -> list[dict[str, Any]]:
         """The unconfirmed updates, oldest first."""
-        return list(self._waiting)
+        return [update for _, update in self._waiting]
 
     @property
     def is_awaited(self) -> bool:
@@ -67,8 +67,12 @@ class Updates:
         """Queue one update if `allowed_updates` includes its kind."""
         if kind not in (self.allowed_kinds or DEFAULT_KINDS):
             return
-        self._waiting.append({"update_id": self._next_id, kind: content})
-        self._next_id += 1
+        self.add_raw({"update_id": self.next_id, kind: content})
+
+    def add_raw(self, update: Any) -> None:
+        """Queue an update exactly as it is, also a malformed one; it is confirmed by `next_id`."""
+        self._waiting.append((self.next_id, update))
+        self.next_id += 1
         self._wake()
 
     def drop(self) -> None:
@@ -97,7 +101,7 @@ class Updates:
         if offset is not None and offset < 0:
             del self._waiting[:offset]
         elif offset is not None:
-            self._waiting = [update for update in self._waiting if update["update_id"] >= offset]
+            self._waiting = [(number, update) for number, update in self._waiting if number >= offset]
         self._on_change()
         deadline = time.monotonic() + timeout_s
         while not self._waiting and not self._is_closed and (left_s := deadline - time.monotonic()) > 0:
@@ -109,7 +113,7 @@ class Updates:
                 raise conflict(OTHER_POLLER)
             if self.webhook is not None:
                 raise conflict(WEBHOOK_ACTIVE)
-        return self._waiting[:limit]
+        return self.pending[:limit]
 
     async def set_webhook(self, webhook: Webhook | None) -> None:
         """Post updates to this webhook from now on; None ends it."""
@@ -142,12 +146,11 @@ class Updates:
             while True:
                 while not self._waiting:
                     await self._arrived.wait()
-                update = self._waiting[0]
-                error = await self._post(client, webhook.url, update)
+                first = self._waiting[0]
+                error = await self._post(client, webhook.url, first[1])
                 if error is None:
                     pause_s = self._first_pause_s
-                    if update in self._waiting:
-                        self._waiting.remove(update)
+                    self._waiting = [waiting for waiting in self._waiting if waiting is not first]
                     self._on_change()
                     continue
                 self.last_error_date, self.last_error_message = int(self._clock()), error
@@ -155,7 +158,7 @@ class Updates:
                 pause_s = min(pause_s * 2, 60)
 
     @staticmethod
-    async def _post(client: httpx.AsyncClient, url: str, update: dict[str, Any]) -> str | None:
+    async def _post(client: httpx.AsyncClient, url: str, update: Any) -> str | None:
         """Return None for a 2xx, else the error message for getWebhookInfo."""
         try:
             response = await client.post(url, json=update)

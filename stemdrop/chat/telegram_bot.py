@@ -3,8 +3,9 @@
 The file URL contains the bot's token; it is built and used here and leaves this module nowhere.
 """
 
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,26 @@ class _Request(HTTPXRequest):
         return status, body if status < 300 else body.replace(
             self._secret.get_secret_value().encode(), b"***"
         )
+
+    @staticmethod
+    def parse_json_payload(payload: bytes) -> Any:
+        """Parse an answer. Raises `TelegramError`; the library would also log the whole answer."""
+        try:
+            answer = json.loads(payload.decode("utf-8", "replace"))
+        except (ValueError, RecursionError):
+            answer = None
+        if not isinstance(answer, dict):
+            raise TelegramError("Invalid server response")
+        return answer
+
+
+@contextmanager
+def parsing(method: str) -> Iterator[None]:
+    """Raise `TelegramError` where the library fails to parse Telegram's answer to this method."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise TelegramError(f"its answer to {method} cannot be parsed: {error}") from error
 
 
 class _Bot(ExtBot[float]):

@@ -24,6 +24,7 @@ from redis.exceptions import RedisError
 from stemdrop.domain.queues import QUEUE_OF, Queue, Task
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.log_context import job_context
+from stemdrop.tasks.tracebacks import Tracebacks
 
 __all__ = ["Engine", "Handler", "Periodic", "Queue", "Task"]
 
@@ -63,6 +64,7 @@ class Engine:
     def __init__(self, redis_url: str) -> None:
         self._handlers: dict[Task, Handler] = {}
         self._given_up: dict[Task, Handler] = {}
+        self._tracebacks = Tracebacks()
         self._dockets = {queue: Docket(name=queue.value, url=_docket_url(redis_url)) for queue in Queue}
         self._dockets[Queue.UPDATES].execution_ttl = UPDATE_RECORD_LIFETIME
         for task, queue in QUEUE_OF.items():
@@ -167,6 +169,7 @@ class Engine:
                 return None
             try:
                 await self._handlers[task](argument)
+                self._tracebacks.forget(key)
                 return None
             except TryLater as error:
                 pause_s = min(max(error.after_s, 0.1), LONGEST_PAUSE_S)
@@ -174,22 +177,26 @@ class Engine:
             except Exception as error:
                 pause_s = min(2.0 ** min(attempt, 10), LONGEST_PAUSE_S)
                 log.error(
-                    "task %s failed, again in %.0f s: %s: %s", key, pause_s, type(error).__name__, error
+                    *("task %s failed, again in %.0f s: %s: %s", key, pause_s, type(error).__name__, error),
+                    exc_info=self._tracebacks.select(key, error),
                 )
-                log.debug("task %s", key, exc_info=True)
         return pause_s
 
     async def _give_up(self, task: Task, argument: str, key: str, takeovers: int) -> None:
         log.error("task %s given up: %d workers died while running it", key, takeovers)
-        tell = self._given_up.get(task)
-        # who died of telling it is not followed
-        if tell is None or takeovers > MAX_TAKEOVERS + 1:
+        self._tracebacks.forget(key)
+        notify = self._given_up.get(task)
+        # Do not notify again if the notification itself killed a worker.
+        if notify is None or takeovers > MAX_TAKEOVERS + 1:
             return
         try:
-            await tell(argument)
-        except Exception as error:  # the task is not to begin anew because of that
-            log.error("task %s: that was not told: %s: %s", key, type(error).__name__, error)
-            log.debug("task %s", key, exc_info=True)
+            await notify(argument)
+        except Exception as error:  # a task that was given up is not run again because of this
+            log.error(
+                *("task %s: giving it up failed: %s: %s", key, type(error).__name__, error),
+                exc_info=self._tracebacks.select(key, error),
+            )
+            self._tracebacks.forget(key)
 
 
 def _job_of(task: Task, argument: str) -> str:
@@ -199,14 +206,18 @@ def _job_of(task: Task, argument: str) -> str:
 
 def _periodic(name: str, item: Periodic) -> Callable[..., Awaitable[None]]:
     every = timedelta(seconds=item.every_s)
+    tracebacks = Tracebacks()
 
     async def run(perpetual: Perpetual = Perpetual(every=every, automatic=True)) -> None:  # noqa: B008
         async with _kept_lease():
             try:
                 await item.run()
+                tracebacks.forget(name)
             except Exception as error:
-                log.error("%s failed: %s: %s", name, type(error).__name__, error)
-                log.debug("%s", name, exc_info=True)
+                log.error(
+                    *("%s failed: %s: %s", name, type(error).__name__, error),
+                    exc_info=tracebacks.select(name, error),
+                )
 
     run.__name__ = name
     return run

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 from product import Clock, Product, until
 
+from bot.polling import SECOND_POLLER
 from bot.update_health import DISTURBED_S, LONGEST_SILENCE_S, UpdateHealth, watch_webhook
-from bot.updates import SECOND_POLLER, poll
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 
@@ -18,7 +18,7 @@ OURS = "https://127.0.0.1:9/telegram"  # where nobody is
 @asynccontextmanager
 async def polling(product: Product, update_health: UpdateHealth) -> AsyncIterator[None]:
     stop = asyncio.Event()
-    running = asyncio.create_task(poll(product.bot, product.engine, update_health, stop))
+    running = asyncio.create_task(product.poller(update_health).run(stop))
     try:
         yield
     finally:

@@ -10,8 +10,7 @@ import pytest
 from product import BotRoom, Product, open_product, until
 from telegram.error import Conflict, InvalidToken
 
-from bot.update_health import UpdateHealth
-from bot.updates import MAX_TRIES, UNTOLD_TRIES, poll
+from bot.updates import MAX_TRIES, UNTOLD_TRIES
 from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import User
@@ -28,7 +27,7 @@ TROUBLE = "Something went wrong on my side. Please try that again in a minute."
 async def polling(product: Product) -> AsyncIterator[None]:
     """The bot fetches updates while the block lasts."""
     stop = asyncio.Event()
-    running = asyncio.create_task(poll(product.bot, product.engine, UpdateHealth(), stop))
+    running = asyncio.create_task(product.poller().run(stop))
     try:
         yield
     finally:
@@ -92,7 +91,7 @@ async def test_what_redis_did_not_take_is_not_confirmed(
         await asyncio.to_thread(redis.kill)
         async with polling(product):
             telegram.send_text(alice.id, "hello")
-            await until(lambda: "updates cannot be fetched" in caplog.text)
+            await until(lambda: "updates cannot be stored" in caplog.text)
             assert len(telegram.updates.pending) == 1
             await asyncio.to_thread(redis.start)
             await telegram.wait_for(lambda: not telegram.updates.pending)
@@ -127,7 +126,7 @@ async def test_a_second_program_with_the_same_token_is_named_and_outlived(
 async def test_a_token_that_telegram_refuses_ends_it(product: Product, telegram: Telegram) -> None:
     telegram.token = "123:another-token-altogether"
     with pytest.raises(InvalidToken):
-        await poll(product.bot, product.engine, UpdateHealth(), asyncio.Event())
+        await product.poller().run(asyncio.Event())
 
 
 async def test_it_stops_at_once_while_it_waits_for_updates(product: Product, telegram: Telegram) -> None:
@@ -265,10 +264,10 @@ async def test_what_kills_who_handles_it_is_a_dead_letter_and_its_sender_is_told
     await handler.give_up(json.dumps(update))
     (letter,) = await room.product.dead_letters.all()
     assert (letter.key, letter.what) == (f"update:{update['update_id']}", "a message (audio)")
-    assert letter.why == "whoever handled it died; its sender was not told"
+    assert letter.why == "the processes that handled it died; its sender was not told"
     await handler.give_up(json.dumps(update))
     (letter,) = await room.product.dead_letters.all()
-    assert letter.why == "whoever handled it died; its sender was told"
+    assert letter.why == "the processes that handled it died; its sender was told"
     (answer,) = room.telegram.bot_messages(mei.id)
     assert answer.text == room.product.translations.languages["zh_Hans"]("trouble")
     assert await room.product.jobs(mei.id) == []

@@ -13,7 +13,7 @@ from misconfiguration import everywhere, misconfiguration
 from product import NOBODY
 from starlette.responses import HTMLResponse
 
-from bot.updates import SECOND_POLLER
+from bot.polling import SECOND_POLLER
 from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.faults import FaultKind

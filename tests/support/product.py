@@ -17,7 +17,10 @@ import httpx
 from provider import KEY
 
 from bot.app import build_application
-from bot.updates import ALLOWED_UPDATES, UpdateHandler
+from bot.errors import Apology
+from bot.polling import ALLOWED_UPDATES, Poller
+from bot.update_health import UpdateHealth
+from bot.updates import UpdateHandler
 from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.job_message import JobMessage
@@ -103,9 +106,12 @@ class Product(Parts):
         """The task PACK; `max_bytes` is what Telegram takes."""
         return self._tasks(max_bytes).archives
 
+    def poller(self, update_health: UpdateHealth | None = None) -> Poller:
+        return Poller(self.bot, self.engine, self.dead_letters, update_health or UpdateHealth())
+
     def updates(self, application: Any) -> UpdateHandler:
         """The task UPDATE."""
-        return UpdateHandler(application, self.dead_letters, self.users, self.translations)
+        return UpdateHandler(application, self.dead_letters, Apology(self.users, self.translations))
 
     def recovery(self, deadlines: Deadlines = DEADLINES) -> Recovery:
         return self._tasks(deadlines=deadlines).recovery

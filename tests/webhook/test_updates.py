@@ -75,7 +75,9 @@ async def test_updates_without_the_secret_token_are_refused(
     assert (await client.post("/telegram", json=update)).status_code == 403
 
 
-async def test_bodies_that_are_no_update_are_refused(product: Product, client: httpx.AsyncClient) -> None:
+async def test_a_body_that_is_no_update_is_confirmed_and_becomes_a_dead_letter(
+    product: Product, client: httpx.AsyncClient
+) -> None:
     bodies = [
         *(b"", b"hello", b"[]", b"{}", b"null", b'{"update_id": "1"}', b'{"update_id": null}'),
         b'{"update_id": true}',
@@ -86,7 +88,9 @@ async def test_bodies_that_are_no_update_are_refused(product: Product, client: h
         body[:20]: (await client.post("/telegram", content=body, headers=headers)).status_code
         for body in bodies
     }
-    assert statuses == {body[:20]: 422 for body in bodies}
+    assert statuses == {body[:20]: 200 for body in bodies}
+    letters = await product.dead_letters.all()
+    assert len(letters) == 7  # the bodies that are no JSON are one, `null`
     big = await client.post("/telegram", content=b" " * (1024 * 1024 + 1), headers=headers)
     assert big.status_code == 413
 

@@ -374,13 +374,13 @@ async def test_a_task_that_kills_its_workers_is_given_up_and_told_once(
 async def test_a_task_whose_end_cannot_be_told_is_not_begun_anew(
     engine: Engine, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told = Runs(LookupError("nobody there"))
+    told = Runs(LookupError("unreachable"))
     async with Redis.from_url(redis_url) as redis:
         await died_of(engine, redis, MAX_TAKEOVERS + 1)
         deliver = await given_up(engine, redis, given_up={Task.DELIVER: told})
     await settled(engine, {Task.DELIVER: deliver})
     assert (deliver.arguments, told.arguments) == (["y"], ["x"])
-    assert "task deliver:poison: that was not told: LookupError: nobody there" in caplog.text
+    assert "task deliver:poison: giving it up failed: LookupError: unreachable" in caplog.text
 
 
 @pytest.mark.usefixtures("short_lease")

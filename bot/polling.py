@@ -1,0 +1,99 @@
+"""Fetches updates from Telegram by long polling and stores them for the engine.
+
+Telegram is told that an update has arrived only once the update is in Redis, so a killed bot loses none.
+Updates are stored as they came and parsed one at a time where they are handled (`bot/updates.py`): one that
+cannot be parsed stops no other.
+"""
+
+import asyncio
+import logging
+
+from telegram.error import Conflict, InvalidToken, TelegramError
+from telegram.ext import ExtBot
+
+from bot.update_health import UpdateHealth
+from stemdrop.errors import StoreUnavailable
+from stemdrop.storage.dead_letters import DeadLetters
+from stemdrop.tasks.engine import Engine
+from stemdrop.tasks.incoming_updates import store_update
+from stemdrop.tasks.tracebacks import Tracebacks
+
+log = logging.getLogger(__name__)
+
+ALLOWED_UPDATES = ["message", "callback_query"]
+# How long Telegram holds an empty poll open, and how long its answer may take beyond that.
+POLL_S = 25
+_ANSWER_S = 15
+_LONGEST_PAUSE_S = 30
+SECOND_POLLER = "another program polls with this bot's token; only one can"
+
+
+class Poller:
+    """Fetches updates for as long as a bot runs; Telegram allows one poller at a time."""
+
+    def __init__(
+        self, bot: ExtBot[float], engine: Engine, dead_letters: DeadLetters, update_health: UpdateHealth
+    ) -> None:
+        self._bot = bot
+        self._engine = engine
+        self._dead_letters = dead_letters
+        self._update_health = update_health
+        self._tracebacks = Tracebacks()
+        self._offset = 0
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Fetch until `stop` is set. Raises `InvalidToken`; every other failure is retried."""
+        stopping = asyncio.create_task(stop.wait())
+        # The first poll is not held open: a bot that has just started soon knows whether it gets updates.
+        hold_s, pause_s = 0, 1.0
+        try:
+            while not stop.is_set():
+                fetching = asyncio.create_task(self._fetch(hold_s))
+                await asyncio.wait({fetching, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                if not fetching.done():
+                    fetching.cancel()
+                    await asyncio.wait({fetching})
+                    break
+                error = fetching.exception()
+                if error is None:
+                    hold_s, pause_s = POLL_S, 1.0
+                    self._update_health.succeeded()
+                elif isinstance(error, InvalidToken) or not isinstance(error, Exception):
+                    raise error
+                else:
+                    self._note(error, pause_s)
+                    await asyncio.wait({stopping}, timeout=pause_s)
+                    pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+        finally:
+            stopping.cancel()
+
+    async def _fetch(self, hold_s: int) -> None:
+        """Fetch and store once; the next call's offset confirms these updates to Telegram."""
+        # The library's `get_updates` parses all updates of an answer, or none.
+        answer = await self._bot._post(
+            "getUpdates",
+            {"offset": self._offset, "timeout": hold_s, "allowed_updates": ALLOWED_UPDATES},
+            read_timeout=_ANSWER_S + hold_s,
+        )
+        if not isinstance(answer, list):
+            raise TelegramError("its answer to getUpdates is not a list")
+        stored = [await store_update(self._engine, self._dead_letters, update) for update in answer]
+        numbers = [number for number in stored if number is not None]
+        if numbers:
+            self._offset = max(self._offset, *(number + 1 for number in numbers))
+        elif stored:
+            # The first of them has the number `offset` or a later one, so no good update is passed over.
+            # If no number is known yet, the next good update confirms these too.
+            self._offset += bool(self._offset)
+            raise TelegramError("none of its updates has a usable update_id")
+
+    def _note(self, error: Exception, pause_s: float) -> None:
+        if isinstance(error, Conflict):
+            self._update_health.disturbed(SECOND_POLLER)
+            log.error(SECOND_POLLER)
+            return
+        step = "stored" if isinstance(error, StoreUnavailable) else "fetched"
+        text = str(error) if isinstance(error, TelegramError | StoreUnavailable) else repr(error)
+        self._update_health.failed(f"updates cannot be {step}: {text}")
+        traceback = self._tracebacks.select("poll", error)
+        log.warning("updates cannot be %s, again in %.0f s: %s", step, pause_s, text, exc_info=traceback)
