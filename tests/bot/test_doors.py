@@ -13,7 +13,7 @@ from product import BotRoom, Product, open_product, result_of
 from redis import Redis
 from tones import mp3
 
-from bot.updates import ALLOWED_UPDATES, UpdateHandler
+from bot.polling import ALLOWED_UPDATES
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.entities import find_entities
@@ -328,8 +328,7 @@ async def test_fifty_taps_at_once_spend_no_more_than_the_day_allows(
         updates = await first.bot.get_updates(offset=room._offset, timeout=0, allowed_updates=ALLOWED_UPDATES)
         assert len(updates) == 50
         handlers = [
-            UpdateHandler(application, product.dead_letters, product.users, product.translations)
-            for application, product in zip(applications, crowd, strict=False)
+            product.updates(application) for application, product in zip(applications, crowd, strict=False)
         ]
 
         async def handle(number: int) -> None:
