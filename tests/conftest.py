@@ -10,6 +10,7 @@ from pathlib import Path
 import parallel
 import pytest
 import redis.utils
+import redis_servers
 import report
 from fileserver import FileServer
 from product import BotRoom, Product, one_authority, open_product
@@ -56,6 +57,16 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _newest_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Let servers that tests and the product's environment start be the newest that can be had."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            "PATH", redis_servers.search_path(redis_servers.programs()[-1], tmp_path_factory.mktemp("newest"))
+        )
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Of HTTP clients; tests that check real certificates name their own."""
     with pytest.MonkeyPatch.context() as patch:
@@ -99,8 +110,9 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    """One Redis per test process: never one that somebody else uses."""
-    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+    """Run one Redis per test process, of the oldest version that can be had."""
+    oldest = redis_servers.search_path(redis_servers.programs()[0], tmp_path_factory.mktemp("oldest"))
+    with RedisServer(tmp_path_factory.mktemp("redis"), environment={"PATH": oldest}) as server:
         yield server
 
 

