@@ -25,14 +25,17 @@ from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.services.orders import Orders
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.settings import Settings
+from stemdrop.storage.chat_activity import ChatActivity
 from stemdrop.storage.connection import connect
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.dead_letters import DeadLetters
+from stemdrop.storage.due_jobs import DueJobs
 from stemdrop.storage.flood_limiter import FloodLimiter
 from stemdrop.storage.group_settings import GroupSettings
 from stemdrop.storage.heartbeats import Heartbeats
 from stemdrop.storage.job_statistics import JobStatistics
 from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.keys import PROGRESS_DUE, RECOVERY_DUE
 from stemdrop.storage.probes import Probes
 from stemdrop.storage.snapshot import Snapshots
 from stemdrop.storage.source_quota import SourceQuota
@@ -71,6 +74,9 @@ class Parts:
         self.engine = engine
         self.clock = clock
         self.store = JobStore(redis, clock)
+        self.recovery_due = DueJobs(redis, RECOVERY_DUE, clock)
+        self.progress_due = DueJobs(redis, PROGRESS_DUE, clock)
+        self.chat_activity = ChatActivity(redis, clock)
         self.counters = Counters(redis)
         self.source_quota = SourceQuota(redis, clock)
         self.probes = Probes(redis)

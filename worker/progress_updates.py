@@ -1,12 +1,14 @@
-"""Periodic, once over all workers: the one message of each job goes on telling how it stands.
+"""The periodic task that updates the messages of open jobs: how far each is, and its place in the queue.
 
-A courtesy: it never waits for Telegram's limits and leaves them to stems. Ends are not shown here: whoever
-ends a job does, or the sweep.
+It runs in one worker at a time, never waits for Telegram's limits, and leaves them to stems. It does not show
+ends: the task that ends a job does, or recovery.
 """
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from telegram.error import BadRequest, NetworkError, TelegramError
 
@@ -15,102 +17,138 @@ from stemdrop.chat.telegram_bot import is_gone
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.errors import TryLater
 from stemdrop.log_context import job_context
+from stemdrop.storage.chat_activity import ChatActivity
+from stemdrop.storage.due_jobs import LONGEST_WAIT_S, DueJob, DueJobs
 from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.keys import PROGRESS_LIFETIME_S
 
 log = logging.getLogger(__name__)
 
-# Over all chats Telegram takes about 30 messages a second: this is the smallest part of it.
-MESSAGES_PER_PASS = 5
-# So much as not to wait at all (0 would mean the default).
-PATIENCE_S = 0.005
-# What a message says wrongly must be put right: then there is time.
+# Telegram takes about 30 messages a second over all chats: this is a small part of it.
+MESSAGES_PER_RUN = 5
+JOBS_PER_RUN = 100
+NEXT_RUN_S = 5.0
+# Practically not at all (0 would mean the default).
+UPDATE_PATIENCE_S = 0.005
+# A message that has become wrong must be corrected, even if that takes a while.
 CORRECTION_PATIENCE_S = 60.0
-# Stems that are on their way for longer than this are in trouble, and the chat is not kept free for them.
-STEMS_S = 300.0
 
 FIRST_S, YOUNG_S, OLD_S = 15.0, 30.0, 60.0
 YOUNG_UNTIL_S = 300.0
-# Of the 20 messages a minute that a group takes, over all of its jobs.
-GROUP_S = 60.0
 
-_ALIVE = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING})
+_UPDATED_STATES = frozenset({JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING})
+
+
+class _TelegramAway(Exception):
+    """Telegram cannot be reached."""
+
+
+@dataclass
+class _Run:
+    """What one run has done."""
+
+    written: int = 0
+    chats: set[int] = field(default_factory=set)  # where it has tried to update a message
+    waiting: Counter[int] = field(default_factory=Counter)  # chat → jobs that wait for other jobs of the chat
 
 
 class ProgressUpdates:
-    """One pass over the messages that have not been written for longest."""
+    """One run updates a few messages, those first that were not written for longest."""
 
     def __init__(
-        self, store: JobStore, job_message: JobMessage, clock: Callable[[], float] = time.time
+        self,
+        store: JobStore,
+        due_jobs: DueJobs,
+        activity: ChatActivity,
+        job_message: JobMessage,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._due_jobs = due_jobs
+        self._activity = activity
         self._job_message = job_message
         self._clock = clock
 
     async def run(self) -> None:
-        """Write a few messages again, at most one in each chat. Raises `StoreUnavailable`."""
-        jobs = await self._store.open_jobs()
-        taken = set(_left_alone(jobs, self._clock()))
-        written = 0
-        for job in sorted(jobs, key=_since):
-            if written == MESSAGES_PER_PASS:
-                return
-            if job.chat_id in taken or not _is_due(job, self._clock()):
-                continue
-            try:
-                with job_context(job.id, job.task_id):
-                    if not await self._renew(job):
-                        continue
-                written += 1
-            except TryLater as error:
-                log.debug("job %s: its message waits: %s", job.id, error)
-            except NetworkError as error:
-                if not isinstance(error, BadRequest):
-                    log.info("job %s: its message waits: %s", job.id, error)
-                    return  # Telegram is away: the others would find the same
-                await self._pass_over(job, error)
-            except TelegramError as error:
-                await self._pass_over(job, error)
-            taken.add(job.chat_id)
+        """Update a few messages, at most one in each chat. Raises `StoreUnavailable`."""
+        await self._due_jobs.add_missing()
+        done = _Run()
+        looks: list[tuple[DueJob, float]] = []
+        try:
+            for due in sorted(await self._due_jobs.find(JOBS_PER_RUN), key=_last_shown_at):
+                if done.written == MESSAGES_PER_RUN:
+                    break
+                looks.append((due, await self._look(due.job, done)))
+        except _TelegramAway:
+            return
+        finally:
+            await self._due_jobs.put_off(looks)
+
+    async def _look(self, job: Job | None, done: _Run) -> float:
+        """Update the job's message if it is time; returns when to look at the job again."""
+        now = self._clock()
+        if job is None or job.state not in _UPDATED_STATES:
+            return now + LONGEST_WAIT_S
+        if (due_at := _due_at(job)) > now:
+            return due_at
+        if await self._activity.receives_stems(job.chat_id):
+            return now + FIRST_S
+        is_group = job.chat_id < 0
+        wait_s = await self._activity.progress_left_s(job.chat_id) if is_group else 0.0
+        if wait_s or job.chat_id in done.chats:
+            turn_s = PROGRESS_LIFETIME_S if is_group else NEXT_RUN_S
+            turns = done.waiting[job.chat_id]
+            done.waiting[job.chat_id] += 1
+            return now + (wait_s or turn_s) + turn_s * turns
+        with job_context(job.id, job.task_id):
+            return await self._update(job, done)
+
+    async def _update(self, job: Job, done: _Run) -> float:
+        try:
+            if not await self._renew(job):
+                return self._clock() + _interval_s(job)
+            done.written += 1
+        except TryLater as error:
+            log.debug("job %s: its message waits: %s", job.id, error)
+            done.chats.add(job.chat_id)
+            return self._clock() + NEXT_RUN_S
+        except TelegramError as error:
+            if isinstance(error, NetworkError) and not isinstance(error, BadRequest):
+                log.info("job %s: its message waits: %s", job.id, error)
+                raise _TelegramAway from error
+            level = logging.DEBUG if is_gone(error) else logging.WARNING
+            log.log(level, "job %s: its message could not be updated: %s", job.id, error)
+            await self._store.set(job.id, shown_at=self._clock())
+        done.chats.add(job.chat_id)
+        if job.chat_id < 0:
+            await self._activity.note_progress(job.chat_id)
+        return _due_at(replace(job, shown_at=self._clock()))
 
     async def _renew(self, job: Job) -> bool:
         current = await self._store.get(job.id)
         if current is None or current.state is not job.state:
-            return False  # whoever moved it shows it
-        if not await self._job_message.show_if_changed(current, PATIENCE_S):
+            return False  # the task that moved it shows it
+        if not await self._job_message.show_if_changed(current, UPDATE_PATIENCE_S):
             return False
         try:
             await self._job_message.show_newer_state(current, CORRECTION_PATIENCE_S)
         except (TelegramError, TryLater) as error:
-            log.warning("job %s: its message is behind: %s", job.id, error)
+            log.warning("job %s: its message is out of date: %s", job.id, error)
             await self._store.reopen(job.id)
         return True
 
-    async def _pass_over(self, job: Job, error: TelegramError) -> None:
-        """Such a message is tried again at its pace, not at every pass."""
-        level = logging.DEBUG if is_gone(error) else logging.WARNING
-        log.log(level, "job %s: its message could not be renewed: %s", job.id, error)
-        await self._store.set(job.id, shown_at=self._clock())
+
+def _last_shown_at(due: DueJob) -> float:
+    """When the job's message was last written: the task that moves a job writes it, too."""
+    return max(due.job.shown_at, due.job.moved_at) if due.job else 0.0
 
 
-def _left_alone(jobs: Sequence[Job], now: float) -> Iterator[int]:
-    """Chats that are being sent stems, and groups that have heard enough."""
-    for job in jobs:
-        is_sent_stems = job.state is JobState.DELIVERING and now - job.moved_at < STEMS_S
-        if is_sent_stems or (job.chat_id < 0 and now - job.shown_at < GROUP_S):
-            yield job.chat_id
+def _due_at(job: Job) -> float:
+    return max(job.shown_at, job.moved_at) + _interval_s(job)
 
 
-def _since(job: Job) -> float:
-    """When it last had its say: whoever moves a job shows it."""
-    return max(job.shown_at, job.moved_at)
-
-
-def _is_due(job: Job, now: float) -> bool:
-    return job.state in _ALIVE and now - _since(job) >= _pace_s(job)
-
-
-def _pace_s(job: Job) -> float:
-    """The longer it takes, the less a few seconds matter."""
+def _interval_s(job: Job) -> float:
+    """The longer a job takes, the less a few seconds matter."""
     age_s = job.shown_at - (job.picked_at or job.moved_at)
     if job.shown_at < job.moved_at or age_s < FIRST_S:
         return FIRST_S

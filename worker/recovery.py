@@ -1,6 +1,6 @@
-"""Periodic, once over all workers: late jobs are polled, and whatever died in between is moved on.
+"""The periodic task that moves on the jobs that nothing else moves on: a process died, or an answer is late.
 
-Each state of a job that waits for somebody ends here when that somebody does not come.
+It runs in one worker at a time.
 """
 
 import asyncio
@@ -18,27 +18,31 @@ from stemdrop.errors import StemdropError
 from stemdrop.log_context import bind_job
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.result_polling import ResultPolling
+from stemdrop.storage.due_jobs import CLOCK_SKEW_S, LONGEST_WAIT_S, DueJobs
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
 
-# What is refused, or breaks, for this long always will be; a Telegram that is away comes back.
+# The end of a job is shown again and again for this long: while Telegram refuses it, while Telegram is away.
 SHOW_FOR_S = 3600
 SHOW_AWAY_S = 24 * 3600
-# A task that ran out of time is asked for so much longer, ever more rarely: whatever comes is paid for.
+# A job that ran out of time is polled for so much longer, less and less often: its result is paid for.
 LATE_FOR_S = 24 * 3600
 LATE_AT_ONCE = 100
 _LATE_EVERY = 0.1  # of the time since it was given up
 AT_ONCE = 8
-# The clocks of two machines differ by less.
-CLOCK_SKEW_S = 60
+# So many jobs are read in one step, which takes the process about 10 ms.
+BATCH = 50
+# A job that waits for another task is looked at again after half of its time in the state, but not sooner and
+# not later than this.
+LOOK_AGAIN_S = (10.0, 60.0)
 _TIMES = ("moved_at", "create_started_at", "polled_at", "shown_at")
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """When the sweep acts; all in seconds since the job's last move."""
+    """When recovery acts, in seconds since the job's last move."""
 
     poll_after_s: float
     poll_interval_s: float
@@ -47,12 +51,13 @@ class Deadlines:
 
 
 class Recovery:
-    """One pass over all jobs that are not closed."""
+    """One run looks at every job that is due."""
 
     def __init__(
         self,
         *,
         store: JobStore,
+        due_jobs: DueJobs,
         engine: Engine,
         polling: ResultPolling,
         job_message: JobMessage,
@@ -61,63 +66,86 @@ class Recovery:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._due_jobs = due_jobs
         self._engine = engine
         self._polling = polling
         self._job_message = job_message
         self._account_queue = account_queue
         self._deadlines = deadlines
         self._clock = clock
+        self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
-        """Look after every job, a few at a time; trouble with one is logged and keeps none of the others."""
-        slots = asyncio.Semaphore(AT_ONCE)
+        """Move on the jobs that are due, a few at a time; an error with one is logged and stops no other."""
+        began_at = self._clock()
+        late = await self._store.late_jobs(LATE_AT_ONCE)
+        await asyncio.gather(*(self._try(job, self._poll_late) for job in late))
+        await self._due_jobs.add_missing()
+        while due := await self._due_jobs.find(BATCH, before=began_at):
+            await asyncio.gather(*(self._try(it.job, self._recover) for it in due if it.job))
+            await self._due_jobs.put_off([(it, self._next_look_at(it.job)) for it in due])
 
-        async def look_after(job: Job, step: Callable[[Job], Awaitable[None]]) -> None:
-            bind_job(job.id, job.task_id)
-            async with slots:
-                try:
-                    await step(job)
-                except (TelegramError, StemdropError) as error:
-                    log.warning("job %s: %s: %s", job.id, type(error).__name__, error)
-                except Exception as error:  # whatever is wrong with one job, the others are looked after
-                    log.error("job %s: %s: %s", job.id, type(error).__name__, error)
-                    log.debug("job %s", job.id, exc_info=True)
+    async def _try(self, job: Job, step: Callable[[Job], Awaitable[None]]) -> None:
+        bind_job(job.id, job.task_id)
+        async with self._slots:
+            try:
+                await step(job)
+            except (TelegramError, StemdropError) as error:
+                log.warning("job %s: %s: %s", job.id, type(error).__name__, error)
+            except Exception as error:
+                log.exception("job %s: %s", job.id, type(error).__name__)
 
-        async with asyncio.TaskGroup() as group:
-            for job in await self._store.open_jobs():
-                group.create_task(look_after(job, self._look_after))
-            for job in await self._store.late_jobs(LATE_AT_ONCE):
-                group.create_task(look_after(job, self._look_for_late))
-
-    async def _look_after(self, job: Job) -> None:
-        job = await self._in_our_time(job)
+    async def _recover(self, job: Job) -> None:
+        job = await self._correct_times(job)
         age_s = self._clock() - job.moved_at
         match job.state:
             case JobState.SUBMITTING:
-                await self._submitting(job, age_s)
+                await self._recover_submission(job, age_s)
             case JobState.SEPARATING:
-                await self._separating(job, age_s)
+                await self._poll(job, age_s)
             case JobState.DELIVERING:
                 await self._engine.add(Task.DELIVER, job.id, job.id)
             case JobState.QUEUED:
                 await self._account_queue.next(job.account)
             case _ if job.state in FINAL:
                 try:
-                    await self._end(job, age_s)
+                    await self._show_end(job, age_s)
                 finally:
                     await self._account_queue.next(job.account)
 
-    async def _in_our_time(self, job: Job) -> Job:
-        """After a clock was set back the job's times lie ahead: nothing would be done for it until then."""
+    def _next_look_at(self, job: Job | None) -> float:
+        """When to look again at a job that has not moved by then."""
+        now, limits = self._clock(), self._deadlines
+        times = [now + LONGEST_WAIT_S]
+        if job:
+            moved_at = min(job.moved_at, now)
+            times.append(moved_at + limits.job_timeout_s)
+            if job.state is JobState.SEPARATING:
+                poll_at = max(moved_at + self._first_poll_s, min(job.polled_at, now) + limits.poll_interval_s)
+                times.append(poll_at if poll_at > now else now + limits.poll_interval_s)
+            elif job.state is JobState.SUBMITTING and job.create_started_at:
+                times.append(job.create_started_at + limits.job_timeout_s)
+            else:
+                shortest_s, longest_s = LOOK_AGAIN_S
+                times.append(now + min(max((now - moved_at) / 2, shortest_s), longest_s))
+        return min(at for at in times if at > now)
+
+    @property
+    def _first_poll_s(self) -> float:
+        limits = self._deadlines
+        return limits.poll_after_s if limits.has_callbacks else limits.poll_interval_s
+
+    async def _correct_times(self, job: Job) -> Job:
+        """Replace times in the future, which a clock that was set back has left: the job would wait."""
         now = self._clock()
         ahead = {name: now for name in _TIMES if getattr(job, name) > now + CLOCK_SKEW_S}
         if not ahead:
             return job
-        log.warning("job %s: its times lie ahead, a clock was set back", job.id)
+        log.warning("job %s: its times were in the future, since a clock was set back", job.id)
         await self._store.set(job.id, **ahead)
         return await self._store.get(job.id) or job
 
-    async def _submitting(self, job: Job, age_s: float) -> None:
+    async def _recover_submission(self, job: Job, age_s: float) -> None:
         timeout_s = self._deadlines.job_timeout_s
         started_at = job.create_started_at
         if started_at and self._clock() - started_at > timeout_s:
@@ -127,18 +155,17 @@ class Recovery:
         elif not started_at or job.is_asking_again:
             await self._engine.add(Task.SUBMIT, job.id, job.id)
 
-    async def _separating(self, job: Job, age_s: float) -> None:
+    async def _poll(self, job: Job, age_s: float) -> None:
         limits = self._deadlines
-        first_poll_s = limits.poll_after_s if limits.has_callbacks else limits.poll_interval_s
         is_over = age_s > limits.job_timeout_s
-        is_due = age_s >= first_poll_s and self._clock() - job.polled_at >= limits.poll_interval_s
-        # a job that runs out of time is asked for once more before it is given up
+        is_due = age_s >= self._first_poll_s and self._clock() - job.polled_at >= limits.poll_interval_s
+        # a job that runs out of time is polled once more before it fails
         if (is_due or is_over) and await self._polling.ask(job):
             return
         if is_over:
             await self._fail(job, Failure("timeout", charged=True))
 
-    async def _look_for_late(self, job: Job) -> None:
+    async def _poll_late(self, job: Job) -> None:
         now = self._clock()
         age_s = now - job.moved_at
         if not job.is_out_of_time or age_s >= LATE_FOR_S:
@@ -153,7 +180,7 @@ class Recovery:
             await self._job_message.show_current(job.id)
             await self._account_queue.next(job.account)
 
-    async def _end(self, job: Job, age_s: float) -> None:
+    async def _show_end(self, job: Job, age_s: float) -> None:
         if is_overtaken(job):
             await self._engine.add(Task.DELIVER, job.id, job.id)
             return
@@ -164,9 +191,9 @@ class Recovery:
         except Exception as error:
             is_away = isinstance(error, TelegramError) and not isinstance(error, BadRequest)
             if isinstance(error, TelegramError) and is_gone(error):
-                log.info("job %s: nobody is there to be shown how it ended: %s", job.id, error)
+                log.info("job %s: its end cannot be shown, the chat is gone: %s", job.id, error)
             elif age_s > (SHOW_AWAY_S if is_away else SHOW_FOR_S):
-                log.warning("job %s: how it ended could not be shown: %s", job.id, error)
+                log.warning("job %s: its end could not be shown: %s", job.id, error)
             else:
                 raise
             await self._store.close(job.id)

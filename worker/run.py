@@ -90,6 +90,7 @@ def build_tasks(
         ),
         recovery=Recovery(
             store=store,
+            due_jobs=parts.recovery_due,
             engine=parts.engine,
             polling=parts.result_polling,
             job_message=parts.job_message,
@@ -97,7 +98,9 @@ def build_tasks(
             deadlines=deadlines,
             clock=parts.clock,
         ),
-        progress_updates=ProgressUpdates(store, parts.job_message, parts.clock),
+        progress_updates=ProgressUpdates(
+            store, parts.progress_due, parts.chat_activity, parts.job_message, parts.clock
+        ),
         credits_monitor=CreditsMonitor(parts.separation, parts.alerts),
     )
 

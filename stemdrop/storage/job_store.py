@@ -439,14 +439,14 @@ class JobStore:
             expired = [job_id for job_id, stored in zip(ids, found, strict=True) if not stored.get("state")]
             if expired:
                 await self._redis.zrem(index, *expired)
-        return [job for stored in found if stored.get("state") and (job := _read(stored))]
+        return [job for stored in found if stored.get("state") and (job := read_job(stored))]
 
 
 def _flat(fields: dict[str, str]) -> list[str]:
     return [text for pair in fields.items() for text in pair]
 
 
-def _read(stored: dict[str, str]) -> Job | None:
+def read_job(stored: dict[str, str]) -> Job | None:
     """A job that a newer version has written may be unreadable here; the others are not to suffer from it."""
     try:
         return Job.from_fields(stored)

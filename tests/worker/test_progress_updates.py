@@ -16,12 +16,11 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import Failure, Job, JobState, Mode
 from stemdrop.errors import TryLater
 from stemdrop.storage.job_store import MAX_IN_FLIGHT
+from stemdrop.storage.keys import PROGRESS_DUE, PROGRESS_LIFETIME_S, RECEIVING_LIFETIME_S
 from worker.progress_updates import (
     FIRST_S,
-    GROUP_S,
-    MESSAGES_PER_PASS,
+    MESSAGES_PER_RUN,
     OLD_S,
-    STEMS_S,
     YOUNG_S,
     YOUNG_UNTIL_S,
 )
@@ -178,7 +177,7 @@ async def test_sixty_chats_take_turns_within_the_limits(product: Product, song: 
     product.clock.advance(OLD_S)
     begun = {job.id: job.shown_at for job in jobs}
     counters = await passes(product, 60)
-    assert counters == [MESSAGES_PER_PASS] * 12
+    assert counters == [MESSAGES_PER_RUN] * 12
     # those that waited longest came first, so all of them have had their turn
     for job in jobs:
         assert (await product.job(job.id)).shown_at > begun[job.id]
@@ -193,8 +192,8 @@ async def test_ten_jobs_in_one_group_share_one_message_a_minute(
     for number in range(10):
         sent = await product.telegram.send_file(group.id, song, user_id=alice.id)
         jobs.append(await shown(product, JobState.SEPARATING, sent, task_id=f"task-{number}"))
-    product.clock.advance(GROUP_S)
-    counters = await passes(product, 11 * GROUP_S)
+    product.clock.advance(PROGRESS_LIFETIME_S)
+    counters = await passes(product, 11 * PROGRESS_LIFETIME_S)
     assert set(counters) == {0, 1}
     assert 9 <= sum(counters) <= 11
     renewed = [(await product.job(job.id)).shown_at > job.shown_at for job in jobs]
@@ -205,7 +204,7 @@ async def test_a_chat_that_is_being_sent_stems_is_left_to_them(
     product: Product, sent: Message, job: Job
 ) -> None:
     await shown(product, JobState.DELIVERING, sent, task_id="task-2")
-    assert sum(await passes(product, STEMS_S - 15)) == 0
+    assert sum(await passes(product, RECEIVING_LIFETIME_S - 15)) == 0
     assert sum(await passes(product, 30)) == 1
 
 
@@ -304,3 +303,23 @@ async def test_what_could_not_be_put_right_is_left_to_the_sweep(
     product.clock.advance(10)
     await product.recovery().run()
     assert text(product, job).startswith("✖️ Cancelled")
+
+
+async def test_a_run_reads_no_job_that_is_not_due(product: Product, song: Path) -> None:
+    jobs = await many(product, song, 10)
+    for _ in range(3):
+        await product.progress_updates().run()
+    await product.redis.config_resetstat()
+    await product.progress_updates().run()
+    assert "cmdstat_hgetall" not in await product.redis.info("commandstats")
+    product.clock.advance(OLD_S)
+    assert await passes(product, EVERY_S) == [MESSAGES_PER_RUN]
+    assert any("so far" in text(product, job) for job in jobs)
+
+
+async def test_an_open_job_without_an_index_entry_is_updated(product: Product, job: Job) -> None:
+    """Version 0.1 has no index."""
+    await product.redis.delete(PROGRESS_DUE)
+    product.clock.advance(OLD_S)
+    await product.progress_updates().run()
+    assert "so far" in text(product, job)

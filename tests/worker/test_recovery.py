@@ -1,5 +1,6 @@
 """Late jobs are polled, and whatever died in between is moved on: each state at its deadline."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from gettext import NullTranslations
 from itertools import pairwise
@@ -19,9 +20,10 @@ from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Receipt
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreRefused, TryLater
+from stemdrop.storage.due_jobs import CLOCK_SKEW_S
 from stemdrop.storage.job_store import MAX_IN_FLIGHT
-from stemdrop.storage.keys import LATE, OPEN, TASK
-from worker.recovery import CLOCK_SKEW_S, LATE_FOR_S, SHOW_FOR_S
+from stemdrop.storage.keys import JOB, LATE, OPEN, RECOVERY_DUE, TASK
+from worker.recovery import LATE_FOR_S, LOOK_AGAIN_S, SHOW_FOR_S
 
 AFTER_S, EVERY_S, LIMIT_S = DEADLINES.poll_after_s, DEADLINES.poll_interval_s, DEADLINES.job_timeout_s
 
@@ -290,16 +292,16 @@ async def test_how_long_an_answer_is_waited_for_counts_from_the_call(product: Pr
     assert (await product.job(job.id)).failure == Failure("lost", charged=None)
 
 
-async def test_a_submission_that_begins_while_the_sweep_looks_on_is_not_given_up(
+async def test_a_create_call_that_begins_during_recovery_is_not_given_up(
     product: Product, provider: Provider, sent: Message
 ) -> None:
-    """Nor are its credits given back: workers that were away for long come back to both at once."""
+    """Workers that return after a long time do both at once. The credits are not given back either."""
     (job,) = await picked(product, sent, 1, begun=0)
     product.clock.advance(LIMIT_S + 5)
     recovery = product.recovery()
     seen = await product.store.open_jobs()
     assert await product.store.begin_create(job.id)
-    await recovery._look_after(seen[0])
+    await recovery._recover(seen[0])
     assert (await product.job(job.id)).state is JobState.SUBMITTING
     assert await product.store.accept(job.id, "task-1") is Receipt.STORED
     assert (await product.job(job.id)).charge is Charge.SETTLED
@@ -372,7 +374,7 @@ async def test_an_end_that_telegram_refuses_to_show_is_closed_after_an_hour(
     product.job_message = JobMessage(
         product.bot, product.store, product.stem_cache, product.job_statistics, unsendable
     )
-    for advance_s, is_open in ((0, True), (SHOW_FOR_S - 5, True), (10, False)):
+    for advance_s, is_open in ((0, True), (SHOW_FOR_S - 5, True), (65, False)):
         product.clock.advance(advance_s)
         await product.recovery().run()
         assert bool(await product.store.open_jobs()) is is_open
@@ -459,6 +461,7 @@ async def test_a_line_whose_end_nobody_told_moves_on(product: Product, sent: Mes
     await product.fail(flying[0].id, Failure("500"))
     await product.store.close(flying[0].id)
     for _ in range(3):
+        product.clock.advance(LOOK_AGAIN_S[0])
         await product.recovery().run()
     assert await states(product, [first, second]) == [JobState.SUBMITTING, JobState.QUEUED]
     assert await product.ordered() == [("submit", first.id)]
@@ -572,3 +575,49 @@ async def test_clocks_that_differ_a_little_change_nothing(product: Product, job:
     product.clock.advance(-CLOCK_SKEW_S + 1)
     await product.recovery().run()
     assert (await product.job(job.id)).moved_at == job.moved_at
+
+
+async def jobs_read_in(product: Product, run: Callable[[], Awaitable[None]]) -> int:
+    """How many jobs are read from Redis meanwhile."""
+    await product.redis.config_resetstat()
+    await run()
+    commands = await product.redis.info("commandstats")
+    return sum(
+        commands.get(f"cmdstat_{name}", {"calls": 0})["calls"] for name in ("hgetall", "hget", "hmget")
+    )
+
+
+async def test_a_run_reads_no_job_that_is_not_due(product: Product, sent: Message) -> None:
+    for number in range(20):
+        await product.at(JobState.SEPARATING, sent, task_id=f"task-{number}")
+    assert await jobs_read_in(product, product.recovery().run) >= 20
+    assert await jobs_read_in(product, product.recovery().run) == 0
+    product.clock.advance(AFTER_S + 1)
+    assert await jobs_read_in(product, product.recovery().run) >= 20
+
+
+async def test_a_run_reads_due_jobs_in_batches(
+    product: Product, sent: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.recovery.BATCH", 3)
+    jobs = [await product.at(JobState.SUBMITTING, sent) for _ in range(10)]
+    await product.recovery().run()
+    assert sorted(await product.ordered()) == sorted(("submit", job.id) for job in jobs)
+
+
+async def test_an_open_job_without_an_index_entry_is_found(product: Product, sent: Message) -> None:
+    """Version 0.1 has no index."""
+    job = await product.at(JobState.SUBMITTING, sent)
+    await product.redis.delete(RECOVERY_DUE)
+    await product.recovery().run()
+    assert await product.ordered() == [("submit", job.id)]
+
+
+async def test_a_job_that_cannot_be_read_keeps_none_of_the_others(
+    product: Product, sent: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.recovery.BATCH", 1)
+    odd, good = [await product.at(JobState.SUBMITTING, sent) for _ in range(2)]
+    await product.redis.hset(JOB.format(odd.id), "source", "[]")
+    await product.recovery().run()
+    assert await product.ordered() == [("submit", good.id)]

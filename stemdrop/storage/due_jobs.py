@@ -1,0 +1,96 @@
+"""`DueJobs`: the open jobs that a periodic task looks at now, found without reading the others."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from redis.asyncio import Redis
+
+from stemdrop.domain.jobs import Job
+from stemdrop.storage.connection import script, translated
+from stemdrop.storage.job_store import read_job
+from stemdrop.storage.keys import JOB, OPEN
+
+# The longest time between two looks at an open job.
+LONGEST_WAIT_S = 300.0
+# The clocks of two machines differ by less.
+CLOCK_SKEW_S = 60
+
+_ADD_MISSING = """
+-- KEYS: open, due
+for _, id in ipairs(redis.call('ZDIFF', 2, KEYS[1], KEYS[2])) do redis.call('ZADD', KEYS[2], 0, id) end
+"""
+
+_PUT_OFF = """
+-- KEYS: due   ARGV: for each job its id, when it was due, and when it is to be due
+for i = 1, #ARGV, 3 do
+  local id, due_at = ARGV[i], tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or '')
+  -- a job that has moved meanwhile is due at once
+  if due_at and due_at == tonumber(ARGV[i + 1]) then redis.call('ZADD', KEYS[1], ARGV[i + 2], id) end
+end
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class DueJob:
+    """A job that was due at `due_at` (Unix seconds); `job` is `None` where it cannot be read."""
+
+    job_id: str
+    due_at: float
+    job: Job | None
+
+
+class DueJobs:
+    """One index of open jobs by the time of the next look. Each move of a job makes it due at once.
+
+    Every method raises `StoreUnavailable` when Redis does not answer.
+    """
+
+    def __init__(self, redis: Redis, key: str, clock: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._key = key
+        self._clock = clock
+        self._add_missing = script(redis, _ADD_MISSING)
+        self._put_off = script(redis, _PUT_OFF)
+
+    async def add_missing(self) -> None:
+        """Make every open job due that is not in the index, as after an update of stemdrop."""
+        async with translated():
+            await self._add_missing([OPEN, self._key], [])
+
+    async def find(self, limit: int, before: float | None = None) -> list[DueJob]:
+        """At most `limit` jobs that were due `before` (default: now), the longest due first.
+
+        Jobs that are due later than any wait are among them: a clock was set back.
+        """
+        now = self._clock()
+        times = (("-inf", before or now), (now + LONGEST_WAIT_S + CLOCK_SKEW_S, "+inf"))
+        due: list[tuple[str, float]] = []
+        async with translated():
+            for first, last in times:
+                ids = await self._redis.zrangebyscore(
+                    self._key, first, last, start=0, num=limit - len(due), withscores=True
+                )
+                due += cast(list[tuple[str, float]], ids)
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                for job_id, _ in due:
+                    pipeline.hgetall(JOB.format(job_id))
+                stored = await pipeline.execute()
+            found = []
+            for (job_id, due_at), fields in zip(due, stored, strict=True):
+                if fields.get("state"):
+                    found.append(DueJob(job_id, due_at, read_job(fields)))
+                else:  # it has expired
+                    await self._redis.zrem(OPEN, job_id)
+                    await self._redis.zrem(self._key, job_id)
+        return found
+
+    async def put_off(self, looks: Iterable[tuple[DueJob, float]]) -> None:
+        """Make each job due at a later time, unless it has moved since it was found."""
+        args: list[str | float] = []
+        for due, at in looks:
+            args += [due.job_id, due.due_at, at]
+        async with translated():
+            if args:
+                await self._put_off([self._key], args)
