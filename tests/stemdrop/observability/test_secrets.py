@@ -1,4 +1,4 @@
-"""No secret shows: not in an object, an exception, or what Python itself prints, whatever breaks."""
+"""Secrets never show: not in objects, exceptions, settings errors, or the output of Python itself."""
 
 import asyncio
 import io
@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -40,7 +40,7 @@ from stemdrop.tasks.engine import Engine, Task
 from webhook.app import create_app
 
 HMAC = "a-key-of-the-provider"
-ROOMS = ("stemdrop", "bot", "webhook", "worker")
+PACKAGES = ("stemdrop", "bot", "webhook", "worker")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
 
 
 def secrets_of(settings: Settings) -> set[str]:
-    """All of them, taken from where they are used and not from the product's own list."""
+    """Return all secrets, read from where they are used and not from `settings.secrets`."""
     token = settings.telegram_bot_token.get_secret_value()
     password = urlsplit(settings.redis_url).password
     assert password
@@ -76,11 +76,11 @@ def assert_none(text: str, secrets: set[str]) -> None:
 
 
 def shown(thing: object, depth: int = 4) -> Iterator[str]:
-    """All that `repr`, `str` and, of what is ours, `vars` shows of it and of what it holds."""
+    """Yield `repr` and `str` of an object and, if it is ours, of everything that it holds."""
     yield f"{thing!r} {[thing]!r}" if isinstance(thing, str) else f"{thing!r} {thing}"
-    if type(thing).__module__.partition(".")[0] in ROOMS and hasattr(thing, "__dict__") and depth:
+    if type(thing).__module__.partition(".")[0] in PACKAGES and hasattr(thing, "__dict__") and depth:
         for value in vars(thing).values():
-            # of a library's object only its `repr` is in our hands
+            # a library's object is checked by its `repr` only
             yield from shown(value, 0 if isinstance(value, ExtBot) else depth - 1)
 
 
@@ -132,7 +132,7 @@ def test_a_password_in_an_address_does_not_show() -> None:
         assert "bots.example/api" in text
 
 
-def test_of_every_secret_it_is_said_how_to_change_it() -> None:
+def test_the_documentation_says_how_to_change_each_secret() -> None:
     text = (Path(__file__).parents[3] / "SECURITY.md").read_text("utf-8")
     secret = [name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in repr(field)]
     assert len(secret) == 4
@@ -143,46 +143,48 @@ def test_of_every_secret_it_is_said_how_to_change_it() -> None:
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The exception and all that led to it, also what a traceback leaves out."""
+    """Yield the exception, its causes and contexts, also those that a traceback omits."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
-def logged(error: BaseException, settings: Settings, form: str) -> str:
-    """All of it, as a log at DEBUG would write it."""
+def logged(errors: Iterable[BaseException], settings: Settings, form: str) -> str:
+    """Return everything about the exceptions as the log writes it."""
     stream, root, log = io.StringIO(), logging.getLogger(), logging.getLogger("stemdrop.test")
     before, level = root.handlers[:], root.level
     root.handlers.clear()
     try:
         set_up_logging("DEBUG", form, settings.secrets, stream)
-        for one in chain(error):
-            log.error("failed: %s, %r, %s", one, one, one.args)
-        log.debug("failed", exc_info=error)
-        log.debug("%s", "".join(traceback.format_exception(error)))
+        for error in errors:
+            for one in chain(error):
+                log.error("failed: %s, %r, %s", one, one, one.args)
+            log.debug("failed", exc_info=error)
+            log.debug("%s", "".join(traceback.format_exception(error)))
     finally:
         root.handlers[:] = before
         root.setLevel(level)
     return stream.getvalue()
 
 
-def assert_silent(error: BaseException, settings: Settings) -> None:
-    secrets = secrets_of(settings)
-    for one in chain(error):
-        if isinstance(one, StemdropError):  # our own words need no formatter
-            assert_none(f"{one} {one!r} {one.args!r} {vars(one)!r}", secrets)
+def assert_silent(errors: Iterable[BaseException], settings: Settings) -> None:
+    """Check that neither the log nor our own exceptions show a secret."""
+    secrets, errors = secrets_of(settings), list(errors)
+    for error in errors:
+        for one in chain(error):
+            if isinstance(one, StemdropError):  # our own texts hold no secret even without the formatter
+                assert_none(f"{one} {one!r} {one.args!r} {vars(one)!r}", secrets)
     for form in ("console", "json"):
-        text = logged(error, settings, form)
-        assert "Traceback" in text
-        assert type(error).__name__ in text
+        text = logged(errors, settings, form)
+        assert text.count("Traceback (most recent call last)") >= 2 * len(errors)
         assert_none(text, secrets)
 
 
 Call = Callable[[], Awaitable[object]]
 
 
-def parrot() -> Starlette:
-    """A server that repeats what it was sent, path and header with the key, in the form that is asked for."""
+def echo_server() -> Starlette:
+    """Build a server that repeats the path and the header with the key, in the form that the path names."""
 
     async def repeat(request: Request) -> Response:
         form = request.path_params["form"]
@@ -204,7 +206,7 @@ FORMS = ["400", "401", "403", "404", "409", "422", "500", "502", "no json", "oth
 
 
 def calls(bot: ExtBot[float], http: httpx.AsyncClient, url: str) -> dict[str, Call]:
-    """Everything that we ask of others."""
+    """Return every call that the product makes to Telegram and to the provider."""
     files = TelegramFiles(bot, http)
     separation = SeparationClient(http, url, url, KEY)
 
@@ -230,33 +232,29 @@ def calls(bot: ExtBot[float], http: httpx.AsyncClient, url: str) -> dict[str, Ca
     }
 
 
-async def failures(of: dict[str, Call]) -> dict[str, Exception]:
-    """What the calls raise, by name."""
-    found: dict[str, Exception] = {}
-    for name, call in of.items():
+async def asked(product: Product, http: httpx.AsyncClient, url: str) -> list[Exception]:
+    """Call everything at `url`, as if it were Telegram and the provider; returns the exceptions."""
+    product.bot._base_url = f"{url}/bot{product.bot.token}"
+    errors: list[Exception] = []
+    for call in calls(product.bot, http, url).values():
         try:
             await call()
         except Exception as error:
-            found[name] = error
-    return found
+            errors.append(error)
+    return errors
 
 
-async def asked(product: Product, http: httpx.AsyncClient, url: str) -> dict[str, Exception]:
-    """What comes of asking everything of `url`, in Telegram's place and in the provider's."""
-    product.bot._base_url = f"{url}/bot{product.bot.token}"
-    return await failures(calls(product.bot, http, url))
-
-
-async def test_servers_that_repeat_what_they_were_sent(product: Product) -> None:
-    async with serve(parrot()) as url, httpx.AsyncClient(trust_env=False, verify=False) as http:
+async def test_errors_of_servers_that_echo_the_request_hide_secrets(product: Product) -> None:
+    errors: list[Exception] = []
+    async with serve(echo_server()) as url, httpx.AsyncClient(trust_env=False, verify=False) as http:
         for form in FORMS:
-            found = await asked(product, http, f"{url}/{form}")
-            assert len(found) >= (2 if form == "other json" else 9), form
-            for error in found.values():
-                assert_silent(error, product.settings)
+            failed = await asked(product, http, f"{url}/{form}")
+            assert len(failed) >= (2 if form == "other json" else 9), form
+            errors += failed
+    assert_silent(errors, product.settings)
 
 
-async def test_servers_that_do_not_answer(product: Product) -> None:
+async def test_errors_of_servers_that_do_not_answer_hide_secrets(product: Product) -> None:
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
         writer.transport.abort()
@@ -264,19 +262,20 @@ async def test_servers_that_do_not_answer(product: Product) -> None:
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     urls = ["http://127.0.0.1:9", f"http://127.0.0.1:{port}", "http://no such host", "ftp://127.0.0.1"]
+    errors: list[Exception] = []
     async with server, httpx.AsyncClient(trust_env=False, verify=False) as http:
         for url in urls:
-            found = await asked(product, http, url)
-            assert len(found) == 10
-            for error in found.values():
-                assert_silent(error, product.settings)
+            failed = await asked(product, http, url)
+            assert len(failed) == 10
+            errors += failed
+    assert_silent(errors, product.settings)
 
 
 def with_password(redis_url: str, password: str) -> str:
     return redis_url.replace(urlsplit(redis_url).password or "", password)
 
 
-async def test_a_redis_that_refuses_or_is_away(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_redis_errors_hide_secrets(product: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stemdrop.tasks.engine.ADD_TIMEOUT_S", 0.1)
     url = product.settings.redis_url
     password = urlsplit(url).password or ""
@@ -300,16 +299,15 @@ async def test_a_redis_that_refuses_or_is_away(product: Product, monkeypatch: py
                 await product.store.ping()
         finally:
             client.config_set("maxmemory", 0)
-    for error in (*found, met.value):
-        assert_silent(error, product.settings)
+    assert_silent([*found, met.value], product.settings)
 
 
-async def test_links_that_are_not_ours(product: Product) -> None:
+async def test_errors_about_forged_links_hide_secrets(product: Product) -> None:
     token = urlsplit(product.links.callback_url("job", 1)).path.rpartition("/")[2]
     for forged in (SECRET, f"{token}x", token.replace(".", ""), product.links.updates_secret):
         with pytest.raises(ForgedRequest) as met:
             product.links.read_callback(forged)
-        assert_silent(met.value, product.settings)
+        assert_silent([met.value], product.settings)
 
 
 VALID = {"TELEGRAM_BOT_TOKEN": "7000000001:AAabc", "SEPARATION_API_KEY": KEY, "SECRET_KEY": SECRET}
@@ -348,7 +346,7 @@ WORD = "Pass-Word1"
         ("LOG_LEVEL", WORD),
     ],
 )
-def test_a_wrong_setting_is_not_repeated(name: str, value: str) -> None:
+def test_the_error_about_a_wrong_setting_does_not_repeat_its_value(name: str, value: str) -> None:
     with pytest.raises(SettingsError) as met:
         load_settings({**VALID, name: value})
     for one in chain(met.value):
@@ -359,9 +357,9 @@ def test_a_wrong_setting_is_not_repeated(name: str, value: str) -> None:
 # Standard error
 
 
-def test_what_is_spelled_otherwise_is_hidden_too() -> None:
+def test_other_spellings_of_a_secret_are_hidden() -> None:
     secret = 'se"cr\\et/ü &1'
-    for text in (
+    for spelled in (
         secret,
         quote(secret),
         quote(secret, safe=""),
@@ -371,20 +369,20 @@ def test_what_is_spelled_otherwise_is_hidden_too() -> None:
         str(UnicodeEncodeError("ascii", secret, 0, 1, "why").args),
         str(Response(secret).body),
     ):
-        told = hidden(f"<{text}>", [secret])
-        assert "***" in told
+        text = hidden(f"<{spelled}>", [secret])
+        assert "***" in text
         for part in ("se", "cr", "et", "&1"):
-            assert part not in told.replace("ascii", "").replace("set", ""), told
+            assert part not in text.replace("ascii", "").replace("set", ""), text
 
 
-def test_the_longer_of_two_secrets_goes_whole() -> None:
+def test_the_longer_of_two_secrets_is_hidden_completely() -> None:
     assert hidden("abcdefgh and abcdef", ["abcdef", "abcdefgh"]) == "*** and ***"
     assert hidden("nothing", []) == "nothing"
     assert hidden("nothing", [""]) == "nothing"
 
 
-def test_a_link_of_ours_is_hidden_too() -> None:
-    """Whoever has it may fetch the song, or answer in the provider's place."""
+def test_tokens_of_our_links_are_hidden() -> None:
+    """With such a token anyone could fetch the song or answer in the provider's place."""
     links = SignedLinks(SECRET, "https://stems.example/bot")
     source, callback = links.source_url(Job.new_id(), ".mp3"), links.callback_url(Job.new_id(), 17)
     assert hidden(f"could not fetch {source}, told {callback}", []) == (
@@ -403,8 +401,8 @@ token = os.environ["TOKEN"]
 set_up_logging("DEBUG", sys.argv[1], [token])
 log_crashes()
 
-def crash(what):
-    raise RuntimeError(f"{what}: {token}")
+def crash(where):
+    raise RuntimeError(f"{where}: {token}")
 
 class Fragile:
     def __del__(self):
@@ -439,11 +437,10 @@ except RuntimeError:
 """
 
 
-@pytest.mark.parametrize("form", ["console", "json"])
-def test_what_python_prints_by_itself_goes_the_same_way(tmp_path: Path, form: str) -> None:
+def test_warnings_and_uncaught_exceptions_are_logged_without_secrets(tmp_path: Path) -> None:
     root = str(Path(__file__).parents[3])
     ended = subprocess.run(
-        [sys.executable, "-c", CRASHES, form],
+        [sys.executable, "-c", CRASHES, "console"],
         env={"PATH": os.environ["PATH"], "PYTHONPATH": root, "TOKEN": TOKEN},
         cwd=tmp_path,
         capture_output=True,
@@ -452,20 +449,20 @@ def test_what_python_prints_by_itself_goes_the_same_way(tmp_path: Path, form: st
         check=False,
     )
     assert ended.returncode == 1
-    for what in (
+    for text in (
         *("a warning", "in a thread", "in a finalizer", "in a task", "in a callback", "at first", "at last"),
         *("is not written: TypeError", "is not written: RuntimeError"),
     ):
-        assert what in ended.stderr
+        assert text in ended.stderr
     assert ended.stderr.count("***") >= 7
     assert TOKEN not in ended.stderr + ended.stdout
     assert TOKEN.partition(":")[2] not in ended.stderr + ended.stdout
 
 
-async def test_a_command_that_crashes_or_ends_tells_no_secret(
+async def test_a_command_that_crashes_or_is_refused_hides_secrets(
     tmp_path: Path, redis_url: str, telegram: Telegram
 ) -> None:
-    """A Telegram that repeats the token where nobody expects it."""
+    """This Telegram repeats the token in its error descriptions."""
 
     async def answer(request: Request) -> Response:
         token, _, method = request.path_params["call"].partition("/")
@@ -496,9 +493,9 @@ async def test_a_command_that_crashes_or_ends_tells_no_secret(
             process.start()
             ended[where] = await process.wait(60), process.output()
 
-        await asyncio.gather(run("who"), run("hook", SECRET_KEY="no key"))
+        await asyncio.gather(run("crash"), run("hook", SECRET_KEY="no key"))
     secrets = secrets_of(load_settings(environment))
-    code, output = ended["who"]
+    code, output = ended["crash"]
     assert code == 1
     assert "crashed: BadRequest" in output
     assert "SECRET_KEY" not in output
@@ -513,7 +510,7 @@ async def test_a_command_that_crashes_or_ends_tells_no_secret(
     assert_none(output, secrets)
 
 
-def test_the_library_does_show_the_token_or_all_this_proves_little() -> None:
-    """If it no longer did, the tests above would pass without us."""
+def test_the_libraries_do_show_the_token() -> None:
+    """Otherwise the tests above would pass without our formatter."""
     assert TOKEN in str(InvalidToken(f"The token `{TOKEN}` was rejected by the server."))
     assert TOKEN in repr(ExtBot(TOKEN))
