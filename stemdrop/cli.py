@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stemdrop.errors import SettingsError, StemdropError
 from stemdrop.observability.logging import hidden, log_crashes, set_up_logging
@@ -15,60 +16,42 @@ from stemdrop.settings import load_settings
 
 log = logging.getLogger(__name__)
 
-# Command → the roles (`serve.Role`) that its process has, and what it is for.
+# Command → the roles (`serve.Role`) that its process has, and the help text.
 _ROLES = {
-    "up": (("bot", "webhook", "worker"), "bot, webhook and worker in one process"),
-    "bot": (("bot",), "talks with users"),
-    "webhook": (("webhook",), "receives results and serves sources"),
-    "worker": (("worker",), "submits jobs, delivers stems, polls late jobs"),
+    "up": (("bot", "webhook", "worker"), "run bot, webhook and worker in one process"),
+    "bot": (("bot",), "answer users in the chat"),
+    "webhook": (("webhook",), "receive results and serve sources"),
+    "worker": (("worker",), "submit jobs, deliver stems, poll late jobs"),
 }
-# Rooms with commands of their own; what they need is in the extra of the same name.
-_ROOMS = {
-    "separator": "the self-hosted separation API",
-    "sandbox": "all of it on loopback: no account, no key, no network",
-}
-# Commands that look after what runs: where each is, and what it is for.
-_TOOLS = {
-    "doctor": (
-        "stemdrop.operator.doctor_command",
-        "checks the settings against the real world, and says what to do",
-    ),
-    "jobs": (
-        "stemdrop.operator.jobs_command",
-        "what is open and what failed: list, show, retry, resend, drop",
-    ),
-    "status": (
-        "stemdrop.operator.status_command",
-        "how everything stands: processes, jobs, queues, limits, credits",
-    ),
+# Command → the module with its `add_arguments` and `run`, and the help text. Separator and sandbox need the
+# extra of the same name.
+_COMMANDS = {
+    "separator": ("separator.command", "run the self-hosted separation API"),
+    "sandbox": ("sandbox.command", "run everything on loopback: no account, no key, no network"),
+    "doctor": ("stemdrop.operator.doctor_command", "check the settings against the real world"),
+    "jobs": ("stemdrop.operator.jobs_command", "list, show, retry, resend or drop jobs"),
+    "status": ("stemdrop.operator.status_command", "show processes, jobs, queues, limits and credits"),
 }
 
 
 def main() -> None:
-    """The entry point of the program `stemdrop`."""
+    """Run the program `stemdrop`."""
     sys.exit(run(sys.argv[1:], os.environ))
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run one command; returns the exit code. A wrong setting is one line on standard error, and 2."""
+    """Run one command; returns the exit code. A wrong setting is one line on standard error, and code 2."""
     parser = argparse.ArgumentParser(prog="stemdrop", description="Drop a song, get its stems.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, (_, text) in _ROLES.items():
         commands.add_parser(name, help=text)
-    for name, text in _ROOMS.items():
-        room = commands.add_parser(name, help=text)
-        # a room's options are known only with its extra installed, and asked for only when it is meant
-        if argv and argv[0] == name:
-            _load(name).add_arguments(room)
-    for name, (module, text) in _TOOLS.items():
-        tool = commands.add_parser(name, help=text)
-        if argv and argv[0] == name:
-            importlib.import_module(module).add_arguments(tool)
+    for name, (_, text) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text)
+        if argv and argv[0] == name:  # the other commands' modules are not imported
+            _command(name).add_arguments(command)
     args = parser.parse_args(argv)
-    if args.command in _TOOLS:
-        return int(importlib.import_module(_TOOLS[args.command][0]).run(args, environ))
-    if args.command in _ROOMS:
-        return int(_load(args.command).run(args, environ))
+    if args.command in _COMMANDS:
+        return int(_command(args.command).run(args, environ))
     return _serve(_ROLES[args.command][0], environ)
 
 
@@ -79,22 +62,26 @@ def _serve(roles: Sequence[str], environ: Mapping[str, str]) -> int:
         secrets = settings.secrets
         set_up_logging(settings.log_level, settings.log_format, secrets)
         log_crashes()
-        # only now: who named a setting wrong, or wants the separator, need not wait for all the rooms
-        rooms = importlib.import_module("stemdrop.serve")
-        asyncio.run(rooms.serve(settings, {rooms.Role(role) for role in roles}))
+        # imported only now: a wrong setting is reported without waiting for the processes' libraries
+        serve = importlib.import_module("stemdrop.serve")
+        asyncio.run(serve.serve(settings, {serve.Role(role) for role in roles}))
     except SettingsError as error:
-        print(f"stemdrop: {hidden(str(error), secrets)}", file=sys.stderr)  # noqa: T201 - its own voice
+        print(f"stemdrop: {hidden(str(error), secrets)}", file=sys.stderr)  # noqa: T201
         return 2
     except StemdropError as error:
         log.error("stopped: %s", error)
         return 1
+    except Exception:
+        log.critical("stopped by an unexpected error", exc_info=True)
+        return 1
     return 0
 
 
-def _load(room: str):  # type: ignore[no-untyped-def]
+def _command(name: str) -> Any:
+    module, _ = _COMMANDS[name]
     try:
-        return importlib.import_module(f"{room}.command")
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name and error.name.partition(".")[0] == room:
+        if name not in ("separator", "sandbox") or (error.name or name).partition(".")[0] == name:
             raise
-        sys.exit(f"stemdrop: {error.name} is not installed; install stemdrop[{room}]")
+        sys.exit(f"stemdrop: {error.name} is not installed; install stemdrop[{name}]")

@@ -1,6 +1,6 @@
-"""What is written about the settings, made of the settings themselves: `.env.example` and docs/settings.md.
+"""Generates `.env.example` and docs/settings.md from the settings, and docs/metrics.md from the metrics.
 
-`make docs` writes both; a test says whether they are current.
+`make docs` writes them; a test checks that they are current.
 """
 
 import textwrap
@@ -14,7 +14,7 @@ from stemdrop.settings import Settings
 from tools.generate_metrics_docs import metrics_page
 
 ROOT = Path(__file__).parent.parent
-# A setting, and the heading under which it and those after it stand.
+# Setting → the heading above it.
 _HEADINGS = {
     "telegram_bot_token": "Required",
     "public_url": "Reachability",
@@ -23,17 +23,18 @@ _HEADINGS = {
     "access": "Who may use it",
     "redis_url": "Storage and logs",
 }
-# What docker-compose.yml reads beside them: a variable, and what it is for.
+# The other variables that docker-compose.yml reads, and their descriptions.
 COMPOSE: dict[str, str] = {
-    "COMPOSE_PROFILES": "What runs beside bot, webhook, worker and Redis, with commas: https, tunnel, port, "
-    "selfhosted or bigfiles (docs/self-hosting.md). Empty: nothing, and nothing more is needed.",
-    "TUNNEL_TOKEN": "Profile tunnel: the token of your Cloudflare tunnel. Empty: one for trying, whose "
+    "COMPOSE_PROFILES": "What runs beside bot, webhook, worker and Redis, separated by commas: https, "
+    "tunnel, port, selfhosted or bigfiles (docs/self-hosting.md). Empty: nothing else, which is "
+    "enough to start.",
+    "TUNNEL_TOKEN": "Profile tunnel: the token of your Cloudflare tunnel. Empty: a temporary tunnel, whose "
     "address is in its log.",
     "TELEGRAM_API_ID": "Profile bigfiles: the number of your application at my.telegram.org.",
     "TELEGRAM_API_HASH": "Profile bigfiles: the hash of your application at my.telegram.org.",
-    "SEPARATOR_RUNS": "Profile selfhosted: how many songs are taken apart at once, each by a core and with "
-    "400 MB. Empty: 2.",
-    "PRIVATE_PORT": "Profile port: where /metrics, /healthz and /readyz are, on this machine alone. "
+    "SEPARATOR_RUNS": "Profile selfhosted: how many songs are separated at the same time; each needs one "
+    "core and 400 MB. Empty: 2.",
+    "PRIVATE_PORT": "Profile port: the port for /metrics, /healthz and /readyz, open only on this machine. "
     "Empty: 8001.",
 }
 _COMPOSE_HEADING = "Profiles of docker compose"
@@ -43,18 +44,19 @@ _INTRODUCTION = """\
 
 <!-- written by `make docs` from stemdrop/settings.py -->
 
-By environment, or in a file `.env` in the folder where the command is started; the environment wins. An empty
-value means the default. A missing or wrong setting ends the command at once with one line that names it, and
-exit code 2. All processes are given the same settings, and read them when they start. Stems lie in the folder
-of the environment's `TMPDIR` while a worker sends them."""
+Set them in the environment, or in a file `.env` in the folder where you start the command; the environment
+takes precedence. An empty value means the default. If a setting is missing or wrong, the command ends at
+once with exit code 2 and one line that names the setting. Give all processes the same settings; they read
+them when they start. While a worker sends stems, it stores them in the folder that the environment variable
+`TMPDIR` names."""
 
 
 def env_example() -> str:
-    """The text of `.env.example`."""
+    """Return the text of `.env.example`."""
     lines = [
         "# The settings of stemdrop. Copy this file to `.env` and fill in the three required ones.",
-        "# An empty value means the default. The environment wins over this file. The same as a page:",
-        "# docs/settings.md; both are written by `make docs`.",
+        "# An empty value means the default. The environment takes precedence over this file. The same",
+        "# as a page: docs/settings.md; `make docs` writes both.",
     ]
     for name, field in Settings.model_fields.items():
         if heading := _HEADINGS.get(name):
@@ -68,7 +70,7 @@ def env_example() -> str:
 
 
 def settings_page() -> str:
-    """The text of docs/settings.md."""
+    """Return the text of docs/settings.md."""
     lines = [_INTRODUCTION]
     for name, field in Settings.model_fields.items():
         if heading := _HEADINGS.get(name):
@@ -96,7 +98,6 @@ def _meaning(field: FieldInfo) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    """As it is written in `.env`."""
     if field.is_required():
         return ""
     default = field.get_default()
@@ -130,7 +131,7 @@ def _row(name: str, default: str, meaning: str) -> str:
 
 
 def main() -> None:
-    """Write them."""
+    """Write all pages."""
     for name, text in PAGES.items():
         (ROOT / name).write_text(text(), "utf-8")
 

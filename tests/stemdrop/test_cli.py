@@ -1,8 +1,9 @@
-"""The commands as an operator starts them: real processes, exit codes, one line where a setting is wrong.
+"""The commands: exit codes, one line for a wrong setting, a clean stop on a signal.
 
-Those that end at once, and `up`, are started from nothing; the others come from the process pool.
+Errors in the settings are tested in this process; `up` is started as a new program, the others are forked.
 """
 
+import os
 import signal
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -10,13 +11,17 @@ from pathlib import Path
 import pytest
 from process_pool import ForkedProcess
 from provider import KEY
+from redis import Redis
 from starlette.applications import Starlette
 
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import Process
 from sandbox.environment.server import serve
 from sandbox.telegram.faults import FaultKind
+from stemdrop.cli import run
+from stemdrop.storage.keys import PRESENT
 
+Capture = pytest.CaptureFixture[str]
 VALID = {
     "TELEGRAM_BOT_TOKEN": "7000000001:AAabc-_123",
     "SEPARATION_API_KEY": "api-key-1",
@@ -24,138 +29,136 @@ VALID = {
 }
 
 
-@pytest.fixture
-def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty directory that commands are started in, so that no `.env` is there."""
-    directory = tmp_path / "bare"
+@pytest.fixture(autouse=True)
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, without a `.env`."""
+    directory = tmp_path / "empty"
     directory.mkdir()
     monkeypatch.chdir(directory)
     return directory
 
 
-async def ended(
-    directory: Path, command: str, environment: Mapping[str, str], kind: type[Process] = ForkedProcess
-) -> tuple[int, str]:
-    """Exit code and output of a command."""
-    process = kind([command], environment, directory / "log", cwd=directory)
+async def ended(command: str, environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run a command in a process of its own; returns its exit code and output."""
+    process = ForkedProcess([command], environment, Path(os.getcwd(), "log"))
     process.start()
     return await process.wait(60), process.output()
 
 
+@pytest.mark.parametrize("command", ["up", "bot", "webhook", "worker"])
 @pytest.mark.parametrize("name", VALID)
-async def test_a_missing_setting_ends_the_command_in_one_line(bare: Path, name: str) -> None:
+def test_a_missing_setting_is_one_line(command: str, name: str, capsys: Capture) -> None:
     environment = {key: value for key, value in VALID.items() if key != name}
-    code, output = await ended(bare, "up", environment, Process)
-    assert code == 2
-    assert output == f"stemdrop: {name} is missing: set it in the environment or in .env\n"
+    assert run([command], environment) == 2
+    line = f"stemdrop: {name} is missing: set it in the environment or in .env\n"
+    assert capsys.readouterr() == ("", line)
 
 
-@pytest.mark.parametrize("command", ["bot", "webhook", "worker"])
-async def test_every_command_says_so(bare: Path, command: str) -> None:
-    code, output = await ended(bare, command, {})
-    assert (code, output.count("\n")) == (2, 1)
-    assert "TELEGRAM_BOT_TOKEN is missing" in output
+def test_a_wrong_setting_in_the_file_is_one_line(directory: Path, capsys: Capture) -> None:
+    (directory / ".env").write_text("REDIS_URL=redis://localhost:port/0\n")
+    assert run(["up"], VALID) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert "REDIS_URL is wrong" in err
 
 
-async def test_a_wrong_setting_in_the_file(bare: Path) -> None:
-    (bare / ".env").write_text("REDIS_URL=redis://localhost:port/0\n")
-    code, output = await ended(bare, "up", VALID)
-    assert (code, output.count("\n")) == (2, 1)
-    assert "REDIS_URL is wrong" in output
-
-
-@pytest.mark.parametrize("command", ["", "down"])
-async def test_an_unknown_command(bare: Path, command: str) -> None:
-    code, output = await ended(bare, command, VALID, Process)
-    assert code == 2
-    assert "usage: stemdrop" in output
-    assert "Traceback" not in output
+@pytest.mark.parametrize("words", [[], ["down"]])
+def test_an_unknown_command_prints_the_usage(words: list[str], capsys: Capture) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run(words, VALID)
+    assert "usage: stemdrop" in capsys.readouterr().err
 
 
 @pytest.fixture
-async def quiet_world(tmp_path: Path) -> AsyncIterator[LocalEnvironment]:
-    """A world in which nothing is separated."""
+async def local(tmp_path: Path) -> AsyncIterator[LocalEnvironment]:
+    """Redis and a local Telegram; the separation API is unreachable."""
     settings = {"SEPARATION_API_URL": "http://127.0.0.1:9", "SEPARATION_API_KEY": KEY}
     async with LocalEnvironment(
-        tmp_path / "world", settings=settings, separator=False, process=ForkedProcess
-    ) as world:
-        yield world
+        tmp_path / "local", settings=settings, separator=False, process=ForkedProcess
+    ) as environment:
+        yield environment
 
 
 @pytest.mark.parametrize("command", ["up", "worker"])
-async def test_a_token_that_telegram_refuses(bare: Path, quiet_world: LocalEnvironment, command: str) -> None:
+async def test_a_refused_token_ends_the_command(local: LocalEnvironment, command: str) -> None:
     environment = {
-        **quiet_world.variables(),
+        **local.variables(),
         "TELEGRAM_BOT_TOKEN": "7000000001:not-this-one",
         "LOG_LEVEL": "ERROR",
     }
-    code, output = await ended(bare, command, environment)
+    code, output = await ended(command, environment)
     assert (code, output) == (2, "stemdrop: TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it\n")
 
 
-async def test_a_token_that_telegram_refuses_one_day(
-    bare: Path, quiet_world: LocalEnvironment, monkeypatch: pytest.MonkeyPatch
+async def test_a_token_that_is_revoked_later_ends_the_bot(
+    local: LocalEnvironment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alice = quiet_world.telegram.add_user("Alice")
-    process = await quiet_world.start("bot")
-    monkeypatch.setattr(quiet_world.telegram, "token", "7000000001:a-new-one")
-    quiet_world.telegram.send_text(alice.id, "/start")  # ends the call that waits for updates
+    alice = local.telegram.add_user("Alice")
+    process = await local.start("bot")
+    monkeypatch.setattr(local.telegram, "token", "7000000001:a-new-one")
+    local.telegram.send_text(alice.id, "/start")  # ends the call that waits for updates
     assert await process.wait(30) == 2
     assert process.output().endswith("stemdrop: TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it\n")
     assert "Traceback" not in process.output()
 
 
-async def test_a_redis_password_that_is_wrong(bare: Path, quiet_world: LocalEnvironment) -> None:
-    """Nobody waits for Redis to take another one."""
-    url = quiet_world.variables()["REDIS_URL"]
+async def test_a_wrong_redis_password_ends_the_command(local: LocalEnvironment) -> None:
+    """It is no reason to wait for Redis."""
+    url = local.variables()["REDIS_URL"]
     password = url.partition("@")[0].rpartition(":")[2]
-    environment = {**quiet_world.variables(), "REDIS_URL": url.replace(password, "not-this-one")}
-    code, output = await ended(bare, "up", {**environment, "LOG_LEVEL": "WARNING"})
+    environment = {**local.variables(), "REDIS_URL": url.replace(password, "not-this-one")}
+    code, output = await ended("up", {**environment, "LOG_LEVEL": "WARNING"})
     assert (code, output.count("\n")) == (2, 1)
     assert output.startswith("stemdrop: REDIS_URL: 127.0.0.1:")
     assert "Redis refused" in output
     assert "not-this-one" not in output
 
 
-async def test_commands_that_cannot_be_registered_keep_nobody_waiting(
-    bare: Path, quiet_world: LocalEnvironment
-) -> None:
-    telegram = quiet_world.telegram
+async def test_the_bot_answers_while_its_commands_cannot_be_registered(local: LocalEnvironment) -> None:
+    telegram = local.telegram
     alice = telegram.add_user("Alice")
     refused = telegram.faults.add(FaultKind.SERVER_ERROR, method="setMyCommands", times=None)
-    process = await quiet_world.start("bot")
+    process = await local.start("bot")
     telegram.send_text(alice.id, "/start")
     await telegram.wait_for(lambda: telegram.bot_messages(alice.id) and refused.hits)
     assert await process.stop() == 0
     assert "Traceback" not in process.output()
 
 
-async def test_a_port_that_is_taken(bare: Path, quiet_world: LocalEnvironment) -> None:
+async def test_an_occupied_port_ends_the_webhook(local: LocalEnvironment) -> None:
     async with serve(Starlette()) as url:
         port = url.rpartition(":")[2]
-        environment = {**quiet_world.variables(), "LISTEN_PORT": port, "LOG_LEVEL": "ERROR"}
-        code, output = await ended(bare, "webhook", environment)
+        environment = {**local.variables(), "LISTEN_PORT": port, "LOG_LEVEL": "ERROR"}
+        code, output = await ended("webhook", environment)
     assert (code, output.count("\n")) == (2, 1)
     assert "LISTEN_PORT" in output
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM])
-async def test_a_signal_ends_up_in_good_order(
-    bare: Path, quiet_world: LocalEnvironment, number: signal.Signals
-) -> None:
-    quiet_world.process_class = Process
-    process = await quiet_world.start("up")
-    process._process.send_signal(number)  # type: ignore[union-attr]
+async def test_an_unexpected_exception_is_logged_once_with_its_traceback(local: LocalEnvironment) -> None:
+    """Redis holds a heartbeat that no version of stemdrop wrote."""
+    with Redis.from_url(local.variables()["REDIS_URL"]) as redis:
+        redis.hset(PRESENT, "name", "no JSON")
+    code, output = await ended("worker", {**local.variables(), "LOG_LEVEL": "ERROR"})
+    assert code == 1
+    assert output.count("Traceback (most recent call last)") == 1
+    assert output.count("CRITICAL stemdrop.cli: stopped by an unexpected error") == 1
+    assert "JSONDecodeError" in output
+
+
+async def test_sigterm_stops_up_cleanly(local: LocalEnvironment) -> None:
+    local.process_class = Process
+    process = await local.start("up")
+    process._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
     assert await process.wait(40) == 0
     assert "Traceback" not in process.output()
     assert process.output().endswith("stopped\n")
 
 
 @pytest.mark.parametrize("command", ["bot", "webhook", "worker"])
-async def test_each_alone_starts_and_ends(bare: Path, quiet_world: LocalEnvironment, command: str) -> None:
-    process = await quiet_world.start(command)
+async def test_each_process_starts_and_stops_alone(local: LocalEnvironment, command: str) -> None:
+    process = await local.start(command)
     assert await process.stop() == 0
     output = process.output()
     assert "Traceback" not in output
-    for secret in (quiet_world.telegram.token, KEY, quiet_world.variables()["SECRET_KEY"]):
+    for secret in (local.telegram.token, KEY, local.variables()["SECRET_KEY"]):
         assert secret not in output
