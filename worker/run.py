@@ -11,9 +11,11 @@ from worker.credits_monitor import CreditsMonitor
 from worker.delivery import JOBS_ON_DISK, Delivery
 from worker.progress_updates import ProgressUpdates
 from worker.recovery import Deadlines, Recovery
+from worker.result_sender import ResultSender
 from worker.stems.address_rules import AddressRules
-from worker.stems.copies import StemCopies
+from worker.stems.downloader import StemDownloader
 from worker.stems.fetcher import StemFetcher
+from worker.stems.stem_sender import StemSender
 from worker.stems.temp_folders import remove_leftovers
 from worker.submission import Submission
 
@@ -57,6 +59,8 @@ def build_tasks(
     deadlines = deadlines or Deadlines(
         settings.poll_after_s, settings.poll_interval_s, settings.job_timeout_s, has_callbacks
     )
+    sender = StemSender(parts.bot)
+    downloader = StemDownloader(fetcher, parts.separation, parts.files)
     return Tasks(
         submission=Submission(
             store=store,
@@ -69,22 +73,23 @@ def build_tasks(
         ),
         delivery=Delivery(
             store=store,
-            bot=parts.bot,
-            fetcher=fetcher,
-            files=parts.files,
-            separation=parts.separation,
+            result_sender=ResultSender(
+                store=store,
+                sender=sender,
+                downloader=downloader,
+                translations=parts.translations,
+                counters=parts.counters,
+            ),
             job_message=parts.job_message,
             account_queue=parts.account_queue,
             stem_cache=parts.stem_cache,
             job_statistics=parts.job_statistics,
-            translations=parts.translations,
-            counters=parts.counters,
         ),
         archives=Archives(
             store=store,
             dead_letters=parts.dead_letters,
-            bot=parts.bot,
-            copies=StemCopies(parts.files, fetcher, parts.separation),
+            sender=sender,
+            downloader=downloader,
             translations=parts.translations,
             max_bytes=max_bytes or settings.max_upload_bytes,
         ),

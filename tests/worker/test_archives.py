@@ -233,7 +233,7 @@ async def test_killed_after_it_was_sent_it_is_not_sent_again(
         raise StoreUnavailable("the process is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(archives, "_end_round", killed)
+        patch.setattr(archives, "_end_order", killed)
         with pytest.raises(StoreUnavailable):
             await archives.run(zip_of(two))
     await archives.run(zip_of(two))

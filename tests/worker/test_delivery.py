@@ -561,7 +561,7 @@ async def test_who_sends_too_slowly_keeps_no_job_for_long(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All fetches of a job have one deadline, those not yet begun too."""
-    monkeypatch.setattr(worker.stems.download, "LONGEST_S", 0.1)
+    monkeypatch.setattr(worker.stems.download, "DOWNLOAD_TIMEOUT_S", 0.1)
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     for key in TWELVE:
         files.hold(f"{key}.mp3")
@@ -919,7 +919,7 @@ async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
 ) -> None:
     job = await failing(product, sent, code)
     success = result_of(put("vocals", "drums"))
-    fail, refresh = product.store.fail, product.status.show_current
+    fail, show = product.store.fail, product.job_message.show_current
     receipts: list[Receipt] = []
 
     async def success_comes() -> None:
@@ -930,14 +930,14 @@ async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
         await success_comes()
         return await fail(*args)
 
-    async def refresh_late(job_id: str) -> None:
-        await refresh(job_id)
+    async def show_late(job_id: str) -> None:
+        await show(job_id)
         await success_comes()
 
     if moment == "before it is told":
         monkeypatch.setattr(product.store, "fail", fail_late)
     else:
-        monkeypatch.setattr(product.status, "show_current", refresh_late)
+        monkeypatch.setattr(product.job_message, "show_current", show_late)
     with pytest.raises(TryLater):
         await delivery.run(job.id)
     assert receipts == [Receipt.STORED]

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Mapping
 from typing import IO
 
-from worker.stems.temp_folders import pour
+from worker.cancellable_thread import copy_stream
 
 _HEADER_BYTES = 10
 _HAS_FOOTER = 0x10
@@ -43,7 +43,7 @@ def write_mp3(source: IO[bytes], target: IO[bytes], tag: bytes) -> None:
     start = _tag_length(source.read(_HEADER_BYTES))
     source.seek(start)
     target.write(tag)
-    pour(source, target, max(end - start, 0))
+    copy_stream(source, target, max(end - start, 0))
 
 
 def write_chunk(source: IO[bytes], target: IO[bytes], tag: bytes) -> None:
@@ -63,7 +63,7 @@ def write_chunk(source: IO[bytes], target: IO[bytes], tag: bytes) -> None:
             source.seek(size + size % 2, os.SEEK_CUR)
             continue
         target.write(start)
-        if pour(source, target, size) != size:
+        if copy_stream(source, target, size) != size:
             raise ValueError("the file ends within a chunk")
         if size % 2:  # chunks begin at even positions
             source.seek(1, os.SEEK_CUR)

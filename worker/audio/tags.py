@@ -14,7 +14,7 @@ from av.stream import Disposition
 
 from stemdrop.domain.audio_types import AudioFormat
 from worker.audio.id3 import build_id3, write_chunk, write_mp3
-from worker.stems.temp_folders import go_on
+from worker.cancellable_thread import raise_if_cancelled
 
 # Audio format → FFmpeg's muxer and its options.
 _MUXERS = {
@@ -79,13 +79,13 @@ def _copy_with_id3(path: Path, tagged: Path, audio_format: AudioFormat, tags: Ta
 def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> None:
     """Copy the audio packets into a new container of the same kind.
 
-    Raises `ValueError` if the copy would not play the same, as with Vorbis, whose last packet is shortened by
-    the container.
+    Raises `ValueError` if the copy would not play the same: FFmpeg's muxer changes the end of short Vorbis.
     """
     muxer, options = _MUXERS[audio_format]
     is_ogg = audio_format is AudioFormat.OGG
     with (
-        av.open(str(path)) as source,
+        # with the format named, FFmpeg does not open other files that a playlist lists
+        av.open(str(path), format=audio_format.value) as source,
         av.open(str(tagged), "w", format=muxer, options=options) as target,
     ):
         stream = target.add_stream_from_template(source.streams.audio[0])
@@ -96,7 +96,7 @@ def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> N
             if packet.dts is not None:
                 packet.stream = stream
                 target.mux(packet)
-                go_on()
+                raise_if_cancelled()
     if _fingerprint(path) != _fingerprint(tagged):
         raise ValueError("the tagged copy would not play the same")
 
@@ -136,5 +136,5 @@ def _fingerprint(path: Path) -> tuple[object, ...]:
         for packet in container.demux(stream):
             packets.update(bytes(packet))
             packets.update(f"{packet.pts} {packet.duration}".encode())
-            go_on()
+            raise_if_cancelled()
         return stream.time_base, stream.start_time, stream.duration, packets.hexdigest()

@@ -1,6 +1,7 @@
-"""Stems as small as voice messages are: one channel, for phones and slow lines."""
+"""Encodes stems as small mono audio, the size of voice messages, for slow connections."""
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -9,13 +10,13 @@ from av.audio.stream import AudioStream
 
 from stemdrop.errors import StemdropError
 from worker.audio.formats import detect_format
-from worker.audio.silence import LONGEST_S
-from worker.stems.temp_folders import go_on
+from worker.audio.silence import MAX_AUDIO_S
+from worker.cancellable_thread import raise_if_cancelled
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
-    """A form of small audio, in FFmpeg's words."""
+class VoiceFormat:
+    """A format for small audio; `container` and `codec` are FFmpeg's names."""
 
     extension: str
     container: str
@@ -24,47 +25,41 @@ class Voice:
     bits_per_s: int
 
 
-# Bot API, sendVoice: OGG with Opus is played as a voice message.
-OPUS = Voice(".ogg", "ogg", "libopus", 48_000, 48_000)
-# Bot API, sendAudio: 'must be in the .MP3 or .M4A format'.
-AAC = Voice(".m4a", "ipod", "aac", 44_100, 64_000)
+# Bot API, sendVoice: an OGG file with Opus is shown as a voice message.
+OPUS = VoiceFormat(".ogg", "ogg", "libopus", 48_000, 48_000)
+# Bot API, sendAudio: "must be in the .MP3 or .M4A format".
+AAC = VoiceFormat(".m4a", "ipod", "aac", 44_100, 64_000)
 
 
 class NotAudio(StemdropError):
-    """A file that cannot be read as audio, or that is longer than any song."""
+    """A file cannot be decoded as audio, or is longer than any song."""
 
 
-def record(source: Path, target: Path, voice: Voice) -> float:
-    """Write the sound of `source` as this form of small audio; returns its length in seconds.
-
-    Frame by frame, so that its length is no matter to the memory. Blocking. Raises `NotAudio`.
-    """
-    form, samples = detect_format(source), 0
-    if form is None:
-        raise NotAudio("it is of no form that is known here")
+def encode_voice(source: Path, target: Path, voice: VoiceFormat) -> float:
+    """Encode `source` frame by frame and return its length in seconds. Blocking. Raises `NotAudio`."""
+    audio_format, samples = detect_format(source), 0
+    if audio_format is None:
+        raise NotAudio("the format is unknown")
     try:
         with (
-            # by its form, since other formats of FFmpeg's name further files and addresses to be opened
-            av.open(str(source), format=form.value, metadata_errors="replace") as song,
+            # with the format named, FFmpeg does not open other files that a playlist lists
+            av.open(str(source), format=audio_format.value, metadata_errors="replace") as song,
             av.open(str(target), "w", format=voice.container) as file,
         ):
-            sound = file.add_stream(voice.codec, rate=voice.rate, layout="mono")
-            assert isinstance(sound, AudioStream)  # noqa: S101 - all codecs above are of audio
-            sound.bit_rate = voice.bits_per_s
-            resampler = av.AudioResampler(format=sound.format, layout="mono", rate=voice.rate)
-            for frame in song.decode(audio=0):
-                go_on()
-                if samples > LONGEST_S * voice.rate:
-                    raise NotAudio(f"it goes on after {LONGEST_S} s")
-                for part in resampler.resample(frame):
-                    samples += part.samples
-                    file.mux(sound.encode(part))
-            for part in resampler.resample(None):
-                samples += part.samples
-                file.mux(sound.encode(part))
-            file.mux(sound.encode(None))
+            stream = file.add_stream(voice.codec, rate=voice.rate, layout="mono")
+            assert isinstance(stream, AudioStream)  # noqa: S101 - both codecs are for audio
+            stream.bit_rate = voice.bits_per_s
+            resampler = av.AudioResampler(format=stream.format, layout="mono", rate=voice.rate)
+            for decoded in chain(song.decode(audio=0), [None]):
+                raise_if_cancelled()
+                if samples > MAX_AUDIO_S * voice.rate:
+                    raise NotAudio(f"it is longer than {MAX_AUDIO_S} s")
+                for frame in resampler.resample(decoded):
+                    samples += frame.samples
+                    file.mux(stream.encode(frame))
+            file.mux(stream.encode(None))
     except (av.error.FFmpegError, ValueError, IndexError) as error:
         raise NotAudio(f"{type(error).__name__}: {error}") from error
     if not samples:
-        raise NotAudio("there is no sound in it")
+        raise NotAudio("it has no sound")
     return samples / voice.rate

@@ -1,5 +1,4 @@
-"""One job's stems onto the disk, named and tagged: a few at a time, in order, while earlier ones are being
-sent."""
+"""Downloads the stems of one job to disk, a few at a time, while earlier ones are being sent."""
 
 import asyncio
 import logging
@@ -18,44 +17,56 @@ from stemdrop.provider.client import SeparationClient
 from worker.audio.formats import detect_format, has_audio
 from worker.audio.silence import is_silent
 from worker.audio.tags import Tags, write_tags
-from worker.stems.album_sender import StemFile
+from worker.cancellable_thread import run_in_thread
 from worker.stems.fetcher import StemFetcher
-from worker.stems.temp_folders import in_thread
 
 log = logging.getLogger(__name__)
 
 FETCHES_PER_JOB = 3
-# All fetches of a job together: a server that is just quick enough must not keep other jobs waiting for
-# hours. Twelve stems of 8 MB at 80 kB/s; what is not there by then is named, and can be fetched again.
-LONGEST_S = 1200
+# For all downloads of a job: a server that is just quick enough must not hold a worker's place for hours.
+# Twelve stems of 8 MB at 80 kB/s; later ones are reported as missing, and can be fetched again.
+DOWNLOAD_TIMEOUT_S = 1200
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one stem: a file, a link where it is too big, silence, or nothing. `name` is for the
-    user."""
+class DownloadedStem:
+    """A stem on disk; `title` and `file_name` are for the user."""
+
+    key: str
+    title: str
+    file_name: str
+    path: Path
+    duration_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class StemOutcome:
+    """The outcome of one download: a file, a link if it is too large, silence, or nothing.
+
+    `name` is the stem's name for the user.
+    """
 
     stem: Stem
     name: str
-    file: StemFile | None = None
+    file: DownloadedStem | None = None
     link: str = ""
     is_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class _Heard:
-    """What a fetched file turned out to be; `extension` fits its form."""
+class _Content:
+    """What a download contains; `extension` fits its format."""
 
     extension: str
-    form: AudioFormat | None
+    audio_format: AudioFormat | None
     is_silent: bool
 
 
-class JobStems:
-    """Fetches `stems` of `job` into `folder` from when the block begins; ends with it, whatever is left.
+class StemDownloads:
+    """Downloads `stems` of `job` into `folder`: a context manager that cancels what still runs at its end.
 
-    `cover` is a JPEG for their tags. URLs that have expired, or lead to no audio, are asked for anew, once
-    for all of them.
+    `cover` is a JPEG for their tags. Expired URLs, and those that lead to no audio, are replaced once by
+    fresh ones from the provider.
     """
 
     def __init__(
@@ -63,89 +74,79 @@ class JobStems:
         job: Job,
         stems: Sequence[Stem],
         folder: Path,
-        cover: bytes | None,
         say: Language,
+        *,
+        cover: bytes | None,
         fetcher: StemFetcher,
         separation: SeparationClient,
     ) -> None:
         self._job = job
         self._stems = stems
         self._folder = folder
-        self._cover = cover
         self._say = say
+        self._cover = cover
         self._fetcher = fetcher
         self._separation = separation
         self._slots = asyncio.Semaphore(FETCHES_PER_JOB)
-        self._running: dict[str, asyncio.Task[Outcome]] = {}
-        self._asking: asyncio.Task[dict[str, str]] | None = None
+        self._running: dict[str, asyncio.Task[StemOutcome]] = {}
+        self._fresh_urls: asyncio.Task[dict[str, str]] | None = None
         self._ends_at = 0.0  # by the loop's clock
 
     async def __aenter__(self) -> Self:
-        self._ends_at = asyncio.get_running_loop().time() + LONGEST_S
+        self._ends_at = asyncio.get_running_loop().time() + DOWNLOAD_TIMEOUT_S
         self._running = {
-            stem.key: asyncio.create_task(self._fetch(stem, self._folder / str(index)))
+            stem.key: asyncio.create_task(self._download(stem, self._folder / str(index)))
             for index, stem in enumerate(self._stems)
         }
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        running = [*self._running.values(), *([self._asking] if self._asking else [])]
+        running = [*self._running.values(), *([self._fresh_urls] if self._fresh_urls else [])]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def outcome(self, stem: Stem) -> Outcome:
-        """Waits until this stem is fetched, or is known not to be had."""
+    async def outcome(self, stem: Stem) -> StemOutcome:
+        """Wait for the end of this stem's download. Raises `TryLater` when the disk is full."""
         return await self._running[stem.key]
 
-    async def _fetch(self, stem: Stem, target: Path) -> Outcome:
+    async def _download(self, stem: Stem, target: Path) -> StemOutcome:
         name = self._say.stem(stem)
         url = stem.url
         try:
             async with self._slots:
                 try:
-                    heard = await self._hear(url, target)
+                    content = await self._fetch(url, target)
                 except StemGone:
                     url = await self._fresh_url(stem)
                     if not url or url == stem.url:
                         raise
-                    heard = await self._hear(url, target)
-                if heard.is_silent:
-                    return Outcome(stem, name, is_silent=True)
-                file = self._named(stem, name, target, heard.extension)
-                if heard.form:
-                    await self._tag(stem, file, name, heard.form)
+                    content = await self._fetch(url, target)
+                if content.is_silent:
+                    return StemOutcome(stem, name, is_silent=True)
+                file = describe(self._job, stem, self._say, target, content.extension)
+                if content.audio_format:
+                    await self._tag(stem, file, name, content.audio_format)
         except StemTooBig:
-            return Outcome(stem, name, link=url)
+            return StemOutcome(stem, name, link=url)
         except OSError as error:
             raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
         except FetchFailed as error:
             log.warning("job %s: stem %s cannot be fetched: %s", self._job.id, stem.key, error)
-            return Outcome(stem, name)
-        return Outcome(stem, name, file)
+            return StemOutcome(stem, name)
+        return StemOutcome(stem, name, file)
 
-    async def _hear(self, url: str, target: Path) -> _Heard:
-        """Fetch it and see what it is. Raises as the fetcher does, and `StemGone` for what is no audio."""
+    async def _fetch(self, url: str, target: Path) -> _Content:
+        """Download and inspect. Raises as the fetcher does, and `StemGone` for a file without audio."""
         try:
             async with asyncio.timeout_at(self._ends_at):
-                named = await self._fetcher.fetch(url, target)
+                extension = await self._fetcher.fetch(url, target)
         except TimeoutError as error:
-            raise FetchFailed(f"not there in the {LONGEST_S} s that all stems have") from error
-        return await in_thread(_listen, target, named)
+            raise FetchFailed(f"the job's downloads take more than {DOWNLOAD_TIMEOUT_S} s") from error
+        return await run_in_thread(_inspect, target, extension)
 
-    def _named(self, stem: Stem, name: str, path: Path, extension: str) -> StemFile:
-        song, nameless = self._job.source.title, self._say("title.song")
-        duration_s = round(stem.duration_s) or self._job.source.duration_s
-        return StemFile(
-            stem.key,
-            title(song, name, nameless),
-            file_name(song, name, extension, nameless),
-            path,
-            duration_s,
-        )
-
-    async def _tag(self, stem: Stem, file: StemFile, name: str, form: AudioFormat) -> None:
-        """A courtesy: a file that takes no tags is sent without."""
+    async def _tag(self, stem: Stem, file: DownloadedStem, name: str, audio_format: AudioFormat) -> None:
+        """Write tags; a file that cannot be tagged is sent without."""
         source, result = self._job.source, self._job.result
         keys = [found.key for found in result.stems] if result else [stem.key]
         tags = Tags(
@@ -158,17 +159,17 @@ class JobStems:
             cover=self._cover,
         )
         try:
-            await in_thread(write_tags, file.path, form, tags, self._fetcher.max_bytes)
-        except Exception as error:  # a stranger's file can break any reader of it in any way
+            await run_in_thread(write_tags, file.path, audio_format, tags, self._fetcher.max_bytes)
+        except Exception as error:  # a broken file can raise anything
             why = f"{type(error).__name__}: {error}"
             log.info("job %s: stem %s is sent without tags: %s", self._job.id, stem.key, why)
 
     async def _fresh_url(self, stem: Stem) -> str:
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._ask())
-        return (await asyncio.shield(self._asking)).get(stem.key, "")
+        if self._fresh_urls is None:
+            self._fresh_urls = asyncio.create_task(self._ask_for_urls())
+        return (await asyncio.shield(self._fresh_urls)).get(stem.key, "")
 
-    async def _ask(self) -> dict[str, str]:
+    async def _ask_for_urls(self) -> dict[str, str]:
         try:
             result = await self._separation.detail(self._job.task_id)
         except (SeparationError, BadContract) as error:
@@ -177,9 +178,21 @@ class JobStems:
         return {stem.key: stem.url for stem in result.stems} if result else {}
 
 
-def _listen(path: Path, named: str) -> _Heard:
-    """`named` is the extension that its server gave it. Raises `StemGone`. Blocking."""
-    form = detect_format(path)
-    if form is None and not has_audio(path):
-        raise StemGone("it is no audio")
-    return _Heard(extension_of_format(form, named), form, is_silent(path, form))
+def describe(job: Job, stem: Stem, say: Language, path: Path, extension: str) -> DownloadedStem:
+    """Return the stem's file with the title and the name that the user reads."""
+    song, name, nameless = job.source.title, say.stem(stem), say("title.song")
+    return DownloadedStem(
+        stem.key,
+        title(song, name, nameless),
+        file_name(song, name, extension, nameless),
+        path,
+        round(stem.duration_s) or job.source.duration_s,
+    )
+
+
+def _inspect(path: Path, extension: str) -> _Content:
+    """Inspect a download; its server named the extension. Blocking. Raises `StemGone` if it has no audio."""
+    audio_format = detect_format(path)
+    if audio_format is None and not has_audio(path):
+        raise StemGone("it has no audio")
+    return _Content(extension_of_format(audio_format, extension), audio_format, is_silent(path, audio_format))

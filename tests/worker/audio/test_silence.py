@@ -52,7 +52,7 @@ def test_what_cannot_be_decoded_is_not_silent(tmp_path: Path, form: str) -> None
 
 def test_hours_of_nothing_are_not_listened_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = record(tmp_path / "0", "flac", NOTHING)
-    monkeypatch.setattr("worker.audio.silence.LONGEST_S", 0.9)
+    monkeypatch.setattr("worker.audio.silence.MAX_AUDIO_S", 0.9)
     assert not is_silent(path, AudioFormat.FLAC)
 
 

@@ -4,18 +4,17 @@ from pathlib import Path
 
 import av
 import pytest
-from sounds import FORMS, tone
-from sounds import record as recording
+from sounds import FORMS, record, tone
 
-from worker.audio.voice_encoder import AAC, OPUS, NotAudio, Voice, record
+from worker.audio.voice_encoder import AAC, OPUS, NotAudio, VoiceFormat, encode_voice
 
 
 @pytest.mark.parametrize("voice", [OPUS, AAC])
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_becomes_small_and_keeps_its_length(tmp_path: Path, form: str, voice: Voice) -> None:
-    source = recording(tmp_path / f"stem{FORMS[form][0]}", form, tone(seconds=2.0), tone(-20, seconds=2.0))
+def test_every_form_becomes_small_and_keeps_its_length(tmp_path: Path, form: str, voice: VoiceFormat) -> None:
+    source = record(tmp_path / f"stem{FORMS[form][0]}", form, tone(seconds=2.0), tone(-20, seconds=2.0))
     small = tmp_path / "small"
-    assert record(source, small, voice) == pytest.approx(2, abs=0.1)
+    assert encode_voice(source, small, voice) == pytest.approx(2, abs=0.1)
     with av.open(str(small)) as container:
         stream = container.streams.audio[0]
         assert stream.codec_context.channels == 1
@@ -27,8 +26,8 @@ def test_every_form_becomes_small_and_keeps_its_length(tmp_path: Path, form: str
 def test_both_channels_are_heard(tmp_path: Path) -> None:
     silence = 0 * tone()
     for left, right in ((tone(), silence), (silence, tone())):
-        source = recording(tmp_path / "stem.wav", "wav", left, right)
-        record(source, tmp_path / "small", OPUS)
+        source = record(tmp_path / "stem.wav", "wav", left, right)
+        encode_voice(source, tmp_path / "small", OPUS)
         with av.open(str(tmp_path / "small")) as container:
             peak = max(abs(frame.to_ndarray()).max() for frame in container.decode(audio=0))
         assert peak > 0.05
@@ -39,7 +38,7 @@ def test_what_is_no_audio_is_said_to_be_none(tmp_path: Path, content: bytes) -> 
     source = tmp_path / "stem.mp3"
     source.write_bytes(content)
     with pytest.raises(NotAudio):
-        record(source, tmp_path / "small", OPUS)
+        encode_voice(source, tmp_path / "small", OPUS)
 
 
 def test_a_film_without_sound_is_none(tmp_path: Path) -> None:
@@ -50,19 +49,19 @@ def test_a_film_without_sound_is_none(tmp_path: Path) -> None:
         container.mux(film.encode(av.VideoFrame(64, 48, "yuv420p")))
         container.mux(film.encode(None))
     with pytest.raises(NotAudio):
-        record(source, tmp_path / "small", OPUS)
+        encode_voice(source, tmp_path / "small", OPUS)
 
 
 def test_what_names_other_files_is_not_opened(tmp_path: Path) -> None:
-    recording(tmp_path / "secret.wav", "wav", tone())
+    record(tmp_path / "secret.wav", "wav", tone())
     source = tmp_path / "stem.mp3"
     source.write_text("ffconcat version 1.0\nfile secret.wav\n")
     with pytest.raises(NotAudio):
-        record(source, tmp_path / "small", OPUS)
+        encode_voice(source, tmp_path / "small", OPUS)
 
 
 def test_what_is_longer_than_any_song_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = recording(tmp_path / "stem.flac", "flac", tone(seconds=2.0))
-    monkeypatch.setattr("worker.audio.voice_encoder.LONGEST_S", 1)
+    source = record(tmp_path / "stem.flac", "flac", tone(seconds=2.0))
+    monkeypatch.setattr("worker.audio.voice_encoder.MAX_AUDIO_S", 1)
     with pytest.raises(NotAudio):
-        record(source, tmp_path / "small", OPUS)
+        encode_voice(source, tmp_path / "small", OPUS)

@@ -17,17 +17,12 @@ import sounds
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.errors import TryLater
 from stemdrop.services.disk_space import temp_folder
-from worker.archives import _add
-from worker.audio import voice_encoder
 from worker.audio.silence import is_silent
 from worker.audio.tags import Tags, write_tags
-from worker.stems.temp_folders import (
-    STALE_S,
-    Unwanted,
-    go_on,
-    in_thread,
-    remove_leftovers,
-)
+from worker.audio.voice_encoder import OPUS, encode_voice
+from worker.cancellable_thread import ThreadCancelled, raise_if_cancelled, run_in_thread
+from worker.stems.temp_folders import STALE_S, remove_leftovers
+from worker.zip_file import add_to_zip
 
 
 @pytest.fixture(autouse=True)
@@ -140,9 +135,9 @@ def test_a_folder_that_cannot_be_removed_stays(temporary: Path, monkeypatch: pyt
 SILENCE = 0 * sounds.tone()
 BLOCKING: dict[str, Callable[[Path], object]] = {
     "listening": lambda path: is_silent(path, AudioFormat.WAV),
-    "recording": lambda path: voice_encoder.record(path, path.with_name("small"), voice_encoder.OPUS),
+    "recording": lambda path: encode_voice(path, path.with_name("small"), OPUS),
     "tagging": lambda path: write_tags(path, AudioFormat.WAV, Tags("a", "b", "c"), 10**9),
-    "packing": lambda path: _add(path.with_name("stems.zip"), path, "stem.wav"),
+    "packing": lambda path: add_to_zip(path.with_name("stems.zip"), path, "stem.wav"),
 }
 
 
@@ -153,18 +148,18 @@ async def test_a_thread_that_nobody_waits_for_ends_soon(tmp_path: Path, work: st
 
     def call() -> None:
         begun.set()
-        with suppress(Unwanted):
+        with suppress(ThreadCancelled):
             for _ in range(20_000):
-                go_on()
+                raise_if_cancelled()
                 time.sleep(0.001)
         try:
             BLOCKING[work](path)
             ends.append("done to the end")
-        except Unwanted:
+        except ThreadCancelled:
             ends.append("broken off")
             raise
 
-    running = asyncio.create_task(in_thread(call))
+    running = asyncio.create_task(run_in_thread(call))
     assert await asyncio.to_thread(begun.wait, 20)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -174,7 +169,7 @@ async def test_a_thread_that_nobody_waits_for_ends_soon(tmp_path: Path, work: st
 
 async def test_a_thread_that_is_waited_for_does_all_and_says_what_breaks(tmp_path: Path) -> None:
     path = sounds.record(tmp_path / "stem.wav", "wav", SILENCE)
-    assert await in_thread(is_silent, path, AudioFormat.WAV) is True
+    assert await run_in_thread(is_silent, path, AudioFormat.WAV) is True
     with pytest.raises(ZeroDivisionError):
-        await in_thread(divmod, 1, 0)
-    go_on()  # outside of any thread of ours it means nothing
+        await run_in_thread(divmod, 1, 0)
+    raise_if_cancelled()  # outside of any thread of ours it means nothing

@@ -4,32 +4,27 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import anyio
 import pytest
 import sounds
-from builders import make_job
 from fileserver import FileServer
 from product import Clock, Product, new_job, open_product, result_of
-from telegram import Audio, Chat, Document
-from telegram import Message as BotMessage
-from telegram.error import BadRequest, Forbidden, NetworkError, TelegramError, TimedOut
-from telegram.ext import ExtBot
+from telegram.error import TimedOut
 
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, Mode
+from stemdrop.domain.jobs import Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Sent
-from stemdrop.errors import CachedFileGone, StoreUnavailable, TryLater
+from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.services.orders import Orders
 from stemdrop.storage.flood_limiter import FloodLimiter
 from stemdrop.storage.job_store import MAX_IN_FLIGHT
 from stemdrop.storage.stem_cache import CachedStems
 from worker.delivery import MAX_RUNS, Delivery
-from worker.stems.cached_sender import CachedSender
 
 ALL_STEMS = (Mode.SPLIT_STEM, "")
 TWELVE = (
@@ -288,15 +283,15 @@ async def test_a_question_that_could_not_be_shown_is_shown_by_the_next_run(
 ) -> None:
     job = await again(product, orders, bob, song)
     product.telegram.forget_file(job.cached[0].file_id)
-    refresh = product.status.show_current
+    show = product.job_message.show_current
 
-    async def refresh_unless_choosing(job_id: str) -> None:
+    async def show_unless_choosing(job_id: str) -> None:
         if (await product.job(job_id)).state is JobState.CHOOSING:
             raise TimedOut
-        await refresh(job_id)
+        await show(job_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(product.status, "show_current", refresh_unless_choosing)
+        patch.setattr(product.job_message, "show_current", show_unless_choosing)
         with pytest.raises(TryLater):
             await delivery.run(job.id)
     assert (await product.job(job.id)).is_cache_lost
@@ -438,88 +433,3 @@ async def test_a_run_that_dies_before_its_end_is_shown_sends_nothing_again(
     assert len(stems(product, bob.id)) == 12
     assert (await product.job(job.id)).state is JobState.DELIVERED
     assert "12 stems are here. They cost nothing" in shown(product, job).text
-
-
-class Scripted:
-    """A bot whose calls are answered from `script`, one entry each; when it is at its end, all goes well."""
-
-    def __init__(self, *script: TelegramError | None) -> None:
-        self.script = list(script)
-        self.calls: list[tuple[str, tuple[str, ...], str | None]] = []
-
-    async def send_media_group(self, _: int, media: Sequence[Any], **__: Any) -> list[BotMessage]:
-        return self._answer("album", tuple(item.media for item in media), media[0].caption)
-
-    async def send_audio(self, _: int, file_id: str, *, caption: str | None, **__: Any) -> BotMessage:
-        return self._answer("audio", (file_id,), caption)[0]
-
-    async def send_document(self, _: int, file_id: str, *, caption: str | None, **__: Any) -> BotMessage:
-        return self._answer("document", (file_id,), caption)[0]
-
-    def _answer(self, kind: str, ids: tuple[str, ...], caption: str | None) -> list[BotMessage]:
-        self.calls.append((kind, ids, caption))
-        if self.script and (error := self.script.pop(0)):
-            raise error
-        chat, said = Chat(1, "private"), {"audio": Audio("new", "u", 1)}
-        if kind == "document":
-            return [BotMessage(1, None, chat, document=Document("new", "u"))]  # type: ignore[arg-type]
-        return [BotMessage(1, None, chat, **said) for _ in ids]  # type: ignore[arg-type]
-
-
-KEPT = [CachedStem(key, "audio", f"id-{key}", f"Song ({key})") for key in "abc"]
-
-
-async def send(bot: Scripted, ticks: list[dict[str, Sent]], stems: Sequence[CachedStem] = KEPT) -> set[str]:
-    async def tick(sent: dict[str, Sent]) -> None:
-        ticks.append(sent)
-
-    sender = CachedSender(cast(ExtBot[float], bot))
-    return await sender.send(make_job(), stems, {"a": "Lied (a)"}, tick)
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        "Wrong file identifier/HTTP URL specified",
-        "Wrong remote file identifier specified: wrong string length",
-        "Wrong file_id or the file is temporarily unavailable",
-        'Failed to send message #2 with the error message "FILE_REFERENCE_EXPIRED"',
-        "Can't use file of type Voice as Audio",
-        "MEDIA_EMPTY",
-    ],
-)
-@pytest.mark.parametrize("count", [1, 3])
-async def test_words_for_what_is_lost(words: str, count: int) -> None:
-    bot, ticks = Scripted(BadRequest(words)), list[dict[str, Sent]]()
-    with pytest.raises(CachedFileGone):
-        await send(bot, ticks, KEPT[:count])
-    assert (len(bot.calls), ticks) == (1, [])
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        BadRequest('Failed to send message #2 with the error message "Too Many Requests: retry after 8"'),
-        BadRequest("Chat not found"),
-        Forbidden("bot was blocked by the user"),
-        NetworkError("Bad Gateway"),
-        TimedOut(),
-    ],
-)
-@pytest.mark.parametrize("count", [1, 3])
-async def test_words_for_what_is_not(error: TelegramError, count: int) -> None:
-    bot, ticks = Scripted(error), list[dict[str, Sent]]()
-    with pytest.raises(type(error)):
-        await send(bot, ticks, KEPT[:count])
-    assert (len(bot.calls), ticks) == (1, [])
-
-
-async def test_an_album_that_is_refused_comes_alone_as_far_as_it_can() -> None:
-    no = BadRequest("Not enough rights to send audios to the chat")
-    bot, ticks = Scripted(no, None, no), list[dict[str, Sent]]()
-    assert await send(bot, ticks) == {"a", "c"}
-    assert bot.calls[1:] == [
-        *(("audio", ("id-a",), "Lied (a)"), ("audio", ("id-b",), None), ("audio", ("id-c",), None))
-    ]
-    assert [list(tick) for tick in ticks] == [["a"], ["c"]]
-    assert ticks[0]["a"] == Sent(1, "new", "u", "audio", "Song (a)")

@@ -1,0 +1,156 @@
+"""Sends the stems of one result into the job's chat, downloaded or from Telegram's cache."""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from stemdrop.chat.translations import Language, Translations
+from stemdrop.domain.audio_types import PLAYABLE_EXTENSIONS
+from stemdrop.domain.jobs import Job
+from stemdrop.domain.outcomes import Sent
+from stemdrop.domain.results import Result
+from stemdrop.domain.titles import MAX_CAPTION, MAX_NAME, cut, in_sentence, title
+from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS
+from stemdrop.services.disk_space import temp_folder
+from stemdrop.storage.connection import retry_until_stored
+from stemdrop.storage.counters import Counters
+from stemdrop.storage.job_store import JobStore
+from worker.stems.download import DownloadedStem, StemOutcome
+from worker.stems.downloader import StemDownloader
+from worker.stems.stem_sender import (
+    AUDIO,
+    DOCUMENT,
+    OutgoingStem,
+    RecordSent,
+    StemSender,
+    Upload,
+    albums,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Unsent:
+    """The names of stems that are not in the chat, by reason; the fields are those of `Job`."""
+
+    missing: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    links: list[tuple[str, str]] = field(default_factory=list)
+    silent: list[str] = field(default_factory=list)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all audible stems are in the chat."""
+        return not (self.missing or self.refused or self.links)
+
+
+class ResultSender:
+    """Sends what is not in the chat yet and records each album; one object serves all jobs of a process."""
+
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        sender: StemSender,
+        downloader: StemDownloader,
+        translations: Translations,
+        counters: Counters,
+    ) -> None:
+        self._store = store
+        self._sender = sender
+        self._downloader = downloader
+        self._translations = translations
+        self._counters = counters
+
+    async def send_downloaded(
+        self, job: Job, result: Result, is_owner: Callable[[], Awaitable[bool]]
+    ) -> Unsent | None:
+        """Download and send the stems; `None` if the caller has lost the delivery before an album."""
+        sent = await self._store.sent(job.id)
+        waiting = [stem for stem in result.stems if stem.key not in sent]
+        unsent = Unsent()
+        with temp_folder(needs_room=bool(waiting)) as folder:
+            cover = await self._downloader.cover(job) if waiting else None
+            say = self._translations.language(job.language)
+            async with self._downloader.start(job, waiting, folder, say, cover) as downloads:
+                for album in albums(waiting):
+                    outcomes = [await downloads.outcome(stem) for stem in album]
+                    # the job may have been given up, deleted, or taken over by another run
+                    if not await is_owner():
+                        return None
+                    await self._send_album(job, outcomes, cover, unsent)
+        return unsent
+
+    async def send_cached(self, job: Job, result: Result) -> Unsent:
+        """Send the job's cached stems by their `file_id`; stems of the result without one were silent.
+
+        Raises `CachedFileGone` when Telegram has lost one.
+        """
+        say, sent = self._translations.language(job.language), await self._store.sent(job.id)
+        cached = {stem.key: stem for stem in job.cached}
+        names = {stem.key: say.stem(stem) for stem in result.stems}
+        waiting = [
+            OutgoingStem(stem.key, stem.title, stem.kind, stem.file_id, _caption(job, stem.title, name, say))
+            for key, name in names.items()
+            if (stem := cached.get(key)) and key not in sent
+        ]
+        arrived = await self._sender.send(job, waiting, self._record(job))
+        return Unsent(
+            silent=[name for key, name in names.items() if key not in cached],
+            refused=[names[stem.key] for stem in waiting if stem.key not in arrived],
+        )
+
+    async def _send_album(
+        self, job: Job, outcomes: Sequence[StemOutcome], cover: bytes | None, unsent: Unsent
+    ) -> None:
+        files = [outcome.file for outcome in outcomes if outcome.file]
+        arrived = await self._send_files(job, files, cover) if files else set()
+        for outcome in outcomes:
+            if outcome.link:
+                unsent.links.append((outcome.name, outcome.link))
+            elif outcome.is_silent:
+                unsent.silent.append(outcome.name)
+            elif outcome.file is None:
+                unsent.missing.append(outcome.name)
+            elif outcome.stem.key not in arrived:
+                unsent.refused.append(outcome.name)
+
+    async def _send_files(self, job: Job, files: Sequence[DownloadedStem], cover: bytes | None) -> set[str]:
+        stems = [_outgoing(job, file, cover) for file in files]
+        with self._counters.timed(DELIVERY_SECONDS, "send"):
+            arrived = await self._sender.send(job, stems, self._record(job))
+        sizes = [file.path.stat().st_size for file in files if file.key in arrived]
+        self._counters.add(DELIVERY_BYTES, "send", by=sum(sizes))
+        for file in files:
+            file.path.unlink(missing_ok=True)
+        return arrived
+
+    def _record(self, job: Job) -> RecordSent:
+        async def record(sent: dict[str, Sent]) -> None:
+            # a stem in the chat that is not recorded would be sent again
+            what = f"job {job.id}: {', '.join(sent)} sent but not recorded yet"
+            await retry_until_stored(lambda: self._store.tick(job.id, sent), what)
+            log.info("job %s: sent %s", job.id, ", ".join(sent))
+
+        return record
+
+
+def _outgoing(job: Job, file: DownloadedStem, cover: bytes | None) -> OutgoingStem:
+    upload = Upload(file.path, file.file_name)
+    if not file.file_name.endswith(tuple(PLAYABLE_EXTENSIONS)):
+        return OutgoingStem(file.key, file.title, DOCUMENT, upload)
+    labels = {
+        "title": file.title,
+        "performer": cut(job.source.performer, MAX_NAME),
+        "duration": file.duration_s,
+        "thumbnail": cover,
+    }
+    present = {name: value for name, value in labels.items() if value}
+    return OutgoingStem(file.key, file.title, AUDIO, upload, present)
+
+
+def _caption(job: Job, sent_title: str, name: str, say: Language) -> Mapping[str, str]:
+    """Return the job's own title as caption if the first user's title or language was another."""
+    own = title(job.source.title, name, say("title.song"))
+    return {} if own == sent_title else {"caption": in_sentence(own, MAX_CAPTION)}

@@ -1,0 +1,85 @@
+"""Brings stems and covers to disk, from the provider or from Telegram."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+from telegram.error import TelegramError
+
+from stemdrop.chat.telegram_bot import TelegramFiles
+from stemdrop.chat.translations import Language
+from stemdrop.domain.audio_types import extension_of_format
+from stemdrop.domain.jobs import Job
+from stemdrop.domain.outcomes import Sent
+from stemdrop.domain.results import Stem
+from stemdrop.errors import SourceGone, TryLater
+from stemdrop.provider.client import SeparationClient
+from worker.audio.formats import detect_format
+from worker.stems.download import DownloadedStem, StemDownloads, describe
+from worker.stems.fetcher import StemFetcher
+
+log = logging.getLogger(__name__)
+
+# Bot API: a thumbnail has at most 200 kB.
+MAX_COVER_BYTES = 200_000
+
+
+class StemDownloader:
+    """Downloads stems of any job; one object serves all jobs of a process."""
+
+    def __init__(self, fetcher: StemFetcher, separation: SeparationClient, files: TelegramFiles) -> None:
+        self._fetcher = fetcher
+        self._separation = separation
+        self._files = files
+
+    def start(
+        self, job: Job, stems: Sequence[Stem], folder: Path, say: Language, cover: bytes | None = None
+    ) -> StemDownloads:
+        """Return the downloads of these stems from the provider; they begin when their block is entered."""
+        return StemDownloads(
+            job, stems, folder, say, cover=cover, fetcher=self._fetcher, separation=self._separation
+        )
+
+    async def download_sent(
+        self, job: Job, stem: Stem, sent: Sent, folder: Path, say: Language
+    ) -> DownloadedStem | None:
+        """Download a stem that is in the chat, from Telegram or else from the provider.
+
+        The next call may overwrite the file. Returns `None` if both have lost it. Raises `TelegramError`,
+        `httpx.HTTPError` or `TryLater` when a later try may succeed.
+        """
+        try:
+            return await self._from_telegram(job, stem, sent, folder / "cached", say)
+        except SourceGone as error:
+            log.info("job %s: Telegram does not give stem %s: %s", job.id, stem.key, error)
+        except OSError as error:
+            raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
+        if not stem.url:
+            return None
+        async with self.start(job, [stem], folder, say) as downloads:
+            return (await downloads.outcome(stem)).file
+
+    async def cover(self, job: Job) -> bytes | None:
+        """Download Telegram's thumbnail of the source, a JPEG; `None` if there is none or it fails."""
+        if not job.source.thumbnail_file_id:
+            return None
+        try:
+            file = await self._files.find(job.source.thumbnail_file_id)
+            async with self._files.open(file) as chunks:
+                cover = b"".join([chunk async for chunk in chunks])
+        except (SourceGone, TelegramError, httpx.HTTPError) as error:
+            log.info("job %s: no cover: %s", job.id, type(error).__name__)
+            return None
+        return cover if len(cover) <= MAX_COVER_BYTES and cover.startswith(b"\xff\xd8") else None
+
+    async def _from_telegram(
+        self, job: Job, stem: Stem, sent: Sent, path: Path, say: Language
+    ) -> DownloadedStem:
+        """Raises `SourceGone` also for a file that is too large for a bot to download."""
+        if not sent.file_id:
+            raise SourceGone("it has no file_id")
+        await self._files.save(await self._files.find(sent.file_id), path, self._fetcher.max_bytes)
+        extension = extension_of_format(await asyncio.to_thread(detect_format, path), ".mp3")
+        return describe(job, stem, say, path, extension)

@@ -1,0 +1,229 @@
+"""Sends stems into a job's chat: as albums, and one by one where Telegram refuses an album."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from telegram import InputFile, InputMediaAudio, InputMediaDocument, Message, ReplyParameters
+from telegram.error import BadRequest, NetworkError
+from telegram.ext import ExtBot
+
+from stemdrop.chat.replies import send_in_topic
+from stemdrop.chat.telegram_bot import is_gone
+from stemdrop.domain.jobs import Job
+from stemdrop.domain.outcomes import Sent
+from stemdrop.errors import CachedFileGone
+
+log = logging.getLogger(__name__)
+
+AUDIO, VOICE, DOCUMENT = "audio", "voice", "document"
+# Bot API, sendMediaGroup: 2–10 items.
+MAX_ALBUM = 10
+# Telegram stores a whole album before it answers.
+UPLOAD_TIMEOUT_S = 300
+# Files on disk wait for Telegram's limits (a full album in a group: a minute) and are not downloaded again.
+UPLOAD_PATIENCE_S = 300.0
+# Telegram's errors for a `file_id` that it does not know any more, or that now means another kind of file.
+_FILE_GONE = (
+    "wrong file identifier",
+    "wrong remote file identifier",
+    "wrong file_id",
+    "invalid file_id",
+    "file_id_invalid",
+    "file is temporarily unavailable",
+    "file reference",
+    "file_reference",
+    "can't use file of type",
+    "media_empty",
+)
+
+Item = TypeVar("Item")
+RecordSent = Callable[[dict[str, Sent]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file on disk and the name under which it is sent."""
+
+    path: Path
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingStem:
+    """A stem to be sent: an upload, or the `file_id` of a file that Telegram has.
+
+    `kind` is `AUDIO` or `DOCUMENT`; `labels` are further arguments of sendAudio or sendDocument.
+    """
+
+    key: str
+    title: str
+    kind: str
+    media: Upload | str
+    labels: Mapping[str, Any] = field(default_factory=dict)
+
+
+def albums(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Yield the items in albums, in order."""
+    start = 0
+    for size in album_sizes(len(items)) if items else ():
+        yield items[start : start + size]
+        start += size
+
+
+def album_sizes(count: int) -> list[int]:
+    """Return the sizes of as few albums as possible, as even as possible.
+
+    Even albums arrive sooner, and less is lost with a crash, than with ten stems and two.
+    """
+    number = -(-count // MAX_ALBUM)
+    return [count // number + (1 if index < count % number else 0) for index in range(number)]
+
+
+class StemSender:
+    """Sends stems and other files of a job; one object serves all jobs of a process."""
+
+    def __init__(self, bot: ExtBot[float]) -> None:
+        self._bot = bot
+
+    async def send(self, job: Job, stems: Sequence[OutgoingStem], record: RecordSent) -> set[str]:
+        """Send the stems in albums, audio first; returns the keys of those that arrived.
+
+        Calls `record` for each message or album before the next is sent. Leaves out a stem that Telegram
+        refuses. Raises `CachedFileGone` when Telegram has lost a file, and `TelegramError` or `TryLater` when
+        the chat, the network or Telegram's limits stop it.
+        """
+        arrived: set[str] = set()
+        for kind in (AUDIO, DOCUMENT):
+            for album in albums([stem for stem in stems if stem.kind == kind]):
+                arrived |= await self._send_together(job, album, record)
+        return arrived
+
+    async def send_file(self, job: Job, kind: str, media: Upload | str, **labels: Any) -> Message:
+        """Send one file of this kind in the job's topic. Raises `TelegramError` or `TryLater`."""
+
+        async def send(topic_id: int | None, reply: ReplyParameters | None) -> Message:
+            with ExitStack() as files:
+                opened = _opened(media, files)
+                options = {**_timeouts(media), **labels}
+                options |= {"message_thread_id": topic_id, "reply_parameters": reply}
+                if kind == AUDIO:
+                    return await self._bot.send_audio(job.chat_id, opened, **options)
+                if kind == VOICE:
+                    return await self._bot.send_voice(job.chat_id, opened, **options)
+                return await self._bot.send_document(job.chat_id, opened, **options)
+
+        return await send_in_topic(job, send)
+
+    async def send_text(self, job: Job, text: str) -> Message:
+        """Send a message in the job's topic. Raises `TelegramError` or `TryLater`."""
+
+        async def send(topic_id: int | None, reply: ReplyParameters | None) -> Message:
+            return await self._bot.send_message(
+                job.chat_id,
+                text,
+                message_thread_id=topic_id,
+                reply_parameters=reply,
+                rate_limit_args=UPLOAD_PATIENCE_S,
+            )
+
+        return await send_in_topic(job, send)
+
+    async def _send_together(self, job: Job, stems: Sequence[OutgoingStem], record: RecordSent) -> set[str]:
+        if len(stems) > 1:
+            try:
+                messages = await self._send_album(job, stems)
+            except NetworkError as error:
+                _raise_unless_refused(error, stems[0].media)
+                log.warning("job %s: Telegram refuses an album, sending its stems singly: %s", job.id, error)
+            else:
+                together = zip(stems, messages, strict=False)
+                sent = {stem.key: sent_as(message, stem.title) for stem, message in together}
+                await record(sent)
+                return set(sent)
+        return {stem.key for stem in stems if await self._send_singly(job, stem, record)}
+
+    async def _send_singly(self, job: Job, stem: OutgoingStem, record: RecordSent) -> bool:
+        for variant in _variants(stem):
+            try:
+                message = await self.send_file(job, variant.kind, variant.media, **variant.labels)
+            except NetworkError as error:
+                _raise_unless_refused(error, stem.media)
+                log.warning("job %s: Telegram refuses stem %s: %s", job.id, stem.key, error)
+                if not isinstance(error, BadRequest):  # it is too large in any form
+                    return False
+            else:
+                await record({stem.key: sent_as(message, stem.title)})
+                return True
+        return False
+
+    async def _send_album(self, job: Job, stems: Sequence[OutgoingStem]) -> Sequence[Message]:
+        async def send(topic_id: int | None, reply: ReplyParameters | None) -> Sequence[Message]:
+            with ExitStack() as files:
+                return await self._bot.send_media_group(
+                    job.chat_id,
+                    [_input_media(stem, files) for stem in stems],
+                    message_thread_id=topic_id,
+                    reply_parameters=reply,
+                    **_timeouts(stems[0].media),
+                )
+
+        return await send_in_topic(job, send)
+
+
+def is_refusal(error: NetworkError) -> bool:
+    """Return whether Telegram would refuse the same again: wrong content, or too much of it (413)."""
+    words = str(error).lower()
+    if isinstance(error, BadRequest):
+        # Telegram may stop in the middle of an album because of its flood limit
+        return not is_gone(error) and "too many requests" not in words
+    return "too large" in words
+
+
+def sent_as(message: Message, title: str) -> Sent:
+    """Return what to store of a file that was sent under this title."""
+    for kind, file in ((VOICE, message.voice), (AUDIO, message.audio), (DOCUMENT, message.document)):
+        if file:
+            return Sent(message.message_id, file.file_id, file.file_unique_id, kind, title)
+    # Telegram made something else of it: it is in the chat, but cannot be sent by its id
+    return Sent(message.message_id, "", "", title=title)
+
+
+def _variants(stem: OutgoingStem) -> Iterator[OutgoingStem]:
+    """Yield the ways to send an upload: as audio with its cover, without it, and as a document."""
+    yield stem
+    if stem.kind == AUDIO and isinstance(stem.media, Upload):
+        if "thumbnail" in stem.labels:
+            labels = {name: value for name, value in stem.labels.items() if name != "thumbnail"}
+            yield replace(stem, labels=labels)
+        yield replace(stem, kind=DOCUMENT, labels={})
+
+
+def _raise_unless_refused(error: NetworkError, media: Upload | str) -> None:
+    words = str(error).lower()
+    if isinstance(error, BadRequest) and isinstance(media, str) and any(sign in words for sign in _FILE_GONE):
+        raise CachedFileGone(str(error)) from error
+    if not is_refusal(error):
+        raise error
+
+
+def _timeouts(media: Upload | str) -> dict[str, Any]:
+    if isinstance(media, str):  # takes no room on the disk, and may wait in the task queue
+        return {}
+    return {"read_timeout": UPLOAD_TIMEOUT_S, "rate_limit_args": UPLOAD_PATIENCE_S}
+
+
+def _opened(media: Upload | str, files: ExitStack, attach: bool = False) -> InputFile | str:
+    if isinstance(media, str):
+        return media
+    # not read here: httpx streams it, so that an album of 500 MB is never in memory
+    file = files.enter_context(media.path.open("rb"))
+    return InputFile(file, filename=media.name, attach=attach, read_file_handle=False)
+
+
+def _input_media(stem: OutgoingStem, files: ExitStack) -> InputMediaAudio | InputMediaDocument:
+    media = _opened(stem.media, files, attach=True)
+    return (InputMediaAudio if stem.kind == AUDIO else InputMediaDocument)(media, **stem.labels)
