@@ -1,12 +1,13 @@
 """`GET`/`HEAD /source/{token}/{name}`: the user's audio for the provider, streamed from Telegram.
 
-The file's URL at Telegram holds the bot's token; it never shows here.
+The file's URL at Telegram holds the bot's token, so the provider never gets that URL.
 """
 
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from stemdrop.chat.telegram_bot import TelegramFile, TelegramFiles
 from stemdrop.domain.audio_types import mime_type_of
-from stemdrop.domain.jobs import NEED_SOURCE, Job
+from stemdrop.domain.jobs import NEED_SOURCE
 from stemdrop.errors import SourceGone, StoreUnavailable, TooOften
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import bind_job
@@ -28,14 +29,14 @@ from webhook.byte_ranges import byte_range
 
 log = logging.getLogger(__name__)
 
-# Downloads of one job at once, in this process: as many as the greediest downloader opens. Each holds one of
-# our connections to Telegram for as long as its reader likes.
-AT_ONCE = 16
-# For one download: 20 MB at 12 kB/s. By then its job is given up, unless the operator has more patience.
+# Concurrent downloads of one job in this process: as many as the greediest downloader opens. Each holds a
+# connection to Telegram for as long as its reader takes.
+MAX_DOWNLOADS_PER_JOB = 16
+# For one download: 20 MB at 12 kB/s. By then the job has timed out, unless JOB_TIMEOUT_S is longer.
 DOWNLOAD_TIMEOUT_S = 1800.0
-# A download whose job ends is broken off within this time, or with the next bytes that its reader takes.
-LOOK_EVERY_S = 5.0
-# A smaller range of a bigger file is a look at it, not a fetch.
+# A download whose job has ended is cut off with the first bytes after this time.
+CHECK_INTERVAL_S = 5.0
+# A smaller range of a larger file is no fetch of the song.
 FETCH_BYTES = 256 * 1024
 
 _Range = Annotated[str, Header(alias="Range")]
@@ -48,51 +49,41 @@ def source_router(
     files: TelegramFiles,
     download_timeout_s: float = DOWNLOAD_TIMEOUT_S,
 ) -> APIRouter:
-    """The routes; a link serves one job's audio and dies with that job.
+    """Build the routes. A link serves the audio of one job until the job no longer needs it.
 
-    Fetched too often, or by too many at once, it answers 429. Fetched as often as it ever may be
-    (`stemdrop.storage.source_quota`) it is as dead as one that has expired: 403.
+    Requests that come too often, or too many at once, are answered 429; a link whose quota is used up
+    (`stemdrop.storage.source_quota`) 403.
     """
     router = APIRouter()
-    downloads = OwnerLimits[str](AT_ONCE, _too_many)
+    downloads = OwnerLimits[str](MAX_DOWNLOADS_PER_JOB, _too_many)
 
     @router.get("/source/{token}/{name}")
     async def serve(token: str, name: str, wanted: _Range = "") -> Response:
-        part = await find(token, name, wanted, is_download=True)
+        job_id, file, part = await find(token, name, wanted, is_download=True)
         if part.status == 416:
             return part.head()
-        return _Download(files, part, downloads, is_served, note_fetch, download_timeout_s)
+        chunks = files.open(file, part.start, part.end)
+        return _Download(store, downloads, job_id, chunks, part, download_timeout_s)
 
     @router.head("/source/{token}/{name}")
     async def describe(token: str, name: str, wanted: _Range = "") -> Response:
-        return (await find(token, name, wanted, is_download=False)).head()
+        _, _, part = await find(token, name, wanted, is_download=False)
+        return part.head()
 
-    async def find(token: str, name: str, wanted: str, *, is_download: bool) -> _Part:
+    async def find(
+        token: str, name: str, wanted: str, *, is_download: bool
+    ) -> tuple[str, TelegramFile, "_Part"]:
         job_id = links.read_source(token)
         bind_job(job_id)
         job = await store.get(job_id)
-        if job is None or not _is_served(job) or name != f"audio{job.source.extension}":
+        if job is None or job.state not in NEED_SOURCE or name != f"audio{job.source.extension}":
             raise SourceGone("this source is no longer served")
-        known = job.source.size_bytes
-        start, end = byte_range(wanted, known) or (0, known)
-        await source_quota.count(job.id, end - start if is_download else 0, known)
+        known_size = job.source.size_bytes
+        start, end = byte_range(wanted, known_size) or (0, known_size)
+        await source_quota.count(job.id, end - start if is_download else 0, known_size)
         file = await files.find(job.source.file_id)
         media_type = mime_type_of(job.source.extension)
-        return _part(job.id, file, file.size_bytes or known, wanted, media_type)
-
-    async def is_served(job_id: str) -> bool:
-        try:
-            job = await store.get(job_id)
-        except StoreUnavailable:  # a download that has begun needs no Redis
-            return True
-        return job is not None and _is_served(job)
-
-    async def note_fetch(job_id: str) -> bool:
-        try:
-            await store.note_source_fetched(job_id)
-        except StoreUnavailable:  # noted with the next bytes
-            return False
-        return True
+        return job_id, file, _part(file.size_bytes or known_size, wanted, media_type)
 
     return router
 
@@ -101,19 +92,13 @@ def _too_many() -> TooOften:
     return TooOften(1, "this source is being fetched by too many at once")
 
 
-def _is_served(job: Job) -> bool:
-    return job.state in NEED_SOURCE
-
-
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What a request gets. `length` is `None` where the size is not known; `end` where it is the file's.
+    """The part of a file that a request gets; `length` is `None` if the size is unknown.
 
-    `fetch_bytes`: a request that was sent so many has fetched the song.
+    A request that has received `fetch_bytes` has fetched the song.
     """
 
-    job_id: str
-    file: TelegramFile
     status: int
     headers: dict[str, str]
     start: int = 0
@@ -122,99 +107,102 @@ class _Part:
     fetch_bytes: float = FETCH_BYTES
 
     def head(self) -> Response:
-        """The answer without its body."""
+        """Return the response without a body."""
         return Response(status_code=self.status, headers=self.headers)
 
 
-def _part(job_id: str, file: TelegramFile, size: int, wanted: str, media_type: str) -> _Part:
+def _part(size: int, wanted: str, media_type: str) -> _Part:
     headers = {
         "Content-Type": media_type,
         "Cache-Control": "no-store",
         "X-Content-Type-Options": "nosniff",
     }
     if not size:
-        return _Part(job_id, file, 200, headers)
-    headers["Accept-Ranges"] = "bytes"
+        return _Part(200, headers)
     chosen = byte_range(wanted, size)
-    if chosen is None:
-        return _Part(job_id, file, 200, headers | {"Content-Length": str(size)}, 0, None, size, size / 2)
-    start, end = chosen
+    start, end = chosen or (0, size)
     if start == end:
-        return _Part(job_id, file, 416, {"Content-Range": f"bytes */{size}"})
-    headers |= {"Content-Range": f"bytes {start}-{end - 1}/{size}", "Content-Length": str(end - start)}
+        return _Part(416, {"Content-Range": f"bytes */{size}"})
     length = end - start
+    headers |= {"Accept-Ranges": "bytes", "Content-Length": str(length)}
     fetch_bytes = min(length, size / 2) if length >= min(size, FETCH_BYTES) else math.inf
-    return _Part(job_id, file, 206, headers, start, end, length, fetch_bytes)
+    if chosen is None:
+        return _Part(200, headers, length=length, fetch_bytes=fetch_bytes)
+    headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    return _Part(206, headers, start, end, length, fetch_bytes)
 
 
 class _Download(Response):
-    """Opens Telegram's file when it is sent, so that whoever hangs up also closes it. Ends with its job."""
+    """Opens Telegram's file only when it is sent, so that a client that disconnects also closes it."""
 
     def __init__(
         self,
-        files: TelegramFiles,
-        part: _Part,
+        store: JobStore,
         downloads: OwnerLimits[str],
-        is_served: Callable[[str], Awaitable[bool]],
-        note_fetch: Callable[[str], Awaitable[bool]],
+        job_id: str,
+        file: AbstractAsyncContextManager[AsyncIterator[bytes]],
+        part: _Part,
         timeout_s: float,
     ) -> None:
         super().__init__()
-        self._files, self._part, self._downloads = files, part, downloads
-        self._is_served, self._note_fetch, self._timeout_s = is_served, note_fetch, timeout_s
+        self._store, self._downloads, self._job_id = store, downloads, job_id
+        self._file, self._part, self._timeout_s = file, part, timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        has_begun = False
+        has_started = False
 
-        async def begin(message: Message) -> None:
-            nonlocal has_begun
-            has_begun = True
+        async def send_on(message: Message) -> None:
+            nonlocal has_started
+            has_started = True
             await send(message)
 
-        part = self._part
-        with self._downloads.of(part.job_id):
+        with self._downloads.of(self._job_id):
             try:
-                async with (
-                    asyncio.timeout(self._timeout_s),
-                    self._files.open(part.file, part.start, part.end) as chunks,
-                ):
-                    whole = self._noted(_whole(self._while_served(chunks), part.length))
-                    await StreamingResponse(whole, part.status, part.headers)(scope, receive, begin)
+                async with asyncio.timeout(self._timeout_s), self._file as chunks:
+                    body = self._checked(chunks)
+                    response = StreamingResponse(body, self._part.status, self._part.headers)
+                    await response(scope, receive, send_on)
             except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-                log.warning("job %s: its source broke off on its way: %s", part.job_id, type(error).__name__)
-                if not has_begun:
+                log.warning(
+                    "job %s: the download of its source failed: %s", self._job_id, type(error).__name__
+                )
+                if not has_started:
                     answer = JSONResponse({"detail": "Telegram does not give the file now"}, 502)
                     await answer(scope, receive, send)
 
-    async def _noted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Note the fetch when enough has been sent: it proves that the provider accepted the order."""
-        sent, is_noted = 0, False
-        async for chunk in chunks:
-            yield chunk
-            sent += len(chunk)
-            if not is_noted and sent >= self._part.fetch_bytes:
-                is_noted = await self._note_fetch(self._part.job_id)
+    async def _checked(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """Yield the promised bytes, and note the fetch: it proves that the provider accepted the order.
 
-    async def _while_served(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Raises `ConnectionAbortedError` when nobody is to have the rest any more."""
-        loop = asyncio.get_running_loop()
-        look_at = loop.time() + LOOK_EVERY_S
+        Raises `ConnectionAbortedError` when the job ends meanwhile and `RemoteProtocolError` when the file is
+        too short, so that the client notices the missing rest.
+        """
+        loop, length = asyncio.get_running_loop(), self._part.length
+        sent, is_noted, check_at = 0, False, loop.time() + CHECK_INTERVAL_S
         async for chunk in chunks:
-            if loop.time() > look_at:
-                if not await self._is_served(self._part.job_id):
+            if loop.time() > check_at:
+                if not await self._is_served():
                     raise ConnectionAbortedError("its job has ended")
-                look_at = loop.time() + LOOK_EVERY_S
-            yield chunk
-
-
-async def _whole(chunks: AsyncIterator[bytes], length: int | None) -> AsyncIterator[bytes]:
-    """As many bytes as were promised. Raises when there are fewer: the client must see that it lacks some."""
-    left = length
-    async for chunk in chunks:
-        yield chunk if left is None else chunk[:left]
-        if left is not None:
-            left -= len(chunk)
-            if left < 0:
+                check_at = loop.time() + CHECK_INTERVAL_S
+            wanted = chunk if length is None else chunk[: length - sent]
+            yield wanted
+            sent += len(wanted)
+            if not is_noted and sent >= self._part.fetch_bytes:
+                is_noted = await self._note_fetch()
+            if len(wanted) < len(chunk):
                 return
-    if left:
-        raise httpx.RemoteProtocolError("the file is shorter than it is said to be")
+        if length is not None and sent < length:
+            raise httpx.RemoteProtocolError("the file is shorter than announced")
+
+    async def _is_served(self) -> bool:
+        try:
+            job = await self._store.get(self._job_id)
+        except StoreUnavailable:  # a download that has started needs no Redis
+            return True
+        return job is not None and job.state in NEED_SOURCE
+
+    async def _note_fetch(self) -> bool:
+        try:
+            await self._store.note_source_fetched(self._job_id)
+        except StoreUnavailable:  # noted with the next chunk
+            return False
+        return True

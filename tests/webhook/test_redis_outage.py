@@ -25,7 +25,7 @@ RESULT = {"code": 200, "data": {"task_id": "task-1", "vocal_removal_info": {"voc
 async def test_without_redis_requests_get_503_and_downloads_continue(
     tmp_path: Path, telegram: Telegram, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("webhook.source.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("webhook.source.CHECK_INTERVAL_S", 0.0)
     song = await telegram.send_file(alice.id, BytesIO(bytes(400_000)), kind="document", file_name="long.wav")
     telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=200_000)
     async with (

@@ -1,4 +1,4 @@
-"""`GET`/`HEAD /source/{token}/{name}`: the user's audio for the provider, and nothing else for anybody."""
+"""`GET`/`HEAD /source/{token}/{name}`: serves the user's audio to the provider, and refuses all else."""
 
 import asyncio
 import logging
@@ -28,19 +28,19 @@ from stemdrop.http.signed_links import SOURCE_LIFETIME_S
 from stemdrop.storage.source_quota import MOST_FETCHES
 from webhook.app import create_app
 from webhook.byte_ranges import byte_range
-from webhook.source import AT_ONCE, FETCH_BYTES
+from webhook.source import FETCH_BYTES, MAX_DOWNLOADS_PER_JOB
 
 
 @pytest.fixture
 def content(telegram: Telegram, sent: Message) -> bytes:
-    """The bytes of Alice's song."""
+    """The content of Alice's song."""
     assert sent.media
     return telegram.file_location(sent.media["file_id"]).read_bytes()
 
 
 @pytest.fixture
 async def job(product: Product, sent: Message) -> Job:
-    """A job that the provider has just been told of."""
+    """A job whose source the provider may fetch."""
     return await product.at(JobState.SUBMITTING, sent)
 
 
@@ -60,15 +60,15 @@ async def test_the_whole_song_is_served(
     assert answer.headers["cache-control"] == "no-store"
 
 
-async def test_head_says_the_same_without_a_body(
+async def test_head_has_the_headers_of_get_and_no_body(
     product: Product, client: httpx.AsyncClient, job: Job, content: bytes
 ) -> None:
-    got, asked = await client.get(path_of(product, job)), await client.head(path_of(product, job))
-    assert asked.status_code == 200
-    assert asked.content == b""
+    by_get, by_head = await client.get(path_of(product, job)), await client.head(path_of(product, job))
+    assert by_head.status_code == 200
+    assert by_head.content == b""
     ignored = ("date", "server")
-    for name in set(got.headers) - set(ignored):
-        assert asked.headers[name] == got.headers[name]
+    for name in set(by_get.headers) - set(ignored):
+        assert by_head.headers[name] == by_get.headers[name]
     part = await client.head(path_of(product, job), headers={"Range": "bytes=0-9"})
     assert (part.status_code, part.headers["content-length"]) == (206, "10")
 
@@ -86,7 +86,7 @@ async def test_every_accepted_extension_is_served_with_its_media_type(
     assert (served[".mp3"], served[".amr"], served[".3gp"]) == ("audio/mpeg", "audio/amr", "video/3gpp")
 
 
-async def test_parts_are_served(
+async def test_byte_ranges_are_served(
     product: Product, client: httpx.AsyncClient, job: Job, content: bytes
 ) -> None:
     size = len(content)
@@ -109,7 +109,7 @@ async def test_parts_are_served(
         assert answer.headers["content-length"] == str(end - start)
 
 
-async def test_a_part_beyond_the_end_is_refused(
+async def test_a_range_beyond_the_end_is_refused(
     product: Product, client: httpx.AsyncClient, job: Job, content: bytes
 ) -> None:
     for header in (f"bytes={len(content)}-", "bytes=999999999999999999-", "bytes=-0"):
@@ -119,7 +119,7 @@ async def test_a_part_beyond_the_end_is_refused(
         assert answer.content == b""
 
 
-async def test_what_is_no_single_range_gets_the_whole(
+async def test_invalid_and_multiple_ranges_get_the_whole_file(
     product: Product, client: httpx.AsyncClient, job: Job, content: bytes
 ) -> None:
     odd = [
@@ -151,32 +151,32 @@ async def test_what_is_no_single_range_gets_the_whole(
         ("BYTES=0-9", 100, None),
     ],
 )
-def test_ranges_are_read_to_the_letter(header: str, size: int, expected: tuple[int, int] | None) -> None:
+def test_range_headers_are_parsed_strictly(header: str, size: int, expected: tuple[int, int] | None) -> None:
     assert byte_range(header, size) == expected
 
 
-async def test_a_big_file_is_passed_on_while_it_comes(
+async def test_a_file_is_streamed_while_telegram_sends_it(
     product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
-    """Telegram breaks off in the middle: who keeps files in memory first would have passed on nothing."""
-    big = BytesIO(bytes(15 * 1024 * 1024))
+    """Telegram cuts the connection: a webhook that reads the whole file first would have sent nothing."""
+    big = BytesIO(bytes(3 * 1024 * 1024))
     sent = await telegram.send_file(alice.id, big, kind="document", file_name="long.wav")
     job = await product.at(JobState.SUBMITTING, sent)
     order = telegram.faults.add(FaultKind.RESET_MID_DOWNLOAD, method="download")
     received = 0
     async with client.stream("GET", path_of(product, job)) as answer:
         assert answer.status_code == 200
-        assert answer.headers["content-length"] == str(15 * 1024 * 1024)
+        assert answer.headers["content-length"] == str(3 * 1024 * 1024)
         with suppress(httpx.RemoteProtocolError):
             async for chunk in answer.aiter_bytes():
                 received += len(chunk)
     assert order.hits == 1
-    assert 0 < received < 15 * 1024 * 1024
+    assert 0 < received < 3 * 1024 * 1024
     whole = await client.get(path_of(product, job))
-    assert len(whole.content) == 15 * 1024 * 1024
+    assert len(whole.content) == 3 * 1024 * 1024
 
 
-async def test_a_part_in_the_middle_is_not_fetched_from_the_start(
+async def test_a_range_in_the_middle_has_the_right_bytes(
     product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
     content = bytes(range(256)) * 4096
@@ -186,7 +186,7 @@ async def test_a_part_in_the_middle_is_not_fetched_from_the_start(
     assert (answer.status_code, answer.content) == (206, content[1048000:1048100])
 
 
-async def test_what_is_not_ours_or_too_old_is_refused(
+async def test_forged_and_expired_links_are_refused(
     product: Product, client: httpx.AsyncClient, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = path_of(product, job)
@@ -211,7 +211,7 @@ async def test_what_is_not_ours_or_too_old_is_refused(
     assert "getFile" not in [call.method for call in product.telegram.calls]
 
 
-async def test_only_its_own_name_is_served(product: Product, client: httpx.AsyncClient, job: Job) -> None:
+async def test_other_names_are_not_found(product: Product, client: httpx.AsyncClient, job: Job) -> None:
     folder = path_of(product, job).rpartition("/")[0]
     names = [
         *("audio.MP3", "audio.wav", "audio", "audio.mp3x", "x.mp3", "audio.mp3%00", "audio.mp3%20"),
@@ -225,12 +225,12 @@ async def test_only_its_own_name_is_served(product: Product, client: httpx.Async
     assert statuses == dict.fromkeys(names, 404)
 
 
-async def test_fetched_too_often_it_waits_and_telegram_is_not_asked(
+async def test_too_frequent_requests_get_429_without_a_call_of_telegram(
     product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
     path = path_of(product, job)
     assert (await client.head(path)).status_code == 200
-    far = product.clock.now + 3600  # the bucket is empty, and as if last used then
+    far = product.clock.now + 3600  # the token bucket is empty, and was last used then
     await product.redis.hset(f"stemdrop:job:{job.id}", mapping={"fetch_tokens": "0", "fetched_at": str(far)})
     asked = len(product.telegram.calls)
     for method in ("GET", "HEAD"):
@@ -241,7 +241,7 @@ async def test_fetched_too_often_it_waits_and_telegram_is_not_asked(
     assert (await client.get(path)).status_code == 200
 
 
-async def test_a_head_is_counted_and_parts_by_their_bytes(
+async def test_the_quota_counts_requests_and_requested_bytes(
     product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
     path = path_of(product, job)
@@ -258,7 +258,7 @@ async def test_a_head_is_counted_and_parts_by_their_bytes(
     assert await product.redis.hmget(f"stemdrop:job:{job.id}", names) == counted
 
 
-async def test_fetched_as_often_as_it_may_be_it_is_dead(
+async def test_a_link_whose_quota_is_used_up_is_refused(
     product: Product, client: httpx.AsyncClient, job: Job
 ) -> None:
     path = path_of(product, job)
@@ -269,17 +269,17 @@ async def test_fetched_as_often_as_it_may_be_it_is_dead(
         assert (answer.status_code, "retry-after" in answer.headers) == (403, False)
 
 
-async def test_one_job_does_not_take_all_connections_to_telegram(
+async def test_concurrent_downloads_of_one_job_are_limited(
     product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
 ) -> None:
     big = BytesIO(bytes(1024 * 1024))
     sent = await telegram.send_file(alice.id, big, kind="document", file_name="long.wav")
     job, other = [await product.at(JobState.SUBMITTING, sent, task_id=f"task-{n}") for n in (1, 2)]
-    telegram.faults.add(FaultKind.SLOW, method="download", times=AT_ONCE, bytes_per_s=1000)
+    telegram.faults.add(FaultKind.SLOW, method="download", times=MAX_DOWNLOADS_PER_JOB, bytes_per_s=1000)
     async with AsyncExitStack() as stack:
         downloads = [
             await stack.enter_async_context(client.stream("GET", path_of(product, job)))
-            for _ in range(AT_ONCE)
+            for _ in range(MAX_DOWNLOADS_PER_JOB)
         ]
         assert {answer.status_code for answer in downloads} == {200}
         answer = await client.get(path_of(product, job))
@@ -293,7 +293,7 @@ async def test_one_job_does_not_take_all_connections_to_telegram(
         assert answer.status_code == 200
 
 
-async def test_who_hangs_up_ends_the_download_and_is_no_error_of_ours(
+async def test_a_client_that_disconnects_ends_the_download_without_an_error(
     product: Product, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
     product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=1000)
@@ -306,14 +306,14 @@ async def test_who_hangs_up_ends_the_download_and_is_no_error_of_ours(
     assert [record for record in ours if record.levelno > logging.INFO] == []
 
 
-async def test_a_download_ends_with_its_job(
+async def test_a_download_is_cut_off_when_its_job_ends(
     product: Product,
     client: httpx.AsyncClient,
     job: Job,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("webhook.source.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("webhook.source.CHECK_INTERVAL_S", 0.0)
     product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=200_000)
     received = 0
     async with client.stream("GET", path_of(product, job)) as answer:
@@ -322,10 +322,10 @@ async def test_a_download_ends_with_its_job(
                 received += len(chunk)
                 await product.store.cancel(job.id)
     assert 0 < received < job.source.size_bytes
-    assert "its source broke off on its way: ConnectionAbortedError" in caplog.text
+    assert "the download of its source failed: ConnectionAbortedError" in caplog.text
 
 
-async def test_a_reader_that_takes_for_ever_is_left(
+async def test_a_download_is_cut_off_after_its_timeout(
     product: Product, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
     product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=100)
@@ -333,11 +333,11 @@ async def test_a_reader_that_takes_for_ever_is_left(
     async with serve(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
         with suppress(httpx.RemoteProtocolError):
             answer = await http.get(path_of(product, job))
-            assert answer.status_code == 502  # a busy machine had not even begun
-    assert "its source broke off on its way: TimeoutError" in caplog.text
+            assert answer.status_code == 502  # on a slow machine it had not started
+    assert "the download of its source failed: TimeoutError" in caplog.text
 
 
-async def test_a_file_shorter_than_telegram_says_is_not_taken_for_the_whole(
+async def test_a_file_shorter_than_announced_is_not_mistaken_for_the_whole(
     product: Product, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
     location = product.telegram.file_location(job.source.file_id)
@@ -384,7 +384,7 @@ async def test_a_slow_fetch_is_noted_half_way(product: Product, client: httpx.As
     assert job.source.size_bytes / 2 <= noted[0] < received
 
 
-async def test_it_lives_while_the_job_does(
+async def test_a_source_is_served_while_its_job_needs_it(
     product: Product, client: httpx.AsyncClient, sent: Message, job: Job
 ) -> None:
     path = path_of(product, job)
@@ -397,7 +397,7 @@ async def test_it_lives_while_the_job_does(
         failure = Failure("500")
         assert await product.store.move(ended.id, [JobState.SUBMITTING], end, Credits.RETURN, failure=failure)
         assert (await client.get(path_of(product, ended))).status_code == 404
-        # nor when what is missing is fetched again
+        # nor when the missing stems are fetched again
         await product.store.deliver_again(ended.id)
         assert (await client.get(path_of(product, ended))).status_code == 404
         assert (await client.head(path_of(product, ended))).status_code == 404
@@ -408,7 +408,7 @@ async def test_it_lives_while_the_job_does(
 
 
 @pytest.mark.parametrize("method", ["getFile", "download"])
-async def test_what_telegram_no_longer_has_is_gone(
+async def test_a_file_that_telegram_no_longer_has_is_not_found(
     product: Product, client: httpx.AsyncClient, job: Job, method: str
 ) -> None:
     product.telegram.faults.add(FaultKind.FILE_GONE, method=method)
@@ -417,7 +417,7 @@ async def test_what_telegram_no_longer_has_is_gone(
     assert product.telegram.token not in answer.text
 
 
-async def test_the_bots_token_shows_nowhere(
+async def test_the_bot_token_appears_neither_in_answers_nor_in_the_log(
     product: Product, client: httpx.AsyncClient, job: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "stemdrop")
@@ -447,7 +447,7 @@ async def test_the_bots_token_shows_nowhere(
 
 @pytest.fixture
 async def local(redis_url: str, tmp_path: Path) -> AsyncIterator[Product]:
-    """With a Bot API server of one's own, whose files lie on our disk."""
+    """The product with a Bot API server in local mode, whose files are on the same disk."""
     telegram = Telegram(tmp_path / "local", local=True)
     async with (
         run_telegram(telegram) as url,
@@ -456,7 +456,7 @@ async def local(redis_url: str, tmp_path: Path) -> AsyncIterator[Product]:
         yield opened
 
 
-async def test_in_local_mode_it_is_read_from_the_shared_disk(local: Product, song: Path) -> None:
+async def test_in_local_mode_the_file_is_read_from_the_shared_disk(local: Product, song: Path) -> None:
     alice = local.telegram.add_user("Alice")
     job = await local.at(JobState.SUBMITTING, await local.telegram.send_file(alice.id, song))
     location = local.telegram.file_location(job.source.file_id)
