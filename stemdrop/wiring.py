@@ -55,7 +55,8 @@ class Parts:
     """The objects that the processes share.
 
     `redis`, `engine`, `http` and `api_http` are opened and closed by the caller; `http` fetches files from
-    Telegram, `api_http` calls the separation API. `clock` returns Unix seconds.
+    Telegram, `api_http` calls the separation API. `clock` returns Unix seconds. `flood_clock` and
+    `source_clock` do in place of Redis' own clock, which the limits of all processes share.
     """
 
     def __init__(
@@ -67,7 +68,8 @@ class Parts:
         http: httpx.AsyncClient,
         api_http: httpx.AsyncClient,
         clock: Callable[[], float] = time.time,
-        flood_clock: Callable[[], float] = time.time,
+        flood_clock: Callable[[], float] | None = None,
+        source_clock: Callable[[], float] | None = None,
     ) -> None:
         self.settings = settings
         self.redis = redis
@@ -78,7 +80,7 @@ class Parts:
         self.progress_due = DueJobs(redis, PROGRESS_DUE, clock)
         self.chat_activity = ChatActivity(redis, clock)
         self.counters = Counters(redis)
-        self.source_quota = SourceQuota(redis, clock)
+        self.source_quota = SourceQuota(redis, source_clock)
         self.probes = Probes(redis)
         self.snapshots = Snapshots(redis)
         self.heartbeats = Heartbeats(redis)

@@ -1,9 +1,7 @@
-"""Telegram's flood limits, held for the bot over all its processes by token buckets in Redis.
+"""Telegram's flood limits, enforced over all processes of the bot by token buckets in Redis.
 
-Limits (Bot FAQ, 'My bot is hitting limits'): about 30 messages a second over all chats, 1 a second in one
-chat, 20 a minute in one group. An album's items count each.
-
-The clock is Redis' own: those of several machines differ, and one that is set back would stop all sending.
+The limits (Bot FAQ, 'My bot is hitting limits') are about 30 messages a second over all chats, 1 a second in
+a chat, and 20 a minute in a group. Each item of an album counts.
 """
 
 from collections.abc import Callable
@@ -12,26 +10,19 @@ from redis.asyncio import Redis
 
 from stemdrop.storage.connection import script, translated
 from stemdrop.storage.keys import FLOOD, FLOOD_PAUSE
+from stemdrop.storage.token_bucket import BUCKET_LUA
 
-# (bucket size, refill per second). A full bucket and a refill can fall into the same second (or minute, in a
-# group), so both together are what Telegram allows in it. Each takes one full album.
+# (bucket size, refill per second). A full bucket and a refill can fall into the same second (in a group: the
+# same minute), so their sum is what Telegram allows in it. A full bucket is enough for the largest album.
 OVERALL = (10, 20.0)
 PRIVATE = (10, 1.0)
 GROUP = (10, 10 / 60)
 
-_NOW = """
-local now = tonumber(ARGV[1])
-if not now then
-  local time = redis.call('TIME')
-  now = time[1] + time[2] / 1000000
-end
-"""
-
 _TAKE = (
-    _NOW
+    BUCKET_LUA
     + """
--- KEYS: pause, bucket, …   ARGV: now ('': Redis' clock), cost, then size and refill per bucket
--- returns milliseconds to wait; 0 means that the cost was taken from every bucket
+-- KEYS: pause, bucket, …   ARGV: now, cost, then size and refill per bucket
+-- returns milliseconds to wait; 0: the cost was taken from every bucket
 local cost = tonumber(ARGV[2])
 local pause = redis.call('HMGET', KEYS[1], 'from', 'seconds')
 local wait = 0
@@ -43,19 +34,12 @@ end
 local left = {}
 for i = 2, #KEYS do
   local size, refill = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
-  local held = redis.call('HMGET', KEYS[i], 'tokens', 'at')
-  local tokens, at = tonumber(held[1] or size), tonumber(held[2] or now)
-  if at > now then  -- the clock was set back: the bucket fills from here on
-    at = now
-    redis.call('HSET', KEYS[i], 'at', tostring(now))
-  end
-  tokens = math.min(size, tokens + (now - at) * refill)
-  left[i] = tokens - math.min(cost, size)
+  left[i] = tokens_in(KEYS[i], 'tokens', 'at', size, refill) - math.min(cost, size)
   if left[i] < 0 then wait = math.max(wait, -left[i] / refill) end
 end
 if wait > 0 then return math.ceil(wait * 1000) end
 for i = 2, #KEYS do
-  redis.call('HSET', KEYS[i], 'tokens', tostring(left[i]), 'at', tostring(now))
+  set_tokens(KEYS[i], 'tokens', 'at', left[i])
   redis.call('EXPIRE', KEYS[i], 300)
 end
 return 0
@@ -63,7 +47,7 @@ return 0
 )
 
 _PAUSE_FOR = (
-    _NOW
+    BUCKET_LUA
     + """
 -- KEYS: pause   ARGV: now, seconds. Of two pauses the one that ends later counts.
 local held = redis.call('HMGET', KEYS[1], 'from', 'seconds')
@@ -77,7 +61,7 @@ end
 
 
 async def pause_left(redis: Redis) -> float:
-    """For how many seconds from now Telegram has asked for silence. Raises `StoreUnavailable`."""
+    """Return for how many more seconds Telegram has asked for a pause. Raises `StoreUnavailable`."""
     async with translated():
         return max(0, int(await redis.pttl(FLOOD_PAUSE))) / 1000
 
@@ -85,7 +69,7 @@ async def pause_left(redis: Redis) -> float:
 class FloodLimiter:
     """One limiter for all processes that share this Redis. Raises `StoreUnavailable` when it is away.
 
-    `clock` gives Unix seconds instead of Redis.
+    `clock` returns Unix seconds and replaces the clock of Redis.
     """
 
     def __init__(self, redis: Redis, clock: Callable[[], float] | None = None) -> None:
@@ -94,7 +78,7 @@ class FloodLimiter:
         self._pause_for = script(redis, _PAUSE_FOR)
 
     async def delay(self, chat_id: int | str | None, messages: int) -> float:
-        """Take room for so many messages in the chat; 0, or the seconds after which to ask again."""
+        """Take room for the messages in the chat; returns 0, or the seconds after which to ask again."""
         is_group = str(chat_id).startswith(("-", "@"))
         keys = [FLOOD_PAUSE, FLOOD.format("all"), FLOOD.format(chat_id)]
         args: list[str | float] = [self._now(), messages, *OVERALL, *(GROUP if is_group else PRIVATE)]

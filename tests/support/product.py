@@ -250,13 +250,22 @@ async def open_product(
         }
     )
     telegram.flood.is_enforced = is_flood_limited
-    flood_clock = (clock or time.time) if is_flood_limited else _NeverBusy()
+    flood_clock = clock if is_flood_limited else _NeverBusy()
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connect(redis_url))
         engine = await stack.enter_async_context(Engine(redis_url))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False, verify=False))
-        product = Product(read, redis, engine, http=http, api_http=http, clock=clock, flood_clock=flood_clock)
+        product = Product(
+            read,
+            redis,
+            engine,
+            http=http,
+            api_http=http,
+            clock=clock,
+            flood_clock=flood_clock,
+            source_clock=clock,
+        )
         product.telegram, product.closing = telegram, stack
         stack.push_async_callback(product.bot.shutdown)
         await product.bot.initialize()

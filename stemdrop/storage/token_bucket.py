@@ -1,0 +1,29 @@
+"""The token bucket that the Lua scripts of the limiters share.
+
+A bucket is two fields of a hash. It holds at most `size` tokens and gains `refill` tokens a second. The clock
+is that of Redis, since the clocks of several machines differ.
+"""
+
+# ARGV[1] is the time in Unix seconds, or empty for Redis' own clock.
+BUCKET_LUA = """
+local now = tonumber(ARGV[1])
+if not now then
+  local time = redis.call('TIME')
+  now = time[1] + time[2] / 1000000
+end
+
+-- the tokens in the bucket now; a bucket that was never used is full
+local function tokens_in(key, tokens_field, time_field, size, refill)
+  local held = redis.call('HMGET', key, tokens_field, time_field)
+  local tokens, at = tonumber(held[1] or size), tonumber(held[2] or now)
+  if at > now then  -- the clock was set back: the bucket gains from here on
+    at = now
+    redis.call('HSET', key, time_field, tostring(now))
+  end
+  return math.min(size, tokens + (now - at) * refill)
+end
+
+local function set_tokens(key, tokens_field, time_field, tokens)
+  redis.call('HSET', key, tokens_field, tostring(tokens), time_field, tostring(now))
+end
+"""
