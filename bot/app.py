@@ -17,6 +17,7 @@ from bot.audio_check import AudioCheck
 from bot.commands import Commands
 from bot.context import Context
 from bot.doctor import Doctor
+from bot.download_slots import DownloadSlots
 from bot.errors import remember_error
 from bot.gate import Gate
 from bot.groups import GroupChats
@@ -41,7 +42,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     settings, store, users = parts.settings, parts.store, parts.users
     orders, translations, status = parts.orders, parts.translations, parts.job_message
     gate = Gate(users, translations)
-    uploads = Uploads(store, AudioCheck(parts.files, settings.max_source_bytes), status)
+    uploads = Uploads(store, AudioCheck(parts.files, settings.max_source_bytes), DownloadSlots(), status)
     menu = Menu(store, parts.engine, orders, status, translations)
     commands = Commands(store, orders, users, status, translations, settings.max_source_bytes)
     jobs = JobsList(store, orders, users, status)

@@ -1,10 +1,9 @@
-"""Listening into a file before anything is paid: is there sound in it, and how much?
+"""Checks a file before anything is paid for: whether it has sound, and how long it is.
 
-Telegram knows the length of audio and voice messages; of documents it knows a name, and of videos not whether
-they have sound. Those are fetched and opened here.
+Telegram knows the length of audio and voice messages. Of documents it knows only a name, and of videos not
+whether they have sound: these are downloaded and opened here.
 """
 
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,47 +16,60 @@ from bot.sources import check
 from stemdrop.chat.telegram_bot import TelegramFiles
 from stemdrop.domain.audio_types import SAFE_DEMUXERS
 from stemdrop.domain.jobs import Source, SourceKind
-from stemdrop.errors import SourceGone, SourceUnusable
+from stemdrop.errors import SourceGone, SourceUnusable, TryLater
+from stemdrop.services.disk_space import AGAIN_S, temp_folder
 
 # Broken packets are common at the start of cut files; this many in a row are no song.
 _MAX_BROKEN_PACKETS = 200
 
 
 class AudioCheck:
-    """Fetches and opens what Telegram cannot vouch for; a few at a time, since each is held on disk."""
+    """Checks that a file has sound and is within the limits, and finds out its length and size."""
 
-    def __init__(self, files: TelegramFiles, max_bytes: int, at_once: int = 4) -> None:
+    def __init__(self, files: TelegramFiles, max_bytes: int) -> None:
         self._files = files
         self._max_bytes = max_bytes
-        self._slots = anyio.CapacityLimiter(at_once)
 
-    async def verify(self, source: Source) -> Source:
-        """The source with its length and size known. Raises `SourceUnusable`; passes network trouble on."""
+    def needs_download(self, source: Source) -> bool:
+        """Whether the file must be downloaded to be checked. Raises `SourceUnusable`."""
         check(source, self._max_bytes)
-        if source.duration_s and source.kind not in (SourceKind.DOCUMENT, SourceKind.VIDEO):
-            return source
+        return not source.duration_s or source.kind in (SourceKind.DOCUMENT, SourceKind.VIDEO)
+
+    async def inspect(self, source: Source) -> Source:
+        """Download and open the file; return the source with its length and size.
+
+        Raises `SourceUnusable`, `TryLater` when the disk is nearly full, and the errors of the network.
+        """
         try:
-            async with self._slots:
-                verified = await self._listen(source)
+            inspected = await self._download(source)
         except SourceGone as error:
             reason = "too_big" if "too big" in str(error).lower() else "gone"
             raise SourceUnusable(
                 reason, size_bytes=source.size_bytes or self._max_bytes, limit_bytes=self._max_bytes
             ) from error
-        check(verified, self._max_bytes)
-        return verified
+        check(inspected, self._max_bytes)
+        return inspected
 
-    async def _listen(self, source: Source) -> Source:
+    async def _download(self, source: Source) -> Source:
         file = await self._files.find(source.file_id)
-        with tempfile.TemporaryDirectory(prefix="stemdrop-") as folder:
-            path, size = file.path, file.size_bytes
-            if path is None:
-                path = Path(folder) / f"source{source.extension}"
-                size = await self._files.save(file, path, self._max_bytes)
-            if size == 0:
-                raise SourceUnusable("empty")
-            duration_s = await anyio.to_thread.run_sync(measure, path)
-        return replace(source, size_bytes=size, duration_s=source.duration_s or round(duration_s))
+        if file.path is not None:
+            return await _measured(source, file.path, file.size_bytes)
+        with temp_folder() as folder:
+            path = folder / f"source{source.extension}"
+            try:
+                size_bytes = await self._files.save(file, path, self._max_bytes)
+            except OSError as error:
+                raise TryLater(
+                    AGAIN_S, f"the song cannot be written to the disk: {error.strerror or error}"
+                ) from error
+            return await _measured(source, path, size_bytes)
+
+
+async def _measured(source: Source, path: Path, size_bytes: int) -> Source:
+    if size_bytes == 0:
+        raise SourceUnusable("empty")
+    duration_s = source.duration_s or round(await anyio.to_thread.run_sync(measure, path))
+    return replace(source, size_bytes=size_bytes, duration_s=duration_s)
 
 
 def measure(path: Path) -> float:

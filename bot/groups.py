@@ -43,7 +43,7 @@ class GroupChats:
             return
         replied = message.reply_to_message
         if replied and source_of(replied):
-            await self._uploads.take(replied, message, context)
+            await self._uploads.take(replied, update, context)
         elif is_private(update):
             await answer(message, context.say("group.no_song"))
         else:
@@ -62,7 +62,7 @@ class GroupChats:
             return
         wants = source.kind in _SONGS and await self._group_settings.answers_all(message.chat_id)
         if is_asked or wants:
-            await self._uploads.take(message, message, context)
+            await self._uploads.take(message, update, context)
 
     async def talk(self, update: Update, context: Context) -> None:
         """A text in a group: one that names the bot under a song asks for it."""
@@ -71,7 +71,7 @@ class GroupChats:
             return
         replied = message.reply_to_message
         if replied and source_of(replied):
-            await self._uploads.take(replied, message, context)
+            await self._uploads.take(replied, update, context)
         elif (message.text or "").lstrip().startswith("@"):  # it is talked to, and not about
             await answer(message, context.say("group.how", bot=context.bot.username))
 

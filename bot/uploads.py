@@ -13,6 +13,7 @@ from telegram.error import TelegramError
 from bot.answers import answer
 from bot.audio_check import AudioCheck
 from bot.context import Context
+from bot.download_slots import DownloadSlots
 from bot.sources import source_of
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
@@ -33,23 +34,28 @@ _TITLES = {
 class Uploads:
     """The handler for everything that may be a song."""
 
-    def __init__(self, store: JobStore, audio_check: AudioCheck, status: JobMessage) -> None:
+    def __init__(
+        self, store: JobStore, audio_check: AudioCheck, slots: DownloadSlots, job_message: JobMessage
+    ) -> None:
         self._store = store
         self._audio_check = audio_check
-        self._job_message = status
+        self._slots = slots
+        self._job_message = job_message
 
     async def receive(self, update: Update, context: Context) -> None:
         """A file that somebody sends to the bot itself."""
         if message := update.effective_message:
-            await self.take(message, message, context)
+            await self.take(message, update, context)
 
-    async def take(self, song: Message, request: Message, context: Context) -> None:
+    async def take(self, song: Message, update: Update, context: Context) -> None:
         """Answer a song with the mode buttons, or with the reason why it cannot be split.
 
-        `request` is the message that asks for it: the song's own, or a reply to it. Who wrote that owns the
-        job; each request makes one, however often it is handled.
+        The message of `update` asks for it: the song's own message, or a reply to it. Its sender owns the
+        job; idempotent for each such message.
         """
-        say = context.say
+        say, request = context.say, update.effective_message
+        if request is None:
+            return
         source = source_of(song)
         if source is None:
             await answer(request, say("other.document"))
@@ -59,8 +65,10 @@ class Uploads:
         user_id = context.person.id if not request.sender_chat else 0
         job = _job(song, request, user_id, source, say)
         try:
-            async with _typing(request):
-                job = replace(job, source=await self._audio_check.verify(job.source))
+            if self._audio_check.needs_download(job.source):
+                with self._slots.hold(job.account, update.update_id):
+                    async with _typing(request):
+                        job = replace(job, source=await self._audio_check.inspect(job.source))
         except SourceUnusable as error:
             log.info("a song in chat %d was refused: %s", request.chat_id, error.reason)
             await answer(request, explain(error, say))

@@ -1,0 +1,52 @@
+"""How many songs a bot downloads at once, of all users and of each: one user's fifty delay no other user."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from stemdrop.errors import TryLater
+
+TOTAL, PER_OWNER = 8, 2
+# When the update that is next for a slot asks again; each place behind it adds a part of that.
+AGAIN_S = 1.0
+_LONGEST_AGAIN_S = 15.0
+
+
+class DownloadSlots:
+    """The slots of one process. An update that gets none goes back to the engine and holds nothing there."""
+
+    def __init__(
+        self,
+        total: int = TOTAL,
+        per_owner: int = PER_OWNER,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._total = total
+        self._per_owner = per_owner
+        self._clock = clock
+        self._held = Counter[int]()
+        # Owner → the updates that wait for a slot, each with the time after which it no longer counts:
+        # another process has handled it.
+        self._waiting: dict[int, dict[int, float]] = {}
+
+    @contextmanager
+    def hold(self, owner: int, update_id: int) -> Iterator[None]:
+        """Hold a slot for the block, an owner's older updates first. Raises `TryLater` when none is free."""
+        now = self._clock()
+        waiting = {number: end for number, end in self._waiting.pop(owner, {}).items() if end > now}
+        free = min(self._per_owner - self._held[owner], self._total - self._held.total())
+        place = sum(number < update_id for number in waiting) - free
+        if place >= 0:
+            pause_s = min(AGAIN_S * (1 + place / 4), _LONGEST_AGAIN_S)
+            self._waiting[owner] = {**waiting, update_id: now + 2 * pause_s}
+            raise TryLater(pause_s, "other songs are downloaded first")
+        waiting.pop(update_id, None)
+        if waiting:
+            self._waiting[owner] = waiting
+        self._held[owner] += 1
+        try:
+            yield
+        finally:
+            self._held[owner] -= 1
+            self._held += Counter()  # drops owners that hold none
