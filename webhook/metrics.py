@@ -33,7 +33,7 @@ def metrics_router(snapshots: Snapshots, *, expects_callbacks: bool) -> APIRoute
     router = APIRouter()
 
     async def render() -> bytes:
-        return render_metrics(await snapshots.look(), expects_callbacks=expects_callbacks)
+        return render_metrics(await snapshots.take(), expects_callbacks=expects_callbacks)
 
     cache = MetricsCache(render)
 

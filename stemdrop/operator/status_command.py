@@ -67,7 +67,7 @@ async def _watch(_: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _status(settings: Settings, snapshots: Snapshots) -> SystemStatus:
-    snapshot, lately = await snapshots.look(), await snapshots.lately()
+    snapshot, lately = await snapshots.take(), await snapshots.lately()
     return system_status(snapshot, lately, expects_callbacks=bool(settings.public_url))
 
 

@@ -113,7 +113,7 @@ class Snapshots:
         self._add_up = script(redis, _ADD_UP)
         self._count_tasks = script(redis, _COUNT_TASKS)
 
-    async def look(self) -> Snapshot:
+    async def take(self) -> Snapshot:
         """Everything as it is now."""
         async with translated():
             memory = await self._redis.info("memory")

@@ -42,7 +42,7 @@ Samples = dict[str, float]
 async def scraped(product: Product) -> Samples:
     """Return every sample that is not 0, without the prefix of the names."""
     await product.counters.write()
-    return samples(render_metrics(await product.snapshots.look(), expects_callbacks=True).decode())
+    return samples(render_metrics(await product.snapshots.take(), expects_callbacks=True).decode())
 
 
 def samples(text: str) -> Samples:
@@ -435,7 +435,7 @@ async def test_metrics_hold_no_secret_and_no_personal_data(
     await provided_product.delivery().run(job.id)
     await provided_product.dead_letters.add(f"pack:{job.id}:z", "a ZIP", "it died")
     await provided_product.counters.write()
-    snapshot = await provided_product.snapshots.look()
+    snapshot = await provided_product.snapshots.take()
     text = render_metrics(snapshot, expects_callbacks=True).decode()
     assert "stemdrop_delivery_bytes_total" in text
     of_the_job = [job.id, str(job.chat_id), job.source.title, "task-1", "Organ", "Alice"]

@@ -330,10 +330,10 @@ async def test_a_task_that_was_paid_for_outlives_a_pause_of_redis(
         run_telegram(telegram) as url,
         open_product(redis.url, telegram, url, api_url=provider.url) as product,
     ):
+        await product.redis.config_set("appendfsync", "always")  # the kill must lose nothing
         job = await product.at(JobState.SUBMITTING, sent)
         running = asyncio.create_task(product.submission().run(job.id))
         await until(lambda: provider.creates)
-        await product.redis.execute_command("WAITAOF", 1, 0, 5000)  # a kill loses what is not on disk
         await asyncio.to_thread(redis.kill)
         provider.hold_answer.set()
         await asyncio.to_thread(redis.start)

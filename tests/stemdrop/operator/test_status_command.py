@@ -182,7 +182,7 @@ async def test_no_line_is_wider_than_the_terminal(redis_url: str, width: int) ->
     await fill(redis_url)
     async with connect(redis_url) as redis:
         snapshots = Snapshots(redis)
-        snapshot, lately = await snapshots.look(), await snapshots.lately()
+        snapshot, lately = await snapshots.take(), await snapshots.lately()
     lines = status_lines(system_status(snapshot, lately, expects_callbacks=True), width)
     assert [line for line in lines if cell_len(line) > width] == []
     assert any("well" in line for line in lines) == (width >= 60)
