@@ -29,6 +29,11 @@ from sandbox.environment.process import Process
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent.parent
 _POLL_INTERVAL_S = 0.005
+# The product imports these only after its start.
+_IMPORTED_LATER = (
+    *("anyio._backends._asyncio", "av.subtitles.stream", "docket.tasks", "encodings.cp437", "encodings.idna"),
+    *("pydantic.v1", "uvicorn.lifespan.off"),
+)
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -151,7 +156,8 @@ class ForkedProcess(Process):
         return _Child(
             {
                 "argv": ["stemdrop", *self.arguments],
-                "env": dict(self._environment),
+                # with one certificate authority: loading all of them takes half of a start
+                "env": {"SSL_CERT_FILE": os.environ.get("SSL_CERT_FILE", ""), **self._environment},
                 "cwd": str(self._cwd or Path.cwd()),
                 "log": str(self.log),
             }
@@ -243,8 +249,9 @@ class _Server:
 
 def _serve() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-    for name in ("stemdrop.cli", "stemdrop.serve"):
+    for name in ("stemdrop.cli", "stemdrop.serve", *_IMPORTED_LATER):
         importlib.import_module(name)
+    importlib.import_module("stemdrop.chat.translations").load_translations()
     gc.freeze()
     _Server(socket.socket(fileno=os.dup(0))).run()
 
