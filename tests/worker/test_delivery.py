@@ -333,6 +333,26 @@ async def test_each_stem_says_what_it_is(
         assert original in path.read_bytes()
 
 
+async def test_an_unexpected_error_of_the_tag_writer_is_logged_once_with_its_traceback(
+    product: Product,
+    delivery: Delivery,
+    sent: Message,
+    put: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(worker.stems.download, "write_tags", broken)
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals")))
+    with caplog.at_level("INFO"):
+        await delivery.run(job.id)
+    assert len(stems(product, job.chat_id)) == 1
+    assert caplog.text.count("Traceback") == 1
+    assert "in broken" in caplog.text
+
+
 async def test_what_takes_no_tags_is_sent_as_it_is(
     product: Product,
     delivery: Delivery,

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import av.error
+
 from stemdrop.chat.translations import Language
 from stemdrop.domain.audio_types import AudioFormat, extension_of_format
 from stemdrop.domain.jobs import Job
@@ -26,6 +28,8 @@ FETCHES_PER_JOB = 3
 # For all downloads of a job: a server that is just quick enough must not hold a worker's place for hours.
 # Twelve stems of 8 MB at 80 kB/s; later ones are reported as missing, and can be fetched again.
 DOWNLOAD_TIMEOUT_S = 1200
+# Errors that a broken file, or a full disk, causes in the writing of tags.
+_UNTAGGABLE = (av.error.FFmpegError, ValueError, IndexError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +164,10 @@ class StemDownloads:
         )
         try:
             await run_in_thread(write_tags, file.path, audio_format, tags, self._fetcher.max_bytes)
-        except Exception as error:  # a broken file can raise anything
-            why = f"{type(error).__name__}: {error}"
-            log.info("job %s: stem %s is sent without tags: %s", self._job.id, stem.key, why)
+        except _UNTAGGABLE as error:
+            log.info("job %s: stem %s is sent without tags: %s", self._job.id, stem.key, error)
+        except Exception:
+            log.exception("job %s: stem %s is sent without tags", self._job.id, stem.key)
 
     async def _fresh_url(self, stem: Stem) -> str:
         if self._fresh_urls is None:
