@@ -1,4 +1,4 @@
-"""Periodic, once over all workers: how many credits are left, before a song shows that there are none."""
+"""Periodic task, run by one worker at a time: warns the admins before the credits run out."""
 
 import logging
 
@@ -10,27 +10,27 @@ log = logging.getLogger(__name__)
 
 
 class CreditsMonitor:
-    """Asks the separation API and leaves it to `AdminAlerts` what the admins hear of the answer."""
+    """Asks the separation API for the credits that are left; `AdminAlerts` decides what to send."""
 
     def __init__(self, separation: SeparationClient, alerts: AdminAlerts) -> None:
         self._separation = separation
         self._alerts = alerts
-        self._trouble: str | None = None  # what is in the log already
+        self._logged: str | None = None
 
     async def run(self) -> None:
-        """Ask once. An API that is away is no news for admins: their users' songs wait or tell."""
+        """Ask once. Admins get no alert when the API is unreachable: their users' songs wait for it."""
         try:
             credits = await self._separation.credits()
         except Refused as error:
-            self._note(error)
+            self._log_once(error)
             await self._alerts.refused(error.code)
         except (SeparationError, BadContract) as error:
-            self._note(error)
+            self._log_once(error)
         else:
-            self._trouble = None
+            self._logged = None
             await self._alerts.credits_left(credits)
 
-    def _note(self, error: Exception) -> None:
-        if self._trouble != str(error):
-            log.warning("the credits that are left are not known: %s", error)
-            self._trouble = str(error)
+    def _log_once(self, error: Exception) -> None:
+        if self._logged != str(error):
+            log.warning("the number of credits left is unknown: %s", error)
+            self._logged = str(error)

@@ -1,8 +1,9 @@
-"""The process `stemdrop worker`: submits jobs, delivers stems, and moves on jobs that were left behind."""
+"""The process `stemdrop worker`: submits jobs, delivers stems, and recovers stuck jobs."""
 
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from stemdrop.tasks.engine import Periodic, Queue, Task
 from stemdrop.wiring import STOP_GRACE_S, Parts, greet_telegram
@@ -53,7 +54,7 @@ def build_tasks(
     deadlines: Deadlines | None = None,
     has_callbacks: bool | None = None,
 ) -> Tasks:
-    """Build the worker's tasks. The options override what the settings say."""
+    """Build the worker's tasks; the options override settings."""
     settings, store = parts.settings, parts.store
     has_callbacks = bool(settings.public_url) if has_callbacks is None else has_callbacks
     deadlines = deadlines or Deadlines(
@@ -112,45 +113,22 @@ def build_tasks(
 
 async def run_worker(parts: Parts, stop: asyncio.Event) -> None:
     """Run the worker's tasks until `stop`. Raises `SettingsError` when Telegram refuses the token."""
-    engine = parts.engine
     if not await greet_telegram(parts.bot, stop):
         return
     await asyncio.to_thread(remove_leftovers)
-    async with build_fetcher(parts) as fetcher:
+    async with build_fetcher(parts) as fetcher, asyncio.TaskGroup() as group:
         tasks = build_tasks(parts, fetcher)
+        work = partial(parts.engine.work, stop=stop, grace_s=STOP_GRACE_S)
         recovery_every_s = min(parts.settings.poll_interval_s, RECOVERY_EVERY_S)
+        periodic = {
+            "recovery": Periodic(recovery_every_s, tasks.recovery.run),
+            "progress": Periodic(PROGRESS_EVERY_S, tasks.progress_updates.run),
+            "credits": Periodic(CREDITS_EVERY_S, tasks.credits_monitor.run),
+        }
         log.info("worker ready")
-        async with asyncio.TaskGroup() as group:
-            group.create_task(
-                engine.work(
-                    Queue.SUBMISSIONS,
-                    {Task.SUBMIT: tasks.submission.run},
-                    stop,
-                    periodic={
-                        "recovery": Periodic(recovery_every_s, tasks.recovery.run),
-                        "progress": Periodic(PROGRESS_EVERY_S, tasks.progress_updates.run),
-                        "credits": Periodic(CREDITS_EVERY_S, tasks.credits_monitor.run),
-                    },
-                    concurrency=16,
-                    grace_s=STOP_GRACE_S,
-                )
-            )
-            group.create_task(
-                engine.work(
-                    Queue.DELIVERIES,
-                    {Task.DELIVER: tasks.delivery.run},
-                    stop,
-                    concurrency=JOBS_ON_DISK,
-                    grace_s=STOP_GRACE_S,
-                )
-            )
-            group.create_task(
-                engine.work(
-                    Queue.PACKS,
-                    {Task.PACK: tasks.archives.run},
-                    stop,
-                    given_up={Task.PACK: tasks.archives.give_up},
-                    concurrency=PACKS_AT_ONCE,
-                    grace_s=STOP_GRACE_S,
-                )
-            )
+        submissions = {Task.SUBMIT: tasks.submission.run}
+        group.create_task(work(Queue.SUBMISSIONS, submissions, periodic=periodic, concurrency=16))
+        deliveries = {Task.DELIVER: tasks.delivery.run}
+        group.create_task(work(Queue.DELIVERIES, deliveries, concurrency=JOBS_ON_DISK))
+        packs, given_up = {Task.PACK: tasks.archives.run}, {Task.PACK: tasks.archives.give_up}
+        group.create_task(work(Queue.PACKS, packs, given_up=given_up, concurrency=PACKS_AT_ONCE))

@@ -306,7 +306,7 @@ async def _fetch_all(folder: Path) -> dict[str, Any]:
 
     worker.stems.fetcher.PAUSES_S = (0, 0, 0)
     worker.stems.fetcher.CONNECT_TIMEOUT_S = 5
-    worker.stems.checked_backend.ADDRESS_PATIENCE_S = 1
+    worker.stems.checked_backend.ADDRESS_TIMEOUT_S = 1
     wanted = json.loads((folder / "play.json").read_text())
     bring_up([PUBLIC, PUBLIC_6, DEAD, DEAD_6, SILENT_6, *INSIDE])
     tls = server_context(folder)

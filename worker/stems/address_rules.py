@@ -1,6 +1,6 @@
-"""Which URLs and addresses stems may be fetched from: only public ones, unless the operator allowed the host.
+"""Decides which URLs and addresses stems may be fetched from: public ones and those the operator allows.
 
-Pure rules; `worker.stems.checked_backend` holds to them where a connection is made.
+`worker.stems.checked_backend` applies the rules to each connection.
 """
 
 from collections.abc import Iterable
@@ -14,17 +14,16 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class AddressRules:
-    """`api_url`'s origin and `hosts` (`host` or `host:port`) are allowed although private, and over HTTP."""
+    """Allows the origin of `api_url` and `hosts` (`host` or `host:port`) even if private, and over HTTP."""
 
     def __init__(self, api_url: str, hosts: Iterable[str]) -> None:
         self._origin = _origin(httpx.URL(api_url))
         self._hosts = frozenset(hosts)
 
     def read(self, url: str, base: httpx.URL | None = None) -> httpx.URL:
-        """The URL, which may be relative to `base`, as it is to be asked.
+        """Return the URL to request; `url` may be relative to `base`. Raises `AddressRefused`.
 
-        Without credentials, which are nobody's business, and without the dot that may end a full name, since
-        certificates have none. Raises `AddressRefused`.
+        It has no credentials, and no dot at the end of its host, since certificates have none.
         """
         try:
             read = base.join(url) if base else httpx.URL(url)
@@ -40,7 +39,7 @@ class AddressRules:
         return read
 
     def check(self, host: str, port: int, addresses: Iterable[str]) -> None:
-        """Raises `AddressRefused` if any address of the host is not public, unless the host is allowed."""
+        """Raise `AddressRefused` if any address of the host is not public and the host is not allowed."""
         host = host.lower()
         if (host, port) == self._origin[1:] or self._is_named(host, port):
             return

@@ -1,8 +1,7 @@
-"""Connections to checked addresses only.
+"""Connects only to addresses that `AddressRules` allow.
 
-A name is looked up once, where the connection is made, and the connection goes to an address that was
-checked: a name that means another one a moment later (rebinding) gains nothing. Certificates and all that is
-said over the connection remain the library's business.
+A host is resolved once, and the connection goes to an address that was checked, so that DNS rebinding has no
+effect. TLS and HTTP remain with httpcore.
 """
 
 import socket
@@ -17,15 +16,15 @@ import httpcore
 from stemdrop.errors import AddressRefused, FetchFailed
 from worker.stems.address_rules import AddressRules
 
-# So long an address is waited for while the host has others: one family may lead nowhere.
-ADDRESS_PATIENCE_S = 2
-# More than are fetched at once. A lookup cannot be broken off, and strangers may make theirs last: in threads
-# of their own they keep nobody else's waiting.
+# For one address while the host has others: one address family may be unreachable.
+ADDRESS_TIMEOUT_S = 2
+# More than stems are fetched at once. Lookups have their own threads: a hostile server may make one slow, and
+# it cannot be cancelled.
 LOOKUPS_AT_ONCE = 40
 
 
 class CheckedConnections(httpcore.AsyncNetworkBackend):
-    """What httpcore opens its connections with (its documentation: 'Network Backends')."""
+    """A network backend for httpcore (in its documentation: "Network Backends")."""
 
     def __init__(self, rules: AddressRules) -> None:
         self._rules = rules
@@ -36,21 +35,24 @@ class CheckedConnections(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - the library's
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Raises `AddressRefused`, `FetchFailed` when the name does not resolve, or as the library does."""
+        """Connect to the first address that answers.
+
+        Raises `AddressRefused`, `FetchFailed` when the name does not resolve, or httpcore's exceptions.
+        """
         connect = partial(
             self._direct.connect_tcp, port=port, local_address=local_address, socket_options=socket_options
         )
         try:
             with anyio.fail_after(timeout):
-                addresses = await self._look_up(host, port)
+                addresses = await self._resolve(host, port)
                 self._rules.check(host, port, addresses)
                 for address in addresses[:-1]:
                     try:
-                        return await connect(address, timeout=ADDRESS_PATIENCE_S)
+                        return await connect(address, timeout=ADDRESS_TIMEOUT_S)
                     except (httpcore.ConnectError, httpcore.ConnectTimeout):
                         continue
                 return await connect(addresses[-1])
@@ -63,23 +65,23 @@ class CheckedConnections(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Always raises `AddressRefused`."""
-        raise AddressRefused("a socket in the file system is no public address")
+        """Raise `AddressRefused`."""
+        raise AddressRefused("a Unix socket is not a public address")
 
     async def sleep(self, seconds: float) -> None:
         await self._direct.sleep(seconds)
 
-    async def _look_up(self, host: str, port: int) -> Sequence[str]:
-        """At least one; both families by turns, that which the system prefers first."""
-        look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    async def _resolve(self, host: str, port: int) -> Sequence[str]:
+        """Return at least one address, of both families in turn, beginning with the system's preference."""
+        resolve = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try:
-            found = await anyio.to_thread.run_sync(look, abandon_on_cancel=True, limiter=self._lookups)
+            found = await anyio.to_thread.run_sync(resolve, abandon_on_cancel=True, limiter=self._lookups)
         except (OSError, UnicodeError) as error:
             raise FetchFailed(f"{host} does not resolve") from error
         families: dict[int, list[str]] = {}
-        for family, _, _, _, where in found:
-            families.setdefault(family, []).append(str(where[0]))
-        by_turns = [address for address in chain(*zip_longest(*families.values())) if address]
-        if not by_turns:
+        for family, _, _, _, address in found:
+            families.setdefault(family, []).append(str(address[0]))
+        addresses = [each for each in chain(*zip_longest(*families.values())) if each]
+        if not addresses:
             raise FetchFailed(f"{host} does not resolve")
-        return by_turns
+        return addresses

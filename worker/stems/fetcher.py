@@ -1,4 +1,4 @@
-"""Stems are fetched to disk: over checked connections only, never more than is wanted, never into memory."""
+"""Downloads stems to disk over checked connections, with limits on size, time and memory."""
 
 import asyncio
 import logging
@@ -24,19 +24,18 @@ log = logging.getLogger(__name__)
 MAX_REDIRECTS = 5
 CHUNK_BYTES = 64 * 1024
 CONNECT_TIMEOUT_S = 15
-# Who sends less than 10 kB/s for a minute, or nothing at all, is left: others are waiting, and at that rate
-# the largest stem would take an hour and a half.
-PATIENCE_S = 60
+# A server slower than 10 kB/s for a minute is given up: the largest stem would take an hour and a half.
+PORTION_TIMEOUT_S = 60
 PORTION_BYTES = 600_000
-# Another connection may lead to a quicker machine; the third would only cost another minute.
+# A second connection may lead to a faster machine; a third would only take another minute.
 MAX_SLOW_TRIES = 2
-# Nobody sends a song in pieces of some bytes, and each keeps the whole process busy.
-MAX_CRUMBS, CRUMB_BYTES = 1000, 100
+# A song in pieces of a few bytes is an attack: each piece costs processor time.
+MAX_TINY_CHUNKS, TINY_CHUNK_BYTES = 1000, 100
 PAUSES_S = (1.0, 3.0, 9.0)
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
-# As what a fetch that did not succeed is counted.
+# Metric label per error type.
 _OUTCOMES: dict[type[FetchFailed], str] = {
     AddressRefused: "refused",
     StemGone: "gone",
@@ -45,21 +44,20 @@ _OUTCOMES: dict[type[FetchFailed], str] = {
 
 
 class _TooSlow(FetchFailed):
-    """A server that keeps others waiting."""
+    """A server is too slow."""
 
 
 class StemFetcher:
-    """Fetches files from where `rules` allow it, over connections of its own: an async context manager.
+    """Downloads files from addresses that `rules` allow: an async context manager.
 
-    `max_bytes` is what Telegram takes of one file.
+    `max_bytes` is Telegram's limit for one file.
     """
 
     def __init__(self, rules: AddressRules, max_bytes: int, counters: Counters | None = None) -> None:
         self._rules = rules
         self._counters = counters or Counters(None)
         self.max_bytes = max_bytes
-        # No client above it: httpx's would keep strangers' cookies, and unpack a few bytes into gigabytes
-        # where a server says that they are packed.
+        # Not an httpx client, which would keep cookies and decompress a few bytes into gigabytes.
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=httpx.create_ssl_context(),
             max_connections=None,
@@ -81,10 +79,9 @@ class StemFetcher:
         await self._pool.__aexit__(kind, error, traceback)
 
     async def fetch(self, url: str, target: Path) -> str:
-        """Write the file to `target` and return its extension, with the dot, as its server calls it.
+        """Write the file to `target` and return the extension that its server names, with the dot.
 
-        What may pass by itself is tried again. Raises `AddressRefused`, `StemGone`, `StemTooBig` or, when
-        nothing helped, `FetchFailed`.
+        Retries temporary errors. Raises `AddressRefused`, `StemGone`, `StemTooBig` or `FetchFailed`.
         """
         try:
             with self._counters.timed(DELIVERY_SECONDS, "fetch"):
@@ -113,23 +110,26 @@ class StemFetcher:
 
     async def _try(self, url: str, target: Path) -> str:
         try:
-            async with asyncio.timeout(PATIENCE_S) as patience:
-                return await self._follow(url, target, patience)
+            async with asyncio.timeout(PORTION_TIMEOUT_S) as deadline:
+                return await self._follow(url, target, deadline)
         except TimeoutError as error:
-            raise _TooSlow(f"less than {PORTION_BYTES} bytes in {PATIENCE_S} s") from error
+            raise _TooSlow(f"less than {PORTION_BYTES} bytes in {PORTION_TIMEOUT_S} s") from error
         except _BROKEN as error:
             raise FetchFailed(f"{type(error).__name__}: {error}") from error
 
-    async def _follow(self, url: str, target: Path, patience: asyncio.Timeout) -> str:
-        where = self._rules.read(url)
+    async def _follow(self, url: str, target: Path, deadline: asyncio.Timeout) -> str:
+        address = self._rules.read(url)
         for _ in range(MAX_REDIRECTS + 1):
             async with self._pool.stream(
                 "GET",
                 httpcore.URL(
-                    scheme=where.raw_scheme, host=where.raw_host, port=where.port, target=where.raw_path
+                    scheme=address.raw_scheme,
+                    host=address.raw_host,
+                    port=address.port,
+                    target=address.raw_path,
                 ),
                 headers={
-                    "Host": where.netloc,
+                    "Host": address.netloc,
                     "Accept": "*/*",
                     "Accept-Encoding": "identity",
                     "User-Agent": "stemdrop",
@@ -138,11 +138,11 @@ class StemFetcher:
             ) as response:
                 headers = httpx.Headers(response.headers)
                 if response.status in _REDIRECTS and "location" in headers:
-                    where = self._rules.read(headers["location"], where)
+                    address = self._rules.read(headers["location"], address)
                     continue
                 self._check(response.status, headers)
-                await self._save(response.aiter_stream(), target, patience)
-                return _extension(str(where), headers)
+                await self._save(response.aiter_stream(), target, deadline)
+                return _extension(str(address), headers)
         raise StemGone("too many redirects")
 
     def _check(self, status: int, headers: httpx.Headers) -> None:
@@ -152,24 +152,24 @@ class StemFetcher:
             raise StemGone(f"HTTP {status}")
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self.max_bytes:
-            raise StemTooBig("more than Telegram takes")
+            raise StemTooBig("it exceeds Telegram's limit")
 
-    async def _save(self, body: AsyncIterable[bytes], target: Path, patience: asyncio.Timeout) -> None:
-        """The bytes as they come, whatever coding they are said to have: none was asked for."""
-        size, rewarded, pieces = 0, 0, 0
-        gathered = bytearray()  # each write is a thread's
+    async def _save(self, body: AsyncIterable[bytes], target: Path, deadline: asyncio.Timeout) -> None:
+        """Write the bytes without decoding them: no content coding was accepted."""
+        size, extended_at, pieces = 0, 0, 0
+        gathered = bytearray()  # each write uses a thread
         async with await anyio.open_file(target, "wb") as file:
             async for chunk in body:
                 gathered += chunk
                 size += len(chunk)
                 pieces += 1
-                if pieces > MAX_CRUMBS and size < pieces * CRUMB_BYTES:
-                    raise StemGone("it comes in crumbs")
+                if pieces > MAX_TINY_CHUNKS and size < pieces * TINY_CHUNK_BYTES:
+                    raise StemGone("it comes in chunks of a few bytes")
                 if size > self.max_bytes:
-                    raise StemTooBig("more than Telegram takes")
-                if size - rewarded >= PORTION_BYTES:
-                    rewarded = size
-                    patience.reschedule(asyncio.get_running_loop().time() + PATIENCE_S)
+                    raise StemTooBig("it exceeds Telegram's limit")
+                if size - extended_at >= PORTION_BYTES:
+                    extended_at = size
+                    deadline.reschedule(asyncio.get_running_loop().time() + PORTION_TIMEOUT_S)
                 if len(gathered) >= CHUNK_BYTES:
                     await file.write(gathered)
                     gathered = bytearray()

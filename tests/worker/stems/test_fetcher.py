@@ -16,13 +16,13 @@ from stemdrop.errors import AddressRefused, FetchFailed, StemGone, StemTooBig
 from worker.stems.address_rules import AddressRules
 from worker.stems.fetcher import (
     CHUNK_BYTES,
-    CRUMB_BYTES,
-    MAX_CRUMBS,
     MAX_REDIRECTS,
     MAX_SLOW_TRIES,
-    PATIENCE_S,
+    MAX_TINY_CHUNKS,
     PAUSES_S,
     PORTION_BYTES,
+    PORTION_TIMEOUT_S,
+    TINY_CHUNK_BYTES,
     StemFetcher,
 )
 
@@ -191,7 +191,7 @@ async def test_what_servers_want_to_be_remembered_is_not(
 
 async def test_crumbs_are_no_stem(target: Path) -> None:
     """Each would keep everybody else waiting for a moment."""
-    crumbs = b"1\r\nx\r\n" * (MAX_CRUMBS + 1)
+    crumbs = b"1\r\nx\r\n" * (MAX_TINY_CHUNKS + 1)
     answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + crumbs + b"0\r\n\r\n"
     async with raw_server(answer) as url, fetching_from(url) as fetcher:
         with pytest.raises(StemGone, match="crumbs"):
@@ -199,7 +199,7 @@ async def test_crumbs_are_no_stem(target: Path) -> None:
 
 
 async def test_many_small_pieces_are_one(target: Path) -> None:
-    count, piece = 2 * MAX_CRUMBS, b"x" * 2 * CRUMB_BYTES
+    count, piece = 2 * MAX_TINY_CHUNKS, b"x" * 2 * TINY_CHUNK_BYTES
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = chunked + (b"%x\r\n%b\r\n" % (len(piece), piece)) * count + b"0\r\n\r\n"
     async with raw_server(answer) as url, StemFetcher(AddressRules(url, []), 5 * MAX_BYTES) as fetcher:
@@ -240,11 +240,11 @@ async def test_who_keeps_us_waiting_is_asked_once_more(
         asked.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(answer)
         await writer.drain()
-        waits.pass_by(PATIENCE_S + 1)
+        waits.pass_by(PORTION_TIMEOUT_S + 1)
         await reader.read()  # until the other side hangs up
 
     async with raw_server(serve) as url, StemFetcher(AddressRules(url, []), 2 * PORTION_BYTES) as fetcher:
-        with pytest.raises(FetchFailed, match=f"less than {PORTION_BYTES} bytes in {PATIENCE_S} s"):
+        with pytest.raises(FetchFailed, match=f"less than {PORTION_BYTES} bytes in {PORTION_TIMEOUT_S} s"):
             await fetcher.fetch(f"{url}/a.mp3", target)
     assert len(asked) == MAX_SLOW_TRIES
 
@@ -264,7 +264,7 @@ async def test_who_is_slow_but_not_too_slow_is_waited_for(
             writer.write(bytes(portion_bytes))
             written = number * portion_bytes - CHUNK_BYTES  # at least
             await until(lambda written=written: len(read(target)) >= written)
-            waits.pass_by(0.7 * PATIENCE_S)
+            waits.pass_by(0.7 * PORTION_TIMEOUT_S)
         if not arrives:
             with suppress(TimeoutError):
                 await asyncio.wait_for(reader.read(), 3)  # they hang up
