@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 def set_up_logging(level: str, form: str, secrets: Iterable[str], stream: TextIO = sys.stderr) -> None:
     """Configure the root logger. `form` is `console` or `json`; each secret becomes `***`."""
     handler = _Handler(stream)
-    handler.setFormatter(_SecretHidingFormatter(_json() if form == "json" else _console(), secrets))
+    handler.setFormatter(_SecretHidingFormatter(form, secrets))
     handler.addFilter(_drop_expected_traceback)
     handler.addFilter(add_job_fields)
     logging.basicConfig(level=level, handlers=[handler], force=True)
@@ -94,25 +94,22 @@ class _Handler(logging.StreamHandler[TextIO]):
             )
 
 
-def _console() -> logging.Formatter:
-    return logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s", "%Y-%m-%d %H:%M:%S")
-
-
-def _json() -> logging.Formatter:
-    return JsonFormatter(
-        "%(asctime)s %(levelname)s %(name)s %(message)s",
-        rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
-        json_ensure_ascii=False,
-    )
-
-
 class _SecretHidingFormatter(logging.Formatter):
     """Hides secrets in whole log entries, tracebacks included: a library's exception text may hold one."""
 
-    def __init__(self, inner: logging.Formatter, secrets: Iterable[str]) -> None:
+    def __init__(self, form: str, secrets: Iterable[str]) -> None:
         super().__init__()
-        self._inner = inner
         self._pattern = _pattern(secrets)
+        self._inner: logging.Formatter
+        if form == "json":
+            self._inner = JsonFormatter(
+                "%(asctime)s %(levelname)s %(name)s %(message)s",
+                rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+                json_ensure_ascii=False,
+            )
+        else:
+            line = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+            self._inner = logging.Formatter(line, "%Y-%m-%d %H:%M:%S")
 
     def format(self, record: logging.LogRecord) -> str:
         return _hide(self._inner.format(record), self._pattern)

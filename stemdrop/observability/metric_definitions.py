@@ -7,6 +7,7 @@ label ever names a person, chat or song.
 from bisect import bisect_left
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 from stemdrop.domain.failures import REMEDIES
 from stemdrop.domain.jobs import FINAL, JobState, Mode
@@ -14,7 +15,6 @@ from stemdrop.domain.queues import Queue, Task
 
 # Stands for every label value that is not foreseen.
 OTHER = "other"
-PREFIX = "stemdrop_"
 
 
 class Kind(StrEnum):
@@ -41,8 +41,8 @@ class Label:
 class Metric:
     """`meaning` is its help text for operators; `buckets` are upper bounds in seconds."""
 
-    name: str
     kind: Kind
+    name: str
     meaning: str
     labels: tuple[Label, ...] = ()
     buckets: tuple[float, ...] = ()
@@ -50,7 +50,7 @@ class Metric:
     @property
     def full_name(self) -> str:
         """The name in Prometheus; of a histogram without `_bucket`, `_sum` or `_count`."""
-        return f"{PREFIX}{self.name}" + ("_total" if self.kind is Kind.COUNTER else "")
+        return f"stemdrop_{self.name}" + ("_total" if self.kind is Kind.COUNTER else "")
 
     @property
     def bounds(self) -> tuple[str, ...]:
@@ -68,157 +68,122 @@ class Metric:
 
 
 OPEN_STATES = tuple(state.value for state in JobState if state not in FINAL and state != JobState.CHOOSING)
-ROLES = ("bot", "webhook", "worker")
 NO_MODE = "none"  # not chosen yet
-_CODES = tuple(REMEDIES)
-
-ROLE = Label("role", ROLES)
+ROLE = Label("role", ("bot", "webhook", "worker"))
 TASK = Label("task", tuple(task.value for task in Task))
 _STATE_LEFT = Label("state", (JobState.CHOOSING.value, *OPEN_STATES))
 _OPEN_STATE = Label("state", (*OPEN_STATES, *sorted(FINAL)))
 _MODE = Label("mode", (*(mode.value for mode in Mode), NO_MODE))
 _QUEUE = Label("queue", tuple(queue.value.rpartition(":")[2] for queue in Queue))
-_CODE = Label("code", _CODES)
 _STEP = Label("step", ("fetch", "send"))
 _WAIT = Label("how", ("waited", "put_off", "asked"))
+_CALLBACK_OUTCOMES = (
+    *("stored", "repeated", "forged", "expired", "foreign", "unknown", "bad_contract"),
+    *("too_large", "too_slow", "broken_off", "unavailable"),
+)
+_BUCKETS_S = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600)
 
-JOBS = Metric(
+_counter, _gauge, _histogram = (partial(Metric, kind) for kind in Kind)
+
+JOBS = _gauge(
     "jobs",
-    Kind.GAUGE,
-    "Open jobs: in progress, or ended (`delivered`, `failed`, `cancelled`) while the user's message does not "
-    "show it yet",
+    "Open jobs: in progress, or ended and not yet shown to the user (`delivered`, `failed`, `cancelled`)",
     (_OPEN_STATE, _MODE),
 )
-OLDEST_JOB = Metric(
-    "job_oldest_seconds",
-    Kind.GAUGE,
-    "How long the oldest open job has been in its state",
-    (_OPEN_STATE, _MODE),
+OLDEST_JOB = _gauge(
+    "job_oldest_seconds", "How long the oldest open job has been in its state", (_OPEN_STATE, _MODE)
 )
-STATE_SECONDS = Metric(
+STATE_SECONDS = _histogram(
     "job_state_seconds",
-    Kind.HISTOGRAM,
     "How long jobs were in a state, observed when they leave it; in `choosing` the bot waits for the user",
     (_STATE_LEFT, _MODE),
-    (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600),
+    (*_BUCKETS_S, 1800, 3600),
 )
-ENDED = Metric(
+ENDED = _counter(
     "jobs_ended",
-    Kind.COUNTER,
     "Jobs that ended; `incomplete` was delivered without some stems. A job that continues after its end "
     "(missing stems fetched again, a late result) is counted again when it ends",
     (Label("outcome", ("delivered", "incomplete", "failed", "cancelled")), _MODE),
 )
-FAILED = Metric(
-    "jobs_failed", Kind.COUNTER, "Jobs that failed, by the code that the user was shown", (_CODE,)
+FAILED = _counter(
+    "jobs_failed",
+    "Jobs that failed, by the code that the user was shown",
+    (Label("code", tuple(REMEDIES)),),
 )
-CALLBACKS = Metric(
+CALLBACKS = _counter(
     "callbacks",
-    Kind.COUNTER,
-    "Callbacks by outcome. Accepted (200): `stored`, `repeated`. Refused: `forged` (link or "
-    "signature), `expired` (link), `foreign` (another job's task), `unknown` (no such job), `bad_contract`, "
-    "`too_large`, `too_slow`, `broken_off` (incomplete body). `unavailable`: Redis did not answer, the "
-    "provider tries again",
-    (
-        Label(
-            "outcome",
-            (
-                *("stored", "repeated", "forged", "expired", "foreign", "unknown", "bad_contract"),
-                *("too_large", "too_slow", "broken_off", "unavailable"),
-            ),
-        ),
-    ),
+    "Callbacks by outcome. Accepted (200): `stored`, `repeated`. Refused: `forged` (link or signature), "
+    "`expired` (link), `foreign` (another job's task), `unknown` (no such job), `bad_contract`, `too_large`, "
+    "`too_slow`, `broken_off` (incomplete body), `unavailable` (no Redis; the provider tries again)",
+    (Label("outcome", _CALLBACK_OUTCOMES),),
 )
-API_CALLS = Metric(
+EXPECTS_CALLBACKS = _gauge(
+    "callbacks_expected", "1 if PUBLIC_URL is set; 0: jobs are polled, no callbacks are expected"
+)
+API_CALLS = _counter(
     "api_calls",
-    Kind.COUNTER,
     "Calls of the separation API. `unreachable`: no connection; `lost`: no usable answer",
     (
         Label("call", ("create", "detail", "credits", "upload")),
         Label("outcome", ("ok", "refused", "unreachable", "lost")),
     ),
 )
-API_REFUSALS = Metric(
+API_REFUSALS = _counter(
     "api_refusals",
-    Kind.COUNTER,
     "Calls that the separation API refused, by its code: 401 is the key, 402 means no credits",
-    (Label("code", tuple(code for code in _CODES if code.isdigit())),),
+    (Label("code", tuple(code for code in REMEDIES if code.isdigit())),),
 )
-CREDITS_LEFT = Metric(
-    "credits_left",
-    Kind.GAUGE,
-    "Credits left at the separation API, as it last said; absent until it has answered once",
+CREDITS_LEFT = _gauge(
+    "credits_left", "Credits left at the separation API, as it last said; absent until it has answered once"
 )
-CREDITS_SEEN = Metric(
-    "credits_seen_timestamp_seconds", Kind.GAUGE, "When the separation API last said so (Unix time)"
-)
-DELIVERY_BYTES = Metric(
+CREDITS_SEEN = _gauge("credits_seen_timestamp_seconds", "When the separation API last said so (Unix time)")
+DELIVERY_BYTES = _counter(
     "delivery_bytes",
-    Kind.COUNTER,
     "Bytes of stems: `fetch` from the separation API's hosts, `send` to Telegram",
     (_STEP,),
 )
-DELIVERY_SECONDS = Metric(
+DELIVERY_SECONDS = _histogram(
     "delivery_seconds",
-    Kind.HISTOGRAM,
-    "How long it took to `fetch` a stem, retries included, and to `send` an album, waits for Telegram's "
-    "flood limits included",
+    "How long it took to `fetch` a stem with retries, or to `send` an album with waits for flood limits",
     (_STEP,),
-    (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600),
+    _BUCKETS_S,
 )
-FETCHES = Metric(
+FETCHES = _counter(
     "stem_fetches",
-    Kind.COUNTER,
     "Stems by how fetching them ended; `gone`: no stem there, `refused`: an address that is not allowed",
     (Label("outcome", ("ok", "gone", "too_big", "refused", "failed")),),
 )
-TELEGRAM_CALLS = Metric(
+TELEGRAM_CALLS = _counter(
     "telegram_calls",
-    Kind.COUNTER,
     "Calls of Telegram except polling. `flood`: asked to slow down; `gone`: blocked, kicked or no such chat",
     (Label("outcome", ("ok", "flood", "refused", "gone", "network", "failed")),),
 )
-FLOOD_WAITS = Metric(
+FLOOD_WAITS = _counter(
     "flood_waits",
-    Kind.COUNTER,
-    "Waits for Telegram's flood limits: `waited` within a call, `put_off` with the whole task, or `asked` "
-    "for by Telegram (429)",
+    "Waits for flood limits: `waited` in a call, `put_off` with the task, or `asked` for by Telegram (429)",
     (_WAIT,),
 )
-FLOOD_SECONDS = Metric("flood_wait_seconds", Kind.COUNTER, "How long these waits were", (_WAIT,))
-QUEUE_TASKS = Metric(
+FLOOD_SECONDS = _counter("flood_wait_seconds", "How long these waits were", (_WAIT,))
+QUEUE_TASKS = _gauge(
     "queue_tasks",
-    Kind.GAUGE,
     "Tasks of a queue: `waiting` for a process, `running`, or `put_off` until later",
     (_QUEUE, Label("state", ("waiting", "running", "put_off"))),
 )
-QUEUE_OLDEST = Metric(
-    "queue_oldest_seconds",
-    Kind.GAUGE,
-    "How long the oldest waiting task has waited; 0 if none waits",
-    (_QUEUE,),
+QUEUE_OLDEST = _gauge(
+    "queue_oldest_seconds", "How long the oldest waiting task has waited; 0 if none waits", (_QUEUE,)
 )
-GIVEN_UP = Metric(
-    "given_up_tasks",
-    Kind.GAUGE,
-    "Tasks that were given up, until `stemdrop jobs drop` removes them",
-    (TASK,),
+GIVEN_UP = _gauge(
+    "given_up_tasks", "Tasks that were given up, until `stemdrop jobs drop` removes them", (TASK,)
 )
-PROCESSES = Metric(
-    "processes", Kind.GAUGE, "Running processes by role; `stemdrop up` counts as one of each", (ROLE,)
-)
-IN_TROUBLE = Metric(
+PROCESSES = _gauge("processes", "Running processes by role; `stemdrop up` counts as one of each", (ROLE,))
+IN_TROUBLE = _gauge(
     "processes_in_trouble",
-    Kind.GAUGE,
     "Running processes that cannot do their work; `stemdrop status` says why",
     (ROLE,),
 )
-EXPECTS_CALLBACKS = Metric(
-    "callbacks_expected", Kind.GAUGE, "1 if PUBLIC_URL is set; 0: jobs are polled, no callbacks are expected"
-)
-REDIS_BYTES = Metric("redis_memory_bytes", Kind.GAUGE, "Memory that Redis uses")
-REDIS_LIMIT = Metric("redis_memory_limit_bytes", Kind.GAUGE, "Memory that Redis may use; 0: no limit")
-INFO = Metric("info", Kind.GAUGE, "Always 1; the version of the webhook that answers", (Label("version"),))
+REDIS_BYTES = _gauge("redis_memory_bytes", "Memory that Redis uses")
+REDIS_LIMIT = _gauge("redis_memory_limit_bytes", "Memory that Redis may use; 0: no limit")
+INFO = _gauge("info", "Always 1; the version of the webhook that answers", (Label("version"),))
 
 METRICS = (
     *(JOBS, OLDEST_JOB, STATE_SECONDS, ENDED, FAILED, CALLBACKS, EXPECTS_CALLBACKS),
