@@ -21,6 +21,7 @@ from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.due_jobs import CLOCK_SKEW_S, LONGEST_WAIT_S, DueJobs
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
+from stemdrop.tasks.tracebacks import EXPECTED, Tracebacks
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class Recovery:
         self._account_queue = account_queue
         self._deadlines = deadlines
         self._clock = clock
+        self._tracebacks = Tracebacks()
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     async def run(self) -> None:
@@ -90,10 +92,13 @@ class Recovery:
         async with self._slots:
             try:
                 await step(job)
-            except (TelegramError, StemdropError) as error:
-                log.warning("job %s: %s: %s", job.id, type(error).__name__, error)
+                self._tracebacks.forget(job.id)
             except Exception as error:
-                log.exception("job %s: %s", job.id, type(error).__name__)
+                log.log(
+                    logging.WARNING if isinstance(error, EXPECTED) else logging.ERROR,
+                    *("job %s: %s: %s", job.id, type(error).__name__, error),
+                    exc_info=self._tracebacks.select(job.id, error),
+                )
 
     async def _recover(self, job: Job) -> None:
         job = await self._correct_times(job)

@@ -27,8 +27,9 @@ class Program:
 @cache
 def programs() -> Sequence[Program]:
     """All servers that can be had, from the oldest to the newest."""
-    found = [_program(path) for path in {os.path.realpath(path) for path in _paths()}]
-    return sorted(found)
+    # A server goes by the name under which it is run: Debian's redis-server is a link to redis-check-rdb.
+    by_file = {os.path.realpath(path): path for path in _paths()}
+    return sorted(_program(path) for path in by_file.values())
 
 
 def _paths() -> Iterator[str]:
