@@ -1,4 +1,4 @@
-"""The server: what it consists of, in the order in which it opens and closes."""
+"""The separator's web app and the objects of its lifespan."""
 
 import asyncio
 import contextlib
@@ -10,30 +10,29 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException
 
-from separator.downloads import download_routes
 from separator.engines import known_stems
 from separator.envelope import Refusal, refuse
-from separator.files import Shelf
+from separator.file_routes import download_routes, upload_routes
+from separator.file_store import ExpiringFiles
 from separator.routes import contract_routes
-from separator.runner import Runner
 from separator.settings import SeparatorSettings
-from separator.tasks import TaskTable
-from separator.uploads import upload_routes
+from separator.task_runner import TaskRunner
+from separator.task_table import TaskTable
 
 
 class _State(TypedDict):
-    """What requests find in `request.state`."""
+    """The attributes of `request.state`."""
 
     table: TaskTable
-    runner: Runner
+    runner: TaskRunner
 
 
 def create_app(settings: SeparatorSettings) -> FastAPI:
-    """The separation API. Nothing is opened before its lifespan starts. `ValueError`: unknown engine."""
+    """Create the separation API; the lifespan opens its files. Raises ValueError for an unknown engine."""
     known_stems(settings.engine)
     origin = settings.origin.rstrip("/")
-    results = Shelf(settings.data / "results", settings.keep_results_s, f"{origin}/files")
-    uploads = Shelf(settings.data / "uploads", settings.keep_uploads_s, f"{origin}/uploads")
+    results = ExpiringFiles(settings.data / "results", settings.keep_results_s, f"{origin}/files")
+    uploads = ExpiringFiles(settings.data / "uploads", settings.keep_uploads_s, f"{origin}/uploads")
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[_State]:
@@ -44,11 +43,11 @@ def create_app(settings: SeparatorSettings) -> FastAPI:
             table = TaskTable(settings.data / "tasks.sqlite3")
             stack.callback(table.close)
             client = await stack.enter_async_context(_client())
-            runner = Runner(settings, table, results, uploads, client)
+            runner = TaskRunner(settings, table, results, uploads, client)
             stack.push_async_callback(runner.close)
             runner.open()
-            sweeper = asyncio.create_task(_sweep(settings, table, results, uploads))
-            stack.callback(sweeper.cancel)
+            cleaner = asyncio.create_task(_remove_expired(settings, table, results, uploads))
+            stack.callback(cleaner.cancel)
             yield {"table": table, "runner": runner}
 
     app = FastAPI(
@@ -70,17 +69,17 @@ def create_app(settings: SeparatorSettings) -> FastAPI:
 
 
 def _client() -> httpx.AsyncClient:
-    # Requests are few and far between: a connection kept from the last one would often be dead by the next.
+    # Requests are rare: a connection kept alive would often be closed before the next one.
     limits = httpx.Limits(max_keepalive_connections=0)
     return httpx.AsyncClient(timeout=httpx.Timeout(30, connect=10), limits=limits)
 
 
-async def _sweep(settings: SeparatorSettings, table: TaskTable, *shelves: Shelf) -> None:
+async def _remove_expired(settings: SeparatorSettings, table: TaskTable, *stores: ExpiringFiles) -> None:
     while True:
-        for shelf in shelves:
-            await asyncio.to_thread(shelf.sweep)
-        table.forget(settings.keep_results_s)
-        await asyncio.sleep(settings.sweep_every_s)
+        for store in stores:
+            await asyncio.to_thread(store.remove_expired)
+        table.remove_finished(settings.keep_results_s)
+        await asyncio.sleep(settings.clean_up_every_s)
 
 
 async def _http_error(_request: Request, error: Exception) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Telling the client: one POST, with a few more attempts when it does not arrive."""
+"""Sends callbacks, with a few retries."""
 
 import asyncio
 import base64
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class CallbackSender:
-    """Posts results. A callback has arrived when the answer is HTTP 200, nothing else."""
+    """Posts results to clients. Only HTTP 200 counts as delivered."""
 
     def __init__(self, client: httpx.AsyncClient, settings: SeparatorSettings) -> None:
         self._client = client
@@ -26,7 +26,7 @@ class CallbackSender:
         self._hmac_key = settings.callback_hmac_key
 
     async def send(self, url: str, task_id: str, body: dict[str, Any]) -> bool:
-        """Whether it arrived, after the last attempt."""
+        """Post until delivered or out of attempts; returns whether it was delivered."""
         content = json.dumps(body).encode()
         for pause_s in (*self._pauses_s, None):
             problem = await self._attempt(url, task_id, content)
@@ -38,11 +38,11 @@ class CallbackSender:
         return False
 
     async def _attempt(self, url: str, task_id: str, content: bytes) -> str | None:
-        """What went wrong, if anything."""
+        """Return None when delivered, else the reason for the log."""
         headers = {"Content-Type": "application/json", **self._signature(task_id)}
         try:
             async with (
-                asyncio.timeout(self._timeout_s),  # httpx's own limits are per read, this one is for all
+                asyncio.timeout(self._timeout_s),  # for the whole request; httpx's are per read
                 self._client.stream("POST", url, content=content, headers=headers) as response,
             ):
                 return None if response.status_code == 200 else f"answer {response.status_code}"

@@ -1,11 +1,13 @@
-"""`stemdrop separator`: options and environment to settings, and the server until SIGTERM."""
+"""`stemdrop separator`: reads the settings and serves until SIGTERM."""
 
 import argparse
+import fcntl
 import logging
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,28 +15,27 @@ import uvicorn
 
 from separator.app import create_app
 from separator.audio.formats import FileFormat
-from separator.data_folder import FolderInUseError, hold
 from separator.modes import CONTRACT_PRICES
 from separator.settings import DAY_S, SeparatorSettings
 
 _log = logging.getLogger(__name__)
 
-_OPEN_REQUESTS_LIMIT_S = 3  # how long downloads under way may hold up the end
+_SHUTDOWN_TIMEOUT_S = 3  # for open downloads
 
 
 class _UsageError(Exception):
-    """A setting is missing or wrong; the text names it."""
+    """A setting is missing or wrong; the message names it."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options; what is not given is taken from the environment when the command runs."""
+    """Declare the command's options; the environment supplies missing ones when the command runs."""
     parser.add_argument("--host", help="address to listen on (LISTEN_HOST, 0.0.0.0)")
     parser.add_argument("--port", type=int, help="port to listen on, 0 for a free one (LISTEN_PORT, 8000)")
     parser.add_argument(
         "--data", type=Path, default=Path("data/separator"), help="folder for tasks and files"
     )
-    parser.add_argument("--origin", help="where clients reach this server; result links begin with it")
-    parser.add_argument("--keep-days", type=float, default=14, help="how long results can be fetched")
+    parser.add_argument("--origin", help="this server's address for clients; result links begin with it")
+    parser.add_argument("--keep-days", type=float, default=14, help="days for which results can be fetched")
     parser.add_argument("--format", type=FileFormat, choices=list(FileFormat), default=FileFormat.MP3)
     parser.add_argument("--engine-runs", type=int, help="songs separated at once (one per core)")
     parser.add_argument("--max-source-mb", type=float, default=2000, help="largest source that is fetched")
@@ -43,15 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--callback-object",
         choices=["vocal_removal_info", "vocal_separation_info"],
         default="vocal_removal_info",
-        help="what the callback calls the object with the links",
+        help="name of the object with the links in callbacks",
     )
     parser.add_argument("--credits", type=int, default=1_000_000, help="credits to start with")
     parser.add_argument("--charge", action="store_true", help="charge the contract's prices (otherwise free)")
 
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code. A missing or wrong setting is one line and 2."""
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs every source's address
+    """Serve until SIGTERM or SIGINT; returns the exit code, 2 after one line for a wrong setting."""
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs the URLs of sources
     if not logging.getLogger().handlers:
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
@@ -60,9 +61,9 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
             host, port = listener.getsockname()[:2]
             if not settings.origin:
                 settings = replace(settings, origin=_origin(host, port))
-            with hold(settings.data):
+            with _lock_folder(settings.data):
                 _serve(settings, listener)
-    except (_UsageError, FolderInUseError) as error:
+    except _UsageError as error:
         sys.stderr.write(f"stemdrop separator: {error}\n")
         return 2
     return 0
@@ -70,28 +71,26 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def _address(args: argparse.Namespace, environ: Mapping[str, str]) -> tuple[str, int]:
     host = args.host or environ.get("LISTEN_HOST") or "0.0.0.0"  # noqa: S104 - the documented default
-    if args.port is not None:
-        return host, args.port
-    text = environ.get("LISTEN_PORT") or "8000"
-    if not text.isdecimal():
-        raise _UsageError(f"LISTEN_PORT must be a number, not {text!r}")
-    return host, int(text)
+    port = str(args.port if args.port is not None else environ.get("LISTEN_PORT") or "8000")
+    if not port.isdecimal() or int(port) > 65535:
+        raise _UsageError(f"the port must be a number up to 65535, not {port} (--port, LISTEN_PORT)")
+    return host, int(port)
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """The separator's socket; connections that it accepts inherit its options."""
+    """Open the separator's socket, whose options its connections inherit."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=256)
-    except (OSError, OverflowError) as error:
+    except OSError as error:
         raise _UsageError(f"cannot listen on {host}:{port} (LISTEN_HOST, LISTEN_PORT): {error}") from error
-    # asyncio switches Nagle's algorithm off (40 ms an answer) only on sockets that name their protocol
+    # asyncio disables Nagle's algorithm (40 ms per answer) only on sockets with an explicit protocol
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def _origin(host: str, port: int) -> str:
-    """Good on this machine; anybody further away needs `--origin`."""
+    """Return the address for clients on this machine; other clients need `--origin`."""
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -119,23 +118,42 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
     return settings if args.engine_runs is None else replace(settings, engine_runs=args.engine_runs)
 
 
+@contextmanager
+def _lock_folder(folder: Path) -> Iterator[None]:
+    """Create and lock the data folder, since two processes would run each other's tasks.
+
+    The lock ends with the process, also after a kill.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise _UsageError(f"--data {folder} cannot be used: {error.strerror}") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise _UsageError(f"--data {folder} is in use by another separator") from error
+        yield
+
+
 def _serve(settings: SeparatorSettings, listener: socket.socket) -> None:
-    # uvicorn raises the signal that ended it once more for the handler that was there before: with the
-    # default one a clean end would look like a kill.
+    # uvicorn raises the signal again for the previous handler; the default one would end the process with
+    # the signal instead of 0.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
-        access_log=False,  # the addresses of results are all it takes to fetch them
+        access_log=False,  # the URL of a result is all that is needed to fetch it
         lifespan="on",
-        timeout_graceful_shutdown=_OPEN_REQUESTS_LIMIT_S,
+        timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S,
     )
     _Server(config, settings.origin).run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready."""
+    """Logs when it is ready."""
 
     def __init__(self, config: uvicorn.Config, origin: str) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""What an engine is: an audio file in, stem files out."""
+"""The interface of an engine: an audio file in, stem files out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from typing import Protocol
 from separator.audio.formats import FileFormat
 
 REST = "rest"
-"""The name under which an engine returns what is left of the song without the one stem asked for."""
+"""The stem name of the song without the one requested stem."""
 
 
 @dataclass(frozen=True)
-class Order:
-    """What an engine is asked for.
+class EngineRequest:
+    """One separation to do.
 
-    `only` names one stem: the result is this stem and `REST`. `None`: all stems that the engine knows.
-    Files are written to `folder`, which exists.
+    `only` names one stem: the result is this stem and `REST`; None means all stems of the engine. `folder`
+    exists and gets the files.
     """
 
     source: Path
@@ -28,22 +28,15 @@ class Order:
 
 @dataclass(frozen=True)
 class Separation:
-    """The files made, by stem; all have the length of the song."""
+    """The files by stem, all as long as the song."""
 
     files: Mapping[str, Path]
     duration_s: float
 
 
 class Engine(Protocol):
-    """Separates songs. Runs in a process of its own (`separator.isolation`), so it may block and use all
-    cores.
-    """
+    """Separates songs in a process of its own (`separator.isolation`), so it may block."""
 
-    stems: tuple[str, ...]
-    """Names of the stems it knows, of `vocals`, `drums`, `bass`, `other` and the like."""
-
-    def separate(self, order: Order) -> Separation:
-        """Raises `UnreadableSourceError` when the file is at fault; any other exception is the engine's own
-        failure.
-        """
+    def separate(self, request: EngineRequest) -> Separation:
+        """Raises `UnreadableSourceError` for a bad file; any other exception is a failure of the engine."""
         ...

@@ -1,6 +1,6 @@
-"""The engine's process: reads one order from standard input, writes one answer to standard output, and ends.
+"""The engine's process: reads one request from standard input, writes one answer to standard output, ends.
 
-Started by `separator.isolation` with `python -m`.
+`separator.isolation` starts it with `python -m`.
 """
 
 import contextlib
@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from separator.audio.formats import FileFormat
-from separator.engine import Order
+from separator.engine import EngineRequest
 from separator.engines import load
 from separator.errors import UnreadableSourceError
 
 
 def main() -> None:
     request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     _limit_memory(request["memory_bytes"])
-    os.nice(5)  # requests to the service come first
+    os.nice(5)  # HTTP requests have priority
     sys.stdout.write(json.dumps(_answer(request)) + "\n")
     sys.stdout.flush()
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    order = Order(
+    wanted = EngineRequest(
         source=Path(request["source"]),
         folder=Path(request["folder"]),
         only=request["only"],
@@ -36,7 +36,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         max_duration_s=request["max_duration_s"],
     )
     try:
-        result = load(request["engine"]).separate(order)
+        result = load(request["engine"]).separate(wanted)
     except UnreadableSourceError as error:
         return {"unreadable": str(error)}
     except Exception as error:
@@ -48,18 +48,16 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _die_with_parent() -> None:
-    """The parent writes nothing more: when its end of the pipe closes, it is gone and nobody wants the
-    result.
-    """
+def _exit_with_parent() -> None:
+    """Exit when standard input closes, which means that the parent has ended."""
     while os.read(sys.stdin.fileno(), 1):
         pass
     os._exit(1)
 
 
 def _limit_memory(size_bytes: int) -> None:
-    """Let an allocation fail in here before the system picks a victim, and should it, offer this process."""
-    with contextlib.suppress(ImportError, OSError, ValueError):  # not every system can
+    """Let large allocations fail here, and make this process the first choice of the OOM killer."""
+    with contextlib.suppress(ImportError, OSError, ValueError):  # unsupported on some systems
         import resource  # noqa: PLC0415 - missing on some systems
 
         resource.setrlimit(resource.RLIMIT_AS, (size_bytes, size_bytes))

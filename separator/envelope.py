@@ -1,4 +1,4 @@
-"""The shape of every answer: `{"code", "msg", "data"}`; refusals have another code and no data."""
+"""The JSON of every answer, `{"code", "msg", "data"}`, and the checks of every request."""
 
 import hmac
 import json
@@ -11,7 +11,7 @@ MAX_BODY_BYTES = 1024**2
 
 
 class Refusal(Exception):
-    """A request that is not granted, with the contract's code for it and a sentence for whoever sent it."""
+    """A refused request, with the contract's code and a sentence for the client."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -24,14 +24,14 @@ def success(data: Any) -> JSONResponse:
 
 
 async def refuse(_request: Request, refusal: Exception) -> JSONResponse:
-    """Handler for `Refusal`. HTTP says 200 and the body says why, except for the key: 401 in both."""
+    """Handle `Refusal`: the HTTP status is 200, and 401 for a wrong key; the body has the code."""
     assert isinstance(refusal, Refusal)  # noqa: S101 - registered for nothing else
     body = {"code": refusal.code, "msg": refusal.message, "data": None}
     return JSONResponse(body, status_code=401 if refusal.code == 401 else 200)
 
 
 class KeyCheck:
-    """Dependency that lets only requests with the bearer key through."""
+    """Dependency that refuses requests without the bearer key."""
 
     def __init__(self, api_key: str) -> None:
         self._expected = f"Bearer {api_key}".encode()
@@ -43,9 +43,7 @@ class KeyCheck:
 
 
 async def json_body(request: Request) -> dict[str, Any]:
-    """The request's JSON object; refused when it is something else or far larger than any request of the
-    contract.
-    """
+    """Return the request's JSON object. Raises `Refusal` for other content and above `MAX_BODY_BYTES`."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

@@ -1,15 +1,13 @@
-"""What can go wrong in an engine; the texts may be shown to a person.
+"""The errors of an engine, with messages for users.
 
-Errors::
-
-    EngineError                 the engine failed
-    └── UnreadableSourceError   the file is at fault: no audio, damaged, too long
+EngineError                 the engine failed
+└── UnreadableSourceError   the file is at fault: no audio, damaged, too long
 """
 
 
 class EngineError(Exception):
-    """An engine could not do its work; the text may be shown to a person."""
+    """The engine failed."""
 
 
 class UnreadableSourceError(EngineError):
-    """The source is no audio, or none that this service takes."""
+    """The source is not audio, is damaged or is too long."""

@@ -1,8 +1,7 @@
-"""Running an engine in a process of its own: a crash, a full memory or an endless loop ends that process
-alone.
+"""Runs an engine in a process of its own, so that a crash or a full memory ends only that process.
 
-The parent's side; the child's is `separator.engine_process`. They speak one line of JSON each way. The child
-gets no environment variables worth stealing: it handles files from outside.
+The child is `separator.engine_process`; parent and child exchange one line of JSON each. The child handles
+files from outside, so it gets no secrets in its environment.
 """
 
 import asyncio
@@ -10,10 +9,11 @@ import contextlib
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from separator.engine import Order, Separation
+from separator.engine import EngineRequest, Separation
 from separator.errors import EngineError, UnreadableSourceError
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -21,9 +21,11 @@ _INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "SYSTEMROOT")
 _MAX_ANSWER = 1024**2
 
 
-async def separate(engine: str, order: Order, timeout_s: float, memory_bytes: int) -> Separation:
-    """`Engine.separate` elsewhere. Raises `UnreadableSourceError`, and `EngineError` for whatever else went
-    wrong, the end of the process included. When cancelled, the process is gone before this returns.
+async def separate(engine: str, request: EngineRequest, timeout_s: float, memory_bytes: int) -> Separation:
+    """Run `Engine.separate` in a new process.
+
+    Raises `UnreadableSourceError`, and `EngineError` for any other failure of the process. A cancellation
+    first ends the process.
     """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -32,16 +34,16 @@ async def separate(engine: str, order: Order, timeout_s: float, memory_bytes: in
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env=_environment(),
-        start_new_session=True,  # Ctrl-C in a terminal is for the service, which ends its engines itself
+        start_new_session=True,  # Ctrl-C in a terminal goes to the web process, which ends its engines
         limit=_MAX_ANSWER,
     )
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stdout is not None  # noqa: S101
     try:
         async with asyncio.timeout(timeout_s):
-            # Standard input stays open: its end tells the child that the parent is gone.
-            process.stdin.write(_request(engine, order, memory_bytes))
-            with contextlib.suppress(ConnectionError):  # died at once: the exit code says so below
+            # Standard input stays open: the child exits when it closes.
+            process.stdin.write(_request_line(engine, request, memory_bytes))
+            with contextlib.suppress(ConnectionError):  # the process has ended; its exit code is read below
                 await process.stdin.drain()
             answer = await process.stdout.readline()
             if not answer:
@@ -59,21 +61,14 @@ async def separate(engine: str, order: Order, timeout_s: float, memory_bytes: in
 
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-    # One run is to use one core; several runs share the machine. The path makes `-m` work from any folder.
+    # One core per run, since several runs share the machine. PYTHONPATH lets `-m` work in any folder.
     return {**kept, "PYTHONPATH": str(_ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
-def _request(engine: str, order: Order, memory_bytes: int) -> bytes:
-    fields = {
-        "engine": engine,
-        "memory_bytes": memory_bytes,
-        "source": str(order.source.resolve()),
-        "folder": str(order.folder.resolve()),
-        "only": order.only,
-        "file_format": order.file_format,
-        "max_duration_s": order.max_duration_s,
-    }
-    return json.dumps(fields).encode() + b"\n"
+def _request_line(engine: str, request: EngineRequest, memory_bytes: int) -> bytes:
+    paths = {"source": request.source.resolve(), "folder": request.folder.resolve()}
+    fields = {"engine": engine, "memory_bytes": memory_bytes, **asdict(request), **paths}
+    return json.dumps(fields, default=str).encode() + b"\n"
 
 
 def _separation(answer: dict[str, Any]) -> Separation:

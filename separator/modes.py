@@ -1,4 +1,4 @@
-"""The words of the contract: what can be asked for, and what it is called in answers."""
+"""The names of the contract: modes, prices, instruments and fields."""
 
 from enum import StrEnum
 
@@ -7,12 +7,12 @@ class Mode(StrEnum):
     """The `type` of a create request."""
 
     SEPARATE_VOCAL = "separate_vocal"  # vocals and instrumental
-    SPLIT_STEM = "split_stem"  # everything the engine can tell apart
+    SPLIT_STEM = "split_stem"  # all stems of the engine
     SPLIT_STEM_ADVANCED = "split_stem_advanced"  # one named instrument, and the rest
 
 
 CONTRACT_PRICES = {Mode.SEPARATE_VOCAL: 10, Mode.SPLIT_STEM: 50, Mode.SPLIT_STEM_ADVANCED: 20}
-"""Credits, as the contract's provider charges them."""
+"""Credits that the contract's provider charges."""
 
 STEM_NAMES: dict[str, str | None] = {
     "Lead Vocal": "vocals",
@@ -29,23 +29,14 @@ STEM_NAMES: dict[str, str | None] = {
     "Brass Section": None,
     "Organ": None,
 }
-"""Every `stemName` that is taken, and the engine's stem for it, if an engine can have it at all."""
+"""The valid values of `stemName`, each with the engine's stem, None where no engine has one."""
 
-SPLIT_FIELDS = {
-    "vocals": "vocal",
-    "backing_vocals": "backing_vocals",
-    "drums": "drums",
-    "bass": "bass",
-    "guitar": "guitar",
-    "piano": "piano",
-    "keyboard": "keyboard",
-    "percussion": "percussion",
-    "strings": "strings",
-    "synth": "synth",
-    "fx": "fx",
-    "brass": "brass",
-    "woodwinds": "woodwinds",
-}
-"""Engine's stem → its URL field without the ending (`vocal` for `vocal_url` and `vocalUrl`). A stem that is
-not here goes under its own name, as the contract lets a provider add stems.
+_SPLIT_STEMS = (
+    *("vocals", "backing_vocals", "drums", "bass", "guitar", "piano", "keyboard", "percussion"),
+    *("strings", "synth", "fx", "brass", "woodwinds"),
+)
+SPLIT_FIELDS = {stem: "vocal" if stem == "vocals" else stem for stem in _SPLIT_STEMS}
+"""Engine's stem → its URL field without the ending (`vocal` for `vocal_url` and `vocalUrl`).
+
+Other stems have fields of their own names: the contract allows a provider to add stems.
 """

@@ -1,21 +1,19 @@
-"""What a client is told about a task: the callback's body and the detail's data, from the task alone."""
+"""The callback's body and the detail answer's data of a task."""
 
 from typing import Any
 
 from separator.engine import REST
 from separator.modes import SPLIT_FIELDS, Mode
-from separator.tasks import Callback, State, StemFile, Task
+from separator.task_table import CallbackState, PublishedStem, Task, TaskState
 
 _SUCCESS_MESSAGE = "vocal Removal generated successfully."
 
 
 def callback_body(task: Task, object_name: str) -> dict[str, Any]:
-    """The callback of a task that is done or has failed; `object_name` is what the object with the URLs is
-    called.
-    """
-    if task.state is State.DONE:
+    """Return the callback of a finished task; `object_name` is the field of the object with the URLs."""
+    if task.state is TaskState.DONE:
         info: dict[str, Any] | None = {f"{field}_url": url for field, url in _urls(task).items()}
-        if task.creation.mode is Mode.SPLIT_STEM_ADVANCED:
+        if task.request.mode is Mode.SPLIT_STEM_ADVANCED:
             extract, remove = _origin_data(task)
             info = {"origin_data": [{"extract": extract, "remove": remove}]}
         return {"code": 200, "msg": _SUCCESS_MESSAGE, "data": {"task_id": task.id, object_name: info}}
@@ -23,30 +21,28 @@ def callback_body(task: Task, object_name: str) -> dict[str, Any]:
 
 
 def record(task: Task) -> dict[str, Any]:
-    """The `data` of a detail answer."""
-    failed = task.state is State.FAILED
+    """Return the `data` of a detail answer."""
+    failed = task.state is TaskState.FAILED
     return {
         "taskId": task.id,
         "successFlag": _success_flag(task),
         "errorCode": task.code if failed else None,
         "errorMessage": task.message if failed else None,
-        "response": _response(task) if task.state is State.DONE else None,
+        "response": _response(task) if task.state is TaskState.DONE else None,
     }
 
 
 def _success_flag(task: Task) -> str:
-    if task.state is State.OPEN:
+    if task.state is TaskState.OPEN:
         return "PENDING"
-    if (
-        task.state is State.FAILED
-    ):  # 400 and 451 are faults of the source, before the engine had anything to do
+    if task.state is TaskState.FAILED:  # 400 and 451 are errors of the source
         return "GENERATE_AUDIO_FAILED" if task.code == 500 else "CREATE_TASK_FAILED"
-    return "CALLBACK_EXCEPTION" if task.callback is Callback.GIVEN_UP else "SUCCESS"
+    return "CALLBACK_EXCEPTION" if task.callback is CallbackState.GIVEN_UP else "SUCCESS"
 
 
 def _response(task: Task) -> dict[str, Any]:
     fields = dict.fromkeys(("origin", "instrumental", *SPLIT_FIELDS.values()))
-    advanced = task.creation.mode is Mode.SPLIT_STEM_ADVANCED
+    advanced = task.request.mode is Mode.SPLIT_STEM_ADVANCED
     made = {} if advanced else {field: url or None for field, url in _urls(task).items()}
     return {
         **{_camel_case(f"{field}_url"): url for field, url in (fields | made).items()},
@@ -55,22 +51,22 @@ def _response(task: Task) -> dict[str, Any]:
 
 
 def _urls(task: Task) -> dict[str, str | None]:
-    """URL by field, in the order of the contract. The source's URL is the client's own."""
+    """Return the URL by field in the contract's order. origin_url stays empty: the client has the source."""
     made = {stem.stem: stem.url for stem in task.stems}
-    if task.creation.mode is Mode.SEPARATE_VOCAL:
+    if task.request.mode is Mode.SEPARATE_VOCAL:
         return {"origin": "", "instrumental": made[REST], "vocal": made["vocals"]}
     added = {stem: url for stem, url in made.items() if stem not in SPLIT_FIELDS}
     return {"origin": "", **{field: made.get(stem) for stem, field in SPLIT_FIELDS.items()}, **added}
 
 
 def _origin_data(task: Task) -> list[dict[str, Any]]:
-    """The instrument, then the rest."""
-    name = task.creation.stem_name
+    """Return the entries of the instrument and of the rest."""
+    name = task.request.stem_name
     by_kind = {stem.stem == REST: stem for stem in task.stems}
     return [_entry(by_kind[False], f"{name}"), _entry(by_kind[True], f"Without {name}")]
 
 
-def _entry(stem: StemFile, name: str) -> dict[str, Any]:
+def _entry(stem: PublishedStem, name: str) -> dict[str, Any]:
     return {
         "id": stem.id,
         "duration": round(stem.duration_s, 2),

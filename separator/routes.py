@@ -1,28 +1,28 @@
-"""The contract's endpoints: create, detail, credits."""
+"""The endpoints create, detail and credits."""
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 
-from separator import creation
+from separator import create_request
 from separator.envelope import KeyCheck, Refusal, json_body, success
 from separator.reports import record
-from separator.runner import Runner
 from separator.settings import SeparatorSettings
-from separator.tasks import TaskTable
+from separator.task_runner import TaskRunner
+from separator.task_table import TaskTable
 
 
 def contract_routes(settings: SeparatorSettings) -> APIRouter:
-    """Expects `table` and `runner` in the lifespan's state."""
+    """Return the routes, which need `table` and `runner` in the lifespan's state."""
     router = APIRouter(dependencies=[Depends(KeyCheck(settings.api_key))])
 
     @router.post("/api/v1/vocal-removal/generate")
     async def create(request: Request) -> JSONResponse:
-        wanted = creation.read(await json_body(request))
+        wanted = create_request.read(await json_body(request))
         table: TaskTable = request.state.table
-        runner: Runner = request.state.runner
+        runner: TaskRunner = request.state.runner
         price = settings.prices.get(wanted.mode, 0)
         task = table.create(wanted, price, settings.credits, settings.max_open_tasks)
-        runner.take(task)
+        runner.start(task)
         return success({"taskId": task.id})
 
     @router.get("/api/v1/vocal-removal/record-info")

@@ -1,4 +1,4 @@
-"""Fetching the song to separate. Whoever holds the key may name any address: clients are trusted."""
+"""Download of the song to separate. Clients with the key are trusted: any address is allowed."""
 
 import asyncio
 from pathlib import Path
@@ -8,11 +8,11 @@ import httpx
 
 
 class SourceError(Exception):
-    """The source could not be had; the text says why."""
+    """The source could not be downloaded; the message says why."""
 
 
 async def fetch(client: httpx.AsyncClient, url: str, file: Path, max_bytes: int, timeout_s: float) -> None:
-    """Stream `url` to `file`, redirects followed, within `timeout_s` altogether. Raises `SourceError`."""
+    """Download `url` to `file`, following redirects, in at most `timeout_s`. Raises `SourceError`."""
     try:
         async with asyncio.timeout(timeout_s), client.stream("GET", url, follow_redirects=True) as response:
             if not response.is_success:
@@ -22,7 +22,7 @@ async def fetch(client: httpx.AsyncClient, url: str, file: Path, max_bytes: int,
             await _save(response, file, max_bytes)
     except TimeoutError as error:
         raise SourceError(f"the audio could not be downloaded within {timeout_s:g} s") from error
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: a host that is no name
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: an invalid host name
         raise SourceError(f"the audio could not be downloaded: {type(error).__name__}") from error
 
 

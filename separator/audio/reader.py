@@ -1,4 +1,4 @@
-"""Any audio file to float blocks at 44.1 kHz stereo, with the limits that a file from outside needs."""
+"""Decodes any audio file to float blocks at 44.1 kHz stereo, with limits against hostile files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,42 +8,39 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
+from separator.audio.samples import SAMPLE_RATE, Floats
 from separator.errors import UnreadableSourceError
 
-Floats = npt.NDArray[np.float32]
+_BLOCK = SAMPLE_RATE  # samples per block: one second
 
-SAMPLE_RATE = 44_100
-_BLOCK = SAMPLE_RATE  # samples handed on at once: one second
-
-# Real media containers only. Without the list a playlist renamed to song.mp3 makes FFmpeg open the files and
-# addresses that it names.
+# Media containers only: without the list FFmpeg would open the files and URLs of a playlist renamed to
+# song.mp3.
 _FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,m4a,matroska,mov,mp3,mp4,3gp,3g2,mj2,mpegts,ogg,"
     "tta,w64,wav,webm,wv"
 )
 _TOLERATED_BAD_PACKETS = 200
-_LOUDEST = 8.0  # full scale is 1; what lies far beyond is damage, not music
+_LOUDEST = 8.0  # full scale is 1; far louder samples are damage
 
 
 @dataclass(frozen=True)
-class Tags:
-    """What a file says about itself; empty when it says nothing."""
+class SourceTags:
+    """Title and artist of a file; empty without tags."""
 
     title: str = ""
     artist: str = ""
 
 
 class Reader:
-    """One audio file, opened. A context manager.
+    """An open audio file; a context manager.
 
-    Raises `UnreadableSourceError` on opening and on reading when this is not audio that can be read, and when
-    it turns out longer than `max_duration_s`: what a header claims about its length is not believed.
+    Opening and reading raise `UnreadableSourceError` for a file that does not decode, and when more than
+    `max_duration_s` decodes: the length in the header may be wrong.
     """
 
     def __init__(self, path: Path, max_duration_s: float) -> None:
@@ -52,7 +49,7 @@ class Reader:
         try:
             self._container = _open(path)
         except (av.error.FFmpegError, ValueError) as error:
-            raise UnreadableSourceError("this is no audio file that can be read") from error
+            raise UnreadableSourceError("this is not a readable audio file") from error
         streams = self._container.streams.audio
         if not streams:
             self._container.close()
@@ -67,7 +64,7 @@ class Reader:
         self._container.close()
 
     def blocks(self) -> Iterator[Floats]:
-        """Yield the sound as blocks of 2 × up to 44,100 finite floats."""
+        """Yield blocks of 2 × up to 44,100 finite floats."""
         samples = 0
         waiting: list[Floats] = []
         held = 0
@@ -93,7 +90,7 @@ class Reader:
             if skip >= frame.samples:
                 continue
             frame.pts = None
-            if resampler is None or kind != _kind(frame):  # a stream may change its form on the way
+            if resampler is None or kind != _kind(frame):  # a stream can change its format
                 if resampler is not None:
                     yield from map(_stereo, resampler.resample(None))
                 kind = _kind(frame)
@@ -111,7 +108,7 @@ class Reader:
             yield from map(_stereo, resampler.resample(None))
 
     def _frames(self) -> Iterator[AudioFrame]:
-        """All frames that can be decoded. Damaged packets are passed over, unless there is little else."""
+        """Yield all frames that decode. Raises `UnreadableSourceError` when most packets are damaged."""
         good = bad = 0
         packets = self._container.demux(self._stream)
         while True:
@@ -119,7 +116,7 @@ class Reader:
                 packet = next(packets)
             except StopIteration:
                 return
-            except av.error.FFmpegError:  # the container itself is cut off or damaged from here on
+            except av.error.FFmpegError:  # the rest of the container is missing or damaged
                 return
             try:
                 for frame in packet.decode():
@@ -135,7 +132,7 @@ def _open(path: Path) -> InputContainer:
     return av.open(
         str(path),
         container_options={"format_whitelist": _FORMATS, "protocol_whitelist": "file"},
-        metadata_errors="replace",  # otherwise a badly encoded tag raises
+        metadata_errors="replace",  # the default raises for a badly encoded tag
     )
 
 
@@ -144,18 +141,17 @@ def _kind(frame: AudioFrame) -> tuple[object, ...]:
 
 
 def _samples_before_start(frame: AudioFrame) -> int:
-    """How many of a frame's samples lie before time zero: the encoder's run-up, which players do not play
-    either.
-    """
+    """Return how many of a frame's samples are before time zero, which players skip (encoder delay)."""
     if frame.pts is None or frame.time_base is None or frame.pts >= 0:
         return 0
     return round(-frame.pts * frame.time_base * frame.sample_rate)
 
 
 def _resampler(channels: int) -> AudioResampler:
-    """To 44.1 kHz, and to stereo where there is more: FFmpeg turns mono into stereo 3 dB quieter, so that is
-    left to `_stereo`; and its downmix of 5.1 and the like stays within full scale only when asked for
-    integers.
+    """Return a resampler to 44.1 kHz, mono or stereo.
+
+    `_stereo` converts mono, since FFmpeg would make it 3 dB quieter. FFmpeg's downmix of 5.1 and similar
+    layouts stays within full scale only for integer samples.
     """
     return AudioResampler(
         format="fltp" if channels <= 2 else "s32p",
@@ -172,11 +168,11 @@ def _stereo(frame: AudioFrame) -> Floats:
     return np.repeat(sound, 2, axis=0) if len(sound) == 1 else sound
 
 
-def _tags(*sources: dict[str, Any]) -> Tags:
+def _tags(*sources: dict[str, Any]) -> SourceTags:
     found = {str(key).lower(): str(value) for source in sources for key, value in source.items()}
-    return Tags(title=_clean(found.get("title", "")), artist=_clean(found.get("artist", "")))
+    return SourceTags(title=_clean(found.get("title", "")), artist=_clean(found.get("artist", "")))
 
 
 def _clean(text: str) -> str:
-    """Printable text of a length that fits a tag."""
+    """Return the printable characters, at most 200."""
     return "".join(letter for letter in text if letter.isprintable()).strip()[:200]

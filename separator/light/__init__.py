@@ -1,3 +1,3 @@
-"""The light engine. This file imports nothing, so that the service knows its stems without loading numpy."""
+"""The light engine's stems, in a module that imports nothing, so that the web process need not load numpy."""
 
 STEMS = ("vocals", "drums", "bass", "other")

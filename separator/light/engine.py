@@ -1,8 +1,7 @@
-"""The light engine: stem separation without a neural network, in numpy and scipy alone.
+"""The light engine: stem separation with numpy and scipy, without a neural network.
 
-It is for trying things out and for simple needs. Its quality is far below that of neural models, and it fails
-where they do not: when the voice is not in the centre of the stereo image, when it is doubled wide, when the
-mix is mono.
+It is for trying stemdrop and for simple needs: its quality is far below that of neural models. It fails on
+mono mixes and on voices that are off centre or doubled wide.
 """
 
 import os
@@ -10,31 +9,29 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 
-from separator.audio.reader import SAMPLE_RATE, Reader, Tags
+from separator.audio.reader import Reader, SourceTags
+from separator.audio.samples import SAMPLE_RATE, Floats
 from separator.audio.writer import Writer
-from separator.engine import REST, Order, Separation
+from separator.engine import REST, EngineRequest, Separation
 from separator.light import STEMS
-from separator.light.spectrum import Floats
 from separator.light.stream import separate
 
 
 class LightEngine:
-    """Vocals, drums, bass and other by soft masks that add up to one; see `separator.engine.Engine`."""
+    """Vocals, drums, bass and other by soft masks that add up to one."""
 
-    stems: tuple[str, ...] = STEMS
-
-    def separate(self, order: Order) -> Separation:
-        wanted = STEMS if order.only is None else (order.only, REST)
-        files = {stem: order.folder / f"{stem}.{order.file_format}" for stem in wanted}
+    def separate(self, request: EngineRequest) -> Separation:
+        wanted = STEMS if request.only is None else (request.only, REST)
+        files = {stem: request.folder / f"{stem}.{request.file_format}" for stem in wanted}
         samples = 0
-        with Reader(order.source, order.max_duration_s) as reader, ExitStack() as stack:
+        with Reader(request.source, request.max_duration_s) as reader, ExitStack() as stack:
             encoders: dict[str, _Encoder] = {}
             pool = stack.enter_context(ThreadPoolExecutor(min(len(files), os.cpu_count() or 1)))
-            for piece in stem_pieces(reader.blocks(), order.only):
+            for piece in stem_pieces(reader.blocks(), request.only):
                 for stem, sound in piece.items():
-                    if stem not in encoders:  # not before the source has proved readable
+                    if stem not in encoders:  # only now: the source has proved readable
                         writer = Writer(
-                            files[stem], order.file_format, _tags(reader.tags, _label(stem, order.only))
+                            files[stem], request.file_format, _tags(reader.tags, _label(stem, request.only))
                         )
                         encoders[stem] = stack.enter_context(_Encoder(writer, pool))
                     encoders[stem].write(sound)
@@ -43,10 +40,10 @@ class LightEngine:
 
 
 def stem_pieces(blocks: Iterable[Floats], only: str | None) -> Iterator[dict[str, Floats]]:
-    """Yield the stems of a song (stereo blocks at 44.1 kHz) piece by piece, each 2 × samples.
+    """Yield the stems of a song (stereo blocks at 44.1 kHz) in pieces of 2 × samples.
 
-    With `only`, this stem and `REST`; otherwise all. The last one is what the others leave of the mix, which
-    spares its synthesis and makes the sum exact.
+    `only` means this stem and `REST`; None means all. The last stem is the mix minus the others, which saves
+    its synthesis and makes the sum exact.
     """
     computed = (only,) if only is not None else STEMS[:-1]
     remainder = REST if only is not None else STEMS[-1]
@@ -58,7 +55,7 @@ def stem_pieces(blocks: Iterable[Floats], only: str | None) -> Iterator[dict[str
 
 
 class _Encoder:
-    """Writes one file in a pool's threads: a block is encoded while the next one is separated."""
+    """Encodes one file in a pool's threads, while the next block is separated."""
 
     def __init__(self, writer: Writer, pool: ThreadPoolExecutor) -> None:
         self._writer = writer
@@ -74,7 +71,7 @@ class _Encoder:
         self._writer.__exit__(*exception)
 
     def write(self, sound: Floats) -> None:
-        self._wait()  # one block in hand at most, so that memory stays bounded
+        self._wait()  # at most one block is pending, which bounds the memory
         self._busy = self._pool.submit(self._writer.write, sound)
 
     def _wait(self) -> None:
@@ -88,6 +85,6 @@ def _label(stem: str, only: str | None) -> str:
     return "instrumental" if only == "vocals" else f"without {only}"
 
 
-def _tags(source: Tags, label: str) -> dict[str, str]:
+def _tags(source: SourceTags, label: str) -> dict[str, str]:
     title = f"{source.title} ({label})" if source.title else ""
     return {"title": title, "artist": source.artist}

@@ -1,33 +1,34 @@
-"""What a spectrogram tells about who is playing: seven planes (frames × bins) of logarithms.
+"""The features of a spectrogram from which `separator.light.masks` computes masks.
 
-The planes are features of a classifier, not yet masks; see `separator.light.masks`.
+They are seven planes (frames × bins) of logarithms.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from separator.audio.samples import Floats
 from separator.light.median import median_of_frames, running_median
-from separator.light.spectrum import BINS, Floats, Spectra
+from separator.light.spectrum import BINS, Spectra
 
 CONTEXT = 24
-"""Frames needed on each side of a block so that its evidence does not depend on where the block was cut."""
+"""Frames on each side of a block that make its evidence independent of the block's boundaries."""
 
 _FLOOR = np.float32(1e-6)
 _BAND_EDGES = np.unique(np.geomspace(6, BINS - 1, 49).astype(int))
-_NEAR = 8  # frames around a frame are alike in any case and say nothing about repetition
-_CANDIDATES_PER_CHOICE = 4  # of so many neighbouring frames only the most similar one is taken
+_NEAR = 8  # neighbouring frames are always similar, so they show no repetition
+_CANDIDATES_PER_CHOICE = 4  # only the most similar one of so many neighbouring frames is used
 _SIMILAR_FRAMES = 24
 _TOO_SHORT_TO_REPEAT = 48  # frames
 
 
 @dataclass(frozen=True)
 class Block:
-    """A stretch of a song with what lies around it.
+    """A part of a song with its surroundings.
 
-    `spectra` (2 × frames × bins) covers the stretch with up to `CONTEXT` frames before and after;
-    `surroundings` is the magnitude (frames × bins) of a longer stretch in which repetitions are looked for.
-    `inner` and `within` say where the stretch itself lies in the one and in the other.
+    `spectra` (2 × frames × bins) is the part with up to `CONTEXT` frames before and after; `inner` is the
+    part's position in it. `surroundings` is the magnitude (frames × bins) of a longer part, which is searched
+    for repetitions; `within` is the part's position in that.
     """
 
     spectra: Spectra
@@ -37,7 +38,7 @@ class Block:
 
 
 def magnitude(spectra: Spectra) -> Floats:
-    """The mean magnitude of both channels (frames × bins)."""
+    """Return the mean magnitude of both channels (frames × bins)."""
     total: Floats = np.abs(spectra[0])
     total += np.abs(spectra[1])
     total *= 0.5
@@ -46,8 +47,9 @@ def magnitude(spectra: Spectra) -> Floats:
 
 @dataclass(frozen=True)
 class Evidence:
-    """All planes are frames × bins of the block's inner stretch. The first three are log odds, the others
-    logarithms of a smoothed magnitude relative to the bin's own.
+    """Planes (frames × bins) of the block's inner part.
+
+    The first three are log odds, the others logarithms of a smoothed magnitude relative to the bin's own.
     """
 
     centre_fast: Floats
@@ -60,7 +62,7 @@ class Evidence:
 
 
 def gather(block: Block) -> Evidence:
-    """The evidence of one block."""
+    """Return the evidence of one block."""
     sound = magnitude(block.spectra)
     inner = block.inner
     level = np.log(sound[inner] + _FLOOR)
@@ -87,8 +89,8 @@ def _log_odds(share: Floats) -> Floats:
 
 
 def _stereo(spectra: Spectra, inner: slice) -> tuple[Floats, Floats, Floats]:
-    """Share of each bin's power that can come from the exact centre, over 3 and over 5 frames; and how alike
-    the channels are (Avendano & Jot 2002).
+    """Return each bin's share of power that can come from the exact centre, over 3 and over 5 frames, and the
+    similarity of the channels (Avendano & Jot 2002).
     """
     left, right = spectra
     cross = left * np.conj(right)
@@ -99,10 +101,10 @@ def _stereo(spectra: Spectra, inner: slice) -> tuple[Floats, Floats, Floats]:
 
 
 def _centre(planes: list[Floats], reach: int, inner: slice) -> tuple[Floats, Floats]:
-    """The smaller of what a minimum-variance beamformer on the centre lets through and the real
-    cross-spectrum, as a share of the power; and the similarity.
+    """Return the centre's share of the power and the similarity of the channels.
 
-    `planes` are the power left and right, and the cross-spectrum, real and imaginary.
+    The share is the minimum of the MVDR power of the centre and the real cross-spectrum. `planes` are the
+    power left and right, and the cross-spectrum, real and imaginary.
     """
     a, b, real, imaginary = (_box_mean(plane, reach, inner) for plane in planes)
     a += np.float32(1e-9)
@@ -121,7 +123,7 @@ def _squared(spectra: Spectra) -> Floats:
 
 
 def _box_mean(plane: Floats, reach: int, inner: slice) -> Floats:
-    """The mean over `2 * reach + 1` frames and 3 bins, for the inner frames only; the edges repeat."""
+    """Return the mean over `2 * reach + 1` frames and 3 bins for the inner frames, with repeated edges."""
     start, stop = inner.start, inner.stop
     before, after = max(0, reach - start), max(0, stop + reach - len(plane))
     stretch = plane[max(0, start - reach) : stop + reach]
@@ -141,8 +143,9 @@ def _box_mean(plane: Floats, reach: int, inner: slice) -> Floats:
 
 
 def _repeating(sound: Floats, within: slice) -> Floats:
-    """The repeating background of the frames `within` (REPET-SIM, Rafii & Pardo 2012): the median over the
-    frames of `sound` that are most similar, and never more than the frame itself.
+    """Return the repeating background of the frames `within` (REPET-SIM, Rafii & Pardo 2012).
+
+    It is the median of the most similar frames of `sound`, at most the frame itself.
     """
     count = len(sound)
     asked = sound[within]

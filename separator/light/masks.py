@@ -1,16 +1,17 @@
-"""From evidence to soft masks: one softmax per bin, its constants fitted on songs with known stems."""
+"""Soft masks from evidence: a softmax per bin, with constants fitted on songs with known stems."""
 
 from dataclasses import fields
 
 import numpy as np
 import numpy.typing as npt
 
+from separator.audio.samples import Floats
 from separator.light import STEMS
 from separator.light.evidence import Evidence
-from separator.light.spectrum import FREQUENCIES, Floats
+from separator.light.spectrum import FREQUENCIES
 
 _AT_ONCE = 32  # frames
-_VOICE_ENDS_AT_BIN = 1600  # about 17 kHz: no voice above
+_VOICE_ENDS_AT_BIN = 1600  # about 17 kHz
 
 # One row per plane of `Evidence`, in its order; one column per stem, in the order of `STEMS`.
 _PLANES = np.array(
@@ -36,7 +37,7 @@ _BIAS = (-0.571, -1.390, -1.030, 2.849)
 
 
 def masks(evidence: Evidence) -> Floats:
-    """The share of each stem in every bin (stems as in `STEMS` × frames × bins); they add up to 1."""
+    """Return each stem's share of every bin (stems as in `STEMS` × frames × bins); the shares add up to 1."""
     planes = [getattr(evidence, field.name) for field in fields(evidence)]
     frames, bins = planes[0].shape
     shares = np.empty((len(STEMS), frames, bins), np.float32)
@@ -55,7 +56,7 @@ def masks(evidence: Evidence) -> Floats:
 
 
 def _softmax(scores: Floats) -> None:
-    """In place, over the first axis."""
+    """Apply the softmax in place over the first axis."""
     scores -= scores.max(axis=0)
     np.exp(scores, out=scores)
     scores[0, :, _VOICE_ENDS_AT_BIN:] = 0
@@ -63,11 +64,10 @@ def _softmax(scores: Floats) -> None:
 
 
 def _weights() -> tuple[Floats, Floats]:
-    """What each plane weighs (stems × planes × bins) and what is added whatever the planes say (stems ×
-    bins).
+    """Return the weights of the planes (stems × planes × bins) and the constant offsets (stems × bins).
 
-    Half of the evidence depends on the frequency alone or is a plane times such a curve: it is folded into
-    the constants here, once, and not computed for every frame.
+    Terms that depend on the frequency only, and products of a plane with such a curve, are folded into these
+    constants instead of being computed for every frame.
     """
 
     def over_bins(column: tuple[float, ...], curve: Floats) -> npt.NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Fast medians: along one axis of a spectrogram, and over a few dozen chosen frames of it."""
+"""Fast medians along one axis of a spectrogram, and over chosen frames of it."""
 
 from functools import cache
 from typing import Literal
@@ -7,16 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import scipy.ndimage
 
-from separator.light.spectrum import Floats
+from separator.audio.samples import Floats
 
-_AT_ONCE = 8  # frames handled together: enough to hide numpy's overhead, few enough for the cache
+_AT_ONCE = 8  # frames per step: hides numpy's overhead and fits the cache
 
 
 def running_median(sound: Floats, length: int, axis: Literal[0, 1]) -> Floats:
-    """The median of the `length` (odd) neighbours of each value along `axis`; the edges repeat.
+    """Return the median of the `length` (odd) neighbours of each value along `axis`, with repeated edges.
 
-    scipy's rank filter is several times faster over one flat line than with a two-dimensional footprint, so
-    the rows are padded and joined.
+    The rows are padded and joined, since scipy's rank filter is several times faster in one dimension.
     """
     rows = np.ascontiguousarray(sound.T if axis == 0 else sound)
     pad = length // 2
@@ -27,7 +26,7 @@ def running_median(sound: Floats, length: int, axis: Literal[0, 1]) -> Floats:
 
 
 def median_of_frames(sound: Floats, chosen: npt.NDArray[np.intp]) -> Floats:
-    """For every row of `chosen` (frames × k indices into `sound`), their median, bin by bin."""
+    """Return the median per bin of each row of `chosen` (frames × k indices into `sound`)."""
     count, k = chosen.shape
     low, high = (k - 1) // 2, k // 2
     out = np.empty((count, sound.shape[1]), np.float32)
@@ -45,9 +44,10 @@ def median_of_frames(sound: Floats, chosen: npt.NDArray[np.intp]) -> Floats:
 
 @cache
 def _network(k: int) -> list[tuple[int, int]]:
-    """The exchanges that bring the middle of k rows to its place: Batcher's merge exchange (Knuth, volume 3,
-    algorithm 5.2.2M) without those that only order the ends. Whole rows are exchanged at once, which is about
-    nine times faster than a partition per bin.
+    """Return the exchanges that bring the middle of k rows to its place.
+
+    They are Batcher's merge exchange (Knuth, volume 3, algorithm 5.2.2M) without those that only sort the
+    ends. Exchanging whole rows is about nine times faster than a partition per bin.
     """
     exchanges = []
     top = 1 << max((k - 1).bit_length() - 1, 0)

@@ -1,30 +1,29 @@
-"""A song of any length through the masks in bounded memory: blocks of ten seconds, with what lies around
-each.
-"""
+"""Applies the masks to a song of any length in bounded memory, in blocks of ten seconds."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from separator.audio.samples import Floats
 from separator.light import STEMS
 from separator.light.evidence import CONTEXT, Block, gather, magnitude
 from separator.light.masks import masks
-from separator.light.spectrum import FRAME, HOP, LEAD, Floats, Spectra, Synthesis, analyse
+from separator.light.spectrum import FRAME, HOP, LEAD, Spectra, Synthesis, analyse
 
 _BLOCK = 430  # frames, ten seconds
-_BLOCKS_BEFORE = 2  # in which repetitions are looked for, beside the block after
+_BLOCKS_BEFORE = 2  # searched for repetitions, beside the block after
 _CHANNELS = 2
 
 
 def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[Floats, dict[str, Floats]]]:
-    """Yield the mix in pieces, each with the asked stems (from `STEMS`) of that piece.
+    """Yield the mix in pieces, each with the requested stems (from `STEMS`).
 
     `blocks` are stereo at 44.1 kHz (2 × samples) of any size. All four stems add up to the mix within float
     rounding, since the masks add up to 1.
     """
     synthesis = {stem: Synthesis(_CHANNELS) for stem in stems}
-    mix = _Cut()
+    mix = _SampleQueue()
     length = 0
 
     def counted() -> Iterator[Floats]:
@@ -46,8 +45,8 @@ def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[F
             yield mix.take(last - first), {stem: part[:, first:last] for stem, part in sound.items()}
 
 
-class _Cut:
-    """Samples in the order they came, taken in other portions."""
+class _SampleQueue:
+    """A queue of samples, appended and taken in portions of different sizes."""
 
     def __init__(self) -> None:
         self._parts: list[Floats] = []
@@ -62,8 +61,9 @@ class _Cut:
 
 
 def _spectra(blocks: Iterable[Floats]) -> Iterator[Spectra]:
-    """The spectra of the song in portions of `_BLOCK` frames (the last one shorter), from its first sample to
-    its last, each covered by as many frames as any other.
+    """Yield the spectra of the song in portions of `_BLOCK` frames (the last one shorter).
+
+    Each sample is in the same number of frames.
     """
     need = (_BLOCK - 1) * HOP + FRAME
     parts: list[Floats] = [np.zeros((_CHANNELS, LEAD), np.float32)]
@@ -84,7 +84,7 @@ def _spectra(blocks: Iterable[Floats]) -> Iterator[Spectra]:
 
 
 def _blocks(spectra: Iterable[Spectra]) -> Iterator[Block]:
-    """Each portion of spectra with its neighbours."""
+    """Yield each portion of spectra with its neighbours."""
     before: deque[Floats] = deque(maxlen=_BLOCKS_BEFORE)
     tail: Spectra | None = None
     current: Spectra | None = None

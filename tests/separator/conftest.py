@@ -1,4 +1,4 @@
-"""Real parts for the separator's tests: servers on free ports, the world outside them, and sounds."""
+"""Parts of the tests of the separator: separators on free ports, their clients, and audio files."""
 
 import socket
 import threading
@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float32]
 
 @pytest.fixture(scope="session")
 def media() -> Path:
-    """Folder of the true stems."""
+    """The folder of the true stems."""
     return ROOT / "tests" / "media"
 
 
@@ -44,8 +44,8 @@ def demo_song() -> Path:
     return ROOT / "sandbox" / "songs" / "demo-song.mp3"
 
 
-def _poll(probe: Callable[[], T | None], what: str, deadline_s: float = 30) -> T:
-    """The first value of `probe` that is neither `None` nor false."""
+def _poll(probe: Callable[[], T | None], what: str, deadline_s: float = 60) -> T:
+    """Return the first true value of `probe`; `what` names it for the failure."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
         value = probe()
@@ -84,8 +84,8 @@ def _listener() -> tuple[socket.socket, str]:
 
 
 @dataclass
-class Outside:
-    """One client: it serves sources and takes callbacks, answered as `answers` says, then with 200."""
+class Client:
+    """One client: it serves sources and answers callbacks with `answers`, then with 200."""
 
     origin: str
     sources: dict[str, bytes] = field(default_factory=dict)
@@ -99,7 +99,11 @@ class Outside:
         return f"{self.origin}/callback"
 
     def source(self, data: bytes, name: str = "song.mp3", way: str = "source") -> str:
-        """Serve `data`; `way` is `source`, `redirected` or `gated` (held back until the gate is set)."""
+        """Serve `data` and return its URL.
+
+        `way` is `source`, `redirected`, `unannounced` (without Content-Length) or `gated` (blocked until the
+        gate is set).
+        """
         self.sources[name] = data
         return f"{self.origin}/{way}/{name}"
 
@@ -109,7 +113,7 @@ class Outside:
             return RedirectResponse(f"{self.origin}/source/{name}")
         if way == "gated":
             self.gate.wait(60)
-        if way == "unannounced":  # no Content-Length
+        if way == "unannounced":
             return StreamingResponse(iter([self.sources[name]]))
         return Response(self.sources[name]) if name in self.sources else Response(status_code=404)
 
@@ -120,11 +124,11 @@ class Outside:
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[tuple[str, dict[str, Outside]]]:
-    """One server for the clients of all tests, each under a name of its own: late callbacks do not mix."""
-    clients: dict[str, Outside] = {}
+def clients_server() -> Iterator[tuple[str, dict[str, Client]]]:
+    """One server for all tests' clients, each under its own name, so that late callbacks do not mix."""
+    clients: dict[str, Client] = {}
 
-    def source(request: Request) -> Response:  # not async: waiting for a gate takes a thread
+    def source(request: Request) -> Response:  # not async, since waiting for a gate blocks
         path = request.path_params
         return clients[path["client"]].serve(path["way"], path["name"])
 
@@ -143,17 +147,17 @@ def world() -> Iterator[tuple[str, dict[str, Outside]]]:
 
 
 @pytest.fixture
-def outside(world: tuple[str, dict[str, Outside]]) -> Iterator[Outside]:
-    origin, clients = world
+def client(clients_server: tuple[str, dict[str, Client]]) -> Iterator[Client]:
+    origin, clients = clients_server
     name = f"client{len(clients)}"
-    clients[name] = Outside(f"{origin}/{name}")
+    clients[name] = Client(f"{origin}/{name}")
     yield clients[name]
     clients[name].gate.set()
 
 
 @dataclass
-class Running:
-    """A separator at work, and a client with its key."""
+class RunningSeparator:
+    """A running separator, and an HTTP client with its key."""
 
     settings: SeparatorSettings
     http: httpx.Client
@@ -173,8 +177,8 @@ class Running:
         assert answer["code"] == 200, answer
         return dict(answer["data"])
 
-    def ended(self, task_id: str, deadline_s: float = 40) -> dict[str, Any]:
-        """The detail once it is no longer pending."""
+    def ended(self, task_id: str, deadline_s: float = 60) -> dict[str, Any]:
+        """Wait for the end of a task; returns its detail."""
         return _poll(
             lambda: record if (record := self.record(task_id))["successFlag"] != "PENDING" else None,
             "the end of the task",
@@ -183,25 +187,25 @@ class Running:
 
 
 @contextmanager
-def _running(data: Path, **changes: Any) -> Iterator[Running]:
+def _running(data: Path, **changes: Any) -> Iterator[RunningSeparator]:
     listener, address = _listener()
     fields = {"api_key": KEY, "data": data, "origin": address, "callback_pauses_s": (0, 0)}
     settings = SeparatorSettings(**(fields | changes))
     headers = {"Authorization": f"Bearer {KEY}"}
-    client = httpx.Client(base_url=address, headers=headers, timeout=30)
-    with _serve(create_app(settings), listener), client as http:
-        yield Running(settings, http)
+    http_client = httpx.Client(base_url=address, headers=headers, timeout=30)
+    with _serve(create_app(settings), listener), http_client as http:
+        yield RunningSeparator(settings, http)
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Callable[..., AbstractContextManager[Running]]:
-    """Starts a separator; its data folder is the same for all that one test starts."""
+def start(tmp_path: Path) -> Callable[..., AbstractContextManager[RunningSeparator]]:
+    """Return a function that starts a separator; all separators of one test share the data folder."""
     return partial(_running, tmp_path / "data")
 
 
 @pytest.fixture(scope="session")
-def separator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """With default settings, shared by all tests that do not care who else uses it."""
+def separator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSeparator]:
+    """A separator with default settings, shared by all tests."""
     with _running(tmp_path_factory.mktemp("separator")) as running:
         yield running
 
@@ -250,12 +254,12 @@ def _write_audio(path: Path, sound: Floats, rate: int = 44_100, **tags: str) -> 
 
 @pytest.fixture(scope="session")
 def write_audio() -> Callable[..., Path]:
-    """Writes a file; the container and codec follow from the extension."""
+    """Return a function that writes an audio file in the format of its extension."""
     return _write_audio
 
 
 def _decode(file: Path | bytes, suffix: str = "") -> Floats:
-    """All samples of a file as 2 × n, by PyAV directly."""
+    """Return all samples of a file as 2 × n."""
     import io
 
     parts = []
@@ -273,16 +277,10 @@ def decode() -> Callable[[Path | bytes], Floats]:
 
 @pytest.fixture(scope="session")
 def short_song(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """Two seconds with tags: enough for a whole task."""
+    """A song of two seconds with tags."""
     path = tmp_path_factory.mktemp("songs") / "song.mp3"
-    _write_audio(path, _tone(2.0), title="Little Song", artist="Nobody")
+    _write_audio(path, _tone(2.0), title="Little Song", artist="The Band")
     return path.read_bytes()
-
-
-@pytest.fixture(scope="session")
-def media_files(demo_song: Path, short_song: bytes) -> tuple[bytes, bytes]:
-    """A song that takes a moment, and one that does not."""
-    return demo_song.read_bytes(), short_song
 
 
 def _engine_processes(parent: int) -> list[int]:
@@ -291,7 +289,7 @@ def _engine_processes(parent: int) -> list[int]:
         try:
             command = (folder / "cmdline").read_bytes()
             its_parent = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:  # it ended meanwhile
+        except OSError:  # the process has ended
             continue
         if b"separator.engine_process" in command and its_parent == parent:
             found.append(int(folder.name))
@@ -300,7 +298,7 @@ def _engine_processes(parent: int) -> list[int]:
 
 @pytest.fixture(scope="session")
 def engine_processes() -> Callable[[int], list[int]]:
-    """The engine processes that the process with this id has started."""
+    """Return a function that lists the engine processes that a process has started."""
     if not Path("/proc/self/stat").exists():
         pytest.skip("processes are looked up in /proc")
     return _engine_processes

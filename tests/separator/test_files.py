@@ -1,4 +1,4 @@
-"""Files in and out: uploads, downloads, ranges, expiry, names that try to leave their folder."""
+"""Uploads and downloads: ranges, expiry, hostile file names."""
 
 import os
 import time
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from separator.files import Shelf, safe_name
+from separator.file_store import ExpiringFiles, safe_name
 
 Start = Callable[..., AbstractContextManager[Any]]
 
@@ -24,48 +24,59 @@ def _upload(separator: Any, data: bytes, **fields: str) -> dict[str, Any]:
     return dict(answer.json())
 
 
-def test_an_upload_can_be_separated(separator: Any, outside: Any, short_song: bytes) -> None:
-    answer = _upload(separator, short_song)
-    assert (answer["success"], answer["code"]) == (True, 200)
-    data = answer["data"]
-    assert data["fileName"] == "My Song.mp3"
-    assert data["filePath"] == "songs/today/My Song.mp3"
-    assert data["fileSize"] == len(short_song)
-    assert data["mimeType"] == "audio/mpeg"
-    assert httpx.get(data["downloadUrl"]).content == short_song
-    task_id = separator.task(
-        audioUrl=data["downloadUrl"], type="separate_vocal", callBackUrl=outside.callback_url
-    )
-    assert separator.ended(task_id)["successFlag"] == "SUCCESS"
+def test_an_upload_is_separated_and_results_expire(
+    start: Start, client: Any, short_song: bytes, poll: Any
+) -> None:
+    """The public address may lead through a proxy that the server itself cannot reach."""
+    with start(origin="http://public.invalid/", clean_up_every_s=0.1) as separator:
+
+        def status(url: str) -> int:
+            return int(separator.http.get(url.removeprefix("http://public.invalid")).status_code)
+
+        answer = _upload(separator, short_song)
+        assert (answer["success"], answer["code"]) == (True, 200)
+        data = answer["data"]
+        assert data["fileName"] == "My Song.mp3"
+        assert data["filePath"] == "songs/today/My Song.mp3"
+        assert data["fileSize"] == len(short_song)
+        assert data["mimeType"] == "audio/mpeg"
+        upload_url = data["downloadUrl"]
+        assert upload_url.startswith("http://public.invalid/uploads/")
+        task_id = separator.task(audioUrl=upload_url, type="separate_vocal", callBackUrl=client.callback_url)
+        url = separator.ended(task_id)["response"]["vocalUrl"]
+        results, uploads = separator.settings.data / "results", separator.settings.data / "uploads"
+        _age(results, 13)
+        _age(uploads, 2.9)
+        assert (status(url), status(upload_url)) == (200, 200)
+        _age(results, 14.01)
+        _age(uploads, 3.01)
+        assert (status(url), status(upload_url)) == (404, 404)
+        poll(lambda: not list(results.iterdir()), "the clean-up")
 
 
-def test_an_upload_needs_no_way_back_to_the_server(start: Start, outside: Any, short_song: bytes) -> None:
-    """Its public address may lead through a proxy that cannot be reached from where the server is."""
-    with start(origin="http://public.invalid/") as public:
-        url = _upload(public, short_song)["data"]["downloadUrl"]
-        assert url.startswith("http://public.invalid/uploads/")
-        task_id = public.task(audioUrl=url, type="separate_vocal", callBackUrl=outside.callback_url)
-        assert public.ended(task_id)["successFlag"] == "SUCCESS"
+def _age(folder: Path, days: float) -> None:
+    """Make the folders in `folder` as old as this."""
+    for item in folder.iterdir():
+        created_at = time.time() - days * 24 * 3600
+        os.utime(item, (created_at, created_at))
 
 
-def test_uploads_of_the_same_name_do_not_meet(separator: Any) -> None:
+def test_uploads_of_the_same_name_are_different_files(separator: Any) -> None:
     urls = [_upload(separator, data)["data"]["downloadUrl"] for data in (b"one", b"two")]
     assert [httpx.get(url).content for url in urls] == [b"one", b"two"]
 
 
-@pytest.mark.parametrize(
-    "name", ["../../evil.mp3", "/etc/evil.mp3", "..\\evil.mp3", "....//evil.mp3", "..", "\0"]
-)
-def test_an_upload_cannot_leave_its_folder(start: Start, name: str) -> None:
+def test_an_upload_cannot_leave_its_folder(start: Start) -> None:
+    names = ["../../evil.mp3", "/etc/evil.mp3", "..\\evil.mp3", "....//evil.mp3", "..", "\0"]
     with start() as separator:
-        answer = _upload(separator, b"data", fileName=name, uploadPath="../../../tmp")
-        url = answer["data"]["downloadUrl"]
-        assert httpx.get(url).content == b"data"
-        assert ".." not in answer["data"]["filePath"]
-        (file,) = (
-            path for path in separator.settings.data.rglob("*") if path.is_file() and path.stat().st_size == 4
-        )
-        assert file.parent.parent == separator.settings.data / "uploads"
+        for number, name in enumerate(names, 1):
+            answer = _upload(separator, b"data", fileName=name, uploadPath="../../../tmp")
+            assert httpx.get(answer["data"]["downloadUrl"]).content == b"data"
+            assert ".." not in answer["data"]["filePath"]
+            files = [path for path in separator.settings.data.rglob("*") if path.is_file()]
+            uploaded = [path for path in files if path.stat().st_size == 4]
+            assert len(uploaded) == number
+            assert {path.parent.parent for path in uploaded} == {separator.settings.data / "uploads"}
 
 
 def test_an_upload_beyond_the_limit_is_refused(start: Start) -> None:
@@ -93,7 +104,7 @@ def test_a_download_has_ranges_and_a_head(separator: Any) -> None:
     assert part.headers["content-range"] == "bytes 10-19/200"
 
 
-def test_only_the_exact_address_serves(separator: Any) -> None:
+def test_only_the_exact_url_is_served(separator: Any) -> None:
     url = _upload(separator, b"data")["data"]["downloadUrl"]
     folder, _, name = url.rpartition("/")
     origin = separator.settings.origin
@@ -108,46 +119,17 @@ def test_only_the_exact_address_serves(separator: Any) -> None:
         assert httpx.get(wrong).status_code == 404, wrong
 
 
-def test_results_expire_at_once_and_are_swept(
-    start: Start, outside: Any, short_song: bytes, poll: Any
-) -> None:
-    with start(sweep_every_s=0.1) as separator:
-        task_id = separator.task(
-            audioUrl=outside.source(short_song), type="separate_vocal", callBackUrl=outside.callback_url
-        )
-        url = separator.ended(task_id)["response"]["vocalUrl"]
-        upload_url = _upload(separator, b"data")["data"]["downloadUrl"]
-        assert httpx.get(url).status_code == 200
-        results = separator.settings.data / "results"
-        _age(results, 13)
-        _age(separator.settings.data / "uploads", 2.9)
-        assert httpx.get(url).status_code == 200
-        assert httpx.get(upload_url).status_code == 200
-        _age(results, 14.01)
-        _age(separator.settings.data / "uploads", 3.01)
-        assert httpx.get(url).status_code == 404
-        assert httpx.get(upload_url).status_code == 404
-        poll(lambda: not list(results.iterdir()), "the sweep")
-
-
-def _age(shelf: Path, days: float) -> None:
-    """Make the shelf's folders as old as this."""
-    for folder in shelf.iterdir():
-        made_at = time.time() - days * 24 * 3600
-        os.utime(folder, (made_at, made_at))
-
-
-def test_what_has_expired_is_gone_before_the_sweep(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path / "shelf", keep_s=60, url="http://host/files")
-    shelf.open()
-    file = shelf.add() / "a b.mp3"
+def test_an_expired_file_is_not_served_before_the_clean_up(tmp_path: Path) -> None:
+    store = ExpiringFiles(tmp_path / "store", keep_s=60, url="http://host/files")
+    store.open()
+    file = store.add() / "a b.mp3"
     file.write_bytes(b"data")
-    assert shelf.url(file) == f"http://host/files/{file.parent.name}/a%20b.mp3"
-    assert shelf.find(file.parent.name, "a b.mp3") == file
-    _age(tmp_path / "shelf", 1)
-    assert shelf.find(file.parent.name, "a b.mp3") is None
+    assert store.url(file) == f"http://host/files/{file.parent.name}/a%20b.mp3"
+    assert store.find(file.parent.name, "a b.mp3") == file
+    _age(tmp_path / "store", 1)
+    assert store.find(file.parent.name, "a b.mp3") is None
     assert file.exists()
-    shelf.sweep()
+    store.remove_expired()
     assert not file.parent.exists()
 
 
@@ -165,6 +147,6 @@ def test_what_has_expired_is_gone_before_the_sweep(tmp_path: Path) -> None:
         ("ü" * 500 + ".mp3", "ü" * 60 + ".mp3"),
     ],
 )
-def test_a_name_is_made_safe(name: str, safe: str) -> None:
+def test_safe_names(name: str, safe: str) -> None:
     assert safe_name(name) == safe
     assert safe_name(safe) == safe

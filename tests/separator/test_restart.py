@@ -1,11 +1,10 @@
-"""What survives: a server that is stopped or killed goes on with its tasks when it is started again."""
+"""The separator's command: its settings, its log, and the tasks that survive a stop or a kill."""
 
 import argparse
 import logging
 import os
+import re
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -13,183 +12,140 @@ from typing import Any
 
 import httpx
 import pytest
+from process_pool import ForkedProcess
 
 from sandbox.environment.ports import free_port
+from sandbox.environment.process import Process
 from separator.command import add_arguments, run
 
 Start = Callable[..., AbstractContextManager[Any]]
 
-# What `stemdrop separator` does, without the rest of stemdrop.
-COMMAND = """
-import argparse, os, sys
-from separator.command import add_arguments, run
-parser = argparse.ArgumentParser()
-add_arguments(parser)
-sys.exit(run(parser.parse_args(), os.environ))
-"""
 ENVIRONMENT = {"SEPARATION_API_KEY": "the-secret-key", "CALLBACK_HMAC_KEY": "the-hmac-key"}
 BEARER = {"Authorization": "Bearer the-secret-key"}
 
 
-def _command(*options: str, environ: dict[str, str], cwd: Path, **more: Any) -> "subprocess.Popen[str]":
-    root = Path(__file__).resolve().parents[2]
-    inherited = {"PATH": os.environ["PATH"], "PYTHONPATH": str(root)}
-    return subprocess.Popen(
-        [sys.executable, "-c", COMMAND, *options], env=inherited | environ, cwd=cwd, text=True, **more
-    )
+def _begin(folder: Path, *options: str, **variables: str) -> Process:
+    environment = {"PATH": os.environ["PATH"], **ENVIRONMENT, **variables}
+    arguments = ["separator", "--data", "data", *options]
+    process = ForkedProcess(arguments, environment, folder / "log", cwd=folder)
+    process.start()
+    return process
 
 
 @contextmanager
-def _server(tmp_path: Path, poll: Any) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
-    """The command at work: its process, its address, its log."""
-    log = tmp_path / "log"
-    with log.open("w") as out:
-        options = ("--host", "127.0.0.1", "--port", "0", "--data", "data")
-        process = _command(*options, environ=ENVIRONMENT, cwd=tmp_path, stderr=out, stdout=out)
+def _server(folder: Path, poll: Any, *options: str, **variables: str) -> Iterator[tuple[Process, str]]:
+    """Run the command; yields its process and its address. Kills it at the end."""
+    process = _begin(folder, *(options or ("--host", "127.0.0.1", "--port", "0")), **variables)
     try:
-        line = poll(
-            lambda: next(
-                (line for line in log.read_text().splitlines() if "separator ready at " in line), None
-            ),
-            "the ready line",
-        )
-        yield process, line.rsplit(" ", 1)[1], log
+        ready = poll(lambda: re.search(r"separator ready at (\S+)\n", process.output()), "the ready line")
+        yield process, ready[1]
     finally:
-        if process.poll() is None:
-            process.kill()
-        process.wait(10)
+        process.kill()
 
 
-def _create(origin: str, outside: Any, source: str) -> str:
-    fields = {"audioUrl": source, "type": "separate_vocal", "callBackUrl": outside.callback_url}
+def _create(origin: str, client: Any, source: str) -> str:
+    fields = {"audioUrl": source, "type": "separate_vocal", "callBackUrl": client.callback_url}
     url = f"{origin}/api/v1/vocal-removal/generate"
     answer = httpx.post(url, json=fields, headers=BEARER, timeout=30).json()
     assert answer["code"] == 200, answer
     return str(answer["data"]["taskId"])
 
 
-def test_a_stopped_server_goes_on_where_it_was(
-    start: Start, outside: Any, poll: Any, short_song: bytes
+def test_a_stopped_server_resumes_tasks_and_callbacks(
+    start: Start, client: Any, poll: Any, short_song: bytes
 ) -> None:
-    waiting = {
-        "audioUrl": outside.source(short_song, way="gated"),
-        "type": "separate_vocal",
-        "callBackUrl": outside.callback_url,
-    }
-    with start() as separator:
-        finished = separator.task(**(waiting | {"audioUrl": outside.source(short_song, "ready.mp3")}))
+    client.answers = [500]
+    wanted = {"type": "separate_vocal", "callBackUrl": client.callback_url}
+    with start(callback_pauses_s=(600,)) as separator:
+        finished = separator.task(audioUrl=client.source(short_song, "ready.mp3"), **wanted)
         before = separator.ended(finished)
-        poll(lambda: len(outside.callbacks) == 1, "the first callback")
-        pending = separator.task(**waiting)
-        poll(lambda: "song.mp3" in outside.asked, "the fetch")
-    outside.gate.set()
+        poll(lambda: len(client.callbacks) == 1, "the first attempt of the first callback")
+        pending = separator.task(audioUrl=client.source(short_song, way="gated"), **wanted)
+        poll(lambda: "song.mp3" in client.asked, "the fetch")
+    client.gate.set()
     with start() as separator:
         assert separator.record(finished)["response"] == before["response"]
         assert separator.ended(pending)["successFlag"] == "SUCCESS"
-        poll(lambda: len(outside.callbacks) == 2, "the second callback")
-    assert [body["data"]["task_id"] for _, body in outside.callbacks] == [finished, pending]
+        poll(lambda: len(client.callbacks) == 3, "the other callbacks")
+    called_back = [body["data"]["task_id"] for _, body in client.callbacks]
+    assert sorted(called_back) == sorted([finished, finished, pending])
+    assert client.asked.count("ready.mp3") == 1, "it was separated again"
 
 
-def test_a_callback_that_was_due_is_sent_by_the_next_server(
-    start: Start, outside: Any, poll: Any, short_song: bytes
+def test_a_killed_server_runs_its_task_again(
+    tmp_path: Path, client: Any, poll: Any, demo_song: Path, short_song: bytes, engine_processes: Any
 ) -> None:
-    outside.answers = [500]
-    with start(callback_pauses_s=(600,)) as separator:
-        task_id = separator.task(
-            audioUrl=outside.source(short_song), type="separate_vocal", callBackUrl=outside.callback_url
-        )
-        poll(lambda: outside.callbacks, "the first attempt")
-    assert len(outside.callbacks) == 1
-    with start():
-        poll(lambda: len(outside.callbacks) == 2, "the second attempt")
-    assert [body["data"]["task_id"] for _, body in outside.callbacks] == [task_id] * 2
-    assert len(outside.asked) == 1, "it was separated again"
-
-
-def test_a_killed_server_goes_on_where_it_was(
-    tmp_path: Path, outside: Any, poll: Any, demo_song: Path, engine_processes: Any
-) -> None:
-    song = demo_song.read_bytes()
-    source = outside.source(song[: len(song) * 2 // 3])
-    with _server(tmp_path, poll) as (process, origin, _):
-        task_id = _create(origin, outside, source)
+    source = client.source(demo_song.read_bytes())
+    work = tmp_path / "data" / "work"
+    with _server(tmp_path, poll) as (process, origin):
+        task_id = _create(origin, client, source)
         (engine,) = poll(lambda: engine_processes(process.pid), "the engine")
-        work = tmp_path / "data" / "work"
-        poll(lambda: list(work.glob("*/*.mp3")), "the engine's first file")
-        process.send_signal(signal.SIGKILL)
-        process.wait(10)
+        os.kill(engine, signal.SIGSTOP)
+        assert list(work.iterdir()) != []
+        process.kill()
+        os.kill(engine, signal.SIGCONT)
         poll(lambda: not _is_alive(engine), "the engine's end")
+    client.source(short_song)
     with _server(tmp_path, poll):
-        poll(lambda: outside.callbacks, "the callback")
-    body = outside.callbacks[0][1]
-    assert (body["code"], body["data"]["task_id"]) == (200, task_id)
-    assert not list(work.iterdir())
+        poll(lambda: client.callbacks, "the callback")
+        body = client.callbacks[0][1]
+        assert (body["code"], body["data"]["task_id"]) == (200, task_id)
+        poll(lambda: not list(work.iterdir()), "an empty work folder")
 
 
 def _is_alive(process: int) -> bool:
-    """Not ended, and not a zombie that nobody has waited for."""
+    """Whether the process runs: it has not ended and is not a zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
 
 
-def test_a_task_that_keeps_killing_the_server_is_given_up(
-    tmp_path: Path, outside: Any, poll: Any, short_song: bytes
+def test_a_task_that_crashes_the_server_three_times_fails(
+    tmp_path: Path, client: Any, poll: Any, short_song: bytes
 ) -> None:
-    source = outside.source(short_song, way="gated")
+    source = client.source(short_song, way="gated")
     for attempt in range(1, 4):
-        with _server(tmp_path, poll) as (process, origin, _):
+        with _server(tmp_path, poll) as (process, origin):
             if attempt == 1:
-                task_id = _create(origin, outside, source)
-            poll(lambda: len(outside.asked) == attempt, "the fetch")  # noqa: B023
-            process.send_signal(signal.SIGKILL)
-            process.wait(10)
-    outside.gate.set()
+                task_id = _create(origin, client, source)
+            poll(lambda: len(client.asked) == attempt, "the fetch")  # noqa: B023
+            process.kill()
+    client.gate.set()
     with _server(tmp_path, poll):
-        poll(lambda: outside.callbacks, "the callback")
-    assert outside.callbacks[0][1]["code"] == 500
-    assert outside.callbacks[0][1]["data"]["task_id"] == task_id
+        poll(lambda: client.callbacks, "the callback")
+    assert client.callbacks[0][1]["code"] == 500
+    assert client.callbacks[0][1]["data"]["task_id"] == task_id
 
 
-def test_sigterm_ends_the_server_cleanly_in_the_middle_of_a_task(
-    tmp_path: Path, outside: Any, poll: Any, demo_song: Path
+def test_sigterm_ends_the_server_during_a_task(
+    tmp_path: Path, client: Any, poll: Any, demo_song: Path, engine_processes: Any
 ) -> None:
-    with _server(tmp_path, poll) as (process, origin, log):
-        _create(origin, outside, outside.source(demo_song.read_bytes()))
-        poll(lambda: list((tmp_path / "data" / "work").glob("*/source")), "the source")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
-        text = log.read_text()
-    assert "Traceback" not in text
-    assert outside.callbacks == []
+    with _server(tmp_path, poll) as (process, origin):
+        _create(origin, client, client.source(demo_song.read_bytes()))
+        (engine,) = poll(lambda: engine_processes(process.pid), "the engine")
+        os.kill(engine, signal.SIGSTOP)
+        os.kill(process.pid, signal.SIGTERM)
+        poll(lambda: process.exit_code is not None, "the end")
+        assert process.exit_code == 0
+        assert not _is_alive(engine)
+        assert "Traceback" not in process.output()
+    assert client.callbacks == []
 
 
-def test_the_log_holds_no_secret_and_no_address(
-    tmp_path: Path, outside: Any, poll: Any, short_song: bytes
+def test_the_log_has_no_secret_and_host_and_port_come_from_the_environment(
+    tmp_path: Path, client: Any, poll: Any, short_song: bytes
 ) -> None:
-    with _server(tmp_path, poll) as (_, origin, log):
-        _create(origin, outside, outside.source(short_song, "private-name.mp3"))
-        poll(lambda: outside.callbacks, "the callback")
-        text = log.read_text()
-    assert f"separator ready at {origin}" in text
-    assert "done" in text
+    port = str(free_port())
+    variables = {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": port}
+    with _server(tmp_path, poll, "--keep-days", "1", **variables) as (process, origin):
+        assert origin == f"http://127.0.0.1:{port}"
+        task_id = _create(origin, client, client.source(short_song, "private-name.mp3"))
+        poll(lambda: client.callbacks, "the callback")
+        text = process.output()
+    assert f"task {task_id}: done" in text
     for secret in (*ENVIRONMENT.values(), "private-name", "/callback"):
         assert secret not in text
-
-
-@pytest.mark.parametrize(
-    ("environ", "port", "word"),
-    [({}, "0", "SEPARATION_API_KEY"), ({"SEPARATION_API_KEY": "k"}, "99999", "99999")],
-)
-def test_a_wrong_setting_ends_the_process(
-    tmp_path: Path, environ: dict[str, str], port: str, word: str
-) -> None:
-    process = _command("--port", port, environ=environ, cwd=tmp_path, stderr=subprocess.PIPE)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 2
-    assert word in errors
-    assert errors.count("\n") == 1, errors
 
 
 @pytest.mark.parametrize(
@@ -197,11 +153,12 @@ def test_a_wrong_setting_ends_the_process(
     [
         ({"SEPARATION_API_KEY": ""}, (), "SEPARATION_API_KEY"),
         ({"SEPARATION_API_KEY": "k", "LISTEN_PORT": "many"}, None, "LISTEN_PORT"),
+        ({"SEPARATION_API_KEY": "k"}, ("--port", "99999"), "99999"),
         ({"SEPARATION_API_KEY": "k"}, ("--data", "/proc/nowhere"), "--data"),
         ({"SEPARATION_API_KEY": "k"}, ("--engine-runs", "0"), "--engine-runs"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(
+def test_a_wrong_setting_is_named_in_one_line(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -210,7 +167,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     word: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    # which the command sets for good
+    # the command changes it for the whole process
     monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.WARNING)
     parser = argparse.ArgumentParser()
     add_arguments(parser)
@@ -221,31 +178,9 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     assert errors.count("\n") == 1, errors
 
 
-def test_a_data_folder_has_one_server(tmp_path: Path, poll: Any) -> None:
+def test_a_data_folder_is_used_by_one_server(tmp_path: Path, poll: Any) -> None:
     with _server(tmp_path, poll):
-        second = _command(
-            "--port", "0", "--data", "data", environ=ENVIRONMENT, cwd=tmp_path, stderr=subprocess.PIPE
-        )
-        _, errors = second.communicate(timeout=20)
-    assert second.returncode == 2
-    assert "in use" in errors
-
-
-def test_the_host_and_port_come_from_the_environment(tmp_path: Path, poll: Any) -> None:
-    port = free_port()
-    environ = ENVIRONMENT | {"LISTEN_HOST": "127.0.0.1", "LISTEN_PORT": str(port)}
-    with (tmp_path / "log").open("w") as log:
-        process = _command("--data", "data", environ=environ, cwd=tmp_path, stderr=log)
-    try:
-        answer = poll(lambda: _credit(f"http://127.0.0.1:{port}"), "the server")
-        assert answer["data"] > 0
-    finally:
-        process.terminate()
-        assert process.wait(20) == 0
-
-
-def _credit(origin: str) -> dict[str, Any] | None:
-    try:
-        return dict(httpx.get(f"{origin}/api/v1/generate/credit", headers=BEARER, timeout=30).json())
-    except httpx.ConnectError:
-        return None
+        second = _begin(tmp_path, "--port", "0")
+        poll(lambda: second.exit_code is not None, "the end of the second server")
+        assert second.exit_code == 2
+        assert "in use" in second.output()

@@ -1,4 +1,4 @@
-"""A task's whole way, over HTTP: source fetched, engine run, callback posted, stems downloaded."""
+"""Whole tasks over HTTP: source, engine, callback, download."""
 
 import base64
 import hashlib
@@ -9,10 +9,14 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, closing
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+
+from separator.engines import known_stems
+from separator.modes import STEM_NAMES
 
 Start = Callable[..., AbstractContextManager[Any]]
 
@@ -27,14 +31,14 @@ DETAIL_FIELDS = {
 }
 
 
-def _wanted(outside: Any, source: str, mode: str = "separate_vocal", **more: str) -> dict[str, str]:
-    return {"audioUrl": source, "type": mode, "callBackUrl": outside.callback_url, **more}
+def _wanted(client: Any, source: str, mode: str = "separate_vocal", **more: str) -> dict[str, str]:
+    return {"audioUrl": source, "type": mode, "callBackUrl": client.callback_url, **more}
 
 
-def _callback(outside: Any, poll: Callable[..., Any], count: int = 1) -> dict[str, Any]:
-    poll(lambda: len(outside.callbacks) >= count, "the callback")
-    assert len(outside.callbacks) == count
-    return dict(outside.callbacks[-1][1])
+def _callback(client: Any, poll: Callable[..., Any], count: int = 1) -> dict[str, Any]:
+    poll(lambda: len(client.callbacks) >= count, "the callback")
+    assert len(client.callbacks) == count
+    return dict(client.callbacks[-1][1])
 
 
 def _seconds(url: str, decode: Callable[[bytes], Any]) -> float:
@@ -45,10 +49,11 @@ def _seconds(url: str, decode: Callable[[bytes], Any]) -> float:
 
 
 def test_vocals_and_instrumental(
-    separator: Any, outside: Any, poll: Any, short_song: bytes, decode: Any
+    separator: Any, client: Any, poll: Any, short_song: bytes, decode: Any
 ) -> None:
-    task_id = separator.task(**_wanted(outside, outside.source(short_song)))
-    body = _callback(outside, poll)
+    source = client.source(short_song, way="redirected")
+    task_id = separator.task(**_wanted(client, source))
+    body = _callback(client, poll)
     assert (body["code"], body["msg"]) == (200, "vocal Removal generated successfully.")
     assert body["data"]["task_id"] == task_id
     info = body["data"]["vocal_removal_info"]
@@ -56,7 +61,7 @@ def test_vocals_and_instrumental(
     for name in ("instrumental_url", "vocal_url"):
         assert info[name].startswith(separator.settings.origin)
         assert _seconds(info[name], decode) == pytest.approx(2.0, abs=0.05)
-    headers = outside.callbacks[0][0]
+    headers = client.callbacks[0][0]
     assert headers["content-type"] == "application/json"
     assert "x-webhook-signature" not in headers
 
@@ -68,9 +73,9 @@ def test_vocals_and_instrumental(
     assert record["response"]["originData"] is None
 
 
-def test_all_stems(separator: Any, outside: Any, poll: Any, short_song: bytes, decode: Any) -> None:
-    task_id = separator.task(**_wanted(outside, outside.source(short_song), "split_stem"))
-    info = _callback(outside, poll)["data"]["vocal_removal_info"]
+def test_all_stems(separator: Any, client: Any, poll: Any, short_song: bytes, decode: Any) -> None:
+    task_id = separator.task(**_wanted(client, client.source(short_song), "split_stem"))
+    info = _callback(client, poll)["data"]["vocal_removal_info"]
     assert set(info) == {"origin_url", "other_url", *(f"{name}_url" for name in SPLIT_FIELDS)}
     made = {name: url for name, url in info.items() if url}
     assert set(made) == {"vocal_url", "drums_url", "bass_url", "other_url"}
@@ -83,39 +88,45 @@ def test_all_stems(separator: Any, outside: Any, poll: Any, short_song: bytes, d
     assert {name for name, url in response.items() if url} == {"vocalUrl", "drumsUrl", "bassUrl", "otherUrl"}
 
 
-@pytest.mark.parametrize("name", ["Lead Vocal", "Drum Kit", "Bass"])
-def test_one_instrument(separator: Any, outside: Any, poll: Any, short_song: bytes, name: str) -> None:
-    wanted = _wanted(outside, outside.source(short_song), "split_stem_advanced", stemName=name)
-    task_id = separator.task(**wanted)
-    (pair,) = _callback(outside, poll)["data"]["vocal_removal_info"]["origin_data"]
-    assert set(pair) == {"extract", "remove"}
-    assert pair["extract"]["stem_type_group_name"] == name
-    for entry in pair.values():
-        assert set(entry) == {"id", "duration", "audio_url", "stem_type_group_name"}
-        assert entry["duration"] == pytest.approx(2.0, abs=0.05)
-        assert " " not in entry["audio_url"]
-        assert httpx.get(entry["audio_url"]).status_code == 200
-    record = separator.ended(task_id)
+def test_one_instrument(start: Start, client: Any, poll: Any, short_song: bytes) -> None:
+    with start(callback_object="vocal_separation_info") as separator:
+        source = client.source(short_song)
+        task_id = separator.task(**_wanted(client, source, "split_stem_advanced", stemName="Drum Kit"))
+        data = _callback(client, poll)["data"]
+        assert set(data) == {"task_id", "vocal_separation_info"}
+        (pair,) = data["vocal_separation_info"]["origin_data"]
+        assert set(pair) == {"extract", "remove"}
+        assert pair["extract"]["stem_type_group_name"] == "Drum Kit"
+        for entry in pair.values():
+            assert set(entry) == {"id", "duration", "audio_url", "stem_type_group_name"}
+            assert entry["duration"] == pytest.approx(2.0, abs=0.05)
+            assert " " not in entry["audio_url"]
+            assert httpx.get(entry["audio_url"]).status_code == 200
+        record = separator.ended(task_id)
     assert record["response"]["originData"] == [pair["extract"], pair["remove"]]
     assert record["response"]["vocalUrl"] is None
 
 
-def test_an_instrument_beyond_the_engine_is_refused_in_words(
-    separator: Any, outside: Any, poll: Any, short_song: bytes
+def test_every_stem_of_the_engine_has_an_instrument_name() -> None:
+    named = [stem for stem in STEM_NAMES.values() if stem is not None]
+    assert named == ["vocals", "drums", "bass"]
+    assert set(named) < set(known_stems("light"))
+
+
+def test_an_instrument_that_the_engine_lacks_is_refused_and_the_callback_is_repeated(
+    separator: Any, client: Any, poll: Any, short_song: bytes
 ) -> None:
-    wanted = _wanted(outside, outside.source(short_song), "split_stem_advanced", stemName="Piano")
+    client.answers = [500, 201]  # only 200 counts as delivered
+    wanted = _wanted(client, client.source(short_song), "split_stem_advanced", stemName="Piano")
     task_id = separator.task(**wanted)
-    assert _callback(outside, poll) == {
+    assert _callback(client, poll, 3) == {
         "code": 400,
         "msg": "this engine cannot extract Piano; it knows Lead Vocal, Drum Kit, Bass",
         "data": {"task_id": task_id, "vocal_removal_info": None},
     }
-    assert outside.asked == [], "the source was fetched in vain"
-
-
-def test_redirects_are_followed(separator: Any, outside: Any, short_song: bytes) -> None:
-    task_id = separator.task(**_wanted(outside, outside.source(short_song, way="redirected")))
-    assert separator.ended(task_id)["successFlag"] == "SUCCESS"
+    assert len({repr(body) for _, body in client.callbacks}) == 1
+    assert client.asked == [], "the source was fetched in vain"
+    assert separator.ended(task_id)["errorCode"] == 400
 
 
 def _closed_port() -> str:
@@ -123,64 +134,66 @@ def _closed_port() -> str:
         return f"http://127.0.0.1:{listener.getsockname()[1]}/song.mp3"
 
 
-@pytest.mark.parametrize(
-    "fault", ["missing", "no host", "no name", "no server", "too slow", "too large", "too much"]
-)
-def test_a_source_that_cannot_be_fetched_is_451(start: Start, outside: Any, poll: Any, fault: str) -> None:
-    outside.source(bytes(200_000), "large.mp3")
-    url = {
-        "missing": f"{outside.origin}/source/nothing.mp3",
-        "no host": "http://no-such-host.invalid/song.mp3",
-        "no name": "http://xn--a/song.mp3",
-        "no server": _closed_port(),
-        "too slow": f"{outside.origin}/gated/large.mp3",
-        "too large": f"{outside.origin}/source/large.mp3",
-        "too much": f"{outside.origin}/unannounced/large.mp3",
-    }[fault]
-    with start(max_source_bytes=100_000, fetch_timeout_s=0.5) as separator:
-        task_id = separator.task(**_wanted(outside, url))
-        body = _callback(outside, poll)
-        assert body["code"] == 451
-        assert body["data"] == {"task_id": task_id, "vocal_removal_info": None}
-        record = separator.ended(task_id)
-        assert record["successFlag"] == "CREATE_TASK_FAILED"
-        assert (record["errorCode"], record["errorMessage"]) == (451, body["msg"])
-        assert record["response"] is None
+def test_a_source_that_cannot_be_downloaded_is_451(start: Start, client: Any, poll: Any) -> None:
+    client.source(bytes(200_000), "large.mp3")
+    urls = [
+        f"{client.origin}/source/nothing.mp3",
+        "http://no-such-host.invalid/song.mp3",
+        "http://xn--a/song.mp3",
+        _closed_port(),
+        f"{client.origin}/gated/large.mp3",
+        f"{client.origin}/source/large.mp3",
+        f"{client.origin}/unannounced/large.mp3",
+    ]
+    with start(max_source_bytes=100_000, fetch_timeout_s=0.5, callback_hmac_key="hmac-key") as separator:
+        ids = [separator.task(**_wanted(client, url)) for url in urls]
+        poll(lambda: len(client.callbacks) == len(urls), "the callbacks")
+        callbacks = {body["data"]["task_id"]: (headers, body) for headers, body in client.callbacks}
+        for url, task_id in zip(urls, ids, strict=True):
+            headers, body = callbacks[task_id]
+            assert (body["code"], body["data"]["vocal_removal_info"]) == (451, None), url
+            record = separator.ended(task_id)
+            assert record["successFlag"] == "CREATE_TASK_FAILED"
+            assert (record["errorCode"], record["errorMessage"]) == (451, body["msg"])
+            assert record["response"] is None
+            _check_signature(headers, task_id, b"hmac-key")
 
 
-@pytest.mark.parametrize("data", [b"", b"this is a text" * 1000])
-def test_a_source_that_is_no_audio_is_400(separator: Any, outside: Any, poll: Any, data: bytes) -> None:
-    task_id = separator.task(**_wanted(outside, outside.source(data)))
-    assert _callback(outside, poll)["code"] == 400
-    assert separator.ended(task_id)["errorCode"] == 400
+def _check_signature(headers: dict[str, str], task_id: str, key: bytes) -> None:
+    timestamp = headers["x-webhook-timestamp"]
+    assert abs(int(timestamp) - time.time()) < 600
+    expected = hmac.digest(key, f"{task_id}.{timestamp}".encode(), hashlib.sha256)
+    assert base64.b64decode(headers["x-webhook-signature"]) == expected
 
 
-def test_a_song_beyond_the_length_limit_is_400(start: Start, outside: Any, short_song: bytes) -> None:
-    with start(max_duration_s=1) as separator:
-        record = separator.ended(separator.task(**_wanted(outside, outside.source(short_song))))
-        assert record["errorCode"] == 400
-        assert "longer than" in record["errorMessage"]
+def test_a_source_that_is_not_audio_is_400(separator: Any, client: Any, poll: Any) -> None:
+    client.answers = [500, 500, 500]
+    task_id = separator.task(**_wanted(client, client.source(b"this is a text" * 1000)))
+    assert _callback(client, poll, 3)["code"] == 400
+    assert separator.ended(task_id)["errorCode"] == 400, "a failed callback must not change the result"
 
 
 @pytest.mark.parametrize("limit", [{"engine_memory_bytes": 64 * 1024**2}, {"engine_timeout_s": 0.05}])
 def test_an_engine_that_fails_is_500(
-    start: Start, outside: Any, poll: Any, short_song: bytes, limit: dict[str, Any]
+    start: Start, client: Any, poll: Any, short_song: bytes, limit: dict[str, Any]
 ) -> None:
     with start(**limit) as separator:
-        task_id = separator.task(**_wanted(outside, outside.source(short_song)))
-        assert _callback(outside, poll)["code"] == 500
+        task_id = separator.task(**_wanted(client, client.source(short_song)))
+        assert _callback(client, poll)["code"] == 500
         assert separator.ended(task_id)["successFlag"] == "GENERATE_AUDIO_FAILED"
         assert separator.http.get("/healthz").status_code == 200
 
 
-def test_an_engine_that_is_killed_takes_nothing_else_down(
-    start: Start, outside: Any, poll: Any, media_files: tuple[bytes, bytes], engine_processes: Any
+def test_a_killed_engine_costs_only_its_own_task(
+    start: Start, client: Any, poll: Any, demo_song: Path, short_song: bytes, engine_processes: Any
 ) -> None:
-    song, short_song = media_files
     with start(engine_runs=1) as separator:
-        task_id = separator.task(**_wanted(outside, outside.source(song)))
-        next_id = separator.task(**_wanted(outside, outside.source(short_song, "next.mp3")))
+        task_id = separator.task(**_wanted(client, client.source(demo_song.read_bytes())))
+        next_id = separator.task(**_wanted(client, client.source(short_song, "next.mp3")))
         (process,) = poll(lambda: engine_processes(os.getpid()), "the engine's process")
+        os.kill(process, signal.SIGSTOP)
+        assert separator.http.get("/healthz").status_code == 200, "the engine blocks the event loop"
+        assert separator.record(task_id)["successFlag"] == "PENDING"
         os.kill(process, signal.SIGKILL)
         record = separator.ended(task_id)
         assert (record["errorCode"], record["errorMessage"]) == (500, "the engine ended unexpectedly (-9)")
@@ -188,67 +201,29 @@ def test_an_engine_that_is_killed_takes_nothing_else_down(
         assert not list((separator.settings.data / "work").iterdir()), "something was left behind"
 
 
-def test_tasks_run_in_order(start: Start, outside: Any, poll: Any, short_song: bytes) -> None:
-    with start(engine_runs=1) as separator:
-        source = outside.source(short_song)
-        ids = [separator.task(**_wanted(outside, source)) for _ in range(3)]
-        poll(lambda: len(outside.callbacks) == 3, "the callbacks")
-    assert [body["data"]["task_id"] for _, body in outside.callbacks] == ids
-
-
-def test_the_loop_is_free_while_the_engine_works(
-    start: Start, outside: Any, poll: Any, media_files: tuple[bytes, bytes], engine_processes: Any
+def test_tasks_run_in_order_and_one_above_the_length_limit_is_400(
+    start: Start, client: Any, poll: Any, write_audio: Any, tone: Any, tmp_path: Path
 ) -> None:
-    with start(engine_runs=1) as separator:
-        task_id = separator.task(**_wanted(outside, outside.source(media_files[0])))
-        (process,) = poll(lambda: engine_processes(os.getpid()), "the engine's process")
-        os.kill(process, signal.SIGSTOP)  # it is at work for as long as anybody looks
-        for _ in range(3):
-            assert separator.http.get("/healthz").status_code == 200
-            assert separator.record(task_id)["successFlag"] == "PENDING"
+    urls = []
+    for name, seconds in (("one", 0.5), ("long", 1.5), ("three", 0.5)):
+        song = write_audio(tmp_path / f"{name}.mp3", tone(seconds))
+        urls.append(client.source(song.read_bytes(), song.name))
+    with start(engine_runs=1, max_duration_s=1) as separator:
+        ids = [separator.task(**_wanted(client, url)) for url in urls]
+        poll(lambda: len(client.callbacks) == 3, "the callbacks")
+        record = separator.record(ids[1])
+    assert [body["data"]["task_id"] for _, body in client.callbacks] == ids
+    assert [body["code"] for _, body in client.callbacks] == [200, 400, 200]
+    assert record["errorCode"] == 400
+    assert "longer than" in record["errorMessage"]
 
 
-def test_a_callback_is_repeated_until_200(start: Start, outside: Any, poll: Any, short_song: bytes) -> None:
-    outside.answers = [500, 201]
-    with start() as separator:
-        task_id = separator.task(**_wanted(outside, outside.source(short_song)))
-        poll(lambda: len(outside.callbacks) == 3, "the third callback")
-        assert len({repr(body) for _, body in outside.callbacks}) == 1
-        assert separator.ended(task_id)["successFlag"] == "SUCCESS"
-
-
-def test_after_three_failed_callbacks_only_polling_is_left(
-    separator: Any, outside: Any, poll: Any, short_song: bytes
+def test_after_three_failed_callbacks_the_result_can_only_be_polled(
+    separator: Any, client: Any, poll: Any, short_song: bytes
 ) -> None:
-    outside.answers = [503, 302, 404, 200]
-    task_id = separator.task(**_wanted(outside, outside.source(short_song)))
+    client.answers = [503, 302, 404, 200]
+    task_id = separator.task(**_wanted(client, client.source(short_song)))
     poll(lambda: separator.record(task_id)["successFlag"] == "CALLBACK_EXCEPTION", "giving up")
-    assert len(outside.callbacks) == 3
+    assert len(client.callbacks) == 3
     url = separator.record(task_id)["response"]["vocalUrl"]
     assert httpx.head(url).status_code == 200
-
-
-def test_a_failed_task_stays_failed_when_the_callback_fails(separator: Any, outside: Any, poll: Any) -> None:
-    outside.answers = [500, 500, 500]
-    task_id = separator.task(**_wanted(outside, outside.source(b"no audio")))
-    poll(lambda: len(outside.callbacks) == 3, "three attempts")
-    assert separator.ended(task_id)["errorCode"] == 400
-
-
-def test_a_callback_is_signed_when_a_key_is_set(start: Start, outside: Any, poll: Any) -> None:
-    with start(callback_hmac_key="hmac-key") as separator:
-        task_id = separator.task(**_wanted(outside, f"{outside.origin}/source/nothing.mp3"))
-        _callback(outside, poll)
-    headers = outside.callbacks[0][0]
-    timestamp = headers["x-webhook-timestamp"]
-    assert abs(int(timestamp) - time.time()) < 60
-    expected = hmac.digest(b"hmac-key", f"{task_id}.{timestamp}".encode(), hashlib.sha256)
-    assert base64.b64decode(headers["x-webhook-signature"]) == expected
-
-
-def test_the_object_can_have_its_other_name(start: Start, outside: Any, poll: Any, short_song: bytes) -> None:
-    with start(callback_object="vocal_separation_info") as separator:
-        separator.task(**_wanted(outside, outside.source(short_song)))
-        data = _callback(outside, poll)["data"]
-        assert set(data) == {"task_id", "vocal_separation_info"}
-        assert data["vocal_separation_info"]["vocal_url"]

@@ -249,7 +249,7 @@ class _Server:
 
 def _serve() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-    for name in ("stemdrop.cli", "stemdrop.serve", *_IMPORTED_LATER):
+    for name in ("stemdrop.cli", "stemdrop.serve", "separator.command", "sandbox.command", *_IMPORTED_LATER):
         importlib.import_module(name)
     importlib.import_module("stemdrop.chat.translations").load_translations()
     gc.freeze()

@@ -1,4 +1,4 @@
-"""Reading a create request: every field checked, each refusal in words that name the field."""
+"""Validation of create requests; each refusal names the field."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,26 +6,24 @@ from urllib.parse import urlsplit
 
 from separator.envelope import Refusal
 from separator.modes import STEM_NAMES, Mode
-from separator.tasks import Creation
+from separator.task_table import CreateRequest
 
 _MAX_URL = 4096
 
 
-def read(body: Mapping[str, Any]) -> Creation:
-    """Raises `Refusal` with 422 for a field that is missing or wrong, 404 for a track that does not exist
-    here.
-    """
+def read(body: Mapping[str, Any]) -> CreateRequest:
+    """Return the checked request. Raises `Refusal`: 422 for a wrong field, 404 for a provider's own track."""
     mode = _mode(body)
     stem_name = _stem_name(body, mode)
     callback_url = _url(body, "callBackUrl")
     track = {name for name in ("taskId", "audioId") if body.get(name)}
     if not track:
-        return Creation(_url(body, "audioUrl"), mode, stem_name, callback_url)
+        return CreateRequest(_url(body, "audioUrl"), mode, stem_name, callback_url)
     if body.get("audioUrl"):
         raise Refusal(422, "send audioUrl, or taskId and audioId, not both")
     if len(track) == 1:
         raise Refusal(422, "taskId and audioId must be sent together")
-    raise Refusal(404, "this server generates no tracks and so has none under this taskId; send audioUrl")
+    raise Refusal(404, "this server generates no tracks, so it has none with this taskId; send audioUrl")
 
 
 def _mode(body: Mapping[str, Any]) -> Mode:
@@ -40,7 +38,7 @@ def _stem_name(body: Mapping[str, Any], mode: Mode) -> str | None:
     value = body.get("stemName")
     if mode is not Mode.SPLIT_STEM_ADVANCED:
         if value:
-            raise Refusal(422, f"stemName goes with {Mode.SPLIT_STEM_ADVANCED} only")
+            raise Refusal(422, f"stemName is for {Mode.SPLIT_STEM_ADVANCED} only")
         return None
     if not isinstance(value, str) or value not in STEM_NAMES:
         raise Refusal(422, f"stemName must be one of: {', '.join(STEM_NAMES)}")
@@ -55,7 +53,7 @@ def _url(body: Mapping[str, Any], name: str) -> str:
         parts = urlsplit(value)
         port_fits = parts.port is None or parts.port > 0
     except ValueError:
-        raise Refusal(422, f"{name} is no URL") from None
+        raise Refusal(422, f"{name} is not a URL") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_fits or len(value) > _MAX_URL:
         raise Refusal(422, f"{name} must be an http or https URL")
     return value

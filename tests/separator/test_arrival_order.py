@@ -1,22 +1,22 @@
-"""The order in which tasks are served that get ready at different speeds."""
+"""Tasks that prepare at different speeds continue in the order of their arrival."""
 
 import asyncio
 from contextlib import suppress
 
-from separator.turns import Turns
+from separator.arrival_order import ArrivalOrder
 
 
 class _Race:
-    """Tasks named by a letter; each is ready when its event is set, and then notes that it was served."""
+    """Tasks named by letters; each is prepared when its event is set, and then adds itself to `served`."""
 
-    def __init__(self, names: str, patience_s: float) -> None:
-        self.turns = Turns(patience_s)
+    def __init__(self, names: str, timeout_s: float) -> None:
+        self.arrival_order = ArrivalOrder(timeout_s)
         self.ready = {name: asyncio.Event() for name in names}
         self.served: list[str] = []
         self.tasks = {name: asyncio.create_task(self._run(name)) for name in names}
 
     async def _run(self, name: str) -> None:
-        async with self.turns.getting_ready():
+        async with self.arrival_order.preparing():
             await self.ready[name].wait()
         self.served.append(name)
 
@@ -25,8 +25,8 @@ class _Race:
             await asyncio.sleep(0)
 
 
-async def test_who_comes_first_is_served_first() -> None:
-    race = _Race("abc", patience_s=60)
+async def test_tasks_continue_in_the_order_of_arrival() -> None:
+    race = _Race("abc", timeout_s=60)
     await race.settle()
     race.ready["c"].set()
     race.ready["b"].set()
@@ -37,8 +37,8 @@ async def test_who_comes_first_is_served_first() -> None:
     assert race.served == ["a", "b", "c"]
 
 
-async def test_who_fails_holds_nobody_up() -> None:
-    race = _Race("ab", patience_s=60)
+async def test_a_failed_task_delays_no_other() -> None:
+    race = _Race("ab", timeout_s=60)
     race.ready["b"].set()
     await race.settle()
     race.tasks["a"].cancel()
@@ -48,8 +48,8 @@ async def test_who_fails_holds_nobody_up() -> None:
     assert race.served == ["b"]
 
 
-async def test_who_is_slow_is_overtaken_after_a_while() -> None:
-    race = _Race("ab", patience_s=0.01)
+async def test_a_slow_task_is_overtaken_after_the_timeout() -> None:
+    race = _Race("ab", timeout_s=0.01)
     race.ready["b"].set()
     await race.tasks["b"]
     assert race.served == ["b"]

@@ -1,4 +1,4 @@
-"""The table of tasks, on disk: what was accepted, how it went, and whether the client has been told."""
+"""The task table in SQLite: requests, results and the state of the callbacks."""
 
 import json
 import sqlite3
@@ -13,21 +13,21 @@ from separator.envelope import Refusal
 from separator.modes import Mode
 
 
-class State(StrEnum):
+class TaskState(StrEnum):
     OPEN = "open"  # waiting or in work
     DONE = "done"
     FAILED = "failed"
 
 
-class Callback(StrEnum):
-    DUE = "due"  # nothing to tell yet, or not told yet
+class CallbackState(StrEnum):
+    DUE = "due"  # the task is open, or the callback is not delivered yet
     DELIVERED = "delivered"
-    GIVEN_UP = "given_up"  # every attempt failed; the result is to be had by polling only
+    GIVEN_UP = "given_up"  # every attempt failed; the client has to poll
 
 
 @dataclass(frozen=True)
-class Creation:
-    """What a client asked for, checked. `stem_name` is set with `SPLIT_STEM_ADVANCED` alone."""
+class CreateRequest:
+    """A valid create request. `stem_name` is set for `SPLIT_STEM_ADVANCED` only."""
 
     audio_url: str
     mode: Mode
@@ -36,8 +36,8 @@ class Creation:
 
 
 @dataclass(frozen=True)
-class StemFile:
-    """One result: `url` in full, `duration_s` of the sound."""
+class PublishedStem:
+    """One downloadable stem of a task."""
 
     id: str
     stem: str
@@ -47,15 +47,15 @@ class StemFile:
 
 @dataclass(frozen=True)
 class Task:
-    """One row. `code` and `message` are the contract's, empty while open; `stems` are empty unless done."""
+    """One row. `code` and `message` are the contract's, empty while open; `stems` is empty unless done."""
 
     id: str
-    creation: Creation
-    state: State
-    callback: Callback
+    request: CreateRequest
+    state: TaskState
+    callback: CallbackState
     code: int
     message: str
-    stems: tuple[StemFile, ...]
+    stems: tuple[PublishedStem, ...]
     starts: int
 
 
@@ -82,7 +82,7 @@ INSERT OR IGNORE INTO account VALUES (1, 0);
 
 
 class TaskTable:
-    """Every method is one transaction of a few milliseconds at most and may be called on the event loop."""
+    """The task table. Each method is one transaction of a few milliseconds, fit for the event loop."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
@@ -93,10 +93,8 @@ class TaskTable:
     def close(self) -> None:
         self._connection.close()
 
-    def create(self, creation: Creation, price: int, credits_at_start: int, max_open: int) -> Task:
-        """Accept a task and charge for it. Raises `Refusal` (429, 402) when there are too many or it is not
-        paid.
-        """
+    def create(self, request: CreateRequest, price: int, credits_at_start: int, max_open: int) -> Task:
+        """Accept and charge a task. Raises `Refusal`: 429 for too many open ones, 402 without credits."""
         task_id = uuid.uuid4().hex
         with self._connection:
             self._connection.execute("BEGIN IMMEDIATE")
@@ -109,7 +107,7 @@ class TaskTable:
             self._connection.execute(
                 "INSERT INTO task (id, audio_url, mode, stem_name, callback_url, created_at)"
                 " VALUES (:id, :audio_url, :mode, :stem_name, :callback_url, :now)",
-                {"id": task_id, "now": time.time(), **vars(creation)},
+                {"id": task_id, "now": time.time(), **vars(request)},
             )
         task = self.find(task_id)
         assert task is not None  # noqa: S101 - inserted above
@@ -124,24 +122,22 @@ class TaskTable:
         return None if row is None else _task(row)
 
     def unfinished(self) -> list[Task]:
-        """Tasks with something left to do, a run or a callback, in the order they were accepted."""
+        """Return the tasks that need a run or a callback, in the order of acceptance."""
         rows = self._connection.execute(
             "SELECT * FROM task WHERE state = 'open' OR callback = 'due' ORDER BY number"
         )
         return [_task(row) for row in rows]
 
     def start(self, task_id: str) -> int:
-        """Note that a run begins; returns how many have begun, those cut off by a crash of the service
-        included.
-        """
+        """Count the start of a run; returns the number of starts, with those that ended in a crash."""
         (starts,) = self._one("UPDATE task SET starts = starts + 1 WHERE id = ? RETURNING starts", task_id)
         return int(starts)
 
-    def hand_back(self, task_id: str) -> None:
-        """Undo `start`: the run was stopped for a reason that is not the task's."""
+    def undo_start(self, task_id: str) -> None:
+        """Undo `start` for a run that the server's shutdown interrupted."""
         self._connection.execute("UPDATE task SET starts = starts - 1 WHERE id = ?", (task_id,))
 
-    def finish(self, task_id: str, stems: tuple[StemFile, ...]) -> None:
+    def finish(self, task_id: str, stems: tuple[PublishedStem, ...]) -> None:
         rows = json.dumps([vars(stem) for stem in stems])
         self._connection.execute(
             "UPDATE task SET state = 'done', code = 200, stems = ? WHERE id = ?", (rows, task_id)
@@ -152,11 +148,11 @@ class TaskTable:
             "UPDATE task SET state = 'failed', code = ?, message = ? WHERE id = ?", (code, message, task_id)
         )
 
-    def called_back(self, task_id: str, outcome: Callback) -> None:
-        self._connection.execute("UPDATE task SET callback = ? WHERE id = ?", (outcome, task_id))
+    def store_callback_state(self, task_id: str, state: CallbackState) -> None:
+        self._connection.execute("UPDATE task SET callback = ? WHERE id = ?", (state, task_id))
 
-    def forget(self, older_than_s: float) -> None:
-        """Remove finished tasks that were accepted longer ago than this: their files are gone."""
+    def remove_finished(self, older_than_s: float) -> None:
+        """Remove finished tasks older than this, whose files have expired."""
         self._connection.execute(
             "DELETE FROM task WHERE state != 'open' AND callback != 'due' AND created_at < ?",
             (time.time() - older_than_s,),
@@ -169,11 +165,11 @@ class TaskTable:
 def _task(row: sqlite3.Row) -> Task:
     return Task(
         id=row["id"],
-        creation=Creation(row["audio_url"], Mode(row["mode"]), row["stem_name"], row["callback_url"]),
-        state=State(row["state"]),
-        callback=Callback(row["callback"]),
+        request=CreateRequest(row["audio_url"], Mode(row["mode"]), row["stem_name"], row["callback_url"]),
+        state=TaskState(row["state"]),
+        callback=CallbackState(row["callback"]),
         code=row["code"],
         message=row["message"],
-        stems=tuple(StemFile(**stem) for stem in json.loads(row["stems"])),
+        stems=tuple(PublishedStem(**stem) for stem in json.loads(row["stems"])),
         starts=row["starts"],
     )

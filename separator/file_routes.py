@@ -1,4 +1,4 @@
-"""Uploading a source, for clients that have no public address to fetch it from."""
+"""The endpoints for uploading a source and for downloading stems and uploads."""
 
 import mimetypes
 import shutil
@@ -7,18 +7,34 @@ from pathlib import Path
 
 import anyio.to_thread
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import FileResponse, JSONResponse
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from separator.envelope import KeyCheck, Refusal
-from separator.files import Shelf, safe_name
+from separator.file_store import ExpiringFiles, safe_name
 from separator.settings import SeparatorSettings
 
-_ROOM_FOR_FIELDS = 64 * 1024  # bytes that a request may have beside the file itself
+_FORM_OVERHEAD_BYTES = 64 * 1024  # of a request, beside the file
 
 
-def upload_routes(settings: SeparatorSettings, uploads: Shelf) -> APIRouter:
+def download_routes(path: str, files: ExpiringFiles) -> APIRouter:
+    """Return `GET` and `HEAD {path}/{id}/{name}`, without a key: the URL itself is secret."""
+    router = APIRouter()
+
+    @router.api_route(path + "/{folder_id}/{name}", methods=["GET", "HEAD"])
+    async def download(folder_id: str, name: str) -> FileResponse:
+        file = files.find(folder_id, name)
+        if file is None:
+            raise HTTPException(404, "there is no such file, or it has expired")
+        return FileResponse(file, headers={"X-Content-Type-Options": "nosniff"})
+
+    return router
+
+
+def upload_routes(settings: SeparatorSettings, uploads: ExpiringFiles) -> APIRouter:
+    """Return the upload endpoint, for clients without a public address."""
     router = APIRouter(dependencies=[Depends(KeyCheck(settings.api_key))])
 
     @router.post("/api/file-stream-upload")
@@ -35,9 +51,7 @@ def upload_routes(settings: SeparatorSettings, uploads: Shelf) -> APIRouter:
         folder = "/".join(safe_name(part) for part in _text(form, "uploadPath").split("/") if part.strip("."))
         data = {
             "fileName": name,
-            "filePath": f"{folder}/{name}"
-            if folder
-            else name,  # a label: the file lies under an id of its own
+            "filePath": f"{folder}/{name}" if folder else name,  # a label only
             "downloadUrl": uploads.url(file),
             "fileSize": size,
             "mimeType": kind,
@@ -48,7 +62,7 @@ def upload_routes(settings: SeparatorSettings, uploads: Shelf) -> APIRouter:
 
 
 class _Form:
-    """A multipart form while it is used; what it holds on disk is gone afterwards."""
+    """A multipart form; its exit removes the temporary files."""
 
     def __init__(self, request: Request, max_bytes: int) -> None:
         self._request = request
@@ -72,7 +86,7 @@ class _Form:
         received = 0
         async for chunk in self._request.stream():
             received += len(chunk)
-            if received > self._max_bytes + _ROOM_FOR_FIELDS:
+            if received > self._max_bytes + _FORM_OVERHEAD_BYTES:
                 raise Refusal(413, f"the file is larger than {self._max_bytes / 1e6:g} MB")
             yield chunk
 

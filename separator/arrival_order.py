@@ -1,0 +1,32 @@
+"""The arrival order of tasks that prepare concurrently."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+class ArrivalOrder:
+    """Lets tasks continue in the order of their arrival; a slow one delays others at most `timeout_s`."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        self._waiting: list[asyncio.Event] = []
+
+    @asynccontextmanager
+    async def preparing(self) -> AsyncIterator[None]:
+        """Wait at the end of the block until all tasks that entered earlier have left theirs, or the timeout.
+
+        A task that leaves with an exception does not wait.
+        """
+        before = tuple(self._waiting)
+        left = asyncio.Event()
+        self._waiting.append(left)
+        try:
+            yield
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timeout_s):
+                    for event in before:
+                        await event.wait()
+        finally:
+            self._waiting.remove(left)
+            left.set()
