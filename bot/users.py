@@ -119,7 +119,7 @@ class UsersCommand:
         log.info("admin %d removed %d", context.person.id, user_id)
         person = await self._users.person(user_id)
         called = before.called
-        if person.is_admin and user_id not in self._settings.admin_ids:
+        if person.is_admin and user_id not in self._settings.admins:
             return say("users.last_admin", user=called)
         lines = [say("users.no_admin", user=called)] if was_admin and not person.is_admin else []
         if person.is_allowed:

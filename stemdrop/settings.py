@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from redis.connection import parse_url
 
 from stemdrop.errors import SettingsError
@@ -70,11 +70,6 @@ def _redis_options(url: str) -> dict[str, Any]:
     return dict(parse_url(url))  # type: ignore[no-untyped-call]
 
 
-def _ids_text(value: str) -> str:
-    _ids(value)
-    return value
-
-
 def _ids(value: str) -> frozenset[int]:
     try:
         return frozenset(int(part) for part in re.split(r"[,\s]+", value) if part)
@@ -95,10 +90,15 @@ def _header_value(value: SecretStr) -> SecretStr:
     return value
 
 
+def _hosts(value: str) -> frozenset[str]:
+    return frozenset(host.strip().lower() for host in value.split(",") if host.strip())
+
+
 Url = Annotated[str, AfterValidator(_http_url)]
 OptionalUrl = Annotated[str, AfterValidator(_optional_http_url)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 Seconds = Annotated[float, Field(gt=0)]
+Ids = Annotated[frozenset[int], BeforeValidator(_ids)]
 
 
 class Settings(BaseModel):
@@ -160,7 +160,7 @@ class Settings(BaseModel):
     job_timeout_s: Seconds = 1800
     """After so many seconds without a result, a job ends and its user is told why."""
 
-    stem_hosts: str = ""
+    stem_hosts: Annotated[frozenset[str], BeforeValidator(_hosts)] = frozenset()
     """Private hosts from which stems may be downloaded: host or host:port, separated by commas. All others
     must be public, with HTTPS on port 443; the origin of SEPARATION_API_URL is always allowed."""
 
@@ -168,11 +168,11 @@ class Settings(BaseModel):
     """Who may use the bot. With invite: admins, ALLOWED_USERS and users whom an admin admits in the chat,
     since every split spends your credits. With open: everyone."""
 
-    admins: Annotated[str, AfterValidator(_ids_text)] = ""
+    admins: Ids = frozenset()
     """Telegram user ids of the admins, separated by commas. With ACCESS=invite and no admin yet, the bot
     prints a one-time link at start; the first user to open it becomes admin."""
 
-    allowed_users: Annotated[str, AfterValidator(_ids_text)] = ""
+    allowed_users: Ids = frozenset()
     """Telegram user or chat ids that may use the bot, separated by commas. Admins admit more in the chat with
     /users."""
 
@@ -195,21 +195,6 @@ class Settings(BaseModel):
         """Return where sources are uploaded when `public_url` is empty."""
         host = urlsplit(self.separation_api_url).hostname or ""
         return self.separation_upload_url or UPLOAD_URLS.get(host, self.separation_api_url)
-
-    @property
-    def admin_ids(self) -> frozenset[int]:
-        """Return the users in `ADMINS`."""
-        return _ids(self.admins)
-
-    @property
-    def allowed_ids(self) -> frozenset[int]:
-        """Return the users and chats in `ALLOWED_USERS`."""
-        return _ids(self.allowed_users)
-
-    @property
-    def allowed_hosts(self) -> frozenset[str]:
-        """Return the entries of `STEM_HOSTS`, in lower case."""
-        return frozenset(host.strip().lower() for host in self.stem_hosts.split(",") if host.strip())
 
     @property
     def max_source_bytes(self) -> int:

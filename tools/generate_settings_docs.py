@@ -103,6 +103,8 @@ def _default(field: FieldInfo) -> str:
     default = field.get_default()
     if hasattr(default, "get_secret_value"):
         default = default.get_secret_value()
+    if isinstance(default, frozenset):
+        return ",".join(map(str, default))
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 

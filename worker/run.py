@@ -42,7 +42,7 @@ class Tasks:
 def build_fetcher(parts: Parts, max_bytes: int | None = None) -> StemFetcher:
     """Build the client that downloads stems; the caller opens it. `max_bytes`: what Telegram accepts."""
     settings = parts.settings
-    rules = AddressRules(settings.separation_api_url, settings.allowed_hosts)
+    rules = AddressRules(settings.separation_api_url, settings.stem_hosts)
     return StemFetcher(rules, max_bytes or settings.max_upload_bytes, parts.counters)
 
 

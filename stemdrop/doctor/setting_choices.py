@@ -35,7 +35,7 @@ async def check_settings(context: CheckContext, report: SubjectReport) -> None:
 
 
 def _check_stem_hosts(context: CheckContext, report: SubjectReport) -> None:
-    hosts = sorted(context.settings.allowed_hosts)
+    hosts = sorted(context.settings.stem_hosts)
     if bad := [host for host in hosts if not _HOST.fullmatch(host)]:
         advice = "write host or host:port, separated by commas"
         report.wrong("STEM_HOSTS", f"{', '.join(bad)}: neither a host nor host:port", advice)

@@ -111,8 +111,8 @@ class Users:
             known, is_admin, allowed = await pipeline.execute()
         settings = self._settings
         ids = {user_id, chat_id}
-        is_admin = bool(is_admin) or user_id in settings.admin_ids
-        by_setting = settings.access == "open" or ids & (settings.allowed_ids | settings.admin_ids)
+        is_admin = bool(is_admin) or user_id in settings.admins
+        by_setting = settings.access == "open" or ids & (settings.allowed_users | settings.admins)
         credits = known.get("daily_credits")
         return Person(
             id=user_id,
@@ -139,7 +139,7 @@ class Users:
         """Everyone who runs the bot."""
         async with translated():
             ids = await self._redis.smembers(ADMINS)
-        return {int(number) for number in ids} | self._settings.admin_ids
+        return {int(number) for number in ids} | self._settings.admins
 
     async def set_language(self, user_id: int, code: str) -> None:
         """What they chose with `/language`."""
@@ -175,7 +175,7 @@ class Users:
 
     async def remove(self, user_id: int) -> None:
         """They may no longer use the bot, nor run it; but the last admin stays, and those of the setting."""
-        by_setting = "1" if self._settings.admin_ids else "0"
+        by_setting = "1" if self._settings.admins else "0"
         async with translated():
             await self._remove([ALLOWED, ADMINS], [str(user_id), by_setting])
 
@@ -242,7 +242,7 @@ class Users:
     @property
     def _needs_admin(self) -> bool:
         """Whether the settings leave it to a link who runs the bot."""
-        return self._settings.access == "invite" and not self._settings.admin_ids
+        return self._settings.access == "invite" and not self._settings.admins
 
     async def _set(self, user_id: int, **fields: str) -> None:
         async with translated():

@@ -116,7 +116,7 @@ DEFAULTS: dict[str, Any] = {
     "poll_after_s": 120,
     "poll_interval_s": 30,
     "job_timeout_s": 1800,
-    "stem_hosts": "",
+    "stem_hosts": frozenset(),
     "log_level": "INFO",
     "log_format": "console",
 }
@@ -157,9 +157,9 @@ def test_the_upload_host_is_chosen_by_the_api_host(api: str, upload: str) -> Non
 
 
 def test_stem_hosts_are_a_comma_separated_list() -> None:
-    hosts = load(STEM_HOSTS=" Files.Example, 10.0.0.1:9000 ,,").allowed_hosts
+    hosts = load(STEM_HOSTS=" Files.Example, 10.0.0.1:9000 ,,").stem_hosts
     assert hosts == {"files.example", "10.0.0.1:9000"}
-    assert load().allowed_hosts == frozenset()
+    assert load().stem_hosts == frozenset()
 
 
 # The file
@@ -169,7 +169,7 @@ def test_the_environment_takes_precedence_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / ".env"
     file.write_text("# a comment\nLISTEN_PORT=9001\nLOG_LEVEL='DEBUG'\nSTEM_HOSTS=a.example # why\n")
     settings = load(file, LISTEN_PORT="9002", LOG_LEVEL="")
-    assert (settings.listen_port, settings.log_level, settings.stem_hosts) == (9002, "DEBUG", "a.example")
+    assert (settings.listen_port, settings.log_level, settings.stem_hosts) == (9002, "DEBUG", {"a.example"})
 
 
 def test_a_wrong_value_in_the_file_is_named(tmp_path: Path) -> None:
