@@ -15,7 +15,6 @@ from stemdrop.doctor.public_address import check_public_address
 from stemdrop.doctor.redis_server import check_redis
 from stemdrop.doctor.report import Finding, SubjectReport
 from stemdrop.doctor.separation_api import check_separation
-from stemdrop.doctor.server_requests import clock_offset, host_and_port
 from stemdrop.doctor.setting_choices import check_settings
 from stemdrop.doctor.telegram import check_telegram
 from stemdrop.errors import StemdropError
@@ -26,6 +25,14 @@ from stemdrop.storage.connection import connect
 log = logging.getLogger(__name__)
 
 _SubjectCheck = Callable[[CheckContext, SubjectReport], Awaitable[None]]
+_CHECKS: dict[str, _SubjectCheck] = {
+    "settings": check_settings,
+    "Telegram": check_telegram,
+    "separation API": check_separation,
+    "public address": check_public_address,
+    "machine": check_disk,
+    "processes": check_processes,
+}
 
 
 async def run_checks(
@@ -40,44 +47,22 @@ async def run_checks(
     `folder`: the folder of temporary files; `is_in_bot`: the running bot itself performs the checks. Raises
     `StemdropError` when the trusted certificates cannot be read.
     """
-    timeouts = timeouts or DoctorTimeouts()
+    timeouts, folder = timeouts or DoctorTimeouts(), folder or temporary_folder()
     try:
         trusted = httpx.create_ssl_context()
     except OSError as error:
         raise StemdropError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}") from error
-    offsets: dict[str, float] = {}
-    servers = {
-        host_and_port(settings.telegram_api_url): "Telegram",
-        host_and_port(settings.separation_api_url): "the API",
-    }
-
-    async def note_clock(response: httpx.Response) -> None:
-        name = servers.get(host_and_port(str(response.url)))
-        if name and (offset := clock_offset(response)) is not None:
-            offsets[name] = offset
-
-    async with (
-        connect(settings.redis_url) as redis,
-        httpx.AsyncClient(verify=trusted, event_hooks={"response": [note_clock]}) as http,
-    ):
-        folder = folder or temporary_folder()
-        context = CheckContext(settings, timeouts, redis, http, trusted, folder, is_in_bot, offsets=offsets)
+    async with connect(settings.redis_url) as redis, httpx.AsyncClient(verify=trusted) as http:
+        context = CheckContext(settings, timeouts, redis, http, trusted, folder, is_in_bot)
+        http.event_hooks = {"response": [context.note_clock]}
         # first, since the other checks need the heartbeats
         redis_report = await _bounded("Redis", check_redis, context, timeouts.redis_s)
-        others: dict[str, _SubjectCheck] = {
-            "settings": check_settings,
-            "Telegram": check_telegram,
-            "separation API": check_separation,
-            "public address": check_public_address,
-            "machine": check_disk,
-            "processes": check_processes,
-        }
-        reports = await asyncio.gather(
-            *(_bounded(name, check, context, timeouts.subject_s) for name, check in others.items())
+        others = await asyncio.gather(
+            *(_bounded(subject, check, context, timeouts.subject_s) for subject, check in _CHECKS.items())
         )
-    by_subject = dict(zip(others, reports, strict=True))
-    check_clock(context, by_subject["machine"])
-    in_order = [by_subject.pop("settings"), redis_report, *by_subject.values()]
+    reports = dict(zip(_CHECKS, others, strict=True))
+    check_clock(context, reports["machine"])
+    in_order = [reports.pop("settings"), redis_report, *reports.values()]
     return _without_secrets([finding for it in in_order for finding in it.findings], settings)
 
 

@@ -1,8 +1,11 @@
 """The inputs that all checks of one run share."""
 
 import ssl
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx
@@ -47,3 +50,13 @@ class CheckContext:
     def processes(self, role: str) -> list[Heartbeat]:
         """Return the running processes with this role; none where Redis cannot be read."""
         return [it for it in self.heartbeats or () if it.role == role]
+
+    async def note_clock(self, response: httpx.Response) -> None:
+        """Note the clock of Telegram or of the separation API, by the `Date` of a response."""
+        servers = {"Telegram": self.settings.telegram_api_url, "the API": self.settings.separation_api_url}
+        with suppress(KeyError, ValueError, TypeError):
+            # the header leaves out fractions of a second
+            offset = parsedate_to_datetime(response.headers["date"]).timestamp() + 0.5 - time.time()
+            for name, url in servers.items():
+                if response.url.netloc == httpx.URL(url).netloc:
+                    self.offsets[name] = offset

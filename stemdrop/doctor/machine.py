@@ -36,16 +36,13 @@ async def check_disk(context: CheckContext, report: SubjectReport) -> None:
         free = (await asyncio.to_thread(shutil.disk_usage, folder)).free
     except OSError as error:
         found = f"{folder}: nothing can be written ({error.strerror or type(error).__name__})"
-        advice = "free some space, or set TMPDIR to a writable folder"
-        report.wrong("room for stems", found, advice)
+        report.wrong("room for stems", found, "free some space, or set TMPDIR to a writable folder")
         return
     roles = {it.role for it in context.heartbeats or () if it.host == socket.gethostname()}
     elsewhere = sorted({it.host for it in context.processes("worker")})
     found = f"{free // _MEGABYTE:,} MB free in {folder}"
-    advice = (
-        f"free some space, or set TMPDIR to a bigger disk: bot and worker need {MIN_FREE_BYTES // _MEGABYTE} "
-        "MB to accept a song"
-    )
+    needed = f"bot and worker need {MIN_FREE_BYTES // _MEGABYTE} MB"
+    advice = f"free some space, or set TMPDIR to a bigger disk: {needed}"
     if free >= MIN_FREE_BYTES:
         report.ok("room for stems", found)
     elif roles & {"bot", "worker"}:

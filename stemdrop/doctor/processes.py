@@ -24,8 +24,8 @@ async def check_processes(context: CheckContext, report: SubjectReport) -> None:
         report.unchecked("running", "this needs Redis")
         return
     if not heartbeats:
-        advice = "start it: `stemdrop up`, or `docker compose up -d`"
-        report.warning("running", "no process of stemdrop runs with this Redis", advice)
+        found = "no process of stemdrop runs with this Redis"
+        report.warning("running", found, "start it: `stemdrop up`, or `docker compose up -d`")
         return
     for role, consequence in _WITHOUT.items():
         if processes := context.processes(role):
@@ -37,8 +37,8 @@ async def check_processes(context: CheckContext, report: SubjectReport) -> None:
     own = version("stemdrop")
     versions = sorted({it.version for it in heartbeats} | {own})
     if len(versions) > 1:
-        advice = "update all processes to the same version, and restart them"
-        report.warning("versions", f"{', '.join(versions)} at the same time (this one: {own})", advice)
+        found = f"{', '.join(versions)} at the same time (this one: {own})"
+        report.warning("versions", found, "update all processes to the same version, and restart them")
     else:
         report.ok("versions", versions[0])
 

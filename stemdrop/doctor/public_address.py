@@ -93,9 +93,8 @@ class _AddressCheck:
             advice = "serve it over HTTPS, for example with Caddy, and write https:// in PUBLIC_URL"
             self._report.wrong("PUBLIC_URL", f"{origin(self._url)} is not HTTPS", advice)
         elif is_for_telegram and self._port not in _TELEGRAM_PORTS:
-            found = f"Telegram posts no updates to port {self._port}"
             advice = "use port 443, 80, 88 or 8443, or TELEGRAM_UPDATES=polling"
-            self._report.wrong("PUBLIC_URL", found, advice)
+            self._report.wrong("PUBLIC_URL", f"Telegram posts no updates to port {self._port}", advice)
         elif parts.username or parts.password:
             advice = "remove user and password: links are signed, and not every client sends credentials"
             self._report.warning("PUBLIC_URL", f"{origin(self._url)} with a user or password", advice)
@@ -180,8 +179,8 @@ class _AddressCheck:
             self._report.wrong("certificate", found, advice)
             return None
         except (OSError, EOFError):  # ssl.SSLError is an OSError
-            advice = "let the proxy speak TLS at this port, or correct the port"
-            self._report.wrong("certificate", f"port {self._port} does not speak TLS", advice)
+            found = f"port {self._port} does not speak TLS"
+            self._report.wrong("certificate", found, "let the proxy speak TLS, or correct the port")
             return None
         days = max(0, int((expires_at - time.time()) // _DAY_S))
         found = f"for {self._host}, valid for {days} more day{'' if days == 1 else 's'}"

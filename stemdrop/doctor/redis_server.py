@@ -24,9 +24,10 @@ _DISK_STATUS = ("aof_last_write_status", "aof_last_bgrewrite_status", "rdb_last_
 
 async def check_redis(context: CheckContext, report: SubjectReport) -> None:
     """Check Redis, and read the heartbeats and Redis' clock into `context`."""
-    address = context.settings.redis_address
+    address, host = context.settings.redis_address, urlsplit(context.settings.redis_url).hostname
     try:
-        await _resolve(context)
+        if host:
+            await look_up(host, 0, context.timeouts.lookup_s)
         latency_ms = await _latency_ms(context)
     except ServerUnreachable as error:
         report.wrong("reachable", str(error), error.advice)
@@ -39,11 +40,11 @@ async def check_redis(context: CheckContext, report: SubjectReport) -> None:
         report.wrong("reachable", f"no answer from {address}", advice)
         return
     report.ok("reachable", address)
+    found = f"{latency_ms:.1f} ms per command"
     if latency_ms > SLOW_MS:
-        advice = "run Redis close to the bot: every step of a job sends several commands"
-        report.warning("latency", f"{latency_ms:.1f} ms per command", advice)
+        report.warning("latency", found, "run Redis close to the bot, which sends several commands per step")
     else:
-        report.ok("latency", f"{latency_ms:.1f} ms per command")
+        report.ok("latency", found)
     info = await _info(context, report)
     await _check_writing(context, report, info)
     if info:
@@ -54,12 +55,6 @@ async def check_redis(context: CheckContext, report: SubjectReport) -> None:
         seconds, micros = await context.redis.time()
     context.offsets["Redis"] = seconds + micros / 1e6 - time.time()
     context.heartbeats = await Heartbeats(context.redis).all()
-
-
-async def _resolve(context: CheckContext) -> None:
-    parts = urlsplit(context.settings.redis_url)
-    if parts.hostname:
-        await look_up(parts.hostname, parts.port or 6379, context.timeouts.lookup_s)
 
 
 async def _latency_ms(context: CheckContext) -> float:
@@ -91,8 +86,9 @@ async def _check_writing(context: CheckContext, report: SubjectReport, info: dic
     except StoreRefused as error:
         refusal = str(error)
         if "READONLY" in refusal or "read only" in refusal:
-            found = "this is a replica, which accepts no writes"
-            report.wrong("writing", found, "write the primary's address in REDIS_URL")
+            report.wrong(
+                "writing", "this is a replica: it accepts no writes", "point REDIS_URL to the primary"
+            )
         elif "OOM" not in refusal.upper() and "used memory" not in refusal and "MISCONF" not in refusal:
             report.wrong("writing", refusal, "allow this user all commands on stemdrop's keys")
     if info:
@@ -120,8 +116,7 @@ def _check_disk(report: SubjectReport, info: dict[str, Any], *, is_failing: bool
     failed = [name for name in _DISK_STATUS if str(info.get(name, "ok")) != "ok"]
     if failed or is_failing:
         found = "its last write to disk failed" + (f" ({', '.join(failed)})" if failed else "")
-        advice = "free space on Redis' disk, and check that Redis may write there; its log says more"
-        report.wrong("disk", found, advice)
+        report.wrong("disk", found, "free space on Redis' disk and let Redis write there; its log says more")
     else:
         report.ok("disk", "its last writes to disk succeeded")
 
@@ -142,9 +137,9 @@ def _check_version(report: SubjectReport, info: dict[str, Any]) -> None:
 def _check_persistence(report: SubjectReport, info: dict[str, Any]) -> None:
     if int(info.get("aof_enabled", 0)):
         report.ok("persistence", "append-only file")
-        return
-    advice = "switch it on: `appendonly yes` (redis.conf), or `CONFIG SET appendonly yes`"
-    report.wrong("persistence", "no append-only file: when Redis restarts, paid jobs are lost", advice)
+    else:
+        found = "no append-only file: when Redis restarts, paid jobs are lost"
+        report.wrong("persistence", found, "switch it on: `CONFIG SET appendonly yes`, and in redis.conf")
 
 
 def _check_eviction(report: SubjectReport, info: dict[str, Any]) -> None:

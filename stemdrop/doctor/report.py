@@ -36,15 +36,12 @@ class SubjectReport:
         self._subject = subject
 
     def ok(self, check: str, found: str) -> None:
-        """Add that all is well."""
         self._add(check, CheckResult.OK, found)
 
     def warning(self, check: str, found: str, advice: str) -> None:
-        """Add a finding that the operator should look at."""
         self._add(check, CheckResult.WARNING, found, advice)
 
     def wrong(self, check: str, found: str, advice: str) -> None:
-        """Add a finding that the operator must correct."""
         self._add(check, CheckResult.WRONG, found, advice)
 
     def unchecked(self, check: str, why: str, advice: str = "") -> None:
@@ -56,7 +53,6 @@ class SubjectReport:
 
 
 def count_results(findings: Sequence[Finding]) -> Counter[CheckResult]:
-    """Count the findings by result."""
     return Counter(finding.result for finding in findings)
 
 
@@ -68,8 +64,6 @@ def is_well(findings: Sequence[Finding]) -> bool:
 def summary(findings: Sequence[Finding]) -> str:
     """Return `1 wrong, 2 warnings, 20 fine, 3 not checked`."""
     number = count_results(findings)
-    wrong, warnings = number[CheckResult.WRONG], number[CheckResult.WARNING]
-    parts = [f"{wrong} wrong", f"{warnings} warning{'' if warnings == 1 else 's'}"]
-    return ", ".join(
-        [*parts, f"{number[CheckResult.OK]} fine", f"{number[CheckResult.UNCHECKED]} not checked"]
-    )
+    warnings, s = number[CheckResult.WARNING], "" if number[CheckResult.WARNING] == 1 else "s"
+    bad = f"{number[CheckResult.WRONG]} wrong, {warnings} warning{s}"
+    return f"{bad}, {number[CheckResult.OK]} fine, {number[CheckResult.UNCHECKED]} not checked"

@@ -33,10 +33,7 @@ def foreign_response(response: Response) -> tuple[str, str]:
         return f"POST is not allowed: {who}", "let the proxy forward POST to the webhook"
     if status in (401, 403, 407):
         found = f"a login or a filter blocks requests: {who}"
-        advice = (
-            "exempt /callback, /source, /probe and /telegram from logins and bot filters: they are signed"
-        )
-        return found, advice
+        return found, "exempt /callback, /source, /probe and /telegram, which are signed, from it"
     if status == 503 and "Redis" in detail:
         return "the webhook answers that it cannot reach Redis", "look at the webhook's log for the reason"
     if status in (502, 503, 504) or 520 <= status <= 530:
@@ -69,8 +66,6 @@ def damage(response: Response, whole: bytes, start: int, end: int) -> str:
         return f"it does not arrive: HTTP {response.status}"
     if got != part:
         return "its content is changed"
-    if response.headers.get("content-length") != str(end - start):
-        return "it arrives without Content-Length"
-    expected = f"bytes {start}-{end - 1}/{len(whole)}"
-    is_right = response.headers.get("content-range") == expected
-    return "" if is_right else "it arrives without the right Content-Range"
+    expected = {"content-length": str(end - start), "content-range": f"bytes {start}-{end - 1}/{len(whole)}"}
+    wrong = [name for name, value in expected.items() if response.headers.get(name) != value]
+    return f"it arrives without the right {' and '.join(wrong)}" if wrong else ""

@@ -47,8 +47,9 @@ async def _check_key(context: CheckContext, report: SubjectReport) -> None:
 
 def _explain_refusal(report: SubjectReport, url: str, error: Refused) -> None:
     if error.code in (401, 403):
-        advice = "copy SEPARATION_API_KEY again from the provider's page"
-        report.wrong("API key", f"{origin(url)} refuses it", advice)
+        report.wrong(
+            "API key", f"{origin(url)} refuses it", "copy SEPARATION_API_KEY again from the provider"
+        )
     elif error.code == 402:
         report.ok("API key", f"{origin(url)} accepts it")
         report.wrong("credits", "none are left", _BUY)
@@ -56,8 +57,8 @@ def _explain_refusal(report: SubjectReport, url: str, error: Refused) -> None:
         found = f"{origin(url)} does not know the request for credits (code {error.code})"
         report.wrong("API key", found, "correct SEPARATION_API_URL")
     else:
-        advice = "try again later; the provider's status page may say more"
-        report.warning("API key", f"{origin(url)}: {quoted(str(error), 120)}", advice)
+        found = f"{origin(url)}: {quoted(str(error), 120)}"
+        report.warning("API key", found, "try again later; the provider's status page may say more")
 
 
 def _check_credits(report: SubjectReport, credits: float) -> None:

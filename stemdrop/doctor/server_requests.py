@@ -7,7 +7,6 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -66,7 +65,7 @@ async def look_up(host: str, port: int, timeout_s: float, advice: str = _NO_SUCH
     except TimeoutError:
         raise ServerUnreachable(f"the DNS lookup of {host} took over {timeout_s:g} s", _CHECK_DNS) from None
     except (OSError, UnicodeError) as error:
-        if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+        if getattr(error, "errno", 0) == socket.EAI_AGAIN:
             raise ServerUnreachable(f"no DNS server answers for {host}", _CHECK_DNS) from error
         raise ServerUnreachable(f"the name {host} does not resolve", advice) from error
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
@@ -131,22 +130,12 @@ async def send(
         raise explained(error, timeout_s) from error
 
 
-def clock_offset(response: httpx.Response) -> float | None:
-    """Return by how many seconds the server's clock is ahead of ours; None where it does not say."""
-    try:
-        # the header leaves out fractions of a second
-        return parsedate_to_datetime(response.headers["date"]).timestamp() + 0.5 - time.time()
-    except (KeyError, ValueError, TypeError):
-        return None
-
-
 def explained(error: BaseException, timeout_s: float) -> ServerUnreachable:
     """Explain a failed request to the operator."""
     if isinstance(error, httpx.ConnectTimeout):
         return ServerUnreachable("the connection timed out", "does a firewall block this machine?")
     if isinstance(error, httpx.TimeoutException | TimeoutError):
-        why = f"it accepts connections but did not answer within {timeout_s:g} s"
-        return ServerUnreachable(why, "look at its log")
+        return ServerUnreachable(f"it connects but did not answer within {timeout_s:g} s", "look at its log")
     for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ServerUnreachable(*certificate_error(cause))
@@ -155,8 +144,7 @@ def explained(error: BaseException, timeout_s: float) -> ServerUnreachable:
         if isinstance(cause, ConnectionRefusedError):
             return ServerUnreachable("it refuses connections", "is it running, and at this port?")
     if isinstance(error, httpx.ConnectError):
-        advice = "check the network, firewall and proxy between this machine and it"
-        return ServerUnreachable("no connection can be made", advice)
+        return ServerUnreachable("no connection can be made", "check network, firewall and proxy")
     return ServerUnreachable(f"its response broke off ({type(error).__name__})", "look at its log")
 
 

@@ -37,8 +37,8 @@ async def check_settings(context: CheckContext, report: SubjectReport) -> None:
 def _check_stem_hosts(context: CheckContext, report: SubjectReport) -> None:
     hosts = sorted(context.settings.stem_hosts)
     if bad := [host for host in hosts if not _HOST.fullmatch(host)]:
-        advice = "write host or host:port, separated by commas"
-        report.wrong("STEM_HOSTS", f"{', '.join(bad)}: neither a host nor host:port", advice)
+        found = f"{', '.join(bad)}: neither a host nor host:port"
+        report.wrong("STEM_HOSTS", found, "write host or host:port, separated by commas")
     elif hosts:
         report.ok("STEM_HOSTS", f"stems may come from these private hosts: {', '.join(hosts)}")
     else:
@@ -57,7 +57,7 @@ async def _check_admins(context: CheckContext, report: SubjectReport) -> None:
     if count:
         report.ok("admin", f"{count} admin{'' if count == 1 else 's'}")
     elif context.settings.access == "invite":
-        advice = "open the link that the bot prints at start (in its log): the first to open it becomes admin"
+        advice = "open the link in the log of the bot's start: the first user to open it becomes admin"
         report.warning("admin", "this bot has no admin yet", advice)
     else:
         report.warning("admin", "this bot has no admin", "name yourself in ADMINS")

@@ -21,6 +21,7 @@ _PUBLIC = "https://api.telegram.org"
 _STOP_IT = "stop the other program, or give this bot a token of its own (@BotFather, /newbot)"
 # Our own bot is unknown here if it is an old version, or if it uses another Redis.
 _STOP_IT_OR_OURS = f"{_STOP_IT}; if it is your own bot, all its processes need the same version and REDIS_URL"
+_MOUNT = "mount its folder here under the same path, readable for stemdrop's user"
 _FILES_ASKED = 3
 
 
@@ -96,8 +97,9 @@ def _check_our_webhook(context: CheckContext, report: SubjectReport, info: dict[
             report.warning("webhook", found, "start the bot: it sets the webhook")
     elif info.get("pending_update_count") and time.time() - int(info.get("last_error_date", 0)) < RECENT_S:
         found = f"Telegram cannot deliver: {quoted(str(info.get('last_error_message', '')))}"
-        advice = "correct what is wrong with the public address; the updates wait until then"
-        report.wrong("webhook", found, advice)
+        report.wrong(
+            "webhook", found, "correct what is wrong with the public address; updates wait until then"
+        )
     else:
         report.ok("webhook", "it is set to this webhook")
 
@@ -138,8 +140,7 @@ async def _check_second_poller(context: CheckContext, report: SubjectReport, pen
     elif pending:
         report.ok(check, "nothing polls: updates are waiting")
     elif await _is_polled(context):
-        found = "another program polls with this bot's token; only one can"
-        report.wrong(check, found, _STOP_IT_OR_OURS)
+        report.wrong(check, "another program polls with this bot's token; only one can", _STOP_IT_OR_OURS)
     else:
         report.ok(check, "no other program polls")
 
@@ -177,26 +178,21 @@ async def check_files(context: CheckContext, report: SubjectReport) -> None:
     if urlsplit(url).hostname == urlsplit(_PUBLIC).hostname:
         if is_local:
             found = "TELEGRAM_LOCAL_MODE is on, but api.telegram.org is no local server"
-            advice = "set TELEGRAM_API_URL to your own Bot API server, or TELEGRAM_LOCAL_MODE=false"
-            report.wrong("files", found, advice)
+            report.wrong("files", found, "set TELEGRAM_API_URL to your own server, or switch it off")
         else:
             report.ok("files", "from api.telegram.org, up to 20 MB")
         return
     path = await _path_of_a_song(context)
     if path is None:
-        why = "the bot knows no file yet for which it could ask"
-        report.unchecked("files", why, "send it a song, then run the doctor again")
+        report.unchecked("files", "no song was sent yet", "send the bot a song, then run the doctor again")
     elif is_local and not path.startswith("/"):
         found = "TELEGRAM_LOCAL_MODE is on, but the Bot API server does not run with --local"
-        advice = "start the Bot API server with --local, or set TELEGRAM_LOCAL_MODE=false"
-        report.wrong("files", found, advice)
+        report.wrong("files", found, "start the server with --local, or set TELEGRAM_LOCAL_MODE=false")
     elif is_local and not await asyncio.to_thread(Path(path).is_file):
-        advice = "mount its directory here under the same path, readable for stemdrop's user"
-        report.wrong("files", "the Bot API server's files are not on a disk that is visible here", advice)
+        report.wrong("files", "the Bot API server's files do not exist on this machine", _MOUNT)
     elif not is_local and path.startswith("/"):
         found = "the Bot API server runs with --local, but TELEGRAM_LOCAL_MODE is off"
-        advice = "set TELEGRAM_LOCAL_MODE=true, and mount its directory here under the same path"
-        report.wrong("files", found, advice)
+        report.wrong("files", found, f"set TELEGRAM_LOCAL_MODE=true, and {_MOUNT}")
     else:
         report.ok("files", "on the disk shared with it" if is_local else "from this Bot API server")
 

@@ -41,7 +41,7 @@ async def wrong_password(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     "Redis without an append-only file",
     "Redis: persistence",
     "paid jobs are lost",
-    "switch it on: `appendonly yes`",
+    "switch it on: `CONFIG SET appendonly yes`",
 )
 async def no_aof(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     async with configured(doctor_fixture, appendonly="no"):
@@ -93,7 +93,7 @@ async def nearly_full_memory(doctor_fixture: DoctorFixture) -> AsyncIterator[Non
 
 
 @misconfiguration(
-    "a replica of Redis", "Redis: writing", "this is a replica", "write the primary's address in REDIS_URL"
+    "a replica of Redis", "Redis: writing", "this is a replica", "point REDIS_URL to the primary"
 )
 async def replica(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     await doctor_fixture.product.redis.replicaof("127.0.0.1", "9")

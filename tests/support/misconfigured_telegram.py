@@ -157,7 +157,7 @@ async def undeliverable(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     "`TELEGRAM_LOCAL_MODE`, but the server runs without `--local`",
     "Telegram: files",
     "does not run with --local",
-    "start the Bot API server with --local",
+    "start the server with --local",
 )
 async def not_local(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.environ["TELEGRAM_LOCAL_MODE"] = "true"
@@ -178,8 +178,8 @@ async def unknown_local(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "a local server whose files are not on this machine",
     "Telegram: files",
-    "not on a disk that is visible here",
-    "mount its directory here under the same path",
+    "do not exist on this machine",
+    "mount its folder here under the same path",
 )
 async def unmounted(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.environ["TELEGRAM_LOCAL_MODE"] = "true"
