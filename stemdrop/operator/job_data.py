@@ -41,12 +41,22 @@ MEANINGS = {
 
 @dataclass(frozen=True, slots=True)
 class ListedJob:
-    """A job in a list. `name`: its account's, if known; `is_closed`: its user was told how it ended."""
+    """A job in a list at the time `now`, with its account's name, if known."""
 
     job: Job
     name: str
-    age_s: int
-    is_closed: bool
+    now: float
+    is_open: bool
+
+    @property
+    def age_s(self) -> int:
+        """Return for how long the job has been in its state."""
+        return seconds_since(self.job.moved_at, self.now)
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether the job has ended and its user was told so."""
+        return self.job.state in FINAL and not self.is_open
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields of a list of jobs; times in UTC."""
@@ -115,10 +125,15 @@ class JobDetails(ListedJob):
 
 @dataclass(frozen=True, slots=True)
 class ListedTask:
-    """A given-up task in a list."""
+    """A given-up task in a list at the time `now`."""
 
     letter: DeadLetter
-    age_s: int
+    now: float
+
+    @property
+    def age_s(self) -> int:
+        """Return how long ago the task was given up."""
+        return seconds_since(self.letter.at, self.now)
 
     def to_json(self) -> dict[str, Any]:
         """Return its fields; times in UTC."""
@@ -130,24 +145,6 @@ class ListedTask:
             "age_s": self.age_s,
             "at": utc(letter.at),
         }
-
-
-def listed_job(job: Job, name: str, now: float, *, is_open: bool) -> ListedJob:
-    """`is_open`: the job is in Redis' list of open jobs."""
-    return ListedJob(job, name, seconds_since(job.moved_at, now), job.state in FINAL and not is_open)
-
-
-def job_details(
-    job: Job, name: str, now: float, history: History, sent: Mapping[str, Sent], packed: Mapping[str, Sent]
-) -> JobDetails:
-    """Put together what Redis holds of one job."""
-    is_closed = job.state in FINAL and not history.is_open
-    return JobDetails(job, name, seconds_since(job.moved_at, now), is_closed, history, sent, packed)
-
-
-def listed_task(letter: DeadLetter, now: float) -> ListedTask:
-    """Add the age of a given-up task."""
-    return ListedTask(letter, seconds_since(letter.at, now))
 
 
 def meaning(failure: Failure) -> str:

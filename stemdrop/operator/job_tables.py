@@ -44,19 +44,19 @@ def task_table(tasks: Sequence[ListedTask], width: int | None = None) -> list[st
     return table_lines(headings, rows, width)
 
 
-def job_page(details: JobDetails, now: float) -> list[str]:
+def job_page(details: JobDetails) -> list[str]:
     """Describe one job, one labelled line per fact."""
-    lines = [(label, printable(text)) for label, text in _facts(details, now) if text]
+    lines = [(label, printable(text)) for label, text in _facts(details) if text]
     longest = max(len(label) for label, _ in lines)
     return [f"{label:<{longest}}  {text}" for label, text in lines]
 
 
-def task_page(task: ListedTask, now: float) -> list[str]:
+def task_page(task: ListedTask) -> list[str]:
     """Describe one given-up task."""
     return [
         f"task      {printable(task.letter.key)}",
         f"was       {printable(task.letter.what)}",
-        f"given up  {_when(task.letter.at, now)}",
+        f"given up  {_when(task.letter.at, task.now)}",
         f"because   {printable(task.letter.why)}",
     ]
 
@@ -72,8 +72,8 @@ def span(seconds: float) -> str:
     return f"{hours}h{minutes % 60:02}m" if days < 1 else f"{days}d{hours % 24:02}h"
 
 
-def _facts(details: JobDetails, now: float) -> Iterator[tuple[str, str]]:
-    job = details.job
+def _facts(details: JobDetails) -> Iterator[tuple[str, str]]:
+    job, now = details.job, details.now
     yield "job", job.id
     yield "state", _state(details)
     if job.failure:

@@ -19,7 +19,7 @@ from redis.asyncio import Redis
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.errors import NoSuchJob
 from stemdrop.observability.printable_text import printable
-from stemdrop.operator.job_data import ListedJob, job_details, listed_job, listed_task
+from stemdrop.operator.job_data import JobDetails, ListedJob, ListedTask
 from stemdrop.operator.job_tables import dead_table, job_page, open_table, task_page, task_table
 from stemdrop.operator.terminal import print_error, print_lines, run_command
 from stemdrop.settings import Settings
@@ -124,7 +124,7 @@ class _Jobs:
             sections["failed"] = _Section(failed, "Failed", "Nothing has failed.", dead_table)
             incomplete = await self._list(await store.incomplete_jobs(_ALL), open_ids)
             sections["incomplete"] = _Section(incomplete, "Delivered with stems missing", "", dead_table)
-            tasks = [listed_task(letter, self._now) for letter in await self._dead_letters.all()]
+            tasks = [ListedTask(letter, self._now) for letter in await self._dead_letters.all()]
             sections["given_up"] = _Section(tasks, "Tasks given up", "", task_table)
         if args.json:
             lists = {
@@ -139,18 +139,13 @@ class _Jobs:
     async def shown(self, found: Job | DeadLetter, *, is_json: bool) -> Sequence[str]:
         """Return the lines of one job or one given-up task."""
         if isinstance(found, DeadLetter):
-            task = listed_task(found, self._now)
-            return [json.dumps(task.to_json(), indent=2)] if is_json else task_page(task, self._now)
-        store = self._store
-        details = job_details(
-            found,
-            await self._name(found),
-            self._now,
-            await store.history(found.id),
-            await store.sent(found.id),
-            await store.packed(found.id),
-        )
-        return [json.dumps(details.to_json(), indent=2)] if is_json else job_page(details, self._now)
+            task = ListedTask(found, self._now)
+            return [json.dumps(task.to_json(), indent=2)] if is_json else task_page(task)
+        store, name = self._store, await self._name(found)
+        history, sent = await store.history(found.id), await store.sent(found.id)
+        packed = await store.packed(found.id)
+        details = JobDetails(found, name, self._now, history.is_open, history, sent, packed)
+        return [json.dumps(details.to_json(), indent=2)] if is_json else job_page(details)
 
     async def find(self, words: str) -> Job | DeadLetter:
         """Return the one job, or given-up task, whose id begins with `words`. Raises `NoSuchJob`."""
@@ -169,7 +164,7 @@ class _Jobs:
         return job
 
     async def _list(self, jobs: Sequence[Job], open_ids: Collection[str]) -> list[ListedJob]:
-        return [listed_job(job, await self._name(job), self._now, is_open=job.id in open_ids) for job in jobs]
+        return [ListedJob(job, await self._name(job), self._now, job.id in open_ids) for job in jobs]
 
     async def _name(self, job: Job) -> str:
         if job.account not in self._names:

@@ -1,4 +1,4 @@
-"""`stemdrop jobs`: what an operator sees of jobs and dead letters, and what each action does, once."""
+"""`stemdrop jobs`: its lists and pages, its idempotent actions, and its errors."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ FAULT = Failure("500", charged=True)
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A command that has ended."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -73,7 +73,7 @@ def jobs(
     capsys: pytest.CaptureFixture[str],
     _own_logging: None,
 ) -> Command:
-    """`stemdrop jobs …`, beside the house that goes on."""
+    """Run `stemdrop jobs …` in a thread, beside the product."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(job_actions, "TELEGRAM_WAIT_S", 60)
 
@@ -98,7 +98,7 @@ async def sent(telegram: Telegram, alice: User, song: Path) -> Message:
 
 
 async def picked(product: Product, sent: Message, mode: Mode = Mode.SPLIT_STEM, **changes: Any) -> Job:
-    """A job whose mode was picked, and its credits held."""
+    """Add a job whose mode was picked and whose credits are held."""
     job = replace(new_job(sent), **changes)
     await product.store.add(job, once=job.id)
     await product.store.pick(job, mode, "", 0)
@@ -106,7 +106,7 @@ async def picked(product: Product, sent: Message, mode: Mode = Mode.SPLIT_STEM, 
 
 
 async def came_back(product: Product, sent: Message, result: Result = STEMS, **changes: Any) -> Job:
-    """A picked job whose result is stored."""
+    """Add a job whose result is stored."""
     job = await picked(product, sent, **changes)
     await product.store.begin_create(job.id)
     await product.store.accept(job.id, f"task-{job.id}")
@@ -121,14 +121,14 @@ async def failed(product: Product, sent: Message, failure: Failure = FAULT, **ch
 
 
 async def delivered(product: Product, sent: Message, **changes: Any) -> Job:
-    """A delivered job: vocals are in the chat; `changes` say what is not."""
+    """Add a delivered job with vocals in the chat; `changes` may name missing stems."""
     job = await came_back(product, sent)
     await product.store.tick(job.id, {"vocals": Sent(41, "file-vocals", "unique", title="Vocals")})
     await product.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, **changes)
     return await product.job(job.id)
 
 
-def translations(product: Product, user: User) -> list[str]:
+def bot_texts(product: Product, user: User) -> list[str]:
     return [message.text for message in product.telegram.bot_messages(user.id)]
 
 
@@ -136,16 +136,16 @@ async def spent(product: Product, user: User) -> int:
     return (await product.store.allowance(user.id, 0)).spent
 
 
-# What is there
+# Lists
 
 
-async def test_where_nothing_is_it_says_so(jobs: Command) -> None:
+async def test_empty_lists_are_named(jobs: Command) -> None:
     ended = await jobs()
     assert (ended.code, ended.out, ended.err) == (0, "Nothing is open.\n\nNothing has failed.\n", "")
     assert (await jobs("list", "--json")).json == {"open": [], "failed": [], "incomplete": [], "given_up": []}
 
 
-async def test_a_list_tells_open_jobs_and_dead_letters_apart(
+async def test_open_jobs_and_dead_letters_are_listed_separately(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     await product.users.set_name(alice.id, "Alice A.")
@@ -175,7 +175,7 @@ async def test_a_list_tells_open_jobs_and_dead_letters_apart(
     assert whole.id[:8] not in ended.out
 
 
-async def test_one_of_both_lists(product: Product, jobs: Command, sent: Message) -> None:
+async def test_each_list_can_be_shown_alone(product: Product, jobs: Command, sent: Message) -> None:
     await picked(product, sent)
     await failed(product, sent)
     assert list((await jobs("--open", "--json")).json) == ["open"]
@@ -185,7 +185,7 @@ async def test_one_of_both_lists(product: Product, jobs: Command, sent: Message)
     assert "Open" not in (await jobs("--failed")).out
 
 
-async def test_what_is_beyond_the_limit_is_counted(
+async def test_entries_beyond_the_limit_are_counted(
     product: Product, jobs: Command, sent: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(jobs_command, "_SHOWN", 1)
@@ -199,7 +199,7 @@ async def test_what_is_beyond_the_limit_is_counted(
     assert len((await jobs("--failed", "--limit", "2", "--json")).json["failed"]) == 2
 
 
-async def test_a_failure_whose_user_was_not_shown_it_is_listed_once(
+async def test_a_failure_that_its_user_was_not_told_is_listed_once(
     product: Product, jobs: Command, sent: Message
 ) -> None:
     job = await failed(product, sent)
@@ -210,7 +210,7 @@ async def test_a_failure_whose_user_was_not_shown_it_is_listed_once(
     assert [entry["is_closed"] for entry in (await jobs("--json")).json["failed"]] == [True]
 
 
-async def test_json_names_everything_that_a_list_shows(
+async def test_json_of_a_list_has_all_that_the_table_shows(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     job = await failed(product, sent, Failure("402", charged=False), chat_id=-100)
@@ -221,7 +221,7 @@ async def test_json_names_everything_that_a_list_shows(
     assert entry["title"] == "Morning Line"
 
 
-async def test_no_words_of_users_reach_the_terminal_as_commands(
+async def test_control_characters_from_users_are_removed(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     evil = "\x1b]0;owned\x07\x1b[2J\u202e\u200b歌\nfake  line"
@@ -251,9 +251,7 @@ async def test_a_list_fits_a_narrow_terminal(
     assert len(line) + line.count("歌") <= 100
 
 
-async def test_ids_are_as_long_as_it_takes_to_tell_them_apart(
-    product: Product, jobs: Command, sent: Message
-) -> None:
+async def test_short_ids_are_unambiguous(product: Product, jobs: Command, sent: Message) -> None:
     ids = ["abcdefab00000001", "abcdefab00000012", "1234567800000000"]
     for job_id in ids:
         await failed(product, sent, id=job_id)
@@ -264,7 +262,9 @@ async def test_ids_are_as_long_as_it_takes_to_tell_them_apart(
 # One job
 
 
-async def test_everything_of_one_job(product: Product, jobs: Command, alice: User, sent: Message) -> None:
+async def test_one_job_is_shown_without_secrets(
+    product: Product, jobs: Command, alice: User, sent: Message
+) -> None:
     job = await delivered(
         product,
         sent,
@@ -299,7 +299,7 @@ async def test_everything_of_one_job(product: Product, jobs: Command, alice: Use
         assert secret not in (await jobs("show", job.id, "--json")).out
 
 
-async def test_a_failure_in_the_operators_words(product: Product, jobs: Command, sent: Message) -> None:
+async def test_a_failure_is_explained_to_the_operator(product: Product, jobs: Command, sent: Message) -> None:
     job = await failed(product, sent, Failure("401", charged=False))
     ended = await jobs("show", job.id)
     assert "failure        401: the separation API refuses SEPARATION_API_KEY\n" in ended.out
@@ -358,7 +358,7 @@ async def test_json_of_one_job(product: Product, jobs: Command, sent: Message) -
     assert facts["polled_at"] is None
 
 
-async def test_an_id_of_no_job(product: Product, jobs: Command, sent: Message) -> None:
+async def test_an_unknown_id_is_one_line(product: Product, jobs: Command, sent: Message) -> None:
     await failed(product, sent)
     wrong = [
         ("show", "*"),
@@ -373,7 +373,9 @@ async def test_an_id_of_no_job(product: Product, jobs: Command, sent: Message) -
         assert ended.err.startswith("stemdrop: no ")
 
 
-async def test_the_beginning_of_several_ids(product: Product, jobs: Command, sent: Message) -> None:
+async def test_an_ambiguous_beginning_of_an_id_is_one_line(
+    product: Product, jobs: Command, sent: Message
+) -> None:
     for job_id in ("abcd000000000001", "abcd000000000002"):
         await failed(product, sent, id=job_id)
     ended = await jobs("drop", "abcd")
@@ -386,7 +388,7 @@ async def test_the_beginning_of_several_ids(product: Product, jobs: Command, sen
 # Retry
 
 
-async def test_a_failed_job_is_tried_again_at_the_operators_cost_and_once(
+async def test_a_failed_job_is_retried_once_at_the_operators_cost(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     job = await failed(product, sent)
@@ -396,7 +398,7 @@ async def test_a_failed_job_is_tried_again_at_the_operators_cost_and_once(
     assert await product.ordered() == [("submit", new.id)]
     assert (new.state, new.charge) == (JobState.SUBMITTING, Charge.NONE)
     assert await spent(product, alice) == 50  # as before
-    assert translations(product, alice) == ["⏫ Submitting “Morning Line”…"]
+    assert bot_texts(product, alice) == ["⏫ Submitting “Morning Line”…"]
     assert await product.store.failed_jobs() == []
     again = await jobs("retry", job.id)
     assert again == Ended(
@@ -422,7 +424,7 @@ async def test_a_result_that_has_come_after_all_is_not_bought_again(
     assert len(await product.jobs(alice.id)) == 1
 
 
-async def test_two_retries_at_once_make_one_job(
+async def test_simultaneous_retries_make_one_job(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     job = await failed(product, sent)
@@ -433,7 +435,7 @@ async def test_two_retries_at_once_make_one_job(
     assert await product.ordered() == [("submit", new.id)]
 
 
-async def test_a_try_that_failed_again_is_the_one_to_retry(
+async def test_only_the_latest_try_can_be_retried(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     job = await failed(product, sent)
@@ -447,7 +449,7 @@ async def test_a_try_that_failed_again_is_the_one_to_retry(
     assert len(await product.jobs(alice.id)) == 3
 
 
-async def test_what_telegram_keeps_is_not_bought_again(
+async def test_stems_that_telegram_keeps_are_not_paid_again(
     product: Product, jobs: Command, sent: Message
 ) -> None:
     job = await failed(product, sent)
@@ -458,7 +460,7 @@ async def test_what_telegram_keeps_is_not_bought_again(
     assert await product.ordered() == [("deliver", ended.json["job_id"])]
 
 
-async def test_stems_that_are_paid_for_are_fetched_and_not_bought(
+async def test_stems_that_are_paid_for_are_only_fetched_again(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     stuck = await came_back(product, sent)
@@ -479,7 +481,7 @@ async def test_stems_that_are_paid_for_are_fetched_and_not_bought(
 
 
 @pytest.mark.parametrize("state", ["separating", "cancelled", "delivered"])
-async def test_what_has_not_failed_is_not_tried_again(
+async def test_a_job_that_did_not_fail_is_not_retried(
     product: Product, jobs: Command, alice: User, sent: Message, state: str
 ) -> None:
     if state == "delivered":
@@ -494,10 +496,10 @@ async def test_what_has_not_failed_is_not_tried_again(
     assert len(await product.jobs(alice.id)) == 1
 
 
-# Send again
+# Resend
 
 
-async def test_all_stems_are_sent_again_from_what_telegram_keeps(
+async def test_all_stems_are_resent_from_telegrams_copies(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     job = await delivered(product, sent)
@@ -511,9 +513,7 @@ async def test_all_stems_are_sent_again_from_what_telegram_keeps(
     assert len(await product.jobs(alice.id)) == 2  # still on its way
 
 
-async def test_where_nothing_is_kept_nothing_is_sent_again(
-    product: Product, jobs: Command, sent: Message
-) -> None:
+async def test_a_job_without_kept_stems_is_not_resent(product: Product, jobs: Command, sent: Message) -> None:
     bad = await failed(product, sent)
     ended = await jobs("resend", bad.id)
     assert ended == Ended(1, "", f"stemdrop: job {bad.id} failed (500): Telegram keeps no stems of it\n")
@@ -527,7 +527,7 @@ async def test_where_nothing_is_kept_nothing_is_sent_again(
 # Drop
 
 
-async def test_an_open_job_is_cancelled_and_its_user_told(
+async def test_dropping_an_open_job_cancels_it_and_notifies_its_user(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     job = await picked(product, sent)
@@ -535,13 +535,13 @@ async def test_an_open_job_is_cancelled_and_its_user_told(
     assert ended == Ended(0, f"job {job.id}: cancelled; its 50 credits went back to its account\n", "")
     assert (await product.job(job.id)).state is JobState.CANCELLED
     assert await spent(product, alice) == 0
-    assert translations(product, alice) == ["✖️ Cancelled: “Morning Line”."]
+    assert bot_texts(product, alice) == ["✖️ Cancelled: “Morning Line”."]
     assert await product.store.open_jobs() == []
     again = await jobs("drop", job.id)
     assert again == Ended(1, "", f"stemdrop: job {job.id} was cancelled: it is no dead letter\n")
 
 
-async def test_what_was_submitted_stays_paid_when_it_is_dropped(
+async def test_a_submitted_job_stays_paid_when_it_is_dropped(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     job = await picked(product, sent)
@@ -550,7 +550,7 @@ async def test_what_was_submitted_stays_paid_when_it_is_dropped(
     ended = await jobs("drop", job.id)
     assert ended.out == f"job {job.id}: cancelled; its 50 credits are spent\n"
     assert await spent(product, alice) == 50
-    assert translations(product, alice)[0].startswith(
+    assert bot_texts(product, alice)[0].startswith(
         "✖️ Cancelled: “Morning Line”. It had already been submitted"
     )
 
@@ -565,14 +565,14 @@ async def test_a_delivery_that_is_dropped_ends_with_an_explanation(
     assert (await product.job(job.id)).failure == Failure("undeliverable", charged=True)
     assert await spent(product, alice) == 50
     assert await product.store.failed_jobs() == await product.store.open_jobs() == []
-    (told,) = translations(product, alice)
+    (told,) = bot_texts(product, alice)
     assert told.startswith("⚠️ That did not work (code undeliverable).")
-    # its user may still have what is paid for
+    # the stems are paid for and can still be fetched
     assert (await jobs("retry", job.id)).code == 0
     assert await product.ordered() == [("deliver", job.id)]
 
 
-async def test_what_is_delivered_from_what_is_kept_was_never_charged(
+async def test_dropping_a_resend_charges_nothing(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     job = await delivered(product, sent)
@@ -590,7 +590,7 @@ async def test_what_is_delivered_from_what_is_kept_was_never_charged(
         (Result(200), Failure("empty", charged=True), 50),
     ],
 )
-async def test_a_failure_that_is_being_told_is_dropped_as_what_it_is(
+async def test_dropping_a_failed_result_keeps_its_failure_code(
     product: Product, jobs: Command, alice: User, sent: Message, result: Result, failure: Failure, left: int
 ) -> None:
     job = await came_back(product, sent, result)
@@ -599,7 +599,9 @@ async def test_a_failure_that_is_being_told_is_dropped_as_what_it_is(
     assert await spent(product, alice) == left
 
 
-async def test_dead_letters_leave_the_list(product: Product, jobs: Command, sent: Message) -> None:
+async def test_dropping_dead_letters_removes_them_from_the_list(
+    product: Product, jobs: Command, sent: Message
+) -> None:
     bad, lacking = await failed(product, sent), await delivered(product, sent, missing=("Drums",))
     ended = await jobs("drop", bad.id)
     assert ended.out == f"job {bad.id} failed (500): no longer a dead letter; its 50 credits are spent\n"
@@ -613,7 +615,7 @@ async def test_dead_letters_leave_the_list(product: Product, jobs: Command, sent
         assert again.err.endswith("it is no dead letter\n")
 
 
-async def test_a_drop_lets_the_next_in_line_begin(
+async def test_dropping_a_job_starts_the_next_queued_one(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     *_, last = [await picked(product, sent) for _ in range(4)]
@@ -624,10 +626,10 @@ async def test_a_drop_lets_the_next_in_line_begin(
     assert await product.ordered() == [("submit", last.id)]
 
 
-async def test_a_result_that_comes_between_look_and_drop_is_not_lost_in_between(
+async def test_a_result_that_arrives_before_the_drop_ends_the_job_once(
     product: Product, sent: Message
 ) -> None:
-    """What was looked up as separating is being delivered by now: it ends all the same, and once."""
+    """The job was read as separating and is being delivered by now."""
     job = await picked(product, sent)
     await product.store.begin_create(job.id)
     await product.store.accept(job.id, "task-1")
@@ -638,7 +640,9 @@ async def test_a_result_that_comes_between_look_and_drop_is_not_lost_in_between(
     assert (await product.job(job.id)).failure == Failure("undeliverable", charged=True)
 
 
-async def test_drops_at_once_return_credits_once(product: Product, alice: User, sent: Message) -> None:
+async def test_simultaneous_drops_return_the_credits_once(
+    product: Product, alice: User, sent: Message
+) -> None:
     job = await picked(product, sent)
     drops = [job_actions.perform(product.settings, product.redis, "drop", job) for _ in range(4)]
     assert all(outcome.is_done for outcome in await asyncio.gather(*drops))
@@ -646,10 +650,10 @@ async def test_drops_at_once_return_credits_once(product: Product, alice: User, 
     assert await spent(product, alice) == 0
 
 
-# Telegram and Redis away
+# Telegram and Redis unreachable
 
 
-async def test_without_telegram_it_is_done_and_the_sweep_tells(
+async def test_recovery_notifies_the_user_when_telegram_was_unreachable(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     job = await picked(product, sent)
@@ -657,12 +661,13 @@ async def test_without_telegram_it_is_done_and_the_sweep_tells(
     ended = await jobs("drop", job.id)
     assert ended.code == 0
     assert ended.out.endswith("its 50 credits went back to its account; its user is still to be notified\n")
-    assert translations(product, alice) == []
+    assert bot_texts(product, alice) == []
+    product.clock.advance(60)  # the command uses the real clock
     await product.recovery().run()
-    assert translations(product, alice) == ["✖️ Cancelled: “Morning Line”."]
+    assert bot_texts(product, alice) == ["✖️ Cancelled: “Morning Line”."]
 
 
-async def test_whom_telegram_no_longer_reaches_is_not_waited_for(
+async def test_a_user_who_blocked_the_bot_is_reported(
     product: Product, jobs: Command, alice: User, sent: Message
 ) -> None:
     job = await picked(product, sent)
@@ -670,7 +675,7 @@ async def test_whom_telegram_no_longer_reaches_is_not_waited_for(
     assert (await jobs("drop", job.id)).out.endswith("; its user can no longer be notified\n")
 
 
-async def test_a_telegram_that_hangs_keeps_no_operator_waiting(
+async def test_a_hanging_telegram_does_not_delay_the_command(
     product: Product, jobs: Command, sent: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job_actions, "TELEGRAM_WAIT_S", 0.05)
@@ -691,7 +696,7 @@ async def test_a_telegram_that_hangs_keeps_no_operator_waiting(
     assert (await product.job(job.id)).state is JobState.CANCELLED
 
 
-async def test_a_redis_that_is_away_is_one_line(jobs: Command) -> None:
+async def test_an_unreachable_redis_is_one_line(jobs: Command) -> None:
     for words in (("list",), ("drop", "abcd")):
         ended = await jobs(*words, REDIS_URL="redis://:pass-word@127.0.0.1:9/0")
         assert ended == Ended(1, "", "stemdrop: REDIS_URL: 127.0.0.1:9: Redis does not answer\n")
@@ -714,10 +719,12 @@ async def test_a_job_that_cannot_be_read_is_one_line(product: Product, jobs: Com
     assert f"job {job.id} cannot be read" in ended.err
 
 
-# Tasks that were given up
+# Given-up tasks
 
 
-async def test_tasks_given_up_are_dead_letters(product: Product, jobs: Command, sent: Message) -> None:
+async def test_given_up_tasks_are_listed_among_dead_letters(
+    product: Product, jobs: Command, sent: Message
+) -> None:
     job = await delivered(product, sent)
     dead_letters = DeadLetters(product.redis)
     pack = f"pack:{job.id}:z"
@@ -733,7 +740,7 @@ async def test_tasks_given_up_are_dead_letters(product: Product, jobs: Command, 
     assert (await jobs("show", pack, "--json")).json["what"] == "one ZIP"
 
 
-async def test_a_pack_that_was_given_up_is_run_again(product: Product, jobs: Command, sent: Message) -> None:
+async def test_a_given_up_archive_is_run_again(product: Product, jobs: Command, sent: Message) -> None:
     job = await delivered(product, sent)
     dead_letters, pack = DeadLetters(product.redis), f"pack:{job.id}:z"
     await dead_letters.add(pack, "one ZIP", "6 workers died of it")
@@ -745,7 +752,7 @@ async def test_a_pack_that_was_given_up_is_run_again(product: Product, jobs: Com
     assert (await jobs("retry", pack)).code == 1
 
 
-async def test_an_update_that_was_given_up_can_only_be_dropped(product: Product, jobs: Command) -> None:
+async def test_a_given_up_update_can_only_be_dropped(product: Product, jobs: Command) -> None:
     dead_letters = DeadLetters(product.redis)
     await dead_letters.add("update:811", "a message", "6 workers died of it")
     for action in ("retry", "resend"):

@@ -1,4 +1,4 @@
-"""`stemdrop status`: what an operator sees of everything at once, in a terminal and elsewhere."""
+"""`stemdrop status`: as text, as JSON and as a live view on a terminal."""
 
 import asyncio
 import codecs
@@ -63,7 +63,7 @@ def environment(redis_url: str) -> dict[str, str]:
 
 
 async def fill(redis_url: str) -> None:
-    """A busy day, with everything in it that is shown."""
+    """Store everything that the status shows."""
     async with connect(redis_url) as redis:
         store, now, counters = JobStore(redis), time.time(), Counters(redis)
         for number in range(6):
@@ -88,7 +88,7 @@ async def fill(redis_url: str) -> None:
         await FloodLimiter(redis).pause(50)
 
 
-async def test_for_machines(environ: dict[str, str], redis_url: str, capsys: Capture) -> None:
+async def test_json_has_all_figures(environ: dict[str, str], redis_url: str, capsys: Capture) -> None:
     await fill(redis_url)
     assert await asyncio.to_thread(run, ["status", "--json"], environ) == 0
     out = capsys.readouterr().out
@@ -133,7 +133,7 @@ async def test_the_json_fields_stay_the_same(
     assert list(facts["redis"]) == ["memory_bytes", "memory_limit_bytes"]
 
 
-async def test_for_eyes(environ: dict[str, str], redis_url: str, capsys: Capture) -> None:
+async def test_the_text_has_all_figures(environ: dict[str, str], redis_url: str, capsys: Capture) -> None:
     await fill(redis_url)
     assert await asyncio.to_thread(run, ["status"], environ) == 0
     out = capsys.readouterr().out
@@ -155,7 +155,7 @@ async def test_for_eyes(environ: dict[str, str], redis_url: str, capsys: Capture
         assert re.search(f"^{line}", out, re.M), line
 
 
-async def test_where_nothing_has_happened_yet(environ: dict[str, str], capsys: Capture) -> None:
+async def test_an_empty_system_has_a_status(environ: dict[str, str], capsys: Capture) -> None:
     environ["PUBLIC_URL"] = ""
     assert await asyncio.to_thread(run, ["status", "--once"], environ) == 0
     out = capsys.readouterr().out
@@ -164,7 +164,7 @@ async def test_where_nothing_has_happened_yet(environ: dict[str, str], capsys: C
     assert "Credits    not known yet" in out
 
 
-async def test_what_is_older_than_an_hour_is_not_of_the_last(redis_url: str) -> None:
+async def test_counters_older_than_an_hour_are_not_counted(redis_url: str) -> None:
     clock = Clock()
     async with connect(redis_url) as redis:
         counters = Counters(redis, clock)
@@ -189,7 +189,7 @@ async def test_no_line_is_wider_than_the_terminal(redis_url: str, width: int) ->
 
 
 @pytest.mark.parametrize("words", [["status"], ["status", "--json"]])
-def test_without_redis_it_says_so(environ: dict[str, str], capsys: Capture, words: list[str]) -> None:
+def test_an_unreachable_redis_is_one_line(environ: dict[str, str], capsys: Capture, words: list[str]) -> None:
     environ["REDIS_URL"] = "redis://:a-password@127.0.0.1:9/0"
     assert run(words, environ) == 1
     out, err = capsys.readouterr()
@@ -204,7 +204,7 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], capsys: Capture) -> N
 
 @dataclass
 class Terminal:
-    """What a process writes to a terminal of this size."""
+    """The output of a process on a terminal."""
 
     process: subprocess.Popen[bytes]
     master: int
@@ -241,7 +241,7 @@ def terminal(words: list[str], environ: dict[str, str], columns: int, rows: int)
 
 
 @pytest.mark.usefixtures("heeded")
-async def test_on_a_terminal_it_renews_itself_until_it_is_interrupted(tmp_path: Path) -> None:
+async def test_the_live_view_refreshes_until_it_is_interrupted(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis") as redis:
         await fill(redis.url)
         environ = {**environment(redis.url), "PYTHONPATH": str(Path(__file__).parents[3]), "PYTHONUTF8": "1"}
