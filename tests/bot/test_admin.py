@@ -42,10 +42,10 @@ async def look(room: BotRoom, boss: User) -> Message:
 
 async def test_where_nothing_happens_it_says_so(run_room: BotRoom, boss: User) -> None:
     shown = await look(run_room, boss)
-    assert "Nothing runs at the moment." in shown.text
+    assert "Nothing is running." in shown.text
     assert "Nothing has failed lately." in shown.text
     assert "Songs that Telegram keeps, free to send again: 0" in shown.text
-    assert [button["text"] for button in shown.buttons] == ["🔄 Look again"]
+    assert [button["text"] for button in shown.buttons] == ["🔄 Refresh"]
 
 
 async def test_the_credits_left_are_shown_and_unknown_when_nobody_answers(
@@ -61,15 +61,15 @@ async def test_what_runs_is_counted_and_the_longest_named(
     for _ in range(5):
         await run_room.taps(await run_room.menu(alice, song), 0)
     shown = await look(run_room, boss)
-    assert "In line: 2\nBeing submitted: 3\n" in shown.text
+    assert "Queued: 2\nSubmitting: 3\n" in shown.text
     head, *longest = shown.text.split("\n")[2:6]
-    assert head == "The longest so far:"
+    assert head == "Running longest:"
     line = rf"• “Morning Line” · Vocals \+ instrumental · {alice.id} · \d+ sec"
     assert all(re.fullmatch(line, text) for text in longest)
     for job in await run_room.product.jobs(alice.id):
         await run_room.product.store.cancel(job.id)
-    await run_room.presses(shown, "Look again")
-    assert "Nothing runs" in shown.text
+    await run_room.presses(shown, "Refresh")
+    assert "Nothing is running" in shown.text
 
 
 async def test_a_failed_job_is_tried_again_beyond_its_users_credits(
@@ -115,8 +115,8 @@ async def test_stems_at_hand_are_sent_again_and_not_bought(
     await product.store.move(done.id, [JobState.DELIVERING], JobState.DELIVERED)
     shown = await look(run_room, boss)
     assert "1. “Morning Line” · All stems" in shown.text
-    assert "Delivered last:\n2. “Morning Line” · Vocals + instrumental" in shown.text
-    await run_room.presses(shown, "1. 🔁 Fetch what is missing")
+    assert "Last delivered:\n2. “Morning Line” · Vocals + instrumental" in shown.text
+    await run_room.presses(shown, "1. 🔁 Fetch missing stems")
     assert await product.ordered() == [("deliver", stuck.id)]
     await run_room.presses(shown, "Send again")
     ((task, job_id),) = await product.ordered()
@@ -134,7 +134,7 @@ async def test_a_user_who_blocked_the_bot_is_no_trouble(
     shown = await look(run_room, boss)
     await run_room.presses(shown, "Try again")
     assert len(await run_room.product.ordered()) == 1
-    assert "Being submitted: 1" in shown.text
+    assert "Submitting: 1" in shown.text
 
 
 async def test_kept_songs_are_cleared_after_asking(
@@ -161,7 +161,7 @@ async def test_others_get_nothing_of_it(run_room: BotRoom, alice: User, song: Pa
     job = await run_room.product.at(JobState.SUBMITTING, sent)
     await run_room.product.fail(job.id, Failure("500"))
     (answer,) = await run_room.says(alice, "/admin")
-    assert answer.text == "Only whoever runs this bot can do that."
+    assert answer.text == "Only the operator of this bot can do that."
     for data in (f"A:r:{job.id}", "A:K", "A:k", "A:v", f"A:s:{job.id}"):
         query = await run_room.forges(answer, data, alice)
         assert query.answer_text == answer.text
@@ -174,7 +174,7 @@ async def test_an_old_button_says_that_it_does_nothing(run_room: BotRoom, boss: 
     shown = await look(run_room, boss)
     for data in ("A:r:0000000000000000", "A:", "A:q", "A:r:1:2"):
         query = await run_room.forges(shown, data, boss)
-        assert query.answer_text == "This button no longer does anything. Send the command again."
+        assert query.answer_text == "This button no longer works. Send the command again."
 
 
 async def test_the_longest_are_named_first_with_their_time(

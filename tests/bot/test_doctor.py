@@ -50,7 +50,7 @@ async def test_it_looks_and_tells(doctor_fixture: DoctorFixture, doctors_room: B
     doctor_fixture.provider.credits = 60
     (shown,) = await doctors_room.says(admin, "/doctor")
     head, worker, credits, versions, fine = shown.text.split("\n\n")
-    assert head == "This is not as it should be:"
+    assert head == "This needs attention:"
     assert (
         worker
         == "✗ processes, worker: none runs: nothing is submitted or delivered\n→ start it: `stemdrop worker`"

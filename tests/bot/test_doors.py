@@ -237,7 +237,7 @@ async def test_a_stranger_presses_in_vain(private_room: BotRoom, alice: User, so
     answers = await refused(private_room, turned_away, owned + of_screens(alice.id), mallory)
     # strangers may ask about their own data, and in their language
     open_to_all = {data for data in answers if data[0] in (Screen.LANGUAGE, Screen.DELETE)}
-    assert {answers[data] for data in open_to_all} == {"Only the one who asked can use these buttons."}
+    assert {answers[data] for data in open_to_all} == {"Only the person who asked can use these buttons."}
     assert {answers[data] for data in answers.keys() - open_to_all} == {turned_away.text}
 
 

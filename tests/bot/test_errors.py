@@ -10,7 +10,7 @@ from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.chats import User
 from sandbox.telegram.faults import FaultKind
 
-TROUBLE = "Something went wrong on my side. Please try that again in a minute."
+TROUBLE = "Something went wrong on my side. Please try again in a minute."
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:

@@ -18,7 +18,7 @@ from stemdrop.errors import TryLater
 from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.storage.keys import ADMINS
 
-CLOSED = "This bot is private. Ask whoever runs it to let you in; your Telegram ID is {}."
+CLOSED = "This bot is private. Ask its operator to let you in; your Telegram ID is {}."
 USED = "This link has been used or has expired. Ask for a new one."
 
 

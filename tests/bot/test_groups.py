@@ -12,7 +12,7 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import JobState
 
 BOT = "stemdrop_sandbox_bot"
-HOW = f"In groups I take a song apart when you ask: reply to it with /stems@{BOT}"
+HOW = f"In groups I split a song when you ask: reply to it with /stems@{BOT}"
 
 
 @pytest.fixture
@@ -164,12 +164,12 @@ async def test_the_admins_of_the_group_switch_that_every_song_is_answered(
     room: BotRoom, alice: User, bob: User, group: Chat, song: Path, tmp_path: Path
 ) -> None:
     (shown,) = await room.says(bob, "/stems", chat_id=group.id)
-    assert "I answer only those songs" in shown.text
+    assert "I answer only when asked" in shown.text
     query = await room.presses(shown, "Answer every song", bob)
     assert query.answer_text == "Only the admins of this group can change that."
     query = await room.presses(shown, "Answer every song", alice)
     await room.again(query)
-    assert "At the moment I answer every song" in shown.text
+    assert "I answer every song" in shown.text
     assert len((await room.menu(bob, song, chat_id=group.id)).buttons) == 4
     # voice messages are talk
     voice = record(tmp_path / "a.ogg", seconds=2)
@@ -191,13 +191,13 @@ async def test_a_bot_that_is_not_shown_all_songs_says_what_the_group_can_do(
         room = BotRoom(product, application)
         group = telegram.add_group("Band", [alice])
         (shown,) = await room.says(alice, "/stems", chat_id=group.id)
-        assert "make me an admin of this group" in shown.text.split("\n")[-1]
+        assert "Make me an admin of this group" in shown.text.split("\n")[-1]
         await room.presses(shown, "Answer every song", alice)
         assert "I answer every song in this group" in shown.text
-        assert "make me an admin of this group" in shown.text
+        assert "Make me an admin of this group" in shown.text
         group.members[telegram.bot.id] = "administrator"
         await room.presses(shown, "Answer only when asked", alice)
-        assert "make me an admin" not in shown.text
+        assert "Make me an admin" not in shown.text
         await application.shutdown()
 
 
@@ -205,7 +205,7 @@ async def test_a_bot_that_is_shown_all_songs_asks_for_nothing(
     room: BotRoom, alice: User, group: Chat
 ) -> None:
     (shown,) = await room.says(alice, "/stems", chat_id=group.id)
-    assert "make me an admin" not in shown.text
+    assert "Make me an admin" not in shown.text
 
 
 async def test_start_in_a_group_says_how_groups_work(room: BotRoom, bob: User, group: Chat) -> None:
@@ -221,7 +221,7 @@ async def test_who_left_the_group_switches_nothing(room: BotRoom, alice: User, g
         assert query.answer_text == "Only the admins of this group can change that."
     for data in ("G:2", "G", "G:", "G:1:1"):
         query = await room.forges(shown, data, alice)
-        assert query.answer_text.startswith("This button no longer does anything.")
+        assert query.answer_text.startswith("This button no longer works.")
     assert not await room.product.group_settings.answers_all(group.id)
 
 
@@ -297,4 +297,4 @@ async def test_a_chinese_reader_is_answered_in_chinese_in_a_group(
 ) -> None:
     group = room.telegram.add_group("乐队", [mei])
     menu = await room.menu(mei, song, chat_id=group.id, caption="/stems")
-    assert "How shall I" not in menu.text
+    assert "How do you want" not in menu.text

@@ -45,7 +45,7 @@ async def listed(room: BotRoom, user: User, **how: int) -> Message:
 
 async def test_who_sent_nothing_is_told_so(room: BotRoom, alice: User) -> None:
     shown = await listed(room, alice)
-    assert shown.text == "There are no songs of yours here yet. Send me one!"
+    assert shown.text == "You have no songs here yet. Send me one!"
     assert not shown.buttons
 
 
@@ -60,9 +60,9 @@ async def test_every_state_says_what_it_needs_newest_first(room: BotRoom, alice:
     await room.product.at(JobState.SUBMITTING, sent)
     shown = await listed(room, alice)
     assert re.sub(r"\d+ sec", "no time", shown.text).split("\n") == [
-        "🎵 Your songs, the newest first:",
-        "1. “Morning Line” · All stems · being submitted",
-        "2. “Morning Line” · Bass · being taken apart, no time so far",
+        "🎵 Your songs, newest first:",
+        "1. “Morning Line” · All stems · submitting",
+        "2. “Morning Line” · Bass · splitting, no time so far",
         "3. “Morning Line” · Vocals + instrumental · cancelled",
         "4. “Morning Line” · All stems · failed (code 451)",
         "5. “Morning Line” · All stems · 1 stem",
@@ -79,14 +79,14 @@ async def test_a_song_in_line_tells_its_place(room: BotRoom, alice: User, song: 
     for _ in range(5):
         await room.taps(await room.menu(alice, song), 0)
     shown = await listed(room, alice)
-    assert "1. “Morning Line” · Vocals + instrumental · number 2 in your line" in shown.text
-    assert "2. “Morning Line” · Vocals + instrumental · number 1 in your line" in shown.text
+    assert "1. “Morning Line” · Vocals + instrumental · number 2 in your queue" in shown.text
+    assert "2. “Morning Line” · Vocals + instrumental · number 1 in your queue" in shown.text
 
 
 async def test_a_song_that_waits_for_its_mode_is_not_in_the_list(
     room: BotRoom, alice: User, sent: Message
 ) -> None:
-    assert "no songs of yours" in (await listed(room, alice)).text
+    assert "no songs here yet" in (await listed(room, alice)).text
 
 
 async def test_pages_of_five_are_turned(room: BotRoom, alice: User, sent: Message) -> None:
@@ -131,7 +131,7 @@ async def test_trying_again_makes_one_job_and_one_line(room: BotRoom, alice: Use
     assert old.id == job.id
     assert await room.product.ordered() == [("submit", new.id)]
     assert menu.text.startswith("⏫")
-    assert shown.text.split("\n")[1:] == ["1. “Morning Line” · Vocals + instrumental · being submitted"]
+    assert shown.text.split("\n")[1:] == ["1. “Morning Line” · Vocals + instrumental · submitting"]
 
 
 async def test_what_was_delivered_is_sent_again_for_nothing_and_once(
@@ -151,7 +151,7 @@ async def test_what_was_delivered_is_sent_again_for_nothing_and_once(
 async def test_what_could_not_be_sent_is_fetched_again(room: BotRoom, alice: User, sent: Message) -> None:
     job = await room.product.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
     await room.product.store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
-    await room.presses(await listed(room, alice), "Fetch what is missing")
+    await room.presses(await listed(room, alice), "Fetch missing stems")
     assert await room.product.ordered() == [("deliver", job.id)]
 
 
@@ -162,7 +162,7 @@ async def test_a_daily_limit_is_told_and_holds(room: BotRoom, alice: User, sent:
     await room.product.users.set_daily_credits(alice.id, 60)
     job = await failed(room, sent)
     shown = await listed(room, alice)
-    assert "Credits today: 50 of 60, new ones in " in shown.text
+    assert "Credits today: 50 of 60; they renew in " in shown.text
     query = await room.presses(shown, "Try again")
     assert query.is_alert
     assert query.answer_text.startswith("You have used 50 of your 60 credits")
@@ -183,15 +183,15 @@ async def test_in_a_group_only_its_songs_are_listed_and_only_the_asker_taps(
     await failed(room, sent, "451")
     await room.taps(await room.menu(alice, song, chat_id=group.id, caption="/stems"), 0, alice)
     shown = await listed(room, alice, chat_id=group.id)
-    assert "being submitted" in shown.text
+    assert "submitting" in shown.text
     assert "451" not in shown.text
     query = await room.presses(shown, "Cancel", bob)
-    assert query.answer_text == "Only the one who asked can use these buttons."
+    assert query.answer_text == "Only the person who asked can use these buttons."
     assert (await room.product.jobs(alice.id))[0].state is JobState.SUBMITTING
-    assert "no songs of yours" in (await listed(room, bob, chat_id=group.id)).text
+    assert "no songs here yet" in (await listed(room, bob, chat_id=group.id)).text
     in_private = await listed(room, alice)
     assert "451" in in_private.text
-    assert "being submitted" in in_private.text
+    assert "submitting" in in_private.text
 
 
 async def test_a_forged_button_reaches_no_job_of_another(room: BotRoom, alice: User, sent: Message) -> None:
@@ -225,7 +225,7 @@ async def test_what_never_came_is_not_offered_again_but_fetched(
     job = await room.product.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
     await room.product.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, missing=("Vocals",))
     shown = await listed(room, alice)
-    assert labels(shown) == ["1. 🔁 Fetch what is missing"]
+    assert labels(shown) == ["1. 🔁 Fetch missing stems"]
     await room.presses(shown, "Fetch")
     assert await room.product.ordered() == [("deliver", job.id)]
 
@@ -235,7 +235,7 @@ async def test_of_what_came_in_part_the_rest_is_fetched_too(
 ) -> None:
     job = await delivered(room, sent)
     await room.product.store.set(job.id, missing=("Drums",))
-    assert labels(await listed(room, alice)) == ["1. 🔁 Fetch what is missing", "1. 📨 Send again"]
+    assert labels(await listed(room, alice)) == ["1. 🔁 Fetch missing stems", "1. 📨 Send again"]
 
 
 async def test_a_try_again_that_costs_nothing_says_so(room: BotRoom, alice: User, sent: Message) -> None:
@@ -255,7 +255,7 @@ async def test_a_groups_songs_are_not_sent_there_again_from_elsewhere(
     assert shown.text.split("\n")[1] == "1. “Morning Line” · All stems · in the group “The {Band}” · 1 stem"
     assert labels(shown) == []
     query = await room.forges(shown, f"J:{alice.id}:s:0:{job.id}", alice)
-    assert query.answer_text == "This button no longer does anything. Send the command again."
+    assert query.answer_text == "This button no longer works. Send the command again."
     assert await room.product.ordered() == []
     in_group = await listed(room, alice, chat_id=group.id)
     assert in_group.text.split("\n")[1] == "1. “Morning Line” · All stems · 1 stem"
@@ -269,6 +269,6 @@ async def test_the_time_runs_since_the_service_was_asked(room: BotRoom, alice: U
     await room.product.store.set(
         job.id, picked_at=time.time() - 7200, create_started_at=time.time() - 600, moved_at=time.time()
     )
-    assert "being taken apart, 10 min" in (await listed(room, alice)).text
+    assert "splitting, 10 min" in (await listed(room, alice)).text
     await room.product.store.set(job.id, create_started_at=0)
-    assert re.search(r"being taken apart, \d sec", (await listed(room, alice)).text)
+    assert re.search(r"splitting, \d sec", (await listed(room, alice)).text)

@@ -12,7 +12,7 @@ CHINESE_START = "把歌发到"
 async def test_every_language_is_offered_by_its_own_name(room: BotRoom, alice: User) -> None:
     (shown,) = await room.says(alice, "/language")
     labels = [button["text"] for button in shown.buttons]
-    assert {"English", "简体中文", "✓ As in Telegram"} <= set(labels)
+    assert {"English", "简体中文", "✓ Same as Telegram"} <= set(labels)
     assert len(labels) == len(room.product.translations.languages) + 1
 
 
@@ -34,9 +34,9 @@ async def test_english_can_be_chosen_by_who_has_telegram_in_chinese(
 ) -> None:
     (shown,) = await room.says(mei, "/language")
     await room.presses(shown, "English")
-    assert shown.text == "From now on I write to you in English."
+    assert shown.text == "From now on I'll write in English."
     menu = await room.menu(mei, song)
-    assert menu.text == "How shall I split “Morning Line”?"
+    assert menu.text == "🎵 “Morning Line”\nHow do you want it split?"
 
 
 async def test_in_a_group_the_buttons_obey_who_asked(room: BotRoom, alice: User, mei: User) -> None:
@@ -53,5 +53,5 @@ async def test_a_language_that_is_none_is_refused(room: BotRoom, alice: User) ->
     (shown,) = await room.says(alice, "/language")
     for data in (f"L:{alice.id}:xx", f"L:{alice.id}", "L:", f"L:{alice.id}:en:more"):
         query = await room.forges(shown, data, alice)
-        assert query.answer_text == "This button no longer does anything. Send the command again."
+        assert query.answer_text == "This button no longer works. Send the command again."
     assert (await room.product.users.person(alice.id)).language == ""

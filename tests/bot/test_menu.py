@@ -13,9 +13,9 @@ from stemdrop.domain.jobs import INSTRUMENTS, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Run
 from stemdrop.domain.results import Result
 
-STALE = "This button no longer does anything. Send the song again."
-NOT_YOURS = "Only the one who asked for it can choose."
-TOO_LATE = "Too late: this song is already past that."
+STALE = "This button no longer works. Send the song again."
+NOT_YOURS = "Only the person who asked for it can choose."
+TOO_LATE = "Too late: this song has moved on."
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ async def test_an_instrument_is_picked_from_the_pages_of_the_list(
     room: BotRoom, alice: User, menu: Message, number: int
 ) -> None:
     await room.taps(menu, 2)
-    assert menu.text.startswith("Which instrument shall I take out of “Morning Line”?")
+    assert menu.text.startswith("🎵 “Morning Line”\nWhich instrument do you want to isolate?")
     page, place = divmod(number, PAGE_LENGTH)
     for _ in range(page):
         turn = [button["text"] for button in menu.buttons].index("›")
@@ -116,7 +116,7 @@ async def test_a_tap_after_the_job_moved_on_shows_where_it_is(
     query = press(room, menu, pick, alice)
     await room.handle()
     assert query.is_answered
-    assert menu.text.startswith("⏳ Taking “Morning Line” apart")
+    assert menu.text.startswith("⏳ Splitting “Morning Line”…")
 
 
 async def test_a_stranger_in_the_group_is_told_and_nothing_moves(
@@ -307,7 +307,7 @@ async def test_stems_that_could_not_be_sent_are_fetched_again_and_not_bought(
     room: BotRoom, menu: Message
 ) -> None:
     job = await undeliverable(room, menu, result_of({"vocals": "https://cdn.example/a.mp3"}))
-    assert [button["text"] for button in menu.buttons] == ["🔁 Fetch what is missing"]
+    assert [button["text"] for button in menu.buttons] == ["🔁 Fetch missing stems"]
     query = await room.taps(menu, 0)
     assert not query.answer_text
     now = await room.product.job(job.id)

@@ -87,12 +87,12 @@ async def test_it_says_what_the_operator_sees_and_what_stays(room: BotRoom) -> N
     text = told(room)
     assert ENGLISH("privacy.operator") in text
     assert text.endswith(ENGLISH("privacy.delete"))
-    assert "credits a day" in ENGLISH("delete.stays", days=8)
+    assert "daily credits" in ENGLISH("delete.stays", days=8)
 
 
 async def test_it_is_told_to_everybody_everywhere(private_room: BotRoom, alice: User, boss: User) -> None:
     (answer,) = await private_room.says(alice, "/privacy")
-    assert answer.text.startswith("What I keep of you")
+    assert answer.text.startswith("What I keep about you")
     group = private_room.telegram.add_group("Band", [boss])
     assert len(await private_room.says(boss, "/privacy", chat_id=group.id)) == 1
 
@@ -118,9 +118,9 @@ async def test_deleting_leaves_nothing_but_what_it_says(room: BotRoom, alice: Us
     await room.product.stem_cache.put(await room.product.job(spent_first.id), cached)
     text = await delete(room, alice)
     assert text.split("\n")[:3] == [
-        "Deleted: 3 songs with all about them.",
-        "Forgotten: 1 kept split.",
-        "Your name and your choice of language are gone too.",
+        "Deleted: 3 songs.",
+        "Forgotten: 1 saved split.",
+        "Your name and your language are gone too.",
     ]
     assert [menu.text.split("“")[0] for menu in menus] == ["✖️ Cancelled: "] * 3
     assert await room.product.jobs(alice.id) == []
@@ -162,7 +162,7 @@ async def test_a_song_counts_once_however_often_it_was_tried(room: BotRoom, alic
     for _ in range(3):
         job = await room.product.at(JobState.SUBMITTING, sent)
         await room.product.fail(job.id, Failure("500"))
-    assert (await delete(room, alice)).startswith("Deleted: 1 song with all about it.")
+    assert (await delete(room, alice)).startswith("Deleted: 1 song.")
 
 
 async def test_what_is_being_sent_does_not_say_so_for_ever(room: BotRoom, alice: User, song: Path) -> None:
@@ -203,7 +203,7 @@ async def test_what_was_deleted_is_told_although_telling_failed_at_first(
     assert await room.product.jobs(alice.id) == []
     for _ in range(2):
         await room.again(query)
-        assert asked.text.startswith("Deleted: 1 song with all about it.\nForgotten: 1 kept split.\n")
+        assert asked.text.startswith("Deleted: 1 song.\nForgotten: 1 saved split.\n")
 
 
 async def test_deleting_nothing_and_twice_is_harmless(room: BotRoom, alice: User) -> None:
@@ -238,7 +238,7 @@ async def test_only_the_asker_deletes_and_never_in_a_group(
     assert len(await room.product.jobs(alice.id)) == 1
     group = room.telegram.add_group("Band", [alice])
     (answer,) = await room.says(alice, "/delete", chat_id=group.id)
-    assert answer.text == "Write to me in private for that."
+    assert answer.text == "Send me that in a private chat, please."
 
 
 async def test_what_people_write_is_gone_from_the_engine_soon(room: BotRoom, alice: User) -> None:

@@ -20,7 +20,7 @@ from stemdrop.errors import TryLater
 from stemdrop.storage.keys import GIVEN_UP
 from stemdrop.tasks.engine import Engine, Queue, Task
 
-TROUBLE = "Something went wrong on my side. Please try that again in a minute."
+TROUBLE = "Something went wrong on my side. Please try again in a minute."
 
 
 @asynccontextmanager

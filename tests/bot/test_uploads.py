@@ -24,7 +24,7 @@ async def test_a_song_is_answered_with_the_modes_as_a_reply(room: BotRoom, alice
     sent = await room.sends(alice, song)
     (menu,) = room.after(sent)
     assert menu.reply_to is sent
-    assert menu.text == "How shall I split “Morning Line”?"
+    assert menu.text == "🎵 “Morning Line”\nHow do you want it split?"
     assert len(menu.buttons) == 4
     (job,) = await room.product.jobs(alice.id)
     assert (job.state, job.chat_id, job.message_id) == (JobState.CHOOSING, alice.id, menu.message_id)
@@ -69,8 +69,8 @@ async def test_a_document_of_unknown_name_is_listened_to(room: BotRoom, alice: U
         ("song.wav", b"just some text\n" * 100, "I can't find any sound"),
         ("song.mp3", b"#EXTM3U\n/etc/passwd\n", "I can't find any sound"),
         ("song.flac", b"", "This file is empty"),
-        ("report.pdf", b"%PDF-1.4", "This file is not audio that I know"),
-        ("archive.zip", b"PK\x03\x04", "This file is not audio that I know"),
+        ("report.pdf", b"%PDF-1.4", "I don't support this file type"),
+        ("archive.zip", b"PK\x03\x04", "I don't support this file type"),
     ],
 )
 async def test_what_is_no_sound_is_told_at_once_and_makes_no_job(
@@ -111,7 +111,7 @@ async def test_a_song_of_over_an_hour_is_told(room: BotRoom, alice: User, song: 
     sent = room.telegram.post(room.telegram.chat(alice.id), alice, {"audio": media.to_dict()})
     await room.handle()
     (answer,) = room.after(sent)
-    assert answer.text.startswith("This is too long: 62 minutes, and I can take at most 60.")
+    assert answer.text.startswith("This is too long: 62 minutes. I can take at most 60")
     await nothing_was_made(room, alice)
 
 
@@ -209,7 +209,7 @@ async def test_the_title_of_a_song_is_shortened_and_never_marked_up(
     sent = room.telegram.post(room.telegram.chat(alice.id), alice, {"audio": media.to_dict()})
     await room.handle()
     (menu,) = room.after(sent)
-    assert menu.text.startswith("How shall I split “<b>{0} éé")
+    assert menu.text.startswith("🎵 “<b>{0} éé")
     assert "…" in menu.text
     assert len(menu.text) < 100
     assert "entities" not in menu.content
@@ -221,7 +221,7 @@ async def test_sizes_and_sentences_are_in_the_users_language(room: BotRoom, song
     (job,) = await room.product.jobs(mei.id)
     assert job.language == "zh_Hans"
     assert "Morning Line" in menu.text
-    assert "How shall I" not in menu.text
+    assert "How do you want" not in menu.text
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from stemdrop.domain.jobs import JobState
 from stemdrop.storage.keys import ADMINS
 from stemdrop.storage.users import Person
 
-ONLY = "Only whoever runs this bot can do that."
+ONLY = "Only the operator of this bot can do that."
 
 
 async def users(room: BotRoom, boss: User, words: str = "") -> Message:
@@ -43,7 +43,7 @@ async def test_an_invitation_lets_one_person_in_once(
     assert not (await person(private_room, mei.id)).is_allowed
     assert refused.text
     shown = await users(private_room, boss)
-    assert f"• Alice ({alice.id}): as set for all (20 credits a day)" in shown.text
+    assert f"• Alice ({alice.id}): the default (20 credits a day)" in shown.text
 
 
 async def test_who_is_let_in_already_leaves_the_invitation_to_others(
@@ -66,7 +66,7 @@ async def test_people_are_added_and_removed_by_number(private_room: BotRoom, bos
     removed = await users(private_room, boss, f"remove {alice.id}")
     assert removed.text == f"Alice ({alice.id}) may no longer use this bot."
     assert "This bot is private" in (await private_room.says(alice, "/help"))[-1].text
-    assert "not among those who were let in" in (await users(private_room, boss, f"remove {alice.id}")).text
+    assert "was not let in from the chat" in (await users(private_room, boss, f"remove {alice.id}")).text
 
 
 async def test_a_number_that_telegram_does_not_know_is_added_without_a_name(
@@ -89,14 +89,14 @@ async def test_credits_are_settled_by_buttons(private_room: BotRoom, boss: User,
     shown = await users(private_room, boss)
     await private_room.presses(shown, "Alice")
     assert shown.text == f"Alice ({alice.id}): how many credits a day?"
-    assert "✓ as set for all (20 credits a day)" in [button["text"] for button in shown.buttons]
+    assert "✓ the default (20 credits a day)" in [button["text"] for button in shown.buttons]
     query = await private_room.presses(shown, "100 credits")
     await private_room.again(query)
     assert "✓ 100 credits a day" in [button["text"] for button in shown.buttons]
     assert await private_room.product.users.limit(alice.id) == 100
     await private_room.presses(shown, "no limit")
     assert await private_room.product.users.limit(alice.id) == 0
-    await private_room.presses(shown, "as set for all")
+    await private_room.presses(shown, "the default")
     assert await private_room.product.users.limit(alice.id) == 20
     await private_room.presses(shown, "Back")
     assert "Let in from the chat" in shown.text
@@ -150,9 +150,9 @@ async def test_removing_by_button_stops_their_open_buttons(
     lines = shown.text.split("\n")
     assert lines[:2] == [
         f"Alice ({alice.id}) may no longer use this bot.",
-        "1 song that had not begun yet was cancelled.",
+        "1 song that had not started was cancelled.",
     ]
-    assert lines[3].startswith("Nobody was let in")
+    assert lines[3].startswith("No one has been let in")
     assert menu.text.startswith("✖️ Cancelled")
     query = await private_room.forges(menu, data, alice)
     assert query.answer_text.startswith("This bot is private.")
@@ -196,17 +196,17 @@ async def test_in_a_group_an_admin_is_asked_to_write_in_private(
     group = private_room.telegram.add_group("Band", [boss, alice])
     for command in ("/users", f"/users add {group.id}"):
         (answer,) = await private_room.says(boss, command, chat_id=group.id)
-        assert answer.text.startswith("Write to me in private for that.")
+        assert answer.text.startswith("Send me that in a private chat, please.")
         assert answer.text.endswith(f" /users add {group.id}")
     (answer,) = await private_room.says(boss, "/admin", chat_id=group.id)
-    assert answer.text == "Write to me in private for that."
+    assert answer.text == "Send me that in a private chat, please."
     assert await private_room.product.users.allowed() == []
 
 
 async def test_a_bot_for_everybody_says_so_and_still_has_credits_per_user(room: BotRoom, alice: User) -> None:
     boss = room.telegram.add_user("Boss")
     await room.product.redis.sadd(ADMINS, str(boss.id))
-    assert (await users(room, boss)).text.startswith("Everybody may use this bot")
+    assert (await users(room, boss)).text.startswith("Everyone may use this bot")
     await users(room, boss, f"credits {alice.id} 30")
     assert await room.product.users.limit(alice.id) == 30
     await users(room, boss, f"add {alice.id}")
@@ -227,7 +227,7 @@ async def test_songs_that_wait_in_line_or_for_a_mode_are_cancelled_with_their_se
     there = await private_room.menu(alice, song, chat_id=group.id, caption="/stems")
     await private_room.taps(there, 0, alice)
     text = (await users(private_room, boss, f"remove {alice.id}")).text
-    assert text.split("\n")[1] == "3 songs that had not begun yet were cancelled."
+    assert text.split("\n")[1] == "3 songs that had not started were cancelled."
     assert [menu.text.startswith("✖️ Cancelled") for menu in menus] == [False] * 3 + [True] * 3
     assert not there.text.startswith("✖️")  # in the group she may still ask for it
     states = [job.state for job in await product.jobs(alice.id)]
@@ -268,7 +268,7 @@ async def test_the_only_admin_stays(room: BotRoom) -> None:
     boss = room.telegram.add_user("Boss")
     await room.product.redis.sadd(ADMINS, str(boss.id))
     answer = await users(room, boss, f"remove {boss.id}")
-    assert answer.text.startswith(f"{boss.id} is the only one who runs this bot")
+    assert answer.text.startswith(f"{boss.id} is the only admin")
     assert (await person(room, boss.id)).is_admin
 
 
@@ -292,6 +292,6 @@ async def test_what_was_done_is_told_although_telling_failed_at_first(
     assert (await told_at_second(f"remove {alice.id}")).split("\n") == [
         f"Alice ({alice.id}) no longer runs this bot.",
         f"Alice ({alice.id}) may no longer use this bot.",
-        "1 song that had not begun yet was cancelled.",
+        "1 song that had not started was cancelled.",
     ]
-    assert "not among those who were let in" in await told_at_second(f"remove {alice.id}")
+    assert "was not let in from the chat" in await told_at_second(f"remove {alice.id}")

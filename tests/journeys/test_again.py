@@ -40,7 +40,7 @@ async def test_what_telegram_forgot_is_paid_for_only_after_asking(stage: Stage) 
         assert audio.media
         stage.telegram.forget_file(audio.media["file_id"])
     _, menu = await bob.asks(song, VOCALS)
-    await bob.shows(menu, "“Forgotten” was split like this before, but Telegram no longer has")
+    await bob.shows(menu, "“Forgotten” was split this way before, but Telegram no longer has")
     assert len(stage.provider.creates) == 1
     assert [button["text"] for button in menu.buttons] == [
         "Vocals + instrumental · 10 credits",

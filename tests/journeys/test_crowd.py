@@ -36,7 +36,7 @@ async def test_nobody_waits_for_the_one_with_many_songs(stage: Stage) -> None:
     menus = [(await greedy.asks(stage.song(f"Many {number}")))[1] for number in range(4)]
     for menu in menus:
         await greedy.taps(menu, VOCALS)
-    await greedy.shows(menus[3], "🕗 “Many 3” waits for your earlier songs: number 1 in your line.")
+    await greedy.shows(menus[3], "🕗 “Many 3” is waiting for your earlier songs: number 1 in your queue.")
     await stage.accepted(3)
     _, menu = await bob.asks(stage.song("Only One"), VOCALS)
     await bob.shows(menu, "⏳")

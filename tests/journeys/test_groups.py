@@ -73,7 +73,7 @@ async def test_two_ask_for_the_same_song_and_buttons_obey_who_asked(stage: Stage
     refused = await asyncio.gather(wei.taps(menu, VOCALS), anna.taps(menu_wei, CANCEL))
     assert [query.answer_text for query in refused] == [
         IN_CHINESE("tap.not_yours"),
-        "Only the one who asked for it can choose.",
+        "Only the person who asked for it can choose.",
     ]
     assert [len(message.history) for message in (menu, menu_wei)] == [0, 0]
     await asyncio.gather(anna.taps(menu, VOCALS), wei.taps(menu_wei, CANCEL))
@@ -87,18 +87,18 @@ async def test_every_song_is_answered_where_the_groups_admin_wants_it(stage: Sta
     stage.telegram.has_privacy_mode = False  # who wants that must let the bot read all
     anna, wei = band(stage, "en", "zh-hans")
     setting = await anna.answer_to(anna.says(ASK))
-    assert "I answer only those songs" in setting.text
+    assert "I answer only when asked" in setting.text
     refused = await wei.taps(setting, 0)
     assert refused.answer_text == IN_CHINESE("group.admins_only")
-    assert "only those" in setting.text
+    assert "only when asked" in setting.text
     await anna.presses_twice(setting, "Answer every song")
-    await anna.shows(setting, "In groups I take a song apart when you ask")
+    await anna.shows(setting, "In groups I split a song when you ask")
     await anna.sees(lambda: "I answer every song in this group" in setting.text)
     wei.says("listen to this")
     _, menu = await wei.asks(stage.song("Unasked"))
     assert menu.text == IN_CHINESE("choose", title="Unasked")
     await anna.presses(setting, "Answer only when asked")
-    await anna.sees(lambda: "only those songs" in setting.text)
+    await anna.sees(lambda: "only when asked" in setting.text)
     ignored = await wei.sends(stage.song("Ignored"))
     asked = await wei.sends(stage.song("Asked"), caption=ASK)
     menu = await wei.answer_to(asked)
@@ -123,7 +123,7 @@ async def test_settings_and_stems_follow_a_group_that_is_upgraded(stage: Stage) 
     assert wei.titles() == ["Upgraded (人声)", "Upgraded (伴奏)"]
     (closing,) = stage.translations(wei)
     # its buttons obey the same person, and the setting came along
-    assert (await anna.taps(closing, 0)).answer_text == "Only the one who asked for it can choose."
+    assert (await anna.taps(closing, 0)).answer_text == "Only the person who asked for it can choose."
     sent = await anna.sends(stage.song("After It"))
     menu = await anna.answer_to(sent)
-    assert menu.text == "How shall I split “After It”?"
+    assert menu.text == "🎵 “After It”\nHow do you want it split?"

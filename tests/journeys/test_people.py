@@ -51,7 +51,7 @@ async def test_in_a_group_only_the_sender_chooses_and_talk_is_left_alone(stage: 
     sent, menu = await alice.asks(stage.song("Ours"), caption=ASK)
     assert stage.telegram.bot_messages(group.id) == [menu]
     query = await bob.taps(menu, VOCALS)
-    assert query.answer_text == "Only the one who asked for it can choose."
+    assert query.answer_text == "Only the person who asked for it can choose."
     assert stage.provider.creates == []
     await alice.taps(menu, VOCALS)
     await alice.shows(menu, "✅")
@@ -168,7 +168,7 @@ async def test_the_same_song_three_times_at_once_is_three_songs(stage: Stage) ->
     await alice.shows(menus[0], "✅")
     await alice.shows(menus[1], "✖️")
     assert len(alice.audios()) == 2
-    assert menus[2].text.startswith("How shall I split")
+    assert menus[2].text.startswith("🎵 “")
 
 
 async def test_a_cancelled_jobs_late_stems_are_dropped(stage: Stage) -> None:
@@ -194,7 +194,7 @@ async def test_a_file_over_20_mb_is_refused_before_anything_is_made_of_it(
 ) -> None:
     alice = stage.person()
     answer = await alice.answer_to(await alice.sends(silence(tmp_path / "long.wav", 25_000_000)))
-    assert answer.text.startswith("This file is too big: 23.8 MB, and I can take at most 20 MB.")
+    assert answer.text.startswith("This file is too big: 23.8 MB. I can take at most 20 MB")
     assert answer.buttons == []
     assert stage.provider.creates == []
 
@@ -202,7 +202,7 @@ async def test_a_file_over_20_mb_is_refused_before_anything_is_made_of_it(
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"This is no song at all.\n" * 100, "I can't find any sound in this file, whatever its name says."),
+        (b"This is no song at all.\n" * 100, "I can't find any sound in this file."),
         (b"", "This file is empty. Please send it again."),
     ],
 )

@@ -76,7 +76,7 @@ async def test_a_lost_answer_without_a_callback_is_owned_up_to(stage: Stage) -> 
     alice = stage.person()
     _, menu = await alice.asks(stage.song("Lost For Good"), VOCALS)
     await alice.shows(menu, "⚠️ That did not work (code lost).")
-    assert "Whether this try was charged is not known." in menu.text
+    assert "It is not known whether this try was charged." in menu.text
     assert [button["text"] for button in menu.buttons] == ["🔁 Try again · 10 credits"]
     assert len(stage.provider.creates) == 1
 

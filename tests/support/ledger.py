@@ -16,7 +16,7 @@ from stemdrop.storage.connection import connect
 from stemdrop.storage.keys import SPENT
 
 VOCALS, ALL_STEMS = 0, 1
-_CHOOSING, _DONE, _FAILED, _CANCELLED = "How shall I split", "✅", "⚠️", "✖️"
+_CHOOSING, _DONE, _FAILED, _CANCELLED = "🎵 “", "✅", "⚠️", "✖️"
 # Tasks are run again for some minutes, and for the answer to an album five are waited.
 WAIT_S = 900.0
 # Longer than it takes until somebody else does what a dead process was about to do.

@@ -296,7 +296,7 @@ async def test_nothing_to_be_had_is_said(
     files.files.clear()
     await archives.run(order(two))
     assert said(product, two) == [
-        "The stems of “Morning Line” are kept nowhere any more. Send the song again to have it split anew."
+        "The stems of “Morning Line” are no longer available. Send the song again to split it again."
     ]
     assert shown(product, two, "text")[-1].reply_to == sent
     assert shown(product, two, "document") == shown(product, two, "voice") == []
@@ -308,7 +308,7 @@ async def test_stems_that_are_too_much_for_one_file_are_said_to_be(
     archives = product.archives(max_bytes=2 * len(tone))  # tagged, each is longer
     await archives.run(zip_of(two))
     (text,) = said(product, two)
-    assert text.startswith("All stems of “Morning Line” together are more than")
+    assert text.startswith("Together the stems of “Morning Line” exceed")
     assert shown(product, two, "document") == []
 
 
@@ -318,7 +318,7 @@ async def test_what_telegram_finds_too_large_is_said_to_be(
     product.telegram.limits = Limits(product.telegram.limits.download_bytes, 2 * len(tone))
     await archives.run(zip_of(two))
     (text,) = said(product, two)
-    assert text.startswith("All stems of “Morning Line” together are more than 50")
+    assert text.startswith("Together the stems of “Morning Line” exceed 50")
 
 
 async def test_stems_that_telegram_kept_from_another_job_are_packed_too(
@@ -485,7 +485,7 @@ async def test_what_fails_over_and_over_is_told_once(
     assert said(product, two) == []
     await archives.run(order(two))
     (text,) = said(product, two)
-    assert text.startswith("The stems of “Morning Line” could not be put together")
+    assert text.startswith("The stems of “Morning Line” could not be packed")
     assert f"job {two.id}: " in caplog.text
     assert [letter.key for letter in await product.dead_letters.all()] == [f"pack:{order(two)}"]
     assert product.settings.telegram_bot_token.get_secret_value() not in caplog.text
@@ -510,7 +510,7 @@ async def test_an_order_that_kills_its_workers_is_told_and_a_dead_letter(
     await archives.give_up(order(two))
     assert len(await product.dead_letters.all()) == 1
     (text,) = said(product, two)
-    assert text.startswith("The stems of “Morning Line” could not be put together")
+    assert text.startswith("The stems of “Morning Line” could not be packed")
     # who orders it again finds it as new; what went well is no dead letter
     await archives.run(order(two))
     assert shown(product, two, "document") or shown(product, two, "voice")

@@ -113,7 +113,7 @@ async def test_it_comes_at_once_in_albums_and_costs_nothing(
     assert {message.text for message in arrived} == {""}
     assert files.requests == []
     assert shown(product, job).text == (
-        "✅ “Morning Line”: 12 stems are here. They cost nothing: this song was split like this before."
+        "✅ “Morning Line”: 12 stems are here. They cost nothing: this song was split this way before."
     )
     now = await product.job(job.id)
     assert (now.state, now.silent, now.refused) == (JobState.DELIVERED, (), ())
@@ -180,7 +180,7 @@ async def test_files_come_as_files_and_what_was_silent_is_named_again(
     assert arrived[1].media_group_id == arrived[2].media_group_id is not None
     assert {message.text for message in arrived} == {""}
     assert (await product.job(job.id)).silent == ("Bass",)
-    assert shown(product, job).text.endswith("\nNothing to hear in: Bass. Not sent.")
+    assert shown(product, job).text.endswith("\nSilent, so not sent: Bass.")
 
 
 async def test_only_what_is_whole_is_kept(
@@ -236,7 +236,7 @@ async def test_what_telegram_has_lost_is_asked_about_and_the_rest_is_paid_for(
     assert (now.state, now.cached, now.result, now.is_cache_lost) == (JobState.CHOOSING, (), None, True)
     assert (now.mode, now.price) == (Mode.SPLIT_STEM, 0)
     message = shown(product, job)
-    assert "Telegram no longer has those stems" in message.text
+    assert "Telegram no longer has the stems" in message.text
     assert [button["text"] for button in message.buttons] == ["All stems · 50 credits", "✖️ Cancel"]
     assert await product.stem_cache.find(job.source, ALL_STEMS) is None
 
@@ -296,7 +296,7 @@ async def test_a_question_that_could_not_be_shown_is_shown_by_the_next_run(
             await delivery.run(job.id)
     assert (await product.job(job.id)).is_cache_lost
     await delivery.run(job.id)
-    assert "Telegram no longer has those stems" in shown(product, job).text
+    assert "Telegram no longer has the stems" in shown(product, job).text
     assert stems(product, bob.id) == []
 
 
@@ -327,7 +327,7 @@ async def test_a_move_whose_answer_was_lost_is_asked_about_all_the_same(
     monkeypatch.setattr(product.store, "move", move_twice)
     await delivery.run(job.id)
     translations = [found.text for found in product.telegram.bot_messages(bob.id) if found.kind == "text"]
-    assert any("Telegram no longer has those stems" in text for text in translations)
+    assert any("Telegram no longer has the stems" in text for text in translations)
     assert (await product.job(waiting.id)).state is JobState.SUBMITTING
 
 

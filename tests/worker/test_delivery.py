@@ -41,7 +41,7 @@ TWELVE = (
     *("percussion", "strings", "synth", "fx", "brass", "woodwinds"),
 )
 # The buttons under a result; its jobs are split into all stems.
-AGAIN = "🔁 Fetch what is missing"
+AGAIN = "🔁 Fetch missing stems"
 OTHER_MODES = ("🎤 Vocals + instrumental · 10 credits", "🎸 One instrument… · 20 credits")
 PACKED = ("📦 One ZIP", "🎙 As voice messages")
 
@@ -245,7 +245,7 @@ async def test_a_stem_that_telegram_refuses_is_named_and_the_others_arrive(
     await delivery.run(job.id)
     assert field(stems(product, job.chat_id), "title") == ["Morning Line (Vocals)", "Morning Line (Bass)"]
     message = shown(product, job)
-    assert message.text == "✅ “Morning Line”: 2 stems are here.\nTelegram does not take: Drums."
+    assert message.text == "✅ “Morning Line”: 2 stems are here.\nTelegram does not accept: Drums."
     assert AGAIN not in labels(message)
     now = await product.job(job.id)
     assert (now.state, now.missing, now.refused) == (JobState.DELIVERED, (), ("Drums",))
@@ -386,7 +386,7 @@ async def test_a_silent_stem_is_named_instead_of_sent(
     await delivery.run(job.id)
     assert field(stems(product, job.chat_id), "title") == ["Morning Line (Vocals)"]
     message = shown(product, job)
-    assert message.text == "✅ “Morning Line”: 1 stem is here.\nNothing to hear in: Drums, Bass. Not sent."
+    assert message.text == "✅ “Morning Line”: 1 stem is here.\nSilent, so not sent: Drums, Bass."
     assert AGAIN not in labels(message)
     assert (await product.job(job.id)).silent == ("Drums", "Bass")
 
@@ -499,7 +499,7 @@ async def test_nothing_to_be_had_is_said_plainly(
         files.put(f"{name}.mp3", b"", status=403)
     await delivery.run(two.id)
     message = shown(product, two)
-    assert message.text.startswith("⚠️ “Morning Line” was taken apart, but no stem has reached you so far.")
+    assert message.text.startswith("⚠️ “Morning Line” was split, but no stem has reached you yet.")
     assert labels(message) == [AGAIN, *OTHER_MODES]
     assert (await product.job(two.id)).state is JobState.DELIVERED
 
@@ -604,7 +604,7 @@ async def test_the_link_of_a_stem_too_big_is_the_one_that_works(
     await product.delivery(max_bytes=len(tone)).run(job.id)
     assert (await product.job(job.id)).links == (("Vocals", fresh),)
     message = shown(product, job)
-    assert message.text.startswith("✅ “Morning Line” is taken apart.\nToo big for Telegram: Vocals.")
+    assert message.text.startswith("✅ “Morning Line” is split.\nToo big for Telegram: Vocals.")
     assert fresh in message.text
 
 
@@ -748,7 +748,7 @@ async def test_a_success_without_stems_is_explained(
     job = await product.at(JobState.DELIVERING, sent, result=Result(200))
     await delivery.run(job.id)
     assert (await product.job(job.id)).failure == Failure("empty", charged=True)
-    assert "found nothing to take apart" in shown(product, job).text
+    assert "found nothing to split" in shown(product, job).text
 
 
 async def test_who_blocked_the_bot_is_left_in_peace(product: Product, delivery: Delivery, two: Job) -> None:
@@ -842,7 +842,7 @@ async def test_after_most_of_a_day_it_is_given_up(product: Product, delivery: De
     await delivery.run(two.id)
     assert (await product.job(two.id)).failure == Failure("undeliverable", charged=True)
     message = shown(product, two)
-    assert "sending them failed over and over" in message.text
+    assert "sending them kept failing" in message.text
     assert labels(message) == [AGAIN]
     assert await product.store.deliver_again(two.id)
     await delivery.run(two.id)

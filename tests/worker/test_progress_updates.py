@@ -139,10 +139,10 @@ async def test_a_queued_job_whose_message_was_never_edited_shows_its_place(
     product: Product, sent: Message
 ) -> None:
     *_, first, second = await line(product, sent, 2)
-    assert text(product, second).startswith("How shall I split")
+    assert text(product, second).startswith("🎵 “")
     await passes(product, 60)
-    assert "number 1 in your line" in text(product, first)
-    assert "number 2 in your line" in text(product, second)
+    assert "number 1 in your queue" in text(product, first)
+    assert "number 2 in your queue" in text(product, second)
 
 
 async def test_a_line_that_moves_shows_it(product: Product, sent: Message) -> None:
@@ -153,7 +153,7 @@ async def test_a_line_that_moves_shows_it(product: Product, sent: Message) -> No
     await product.account_queue.next(flying.account)
     await passes(product, 60)
     assert text(product, first).startswith("⏫ Submitting")
-    assert "number 1 in your line" in text(product, second)
+    assert "number 1 in your queue" in text(product, second)
 
 
 async def test_a_message_that_the_user_deleted_comes_back(product: Product, job: Job) -> None:

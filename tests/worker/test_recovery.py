@@ -259,8 +259,8 @@ async def test_a_submission_whose_answer_never_came_is_explained(
     await product.recovery().run()
     assert (await product.job(job.id)).failure == Failure("lost", charged=None)
     (text,) = translations(product, job)
-    assert "never said whether it took the job" in text
-    assert "Whether this try was charged is not known." in text
+    assert "never confirmed the order" in text
+    assert "It is not known whether this try was charged." in text
     assert provider.requests == []
 
 

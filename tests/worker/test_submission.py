@@ -76,7 +76,7 @@ async def test_a_job_is_handed_in_and_shown(product: Product, provider: Provider
     assert set(create) == {"audioUrl", "type", "callBackUrl", "taskId"}
     assert create["type"] == "split_stem"
     message = shown(product, job)
-    assert message.text.startswith("⏳ Taking “Morning Line” apart")
+    assert message.text.startswith("⏳ Splitting “Morning Line”…")
     assert [button["text"] for button in message.buttons] == ["✖️ Cancel"]
     assert message.reply_to is not None
 
@@ -163,7 +163,7 @@ async def test_an_api_with_too_much_to_do_is_asked_three_times(
     assert all(pause > 0 for pause in pauses)
     assert len(provider.requests) == MAX_RUNS
     assert (await product.job(job.id)).failure == Failure("429", charged=False)
-    assert "too much to do at the moment" in shown(product, job).text
+    assert "too busy right now" in shown(product, job).text
 
 
 async def test_an_api_that_recovers_takes_the_job(product: Product, provider: Provider, job: Job) -> None:

@@ -191,7 +191,7 @@ async def test_a_song_of_the_group_itself_is_paid_for_by_who_taps_first(
     await product.store.set(job.id, user_id=0, account=group.id)
     await product.users.set_daily_credits(bob.id, 10)
     assert (await room.taps(menu, ALL_STEMS, bob)).is_alert
-    assert (await room.taps(menu, VOCALS, alice)).answer_text.startswith("Only the one")
+    assert (await room.taps(menu, VOCALS, alice)).answer_text.startswith("Only the person")
     await room.taps(menu, VOCALS, bob)
     assert (await product.store.allowance(bob.id, 10)).spent == 10
     assert (await product.store.allowance(group.id, 0)).spent == 0
