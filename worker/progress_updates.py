@@ -14,7 +14,7 @@ from telegram.error import BadRequest, NetworkError, TelegramError
 
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.telegram_bot import is_gone
-from stemdrop.domain.jobs import Job, JobState
+from stemdrop.domain.jobs import ASK_AGAIN_AFTER_S, Job, JobState
 from stemdrop.errors import TryLater
 from stemdrop.log_context import job_context
 from stemdrop.storage.chat_activity import ChatActivity
@@ -78,7 +78,7 @@ class ProgressUpdates:
             for due in sorted(await self._due_jobs.find(JOBS_PER_RUN), key=_last_shown_at):
                 if done.written == MESSAGES_PER_RUN:
                     break
-                looks.append((due, await self._look(due.job, done)))
+                looks.append((due, self._not_after_offer(due.job, await self._look(due.job, done))))
         except _TelegramAway:
             return
         finally:
@@ -89,7 +89,8 @@ class ProgressUpdates:
         now = self._clock()
         if job is None or job.state not in _UPDATED_STATES:
             return now + LONGEST_WAIT_S
-        if (due_at := _due_at(job)) > now:
+        is_offer_new = job.can_ask_again(now) and job.shown_at < _offered_at(job)
+        if not is_offer_new and (due_at := _due_at(job)) > now:
             return due_at
         if await self._activity.receives_stems(job.chat_id):
             return now + FIRST_S
@@ -102,6 +103,11 @@ class ProgressUpdates:
             return now + (wait_s or turn_s) + turn_s * turns
         with job_context(job.id, job.task_id):
             return await self._update(job, done)
+
+    def _not_after_offer(self, job: Job | None, at: float) -> float:
+        """The time of the next look at a job: on time to offer that the separation service is asked again."""
+        is_offer_due = job and job.answer_lost_at and self._clock() < _offered_at(job)
+        return min(at, _offered_at(job)) if job and is_offer_due else at
 
     async def _update(self, job: Job, done: _Run) -> float:
         try:
@@ -141,6 +147,10 @@ class ProgressUpdates:
 def _last_shown_at(due: DueJob) -> float:
     """When the job's message was last written: the task that moves a job writes it, too."""
     return max(due.job.shown_at, due.job.moved_at) if due.job else 0.0
+
+
+def _offered_at(job: Job) -> float:
+    return job.create_started_at + ASK_AGAIN_AFTER_S
 
 
 def _due_at(job: Job) -> float:

@@ -111,6 +111,7 @@ class Stage:
                 if job.answer_lost_at:
                     names = ("create_started_at", "picked_at", "moved_at", "shown_at")
                     await store.set(job.id, **{name: getattr(job, name) - seconds for name in names})
+                    await store.reopen(job.id)  # due at once
 
     async def jobs_rest(self, wait_s: float = WAIT_S) -> None:
         """Wait until every job has ended and its user was told, or waits for its user to choose."""

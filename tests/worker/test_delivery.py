@@ -399,7 +399,7 @@ async def test_where_all_is_silent_it_is_said_so(
     await delivery.run(job.id)
     assert stems(product, job.chat_id) == []
     message = shown(product, job)
-    assert message.text.startswith("🔇 “Morning Line” was taken apart, but there is nothing to hear in any")
+    assert message.text.startswith("🔇 “Morning Line” was split, but all stems are silent")
     assert "⚠️" not in message.text
     assert AGAIN not in labels(message)
     assert await product.stem_cache.find(job.source, (Mode.SPLIT_STEM, "")) is None

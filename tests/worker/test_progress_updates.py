@@ -13,7 +13,7 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.domain.jobs import Failure, Job, JobState, Mode
+from stemdrop.domain.jobs import ASK_AGAIN_AFTER_S, Failure, Job, JobState, Mode
 from stemdrop.errors import TryLater
 from stemdrop.storage.job_store import MAX_IN_FLIGHT
 from stemdrop.storage.keys import PROGRESS_DUE, PROGRESS_LIFETIME_S, RECEIVING_LIFETIME_S
@@ -115,15 +115,16 @@ async def test_what_nobody_works_on_is_left_alone(product: Product, job: Job, st
     assert sum(await passes(product, 120)) == 0
 
 
-async def test_a_lost_answer_goes_on_being_told(product: Product, sent: Message) -> None:
+async def test_a_lost_answer_is_told_and_another_call_offered_on_time(
+    product: Product, sent: Message
+) -> None:
     job = await shown(product, JobState.SUBMITTING, sent)
     await product.store.begin_create(job.id)
-    await passes(product, 45)
-    assert text(product, job).startswith("⏫ Submitting")
     await product.store.lose_answer(job.id, is_uploaded=False)
-    assert sum(await passes(product, 60)) == 1
+    product.clock.advance(ASK_AGAIN_AFTER_S - EVERY_S)
+    await product.progress_updates().run()
     assert "it will fetch your song now" in text(product, job)
-    assert sum(await passes(product, 300)) == 1
+    assert sum(await passes(product, 2 * EVERY_S)) == 1
     assert "most likely nothing was charged" in text(product, job)
 
 

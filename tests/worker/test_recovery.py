@@ -338,7 +338,7 @@ async def test_a_song_that_nobody_picks_is_nobodys_to_look_after(product: Produc
 @pytest.mark.parametrize(
     ("state", "start"),
     [
-        (JobState.DELIVERED, "⚠️ “Morning Line” was taken apart"),
+        (JobState.DELIVERED, "⚠️ “Morning Line” was split"),
         (JobState.FAILED, "⚠️ That did not work (code 500)."),
         (JobState.CANCELLED, "✖️ Cancelled: “Morning Line”."),
     ],
