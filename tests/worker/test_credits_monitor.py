@@ -130,7 +130,7 @@ async def test_an_answer_that_is_none_is_one_line_in_the_log(
     provider.credits = answer
     await watch.run()
     await watch.run()
-    assert caplog.text.count("the credits that are left are not known") == 1
+    assert caplog.text.count("the number of credits left is unknown") == 1
     assert told(product) == []
 
 
@@ -140,7 +140,7 @@ async def test_each_trouble_is_one_line_in_the_log(
     for refusal in ((455, "maintenance"), (455, "maintenance"), None, (455, "maintenance"), (500, "x")):
         provider.credits_refusal = refusal
         await watch.run()
-    assert caplog.text.count("the credits that are left are not known") == 3
+    assert caplog.text.count("the number of credits left is unknown") == 3
     assert told(product) == []
 
 
@@ -151,4 +151,4 @@ async def test_an_api_that_is_away_is_one_line_in_the_log(
         watch = watching(product)
         await watch.run()
         await watch.run()
-    assert caplog.text.count("the credits that are left are not known") == 1
+    assert caplog.text.count("the number of credits left is unknown") == 1
