@@ -68,8 +68,8 @@ class AudioCheck:
 async def _measured(source: Source, path: Path, size_bytes: int) -> Source:
     if size_bytes == 0:
         raise SourceUnusable("empty")
-    duration_s = source.duration_s or round(await anyio.to_thread.run_sync(measure, path))
-    return replace(source, size_bytes=size_bytes, duration_s=duration_s)
+    duration_s = await anyio.to_thread.run_sync(measure, path)
+    return replace(source, size_bytes=size_bytes, duration_s=source.duration_s or round(duration_s))
 
 
 def measure(path: Path) -> float:

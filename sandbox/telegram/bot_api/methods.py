@@ -131,4 +131,7 @@ METHODS: dict[str, Method] = {
         misc_methods.set_my_short_description, (Parameter("short_description", string), _LANGUAGE)
     ),
     "getChat": Method(misc_methods.get_chat, (_CHAT,)),
+    "getChatMember": Method(
+        misc_methods.get_chat_member, (_CHAT, Parameter("user_id", integer, required=True))
+    ),
 }

@@ -33,6 +33,14 @@ _SCOPES = {
 }
 
 
+# core.telegram.org/bots/api#chatmemberadministrator, those that are always there
+_ADMINISTRATOR_RIGHTS = (
+    *("can_be_edited", "is_anonymous", "can_manage_chat", "can_delete_messages", "can_manage_video_chats"),
+    *("can_restrict_members", "can_promote_members", "can_change_info", "can_invite_users"),
+    *("can_post_stories", "can_edit_stories", "can_delete_stories"),
+)
+
+
 async def get_me(telegram: TelegramState, call: Call) -> dict[str, Any]:
     return {
         **telegram.bot.to_dict(),
@@ -136,3 +144,16 @@ def _language(call: Call) -> str:
     if not re.fullmatch(r"([a-z]{2})?", code):
         raise bad_request("invalid language code specified")
     return str(code)
+
+
+async def get_chat_member(telegram: TelegramState, call: Call) -> dict[str, Any]:
+    chat = known_chat(telegram, call)
+    user_id = call.arguments["user_id"]
+    user = telegram.bot if user_id == telegram.bot.id else telegram.users.get(user_id)
+    if user is None:
+        raise bad_request("member not found")
+    in_private = "member" if user_id in (chat.id, telegram.bot.id) else "left"
+    status = in_private if chat.type == "private" else chat.members.get(user_id, "left")
+    owner = {"is_anonymous": False} if status == "creator" else {}
+    rights = dict.fromkeys(_ADMINISTRATOR_RIGHTS, False) if status == "administrator" else {}
+    return {"user": user.to_dict(), "status": status, **owner, **rights}
