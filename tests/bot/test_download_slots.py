@@ -73,7 +73,7 @@ async def polling(product: Product) -> AsyncIterator[None]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download_slots, "AGAIN_S", 0.05)
+    monkeypatch.setattr(download_slots, "AGAIN_S", 0.2)
 
 
 def held_product(product: Product, telegram: Telegram, user: User) -> tuple[Product, HeldDownloads]:
@@ -111,7 +111,7 @@ async def test_a_users_fifty_documents_delay_no_other_user(
         assert telegram.bot_messages(alice.id) == []
         assert len(downloads.held) <= download_slots.PER_OWNER
         downloads.released.set()
-        await telegram.wait_for(lambda: len(telegram.bot_messages(alice.id)) == SONGS)
+        await until(lambda: len(telegram.bot_messages(alice.id)) == SONGS, timeout_s=120)
     replied = {message.reply_to.message_id for message in telegram.bot_messages(alice.id) if message.reply_to}
     assert len(replied) == SONGS
     assert len(await product.jobs(alice.id)) == SONGS
@@ -131,7 +131,7 @@ async def test_songs_that_wait_are_answered_once_by_the_bots_after_a_restart(
             await until(lambda: downloads.held)
         downloads.released.set()
         async with Engine(redis_url) as engine, bot(held), bot(held, engine):
-            await telegram.wait_for(lambda: len(telegram.bot_messages(alice.id)) >= 10)
+            await until(lambda: len(telegram.bot_messages(alice.id)) >= 10, timeout_s=120)
             replied = [message.reply_to for message in telegram.bot_messages(alice.id)]
     assert len({message.message_id for message in replied if message}) == len(replied) == 10
     assert len(await product.jobs(alice.id)) == 10

@@ -180,7 +180,7 @@ async def test_a_message_that_is_gone_is_not_sent_anew(room: BotRoom, alice: Use
     menu = await room.menu(alice, song)
     (job,) = await room.product.jobs(alice.id)
     await room.product.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=Mode.SPLIT_STEM)
-    await room.product.bot.delete_message(alice.id, menu.message_id)
+    room.telegram.delete_message(alice.id, menu.message_id)
     asked = (await room.says(alice, "/delete"))[-1]
     await room.presses(asked, "Delete everything")
     assert asked.text.startswith("Deleted: 1 song")
