@@ -20,7 +20,7 @@ from stemdrop.doctor.report import CheckResult
 @misconfiguration(
     "this machine's clock is an hour behind",
     "machine: clock",
-    "3600 s behind",
+    " s behind (compared with Telegram, the API)",
     "set it, and keep it synchronized",
 )
 async def clock(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
@@ -31,7 +31,7 @@ async def clock(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "the provider's clock is an hour ahead",
     "machine: clock",
-    "the API is 3600 s ahead",
+    " s ahead",
     "it is the server's fault",
     result=CheckResult.WARNING,
 )
@@ -45,8 +45,6 @@ async def ahead(doctor_fixture: DoctorFixture, name: str) -> AsyncIterator[None]
     """Set the clock of the server in that setting an hour ahead."""
 
     def change(said: bytes) -> bytes:
-        # a `Date` has no fractions: just after a full second it stays right for almost another one
-        time.sleep(1 - time.time() % 1)
         date = formatdate(time.time() + 3600, usegmt=True).encode()
         return re.sub(rb"(?i)^date: .*(?=\r$)", b"date: " + date, said, flags=re.M)
 

@@ -158,7 +158,8 @@ async def redis_with_info(doctor_fixture: DoctorFixture, *words: bytes) -> Async
 )
 async def far_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     def late(said: bytes) -> bytes:
-        time.sleep(0.06)
+        if b"PONG" in said:
+            time.sleep(0.06)
         return said
 
     url = doctor_fixture.environ["REDIS_URL"]
