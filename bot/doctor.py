@@ -1,4 +1,4 @@
-"""`/doctor`: whether everything works, and what to do where it does not (`stemdrop.doctor`), for admins."""
+"""`/doctor`: sends an admin the report of `stemdrop.doctor`."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from stemdrop.settings import Settings
 log = logging.getLogger(__name__)
 
 _MARKS = {CheckResult.WRONG: "✗", CheckResult.WARNING: "!"}
-_LONGEST = 500  # of one finding's found, and of its advice
+_LONGEST = 500  # characters of a finding's text, and of its advice
 
 
 class Doctor:
@@ -26,34 +26,34 @@ class Doctor:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def command(self, update: Update, context: Context) -> None:
-        """Look, which takes a while, and say so until then."""
+        """Answer at once that the checks run, then replace that by the report."""
         message = update.effective_message
         if message is None or not await is_for_admin(update, context):
             return
-        async with self._turn:
+        async with self._lock:
             shown = await answer(message, context.say("doctor.looking"))
             findings = await run_checks(self._settings, is_in_bot=True)
-            log.info("admin %d asked the doctor: %s", context.person.id, summary(findings))
+            log.info("doctor for admin %d: %s", context.person.id, summary(findings))
             await shown.edit_text(report(findings, context.say))
 
 
 def report(findings: Sequence[Finding], say: Language) -> str:
-    """What is wrong, then what is to be looked at; the lines themselves are English. Fits one message."""
+    """Return what is wrong, then the warnings, as far as they fit one message; findings are in English."""
     bad = [it for result in _MARKS for it in findings if it.result is result]
     fine = say.plural("doctor.fine", count_results(findings)[CheckResult.OK])
     if not bad:
         return f"{say('doctor.well')}\n{fine}"
-    room = MessageLimit.MAX_TEXT_LENGTH - _length(f"{say('doctor.bad')}\n\n\n\n{say('doctor.rest')}\n{fine}")
+    left = MessageLimit.MAX_TEXT_LENGTH - _length(f"{say('doctor.bad')}\n\n\n\n{say('doctor.rest')}\n{fine}")
     lines = list[str]()
     for it in bad:
         line = (
             f"\n{_MARKS[it.result]} {it.subject}, {it.check}: {it.found[:_LONGEST]}\n→ {it.advice[:_LONGEST]}"
         )
-        room -= _length(line) + 1
-        if room < 0:
+        left -= _length(line) + 1
+        if left < 0:
             break
         lines.append(line)
     rest = [say("doctor.rest")] if len(lines) < len(bad) else []
@@ -61,5 +61,5 @@ def report(findings: Sequence[Finding], say: Language) -> str:
 
 
 def _length(text: str) -> int:
-    """As Telegram counts."""
+    """Return the length as Telegram counts it."""
     return len(text.encode("utf-16-le")) // 2

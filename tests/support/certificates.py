@@ -1,4 +1,4 @@
-"""Certificates for 127.0.0.1, of an authority that a test trusts, and of all the wrong kinds."""
+"""Certificates for 127.0.0.1: one that a test trusts, and wrong ones of several kinds."""
 
 import ssl
 import subprocess
@@ -9,14 +9,14 @@ _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
 class Certificates:
-    """`authority` is the file with the one that is to be trusted (SSL_CERT_FILE)."""
+    """`authority` is the file of the trusted certificate authority (SSL_CERT_FILE)."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.authority = self._authority("authority")
 
     def server(self, name: str) -> ssl.SSLContext:
-        """What a server shows that certificate with."""
+        """Return a server context with that certificate, which is created when it is first needed."""
         if not self._path(name, "pem").exists():
             self._make(name, _DAYS[name])
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -35,7 +35,7 @@ class Certificates:
         return path
 
     def _make(self, name: str, days: int) -> None:
-        """-days below nothing is taken by this of openssl's programs alone."""
+        """Create a certificate; only `openssl x509` accepts a negative number of days."""
         key, request, extensions = (self._path(name, extension) for extension in ("key", "csr", "cnf"))
         subject = "DNS:elsewhere.example" if name == "wrong name" else "IP:127.0.0.1"
         extensions.write_text(f"subjectAltName={subject}\nbasicConstraints=CA:false\n")

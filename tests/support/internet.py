@@ -1,9 +1,8 @@
-"""A small internet of its own, in which names mean what a test says: real lookups, real TLS, every connection
-seen. Nothing is taken from or told to the network outside.
+"""An isolated network with its own DNS, for tests of name lookups, TLS and connections.
 
 `play` starts this file as a program in network and mount namespaces (Linux: `unshare`): there all addresses
-lie on the loopback interface, `/etc/resolv.conf` names a DNS server of this file, and the product's own
-fetcher fetches.
+are on the loopback interface, `/etc/resolv.conf` names a DNS server of this file, and the product's own
+fetcher downloads. No packet reaches the outside.
 """
 
 import asyncio
@@ -28,26 +27,25 @@ from typing import Any
 from urllib.parse import unquote
 
 PUBLIC, PUBLIC_6 = "93.184.216.34", "2606:2800:220:1::1"
-# Of the open internet too: nobody listens at two of them, and at the third somebody does and never answers.
+# Public addresses as well: nothing listens on the first two, and the third never answers.
 DEAD, DEAD_6, SILENT_6 = "93.184.216.35", "2606:2800:220:1::2", "2606:2800:220:1::3"
 INSIDE = ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1")
-CERTIFIED = "stems.test"  # and what is below it; `self.stems.test` vouches for itself
+CERTIFIED = "stems.test"  # and its subdomains; `self.stems.test` has a self-signed certificate
 
-# Name → what its lookups are answered, one after another and the last for ever: addresses, or `=name`.
+# Name → the answers to its lookups, in order, the last one repeated: addresses, or `=name` for a CNAME.
 Zone = Mapping[str, Sequence[Sequence[str]]]
 
 
 @dataclass
 class Played:
-    """What became of one case: of each URL what arrived or which error; whither connections were begun, as
-    `address port`."""
+    """One case: the text or error of each URL, and the connection attempts as `address port`."""
 
     outcomes: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
 
 class NoNamespaces(Exception):
-    """This machine does not let us have them; the text says why."""
+    """This machine does not permit namespaces; the text says why."""
 
 
 def play(
@@ -62,9 +60,10 @@ def play(
 
 
 def run_inside(folder: Path, program: Path) -> str:
-    """Run a program with `folder` as its argument where there is no network but its own, and names are asked
-    for at 127.0.0.1; returns what it prints. In `folder` are the certificates, and
-    what is to be /etc/hosts. Raises `NoNamespaces`."""
+    """Run a program in namespaces, with `folder` as its argument and DNS at 127.0.0.1; returns its output.
+
+    `folder` holds the certificates, and `hosts` if /etc/hosts is to be replaced. Raises `NoNamespaces`.
+    """
     if shutil.which("unshare") is None:
         raise NoNamespaces("there is no `unshare`")
     _write_certificates(folder)
@@ -104,7 +103,7 @@ def run_inside(folder: Path, program: Path) -> str:
 
 
 def _write_certificates(folder: Path) -> None:
-    """`authority.pem`, which is trusted; `good.pem` by it; `self.pem` by nobody. Each with its key."""
+    """Create the trusted `authority.pem`, `good.pem` signed by it, and the self-signed `self.pem`."""
     sections = {
         "authority": "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign",
         "good": f"basicConstraints=CA:false\nsubjectAltName=DNS:{CERTIFIED},DNS:*.{CERTIFIED}",
@@ -127,7 +126,7 @@ def _write_certificates(folder: Path) -> None:
         )
 
 
-# What follows runs in the namespaces.
+# The rest runs in the namespaces.
 
 
 def bring_up(addresses: Sequence[str]) -> None:
@@ -157,7 +156,7 @@ def bring_up(addresses: Sequence[str]) -> None:
 
 
 def _wait_for(address: str) -> None:
-    """The kernel looks in its own time for others that may have the address, before anybody can use it."""
+    """Wait until the kernel has finished its duplicate address detection."""
     for _ in range(1000):
         with socket.socket(socket.AF_INET6) as one, suppress(OSError):
             one.bind((address, 0))
@@ -167,7 +166,7 @@ def _wait_for(address: str) -> None:
 
 
 class Names(asyncio.DatagramProtocol):
-    """A DNS server (RFC 1035) for A and AAAA; nothing it says may be kept."""
+    """A DNS server (RFC 1035) for A and AAAA records with a lifetime of 0."""
 
     def __init__(self, zone: Zone) -> None:
         self._zone = zone
@@ -210,7 +209,7 @@ def _record(name: str, kind: int, content: bytes) -> bytes:
 
 
 class _Watch:
-    """Sees every TCP connection being begun, whether or not somebody listens there."""
+    """Records every TCP connection attempt, also to ports where nothing listens."""
 
     def __init__(self) -> None:
         everything = 0x0003
@@ -220,7 +219,7 @@ class _Watch:
         asyncio.get_running_loop().add_reader(self._socket, self._look)
 
     def taken(self) -> list[str]:
-        """What was seen since, each once."""
+        """Return the attempts since the last call, each once."""
         self._look()
         seen, self._seen = self._seen, []
         return sorted(set(seen))
@@ -241,8 +240,8 @@ class _Watch:
 
 
 async def _answer(address: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """`/to?URL` leads there, `/close` hangs up after the answer, `/close-to?URL` does both, `/break` does not
-    answer. A stem is who sent it, for which name in the handshake, for which Host."""
+    """Serve stems. `/to?URL` redirects, `/close` closes the connection, `/close-to?URL` does both, `/break`
+    does not answer. A stem's text is the server's address, the TLS server name and the Host header."""
     tls = writer.get_extra_info("ssl_object")
     try:
         while (first := await reader.readexactly(1)) != b"\x16":  # TLS where there is none
@@ -281,7 +280,7 @@ def server_context(folder: Path) -> ssl.SSLContext:
 
 
 def never_answer(address: str, port: int) -> list[socket.socket]:
-    """A place that takes no connection and refuses none: its queue is full. To be kept."""
+    """Return sockets that make this port neither accept nor refuse connections, while they are open."""
     listening = socket.socket(socket.AF_INET6)
     listening.bind((address, port))
     listening.listen(0)
