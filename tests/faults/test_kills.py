@@ -88,7 +88,7 @@ async def new_points(case: Case, name: str) -> list[str]:
 async def die_at(case: Case, name: str, point: str) -> Account:
     """A scenario whose process kills itself there, once; another takes over."""
     scenario = SCENARIOS[name]
-    async with case.stage(**{"JOB_TIMEOUT_S": "120"} | scenario.settings) as stage:
+    async with case.stage(**{"JOB_TIMEOUT_S": "120", **scenario.settings}) as stage:
         ledger = Ledger(stage)
         stage.provider.few_stems = False
         passed = stage.world.directory / "passed"

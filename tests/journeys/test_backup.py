@@ -30,7 +30,7 @@ async def snapshot(stage: Stage) -> Path:
         while (now := await redis.info("persistence"))["rdb_bgsave_in_progress"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         assert (now["rdb_saves"], now["rdb_last_bgsave_status"]) == (1, "ok")
-        return Path((await redis.config_get("dir"))["dir"]) / "dump.rdb"
+        return Path(str((await redis.config_get("dir"))["dir"])) / "dump.rdb"
 
 
 async def test_songs_go_on_from_a_snapshot_in_another_redis(tmp_path: Path) -> None:

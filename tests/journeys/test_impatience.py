@@ -146,7 +146,7 @@ async def test_what_is_tapped_twice_at_once_comes_once(stage: Stage) -> None:
     cancellers = [Canceller(stage, language, "Cancel") for language in LANGUAGES]
 
     provider.refusal = (500, "no")
-    await asyncio.gather(*(person.fails() for person in [*packers, *listers]))
+    await asyncio.gather(*(person.fails() for person in packers), *(person.fails() for person in listers))
     provider.refusal = None
     provider.broken_stems = {"remove": 404}
     await asyncio.gather(*(person.misses() for person in fetchers))

@@ -3,12 +3,13 @@
 import io
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import httpx
 import pytest
 import telegram as ptb
+from av import AudioStream
 from telegram.request import HTTPXRequest
 
 from sandbox.telegram.app import run_telegram
@@ -132,7 +133,7 @@ def make_audio(tmp_path: Path) -> Callable[..., Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with av.open(str(path), "w") as container:
             container.metadata.update(tags)
-            stream = container.add_stream(codecs[path.suffix], rate=48000)
+            stream = cast(AudioStream, container.add_stream(codecs[path.suffix], rate=48000))
             stream.layout = "stereo"
             picture = None
             if cover:

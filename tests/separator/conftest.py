@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import av
 import httpx
@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import uvicorn
+from av import AudioStream
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from starlette.applications import Starlette
@@ -189,7 +190,7 @@ class RunningSeparator:
 @contextmanager
 def _running(data: Path, **changes: Any) -> Iterator[RunningSeparator]:
     listener, address = _listener()
-    fields = {"api_key": KEY, "data": data, "origin": address, "callback_pauses_s": (0, 0)}
+    fields: dict[str, Any] = {"api_key": KEY, "data": data, "origin": address, "callback_pauses_s": (0, 0)}
     settings = SeparatorSettings(**(fields | changes))
     headers = {"Authorization": f"Bearer {KEY}"}
     http_client = httpx.Client(base_url=address, headers=headers, timeout=30)
@@ -240,15 +241,15 @@ def _write_audio(path: Path, sound: Floats, rate: int = 44_100, **tags: str) -> 
     layout = _LAYOUTS[len(sound)]
     with av.open(str(path), "w", format=container) as out:
         out.metadata.update(tags)
-        stream = out.add_stream(codec, rate=rate, layout=layout)
-        stream.codec_context.format = sample_format  # type: ignore[union-attr]
+        stream = cast(AudioStream, out.add_stream(codec, rate=rate, layout=layout))
+        stream.codec_context.format = sample_format
         frame = AudioFrame.from_ndarray(sound, format="fltp", layout=layout)
         frame.sample_rate = rate
         frame.pts = 0
         converter = AudioResampler(format=sample_format, layout=layout, rate=rate)
         for converted in [*converter.resample(frame), *converter.resample(None)]:
-            out.mux(stream.encode(converted))  # type: ignore[union-attr]
-        out.mux(stream.encode(None))  # type: ignore[union-attr]
+            out.mux(stream.encode(converted))
+        out.mux(stream.encode(None))
     return path
 
 

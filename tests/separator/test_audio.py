@@ -192,7 +192,7 @@ def test_a_video_stream_and_a_cover_are_ignored(tmp_path: Path, tone: Tone, writ
                 picture.disposition = av.stream.Disposition.attached_pic
             copy = out.add_stream_from_template(audio.streams.audio[0])
             frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
-            out.mux(picture.encode(frame))  # type: ignore[union-attr]
+            out.mux(picture.encode(frame))  # type: ignore[arg-type]
             out.mux(picture.encode(None))  # type: ignore[union-attr]
             for packet in audio.demux(audio.streams.audio[0]):
                 if packet.dts is not None:

@@ -42,7 +42,7 @@ def test_a_request_without_the_key_is_refused(separator: Any) -> None:
     for method, path in [("POST", GENERATE), ("GET", DETAIL), ("GET", CREDIT), ("POST", UPLOAD)]:
         url = f"{separator.settings.origin}{path}"
         for key in [None, "Bearer wrong", "Bearer", "the-key", "Bearer the-key2", "Bearer clé"]:
-            headers = {} if key is None else {"Authorization": key.encode()}
+            headers = {} if key is None else {b"Authorization": key.encode()}
             answer = separator.http.send(httpx.Request(method, url, headers=headers))
             assert answer.status_code == 401, (path, key)
             assert (answer.json()["code"], answer.json()["data"]) == (401, None)

@@ -77,14 +77,14 @@ WRONG = [
 @pytest.mark.parametrize(("name", "value"), WRONG)
 def test_a_wrong_setting_is_named_in_one_line(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name} is wrong: ") as met:
-        load(**{name: value})
+        load(None, **{name: value})
     assert "\n" not in str(met.value)
 
 
 @pytest.mark.parametrize("name", ["TELEGRAM_BOT_TOKEN", "REDIS_URL"])
 def test_a_wrong_secret_does_not_appear_in_the_error(name: str) -> None:
     with pytest.raises(SettingsError) as met:
-        load(**{name: "http://:my-password@x"})
+        load(None, **{name: "http://:my-password@x"})
     assert "my-password" not in str(met.value)
 
 
@@ -101,7 +101,7 @@ def test_updates_by_webhook_need_a_public_url() -> None:
 
 def test_an_empty_value_counts_as_unset() -> None:
     names = [name.upper() for name in Settings.model_fields if name.upper() not in VALID]
-    assert load(**dict.fromkeys(names, "")) == load()
+    assert load(None, **dict.fromkeys(names, "")) == load()
 
 
 DEFAULTS: dict[str, Any] = {

@@ -43,9 +43,11 @@ class Certificates:
         issuer = "stranger" if name == "foreign" else "authority"
         if issuer == "stranger":
             self._authority(issuer)
-        by = ("-CA", self._path(issuer, "pem"), "-CAkey", self._path(issuer, "key"), "-CAcreateserial")
+        by: list[str | Path] = ["-CA", self._path(issuer, "pem"), "-CAkey", self._path(issuer, "key")]
         if name == "self-signed":
-            by = ("-signkey", key)
+            by = ["-signkey", key]
+        else:
+            by.append("-CAcreateserial")
         end = ("-days", str(days), "-extfile", extensions, "-out", self._path(name, "pem"))
         _openssl("x509", "-req", "-in", request, *by, *end)
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import outside
 from doctor_fixture import open_doctor_fixture
-from misconfigurations import MISCONFIGURATIONS, Misconfiguration
+from misconfiguration import Misconfiguration
+from misconfigurations import MISCONFIGURATIONS
 from tones import mp3
 
 from sandbox.environment.redis_server import RedisServer

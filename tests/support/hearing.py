@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 def heard(source: Path | bytes) -> NDArray[np.float32]:
     """All samples as they are decoded, channel by channel."""
-    with av.open(BytesIO(source) if isinstance(source, bytes) else str(source)) as container:
+    with av.open(BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
         resampler = av.AudioResampler(format="fltp")
         frames = [even for frame in container.decode(audio=0) for even in resampler.resample(frame)]
     return np.concatenate([frame.to_ndarray() for frame in frames], axis=1)

@@ -114,13 +114,16 @@ def _write_certificates(folder: Path) -> None:
     (folder / "openssl.cnf").write_text(f"[req]\ndistinguished_name=dn\n[dn]\n{config}")
     for name in sections:
         key, path = folder / f"{name}.key", folder / f"{name}.pem"
-        by = ["-CA", folder / "authority.pem", "-CAkey", folder / "authority.key"] if name == "good" else []
+        by: list[str | Path] = []
+        if name == "good":
+            by = ["-CA", folder / "authority.pem", "-CAkey", folder / "authority.key"]
+        command: list[str | Path] = [
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-nodes", "-days", "90", "-subj", f"/CN={name}", "-config", folder / "openssl.cnf"),
+            *("-extensions", name, "-keyout", key, "-out", path, *by),
+        ]
         subprocess.run(
-            [
-                *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
-                *("-nodes", "-days", "90", "-subj", f"/CN={name}", "-config", folder / "openssl.cnf"),
-                *("-extensions", name, "-keyout", key, "-out", path, *by),
-            ],
+            command,
             check=True,
             capture_output=True,
         )

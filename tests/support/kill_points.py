@@ -116,19 +116,19 @@ def make_mortal() -> None:
         _, _, to_state, *_ = args
         return await _mortal(f"{_MOVE}({to_state})", move)(store, *args, **changes)
 
-    JobStore.move = mortal_move  # type: ignore[method-assign]
+    JobStore.move = mortal_move  # type: ignore[method-assign,assignment]
     add = Engine.add
 
     async def mortal_add(engine: Engine, task: Any, key: str, argument: str) -> None:
         await _mortal(f"Engine.add({task})", add)(engine, task, key, argument)
 
-    Engine.add = mortal_add  # type: ignore[method-assign]
+    Engine.add = mortal_add  # type: ignore[method-assign,assignment]
     call = RateLimiter.process_request
 
     async def mortal_call(limiter: RateLimiter, *args: Any, **kwargs: Any) -> Any:
         endpoint = kwargs.get("endpoint") or args[3]
         return await _mortal(f"Telegram.{endpoint}", call)(limiter, *args, **kwargs)
 
-    RateLimiter.process_request = mortal_call  # type: ignore[method-assign]
+    RateLimiter.process_request = mortal_call  # type: ignore[method-assign,assignment]
     # the one that the limiter does not see
     ExtBot.get_updates = _mortal("Telegram.getUpdates", ExtBot.get_updates)  # type: ignore[assignment,method-assign]

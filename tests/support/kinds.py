@@ -4,9 +4,11 @@ import wave
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av import AudioStream
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def record(source: Path, target: Path, kind: Kind, seconds: float) -> Path:
     """The first seconds of `source` as this kind of file."""
     with av.open(str(source)) as song, av.open(str(target), "w", format=kind.container) as file:
         picture = file.add_stream("mpeg4", rate=10) if kind.has_picture else None
-        sound = file.add_stream(kind.codec, rate=kind.rate, layout=kind.layout)
+        sound = cast(AudioStream, file.add_stream(kind.codec, rate=kind.rate, layout=kind.layout))
         if picture:
             picture.width, picture.height, picture.pix_fmt = 64, 48, "yuv420p"
             for number in range(int(seconds * 10)):
@@ -55,11 +57,11 @@ def record(source: Path, target: Path, kind: Kind, seconds: float) -> Path:
             file.mux(picture.encode(None))
         resampler = av.AudioResampler(format=sound.codec_context.format, layout=kind.layout, rate=kind.rate)
         left = round(seconds * 44100)
-        for frame in song.decode(audio=0):
-            if left < frame.samples:
+        for piece in song.decode(audio=0):
+            if left < piece.samples:
                 break
-            left -= frame.samples
-            for part in resampler.resample(frame):
+            left -= piece.samples
+            for part in resampler.resample(piece):
                 file.mux(sound.encode(part))
         for part in resampler.resample(None):
             file.mux(sound.encode(part))

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
+from functools import partial
 
 from chat import Person
 from provider import SPLIT_FIELDS
@@ -164,7 +165,7 @@ class Ledger:
     async def over(self, plays: Sequence[Play] | None = None) -> None:
         """Wait until the users of these songs (of all) have been told the end of each."""
         for play in self.plays if plays is None else plays:
-            await play.person.sees(lambda play=play: play.is_over)
+            await play.person.sees(partial(getattr, play, "is_over"))
 
     async def all_well(self, until: Callable[[], Awaitable[None]] | None = None) -> None:
         """Wait until all songs are over and nothing waits or runs any more."""

@@ -18,7 +18,7 @@ async def leftovers(redis_url: str, *words: str) -> list[str]:
             b"stream": redis.xrange,
         }
         async for key in redis.scan_iter("*"):
-            kind = await redis.type(key)
+            kind: bytes = await redis.type(key)  # type: ignore[assignment]
             if kind == b"none":  # it has expired meanwhile
                 continue
             held = f"{key!r} {await read[kind](key)}"

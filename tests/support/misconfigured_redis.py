@@ -121,7 +121,7 @@ async def redis_disk(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 async def configured(doctor_fixture: DoctorFixture, **values: str) -> AsyncIterator[None]:
     """Change Redis' configuration, and restore it afterwards."""
     redis = doctor_fixture.product.redis
-    before = {name: (await redis.config_get(name))[name] for name in values}
+    before = {name: str((await redis.config_get(name))[name]) for name in values}
     for name, value in values.items():
         await redis.config_set(name, value)
     try:

@@ -11,6 +11,7 @@ import signal
 import socket
 import struct
 import sys
+import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
@@ -54,7 +55,7 @@ def _split(tests: list[pytest.Item], size: int) -> Iterator[list[pytest.Item]]:
 
 
 def _shares_fixtures(test: pytest.Item) -> bool:
-    known: dict[str, Sequence[pytest.FixtureDef[Any]]] = test._fixtureinfo.name2fixturedefs
+    known: dict[str, Sequence[pytest.FixtureDef[Any]]] = test._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
     return any(fixtures[-1].scope != "function" for name, fixtures in known.items() if name not in _CHEAP)
 
 
@@ -102,7 +103,7 @@ class _Worker:
                 _work(session, groups, queue, theirs, number)
                 code = 0
             except BaseException:
-                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+                traceback.print_exc()
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
@@ -216,7 +217,7 @@ def _work(
     capture.start_global_capturing()  # into files of its own
     capture.suspend_global_capture()
     plugins.unregister(plugins.getplugin("terminalreporter"))
-    folders = config._tmp_path_factory
+    folders = config._tmp_path_factory  # type: ignore[attr-defined]
     folders._basetemp = folders.mktemp(f"worker-{number}", numbered=False)
     reporter = _Reporter(config, connection)
     plugins.register(reporter)

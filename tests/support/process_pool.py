@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -49,7 +50,7 @@ class ProcessPool:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", __file__],
                 env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": f"{_ROOT}:{_HERE}"},
-                stdin=listening,
+                stdin=listening.fileno(),
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,
             )
@@ -274,7 +275,7 @@ def _run_order(order: Mapping[str, Any]) -> None:
     except SystemExit as ending:
         code = ending.code if isinstance(ending.code, int) else 1
     except BaseException:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

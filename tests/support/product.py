@@ -302,8 +302,8 @@ class BotRoom:
     async def sends(self, user: User, path: Path, **how: Any) -> Message:
         """A person sends a file, into their private chat unless `chat_id` says where; the bot handles it."""
         chat_id = how.pop("chat_id", user.id)
-        in_group = {} if chat_id == user.id else {"user_id": user.id}
-        message = await self.telegram.send_file(chat_id, path, **in_group, **how)
+        user_id = None if chat_id == user.id else user.id
+        message = await self.telegram.send_file(chat_id, path, user_id=user_id, **how)
         await self.handle()
         return message
 

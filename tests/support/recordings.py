@@ -1,9 +1,11 @@
 """Real recordings of every form a person may send, one second long unless asked otherwise."""
 
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av import AudioStream
 
 _CODECS = {
     ".mp3": "libmp3lame",
@@ -23,7 +25,7 @@ _FRAME = 960
 def record(path: Path, *, seconds: float = 1.0, sound: bool = True, picture: bool = False) -> Path:
     """Write a recording whose form is its extension's: a tone, moving pictures, or both."""
     with av.open(str(path), "w") as container:
-        voice = container.add_stream(_CODECS[path.suffix], rate=_RATE) if sound else None
+        voice = cast(AudioStream, container.add_stream(_CODECS[path.suffix], rate=_RATE)) if sound else None
         if voice is not None:
             voice.layout = "stereo"
         film = container.add_stream("mpeg4", rate=10) if picture else None
@@ -38,8 +40,8 @@ def record(path: Path, *, seconds: float = 1.0, sound: bool = True, picture: boo
         if voice is not None:
             fifo = av.AudioFifo()
             resampler = av.AudioResampler(format=voice.codec_context.format, layout="stereo", rate=_RATE)
-            for frame in resampler.resample(_tone(seconds)):
-                fifo.write(frame)
+            for part in resampler.resample(_tone(seconds)):
+                fifo.write(part)
             size = voice.codec_context.frame_size or _FRAME
             while (piece := fifo.read(size, partial=True)) is not None:
                 container.mux(voice.encode(piece))

@@ -2,7 +2,7 @@
 a process is killed (`mortal.py`). What a person does here goes on when the product is back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 
 from ledger import ALL_STEMS, VOCALS, Ledger, Play
@@ -21,7 +21,7 @@ class Scenario:
     are of the product's processes."""
 
     text: str
-    play: Callable[[Ledger], Awaitable[None]]
+    play: Callable[[Ledger], Coroutine[object, object, None]]
     orders: int
     settings: Mapping[str, str] = field(default_factory=dict)
 

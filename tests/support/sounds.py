@@ -1,9 +1,11 @@
 """Short sounds in every form in which a separator may give stems."""
 
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av import AudioStream
 from numpy.typing import NDArray
 
 RATE = 48_000
@@ -39,7 +41,7 @@ def record(
     """Write the channels in this form; without `right` both are the same."""
     _, container_name, codec = (FORMS | RARE_FORMS)[form]
     with av.open(str(path), "w", format=container_name) as container:
-        stream = container.add_stream(codec, rate=RATE, layout="stereo")
+        stream = cast(AudioStream, container.add_stream(codec, rate=RATE, layout="stereo"))
         stream.codec_context.options = {"strict": "experimental"}  # FFmpeg's own encoder of Vorbis
         channels = np.stack([left, left if right is None else right])
         frame = av.AudioFrame.from_ndarray(channels, format="fltp", layout="stereo")

@@ -10,7 +10,7 @@ import numpy as np
 
 def mp3(path: Path, seconds: float = 1.0, title: str = "") -> bytes:
     """A tone as MP3, 44.1 kHz stereo; written to `path` and returned. A `title` makes it one of its own."""
-    with av.open(io.BytesIO(_tone(seconds))) as tone, av.open(str(path), "w", format="mp3") as container:
+    with av.open(io.BytesIO(_tone(seconds)), "r") as tone, av.open(str(path), "w", format="mp3") as container:
         if title:
             container.metadata["title"] = title
         stream = container.add_stream_from_template(tone.streams.audio[0])

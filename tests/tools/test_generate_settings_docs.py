@@ -32,7 +32,8 @@ def test_every_variable_of_docker_compose_is_described() -> None:
 def test_env_example_names_exactly_the_settings_with_their_defaults() -> None:
     """And the variables of docker-compose.yml; each as `NAME=value`, with the default."""
     lines = (ROOT / ".env.example").read_text("utf-8").splitlines()
-    shown = dict(found.groups() for line in lines if (found := re.fullmatch(r"([A-Z][A-Z0-9_]+)=(.*)", line)))
+    found = [re.fullmatch(r"([A-Z][A-Z0-9_]+)=(.*)", line) for line in lines]
+    shown = {match[1]: match[2] for match in found if match}
     fields = {name.upper(): field for name, field in Settings.model_fields.items()}
     assert shown.keys() == fields.keys() | COMPOSE.keys()
     for name, field in fields.items():

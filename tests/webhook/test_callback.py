@@ -44,7 +44,7 @@ def failure(code: int, task_id: str = "task-1") -> dict[str, Any]:
 
 def path_of(product: Product, job: Job, **changes: Any) -> str:
     """Return the path of the job's callback link, or of one signed for something else."""
-    named = {"job_id": job.id, "chat_id": job.chat_id} | changes
+    named: dict[str, Any] = {"job_id": job.id, "chat_id": job.chat_id} | changes
     return urlsplit(product.links.callback_url(**named)).path
 
 

@@ -7,6 +7,7 @@ import re
 import time
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -105,7 +106,11 @@ async def test_more_jobs_than_one_script_reads_are_added_up(product: Product) ->
     async with product.redis.pipeline(transaction=False) as pipeline:
         for number in range(1100):
             mode = "split_stem" if number % 2 else "separate_vocal"
-            fields = {"state": "separating", "mode": json.dumps(mode), "moved_at": str(time.time() - number)}
+            fields: dict[Any, Any] = {
+                "state": "separating",
+                "mode": json.dumps(mode),
+                "moved_at": str(time.time() - number),
+            }
             pipeline.hset(f"stemdrop:job:{number:016x}", mapping=fields)
             pipeline.zadd("stemdrop:jobs:open", {f"{number:016x}": number})
         pipeline.zadd("stemdrop:jobs:open", {"expired": 5})

@@ -82,7 +82,7 @@ def test_a_body_is_not_read_beyond_its_limit() -> None:
         @example([1], "9" * 5000)
         def hold(sizes: list[int], declared: str | None) -> None:
             headers = [] if declared is None else [(b"content-length", declared.encode())]
-            is_declared = bool(declared) and declared.isdigit() and int(declared[:99]) > MAX_BODY_BYTES
+            is_declared = declared is not None and declared.isdigit() and int(declared[:99]) > MAX_BODY_BYTES
             expected = BodyTooLarge if is_declared or sum(sizes) > MAX_BODY_BYTES else BadContract
             with pytest.raises(expected):
                 runner.run(read([b" " * size for size in sizes], *headers))

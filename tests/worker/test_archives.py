@@ -222,8 +222,8 @@ async def test_stems_that_came_since_are_in_the_next_zip(
     assert await product.store.deliver_again(job.id)
     await product.delivery().run(job.id)
     await archives.run(zip_of(job))
-    archives = shown(product, job, "document")
-    assert [len(unzipped(product, archive)) for archive in archives] == [1, 2]
+    sent_archives = shown(product, job, "document")
+    assert [len(unzipped(product, archive)) for archive in sent_archives] == [1, 2]
 
 
 async def test_killed_after_it_was_sent_it_is_not_sent_again(
@@ -405,7 +405,8 @@ async def test_a_run_that_broke_off_sends_only_the_rest(
     await archives.run(small_of(job))
     for _ in range(2):  # the first order, and one that is sent again by file_id
         before = len(shown(product, job, "voice"))
-        send, seen = product.telegram.post, []
+        send = product.telegram.post
+        seen: list[Any] = []
 
         def post(*args: Any, seen: list[Any] = seen, send: Any = send, **how: Any) -> Message:
             seen.append(args)
@@ -499,7 +500,7 @@ async def test_what_fails_over_and_over_is_told_once(
 async def test_an_order_that_kills_its_workers_is_told_and_a_dead_letter(
     product: Product, archives: Archives, two: Job, order: Callable[[Job], str], what: str
 ) -> None:
-    kind = {zip_of: Run.ZIP, small_of: Run.SMALL}[order]
+    kind = Run.ZIP if order is zip_of else Run.SMALL
     await product.store.count_run(two.id, kind, by=MAX_RUNS)
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
     await archives.give_up(order(two))

@@ -442,7 +442,7 @@ async def test_a_result_after_the_failure_tells_nothing_of_how_long_it_takes(
 
 
 async def paces(product: Product) -> list[str]:
-    return await product.redis.lrange(PACE.format(Mode.SPLIT_STEM), 0, -1)  # type: ignore[misc]
+    return [str(pace) for pace in await product.redis.lrange(PACE.format(Mode.SPLIT_STEM), 0, -1)]
 
 
 async def test_a_stem_too_big_for_telegram_becomes_a_link(
@@ -885,7 +885,8 @@ async def test_a_run_that_is_handed_back_is_not_broken(
         running = asyncio.create_task(delivery.run(two.id))
         await until(lambda count=count: len(files.requests) == 2 * count)
         running.cancel()
-        assert await asyncio.gather(running, return_exceptions=True) != [None]
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
+        assert ended is not None
     for hold in held:
         hold.set()
     await delivery.run(two.id)
@@ -1004,7 +1005,7 @@ async def test_a_disk_that_takes_no_more_waits(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker.stems.fetcher.anyio, "open_file", full)
+        patch.setattr(anyio, "open_file", full)
         with pytest.raises(TryLater, match="No space left on device") as later:
             await delivery.run(two.id)
     assert later.value.after_s == 60

@@ -99,7 +99,8 @@ async def test_the_pace_slows_down_with_age(product: Product, job: Job) -> None:
     counters = await passes(product, 600)
     times = [number * EVERY_S for number, count in enumerate(counters, 1) if count]
     assert times[0] == FIRST_S
-    pauses = {late - early: late for early, late in pairwise(times)}  # → when it was last so
+    # each pause → when it was last that long
+    pauses: dict[float, float] = {late - early: late for early, late in pairwise(times)}
     assert set(pauses) == {YOUNG_S, OLD_S}
     assert pauses[YOUNG_S] == pytest.approx(YOUNG_UNTIL_S, abs=YOUNG_S)
 

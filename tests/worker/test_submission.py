@@ -6,8 +6,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from product import KEY, PUBLIC_URL, Product, open_product, until
-from provider import Provider
+from product import PUBLIC_URL, Product, open_product, until
+from provider import KEY, Provider
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.app import run_telegram

@@ -31,7 +31,7 @@ def catalogue(code: str) -> Catalog:
 
 
 def sentences(message: Message) -> tuple[str, ...]:
-    return message.string if isinstance(message.string, tuple) else (message.string,)
+    return message.string if isinstance(message.string, tuple) else (str(message.string),)
 
 
 def keys(code: str) -> dict[str, list[set[str]]]:
@@ -39,7 +39,7 @@ def keys(code: str) -> dict[str, list[set[str]]]:
     found = {}
     for message in catalogue(code):
         if message.id:
-            key = "+".join(message.id) if isinstance(message.id, tuple) else message.id
+            key = "+".join(message.id) if isinstance(message.id, tuple) else str(message.id)
             kinds = {frozenset(placeholders(sentence)) for sentence in sentences(message)}
             found[key] = sorted(set(kind) for kind in kinds)
     return found
@@ -89,7 +89,7 @@ def test_every_plural_has_all_its_forms(code: str) -> None:
     for message in found:
         if isinstance(message.id, tuple):
             assert message.id[1] == message.id[0] + "s"
-            assert len(message.string) == found.num_plurals, message.id
+            assert len(sentences(message)) == found.num_plurals, message.id
 
 
 # Names, and words that languages share.

@@ -5,7 +5,8 @@ import pytest
 from doctor_fixture import DoctorFixture
 from doctor_page import names, row, rows
 from internet import NoNamespaces
-from misconfigurations import MISCONFIGURATIONS, Misconfiguration
+from misconfiguration import Misconfiguration
+from misconfigurations import MISCONFIGURATIONS
 
 from stemdrop.doctor.report import CheckResult, Finding, is_well
 

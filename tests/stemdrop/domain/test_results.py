@@ -213,7 +213,7 @@ NOT_THE_CONTRACT: list[object] = [
     _without("task_id"),
     *({**callback(), "code": code} for code in (None, True, False, -1, 10_000, 10**400, 200.0, "", "x")),
     *({**callback(), "code": code} for code in ("20000", "²", "-1", [200], {"code": 200})),
-    *({**callback(), "data": data} for data in (None, [], "x", 1, True)),
+    *({**callback(), "data": data} for data in (None, list[str](), "x", 1, True)),
     *(
         _with_data(task_id=value)
         for value in (None, "", 0, 17, True, [TASK], {TASK: 1}, "x" * (MAX_TASK_ID + 1))

@@ -5,9 +5,11 @@ import json
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -183,7 +185,7 @@ async def test_control_characters_are_removed_from_findings() -> None:
 async def test_a_killed_bot_is_not_taken_for_a_second_poller(doctor_fixture: DoctorFixture) -> None:
     """Its heartbeat stays in Redis for a minute; meanwhile the doctor does not poll."""
     killed = Heartbeat("bot", "host-3", 1, "0.1.0", 0, time.time() - 40)
-    noted = {killed.name: json.dumps(asdict(killed))}
+    noted: Mapping[Any, Any] = {killed.name: json.dumps(asdict(killed))}
     await doctor_fixture.product.redis.hset(PRESENT, mapping=noted)
     (line,) = [it for it in await doctor_fixture.run_checks() if it.check == "second poller"]
     assert (line.result, line.found) == (CheckResult.OK, "our bot receives its updates undisturbed")

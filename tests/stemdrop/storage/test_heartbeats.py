@@ -60,7 +60,7 @@ async def test_who_says_nothing_for_a_minute_is_gone_whatever_the_clocks_of_othe
 
 async def said(redis: Redis, name: str, seconds_ago: float) -> None:
     """That process has said nothing since."""
-    noted = json.loads(await redis.hget("stemdrop:processes", name))
+    noted = json.loads(str(await redis.hget("stemdrop:processes", name)))
     seconds, microseconds = await redis.time()
     noted["seen_at"] = seconds + microseconds / 1e6 - seconds_ago
     await redis.hset("stemdrop:processes", name, json.dumps(noted))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 from sounds import FORMS, record, tone
 
@@ -29,7 +30,7 @@ def test_both_channels_are_heard(tmp_path: Path) -> None:
         source = record(tmp_path / "stem.wav", "wav", left, right)
         encode_voice(source, tmp_path / "small", OPUS)
         with av.open(str(tmp_path / "small")) as container:
-            peak = max(abs(frame.to_ndarray()).max() for frame in container.decode(audio=0))
+            peak = max(np.abs(frame.to_ndarray()).max() for frame in container.decode(audio=0))
         assert peak > 0.05
 
 

@@ -5,6 +5,7 @@ import gzip
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fileserver import FileServer, raw_server
@@ -176,14 +177,16 @@ async def test_what_is_said_to_be_packed_is_not_unpacked(
 ) -> None:
     """Nobody asked for it, and a few bytes can become gigabytes."""
     bomb = gzip.compress(bytes(100 * MAX_BYTES))
-    await fetcher.fetch(files.put("a.mp3", bomb, **{"content-encoding": coding}), target)
+    headers: dict[str, Any] = {"content-encoding": coding}
+    await fetcher.fetch(files.put("a.mp3", bomb, **headers), target)
     assert read(target) == bomb
 
 
 async def test_what_servers_want_to_be_remembered_is_not(
     fetcher: StemFetcher, files: FileServer, target: Path
 ) -> None:
-    url = files.put("a.mp3", b"sound", **{"set-cookie": "who=they"})
+    headers: dict[str, Any] = {"set-cookie": "who=they"}
+    url = files.put("a.mp3", b"sound", **headers)
     await fetcher.fetch(url, target)
     await fetcher.fetch(url, target)
     assert "cookie" not in files.requests[1].headers
