@@ -36,7 +36,7 @@ class LocalEnvironment:
 
     `settings` override stemdrop's settings. REDIS_URL and PATH come from `environment`. Without a separator
     `settings` must have SEPARATION_API_URL; `separator_options` are options of its command. `process` is the
-    class that starts stemdrop's processes.
+    class of all processes.
 
     The processes run in `directory`, so that they do not read the caller's `.env`. An external Redis must
     hold no keys of stemdrop (else `RedisUnavailableError`), and holds none after the block.
@@ -125,7 +125,7 @@ class LocalEnvironment:
         `settings` override the environment's for this process. `name` is the log's (default: the command).
         """
         environment = {**self.variables(), **(settings or {})}
-        process = self._process([command], environment, name or command, self.process_class)
+        process = self._process([command], environment, name or command)
         process.start()
         await process.wait_for(r"\bready\b", _READY[command])
         return process
@@ -199,15 +199,10 @@ class LocalEnvironment:
         ready = await process.wait_for(r"separator ready at (http://\S+)")
         self._separator_url, self._separator_process = ready.group(1), process
 
-    def _process(
-        self,
-        arguments: list[str],
-        environment: Mapping[str, str],
-        name: str,
-        kind: type[Process] = Process,
-    ) -> Process:
+    def _process(self, arguments: list[str], environment: Mapping[str, str], name: str) -> Process:
         self.directory.mkdir(parents=True, exist_ok=True)
-        process = kind(arguments, environment, self.directory / f"{name}.log", cwd=self.directory)
+        log = self.directory / f"{name}.log"
+        process = self.process_class(arguments, environment, log, cwd=self.directory)
         self._processes.append(process)
         return process
 

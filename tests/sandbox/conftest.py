@@ -1,4 +1,4 @@
-"""A local Telegram on loopback, with python-telegram-bot as the judge of its answers."""
+"""The local Telegram on loopback, with bots of python-telegram-bot."""
 
 import io
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +19,7 @@ from sandbox.telegram.person_actions import Telegram
 
 
 class Clock:
-    """Unix seconds that stand still until told otherwise."""
+    """Unix seconds that change only by `advance`."""
 
     def __init__(self) -> None:
         self.now = 1_790_000_000.0
@@ -33,7 +33,7 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def _durations_as_timedelta(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library's coming behaviour; the old one warns."""
+    """Without it the library warns about a change of its next version."""
     monkeypatch.setenv("PTB_TIMEDELTA", "1")
 
 
@@ -44,7 +44,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def is_local() -> bool:
-    """Whether the sandbox plays a server in local mode; tests override it by parametrising."""
+    """Whether Telegram is in local mode; tests override it by parametrising."""
     return False
 
 
@@ -63,7 +63,7 @@ async def url(tg: Telegram) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def new_bot(tg: Telegram, url: str) -> AsyncIterator[Callable[..., Any]]:
-    """Builds initialised bots of python-telegram-bot against the server; `timeout_s` is every timeout."""
+    """Return a function that builds an initialised bot; `timeout_s` is each of its timeouts."""
     bots: list[ptb.Bot] = []
 
     async def build(token: str | None = None, timeout_s: float = 20, local: bool = False) -> ptb.Bot:
@@ -73,7 +73,10 @@ async def new_bot(tg: Telegram, url: str) -> AsyncIterator[Callable[..., Any]]:
                 write_timeout=timeout_s,
                 connect_timeout=timeout_s,
                 media_write_timeout=timeout_s,
-                httpx_kwargs={"trust_env": False, "verify": False},  # loading authorities takes a while
+                httpx_kwargs={
+                    "trust_env": False,
+                    "verify": False,
+                },  # loading certificates takes long
             )
 
         bot = ptb.Bot(
@@ -105,7 +108,7 @@ def alice(tg: Telegram) -> User:
 
 @pytest.fixture
 async def api(tg: Telegram, url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """The bot's door without a library: `api.post("sendMessage", json={…})`."""
+    """A client of the Bot API: `api.post("sendMessage", json={…})`."""
     async with httpx.AsyncClient(
         base_url=f"{url}/bot{tg.token}/", trust_env=False, verify=False, timeout=20
     ) as client:
@@ -113,8 +116,8 @@ async def api(tg: Telegram, url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def door(tg: Telegram, url: str) -> AsyncIterator[httpx.AsyncClient]:
-    """The person's door with its key."""
+async def chat(tg: Telegram, url: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the chat API with its key."""
     headers = {"X-Sandbox-Key": tg.access_key}
     async with httpx.AsyncClient(
         base_url=f"{url}/chat/", headers=headers, trust_env=False, verify=False
@@ -124,8 +127,7 @@ async def door(tg: Telegram, url: str) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture
 def make_audio(tmp_path: Path) -> Callable[..., Path]:
-    """Encodes one second of silence: `make_audio("a.mp3", title=…, cover=…)`; the extension says the
-    format."""
+    """Return a function that encodes one second of silence in the format of the file's extension."""
     codecs = {".mp3": "mp3", ".m4a": "aac", ".flac": "flac", ".wav": "pcm_s16le", ".ogg": "libopus"}
 
     def make(name: str, *, cover: bytes | None = None, **tags: str) -> Path:
@@ -162,7 +164,7 @@ def make_audio(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def make_video(tmp_path: Path) -> Callable[[str], Path]:
-    """A second of picture in an MP4."""
+    """Return a function that encodes one second of video as MP4."""
 
     def make(name: str) -> Path:
         path = tmp_path / name

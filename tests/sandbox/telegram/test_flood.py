@@ -1,4 +1,4 @@
-"""The flood limits: bursts pass, too much is a 429 with the right wait, and it is counted."""
+"""The flood limits: short bursts pass, more is a 429 with the right wait, and it is counted."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def refused_after_s(limits: FloodLimits, chat_id: int, count: int = 1) -> int | 
     return None
 
 
-def test_a_private_chat_takes_20_at_once_and_then_one_a_second(clock: Any) -> None:
+def test_a_private_chat_allows_20_at_once_and_then_one_a_second(clock: Any) -> None:
     limits = FloodLimits(clock)
     assert [refused_after_s(limits, 7) for _ in range(21)] == [None] * 20 + [1]
     clock.advance(0.5)
@@ -29,27 +29,27 @@ def test_a_private_chat_takes_20_at_once_and_then_one_a_second(clock: Any) -> No
     assert limits.refusals == 3
 
 
-def test_a_group_takes_20_a_minute(clock: Any) -> None:
+def test_a_group_allows_20_a_minute(clock: Any) -> None:
     limits = FloodLimits(clock)
     assert [refused_after_s(limits, -7) for _ in range(21)] == [None] * 20 + [3]
     clock.advance(60)
     assert [refused_after_s(limits, -7) for _ in range(21)] == [None] * 20 + [3]
 
 
-def test_an_albums_items_count_each_and_a_refused_one_costs_nothing(clock: Any) -> None:
+def test_each_item_of_an_album_counts_and_a_refused_album_does_not(clock: Any) -> None:
     limits = FloodLimits(clock)
     assert [refused_after_s(limits, 7, 8) for _ in range(3)] == [None, None, 4]
     assert refused_after_s(limits, 7, 4) is None
 
 
-def test_all_chats_together_take_30_a_second(clock: Any) -> None:
+def test_all_chats_together_allow_30_a_second(clock: Any) -> None:
     limits = FloodLimits(clock)
     assert [refused_after_s(limits, chat_id) for chat_id in range(1, 32)] == [None] * 30 + [1]
     clock.advance(1)
     assert [refused_after_s(limits, chat_id) for chat_id in range(40, 71)] == [None] * 30 + [1]
 
 
-async def test_the_bot_is_told_to_wait_for_messages_and_edits(
+async def test_messages_and_edits_of_the_bot_are_limited(
     bot: ptb.Bot, tg: Telegram, alice: User, clock: Any
 ) -> None:
     sent = await bot.send_message(alice.id, "0")

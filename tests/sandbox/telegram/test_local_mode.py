@@ -1,4 +1,4 @@
-"""Local mode: files by their place on disk, in and out, and far larger ones."""
+"""Local mode: files are passed by path, and can be larger."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.parametrize("is_local", [True])
 NewBot = Callable[..., Awaitable[ptb.Bot]]
 
 
-async def test_files_go_by_path(
+async def test_files_are_sent_and_fetched_by_path(
     new_bot: NewBot, tg: Telegram, alice: User, make_audio: Callable[..., Path]
 ) -> None:
     bot = await new_bot(local=True)
@@ -29,7 +29,7 @@ async def test_files_go_by_path(
     assert bytes(await file.download_as_bytearray()) == path.read_bytes()
 
 
-async def test_more_than_20_mb_may_be_fetched(
+async def test_a_file_above_20_mb_can_be_fetched(
     new_bot: NewBot, tg: Telegram, alice: User, tmp_path: Path
 ) -> None:
     path = tmp_path / "big.wav"
@@ -41,7 +41,7 @@ async def test_more_than_20_mb_may_be_fetched(
     assert (await bot.get_file(message.media["file_id"])).file_size == 21 * 1024 * 1024
 
 
-async def test_a_path_that_is_not_there_is_refused(new_bot: NewBot, alice: User) -> None:
+async def test_a_missing_path_is_refused(new_bot: NewBot, alice: User) -> None:
     bot = await new_bot(local=True)
     with pytest.raises(ptb.error.BadRequest, match="no local file"):
         await bot.send_document(alice.id, "file:///nowhere/song.mp3")

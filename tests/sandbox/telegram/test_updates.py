@@ -1,4 +1,4 @@
-"""How updates reach the bot: long polling with confirmation, or a webhook with a secret."""
+"""Updates reach the bot by long polling with confirmation, or by a webhook with a secret."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -28,7 +28,7 @@ async def test_updates_stay_until_confirmed_by_an_offset(bot: ptb.Bot, tg: Teleg
     assert await bot.get_updates(offset=rest[-1].update_id + 1) == ()
 
 
-async def test_a_negative_offset_gives_the_last_and_forgets_the_rest(
+async def test_a_negative_offset_returns_the_last_updates_and_drops_the_others(
     bot: ptb.Bot, tg: Telegram, alice: User
 ) -> None:
     for text in ("one", "two", "three"):
@@ -36,7 +36,7 @@ async def test_a_negative_offset_gives_the_last_and_forgets_the_rest(
     assert [update.effective_message.text for update in await bot.get_updates(offset=-1)] == ["three"]
 
 
-async def test_a_long_poll_answers_when_something_comes(bot: ptb.Bot, tg: Telegram, alice: User) -> None:
+async def test_a_long_poll_answers_when_an_update_comes(bot: ptb.Bot, tg: Telegram, alice: User) -> None:
     poll = asyncio.create_task(bot.get_updates(timeout=60))
     await tg.wait_for(lambda: tg.updates.is_awaited)
     tg.send_text(alice.id, "now")
@@ -44,9 +44,7 @@ async def test_a_long_poll_answers_when_something_comes(bot: ptb.Bot, tg: Telegr
     assert update.effective_message.text == "now"
 
 
-async def test_the_older_of_two_pollers_is_told_of_the_conflict(
-    new_bot: NewBot, tg: Telegram, alice: User
-) -> None:
+async def test_the_older_of_two_pollers_gets_a_conflict(new_bot: NewBot, tg: Telegram, alice: User) -> None:
     older, newer = await new_bot(), await new_bot()
     first = asyncio.create_task(older.get_updates(timeout=60))
     await tg.wait_for(lambda: tg.updates.is_awaited)
@@ -57,7 +55,7 @@ async def test_the_older_of_two_pollers_is_told_of_the_conflict(
     assert len(await second) == 1
 
 
-async def test_a_poller_that_hangs_up_waits_no_longer(bot: ptb.Bot, tg: Telegram, alice: User) -> None:
+async def test_a_poll_ends_when_its_client_disconnects(bot: ptb.Bot, tg: Telegram, alice: User) -> None:
     poll = asyncio.create_task(bot.get_updates(timeout=60))
     await tg.wait_for(lambda: tg.updates.is_awaited)
     poll.cancel()
@@ -68,12 +66,12 @@ async def test_a_poller_that_hangs_up_waits_no_longer(bot: ptb.Bot, tg: Telegram
 
 async def test_allowed_updates_hold_until_given_again(bot: ptb.Bot, tg: Telegram, alice: User) -> None:
     await bot.get_updates(allowed_updates=["callback_query"])
-    tg.send_text(alice.id, "unheard")
+    tg.send_text(alice.id, "dropped")
     await bot.get_updates()
-    tg.send_text(alice.id, "unheard too")
+    tg.send_text(alice.id, "dropped too")
     assert tg.updates.pending == []
     await bot.get_updates(allowed_updates=[])
-    tg.send_text(alice.id, "heard")
+    tg.send_text(alice.id, "queued")
     assert len(tg.updates.pending) == 1
 
 
@@ -81,7 +79,7 @@ async def test_edits_blocks_and_migrations_are_updates(bot: ptb.Bot, tg: Telegra
     typo = tg.send_text(alice.id, "helo")
     tg.edit_text(alice.id, typo.message_id, "hello")
     tg.block_bot(alice.id)
-    tg.send_text(alice.id, "not heard by a blocked bot")
+    tg.send_text(alice.id, "a blocked bot gets no update")
     tg.unblock_bot(alice.id)
     group = tg.add_group("Band", [alice])
     new = tg.migrate_group(group.id)
@@ -99,12 +97,12 @@ async def test_edits_blocks_and_migrations_are_updates(bot: ptb.Bot, tg: Telegra
 
 
 class Receiver:
-    """A webhook that answers what it is told to and remembers what came."""
+    """A webhook that stores the updates and answers with `statuses`."""
 
     def __init__(self) -> None:
         self.updates: list[dict[str, Any]] = []
         self.secrets: list[str | None] = []
-        self.statuses: list[int] = []  # to answer first; then 200
+        self.statuses: list[int] = []  # of the first answers; then 200
         self.arrived = asyncio.Condition()
         self.url = ""
 
@@ -129,7 +127,7 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield receiver
 
 
-async def test_a_webhook_gets_updates_in_order_with_the_secret_and_again_until_2xx(
+async def test_a_webhook_gets_updates_in_order_with_the_secret_until_2xx(
     bot: ptb.Bot, tg: Telegram, alice: User, receiver: Receiver
 ) -> None:
     receiver.statuses = [500, 503]
@@ -162,23 +160,18 @@ async def test_polling_while_a_webhook_is_set_is_a_conflict(
     assert tg.updates.pending == []
 
 
-@pytest.mark.parametrize(
-    ("parameters", "words"),
-    [
+async def test_webhook_urls_that_telegram_refuses(api: httpx.AsyncClient) -> None:
+    for parameters, words in [
         ({"url": "http://example.org/hook"}, "An HTTPS URL must be provided"),
         ({"url": "https://example.org:9000/hook"}, "only on ports 80, 88, 443 or 8443"),
         ({"url": "https://example.org/", "secret_token": "not allowed!"}, "unallowed characters"),
-    ],
-)
-async def test_webhooks_telegram_would_not_call_are_refused(
-    api: httpx.AsyncClient, parameters: dict[str, str], words: str
-) -> None:
-    answer = await api.post("setWebhook", data=parameters)
-    assert answer.status_code == 400
-    assert words in answer.json()["description"]
+    ]:
+        answer = await api.post("setWebhook", data=parameters)
+        assert answer.status_code == 400
+        assert words in answer.json()["description"]
 
 
-async def test_privacy_mode_keeps_what_people_say_among_themselves_from_the_bot(
+async def test_in_privacy_mode_the_bot_gets_only_messages_addressed_to_it(
     bot: ptb.Bot, tg: Telegram, alice: User, make_audio: Callable[..., Any]
 ) -> None:
     tg.has_privacy_mode = True
@@ -189,7 +182,7 @@ async def test_privacy_mode_keeps_what_people_say_among_themselves_from_the_bot(
     tg.send_text(group.id, "/stems", reply_to=song.message_id)
     tg.send_text(group.id, f"@{tg.bot.username} this one")
     tg.send_text(group.id, "thanks", reply_to=said.message_id)
-    heard = [update.effective_message for update in await bot.get_updates()]
-    assert [message.text for message in heard] == ["/stems", f"@{tg.bot.username} this one", "thanks"]
-    assert heard[0].reply_to_message.audio is not None
+    received = [update.effective_message for update in await bot.get_updates()]
+    assert [message.text for message in received] == ["/stems", f"@{tg.bot.username} this one", "thanks"]
+    assert received[0].reply_to_message.audio is not None
     assert (await bot.get_me()).can_read_all_group_messages is False
