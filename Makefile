@@ -49,7 +49,7 @@ test: setup
 FUZZ ?= 10
 fuzz: setup
 	@FUZZ=$(FUZZ) $(BIN)/python -m pytest -n 2 --timeout 3600 \
-		tests/stemdrop/test_parsers.py tests/webhook/test_parsers.py tests/webhook/test_doors.py
+		tests/stemdrop/provider/test_parsers.py tests/webhook/test_parsers.py tests/webhook/test_api_fuzzing.py
 
 # Builds the images, starts every profile of docker-compose.yml, plays songs and kills containers: about ten minutes.
 # Needs Docker with Compose 2.26 or newer, and removes everything that it made.

@@ -1,4 +1,4 @@
-"""The chat's doors: words that stay words, buttons that obey their owner, credits that no hurry outruns."""
+"""Abuse of the bot: hostile text, buttons of other users, and concurrent orders beyond the daily credits."""
 
 import asyncio
 import re
@@ -27,7 +27,7 @@ from stemdrop.domain.titles import in_sentence
 from stemdrop.errors import TryLater
 from stemdrop.services.orders import Tapped, _cancelled_at
 
-# Words that would be markup, links or worse, were they taken for more than words.
+# Text that would become markup, links or mentions if it were interpreted.
 HOSTILE = [
     "<b>bold</b> <a href='https://evil.example'>here</a> &lt;",
     "*bold* _italic_ `code` ||hidden|| [here](https://evil.example) ![x](tg://emoji?id=1)",
@@ -37,29 +37,29 @@ HOSTILE = [
     "a\x00b\nc\r\u2028d",
     "👩‍👩‍👧‍👦" * 40,
 ]
-# What no text of ours may hold: it would turn, or hide, what stands around it.
-UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+# Control and invisible characters, which reverse or hide the text around them.
+INVISIBLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 MARKED = {"parse_mode", "entities", "caption_entities"}
 
 
 def marked(value: object) -> bool:
-    """Whether parameters of a call ask for markup, however deep."""
+    """Return whether the parameters of a call contain markup at any depth."""
     if isinstance(value, dict):
         return bool(value.keys() & MARKED) or any(marked(part) for part in value.values())
     return isinstance(value, list) and any(marked(part) for part in value)
 
 
 def entities(text: str) -> set[str]:
-    """What Telegram makes of a text by itself."""
+    """Return the entities that Telegram finds in a text by itself."""
     return {entity["type"] for entity in find_entities(text)}
 
 
-# Words
+# Text
 
 
 @pytest.mark.parametrize("words", HOSTILE)
 @pytest.mark.parametrize("state", JobState)
-def test_in_every_state_words_of_others_stay_words(state: JobState, words: str) -> None:
+def test_hostile_titles_and_stem_names_are_not_interpreted(state: JobState, words: str) -> None:
     source = make_job().source
     job = make_job(
         state=state,
@@ -76,14 +76,14 @@ def test_in_every_state_words_of_others_stay_words(state: JobState, words: str) 
             text, _ = render(job, say, Details(delivered=delivered, place=3, elapsed_s=30))
             assert shown in text
             assert entities(text) <= {"url"}
-            assert not UNSEEN.search(text)
+            assert not INVISIBLE.search(text)
 
 
 def vars_of(source: Any) -> dict[str, Any]:
     return {name: getattr(source, name) for name in source.__slots__}
 
 
-async def test_nothing_is_sent_with_markup(room: BotRoom, alice: User, tmp_path: Path) -> None:
+async def test_no_message_is_sent_with_markup(room: BotRoom, alice: User, tmp_path: Path) -> None:
     bob = room.telegram.add_user("Bob")
     group = room.telegram.add_group("<b>@somebody</b> \u202e", [alice, bob])
     for number, words in enumerate(HOSTILE):
@@ -104,10 +104,10 @@ async def test_nothing_is_sent_with_markup(room: BotRoom, alice: User, tmp_path:
     assert len(said) >= 3 * len(HOSTILE)
     for message in said:
         assert {entity["type"] for entity in message.content.get("entities", [])} <= {"bot_command", "url"}
-        assert not UNSEEN.search(message.text)
+        assert not INVISIBLE.search(message.text)
 
 
-async def test_what_people_and_groups_call_themselves_stays_words(
+async def test_hostile_names_of_users_and_groups_are_not_interpreted(
     private_room: BotRoom, boss: User, song: Path
 ) -> None:
     name = "<b>@somebody</b> \u202e/start"
@@ -122,23 +122,23 @@ async def test_what_people_and_groups_call_themselves_stays_words(
     job = (await private_room.product.jobs(mallory.id))[0]
     await private_room.product.store.pick(job, Mode.SPLIT_STEM, "", 0)
     (users,) = await private_room.says(boss, "/users")
-    (snapshots,) = await private_room.says(boss, "/admin")
+    (admin,) = await private_room.says(boss, "/admin")
     (jobs,) = await private_room.says(mallory, "/jobs")
     assert f"<b>@\u2060somebody</b> /\u2060start ({mallory.id})" in users.text
-    assert f"({mallory.id})" in snapshots.text
+    assert f"({mallory.id})" in admin.text
     assert "in the group “@\u2060somebody's band”" in jobs.text
     await private_room.presses(users, "somebody</b>")
-    for shown in (users, snapshots, jobs, *private_room.telegram.bot_messages(boss.id)):
+    for shown in (users, admin, jobs, *private_room.telegram.bot_messages(boss.id)):
         for text in (shown.text, *(button["text"] for button in shown.buttons)):
             assert "mention" not in entities(text)
-            assert not UNSEEN.search(text)
+            assert not INVISIBLE.search(text)
 
 
 # Buttons
 
 
 def of_job(job: Job, owner: int) -> list[str]:
-    """Every button of this job: under its message, in its owner's list, on the admin's screen."""
+    """Return every button of a job: under its message, in its owner's list, on the admin's screen."""
     modes = (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)
     choosing = (Action.PICK, Action.OTHER_MODE)
     taps = [Tap(action, job.id) for action in Action if action not in choosing]
@@ -149,7 +149,7 @@ def of_job(job: Job, owner: int) -> list[str]:
 
 
 def of_screens(owner: int) -> list[str]:
-    """Every other button of theirs, of their group's and of the admin's."""
+    """Return every button of a user, a group and an admin that belongs to no job."""
     return [
         *(f"J:{owner}:p:1", f"L:{owner}:ru", f"L:{owner}:-", f"D:{owner}:y", f"D:{owner}:n"),
         *("U:l:0", "U:i", f"U:u:{owner}:0", f"U:c:{owner}:0:0", f"U:c:{owner}:0:-", f"U:x:{owner}:0"),
@@ -157,12 +157,12 @@ def of_screens(owner: int) -> list[str]:
     ]
 
 
-def test_no_kind_of_button_is_left_out_below() -> None:
+def test_the_tests_below_cover_every_kind_of_button() -> None:
     assert {data[0] for data in (*of_job(make_job(), 1), *of_screens(1))} == {*Action, *Screen}
 
 
 async def jobs_in_every_state(product: Product, song: Message) -> list[Job]:
-    """One each, as far as the buttons tell them apart."""
+    """Return a job in each state that has buttons of its own."""
     store = product.store
     result = result_of({"vocals": "https://cdn.example/a.mp3"})
     states = (JobState.CHOOSING, JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING)
@@ -181,8 +181,8 @@ async def jobs_in_every_state(product: Product, song: Message) -> list[Job]:
     return jobs
 
 
-def cached(redis_url: str) -> dict[bytes, bytes | None]:
-    """All that Redis holds, but for what says how often was spoken, and the engine's own leases."""
+def redis_content(redis_url: str) -> dict[bytes, bytes | None]:
+    """Return the content of Redis except flood limits, throttles and the engine's leases."""
     passing = (b":flood:", b":throttle:", b":ping", b":leases:")
     with Redis.from_url(redis_url) as redis:
         keys = [key for key in redis.scan_iter() if not any(word in key for word in passing)]
@@ -190,15 +190,15 @@ def cached(redis_url: str) -> dict[bytes, bytes | None]:
 
 
 def said(telegram: Telegram) -> list[tuple[str, int]]:
-    """Every text that the bot shows, and how often it was changed."""
+    """Return every text that the bot shows, and how often it was edited."""
     shown = [message for chat in telegram.chats.values() for message in chat.messages.values()]
     return [(message.text, len(message.history)) for message in shown if message.is_from_bot]
 
 
 async def refused(room: BotRoom, where: Message, data: list[str], who: User) -> dict[str, str]:
-    """Somebody presses all of this, and nothing comes of it but answers, which are returned."""
+    """Let a user press these buttons and check that nothing changes; returns the answers."""
     telegram = room.telegram
-    held, words = cached(room.product.settings.redis_url), said(telegram)
+    held, words = redis_content(room.product.settings.redis_url), said(telegram)
     queries = [CallbackQuery(f"{where.message_id}-{one}", who, where, one, telegram.clock()) for one in data]
     for query in queries:
         telegram.queries[query.id] = query
@@ -206,27 +206,27 @@ async def refused(room: BotRoom, where: Message, data: list[str], who: User) -> 
     await room.handle()
     assert [query.data for query in queries if not query.answer_text] == []
     assert said(telegram) == words
-    assert cached(room.product.settings.redis_url) == held
+    assert redis_content(room.product.settings.redis_url) == held
     assert await room.product.ordered() == []
     return {query.data: query.answer_text for query in queries}
 
 
-async def test_no_button_of_another_obeys(room: BotRoom, alice: User, song: Path) -> None:
+async def test_buttons_of_another_user_do_nothing(room: BotRoom, alice: User, song: Path) -> None:
     bob = room.telegram.add_user("Bob")
     group = room.telegram.add_group("Band", [alice, bob])
     menu = await room.menu(alice, song, chat_id=group.id, caption="/stems")
     (bobs,) = await room.says(bob, "/jobs")
     jobs = await jobs_in_every_state(room.product, menu.reply_to or menu)
     await room.product.ordered()
-    # as in Bob's own list, but of Alice's songs
+    # of the form of Bob's own list, but for Alice's songs
     forged = [f"J:{bob.id}:{letter}:0:{job.id}" for job in jobs for letter in "xrfs"]
     owned = [data for job in jobs for data in of_job(job, alice.id)]
     await refused(room, menu, [*owned, *forged, *of_screens(alice.id)], bob)
-    # in private there is no group whose setting could be switched
+    # in a private chat there is no group setting
     await refused(room, bobs, [*of_job(jobs[0], alice.id), *forged, *of_screens(alice.id)[:-2]], bob)
 
 
-async def test_a_stranger_presses_in_vain(private_room: BotRoom, alice: User, song: Path) -> None:
+async def test_buttons_do_nothing_for_a_stranger(private_room: BotRoom, alice: User, song: Path) -> None:
     await private_room.product.users.add(alice.id)
     menu = await private_room.menu(alice, song)
     mallory = private_room.telegram.add_user("Mallory")
@@ -244,10 +244,10 @@ async def test_a_stranger_presses_in_vain(private_room: BotRoom, alice: User, so
 # Credits
 
 
-async def houses(
+async def products(
     stack: AsyncExitStack, redis_url: str, telegram: Telegram, url: str, count: int
 ) -> list[Product]:
-    """As many processes of the bot, each with connections of its own."""
+    """Build the product several times, each with connections of its own, like several bot processes."""
     return [
         await stack.enter_async_context(open_product(redis_url, telegram, url, DAILY_CREDITS="60"))
         for _ in range(count)
@@ -258,11 +258,11 @@ async def houses(
 async def crowd(redis_url: str, telegram: Telegram) -> AsyncIterator[list[Product]]:
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(run_telegram(telegram))
-        yield await houses(stack, redis_url, telegram, url, 3)
+        yield await products(stack, redis_url, telegram, url, 3)
 
 
 async def ended(product: Product, song: Message, end: JobState) -> Job:
-    """A job that failed, uncharged, or was delivered, long ago: its day is not today."""
+    """Return a job that failed without a charge, or was delivered."""
     job = await product.at(JobState.SUBMITTING, song, mode=Mode.SEPARATE_VOCAL)
     if end is JobState.FAILED:
         await product.fail(job.id, Failure("500", charged=False))
@@ -271,10 +271,10 @@ async def ended(product: Product, song: Message, end: JobState) -> Job:
     return await product.job(job.id)
 
 
-async def test_fifty_orders_at_once_spend_no_more_than_the_day_allows(
+async def test_concurrent_orders_do_not_exceed_the_daily_credits(
     crowd: list[Product], alice: User, song: Path
 ) -> None:
-    """Picks, new tries and other ways, each twice, by processes that know nothing of each other."""
+    """Picks, retries and other modes, each twice, in several processes."""
     first, *_ = crowd
     sent = await first.telegram.send_file(alice.id, song)
     choosing = [await first.at(JobState.CHOOSING, sent, mode=None) for _ in range(10)]
@@ -294,21 +294,21 @@ async def test_fifty_orders_at_once_spend_no_more_than_the_day_allows(
             calls.append(orders.other_mode(delivered[turn - 18], mode, instrument, Tapped(f"tap-{number}")))
     await asyncio.gather(*calls)
     allowance = await first.store.allowance(alice.id, 60)
-    # of what is cheapest one more would be too much
+    # not even the cheapest mode fits into the rest
     assert 60 - min(CREDITS.values()) < allowance.spent <= 60
     paid = [job for job in await first.jobs(alice.id) if job.price]
     assert sum(job.price for job in paid) == allowance.spent
     assert all(job.state in (JobState.SUBMITTING, JobState.QUEUED) for job in paid)
     submitted = [argument for task, argument in await first.ordered() if task == "submit"]
     assert sorted(submitted) == sorted(job.id for job in paid if job.state is JobState.SUBMITTING)
-    # and what was too much left nothing behind
+    # refused orders leave no job in another state
     assert {job.state for job in await first.jobs(alice.id)} <= {
         *(JobState.CHOOSING, JobState.SUBMITTING, JobState.QUEUED),
         *(JobState.FAILED, JobState.DELIVERED),
     }
 
 
-async def test_fifty_taps_at_once_spend_no_more_than_the_day_allows(
+async def test_concurrent_taps_do_not_exceed_the_daily_credits(
     crowd: list[Product], alice: User, song: Path
 ) -> None:
     """The same through the chat: two bots share the updates."""
@@ -347,10 +347,10 @@ async def test_fifty_taps_at_once_spend_no_more_than_the_day_allows(
     assert not telegram.unanswered_queries
 
 
-async def test_an_admins_try_and_the_users_own_are_one_that_is_not_taken_back(
+async def test_a_retry_by_user_and_admin_at_once_is_one_job_that_stays(
     crowd: list[Product], alice: User, song: Path
 ) -> None:
-    """The user's is too much for today, and withdraws what it has made: not what another paid for since."""
+    """The user's retry exceeds the daily credits and withdraws its job unless the admin's uses it."""
     first, second, _ = crowd
     sent = await first.telegram.send_file(alice.id, song)
     await first.users.set_daily_credits(alice.id, 5)
@@ -366,7 +366,7 @@ async def test_an_admins_try_and_the_users_own_are_one_that_is_not_taken_back(
     assert (await first.store.allowance(alice.id, 5)).spent == 0
 
 
-async def test_an_order_whose_job_another_tap_has_withdrawn_is_made_anew(
+async def test_an_order_creates_its_job_again_if_another_tap_withdrew_it(
     room: BotRoom, alice: User, song: Path
 ) -> None:
     product, orders = room.product, room.product.orders
@@ -375,7 +375,7 @@ async def test_an_order_whose_job_another_tap_has_withdrawn_is_made_anew(
 
     async def make() -> Job:
         made.append(await orders._new(failed, f"retry:{failed.id}", _cancelled_at))
-        if len(made) == 1:  # by the other tap, between this one's two steps
+        if len(made) == 1:  # like the other tap, between the two steps of this one
             assert await product.store.forget(made[0].id, only_in=JobState.CHOOSING)
         return made[-1]
 
@@ -384,7 +384,9 @@ async def test_an_order_whose_job_another_tap_has_withdrawn_is_made_anew(
     assert await product.ordered() == [("submit", made[1].id)]
 
 
-async def test_what_was_picked_meanwhile_is_not_withdrawn(room: BotRoom, alice: User, song: Path) -> None:
+async def test_a_job_that_was_picked_meanwhile_is_not_withdrawn(
+    room: BotRoom, alice: User, song: Path
+) -> None:
     sent = await room.telegram.send_file(alice.id, song)
     store = room.product.store
     job = await room.product.at(JobState.CHOOSING, sent, mode=None)
