@@ -128,7 +128,7 @@ class Recovery:
             if job.state is JobState.SEPARATING:
                 poll_at = max(moved_at + self._first_poll_s, min(job.polled_at, now) + limits.poll_interval_s)
                 times.append(poll_at if poll_at > now else now + limits.poll_interval_s)
-            elif job.state is JobState.SUBMITTING and job.create_started_at:
+            elif job.state is JobState.SUBMITTING and job.create_started_at and not job.is_asking_again:
                 times.append(job.create_started_at + limits.job_timeout_s)
             else:
                 shortest_s, longest_s = LOOK_AGAIN_S

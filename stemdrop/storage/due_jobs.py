@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from stemdrop.domain.jobs import Job
 from stemdrop.storage.connection import script, translated
-from stemdrop.storage.job_store import read_job
+from stemdrop.storage.job_lists import read_job
 from stemdrop.storage.keys import JOB, OPEN
 
 # The longest time between two looks at an open job.

@@ -1,7 +1,7 @@
 """The atomic steps of a job as Lua scripts.
 
-Redis may run a script twice when a connection breaks before its answer arrives: the second run changes
-nothing. Scripts build the keys that depend on a job; a Redis cluster would not allow that.
+Each is run behind `PRELUDE`. Redis may run a script twice when a connection breaks before its answer arrives:
+the second run changes nothing. Scripts build the keys that depend on a job, which no Redis cluster allows.
 """
 
 from stemdrop.observability.metric_definitions import ENDED, FAILED, NO_MODE, OTHER, STATE_SECONDS
@@ -14,6 +14,8 @@ _KEY_NAMES = (
 # Lua constants; a key that depends on something is made by `NAME:format(…)`.
 _KEYS = "".join(f"local {name} = '{getattr(keys, name).replace('{}', '%s')}'\n" for name in _KEY_NAMES)
 _KEYS += f"local FAILED_JOBS = '{keys.FAILED}'\n"
+_KEYS += f"local RECEIVING_LIFETIME_S = {keys.RECEIVING_LIFETIME_S}\n"
+_KEYS += f"local SPENT_LIFETIME_S = {keys.SPENT_LIFETIME_S}\n"
 
 
 def _lua_set(values: tuple[str, ...]) -> str:
@@ -63,7 +65,7 @@ local function tally_move(id, was, state, now)
 end
 """
 
-_PRELUDE = (
+PRELUDE = (
     _KEYS
     + """
 local function get(id, field) return redis.call('HGET', JOB:format(id), field) end
@@ -139,9 +141,7 @@ local function enter(id, state, now)
   end
   if state == 'delivering' then
     redis.call('ZADD', receiving, now, id)
-    redis.call('EXPIRE', receiving, """
-    + str(keys.RECEIVING_LIFETIME_S)
-    + """)
+    redis.call('EXPIRE', receiving, RECEIVING_LIFETIME_S)
   end
 end
 
@@ -158,9 +158,7 @@ local function take(id, charge)
   local price = tonumber(get(id, 'price') or '0')
   if price == 0 or get(id, 'charge') == charge then return end
   redis.call('HSET', spent_key(id), id, price)
-  redis.call('EXPIRE', spent_key(id), """
-    + str(keys.SPENT_LIFETIME_S)
-    + """)
+  redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
   set(id, 'charge', charge)
 end
 
@@ -183,10 +181,7 @@ local function give_back_late(id, now)
   -- the message of a job that was tried again shows the new job
   if (is_corrected or get(id, 'state') == 'cancelled') and not get(id, 'retried_as') then open(id, now) end
 end
-"""
-)
 
-_TASKS = f"""
 -- whether the task may be the job's: of an order that was asked for again, two calls may have been accepted
 local function is_own_task(id, task)
   local known = get(id, 'task_id')
@@ -207,13 +202,12 @@ local function count_other_task(id, task, is_refunded)
   end
   if by == 0 or (get(id, 'charge') or '') == '' then return end
   redis.call('HINCRBY', spent_key(id), id, by)
-  redis.call('EXPIRE', spent_key(id), {keys.SPENT_LIFETIME_S})
+  redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
 end
 """
+)
 
-CREATE = (
-    _PRELUDE
-    + """
+CREATE = """
 -- KEYS: once, job, of_account   ARGV: id, now, lifetime, state, field, value, …
 local holder = redis.call('GET', KEYS[1])
 if holder then return holder end
@@ -229,11 +223,8 @@ redis.call('EXPIRE', KEYS[3], ARGV[3])
 if ARGV[4] ~= 'choosing' then enter(ARGV[1], ARGV[4], ARGV[2]) end
 return ARGV[1]
 """
-)
 
-PICK = (
-    _PRELUDE
-    + """
+PICK = """
 -- KEYS: job, spent, flight, queue   ARGV: id, now, limit, most in flight, price, field, value, …
 -- returns the outcome and the credits spent today
 local spent = 0
@@ -248,11 +239,8 @@ local state = busy and 'queued' or 'submitting'
 enter(ARGV[1], state, ARGV[2])
 return {state, spent + price}
 """
-)
 
-PROMOTE = (
-    _PRELUDE
-    + """
+PROMOTE = """
 -- KEYS: flight, queue   ARGV: now, most in flight
 -- returns the ids of the jobs that may be submitted now
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
@@ -270,11 +258,8 @@ while redis.call('ZCARD', KEYS[1]) < tonumber(ARGV[2]) do
 end
 return begun
 """
-)
 
-MOVE = (
-    _PRELUDE
-    + """
+MOVE = """
 -- KEYS: job   ARGV: id, now, allowed states between commas, state, what becomes of credits, field, value, …
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or not string.find(ARGV[3], ',' .. state .. ',', 1, true) then return 0 end
@@ -289,11 +274,8 @@ if credits == 'cancel' then credits = is_uncharged and 'return' or 'settle' end
 if credits == 'settle' then take(ARGV[1], 'settled') elseif credits == 'return' then give_back(ARGV[1]) end
 return 1
 """
-)
 
-WRITE = (
-    _KEYS
-    + """
+WRITE = """
 -- KEYS: job, hash   ARGV: lifetime, field, value, …
 -- a job that has expired or was deleted stays deleted
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
@@ -306,7 +288,6 @@ if KEYS[2] == KEYS[1] then  -- the keys that lead to a job live as long as the j
 end
 return 1
 """
-)
 
 COUNT = """
 -- KEYS: job   ARGV: field, by, caller
@@ -326,23 +307,17 @@ redis.call('HSET', KEYS[1], 'chat_id', ARGV[1], 'token_chat_id', old, 'message_i
 return 1
 """
 
-CLOSE = (
-    _PRELUDE
-    + """
+CLOSE = """
 -- KEYS: job   ARGV: id
 -- a job that has moved on since its end was shown stays open
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or state == 'delivered' or state == 'failed' or state == 'cancelled' then close(ARGV[1]) end
 """
-)
 
-REOPEN = (
-    _PRELUDE
-    + """
+REOPEN = """
 -- KEYS: job   ARGV: id, now
 if redis.call('EXISTS', KEYS[1]) == 1 then open(ARGV[1], ARGV[2]) end
 """
-)
 
 CLAIM = """
 -- KEYS: job, of_account before, of_account   ARGV: id, user id, lifetime
@@ -390,9 +365,7 @@ end
 return 1
 """
 
-ASK_AGAIN = (
-    _KEYS
-    + """
+ASK_AGAIN = """
 -- KEYS: job   ARGV: id, now, tap, the create call that is given up: when it began
 if redis.call('HGET', KEYS[1], 'asked_again_by') == ARGV[3] then return 1 end  -- the same tap, handled again
 local state, started, lost, fetched = unpack(redis.call(
@@ -403,11 +376,8 @@ redis.call('HSET', KEYS[1], 'asked_again_by', ARGV[3], 'is_asking_again', 'true'
 redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
 return 1
 """
-)
 
-NOT_ACCEPTED = (
-    _PRELUDE
-    + """
+NOT_ACCEPTED = """
 -- KEYS: job, spent   ARGV: id, now, the caller of BEGIN_CREATE ('': the last)
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then  -- the job was deleted meanwhile, which kept its credits held
@@ -425,12 +395,8 @@ redis.call('HSET', KEYS[1], 'create_started_at', '0')
 if state == 'submitting' then redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1]) end
 if state == 'cancelled' or state == 'failed' then give_back_late(ARGV[1], ARGV[2]) end
 """
-)
 
-ACCEPT = (
-    _PRELUDE
-    + _TASKS
-    + """
+ACCEPT = """
 -- KEYS: job, task   ARGV: id, task_id, now, lifetime
 local known = redis.call('HGET', KEYS[1], 'task_id')
 if not known then return 'unknown' end
@@ -451,11 +417,8 @@ clear_failure(ARGV[1])
 enter(ARGV[1], 'separating', ARGV[3])
 return 'stored'
 """
-)
 
-MARK_RETRIED = (
-    _PRELUDE
-    + """
+MARK_RETRIED = """
 -- KEYS: job   ARGV: id, the new job's id
 -- a job with a result that came meanwhile is being delivered
 if redis.call('HGET', KEYS[1], 'state') ~= 'failed' then return 0 end
@@ -465,12 +428,8 @@ redis.call('ZREM', FAILED_JOBS, ARGV[1])
 redis.call('ZREM', LATE, ARGV[1])
 return 1
 """
-)
 
-RECEIVE = (
-    _PRELUDE
-    + _TASKS
-    + """
+RECEIVE = """
 -- KEYS: job, task   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if it has stems, 1 if success,
 -- 1 if refunded
 local state = redis.call('HGET', KEYS[1], 'state')
@@ -506,11 +465,8 @@ clear_failure(ARGV[1])
 enter(ARGV[1], 'delivering', ARGV[4])
 return 'stored'
 """
-)
 
-FORGET = (
-    _PRELUDE
-    + """
+FORGET = """
 -- KEYS: job, sent, packed   ARGV: id, now, the state that it must be in ('': any)
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if ARGV[3] ~= '' and get(ARGV[1], 'state') ~= ARGV[3] then return 0 end
@@ -525,4 +481,3 @@ end
 redis.call('DEL', get(ARGV[1], 'once') or KEYS[1], KEYS[1], KEYS[2], KEYS[3])
 return 1
 """
-)

@@ -1,0 +1,173 @@
+"""`JobLists`: reads jobs and the lists that they are in; `job_store.py` has the steps that change them."""
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from stemdrop.domain.allowance import Allowance, day_of, renews_in
+from stemdrop.domain.jobs import Job, JobState
+from stemdrop.domain.outcomes import History, Run, Sent
+from stemdrop.storage.connection import translated
+from stemdrop.storage.keys import (
+    DELIVERED,
+    FAILED,
+    INCOMPLETE,
+    JOB,
+    LATE,
+    OF_ACCOUNT,
+    OPEN,
+    PACKED,
+    QUEUE,
+    SENT,
+    SPENT,
+)
+
+log = logging.getLogger(__name__)
+
+# Fields of a job's hash beside those of `domain.jobs.encode`.
+RUNS = "runs:{}"  # how often each kind of task was begun; with ":by" behind it, the last caller that counted
+DELIVERY_OWNER = "delivery_token"  # the token of the run that delivers the job
+RETRIED_AS = "retried_as"  # the job that 'try again' made of this one
+# `create_started_by`: the call of `begin_create` that won; `once`: the key under which the job was added
+
+
+class JobLists:
+    """Every method raises `StoreUnavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._clock = clock
+
+    async def get(self, job_id: str) -> Job | None:
+        """Return the job, or `None` if there is none."""
+        async with translated():
+            stored = await self._redis.hgetall(JOB.format(job_id))
+        return Job.from_fields(cast(dict[str, str], stored)) if stored.get("state") else None
+
+    async def beginning(self, prefix: str) -> list[str]:
+        """Return the ids of all jobs that begin with these hexadecimal digits; scans all keys."""
+        found: set[str] = set()
+        async with translated():
+            async for key in self._redis.scan_iter(match=JOB.format(f"{prefix}*"), count=1000):
+                found.add(str(key).removeprefix(JOB.format("")).partition(":")[0])
+        return sorted(found)
+
+    async def history(self, job_id: str) -> History:
+        """Return what is stored of the job beside its attributes; it is empty for an unknown job."""
+        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(JOB.format(job_id), [*(RUNS.format(kind) for kind in Run), RETRIED_AS])
+            pipeline.zscore(OPEN, job_id)
+            (*counters, retried_as), opened_at = await pipeline.execute()
+        runs = {kind: int(count) for kind, count in zip(Run, counters, strict=True) if count}
+        return History(runs, retried_as or "", opened_at is not None)
+
+    async def sent(self, job_id: str) -> dict[str, Sent]:
+        """Return what is in the chat already: stem key → message."""
+        return await self._read_sent(SENT.format(job_id))
+
+    async def packed(self, job_id: str) -> dict[str, Sent]:
+        """Return the archives and voice messages that were sent: name → message."""
+        return await self._read_sent(PACKED.format(job_id))
+
+    async def runs(self, job_id: str, kind: Run) -> int:
+        """Return how many runs of this kind have been counted."""
+        async with translated():
+            return int(await self._redis.hget(JOB.format(job_id), RUNS.format(kind)) or 0)
+
+    async def owns_delivery(self, job_id: str, token: str) -> bool:
+        """Whether the job is still being delivered, and no later run has begun to deliver it."""
+        async with translated():
+            state, owner = await self._redis.hmget(JOB.format(job_id), ["state", DELIVERY_OWNER])
+        return state == JobState.DELIVERING and owner == token
+
+    async def place(self, job: Job) -> int:
+        """Return the job's place in its account's queue: 1 is next; 0: it is in none."""
+        async with translated():
+            rank = await self._redis.zrank(QUEUE.format(job.account), job.id)
+        return 0 if rank is None else cast(int, rank) + 1
+
+    async def allowance(self, account: int, limit: int) -> Allowance:
+        """Return what this account has spent or holds today, with its `limit` (0: none)."""
+        now = self._clock()
+        async with translated():
+            values = await self._redis.hvals(SPENT.format(account, day_of(now)))
+        return Allowance(sum(int(str(value)) for value in values), limit, renews_in(now))
+
+    # Lists
+
+    async def open_jobs(self) -> list[Job]:
+        """Return all jobs that are not closed, longest unmoved first."""
+        async with translated():
+            ids = cast(list[str], await self._redis.zrange(OPEN, 0, -1))
+        return await self._get_all(OPEN, ids)
+
+    async def failed_jobs(self, limit: int = 20) -> list[Job]:
+        """Return the last jobs that failed and were not tried again, over all accounts, newest first."""
+        return await self._last(FAILED, limit)
+
+    async def incomplete_jobs(self, limit: int = 20) -> list[Job]:
+        """Return the last jobs that were delivered without some stems, over all accounts, newest first."""
+        return await self._last(INCOMPLETE, limit)
+
+    async def delivered_jobs(self, limit: int = 20) -> list[Job]:
+        """Return the last jobs that were delivered, over all accounts, newest first."""
+        return await self._last(DELIVERED, limit)
+
+    async def jobs_of(self, account: int, limit: int | None = None) -> list[Job]:
+        """Return one account's jobs, newest first, at most `limit` (default: all)."""
+        return await self._last(OF_ACCOUNT.format(account), limit)
+
+    async def late_jobs(self, limit: int) -> list[Job]:
+        """Return jobs that ran out of time and are to be polled now, the longest due first."""
+        async with translated():
+            ids = await self._redis.zrangebyscore(LATE, "-inf", self._clock(), start=0, num=limit)
+        return await self._get_all(LATE, cast(list[str], ids))
+
+    async def ask_later(self, job_id: str, at: float | None) -> None:
+        """Set when a late job is polled again, in Unix seconds; `None`: no more."""
+        async with translated():
+            if at is None:
+                await self._redis.zrem(LATE, job_id)
+            else:
+                await self._redis.zadd(LATE, {job_id: at}, xx=True)
+
+    async def dismiss(self, job_id: str) -> bool:
+        """Take a job off the lists of failed and incomplete jobs. False: it was on neither."""
+        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.zrem(FAILED, job_id)
+            pipeline.zrem(INCOMPLETE, job_id)
+            return any(await pipeline.execute())
+
+    async def _read_sent(self, key: str) -> dict[str, Sent]:
+        async with translated():
+            stored = await cast(Any, self._redis.hgetall(key))
+        return {name: Sent(**json.loads(value)) for name, value in stored.items()}
+
+    async def _last(self, index: str, limit: int | None) -> list[Job]:
+        async with translated():
+            ids = cast(list[str], await self._redis.zrange(index, 0, (limit or 0) - 1, desc=True))
+        return await self._get_all(index, ids)
+
+    async def _get_all(self, index: str, ids: list[str]) -> list[Job]:
+        """Return these jobs; remove the ids of expired jobs from `index`."""
+        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+            for job_id in ids:
+                pipeline.hgetall(JOB.format(job_id))
+            found = cast(list[dict[str, str]], await pipeline.execute())
+            expired = [job_id for job_id, stored in zip(ids, found, strict=True) if not stored.get("state")]
+            if expired:
+                await self._redis.zrem(index, *expired)
+        return [job for stored in found if stored.get("state") and (job := read_job(stored))]
+
+
+def read_job(stored: dict[str, str]) -> Job | None:
+    """Decode a job; returns `None` and logs it when that fails, as with a job of a newer version."""
+    try:
+        return Job.from_fields(stored)
+    except (KeyError, TypeError, ValueError) as error:
+        log.error("job %s cannot be read: %s: %s", stored.get("id"), type(error).__name__, error)
+        return None
