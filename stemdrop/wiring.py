@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
-from urllib.parse import urlsplit
 
 import httpx
 from redis.asyncio import Redis
@@ -129,7 +128,7 @@ class Parts:
 
     @cached_property
     def alerts(self) -> AdminAlerts:
-        """Tells the admins what only an operator can correct."""
+        """Notifies the admins of problems that only an operator can correct."""
         return AdminAlerts(self.bot, self.users, self.translations)
 
 
@@ -156,8 +155,7 @@ async def open_parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[P
 
 
 async def _wait_for_redis(settings: Settings, store: JobStore, stop: asyncio.Event) -> None:
-    """Wait for Redis, since containers start in any order, and say in the log that this is the reason."""
-    where = urlsplit(settings.redis_url)
+    """Wait for Redis and log that, since containers start in any order."""
     deadline = asyncio.get_running_loop().time() + REDIS_WAIT_S
     while not stop.is_set():
         try:
@@ -165,8 +163,8 @@ async def _wait_for_redis(settings: Settings, store: JobStore, stop: asyncio.Eve
             return
         except StoreUnavailable as error:
             if isinstance(error, StoreRefused) or asyncio.get_running_loop().time() > deadline:
-                raise SettingsError(f"REDIS_URL: {where.hostname}:{where.port or 6379}: {error}") from error
-            log.warning("waiting for Redis at %s:%s: %s", where.hostname, where.port or 6379, error)
+                raise SettingsError(f"REDIS_URL: {settings.redis_address}: {error}") from error
+            log.warning("waiting for Redis at %s: %s", settings.redis_address, error)
             await asyncio.sleep(1)
 
 
@@ -202,7 +200,7 @@ async def call_until_done(call: Callable[[], Awaitable[object]], stop: asyncio.E
                 server = "Redis" if isinstance(error, StoreUnavailable) else "Telegram"
                 problem = f"{server} cannot be reached"
             else:
-                problem = "Telegram does not do what it is asked"
+                problem = "Telegram refuses the call"
             log.warning("%s, next try in %.0f s: %s", problem, wait_s, error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), wait_s)

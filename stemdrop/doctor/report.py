@@ -13,7 +13,7 @@ class CheckResult(StrEnum):
 
     OK = "ok"
     UNCHECKED = "not checked"
-    WARNING = "warning"  # it works, or that cannot be told; the operator should look at it
+    WARNING = "warning"  # it works, or that is unknown; the operator should look at it
     WRONG = "wrong"  # something does not work, or soon will not
 
 

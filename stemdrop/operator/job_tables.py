@@ -142,7 +142,7 @@ def _chat(job: Job) -> str:
     parts = [str(job.chat_id)]
     parts += [f"topic {job.topic_id}"] if job.topic_id else []
     parts += [f"song in message {job.source_message_id}"]
-    parts += [f"told in message {job.message_id}"] if job.message_id else []
+    parts += [f"answered by message {job.message_id}"] if job.message_id else []
     return ", ".join([*parts, f"language {job.language}"])
 
 

@@ -1,4 +1,4 @@
-"""`/doctor`: admins read in the chat what is wrong and what to do; nobody else does."""
+"""`/doctor`: admins receive the doctor's report in the chat; other users do not."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -28,8 +28,8 @@ async def doctor_fixture(
 
 
 @pytest.fixture
-async def doctors_room(doctor_fixture: DoctorFixture) -> AsyncIterator[BotRoom]:
-    """The bot of a set-up that is well."""
+async def bot_room(doctor_fixture: DoctorFixture) -> AsyncIterator[BotRoom]:
+    """The bot of a healthy set-up."""
     doctor_fixture.product.settings = load_settings(doctor_fixture.environ)
     doctor_fixture.product.users = Users(doctor_fixture.product.redis, doctor_fixture.product.settings)
     application = doctor_fixture.product.application()
@@ -38,17 +38,21 @@ async def doctors_room(doctor_fixture: DoctorFixture) -> AsyncIterator[BotRoom]:
     await application.shutdown()
 
 
-async def test_it_looks_and_tells(doctor_fixture: DoctorFixture, doctors_room: BotRoom) -> None:
-    """That all is well; then what is not, what is wrong before what is to be looked at."""
-    admin = doctors_room.telegram.add_user("Boss", user_id=ADMIN)
-    (shown,) = await doctors_room.says(admin, "/doctor")
+async def test_the_report_lists_errors_before_warnings(
+    doctor_fixture: DoctorFixture, bot_room: BotRoom
+) -> None:
+    doctor_fixture: DoctorFixture, bot_room: BotRoom
+) -> None:
+    """First for a healthy set-up, then for one with problems."""
+    admin = bot_room.telegram.add_user("Boss", user_id=ADMIN)
+    (shown,) = await bot_room.says(admin, "/doctor")
     assert shown.text.startswith("All is well.\n3")
     assert shown.text.endswith(" more checks are fine.")
     assert shown.edit_date
 
     await doctor_fixture.heartbeats("bot", "webhook", release="0.0.1-older")
     doctor_fixture.provider.credits = 60
-    (shown,) = await doctors_room.says(admin, "/doctor")
+    (shown,) = await bot_room.says(admin, "/doctor")
     head, worker, credits, versions, fine = shown.text.split("\n\n")
     assert head == "This needs attention:"
     assert (
@@ -60,30 +64,28 @@ async def test_it_looks_and_tells(doctor_fixture: DoctorFixture, doctors_room: B
     assert fine.endswith(" more checks are fine.")
 
 
-async def test_our_own_bot_is_not_disturbed(doctor_fixture: DoctorFixture, doctors_room: BotRoom) -> None:
-    """Though Redis does not know of it yet: nobody polls to find out, while it has confirmed the command."""
-    telegram, bot = doctors_room.telegram, doctor_fixture.product.bot
+async def test_the_doctor_in_the_bot_does_not_poll(doctor_fixture: DoctorFixture, bot_room: BotRoom) -> None:
+    """Not even while Redis has no heartbeat of the bot: polling would disturb the bot itself."""
+    telegram, bot = bot_room.telegram, doctor_fixture.product.bot
     await doctor_fixture.heartbeats("webhook", "worker")
     telegram.send_text(telegram.add_user("Boss", user_id=ADMIN).id, "/doctor")
     (update,) = await bot.get_updates(timeout=0)
     await bot.get_updates(offset=update.update_id + 1, timeout=0)
     calls = len(telegram.calls)
-    await doctor_fixture.product.updates(doctors_room.application).run(update.to_json())
+    await doctor_fixture.product.updates(bot_room.application).run(update.to_json())
     methods = [call.method for call in telegram.calls[calls:]]
     assert "getWebhookInfo" in methods
     assert "getUpdates" not in methods
 
 
-async def test_others_are_told_that_it_is_not_for_them(
-    private_room: BotRoom, alice: User, boss: User
-) -> None:
+async def test_users_who_are_no_admins_are_refused(private_room: BotRoom, alice: User, boss: User) -> None:
     await private_room.product.users.add(alice.id)
     (shown,) = await private_room.says(alice, "/doctor")
     assert shown.text == private_room.product.translations.languages["en"]("admin.only")
 
 
 @pytest.mark.parametrize("code", load_translations().languages)
-def test_however_much_is_wrong_one_message_tells(code: str) -> None:
+def test_a_long_report_fits_one_message(code: str) -> None:
     say = load_translations().languages[code]
     text = report([*EVERY, Finding("machine", "clock", CheckResult.OK, "right")], say)
     assert 3000 < len(text.encode("utf-16-le")) // 2 <= 4096
