@@ -17,7 +17,7 @@ from rich.text import Text
 
 from stemdrop.errors import StoreUnavailable
 from stemdrop.operator.status_tables import status_lines
-from stemdrop.operator.system_status import SystemStatus, system_status
+from stemdrop.operator.system_status import SystemStatus
 from stemdrop.operator.terminal import print_lines, run_command
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import connect
@@ -68,7 +68,7 @@ async def _watch(_: argparse.Namespace, settings: Settings) -> int:
 
 async def _status(settings: Settings, snapshots: Snapshots) -> SystemStatus:
     snapshot, lately = await snapshots.take(), await snapshots.lately()
-    return system_status(snapshot, lately, expects_callbacks=bool(settings.public_url))
+    return SystemStatus(snapshot, lately, expects_callbacks=bool(settings.public_url))
 
 
 def _screen(lines: list[str], rows: int) -> Group:

@@ -2,6 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 
+from stemdrop.observability.metric_definitions import (
+    API_REFUSALS,
+    CALLBACKS,
+    FAILED,
+    FLOOD_SECONDS,
+    FLOOD_WAITS,
+)
 from stemdrop.observability.printable_text import printable
 from stemdrop.operator.job_data import seconds_since
 from stemdrop.operator.job_tables import span
@@ -36,7 +43,7 @@ def _processes(status: SystemStatus, width: int | None) -> list[str]:
         )
         for it in status.snapshot.processes
     ]
-    missing = [f"! no {role} is running" for role in status.missing]
+    missing = [f"! no {role} is running" for role in status.missing_roles]
     return [*table_lines(_PROCESS_HEADINGS, rows, width), *missing]
 
 
@@ -63,20 +70,19 @@ def _queues(status: SystemStatus, width: int | None) -> list[str]:
 
 
 def _figures(status: SystemStatus) -> Iterator[str]:
-    hour, snapshot = status.last_hour, status.snapshot
-    yield "Last hour  " + ", ".join(f"{hour.ended[name]} {name}" for name in OUTCOMES)
-    if hour.failed:
-        yield "           failed with " + _most_first(hour.failed)
-    accepted = sum(hour.callbacks.get(name, 0) for name in _ACCEPTED_CALLBACKS)
-    refused = {name: count for name, count in hour.callbacks.items() if name not in _ACCEPTED_CALLBACKS}
-    yield f"Callbacks  {accepted} accepted" + (f"; refused: {_most_first(refused)}" if refused else "")
-    if hour.api_refusals:
-        yield "API        refused with " + _most_first(hour.api_refusals)
+    snapshot, ended, callbacks = status.snapshot, status.ended, status.counts(CALLBACKS)
+    yield "Last hour  " + ", ".join(f"{ended[name]} {name}" for name in OUTCOMES)
+    if failed := status.counts(FAILED):
+        yield "           failed with " + _most_first(failed)
+    accepted = sum(callbacks.pop(name, 0) for name in _ACCEPTED_CALLBACKS)
+    yield f"Callbacks  {accepted} accepted" + (f"; refused: {_most_first(callbacks)}" if callbacks else "")
+    if refusals := status.counts(API_REFUSALS):
+        yield "API        refused with " + _most_first(refusals)
     yield "Telegram   " + _limits(status)
-    credits = status.credits
-    yield "Credits    " + (
-        f"{credits.left:g} left, {span(credits.seen_s)} ago" if credits else "not known yet"
-    )
+    if credits := status.credits:
+        yield f"Credits    {credits['left']:g} left, {span(credits['seen_s'])} ago"
+    else:
+        yield "Credits    not known yet"
     if snapshot.given_up:
         yield f"Given up   {_most_first(snapshot.given_up)} (stemdrop jobs)"
     limit = snapshot.memory_limit_bytes
@@ -85,8 +91,8 @@ def _figures(status: SystemStatus) -> Iterator[str]:
 
 
 def _limits(status: SystemStatus) -> str:
-    hour, pause_s = status.last_hour, status.snapshot.flood_pause_s
-    waits, seconds = sum(hour.flood_waits.values()), sum(hour.flood_wait_s.values())
+    pause_s = status.snapshot.flood_pause_s
+    waits, seconds = sum(status.counts(FLOOD_WAITS).values()), sum(status.counts(FLOOD_SECONDS).values())
     now = f"accepts no messages for {span(pause_s)} more" if pause_s else "accepts messages"
     return f"{now}; {waits} waits for its limits, {span(seconds)} in all"
 

@@ -41,8 +41,6 @@ async def bot_room(doctor_fixture: DoctorFixture) -> AsyncIterator[BotRoom]:
 async def test_the_report_lists_errors_before_warnings(
     doctor_fixture: DoctorFixture, bot_room: BotRoom
 ) -> None:
-    doctor_fixture: DoctorFixture, bot_room: BotRoom
-) -> None:
     """First for a healthy set-up, then for one with problems."""
     admin = bot_room.telegram.add_user("Boss", user_id=ADMIN)
     (shown,) = await bot_room.says(admin, "/doctor")

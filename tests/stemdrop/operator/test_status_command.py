@@ -34,7 +34,7 @@ from stemdrop.observability.metric_definitions import (
     FLOOD_WAITS,
 )
 from stemdrop.operator.status_tables import status_lines
-from stemdrop.operator.system_status import system_status
+from stemdrop.operator.system_status import SystemStatus
 from stemdrop.storage.connection import connect
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.dead_letters import DeadLetters
@@ -183,7 +183,7 @@ async def test_no_line_is_wider_than_the_terminal(redis_url: str, width: int) ->
     async with connect(redis_url) as redis:
         snapshots = Snapshots(redis)
         snapshot, lately = await snapshots.take(), await snapshots.lately()
-    lines = status_lines(system_status(snapshot, lately, expects_callbacks=True), width)
+    lines = status_lines(SystemStatus(snapshot, lately, expects_callbacks=True), width)
     assert [line for line in lines if cell_len(line) > width] == []
     assert any("well" in line for line in lines) == (width >= 60)
 
