@@ -13,7 +13,7 @@ import av
 import av.error
 
 from bot.sources import check
-from stemdrop.chat.telegram_bot import TelegramFiles
+from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.audio_types import SAFE_DEMUXERS
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceGone, SourceUnusable, TryLater

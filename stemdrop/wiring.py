@@ -14,7 +14,8 @@ from telegram.error import BadRequest, InvalidToken, NetworkError, TelegramError
 from telegram.ext import ExtBot
 
 from stemdrop.chat.job_message import JobMessage
-from stemdrop.chat.telegram_bot import TelegramFiles, build_bot, parsing
+from stemdrop.chat.telegram_bot import build_bot, parsing
+from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.chat.translations import load_translations
 from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.http.signed_links import SignedLinks

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Header, Response
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from stemdrop.chat.telegram_bot import TelegramFile, TelegramFiles
+from stemdrop.chat.telegram_files import TelegramFile, TelegramFiles
 from stemdrop.domain.audio_types import mime_type_of
 from stemdrop.domain.jobs import NEED_SOURCE
 from stemdrop.errors import SourceGone, StoreUnavailable, TooOften

@@ -15,7 +15,7 @@ import anyio
 from telegram.error import BadRequest, ChatMigrated, TelegramError
 
 from stemdrop.chat.job_message import JobMessage
-from stemdrop.chat.telegram_bot import PATIENCE_S, is_gone
+from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S, is_gone
 from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, is_overtaken
 from stemdrop.domain.outcomes import Credits, Run
@@ -215,7 +215,7 @@ class Delivery:
         """Show that stems are being sent, once: each message takes of the limits that the stems need."""
 
         async def show() -> None:
-            if await self._job_message.show_if_changed(job, PATIENCE_S):
+            if await self._job_message.show_if_changed(job, TELEGRAM_PATIENCE_S):
                 await self._job_message.show_newer_state(job)
 
         await self._try_to_show(job, show())

@@ -1,6 +1,6 @@
-"""A picked job is handed to the separation API: exactly once, whatever dies in between.
+"""`Submission`: the task that makes a job's create call, at most once, even if its process is killed.
 
-Runs as a task of the engine, so that a killed process's submissions are taken over.
+The task engine gives a killed process's submissions to another one.
 """
 
 import logging
@@ -10,7 +10,7 @@ import httpx
 from telegram.error import TelegramError
 
 from stemdrop.chat.job_message import JobMessage
-from stemdrop.chat.telegram_bot import TelegramFiles
+from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.jobs import Failure, Job, JobState
 from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.errors import AnswerLost, Refused, SourceGone, TryLater, Unreachable
@@ -24,19 +24,19 @@ from stemdrop.storage.job_store import JobStore
 
 log = logging.getLogger(__name__)
 
-# What may pass by itself in seconds is tried again this often before the user is told; nothing is charged.
+# A failure that may pass within seconds is retried so often before the user is told; it costs nothing.
 MAX_RUNS = 3
-# So many runs are begun: a run that comes to its end is among the first three, unless Redis is away.
+# A job fails after so many begun runs. Only runs that break off come to that many.
 MAX_BEGUN = 12
 _SOON_S = 2.0
 _TOO_BUSY = 429
-# Required by the API, but nowhere of ours can be reached: a name that never resolves (RFC 2606), so that
-# nobody else is sent the result. The job is polled.
+# The API requires a callback URL. Without a public URL it gets a name that never resolves (RFC 2606), so that
+# the result is sent to no other host; the job is polled.
 NO_CALLBACK_URL = "https://callback.invalid/none"
 
 
 class Submission:
-    """The task `SUBMIT`. With `links` None there is no public URL: sources are uploaded, jobs polled."""
+    """The task `SUBMIT`. `links` is `None` without a public URL: sources are uploaded, jobs polled."""
 
     def __init__(
         self,
@@ -58,13 +58,13 @@ class Submission:
         self._alerts = alerts
 
     async def run(self, job_id: str) -> None:
-        """Submit the job if it still waits for it; running twice submits once. Raises `TryLater`."""
+        """Submit the job if it waits for that. Idempotent. Raises `TryLater`."""
         job = await self._store.get(job_id)
         if job is None or job.state is not JobState.SUBMITTING:
             return
         if job.create_started_at and not job.is_asking_again:
-            # A process died, or lost Redis, around the call: it may have been accepted and charged.
-            await self._answer_lost(job, "a process died while asking")
+            # A process was killed, or lost Redis, during the call, which may have been accepted.
+            await self._answer_lost(job, "its process was killed during the call")
             return
         run = await self._store.count_run(job_id, Run.SUBMIT)
         if run > MAX_BEGUN:
@@ -96,19 +96,19 @@ class Submission:
         try:
             task_id = await self._separation.create(source_url, job.mode, job.instrument, callback_url)
         except (Unreachable, Refused):
-            # or a refusal would be taken for a lost answer
+            # otherwise the refusal would be taken for a lost answer
             await retry_until_stored(
                 lambda: self._store.not_accepted(job, call), f"job {job.id}: refused, not stored"
             )
             raise
         bind_job(job.id, task_id)
         log.info("job %s: accepted as task %s", job.id, task_id)
-        # the task id is paid for: a Redis that is away for a moment must not lose it
+        # the task is paid for: its id must survive a short failure of Redis
         receipt = await retry_until_stored(
             lambda: self._store.accept(job.id, task_id), f"job {job.id}: task {task_id} is not stored yet"
         )
         if receipt is Receipt.FOREIGN:
-            log.error("job %s: its callback named another task than the API did", job.id)
+            log.error("job %s: its callback named another task than the API", job.id)
         elif receipt is Receipt.STORED:
             await self._show(job)
 
@@ -121,7 +121,7 @@ class Submission:
             async with self._files.open(file) as content:
                 return await self._separation.upload(f"{job.id}{job.source.extension}", content, size)
         except (AnswerLost, TelegramError, httpx.HTTPError) as error:
-            # uploading is free, so a lost answer is as good as none
+            # uploads are free: a lost answer means only that the upload is repeated
             raise Unreachable(f"the upload failed ({type(error).__name__})") from error
 
     async def _again_or_fail(self, job: Job, run: int, code: str, error: Exception) -> None:
@@ -130,7 +130,7 @@ class Submission:
         await self._fail(job, Failure(code, charged=False), error)
 
     async def _answer_lost(self, job: Job, why: str) -> None:
-        log.warning("job %s: whether it was accepted is not known: %s", job.id, why)
+        log.warning("job %s: the answer to its create call is lost: %s", job.id, why)
         lost = await retry_until_stored(
             lambda: self._store.lose_answer(job.id, is_uploaded=self._links is None),
             f"job {job.id}: the lost answer is not stored yet",
@@ -147,7 +147,7 @@ class Submission:
             await self._account_queue.next(job.account)
 
     async def _show(self, job: Job) -> None:
-        """Best effort: the job has moved, and the sweep shows an end that could not be shown now."""
+        """Show the job if Telegram allows it now; recovery shows an end that was not shown."""
         try:
             await self._job_message.show_current(job.id)
         except (TelegramError, TryLater) as error:

@@ -1,5 +1,7 @@
-"""Meaning ↔ `callback_data` of the buttons (at most 64 bytes). Everything a tap needs is in the button
-or in Redis, so buttons work after a restart."""
+"""The `callback_data` of buttons, at most 64 bytes.
+
+Everything that a tap needs is in the button or in Redis, so buttons work after a restart.
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +10,7 @@ from stemdrop.domain.jobs import INSTRUMENTS, Mode
 
 
 class Action(StrEnum):
-    """What a button of a job does; the value is its letter in `callback_data`."""
+    """What a job's button does; the value is its letter in `callback_data`."""
 
     PICK = "p"  # choose a mode, with an instrument's number for one instrument
     INSTRUMENTS = "i"  # open the list of instruments, at a page
@@ -29,9 +31,9 @@ _WITH_MODE = (Action.PICK, Action.OTHER_MODE)
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A button's meaning.
+    """A tap on a job's button.
 
-    `instrument` is empty but for a picked `SPLIT_STEM_ADVANCED`; `page` is of the list of instruments.
+    `instrument` is set only with `SPLIT_STEM_ADVANCED`; `page` is a page of the list of instruments.
     """
 
     action: Action
@@ -41,7 +43,7 @@ class Tap:
     page: int = 0
 
     def to_data(self) -> str:
-        """As `callback_data`: `p:<job>:a3`."""
+        """Encode it, as in `p:<job>:a3`."""
         if self.page:
             return f"{self.action}:{self.job_id}:{self.page}"
         if self.mode is None:
@@ -51,7 +53,7 @@ class Tap:
 
     @classmethod
     def from_data(cls, data: str) -> "Tap | None":
-        """The reverse; `None` for data that no button of this version carries."""
+        """Decode it; `None` for data that no button of this version has."""
         letter, _, rest = data.partition(":")
         job_id, _, choice = rest.partition(":")
         if letter not in set(Action) or not job_id:
@@ -72,7 +74,7 @@ class Tap:
 
 
 class Screen(StrEnum):
-    """A message that is not one job's: what its buttons belong to. The value is its letter."""
+    """A message that does not belong to one job; the value is its letter in `callback_data`."""
 
     LANGUAGE = "L"
     JOBS = "J"
@@ -84,18 +86,18 @@ class Screen(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScreenTap:
-    """A button of a screen; what `words` mean is the screen's affair."""
+    """A tap on a screen's button; each screen defines its own `words`."""
 
     screen: Screen
     words: tuple[str, ...] = ()
 
     def to_data(self) -> str:
-        """As `callback_data`: `L:ru`."""
+        """Encode it, as in `L:ru`."""
         return ":".join((self.screen, *self.words))
 
     @classmethod
     def from_data(cls, data: str) -> "ScreenTap | None":
-        """The reverse; `None` for data of no screen."""
+        """Decode it; `None` for data of no screen."""
         letter, *words = data.split(":")
         return cls(Screen(letter), tuple(words)) if letter in set(Screen) else None
 

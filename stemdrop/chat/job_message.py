@@ -1,4 +1,4 @@
-"""The one message of a job in its chat. Bot and delivery both write it: who moved the job shows it."""
+"""`JobMessage`: the one message of a job in its chat. The process that moved a job shows its new state."""
 
 import hashlib
 import logging
@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class JobMessage:
-    """Puts a job's message into the chat: edits the one there is, or sends it when there is none."""
+    """Shows jobs in their chats: edits a job's message, or sends it where there is none.
+
+    Every method that shows something raises `TelegramError`, `TryLater` or `StoreUnavailable`.
+    """
 
     def __init__(
         self,
@@ -40,25 +43,21 @@ class JobMessage:
         self._clock = clock
 
     async def show(self, job: Job, patience_s: float | None = None) -> None:
-        """Show the state that `job` is in; a job that has ended is closed by it.
+        """Show the state of `job`, and close it if it has ended. Idempotent.
 
-        Calling it twice shows it once. Waits at most `patience_s` for Telegram's limits (default: as every
-        call). Raises `TelegramError`, `TryLater` or `StoreUnavailable`.
+        Waits at most `patience_s` for Telegram's limits (default: `TELEGRAM_PATIENCE_S`).
         """
         await self.edit_or_send(job, *await self.render(job), patience_s)
         if job.state in FINAL:
             await self._store.close(job.id)
 
     async def render(self, job: Job) -> Rendered:
-        """How the job's message reads now."""
+        """Return the text and buttons for the job as it is now."""
         say = self._translations.language(job.language)
         return render(job, say, await self.details(job))
 
     async def show_if_changed(self, job: Job, patience_s: float) -> bool:
-        """Write the job's message again if it would read otherwise now. False: it would not.
-
-        Raises as `show`; `TryLater` where Telegram's limits would keep it waiting for longer than that.
-        """
+        """Write the job's message again if its text has changed. False: it has not."""
         text, keyboard = await self.render(job)
         if job.message_id and _digest(text) == job.shown_as:
             return False
@@ -66,7 +65,7 @@ class JobMessage:
         return True
 
     async def details(self, job: Job) -> Details:
-        """What its message has to tell in this state beside the job."""
+        """Read what the job's message shows in this state beside the job itself."""
         match job.state:
             case JobState.CHOOSING:
                 free = await self._stem_cache.free(job.source)
@@ -88,10 +87,9 @@ class JobMessage:
         return Details()
 
     async def show_newer_state(self, job: Job, patience_s: float | None = None) -> None:
-        """To be called after a message was written for `job`: shows what the job has become since.
+        """Show the job's newer state, if it was moved or deleted while a message was written for `job`.
 
-        Whoever moved or deleted it while the message was on its way may have been quicker to show that: the
-        last word must be what holds, or a cancelled job goes on saying that it is being worked on.
+        The process that moved it may have shown that before this message arrived.
         """
         while (current := await self._store.get(job.id)) and current.state is not job.state:
             job = current
@@ -100,13 +98,13 @@ class JobMessage:
             await self.show_deleted(job, patience_s)
 
     async def show_deleted(self, job: Job, patience_s: float | None = None) -> None:
-        """Say that the job is deleted, where its message still says something else. Raises as `show`."""
+        """Write into the job's message that the job is deleted."""
         if job.message_id:
             say = self._translations.language(job.language)
             await self._edit(job, say("state.deleted", title=short_title(job, say)), None, patience_s)
 
     async def show_current(self, job_id: str) -> None:
-        """Show the state that the store says the job is in, if there is such a job."""
+        """Show the state of a stored job, if there is such a job."""
         if job := await self._store.get(job_id):
             await self.show(job)
             await self.show_newer_state(job)
@@ -114,9 +112,9 @@ class JobMessage:
     async def edit_or_send(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None = None
     ) -> None:
-        """Edit the job's message to this; where it is gone or was never sent, send it, and only once.
+        """Edit the job's message; send it, once, if it was never sent or is gone.
 
-        Raises as `show`; `TryLater` also while somebody else sends it.
+        Raises `TryLater` also while another process sends it.
         """
         try:
             await self._edit_else_send(job, text, keyboard, patience_s)
@@ -134,7 +132,7 @@ class JobMessage:
     async def _edit(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
     ) -> bool:
-        """False: the message is gone."""
+        """Edit the message. False: it is gone."""
         try:
             await self._bot.edit_message_text(
                 text,

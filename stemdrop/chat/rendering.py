@@ -1,4 +1,4 @@
-"""How a job's one message reads in each state, and which buttons it has. Pure functions; no I/O."""
+"""The text and the buttons of a job's message in each state. Pure functions; no I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from stemdrop.domain.titles import cut, in_sentence
 from stemdrop.storage.job_statistics import Estimate
 from stemdrop.storage.stem_cache import Choice
 
-# A title may be any length; in a sentence this many characters say which song is meant.
+# The longest title in a sentence, in characters.
 TITLE_LENGTH = 64
-# So many characters of a line of stems' names: three lines of emoji fit into one message, with a link.
+# The longest line of stems' names, in characters: three lines of emoji and a link fit into one message.
 NAMES_LENGTH = 600
-# Instruments on one page of the list, two in a row.
+# Instruments on one page of the list, two per row.
 PAGE_LENGTH = 8
-# Before that nobody wonders how long it takes.
+# The elapsed time is shown from then on.
 WORTH_TELLING_S = 10
 
 Rendered = tuple[str, InlineKeyboardMarkup | None]
@@ -29,7 +29,7 @@ Rendered = tuple[str, InlineKeyboardMarkup | None]
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a message tells beside the job itself.
+    """What a message shows beside the job itself.
 
     `delivered` counts the stems in the chat; `place` is the job's in its queue, from 1; `elapsed_s` runs
     since its turn came; `can_ask_again`: another create call is offered; `free` are the choices that cost
@@ -46,12 +46,12 @@ class Details:
 
 
 def short_title(job: Job, say: Language) -> str:
-    """The song's title for a sentence: never empty, never long."""
+    """Shorten the song's title for a sentence; never empty."""
     return in_sentence(job.source.title, TITLE_LENGTH) or say("title.song")
 
 
 def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
-    """Text and buttons for the state that `job` is in."""
+    """Return the text and buttons for the state of `job`."""
     title = short_title(job, say)
     match job.state:
         case JobState.CHOOSING if job.is_cache_lost and job.mode:
@@ -83,7 +83,7 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
 
 
 def render_instruments(job: Job, say: Language, page: int = 0, details: Details = Details()) -> Rendered:
-    """One page of the list that 'one instrument…' opens."""
+    """Return one page of the list that 'one instrument…' opens."""
     last = (len(details.instruments) - 1) // PAGE_LENGTH
     page = min(page, last)
     shown = details.instruments[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
@@ -103,7 +103,7 @@ def render_instruments(job: Job, say: Language, page: int = 0, details: Details 
 
 
 def render_over_limit(job: Job, say: Language, mode: Mode, allowance: Allowance) -> str:
-    """Why a mode cannot be picked today; at most 200 characters, so that it fits into an answer to a tap."""
+    """Explain why a mode cannot be picked today, in the 200 characters that an answer to a tap may have."""
     if CREDITS[mode] > allowance.limit:
         return say("limit.too_small", price=say.credits(CREDITS[mode]), limit=say.number(allowance.limit))
     return say(
@@ -121,7 +121,7 @@ def _instrument(name: str, say: Language, details: Details) -> str:
 
 
 def _submitting(job: Job, say: Language, title: str, details: Details) -> Rendered:
-    """While the order is sent, and while its answer is lost and its result may still come."""
+    """While the create call is made, and while its answer is lost and its result may still come."""
     rows = [_cancel(job, say)]
     if not job.answer_lost_at:
         return say("state.submitting", title=title), _keyboard(rows)
@@ -137,7 +137,7 @@ def _submitting(job: Job, say: Language, title: str, details: Details) -> Render
 
 
 def _progress(say: Language, details: Details) -> str:
-    """Time gone and an honest estimate; the API tells no percentage."""
+    """The elapsed time and an estimate; the API reports no percentage."""
     estimate, gone = details.estimate, say.duration(details.elapsed_s)
     if details.elapsed_s < WORTH_TELLING_S:
         return say("progress.soon", high=say.duration(estimate.high_s)) if estimate else ""
@@ -164,7 +164,7 @@ def _pick(
 
 
 def _other_modes(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
-    """The ways in which the same song was not split by this job."""
+    """Buttons to split the same song in other ways."""
     others = [mode for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM) if mode is not job.mode]
     rows = [[_pick(job, say, mode, details, Action.OTHER_MODE)] for mode in others]
     return [*rows, [_button(say.mode(Mode.SPLIT_STEM_ADVANCED), Tap(Action.INSTRUMENTS, job.id))]]
@@ -188,7 +188,7 @@ def _closing(job: Job, say: Language, title: str, details: Details) -> Rendered:
 
 
 def _is_all_silent(job: Job) -> bool:
-    """Of a job of which no stem was sent: whether that is because there is nothing to hear in any."""
+    """Whether a job of which no stem was sent has only silent stems."""
     return bool(job.silent) and not (job.missing or job.refused or job.links)
 
 
@@ -204,7 +204,7 @@ def _closing_rows(job: Job, say: Language, details: Details) -> list[list[Inline
 
 
 def _fitting(lines: list[str], links: list[str]) -> str:
-    """One text that Telegram takes, with as many of the links as have room: half a link leads nowhere."""
+    """One text that Telegram accepts, with as many whole links as fit."""
     text = "\n".join(lines)
     for line in links:
         longer = f"{text}\n{line}"

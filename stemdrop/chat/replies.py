@@ -1,4 +1,4 @@
-"""How everything about a job is sent: as a reply to the user's audio, in its topic."""
+"""Sending in a job's topic, as a reply to the user's audio."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -14,8 +14,10 @@ Sent = TypeVar("Sent")
 async def send_in_topic(
     job: Job, send: Callable[[int | None, ReplyParameters | None], Awaitable[Sent]]
 ) -> Sent:
-    """Send in the job's topic, as a reply unless the audio was deleted, or is in the group that this one was;
-    where the topic is closed or gone, in the group itself. `send` takes the topic and the reply."""
+    """Send in the job's topic, as a reply where the user's audio is still there.
+
+    Where the topic is closed or gone, send to the group itself. `send` takes the topic and the reply.
+    """
     source = job.source_message_id
     reply = ReplyParameters(source, allow_sending_without_reply=True) if source else None
     try:

@@ -1,49 +1,41 @@
-"""Telegram as all rooms use it: the bot object, its flood limiter, and the users' files.
-
-The file URL contains the bot's token; it is built and used here and leaves this module nowhere.
-"""
+"""The bot object that all processes use, with its timeouts and its limiter."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import anyio
-import httpx
 from anyio import sleep
 from pydantic import SecretStr
-from telegram import Bot, LinkPreviewOptions
+from telegram import LinkPreviewOptions
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter, TelegramError
 from telegram.ext import BaseRateLimiter, Defaults, ExtBot
 from telegram.request import HTTPXRequest
 
-from stemdrop.errors import SourceGone, TryLater
+from stemdrop.errors import TryLater
 from stemdrop.observability.metric_definitions import FLOOD_SECONDS, FLOOD_WAITS, TELEGRAM_CALLS
 from stemdrop.settings import Settings
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import FloodLimiter
 
-CHUNK_BYTES = 64 * 1024
 CHAT_ACTION = "sendChatAction"
-# A longer stop is not waited out inside a call: its task makes room for others and is run again after it.
-# A caller that holds what is dear (files on disk) says with `rate_limit_args` how long it waits instead.
-PATIENCE_S = 5.0
+# A call waits for Telegram's limits for at most this long. Where they ask for more, its task makes room for
+# others and is run again later. A caller that holds files on disk names a longer time in `rate_limit_args`.
+TELEGRAM_PATIENCE_S = 5.0
 
 
 class RateLimiter(BaseRateLimiter[float]):
-    """Lets python-telegram-bot's calls wait for the limiter that all processes share."""
+    """Makes each call of python-telegram-bot wait for the limiter that all processes share."""
 
     def __init__(self, flood: FloodLimiter, counters: Counters | None = None) -> None:
         self._flood = flood
         self._counters = counters or Counters(None)
 
     async def initialize(self) -> None:
-        """Nothing to open."""
+        """Do nothing: the library requires the method."""
 
     async def shutdown(self) -> None:
-        """Nothing to close."""
+        """Do nothing: the library requires the method."""
 
     async def process_request(
         self,
@@ -54,8 +46,11 @@ class RateLimiter(BaseRateLimiter[float]):
         data: dict[str, Any],
         rate_limit_args: float | None,
     ) -> Any:
-        """Make the call when it is allowed. Raises `TryLater` when that is further off than the patience."""
-        patience_s, seconds = rate_limit_args or PATIENCE_S, 0.0
+        """Make the call as soon as the limits allow it. Raises `TryLater` when that takes too long.
+
+        `rate_limit_args` is how many seconds the call may wait (default: `TELEGRAM_PATIENCE_S`).
+        """
+        patience_s, seconds = rate_limit_args or TELEGRAM_PATIENCE_S, 0.0
         for _ in range(3):
             if messages := _messages(endpoint, data):
                 await self._wait(data.get("chat_id"), messages, patience_s)
@@ -95,31 +90,33 @@ class RateLimiter(BaseRateLimiter[float]):
 
 
 def _outcome(error: TelegramError) -> str:
-    """As what a call that did not succeed is counted."""
+    """The metric label of a call that failed."""
     if is_gone(error):
         return "gone"
-    if isinstance(error, BadRequest):  # to the library a kind of broken network
+    if isinstance(error, BadRequest):  # a subclass of `NetworkError` in the library
         return "refused"
     return "network" if isinstance(error, NetworkError) else "failed"
 
 
 def _messages(endpoint: str, data: dict[str, Any]) -> int:
-    """How many messages a call counts as in its chat; 0 for calls that show nothing there."""
+    """How many messages a call counts as in Telegram's limits; 0 for calls that show nothing in the chat."""
     if endpoint == "sendMediaGroup":
         return len(data["media"])
     return 1 if endpoint.startswith(("send", "edit")) and endpoint != CHAT_ACTION else 0
 
 
 class _Request(HTTPXRequest):
-    """Takes the token out of refusals: some servers on the way repeat the path that they were asked for, and
-    our exceptions tell why Telegram refused."""
+    """Removes the token from refusals, whose text becomes part of our exceptions.
+
+    Some proxies repeat the requested path, which contains the token.
+    """
 
     def __init__(self, token: str, **options: Any) -> None:
         super().__init__(**options)
         self._secret = SecretStr(token.partition(":")[2])
 
     async def do_request(self, *args: Any, **named: Any) -> tuple[int, bytes]:
-        """As the library's. What is granted stays as it is: a path on a shared disk may hold the token."""
+        """Make the request. A success is not changed: a path on a shared disk may contain the token."""
         status, body = await super().do_request(*args, **named)
         return status, body if status < 300 else body.replace(
             self._secret.get_secret_value().encode(), b"***"
@@ -147,7 +144,7 @@ def parsing(method: str) -> Iterator[None]:
 
 
 class _Bot(ExtBot[float]):
-    """The library's shows its token in `repr`, and so does all that shows its bot."""
+    """Hides the token, which the library shows in `repr`."""
 
     __slots__ = ()
 
@@ -156,7 +153,7 @@ class _Bot(ExtBot[float]):
 
 
 def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None = None) -> ExtBot[float]:
-    """The bot, with timeouts that fit 50 MB over a slow line (the library's 5 s do not)."""
+    """Build the bot with timeouts that fit 50 MB over a slow connection; the library's 5 s do not."""
     token = settings.telegram_bot_token.get_secret_value()
     request = _Request(
         token,
@@ -174,102 +171,10 @@ def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None
         request=request,
         get_updates_request=_Request(token, connection_pool_size=2, connect_timeout=15, read_timeout=15),
         rate_limiter=RateLimiter(flood, counters),
-        # a title with a web address in it is no reason to show that site
+        # a web address in a title must not show a preview of that site
         defaults=Defaults(link_preview_options=LinkPreviewOptions(is_disabled=True)),
         local_mode=settings.telegram_local_mode,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class TelegramFile:
-    """A file that Telegram holds for the bot; `path` is set when it lies on a disk that we share."""
-
-    size_bytes: int
-    path: Path | None
-    _url: str = ""
-
-    def __repr__(self) -> str:
-        return f"TelegramFile({self.size_bytes} bytes)"
-
-
-class TelegramFiles:
-    """Reads the users' files: streamed, from Telegram or from the disk of a local Bot API server."""
-
-    def __init__(self, bot: Bot, http: httpx.AsyncClient) -> None:
-        self._bot = bot
-        self._http = http
-
-    async def find(self, file_id: str) -> TelegramFile:
-        """Ask where the file is. Raises `SourceGone` when Telegram does not give it, `TelegramError` else."""
-        try:
-            file = await self._bot.get_file(file_id)
-        except (BadRequest, Forbidden) as error:
-            raise SourceGone(str(error)) from error
-        location = file.file_path or ""
-        if not location:
-            raise SourceGone("Telegram names no path for the file")
-        # in local mode the library makes a URL of a path that is not on this machine's disk
-        if location.startswith(("http://", "https://")) and not self._bot.local_mode:
-            return TelegramFile(file.file_size or 0, None, location)
-        path = Path(location)
-        if not await anyio.Path(path).is_file():
-            raise SourceGone("the file is not on the disk that the Bot API server shares")
-        return TelegramFile((await anyio.Path(path).stat()).st_size, path)
-
-    @asynccontextmanager
-    async def open(
-        self, file: TelegramFile, start: int = 0, end: int | None = None
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """The bytes from `start` up to, not including, `end`. Raises `SourceGone` or `httpx.HTTPError`."""
-        if file.path is not None:
-            yield _read_disk(file.path, start, end)
-            return
-        headers = {"Accept-Encoding": "identity"}
-        if start or end is not None:
-            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
-        async with self._http.stream("GET", file._url, headers=headers) as response:
-            if response.status_code in (400, 401, 403, 404, 410):
-                raise SourceGone(f"Telegram's file server answers HTTP {response.status_code}")
-            if response.status_code not in (200, 206):
-                # not `raise_for_status`: its text holds the URL, and so the token
-                raise httpx.RemoteProtocolError(f"Telegram's file server answers HTTP {response.status_code}")
-            # A server that ignores ranges sends everything: pass over what was not asked for.
-            skip = start if response.status_code == 200 else 0
-            yield _slice(response.aiter_bytes(CHUNK_BYTES), skip, None if end is None else end - start)
-
-    async def save(self, file: TelegramFile, path: Path, max_bytes: int) -> int:
-        """Write the file to `path` and return its size. Raises as `open`; stops after `max_bytes`."""
-        size = 0
-        async with self.open(file) as chunks, await anyio.open_file(path, "wb") as target:
-            async for chunk in chunks:
-                size += await target.write(chunk)
-                if size > max_bytes:
-                    break
-        return size
-
-
-async def _read_disk(path: Path, start: int, end: int | None) -> AsyncIterator[bytes]:
-    async with await anyio.open_file(path, "rb") as file:
-        await file.seek(start)
-        left = None if end is None else end - start
-        while left is None or left > 0:
-            chunk = await file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
-            if not chunk:
-                return
-            left = None if left is None else left - len(chunk)
-            yield chunk
-
-
-async def _slice(chunks: AsyncIterator[bytes], skip: int, left: int | None) -> AsyncIterator[bytes]:
-    async for chunk in chunks:
-        part, skip = chunk[skip:], max(0, skip - len(chunk))
-        if left is not None:
-            part = part[:left]
-            left -= len(part)
-        if part:
-            yield part
-        if left == 0:
-            return
 
 
 def is_gone(error: TelegramError) -> bool:

@@ -1,7 +1,7 @@
-"""What a user reads: one gettext catalogue per language in `locales/`, read by Babel.
+"""The texts that users read: one gettext catalogue per language in `locales/`, read by Babel.
 
-Sentences stand in the catalogues under keys; English is a catalogue like the others, and what every
-language falls back to. Users' own words are filled in as plain text: no message is sent with markup.
+English is a catalogue like the others, and the fallback of every language. Values are filled in as plain
+text: no message is sent with markup.
 """
 
 import gettext
@@ -22,39 +22,39 @@ from stemdrop.domain.results import Stem
 
 LOCALES = Path(__file__).parent / "locales"
 FALLBACK = "en"
-# Languages of which we have one kind, that serves for all.
+# Languages with one catalogue for all their variants.
 _OF_PRIMARY = {"zh": "zh_Hans", "pt": "pt_BR"}
 
 
 class Language:
-    """The sentences of one language."""
+    """The texts of one language."""
 
     def __init__(self, code: str, catalogue: gettext.NullTranslations) -> None:
         self.code = code
         self._catalogue = catalogue
 
     def __call__(self, key: str, /, **values: object) -> str:
-        """The sentence under `key` with `values` filled in. Raises `KeyError` for an unknown key."""
+        """Return the text of `key` with `values` filled in. Raises `KeyError` for an unknown key."""
         sentence = self._catalogue.gettext(key)
         if sentence == key:
             raise KeyError(key)
         return sentence.format(**values)
 
     def plural(self, key: str, count: int, /, **values: object) -> str:
-        """As calling, in the form that `count` takes in this language; `{count}` is filled in."""
+        """Return the text of `key` in its plural form for `count`, which is filled in, too."""
         sentence = self._catalogue.ngettext(key, f"{key}s", count)
         if sentence in (key, f"{key}s"):
             raise KeyError(key)
         return sentence.format(count=self.number(count), **values)
 
     def stem(self, stem: Stem) -> str:
-        """What a stem is called: our word for it, else the provider's."""
+        """Return the name of a stem: ours, or the provider's for a stem that we do not know."""
         if stem.is_rest:
             return self("rest_of", name=self.named(stem.name) if stem.name else "…")
         return self._own(f"stem.{stem.key}") or self.named(stem.name) or stem.key
 
     def named(self, name: str) -> str:
-        """An instrument by the provider's name ('Lead Vocal'), in this language where we know it."""
+        """Translate the provider's name of an instrument ('Lead Vocal'), if we know it."""
         return self._own(f"instrument.{name}") or name
 
     def _own(self, key: str) -> str:
@@ -62,23 +62,23 @@ class Language:
         return "" if found == key else found
 
     def mode(self, mode: Mode, *, is_free: bool = False) -> str:
-        """A mode with its price, as on its button."""
+        """Return the label of a mode's button, with its price."""
         return self(f"mode.{mode}", price=self("price.free") if is_free else self.credits(CREDITS[mode]))
 
     def mode_name(self, mode: Mode, instrument: str = "") -> str:
-        """A mode in a list: without price, and with the instrument where one was chosen."""
+        """Return the name of a mode without its price; the instrument, where one was chosen."""
         return self.named(instrument) if instrument else self(f"mode_name.{mode}")
 
     def number(self, count: float) -> str:
-        """`1,234`, as this language writes it."""
+        """Format a number, as in `1,234`."""
         return str(format_decimal(count, locale=self.code))
 
     def credits(self, count: int) -> str:
-        """`10 credits`."""
+        """Format a number of credits, as in `10 credits`."""
         return self.plural("credit", count)
 
     def duration(self, seconds: float) -> str:
-        """`45 sec`, `1 min 20 sec`, `2 hr 5 min`, as this language writes them."""
+        """Format a duration, as in `45 sec`, `1 min 20 sec`, `2 hr 5 min`."""
         total = max(0, round(seconds))
         minutes, left = divmod(total, 60)
         if total < 60:
@@ -91,16 +91,16 @@ class Language:
         return format_list(written, style="unit-narrow", locale=self.code)
 
     def size(self, size_bytes: int) -> str:
-        """`20.5 MB`, as this language writes it."""
+        """Format a size, as in `20.5 MB`."""
         return self._unit(round(size_bytes / (1024 * 1024), 1), "megabyte")
 
     def _unit(self, count: float, unit: str) -> str:
-        # short forms are the same for every number, but for some ones CLDR has none ('1 horas')
+        # the short form is the same for every number; CLDR lacks some singular ones ('1 horas')
         two = format_unit(2, unit, length="short", locale=self.code)
         return two.replace("2", self.number(count))
 
     def failure(self, failure: Failure) -> str:
-        """What happened, its code, what to do about it, and whether it was charged."""
+        """Explain a failure: its code, what happened, what to do, and whether it was charged."""
         known = failure.code in REMEDIES
         what = self(f"failure.{failure.code}" if known else "failure.other")
         charged = {True: "charged.yes", False: "charged.no", None: "charged.unknown"}[failure.charged]
@@ -108,13 +108,13 @@ class Language:
 
 
 class Translations:
-    """All languages there are."""
+    """The texts of all languages."""
 
     def __init__(self, languages: Mapping[str, Language]) -> None:
         self.languages = languages
 
     def language(self, code: str | None) -> Language:
-        """The language for one of Telegram's codes (IETF, 'zh-hans'); English where we have none."""
+        """Return the language for one of Telegram's codes (IETF, 'zh-hans'), or English."""
         primary = (code or FALLBACK).lower().replace("_", "-").split("-")[0]
         return self.languages.get(_OF_PRIMARY.get(primary, primary), self.languages[FALLBACK])
 

@@ -1,6 +1,6 @@
-"""`SeparationClient`: the separation API, over an `httpx.AsyncClient` it is given.
+"""`SeparationClient`: calls the separation API.
 
-What a failed call means is the point of this module: refused, never sent, or perhaps accepted.
+A failed call was refused, was never sent, or may have been accepted: the exception says which.
 """
 
 import json
@@ -25,17 +25,17 @@ from stemdrop.observability.metric_definitions import (
 )
 from stemdrop.storage.counters import Counters
 
-# Creating returns at once; a slow gateway still gets time, since giving up early may pay twice.
+# A create call returns at once. A slow gateway gets time, since giving up early may cost twice.
 CREATE_TIMEOUT = httpx.Timeout(60, connect=10)
 ASK_TIMEOUT = httpx.Timeout(20, connect=10)
-# 20 MB over a slow uplink; the time is per write, not for the whole.
+# For 20 MB over a slow uplink; the time is per write, not for the whole.
 UPLOAD_TIMEOUT = httpx.Timeout(120, connect=10)
 MAX_ANSWER_BYTES = 1024 * 1024
 
-# Failed before a byte of the request left, so the API cannot have accepted anything.
+# Failures before the first byte was sent: the API cannot have accepted anything.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 
-# As what a call that did not succeed is counted.
+# The metric label of a failed call.
 _OUTCOMES: dict[type[SeparationError], str] = {
     Refused: "refused",
     Unreachable: "unreachable",
@@ -44,7 +44,7 @@ _OUTCOMES: dict[type[SeparationError], str] = {
 
 
 class SeparationClient:
-    """Create, detail, credits and upload. `api_url` and `upload_url` have no slash at the end."""
+    """Makes the calls create, detail, credits and upload. The URLs have no slash at the end."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class SeparationClient:
         self._counters = counters or Counters(None)
 
     async def create(self, audio_url: str, mode: Mode, instrument: str, callback_url: str) -> str:
-        """Ask for a split and return the task id. An accepted call is charged.
+        """Order a split and return the task id. An accepted call is charged.
 
-        Raises `Refused` (not accepted), `Unreachable` (not sent) or `AnswerLost` (nobody knows).
+        Raises `Refused` (not accepted), `Unreachable` (not sent) or `AnswerLost` (perhaps accepted).
         """
         body = {"audioUrl": audio_url, "type": mode.value, "callBackUrl": callback_url}
         if mode is Mode.SPLIT_STEM_ADVANCED:
@@ -76,15 +76,15 @@ class SeparationClient:
         return task_id
 
     async def detail(self, task_id: str) -> Result | None:
-        """The result of a task, or `None` while there is none.
+        """Return the result of a task, or `None` while there is none.
 
-        Raises `Refused`, `Unreachable`, `AnswerLost` (harmless here: asking is free) or `BadContract`.
+        Raises `Refused`, `Unreachable`, `AnswerLost` (harmless: the call is free) or `BadContract`.
         """
         url = f"{self._api_url}/api/v1/vocal-removal/record-info?taskId={quote(task_id, safe='')}"
         return parse_detail(await self._ask("detail", "GET", url, timeout=ASK_TIMEOUT))
 
     async def credits(self) -> float:
-        """The credits that remain on the key. Raises as `detail`."""
+        """Return the credits that are left. Raises the same as `detail`."""
         url = f"{self._api_url}/api/v1/generate/credit"
         data = await self._ask("credits", "GET", url, timeout=ASK_TIMEOUT)
         if isinstance(data, bool) or not isinstance(data, int | float):
@@ -94,7 +94,7 @@ class SeparationClient:
         return data
 
     async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
-        """Upload a source, streamed, and return the URL to give to `create`. Free of charge.
+        """Upload a source as a stream and return its URL for `create`. Free of charge.
 
         Raises `Refused`, `Unreachable` or `AnswerLost` (harmless: upload again).
         """
@@ -113,7 +113,7 @@ class SeparationClient:
         return url
 
     async def _ask(self, call: str, method: str, url: str, **request: Any) -> Any:
-        """`data` of an answer with code 200; anything else is raised as what it means, and counted."""
+        """Return `data` of an answer with code 200; count the call, and raise its failure."""
         try:
             data = await self._answer(method, url, **request)
         except SeparationError as error:
@@ -137,7 +137,7 @@ class SeparationClient:
         return self._data(response.status_code, body)
 
     def _data(self, status: int, body: bytes) -> Any:
-        """A refusal is the code in the body; without one, a 4xx is a refusal and a 5xx could be anything."""
+        """The body's code decides; without one, a 4xx is a refusal and a 5xx may mean anything."""
         try:
             answer = json.loads(body)
             code = answer["code"]
@@ -147,7 +147,7 @@ class SeparationClient:
             raise _of_status(status)
         if code != 200:
             message = answer.get("msg")
-            # some servers repeat what they were sent
+            # some servers repeat the request
             key = self._key.get_secret_value()
             raise Refused(code, message.replace(key, "***") if isinstance(message, str) else "")
         if status >= 300:
@@ -173,8 +173,8 @@ def _of_status(status: int) -> SeparationError:
 def _multipart(
     name: str, content: AsyncIterator[bytes], size_bytes: int
 ) -> tuple[AsyncIterator[bytes], str, int]:
-    """A streamed multipart body; httpx builds them only from files and bytes, synchronously."""
-    # Made up anew each time, so that no file can hold it; a name is quoted as browsers quote it.
+    """Build a streamed multipart body; httpx builds them only from files and bytes."""
+    # The boundary is random, so that no file can contain it; the name is quoted as browsers quote it.
     boundary = f"stemdrop-{secrets.token_hex(16)}"
     name = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
     fields = {"uploadPath": "stemdrop", "fileName": name}
@@ -196,7 +196,7 @@ def _multipart(
             if sent > size_bytes:
                 break
             yield chunk
-        if sent != size_bytes:  # else the HTTP library raises an exception that is not one of its own
+        if sent != size_bytes:  # otherwise the HTTP library raises an unspecific exception
             raise AnswerLost("the source is not as long as it was said to be")
         yield tail.encode()
 

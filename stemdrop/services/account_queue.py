@@ -1,4 +1,4 @@
-"""Whose job is next: when one of an account ends, the next in its line is submitted."""
+"""`AccountQueue`: submits an account's next job when one of its jobs has ended."""
 
 import logging
 
@@ -9,14 +9,14 @@ log = logging.getLogger(__name__)
 
 
 class AccountQueue:
-    """To be told of ends; the sweep looks after lines whose job's end nobody told."""
+    """Starts queued jobs; recovery calls it for queues whose job ended without a call."""
 
     def __init__(self, store: JobStore, engine: Engine) -> None:
         self._store = store
         self._engine = engine
 
     async def next(self, account: int) -> None:
-        """Start what this account has in line, as far as there is room. Raises `StoreUnavailable`."""
+        """Submit as many of the account's queued jobs as its limit allows. Raises `StoreUnavailable`."""
         for job_id in await self._store.promote(account):
-            log.info("job %s: its turn has come", job_id)
+            log.info("job %s: submitted from its account's queue", job_id)
             await self._engine.add(Task.SUBMIT, job_id, job_id)

@@ -1,4 +1,4 @@
-"""What only the operator can put right is told to the admins in their chats, once in a while."""
+"""`AdminAlerts`: messages to the admins about what only an operator can fix, at most once a day each."""
 
 import logging
 
@@ -11,16 +11,16 @@ from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
-# The same trouble is told again after a day, if it still is one.
-AGAIN_S = 24 * 3600
-# Two songs in all their stems: below this the admins are told that credits run low.
+# An alert is repeated after this time, if its reason persists.
+REPEAT_AFTER_S = 24 * 3600
+# The price of two songs in all stems: below it the admins are alerted.
 LOW_CREDITS = 100
 
 _OF_CODE = {401: "alert.key", 402: "alert.credits_out"}
 
 
 class AdminAlerts:
-    """Best effort: what cannot be told is in the log."""
+    """Alerts the admins in their chats; an alert that cannot be sent is in the log."""
 
     def __init__(self, bot: ExtBot[float], users: Users, translations: Translations) -> None:
         self._bot = bot
@@ -28,39 +28,39 @@ class AdminAlerts:
         self._translations = translations
 
     async def refused(self, code: int) -> None:
-        """The separation API refused with this code; tells the admins if it is theirs to correct."""
+        """Alert the admins if only they can correct what the separation API refused with this code."""
         if code in _OF_CODE:
-            await self._tell(_OF_CODE[code])
+            await self._alert(_OF_CODE[code])
 
     async def credits_left(self, credits: float) -> None:
-        """So many credits are left at the provider, which so has accepted the key."""
-        await self._is_well("alert.key")
+        """Alert the admins if few credits are left. An answer shows that the key is accepted."""
+        await self._clear("alert.key")
         if credits < LOW_CREDITS:
-            await self._tell("alert.credits_low", credits=round(credits))
+            await self._alert("alert.credits_low", credits=round(credits))
             return
-        await self._is_well("alert.credits_low", "alert.credits_out")
+        await self._clear("alert.credits_low", "alert.credits_out")
 
-    async def _is_well(self, *keys: str) -> None:
-        """When it happens again, it is news."""
+    async def _clear(self, *keys: str) -> None:
+        """Let these alerts be sent at once when their reason returns."""
         try:
             for key in keys:
                 await self._users.may_say_again(key)
         except StoreUnavailable as error:
-            log.info("that all is well could not be noted: %s", error)
+            log.info("the end of an alert could not be stored: %s", error)
 
-    async def _tell(self, key: str, **values: object) -> None:
+    async def _alert(self, key: str, **values: object) -> None:
         try:
-            if not await self._users.once_in_a_while(key, AGAIN_S):
+            if not await self._users.once_in_a_while(key, REPEAT_AFTER_S):
                 return
             log.error("%s", self._translations.language(None)(key, **values))
             admins = await self._users.admins()
-            reached = [await self._tell_one(admin_id, key, values) for admin_id in admins]
+            reached = [await self._send(admin_id, key, values) for admin_id in admins]
             if admins and not any(reached):
                 await self._users.may_say_again(key)
         except StoreUnavailable as error:
             log.warning("the admins could not be told of %s: %s", key, error)
 
-    async def _tell_one(self, admin_id: int, key: str, values: dict[str, object]) -> bool:
+    async def _send(self, admin_id: int, key: str, values: dict[str, object]) -> bool:
         admin = await self._users.person(admin_id)
         say = self._translations.language(admin.language or admin.telegram_language)
         try:

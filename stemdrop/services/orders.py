@@ -1,6 +1,6 @@
-"""A choice becomes work: paid for out of the day's credits, queued, or taken from what Telegram keeps.
+"""`Orders`: everything that starts, repeats or cancels a job.
 
-Whatever is tapped twice, or handled again after a crash, is ordered once.
+A tap that comes twice, or is handled again after a crash, orders once.
 """
 
 import asyncio
@@ -25,16 +25,16 @@ from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
 
-# Somebody looks at the button they have tapped.
+# The longest time that a person who has tapped waits for the separation API.
 POLL_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """What came of an order.
+    """The result of a tap.
 
-    The job whose message tells it, what the tapper is told beside it (a key), and the account of the day
-    where it was not enough.
+    `job_id` is the job whose message shows it, `note` the key of the text that answers the tap, and `over`
+    the account's day where its credits were not enough.
     """
 
     job_id: str
@@ -44,17 +44,17 @@ class Ordered:
 
 @dataclass(frozen=True, slots=True)
 class Tapped:
-    """Which tap ordered it, and when that came (Unix seconds).
+    """A tap: its id, and when it was received (Unix seconds).
 
-    By its id a tap that is handled again finds what it has made. By its time the second of two impatient taps
-    finds what the first has made, even if that was over before the second could be handled.
+    By its id a tap that is handled again finds the job that it made. By its time the second of two quick taps
+    finds the job of the first, even if that job had ended before the second was handled.
     """
 
     id: str = ""
     at: float = math.inf
 
     def before(self, moment: float) -> bool:
-        """Whether it was tapped while what ended then was still going on."""
+        """Whether it was received before `moment`."""
         return self.at < moment
 
 
@@ -62,7 +62,7 @@ _UNKNOWN = Tapped()
 
 
 class Orders:
-    """Everything that starts, repeats or ends a job."""
+    """Starts, repeats and cancels jobs. Every method raises `StoreUnavailable`."""
 
     def __init__(
         self,
@@ -84,9 +84,9 @@ class Orders:
         self._clock = clock
 
     async def pick(self, job: Job, mode: Mode, instrument: str, *, is_unlimited: bool = False) -> Ordered:
-        """Split the song of a job that waits for its mode; of two picks the first counts.
+        """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts.
 
-        An unlimited one is not counted in its account's day.
+        An unlimited pick is not counted in the account's day.
         """
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
@@ -108,9 +108,9 @@ class Orders:
         return Ordered(job.id)
 
     async def retry(self, job: Job, *, is_unlimited: bool = False) -> Ordered:
-        """Try a failed job once more, as a new job under the same message.
+        """Try a failed job again, as a new job with the same message.
 
-        One that ran out of time is asked for first: a result that has come after all is not bought again.
+        A job that ran out of time is polled first: a late result must not be paid for twice.
         """
         if job.state is not JobState.FAILED or job.mode is None:
             return Ordered(job.id, "tap.too_late")
@@ -150,7 +150,7 @@ class Orders:
     async def other_mode(
         self, job: Job, mode: Mode, instrument: str = "", tapped: Tapped = _UNKNOWN
     ) -> Ordered:
-        """Split the song of a job that has ended in another way, as a job of its own."""
+        """Split the song of a job that has ended in another way, as a new job."""
         once = f"other:{job.id}:{mode}:{instrument}"
         ordered = await self._order(lambda: self._new(job, once, _ended_at, tapped), mode, instrument)
         return replace(ordered, job_id=job.id) if ordered.over else replace(ordered, note="ordered")
@@ -158,25 +158,27 @@ class Orders:
     async def _order(
         self, make: Callable[[], Awaitable[Job]], mode: Mode, instrument: str, *, is_unlimited: bool = False
     ) -> Ordered:
-        """Pick for a job that `make` makes, or finds where another tap has made it; what is too much for the
-        day leaves none behind."""
+        """Pick for the job that `make` creates, or finds where another tap has created it.
+
+        A pick that exceeds the account's day leaves no job.
+        """
         while True:
             new = await make()
             ordered = await self.pick(new, mode, instrument, is_unlimited=is_unlimited)
             if ordered.over:
-                # but not what another tap, of an admin say, has picked meanwhile
+                # unless another tap, an admin's for example, has picked for it meanwhile
                 await self._store.forget(new.id, only_in=JobState.CHOOSING)
                 return ordered
             if await self._store.get(new.id):
                 return ordered
-            # another tap, for which it was too much, has withdrawn it just before this one
+            # another tap, which exceeded the day, has just deleted the job
 
     async def choose_again(self, job: Job, tapped: Tapped = _UNKNOWN) -> Job:
-        """A job of its own that waits for the choice of an instrument, for the song of one that has ended."""
+        """Return a new job for the song of a job that has ended; it waits for the choice of an instrument."""
         return await self._new(job, f"choose:{job.id}", _chosen_at, tapped)
 
     async def resend(self, job: Job, tapped: Tapped = _UNKNOWN) -> Ordered:
-        """All stems of a delivered job once more, from what Telegram keeps."""
+        """Send all stems of a delivered job again, from what Telegram keeps."""
         sent = await self._store.sent(job.id)
         stems = [CachedStem(key, it.kind, it.file_id, it.title) for key, it in sent.items() if it.file_id]
         if job.result is None or job.mode is None or not stems:
@@ -189,7 +191,7 @@ class Orders:
         return Ordered(new.id, "ordered")
 
     async def fetch_again(self, job: Job) -> Ordered:
-        """Fetch and send what is missing of a job whose stems are paid for."""
+        """Fetch and send the missing stems of a job, at no cost."""
         if job.state is JobState.DELIVERING:
             return Ordered(job.id)
         if not (job.missing or job.is_undelivered):
@@ -200,8 +202,8 @@ class Orders:
         return Ordered(job.id)
 
     async def cancel(self, job: Job, by: str = "") -> bool:
-        """Cancel a job that has no result yet; False when it is too late. `by`: see `Job.cancelled_by`."""
-        # a tap that is handled again, after a bad moment, finds its own work done
+        """Cancel a job that has no result yet. False: it is too late. `by`: see `Job.cancelled_by`."""
+        # a tap that is handled again finds the job cancelled by itself
         if job.state is not JobState.CANCELLED and not await self._store.cancel(job.id, by):
             return False
         log.info("job %s: cancelled by its user", job.id)
@@ -232,9 +234,9 @@ class Orders:
         *,
         message_id: int = 0,
     ) -> Job:
-        """A new job for the same song, or the one that `once` made and that was not over at the tap.
+        """Create a job for the same song, unless `once` has created one that had not ended at the tap.
 
-        `over_at`: since when a job no longer is what was wished for, in Unix seconds; infinity: it still is.
+        `over_at` returns when a job stopped being what the tap asks for (Unix seconds; infinity: not yet).
         """
         new = replace(_again(job), ordered_by=tapped.id, message_id=message_id)
         number = 0
@@ -246,7 +248,7 @@ class Orders:
 
 
 def _again(job: Job) -> Job:
-    """A job for the song of this one that waits for its mode."""
+    """Copy what a new job for the same song needs."""
     return Job(
         id=Job.new_id(),
         chat_id=job.chat_id,

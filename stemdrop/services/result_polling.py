@@ -1,4 +1,4 @@
-"""A task's result is asked for, where its callback has not come."""
+"""`ResultPolling`: asks the separation API for results whose callback has not come."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 class ResultPolling:
-    """Asking is free, and what it finds is stored as a callback would be."""
+    """Polls tasks, at no cost, and stores their results as a callback would."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class ResultPolling:
         self._clock = clock
 
     async def ask(self, job: Job) -> Receipt | None:
-        """Ask for the result of the job's task; what became of it, or `None` when there is none to be had.
+        """Poll the job's task and store its result; `None` if there is none.
 
-        `STORED`: its delivery is ordered. Raises `StoreUnavailable`.
+        `STORED`: the delivery is ordered. Raises `StoreUnavailable`.
         """
         await self._store.set(job.id, polled_at=self._clock())
         try:

@@ -18,7 +18,7 @@ from bot.download_slots import DownloadSlots
 from bot.updates import UpdateHandler
 from sandbox.telegram.chats import User
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.chat.telegram_bot import TelegramFiles
+from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.errors import TryLater
 from stemdrop.tasks.engine import Engine, Queue, Task
 

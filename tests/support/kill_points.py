@@ -22,7 +22,8 @@ from typing import Any
 from telegram import Bot
 from telegram.ext import ExtBot
 
-from stemdrop.chat.telegram_bot import RateLimiter, TelegramFiles
+from stemdrop.chat.telegram_bot import RateLimiter
+from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.jobs import JobState
 from stemdrop.provider.client import SeparationClient
 from stemdrop.storage.job_store import JobStore

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 from telegram.error import TelegramError
 
-from stemdrop.chat.telegram_bot import TelegramFiles
+from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.chat.translations import Language
 from stemdrop.domain.audio_types import extension_of_format
 from stemdrop.domain.jobs import Job

@@ -14,7 +14,7 @@ from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import Details
-from stemdrop.chat.telegram_bot import PATIENCE_S
+from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S
 from stemdrop.chat.translations import load_translations
 from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Sent
@@ -241,10 +241,10 @@ async def test_telegram_that_asks_for_a_long_pause(
     status: JobMessage, chat: Chat, telegram: Telegram
 ) -> None:
     job = await chat.add()
-    telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, retry_after_s=int(PATIENCE_S) + 100)
+    telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, retry_after_s=int(TELEGRAM_PATIENCE_S) + 100)
     with pytest.raises(TryLater) as met:
         await status.show(job)
-    assert PATIENCE_S < met.value.after_s <= PATIENCE_S + 100
+    assert TELEGRAM_PATIENCE_S < met.value.after_s <= TELEGRAM_PATIENCE_S + 100
 
 
 # What it tells beside the job

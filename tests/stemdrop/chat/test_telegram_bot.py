@@ -18,14 +18,8 @@ from sandbox.environment.server import serve
 from sandbox.telegram.chats import User
 from sandbox.telegram.faults import DOWNLOAD, FaultKind
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.chat.telegram_bot import (
-    PATIENCE_S,
-    RateLimiter,
-    TelegramFile,
-    TelegramFiles,
-    build_bot,
-    is_gone,
-)
+from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S, RateLimiter, build_bot, is_gone
+from stemdrop.chat.telegram_files import TelegramFile, TelegramFiles
 from stemdrop.errors import SourceGone, TryLater
 from stemdrop.settings import Settings
 from stemdrop.storage.flood_limiter import FloodLimiter
@@ -78,12 +72,14 @@ async def test_a_429_stops_every_bot(
     telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=1)
     async with build_bot(settings, FloodLimiter(redis)) as other:
         await bot.send_message(alice.id, "first")
-        telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, chat_id=alice.id, retry_after_s=int(PATIENCE_S) + 9)
+        telegram.faults.add(
+            FaultKind.TOO_MANY_REQUESTS, chat_id=alice.id, retry_after_s=int(TELEGRAM_PATIENCE_S) + 9
+        )
         with pytest.raises(TryLater):
             await bot.send_message(alice.id, "too much")
         with pytest.raises(TryLater) as met:
             await other.send_message(bob.id, "of another process, to another chat")
-    assert PATIENCE_S < met.value.after_s <= PATIENCE_S + 9
+    assert TELEGRAM_PATIENCE_S < met.value.after_s <= TELEGRAM_PATIENCE_S + 9
     assert [call.status for call in telegram.calls if call.method == "sendMessage"] == [429, 200, 429]
 
 
@@ -194,9 +190,9 @@ async def test_a_refused_chat_action_is_not_tried_again(flood: FloodLimiter, cal
 @pytest.mark.parametrize(
     ("pause_s", "patience_s", "waits"),
     [
-        (PATIENCE_S - 1, None, True),
-        (PATIENCE_S + 1, None, False),
-        (PATIENCE_S - 1, 2, False),
+        (TELEGRAM_PATIENCE_S - 1, None, True),
+        (TELEGRAM_PATIENCE_S + 1, None, False),
+        (TELEGRAM_PATIENCE_S - 1, 2, False),
         (600, 601, True),
         (602, 601, False),
     ],

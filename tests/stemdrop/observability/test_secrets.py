@@ -28,7 +28,7 @@ from sandbox.environment.redis_server import RedisServer
 from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.chat.telegram_bot import TelegramFile, TelegramFiles
+from stemdrop.chat.telegram_files import TelegramFile, TelegramFiles
 from stemdrop.domain.jobs import Job, Mode
 from stemdrop.errors import ForgedRequest, SettingsError, StemdropError, StoreUnavailable
 from stemdrop.http.signed_links import SignedLinks

@@ -1,0 +1,110 @@
+"""`TelegramFiles`: the users' files, read from Telegram.
+
+The URL of a file contains the bot's token: it never leaves this module.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import httpx
+from telegram import Bot
+from telegram.error import BadRequest, Forbidden
+
+from stemdrop.errors import SourceGone
+
+CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class TelegramFile:
+    """A file that Telegram holds for the bot; `path` is set when it is on a disk that we share."""
+
+    size_bytes: int
+    path: Path | None
+    _url: str = ""
+
+    def __repr__(self) -> str:
+        return f"TelegramFile({self.size_bytes} bytes)"
+
+
+class TelegramFiles:
+    """Reads the users' files: streamed, from Telegram or from the disk of a local Bot API server."""
+
+    def __init__(self, bot: Bot, http: httpx.AsyncClient) -> None:
+        self._bot = bot
+        self._http = http
+
+    async def find(self, file_id: str) -> TelegramFile:
+        """Ask Telegram where the file is. Raises `SourceGone` when it is gone, or `TelegramError`."""
+        try:
+            file = await self._bot.get_file(file_id)
+        except (BadRequest, Forbidden) as error:
+            raise SourceGone(str(error)) from error
+        location = file.file_path or ""
+        if not location:
+            raise SourceGone("Telegram names no path for the file")
+        # in local mode the library makes a URL of a path that is not on this machine's disk
+        if location.startswith(("http://", "https://")) and not self._bot.local_mode:
+            return TelegramFile(file.file_size or 0, None, location)
+        path = Path(location)
+        if not await anyio.Path(path).is_file():
+            raise SourceGone("the file is not on the disk that the Bot API server shares")
+        return TelegramFile((await anyio.Path(path).stat()).st_size, path)
+
+    @asynccontextmanager
+    async def open(
+        self, file: TelegramFile, start: int = 0, end: int | None = None
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Open the bytes from `start` to before `end`. Raises `SourceGone` or `httpx.HTTPError`."""
+        if file.path is not None:
+            yield _read_disk(file.path, start, end)
+            return
+        headers = {"Accept-Encoding": "identity"}
+        if start or end is not None:
+            headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
+        async with self._http.stream("GET", file._url, headers=headers) as response:
+            if response.status_code in (400, 401, 403, 404, 410):
+                raise SourceGone(f"Telegram's file server answers HTTP {response.status_code}")
+            if response.status_code not in (200, 206):
+                # not `raise_for_status`: its text holds the URL, and so the token
+                raise httpx.RemoteProtocolError(f"Telegram's file server answers HTTP {response.status_code}")
+            # A server that ignores ranges sends everything: skip what was not asked for.
+            skip = start if response.status_code == 200 else 0
+            yield _slice(response.aiter_bytes(CHUNK_BYTES), skip, None if end is None else end - start)
+
+    async def save(self, file: TelegramFile, path: Path, max_bytes: int) -> int:
+        """Write the file to `path` and return its size. Raises as `open`; stops after `max_bytes`."""
+        size = 0
+        async with self.open(file) as chunks, await anyio.open_file(path, "wb") as target:
+            async for chunk in chunks:
+                size += await target.write(chunk)
+                if size > max_bytes:
+                    break
+        return size
+
+
+async def _read_disk(path: Path, start: int, end: int | None) -> AsyncIterator[bytes]:
+    async with await anyio.open_file(path, "rb") as file:
+        await file.seek(start)
+        left = None if end is None else end - start
+        while left is None or left > 0:
+            chunk = await file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
+            if not chunk:
+                return
+            left = None if left is None else left - len(chunk)
+            yield chunk
+
+
+async def _slice(chunks: AsyncIterator[bytes], skip: int, left: int | None) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        part, skip = chunk[skip:], max(0, skip - len(chunk))
+        if left is not None:
+            part = part[:left]
+            left -= len(part)
+        if part:
+            yield part
+        if left == 0:
+            return
