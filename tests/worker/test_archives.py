@@ -1,4 +1,4 @@
-"""What is asked for beside the stems: one ZIP, small voice messages; from whoever still has them, once."""
+"""Orders of one ZIP or of voice messages: sent once, from Telegram's files or the provider's."""
 
 import asyncio
 import io
@@ -41,7 +41,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def product(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[Product]:
-    """The separation API is where the stems lie."""
+    """A product whose separation API is the file server of the stems."""
     async with (
         run_telegram(telegram) as url,
         open_product(redis_url, telegram, url, api_url=files.url) as opened,
@@ -56,7 +56,7 @@ def archives(product: Product) -> Archives:
 
 @pytest.fixture
 def deliver(product: Product, files: FileServer, tone: bytes) -> Callable[..., Awaitable[Job]]:
-    """Deliver a second of sound for each of these keys."""
+    """A function that delivers a job with a second of sound for each key."""
 
     async def delivered(message: Message, *keys: str, **changes: Any) -> Job:
         result = result_of({key: files.put(f"{key}.mp3", tone) for key in keys})
@@ -86,9 +86,9 @@ def shown(product: Product, job: Job, kind: str) -> list[Message]:
 
 
 def said(product: Product, job: Job) -> list[str]:
-    """What was told beside the job's own message."""
-    translations = shown(product, job, "text")
-    return [message.text for message in translations if message.message_id != job.message_id]
+    """Return the texts in the chat other than the job's own message."""
+    messages = shown(product, job, "text")
+    return [message.text for message in messages if message.message_id != job.message_id]
 
 
 def content(product: Product, message: Message) -> bytes:
@@ -108,7 +108,7 @@ def calls(product: Product, method: str) -> int:
 
 
 def downloads_end(product: Product) -> None:
-    """From now on every file is too big for Telegram to give it to a bot."""
+    """Make every file too large for a bot to download."""
     product.telegram.limits = Limits(10, product.telegram.limits.upload_bytes)
 
 
@@ -129,7 +129,7 @@ async def test_one_zip_holds_all_stems_as_they_were_sent(
     assert said(product, two) == []
 
 
-async def test_it_comes_in_the_topic(
+async def test_orders_arrive_in_the_topic(
     product: Product,
     archives: Archives,
     deliver: Callable[..., Awaitable[Job]],
@@ -146,7 +146,7 @@ async def test_it_comes_in_the_topic(
     assert [message.thread_id for message in packed] == [topic] * 2
 
 
-async def test_names_in_a_zip_are_safe_and_each_is_one_of_its_own(
+async def test_names_in_a_zip_are_safe_and_unique(
     product: Product, archives: Archives, deliver: Callable[..., Awaitable[Job]], sent: Message
 ) -> None:
     job = await deliver(sent, "strings", "strings_2", "Strings")
@@ -196,7 +196,7 @@ async def test_a_second_tap_sends_the_same_file_at_once(
     assert len(product.telegram.calls) == uploads + 1
 
 
-async def test_a_zip_that_telegram_lost_is_made_anew(product: Product, archives: Archives, two: Job) -> None:
+async def test_a_zip_that_telegram_lost_is_made_again(product: Product, archives: Archives, two: Job) -> None:
     await archives.run(zip_of(two))
     (archive,) = shown(product, two, "document")
     assert archive.media
@@ -206,7 +206,7 @@ async def test_a_zip_that_telegram_lost_is_made_anew(product: Product, archives:
     assert said(product, two) == []
 
 
-async def test_stems_that_came_since_are_in_the_next_zip(
+async def test_stems_that_arrived_later_are_in_the_next_zip(
     product: Product,
     archives: Archives,
     deliver: Callable[..., Awaitable[Job]],
@@ -226,7 +226,7 @@ async def test_stems_that_came_since_are_in_the_next_zip(
     assert [len(unzipped(product, archive)) for archive in sent_archives] == [1, 2]
 
 
-async def test_killed_after_it_was_sent_it_is_not_sent_again(
+async def test_a_zip_is_sent_once_if_the_worker_is_killed_after_sending(
     product: Product, archives: Archives, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def killed(*args: Any) -> None:
@@ -238,11 +238,11 @@ async def test_killed_after_it_was_sent_it_is_not_sent_again(
             await archives.run(zip_of(two))
     await archives.run(zip_of(two))
     assert len(shown(product, two, "document")) == 1
-    await archives.run(zip_of(two))  # somebody taps again
+    await archives.run(zip_of(two))  # a second tap
     assert len(shown(product, two, "document")) == 2
 
 
-async def test_what_telegram_gives_no_bot_comes_from_the_provider(
+async def test_stems_too_large_for_a_bot_to_download_come_from_the_provider(
     product: Product, archives: Archives, files: FileServer, two: Job
 ) -> None:
     downloads_end(product)
@@ -253,7 +253,7 @@ async def test_what_telegram_gives_no_bot_comes_from_the_provider(
     assert files.asked == ["vocals.mp3", "instrumental.mp3"]
 
 
-async def test_addresses_that_expired_are_asked_for_anew(
+async def test_fresh_urls_are_requested_for_expired_ones(
     product: Product, archives: Archives, files: FileServer, two: Job, tone: bytes
 ) -> None:
     downloads_end(product)
@@ -267,7 +267,7 @@ async def test_addresses_that_expired_are_asked_for_anew(
     assert len(unzipped(product, archive)) == 2
 
 
-async def test_what_nobody_has_any_more_is_named_and_the_zip_is_not_kept(
+async def test_an_unavailable_stem_is_named_and_the_incomplete_zip_is_not_reused(
     product: Product, archives: Archives, files: FileServer, two: Job, tone: bytes
 ) -> None:
     downloads_end(product)
@@ -284,7 +284,7 @@ async def test_what_nobody_has_any_more_is_named_and_the_zip_is_not_kept(
 
 
 @pytest.mark.parametrize("order", [zip_of, small_of])
-async def test_nothing_to_be_had_is_said(
+async def test_an_order_without_any_available_stem_is_explained(
     product: Product,
     archives: Archives,
     files: FileServer,
@@ -302,17 +302,17 @@ async def test_nothing_to_be_had_is_said(
     assert shown(product, two, "document") == shown(product, two, "voice") == []
 
 
-async def test_stems_that_are_too_much_for_one_file_are_said_to_be(
+async def test_stems_that_exceed_the_limit_together_are_refused(
     product: Product, two: Job, tone: bytes
 ) -> None:
-    archives = product.archives(max_bytes=2 * len(tone))  # tagged, each is longer
+    archives = product.archives(max_bytes=2 * len(tone))  # tags make each stem longer
     await archives.run(zip_of(two))
     (text,) = said(product, two)
     assert text.startswith("Together the stems of “Morning Line” exceed")
     assert shown(product, two, "document") == []
 
 
-async def test_what_telegram_finds_too_large_is_said_to_be(
+async def test_a_zip_that_telegram_finds_too_large_is_explained(
     product: Product, archives: Archives, two: Job, tone: bytes
 ) -> None:
     product.telegram.limits = Limits(product.telegram.limits.download_bytes, 2 * len(tone))
@@ -321,7 +321,7 @@ async def test_what_telegram_finds_too_large_is_said_to_be(
     assert text.startswith("Together the stems of “Morning Line” exceed 50")
 
 
-async def test_stems_that_telegram_kept_from_another_job_are_packed_too(
+async def test_cached_stems_of_another_job_can_be_ordered(
     product: Product,
     archives: Archives,
     files: FileServer,
@@ -348,7 +348,7 @@ async def test_stems_that_telegram_kept_from_another_job_are_packed_too(
 
 
 def heard(data: bytes) -> tuple[str, int, str, float]:
-    """Codec, channels, container and seconds."""
+    """Return codec, channels, container and seconds."""
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.audio[0]
         samples = sum(frame.samples for frame in container.decode(audio=0))
@@ -376,7 +376,9 @@ async def test_each_stem_is_a_small_voice_message_in_order(
     assert said(product, two) == []
 
 
-async def test_who_forbids_voice_messages_gets_audio(product: Product, archives: Archives, two: Job) -> None:
+async def test_a_user_who_forbids_voice_messages_gets_audio(
+    product: Product, archives: Archives, two: Job
+) -> None:
     product.telegram.forbid_voice(two.chat_id)
     before = len(shown(product, two, "audio"))
     await archives.run(small_of(two))
@@ -390,7 +392,9 @@ async def test_who_forbids_voice_messages_gets_audio(product: Product, archives:
     assert said(product, two) == []
 
 
-async def test_voices_forbidden_since_come_as_audio(product: Product, archives: Archives, two: Job) -> None:
+async def test_voice_messages_that_were_forbidden_later_arrive_as_audio(
+    product: Product, archives: Archives, two: Job
+) -> None:
     await archives.run(small_of(two))
     product.telegram.forbid_voice(two.chat_id)
     before = len(shown(product, two, "audio"))
@@ -398,12 +402,12 @@ async def test_voices_forbidden_since_come_as_audio(product: Product, archives: 
     assert len(shown(product, two, "audio")) == before + 2
 
 
-async def test_a_run_that_broke_off_sends_only_the_rest(
+async def test_the_run_after_an_interrupted_one_sends_only_the_rest(
     product: Product, archives: Archives, deliver: Callable[..., Awaitable[Job]], sent: Message
 ) -> None:
     job = await deliver(sent, "vocals", "drums", "bass")
     await archives.run(small_of(job))
-    for _ in range(2):  # the first order, and one that is sent again by file_id
+    for _ in range(2):  # a new order, and one that is sent by file_id
         before = len(shown(product, job, "voice"))
         send = product.telegram.post
         seen: list[Any] = []
@@ -425,7 +429,7 @@ async def test_a_run_that_broke_off_sends_only_the_rest(
 
 
 @pytest.mark.parametrize(("stem", "status"), [(b"", 410), (b"no audio at all", 200)])
-async def test_a_stem_that_cannot_be_had_is_named_and_the_others_come(
+async def test_an_unavailable_stem_is_named_and_the_other_voices_arrive(
     product: Product, archives: Archives, files: FileServer, two: Job, stem: bytes, status: int
 ) -> None:
     downloads_end(product)
@@ -440,7 +444,9 @@ async def test_a_stem_that_cannot_be_had_is_named_and_the_others_come(
 # Both
 
 
-async def test_what_was_packed_is_no_stem(product: Product, archives: Archives, two: Job) -> None:
+async def test_orders_do_not_change_the_job_and_its_stems(
+    product: Product, archives: Archives, two: Job
+) -> None:
     before = await product.store.sent(two.id)
     await archives.run(zip_of(two))
     await archives.run(small_of(two))
@@ -449,7 +455,9 @@ async def test_what_was_packed_is_no_stem(product: Product, archives: Archives, 
     assert set(await product.store.packed(two.id)) == {"zip:2", "voice:vocals", "voice:instrumental"}
 
 
-async def test_what_was_packed_goes_with_the_job(product: Product, archives: Archives, two: Job) -> None:
+async def test_records_of_orders_are_deleted_with_the_job(
+    product: Product, archives: Archives, two: Job
+) -> None:
     await archives.run(zip_of(two))
     key = f"stemdrop:job:{two.id}:packed"
     assert 0 < await product.redis.ttl(key) <= JOB_LIFETIME_S
@@ -459,19 +467,21 @@ async def test_what_was_packed_goes_with_the_job(product: Product, archives: Arc
     assert len(shown(product, two, "document")) == 1
 
 
-@pytest.mark.parametrize("argument", ["", "nobody:z", "nobody", "nobody:"])
-async def test_an_order_for_no_job_is_nothing(archives: Archives, argument: str) -> None:
+@pytest.mark.parametrize("argument", ["", "unknown:z", "unknown", "unknown:"])
+async def test_an_order_for_an_unknown_job_is_ignored(archives: Archives, argument: str) -> None:
     await archives.run(argument)
 
 
-async def test_a_letter_of_another_button_is_nothing(product: Product, archives: Archives, two: Job) -> None:
+async def test_an_order_with_an_unknown_action_is_ignored(
+    product: Product, archives: Archives, two: Job
+) -> None:
     before = len(product.telegram.calls)
     await archives.run(f"{two.id}:x")
     assert len(product.telegram.calls) == before
 
 
 @pytest.mark.parametrize(("order", "method"), [(zip_of, "sendDocument"), (small_of, "sendVoice")])
-async def test_what_fails_over_and_over_is_told_once(
+async def test_an_order_that_fails_repeatedly_is_explained_once(
     product: Product,
     archives: Archives,
     two: Job,
@@ -497,7 +507,7 @@ async def test_what_fails_over_and_over_is_told_once(
 
 
 @pytest.mark.parametrize(("order", "what"), [(zip_of, "ZIP"), (small_of, "voice")])
-async def test_an_order_that_kills_its_workers_is_told_and_a_dead_letter(
+async def test_an_order_that_kills_its_workers_is_explained_and_a_dead_letter(
     product: Product, archives: Archives, two: Job, order: Callable[[Job], str], what: str
 ) -> None:
     kind = Run.ZIP if order is zip_of else Run.SMALL
@@ -512,7 +522,7 @@ async def test_an_order_that_kills_its_workers_is_told_and_a_dead_letter(
     assert len(await product.dead_letters.all()) == 1
     (text,) = said(product, two)
     assert text.startswith("The stems of “Morning Line” could not be packed")
-    # who orders it again finds it as new; what went well is no dead letter
+    # a new order is counted anew, and its success removes the dead letter
     await archives.run(order(two))
     assert shown(product, two, "document") or shown(product, two, "voice")
     assert await product.dead_letters.all() == []
@@ -521,9 +531,7 @@ async def test_an_order_that_kills_its_workers_is_told_and_a_dead_letter(
     assert await product.dead_letters.all() == []
 
 
-async def test_a_download_that_breaks_off_is_tried_again(
-    product: Product, archives: Archives, two: Job
-) -> None:
+async def test_an_interrupted_download_is_retried(product: Product, archives: Archives, two: Job) -> None:
     product.telegram.faults.add(FaultKind.RESET_MID_DOWNLOAD)
     with pytest.raises(TryLater) as raised:
         await archives.run(zip_of(two))
@@ -532,7 +540,7 @@ async def test_a_download_that_breaks_off_is_tried_again(
     assert len(shown(product, two, "document")) == 1
 
 
-async def test_a_chat_that_is_gone_ends_it_without_noise(
+async def test_a_lost_chat_ends_the_order_without_an_error(
     product: Product, archives: Archives, two: Job, caplog: pytest.LogCaptureFixture
 ) -> None:
     product.telegram.block_bot(two.chat_id)
@@ -541,7 +549,7 @@ async def test_a_chat_that_is_gone_ends_it_without_noise(
     assert "ERROR" not in caplog.text
 
 
-async def test_a_group_that_moves_meanwhile_gets_it_where_it_is(
+async def test_an_order_arrives_in_the_supergroup_that_the_group_became(
     product: Product, archives: Archives, deliver: Callable[..., Awaitable[Job]], alice: User, sent: Message
 ) -> None:
     group = product.telegram.add_group("Band", [alice])
@@ -554,7 +562,7 @@ async def test_a_group_that_moves_meanwhile_gets_it_where_it_is(
     assert [message.kind for message in product.telegram.bot_messages(moved.id)] == ["document"]
 
 
-async def test_a_full_disk_is_waited_for(
+async def test_an_order_waits_for_room_on_the_disk(
     product: Product, archives: Archives, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
@@ -566,9 +574,7 @@ async def test_a_full_disk_is_waited_for(
     assert len(shown(product, two, "document")) == 1
 
 
-async def test_two_taps_before_it_is_done_are_one_order(
-    product: Product, archives: Archives, two: Job
-) -> None:
+async def test_two_taps_before_the_end_are_one_order(product: Product, archives: Archives, two: Job) -> None:
     for _ in range(2):
         await product.engine.add(Task.PACK, zip_of(two), zip_of(two))
     stop = asyncio.Event()
@@ -586,7 +592,7 @@ async def test_two_taps_before_it_is_done_are_one_order(
 
 
 @pytest.mark.parametrize(("order", "kind", "count"), [(zip_of, "document", 1), (small_of, "voice", 2)])
-async def test_what_was_made_before_takes_up_no_place_while_it_waits_for_the_limits(
+async def test_a_repeated_order_is_postponed_by_flood_limits(
     product: Product,
     archives: Archives,
     two: Job,
@@ -602,7 +608,7 @@ async def test_what_was_made_before_takes_up_no_place_while_it_waits_for_the_lim
         flood = FloodLimiter(busy.redis, busy.clock)
         await flood.pause(60)
         with anyio.fail_after(20):
-            for _ in range(MAX_RUNS + 1):  # it is no failure, however often
+            for _ in range(MAX_RUNS + 1):  # such runs do not count
                 with pytest.raises(TryLater) as later:
                     await busy.archives().run(order(two))
                 assert later.value.after_s == pytest.approx(60, abs=1)

@@ -1,4 +1,4 @@
-"""The same song again: sent from what Telegram keeps, or asked about where it no longer does."""
+"""Delivery of cached stems: sent by their `file_id`, or a question when Telegram has lost them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -54,7 +54,7 @@ def orders(product: Product) -> Orders:
 
 @pytest.fixture
 async def twelve(product: Product, delivery: Delivery, files: FileServer, sent: Message, tone: bytes) -> Job:
-    """Alice's song, split and delivered the ordinary way."""
+    """Alice's job with twelve delivered stems."""
     return await split(product, delivery, sent, {key: files.put(f"{key}.mp3", tone) for key in TWELVE})
 
 
@@ -70,7 +70,7 @@ def bob(telegram: Telegram) -> User:
 
 
 async def again(product: Product, orders: Orders, user: User, song: Path, language: str = "en") -> Job:
-    """Somebody sends the same song, and picks all stems."""
+    """Send the same song as this user and pick all stems."""
     sent = await product.telegram.send_file(user.id, song)
     job = replace(new_job(sent), language=language)
     await product.store.add(job, once=job.id)
@@ -91,7 +91,7 @@ def field(messages: Sequence[Message], name: str) -> list[Any]:
     return [(message.media or {}).get(name) for message in messages]
 
 
-async def test_it_comes_at_once_in_albums_and_costs_nothing(
+async def test_cached_stems_arrive_in_albums_at_no_cost(
     product: Product,
     delivery: Delivery,
     orders: Orders,
@@ -108,8 +108,8 @@ async def test_it_comes_at_once_in_albums_and_costs_nothing(
     assert field(arrived, "file_unique_id") == field(original, "file_unique_id")
     assert field(arrived, "title") == field(original, "title")
     assert {message.reply_to.message_id for message in arrived if message.reply_to} == {job.source_message_id}
-    group_settings = [message.media_group_id for message in arrived]
-    assert group_settings == [group_settings[0]] * 6 + [group_settings[-1]] * 6
+    album_ids = [message.media_group_id for message in arrived]
+    assert album_ids == [album_ids[0]] * 6 + [album_ids[-1]] * 6
     assert {message.text for message in arrived} == {""}
     assert files.requests == []
     assert shown(product, job).text == (
@@ -122,7 +122,7 @@ async def test_it_comes_at_once_in_albums_and_costs_nothing(
     assert await product.store.open_jobs() == []
 
 
-async def test_who_reads_another_language_reads_the_titles_in_captions(
+async def test_titles_in_another_language_are_captions(
     product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
     job = await again(product, orders, bob, song, language="zh-hans")
@@ -134,7 +134,7 @@ async def test_who_reads_another_language_reads_the_titles_in_captions(
     assert cached["vocals"].title == "Morning Line (Vocals)"
 
 
-async def test_it_comes_in_the_topic_where_it_was_asked_for(
+async def test_cached_stems_arrive_in_the_topic_of_the_request(
     product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
     forum = product.telegram.add_group("Band", [bob], forum=True)
@@ -150,7 +150,7 @@ async def test_it_comes_in_the_topic_where_it_was_asked_for(
     assert [message.reply_to for message in arrived] == [sent] * 12
 
 
-async def test_files_come_as_files_and_what_was_silent_is_named_again(
+async def test_documents_stay_documents_and_silent_stems_are_named_again(
     product: Product,
     delivery: Delivery,
     orders: Orders,
@@ -183,7 +183,7 @@ async def test_files_come_as_files_and_what_was_silent_is_named_again(
     assert shown(product, job).text.endswith("\nSilent, so not sent: Bass.")
 
 
-async def test_only_what_is_whole_is_kept(
+async def test_only_a_complete_result_is_cached(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, tone: bytes
 ) -> None:
     urls = {key: files.put(f"{key}.mp3", tone) for key in ("vocals", "drums")}
@@ -202,7 +202,7 @@ async def test_only_what_is_whole_is_kept(
     assert {stem.url for stem in cached.result.stems} == {""}
 
 
-async def test_what_was_deleted_meanwhile_is_not_kept(
+async def test_a_job_deleted_during_its_delivery_is_not_cached(
     product: Product, delivery: Delivery, twelve: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await product.stem_cache.forget(twelve.source, ALL_STEMS)
@@ -218,7 +218,7 @@ async def test_what_was_deleted_meanwhile_is_not_kept(
     assert await product.stem_cache.find(twelve.source, ALL_STEMS) is None
 
 
-async def test_what_telegram_has_lost_is_asked_about_and_the_rest_is_paid_for(
+async def test_the_user_is_asked_before_paying_for_stems_that_telegram_lost(
     product: Product,
     delivery: Delivery,
     orders: Orders,
@@ -256,7 +256,7 @@ async def test_what_telegram_has_lost_is_asked_about_and_the_rest_is_paid_for(
     assert len(cached.stems) == 12
 
 
-async def test_what_somebody_else_has_paid_for_since_stays_on_the_shelf(
+async def test_stems_that_another_user_has_paid_for_since_stay_cached(
     product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
     job = await again(product, orders, bob, song)
@@ -300,7 +300,7 @@ async def test_a_question_that_could_not_be_shown_is_shown_by_the_next_run(
     assert stems(product, bob.id) == []
 
 
-async def test_a_move_whose_answer_was_lost_is_asked_about_all_the_same(
+async def test_the_user_is_asked_although_the_answer_of_the_move_was_lost(
     product: Product,
     delivery: Delivery,
     orders: Orders,
@@ -322,16 +322,16 @@ async def test_a_move_whose_answer_was_lost_is_asked_about_all_the_same(
 
     async def move_twice(*args: Any, **changes: Any) -> bool:
         await move(*args, **changes)
-        return await move(*args, **changes)  # as the Redis client does, when no answer came
+        return await move(*args, **changes)  # the Redis client repeats a command whose answer was lost
 
     monkeypatch.setattr(product.store, "move", move_twice)
     await delivery.run(job.id)
-    translations = [found.text for found in product.telegram.bot_messages(bob.id) if found.kind == "text"]
-    assert any("Telegram no longer has the stems" in text for text in translations)
+    texts = [found.text for found in product.telegram.bot_messages(bob.id) if found.kind == "text"]
+    assert any("Telegram no longer has the stems" in text for text in texts)
     assert (await product.job(waiting.id)).state is JobState.SUBMITTING
 
 
-async def test_it_takes_up_no_place_while_it_waits_for_the_limits(
+async def test_a_cached_delivery_is_postponed_by_flood_limits(
     product: Product, orders: Orders, twelve: Job, bob: User, song: Path, redis_url: str
 ) -> None:
     job = await again(product, orders, bob, song)
@@ -351,7 +351,7 @@ async def test_it_takes_up_no_place_while_it_waits_for_the_limits(
 
 
 @pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
-async def test_trouble_at_telegram_is_no_loss(
+async def test_an_error_of_telegram_loses_no_cached_stem(
     product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path, fault: FaultKind
 ) -> None:
     job = await again(product, orders, bob, song)
@@ -363,7 +363,7 @@ async def test_trouble_at_telegram_is_no_loss(
     assert len(stems(product, bob.id)) == 12
 
 
-async def test_who_blocked_the_bot_has_lost_nothing(
+async def test_a_user_who_blocked_the_bot_is_not_charged(
     product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
     job = await again(product, orders, bob, song)
@@ -373,7 +373,7 @@ async def test_who_blocked_the_bot_has_lost_nothing(
     assert await product.stem_cache.find(job.source, ALL_STEMS)
 
 
-async def test_what_is_given_up_was_not_charged(
+async def test_a_cached_delivery_that_is_given_up_was_not_charged(
     product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
     job = await again(product, orders, bob, song)
@@ -383,7 +383,7 @@ async def test_what_is_given_up_was_not_charged(
     assert "This try cost nothing." in shown(product, job).text
 
 
-async def test_a_run_that_dies_after_the_first_album_is_taken_up(
+async def test_the_rest_is_sent_after_a_run_died_after_the_first_album(
     product: Product,
     delivery: Delivery,
     orders: Orders,
@@ -409,7 +409,7 @@ async def test_a_run_that_dies_after_the_first_album_is_taken_up(
     assert "12 stems are here. They cost nothing" in shown(product, job).text
 
 
-async def test_a_run_that_dies_before_its_end_is_shown_sends_nothing_again(
+async def test_nothing_is_sent_again_after_a_run_died_before_its_end(
     product: Product,
     delivery: Delivery,
     orders: Orders,

@@ -1,4 +1,4 @@
-"""One job's stems into its chat: complete, once, in order, whatever the networks and disks do."""
+"""Delivery of one job's stems: complete, once and in order, with failures of networks and disks."""
 
 import asyncio
 import errno
@@ -40,7 +40,7 @@ TWELVE = (
     *("vocals", "backing_vocals", "drums", "bass", "guitar", "keyboard"),
     *("percussion", "strings", "synth", "fx", "brass", "woodwinds"),
 )
-# The buttons under a result; its jobs are split into all stems.
+# The buttons under a result of the mode "all stems".
 AGAIN = "🔁 Fetch missing stems"
 OTHER_MODES = ("🎤 Vocals + instrumental · 10 credits", "🎸 One instrument… · 20 credits")
 PACKED = ("📦 One ZIP", "🎙 As voice messages")
@@ -54,7 +54,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def product(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[Product]:
-    """The separation API is where the stems lie."""
+    """A product whose separation API is the file server of the stems."""
     async with (
         run_telegram(telegram) as url,
         open_product(redis_url, telegram, url, api_url=files.url) as opened,
@@ -69,7 +69,7 @@ def delivery(product: Product) -> Delivery:
 
 @pytest.fixture
 def put(files: FileServer, tone: bytes) -> Callable[..., dict[str, str]]:
-    """Serve a second of sound for each of these keys; key → URL."""
+    """Serve a second of sound for each key; returns the URLs by key."""
 
     def put_stems(*keys: str) -> dict[str, str]:
         return {key: files.put(f"{key}.mp3", tone) for key in keys}
@@ -79,13 +79,13 @@ def put(files: FileServer, tone: bytes) -> Callable[..., dict[str, str]]:
 
 @pytest.fixture
 async def two(product: Product, sent: Message, put: Callable[..., dict[str, str]]) -> Job:
-    """A job with vocals and instrumental."""
+    """A job whose result has vocals and instrumental."""
     result = result_of(put("vocals", "instrumental"))
     return await product.at(JobState.DELIVERING, sent, result=result)
 
 
 def shown(product: Product, job: Job) -> Message:
-    """The job's own message: the only one that is text."""
+    """Return the job's own message, the only text in the chat."""
     (message,) = [found for found in product.telegram.bot_messages(job.chat_id) if found.kind == "text"]
     return message
 
@@ -102,7 +102,7 @@ def field(messages: list[Message], name: str) -> list[Any]:
     return [(message.media or {}).get(name) for message in messages]
 
 
-async def test_two_stems_are_one_album_in_reply(
+async def test_two_stems_arrive_as_one_album_in_reply(
     product: Product, delivery: Delivery, two: Job, sent: Message, tone: bytes
 ) -> None:
     await delivery.run(two.id)
@@ -121,12 +121,12 @@ async def test_two_stems_are_one_album_in_reply(
     assert shown(product, two).text == "✅ “Morning Line”: 2 stems are here."
     assert (await product.job(two.id)).state is JobState.DELIVERED
     assert await product.store.open_jobs() == []
-    ticked = await product.store.sent(two.id)
-    assert [ticked[key].message_id for key in ("vocals", "instrumental")] == [m.message_id for m in arrived]
-    assert {entry.file_unique_id for entry in ticked.values()} == set(field(arrived, "file_unique_id"))
+    recorded = await product.store.sent(two.id)
+    assert [recorded[key].message_id for key in ("vocals", "instrumental")] == [m.message_id for m in arrived]
+    assert {entry.file_unique_id for entry in recorded.values()} == set(field(arrived, "file_unique_id"))
 
 
-async def test_a_single_stem_is_single_audio(
+async def test_one_stem_arrives_as_single_audio(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals")))
@@ -137,7 +137,7 @@ async def test_a_single_stem_is_single_audio(
     assert shown(product, job).text == "✅ “Morning Line”: 1 stem is here."
 
 
-async def test_twelve_stems_are_two_albums_in_order(
+async def test_twelve_stems_arrive_as_two_albums_in_order(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
@@ -146,12 +146,12 @@ async def test_twelve_stems_are_two_albums_in_order(
     say = product.translations.language("en")
     named = [f"Morning Line ({say(f'stem.{key}')})" for key in TWELVE]
     assert field(arrived, "title") == named
-    group_settings = [message.media_group_id for message in arrived]
-    assert group_settings == [group_settings[0]] * 6 + [group_settings[-1]] * 6
-    assert group_settings[0] != group_settings[-1]
+    album_ids = [message.media_group_id for message in arrived]
+    assert album_ids == [album_ids[0]] * 6 + [album_ids[-1]] * 6
+    assert album_ids[0] != album_ids[-1]
 
 
-async def test_the_stems_own_length_is_told(
+async def test_a_stem_has_its_own_duration(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     (url,) = put("a").values()
@@ -163,7 +163,7 @@ async def test_the_stems_own_length_is_told(
     assert field(arrived, "title") == ["Morning Line (Bass)", "Morning Line (Without Bass)"]
 
 
-async def test_the_cover_is_kept(
+async def test_stems_have_the_cover_of_the_source(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     cover = product.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
@@ -178,7 +178,7 @@ async def test_the_cover_is_kept(
 
 
 @pytest.mark.parametrize("fault", [FaultKind.FILE_GONE, FaultKind.SERVER_ERROR, FaultKind.RESET_BEFORE])
-async def test_a_cover_that_is_not_to_be_had_holds_nothing_up(
+async def test_an_unavailable_cover_delays_nothing(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]], fault: FaultKind
 ) -> None:
     cover = product.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
@@ -189,7 +189,7 @@ async def test_a_cover_that_is_not_to_be_had_holds_nothing_up(
     assert len(stems(product, job.chat_id)) == 2
 
 
-async def test_a_picture_that_telegram_does_not_take_holds_nothing_up(
+async def test_a_cover_that_telegram_refuses_delays_nothing(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     huge = product.telegram.files.add_jpeg(jpeg_from_colour(2000, 2000))
@@ -206,7 +206,7 @@ async def in_topic(product: Product, user: User, song: Path) -> Message:
 
 
 @pytest.mark.parametrize("topic", ["open", "closed", "deleted"])
-async def test_stems_come_in_the_topic_or_where_it_was(
+async def test_stems_arrive_in_the_topic_or_else_in_its_group(
     product: Product,
     delivery: Delivery,
     alice: User,
@@ -228,7 +228,9 @@ async def test_stems_come_in_the_topic_or_where_it_was(
     assert (await product.job(job.id)).state is JobState.DELIVERED
 
 
-async def test_a_deleted_source_is_no_obstacle(product: Product, delivery: Delivery, two: Job) -> None:
+async def test_stems_of_a_deleted_source_message_arrive_without_a_reply(
+    product: Product, delivery: Delivery, two: Job
+) -> None:
     product.telegram.delete_message(two.chat_id, two.source_message_id)
     await delivery.run(two.id)
     arrived = stems(product, two.chat_id)
@@ -251,17 +253,7 @@ async def test_a_stem_that_telegram_refuses_is_named_and_the_others_arrive(
     assert (now.state, now.missing, now.refused) == (JobState.DELIVERED, (), ("Drums",))
 
 
-async def test_what_is_no_music_to_telegram_comes_as_a_file(
-    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
-) -> None:
-    urls = put("vocals", "drums")
-    files.put("drums.mp3", b"ID3, but no sound at all")
-    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
-    await delivery.run(job.id)
-    assert [message.kind for message in stems(product, job.chat_id)] == ["audio", "document"]
-
-
-async def test_waves_come_as_files_beside_the_music(
+async def test_wav_stems_arrive_as_documents_beside_audio(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, tmp_path: Path, tone: bytes
 ) -> None:
     wave = record(tmp_path / "a.wav").read_bytes()
@@ -282,11 +274,11 @@ async def test_waves_come_as_files_beside_the_music(
 
 
 @pytest.mark.parametrize("form", ["flac", "wav"])
-async def test_what_is_lossless_comes_as_one_album_of_files_with_tags(
+async def test_lossless_stems_arrive_as_one_album_of_tagged_documents(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, tmp_path: Path, form: str
 ) -> None:
     stem = sounds.record(tmp_path / f"a.{form}", form, sounds.tone())
-    # what their server calls them is not what they are
+    # the server's names have a wrong extension
     urls = {key: files.put(f"{key}.mp3", stem.read_bytes()) for key in ("vocals", "drums", "bass")}
     job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
     await delivery.run(job.id)
@@ -309,7 +301,7 @@ def tags_of(path: Path) -> dict[str, str]:
         return {key.lower(): value for key, value in container.metadata.items()}
 
 
-async def test_each_stem_says_what_it_is(
+async def test_each_stem_has_tags_and_the_cover(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     cover = product.telegram.files.add_jpeg(jpeg_from_colour(300, 300))
@@ -322,8 +314,8 @@ async def test_each_stem_says_what_it_is(
     ):
         assert message.media
         path = product.telegram.file_location(message.media["file_id"])
-        said = {key: value for key, value in tags_of(path).items() if key != "encoder"}
-        assert said == {
+        tags = {key: value for key, value in tags_of(path).items() if key != "encoder"}
+        assert tags == {
             "title": f"Morning Line ({name})",
             "artist": "Sandbox Band",
             "album": "Morning Line",
@@ -353,7 +345,7 @@ async def test_an_unexpected_error_of_the_tag_writer_is_logged_once_with_its_tra
     assert "in broken" in caplog.text
 
 
-async def test_what_takes_no_tags_is_sent_as_it_is(
+async def test_a_stem_that_cannot_be_tagged_is_sent_unchanged(
     product: Product,
     delivery: Delivery,
     files: FileServer,
@@ -374,7 +366,7 @@ async def test_what_takes_no_tags_is_sent_as_it_is(
     assert line.startswith(f"job {job.id}: stem drums is sent without tags: ")
 
 
-async def test_a_silent_stem_is_named_instead_of_sent(
+async def test_a_silent_stem_is_named_and_not_sent(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, silence: bytes, tone: bytes
 ) -> None:
     urls = {
@@ -391,7 +383,7 @@ async def test_a_silent_stem_is_named_instead_of_sent(
     assert (await product.job(job.id)).silent == ("Drums", "Bass")
 
 
-async def test_where_all_is_silent_it_is_said_so(
+async def test_a_result_of_silent_stems_only_is_explained(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, silence: bytes
 ) -> None:
     urls = {key: files.put(f"{key}.mp3", silence) for key in ("vocals", "instrumental")}
@@ -407,12 +399,12 @@ async def test_where_all_is_silent_it_is_said_so(
 
 @pytest.fixture(scope="module")
 def silence(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """An MP3 in which there is nothing to hear."""
+    """A silent MP3."""
     path = tmp_path_factory.mktemp("silence") / "silence.mp3"
     return sounds.record(path, "mp3", 0 * sounds.tone()).read_bytes()
 
 
-async def test_how_long_it_took_is_noted_once(
+async def test_the_duration_of_a_job_is_noted_once(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     urls = put("vocals", "drums")
@@ -428,7 +420,7 @@ async def test_how_long_it_took_is_noted_once(
     assert await paces(product) == ["90.0"]
 
 
-async def test_a_result_after_the_failure_tells_nothing_of_how_long_it_takes(
+async def test_the_duration_of_a_late_result_is_not_noted(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     job = await product.at(JobState.SEPARATING, sent)
@@ -445,7 +437,7 @@ async def paces(product: Product) -> list[str]:
     return [str(pace) for pace in await product.redis.lrange(PACE.format(Mode.SPLIT_STEM), 0, -1)]
 
 
-async def test_a_stem_too_big_for_telegram_becomes_a_link(
+async def test_a_stem_too_large_for_telegram_becomes_a_link(
     product: Product,
     files: FileServer,
     sent: Message,
@@ -463,7 +455,7 @@ async def test_a_stem_too_big_for_telegram_becomes_a_link(
     assert AGAIN not in labels(message)
 
 
-async def test_what_is_missing_is_named_and_fetched_again_alone(
+async def test_a_missing_stem_is_named_and_only_it_is_fetched_again(
     product: Product,
     delivery: Delivery,
     files: FileServer,
@@ -492,7 +484,7 @@ async def test_what_is_missing_is_named_and_fetched_again_alone(
     assert labels(message) == [*OTHER_MODES, *PACKED]
 
 
-async def test_nothing_to_be_had_is_said_plainly(
+async def test_a_result_without_any_available_stem_is_explained(
     product: Product, delivery: Delivery, files: FileServer, two: Job
 ) -> None:
     for name in ("vocals", "instrumental"):
@@ -504,7 +496,7 @@ async def test_nothing_to_be_had_is_said_plainly(
     assert (await product.job(two.id)).state is JobState.DELIVERED
 
 
-async def test_expired_urls_are_asked_for_anew_once(
+async def test_fresh_urls_are_requested_once_for_all_expired_ones(
     product: Product, delivery: Delivery, files: FileServer, two: Job, tone: bytes
 ) -> None:
     names = ("vocals", "instrumental")
@@ -521,17 +513,16 @@ PAGE = b"<!DOCTYPE html><html><body>This link has expired.</body></html>"
 
 
 def answer_detail(files: FileServer, **urls: str) -> str:
-    """What the API tells of the task's URLs; returns where it is asked."""
+    """Serve the API's answer with these URLs; returns its path."""
     asking = "api/v1/vocal-removal/record-info"
     detail = {"code": 200, "msg": "ok", "data": {"successFlag": "SUCCESS", "response": urls}}
     files.put(asking, json.dumps(detail).encode(), media_type="application/json")
     return asking
 
 
-async def test_a_page_in_place_of_a_stem_is_asked_for_anew(
+async def test_a_fresh_url_is_requested_for_a_page_in_place_of_a_stem(
     product: Product, delivery: Delivery, files: FileServer, two: Job, tone: bytes
 ) -> None:
-    """Whatever its server calls it."""
     files.put("vocals.mp3", PAGE, media_type="text/html")
     files.put("instrumental.mp3", PAGE, media_type="audio/mpeg")
     names = {"vocalUrl": "fresh vocals.mp3", "instrumentalUrl": "fresh instrumental.mp3"}
@@ -546,7 +537,7 @@ async def test_a_page_in_place_of_a_stem_is_asked_for_anew(
 
 
 @pytest.mark.parametrize("fresh", [PAGE, None], ids=["fresh one is a page too", "no other is known"])
-async def test_a_page_in_place_of_a_stem_is_never_sent(
+async def test_a_page_in_place_of_a_stem_is_not_sent(
     product: Product, delivery: Delivery, files: FileServer, two: Job, fresh: bytes | None
 ) -> None:
     files.put("vocals.mp3", PAGE)
@@ -561,7 +552,7 @@ async def test_a_page_in_place_of_a_stem_is_never_sent(
     assert [files.asked.count(path) for path in ("vocals.mp3", asking)] == [1, 1]
 
 
-async def test_sound_of_an_unknown_form_is_sent_as_it_is(
+async def test_audio_of_an_unknown_format_is_sent_unchanged(
     product: Product, delivery: Delivery, files: FileServer, two: Job, tmp_path: Path
 ) -> None:
     sound = sounds.record(tmp_path / "a", "webm", sounds.tone()).read_bytes()
@@ -572,7 +563,7 @@ async def test_sound_of_an_unknown_form_is_sent_as_it_is(
     assert sound in files_sent
 
 
-async def test_who_sends_too_slowly_keeps_no_job_for_long(
+async def test_all_downloads_of_a_job_share_one_deadline(
     product: Product,
     delivery: Delivery,
     files: FileServer,
@@ -580,7 +571,6 @@ async def test_who_sends_too_slowly_keeps_no_job_for_long(
     put: Callable[..., dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """All fetches of a job have one deadline, those not yet begun too."""
     monkeypatch.setattr(worker.stems.download, "DOWNLOAD_TIMEOUT_S", 0.1)
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     for key in TWELVE:
@@ -593,7 +583,7 @@ async def test_who_sends_too_slowly_keeps_no_job_for_long(
     assert AGAIN in labels(shown(product, job))
 
 
-async def test_the_link_of_a_stem_too_big_is_the_one_that_works(
+async def test_the_link_of_a_too_large_stem_is_the_fresh_url(
     product: Product, files: FileServer, sent: Message, tone: bytes
 ) -> None:
     job = await product.at(
@@ -608,7 +598,7 @@ async def test_the_link_of_a_stem_too_big_is_the_one_that_works(
     assert fresh in message.text
 
 
-async def test_an_address_inside_is_never_asked(
+async def test_a_private_address_is_not_requested(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     async with FileServer().run() as private:
@@ -619,7 +609,7 @@ async def test_an_address_inside_is_never_asked(
     assert "Could not be fetched: Drums." in shown(product, job).text
 
 
-async def test_run_again_it_sends_nothing_again(
+async def test_a_repeated_run_sends_nothing(
     product: Product, delivery: Delivery, files: FileServer, two: Job
 ) -> None:
     await delivery.run(two.id)
@@ -629,16 +619,16 @@ async def test_run_again_it_sends_nothing_again(
     await delivery.run("0000000000000000")
 
 
-async def test_after_a_kill_between_two_albums_the_rest_is_sent(
+async def test_the_rest_is_sent_after_a_kill_between_two_albums(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     held = [files.hold(f"{key}.mp3") for key in TWELVE[6:]]
-    ticked: dict[str, Any] = {}
+    recorded: dict[str, Any] = {}
     running = asyncio.create_task(delivery.run(job.id))
     async with asyncio.timeout(30):
-        while len(ticked) < 6:
-            ticked = await product.store.sent(job.id)
+        while len(recorded) < 6:
+            recorded = await product.store.sent(job.id)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert len(stems(product, job.chat_id)) == 6
@@ -654,27 +644,15 @@ async def test_after_a_kill_between_two_albums_the_rest_is_sent(
     assert shown(product, job).text == "✅ “Morning Line”: 12 stems are here."
 
 
-async def test_stems_are_sent_while_the_next_are_still_fetched(
+async def test_a_run_that_was_replaced_leaves_the_rest_to_the_new_run(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
+    """The first run was only cut off from Redis for longer than its lease."""
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     held = files.hold(f"{TWELVE[-1]}.mp3")
     running = asyncio.create_task(delivery.run(job.id))
     await until(lambda: len(stems(product, job.chat_id)) == 6)
-    held.set()
-    await running
-    assert len(stems(product, job.chat_id)) == 12
-
-
-async def test_a_run_that_was_taken_for_dead_leaves_the_rest_to_its_successor(
-    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
-) -> None:
-    """It was only cut off from Redis for longer than its lease: both would send the rest."""
-    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
-    held = files.hold(f"{TWELVE[-1]}.mp3")
-    running = asyncio.create_task(delivery.run(job.id))
-    await until(lambda: len(stems(product, job.chat_id)) == 6)
-    with anyio.fail_after(30):  # and ticked off: else they are in flight, and come twice
+    with anyio.fail_after(30):  # until they are recorded: an album in flight may arrive twice
         while len(await product.store.sent(job.id)) < 6:  # noqa: ASYNC110
             await anyio.sleep(0.01)
     successor = asyncio.create_task(product.delivery().run(job.id))
@@ -706,7 +684,7 @@ async def test_a_frozen_run_sends_nothing_after_the_job_is_delivered_again(
     assert (await product.job(job.id)).state is JobState.DELIVERED
 
 
-async def test_after_it_was_dropped_nothing_more_is_sent(
+async def test_nothing_more_is_sent_of_a_dropped_job(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
@@ -719,7 +697,7 @@ async def test_after_it_was_dropped_nothing_more_is_sent(
     await running
     assert len(stems(product, job.chat_id)) == 6
     assert (await product.job(job.id)).failure == dropped
-    # what its user has fetched after all is what was missing
+    # the user fetches the missing stems
     await product.store.deliver_again(job.id)
     await delivery.run(job.id)
     assert len(stems(product, job.chat_id)) == 12
@@ -751,7 +729,9 @@ async def test_a_success_without_stems_is_explained(
     assert "found nothing to split" in shown(product, job).text
 
 
-async def test_who_blocked_the_bot_is_left_in_peace(product: Product, delivery: Delivery, two: Job) -> None:
+async def test_a_job_ends_when_its_user_has_blocked_the_bot(
+    product: Product, delivery: Delivery, two: Job
+) -> None:
     product.telegram.block_bot(two.chat_id)
     await delivery.run(two.id)
     assert (await product.job(two.id)).state is JobState.FAILED
@@ -759,7 +739,7 @@ async def test_who_blocked_the_bot_is_left_in_peace(product: Product, delivery: 
     assert product.telegram.bot_messages(two.chat_id) == []
 
 
-async def test_who_blocks_it_amid_the_stems_too(
+async def test_a_job_ends_when_its_user_blocks_the_bot_during_the_delivery(
     product: Product, delivery: Delivery, files: FileServer, two: Job
 ) -> None:
     held = files.hold("vocals.mp3")
@@ -787,7 +767,7 @@ async def test_a_group_that_became_a_supergroup_gets_its_stems_there(
     assert (now.chat_id, now.state) == (new.id, JobState.DELIVERED)
 
 
-async def test_what_telegram_asks_to_wait_is_waited(
+async def test_a_flood_wait_of_telegram_is_obeyed(
     redis_url: str,
     telegram: Telegram,
     files: FileServer,
@@ -795,7 +775,7 @@ async def test_what_telegram_asks_to_wait_is_waited(
     put: Callable[..., dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("PTB_TIMEDELTA", "1")  # the library warns of its coming behaviour
+    monkeypatch.setenv("PTB_TIMEDELTA", "1")  # or the library warns
     async with (
         run_telegram(telegram) as url,
         open_product(redis_url, telegram, url, is_flood_limited=True, STEM_HOSTS=files.host) as product,
@@ -811,7 +791,7 @@ async def test_what_telegram_asks_to_wait_is_waited(
 
 
 @pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
-async def test_trouble_at_telegram_is_tried_again(
+async def test_an_error_of_telegram_is_retried(
     product: Product, delivery: Delivery, two: Job, fault: FaultKind
 ) -> None:
     product.telegram.faults.add(fault, method="sendMediaGroup")
@@ -823,7 +803,7 @@ async def test_trouble_at_telegram_is_tried_again(
     assert len(stems(product, two.chat_id)) == 2
 
 
-async def test_a_full_disk_waits(
+async def test_a_delivery_waits_for_room_on_the_disk(
     product: Product, delivery: Delivery, files: FileServer, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
@@ -836,9 +816,8 @@ async def test_a_full_disk_waits(
     assert len(stems(product, two.chat_id)) == 2
 
 
-async def test_after_most_of_a_day_it_is_given_up(product: Product, delivery: Delivery, two: Job) -> None:
-    for _ in range(MAX_RUNS):
-        await product.store.count_run(two.id, Run.DELIVER)
+async def test_a_delivery_is_given_up_after_many_runs(product: Product, delivery: Delivery, two: Job) -> None:
+    await product.store.count_run(two.id, Run.DELIVER, by=MAX_RUNS)
     await delivery.run(two.id)
     assert (await product.job(two.id)).failure == Failure("undeliverable", charged=True)
     message = shown(product, two)
@@ -850,7 +829,7 @@ async def test_after_most_of_a_day_it_is_given_up(product: Product, delivery: De
     assert message.text == "✅ “Morning Line”: 2 stems are here."
 
 
-async def test_what_nobody_foresaw_does_not_repeat_for_ever(
+async def test_an_unexpected_error_is_not_repeated_for_ever(
     product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: object) -> None:
@@ -866,20 +845,18 @@ async def test_what_nobody_foresaw_does_not_repeat_for_ever(
     await delivery.run(two.id)
 
 
-async def test_a_delivery_that_kills_its_process_does_not_repeat_for_ever(
+async def test_a_delivery_that_kills_its_process_is_not_repeated_for_ever(
     product: Product, delivery: Delivery, two: Job
 ) -> None:
-    for _ in range(MAX_BROKEN_RUNS):  # what is left of a run whose process died
-        for kind in (Run.DELIVER, Run.BROKEN_DELIVERY):
-            await product.store.count_run(two.id, kind)
+    for kind in (Run.DELIVER, Run.BROKEN_DELIVERY):  # the counts that killed runs leave
+        await product.store.count_run(two.id, kind, by=MAX_BROKEN_RUNS)
     await delivery.run(two.id)
     assert (await product.job(two.id)).failure == Failure("undeliverable", charged=True)
 
 
-async def test_a_run_that_is_handed_back_is_not_broken(
+async def test_a_cancelled_run_does_not_count_as_broken(
     product: Product, delivery: Delivery, files: FileServer, two: Job
 ) -> None:
-    """However many deploys a job lives through."""
     held = [files.hold(f"{name}.mp3") for name in ("vocals", "instrumental")]
     for count in range(1, MAX_BROKEN_RUNS + 2):
         running = asyncio.create_task(delivery.run(two.id))
@@ -893,7 +870,7 @@ async def test_a_run_that_is_handed_back_is_not_broken(
     assert (await product.job(two.id)).state is JobState.DELIVERED
 
 
-async def test_a_run_that_says_when_to_come_again_is_not_broken(
+async def test_a_postponed_run_does_not_count_as_broken(
     product: Product, delivery: Delivery, two: Job
 ) -> None:
     faults = product.telegram.faults
@@ -906,7 +883,7 @@ async def test_a_run_that_says_when_to_come_again_is_not_broken(
     assert await product.store.count_run(two.id, Run.BROKEN_DELIVERY, by=0) == 0
 
 
-async def test_a_run_that_ends_takes_back_its_own_count_only(
+async def test_a_finished_run_subtracts_only_its_own_count(
     product: Product, delivery: Delivery, two: Job
 ) -> None:
     await product.store.count_run(two.id, Run.BROKEN_DELIVERY, by=MAX_BROKEN_RUNS - 1)
@@ -915,10 +892,10 @@ async def test_a_run_that_ends_takes_back_its_own_count_only(
     assert await product.store.count_run(two.id, Run.BROKEN_DELIVERY, by=0) == MAX_BROKEN_RUNS - 1
 
 
-async def test_that_it_is_sent_is_said_once_however_often_it_waits(
+async def test_the_progress_message_is_written_once_for_all_runs(
     product: Product, delivery: Delivery, two: Job
 ) -> None:
-    """Each time would take of the limits that its stems wait for."""
+    """Each message takes of the limits that the stems need."""
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=3)
     for _ in range(3):
         with pytest.raises(TryLater):
@@ -928,8 +905,8 @@ async def test_that_it_is_sent_is_said_once_however_often_it_waits(
 
 
 @pytest.mark.parametrize("code", [500, 531])
-@pytest.mark.parametrize("moment", ["before it is told", "while it is told"])
-async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
+@pytest.mark.parametrize("moment", ["before it is shown", "while it is shown"])
+async def test_a_success_replaces_the_failure_that_is_being_shown(
     product: Product,
     delivery: Delivery,
     sent: Message,
@@ -955,14 +932,14 @@ async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
         await show(job_id)
         await success_comes()
 
-    if moment == "before it is told":
+    if moment == "before it is shown":
         monkeypatch.setattr(product.store, "fail", fail_late)
     else:
         monkeypatch.setattr(product.job_message, "show_current", show_late)
     with pytest.raises(TryLater):
         await delivery.run(job.id)
     assert receipts == [Receipt.STORED]
-    if moment == "before it is told":
+    if moment == "before it is shown":
         assert product.telegram.bot_messages(job.chat_id) == []
     await delivery.run(job.id)
     assert len(stems(product, job.chat_id)) == 2
@@ -973,7 +950,7 @@ async def test_a_success_is_preferred_to_the_failure_that_is_being_told(
 
 
 async def failing(product: Product, sent: Message, code: int) -> Job:
-    """A job that was picked and paid for, and whose result is this failure."""
+    """Return a paid job whose result is this failure."""
     job = await product.at(JobState.CHOOSING, sent)
     await product.store.pick(job, Mode.SPLIT_STEM, "", 0)
     assert await product.store.begin_create(job.id)
@@ -982,7 +959,7 @@ async def failing(product: Product, sent: Message, code: int) -> Job:
     return await product.job(job.id)
 
 
-async def test_a_run_that_dies_of_a_failure_with_a_success_at_hand_is_taken_up(
+async def test_a_success_that_overtook_a_stored_failure_is_delivered(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     job = await failing(product, sent, 531)
@@ -998,7 +975,7 @@ async def test_a_run_that_dies_of_a_failure_with_a_success_at_hand_is_taken_up(
     assert (await product.store.allowance(job.account, 0)).spent == 50
 
 
-async def test_a_disk_that_takes_no_more_waits(
+async def test_a_delivery_waits_when_the_disk_becomes_full(
     product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*_: object) -> object:
@@ -1014,13 +991,12 @@ async def test_a_disk_that_takes_no_more_waits(
     assert len(stems(product, two.chat_id)) == 2
 
 
-async def test_a_connection_lost_among_single_stems_repeats_none(
+async def test_a_lost_connection_among_single_stems_repeats_none(
     product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
 ) -> None:
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums", "bass")))
-    files.put(
-        "bass.mp3", b"ID3, but no sound at all"
-    )  # so that the album is refused, and the others come alone
+    # the album is refused because of this one, and the others are sent singly
+    files.put("bass.mp3", b"ID3, but no sound at all")
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendDocument")
     with pytest.raises(TryLater):
         await delivery.run(job.id)
@@ -1031,7 +1007,7 @@ async def test_a_connection_lost_among_single_stems_repeats_none(
     ]
 
 
-async def test_a_tick_outlives_a_pause_of_redis(
+async def test_an_album_is_recorded_after_a_pause_of_redis(
     product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sleep, tick, away = asyncio.sleep, product.store.tick, [1, 2, 3]
@@ -1053,7 +1029,7 @@ async def test_a_tick_outlives_a_pause_of_redis(
     assert len(stems(product, two.chat_id)) == 2
 
 
-async def test_nothing_is_left_on_the_disk(
+async def test_no_file_is_left_on_the_disk(
     product: Product, delivery: Delivery, two: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "disk"

@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes."""
+"""Detection of audio formats by content."""
 
 import gzip
 import random
@@ -19,7 +19,7 @@ OF = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_form_is_known_whatever_the_file_is_called(tmp_path: Path, form: str) -> None:
+def test_every_format_is_detected_by_its_content(tmp_path: Path, form: str) -> None:
     found = detect_format(record(tmp_path / "0", form, tone()))
     assert found is OF.get(form, AudioFormat(form) if form in set(AudioFormat) else None)
     extension, *_ = FORMS[form]
@@ -30,7 +30,7 @@ def test_every_form_is_known_whatever_the_file_is_called(tmp_path: Path, form: s
 @pytest.mark.parametrize(
     "content", [b"", b"R", b"no sound at all", b"\xff", b"RIFF....AVI ", b"#EXTM3U\n/etc"]
 )
-def test_what_is_not_known_keeps_its_extension(tmp_path: Path, content: bytes) -> None:
+def test_a_file_of_unknown_format_keeps_its_extension(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "0"
     path.write_bytes(content)
     assert detect_format(path) is None
@@ -38,12 +38,12 @@ def test_what_is_not_known_keeps_its_extension(tmp_path: Path, content: bytes) -
 
 
 @pytest.mark.parametrize("form", [*FORMS, *RARE_FORMS])
-def test_sound_is_heard_in_every_form(tmp_path: Path, form: str) -> None:
+def test_audio_is_found_in_every_format(tmp_path: Path, form: str) -> None:
     assert has_audio(record(tmp_path / "0", form, tone()))
 
 
 @pytest.mark.parametrize("before", [1, 100, 3000])
-def test_sound_is_heard_after_something_else(tmp_path: Path, before: int) -> None:
+def test_audio_is_found_after_other_bytes(tmp_path: Path, before: int) -> None:
     path = record(tmp_path / "0", "mp3", tone())
     path.write_bytes(bytes(before) + path.read_bytes())
     assert detect_format(path) is None
@@ -67,7 +67,7 @@ NO_AUDIO = {
 
 
 @pytest.mark.parametrize("content", NO_AUDIO.values(), ids=NO_AUDIO.keys())
-def test_what_comes_in_place_of_sound(tmp_path: Path, content: bytes) -> None:
+def test_other_content_has_no_audio(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "0"
     path.write_bytes(content)
     assert detect_format(path) is None
@@ -81,7 +81,7 @@ def test_what_comes_in_place_of_sound(tmp_path: Path, content: bytes) -> None:
         "ffconcat version 1.0\nfile other.mp3\n",
     ],
 )
-def test_no_other_file_is_heard_in_place_of_this_one(tmp_path: Path, playlist: str) -> None:
+def test_a_playlist_does_not_open_other_files(tmp_path: Path, playlist: str) -> None:
     record(tmp_path / "other.mp3", "mp3", tone())
     path = tmp_path / "0"
     path.write_text(playlist)

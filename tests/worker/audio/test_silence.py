@@ -1,4 +1,4 @@
-"""Which stems have nothing to hear."""
+"""Detection of silent stems."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ NOTHING = np.zeros(RATE, np.float32)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_nothing_is_silent_and_a_tone_is_not(tmp_path: Path, form: str) -> None:
+def test_silence_is_silent_and_a_tone_is_not(tmp_path: Path, form: str) -> None:
     for sound, expected in ((NOTHING, True), (tone(-40), False)):
         path = record(tmp_path / "0", form, sound)
         assert is_silent(path, detect_format(path)) is expected
@@ -22,26 +22,26 @@ def test_nothing_is_silent_and_a_tone_is_not(tmp_path: Path, form: str) -> None:
 
 @pytest.mark.parametrize("form", ["flac", "wav", "aiff"])
 @pytest.mark.parametrize(("level_db", "expected"), [(-61, True), (-59, False)])
-def test_the_line_is_at_60_db(tmp_path: Path, form: str, level_db: float, expected: bool) -> None:
+def test_the_threshold_is_minus_60_dbfs(tmp_path: Path, form: str, level_db: float, expected: bool) -> None:
     path = record(tmp_path / "0", form, tone(level_db))
     assert is_silent(path, detect_format(path)) is expected
 
 
 @pytest.mark.parametrize("sign", [1, -1])
-def test_one_moment_in_one_channel_is_enough(tmp_path: Path, sign: int) -> None:
+def test_one_loud_sample_in_one_channel_is_not_silence(tmp_path: Path, sign: int) -> None:
     late = NOTHING.copy()
     late[-100] = sign * 0.5
     path = record(tmp_path / "0", "wav", NOTHING, late)
     assert not is_silent(path, AudioFormat.WAV)
 
 
-def test_channels_that_cancel_each_other_out_are_heard(tmp_path: Path) -> None:
+def test_channels_of_opposite_phase_are_not_silence(tmp_path: Path) -> None:
     path = record(tmp_path / "0", "flac", tone(), -tone())
     assert not is_silent(path, AudioFormat.FLAC)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_cannot_be_decoded_is_not_silent(tmp_path: Path, form: str) -> None:
+def test_a_file_that_cannot_be_decoded_is_not_silent(tmp_path: Path, form: str) -> None:
     path = record(tmp_path / "0", form, NOTHING)
     start = path.read_bytes()[:16]
     path.write_bytes(start + b"no sound at all" * 100)
@@ -50,13 +50,15 @@ def test_what_cannot_be_decoded_is_not_silent(tmp_path: Path, form: str) -> None
     assert not is_silent(path, found)
 
 
-def test_hours_of_nothing_are_not_listened_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_longer_than_any_song_is_not_decoded_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = record(tmp_path / "0", "flac", NOTHING)
     monkeypatch.setattr("worker.audio.silence.MAX_AUDIO_S", 0.9)
     assert not is_silent(path, AudioFormat.FLAC)
 
 
-def test_what_is_no_audio_is_not_even_opened(tmp_path: Path) -> None:
+def test_a_playlist_is_not_opened(tmp_path: Path) -> None:
     silent = record(tmp_path / "silent.wav", "wav", NOTHING)
     playlist = tmp_path / "0"
     playlist.write_text(f"#EXTM3U\n#EXTINF:1,\n{silent}\n#EXT-X-ENDLIST\n")

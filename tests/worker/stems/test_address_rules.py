@@ -1,4 +1,4 @@
-"""Which URLs and addresses stems may be fetched from: the whole table of those that are not public."""
+"""The rules for URLs and addresses that stems may be fetched from."""
 
 import httpx
 import pytest
@@ -22,19 +22,19 @@ PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
         "64:ff9b::808:808",
     ],
 )
-def test_public_addresses(address: str) -> None:
+def test_public_addresses_are_allowed(address: str) -> None:
     assert is_public(address)
 
 
 @pytest.mark.parametrize(
     "address",
     [
-        *("0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.254"),  # here
+        *("0.0.0.0", "0.1.2.3", "127.0.0.1", "127.255.255.254"),  # this machine
         *("10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.255", "192.168.0.1"),  # private
-        *("169.254.0.1", "169.254.169.254"),  # link-local, and clouds' metadata
-        *("100.64.0.1", "100.100.100.200", "100.127.255.255"),  # shared by carriers
+        *("169.254.0.1", "169.254.169.254"),  # link-local, and the metadata of clouds
+        *("100.64.0.1", "100.100.100.200", "100.127.255.255"),  # carrier-grade NAT
         *("192.0.0.1", "192.0.2.1", "198.51.100.1", "203.0.113.1", "198.18.0.1", "198.19.255.255"),
-        *("192.0.0.192", "168.63.129.16", "192.88.99.1"),  # clouds' own, and withdrawn relays
+        *("192.0.0.192", "168.63.129.16", "192.88.99.1"),  # addresses of clouds, and 6to4 relays
         *("224.0.0.1", "239.255.255.255", "240.0.0.1", "255.255.255.255"),
         *("::", "::1", "fe80::1", "fe80::1%eth0", "fec0::1", "fc00::1", "fd00:ec2::254", "ff02::1"),
         *("2001:db8::1", "100::1", "2001::1", "2001:10::1", "3fff::1", "5f00::1", "fd20:ce::254"),
@@ -45,7 +45,7 @@ def test_public_addresses(address: str) -> None:
         "2001:0:4136:e378:8000:63bf:3fff:fdd2",  # Teredo of a private client
     ],
 )
-def test_addresses_that_are_not(address: str) -> None:
+def test_other_addresses_are_refused(address: str) -> None:
     assert not is_public(address)
 
 
@@ -77,7 +77,7 @@ def test_addresses_that_are_not(address: str) -> None:
         "https://" + "a" * 70_000,
         "",
         "\x00",
-        # what the provider's own host may, its neighbours may not
+        # only the provider's own host is allowed
         "http://api.example:8443/a.mp3",
         "https://api.example:8444/a.mp3",
         "http://api.example.evil.example:8443/a.mp3",
@@ -85,7 +85,7 @@ def test_addresses_that_are_not(address: str) -> None:
         "http://allowed.example@cdn.example/a.mp3",
     ],
 )
-def test_urls_that_are_not_asked_whoever_answers_there(url: str) -> None:
+def test_urls_that_are_always_refused(url: str) -> None:
     with pytest.raises(AddressRefused):
         RULES.read(url)
 
@@ -106,7 +106,7 @@ def test_urls_that_are_not_asked_whoever_answers_there(url: str) -> None:
         ("https://[2606:4700::1111]/a.mp3", "https://[2606:4700::1111]/a.mp3"),
     ],
 )
-def test_urls_as_they_are_asked(url: str, asked: str) -> None:
+def test_urls_are_normalised(url: str, asked: str) -> None:
     read = RULES.read(url)
     assert f"{read.scheme}://{read.netloc.decode()}{read.raw_path.decode()}" == asked.partition("#")[0]
     assert read.userinfo == b""
@@ -135,7 +135,7 @@ def test_a_redirect_may_be_relative(to: str, asked: str) -> None:
         ("other.example", 9000, ["127.0.0.1"]),
     ],
 )
-def test_hosts_that_are_asked_at_these_addresses(host: str, port: int, addresses: list[str]) -> None:
+def test_hosts_that_are_allowed_at_these_addresses(host: str, port: int, addresses: list[str]) -> None:
     RULES.check(host, port, addresses)
 
 
@@ -151,7 +151,6 @@ def test_hosts_that_are_asked_at_these_addresses(host: str, port: int, addresses
         ("other.example", 9001, [PRIVATE]),
     ],
 )
-def test_hosts_that_are_not(host: str, port: int, addresses: list[str]) -> None:
-    """One address inside is one too many."""
+def test_hosts_with_any_private_address_are_refused(host: str, port: int, addresses: list[str]) -> None:
     with pytest.raises(AddressRefused):
         RULES.check(host, port, addresses)

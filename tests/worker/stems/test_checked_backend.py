@@ -1,5 +1,4 @@
-"""Stems are fetched from public addresses and nowhere else, whatever strangers' names, redirects and
-spellings say: real lookups and real TLS, in an internet of the test's own."""
+"""Connections are made to checked addresses only, whatever DNS, redirects and certificates say."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +22,7 @@ ZONE: Zone = {
     "silent.stems.test": [[SILENT_6, PUBLIC]],
     "dead-4.stems.test": [[PUBLIC_6, DEAD]],
     "hopeless-6.stems.test": [[SILENT_6, DEAD_6, PUBLIC]],
-    "nobody.stems.test": [[DEAD_6]],
+    "unknown.stems.test": [[DEAD_6]],
     "alias.stems.test": [["=stems.test"]],
     "rebinds.stems.test": [[PUBLIC], ["127.0.0.1"]],
     "rebinds-on-redirect.stems.test": [[PUBLIC], ["10.0.0.1"]],
@@ -59,7 +58,7 @@ ARRIVE = {
     "https://alias.stems.test/a.mp3": f"{PUBLIC} alias.stems.test alias.stems.test",
     "https://stems.test/to?/a.mp3": f"{PUBLIC} stems.test stems.test",
     "https://stems.test/to?https://six.stems.test/a.mp3": f"{PUBLIC_6} six.stems.test six.stems.test",
-    # one family leads nowhere
+    # one address family is unreachable
     "https://dead.stems.test/a.mp3": f"{PUBLIC} dead.stems.test dead.stems.test",
     "https://silent.stems.test/a.mp3": f"{PUBLIC} silent.stems.test silent.stems.test",
     "https://dead-4.stems.test/a.mp3": f"{PUBLIC_6} dead-4.stems.test dead-4.stems.test",
@@ -93,13 +92,13 @@ REFUSED = [
     "https://stems.test/to?file:///etc/passwd",
     "https://stems.test/to?gopher://127.0.0.1:80/_GET",
     "https://stems.test/to?https://stems.test/to?https://stems.test/to?http://127.0.0.1/",
-    # each asks twice, and is answered otherwise the second time
+    # each resolves twice, with another answer the second time
     "https://rebinds.stems.test/break",
     "https://rebinds-on-redirect.stems.test/close-to?/a.mp3",
     "https://alias-rebinds.stems.test/break",
     "https://flutters.stems.test/break",
     "https://returns.stems.test/a.mp3",
-    # whom the operator allowed may be inside; its neighbours may not
+    # the operator has allowed one private host, but not its neighbours
     "https://api.test:8000/a.mp3",
     "http://api.test:80/a.mp3",
     "https://api.test/a.mp3",
@@ -115,7 +114,7 @@ FAIL = {
     "https://elsewhere.test/a.mp3": "certificate is not valid for 'elsewhere.test'",
     f"https://{PUBLIC}/a.mp3": f"certificate is not valid for '{PUBLIC}'",
     "https://self.stems.test/a.mp3": "self-signed certificate",
-    "https://nobody.stems.test/a.mp3": "ConnectError",
+    "https://unknown.stems.test/a.mp3": "ConnectError",
     "https://[fe80::1%25lo]/a.mp3": "does not resolve",
     "https://no-such-name.test/a.mp3": "no-such-name.test does not resolve",
     "https://.stems.test/a.mp3": "does not resolve",
@@ -123,7 +122,7 @@ FAIL = {
 }
 
 OTHERS = {
-    # what was checked stays checked, and what is asked anew is checked anew
+    # each connection is checked anew
     "kept": ["https://stays.stems.test/a.mp3", "https://stays.stems.test/b.mp3"],
     "closed": ["https://leaves.stems.test/close", "https://leaves.stems.test/b.mp3"],
     # one address, one certificate, two names
@@ -134,47 +133,46 @@ OTHERS = {
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Played]:
-    """All cases in one process; those of one URL under that URL."""
+    """Play all cases in one process; returns them by their URL."""
     if shutil.which("openssl") is None:
         pytest.skip("there is no `openssl` to make certificates with")
     cases = {url: [url] for url in (*ARRIVE, *REFUSED, *FAIL)} | OTHERS
     try:
         return play(tmp_path_factory.mktemp("internet"), ZONE, cases, api_url=API, hosts=[FRIEND])
     except NoNamespaces as why:
-        pytest.skip(f"this machine lets nobody make network namespaces: {why}")
+        pytest.skip(f"this machine allows no network namespaces: {why}")
 
 
 @pytest.mark.parametrize("url", ARRIVE)
-def test_a_stem_arrives_by_its_own_name(played: dict[str, Played], url: str) -> None:
+def test_a_stem_of_a_public_host_arrives(played: dict[str, Played], url: str) -> None:
     assert played[url].outcomes == [ARRIVE[url]]
 
 
 @pytest.mark.parametrize("url", REFUSED)
-def test_what_leads_inside_is_refused(played: dict[str, Played], url: str) -> None:
+def test_a_url_that_leads_to_a_private_address_is_refused(played: dict[str, Played], url: str) -> None:
     (outcome,) = played[url].outcomes
     assert outcome.startswith("AddressRefused: ")
 
 
 @pytest.mark.parametrize("url", FAIL)
-def test_who_is_not_who_they_say_gives_no_stem(played: dict[str, Played], url: str) -> None:
+def test_a_host_with_a_wrong_certificate_is_refused(played: dict[str, Played], url: str) -> None:
     (outcome,) = played[url].outcomes
     assert outcome.startswith("FetchFailed: ")
     assert FAIL[url] in outcome
 
 
-def test_no_family_is_tried_to_its_end_while_there_is_another(played: dict[str, Played]) -> None:
+def test_the_other_address_family_is_tried_early(played: dict[str, Played]) -> None:
     assert len(played["https://hopeless-6.stems.test/a.mp3"].asked) == 2
 
 
-def test_nobody_inside_is_ever_asked(played: dict[str, Played]) -> None:
-    """Not even whether they are there."""
+def test_no_connection_is_made_to_a_private_address(played: dict[str, Played]) -> None:
     places = {f"{address} 443" for address in (PUBLIC, PUBLIC_6, DEAD_6, SILENT_6)}
     for case, what in played.items():
         allowed = places | {"10.0.0.1 8000"} if case.startswith(API) else places
         assert case == "allowed" or set(what.asked) <= allowed, case
 
 
-def test_who_was_checked_is_not_asked_for_again(played: dict[str, Played]) -> None:
+def test_a_host_is_resolved_once_per_connection(played: dict[str, Played]) -> None:
     stem = f"{PUBLIC} stays.stems.test stays.stems.test"
     assert played["kept"] == Played([stem, stem], [f"{PUBLIC} 443"])
     arrived, refused = played["closed"].outcomes
@@ -182,34 +180,34 @@ def test_who_was_checked_is_not_asked_for_again(played: dict[str, Played]) -> No
     assert refused.startswith("AddressRefused: ")
 
 
-def test_no_connection_is_used_for_another_name(played: dict[str, Played]) -> None:
-    """Else a certificate of one name would do for all names at its address."""
+def test_no_connection_is_reused_for_another_host(played: dict[str, Played]) -> None:
+    """Or a certificate for one name would serve all names at its address."""
     arrived, refused = played["shared"].outcomes
     assert arrived == f"{PUBLIC} stems.test stems.test"
     assert "certificate is not valid for 'elsewhere.test'" in refused
 
 
-def test_whom_the_operator_allowed_may_be_inside(played: dict[str, Played]) -> None:
+def test_an_allowed_host_may_have_a_private_address(played: dict[str, Played]) -> None:
     hosts = ("api.test:8000", FRIEND, f"{FRIEND}:8000", "api.test:8000")
     assert played["allowed"].outcomes == [f"10.0.0.1 None {host}" for host in hosts]
     assert played["allowed"].asked == ["10.0.0.1 80", "10.0.0.1 8000"]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "0x7f.1", "127.1", "0", "localhost", "::1"])
-async def test_the_connection_itself_is_refused_inside(host: str) -> None:
-    """Also where there are no namespaces: with this machine's own resolver."""
+async def test_the_backend_refuses_private_addresses(host: str) -> None:
+    """Needs no namespaces: it uses this machine's resolver."""
     connections = CheckedConnections(AddressRules("http://api.test", []))
     with pytest.raises(AddressRefused):
         await connections.connect_tcp(host, 443, timeout=5)
 
 
-async def test_no_socket_in_the_file_system_is_asked(tmp_path: Path) -> None:
+async def test_unix_sockets_are_refused(tmp_path: Path) -> None:
     connections = CheckedConnections(AddressRules("http://api.test", []))
     with pytest.raises(AddressRefused):
         await connections.connect_unix_socket(str(tmp_path / "socket"))
 
 
-async def test_a_name_that_nobody_knows_may_be_known_later() -> None:
+async def test_a_name_that_does_not_resolve_can_be_retried() -> None:
     connections = CheckedConnections(AddressRules("http://api.test", []))
     with pytest.raises(FetchFailed) as failed:
         await connections.connect_tcp("no-such-name.invalid", 443, timeout=20)

@@ -1,4 +1,4 @@
-"""Stems are fetched to disk: from a server that does everything wrong that a server can."""
+"""Downloads of stems from servers that misbehave in every way."""
 
 import asyncio
 import gzip
@@ -37,13 +37,13 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fetching_from(url: str) -> StemFetcher:
-    """To be entered; trusts whoever is there and nobody else."""
+    """Return a fetcher, to be entered, that may fetch from this server only."""
     return StemFetcher(AddressRules(url, []), MAX_BYTES)
 
 
 @pytest.fixture
 async def fetcher(files: FileServer) -> AsyncIterator[StemFetcher]:
-    """Trusts `files` and nobody else."""
+    """A fetcher that may fetch from `files` only."""
     async with fetching_from(files.url) as opened:
         yield opened
 
@@ -54,7 +54,7 @@ def target(tmp_path: Path) -> Path:
 
 
 def read(path: Path) -> bytes:
-    """What was written; nothing where there is no file."""
+    """Return what was written; empty if there is no file."""
     return path.read_bytes() if path.exists() else b""
 
 
@@ -68,13 +68,15 @@ async def test_a_stem_is_written_to_disk(fetcher: StemFetcher, files: FileServer
     assert request.headers["accept-encoding"] == "identity"
 
 
-async def test_exactly_the_limit_is_taken(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+async def test_a_file_of_exactly_the_limit_is_downloaded(
+    fetcher: StemFetcher, files: FileServer, target: Path
+) -> None:
     await fetcher.fetch(files.put("a.mp3", bytes(MAX_BYTES)), target)
     assert len(read(target)) == MAX_BYTES
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 418, 206, 204])
-async def test_gone_is_gone_at_once(
+async def test_a_permanent_error_is_not_retried(
     fetcher: StemFetcher, files: FileServer, target: Path, status: int
 ) -> None:
     with pytest.raises(StemGone):
@@ -83,7 +85,7 @@ async def test_gone_is_gone_at_once(
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 425, 429])
-async def test_trouble_is_tried_again_and_then_told(
+async def test_a_temporary_error_is_retried_and_then_raised(
     fetcher: StemFetcher, files: FileServer, target: Path, status: int
 ) -> None:
     with pytest.raises(FetchFailed) as failed:
@@ -92,7 +94,7 @@ async def test_trouble_is_tried_again_and_then_told(
     assert len(files.requests) == TRIES
 
 
-async def test_trouble_that_passes_is_forgotten(
+async def test_a_retry_overwrites_the_earlier_answer(
     fetcher: StemFetcher, files: FileServer, target: Path
 ) -> None:
     answers = [Response(b"", 503), Response(b"half", 500), Response(b"whole", media_type="audio/mpeg")]
@@ -101,7 +103,7 @@ async def test_trouble_that_passes_is_forgotten(
     assert read(target) == b"whole"
 
 
-async def test_an_empty_file_is_tried_again(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+async def test_an_empty_file_is_retried(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
     with pytest.raises(FetchFailed, match="empty"):
         await fetcher.fetch(files.put("a.mp3", b""), target)
     assert len(files.requests) == TRIES
@@ -131,28 +133,32 @@ async def test_an_empty_file_is_tried_again(fetcher: StemFetcher, files: FileSer
         "nothing",
     ],
 )
-async def test_half_an_answer_is_no_stem(target: Path, answer: bytes) -> None:
+async def test_an_incomplete_answer_is_an_error(target: Path, answer: bytes) -> None:
     async with raw_server(answer) as url, fetching_from(url) as fetcher:
         with pytest.raises(FetchFailed) as failed:
             await fetcher.fetch(f"{url}/a.mp3", target)
     assert not isinstance(failed.value, StemGone | StemTooBig)
 
 
-async def test_nobody_there_is_told(target: Path) -> None:
-    nobody = "http://127.0.0.1:9"
-    async with fetching_from(nobody) as fetcher:
+async def test_a_refused_connection_is_an_error(target: Path) -> None:
+    url = "http://127.0.0.1:9"
+    async with fetching_from(url) as fetcher:
         with pytest.raises(FetchFailed):
-            await fetcher.fetch(f"{nobody}/a.mp3", target)
+            await fetcher.fetch(f"{url}/a.mp3", target)
 
 
-async def test_too_big_by_its_header(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+async def test_a_file_whose_header_exceeds_the_limit_is_refused(
+    fetcher: StemFetcher, files: FileServer, target: Path
+) -> None:
     with pytest.raises(StemTooBig):
         await fetcher.fetch(files.put("a.mp3", bytes(MAX_BYTES + 1)), target)
     assert len(files.requests) == 1
     assert read(target) == b""
 
 
-async def test_too_big_by_what_comes(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+async def test_a_file_whose_content_exceeds_the_limit_is_refused(
+    fetcher: StemFetcher, files: FileServer, target: Path
+) -> None:
     async def long() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield bytes(10_000)
@@ -164,7 +170,7 @@ async def test_too_big_by_what_comes(fetcher: StemFetcher, files: FileServer, ta
     assert len(files.requests) == 1
 
 
-async def test_too_big_by_what_its_header_claims(target: Path) -> None:
+async def test_a_huge_content_length_is_refused(target: Path) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\nhalf"
     async with raw_server(answer) as url, fetching_from(url) as fetcher:
         with pytest.raises(StemTooBig):
@@ -172,19 +178,17 @@ async def test_too_big_by_what_its_header_claims(target: Path) -> None:
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "gzip, gzip, gzip", "br", "aws-chunked", "nonsense"])
-async def test_what_is_said_to_be_packed_is_not_unpacked(
+async def test_a_content_encoding_is_not_decoded(
     fetcher: StemFetcher, files: FileServer, target: Path, coding: str
 ) -> None:
-    """Nobody asked for it, and a few bytes can become gigabytes."""
+    """A few bytes could become gigabytes."""
     bomb = gzip.compress(bytes(100 * MAX_BYTES))
     headers: dict[str, Any] = {"content-encoding": coding}
     await fetcher.fetch(files.put("a.mp3", bomb, **headers), target)
     assert read(target) == bomb
 
 
-async def test_what_servers_want_to_be_remembered_is_not(
-    fetcher: StemFetcher, files: FileServer, target: Path
-) -> None:
+async def test_cookies_are_not_kept(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
     headers: dict[str, Any] = {"set-cookie": "who=they"}
     url = files.put("a.mp3", b"sound", **headers)
     await fetcher.fetch(url, target)
@@ -192,16 +196,15 @@ async def test_what_servers_want_to_be_remembered_is_not(
     assert "cookie" not in files.requests[1].headers
 
 
-async def test_crumbs_are_no_stem(target: Path) -> None:
-    """Each would keep everybody else waiting for a moment."""
-    crumbs = b"1\r\nx\r\n" * (MAX_TINY_CHUNKS + 1)
-    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + crumbs + b"0\r\n\r\n"
+async def test_a_file_in_tiny_chunks_is_refused(target: Path) -> None:
+    chunks = b"1\r\nx\r\n" * (MAX_TINY_CHUNKS + 1)
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
     async with raw_server(answer) as url, fetching_from(url) as fetcher:
         with pytest.raises(StemGone, match="chunks of a few bytes"):
             await fetcher.fetch(f"{url}/a.mp3", target)
 
 
-async def test_many_small_pieces_are_one(target: Path) -> None:
+async def test_a_file_in_many_small_chunks_is_downloaded(target: Path) -> None:
     count, piece = 2 * MAX_TINY_CHUNKS, b"x" * 2 * TINY_CHUNK_BYTES
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = chunked + (b"%x\r\n%b\r\n" % (len(piece), piece)) * count + b"0\r\n\r\n"
@@ -211,7 +214,7 @@ async def test_many_small_pieces_are_one(target: Path) -> None:
 
 
 class Waits:
-    """The loop's clock, which can be put forward: who waits in vain does so at once."""
+    """The loop's clock, which a test can advance to end a wait at once."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         loop = asyncio.get_running_loop()
@@ -232,9 +235,9 @@ class Waits:
         b"HTTP/1.1 200 OK\r\nContent-Length: 700000\r\n\r\n" + bytes(PORTION_BYTES - 1),
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1000,
     ],
-    ids=["no answer", "half a header", "only hints", "no body", "less than a portion", "crumbs"],
+    ids=["no answer", "half a header", "only hints", "no body", "less than a portion", "tiny chunks"],
 )
-async def test_who_keeps_us_waiting_is_asked_once_more(
+async def test_a_slow_server_is_tried_twice(
     target: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
 ) -> None:
     waits, asked = Waits(monkeypatch), []
@@ -244,7 +247,7 @@ async def test_who_keeps_us_waiting_is_asked_once_more(
         writer.write(answer)
         await writer.drain()
         waits.pass_by(PORTION_TIMEOUT_S + 1)
-        await reader.read()  # until the other side hangs up
+        await reader.read()  # until the client disconnects
 
     async with raw_server(serve) as url, StemFetcher(AddressRules(url, []), 2 * PORTION_BYTES) as fetcher:
         with pytest.raises(FetchFailed, match=f"less than {PORTION_BYTES} bytes in {PORTION_TIMEOUT_S} s"):
@@ -255,7 +258,7 @@ async def test_who_keeps_us_waiting_is_asked_once_more(
 @pytest.mark.parametrize(
     ("portion_bytes", "arrives"), [(PORTION_BYTES + CHUNK_BYTES, True), (100_000, False)]
 )
-async def test_who_is_slow_but_not_too_slow_is_waited_for(
+async def test_the_deadline_moves_with_each_portion(
     target: Path, monkeypatch: pytest.MonkeyPatch, portion_bytes: int, arrives: bool
 ) -> None:
     waits, count = Waits(monkeypatch), 3
@@ -270,7 +273,7 @@ async def test_who_is_slow_but_not_too_slow_is_waited_for(
             waits.pass_by(0.7 * PORTION_TIMEOUT_S)
         if not arrives:
             with suppress(TimeoutError):
-                await asyncio.wait_for(reader.read(), 3)  # they hang up
+                await asyncio.wait_for(reader.read(), 3)  # the client disconnects
         writer.write(bytes(portion_bytes))
 
     async with raw_server(serve) as url, StemFetcher(AddressRules(url, []), 9 * PORTION_BYTES) as fetcher:
@@ -292,14 +295,14 @@ async def test_redirects_are_followed(
     assert read(target) == b"sound"
 
 
-async def test_a_loop_ends(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
+async def test_a_redirect_loop_ends(fetcher: StemFetcher, files: FileServer, target: Path) -> None:
     with pytest.raises(StemGone):
         await fetcher.fetch(files.redirect("a.mp3", "/a.mp3"), target)
     assert len(files.requests) == MAX_REDIRECTS + 1
 
 
 @pytest.mark.parametrize("status", [300, 302, 304])
-async def test_a_redirect_to_nowhere_is_gone(
+async def test_a_redirect_without_a_location_is_an_error(
     fetcher: StemFetcher, files: FileServer, target: Path, status: int
 ) -> None:
     with pytest.raises(StemGone):
@@ -307,7 +310,7 @@ async def test_a_redirect_to_nowhere_is_gone(
 
 
 @pytest.mark.parametrize("to", ["http://[::1", "https://a b:x/", "http://\x7f/", "https://:0:0/"])
-async def test_a_redirect_that_cannot_be_read_is_refused(
+async def test_an_invalid_redirect_is_refused(
     fetcher: StemFetcher, files: FileServer, target: Path, to: str
 ) -> None:
     with pytest.raises(AddressRefused):
@@ -315,7 +318,7 @@ async def test_a_redirect_that_cannot_be_read_is_refused(
     assert files.asked == ["a.mp3"]
 
 
-async def test_a_trusted_server_leads_to_no_untrusted_one(
+async def test_a_redirect_to_a_forbidden_server_is_refused(
     fetcher: StemFetcher, files: FileServer, target: Path
 ) -> None:
     async with FileServer().run() as private:
@@ -337,7 +340,7 @@ async def test_a_trusted_server_leads_to_no_untrusted_one(
     assert read(target) == b""
 
 
-async def test_credentials_in_a_url_are_told_to_nobody(
+async def test_credentials_in_a_url_are_not_sent(
     fetcher: StemFetcher, files: FileServer, target: Path
 ) -> None:
     url = files.put("a.mp3", b"sound").replace("http://", "http://user:word@")
@@ -346,7 +349,7 @@ async def test_credentials_in_a_url_are_told_to_nobody(
     assert "authorization" not in request.headers
 
 
-async def test_spaces_and_signs_in_a_url_are_kept(
+async def test_spaces_and_special_characters_in_a_url_are_kept(
     fetcher: StemFetcher, files: FileServer, target: Path
 ) -> None:
     files.put("x_Lead Vocal (é).mp3", b"sound")
@@ -371,7 +374,7 @@ async def test_spaces_and_signs_in_a_url_are_kept(
         ("a", None, ".mp3"),
     ],
 )
-async def test_the_extension_is_the_names_or_else_the_types(
+async def test_the_extension_comes_from_the_name_or_else_from_the_type(
     fetcher: StemFetcher, files: FileServer, target: Path, path: str, media_type: str | None, extension: str
 ) -> None:
     assert await fetcher.fetch(files.put(path, b"sound", media_type=media_type), target) == extension

@@ -1,4 +1,4 @@
-"""Whatever songs and stems are called: no file leaves its folder, no header is broken, nobody is named."""
+"""Hostile names of songs and stems: files stay in their folders, and no message mentions a user."""
 
 import io
 import os
@@ -33,13 +33,13 @@ TITLES = [
     "-rf ~ $(id) `id` ;|&",
     "@somebody <@somebody> /start",
 ]
-# What a provider may call a stem.
+# Stem names that a provider may send.
 STEMS = ["Vocals", "../../../tmp/evil", 'C:\\evil"\r\n: x', "@somebody"]
 
 
 @pytest.fixture
 async def product(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[Product]:
-    """The separation API is where the stems lie."""
+    """A product whose separation API is the file server of the stems."""
     async with (
         run_telegram(telegram) as url,
         open_product(redis_url, telegram, url, api_url=files.url) as opened,
@@ -54,7 +54,7 @@ def results(files: FileServer, tone: bytes) -> Result:
 
 
 def assert_harmless(name: str) -> None:
-    """One name in one folder, on every system."""
+    """Check that this is one file name on every system."""
     assert PurePosixPath(name).name == PureWindowsPath(name).name == name
     assert name.isprintable()
     assert not name.startswith((".", " "))
@@ -67,7 +67,7 @@ def arrived(product: Product, job: Job, kind: str) -> list[Message]:
     return [message for message in product.telegram.bot_messages(job.chat_id) if message.kind == kind]
 
 
-async def test_files_stay_in_their_folders_and_are_called_harmlessly(
+async def test_files_stay_in_their_folders_and_have_safe_names(
     product: Product, results: Result, sent: Message, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "inner" / "tmp"
@@ -87,7 +87,7 @@ async def test_files_stay_in_their_folders_and_are_called_harmlessly(
         (archive,) = [message for message in messages if message.kind == "document"]
         assert len(songs) == len(STEMS)
         names = [str((message.media or {})["file_name"]) for message in songs]
-        # as it was meant: what Telegram was sent is what the name was made to be
+        # Telegram received the name unchanged
         assert names == [file_name(title, stem, ".mp3", "Song") for stem in STEMS]
         media = archive.media
         assert media
@@ -101,7 +101,7 @@ async def test_files_stay_in_their_folders_and_are_called_harmlessly(
     assert set(os.listdir(tmp_path)) | set(os.listdir(folder.parent)) == {"inner", "telegram", "tmp"}
 
 
-async def test_two_stems_of_one_name_are_two_files_in_the_archive(
+async def test_two_stems_of_one_name_are_two_files_in_the_zip(
     product: Product, files: FileServer, tone: bytes, sent: Message
 ) -> None:
     url = files.put("stem.mp3", tone)
@@ -118,8 +118,10 @@ async def test_two_stems_of_one_name_are_two_files_in_the_archive(
         assert_harmless(name)
 
 
-async def test_captions_name_nobody(product: Product, results: Result, sent: Message, alice: User) -> None:
-    """A title is shown beside its file; in a caption it is text, in which Telegram looks for names."""
+async def test_captions_mention_no_user(
+    product: Product, results: Result, sent: Message, alice: User
+) -> None:
+    """Telegram makes links of names in a caption, but not in a title."""
     words = TITLES[-1]
     source = replace(new_job(sent).source, title=words)
     job = await product.at(JobState.DELIVERING, sent, source=source, result=results)
@@ -128,7 +130,7 @@ async def test_captions_name_nobody(product: Product, results: Result, sent: Mes
     voices = arrived(product, job, "voice")
     assert voices[0].text == "@\u2060somebody <@\u2060somebody> /\u2060start (Vocals)"
     cached = tuple(
-        CachedStem(key, stem.kind, stem.file_id, "as somebody else called it")
+        CachedStem(key, stem.kind, stem.file_id, "another title")
         for key, stem in (await product.store.sent(job.id)).items()
     )
     again = replace(new_job(sent), source=source, mode=Mode.SPLIT_STEM)
@@ -150,11 +152,13 @@ async def test_captions_name_nobody(product: Product, results: Result, sent: Mes
         assert "caption_entities" not in message.content
 
 
-async def test_what_an_archive_lacks_names_nobody(product: Product, results: Result, sent: Message) -> None:
+async def test_names_of_missing_stems_mention_no_user(
+    product: Product, results: Result, sent: Message
+) -> None:
     job = await product.at(JobState.DELIVERING, sent, result=results)
     await product.delivery().run(job.id)
     stems = await product.store.sent(job.id)
-    # of the last neither Telegram nor the provider knows any more
+    # neither Telegram nor the provider has the last one
     await product.store.tick(job.id, {"stem_3": replace(stems["stem_3"], file_id="gone")})
     lost = replace(results.stems[3], url="")
     await product.store.set(job.id, result=Result(200, (*results.stems[:3], lost)))

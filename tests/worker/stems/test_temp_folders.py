@@ -1,4 +1,4 @@
-"""Folders for work go when it ends, and those of killed workers a day later; nobody else's do."""
+"""Temporary folders, the removal of those that killed workers left, and cancellable threads."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ from worker.zip_file import add_to_zip
 
 @pytest.fixture(autouse=True)
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files lie."""
+    """The folder for temporary files."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
@@ -40,7 +40,7 @@ def aged(path: Path, age_s: float) -> Path:
     return path
 
 
-def test_a_folder_is_empty_and_goes_with_all_in_it(temporary: Path) -> None:
+def test_a_folder_is_removed_with_its_files(temporary: Path) -> None:
     with temp_folder() as folder:
         assert folder.parent == temporary
         assert list(folder.iterdir()) == []
@@ -48,7 +48,7 @@ def test_a_folder_is_empty_and_goes_with_all_in_it(temporary: Path) -> None:
     assert list(temporary.iterdir()) == []
 
 
-def test_it_is_where_tmpdir_says_although_python_would_have_gone_elsewhere(
+def test_the_folder_is_in_tmpdir_even_if_that_disk_is_full(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = tmp_path / "named"
@@ -61,7 +61,7 @@ def test_it_is_where_tmpdir_says_although_python_would_have_gone_elsewhere(
         assert folder.parent == temporary
 
 
-def test_where_no_folder_can_be_made_it_is_waited(
+def test_a_folder_that_cannot_be_created_postpones_the_task(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary.rmdir()
@@ -69,7 +69,7 @@ def test_where_no_folder_can_be_made_it_is_waited(
         pass
 
 
-def test_a_full_disk_is_waited_for(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_postpones_the_task(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
     with pytest.raises(TryLater), temp_folder():
@@ -79,7 +79,7 @@ def test_a_full_disk_is_waited_for(temporary: Path, monkeypatch: pytest.MonkeyPa
     assert list(temporary.iterdir()) == []
 
 
-def test_what_a_killed_worker_left_goes_after_a_day(temporary: Path) -> None:
+def test_folders_of_killed_workers_are_removed_after_a_day(temporary: Path) -> None:
     with temp_folder() as folder:
         (folder / "stem").write_bytes(b"sound")
         left = [shutil.copytree(folder, temporary / f"stemdrop-{name}") for name in ("a1b2c3d_", "zzzzzzzz")]
@@ -90,7 +90,7 @@ def test_what_a_killed_worker_left_goes_after_a_day(temporary: Path) -> None:
         assert remove_leftovers() == 0
 
 
-def test_nothing_else_is_touched(temporary: Path) -> None:
+def test_other_folders_are_not_removed(temporary: Path) -> None:
     names = (
         "stemdrop-sandbox-a1b2c3d4",
         "stemdrop-demo-a1b2c3d4",
@@ -142,7 +142,7 @@ BLOCKING: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("work", BLOCKING)
-async def test_a_thread_that_nobody_waits_for_ends_soon(tmp_path: Path, work: str) -> None:
+async def test_the_thread_of_a_cancelled_task_ends_soon(tmp_path: Path, work: str) -> None:
     path = sounds.record(tmp_path / "stem.wav", "wav", SILENCE)
     begun, ends = threading.Event(), list[str]()
 
@@ -167,9 +167,9 @@ async def test_a_thread_that_nobody_waits_for_ends_soon(tmp_path: Path, work: st
     assert ends == ["broken off"]
 
 
-async def test_a_thread_that_is_waited_for_does_all_and_says_what_breaks(tmp_path: Path) -> None:
+async def test_a_thread_returns_its_result_or_raises_its_error(tmp_path: Path) -> None:
     path = sounds.record(tmp_path / "stem.wav", "wav", SILENCE)
     assert await run_in_thread(is_silent, path, AudioFormat.WAV) is True
     with pytest.raises(ZeroDivisionError):
         await run_in_thread(divmod, 1, 0)
-    raise_if_cancelled()  # outside of any thread of ours it means nothing
+    raise_if_cancelled()  # does nothing outside such a thread
