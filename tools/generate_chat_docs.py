@@ -1,4 +1,4 @@
-"""`make stories`: people play what the bot is for on the local Telegram, and docs/chat.md tells it."""
+"""`make stories`: plays chats with the bot on the local Telegram and writes them into docs/chat.md."""
 
 import asyncio
 import re
@@ -10,10 +10,10 @@ from pathlib import Path
 
 import av
 
-from sandbox.command import DEMO_SONG as SONG
+from sandbox.command import DEMO_SONG
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.telegram.chats import Message, User
-from tools.transcript import Scene
+from tools.transcript import Transcript
 
 PAGE = Path(__file__).parent.parent / "docs" / "chat.md"
 _BEGIN, _END = "<!-- stories: written by `make stories` -->", "<!-- end of stories -->"
@@ -21,25 +21,25 @@ _DONE, _FAILED = "✅", "⚠️"
 
 
 class Stage:
-    """One world, the people in it, and the scenes that were played."""
+    """One local environment with the transcripts of its chats."""
 
-    def __init__(self, world: LocalEnvironment) -> None:
-        self.world = world
-        self.scenes: list[Scene] = []
+    def __init__(self, environment: LocalEnvironment) -> None:
+        self.environment = environment
+        self.transcripts: list[Transcript] = []
 
     def person(self, name: str, language: str = "en") -> User:
-        return self.world.telegram.add_user(name, language_code=language)
+        return self.environment.telegram.add_user(name, language_code=language)
 
-    def scene(self, chat_id: int) -> Scene:
-        """Somebody's private chat, or a group."""
-        scene = Scene(self.world.telegram, chat_id)
-        self.scenes.append(scene)
-        return scene
+    def transcript(self, chat_id: int) -> Transcript:
+        """Begin a transcript of a private chat or group."""
+        transcript = Transcript(self.environment.telegram, chat_id)
+        self.transcripts.append(transcript)
+        return transcript
 
     def song(self, title: str) -> Path:
-        """The bundled song under another title, so that it is another file."""
-        path = self.world.directory / f"{title}.mp3"
-        with av.open(str(SONG)) as source, av.open(str(path), "w") as target:
+        """Write the bundled song with this title, which makes it a different file."""
+        path = self.environment.directory / f"{title}.mp3"
+        with av.open(str(DEMO_SONG)) as source, av.open(str(path), "w") as target:
             stream = target.add_stream_from_template(source.streams.audio[0])
             target.metadata.update({**source.metadata, "title": title})
             for packet in source.demux(audio=0):
@@ -48,155 +48,159 @@ class Stage:
                     target.mux(packet)
         return path
 
-    def link_word(self, output: str) -> str:
-        """The word of the last `t.me/…?start=` link in a text."""
-        return str(re.findall(r"\?start=([\w-]+)", output)[-1])
+    def start_word(self, text: str) -> str:
+        """Return the word of the last `t.me/…?start=` link in a text."""
+        return str(re.findall(r"\?start=([\w-]+)", text)[-1])
 
 
 Story = Callable[[Stage], Awaitable[None]]
 
 
 async def a_song(stage: Stage) -> None:
-    """A song, and one message that lives"""
+    """A song"""
     robin = stage.person("Robin")
-    scene = stage.scene(robin.id)
-    await _split(stage, scene, robin, "Morning Line")
+    chat = stage.transcript(robin.id)
+    await _split(stage, chat, robin, "Morning Line")
 
 
 async def another_way(stage: Stage) -> None:
-    """Another way of splitting, one tap away; one instrument from a list"""
+    """Another mode, and one instrument from a list"""
     robin = stage.person("Robin")
-    scene = stage.scene(robin.id)
-    menu = await _split(stage, scene, robin, "Blue Hour")
-    await scene.taps(robin, menu, "One instrument")
-    await scene.until(lambda: len(_translations(scene)) == 2)
-    listed = _translations(scene)[-1]
-    await scene.taps(robin, listed, "›")
-    await scene.until(lambda: any(button["text"] == "‹" for button in listed.buttons))
-    await scene.taps(robin, listed, "‹")
-    await scene.until(lambda: any("Bass" in button["text"] for button in listed.buttons))
-    await scene.taps(robin, listed, "Bass")
-    await scene.shows(listed, _DONE)
+    chat = stage.transcript(robin.id)
+    menu = await _split(stage, chat, robin, "Blue Hour")
+    await chat.tap(robin, menu, "One instrument")
+    await chat.wait_until(lambda: len(chat.text_messages()) == 2)
+    listed = chat.text_messages()[-1]
+    await chat.tap(robin, listed, "›")
+    await chat.wait_until(lambda: any(button["text"] == "‹" for button in listed.buttons))
+    await chat.tap(robin, listed, "‹")
+    await chat.wait_until(lambda: any("Bass" in button["text"] for button in listed.buttons))
+    await chat.tap(robin, listed, "Bass")
+    await chat.wait_for_text(listed, _DONE)
 
 
 async def the_same_song(stage: Stage) -> None:
     """The same song again costs nothing"""
     robin, kim = stage.person("Robin"), stage.person("Kim", "es")
     song = stage.song("Twice")
-    scene = stage.scene(robin.id)
-    menu = await scene.sends(robin, song, length="0:30")
-    await scene.taps(robin, menu, "Vocals")
-    await scene.shows(menu, _DONE)
-    scene = stage.scene(kim.id)
-    menu = await scene.sends(kim, song, length="0:30")
-    await scene.taps(kim, menu, "🎤")
-    await scene.shows(menu, _DONE)
+    chat = stage.transcript(robin.id)
+    menu = await chat.send_file(robin, song, length="0:30")
+    await chat.tap(robin, menu, "Vocals")
+    await chat.wait_for_text(menu, _DONE)
+    chat = stage.transcript(kim.id)
+    menu = await chat.send_file(kim, song, length="0:30")
+    await chat.tap(kim, menu, "🎤")
+    await chat.wait_for_text(menu, _DONE)
 
 
 async def the_days_credits(stage: Stage) -> None:
-    """What a user may spend in a day"""
+    """The daily limit of credits"""
     robin = stage.person("Robin")
-    scene = stage.scene(robin.id)
-    menu = await _split(stage, scene, robin, "All Of It", "All stems")
-    menu = await scene.sends(robin, stage.song("And More"), length="0:30")
-    await scene.taps(robin, menu, "All stems")
-    await scene.shows(menu, "60")
+    chat = stage.transcript(robin.id)
+    menu = await _split(stage, chat, robin, "All Of It", "All stems")
+    menu = await chat.send_file(robin, stage.song("And More"), length="0:30")
+    await chat.tap(robin, menu, "All stems")
+    await chat.wait_for_text(menu, "60")
 
 
 async def a_private_bot(stage: Stage) -> None:
     """A private bot: the operator's link, an invitation, a stranger"""
     owner, robin, stranger = stage.person("Olga", "ru"), stage.person("Robin"), stage.person("Sam")
-    scene = stage.scene(stranger.id)
-    await scene.says(stranger, "/start")
-    scene = stage.scene(owner.id)
-    await scene.says(owner, f"/start {stage.link_word(stage.world.logs())}")
-    users = await scene.says(owner, "/users")
-    await scene.taps(owner, users, "➕")
-    await scene.until(lambda: "?start=" in _translations(scene)[-1].text)
-    word = stage.link_word(_translations(scene)[-1].text)
-    scene = stage.scene(robin.id)
-    await scene.says(robin, f"/start {word}")
-    scene = stage.scene(owner.id)
-    await scene.says(owner, "/users")
-    await scene.says(owner, "/admin")
+    chat = stage.transcript(stranger.id)
+    await chat.send_text(stranger, "/start")
+    chat = stage.transcript(owner.id)
+    await chat.send_text(owner, f"/start {stage.start_word(stage.environment.logs())}")
+    users = await chat.send_text(owner, "/users")
+    await chat.tap(owner, users, "➕")
+    await chat.wait_until(lambda: "?start=" in chat.text_messages()[-1].text)
+    word = stage.start_word(chat.text_messages()[-1].text)
+    chat = stage.transcript(robin.id)
+    await chat.send_text(robin, f"/start {word}")
+    chat = stage.transcript(owner.id)
+    await chat.send_text(owner, "/users")
+    await chat.send_text(owner, "/admin")
 
 
 async def many_songs(stage: Stage) -> None:
     """Many songs at once, and /jobs"""
     robin = stage.person("Robin")
-    scene = stage.scene(robin.id)
+    chat = stage.transcript(robin.id)
     menus = []
     for title in ("One", "Two", "Three", "Four", "Five"):
-        menu = await scene.sends(robin, stage.song(title), length="0:30")
-        await scene.taps(robin, menu, "Vocals")
+        menu = await chat.send_file(robin, stage.song(title), length="0:30")
+        await chat.tap(robin, menu, "Vocals")
         menus.append(menu)
-    await scene.says(robin, "/jobs")
-    await scene.taps(robin, menus[-1], "Cancel")
+    await chat.send_text(robin, "/jobs")
+    await chat.tap(robin, menus[-1], "Cancel")
     for menu in menus[:-1]:
-        await scene.shows(menu, _DONE)
+        await chat.wait_for_text(menu, _DONE)
 
 
 async def a_group(stage: Stage) -> None:
-    """A group with topics: only when asked, and in its topic"""
+    """A group with topics: the bot answers only when asked, in the same topic"""
     kim, robin = stage.person("Kim"), stage.person("Robin")
-    telegram = stage.world.telegram
+    telegram = stage.environment.telegram
     telegram.has_privacy_mode = True
     forum = telegram.add_group("The Band", [kim, robin], forum=True)
     topic = telegram.add_topic(forum.id, "New songs")
-    scene = stage.scene(forum.id)
+    chat = stage.transcript(forum.id)
     sent = await telegram.send_file(forum.id, stage.song("Rehearsal"), user_id=kim.id, thread_id=topic)
-    scene.lines.append("Kim       🎵 Rehearsal.mp3  0:30   (in the topic “New songs”; the bot says nothing)")
-    menu = await scene.says(robin, "/stems", thread_id=topic, reply_to=sent.message_id)
-    await scene.taps(kim, menu, "Vocals")
-    await scene.taps(robin, menu, "Vocals")
-    await scene.shows(menu, _DONE)
+    chat.lines.append(
+        "Kim       🎵 Rehearsal.mp3  0:30   (in the topic “New songs”; the bot does not answer)"
+    )
+    menu = await chat.send_text(robin, "/stems", thread_id=topic, reply_to=sent.message_id)
+    await chat.tap(kim, menu, "Vocals")
+    await chat.tap(robin, menu, "Vocals")
+    await chat.wait_for_text(menu, _DONE)
 
 
 async def languages(stage: Stage) -> None:
-    """Five languages"""
+    """Another language"""
     wei = stage.person("伟", "zh-hans")
-    scene = stage.scene(wei.id)
-    choice = await scene.says(wei, "/language")
-    await scene.taps(wei, choice, "Português")
-    await _split(stage, scene, wei, "晨光", "🎤")
+    chat = stage.transcript(wei.id)
+    choice = await chat.send_text(wei, "/language")
+    await chat.tap(wei, choice, "Português")
+    await _split(stage, chat, wei, "晨光", "🎤")
 
 
 async def files(stage: Stage) -> None:
-    """One ZIP, or small voice messages"""
+    """A ZIP file, or voice messages"""
     robin = stage.person("Robin")
-    scene = stage.scene(robin.id)
-    menu = await _split(stage, scene, robin, "🎸 Garage, take 3")
-    await scene.taps(robin, menu, "ZIP")
-    await scene.until(lambda: any(m.kind == "document" for m in stage.world.telegram.bot_messages(robin.id)))
-    await scene.taps(robin, menu, "voice")
-    await scene.until(
-        lambda: sum(m.kind == "voice" for m in stage.world.telegram.bot_messages(robin.id)) == 2
+    chat = stage.transcript(robin.id)
+    menu = await _split(stage, chat, robin, "🎸 Garage, take 3")
+    await chat.tap(robin, menu, "ZIP")
+    await chat.wait_until(
+        lambda: any(m.kind == "document" for m in stage.environment.telegram.bot_messages(robin.id))
+    )
+    await chat.tap(robin, menu, "voice")
+    await chat.wait_until(
+        lambda: sum(m.kind == "voice" for m in stage.environment.telegram.bot_messages(robin.id)) == 2
     )
 
 
 async def a_failure(stage: Stage) -> None:
-    """What went wrong, what it cost, what to do"""
+    """A failure, and another try"""
     robin = stage.person("Robin")
-    scene = stage.scene(robin.id)
-    await stage.world.separator.stop()
-    menu = await scene.sends(robin, stage.song("Against The Odds"), length="0:30")
-    await scene.taps(robin, menu, "Vocals")
-    await scene.shows(menu, _FAILED)
-    stage.world.separator.start()
-    await stage.world.separator.wait_for("separator ready")
-    await scene.taps(robin, menu, "Try again")
-    await scene.shows(menu, _DONE)
+    chat = stage.transcript(robin.id)
+    await stage.environment.separator.stop()
+    menu = await chat.send_file(robin, stage.song("Against The Odds"), length="0:30")
+    await chat.tap(robin, menu, "Vocals")
+    await chat.wait_for_text(menu, _FAILED)
+    stage.environment.separator.start()
+    await stage.environment.separator.wait_for("separator ready")
+    await chat.tap(robin, menu, "Try again")
+    await chat.wait_for_text(menu, _DONE)
 
 
 async def privacy(stage: Stage) -> None:
-    """What is kept, and how it is deleted"""
+    """Privacy, and deletion of all data"""
     robin = stage.person("Robin")
-    scene = stage.scene(robin.id)
-    await _split(stage, scene, robin, "Secret")
-    await scene.says(robin, "/privacy")
-    question = await scene.says(robin, "/delete")
-    await scene.taps(robin, question, question.buttons[0]["text"])
-    await scene.until(lambda: question.buttons == [])
+    chat = stage.transcript(robin.id)
+    await _split(stage, chat, robin, "Secret")
+    await chat.send_text(robin, "/privacy")
+    question = await chat.send_text(robin, "/delete")
+    await chat.tap(robin, question, question.buttons[0]["text"])
+    await chat.wait_until(lambda: question.buttons == [])
 
 
 STORIES: dict[Story, dict[str, str]] = {
@@ -215,28 +219,27 @@ STORIES: dict[Story, dict[str, str]] = {
 
 
 async def play(story: Story) -> list[str]:
-    """The transcript of one story, in a world of its own."""
+    """Play one story in a new environment; returns the lines of its transcripts."""
     async with _stage(STORIES[story]) as stage:
         await story(stage)
-        scenes = [scene.lines for scene in stage.scenes]
-    return "\n\n".join("\n".join(lines) for lines in scenes).splitlines()
+    return "\n\n".join("\n".join(chat.lines) for chat in stage.transcripts).splitlines()
 
 
 @asynccontextmanager
 async def _stage(settings: dict[str, str]) -> AsyncIterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="stemdrop-stories-") as folder:
-        async with LocalEnvironment(Path(folder), settings=settings) as world:
-            await world.start("up")
-            yield Stage(world)
+        async with LocalEnvironment(Path(folder), settings=settings) as environment:
+            await environment.start("up")
+            yield Stage(environment)
 
 
 def title(story: Story) -> str:
-    """What the page calls it."""
+    """Return the story's title on the page."""
     return (story.__doc__ or "").strip()
 
 
 def write(transcripts: dict[str, list[str]]) -> None:
-    """Put them into the page, between its two marks."""
+    """Write the transcripts between the two marks of the page."""
     text = PAGE.read_text("utf-8")
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
@@ -244,33 +247,28 @@ def write(transcripts: dict[str, list[str]]) -> None:
         f"<details><summary>{name}</summary>\n\n```\n{chr(10).join(lines)}\n```\n\n</details>"
         for name, lines in transcripts.items()
     ]
-    told = "\n".join(blocks)
-    PAGE.write_text(f"{before}{_BEGIN}\n\n{told}\n\n{_END}{after}", "utf-8")
+    stories = "\n".join(blocks)
+    PAGE.write_text(f"{before}{_BEGIN}\n\n{stories}\n\n{_END}{after}", "utf-8")
 
 
 def main() -> int:
-    """Play all, or those named on the command line; only all of them are written into the page."""
+    """Play and print the stories named on the command line, or play all and write the page."""
     wanted = [story for story in STORIES if not sys.argv[1:] or story.__name__ in sys.argv[1:]]
     transcripts = {}
     for story in wanted:
         transcripts[title(story)] = lines = asyncio.run(play(story))
-        print(f"\n# {title(story)}\n", *lines, sep="\n")  # noqa: T201 - it is what it is for
+        print(f"\n# {title(story)}\n", *lines, sep="\n")  # noqa: T201 - the output of the command
     if len(wanted) == len(STORIES):
         write(transcripts)
     return 0
 
 
-async def _split(stage: Stage, scene: Scene, person: User, title: str, words: str = "Vocals") -> Message:
-    """Somebody sends a song, taps the button with these words, and gets the stems; the bot's message."""
-    menu = await scene.sends(person, stage.song(title), length="0:30")
-    await scene.taps(person, menu, words)
-    await scene.shows(menu, _DONE)
+async def _split(stage: Stage, chat: Transcript, person: User, title: str, words: str = "Vocals") -> Message:
+    """Send a song, tap the button with these words and wait for the stems; returns the bot's message."""
+    menu = await chat.send_file(person, stage.song(title), length="0:30")
+    await chat.tap(person, menu, words)
+    await chat.wait_for_text(menu, _DONE)
     return menu
-
-
-def _translations(scene: Scene) -> list[Message]:
-    """The bot's messages of text in a scene's chat."""
-    return [m for m in scene.telegram.bot_messages(scene.chat_id) if m.kind == "text"]
 
 
 if __name__ == "__main__":

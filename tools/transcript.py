@@ -1,4 +1,4 @@
-"""A chat as text: who sent what, which button was tapped, what the bot's message became."""
+"""A chat as text: people's messages and taps, and the bot's messages with their changes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,101 +8,104 @@ from typing import Any
 from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.person_actions import Telegram
 
-WAIT_S = 120.0
+TIMEOUT_S = 120.0
 _BOT = "stemdrop"
 
 
-class SilenceError(Exception):
-    """The bot did not do what the story waits for."""
+class NoReplyError(Exception):
+    """The bot did not do what the story waits for; the message is the transcript so far."""
 
 
 @dataclass
-class Scene:
-    """One chat while somebody plays in it; `lines` is its transcript so far."""
+class Transcript:
+    """One chat with the actions of people in it; `lines` is its text so far."""
 
     telegram: Telegram
     chat_id: int
     lines: list[str] = field(default_factory=list)
-    _told: int = 0
+    _next_event: int = 0
     _shown: dict[int, tuple[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._told = len(self.telegram.events)
+        self._next_event = len(self.telegram.events)
 
-    async def sends(self, person: User, song: Path, **how: Any) -> Message:
-        """A person sends a file; returns the bot's next message."""
-        length = f"  {how.pop('length')}" if "length" in how else ""
-        caption = f"  “{how['caption']}”" if how.get("caption") else ""
-        self._say(person.first_name, f"🎵 {song.name}{length}{caption}")
-        sent = await self.telegram.send_file(self.chat_id, song, **self._who(person), **how)
-        return await self._answer(sent)
+    async def send_file(self, person: User, song: Path, *, length: str, **options: Any) -> Message:
+        """Send a file as `person`; returns the bot's next message."""
+        self._add_line(person.first_name, f"🎵 {song.name}  {length}")
+        sent = await self.telegram.send_file(self.chat_id, song, **self._sender(person), **options)
+        return await self._answer_to(sent)
 
-    async def says(self, person: User, text: str, **how: Any) -> Message:
-        """A person types; returns the bot's next message."""
-        self._say(person.first_name, text)
-        return await self._answer(self.telegram.send_text(self.chat_id, text, **self._who(person), **how))
+    async def send_text(self, person: User, text: str, **options: Any) -> Message:
+        """Send a text as `person`; returns the bot's next message."""
+        self._add_line(person.first_name, text)
+        return await self._answer_to(
+            self.telegram.send_text(self.chat_id, text, **self._sender(person), **options)
+        )
 
-    async def taps(self, person: User, message: Message, words: str) -> CallbackQuery:
-        """A person presses the button whose text has these words in it."""
+    async def tap(self, person: User, message: Message, words: str) -> CallbackQuery:
+        """Press the button whose text contains `words`, and wait for the bot's answer."""
+        texts = [button["text"] for button in message.buttons]
         found = [button for button in message.buttons if words in button["text"]]
         if not found:
-            texts = [button["text"] for button in message.buttons]
-            raise SilenceError(f"no button says {words!r}, only {texts}")
-        self._say(person.first_name, f"taps [ {found[0]['text']} ]")
+            raise NoReplyError(f"there is no button {words!r}, only {texts}")
+        self._add_line(person.first_name, f"taps [ {found[0]['text']} ]")
         data = found[0]["callback_data"]
-        query = self.telegram.tap(self.chat_id, message.message_id, data, **self._who(person))
-        await self.until(lambda: query.is_answered)
+        query = self.telegram.tap(self.chat_id, message.message_id, data, **self._sender(person))
+        await self.wait_until(lambda: query.is_answered)
         return query
 
-    async def until(self, what: Callable[[], object]) -> None:
-        """Wait for it, and tell what happened meanwhile."""
+    async def wait_for_text(self, message: Message, words: str) -> None:
+        """Wait until the message contains `words`."""
+        await self.wait_until(lambda: words in message.text)
+
+    async def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait until `condition()` is true, and add the bot's actions up to then."""
         try:
-            await self.telegram.wait_for(what, timeout_s=WAIT_S)
+            await self.telegram.wait_for(condition, timeout_s=TIMEOUT_S)
         except TimeoutError as error:
-            self.tell()
-            raise SilenceError("\n".join([*self.lines, str(error)])) from error
-        self.tell()
+            self._add_events()
+            raise NoReplyError("\n".join([*self.lines, str(error)])) from error
+        self._add_events()
 
-    async def shows(self, message: Message, words: str) -> None:
-        """Wait until the message has these words in it."""
-        await self.until(lambda: words in message.text)
+    def text_messages(self) -> list[Message]:
+        """Return the bot's text messages in the chat."""
+        return [m for m in self.telegram.bot_messages(self.chat_id) if m.kind == "text"]
 
-    def tell(self) -> None:
-        """Put into words what the bot has done since."""
-        events = self.telegram.events[self._told :]
-        self._told += len(events)
+    def _add_events(self) -> None:
+        events = self.telegram.events[self._next_event :]
+        self._next_event += len(events)
         for event in events:
             if event.chat_id != self.chat_id:
                 continue
             if event.kind == "callback_answer" and event.content["text"]:
-                self._say(_BOT, f"(tells the tapper) {event.content['text']}")
+                self._add_line(_BOT, f"(in a pop-up) {event.content['text']}")
             if event.kind in ("message", "edited") and event.content["from"]["is_bot"]:
-                self._tell_message(event.content, is_new=event.kind == "message")
+                self._add_bot_message(event.content, is_new=event.kind == "message")
 
-    def _tell_message(self, content: dict[str, Any], *, is_new: bool) -> None:
+    def _add_bot_message(self, content: dict[str, Any], *, is_new: bool) -> None:
         text, buttons = _text(content), _buttons(content)
         before = self._shown.get(content["message_id"], ("", ""))
         self._shown[content["message_id"]] = (text, buttons)
         if (text, buttons) == before:
             return
-        self._say(_BOT if is_new else "  ↻", text if text != before[0] else "(other buttons)")
+        self._add_line(_BOT if is_new else "  ↻", text if text != before[0] else "(other buttons)")
         if buttons and buttons != before[1]:
             self.lines.append(buttons)
 
-    async def _answer(self, sent: Message) -> Message:
+    async def _answer_to(self, sent: Message) -> Message:
         def answers() -> list[Message]:
-            shown = self.telegram.bot_messages(self.chat_id)
-            return [message for message in shown if message.message_id > sent.message_id]
+            messages = self.telegram.bot_messages(self.chat_id)
+            return [message for message in messages if message.message_id > sent.message_id]
 
-        await self.until(answers)
+        await self.wait_until(answers)
         return answers()[0]
 
-    def _who(self, person: User) -> dict[str, Any]:
+    def _sender(self, person: User) -> dict[str, Any]:
         return {} if self.chat_id == person.id else {"user_id": person.id}
 
-    def _say(self, who: str, what: str) -> None:
-        first, *rest = what.splitlines() or [""]
-        self.lines.append(f"{who:<9} {first}".rstrip())
+    def _add_line(self, name: str, text: str) -> None:
+        first, *rest = text.splitlines() or [""]
+        self.lines.append(f"{name:<9} {first}".rstrip())
         self.lines.extend(f"{'':<9} {line}".rstrip() for line in rest)
 
 
