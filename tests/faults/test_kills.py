@@ -24,7 +24,8 @@ QUICK = {
 READS = {
     *("JobStore.allowance", "JobStore.beginning", "JobStore.delivered_jobs", "JobStore.failed_jobs"),
     *("JobStore.history", "JobStore.incomplete_jobs", "JobStore.place", "JobStore.runs", "StemCache.count"),
-    "Telegram.getChat",
+    *("JobStore.open_jobs", "Telegram.getChat"),
+    "Telegram.sendChatAction",  # cancelled when the song has been inspected meanwhile
 }
 # And what changes one thing on which nothing else depends, and is done again by who ordered it: an admin's
 # button, an operator's command, and the next round of what renews messages.

@@ -153,12 +153,16 @@ class Ledger:
     async def press(self, play: Play, label: str, effect: Callable[[], object]) -> None:
         """Tap the button on which this can be read until that has had its effect."""
         telegram = self.stage.telegram
+
+        def shown() -> list[tuple[Message, str]]:
+            buttons = ((menu, button) for menu in play.translations for button in menu.buttons)
+            found = ((menu, button) for menu, button in buttons if label in button["text"])
+            return [(menu, str(button["callback_data"])) for menu, button in found]
+
         while not effect():
-            for menu in reversed(play.translations):
-                data = [str(button["callback_data"]) for button in menu.buttons if label in button["text"]]
-                if data:
-                    telegram.tap(menu.chat.id, menu.message_id, data[0], user_id=play.person.id)
-                    break
+            await telegram.wait_for(lambda: effect() or shown(), timeout_s=WAIT_S)
+            for menu, data in shown()[-1:]:
+                telegram.tap(menu.chat.id, menu.message_id, data, user_id=play.person.id)
             with suppress(TimeoutError):
                 await telegram.wait_for(effect, timeout_s=IMPATIENT_S)
 
