@@ -39,18 +39,22 @@ async def check_disk(context: CheckContext, report: SubjectReport) -> None:
         report.wrong("room for stems", found, "free some space, or set TMPDIR to a writable folder")
         return
     roles = {it.role for it in context.heartbeats or () if it.host == socket.gethostname()}
-    elsewhere = sorted({it.host for it in context.processes("worker")})
     found = f"{free // _MEGABYTE:,} MB free in {folder}"
+    is_small = free < MIN_FREE_BYTES
+    if (
+        is_small
+        and not roles & {"bot", "worker"}
+        and (elsewhere := {it.host for it in context.processes("worker")})
+    ):
+        report.ok(
+            "room for stems", f"{found}; workers run on other machines ({', '.join(sorted(elsewhere))})"
+        )
+        return
     needed = f"bot and worker need {MIN_FREE_BYTES // _MEGABYTE} MB"
     advice = f"free some space, or set TMPDIR to a bigger disk: {needed}"
-    if free >= MIN_FREE_BYTES:
-        report.ok("room for stems", found)
-    elif roles & {"bot", "worker"}:
-        report.wrong("room for stems", found, advice)
-    elif elsewhere:
-        report.ok("room for stems", f"{found}; workers run on other machines ({', '.join(elsewhere)})")
-    else:
-        report.warning("room for stems", found, advice)
+    report.rate(
+        "room for stems", found, advice, wrong=is_small and roles & {"bot", "worker"}, warning=is_small
+    )
 
 
 def _check_tmpdir(report: SubjectReport, folder: Path) -> None:

@@ -34,13 +34,9 @@ async def check_processes(context: CheckContext, report: SubjectReport) -> None:
             report.wrong(role, f"none runs: {consequence}", f"start it: `stemdrop {role}`")
         else:
             report.unchecked(role, "not needed without PUBLIC_URL")
-    own = version("stemdrop")
-    versions = sorted({it.version for it in heartbeats} | {own})
-    if len(versions) > 1:
-        found = f"{', '.join(versions)} at the same time (this one: {own})"
-        report.warning("versions", found, "update all processes to the same version, and restart them")
-    else:
-        report.ok("versions", versions[0])
+    versions = sorted({it.version for it in heartbeats} | {version("stemdrop")})
+    advice = "update all processes to the same version, and restart them"
+    report.rate("versions", ", ".join(versions), advice, warning=len(versions) > 1)
 
 
 def _check_role(report: SubjectReport, role: str, processes: list[Heartbeat]) -> None:

@@ -184,11 +184,8 @@ class _AddressCheck:
             return None
         days = max(0, int((expires_at - time.time()) // _DAY_S))
         found = f"for {self._host}, valid for {days} more day{'' if days == 1 else 's'}"
-        if days < EXPIRES_SOON_DAYS:
-            advice = "renew it now, and find out why it was not renewed automatically"
-            self._report.warning("certificate", found, advice)
-        else:
-            self._report.ok("certificate", found)
+        advice = "renew it now, and find out why it was not renewed automatically"
+        self._report.rate("certificate", found, advice, warning=days < EXPIRES_SOON_DAYS)
         return self._context.trusted
 
     async def _handshake(self, address: str) -> float:

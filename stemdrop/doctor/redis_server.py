@@ -40,11 +40,8 @@ async def check_redis(context: CheckContext, report: SubjectReport) -> None:
         report.wrong("reachable", f"no answer from {address}", advice)
         return
     report.ok("reachable", address)
-    found = f"{latency_ms:.1f} ms per command"
-    if latency_ms > SLOW_MS:
-        report.warning("latency", found, "run Redis close to the bot, which sends several commands per step")
-    else:
-        report.ok("latency", found)
+    advice = "run Redis close to the bot, which sends several commands per step"
+    report.rate("latency", f"{latency_ms:.1f} ms per command", advice, warning=latency_ms > SLOW_MS)
     info = await _info(context, report)
     await _check_writing(context, report, info)
     if info:
@@ -99,13 +96,10 @@ async def _check_writing(context: CheckContext, report: SubjectReport, info: dic
 def _check_memory(report: SubjectReport, info: dict[str, Any], *, is_full: bool) -> None:
     used, limit = int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
     found = f"{_mb(used)} used, " + (f"limit {_mb(limit)}" if limit else "no limit")
-    advice = "give Redis more memory (maxmemory)"
-    if is_full:
-        report.wrong("memory", f"full: {found}; nothing more is stored", advice)
-    elif limit and used > NEARLY_FULL * limit:
-        report.warning("memory", f"nearly full: {found}", advice)
-    else:
-        report.ok("memory", found)
+    is_nearly_full = limit and used > NEARLY_FULL * limit
+    if is_full or is_nearly_full:
+        found = f"{'full, nothing more is stored' if is_full else 'nearly full'}: {found}"
+    report.rate("memory", found, "give Redis more memory (maxmemory)", wrong=is_full, warning=is_nearly_full)
 
 
 def _mb(size_bytes: int) -> str:
@@ -128,10 +122,9 @@ def _check_version(report: SubjectReport, info: dict[str, Any]) -> None:
     numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:2])
     if not numbers:
         report.unchecked("version", "it does not report its version")
-    elif numbers < OLDEST:
-        report.wrong("version", found, "update Redis: 6.2 is the oldest version that works")
     else:
-        report.ok("version", found)
+        advice = "update Redis: 6.2 is the oldest version that works"
+        report.rate("version", found, advice, wrong=numbers < OLDEST)
 
 
 def _check_persistence(report: SubjectReport, info: dict[str, Any]) -> None:

@@ -48,6 +48,13 @@ class SubjectReport:
         """Add that it could not be checked, or need not be."""
         self._add(check, CheckResult.UNCHECKED, why, advice)
 
+    def rate(self, check: str, found: str, advice: str, *, wrong: object = (), warning: object = ()) -> None:
+        """Add the finding as wrong or as a warning where that is true, and as ok otherwise."""
+        if wrong or warning:
+            self._add(check, CheckResult.WRONG if wrong else CheckResult.WARNING, found, advice)
+        else:
+            self.ok(check, found)
+
     def _add(self, check: str, result: CheckResult, found: str, advice: str = "") -> None:
         self.findings.append(Finding(self._subject, check, result, printable(found), printable(advice)))
 

@@ -62,13 +62,8 @@ def _explain_refusal(report: SubjectReport, url: str, error: Refused) -> None:
 
 
 def _check_credits(report: SubjectReport, credits: float) -> None:
-    found = f"{credits:,.0f} left"
-    if credits < min(CREDITS.values()):
-        report.wrong("credits", f"{found}: not enough for any song", _BUY)
-    elif credits < LOW_CREDITS:
-        report.warning("credits", found, f"{_BUY} soon")
-    else:
-        report.ok("credits", found)
+    is_low, is_out = credits < LOW_CREDITS, credits < min(CREDITS.values())
+    report.rate("credits", f"{credits:,.0f} left", _BUY, wrong=is_out, warning=is_low)
 
 
 async def _check_upload_host(context: CheckContext, report: SubjectReport) -> None:
@@ -82,7 +77,5 @@ async def _check_upload_host(context: CheckContext, report: SubjectReport) -> No
         advice = "correct SEPARATION_UPLOAD_URL, or let this machine reach it"
         report.wrong("upload host", f"{origin(url)}: {error}", advice)
         return
-    if response.status >= 500:
-        report.warning("upload host", f"{origin(url)} answers HTTP {response.status}", "try again later")
-    else:
-        report.ok("upload host", f"{origin(url)} answers")
+    found = f"{origin(url)} answers HTTP {response.status}"
+    report.rate("upload host", found, "try again later", warning=response.status >= 500)

@@ -15,21 +15,16 @@ async def check_settings(context: CheckContext, report: SubjectReport) -> None:
     """Check SECRET_KEY, ACCESS, STEM_HOSTS and whether the bot has an admin."""
     settings = context.settings
     length = len(settings.secret_key.get_secret_value())
-    if length < SHORT_KEY:
-        advice = "make a longer one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
-        report.warning("SECRET_KEY", f"{length} characters: it can be guessed, and links forged", advice)
-    else:
-        report.ok("SECRET_KEY", f"{length} characters")
+    make = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+    advice = f"make a longer one, or links can be forged: {make}"
+    report.rate("SECRET_KEY", f"{length} characters", advice, warning=length < SHORT_KEY)
     if settings.access == "open" and not settings.daily_credits:
-        advice = "set DAILY_CREDITS, or ACCESS=invite"
-        report.warning(
-            "ACCESS", "open without DAILY_CREDITS: any stranger can spend all your credits", advice
-        )
+        found = "open without DAILY_CREDITS: any stranger can spend all your credits"
+        report.warning("ACCESS", found, "set DAILY_CREDITS, or ACCESS=invite")
     else:
-        limit = (
-            f"{settings.daily_credits} credits a day per user" if settings.daily_credits else "no daily limit"
+        report.ok(
+            "ACCESS", f"{settings.access}, {settings.daily_credits or 'unlimited'} credits a day per user"
         )
-        report.ok("ACCESS", f"{settings.access}, {limit}")
     _check_stem_hosts(context, report)
     await _check_admins(context, report)
 

@@ -80,7 +80,8 @@ class _WebhookCheck:
         given = response.field("proof")
         if response.status == 200 and given:
             if hmac.compare_digest(given.encode(), proof(key, nonce).encode()):
-                self._note_duration(response.seconds)
+                found = f"this webhook answers in {response.seconds * 1000:.0f} ms"
+                self._report.rate("webhook", found, _TOO_SLOW, warning=response.seconds > SLOW_S)
                 return True
             advice = "give all processes the same SECRET_KEY, and restart them"
             self._report.wrong("webhook", "a webhook with another SECRET_KEY answers", advice)
@@ -90,13 +91,6 @@ class _WebhookCheck:
         else:
             self._report.wrong("webhook", *foreign_response(response))
         return False
-
-    def _note_duration(self, seconds: float) -> None:
-        found = f"this webhook answers in {seconds * 1000:.0f} ms"
-        if seconds > SLOW_S:
-            self._report.warning("webhook", found, _TOO_SLOW)
-        else:
-            self._report.ok("webhook", found)
 
     async def _refusal(self, check: str, path: str) -> None:
         """Check that a forged request reaches the webhook, which refuses it."""

@@ -57,7 +57,7 @@ async def test_the_report_lists_errors_before_warnings(
         worker
         == "✗ processes, worker: none runs: nothing is submitted or delivered\n→ start it: `stemdrop worker`"
     )
-    assert credits == "! separation API, credits: 60 left\n→ buy credits at the provider soon"
+    assert credits == "! separation API, credits: 60 left\n→ buy credits at the provider"
     assert versions.startswith("! processes, versions: 0.0.1-older, ")
     assert fine.endswith(" more checks are fine.")
 

@@ -25,7 +25,7 @@ async def wrong_key(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 @misconfiguration(
     "no credits left",
     "separation API: credits",
-    "0 left: not enough for any song",
+    "0 left",
     "buy credits at the provider",
 )
 async def no_credits(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
