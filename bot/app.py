@@ -1,5 +1,7 @@
 """The bot's Application: every handler, in order."""
 
+from typing import TypedDict
+
 from telegram import Update
 from telegram.ext import (
     Application,
@@ -12,6 +14,7 @@ from telegram.ext import (
     filters,
 )
 
+from bot.access import AccessCheck
 from bot.admin import Admin
 from bot.audio_check import AudioCheck
 from bot.commands import Commands
@@ -19,8 +22,8 @@ from bot.context import Context
 from bot.doctor import Doctor
 from bot.download_slots import DownloadSlots
 from bot.errors import remember_error
-from bot.gate import Gate
 from bot.groups import GroupChats
+from bot.job_actions import JobActions
 from bot.jobs_list import JobsList
 from bot.languages import Languages
 from bot.menu import Menu
@@ -28,6 +31,8 @@ from bot.privacy import Privacy
 from bot.uploads import Uploads
 from bot.users import UsersCommand
 from stemdrop.chat.callback_data import Screen
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.users import Users
 from stemdrop.wiring import Parts
 
 _SONGS = filters.AUDIO | filters.VOICE | filters.VIDEO | filters.VIDEO_NOTE | filters.Document.ALL
@@ -37,26 +42,35 @@ _IN_GROUP = _NEW & filters.ChatType.GROUPS
 _FIRST = -1
 
 
+class _Shared(TypedDict):
+    """What the screens that list or cancel jobs share."""
+
+    store: JobStore
+    actions: JobActions
+    users: Users
+
+
 def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     """Build the Application, which handles the updates that `UpdateHandler` passes to it."""
-    settings, store, users = parts.settings, parts.store, parts.users
-    orders, translations, status = parts.orders, parts.translations, parts.job_message
-    gate = Gate(users, translations)
-    uploads = Uploads(store, AudioCheck(parts.files, settings.max_source_bytes), DownloadSlots(), status)
-    menu = Menu(store, parts.engine, orders, status, translations)
-    commands = Commands(store, orders, users, status, translations, settings.max_source_bytes)
-    jobs = JobsList(store, orders, users, status)
+    settings, store, users, translations = parts.settings, parts.store, parts.users, parts.translations
+    actions = JobActions(store, parts.orders, parts.job_message)
+    shared: _Shared = {"store": store, "actions": actions, "users": users}
+    audio_check = AudioCheck(parts.files, settings.max_source_bytes)
+    uploads = Uploads(store, audio_check, DownloadSlots(), parts.job_message)
+    menu = Menu(store, parts.engine, parts.orders, parts.job_message, translations)
+    commands = Commands(**shared, translations=translations, max_bytes=settings.max_source_bytes)
+    jobs = JobsList(**shared)
     languages = Languages(users, translations)
-    users_command = UsersCommand(store, orders, users, status, settings)
-    admin = Admin(store, orders, users, parts.stem_cache, parts.separation, status)
+    users_command = UsersCommand(**shared, settings=settings)
+    admin = Admin(**shared, stem_cache=parts.stem_cache, separation=parts.separation)
     doctor = Doctor(settings)
-    privacy = Privacy(store, orders, users, parts.stem_cache, status, settings)
+    privacy = Privacy(**shared, stem_cache=parts.stem_cache, job_message=parts.job_message, settings=settings)
     group_chats = GroupChats(uploads, parts.group_settings, users)
 
     application = (
         ApplicationBuilder().bot(parts.bot).updater(None).context_types(ContextTypes(context=Context)).build()
     )
-    application.add_handler(TypeHandler(Update, gate.check), _FIRST)
+    application.add_handler(TypeHandler(Update, AccessCheck(users, translations).check), _FIRST)
     application.add_handlers(
         [
             CommandHandler("start", commands.start, _NEW),

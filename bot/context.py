@@ -1,4 +1,4 @@
-"""What every handler is given beside the update: who writes, and the language they are answered in."""
+"""The context that each handler is given: the user who writes, and the language of the answer."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from stemdrop.storage.users import Person
 
 
 class Context(CallbackContext[ExtBot[float], dict[Any, Any], dict[Any, Any], dict[Any, Any]]):
-    """Filled in by the gate (`gate.py`), which every update passes first."""
+    """Filled in by `AccessCheck`, the first handler of every update."""
 
     def __init__(
         self,

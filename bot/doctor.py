@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from telegram import Update
 from telegram.constants import MessageLimit
 
-from bot.admission import is_for_admin
-from bot.answers import answer
+from bot.access import is_for_admin
 from bot.context import Context
+from bot.replies import reply
 from stemdrop.chat.translations import Language
 from stemdrop.doctor.checks import run_checks
 from stemdrop.doctor.report import CheckResult, Finding, count_results, summary
@@ -34,7 +34,7 @@ class Doctor:
         if message is None or not await is_for_admin(update, context):
             return
         async with self._lock:
-            shown = await answer(message, context.say("doctor.looking"))
+            shown = await reply(message, context.say("doctor.looking"))
             findings = await run_checks(self._settings, is_in_bot=True)
             log.info("doctor for admin %d: %s", context.person.id, summary(findings))
             await shown.edit_text(report(findings, context.say))

@@ -1,14 +1,16 @@
 """Which errors may pass by themselves, and the apology to a user whose update could not be handled."""
 
+from dataclasses import dataclass
+
 import httpx
 from telegram import CallbackQuery, Message, Update
 from telegram.error import BadRequest, NetworkError
 from telegram.ext import ApplicationHandlerStop
 
-from bot.admission import is_private
-from bot.answers import answer
+from bot.access import is_private
 from bot.context import Context
 from bot.groups import names_bot
+from bot.replies import reply
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.errors import StoreClosed, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.storage.users import Users
@@ -34,12 +36,12 @@ def is_temporary(error: Exception) -> bool:
     return isinstance(error, StoreUnavailable | TryLater | httpx.TransportError)
 
 
+@dataclass(frozen=True)
 class Apology:
     """Tells the sender of an update that it could not be handled."""
 
-    def __init__(self, users: Users, translations: Translations) -> None:
-        self._users = users
-        self._translations = translations
+    users: Users
+    translations: Translations
 
     async def send(self, update: Update) -> bool:
         """Send it; False if the update asked nothing of the bot.
@@ -50,20 +52,20 @@ class Apology:
         if query:
             say = await self._language(update)
             if not await _answer_query(query, say) and isinstance(query.message, Message):
-                await answer(query.message, say("trouble"))
+                await reply(query.message, say("trouble"))
             return True
         if message and (is_private(update) or _is_for_bot(message)):  # else people talk with each other
-            await answer(message, (await self._language(update))("trouble"))
+            await reply(message, (await self._language(update))("trouble"))
             return True
         return False
 
     async def _language(self, update: Update) -> Language:
         user = update.effective_user
         try:
-            chosen = (await self._users.person(user.id)).language if user else ""
+            chosen = (await self.users.person(user.id)).language if user else ""
         except StoreUnavailable:
             chosen = ""
-        return self._translations.language(chosen or (user.language_code if user else None))
+        return self.translations.language(chosen or (user.language_code if user else None))
 
 
 async def _answer_query(query: CallbackQuery, say: Language) -> bool:

@@ -1,4 +1,4 @@
-"""What Telegram tells people about the bot, per language: its lists of commands and its descriptions."""
+"""What Telegram shows about the bot in each language: its lists of commands and its descriptions."""
 
 import logging
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ _TELEGRAM_CODES = {"zh_Hans": "zh", "pt_BR": "pt"}
 
 
 async def introduce(bot: Bot, translations: Translations, users: Users) -> None:
-    """Tell Telegram all of it. Raises `TelegramError`, `TryLater` or `StoreUnavailable`."""
+    """Send all of it to Telegram. Raises `TelegramError`, `TryLater` or `StoreUnavailable`."""
     for code, say in _languages(translations):
         await bot.set_my_commands(_commands(PRIVATE, say), BotCommandScopeAllPrivateChats(), code)
         await bot.set_my_commands(_commands(GROUPS, say), BotCommandScopeAllGroupChats(), code)
@@ -42,7 +42,7 @@ async def introduce(bot: Bot, translations: Translations, users: Users) -> None:
 
 
 async def introduce_to_admin(bot: Bot, translations: Translations, admin_id: int) -> None:
-    """Show an admin, in their own chat, what only admins can do; whoever never wrote to the bot has none."""
+    """List the commands for admins in an admin's private chat, if the admin has ever written to the bot."""
     try:
         scope: BotCommandScope = BotCommandScopeChat(admin_id)
         for code, say in _languages(translations):

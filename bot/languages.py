@@ -1,51 +1,51 @@
-"""`/language`: in which language somebody is written to."""
+"""`/language`: the language in which a user is written to."""
+
+from dataclasses import dataclass
 
 from telegram import InlineKeyboardMarkup, Update
 
-from bot.answers import answer, answer_tap, button, rewrite
+from bot.access import is_for_asker
 from bot.context import Context
-from stemdrop.chat.callback_data import Screen, ScreenTap
+from bot.replies import answer_tap, button, edit, reply, tapped_words
+from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.storage.users import Users
 
-# Instead of a language's code: as Telegram says.
+# Instead of a language's code: the language of the user's Telegram.
 _AS_TELEGRAM = "-"
 
 
+@dataclass(frozen=True)
 class Languages:
-    """The handlers for `/language` and its buttons, which obey only who asked for them."""
+    """The handlers for `/language` and its buttons, which obey only the user who asked for them."""
 
-    def __init__(self, users: Users, translations: Translations) -> None:
-        self._users = users
-        self._translations = translations
+    users: Users
+    translations: Translations
 
     async def ask(self, update: Update, context: Context) -> None:
         """Show all languages, each by its own name."""
         if message := update.effective_message:
             keyboard = self._keyboard(context.person.id, context.person.language, context.say)
-            await answer(message, context.say("language.choose"), keyboard)
+            await reply(message, context.say("language.choose"), keyboard)
 
     async def tap(self, update: Update, context: Context) -> None:
-        """Keep the choice and say so in the new language."""
+        """Store the choice and confirm it in the new language."""
         query = update.callback_query
-        choice = ScreenTap.from_data(query.data or "") if query else None
-        if query is None:
+        if query is None or not await is_for_asker(update, context):
             return
-        match choice:
-            case ScreenTap(words=(asker, _)) if asker != str(query.from_user.id):
-                await answer_tap(query, context.say("tap.not_asked"))
-            case ScreenTap(words=(_, code)) if code == _AS_TELEGRAM or code in self._translations.languages:
-                cached = "" if code == _AS_TELEGRAM else code
-                await self._users.set_language(query.from_user.id, cached)
-                say = self._translations.language(cached or query.from_user.language_code)
+        match tapped_words(query):
+            case (_, code) if code == _AS_TELEGRAM or code in self.translations.languages:
+                chosen = "" if code == _AS_TELEGRAM else code
+                await self.users.set_language(query.from_user.id, chosen)
+                say = self.translations.language(chosen or query.from_user.language_code)
                 await answer_tap(query, None)
                 text = say("language.done", name=say("language.name"))
-                await rewrite(query, text, self._keyboard(query.from_user.id, cached, say))
+                await edit(query, text, self._keyboard(query.from_user.id, chosen, say))
             case _:
                 await answer_tap(query, context.say("tap.stale_screen"))
 
     def _keyboard(self, asker: int, chosen: str, say: Language) -> InlineKeyboardMarkup:
-        names = {code: own("language.name") for code, own in self._translations.languages.items()}
+        names = {code: own("language.name") for code, own in self.translations.languages.items()}
         names[_AS_TELEGRAM] = say("language.telegram")
         marked = chosen or _AS_TELEGRAM
         return InlineKeyboardMarkup.from_column(

@@ -1,14 +1,14 @@
-"""A button of a job is pressed: the job moves, at most once however often it is tapped."""
+"""The buttons of a job's message: each moves the job at most once however often it is tapped."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from telegram import CallbackQuery, Update
 from telegram.error import TelegramError
 
-from bot.answers import answer_tap
 from bot.context import Context
+from bot.replies import answer_tap
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import render_instruments, render_over_limit
@@ -24,55 +24,55 @@ from stemdrop.tasks.incoming_updates import received_at
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
 class Menu:
     """The handler for every button of a job."""
 
-    def __init__(
-        self, store: JobStore, engine: Engine, orders: Orders, status: JobMessage, translations: Translations
-    ) -> None:
-        self._store = store
-        self._engine = engine
-        self._orders = orders
-        self._job_message = status
-        self._translations = translations
+    store: JobStore
+    engine: Engine
+    orders: Orders
+    job_message: JobMessage
+    translations: Translations
 
     async def tap(self, update: Update, context: Context) -> None:
-        """Do what the button means; the query is always answered, or the button would spin."""
+        """Do what the button says; the tap is always answered, or the button would spin."""
         query, say = update.callback_query, context.say
         if query is None:
             return
         tap = Tap.from_data(query.data or "")
-        job = await self._store.get(tap.job_id) if tap else None
+        job = await self.store.get(tap.job_id) if tap else None
         if job:
             bind_job(job.id, job.task_id)
         if tap is None or job is None:
             await answer_tap(query, say("tap.stale"))
         elif job.user_id and query.from_user.id != job.user_id:
             await answer_tap(query, say("tap.not_yours"))
-        elif job := await self._own(job, query, say):
+        elif job := await self._claim(job, query, say):
             ordered = await self._act(tap, job, Tapped(query.id, received_at(update)))
-            await self._say(query, say, tap, job, ordered)
+            await self._answer(query, say, tap, job, ordered)
             await self._show(tap, ordered)
         else:
             await answer_tap(query, say("tap.not_yours"))
 
-    async def _own(self, job: Job, query: CallbackQuery, say: Language) -> Job | None:
-        """The job as its owner's: what was anybody's is whose tap comes first; `None`: somebody else's."""
+    async def _claim(self, job: Job, query: CallbackQuery, say: Language) -> Job | None:
+        """Return the job, owned by the first user who taps; None if it has another owner."""
         changes: dict[str, Any] = {}
         if not job.user_id:
-            if not await self._store.claim(job, query.from_user.id):
+            if not await self.store.claim(job, query.from_user.id):
                 return None
             changes |= {"user_id": query.from_user.id, "account": query.from_user.id}
         if query.message and not job.message_id:
-            # a process that died just after sending the message could not note which it is: this one
+            # a process that died just after sending the message did not store which it is: this one
             changes["message_id"] = query.message.message_id
         if job.language != say.code:
             changes["language"] = say.code
         if changes:
-            await self._store.set(job.id, **changes)
+            await self.store.set(job.id, **changes)
         return replace(job, **changes)
 
-    async def _say(self, query: CallbackQuery, say: Language, tap: Tap, job: Job, ordered: Ordered) -> None:
+    async def _answer(
+        self, query: CallbackQuery, say: Language, tap: Tap, job: Job, ordered: Ordered
+    ) -> None:
         """Answer the tap, before its message is edited, which may have to wait for Telegram's limits."""
         try:
             if ordered.over:
@@ -80,42 +80,42 @@ class Menu:
                 await answer_tap(query, render_over_limit(job, say, mode, ordered.over), is_alert=True)
             else:
                 await answer_tap(query, say(ordered.note) if ordered.note else None)
-        except (TelegramError, TryLater) as error:  # what it meant is done, and not to be done again
+        except (TelegramError, TryLater) as error:  # what it asked for is done, and must not be done again
             log.warning("job %s: a tap could not be answered: %s", job.id, error)
 
     async def _act(self, tap: Tap, job: Job, tapped: Tapped) -> Ordered:
         match tap.action:
             case Action.PICK if tap.mode:
-                return await self._orders.pick(job, tap.mode, tap.instrument)
+                return await self.orders.pick(job, tap.mode, tap.instrument)
             case Action.OTHER_MODE if tap.mode:
-                return await self._orders.other_mode(job, tap.mode, tap.instrument, tapped)
+                return await self.orders.other_mode(job, tap.mode, tap.instrument, tapped)
             case Action.INSTRUMENTS if job.state in FINAL and not tapped.before(job.moved_at):
-                return Ordered((await self._orders.choose_again(job, tapped)).id)
+                return Ordered((await self.orders.choose_again(job, tapped)).id)
             case Action.CANCEL:
-                return Ordered(job.id, None if await self._orders.cancel(job) else "tap.too_late")
+                return Ordered(job.id, None if await self.orders.cancel(job) else "tap.too_late")
             case Action.RETRY:
-                return await self._orders.retry(job)
+                return await self.orders.retry(job)
             case Action.ASK_AGAIN:
-                return await self._orders.ask_again(job, tapped)
+                return await self.orders.ask_again(job, tapped)
             case Action.FETCH_AGAIN:
-                return await self._orders.fetch_again(job)
+                return await self.orders.fetch_again(job)
             case Action.ZIP | Action.SMALL:
-                await self._engine.add(Task.PACK, f"{job.id}:{tap.action}", f"{job.id}:{tap.action}")
+                await self.engine.add(Task.PACK, f"{job.id}:{tap.action}", f"{job.id}:{tap.action}")
                 return Ordered("", "pack.working")  # its message stays as it is
         return Ordered(job.id)
 
     async def _show(self, tap: Tap, ordered: Ordered) -> None:
-        job = await self._store.get(ordered.job_id) if ordered.job_id else None
+        job = await self.store.get(ordered.job_id) if ordered.job_id else None
         if job is None:
             return
-        say = self._translations.language(job.language)
-        text, keyboard = await self._job_message.render(job)
+        say = self.translations.language(job.language)
+        text, keyboard = await self.job_message.render(job)
         if tap.action is Action.INSTRUMENTS and job.state is JobState.CHOOSING:
-            text, keyboard = render_instruments(job, say, tap.page, await self._job_message.details(job))
+            text, keyboard = render_instruments(job, say, tap.page, await self.job_message.details(job))
         elif ordered.over and tap.mode and job.state is JobState.CHOOSING:
-            # where it stays to be read, beside the answer that vanishes
+            # also in the message, since the answer to the tap vanishes
             text = f"{text}\n\n{render_over_limit(job, say, tap.mode, ordered.over)}"
-        await self._job_message.edit_or_send(job, text, keyboard)
+        await self.job_message.edit_or_send(job, text, keyboard)
         if job.state in FINAL:
-            await self._store.close(job.id)
-        await self._job_message.show_newer_state(job)
+            await self.store.close(job.id)
+        await self.job_message.show_newer_state(job)

@@ -1,19 +1,19 @@
-"""A song arrives: it is looked at, a job is made, and the user is asked how to split it."""
+"""Songs: each is checked and becomes a job, and its user is asked how to separate it."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from telegram import Message, Update
 from telegram.constants import ChatAction
 from telegram.error import TelegramError
 
-from bot.answers import answer
 from bot.audio_check import AudioCheck
 from bot.context import Context
 from bot.download_slots import DownloadSlots
+from bot.replies import reply
 from bot.sources import source_of
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
@@ -31,19 +31,17 @@ _TITLES = {
 }
 
 
+@dataclass(frozen=True)
 class Uploads:
     """The handler for everything that may be a song."""
 
-    def __init__(
-        self, store: JobStore, audio_check: AudioCheck, slots: DownloadSlots, job_message: JobMessage
-    ) -> None:
-        self._store = store
-        self._audio_check = audio_check
-        self._slots = slots
-        self._job_message = job_message
+    store: JobStore
+    audio_check: AudioCheck
+    slots: DownloadSlots
+    job_message: JobMessage
 
     async def receive(self, update: Update, context: Context) -> None:
-        """A file that somebody sends to the bot itself."""
+        """Take a file that was sent to the bot in private."""
         if message := update.effective_message:
             await self.take(message, update, context)
 
@@ -58,34 +56,34 @@ class Uploads:
             return
         source = source_of(song)
         if source is None:
-            await answer(request, say("other.document"))
+            await reply(request, say("other.document"))
             return
         once = f"song:{request.chat_id}:{request.message_id}"
-        # who writes as a channel or as an anonymous admin taps as themselves: anybody may choose then
+        # A channel or an anonymous admin taps under another id: any member may choose then.
         user_id = context.person.id if not request.sender_chat else 0
         job = _job(song, request, user_id, source, say)
         try:
-            if self._audio_check.needs_download(job.source):
-                with self._slots.hold(job.account, update.update_id):
+            if self.audio_check.needs_download(job.source):
+                with self.slots.hold(job.account, update.update_id):
                     async with _typing(request):
-                        job = replace(job, source=await self._audio_check.inspect(job.source))
+                        job = replace(job, source=await self.audio_check.inspect(job.source))
         except SourceUnusable as error:
             log.info("a song in chat %d was refused: %s", request.chat_id, error.reason)
-            await answer(request, explain(error, say))
+            await reply(request, explain(error, say))
             return
-        holder = await self._store.add(job, once)
+        holder = await self.store.add(job, once)
         bind_job(holder)
-        cached = job if holder == job.id else await self._store.get(holder)
+        cached = job if holder == job.id else await self.store.get(holder)
         # an update that is handled again after a crash finds its job, and perhaps its message
         if cached and not cached.message_id:
             log.info(
                 "job %s: a song of %d bytes, %d s", cached.id, source.size_bytes, cached.source.duration_s
             )
-            await self._job_message.show(cached)
+            await self.job_message.show(cached)
 
 
 def explain(error: SourceUnusable, say: Language) -> str:
-    """The sentence for a refused file, with sizes and times as this language writes them."""
+    """Return the sentence for a refused file, with sizes and times as this language writes them."""
     values = error.values
     filled: dict[str, object] = {}
     if error.reason == "too_big":

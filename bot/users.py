@@ -1,20 +1,19 @@
-"""`/users`: admins let people in, remove them, and settle how many credits a day each may spend."""
+"""`/users`: admins let users in, remove them, and set how many credits a day each may spend."""
 
 import logging
+from dataclasses import dataclass
 
 from telegram import Bot, InlineKeyboardMarkup, Update
 from telegram.error import TelegramError
 
-from bot.admission import is_for_admin, is_private
-from bot.answers import answer, answer_tap, button, number_of, rewrite
+from bot.access import is_for_admin, is_private
 from bot.context import Context
-from stemdrop.chat.callback_data import Screen, ScreenTap
-from stemdrop.chat.job_message import JobMessage
+from bot.job_actions import JobActions
+from bot.replies import answer_tap, button, edit, number_of, page_buttons, reply, tapped_words
+from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import Rendered
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, JobState
-from stemdrop.errors import TryLater
-from stemdrop.services.orders import Orders
 from stemdrop.settings import Settings
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Person, Users
@@ -22,7 +21,7 @@ from stemdrop.storage.users import Person, Users
 log = logging.getLogger(__name__)
 
 PAGE_LENGTH = 8
-# Credits a day that are offered as buttons; others are typed.
+# The credits a day that are offered as buttons; others are typed.
 CHOICES = (20, 50, 100, 500, 0)
 MOST_CREDITS = 1_000_000
 
@@ -30,41 +29,37 @@ _LIST, _INVITE, _CARD, _CREDITS, _REMOVE = "l", "i", "u", "c", "x"
 _AS_SET = "-"
 
 
+@dataclass(frozen=True, kw_only=True)
 class UsersCommand:
-    """The handlers for `/users` and its buttons. Everything here may be done twice."""
+    """The handlers for `/users` and its buttons; each is idempotent for its update."""
 
-    def __init__(
-        self, store: JobStore, orders: Orders, users: Users, status: JobMessage, settings: Settings
-    ) -> None:
-        self._store = store
-        self._orders = orders
-        self._users = users
-        self._job_message = status
-        self._settings = settings
+    store: JobStore
+    actions: JobActions
+    users: Users
+    settings: Settings
 
     async def command(self, update: Update, context: Context) -> None:
-        """Show the list, or do what is typed behind the command: `add`, `remove`, `credits`."""
+        """Show the list, or do what is typed after the command: `add`, `remove`, `credits`."""
         message = update.effective_message
         if message and context.person.is_admin and not is_private(update):
-            await answer(message, context.say("users.in_group", id=message.chat_id))
+            await reply(message, context.say("users.in_group", id=message.chat_id))
             return
         if message is None or not await is_for_admin(update, context):
             return
         if not context.args:
-            await answer(message, *await self._list(context.say, 0))
+            await reply(message, *await self._list(context.say, 0))
             return
-        await answer(message, await self._typed(context.args, str(update.update_id), context))
+        await reply(message, await self._typed(context.args, str(update.update_id), context))
 
     async def tap(self, update: Update, context: Context) -> None:
-        """Do what the button says and show how it is now."""
+        """Do what the button says and show the result."""
         query, say = update.callback_query, context.say
         if query is None or not await is_for_admin(update, context):
             return
-        choice = ScreenTap.from_data(query.data or "")
-        shown = await self._tapped(choice.words if choice else (), query.id, context)
+        shown = await self._tapped(tapped_words(query), query.id, context)
         await answer_tap(query, None if shown else say("tap.stale_screen"))
         if shown:
-            await rewrite(query, *shown)
+            await edit(query, *shown)
 
     async def _tapped(self, words: tuple[str, ...], once: str, context: Context) -> Rendered | None:
         say = context.say
@@ -76,9 +71,7 @@ class UsersCommand:
             case (letter, number, page) if letter == _CARD and (user_id := number_of(number)):
                 return await self._card(user_id, page, say)
             case (letter, number, page, credits) if letter == _CREDITS and (user_id := number_of(number)):
-                wanted = None if credits == _AS_SET else number_of(credits)
-                await self._users.set_daily_credits(user_id, wanted)
-                log.info("admin %d: user %d has %s credits a day", context.person.id, user_id, wanted)
+                await self._set_credits(user_id, credits, context)
                 return await self._card(user_id, page, say)
             case (letter, number, page) if letter == _REMOVE and (user_id := number_of(number)):
                 text = await self._remove(user_id, once, context)
@@ -95,31 +88,34 @@ class UsersCommand:
             case "remove", [] if user_id:
                 return await self._remove(user_id, once, context)
             case "credits", [credits] if user_id and _is_amount(credits):
-                wanted = None if credits == _AS_SET else int(credits)
-                await self._users.set_daily_credits(user_id, wanted)
-                log.info("admin %d: user %d has %s credits a day", context.person.id, user_id, wanted)
-                return self._line(await self._users.person(user_id), say)
+                await self._set_credits(user_id, credits, context)
+                return self._line(await self.users.person(user_id), say)
         return _usage(say)
 
+    async def _set_credits(self, user_id: int, credits: str, context: Context) -> None:
+        wanted = None if credits == _AS_SET else number_of(credits)
+        await self.users.set_daily_credits(user_id, wanted)
+        log.info("admin %d: user %d has %s credits a day", context.person.id, user_id, wanted)
+
     async def _add(self, user_id: int, once: str, context: Context) -> str:
-        """`once`, here and below: what asks for it. Handled again, it is told what it was told first."""
-        (was_in,) = await self._users.counted(once, (await self._users.is_let_in(user_id),))
-        await self._users.add(user_id)
+        """Let a user in. `once`, here and below, names the update: handled again, it is answered the same."""
+        (was_in,) = await self.users.counted(once, (await self.users.is_let_in(user_id),))
+        await self.users.add(user_id)
         log.info("admin %d let %d in", context.person.id, user_id)
         if name := await _name(context.bot, user_id):
-            await self._users.set_name(user_id, name)
-        person = await self._users.person(user_id)
+            await self.users.set_name(user_id, name)
+        person = await self.users.person(user_id)
         return context.say("users.added_before" if was_in else "users.added", user=person.called)
 
     async def _remove(self, user_id: int, once: str, context: Context) -> str:
-        say, before = context.say, await self._users.person(user_id)
-        counters = (await self._users.is_let_in(user_id), before.is_admin)
-        was_in, was_admin = await self._users.counted(once, counters)
-        await self._users.remove(user_id)
+        say, before = context.say, await self.users.person(user_id)
+        counters = (await self.users.is_let_in(user_id), before.is_admin)
+        was_in, was_admin = await self.users.counted(once, counters)
+        await self.users.remove(user_id)
         log.info("admin %d removed %d", context.person.id, user_id)
-        person = await self._users.person(user_id)
+        person = await self.users.person(user_id)
         called = before.called
-        if person.is_admin and user_id not in self._settings.admins:
+        if person.is_admin and user_id not in self.settings.admins:
             return say("users.last_admin", user=called)
         lines = [say("users.no_admin", user=called)] if was_admin and not person.is_admin else []
         if person.is_allowed:
@@ -131,61 +127,47 @@ class UsersCommand:
         return "\n".join(lines)
 
     async def _cancel_waiting(self, user_id: int, once: str) -> int:
-        """Cancel what has cost nothing yet, where they may no longer ask for it; returns how many songs."""
-        jobs = {job.id: job for job in await self._store.jobs_of(user_id)}
+        """Cancel jobs that have cost nothing yet and are no longer allowed; return their number."""
+        jobs = {job.id: job for job in await self.store.jobs_of(user_id)}
         if user_id < 0:  # a group: what its members asked for there
-            jobs |= {job.id: job for job in await self._store.open_jobs() if job.chat_id == user_id}
-        cancelled: list[Job] = []
+            jobs |= {job.id: job for job in await self.store.open_jobs() if job.chat_id == user_id}
+        unwanted: list[Job] = []
         for job in jobs.values():
-            # one without a message of its own is on its way to get a mode, or was refused one
+            # A job without a message is just being created, or was refused a mode.
             is_choosing = job.state is JobState.CHOOSING and job.message_id
             if not (is_choosing or job.state is JobState.QUEUED or job.cancelled_by == once):
                 continue
-            if (await self._users.person(job.account, job.chat_id)).is_allowed:
-                continue
-            if await self._orders.cancel(job, once):
-                cancelled.append(job)
-        await self._show(cancelled)
+            if not (await self.users.person(job.account, job.chat_id)).is_allowed:
+                unwanted.append(job)
+        cancelled = await self.actions.cancel(unwanted, once)
+        await self.actions.show(cancelled)
         return len(cancelled)
 
-    async def _show(self, jobs: list[Job]) -> None:
-        """Best effort: the sweep shows what could not be shown now."""
-        for job in jobs:
-            try:
-                await self._job_message.show_current(job.id)
-            except (TelegramError, TryLater) as error:
-                log.info("job %s: that it is cancelled could not be shown: %s", job.id, error)
-
     async def _invitation(self, context: Context) -> Rendered:
-        word = await self._users.invite(context.person.id)
+        word = await self.users.invite(context.person.id)
         link = f"https://t.me/{context.bot.username}?start={word}"
         back = button(context.say("button.back"), Screen.USERS, _LIST, 0)
         return context.say("users.invitation", link=link), InlineKeyboardMarkup([[back]])
 
     async def _list(self, say: Language, page: int) -> Rendered:
-        users = await self._users.allowed()
+        users = await self.users.allowed()
         last = max(0, len(users) - 1) // PAGE_LENGTH
         page = min(max(0, page), last)
         shown = users[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
-        lines = [say("users.everybody")] if self._settings.access == "open" else []
+        lines = [say("users.everybody")] if self.settings.access == "open" else []
         lines.append(say("users.head" if users else "users.nobody"))
         lines += [f"• {self._line(person, say)}" for person in shown]
         lines += ["", _usage(say)]
         cards = [button(person.called, Screen.USERS, _CARD, person.id, page) for person in shown]
-        account_queue = [
-            button(sign, Screen.USERS, _LIST, page + step)
-            for sign, step in (("‹", -1), ("›", 1))
-            if 0 <= page + step <= last
-        ]
         rows = [
             *([card] for card in cards),
-            account_queue,
+            page_buttons(page, last, Screen.USERS, _LIST),
             [button(say("button.invite"), Screen.USERS, _INVITE)],
         ]
         return "\n".join(lines), InlineKeyboardMarkup([row for row in rows if row])
 
     async def _card(self, user_id: int, page: str, say: Language) -> Rendered:
-        person = await self._users.person(user_id)
+        person = await self.users.person(user_id)
         labels: list[tuple[int | None, str]] = [(None, self._label(None, say))]
         labels += [(credits, self._label(credits, say)) for credits in CHOICES]
         choices = [
@@ -208,12 +190,12 @@ class UsersCommand:
 
     def _label(self, credits: int | None, say: Language) -> str:
         if credits is None:
-            return say("users.as_set", credits=self._label(self._settings.daily_credits, say))
+            return say("users.as_set", credits=self._label(self.settings.daily_credits, say))
         return say("users.a_day", credits=say.credits(credits)) if credits else say("users.no_limit")
 
 
 async def _name(bot: Bot, user_id: int) -> str:
-    """What Telegram calls them; empty where they have never written to the bot."""
+    """Return the name that Telegram has; empty if the user has never written to the bot."""
     try:
         chat = await bot.get_chat(user_id)
     except TelegramError:

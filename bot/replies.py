@@ -1,4 +1,4 @@
-"""Short answers to what a person sent or tapped."""
+"""Short replies to what a user sent or tapped, and the buttons of screens."""
 
 import logging
 
@@ -11,28 +11,28 @@ from stemdrop.chat.job_message import is_message_gone
 
 log = logging.getLogger(__name__)
 
-# Whoever handles a tap does not come back to answer it: what it meant is done.
+# A tap is not handled again to be answered: what it asked for is done.
 _PAUSES_S = (0.2, 1.0)
 
 
-async def answer(message: Message, text: str, keyboard: InlineKeyboardMarkup | None = None) -> Message:
-    """Reply to `message` with plain text, in its topic, even where it was deleted since.
+async def reply(message: Message, text: str, keyboard: InlineKeyboardMarkup | None = None) -> Message:
+    """Reply to a message with plain text, in its topic, even if it was deleted since; return the reply.
 
-    Returns the reply. Raises `TelegramError`.
+    Raises `TelegramError`.
     """
     original = ReplyParameters(message.message_id, allow_sending_without_reply=True)
     return await message.reply_text(text, reply_parameters=original, reply_markup=keyboard)
 
 
 async def answer_tap(query: CallbackQuery, text: str | None, *, is_alert: bool = False) -> None:
-    """Answer a tap, or its button would spin; at most 200 characters.
+    """Answer a tap with at most 200 characters, so that its button stops spinning.
 
     Raises `TelegramError` when that cannot be done in a moment.
     """
     for pause_s in (*_PAUSES_S, None):
         try:
             await query.answer(text, show_alert=is_alert or None)
-        except BadRequest as error:  # too old, after a restart: what the tap meant was still done
+        except BadRequest as error:  # too old, after a restart: what the tap asked for was still done
             log.debug("a tap was answered too late: %s", error)
         except NetworkError:
             if pause_s is None:
@@ -42,10 +42,10 @@ async def answer_tap(query: CallbackQuery, text: str | None, *, is_alert: bool =
         return
 
 
-async def rewrite(query: CallbackQuery, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
-    """Let the message that was tapped say this from now on; one that was deleted stays gone.
+async def edit(query: CallbackQuery, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
+    """Replace the message that was tapped; one that was deleted stays deleted. Idempotent.
 
-    Twice is once. Raises `TelegramError`.
+    Raises `TelegramError`.
     """
     message = query.message
     if message is None:
@@ -60,11 +60,26 @@ async def rewrite(query: CallbackQuery, text: str, keyboard: InlineKeyboardMarku
 
 
 def button(text: str, screen: Screen, *words: object) -> InlineKeyboardButton:
-    """A button of a screen."""
+    """Build a button of a screen."""
     return InlineKeyboardButton(text, callback_data=ScreenTap(screen, tuple(map(str, words))).to_data())
 
 
+def page_buttons(page: int, last: int, screen: Screen, *words: object) -> list[InlineKeyboardButton]:
+    """Build the buttons that lead to the pages before and after `page`, where there are such pages."""
+    return [
+        button(sign, screen, *words, other)
+        for sign, other in (("‹", page - 1), ("›", page + 1))
+        if 0 <= other <= last
+    ]
+
+
+def tapped_words(query: CallbackQuery) -> tuple[str, ...]:
+    """Return what the button of a screen carries beside the screen's letter."""
+    tap = ScreenTap.from_data(query.data or "")
+    return tap.words if tap else ()
+
+
 def number_of(word: str) -> int | None:
-    """The whole number that a person typed or a button carries, if it is one that Telegram could mean."""
+    """Parse an integer that a user typed or a button carries; None if Telegram could not mean it."""
     digits = word.removeprefix("-")
     return int(word) if digits.isascii() and digits.isdigit() and len(digits) <= 15 else None

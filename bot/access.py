@@ -1,0 +1,106 @@
+"""Access: who may use the bot, what only admins may do, and what is answered only in private."""
+
+import logging
+from dataclasses import dataclass, replace
+
+from telegram import Update
+from telegram.constants import ChatType
+from telegram.ext import ApplicationHandlerStop
+
+from bot.context import Context
+from bot.replies import answer_tap, reply, tapped_words
+from stemdrop.chat.callback_data import Screen, ScreenTap
+from stemdrop.chat.translations import Translations
+from stemdrop.storage.users import Users
+
+log = logging.getLogger(__name__)
+
+# What strangers may do besides using an invitation: ask about their data.
+_OPEN_COMMANDS = ("/privacy", "/delete", "/language")
+_OPEN_SCREENS = (Screen.LANGUAGE, Screen.DELETE)
+_STRANGER_AGAIN_S = 3600
+
+
+def is_private(update: Update) -> bool:
+    """Whether only one user reads what is answered."""
+    return update.effective_chat is not None and update.effective_chat.type == ChatType.PRIVATE
+
+
+async def is_for_admin(update: Update, context: Context) -> bool:
+    """Whether an admin asks, in private; all others are refused, but not in groups, where others read it."""
+    message, query = update.effective_message, update.callback_query
+    if context.person.is_admin and is_private(update):
+        return True
+    if query:
+        await answer_tap(query, context.say("admin.only"))
+    elif message and context.person.is_admin:
+        await reply(message, context.say("ask_in_private"))
+    elif message and is_private(update):
+        await reply(message, context.say("admin.only"))
+    return False
+
+
+async def is_for_asker(update: Update, context: Context) -> bool:
+    """Whether a button is tapped by the user who asked for its screen; any other user is refused.
+
+    The button's first word is the user's id.
+    """
+    query = update.callback_query
+    if query is None:
+        return False
+    words = tapped_words(query)
+    if words and words[0] == str(query.from_user.id):
+        return True
+    await answer_tap(query, context.say("tap.not_asked" if len(words) > 1 else "tap.stale_screen"))
+    return False
+
+
+@dataclass(frozen=True)
+class AccessCheck:
+    """The handler of every update, before all others; strangers get no further in a private bot."""
+
+    users: Users
+    translations: Translations
+
+    async def check(self, update: Update, context: Context) -> None:
+        """Fill in the context. Raises `ApplicationHandlerStop` for strangers, who are told once an hour."""
+        user, chat = update.effective_user, update.effective_chat
+        if user is None and chat is None:
+            raise ApplicationHandlerStop
+        user_id = user.id if user else 0
+        person = await self.users.person(user_id, chat.id if chat else 0)
+        context.person = replace(person, name=user.full_name if user else "")
+        language = (user.language_code if user else None) or ""
+        context.say = self.translations.language(person.language or language)
+        if person.is_admin and person.telegram_language != language:
+            await self.users.set_telegram_language(user_id, language)
+        if person.is_allowed or _is_open_to_all(update):
+            return
+        await self._refuse(update, context)
+        raise ApplicationHandlerStop
+
+    async def _refuse(self, update: Update, context: Context) -> None:
+        text = context.say("access.closed", id=context.person.id)
+        if query := update.callback_query:
+            await answer_tap(query, text, is_alert=True)
+            return
+        message = update.effective_message
+        if message is None or message.chat.type != ChatType.PRIVATE:
+            return
+        if await self.users.once_in_a_while(f"stranger:{context.person.id}", _STRANGER_AGAIN_S):
+            log.info("user %d is a stranger and was told so", context.person.id)
+            await reply(message, text)
+
+
+def _is_open_to_all(update: Update) -> bool:
+    message = update.message
+    if update.callback_query:
+        tap = ScreenTap.from_data(update.callback_query.data or "")
+        return tap is not None and tap.screen in _OPEN_SCREENS
+    if message and (message.migrate_to_chat_id or message.migrate_from_chat_id):
+        return True  # a service message of Telegram
+    if message is None or not message.text or message.chat.type != ChatType.PRIVATE:
+        return False
+    command, _, word = message.text.partition(" ")
+    command = command.partition("@")[0]
+    return command in _OPEN_COMMANDS or (command == "/start" and bool(word.strip()))

@@ -1,0 +1,85 @@
+"""What screens do with jobs: offer the buttons that help, act on them, cancel jobs and show the result."""
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from telegram.error import TelegramError
+
+from stemdrop.chat.job_message import JobMessage
+from stemdrop.chat.translations import Language
+from stemdrop.domain.failures import Remedy, remedies
+from stemdrop.domain.jobs import CREDITS, Job, JobState
+from stemdrop.errors import TryLater
+from stemdrop.services.orders import Ordered, Orders, Tapped
+from stemdrop.storage.job_store import JobStore
+
+log = logging.getLogger(__name__)
+
+
+class JobButton(StrEnum):
+    """What a job's button on a screen does; the value is its letter in `callback_data`."""
+
+    CANCEL = "x"
+    RETRY = "r"
+    FETCH = "f"
+    RESEND = "s"
+
+
+@dataclass(frozen=True)
+class JobActions:
+    """Used by every screen that lists or cancels jobs."""
+
+    store: JobStore
+    orders: Orders
+    job_message: JobMessage
+
+    async def offered(self, job: Job, say: Language) -> list[tuple[JobButton, str]]:
+        """Return the buttons that help a job that has ended, with their labels.
+
+        Stems that are paid for are never bought again.
+        """
+        offered: list[tuple[JobButton, str]] = []
+        if job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
+            offered.append((JobButton.FETCH, say("button.fetch_again")))
+        elif job.failure and job.mode and Remedy.RETRY in remedies(job.failure):
+            is_free = (job.mode, job.instrument) in (await self.job_message.details(job)).free
+            price = say("price.free") if is_free else say.credits(CREDITS[job.mode])
+            offered.append((JobButton.RETRY, say("button.retry", price=price)))
+        if job.state is JobState.DELIVERED:
+            sent = await self.store.sent(job.id)
+            if any(stem.file_id for stem in sent.values()):
+                offered.append((JobButton.RESEND, say("button.resend")))
+        return offered
+
+    async def perform(self, letter: str, job: Job, tapped: Tapped, *, is_unlimited: bool = False) -> Ordered:
+        """Do what a button says. `is_unlimited` retries beyond the account's daily credits."""
+        match letter:
+            case JobButton.CANCEL:
+                return Ordered(job.id, None if await self.orders.cancel(job) else "tap.too_late")
+            case JobButton.RETRY:
+                return await self.orders.retry(job, is_unlimited=is_unlimited)
+            case JobButton.FETCH:
+                return await self.orders.fetch_again(job)
+            case JobButton.RESEND:
+                return await self.orders.resend(job, tapped)
+        return Ordered(job.id, "tap.stale_screen")
+
+    async def cancel(self, jobs: Iterable[Job], by: str = "") -> list[Job]:
+        """Cancel these jobs and return those that could be; `by`: see `Job.cancelled_by`.
+
+        Queued jobs go first, or the end of another would start them.
+        """
+        ordered = sorted(jobs, key=lambda job: job.state is not JobState.QUEUED)
+        return [job for job in ordered if await self.orders.cancel(job, by)]
+
+    async def show(self, jobs: Iterable[Job], patience_s: float | None = None) -> None:
+        """Show the jobs' current state in their messages; what fails is left to the recovery."""
+        for job in jobs:
+            try:
+                if current := await self.store.get(job.id):
+                    await self.job_message.show(current, patience_s)
+                    await self.job_message.show_newer_state(current, patience_s)
+            except (TelegramError, TryLater) as error:
+                log.info("job %s: its message could not be edited: %s", job.id, error)
