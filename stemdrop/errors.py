@@ -1,34 +1,32 @@
-"""Every exception of stemdrop.
+"""Every exception of stemdrop. Two errors that are handled alike share a class::
 
-A class exists where somebody handles it differently::
-
-    StemdropError
-    ├── SettingsError        the operator must correct a setting
-    ├── StoreUnavailable     Redis did not answer: try again soon
-    │   └── StoreRefused     it said no: the same again would be refused again
-    │       └── StoreClosed  but this it would take at another time
-    ├── NoSuchJob            the operator named no job, or more than one
-    ├── TryLater             a task cannot go on now: the engine runs it again
-    ├── ForgedRequest        a link, signature or secret is not ours: 403
-    │   └── ExpiredLink      it was ours once: 403
-    ├── TooOften             somebody asks more often than is allowed: 429
-    ├── BadContract          the provider's words are not the contract: 422
-    ├── SeparationError      the separation API did not do what it was asked
-    │   ├── Refused          it said no; nothing was accepted
-    │   ├── Unreachable      nothing was sent; sending again is safe
-    │   └── AnswerLost       it may have accepted and charged; never send again blindly
-    ├── SourceUnusable       the user must send something else
-    ├── SourceGone           Telegram no longer has the file
-    ├── KeptGone             Telegram no longer has a stem that it kept: ask before paying again
-    └── FetchFailed          a stem could not be fetched
-        ├── AddressRefused   its address may not be asked
-        ├── StemGone         no stem is there (any more): ask for a fresh URL
-        └── StemTooBig       more than Telegram takes
+StemdropError
+├── SettingsError        the operator must correct a setting
+├── StoreUnavailable     Redis did not answer: try again soon
+│   └── StoreRefused     Redis refused: the same command would be refused again
+│       └── StoreClosed  Redis refuses writes for now: try again later
+├── NoSuchJob            the operator named no job, or more than one
+├── TryLater             a task cannot go on now: the engine runs it again
+├── ForgedRequest        a link, signature or secret is not ours: 403
+│   └── ExpiredLink      the link was valid once: 403
+├── TooOften             more requests than are allowed: 429
+├── BadContract          a body is not what the separation API documents: 422
+├── SeparationError      the separation API did not do what it was asked
+│   ├── Refused          it refused: nothing was accepted
+│   ├── Unreachable      nothing was sent: asking again is safe
+│   └── AnswerLost       it may have accepted and charged: never ask again blindly
+├── SourceUnusable       the user must send something else
+├── SourceGone           Telegram no longer has the file
+├── CachedFileGone       Telegram no longer has a cached stem: ask before paying again
+└── FetchFailed          a stem could not be downloaded
+    ├── AddressRefused   its address is not allowed
+    ├── StemGone         there is no stem (any more): ask for a fresh URL
+    └── StemTooBig       it is larger than Telegram accepts
 """
 
 
 class StemdropError(Exception):
-    """Base of all; its text is fit for an operator's log and holds no secret."""
+    """Base class. The text is meant for the operator's log and holds no secret."""
 
 
 class SettingsError(StemdropError):
@@ -40,7 +38,7 @@ class StoreUnavailable(StemdropError):
 
 
 class StoreRefused(StoreUnavailable):
-    """Redis answered, and said no: the same again would be refused again."""
+    """Redis answered with an error; the same command would fail again."""
 
 
 class StoreClosed(StoreRefused):
@@ -48,11 +46,11 @@ class StoreClosed(StoreRefused):
 
 
 class NoSuchJob(StemdropError):
-    """What the operator wrote is no job's id, or the beginning of several."""
+    """The operator's argument is not the id of a job, or the beginning of several ids."""
 
 
 class TryLater(StemdropError):
-    """A task cannot go on now and wants to be run again after `after_s` seconds."""
+    """A task cannot go on now and is to be run again after `after_s` seconds."""
 
     def __init__(self, after_s: float, why: str) -> None:
         super().__init__(why)
@@ -64,11 +62,11 @@ class ForgedRequest(StemdropError):
 
 
 class ExpiredLink(ForgedRequest):
-    """The token was signed by this server, too long ago, or has been used as often as it may be."""
+    """This server signed the token too long ago, or it has been used as often as allowed."""
 
 
 class TooOften(StemdropError):
-    """Somebody asks more often than is allowed, and may ask again after `after_s` seconds."""
+    """The client made more requests than are allowed; the next is allowed after `after_s` seconds."""
 
     def __init__(self, after_s: float, why: str) -> None:
         super().__init__(why)
@@ -76,7 +74,7 @@ class TooOften(StemdropError):
 
 
 class BadContract(StemdropError):
-    """A body that is not what the separation API documents."""
+    """A body is not what the separation API documents."""
 
 
 class SeparationError(StemdropError):
@@ -92,11 +90,11 @@ class Refused(SeparationError):
 
 
 class Unreachable(SeparationError):
-    """No connection was made, so nothing was asked: asking again is safe."""
+    """No connection was made, so nothing was sent: asking again is safe."""
 
 
 class AnswerLost(SeparationError):
-    """The request went out and no usable answer came: it may have been accepted and charged."""
+    """The request was sent and no usable answer came: it may have been accepted and charged."""
 
 
 class SourceUnusable(StemdropError):
@@ -109,24 +107,24 @@ class SourceUnusable(StemdropError):
 
 
 class SourceGone(StemdropError):
-    """Telegram does not give the file (any more)."""
+    """Telegram does not return the file (any more)."""
 
 
 class CachedFileGone(StemdropError):
-    """Telegram does not send a stem by the `file_id` under which it kept it (any more)."""
+    """Telegram does not send a cached stem by its `file_id` (any more)."""
 
 
 class FetchFailed(StemdropError):
-    """A stem could not be fetched; trying again later may help."""
+    """A stem could not be downloaded; trying again later may help."""
 
 
 class AddressRefused(FetchFailed):
-    """The URL leads to an address that is not public and not allowed, or is not HTTPS."""
+    """The URL leads to an address that is neither public nor allowed, or is not HTTPS."""
 
 
 class StemGone(FetchFailed):
-    """The file is not there or no longer allowed, or what comes is no sound."""
+    """The file does not exist, is no longer accessible, or is not audio."""
 
 
 class StemTooBig(FetchFailed):
-    """The file is larger than Telegram takes from a bot."""
+    """The file is larger than Telegram accepts from a bot."""

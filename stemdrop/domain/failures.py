@@ -1,6 +1,6 @@
-"""Every way a job can fail: the provider's codes and reasons of ours, and what its user can do about each.
+"""Every reason for which a job fails, with what its user can do about it.
 
-The sentences stand in the catalogues under `failure.<code>`; this table says which button they get.
+The texts are in the catalogues under `failure.<code>`; this table says which buttons they get.
 """
 
 from enum import StrEnum
@@ -10,14 +10,14 @@ from stemdrop.domain.results import Result
 
 
 class Remedy(StrEnum):
-    """What the message of a failed job offers."""
+    """A button in the message of a failed job."""
 
     RETRY = "retry"  # the same again may work
     OTHER_MODE = "other_mode"  # another way of splitting may
 
 
 _RETRY, _OTHER = (Remedy.RETRY,), (Remedy.OTHER_MODE,)
-# something must change first: the file
+# the user must send another file
 _NONE: tuple[Remedy, ...] = ()
 
 REMEDIES: dict[str, tuple[Remedy, ...]] = {
@@ -49,12 +49,12 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 
 
 def remedies(failure: Failure) -> tuple[Remedy, ...]:
-    """What can be done about it; trying again is worth it for a code that nobody knows."""
+    """Return the remedies for a failure; an unknown code may be tried again."""
     return REMEDIES.get(failure.code, _RETRY)
 
 
 def failure_of(result: Result) -> Failure | None:
-    """Why a job with this result fails whatever else happens; `None` where there are stems to deliver."""
+    """Return why a job with this result fails; `None` when there are stems to deliver."""
     if not result.is_success:
         return Failure(str(result.code), charged=not result.is_refunded)
     return None if result.stems else Failure("empty", charged=True)

@@ -21,8 +21,8 @@ class Mode(StrEnum):
 # Credits that the provider charges for one accepted call (its pricing page).
 CREDITS = {Mode.SEPARATE_VOCAL: 10, Mode.SPLIT_STEM: 50, Mode.SPLIT_STEM_ADVANCED: 20}
 
-# The `stemName` values offered; the provider knows about a hundred. Their numbers are in buttons: new ones
-# come last. They are shown by use, and in this order until there is any.
+# The `stemName` values that are offered; the provider has about a hundred. Buttons hold their positions, so
+# new ones come last. They are shown by how often they were picked, and in this order at first.
 INSTRUMENTS = (
     "Lead Vocal",
     "Backing Vocals",
@@ -41,20 +41,20 @@ INSTRUMENTS = (
 
 
 class JobState(StrEnum):
-    """Where a job is. Each state has an owner that moves it on; the sweep acts when that owner died."""
+    """The state of a job. Each has an owner that moves the job on; recovery acts when the owner died."""
 
     CHOOSING = "choosing"  # the song was seen, a mode is awaited; owner: the user
-    QUEUED = "queued"  # picked, waits for its account's earlier jobs; owner: the end of those
+    QUEUED = "queued"  # picked, waits for earlier jobs of its account; owner: the end of those
     SUBMITTING = "submitting"  # the API is being asked; owner: the submission task
-    SEPARATING = "separating"  # the task id is known; owner: the callback, later the sweep
+    SEPARATING = "separating"  # the task id is known; owner: the callback, later recovery
     DELIVERING = "delivering"  # the result is stored; owner: the delivery task
-    DELIVERED = "delivered"  # all that could be sent was sent
+    DELIVERED = "delivered"  # every stem that could be sent was sent
     FAILED = "failed"  # explained to the user
     CANCELLED = "cancelled"  # the user no longer wants it
 
 
 FINAL = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED})
-# A source link of a job is alive in these: the provider may still have to fetch it.
+# The source link of a job works in these states: the provider may still have to fetch the source.
 NEED_SOURCE = frozenset({JobState.SUBMITTING, JobState.SEPARATING})
 # A provider that accepted an order fetches its source within this time after the create call began.
 ASK_AGAIN_AFTER_S = 120
@@ -62,7 +62,7 @@ CANCELLABLE = frozenset({JobState.CHOOSING, JobState.QUEUED, JobState.SUBMITTING
 
 
 class Charge(StrEnum):
-    """Where the credits of a job are, in the account of the day it was picked."""
+    """What became of a job's credits in its account, on the day on which it was picked."""
 
     NONE = ""  # nothing was held: not picked, or free
     HELD = "held"
@@ -71,7 +71,7 @@ class Charge(StrEnum):
 
 
 class SourceKind(StrEnum):
-    """In which kind of Telegram message the song came."""
+    """The kind of Telegram message that held the song."""
 
     AUDIO = "audio"
     VOICE = "voice"
@@ -82,7 +82,7 @@ class SourceKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The user's audio, as Telegram describes it. `duration_s` and `size_bytes` are 0 where unknown."""
+    """The user's audio, as described by Telegram. An unknown `duration_s` or `size_bytes` is 0."""
 
     kind: SourceKind
     file_id: str
@@ -97,17 +97,17 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a job failed: a code of the provider or a word of ours, and whether it was charged."""
+    """Why a job failed: a code of the provider or of ours, and whether it was charged (`None`: unknown)."""
 
     code: str
-    charged: bool | None = False  # None: nobody knows
+    charged: bool | None = False
 
 
 @dataclass(frozen=True, slots=True)
 class CachedStem:
-    """A stem that Telegram keeps: sent again by its `file_id`, for nothing.
+    """A stem that Telegram stores and that is sent again by its `file_id`, at no cost.
 
-    `key` as in the job's result; `kind` is "audio" or "document"; `title` is what the file says of itself.
+    `key` is that of the result, `kind` is "audio" or "document", and `title` is the title in the file.
     """
 
     key: str
@@ -118,11 +118,11 @@ class CachedStem:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One song on its way. Times are Unix seconds; 0 means 'not yet'.
+    """One song and its split. Times are Unix seconds; 0 means 'not yet'.
 
-    `message_id` is the bot's own message for this job (buttons, then progress, then outcome); `topic_id` is
-    set only in a forum's topic; `user_id` is 0 where anybody in the chat may choose. `account` pays: the
-    user, or the chat where there is none. `price` is in credits, which count on `account_day` (UTC, ISO).
+    `message_id` is the bot's message for this job (buttons, then progress, then outcome); `topic_id` is set
+    only in a topic of a forum; `user_id` is 0 when every member of the chat may choose. `account` pays: the
+    user, or else the chat. `price` is in credits, which count on `account_day` (UTC, ISO).
     """
 
     id: str
@@ -161,11 +161,9 @@ class Job:
     refused: tuple[str, ...] = field(default=())  # names of stems that Telegram does not take
     links: tuple[tuple[str, str], ...] = field(default=())  # (name, URL) of stems too big to send
     silent: tuple[str, ...] = field(default=())  # names of stems with nothing to hear, not sent
-    cached: tuple[CachedStem, ...] = field(
-        default=()
-    )  # what it is delivered from, instead of being split again
-    is_timed: bool = False  # how long it took is noted, or would mislead
-    is_cache_lost: bool = False  # Telegram no longer gave those: the user is asked before paying
+    cached: tuple[CachedStem, ...] = field(default=())  # delivered instead of splitting the song again
+    is_timed: bool = False  # its duration is in the statistics, or would falsify them
+    is_cache_lost: bool = False  # Telegram no longer had the cached stems: the user is asked before paying
 
     def can_ask_again(self, now: float) -> bool:
         """Whether the user may order another create call, since this one was most likely not accepted."""
@@ -178,7 +176,7 @@ class Job:
 
     @property
     def is_out_of_time(self) -> bool:
-        """Whether it failed with its task still at work, for all that is known: what may come is paid for."""
+        """Whether it failed while its task may still run: a late result is paid for."""
         return (
             self.state is JobState.FAILED
             and self.failure is not None
@@ -188,7 +186,7 @@ class Job:
 
     @property
     def is_undelivered(self) -> bool:
-        """Whether it failed with stems at hand: what is paid for is fetched again, not bought again."""
+        """Whether it failed although it has stems: they are fetched again, not bought again."""
         return (
             self.state is JobState.FAILED
             and self.failure is not None
@@ -199,12 +197,12 @@ class Job:
 
     @property
     def is_incomplete(self) -> bool:
-        """Whether it was delivered without stems that could not be fetched, or Telegram does not take."""
+        """Whether some stems could not be fetched or were refused by Telegram."""
         return self.state is JobState.DELIVERED and bool(self.missing or self.refused)
 
     @staticmethod
     def new_id() -> str:
-        """16 hexadecimal digits: short enough for a button and a link, too many to guess."""
+        """Return 16 random hexadecimal digits: short enough for a button and a link, and not guessable."""
         return secrets.token_hex(8)
 
     def to_fields(self) -> dict[str, str]:
@@ -274,7 +272,7 @@ def _script_fields(name: str, value: Any) -> dict[str, str]:
 
 
 def is_overtaken(job: Job) -> bool:
-    """Whether a success came while its failure was being stored: the failure no longer holds."""
+    """Whether a success arrived while the failure was being stored: the failure no longer holds."""
     return bool(
         job.state is JobState.FAILED
         and job.result

@@ -1,11 +1,11 @@
-"""What steps of a job come to, and the records that the job store returns."""
+"""The outcomes of a job's steps, and the records that the job store returns."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Receipt(StrEnum):
-    """What storing a task id or a result came to."""
+    """The outcome of storing a task id or a result."""
 
     STORED = "stored"  # the job moved on
     REPEATED = "repeated"  # known already, or the job no longer waits for it
@@ -25,19 +25,19 @@ class Sent:
 
 
 class Run(StrEnum):
-    """Runs of tasks that are counted per job."""
+    """A kind of task whose runs are counted per job."""
 
     SUBMIT = "submit"
     DELIVER = "deliver"
-    BROKEN_DELIVERY = "broken delivery"  # begun and not ended: its process died, or a bug ended it
-    ZIP = "zip"  # of one order: counted anew when it is done
-    SMALL = "small"  # likewise
+    BROKEN_DELIVERY = "broken delivery"  # begun and not ended: its process died, or it failed
+    ZIP = "zip"  # reset when the order is done
+    SMALL = "small"  # the same
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What Redis knows of a job beside its attributes: how often each kind of task was begun for it, the job
-    that 'try again' made of it, and whether it is open: how it ends is still to be shown."""
+    """The rest of a job's record: how often each kind of task was begun, the job that 'try again' made of it,
+    and whether it is open, so that its end is still to be shown."""
 
     runs: dict[Run, int]
     retried_as: str
@@ -45,16 +45,16 @@ class History:
 
 
 class Picked(StrEnum):
-    """What picking a mode came to."""
+    """The outcome of picking a mode."""
 
     STARTED = "submitting"  # its credits are held, its submission may be ordered
-    QUEUED = "queued"  # its credits are held, its turn will come
+    QUEUED = "queued"  # its credits are held, it waits for earlier jobs
     OVER = "over"  # it would exceed the account's credits of the day; nothing changed
     LATE = "late"  # picked or cancelled before; nothing changed
 
 
 class Credits(StrEnum):
-    """What a move means for the credits that a job holds."""
+    """What becomes of a job's credits when it moves."""
 
     KEEP = "keep"
     SETTLE = "settle"  # they are spent

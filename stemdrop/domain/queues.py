@@ -1,19 +1,19 @@
-"""What the engine can be asked to run, and what is taken together; plain names, no I/O."""
+"""The tasks of the engine and their queues."""
 
 from enum import StrEnum
 
 
 class Task(StrEnum):
-    """What the engine can be asked to run; the value is the task's name in Redis."""
+    """A task that the engine runs; the value is its name in Redis."""
 
     SUBMIT = "submit"  # argument: job id
     DELIVER = "deliver"  # argument: job id
-    PACK = "pack"  # argument: job id, a colon, and the letter of the button (`buttons.Action`)
+    PACK = "pack"  # argument: job id, a colon, and the letter of the button (`callback_data`)
     UPDATE = "update"  # argument: an update from Telegram as JSON
 
 
 class Queue(StrEnum):
-    """What is taken together; one kind's backlog keeps none of the others waiting."""
+    """A queue of tasks; a backlog in one does not delay the others."""
 
     SUBMISSIONS = "stemdrop:submissions"  # by every `worker`, with the periodic work
     DELIVERIES = "stemdrop:deliveries"  # by every `worker`

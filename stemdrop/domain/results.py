@@ -1,7 +1,7 @@
-"""Every known form of the provider's answer becomes one `Result`. Pure functions; no I/O.
+"""`Result`, and the parsers that make it from every known form of the provider's answer.
 
-The provider's spellings live here and in `separation.py` only. Forms: its callback page, its detail endpoint,
-and what public clients have met (two object names, two shapes of `origin_data`, fields added since).
+The provider's field names occur only here and in `provider/client.py`. The forms are those of its callback
+page, its detail endpoint, and of public clients (two object names, two shapes of `origin_data`, more fields).
 """
 
 import re
@@ -11,12 +11,12 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from stemdrop.errors import BadContract
 
-# More than any song has; a body with more is not a result but an attack.
+# More than any song has; a body with more is an attack.
 MAX_STEMS = 64
 MAX_TASK_ID = 128
 MAX_URL = 2048
 
-# The provider's field (without `_url`) → our key. Vocals first: the order in which stems are delivered.
+# The provider's field (without `_url`) → our key, in the order in which stems are delivered.
 STEM_FIELDS = {
     "vocal": "vocals",
     "instrumental": "instrumental",
@@ -33,7 +33,7 @@ STEM_FIELDS = {
     "brass": "brass",
     "woodwinds": "woodwinds",
 }
-# The mix itself, and pages about it: not stems.
+# URLs of the mix itself and of pages about it.
 _NOT_STEMS = frozenset({"origin", "source", "audio", "call_back", "callback"})
 _INFO_NAMES = ("vocal_removal_info", "vocal_separation_info")
 
@@ -42,8 +42,8 @@ _INFO_NAMES = ("vocal_removal_info", "vocal_separation_info")
 class Stem:
     """One file of a result.
 
-    `key` is unique within the result and stable between callback and detail; `name` is what the provider
-    calls it where we have no word of our own; `is_rest` marks 'everything but `name`'.
+    `key` is unique within the result and the same in callback and detail; `name` is the provider's, for stems
+    that we have no name for; `is_rest` marks 'everything but `name`'.
     """
 
     key: str
@@ -55,19 +55,19 @@ class Stem:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a task: code 200 with stems, or another code with none."""
+    """The outcome of a task: code 200 with stems, or another code without."""
 
     code: int
     stems: tuple[Stem, ...] = ()
 
     @property
     def is_success(self) -> bool:
-        """Whether the provider says that it worked; there may still be no stem."""
+        """Whether the provider reports success; there may still be no stem."""
         return self.code == 200
 
     @property
     def is_refunded(self) -> bool:
-        """Whether the provider says that it gave the credits back."""
+        """Whether the provider reports that it returned the credits."""
         return self.code == 531
 
     @classmethod
@@ -77,7 +77,7 @@ class Result:
 
 
 def parse_callback(body: object) -> tuple[str, Result]:
-    """The body of a callback → (task id, result). Raises `BadContract` if it is not the contract."""
+    """Parse the body of a callback into task id and result. Raises `BadContract`."""
     code = _code(_mapping(body, "the body").get("code"))
     data = _mapping(_mapping(body, "the body").get("data"), "data")
     task_id = data.get("task_id") or data.get("taskId")
@@ -90,16 +90,15 @@ def parse_callback(body: object) -> tuple[str, Result]:
         if data.get(name) is not None:
             info = _mapping(data[name], name)
             break
-    # Seen beside the object as well as in it.
+    # some servers put it beside the object
     listed = info.get("origin_data") or data.get("origin_data")
     return task_id, Result(200, _stems({**info, "origin_data": listed}))
 
 
 def parse_detail(data: object) -> Result | None:
-    """`data` of the detail endpoint → result, or `None` while there is none yet.
+    """Parse `data` of the detail endpoint; `None`: there is no result yet. Raises `BadContract`.
 
     A task whose callback failed (`CALLBACK_EXCEPTION`) may have succeeded: its response decides.
-    Raises `BadContract` if it is not the contract.
     """
     detail = _mapping(data, "data")
     flag = detail.get("successFlag")
@@ -120,7 +119,7 @@ def parse_detail(data: object) -> Result | None:
 
 
 def _stems(info: dict[str, Any]) -> tuple[Stem, ...]:
-    # one host lists in its details the stems that it has named already, under other URLs
+    # one server lists in its details the stems that it has named already, under other URLs
     found = _named_stems(info) or _listed_stems(info.get("origin_data"))
     unique: dict[str, Stem] = {}
     for stem in found:
@@ -157,7 +156,7 @@ def _listed_stems(listed: object) -> list[Stem]:
             continue
         extract, rest = entry.get("extract"), entry.get("remove")
         if isinstance(extract, dict) and isinstance(rest, dict) and _group(extract):
-            # servers name the rest in words of their own ("Without Bass")
+            # servers have their own names for the rest ("Without Bass")
             rest = {**rest, "stem_type_group_name": extract["stem_type_group_name"]}
         for part, is_rest in ((extract, False), (rest, True), (entry, False)):
             if isinstance(part, dict) and (url := _url(part.get("audio_url"))):
@@ -174,20 +173,20 @@ def _listed_stem(part: dict[str, Any], url: str, is_rest: bool) -> Stem:
 
 
 def _group(part: dict[str, Any]) -> str:
-    """What the provider calls the stem, readably; '' where it says nothing."""
+    """Return the provider's name of the stem in readable form, or an empty text."""
     group = part.get("stem_type_group_name")
     return _readable(group) if isinstance(group, str) and group.strip() else ""
 
 
 def _url(value: object) -> str:
-    """The URL with what must be quoted quoted (spaces are seen), or '' where there is none."""
+    """Return the URL, quoted where needed (some have spaces), or an empty text for anything else."""
     if not isinstance(value, str) or not 0 < len(value.strip()) <= MAX_URL:
         return ""
     try:
         parts = urlsplit(value.strip())
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return ""
-        # no host has these, and halves of surrogate pairs nothing after us could store
+        # no host name has these, and half a surrogate pair cannot be stored
         if not parts.netloc.isprintable() or " " in parts.netloc:
             return ""
         safe = "/:@!$&'()*+,;=~%-._"
@@ -206,8 +205,8 @@ def _key(name: str) -> str:
 
 
 def _readable(name: str) -> str:
-    """`hand_drums` → `Hand drums`; a name that is already written for people stays."""
-    name = name.encode(errors="ignore").decode()  # without halves of surrogate pairs, which cannot be stored
+    """`hand_drums` → `Hand drums`; a name with capitals stays."""
+    name = name.encode(errors="ignore").decode()  # half a surrogate pair cannot be stored
     words = " ".join(name.replace("_", " ").split())[:40]
     return words if any(letter.isupper() for letter in words) else words.capitalize()
 

@@ -1,4 +1,4 @@
-"""How songs and stems are called: in sentences, in players, and as files on whatever device."""
+"""The names of songs and stems in sentences, in players, and as files on every system."""
 
 import re
 import unicodedata
@@ -6,46 +6,46 @@ import unicodedata
 MAX_NAME = 120
 # Bot API: a caption has at most 1,024 characters.
 MAX_CAPTION = 1000
-# What file systems take at most in a name (255 bytes), less what a second download of it appends.
+# File systems allow names of 255 bytes; a second download appends some.
 _MAX_BYTES = 240
 _CONTROLS = dict.fromkeys([*range(32), *range(127, 160), 0x2028, 0x2029, 0xFEFF], " ")
-# In no name on some system; and what makes a name look like another one is left out.
+# Characters that some system forbids in names, or that make a name look like another one.
 _FORBIDDEN = {
     **dict.fromkeys(map(ord, '/\\:*?"<>|'), "_"),
     **dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)]),
 }
-# To Windows these are devices, whatever follows behind a dot (learn.microsoft.com, Naming Files).
+# Names of devices on Windows, with any extension (learn.microsoft.com, Naming Files).
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d) *(\.|$)", re.IGNORECASE | re.ASCII)
-# Signs that turn the direction of what follows, or that nobody sees: a title must not reach beyond itself.
+# Invisible characters, and those that change the direction of the text after the title.
 _DIRECTIONS = dict.fromkeys([0x200B, 0x200E, 0x200F, 0x2060, *range(0x202A, 0x202F), *range(0x2066, 0x206A)])
-# What Telegram makes links of, by its own code (td, `MessageEntity.cpp`): not `</b>`, but `<@name>`.
+# What Telegram turns into links (td, `MessageEntity.cpp`): not `</b>`, but `<@name>`.
 _LINKED = re.compile(r"(?<!\w)@(?=\w)|#(?=\w)|(?<![\w<])/(?=\w)")
 _JOINER = "\u200d"
 
 
 def plain(text: str) -> str:
-    """One line of it, without signs that nobody sees."""
+    """Return the text as one line without control characters."""
     return " ".join(text.translate(_CONTROLS).split())
 
 
 def in_sentence(text: str, length: int) -> str:
-    """Somebody's words within a message of ours; empty where there is nothing to see in them.
+    """Return a user's words for a message of ours, at most `length` characters; invisible words become empty.
 
-    Telegram makes links of `@name`, `#tag` and `/command`: not of these.
+    Telegram will not turn `@name`, `#tag` and `/command` in it into links.
     """
     return cut(_LINKED.sub("\\g<0>\u2060", _visible(text)), length)
 
 
 def title(song: str, stem: str, nameless: str) -> str:
-    """`<title> (<stem>)`; a song without a title is called `nameless`.
+    """Return `<title> (<stem>)`; the title of a song without one is `nameless`.
 
-    A title that is too long is cut, the stem's name never.
+    A long title is cut; the stem's name is not.
     """
     return _named(_visible(song) or nameless, stem, MAX_NAME)
 
 
 def file_name(song: str, stem: str, extension: str, nameless: str) -> str:
-    """As the title, without what no file system takes; a song of nothing else is called `nameless`."""
+    """Return the title as a file name that every system accepts."""
     name, stem = _allowed(song) or nameless, plain(stem).translate(_FORBIDDEN)
     length = MAX_NAME - len(extension)
     shortest = len(stem) + 5
@@ -65,7 +65,7 @@ def archive_name(song: str, nameless: str) -> str:
 
 
 def cut(text: str, length: int) -> str:
-    """The text, or as much of it as fits with an ellipsis; a sign made of several is not cut through."""
+    """Return the text, cut with an ellipsis if it is too long; a composed character is not cut apart."""
     if len(text) <= length:
         return text
     end = length - 1
@@ -75,13 +75,13 @@ def cut(text: str, length: int) -> str:
 
 
 def _visible(text: str) -> str:
-    """One line of it that keeps to itself; empty where there is nothing to see in it."""
+    """Return one line without changes of direction; empty if nothing in it is visible."""
     text = plain(text.translate(_DIRECTIONS))
     return "" if all(unicodedata.category(sign)[0] in "CZ" for sign in text) else text
 
 
 def _allowed(song: str) -> str:
-    """What of it may be the beginning of a file's name on every system; empty where that is nothing."""
+    """Return the beginning of a file name that every system accepts; may be empty."""
     name = _visible(song).translate(_FORBIDDEN).lstrip(". ")
     if not name.strip("_. "):
         return ""
@@ -93,7 +93,7 @@ def _named(song: str, stem: str, length: int) -> str:
 
 
 def _belong_together(text: str, index: int) -> bool:
-    """Whether the character at `index` and the one before it are shown as one sign."""
+    """Whether the character at `index` and the one before it are shown as one."""
     before, here = text[index - 1], text[index]
     if _JOINER in (before, here) or unicodedata.category(here).startswith("M"):
         return True

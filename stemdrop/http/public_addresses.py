@@ -1,10 +1,10 @@
-"""Which IP addresses are of the open internet. Pure rules."""
+"""The rule that tells public IP addresses from private ones."""
 
 import ipaddress
 
-# Where networks without IPv4 put the IPv4 addresses of the open internet (RFC 6052).
+# IPv4 addresses as networks without IPv4 write them (RFC 6052).
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-# Not of the open internet, whatever a version of Python says of them.
+# Not public, although some versions of Python say so.
 _INSIDE = [
     ipaddress.ip_network(network)
     for network in (
@@ -17,7 +17,7 @@ _INSIDE = [
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet, also where it is wrapped in IPv6."""
+    """Whether an IP address is public, also when it is embedded in an IPv6 address."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         if ip in _NAT64:

@@ -1,6 +1,6 @@
 """Signed, short, expiring tokens for callback and source links, and the secret of Telegram's webhook.
 
-One salt per purpose, so that a token made for one door opens no other.
+One salt per purpose, so that a token for one endpoint is refused by the others.
 """
 
 import base64
@@ -25,20 +25,20 @@ SIGNATURE_WINDOW_S = 300
 # How far ahead a token may have been signed: the clocks of two machines differ, and one may be set back.
 CLOCK_SKEW_S = 24 * 3600
 
-# What we sign with; base64 decoding alone passes over any other character.
+# The characters of our tokens; base64 decoding alone ignores all others.
 _TOKEN = re.compile(r"[\w.-]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class CallbackToken:
-    """What a callback link says: the job and the chat that its stems go to."""
+    """The content of a callback link: the job, and the chat that gets its stems."""
 
     job_id: str
     chat_id: int
 
 
 class SignedLinks:
-    """Makes and reads the links of one server. `base_url` is `PUBLIC_URL`, without a slash at the end."""
+    """Signs and verifies the links of one server. `base_url` is `PUBLIC_URL`, without a slash at the end."""
 
     def __init__(self, secret_key: str, base_url: str) -> None:
         self._base_url = base_url
@@ -49,30 +49,30 @@ class SignedLinks:
         )
 
     def callback_url(self, job_id: str, chat_id: int) -> str:
-        """Where the provider posts the result of this job; at most 140 characters beyond the base."""
+        """The URL for the result of this job; at most 140 characters longer than the base."""
         return f"{self._base_url}/callback/{self._callback.sign(f'{job_id}.{chat_id}').decode()}"
 
     def source_url(self, job_id: str, extension: str) -> str:
-        """Where the provider fetches this job's audio; the name ends in `extension` since some go by it."""
+        """The URL of this job's audio; it ends in `extension`, since some providers rely on that."""
         return f"{self._base_url}/source/{self._source.sign(job_id).decode()}/audio{extension}"
 
     @property
     def updates_url(self) -> str:
-        """Where Telegram posts updates."""
+        """The URL for Telegram's updates."""
         return f"{self._base_url}/telegram"
 
     @property
     def updates_secret(self) -> str:
-        """The `secret_token` that Telegram sends back with each update; the same in all processes."""
+        """The `secret_token` that Telegram returns with each update; the same in all processes."""
         return self._updates_secret.get_secret_value()
 
     def read_callback(self, token: str) -> CallbackToken:
-        """Raises `ForgedRequest`, or `ExpiredLink` when the token is ours but too old."""
+        """Verify a callback token. Raises `ForgedRequest`, or `ExpiredLink` when it is ours but too old."""
         job_id, _, chat_id = _unsign(self._callback, token, CALLBACK_LIFETIME_S).partition(".")
         return CallbackToken(job_id, int(chat_id))
 
     def read_source(self, token: str) -> str:
-        """The job whose audio this is. Raises `ForgedRequest` or `ExpiredLink`."""
+        """Return the id of the job of a source token. Raises `ForgedRequest` or `ExpiredLink`."""
         return _unsign(self._source, token, SOURCE_LIFETIME_S)
 
 
@@ -87,7 +87,7 @@ def check_signature(
         raise ForgedRequest("the callback's signature has no readable time")
     if abs(now() - int(timestamp)) > SIGNATURE_WINDOW_S:
         raise ForgedRequest("the callback's signature is too old or too new")
-    # A task id out of JSON can hold half a surrogate pair; it is then wrong, not an exception.
+    # A task id from JSON may hold half a surrogate pair: the signature is then wrong.
     signed = f"{task_id}.{timestamp}".encode(errors="surrogatepass")
     expected = base64.b64encode(hmac.digest(key.encode(), signed, "sha256"))
     if not hmac.compare_digest(expected, signature.encode(errors="surrogatepass")):

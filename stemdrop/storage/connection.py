@@ -1,4 +1,4 @@
-"""Redis as every store uses it: connected with limits, its scripts, and its exceptions turned into ours."""
+"""The Redis client of all stores: its limits, its scripts, and the translation of its exceptions."""
 
 import logging
 from asyncio import sleep
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Refusals that say how Redis is, and not what was asked of it (its error codes; the library drops some).
+# Refusals because of the state of Redis and not of the command (its error codes; the library drops some).
 _FOR_NOW = (OutOfMemoryError, ReadOnlyError)
 _FOR_NOW_CODES = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "BUSY ")
 
@@ -31,14 +31,14 @@ class Script(Protocol):
 
 
 def script(redis: Redis, text: str) -> Script:
-    """`text` as a step that is sent once and named after that."""
+    """Register a script; Redis gets its text once and its hash after that."""
     return cast(Script, redis.register_script(text))
 
 
 async def retry_until_stored(step: Callable[[], Awaitable[T]], what: str, tries: int = 300) -> T:
-    """Take a step that must not be lost, waiting for a Redis that is away: `tries` times, 2 s apart.
+    """Repeat a step that must not be lost while Redis is away, `tries` times, 2 s apart.
 
-    `what` names it in the log. Raises `StoreUnavailable` in the end.
+    `what` names it in the log. Raises `StoreUnavailable` after the last try.
     """
     for _ in range(tries):
         try:
@@ -51,9 +51,9 @@ async def retry_until_stored(step: Callable[[], Awaitable[T]], what: str, tries:
 
 @asynccontextmanager
 async def connect(url: str) -> AsyncIterator[Redis]:
-    """A Redis client for the store: bounded pool, 5 s per command, one more try after a broken connection.
+    """Open a client with a bounded pool, 5 s per command, and retries after a broken connection.
 
-    Scripts may so run twice; each is written so that the second run changes nothing.
+    A retried script runs twice; each is written so that the second run changes nothing.
     """
     pool = BlockingConnectionPool.from_url(
         url,

@@ -1,5 +1,7 @@
-"""`DeadLetters`: tasks that were given up although no job failed by it, for the operator, who sees them in
-`stemdrop jobs`. Nothing of what people wrote is in them."""
+"""`DeadLetters`: tasks that were given up without failing a job, for the operator (`stemdrop jobs`).
+
+They hold nothing that users wrote.
+"""
 
 import json
 import time
@@ -17,8 +19,8 @@ from stemdrop.storage.keys import GIVEN_UP, GIVEN_UP_LIFETIME_S, GIVEN_UP_MOST, 
 class DeadLetter:
     """A task that was given up at `at` (Unix seconds).
 
-    `key` names it as the engine does: `update:<its number>`, `pack:<job id>:<letter of the button>`. `what`
-    it was and `why` are words for the operator.
+    `key` is the engine's: `update:<its number>`, `pack:<job id>:<letter of the button>`. `what` and `why`
+    describe it to the operator.
     """
 
     key: str
@@ -35,7 +37,7 @@ class DeadLetters:
         self._clock = clock
 
     async def add(self, key: str, what: str, why: str) -> None:
-        """Note that this task was given up; a second time overwrites the first."""
+        """Note that this task was given up; replaces an earlier note."""
         value = json.dumps({"what": what, "why": why, "at": self._clock()})
         async with translated(), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hset(GIVEN_UP, key, value)
@@ -44,30 +46,30 @@ class DeadLetters:
         await self.all()
 
     async def count_try(self, key: str) -> int:
-        """Count one more failed try of a task that may come to be given up; returns how many by now."""
+        """Count one more failed try of this task; returns how many there were."""
         async with translated(), self._redis.pipeline(transaction=True) as pipeline:
             pipeline.incr(TRIES.format(key))
             pipeline.expire(TRIES.format(key), TRIES_LIFETIME_S)
             return int((await pipeline.execute())[0])
 
     async def all(self) -> list[DeadLetter]:
-        """The newest first; what is too old, or too many, is forgotten."""
+        """Return the newest first; delete those that are too old or too many."""
         async with translated():
             stored = await cast(Any, self._redis.hgetall(GIVEN_UP))
-        dead_letters = [_read(key, json.loads(value)) for key, value in stored.items()]
-        dead_letters.sort(key=lambda letter: letter.at, reverse=True)
+        letters = [_read(key, json.loads(value)) for key, value in stored.items()]
+        letters.sort(key=lambda letter: letter.at, reverse=True)
         since = self._clock() - GIVEN_UP_LIFETIME_S
-        cached = [letter for letter in dead_letters[:GIVEN_UP_MOST] if letter.at >= since]
-        for letter in dead_letters[len(cached) :]:
+        kept = [letter for letter in letters[:GIVEN_UP_MOST] if letter.at >= since]
+        for letter in letters[len(kept) :]:
             await self.drop(letter.key)
-        return cached
+        return kept
 
     async def drop(self, key: str) -> bool:
-        """Forget it. False: it is not there."""
+        """Delete the dead letter. False: there was none."""
         async with translated():
             return bool(await cast(Any, self._redis.hdel(GIVEN_UP, key)))
 
 
 def _read(key: str, value: dict[str, Any]) -> DeadLetter:
-    """Fields of a newer version are passed over."""
+    """Ignores the fields of a newer version."""
     return DeadLetter(key, str(value.get("what", "")), str(value.get("why", "")), float(value.get("at", 0)))

@@ -1,4 +1,4 @@
-"""`Groups`: what each group has settled for itself."""
+"""`GroupSettings`: how the bot behaves in each group."""
 
 from typing import Any, cast
 
@@ -11,24 +11,24 @@ _ANSWERS_ALL = "answers_all"
 
 
 class GroupSettings:
-    """Settings of groups. Every method raises `StoreUnavailable` when Redis does not answer."""
+    """Every method raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def answers_all(self, chat_id: int) -> bool:
-        """Whether every song in the group is answered, and not only those that somebody asks for."""
+        """Whether the bot answers every song in the group, and not only songs that a member asks about."""
         async with translated():
             return await self._redis.hget(CHAT.format(chat_id), _ANSWERS_ALL) == "1"
 
     async def set_answers_all(self, chat_id: int, wanted: bool) -> None:
-        """Switch that."""
+        """Switch whether the bot answers every song in the group."""
         async with translated():
             await self._redis.hset(CHAT.format(chat_id), _ANSWERS_ALL, "1" if wanted else "0")
 
     async def migrate(self, old_chat_id: int, new_chat_id: int) -> None:
-        """The group became a supergroup: its settings move with it. Twice is once."""
+        """Move the settings of a group that became a supergroup. Idempotent."""
         async with translated():
-            if cached := await self._redis.hgetall(CHAT.format(old_chat_id)):
-                await self._redis.hset(CHAT.format(new_chat_id), mapping=cast(Any, cached))
+            if stored := await self._redis.hgetall(CHAT.format(old_chat_id)):
+                await self._redis.hset(CHAT.format(new_chat_id), mapping=cast(Any, stored))
                 await self._redis.delete(CHAT.format(old_chat_id))

@@ -1,5 +1,7 @@
-"""Which processes of ours are there, and whether they do their work: what they say of themselves, in Redis
-and for the health check of their container (`container_health.py`)."""
+"""`Heartbeats`: which processes run and whether they work, as each reports to Redis every few seconds.
+
+Each process also reports to the health check of its container (`container_health.py`).
+"""
 
 import asyncio
 import json
@@ -27,9 +29,9 @@ FORGOTTEN_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """One role (`bot`, `webhook`, `worker`) of one process, as it last said. Times are Unix seconds.
+    """The last report of one role (`bot`, `webhook`, `worker`) of one process. Times are Unix seconds.
 
-    `trouble` is empty while it does its work, else one sentence for the operator.
+    `trouble` is empty while it works, otherwise one sentence for the operator.
     """
 
     role: str
@@ -42,19 +44,21 @@ class Heartbeat:
 
     @property
     def name(self) -> str:
-        """Unlike any other's at the same time."""
+        """A name that no other running process has."""
         return f"{self.role}:{self.host}:{self.pid}"
 
 
 class Heartbeats:
-    """By Redis' clock, since those of two machines differ. Every method raises `StoreUnavailable` when Redis
-    does not answer."""
+    """Uses Redis' clock, since the clocks of two machines differ.
+
+    Every method raises `StoreUnavailable` when Redis does not answer.
+    """
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
     async def note(self, heartbeat: Heartbeat) -> None:
-        """It is there now, and how it is; who has said nothing for long is forgotten."""
+        """Store a heartbeat with the time; delete those of processes that ended long ago."""
         async with translated():
             seen = replace(heartbeat, seen_at=await self._now())
             await cast(Any, self._redis.hset(PRESENT, seen.name, json.dumps(asdict(seen))))
@@ -62,12 +66,12 @@ class Heartbeats:
                 await cast(Any, self._redis.hdel(PRESENT, *gone))
 
     async def leave(self, name: str) -> None:
-        """It has ended, as it should."""
+        """Delete the heartbeat of a process that ends."""
         async with translated():
             await cast(Any, self._redis.hdel(PRESENT, name))
 
     async def all(self) -> list[Heartbeat]:
-        """By role, the longest there first; who has said nothing for a minute is gone."""
+        """Return the heartbeats of the last minute by role, the longest running process first."""
         async with translated():
             now, noted = await self._now(), await self._noted()
         present = [it for it in noted if abs(now - it.seen_at) <= PRESENT_LIFETIME_S]
@@ -88,9 +92,9 @@ async def send_heartbeats(
     stop: asyncio.Event,
     every_s: float = BEAT_S,
 ) -> None:
-    """Say every so often, in trouble more often, how this process is in each role, until `stop` is set.
+    """Report every `every_s` seconds, in trouble more often, until `stop` is set.
 
-    `troubles`: role → what keeps it from its work just now, or nothing.
+    `troubles` maps each role to a function that returns why it cannot work now, or nothing.
     """
     host, pid, own_version, started_at = socket.gethostname(), os.getpid(), version("stemdrop"), time.time()
 
@@ -108,14 +112,14 @@ async def send_heartbeats(
             except StoreUnavailable as error:
                 wrong.append(str(error))
             container_health.write(wrong)
-            # that it is well again is soon told
+            # the end of a trouble is reported soon
             await _wait(stop, every_s / 5 if wrong else every_s)
     finally:
         try:
             for role in troubles:
                 await heartbeats.leave(heartbeat(role).name)
         except StoreUnavailable as error:
-            log.debug("the end of this process is not noted: %s", error)
+            log.debug("the heartbeat was not deleted: %s", error)
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:
@@ -126,6 +130,6 @@ async def _wait(stop: asyncio.Event, seconds: float) -> None:
 
 
 def _read(value: dict[str, Any]) -> Heartbeat:
-    """Fields of a newer version are passed over."""
+    """Ignores the fields of a newer version."""
     names = {item.name for item in fields(Heartbeat)}
     return Heartbeat(**{name: it for name, it in value.items() if name in names})

@@ -1,6 +1,6 @@
-"""`Overview`: how everything stands at one moment, over all processes; for `/metrics` and `stemdrop status`.
+"""`Snapshots`: the state of all processes at one moment, for `/metrics` and `stemdrop status`.
 
-Only reads, and costs Redis little also with ten thousand jobs: they are added up there, hundreds at a time.
+Redis adds up the jobs itself, hundreds at a time, so ten thousand open jobs block it only for moments.
 """
 
 import json
@@ -20,7 +20,7 @@ from stemdrop.storage.flood_limiter import pause_left
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.keys import GIVEN_UP, JOB, OPEN
 
-# So many are looked at in one step: some two milliseconds of Redis' time, in which others wait.
+# The jobs that are added up in one step, which blocks Redis for about two milliseconds.
 _JOBS_A_STEP = 500
 
 _ADD_UP = """
@@ -48,11 +48,11 @@ return found
 """
 
 _COUNT_TASKS = """
--- KEYS: stream, those put off (both are the engine's library's)
--- returns how many are in the stream, run, are put off, and for how many ms the first that waits has waited
+-- KEYS: the engine's stream, its tasks that are put off
+-- returns how many are in the stream, run, and are put off, and the ms for which the first waiting task waits
 local length, put_off = redis.call('XLEN', KEYS[1]), redis.call('ZCARD', KEYS[2])
 if length == 0 then return {0, 0, put_off, 0} end
--- what the stream's one group has taken is running
+-- tasks that the stream's only group has taken are running
 local running, taken = 0, '-'
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   for i = 1, #group, 2 do
@@ -70,7 +70,7 @@ return {length, running, put_off, now_ms - tonumber(string.match(first[1], '^%d+
 
 @dataclass(frozen=True, slots=True)
 class JobGroup:
-    """Jobs in one state and mode: how many, and for how many seconds the first of them has been there."""
+    """The jobs in one state and mode, and for how many seconds the first of them has been there."""
 
     count: int
     oldest_s: float
@@ -78,7 +78,7 @@ class JobGroup:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Tasks of one queue; `oldest_s`: for how long the first that waits has waited, 0 where none does."""
+    """The tasks of one queue; the first waiting task has waited `oldest_s` seconds (0: none waits)."""
 
     waiting: int
     running: int
@@ -88,8 +88,11 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What was seen at `at` (Unix seconds). `jobs`: (state, mode) → standing; `given_up`: kind → number;
-    `counts` as of `Counts.all`; `flood_pause_s`: Telegram has asked for silence for so long from now."""
+    """The state at `at` (Unix seconds).
+
+    `jobs` is by state and mode, `given_up` counts dead letters by kind, `counters` is as of `Counters.all`,
+    and `flood_pause_s` is the rest of a pause that Telegram asked for.
+    """
 
     at: float
     jobs: dict[tuple[str, str], JobGroup]
@@ -114,7 +117,7 @@ class Snapshots:
         self._count_tasks = script(redis, _COUNT_TASKS)
 
     async def take(self) -> Snapshot:
-        """Everything as it is now."""
+        """Return the present state."""
         async with translated():
             memory = await self._redis.info("memory")
             return Snapshot(
@@ -130,7 +133,7 @@ class Snapshots:
             )
 
     async def lately(self) -> dict[str, float]:
-        """As of `Counts.lately`."""
+        """Return the counters of the last hour, as of `Counters.lately`."""
         return await self._counters.lately()
 
     async def _jobs(self) -> dict[tuple[str, str], JobGroup]:

@@ -1,7 +1,7 @@
-"""`Shelf`: which stems Telegram keeps of which audio and mode, so that the same song again costs nothing.
+"""`StemCache`: the stems that Telegram stores of each audio and mode, so that a repeated song costs nothing.
 
-Only the numbers by which Telegram finds its own files; no audio. `file_unique_id` names the content, across
-users and chats (Bot API, 'File').
+It holds Telegram's file ids and no audio. `file_unique_id` identifies the content across users and chats (Bot
+API, 'File').
 """
 
 import json
@@ -24,7 +24,7 @@ Choice = tuple[Mode, str]  # a mode, and the instrument where the mode needs one
 class CachedStems:
     """One song's stems in one mode.
 
-    `result` names them all, without addresses; those that are in it and not in `stems` were silent.
+    `result` lists all stems, without URLs; those that are missing in `stems` were silent.
     """
 
     result: Result
@@ -39,7 +39,7 @@ class StemCache:
         self._clock = clock
 
     async def find(self, source: Source, choice: Choice) -> CachedStems | None:
-        """The stems that Telegram keeps of this audio, or `None`."""
+        """Return the cached stems of this audio, or `None`."""
         async with translated():
             stored = await self._redis.get(_key(source, choice))
         if stored is None:
@@ -49,17 +49,17 @@ class StemCache:
         return CachedStems(Result.from_json(value["result"]), stems)
 
     async def free(self, source: Source) -> frozenset[Choice]:
-        """Everything that can be had of this audio for nothing."""
+        """Return every choice that is cached for this audio."""
         choices: list[Choice] = [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, "")]
         choices += [(Mode.SPLIT_STEM_ADVANCED, name) for name in INSTRUMENTS]
         async with translated(), self._redis.pipeline(transaction=False) as pipeline:
             for choice in choices:
                 pipeline.exists(_key(source, choice))
             found = await pipeline.execute()
-        return frozenset(choice for choice, is_kept in zip(choices, found, strict=True) if is_kept)
+        return frozenset(choice for choice, is_cached in zip(choices, found, strict=True) if is_cached)
 
     async def put(self, job: Job, cached: CachedStems) -> None:
-        """Keep what `job` has brought; what was kept of the same before gives way."""
+        """Cache the stems of `job`; replaces earlier ones of the same audio and choice."""
         if job.mode is None:
             raise ValueError(f"job {job.id} has no mode")
         key = _key(job.source, (job.mode, job.instrument))
@@ -71,22 +71,22 @@ class StemCache:
             pipeline.set(key, json.dumps(value, ensure_ascii=False), ex=KEPT_LIFETIME_S)
             for index in (KEPT_ALL, KEPT_OF.format(job.account)):
                 pipeline.zadd(index, {key: now})
-                # who is here every day would never get rid of what has expired
+                # the expiry of the index is renewed each day that its account is active
                 pipeline.zremrangebyscore(index, "-inf", now - KEPT_LIFETIME_S)
                 pipeline.expire(index, KEPT_LIFETIME_S)
             await pipeline.execute()
 
     async def count(self) -> int:
-        """How many songs and modes are kept, in all."""
+        """Return how many songs and modes are cached."""
         async with translated():
             return int(await self._redis.zcount(KEPT_ALL, self._clock() - KEPT_LIFETIME_S, "+inf"))
 
     async def count_of(self, account: int) -> int:
-        """How many came from one account's jobs."""
+        """Return how many came from one account's jobs."""
         return len(await self._of(account))
 
     async def forget(self, source: Source, choice: Choice) -> None:
-        """Telegram no longer keeps these."""
+        """Delete an entry whose files Telegram no longer has."""
         key = _key(source, choice)
         async with translated():
             stored = await self._redis.get(key)
@@ -99,21 +99,20 @@ class StemCache:
             await pipeline.execute()
 
     async def forget_of(self, account: int) -> int:
-        """Forget what came from one account's jobs; returns how many songs that were."""
+        """Delete what came from one account's jobs; returns how many songs that were."""
         return await self._forget(await self._of(account), KEPT_OF.format(account))
 
     async def forget_all(self) -> int:
-        """Forget everything; returns how many songs that were."""
+        """Delete everything; returns how many songs that were."""
         async with translated():
             keys = cast(list[str], await self._redis.zrange(KEPT_ALL, 0, -1))
         return await self._forget(keys, KEPT_ALL)
 
     async def _of(self, account: int) -> list[str]:
-        """The keys of what one account's jobs have brought, and no other's has since."""
+        """Return the keys of entries that came from one account's jobs and were not replaced by another's."""
         async with translated():
             keys = cast(list[str], await self._redis.zrange(KEPT_OF.format(account), 0, -1))
             values = cast(list[str | None], await self._redis.mget(keys)) if keys else []
-        # an older version noted no account
         stored = [(key, json.loads(value)) for key, value in zip(keys, values, strict=True) if value]
         return [key for key, value in stored if value.get("account", account) == account]
 

@@ -1,4 +1,4 @@
-"""`People`: who may use the bot, who runs it, and what each has chosen."""
+"""`Users`: who may use the bot, who runs it, and what each user has chosen."""
 
 import json
 import secrets
@@ -25,9 +25,9 @@ from stemdrop.storage.keys import (
 
 _MAX_NAME = 80
 
-# The first word that fits makes an admin, and only while there is none: two who open the link race for it.
+# The link makes an admin only while there is none: of two users who open it, the first wins.
 _BECOME_ADMIN = """
--- KEYS: link, admins, used   ARGV: word, user id, seconds in which whoever has won is told so again
+-- KEYS: link, admins, used   ARGV: word, user id, seconds for which the new admin gets the same answer again
 local won = ARGV[2] .. ' ' .. ARGV[1]
 if redis.call('GET', KEYS[3]) == won then return redis.call('SISMEMBER', KEYS[2], ARGV[2]) end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('SCARD', KEYS[2]) > 0 then return 0 end
@@ -47,7 +47,7 @@ return redis.call('GET', KEYS[1])
 _REMOVE = """
 -- KEYS: allowed, admins   ARGV: user id, 1 if the settings name admins
 redis.call('SREM', KEYS[1], ARGV[1])
--- somebody must be left who can let people in
+-- the last admin stays, who alone can let users in
 if ARGV[2] == '1' or redis.call('SCARD', KEYS[2]) > 1 then redis.call('SREM', KEYS[2], ARGV[1]) end
 """
 
@@ -69,10 +69,10 @@ redis.call('DEL', KEYS[2])
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who writes to the bot.
+    """A user of the bot.
 
-    `language` is empty unless they chose one, `daily_credits` `None` unless an admin set it; 0 is no limit.
-    `telegram_language` is that of an admin's Telegram, for what they are told unasked.
+    `language` is empty unless the user chose one; `daily_credits` is `None` unless an admin set it, and 0 for
+    no limit. `telegram_language` is the language of an admin's Telegram, for alerts.
     """
 
     id: int
@@ -85,13 +85,13 @@ class Person:
 
     @property
     def called(self) -> str:
-        """As admins read it: the name, which is anybody's to choose, and the number, which is not."""
+        """The name for admins, with the id, since users can choose any name."""
         name = in_sentence(self.name, _MAX_NAME)
         return f"{name} ({self.id})" if name else str(self.id)
 
 
 class Users:
-    """Everyone the bot knows. Every method raises `StoreUnavailable` when Redis does not answer."""
+    """Every method raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
@@ -103,7 +103,7 @@ class Users:
         self._migrate = script(redis, _MIGRATE)
 
     async def person(self, user_id: int, chat_id: int = 0) -> Person:
-        """What is known of a user, as they write in `chat_id` (which may be allowed as a whole)."""
+        """Return a user who writes in `chat_id`; a chat may be allowed as a whole."""
         async with translated(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(USER.format(user_id))
             pipeline.sismember(ADMINS, str(user_id))
@@ -125,36 +125,36 @@ class Users:
         )
 
     async def limit(self, account: int) -> int:
-        """Credits that this account may spend a day; 0: no limit."""
+        """Return the credits that this account may spend a day; 0: no limit."""
         person = await self.person(account)
         return self._settings.daily_credits if person.daily_credits is None else person.daily_credits
 
     async def allowed(self) -> list[Person]:
-        """Those whom admins let in from the chat, by number."""
+        """Return the users whom admins let in from the chat, by id."""
         async with translated():
             ids = await self._redis.smembers(ALLOWED)
         return [await self.person(int(number)) for number in sorted(ids, key=int)]
 
     async def admins(self) -> set[int]:
-        """Everyone who runs the bot."""
+        """Return the ids of all admins."""
         async with translated():
             ids = await self._redis.smembers(ADMINS)
         return {int(number) for number in ids} | self._settings.admins
 
     async def set_language(self, user_id: int, code: str) -> None:
-        """What they chose with `/language`."""
+        """Store the language that the user chose."""
         await self._set(user_id, language=code)
 
     async def set_telegram_language(self, user_id: int, code: str) -> None:
-        """As Telegram says with their messages."""
+        """Store the language of the user's Telegram."""
         await self._set(user_id, telegram_language=code)
 
     async def set_name(self, user_id: int, name: str) -> None:
-        """What admins see in their list."""
+        """Store the name that admins see."""
         await self._set(user_id, name=name[:_MAX_NAME])
 
     async def set_daily_credits(self, user_id: int, credits: int | None) -> None:
-        """Credits a day; 0: no limit; `None`: as the setting says."""
+        """Set the user's credits a day; 0: no limit; `None`: those of the setting."""
         if credits is None:
             async with translated():
                 await self._redis.hdel(USER.format(user_id), "daily_credits")
@@ -162,33 +162,33 @@ class Users:
             await self._set(user_id, daily_credits=str(credits))
 
     async def is_let_in(self, user_id: int) -> bool:
-        """Whether they were let in from the chat: by an admin, or by the link that made them one."""
+        """Whether the user was let in by an admin or by the admin link, and not by a setting."""
         async with translated(), self._redis.pipeline(transaction=False) as pipeline:
             pipeline.sismember(ALLOWED, str(user_id))
             pipeline.sismember(ADMINS, str(user_id))
             return any(await pipeline.execute())
 
     async def add(self, user_id: int) -> None:
-        """Let them in."""
+        """Let the user in."""
         async with translated():
             await self._redis.sadd(ALLOWED, str(user_id))
 
     async def remove(self, user_id: int) -> None:
-        """They may no longer use the bot, nor run it; but the last admin stays, and those of the setting."""
+        """Remove a user or admin; the last admin stays, and so do those of the setting."""
         by_setting = "1" if self._settings.admins else "0"
         async with translated():
             await self._remove([ALLOWED, ADMINS], [str(user_id), by_setting])
 
     async def first_admin_word(self) -> str:
-        """The one-time word that makes whoever brings it the admin; empty when there is an admin."""
+        """Return the one-time word of the admin link; empty when there is an admin."""
         async with translated():
-            if not self._needs_admin:  # one that was printed before is not to work once there is none again
+            if not self._needs_admin:  # an earlier link must not work later
                 await self._redis.delete(ADMIN_LINK)
                 return ""
             return str(await self._first_word([ADMIN_LINK, ADMINS], [secrets.token_urlsafe(16)]))
 
     async def become_admin(self, user_id: int, word: str) -> bool:
-        """Whether this word has just made them the admin; so also when that message is handled again."""
+        """Make the user the admin if the word is that of the link. Idempotent for the same user."""
         if not self._needs_admin:
             return False
         async with translated():
@@ -196,37 +196,37 @@ class Users:
             return bool(await self._become_admin(keys, [word, str(user_id), COUNTED_LIFETIME_S]))
 
     async def invite(self, admin_id: int) -> str:
-        """A word that lets one more person in, once, within a week."""
+        """Return a word that lets one more user in within a week."""
         word = secrets.token_urlsafe(12)
         async with translated():
             await self._redis.set(INVITATION.format(word), str(admin_id), ex=INVITATION_LIFETIME_S)
         return word
 
     async def accept_invitation(self, user_id: int, word: str) -> bool:
-        """Whether this word has just let them in."""
+        """Let the user in if the word is that of an invitation; False: it is not (any more)."""
         async with translated():
             return bool(await self._accept_invitation([INVITATION.format(word), ALLOWED], [str(user_id)]))
 
     async def once_in_a_while(self, what: str, every_s: int) -> bool:
-        """Whether `what` was not said in the last `every_s` seconds; it counts as said now."""
+        """Whether the message `what` may be sent: at most once in `every_s` seconds."""
         async with translated():
             return bool(await self._redis.set(ONCE_IN_A_WHILE.format(what), "1", ex=every_s, nx=True))
 
     async def may_say_again(self, what: str) -> None:
-        """What was said holds no longer: it may be said again at once."""
+        """Allow the message `what` again at once, since what it said no longer holds."""
         async with translated():
             await self._redis.delete(ONCE_IN_A_WHILE.format(what))
 
     async def migrate(self, old_chat_id: int, new_chat_id: int) -> None:
-        """A group became a supergroup: what was settled for it still is. Twice is once."""
+        """Move the access and settings of a group that became a supergroup. Idempotent."""
         keys = [ALLOWED, USER.format(old_chat_id), USER.format(new_chat_id)]
         async with translated():
             await self._migrate(keys, [str(old_chat_id), str(new_chat_id)])
 
     async def counted(self, once: str, counters: tuple[int, ...]) -> tuple[int, ...]:
-        """What was counted when this update or tap was handled first: `counts`, unless it is handled again.
+        """Return `counters`, or those of the first call for this update or tap.
 
-        What was counted may be changed by then, and the answer must still name it.
+        A repeated update must be answered with the numbers from before its first run changed them.
         """
         key = COUNTED.format(once)
         async with translated():
@@ -235,13 +235,13 @@ class Users:
         return tuple(json.loads(stored)) if stored else counters
 
     async def forget(self, user_id: int) -> None:
-        """Delete the user's name and choice of language; what admins settled for them stays."""
+        """Delete the user's name and language; the settings that admins made for the user stay."""
         async with translated():
             await self._redis.hdel(USER.format(user_id), "name", "language", "telegram_language")
 
     @property
     def _needs_admin(self) -> bool:
-        """Whether the settings leave it to a link who runs the bot."""
+        """Whether the first admin comes by a link and not by a setting."""
         return self._settings.access == "invite" and not self._settings.admins
 
     async def _set(self, user_id: int, **fields: str) -> None:

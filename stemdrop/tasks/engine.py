@@ -1,8 +1,7 @@
-"""The engine that runs tasks, over Redis Streams; the only module that knows which library does it.
+"""The engine that runs tasks over Redis Streams; the only module that uses the library for it, pydocket.
 
-Rooms see 'submit this job', 'deliver this job', 'handle this update' and 'every so often'. A task runs at
-least once: each begins by asking what is already done. Settings and guards answer measured faults of
-pydocket 0.27 (pinned); each says which.
+A task runs at least once, so each begins by finding out what is already done. Settings and guards here answer
+faults that were measured in pydocket 0.27 (pinned); a comment names each fault.
 """
 
 import asyncio
@@ -30,21 +29,21 @@ __all__ = ["Engine", "Handler", "Periodic", "Queue", "Task"]
 
 log = logging.getLogger(__name__)
 
-# A worker that stops renewing for this long is dead; its tasks are taken over within about 13 s.
+# A worker that does not renew its lease for this long is dead; its tasks are taken over within about 13 s.
 LEASE_S = 10
-# How often a task may be taken over from dead workers before it is held to be what kills them.
+# After so many takeovers from dead workers the task is assumed to kill its workers.
 MAX_TAKEOVERS = 5
 # Adding to a frozen Redis would wait without end (the library sets no socket timeout).
 ADD_TIMEOUT_S = 5
 TASK_TIMEOUT = timedelta(hours=2)
 LONGEST_PAUSE_S = 300
-# Nothing is put off for longer. What is was put off by a clock that has been set back since, and is due.
+# No task is put off for longer. One that is was put off by a clock that was set back since, and is due.
 LONGEST_AHEAD_S = 900
 _CLOCK_CHECK_S = 2
 _CANCEL_AGAIN_S = 5
-# The record of a task that has ended stays this long, with its argument: an update holds people's words, and
-# its key is never used again. Elsewhere a late end of a task that two workers ran must find the record, or it
-# would be taken for the end of the key's next task (the library's default, 15 minutes).
+# How long the record of an ended update stays, with its argument: it holds users' words, and its key is never
+# used again. For other tasks the library's default (15 minutes) holds: when two workers ran a task, the later
+# end must find the record, or it would be taken for the end of the key's next task.
 UPDATE_RECORD_LIFETIME = timedelta(minutes=1)
 
 Handler = Callable[[str], Awaitable[None]]
@@ -52,14 +51,14 @@ Handler = Callable[[str], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Periodic:
-    """Something to do every `every_s` seconds, once over all workers."""
+    """Work that is run every `every_s` seconds, by one worker at a time."""
 
     every_s: float
     run: Callable[[], Awaitable[None]]
 
 
 class Engine:
-    """Adds tasks, and runs them where a process says what they do. An async context manager."""
+    """Adds tasks, and runs them in processes that call `work`. An async context manager."""
 
     def __init__(self, redis_url: str) -> None:
         self._handlers: dict[Task, Handler] = {}
@@ -74,7 +73,7 @@ class Engine:
         self._stack = AsyncExitStack()
         for docket in self._dockets.values():
             await self._stack.enter_async_context(docket)
-            _be_patient(docket)
+            _extend_redis_retries(docket)
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -105,11 +104,11 @@ class Engine:
     ) -> None:
         """Run this queue's tasks until `stop` is set.
 
-        Then nothing new is taken; what still runs after `grace_s` seconds is handed back: another worker,
-        or this one after its restart, takes it over when the lease ends.
+        No new task is taken then. Tasks that still run after `grace_s` seconds are handed back: another
+        worker, or this one after its restart, takes them over when their lease ends.
 
-        A task that kills whoever runs it is given up, and then handed to `given_up`, once: that must not do
-        again what killed them. Deliveries and submissions are added again by the sweep, and count their runs.
+        A task that kills its workers is given up and handed to `given_up`, once, which must not repeat what
+        killed them. Deliveries and submissions are added again by recovery, and count their runs.
         """
         self._handlers.update(handlers)
         self._given_up.update(given_up or {})
@@ -124,7 +123,7 @@ class Engine:
             minimum_check_interval=timedelta(milliseconds=50),
         ) as worker:
             running = asyncio.create_task(worker.run_forever(), name=f"engine {queue.value}")
-            minding = asyncio.create_task(_mind_the_clock(docket))
+            rescheduling = asyncio.create_task(_reschedule_after_clock_rollback(docket))
             stopping = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -134,11 +133,11 @@ class Engine:
                 await asyncio.wait({running}, timeout=grace_s)
             finally:
                 stopping.cancel()
-                minding.cancel()
+                rescheduling.cancel()
                 while not running.done():  # a cancellation that comes while another is handled may be lost
                     running.cancel()
-                    # What still runs is left for redelivery. The library cancels it only where it has got to
-                    # waiting for it; elsewhere it would outlive its worker, and keep its lease.
+                    # Tasks that still run are left for redelivery. The library cancels them only while it
+                    # waits for them; otherwise they would outlive their worker and keep their lease.
                     left = list(worker._tasks_by_key.values())
                     for task in left:
                         task.cancel()
@@ -161,9 +160,9 @@ class Engine:
         return run
 
     async def _run(self, task: Task, argument: str, attempt: int) -> float | None:
-        """Run it once; returns after how many seconds it is to be run again, if it is."""
+        """Run a task once; returns after how many seconds it is to be run again, if at all."""
         key = current_execution.get().key
-        async with _kept_lease() as takeovers:
+        async with _renewed_lease() as takeovers:
             if takeovers > MAX_TAKEOVERS:
                 await self._give_up(task, argument, key, takeovers)
                 return None
@@ -200,7 +199,7 @@ class Engine:
 
 
 def _job_of(task: Task, argument: str) -> str:
-    """Which job a task is about; an update's handler finds that out."""
+    """Return the job of a task; the handler of an update finds it later."""
     return "" if task is Task.UPDATE else argument.partition(":")[0]
 
 
@@ -209,7 +208,7 @@ def _periodic(name: str, item: Periodic) -> Callable[..., Awaitable[None]]:
     tracebacks = Tracebacks()
 
     async def run(perpetual: Perpetual = Perpetual(every=every, automatic=True)) -> None:  # noqa: B008
-        async with _kept_lease():
+        async with _renewed_lease():
             try:
                 await item.run()
                 tracebacks.forget(name)
@@ -224,11 +223,11 @@ def _periodic(name: str, item: Periodic) -> Callable[..., Awaitable[None]]:
 
 
 @asynccontextmanager
-async def _kept_lease() -> AsyncIterator[int]:
+async def _renewed_lease() -> AsyncIterator[int]:
     """Renew this task's lease while it runs; yields how often it was taken over from a dead worker.
 
-    The library stops renewing at SIGTERM, so tasks that drain longer than the lease would run twice; and it
-    hands a task that kills its workers out without end.
+    The library stops renewing at SIGTERM, so tasks that then run longer than the lease would run twice; and
+    it redelivers a task that kills its workers without end.
     """
     execution, docket, worker = current_execution.get(), current_docket.get(), current_worker.get()
     stream, group, message = docket.stream_key, docket.worker_group_name, execution.message_id
@@ -252,8 +251,8 @@ async def _kept_lease() -> AsyncIterator[int]:
         beating.cancel()
 
 
-async def _mind_the_clock(docket: Docket) -> None:
-    """Tasks are put off until a time of somebody's clock: one that is set back leaves them waiting."""
+async def _reschedule_after_clock_rollback(docket: Docket) -> None:
+    """Run tasks that were put off by a clock that has been set back since: they would wait for it."""
     while True:
         await asyncio.sleep(_CLOCK_CHECK_S)
         now = time.time()
@@ -261,15 +260,15 @@ async def _mind_the_clock(docket: Docket) -> None:
             async with docket.redis() as redis:
                 late = await redis.zrangebyscore(docket.queue_key, now + LONGEST_AHEAD_S, "+inf")
                 if late:
-                    log.warning("%d tasks waited for a time that a clock has taken back", len(late))
+                    log.warning("%d tasks were put off by a clock that was set back: they run now", len(late))
                     await redis.zadd(docket.queue_key, dict.fromkeys(late, now), xx=True)
 
 
-def _be_patient(docket: Docket) -> None:
-    """Let each command wait out a Redis that is away for up to a minute.
+def _extend_redis_retries(docket: Docket) -> None:
+    """Let each command wait up to a minute for a Redis that is away.
 
-    Otherwise a worker falls out of its loop, and takes nothing new until the last running task has ended.
-    The library offers no setting for it.
+    Otherwise a worker leaves its loop and takes no new task until the last running one has ended. The library
+    has no setting for it.
     """
     pool = docket._redis._connection_pool
     if pool is not None:
@@ -277,7 +276,10 @@ def _be_patient(docket: Docket) -> None:
 
 
 def _docket_url(redis_url: str) -> str:
-    """With `retry_on_timeout` each pooled connection gets one more try after Redis restarted (else finished
-    tasks run again); the pool must exceed what runs at once (redis-py's default of 100 was exceeded)."""
+    """Add the options of the connection pool.
+
+    `retry_on_timeout` gives each connection one more try after a restart of Redis; without it, finished tasks
+    run again. The pool must be larger than the number of tasks that run at once (redis-py's default is 100).
+    """
     separator = "&" if urlsplit(redis_url).query else "?"
     return f"{redis_url}{separator}retry_on_timeout=true&max_connections=500"

@@ -1,4 +1,4 @@
-"""What one owner may have of what a process does at once: nobody's fifty songs make another wait."""
+"""Limits on what a process does at once for one owner, so that one user's fifty songs delay no other user."""
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator
@@ -13,12 +13,12 @@ Owner = TypeVar("Owner", bound=Hashable)
 
 
 def account_is_busy() -> TryLater:
-    """For tasks of an account that has its share: in another process it may have room."""
+    """Return the error for a task of an account at its limit; another process may have room."""
     return TryLater(AGAIN_S, "its account has its share of these under way already")
 
 
 class OwnerLimits(Generic[Owner]):
-    """Of each owner (an account, a job) `most` at once, in this process; `refuse` makes what is raised."""
+    """Allows each owner (an account, a job) `most` at once in this process; `refuse` makes the error."""
 
     def __init__(self, most: int, refuse: Callable[[], StemdropError]) -> None:
         self._most = most
@@ -27,7 +27,7 @@ class OwnerLimits(Generic[Owner]):
 
     @contextmanager
     def of(self, owner: Owner) -> Iterator[None]:
-        """Hold one place of the owner's share; raises what was asked for when none is left."""
+        """Hold one place of the owner; raises the error of `refuse` when none is free."""
         if self._held[owner] >= self._most:
             raise self._refuse()
         self._held[owner] += 1
