@@ -130,7 +130,7 @@ async def test_every_button_may_be_tapped_five_times_at_once(stage: Stage) -> No
     async def opens_the_list() -> None:
         _, menu = await alice.asks(stage.song("Undecided"))
         await five_times(alice, menu, ONE_INSTRUMENT)
-        await alice.shows(menu, "Which instrument")
+        await alice.shows(menu, "🎵 “Undecided”\nWhich instrument")
 
     async def picks() -> None:
         _, menu = await bob.asks(stage.song("Impatience"), ONE_INSTRUMENT)

@@ -123,18 +123,9 @@ async def test_the_api_is_told_the_mode_and_only_for_one_instrument_its_name(
     ("code", "offered"),
     [
         (400, []),
-        (401, RETRY),
         (402, RETRY),
-        (404, RETRY),
-        (408, RETRY),
-        (409, RETRY),
-        (413, []),
         (422, OTHER_MODES),
-        (451, RETRY),
-        (455, RETRY),
-        (500, RETRY),
         (501, RETRY + OTHER_MODES),
-        (505, OTHER_MODES),
         (599, RETRY),
     ],
 )

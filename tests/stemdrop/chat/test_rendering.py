@@ -27,9 +27,13 @@ VOCALS, ALL, ONE = Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM, Mode.SPLIT_STEM_ADVANCE
 PAGES = -(-len(INSTRUMENTS) // PAGE_LENGTH)
 
 
-@pytest.fixture(params=sorted(load_translations().languages))
+in_every_language = pytest.mark.parametrize("say", sorted(load_translations().languages), indirect=True)
+
+
+@pytest.fixture
 def say(request: pytest.FixtureRequest) -> Language:
-    return load_translations().languages[request.param]
+    """English, unless the test asks for every language."""
+    return load_translations().languages[getattr(request, "param", "en")]
 
 
 def titled(title: str, **changes: Any) -> Job:
@@ -112,7 +116,7 @@ def test_one_turns_the_pages(say: Language) -> None:
         assert found == [at for at in (page - 1, page + 1) if 0 <= at < PAGES]
 
 
-@pytest.mark.parametrize("page", [PAGES, 99, 9999])
+@pytest.mark.parametrize("page", [PAGES, 9999])
 def test_a_page_too_far_is_the_last(say: Language, page: int) -> None:
     job = make_job()
     assert render_instruments(job, say, page) == render_instruments(job, say, PAGES - 1)
@@ -126,6 +130,7 @@ def test_an_instrument_that_costs_nothing_is_marked(say: Language) -> None:
     ]
 
 
+@in_every_language
 def test_no_two_instruments_look_alike(say: Language) -> None:
     assert len({say.named(name) for name in INSTRUMENTS}) == len(INSTRUMENTS)
 
@@ -174,6 +179,7 @@ def test_time_gone_and_estimate(say: Language, elapsed_s: float, estimate: Estim
 
 
 @pytest.mark.parametrize("changes", [{}, {"source_fetched_at": 2.0}, {"is_uploaded": True}])
+@in_every_language
 def test_a_lost_answer_is_told_with_what_is_known(say: Language, changes: dict[str, Any]) -> None:
     job = make_job(state=JobState.SUBMITTING, answer_lost_at=1.0, **changes)
     text, keyboard = render(job, say)
@@ -191,6 +197,7 @@ def test_then_there_is_nothing_to_press(say: Language, state: JobState) -> None:
     assert keyboard is None
 
 
+@in_every_language
 def test_every_state_reads_otherwise(say: Language) -> None:
     facts = Details(delivered=2)
     translations = {
@@ -199,6 +206,7 @@ def test_every_state_reads_otherwise(say: Language) -> None:
     assert len(translations) == len(JobState)
 
 
+@in_every_language
 def test_stems_from_what_telegram_keeps_are_said_to_cost_nothing(say: Language) -> None:
     cached = (CachedStem("vocals", "audio", "file"),)
     for state in (JobState.DELIVERING, JobState.DELIVERED):
@@ -266,6 +274,7 @@ def test_a_failure_without_a_reason_is_a_bug() -> None:
 
 
 @pytest.mark.parametrize("mode", Mode)
+@in_every_language
 def test_why_a_mode_cannot_be_picked_fits_an_answer_to_a_tap(say: Language, mode: Mode) -> None:
     for spent, limit, renews_in_s in ((0, 50, 86_399), (10**9, 10**9, 23 * 3600 + 59 * 60)):
         text = render_over_limit(make_job(), say, mode, Allowance(spent, limit, renews_in_s))
@@ -339,7 +348,8 @@ def test_nothing_at_all_is_said_so() -> None:
 # Telegram's limits
 
 
-@pytest.mark.parametrize("url_length", [100, 300, 1000, 2048, 5000])
+@pytest.mark.parametrize("url_length", [100, 1000, 5000])
+@in_every_language
 def test_a_long_end_fits_and_cuts_no_link(say: Language, url_length: int) -> None:
     links = tuple(
         (f"Stem {number}", f"https://files.example.com/{number}/".ljust(url_length, "x"))
@@ -355,6 +365,7 @@ def test_a_long_end_fits_and_cuts_no_link(say: Language, url_length: int) -> Non
     assert len(shown) >= min(20, 3500 // (url_length + 100))
 
 
+@in_every_language
 def test_64_stems_that_are_not_sent_fit(say: Language) -> None:
     job = titled(
         "🎵" * 500,
@@ -371,6 +382,7 @@ def test_64_stems_that_are_not_sent_fit(say: Language) -> None:
 
 
 @pytest.mark.parametrize("state", JobState)
+@in_every_language
 def test_every_button_fits_its_row(say: Language, state: JobState) -> None:
     """A phone shows about 34 characters in a row; a wide script's count double."""
     job = make_job(state=state, failure=Failure("501"), missing=("Bass",))
@@ -400,6 +412,7 @@ def test_a_title_for_a_sentence(title: str, shown: str) -> None:
     assert shown in render(titled(title), SAY)[0]
 
 
+@in_every_language
 def test_large_limits_are_written_as_numbers_are(say: Language) -> None:
     text = render_over_limit(make_job(), say, Mode.SPLIT_STEM, Allowance(12_345, 12_360, 3600))
     assert say.number(12_345) in text

@@ -83,7 +83,7 @@ async def test_detail(client: SeparationClient, provider: Provider) -> None:
     assert [stem.url for stem in result.stems] == [provider.stem_url("vocal")]
 
 
-@pytest.mark.parametrize("task_id", ["a b", "a&b=c", "a/../b", "ä", "%41", "?#"])
+@pytest.mark.parametrize("task_id", ["a b&c=d", "a/../b", "ä%41?#"])
 async def test_a_task_id_is_asked_for_as_it_is(
     client: SeparationClient, provider: Provider, task_id: str
 ) -> None:
@@ -98,8 +98,7 @@ async def test_credits(client: SeparationClient) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("song.mp3", "my song (live).mp3", "歌 曲.flac", "ümläut.ogg", "100%.mp3", "a&b=c;d.mp3", "a+b.mp3"),
-        *("..mp3", "x" * 200 + ".mp3", "🎵.mp3", "it's.mp3"),
+        *("song.mp3", "歌 曲 (🎵).flac", "100%.mp3", "a&b=c;d+e.mp3", "x" * 200 + ".mp3"),
     ],
 )
 async def test_upload_streams_exact_bytes(client: SeparationClient, provider: Provider, name: str) -> None:
@@ -180,7 +179,7 @@ async def test_a_source_longer_or_shorter_than_it_was_said_to_be(
 # What is refused
 
 
-@pytest.mark.parametrize("code", [400, 401, 402, 404, 408, 409, 413, 422, 429, 451, 455, 500, 501, 505, 531])
+@pytest.mark.parametrize("code", [400, 408, 429, 500])
 @pytest.mark.parametrize("http_status", [200, 0])
 async def test_a_refusal_has_its_code(code: int, http_status: int) -> None:
     """By HTTP 200, or by the same HTTP status."""
@@ -198,19 +197,17 @@ async def test_a_refusal_by_the_provider(client: SeparationClient, provider: Pro
     assert met.value.code == 402
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", ["create", "detail", "upload"])
 async def test_a_wrong_key_is_refused_and_not_told(
     http: httpx.AsyncClient, provider: Provider, call: str
 ) -> None:
-    if call == "credits":
-        return  # this provider tells everyone
     with pytest.raises(Refused) as met:
         await CALLS[call](SeparationClient(http, provider.url, provider.url, "wrong-secret-key"))
     assert met.value.code == 401
     assert_secret_stays(met.value, "wrong-secret-key")
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 413, 429, 451])
+@pytest.mark.parametrize("status", [400, 407, 409, 451])
 async def test_a_4xx_without_contract_is_a_refusal(status: int) -> None:
     async with answering(lambda request: httpx.Response(status, text="<html>no</html>")) as client:
         with pytest.raises(Refused) as met:
@@ -218,27 +215,19 @@ async def test_a_4xx_without_contract_is_a_refusal(status: int) -> None:
     assert met.value.code == status
 
 
-@pytest.mark.parametrize("status", [200, 204, 302, 408, 500, 524])
-@pytest.mark.parametrize(
-    "body",
-    [
-        *(
-            b"",
-            b"<html>bad gateway</html>",
-            b"null",
-            b"[]",
-            b"17",
-            b'"code"',
-            b"{}",
-            b"\xff\xfe",
-            b'{"code":',
-        ),
-        *(b'{"code": null}', b'{"code": true}', b'{"code": "200"}', b'{"code": [200]}', b'{"code": 200.0}'),
-        *(b"[" * 100_000, b"9" * 5000, b'{"msg": "success"}'),
-    ],
-    ids=lambda body: repr(body[:20]),
+BODIES = (
+    *(b"", b"<html>bad gateway</html>", b"null", b"[]", b"17", b'"code"', b"{}", b"\xff\xfe", b'{"code":'),
+    *(b'{"code": null}', b'{"code": true}', b'{"code": "200"}', b'{"code": [200]}', b'{"code": 200.0}'),
+    *(b"[" * 100_000, b"9" * 5000, b'{"msg": "success"}'),
 )
-async def test_without_contract_nobody_knows(status: int, body: bytes) -> None:
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(200, body) for body in BODIES] + [(status, BODIES[1]) for status in (204, 302, 408, 500, 524)],
+    ids=lambda value: repr(value)[:20],
+)
+async def test_an_answer_without_the_contract_is_lost(status: int, body: bytes) -> None:
     async with answering(lambda request: httpx.Response(status, content=body)) as client:
         with pytest.raises(AnswerLost):
             await create(client)
@@ -293,7 +282,7 @@ async def test_a_refusals_message_is_short_text_without_the_key(message: object)
 # What gets lost
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", ["create", "upload"])
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
 async def test_what_was_never_sent_can_be_sent_again(call: str, error: type[httpx.TransportError]) -> None:
     async with failing(error) as client:
@@ -302,7 +291,7 @@ async def test_what_was_never_sent_can_be_sent_again(call: str, error: type[http
     assert_secret_stays(met.value, KEY)
 
 
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", ["create", "upload"])
 @pytest.mark.parametrize(
     "error",
     [
@@ -356,16 +345,15 @@ async def bomb(request: Request) -> Response:
 
 
 @pytest.mark.parametrize("misbehaviour", [no_json, half_a_body, too_long, broken_gzip, bomb])
-@pytest.mark.parametrize("call", CALLS)
 @pytest.mark.filterwarnings("ignore")
 async def test_a_misbehaving_server(
-    http: httpx.AsyncClient, call: str, misbehaviour: Callable[[Request], Awaitable[Response]]
+    http: httpx.AsyncClient, misbehaviour: Callable[[Request], Awaitable[Response]]
 ) -> None:
     app = FastAPI()
     app.add_route("/{path:path}", misbehaviour, methods=["GET", "POST"])
     async with serve(app) as url:
         with pytest.raises(AnswerLost):
-            await CALLS[call](SeparationClient(http, url, url, KEY))
+            await create(SeparationClient(http, url, url, KEY))
 
 
 @pytest.mark.parametrize(
@@ -378,7 +366,7 @@ async def test_a_misbehaving_server(
         b"SSH-2.0-x\r\n",
     ],
 )
-@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("call", ["create", "upload"])
 async def test_a_connection_that_ends_after_the_request(
     http: httpx.AsyncClient, call: str, answer: bytes
 ) -> None:
