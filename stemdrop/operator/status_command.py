@@ -18,7 +18,7 @@ from rich.text import Text
 from stemdrop.errors import StoreUnavailable
 from stemdrop.operator.status_tables import status_lines
 from stemdrop.operator.system_status import SystemStatus
-from stemdrop.operator.terminal import print_lines, run_command
+from stemdrop.operator.terminal import print_lines, run_command, tolerant_stdout
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import connect
 from stemdrop.storage.snapshot import Snapshots
@@ -34,7 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run the command; returns the exit code: 1 where Redis does not answer, 2 for a wrong setting."""
-    is_live = sys.stdout.isatty() and not (args.once or args.json)
+    can_redraw = sys.stdout.isatty() and environ.get("TERM") != "dumb"
+    is_live = can_redraw and not (args.once or args.json)
     code = run_command(_watch if is_live else _print_once, args, environ)
     return 0 if is_live and code == 130 else code  # Ctrl-C is the way to leave the live view
 
@@ -50,7 +51,7 @@ async def _print_once(args: argparse.Namespace, settings: Settings) -> int:
 async def _watch(_: argparse.Namespace, settings: Settings) -> int:
     """Refresh the view until Ctrl-C; while Redis is away it shows the last state."""
     status: SystemStatus | None = None
-    console = Console(color_system=None)
+    console = Console(file=tolerant_stdout(), color_system=None)
     async with connect(settings.redis_url) as redis:
         snapshots = Snapshots(redis)
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 from stemdrop.errors import SettingsError, StemdropError, StoreUnavailable
 from stemdrop.observability.logging import set_up_logging
@@ -53,10 +54,16 @@ def run_command(
 
 def print_lines(lines: Iterable[str]) -> None:
     """Print; characters that the locale cannot encode become question marks."""
+    output = tolerant_stdout()
+    output.write("".join(f"{line}\n" for line in lines))
+    output.flush()
+
+
+def tolerant_stdout() -> TextIO:
+    """Return standard output, which no longer raises for characters that the locale cannot encode."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
-    sys.stdout.flush()
+    return sys.stdout
 
 
 def print_error(error: object, code: int) -> int:
