@@ -1,4 +1,4 @@
-"""What the webhook logs and answers when something unexpected happens in a route."""
+"""Unexpected exceptions in the routes of the webhook: how they are logged and answered."""
 
 import asyncio
 import io
