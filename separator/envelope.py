@@ -4,7 +4,7 @@ import hmac
 import json
 from typing import Any
 
-from fastapi import Request
+from fastapi import Request, params
 from fastapi.responses import JSONResponse
 
 MAX_BODY_BYTES = 1024**2
@@ -30,16 +30,15 @@ async def refuse(_request: Request, refusal: Exception) -> JSONResponse:
     return JSONResponse(body, status_code=401 if refusal.code == 401 else 200)
 
 
-class KeyCheck:
-    """Dependency that refuses requests without the bearer key."""
+def key_check(api_key: str) -> params.Depends:
+    """Return a dependency that refuses requests without the bearer key."""
+    expected = f"Bearer {api_key}".encode()
 
-    def __init__(self, api_key: str) -> None:
-        self._expected = f"Bearer {api_key}".encode()
-
-    async def __call__(self, request: Request) -> None:
-        given = request.headers.get("authorization", "").encode()
-        if not hmac.compare_digest(given, self._expected):
+    async def check(request: Request) -> None:
+        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), expected):
             raise Refusal(401, "the API key is missing or wrong")
+
+    return params.Depends(check)
 
 
 async def json_body(request: Request) -> dict[str, Any]:

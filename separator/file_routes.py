@@ -2,17 +2,18 @@
 
 import mimetypes
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio.to_thread
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from separator.envelope import KeyCheck, Refusal
+from separator.envelope import Refusal, key_check
 from separator.file_store import ExpiringFiles, safe_name
 from separator.settings import SeparatorSettings
 
@@ -35,11 +36,11 @@ def download_routes(path: str, files: ExpiringFiles) -> APIRouter:
 
 def upload_routes(settings: SeparatorSettings, uploads: ExpiringFiles) -> APIRouter:
     """Return the upload endpoint, for clients without a public address."""
-    router = APIRouter(dependencies=[Depends(KeyCheck(settings.api_key))])
+    router = APIRouter(dependencies=[key_check(settings.api_key)])
 
     @router.post("/api/file-stream-upload")
     async def upload(request: Request) -> JSONResponse:
-        async with _Form(request, settings.max_source_bytes) as form:
+        async with _form(request, settings.max_source_bytes) as form:
             sent = form.get("file")
             if not isinstance(sent, UploadFile):
                 raise Refusal(422, "file is missing")
@@ -61,34 +62,28 @@ def upload_routes(settings: SeparatorSettings, uploads: ExpiringFiles) -> APIRou
     return router
 
 
-class _Form:
-    """A multipart form; its exit removes the temporary files."""
+@asynccontextmanager
+async def _form(request: Request, max_bytes: int) -> AsyncIterator[FormData]:
+    """Parse a multipart form; removes its temporary files after the block."""
+    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        raise Refusal(400, "the request must be multipart/form-data")
 
-    def __init__(self, request: Request, max_bytes: int) -> None:
-        self._request = request
-        self._max_bytes = max_bytes
-        self._form = FormData()
-
-    async def __aenter__(self) -> FormData:
-        if not self._request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            raise Refusal(400, "the request must be multipart/form-data")
-        parser = MultiPartParser(self._request.headers, self._limited(), max_files=1, max_fields=16)
-        try:
-            self._form = await parser.parse()
-        except MultiPartException as error:
-            raise Refusal(400, f"the form cannot be read: {error.message}") from error
-        return self._form
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._form.close()
-
-    async def _limited(self) -> AsyncGenerator[bytes, None]:
+    async def limited() -> AsyncGenerator[bytes, None]:
         received = 0
-        async for chunk in self._request.stream():
+        async for chunk in request.stream():
             received += len(chunk)
-            if received > self._max_bytes + _FORM_OVERHEAD_BYTES:
-                raise Refusal(413, f"the file is larger than {self._max_bytes / 1e6:g} MB")
+            if received > max_bytes + _FORM_OVERHEAD_BYTES:
+                raise Refusal(413, f"the file is larger than {max_bytes / 1e6:g} MB")
             yield chunk
+
+    try:
+        form = await MultiPartParser(request.headers, limited(), max_files=1, max_fields=16).parse()
+    except MultiPartException as error:
+        raise Refusal(400, f"the form cannot be read: {error.message}") from error
+    try:
+        yield form
+    finally:
+        await form.close()
 
 
 def _text(form: FormData, name: str) -> str:

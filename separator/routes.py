@@ -1,10 +1,10 @@
 """The endpoints create, detail and credits."""
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from separator import create_request
-from separator.envelope import KeyCheck, Refusal, json_body, success
+from separator.envelope import Refusal, json_body, key_check, success
 from separator.reports import record
 from separator.settings import SeparatorSettings
 from separator.task_runner import TaskRunner
@@ -13,7 +13,7 @@ from separator.task_table import TaskTable
 
 def contract_routes(settings: SeparatorSettings) -> APIRouter:
     """Return the routes, which need `table` and `runner` in the lifespan's state."""
-    router = APIRouter(dependencies=[Depends(KeyCheck(settings.api_key))])
+    router = APIRouter(dependencies=[key_check(settings.api_key)])
 
     @router.post("/api/v1/vocal-removal/generate")
     async def create(request: Request) -> JSONResponse:

@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from sandbox.environment.parent_death import ends_with_parent
@@ -119,37 +118,29 @@ class RedisServer:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exc_info: object) -> None:
         self.stop()
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(self.start)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await asyncio.to_thread(self.stop)
 
     def _configuration(self, port: int) -> str:
         directory = str(self._data_dir.resolve()).replace("\\", "\\\\").replace('"', '\\"')
-        return "\n".join(
-            (
-                f"port {port}",
-                "bind 127.0.0.1",
-                f"requirepass {self._password}",
-                f'dir "{directory}"',
-                "logfile redis.log",
-                "daemonize no",
-                "appendonly yes",
-                "appendfsync everysec",
-                'save ""',
-                "maxmemory-policy noeviction",
-                "",
-            )
-        )
+        return f"""port {port}
+bind 127.0.0.1
+requirepass {self._password}
+dir "{directory}"
+logfile redis.log
+daemonize no
+appendonly yes
+appendfsync everysec
+save ""
+maxmemory-policy noeviction
+"""
 
     def _wait_until_ready(self, port: int) -> bool:
         """Return True once the server answers PING with our password, False when it has ended."""

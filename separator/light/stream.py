@@ -9,7 +9,7 @@ from separator.audio.samples import Floats
 from separator.light import STEMS
 from separator.light.evidence import CONTEXT, Block, gather, magnitude
 from separator.light.masks import masks
-from separator.light.spectrum import FRAME, HOP, LEAD, Spectra, Synthesis, analyse
+from separator.light.spectrum import HOP, LEAD, Spectra, Synthesis, analyse
 
 _BLOCK = 430  # frames, ten seconds
 _BLOCKS_BEFORE = 2  # searched for repetitions, beside the block after
@@ -50,14 +50,18 @@ class _SampleQueue:
 
     def __init__(self) -> None:
         self._parts: list[Floats] = []
+        self.count = 0
 
     def append(self, samples: Floats) -> None:
         self._parts.append(samples)
+        self.count += samples.shape[1]
 
-    def take(self, count: int) -> Floats:
+    def take(self, count: int, keep: int = 0) -> Floats:
+        """Remove and return `count` samples, with the next `keep` ones, which stay in the queue."""
         joined = np.concatenate(self._parts, axis=1)
         self._parts = [joined[:, count:].copy()]
-        return joined[:, :count]
+        self.count -= count
+        return joined[:, : count + keep]
 
 
 def _spectra(blocks: Iterable[Floats]) -> Iterator[Spectra]:
@@ -65,22 +69,15 @@ def _spectra(blocks: Iterable[Floats]) -> Iterator[Spectra]:
 
     Each sample is in the same number of frames.
     """
-    need = (_BLOCK - 1) * HOP + FRAME
-    parts: list[Floats] = [np.zeros((_CHANNELS, LEAD), np.float32)]
-    held = LEAD
+    samples = _SampleQueue()
+    samples.append(np.zeros((_CHANNELS, LEAD), np.float32))
     for block in blocks:
-        parts.append(block)
-        held += block.shape[1]
-        while held >= need:
-            joined = np.concatenate(parts, axis=1)
-            yield analyse(joined[:, :need])
-            parts = [joined[:, _BLOCK * HOP :].copy()]
-            held -= _BLOCK * HOP
-    rest = np.concatenate(parts, axis=1)
-    missing = -rest.shape[1] % HOP + LEAD
-    rest = np.pad(rest, ((0, 0), (0, missing)))
-    for start in range(0, rest.shape[1] - LEAD, _BLOCK * HOP):
-        yield analyse(rest[:, start : start + need])
+        samples.append(block)
+        while samples.count >= _BLOCK * HOP + LEAD:
+            yield analyse(samples.take(_BLOCK * HOP, LEAD))
+    samples.append(np.zeros((_CHANNELS, -samples.count % HOP + LEAD), np.float32))
+    while samples.count > LEAD:
+        yield analyse(samples.take(min(_BLOCK * HOP, samples.count - LEAD), LEAD))
 
 
 def _blocks(spectra: Iterable[Spectra]) -> Iterator[Block]:

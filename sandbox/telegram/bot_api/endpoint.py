@@ -30,6 +30,7 @@ from sandbox.telegram.state import BotCall, TelegramState
 
 _FORM_OVERHEAD_BYTES = 1024 * 1024  # of a multipart body, beside its files
 _AFTER = (FaultKind.TIMEOUT_AFTER, FaultKind.RESET_AFTER)
+_UNANSWERED = (*_AFTER, FaultKind.TIMEOUT_BEFORE, FaultKind.RESET_BEFORE, FaultKind.RESET_MID_UPLOAD)
 _RESETS = (FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER, FaultKind.RESET_MID_UPLOAD)
 
 
@@ -142,14 +143,11 @@ class _Exchange:
             return self._unanswered(fault)
         if fault.kind == FaultKind.BAD_GATEWAY:
             self._log(502, "Bad Gateway", fault)
-            return HTMLResponse("<html><head><title>502 Bad Gateway</title></head></html>", 502)
-        if fault.kind == FaultKind.TOO_MANY_REQUESTS:
-            raise too_many_requests(fault.retry_after_s)
         if fault.kind == FaultKind.BLOCKED:
             raise forbidden("bot was blocked by the user")
         if fault.kind == FaultKind.FILE_GONE:
             raise bad_request("wrong file_id or the file is temporarily unavailable")
-        raise ApiError(500, "Internal Server Error")
+        return _server_failure(fault)
 
     def _unanswered(self, fault: Fault) -> Response:
         self._log(None, "", fault)
@@ -202,10 +200,14 @@ def _download(telegram: TelegramState, file_path: str) -> Response:
     if fault.kind in (FaultKind.SLOW, FaultKind.RESET_MID_DOWNLOAD):
         slow = fault.bytes_per_s if fault.kind == FaultKind.SLOW else None
         return BrokenFile(path, bytes_per_s=slow, is_cut=fault.kind == FaultKind.RESET_MID_DOWNLOAD)
+    if fault.kind in _UNANSWERED:
+        return NoAnswer(telegram.closing, is_reset=fault.kind in _RESETS)
+    return _server_failure(fault)
+
+
+def _server_failure(fault: Fault) -> Response:
     if fault.kind == FaultKind.BAD_GATEWAY:
         return HTMLResponse("<html><head><title>502 Bad Gateway</title></head></html>", 502)
     if fault.kind == FaultKind.TOO_MANY_REQUESTS:
         raise too_many_requests(fault.retry_after_s)
-    if fault.kind == FaultKind.SERVER_ERROR:
-        raise ApiError(500, "Internal Server Error")
-    return NoAnswer(telegram.closing, is_reset=fault.kind in _RESETS)
+    raise ApiError(500, "Internal Server Error")
