@@ -110,13 +110,10 @@ def _add_people(router: APIRouter, telegram: Telegram) -> None:
         return {}
 
     @router.post("/{chat_id}/block")
-    async def block(chat_id: int) -> dict[str, Any]:
-        telegram.block_bot(chat_id)
-        return _chat(telegram.chat(chat_id))
-
     @router.post("/{chat_id}/unblock")
-    async def unblock(chat_id: int) -> dict[str, Any]:
-        telegram.unblock_bot(chat_id)
+    async def block(chat_id: int, request: Request) -> dict[str, Any]:
+        is_unblock = request.url.path.endswith("/unblock")
+        (telegram.unblock_bot if is_unblock else telegram.block_bot)(chat_id)
         return _chat(telegram.chat(chat_id))
 
     @router.post("/{chat_id}/migrate")
@@ -140,11 +137,7 @@ def _add_messages(router: APIRouter, telegram: Telegram) -> None:
 
     @router.post("/{chat_id}/messages")
     async def send(chat_id: int, body: NewMessage) -> dict[str, Any]:
-        place: dict[str, Any] = {
-            "user_id": body.user_id,
-            "thread_id": body.thread_id,
-            "reply_to": body.reply_to,
-        }
+        place = body.model_dump(include={"user_id", "thread_id", "reply_to"})
         if body.kind == "text":
             return _message(telegram.send_text(chat_id, body.text, **place))
         return _message(telegram.send_other(chat_id, body.kind, **place))
@@ -214,13 +207,8 @@ def _chat(chat: Chat) -> dict[str, Any]:
         for topic in chat.topics.values()
         if not topic.is_deleted
     ]
-    return {
-        **chat.to_dict(),
-        "member_ids": list(chat.members),
-        "topics": topics,
-        "migrated_to": chat.migrated_to,
-        "is_bot_out": chat.is_bot_out,
-    }
+    state = {"migrated_to": chat.migrated_to, "is_bot_out": chat.is_bot_out}
+    return {**chat.to_dict(), "member_ids": list(chat.members), "topics": topics, **state}
 
 
 def _message(message: Message) -> dict[str, Any]:

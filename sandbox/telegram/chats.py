@@ -6,6 +6,10 @@ from typing import Any
 MEDIA_KINDS = ("audio", "voice", "video", "video_note", "document", "photo", "sticker")
 
 
+def _without_none(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 @dataclass
 class User:
     """A person, or the bot itself."""
@@ -18,17 +22,7 @@ class User:
     language_code: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        known = {
-            "last_name": self.last_name,
-            "username": self.username,
-            "language_code": self.language_code,
-        }
-        return {
-            "id": self.id,
-            "is_bot": self.is_bot,
-            "first_name": self.first_name,
-            **{key: value for key, value in known.items() if value is not None},
-        }
+        return _without_none(**vars(self))
 
 
 @dataclass
@@ -59,9 +53,8 @@ class Chat:
 
     def to_dict(self) -> dict[str, Any]:
         if self.user is not None:
-            known = {"last_name": self.user.last_name, "username": self.user.username}
-            names = {key: value for key, value in known.items() if value is not None}
-            return {"id": self.id, "type": self.type, "first_name": self.user.first_name, **names}
+            names = {name: getattr(self.user, name) for name in ("first_name", "last_name", "username")}
+            return {"id": self.id, "type": self.type, **_without_none(**names)}
         forum = {"is_forum": True} if self.is_forum else {}
         return {"id": self.id, "type": self.type, "title": self.title, **forum}
 
@@ -132,18 +125,14 @@ class Message:
     def to_dict(self, *, with_reply: bool = True) -> dict[str, Any]:
         """Return the Bot API's Message object."""
         message: dict[str, Any] = {
-            "message_id": self.message_id,
-            "date": self.date,
+            **_without_none(message_id=self.message_id, date=self.date, edit_date=self.edit_date),
+            **_without_none(media_group_id=self.media_group_id),
             "chat": self.chat.to_dict(),
             "from": self.sender.to_dict(),
             **self.content,
         }
         if self.thread_id is not None:
             message |= {"message_thread_id": self.thread_id, "is_topic_message": True}
-        if self.edit_date is not None:
-            message["edit_date"] = self.edit_date
-        if self.media_group_id is not None:
-            message["media_group_id"] = self.media_group_id
         if self.reply_markup is not None and self.keyboard:
             message["reply_markup"] = self.reply_markup
         if with_reply and (original := self.reply_to or self._topic_opening()) is not None:

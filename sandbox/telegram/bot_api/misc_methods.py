@@ -10,17 +10,8 @@ from sandbox.telegram.errors import QUERY_TOO_OLD, bad_request
 from sandbox.telegram.state import TelegramState
 
 _ACTIONS = {
-    "typing",
-    "upload_photo",
-    "record_video",
-    "upload_video",
-    "record_voice",
-    "upload_voice",
-    "upload_document",
-    "choose_sticker",
-    "find_location",
-    "record_video_note",
-    "upload_video_note",
+    *("typing", "upload_photo", "record_video", "upload_video", "record_voice", "upload_voice"),
+    *("upload_document", "choose_sticker", "find_location", "record_video_note", "upload_video_note"),
 }
 _SCOPES = {
     "default": set(),
@@ -31,9 +22,7 @@ _SCOPES = {
     "chat_administrators": {"chat_id"},
     "chat_member": {"chat_id", "user_id"},
 }
-
-
-# core.telegram.org/bots/api#chatmemberadministrator, those that are always there
+# The required fields of core.telegram.org/bots/api#chatmemberadministrator.
 _ADMINISTRATOR_RIGHTS = (
     *("can_be_edited", "is_anonymous", "can_manage_chat", "can_delete_messages", "can_manage_video_chats"),
     *("can_restrict_members", "can_promote_members", "can_change_info", "can_invite_users"),
