@@ -6,7 +6,6 @@ key, so the one album in flight when a process is killed may arrive twice; none 
 
 import asyncio
 import logging
-from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -101,7 +100,7 @@ class Delivery:
 
     async def _deliver_or_retry(self, job: Job, result: Result, run: int, token: str) -> None:
         try:
-            await self._show_progress(job)
+            await self._show(job, is_progress=True)
             await self._deliver(job, result, token)
         except ChatMigrated as error:
             log.info("job %s: its group became the supergroup %d", job.id, error.new_chat_id)
@@ -207,22 +206,16 @@ class Delivery:
         if job.mode and began_at and not (job.cached or job.is_timed):
             await self._job_statistics.note_duration(job.mode, job.moved_at - began_at)
 
-    async def _show(self, job: Job) -> None:
-        """Show the end of the job if possible; recovery shows it otherwise."""
-        await self._try_to_show(job, self._job_message.show_current(job.id))
+    async def _show(self, job: Job, *, is_progress: bool = False) -> None:
+        """Show the job's state if possible; recovery shows an end that is not shown now.
 
-    async def _show_progress(self, job: Job) -> None:
-        """Show that stems are being sent, once: each message takes of the limits that the stems need."""
-
-        async def show() -> None:
-            if await self._job_message.show_if_changed(job, TELEGRAM_PATIENCE_S):
-                await self._job_message.show_newer_state(job)
-
-        await self._try_to_show(job, show())
-
-    async def _try_to_show(self, job: Job, showing: Awaitable[object]) -> None:
+        Progress is shown once for all runs: each message takes of the limits that the stems need.
+        """
         try:
-            await showing
+            if not is_progress:
+                await self._job_message.show_current(job.id)
+            elif await self._job_message.show_if_changed(job, TELEGRAM_PATIENCE_S):
+                await self._job_message.show_newer_state(job)
         except TryLater as error:
             log.info("job %s: its message waits: %s", job.id, error)
         except BadRequest as error:

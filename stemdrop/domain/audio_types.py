@@ -57,16 +57,6 @@ class AudioFormat(StrEnum):
     AAC = "aac"
 
 
-# Extensions of files in a format, the usual one first.
-_EXTENSIONS = {
-    AudioFormat.MP3: (".mp3",),
-    AudioFormat.MP4: (".m4a",),
-    AudioFormat.FLAC: (".flac",),
-    AudioFormat.OGG: (".ogg", ".opus"),
-    AudioFormat.WAV: (".wav",),
-    AudioFormat.AIFF: (".aiff",),
-    AudioFormat.AAC: (".aac",),
-}
 # Enough for `format_of`.
 SIGNATURE_BYTES = 12
 
@@ -83,8 +73,9 @@ def extension_of_mime_type(mime_type: str) -> str | None:
 
 def extension_of_format(audio_format: AudioFormat | None, current: str) -> str:
     """Return the format's extension; `current` if it fits already or the format is unknown."""
-    fitting = _EXTENSIONS[audio_format] if audio_format else (current,)
-    return current if current in fitting else fitting[0]
+    if audio_format is None or (audio_format is AudioFormat.OGG and current == ".opus"):
+        return current
+    return ".m4a" if audio_format is AudioFormat.MP4 else f".{audio_format}"
 
 
 def format_of(start: bytes) -> AudioFormat | None:

@@ -57,15 +57,6 @@ class StemOutcome:
     is_silent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What a download contains; `extension` fits its format."""
-
-    extension: str
-    audio_format: AudioFormat | None
-    is_silent: bool
-
-
 class StemDownloads:
     """Downloads `stems` of `job` into `folder`: a context manager that cancels what still runs at its end.
 
@@ -120,17 +111,17 @@ class StemDownloads:
         try:
             async with self._slots:
                 try:
-                    content = await self._fetch(url, target)
+                    extension, audio_format, is_quiet = await self._fetch(url, target)
                 except StemGone:
                     url = await self._fresh_url(stem)
                     if not url or url == stem.url:
                         raise
-                    content = await self._fetch(url, target)
-                if content.is_silent:
+                    extension, audio_format, is_quiet = await self._fetch(url, target)
+                if is_quiet:
                     return StemOutcome(stem, name, is_silent=True)
-                file = describe(self._job, stem, self._say, target, content.extension)
-                if content.audio_format:
-                    await self._tag(stem, file, name, content.audio_format)
+                file = describe(self._job, stem, self._say, target, extension)
+                if audio_format:
+                    await self._tag(stem, file, name, audio_format)
         except StemTooBig:
             return StemOutcome(stem, name, link=url)
         except OSError as error:
@@ -140,8 +131,11 @@ class StemDownloads:
             return StemOutcome(stem, name)
         return StemOutcome(stem, name, file)
 
-    async def _fetch(self, url: str, target: Path) -> _Content:
-        """Download and inspect. Raises as the fetcher does, and `StemGone` for a file without audio."""
+    async def _fetch(self, url: str, target: Path) -> tuple[str, AudioFormat | None, bool]:
+        """Download; returns the extension, the format and whether the file is silent.
+
+        Raises as the fetcher does, and `StemGone` for a file without audio.
+        """
         try:
             async with asyncio.timeout_at(self._ends_at):
                 extension = await self._fetcher.fetch(url, target)
@@ -195,9 +189,9 @@ def describe(job: Job, stem: Stem, say: Language, path: Path, extension: str) ->
     )
 
 
-def _inspect(path: Path, extension: str) -> _Content:
+def _inspect(path: Path, extension: str) -> tuple[str, AudioFormat | None, bool]:
     """Inspect a download; its server named the extension. Blocking. Raises `StemGone` if it has no audio."""
     audio_format = detect_format(path)
     if audio_format is None and not has_audio(path):
         raise StemGone("it has no audio")
-    return _Content(extension_of_format(audio_format, extension), audio_format, is_silent(path, audio_format))
+    return extension_of_format(audio_format, extension), audio_format, is_silent(path, audio_format)

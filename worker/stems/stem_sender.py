@@ -67,20 +67,13 @@ class OutgoingStem:
 
 
 def albums(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Yield the items in albums, in order."""
-    start = 0
-    for size in album_sizes(len(items)) if items else ():
-        yield items[start : start + size]
-        start += size
-
-
-def album_sizes(count: int) -> list[int]:
-    """Return the sizes of as few albums as possible, as even as possible.
+    """Yield the items, in order, in as few albums as possible, as even as possible.
 
     Even albums arrive sooner, and less is lost with a crash, than with ten stems and two.
     """
-    number = -(-count // MAX_ALBUM)
-    return [count // number + (1 if index < count % number else 0) for index in range(number)]
+    count, number = len(items), -(-len(items) // MAX_ALBUM)
+    for index in range(number):
+        yield items[count * index // number : count * (index + 1) // number]
 
 
 class StemSender:
