@@ -1,4 +1,4 @@
-"""Which messages are songs: a Telegram message → `Source`, by type and by name. No I/O."""
+"""Recognizes songs in Telegram messages, by type and by name. No I/O."""
 
 from pathlib import PurePosixPath
 
@@ -21,7 +21,7 @@ _EXTENSION_OF_KIND = {
 
 
 def source_of(message: Message) -> Source | None:
-    """The song in a message, or `None` if it holds none (a document that is no audio, a text, …)."""
+    """Return the song in a message; None if it has none (another document, a text, …)."""
     if message.animation:  # comes with a `document` too, and has no sound
         return None
     media = message.audio or message.voice or message.video or message.video_note or message.document
@@ -40,7 +40,7 @@ def source_of(message: Message) -> Source | None:
 
 
 def check(source: Source, max_bytes: int) -> None:
-    """Refuse what cannot be split, by what Telegram says of it. Raises `SourceUnusable`."""
+    """Check size and duration as Telegram gives them. Raises `SourceUnusable`."""
     if source.size_bytes > max_bytes:
         raise SourceUnusable("too_big", size_bytes=source.size_bytes, limit_bytes=max_bytes)
     if source.duration_s > MAX_DURATION_S:

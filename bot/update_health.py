@@ -1,4 +1,4 @@
-"""Whether updates really come in: a bot that hears nothing is not well, however lively it looks."""
+"""The health of a bot: whether updates arrive, by polling or by webhook."""
 
 import asyncio
 import logging
@@ -16,15 +16,15 @@ log = logging.getLogger(__name__)
 
 # An empty poll takes 25 s, and Telegram may be slow.
 LONGEST_SILENCE_S = 60.0
-# Of two pollers each gets through now and then: that does not mean that it has been put right.
+# Of two pollers each gets through now and then, so one success does not end the trouble.
 DISTURBED_S = 60.0
 WATCH_EVERY_S = 30.0
-# Telegram tries again within two minutes, and waits up to one for an answer (tdlib's bot API server).
+# Telegram retries within two minutes and waits up to one for an answer (tdlib's Bot API server).
 TRIED_AGAIN_S = 300.0
 
 
 class UpdateHealth:
-    """What the one who fetches updates, or watches over the webhook, has seen."""
+    """The last results of polling, or of asking Telegram about the webhook."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -34,21 +34,21 @@ class UpdateHealth:
         self._disturbance = ""
 
     def succeeded(self) -> None:
-        """Telegram has answered, with updates or without."""
+        """Note that Telegram has answered, with updates or without."""
         self._succeeded_at = self._clock()
         self._trouble = ""
 
     def failed(self, trouble: str) -> None:
-        """Updates do not come just now; `trouble` is a sentence for the operator."""
+        """Note that updates do not arrive; `trouble` is a sentence for the operator."""
         self._trouble = trouble
 
     def disturbed(self, trouble: str) -> None:
-        """The same, of somebody who takes them away: it holds for a while, whatever gets through."""
+        """Note that another program takes the updates; this stays trouble for `DISTURBED_S` seconds."""
         self._disturbed_at, self._disturbance = self._clock(), trouble
         self._trouble = trouble
 
     def trouble(self) -> str:
-        """Why updates do not come; empty while they do."""
+        """Return why updates do not arrive; empty while they do."""
         now = self._clock()
         if now - self._disturbed_at < DISTURBED_S:
             return self._disturbance
@@ -60,7 +60,7 @@ class UpdateHealth:
 async def watch_webhook(
     bot: Bot, url: str, update_health: UpdateHealth, stop: asyncio.Event, every_s: float = WATCH_EVERY_S
 ) -> None:
-    """Ask Telegram every so often, until `stop` is set, whether it brings its updates to `url`."""
+    """Ask Telegram every `every_s` seconds, until `stop` is set, whether it delivers updates to `url`."""
     while not stop.is_set():
         try:
             with parsing("getWebhookInfo"):
@@ -81,7 +81,7 @@ async def watch_webhook(
 
 def _trouble(info: WebhookInfo, url: str, since: float) -> str:
     if info.url != url:
-        # not the whole of it: there may be somebody's secret in it
+        # only the host: the path may contain a secret of another program
         elsewhere = urlsplit(info.url).hostname
         return f"Telegram brings this bot's updates elsewhere: {elsewhere or 'its webhook was removed'}"
     if info.pending_update_count and info.last_error_date and info.last_error_date.timestamp() > since:

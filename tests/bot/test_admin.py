@@ -40,7 +40,7 @@ async def look(room: BotRoom, boss: User) -> Message:
     return (await room.says(boss, "/admin"))[-1]
 
 
-async def test_where_nothing_happens_it_says_so(run_room: BotRoom, boss: User) -> None:
+async def test_an_empty_overview_says_that_nothing_runs(run_room: BotRoom, boss: User) -> None:
     shown = await look(run_room, boss)
     assert "Nothing is running." in shown.text
     assert "Nothing has failed lately." in shown.text
@@ -48,14 +48,14 @@ async def test_where_nothing_happens_it_says_so(run_room: BotRoom, boss: User) -
     assert [button["text"] for button in shown.buttons] == ["🔄 Refresh"]
 
 
-async def test_the_credits_left_are_shown_and_unknown_when_nobody_answers(
+async def test_the_credits_left_are_shown_or_said_to_be_unknown(
     run_room: BotRoom, private_room: BotRoom, boss: User
 ) -> None:
     assert "Credits left at the separation service: 1" in (await look(run_room, boss)).text
     assert "unknown, it does not answer" in (await look(private_room, boss)).text
 
 
-async def test_what_runs_is_counted_and_the_longest_named(
+async def test_running_jobs_are_counted_and_the_longest_listed(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     for _ in range(5):
@@ -72,7 +72,7 @@ async def test_what_runs_is_counted_and_the_longest_named(
     assert "Nothing is running" in shown.text
 
 
-async def test_a_failed_job_is_tried_again_beyond_its_users_credits(
+async def test_an_admin_retries_a_job_beyond_its_users_credits(
     run_room: BotRoom, boss: User, mei: User, song: Path
 ) -> None:
     menu = await run_room.menu(mei, song)
@@ -97,7 +97,7 @@ async def test_a_failed_job_is_tried_again_beyond_its_users_credits(
     assert "Submitting" not in menu.text  # it is Chinese
 
 
-async def test_stems_at_hand_are_sent_again_and_not_bought(
+async def test_an_admin_resends_stems_without_buying_them(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
@@ -124,7 +124,7 @@ async def test_stems_at_hand_are_sent_again_and_not_bought(
     assert (await product.job(job_id)).cached
 
 
-async def test_a_user_who_blocked_the_bot_is_no_trouble(
+async def test_a_user_who_blocked_the_bot_does_not_hinder_the_admin(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
@@ -137,7 +137,7 @@ async def test_a_user_who_blocked_the_bot_is_no_trouble(
     assert "Submitting: 1" in shown.text
 
 
-async def test_kept_songs_are_cleared_after_asking(
+async def test_the_cache_is_cleared_after_a_question(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
@@ -156,7 +156,7 @@ async def test_kept_songs_are_cleared_after_asking(
     assert "free to send again: 0" in shown.text
 
 
-async def test_others_get_nothing_of_it(run_room: BotRoom, alice: User, song: Path) -> None:
+async def test_users_who_are_not_admins_are_refused(run_room: BotRoom, alice: User, song: Path) -> None:
     sent = await run_room.sends(alice, song)
     job = await run_room.product.at(JobState.SUBMITTING, sent)
     await run_room.product.fail(job.id, Failure("500"))
@@ -170,14 +170,14 @@ async def test_others_get_nothing_of_it(run_room: BotRoom, alice: User, song: Pa
     assert await run_room.says(alice, "/admin", chat_id=group.id) == []
 
 
-async def test_an_old_button_says_that_it_does_nothing(run_room: BotRoom, boss: User) -> None:
+async def test_a_stale_button_says_that_it_does_nothing(run_room: BotRoom, boss: User) -> None:
     shown = await look(run_room, boss)
     for data in ("A:r:0000000000000000", "A:", "A:q", "A:r:1:2"):
         query = await run_room.forges(shown, data, boss)
         assert query.answer_text == "This button no longer works. Send the command again."
 
 
-async def test_the_longest_are_named_first_with_their_time(
+async def test_the_longest_jobs_are_listed_first_with_their_time(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
@@ -190,8 +190,8 @@ async def test_the_longest_are_named_first_with_their_time(
     assert [re.sub(r" \d+ sec$", "", text) for text in times] == ["1 hr 30 min", "20 min", "5 min"]
 
 
-@pytest.mark.parametrize(("code", "offered"), [("400", False), ("451", True), ("nobody knows", True)])
-async def test_a_try_again_is_offered_only_where_it_may_help(
+@pytest.mark.parametrize(("code", "offered"), [("400", False), ("451", True), ("unknown", True)])
+async def test_a_retry_is_offered_only_where_it_may_help(
     run_room: BotRoom, boss: User, alice: User, song: Path, code: str, offered: bool
 ) -> None:
     sent = await run_room.sends(alice, song)
@@ -201,7 +201,7 @@ async def test_a_try_again_is_offered_only_where_it_may_help(
     assert labels[:-1] == (["1. 🔁 Try again · 50 credits"] if offered else [])
 
 
-async def test_a_try_again_that_costs_nothing_says_so(
+async def test_a_free_retry_says_that_it_is_free(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
@@ -213,7 +213,7 @@ async def test_a_try_again_that_costs_nothing_says_so(
     assert (await look(run_room, boss)).buttons[0]["text"] == "1. 🔁 Try again · free"
 
 
-async def test_credits_that_are_no_number_are_unknown(
+async def test_credits_that_are_not_a_number_are_unknown(
     run_room: BotRoom, boss: User, provider: Provider
 ) -> None:
     provider.credits = "many"
@@ -222,7 +222,7 @@ async def test_credits_that_are_no_number_are_unknown(
     assert "Credits left at the separation service: 1,234,567\n" in (await look(run_room, boss)).text
 
 
-async def test_a_service_that_does_not_answer_keeps_nobody_waiting(
+async def test_an_api_that_does_not_answer_does_not_delay_the_overview(
     redis_url: str, telegram: Telegram, boss: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.admin.CREDITS_WAIT_S", 0.05)

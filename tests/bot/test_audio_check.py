@@ -10,33 +10,33 @@ from stemdrop.errors import SourceUnusable
 
 
 @pytest.mark.parametrize("extension", [".mp3", ".m4a", ".wav", ".flac", ".ogg", ".opus", ".webm", ".mkv"])
-def test_every_form_of_sound_is_heard(tmp_path: Path, extension: str) -> None:
+def test_every_audio_format_is_measured(tmp_path: Path, extension: str) -> None:
     assert measure(record(tmp_path / f"song{extension}", seconds=2)) == pytest.approx(2, abs=0.15)
 
 
 @pytest.mark.parametrize("extension", [".mp4", ".mkv"])
-def test_a_video_with_sound_is_heard(tmp_path: Path, extension: str) -> None:
+def test_a_video_with_sound_is_measured(tmp_path: Path, extension: str) -> None:
     assert measure(record(tmp_path / f"clip{extension}", seconds=2, picture=True)) == pytest.approx(
         2, abs=0.15
     )
 
 
-def test_the_content_counts_and_not_the_name(tmp_path: Path) -> None:
+def test_the_format_is_detected_by_content_and_not_by_name(tmp_path: Path) -> None:
     path = record(tmp_path / "song.flac").rename(tmp_path / "song.mp3")
     assert measure(path) == pytest.approx(1, abs=0.15)
 
 
-def test_the_bundled_song_with_its_cover_is_heard(song: Path) -> None:
+def test_the_bundled_song_with_its_cover_is_measured(song: Path) -> None:
     assert measure(song) == pytest.approx(30, abs=0.2)
 
 
-def test_sound_after_a_broken_start_is_heard(tmp_path: Path) -> None:
+def test_sound_after_a_broken_start_is_found(tmp_path: Path) -> None:
     path = record(tmp_path / "song.mp3", seconds=3)
     path.write_bytes(bytes(3000) + path.read_bytes()[3000:])
     assert measure(path) > 1
 
 
-def test_a_video_without_sound_is_no_song(tmp_path: Path) -> None:
+def test_a_video_without_sound_is_refused(tmp_path: Path) -> None:
     unusable(record(tmp_path / "clip.mp4", sound=False, picture=True))
 
 
@@ -56,7 +56,9 @@ def test_a_video_without_sound_is_no_song(tmp_path: Path) -> None:
     ids=["empty", "text", "html", "tag", "zeros", "riff", "jpeg", "flac", "ogg"],
 )
 @pytest.mark.parametrize("name", ["song.mp3", "song.wav", "song.ogg"])
-def test_what_only_calls_itself_a_song_is_none(tmp_path: Path, name: str, content: bytes) -> None:
+def test_a_file_that_only_has_the_name_of_a_song_is_refused(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     unusable(path)
@@ -78,7 +80,7 @@ def test_a_playlist_opens_no_other_file(tmp_path: Path, name: str) -> None:
         unusable(path)
 
 
-def test_a_folder_is_no_song(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises((SourceUnusable, OSError)):
         measure(tmp_path)
 

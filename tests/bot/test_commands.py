@@ -31,7 +31,7 @@ async def test_commands_answer_in_the_users_language(
 
 
 @pytest.mark.parametrize("language_code", [None, "", "de", "xx-yy"])
-async def test_other_languages_read_english(room: BotRoom, language_code: str | None) -> None:
+async def test_users_of_unsupported_languages_read_english(room: BotRoom, language_code: str | None) -> None:
     user = room.telegram.add_user("Someone", language_code=language_code)
     (answer,) = await room.says(user, "/start")
     assert "Drop a song here" in answer.text
@@ -49,7 +49,7 @@ async def test_other_languages_read_english(room: BotRoom, language_code: str | 
         ("🎵" * 2000, "Send me a song: as audio"),
     ],
 )
-async def test_every_text_has_one_short_answer_that_helps(
+async def test_every_text_gets_one_short_helpful_reply(
     room: BotRoom, alice: User, text: str, start: str
 ) -> None:
     (answer,) = await room.says(alice, text)
@@ -59,7 +59,7 @@ async def test_every_text_has_one_short_answer_that_helps(
 
 
 @pytest.mark.parametrize("kind", ["photo", "sticker", "location", "contact", "dice"])
-async def test_everything_else_has_one_too(room: BotRoom, alice: User, kind: str) -> None:
+async def test_every_other_message_gets_one_reply(room: BotRoom, alice: User, kind: str) -> None:
     sent = room.telegram.send_other(alice.id, kind)
     await room.handle()
     (answer,) = room.after(sent)
@@ -67,7 +67,7 @@ async def test_everything_else_has_one_too(room: BotRoom, alice: User, kind: str
     assert await room.product.jobs(alice.id) == []
 
 
-async def test_an_animation_is_no_song(room: BotRoom, alice: User) -> None:
+async def test_an_animation_is_not_a_song(room: BotRoom, alice: User) -> None:
     """It comes with a document beside it."""
     file = {"file_id": "x", "file_unique_id": "y", "file_name": "cat.mp4", "mime_type": "video/mp4"}
     moving = {**file, "width": 10, "height": 10, "duration": 3}
@@ -79,7 +79,7 @@ async def test_an_animation_is_no_song(room: BotRoom, alice: User) -> None:
     assert await room.product.jobs(alice.id) == []
 
 
-async def test_people_in_a_group_talk_undisturbed(room: BotRoom, alice: User) -> None:
+async def test_messages_in_a_group_get_no_reply(room: BotRoom, alice: User) -> None:
     group = room.telegram.add_group("Band", [alice], supergroup=True)
     first = room.telegram.send_text(group.id, "hello everyone")
     for text in ("https://example.com/song.mp3", "/start@another_bot"):
@@ -99,7 +99,7 @@ async def test_commands_work_in_a_group_and_in_its_topic(room: BotRoom, alice: U
     assert answer.thread_id == thread_id
 
 
-async def test_edited_messages_are_passed_over(room: BotRoom, alice: User) -> None:
+async def test_edited_messages_are_ignored(room: BotRoom, alice: User) -> None:
     sent = room.telegram.send_text(alice.id, "hello")
     await room.handle()
     room.telegram.edit_text(alice.id, sent.message_id, "/start")
@@ -107,7 +107,7 @@ async def test_edited_messages_are_passed_over(room: BotRoom, alice: User) -> No
     assert len(room.after(sent)) == 1
 
 
-async def test_cancel_ends_what_waits_in_this_chat_and_nothing_else(
+async def test_cancel_cancels_only_the_jobs_of_this_chat_without_a_result(
     room: BotRoom, alice: User, song: Path
 ) -> None:
     bob = room.telegram.add_user("Bob")
@@ -127,7 +127,7 @@ async def test_cancel_ends_what_waits_in_this_chat_and_nothing_else(
     assert again.text == "There is nothing to cancel."
 
 
-async def test_cancel_tells_what_it_did_although_telling_failed_at_first(
+async def test_cancel_reports_its_work_although_the_first_reply_failed(
     room: BotRoom, alice: User, song: Path
 ) -> None:
     menus = [await room.menu(alice, song) for _ in range(2)]
@@ -139,7 +139,7 @@ async def test_cancel_tells_what_it_did_although_telling_failed_at_first(
     assert [menu.text.startswith("✖️ Cancelled") for menu in menus] == [True] * 2
 
 
-async def test_cancel_ends_all_songs_however_many(room: BotRoom, alice: User, song: Path) -> None:
+async def test_cancel_cancels_all_songs_however_many(room: BotRoom, alice: User, song: Path) -> None:
     menu = await room.menu(alice, song)
     (first,) = await room.product.jobs(alice.id)
     for number in range(205):

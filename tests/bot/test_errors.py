@@ -19,7 +19,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in heard if record.levelname == "ERROR"]
 
 
-async def test_an_error_in_a_message_is_said_and_logged_once(
+async def test_an_error_in_a_message_is_told_and_logged_once(
     room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await room.product.redis.set(f"stemdrop:account:{alice.id}:jobs", "not a sorted set")
@@ -40,7 +40,7 @@ async def test_an_error_in_a_tap_answers_the_tap(
     assert len(errors(caplog)) == 1
 
 
-async def test_a_refusal_by_telegram_is_said_too(
+async def test_a_refusal_by_telegram_is_told_too(
     room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A BadRequest is a NetworkError to the library, but it is no trouble of the network."""
@@ -50,7 +50,7 @@ async def test_a_refusal_by_telegram_is_said_too(
     assert len(errors(caplog)) == 1
 
 
-async def test_when_the_chat_is_gone_nobody_is_told(
+async def test_an_error_in_a_chat_that_is_gone_is_not_told(
     room: BotRoom, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     room.telegram.send_text(alice.id, "/help")
@@ -60,7 +60,7 @@ async def test_when_the_chat_is_gone_nobody_is_told(
     assert errors(caplog) == []
 
 
-async def test_in_a_group_only_who_spoke_to_the_bot_is_told(
+async def test_in_a_group_only_a_user_who_addressed_the_bot_is_told(
     room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     group = room.telegram.add_group("Band", [alice])
@@ -72,7 +72,7 @@ async def test_in_a_group_only_who_spoke_to_the_bot_is_told(
     assert answer.text == TROUBLE
 
 
-async def test_when_redis_is_away_the_bot_lives_on(
+async def test_the_bot_survives_an_outage_of_redis(
     breakable: tuple[RedisServer, BotRoom], alice: User
 ) -> None:
     redis, room = breakable
@@ -83,7 +83,7 @@ async def test_when_redis_is_away_the_bot_lives_on(
     assert "How it works" in answer.text
 
 
-async def test_it_is_said_in_the_users_language(room: BotRoom, mei: User) -> None:
+async def test_an_error_is_told_in_the_users_language(room: BotRoom, mei: User) -> None:
     await room.product.redis.set(f"stemdrop:account:{mei.id}:jobs", "not a sorted set")
     (answer,) = await room.says(mei, "/cancel")
     assert answer.text == room.product.translations.languages["zh_Hans"]("trouble")

@@ -24,7 +24,7 @@ USED = "This link has been used or has expired. Ask for a new one."
 
 @pytest.fixture
 async def new_room(redis_url: str, telegram: Telegram) -> AsyncIterator[BotRoom]:
-    """A private bot that nobody runs yet."""
+    """A private bot without an admin."""
     async with (
         run_telegram(telegram) as url,
         open_product(redis_url, telegram, url, ACCESS="invite") as product,
@@ -60,7 +60,7 @@ async def test_the_link_is_printed_until_it_is_used(
     assert not await new_room.product.redis.exists("stemdrop:people:admin-link")
 
 
-async def test_the_new_admin_is_welcomed_although_telling_failed_at_first(
+async def test_the_new_admin_is_welcomed_although_the_first_reply_failed(
     new_room: BotRoom, alice: User
 ) -> None:
     """The message is handled again by then, and its word is used up."""
@@ -81,7 +81,7 @@ async def test_the_new_admin_is_welcomed_although_telling_failed_at_first(
     assert not await new_room.product.users.become_admin(alice.id, word)
 
 
-async def test_of_two_who_open_the_link_at_once_one_wins(new_room: BotRoom, alice: User) -> None:
+async def test_two_users_who_open_the_link_at_once_make_one_admin(new_room: BotRoom, alice: User) -> None:
     bob = new_room.telegram.add_user("Bob")
     word = await word_of(new_room)
     for user in (alice, bob):
@@ -92,7 +92,7 @@ async def test_of_two_who_open_the_link_at_once_one_wins(new_room: BotRoom, alic
     assert "This bot is private" in (await new_room.says(bob, "/help"))[-1].text
 
 
-async def test_of_twenty_at_the_very_same_moment_one_wins(new_room: BotRoom) -> None:
+async def test_twenty_users_who_open_the_link_at_once_make_one_admin(new_room: BotRoom) -> None:
     word = await word_of(new_room)
     users = new_room.product.users
     won = await asyncio.gather(*(users.become_admin(number, word) for number in range(1, 21)))
@@ -100,7 +100,7 @@ async def test_of_twenty_at_the_very_same_moment_one_wins(new_room: BotRoom) -> 
     assert len(await users.admins()) == 1
 
 
-async def test_a_link_that_is_handled_twice_says_nothing_wrong(new_room: BotRoom, alice: User) -> None:
+async def test_a_link_that_is_handled_twice_is_confirmed_twice(new_room: BotRoom, alice: User) -> None:
     word = await word_of(new_room)
     (first,) = await new_room.says(alice, f"/start {word}")
     (again,) = await new_room.says(alice, f"/start {word}")
@@ -108,7 +108,7 @@ async def test_a_link_that_is_handled_twice_says_nothing_wrong(new_room: BotRoom
     assert again.text == first.text
 
 
-async def test_a_wrong_word_makes_nobody_an_admin(new_room: BotRoom, alice: User) -> None:
+async def test_a_wrong_word_makes_no_admin(new_room: BotRoom, alice: User) -> None:
     await word_of(new_room)
     (answer,) = await new_room.says(alice, "/start something")
     assert answer.text == USED
@@ -141,7 +141,7 @@ async def test_in_groups_strangers_are_not_answered(private_room: BotRoom, alice
     assert await private_room.product.jobs(alice.id) == []
 
 
-async def test_a_removed_user_may_ask_about_their_data_and_nothing_else(
+async def test_a_removed_user_may_only_ask_about_their_data(
     private_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     await private_room.product.users.add(alice.id)
@@ -166,7 +166,7 @@ async def test_a_removed_user_may_ask_about_their_data_and_nothing_else(
     assert await private_room.product.jobs(alice.id) == []
 
 
-async def test_an_admin_is_told_unasked_in_the_language_of_their_telegram(new_room: BotRoom) -> None:
+async def test_alerts_are_in_the_language_of_the_admins_telegram(new_room: BotRoom) -> None:
     mei = new_room.telegram.add_user("Mei", language_code="zh-hans")
     assert await new_room.product.users.become_admin(mei.id, await new_room.product.users.first_admin_word())
     said = new_room.telegram.send_text(mei.id, "/help")

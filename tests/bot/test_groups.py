@@ -1,4 +1,4 @@
-"""In groups a song is taken up only when somebody asks for it, or when the group wants all answered."""
+"""In groups a song is answered on request, or when the group has set that all are answered."""
 
 from pathlib import Path
 
@@ -28,13 +28,13 @@ def group(room: BotRoom, alice: User, bob: User) -> Chat:
 
 @pytest.fixture
 async def sent(room: BotRoom, alice: User, group: Chat, song: Path) -> Message:
-    """Alice's song in the group, that nobody has asked for yet."""
+    """Alice's song in the group, which has not been requested yet."""
     sent = await room.sends(alice, song, chat_id=group.id)
     assert room.after(sent) == []
     return sent
 
 
-async def test_a_song_that_nobody_asks_for_is_left_alone(
+async def test_a_song_without_a_request_is_ignored(
     room: BotRoom, alice: User, sent: Message, song: Path
 ) -> None:
     await room.sends(alice, song, chat_id=sent.chat.id, caption="our new one, what does @drummer say?")
@@ -55,7 +55,7 @@ async def test_a_song_that_nobody_asks_for_is_left_alone(
         "could you /stems this?",
     ],
 )
-async def test_a_reply_asks_for_the_song_and_its_writer_owns_the_job(
+async def test_a_reply_requests_a_song_and_its_sender_owns_the_job(
     room: BotRoom, alice: User, bob: User, sent: Message, words: str
 ) -> None:
     (menu,) = await room.says(bob, words, chat_id=sent.chat.id, reply_to=sent.message_id)
@@ -75,13 +75,13 @@ async def test_a_reply_asks_for_the_song_and_its_writer_owns_the_job(
     "words",
     ["nice!", "/stems@another_bot", f"mail me: someone@{BOT}", f"@{BOT}2", "http://x.org/stems", "/stemsx"],
 )
-async def test_other_replies_ask_for_nothing(room: BotRoom, bob: User, sent: Message, words: str) -> None:
+async def test_other_replies_request_nothing(room: BotRoom, bob: User, sent: Message, words: str) -> None:
     assert await room.says(bob, words, chat_id=sent.chat.id, reply_to=sent.message_id) == []
     assert await room.product.jobs(bob.id) == []
 
 
 @pytest.mark.parametrize("caption", ["/stems", f"here, @{BOT}", f"/stems@{BOT}"])
-async def test_a_caption_asks_for_its_own_song(
+async def test_a_caption_requests_its_own_song(
     room: BotRoom, alice: User, group: Chat, song: Path, caption: str
 ) -> None:
     menu = await room.menu(alice, song, chat_id=group.id, caption=caption)
@@ -90,7 +90,7 @@ async def test_a_caption_asks_for_its_own_song(
     assert (job.chat_id, job.topic_id) == (group.id, 0)
 
 
-async def test_every_kind_of_sound_is_taken_when_asked(
+async def test_every_kind_of_audio_is_taken_on_request(
     room: BotRoom, bob: User, group: Chat, tmp_path: Path
 ) -> None:
     voice = await room.sends(bob, record(tmp_path / "a.ogg", seconds=2), chat_id=group.id, kind="voice")
@@ -98,7 +98,7 @@ async def test_every_kind_of_sound_is_taken_when_asked(
     assert "Voice message" in menu.text
 
 
-async def test_one_request_handled_twice_is_one_job_and_two_people_are_two(
+async def test_a_repeated_request_is_one_job_and_two_requests_are_two(
     room: BotRoom, alice: User, bob: User, sent: Message
 ) -> None:
     room.telegram.send_text(sent.chat.id, "/stems", user_id=bob.id, reply_to=sent.message_id)
@@ -115,7 +115,7 @@ async def test_one_request_handled_twice_is_one_job_and_two_people_are_two(
 
 
 @pytest.mark.parametrize("topic", ["Demos", None])
-async def test_answers_stay_in_the_topic_general_included(
+async def test_replies_stay_in_the_topic_including_general(
     room: BotRoom, alice: User, song: Path, topic: str | None
 ) -> None:
     forum = room.telegram.add_group("Band", [alice], forum=True)
@@ -133,7 +133,7 @@ async def test_answers_stay_in_the_topic_general_included(
     assert menu.text.startswith("⏫")
 
 
-async def test_where_there_is_no_song_it_says_how_to_ask(
+async def test_a_request_without_a_song_is_told_how_to_ask(
     room: BotRoom, bob: User, group: Chat, tmp_path: Path
 ) -> None:
     text = room.telegram.send_text(group.id, "listen to this", user_id=bob.id)
@@ -150,7 +150,7 @@ async def test_where_there_is_no_song_it_says_how_to_ask(
     assert room.after(sent) == []
 
 
-async def test_what_cannot_be_split_is_told_to_who_asked(
+async def test_an_unusable_song_is_told_to_its_requester(
     room: BotRoom, bob: User, group: Chat, song: Path
 ) -> None:
     content = room.telegram.files.read_path(song)
@@ -160,7 +160,7 @@ async def test_what_cannot_be_split_is_told_to_who_asked(
     assert answer.text.startswith("This is too long: 62 minutes")
 
 
-async def test_the_admins_of_the_group_switch_that_every_song_is_answered(
+async def test_only_admins_of_the_group_change_its_setting(
     room: BotRoom, alice: User, bob: User, group: Chat, song: Path, tmp_path: Path
 ) -> None:
     (shown,) = await room.says(bob, "/stems", chat_id=group.id)
@@ -181,7 +181,7 @@ async def test_the_admins_of_the_group_switch_that_every_song_is_answered(
     assert room.after(sent) == []
 
 
-async def test_a_bot_that_is_not_shown_all_songs_says_what_the_group_can_do(
+async def test_a_bot_that_does_not_receive_all_messages_says_how_to_change_that(
     redis_url: str, telegram: Telegram, alice: User
 ) -> None:
     telegram.has_privacy_mode = True
@@ -201,7 +201,7 @@ async def test_a_bot_that_is_not_shown_all_songs_says_what_the_group_can_do(
         await application.shutdown()
 
 
-async def test_a_bot_that_is_shown_all_songs_asks_for_nothing(
+async def test_a_bot_that_receives_all_messages_asks_for_nothing(
     room: BotRoom, alice: User, group: Chat
 ) -> None:
     (shown,) = await room.says(alice, "/stems", chat_id=group.id)
@@ -213,7 +213,7 @@ async def test_start_in_a_group_says_how_groups_work(room: BotRoom, bob: User, g
     assert answer.text.startswith(HOW)
 
 
-async def test_who_left_the_group_switches_nothing(room: BotRoom, alice: User, group: Chat) -> None:
+async def test_a_user_who_left_the_group_changes_no_setting(room: BotRoom, alice: User, group: Chat) -> None:
     (shown,) = await room.says(alice, "/stems", chat_id=group.id)
     carol = room.telegram.add_user("Carol")
     for user in (carol, User(77, "Nobody")):
@@ -225,9 +225,7 @@ async def test_who_left_the_group_switches_nothing(room: BotRoom, alice: User, g
     assert not await room.product.group_settings.answers_all(group.id)
 
 
-async def test_one_groups_setting_is_not_anothers(
-    room: BotRoom, alice: User, group: Chat, song: Path
-) -> None:
+async def test_each_group_has_its_own_setting(room: BotRoom, alice: User, group: Chat, song: Path) -> None:
     await room.product.group_settings.set_answers_all(group.id, True)
     other = room.telegram.add_group("Other", [alice], supergroup=True)
     sent = await room.sends(alice, song, chat_id=other.id)
@@ -245,9 +243,7 @@ async def test_a_group_that_becomes_a_supergroup_keeps_its_setting(
     assert len((await room.menu(alice, song, chat_id=new.id)).buttons) == 4
 
 
-async def test_a_group_that_was_let_in_stays_so_as_supergroup_whoever_upgrades_it(
-    private_room: BotRoom, alice: User
-) -> None:
+async def test_a_group_keeps_its_access_as_a_supergroup(private_room: BotRoom, alice: User) -> None:
     group = private_room.telegram.add_group("Band", [alice])
     other = private_room.telegram.add_group("Other", [alice])
     await private_room.product.users.add(group.id)
@@ -263,7 +259,7 @@ async def test_a_group_that_was_let_in_stays_so_as_supergroup_whoever_upgrades_i
 
 
 @pytest.mark.parametrize("writes_as", ["channel", "anonymous admin"])
-async def test_a_song_of_who_writes_as_a_channel_or_as_the_group_is_anybodys(
+async def test_a_song_sent_as_a_channel_or_group_is_owned_by_the_first_who_taps(
     room: BotRoom, alice: User, bob: User, group: Chat, song: Path, writes_as: str
 ) -> None:
     sent = await room.telegram.send_file(group.id, song, user_id=alice.id, caption="/stems")
@@ -284,7 +280,7 @@ async def test_a_song_of_who_writes_as_a_channel_or_as_the_group_is_anybodys(
     assert (await room.product.job(job.id)).state is JobState.CANCELLED
 
 
-async def test_in_private_a_reply_asks_for_a_song_too(room: BotRoom, alice: User, song: Path) -> None:
+async def test_in_private_a_reply_requests_a_song_too(room: BotRoom, alice: User, song: Path) -> None:
     sent = await room.sends(alice, song)
     (menu,) = (await room.says(alice, "/stems", reply_to=sent.message_id))[-1:]
     assert len(menu.buttons) == 4
@@ -292,9 +288,7 @@ async def test_in_private_a_reply_asks_for_a_song_too(room: BotRoom, alice: User
     assert len(await room.product.jobs(alice.id)) == 2
 
 
-async def test_a_chinese_reader_is_answered_in_chinese_in_a_group(
-    room: BotRoom, mei: User, song: Path
-) -> None:
+async def test_a_chinese_user_is_answered_in_chinese_in_a_group(room: BotRoom, mei: User, song: Path) -> None:
     group = room.telegram.add_group("乐队", [mei])
     menu = await room.menu(mei, song, chat_id=group.id, caption="/stems")
     assert "How do you want" not in menu.text

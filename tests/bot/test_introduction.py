@@ -30,7 +30,7 @@ async def introduced(room: BotRoom) -> None:
     await introduce(room.product.bot, room.product.translations, room.product.users)
 
 
-async def test_commands_are_told_for_every_kind_of_chat_and_language(
+async def test_commands_are_listed_for_every_kind_of_chat_and_language(
     private_room: BotRoom, boss: User
 ) -> None:
     await introduced(private_room)
@@ -43,12 +43,12 @@ async def test_commands_are_told_for_every_kind_of_chat_and_language(
     assert {"", "zh"} <= set(codes(private_room))
 
 
-async def test_an_admin_who_never_wrote_is_no_trouble(private_room: BotRoom) -> None:
+async def test_an_admin_without_a_chat_is_passed_over(private_room: BotRoom) -> None:
     await introduced(private_room)
     assert {where for where, _ in told(private_room)} == {"all_private_chats", "all_group_chats"}
 
 
-async def test_the_descriptions_are_told_and_fit(room: BotRoom) -> None:
+async def test_the_descriptions_are_set_and_fit(room: BotRoom) -> None:
     await introduced(room)
     for code in codes(room):
         assert 0 < len(room.telegram.descriptions["description", code]) <= 512
@@ -56,7 +56,7 @@ async def test_the_descriptions_are_told_and_fit(room: BotRoom) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::telegram.warnings.PTBDeprecationWarning")  # the library's own use
-async def test_a_limit_on_descriptions_keeps_nobody_waiting(
+async def test_a_limit_on_descriptions_delays_nothing(
     room: BotRoom, caplog: pytest.LogCaptureFixture
 ) -> None:
     room.telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="setMyDescription", retry_after_s=3600)
@@ -64,7 +64,7 @@ async def test_a_limit_on_descriptions_keeps_nobody_waiting(
     assert len(told(room)) == 2 * len(room.product.translations.languages)
 
 
-async def test_every_command_is_answered_and_named_in_help(private_room: BotRoom, boss: User) -> None:
+async def test_every_command_is_answered_and_listed_in_help(private_room: BotRoom, boss: User) -> None:
     (shown,) = await private_room.says(boss, "/help")
     for name in {*ADMINS, *GROUPS} - {"start", "help"}:
         assert f"/{name}" in shown.text

@@ -43,13 +43,15 @@ async def listed(room: BotRoom, user: User, **how: int) -> Message:
     return (await room.says(user, "/jobs", **how))[-1]
 
 
-async def test_who_sent_nothing_is_told_so(room: BotRoom, alice: User) -> None:
+async def test_a_user_without_songs_is_told_so(room: BotRoom, alice: User) -> None:
     shown = await listed(room, alice)
     assert shown.text == "You have no songs here yet. Send me one!"
     assert not shown.buttons
 
 
-async def test_every_state_says_what_it_needs_newest_first(room: BotRoom, alice: User, sent: Message) -> None:
+async def test_every_state_is_shown_with_the_newest_song_first(
+    room: BotRoom, alice: User, sent: Message
+) -> None:
     await delivered(room, sent)
     await failed(room, sent, "451")
     cancelled = await room.product.at(JobState.SUBMITTING, sent, mode=Mode.SEPARATE_VOCAL)
@@ -75,7 +77,7 @@ async def test_every_state_says_what_it_needs_newest_first(room: BotRoom, alice:
     ]
 
 
-async def test_a_song_in_line_tells_its_place(room: BotRoom, alice: User, song: Path) -> None:
+async def test_a_queued_song_shows_its_place(room: BotRoom, alice: User, song: Path) -> None:
     for _ in range(5):
         await room.taps(await room.menu(alice, song), 0)
     shown = await listed(room, alice)
@@ -83,13 +85,11 @@ async def test_a_song_in_line_tells_its_place(room: BotRoom, alice: User, song: 
     assert "2. “Morning Line” · Vocals + instrumental · number 1 in your queue" in shown.text
 
 
-async def test_a_song_that_waits_for_its_mode_is_not_in_the_list(
-    room: BotRoom, alice: User, sent: Message
-) -> None:
+async def test_a_song_without_a_mode_is_not_listed(room: BotRoom, alice: User, sent: Message) -> None:
     assert "no songs here yet" in (await listed(room, alice)).text
 
 
-async def test_pages_of_five_are_turned(room: BotRoom, alice: User, sent: Message) -> None:
+async def test_the_list_has_pages_of_five(room: BotRoom, alice: User, sent: Message) -> None:
     for _ in range(7):
         await failed(room, sent, "400")
     shown = await listed(room, alice)
@@ -103,9 +103,7 @@ async def test_pages_of_five_are_turned(room: BotRoom, alice: User, sent: Messag
     assert room.after(shown) == []
 
 
-async def test_cancelling_ends_the_job_and_shows_it_in_both_messages(
-    room: BotRoom, alice: User, song: Path
-) -> None:
+async def test_a_cancelled_job_is_shown_in_both_messages(room: BotRoom, alice: User, song: Path) -> None:
     menu = await room.menu(alice, song)
     await room.taps(menu, 0)
     shown = await listed(room, alice)
@@ -116,7 +114,7 @@ async def test_cancelling_ends_the_job_and_shows_it_in_both_messages(
     assert not shown.buttons
 
 
-async def test_trying_again_makes_one_job_and_one_line(room: BotRoom, alice: User, song: Path) -> None:
+async def test_a_retry_makes_one_job_and_one_line(room: BotRoom, alice: User, song: Path) -> None:
     menu = await room.menu(alice, song)
     await room.taps(menu, 0)
     (job,) = await room.product.jobs(alice.id)
@@ -134,9 +132,7 @@ async def test_trying_again_makes_one_job_and_one_line(room: BotRoom, alice: Use
     assert shown.text.split("\n")[1:] == ["1. “Morning Line” · Vocals + instrumental · submitting"]
 
 
-async def test_what_was_delivered_is_sent_again_for_nothing_and_once(
-    room: BotRoom, alice: User, sent: Message
-) -> None:
+async def test_delivered_stems_are_resent_once_and_free(room: BotRoom, alice: User, sent: Message) -> None:
     job = await delivered(room, sent)
     shown = await listed(room, alice)
     query = await room.presses(shown, "Send again")
@@ -148,14 +144,16 @@ async def test_what_was_delivered_is_sent_again_for_nothing_and_once(
     assert await room.product.ordered() == [("deliver", new.id)]
 
 
-async def test_what_could_not_be_sent_is_fetched_again(room: BotRoom, alice: User, sent: Message) -> None:
+async def test_undelivered_stems_are_fetched_again(room: BotRoom, alice: User, sent: Message) -> None:
     job = await room.product.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
     await room.product.store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
     await room.presses(await listed(room, alice), "Fetch missing stems")
     assert await room.product.ordered() == [("deliver", job.id)]
 
 
-async def test_a_daily_limit_is_told_and_holds(room: BotRoom, alice: User, sent: Message, song: Path) -> None:
+async def test_a_daily_limit_is_shown_and_enforced(
+    room: BotRoom, alice: User, sent: Message, song: Path
+) -> None:
     await room.product.users.set_daily_credits(alice.id, 1030)
     await room.taps(await room.menu(alice, song), 1)
     await room.product.ordered()
@@ -170,7 +168,7 @@ async def test_a_daily_limit_is_told_and_holds(room: BotRoom, alice: User, sent:
     assert await room.product.ordered() == []
 
 
-async def test_without_a_limit_nothing_is_told_of_one(room: BotRoom, alice: User, sent: Message) -> None:
+async def test_without_a_limit_none_is_shown(room: BotRoom, alice: User, sent: Message) -> None:
     await failed(room, sent)
     assert "Today" not in (await listed(room, alice)).text
 
@@ -219,7 +217,7 @@ def labels(shown: Message) -> list[str]:
     return [button["text"] for button in shown.buttons]
 
 
-async def test_what_never_came_is_not_offered_again_but_fetched(
+async def test_stems_that_never_arrived_are_fetched_and_not_resent(
     room: BotRoom, alice: User, sent: Message
 ) -> None:
     job = await room.product.at(JobState.DELIVERING, sent, result=result_of({"vocals": URL}))
@@ -230,22 +228,20 @@ async def test_what_never_came_is_not_offered_again_but_fetched(
     assert await room.product.ordered() == [("deliver", job.id)]
 
 
-async def test_of_what_came_in_part_the_rest_is_fetched_too(
-    room: BotRoom, alice: User, sent: Message
-) -> None:
+async def test_missing_stems_are_fetched_beside_a_resend(room: BotRoom, alice: User, sent: Message) -> None:
     job = await delivered(room, sent)
     await room.product.store.set(job.id, missing=("Drums",))
     assert labels(await listed(room, alice)) == ["1. 🔁 Fetch missing stems", "1. 📨 Send again"]
 
 
-async def test_a_try_again_that_costs_nothing_says_so(room: BotRoom, alice: User, sent: Message) -> None:
+async def test_a_free_retry_says_that_it_is_free(room: BotRoom, alice: User, sent: Message) -> None:
     job = await failed(room, sent)
     cached = CachedStems(Result(200), (CachedStem("vocals", "audio", "file"),))
     await room.product.stem_cache.put(job, cached)
     assert labels(await listed(room, alice)) == ["1. 🔁 Try again · free"]
 
 
-async def test_a_groups_songs_are_not_sent_there_again_from_elsewhere(
+async def test_a_groups_songs_are_not_resent_from_another_chat(
     room: BotRoom, alice: User, song: Path
 ) -> None:
     group = room.telegram.add_group("The {Band}", [alice])
@@ -264,7 +260,7 @@ async def test_a_groups_songs_are_not_sent_there_again_from_elsewhere(
     assert "· in a group ·" in (await listed(room, alice)).text
 
 
-async def test_the_time_runs_since_the_service_was_asked(room: BotRoom, alice: User, sent: Message) -> None:
+async def test_the_time_runs_since_the_create_call(room: BotRoom, alice: User, sent: Message) -> None:
     job = await room.product.at(JobState.SEPARATING, sent)
     await room.product.store.set(
         job.id, picked_at=time.time() - 7200, create_started_at=time.time() - 600, moved_at=time.time()

@@ -1,4 +1,4 @@
-"""`/language`: whoever taps chooses for themselves, and reads it from then on."""
+"""`/language`: a user chooses the language of all later messages."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ async def test_the_choice_holds_and_is_answered_in_the_new_language(room: BotRoo
     assert "Drop a song here" in answer.text
 
 
-async def test_english_can_be_chosen_by_who_has_telegram_in_chinese(
+async def test_a_user_with_a_chinese_telegram_can_choose_english(
     room: BotRoom, mei: User, song: Path
 ) -> None:
     (shown,) = await room.says(mei, "/language")
@@ -39,7 +39,7 @@ async def test_english_can_be_chosen_by_who_has_telegram_in_chinese(
     assert menu.text == "🎵 “Morning Line”\nHow do you want it split?"
 
 
-async def test_in_a_group_the_buttons_obey_who_asked(room: BotRoom, alice: User, mei: User) -> None:
+async def test_in_a_group_the_buttons_obey_only_the_asker(room: BotRoom, alice: User, mei: User) -> None:
     group = room.telegram.add_group("Band", [alice, mei])
     (shown,) = await room.says(alice, "/language", chat_id=group.id)
     await room.presses(shown, "简体中文", mei)
@@ -49,7 +49,7 @@ async def test_in_a_group_the_buttons_obey_who_asked(room: BotRoom, alice: User,
     assert (await room.product.users.person(alice.id)).language == "zh_Hans"
 
 
-async def test_a_language_that_is_none_is_refused(room: BotRoom, alice: User) -> None:
+async def test_an_unknown_language_is_refused(room: BotRoom, alice: User) -> None:
     (shown,) = await room.says(alice, "/language")
     for data in (f"L:{alice.id}:xx", f"L:{alice.id}", "L:", f"L:{alice.id}:en:more"):
         query = await room.forges(shown, data, alice)

@@ -64,7 +64,7 @@ async def spent(product: Product, user: User) -> int:
     return (await product.store.allowance(user.id, 0)).spent
 
 
-async def test_what_has_come_is_delivered_and_not_bought_again(
+async def test_a_late_result_is_delivered_and_not_bought_again(
     room: BotRoom, provider: Provider, alice: User, given_up: GivenUp
 ) -> None:
     product = room.product
@@ -83,7 +83,7 @@ async def test_what_has_come_is_delivered_and_not_bought_again(
     assert [found.id for found in await product.jobs(alice.id)] == [job.id]
 
 
-async def test_what_has_not_come_is_tried_again(
+async def test_a_job_without_a_late_result_is_retried(
     room: BotRoom, provider: Provider, alice: User, given_up: GivenUp
 ) -> None:
     product = room.product
@@ -96,7 +96,7 @@ async def test_what_has_not_come_is_tried_again(
     assert await spent(product, alice) == 20
 
 
-async def test_what_has_failed_meanwhile_gives_its_credits_back_and_is_tried_again(
+async def test_a_late_failure_returns_its_credits_and_the_job_is_retried(
     room: BotRoom, provider: Provider, alice: User, given_up: GivenUp
 ) -> None:
     provider.details[TASK_ID] = detail(
@@ -109,7 +109,7 @@ async def test_what_has_failed_meanwhile_gives_its_credits_back_and_is_tried_aga
     assert await spent(room.product, alice) == 10
 
 
-async def test_an_api_that_says_nothing_keeps_nobody_waiting(
+async def test_an_api_that_does_not_answer_does_not_delay_the_retry(
     room: BotRoom, alice: User, given_up: GivenUp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -36,14 +36,14 @@ def press(room: BotRoom, message: Message, data: str, user: User) -> CallbackQue
     return query
 
 
-def test_buttons_fit_into_what_telegram_takes() -> None:
+def test_buttons_fit_telegrams_limits() -> None:
     for name in INSTRUMENTS:
         data = Tap(Action.PICK, Job.new_id(), Mode.SPLIT_STEM_ADVANCED, name).to_data()
         assert len(data.encode()) <= 64
 
 
 @pytest.mark.parametrize(("number", "mode"), [(0, Mode.SEPARATE_VOCAL), (1, Mode.SPLIT_STEM)])
-async def test_a_mode_is_picked_and_its_submission_ordered(
+async def test_picking_a_mode_adds_its_submission(
     room: BotRoom, alice: User, menu: Message, number: int, mode: Mode
 ) -> None:
     await room.taps(menu, number)
@@ -70,7 +70,7 @@ async def test_an_instrument_is_picked_from_the_pages_of_the_list(
     assert job.state is JobState.SUBMITTING
 
 
-async def test_what_was_asked_for_before_comes_first_in_the_list(room: BotRoom, menu: Message) -> None:
+async def test_popular_instruments_come_first_in_the_list(room: BotRoom, menu: Message) -> None:
     await room.product.job_statistics.note_instrument("Snare")
     await room.taps(menu, 2)
     assert [button["text"] for button in menu.buttons[:2]] == ["Snare drum", "Lead vocal"]
@@ -96,7 +96,7 @@ async def test_twenty_taps_on_a_mode_make_one_submission(room: BotRoom, alice: U
     assert room.after(menu) == []
 
 
-async def test_of_two_modes_tapped_at_once_the_first_counts(
+async def test_the_first_of_two_modes_tapped_at_once_counts(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     for number in (1, 0):
@@ -106,7 +106,7 @@ async def test_of_two_modes_tapped_at_once_the_first_counts(
     assert len(await room.product.ordered()) == 1
 
 
-async def test_a_tap_after_the_job_moved_on_shows_where_it_is(
+async def test_a_tap_after_the_job_moved_on_shows_its_state(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     pick = menu.buttons[0]["callback_data"]
@@ -119,9 +119,7 @@ async def test_a_tap_after_the_job_moved_on_shows_where_it_is(
     assert menu.text.startswith("⏳ Splitting “Morning Line”…")
 
 
-async def test_a_stranger_in_the_group_is_told_and_nothing_moves(
-    room: BotRoom, alice: User, song: Path
-) -> None:
+async def test_a_tap_by_another_member_changes_nothing(room: BotRoom, alice: User, song: Path) -> None:
     bob = room.telegram.add_user("Bob")
     group = room.telegram.add_group("Band", [alice, bob])
     menu = await room.menu(alice, song, chat_id=group.id, caption="/stems")
@@ -134,7 +132,7 @@ async def test_a_stranger_in_the_group_is_told_and_nothing_moves(
     assert (await job_of(room, alice)).state is JobState.SUBMITTING
 
 
-async def test_a_button_that_means_nothing_says_so(room: BotRoom, alice: User, menu: Message) -> None:
+async def test_an_unknown_button_says_that_it_is_stale(room: BotRoom, alice: User, menu: Message) -> None:
     job = await job_of(room, alice)
     nonsense = [
         "p:0000000000000000:v",
@@ -158,7 +156,7 @@ async def test_a_button_that_means_nothing_says_so(room: BotRoom, alice: User, m
     assert await job_of(room, alice) == job
 
 
-async def test_a_song_nobody_chose_for_is_cancelled(room: BotRoom, alice: User, menu: Message) -> None:
+async def test_a_song_without_a_mode_is_cancelled(room: BotRoom, alice: User, menu: Message) -> None:
     await room.taps(menu, -1)
     assert (await job_of(room, alice)).state is JobState.CANCELLED
     assert menu.text == "✖️ Cancelled: “Morning Line”."
@@ -166,14 +164,14 @@ async def test_a_song_nobody_chose_for_is_cancelled(room: BotRoom, alice: User, 
     assert await room.product.store.open_jobs() == []
 
 
-async def test_a_song_being_handed_in_is_cancelled(room: BotRoom, alice: User, menu: Message) -> None:
+async def test_a_song_before_its_create_call_is_cancelled(room: BotRoom, alice: User, menu: Message) -> None:
     await room.taps(menu, 0)
     await room.taps(menu, -1)
     assert (await job_of(room, alice)).state is JobState.CANCELLED
     assert menu.text == "✖️ Cancelled: “Morning Line”."
 
 
-async def test_a_song_that_was_handed_in_may_have_been_charged(
+async def test_a_song_after_its_create_call_is_not_cancelled(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     await room.taps(menu, 0)
@@ -187,7 +185,7 @@ async def test_a_song_that_was_handed_in_may_have_been_charged(
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERING, JobState.DELIVERED, JobState.FAILED])
-async def test_cancelling_too_late_says_so(
+async def test_cancelling_too_late_is_told(
     room: BotRoom, alice: User, menu: Message, state: JobState
 ) -> None:
     cancel = menu.buttons[-1]["callback_data"]
@@ -199,9 +197,7 @@ async def test_cancelling_too_late_says_so(
     assert (await job_of(room, alice)).state is state
 
 
-async def test_a_cancel_that_is_handled_again_finds_its_own_work_done(
-    room: BotRoom, alice: User, menu: Message
-) -> None:
+async def test_a_repeated_cancel_is_confirmed(room: BotRoom, alice: User, menu: Message) -> None:
     cancel = menu.buttons[-1]["callback_data"]
     queries = [press(room, menu, cancel, alice) for _ in range(2)]
     await room.handle()
@@ -221,7 +217,7 @@ async def failed(room: BotRoom, alice: User, menu: Message) -> Job:
     return job
 
 
-async def test_twenty_taps_on_try_again_make_one_new_job(room: BotRoom, alice: User, menu: Message) -> None:
+async def test_twenty_taps_on_retry_make_one_new_job(room: BotRoom, alice: User, menu: Message) -> None:
     old = await failed(room, alice, menu)
     data = menu.buttons[0]["callback_data"]
     queries = [room.telegram.tap(alice.id, menu.message_id, data) for _ in range(20)]
@@ -238,7 +234,7 @@ async def test_twenty_taps_on_try_again_make_one_new_job(room: BotRoom, alice: U
     assert room.after(menu) == []
 
 
-async def test_try_again_of_a_job_that_did_not_fail_does_nothing(
+async def test_a_retry_of_a_job_that_did_not_fail_does_nothing(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     job = await job_of(room, alice)
@@ -248,7 +244,7 @@ async def test_try_again_of_a_job_that_did_not_fail_does_nothing(
     assert len(await room.product.jobs(alice.id)) == 1
 
 
-async def test_try_again_keeps_topic_instrument_and_language(room: BotRoom, song: Path) -> None:
+async def test_a_retry_keeps_topic_instrument_and_language(room: BotRoom, song: Path) -> None:
     mei = room.telegram.add_user("Mei", language_code="zh-hans")
     forum = room.telegram.add_group("Band", [mei], forum=True)
     thread_id = room.telegram.add_topic(forum.id, "Demos")
@@ -265,7 +261,7 @@ async def test_try_again_keeps_topic_instrument_and_language(room: BotRoom, song
     assert (new.chat_id, new.source_message_id) == (old.chat_id, old.source_message_id)
 
 
-async def test_what_is_missing_is_fetched_again_once(room: BotRoom, alice: User, menu: Message) -> None:
+async def test_missing_stems_are_fetched_again_once(room: BotRoom, alice: User, menu: Message) -> None:
     job = await job_of(room, alice)
     await room.product.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERED, missing=["Drums"])
     await room.product.status.show_current(job.id)
@@ -317,7 +313,7 @@ async def test_stems_that_could_not_be_sent_are_fetched_again_and_not_bought(
     assert menu.text.startswith("📤")
 
 
-async def test_where_nothing_was_made_there_is_nothing_to_fetch_again(
+async def test_a_job_without_stems_has_nothing_to_fetch_again(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     job = await undeliverable(room, menu, Result(500))
@@ -336,7 +332,7 @@ async def test_a_tap_that_waited_too_long_still_counts(room: BotRoom, alice: Use
     assert (await job_of(room, alice)).state is JobState.SUBMITTING
 
 
-async def test_when_the_message_cannot_be_edited_the_tap_is_answered_all_the_same(
+async def test_a_tap_is_answered_although_the_message_cannot_be_edited(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     room.telegram.faults.add(FaultKind.SERVER_ERROR, method="editMessageText")
@@ -346,7 +342,7 @@ async def test_when_the_message_cannot_be_edited_the_tap_is_answered_all_the_sam
     assert (await job_of(room, alice)).state is JobState.SUBMITTING
 
 
-async def test_a_deleted_menu_comes_again(room: BotRoom, alice: User, menu: Message) -> None:
+async def test_a_deleted_menu_is_sent_again(room: BotRoom, alice: User, menu: Message) -> None:
     data = menu.buttons[0]["callback_data"]
     query = room.telegram.tap(alice.id, menu.message_id, data)
     room.telegram.delete_message(alice.id, menu.message_id)

@@ -36,7 +36,7 @@ def test_days_are_those_of_the_keys() -> None:
     assert [30 * day_s, 8 * day_s, 180 * day_s] == [JOB_LIFETIME_S, SPENT_LIFETIME_S, KEPT_LIFETIME_S]
 
 
-async def test_it_names_who_gets_the_song_by_the_settings(room: BotRoom) -> None:
+async def test_the_privacy_text_names_the_services_that_receive_the_song(room: BotRoom) -> None:
     fetched = told(room, PUBLIC_URL="https://stems.example")
     assert "api.kie.ai gets it: it fetches the file from me" in fetched
     assert "3 days" not in fetched
@@ -51,7 +51,7 @@ ENGLISH = load_translations().languages["en"]
 LOCAL, OWN = ENGLISH("privacy.local_server"), ENGLISH("privacy.own_separator")
 
 
-async def test_a_telegram_server_of_ones_own_keeps_files(room: BotRoom) -> None:
+async def test_the_privacy_text_says_that_a_local_telegram_server_stores_files(room: BotRoom) -> None:
     assert LOCAL in told(room, TELEGRAM_LOCAL_MODE="true")
     assert LOCAL not in told(room)
 
@@ -71,26 +71,30 @@ async def test_a_telegram_server_of_ones_own_keeps_files(room: BotRoom) -> None:
         ("https://notlocalhost.com", False),
     ],
 )
-async def test_a_separator_of_ones_own_is_no_stranger(room: BotRoom, api_url: str, is_own: bool) -> None:
+async def test_the_privacy_text_names_no_service_for_ones_own_separator(
+    room: BotRoom, api_url: str, is_own: bool
+) -> None:
     for public_url in ("", "https://stems.example"):
         text = told(room, SEPARATION_API_URL=api_url, PUBLIC_URL=public_url)
         assert (OWN in text) is is_own
         assert ("by its own rules" in text) is not is_own
 
 
-async def test_an_upload_to_a_stranger_is_named_although_the_separator_is_ones_own(room: BotRoom) -> None:
+async def test_the_privacy_text_names_an_upload_host_beside_ones_own_separator(room: BotRoom) -> None:
     elsewhere = {"SEPARATION_API_URL": "http://localhost:8001", "SEPARATION_UPLOAD_URL": "https://up.example"}
     assert "uploaded to up.example" in told(room, **elsewhere)
 
 
-async def test_it_says_what_the_operator_sees_and_what_stays(room: BotRoom) -> None:
+async def test_the_privacy_text_says_what_the_operator_sees_and_what_stays(room: BotRoom) -> None:
     text = told(room)
     assert ENGLISH("privacy.operator") in text
     assert text.endswith(ENGLISH("privacy.delete"))
     assert "daily credits" in ENGLISH("delete.stays", days=8)
 
 
-async def test_it_is_told_to_everybody_everywhere(private_room: BotRoom, alice: User, boss: User) -> None:
+async def test_privacy_is_answered_for_every_user_in_every_chat(
+    private_room: BotRoom, alice: User, boss: User
+) -> None:
     (answer,) = await private_room.says(alice, "/privacy")
     assert answer.text.startswith("What I keep about you")
     group = private_room.telegram.add_group("Band", [boss])
@@ -103,7 +107,7 @@ async def delete(room: BotRoom, user: User) -> str:
     return asked.text
 
 
-async def test_deleting_leaves_nothing_but_what_it_says(room: BotRoom, alice: User, song: Path) -> None:
+async def test_deleting_leaves_only_what_it_says(room: BotRoom, alice: User, song: Path) -> None:
     store, users = room.product.store, room.product.users
     await users.add(alice.id)
     await users.set_name(alice.id, "Alice")
@@ -135,7 +139,7 @@ async def test_deleting_leaves_nothing_but_what_it_says(room: BotRoom, alice: Us
     assert {key.rpartition(":")[0] for key in left} == {f"stemdrop:account:{alice.id}", "stemdrop:people"}
 
 
-async def test_deleting_begins_nothing_that_waits_in_line(room: BotRoom, alice: User, song: Path) -> None:
+async def test_deleting_starts_no_queued_job(room: BotRoom, alice: User, song: Path) -> None:
     for _ in range(6):
         await room.taps(await room.menu(alice, song), 0)
     jobs = {job.id for job in await room.product.jobs(alice.id) if job.state is JobState.SUBMITTING}
@@ -165,7 +169,9 @@ async def test_a_song_counts_once_however_often_it_was_tried(room: BotRoom, alic
     assert (await delete(room, alice)).startswith("Deleted: 1 song.")
 
 
-async def test_what_is_being_sent_does_not_say_so_for_ever(room: BotRoom, alice: User, song: Path) -> None:
+async def test_a_job_deleted_during_its_delivery_is_shown_as_deleted(
+    room: BotRoom, alice: User, song: Path
+) -> None:
     menu = await room.menu(alice, song)
     (job,) = await room.product.jobs(alice.id)
     await room.product.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=Mode.SPLIT_STEM)
@@ -176,7 +182,7 @@ async def test_what_is_being_sent_does_not_say_so_for_ever(room: BotRoom, alice:
     assert not menu.buttons
 
 
-async def test_a_message_that_is_gone_is_not_sent_anew(room: BotRoom, alice: User, song: Path) -> None:
+async def test_deleting_sends_no_message_that_is_gone(room: BotRoom, alice: User, song: Path) -> None:
     menu = await room.menu(alice, song)
     (job,) = await room.product.jobs(alice.id)
     await room.product.store.move(job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=Mode.SPLIT_STEM)
@@ -187,7 +193,7 @@ async def test_a_message_that_is_gone_is_not_sent_anew(room: BotRoom, alice: Use
     assert room.after(asked) == []
 
 
-async def test_what_was_deleted_is_told_although_telling_failed_at_first(
+async def test_deleting_is_reported_although_the_first_reply_failed(
     room: BotRoom, alice: User, song: Path
 ) -> None:
     await room.menu(alice, song)
@@ -213,14 +219,14 @@ async def test_deleting_nothing_and_twice_is_harmless(room: BotRoom, alice: User
     assert asked.text.startswith("Deleted: 0 songs")
 
 
-async def test_other_peoples_songs_stay(room: BotRoom, alice: User, mei: User, song: Path) -> None:
+async def test_deleting_keeps_other_users_songs(room: BotRoom, alice: User, mei: User, song: Path) -> None:
     menu = await room.menu(mei, song)
     await delete(room, alice)
     assert menu.buttons
     assert len(await room.product.jobs(mei.id)) == 1
 
 
-async def test_whoever_thinks_better_of_it_keeps_everything(room: BotRoom, alice: User, song: Path) -> None:
+async def test_a_user_who_declines_keeps_everything(room: BotRoom, alice: User, song: Path) -> None:
     await room.menu(alice, song)
     asked = (await room.says(alice, "/delete"))[-1]
     await room.presses(asked, "Keep it")
@@ -241,7 +247,7 @@ async def test_only_the_asker_deletes_and_never_in_a_group(
     assert answer.text == "Send me that in a private chat, please."
 
 
-async def test_what_people_write_is_gone_from_the_engine_soon(room: BotRoom, alice: User) -> None:
+async def test_updates_are_removed_from_the_engine_soon(room: BotRoom, alice: User) -> None:
     text = "a secret between us"
     room.telegram.send_text(alice.id, text)
     (update,) = await room.product.bot.get_updates(timeout=0)

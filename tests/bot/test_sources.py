@@ -39,7 +39,7 @@ def source(**fields: Any) -> Source:
 
 @pytest.mark.parametrize("extension", sorted(EXTENSIONS))
 @pytest.mark.parametrize("spelled", [str.lower, str.upper])
-def test_a_document_with_the_extension_of_sound_is_a_song(extension: str, spelled: Any) -> None:
+def test_a_document_with_an_audio_extension_is_a_song(extension: str, spelled: Any) -> None:
     found = source_of(document(f"My song{spelled(extension)}", "application/octet-stream"))
     assert found
     assert (found.kind, found.extension, found.title) == (SourceKind.DOCUMENT, extension, "My song")
@@ -72,7 +72,9 @@ def test_a_document_with_the_extension_of_sound_is_a_song(extension: str, spelle
     ],
 )
 @pytest.mark.parametrize("name", [None, "", "song", "song.of.1999"])
-def test_without_a_telling_name_the_type_decides(name: str | None, mime_type: str, extension: str) -> None:
+def test_the_mime_type_decides_when_the_name_does_not(
+    name: str | None, mime_type: str, extension: str
+) -> None:
     found = source_of(document(name, mime_type))
     assert found
     assert found.extension == extension
@@ -93,14 +95,14 @@ def test_without_a_telling_name_the_type_decides(name: str | None, mime_type: st
         ("", ""),
     ],
 )
-def test_a_document_that_is_no_sound_is_no_song(name: str | None, mime_type: str | None) -> None:
+def test_any_other_document_is_not_a_song(name: str | None, mime_type: str | None) -> None:
     assert source_of(document(name, mime_type)) is None
 
 
 @pytest.mark.parametrize(
     ("kind", "extension"), [("audio", ".mp3"), ("voice", ".ogg"), ("video", ".mp4"), ("video_note", ".mp4")]
 )
-def test_every_kind_has_an_extension_even_when_nothing_is_said(kind: str, extension: str) -> None:
+def test_every_kind_has_an_extension_without_a_name(kind: str, extension: str) -> None:
     found = source_of(message(kind))
     assert found
     assert (found.kind, found.extension) == (SourceKind(kind), extension)
@@ -108,7 +110,7 @@ def test_every_kind_has_an_extension_even_when_nothing_is_said(kind: str, extens
     assert (found.file_id, found.file_unique_id) == ("id", "unique")
 
 
-def test_an_animation_is_no_song() -> None:
+def test_an_animation_is_not_a_song() -> None:
     chat = {"id": 1, "type": "private"}
     file = {"file_id": "id", "file_unique_id": "unique", "file_name": "cat.mp4", "mime_type": "video/mp4"}
     moving = {**file, "width": 1, "height": 1, "duration": 1}
@@ -118,7 +120,7 @@ def test_an_animation_is_no_song() -> None:
     assert source_of(found) is None
 
 
-def test_a_text_is_no_song() -> None:
+def test_a_text_is_not_a_song() -> None:
     found = Message.de_json(
         {"message_id": 1, "date": 1, "chat": {"id": 1, "type": "private"}, "text": "la"}, None
     )
@@ -140,7 +142,7 @@ def test_a_text_is_no_song() -> None:
         ({}, "", ""),
     ],
 )
-def test_the_title_is_the_tag_or_else_the_name(fields: dict[str, str], title: str, performer: str) -> None:
+def test_the_title_is_the_tag_or_the_file_name(fields: dict[str, str], title: str, performer: str) -> None:
     found = source_of(message("audio", **fields))
     assert found
     assert (found.title, found.performer) == (title, performer)
@@ -156,19 +158,19 @@ def test_only_audio_keeps_its_cover() -> None:
     assert video.thumbnail_file_id == ""
 
 
-def test_what_fits_is_taken() -> None:
+def test_a_file_at_the_limits_is_taken() -> None:
     check(source(size_bytes=LIMIT_BYTES, duration_s=MAX_DURATION_S), LIMIT_BYTES)
     check(source(), LIMIT_BYTES)
 
 
-def test_a_byte_too_many_is_refused_with_both_sizes() -> None:
+def test_a_file_one_byte_too_big_is_refused_with_both_sizes() -> None:
     with pytest.raises(SourceUnusable) as refused:
         check(source(size_bytes=LIMIT_BYTES + 1), LIMIT_BYTES)
     assert refused.value.reason == "too_big"
     assert refused.value.values == {"size_bytes": LIMIT_BYTES + 1, "limit_bytes": LIMIT_BYTES}
 
 
-def test_a_second_too_long_is_refused() -> None:
+def test_a_song_one_second_too_long_is_refused() -> None:
     with pytest.raises(SourceUnusable) as refused:
         check(source(duration_s=MAX_DURATION_S + 1), LIMIT_BYTES)
     assert refused.value.reason == "too_long"

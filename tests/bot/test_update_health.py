@@ -12,7 +12,7 @@ from bot.update_health import DISTURBED_S, LONGEST_SILENCE_S, UpdateHealth, watc
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 
-OURS = "https://127.0.0.1:9/telegram"  # where nobody is
+OURS = "https://127.0.0.1:9/telegram"  # a closed port
 
 
 @asynccontextmanager
@@ -37,7 +37,7 @@ async def watching(product: Product, update_health: UpdateHealth) -> AsyncIterat
         await running
 
 
-def test_silence_is_no_health() -> None:
+def test_a_bot_without_answers_from_telegram_is_in_trouble() -> None:
     clock = Clock()
     update_health = UpdateHealth(clock)
     assert "yet" in update_health.trouble()
@@ -49,7 +49,7 @@ def test_silence_is_no_health() -> None:
     assert update_health.trouble() == ""
 
 
-def test_who_takes_updates_away_is_not_forgotten_at_the_next_that_gets_through() -> None:
+def test_a_second_poller_stays_trouble_for_a_while() -> None:
     clock = Clock()
     update_health = UpdateHealth(clock)
     update_health.disturbed(SECOND_POLLER)
@@ -79,16 +79,16 @@ async def test_a_second_poller_is_trouble(product: Product, telegram: Telegram) 
         await asyncio.gather(other, return_exceptions=True)
 
 
-async def test_updates_that_telegram_cannot_bring_are_trouble(product: Product, telegram: Telegram) -> None:
+async def test_updates_that_telegram_cannot_deliver_are_trouble(product: Product, telegram: Telegram) -> None:
     update_health = UpdateHealth()
     await product.bot.set_webhook(OURS)
     async with watching(product, update_health):
         await until(lambda: update_health.trouble() == "")
-        telegram.send_text(telegram.add_user("Alice").id, "hello")  # nobody is there to take it
+        telegram.send_text(telegram.add_user("Alice").id, "hello")  # no server is there
         await until(lambda: "could not bring updates" in update_health.trouble())
 
 
-async def test_a_webhook_that_is_ours_is_health_and_another_is_not(
+async def test_a_webhook_of_another_program_is_trouble(
     product: Product, caplog: pytest.LogCaptureFixture
 ) -> None:
     update_health = UpdateHealth()

@@ -75,7 +75,7 @@ async def test_confirmed_updates_wait_for_a_bot(product: Product, telegram: Tele
     assert sorted(handled) == translations
 
 
-async def test_what_redis_did_not_take_is_not_confirmed(
+async def test_an_update_that_redis_did_not_store_is_not_confirmed(
     tmp_path: Path, telegram: Telegram, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     handled: list[str] = []
@@ -100,7 +100,7 @@ async def test_what_redis_did_not_take_is_not_confirmed(
 
 
 @pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
-async def test_trouble_at_telegram_is_waited_out(
+async def test_polling_survives_failures_of_telegram(
     product: Product, telegram: Telegram, alice: User, fault: FaultKind
 ) -> None:
     order = telegram.faults.add(fault, method="getUpdates")
@@ -110,7 +110,7 @@ async def test_trouble_at_telegram_is_waited_out(
     assert order.hits == 1
 
 
-async def test_a_second_program_with_the_same_token_is_named_and_outlived(
+async def test_a_second_poller_is_logged_and_polling_goes_on(
     product: Product, telegram: Telegram, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with polling(product):
@@ -123,19 +123,19 @@ async def test_a_second_program_with_the_same_token_is_named_and_outlived(
         await telegram.wait_for(lambda: not telegram.updates.pending)
 
 
-async def test_a_token_that_telegram_refuses_ends_it(product: Product, telegram: Telegram) -> None:
+async def test_polling_ends_when_telegram_refuses_the_token(product: Product, telegram: Telegram) -> None:
     telegram.token = "123:another-token-altogether"
     with pytest.raises(InvalidToken):
         await product.poller().run(asyncio.Event())
 
 
-async def test_it_stops_at_once_while_it_waits_for_updates(product: Product, telegram: Telegram) -> None:
+async def test_polling_stops_at_once_while_a_poll_is_open(product: Product, telegram: Telegram) -> None:
     async with asyncio.timeout(5):
         async with polling(product):
             await telegram.wait_for(lambda: telegram.updates.is_awaited)
 
 
-async def test_only_what_the_bot_handles_is_asked_for(
+async def test_only_the_kinds_that_the_bot_handles_are_requested(
     product: Product, telegram: Telegram, alice: User
 ) -> None:
     sent = telegram.send_text(alice.id, "hello")
@@ -152,7 +152,7 @@ def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in heard if record.levelname == "ERROR"]
 
 
-async def test_waiting_for_telegrams_limits_is_no_failed_try(
+async def test_waiting_for_telegrams_limits_is_not_a_failed_try(
     room: BotRoom, alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PTB_TIMEDELTA", "1")  # the library warns of its coming behaviour
@@ -172,7 +172,7 @@ async def test_waiting_for_telegrams_limits_is_no_failed_try(
     assert "How it works" in answer.text
 
 
-async def test_trouble_that_does_not_pass_is_given_up(
+async def test_an_update_that_fails_too_often_is_given_up(
     room: BotRoom, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     handler = room.product.updates(room.application)
@@ -209,7 +209,7 @@ async def test_tries_are_counted_over_all_bots(room: BotRoom, alice: User) -> No
 
 
 @pytest.mark.parametrize("is_a_bug", [False, True])
-async def test_what_can_be_told_to_nobody_is_not_given_up_for_a_day(
+async def test_an_update_whose_sender_cannot_be_told_is_retried_for_a_day(
     room: BotRoom, alice: User, song: Path, is_a_bug: bool
 ) -> None:
     """Telegram takes no message for longer than the tries last; the song is answered when it does."""
@@ -238,7 +238,7 @@ async def test_what_can_be_told_to_nobody_is_not_given_up_for_a_day(
     assert letter.why.endswith("its sender was not told")
 
 
-async def test_a_song_that_comes_while_redis_takes_nothing_is_answered_when_it_does(
+async def test_a_song_sent_while_redis_is_full_is_answered_later(
     breakable: tuple[RedisServer, BotRoom], alice: User, song: Path
 ) -> None:
     _, room = breakable
@@ -254,11 +254,11 @@ async def test_a_song_that_comes_while_redis_takes_nothing_is_answered_when_it_d
     assert menu.buttons
 
 
-async def test_what_kills_who_handles_it_is_a_dead_letter_and_its_sender_is_told(
+async def test_an_update_that_kills_processes_is_a_dead_letter_and_its_sender_is_told(
     room: BotRoom, mei: User, song: Path
 ) -> None:
     handler = room.product.updates(room.application)
-    await room.telegram.send_file(mei.id, song, caption="nobody's business")
+    await room.telegram.send_file(mei.id, song, caption="a private caption")
     (update,) = room.telegram.updates.pending
     room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
     await handler.give_up(json.dumps(update))
@@ -272,7 +272,7 @@ async def test_what_kills_who_handles_it_is_a_dead_letter_and_its_sender_is_told
     assert answer.text == room.product.translations.languages["zh_Hans"]("trouble")
     assert await room.product.jobs(mei.id) == []
     stored = str(await room.product.redis.hgetall(GIVEN_UP))  # type: ignore[misc]
-    for word in ("business", "Morning", str(mei.id)):
+    for word in ("private caption", "Morning", str(mei.id)):
         assert word not in stored
 
 
@@ -286,7 +286,7 @@ async def given_up(room: BotRoom) -> None:
     await handler.run(json.dumps(update))
 
 
-async def test_who_tapped_is_told_in_their_language_when_it_is_given_up(
+async def test_the_sender_of_a_tap_that_is_given_up_is_told_in_their_language(
     room: BotRoom, mei: User, song: Path
 ) -> None:
     menu = await room.menu(mei, song)
@@ -301,7 +301,9 @@ async def test_who_tapped_is_told_in_their_language_when_it_is_given_up(
     assert answer.text == room.product.translations.languages["zh_Hans"]("trouble")
 
 
-async def test_in_a_group_nobody_is_told_who_did_not_ask(room: BotRoom, alice: User, song: Path) -> None:
+async def test_in_a_group_a_sender_who_asked_nothing_is_not_told(
+    room: BotRoom, alice: User, song: Path
+) -> None:
     group = room.telegram.add_group("Band", [alice])
     await room.product.group_settings.set_answers_all(group.id, True)
     await room.telegram.send_file(group.id, song, user_id=alice.id)

@@ -44,7 +44,7 @@ async def test_a_song_is_answered_with_the_modes_as_a_reply(room: BotRoom, alice
         ("My take.m4a", None, "My take"),
     ],
 )
-async def test_every_kind_of_sound_is_taken(
+async def test_every_kind_of_audio_is_taken(
     room: BotRoom, alice: User, tmp_path: Path, name: str, kind: str | None, title: str
 ) -> None:
     path = record(tmp_path / name, seconds=2, picture=name.endswith(".mp4"))
@@ -55,7 +55,9 @@ async def test_every_kind_of_sound_is_taken(
     assert job.source.size_bytes == len(read(path))
 
 
-async def test_a_document_of_unknown_name_is_listened_to(room: BotRoom, alice: User, tmp_path: Path) -> None:
+async def test_a_document_with_an_unknown_name_is_inspected(
+    room: BotRoom, alice: User, tmp_path: Path
+) -> None:
     path = record(tmp_path / "song.wav")
     menu = await room.menu(alice, path, file_name="1234", mime_type="audio/vnd.wave")
     assert "“1234”" in menu.text
@@ -73,7 +75,7 @@ async def test_a_document_of_unknown_name_is_listened_to(room: BotRoom, alice: U
         ("archive.zip", b"PK\x03\x04", "I don't support this file type"),
     ],
 )
-async def test_what_is_no_sound_is_told_at_once_and_makes_no_job(
+async def test_a_file_without_sound_is_refused_and_makes_no_job(
     room: BotRoom, alice: User, name: str, content: bytes, says: str
 ) -> None:
     sent = await room.telegram.send_file(alice.id, BytesIO(content), kind="document", file_name=name)
@@ -92,7 +94,7 @@ async def test_a_video_without_sound_is_told(room: BotRoom, alice: User, tmp_pat
     await nothing_was_made(room, alice)
 
 
-async def test_a_file_over_the_limit_is_told_with_both_sizes_and_never_asked_for(
+async def test_a_file_over_the_limit_is_refused_with_both_sizes_and_not_downloaded(
     room: BotRoom, alice: User
 ) -> None:
     big = BytesIO(bytes(LIMIT_BYTES + 1024 * 1024))
@@ -105,7 +107,7 @@ async def test_a_file_over_the_limit_is_told_with_both_sizes_and_never_asked_for
     await nothing_was_made(room, alice)
 
 
-async def test_a_song_of_over_an_hour_is_told(room: BotRoom, alice: User, song: Path) -> None:
+async def test_a_song_of_over_an_hour_is_refused(room: BotRoom, alice: User, song: Path) -> None:
     content = room.telegram.files.read_path(song)
     media = room.telegram.files.add_media("audio", content, "set.mp3", duration_s=3661)
     sent = room.telegram.post(room.telegram.chat(alice.id), alice, {"audio": media.to_dict()})
@@ -115,7 +117,9 @@ async def test_a_song_of_over_an_hour_is_told(room: BotRoom, alice: User, song: 
     await nothing_was_made(room, alice)
 
 
-async def test_a_file_that_telegram_does_not_give_is_told(room: BotRoom, alice: User, tmp_path: Path) -> None:
+async def test_a_file_that_telegram_does_not_have_is_refused(
+    room: BotRoom, alice: User, tmp_path: Path
+) -> None:
     room.telegram.faults.add(FaultKind.FILE_GONE, method="getFile")
     sent = await room.sends(alice, record(tmp_path / "song.wav"))
     (answer,) = room.after(sent)
@@ -126,7 +130,7 @@ async def test_a_file_that_telegram_does_not_give_is_told(room: BotRoom, alice: 
 @pytest.mark.parametrize(
     "fault", [FaultKind.RESET_MID_DOWNLOAD, FaultKind.RESET_BEFORE, FaultKind.SERVER_ERROR]
 )
-async def test_a_download_that_breaks_is_made_again(
+async def test_a_broken_download_is_repeated(
     room: BotRoom, alice: User, tmp_path: Path, fault: FaultKind, caplog: pytest.LogCaptureFixture
 ) -> None:
     handler = room.product.updates(room.application)
@@ -190,7 +194,7 @@ async def test_two_songs_are_two_jobs(room: BotRoom, alice: User, song: Path) ->
     assert len(await room.product.jobs(alice.id)) == 2
 
 
-async def test_whoever_blocked_the_bot_meanwhile_causes_no_trouble(
+async def test_a_song_of_a_user_who_blocked_the_bot_logs_no_error(
     room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     sent = await room.telegram.send_file(alice.id, song)
@@ -238,7 +242,7 @@ async def local_room(redis_url: str, tmp_path: Path) -> AsyncIterator[BotRoom]:
         await application.shutdown()
 
 
-async def test_in_local_mode_a_large_file_is_heard_where_it_lies(local_room: BotRoom, tmp_path: Path) -> None:
+async def test_in_local_mode_a_large_file_is_inspected_in_place(local_room: BotRoom, tmp_path: Path) -> None:
     user = local_room.telegram.add_user("Alice")
     path = record(tmp_path / "song.wav", seconds=120)
     assert len(read(path)) > LIMIT_BYTES
@@ -256,7 +260,7 @@ async def nothing_was_made(room: BotRoom, user: User) -> None:
     assert await room.product.store.open_jobs() == []
 
 
-async def test_the_cover_is_remembered(room: BotRoom, alice: User, song: Path) -> None:
+async def test_the_cover_is_stored_with_the_job(room: BotRoom, alice: User, song: Path) -> None:
     content = room.telegram.files.read_path(song)
     cover = room.telegram.files.add_jpeg(jpeg_from_colour(320, 320))
     media = room.telegram.files.add_media("audio", content, "a.mp3", thumbnail=cover)

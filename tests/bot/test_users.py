@@ -1,4 +1,4 @@
-"""`/users`: admins let people in, remove them and settle their credits; nobody else gets to see it."""
+"""`/users`: admins let users in, remove them and set their credits; others are refused."""
 
 import re
 from pathlib import Path
@@ -46,7 +46,7 @@ async def test_an_invitation_lets_one_person_in_once(
     assert f"• Alice ({alice.id}): the default (20 credits a day)" in shown.text
 
 
-async def test_who_is_let_in_already_leaves_the_invitation_to_others(
+async def test_a_user_with_access_does_not_use_up_an_invitation(
     private_room: BotRoom, boss: User, alice: User
 ) -> None:
     word = await invite(private_room, boss)
@@ -84,7 +84,7 @@ async def test_a_group_is_let_in_with_all_its_members(private_room: BotRoom, bos
     assert "How it works" in answer.text
 
 
-async def test_credits_are_settled_by_buttons(private_room: BotRoom, boss: User, alice: User) -> None:
+async def test_credits_are_set_by_buttons(private_room: BotRoom, boss: User, alice: User) -> None:
     await users(private_room, boss, f"add {alice.id}")
     shown = await users(private_room, boss)
     await private_room.presses(shown, "Alice")
@@ -103,7 +103,7 @@ async def test_credits_are_settled_by_buttons(private_room: BotRoom, boss: User,
 
 
 @pytest.mark.parametrize(("word", "limit"), [("200", 200), ("0", 0), ("-", 20), ("1000000", 1_000_000)])
-async def test_credits_are_settled_in_words(
+async def test_credits_are_set_by_a_command(
     private_room: BotRoom, boss: User, alice: User, word: str, limit: int
 ) -> None:
     await private_room.product.users.set_daily_credits(alice.id, 77)
@@ -129,7 +129,7 @@ async def test_credits_are_settled_in_words(
         "drop 5",
     ],
 )
-async def test_what_is_typed_wrongly_is_answered_with_how_to_type_it(
+async def test_a_wrong_command_is_answered_with_the_usage(
     private_room: BotRoom, boss: User, words: str
 ) -> None:
     answer = await users(private_room, boss, words)
@@ -159,13 +159,11 @@ async def test_removing_by_button_stops_their_open_buttons(
     assert await private_room.product.ordered() == []
 
 
-async def test_who_is_let_in_by_the_settings_cannot_be_removed_here(
-    private_room: BotRoom, boss: User
-) -> None:
+async def test_a_user_allowed_by_the_settings_cannot_be_removed(private_room: BotRoom, boss: User) -> None:
     assert "may still use this bot" in (await users(private_room, boss, f"remove {boss.id}")).text
 
 
-async def test_many_are_shown_in_pages(private_room: BotRoom, boss: User) -> None:
+async def test_many_users_are_shown_in_pages(private_room: BotRoom, boss: User) -> None:
     for number in range(1, 11):
         await private_room.product.users.add(number)
     shown = await users(private_room, boss)
@@ -177,7 +175,7 @@ async def test_many_are_shown_in_pages(private_room: BotRoom, boss: User) -> Non
     assert shown.text.count("•") == 1
 
 
-async def test_others_get_nothing_of_it(room: BotRoom, alice: User) -> None:
+async def test_users_who_are_not_admins_are_refused(room: BotRoom, alice: User) -> None:
     (answer,) = await room.says(alice, "/users")
     assert answer.text == ONLY
     await room.says(alice, f"/users add {alice.id}")
@@ -203,7 +201,7 @@ async def test_in_a_group_an_admin_is_asked_to_write_in_private(
     assert await private_room.product.users.allowed() == []
 
 
-async def test_a_bot_for_everybody_says_so_and_still_has_credits_per_user(room: BotRoom, alice: User) -> None:
+async def test_an_open_bot_says_so_and_still_has_credits_per_user(room: BotRoom, alice: User) -> None:
     boss = room.telegram.add_user("Boss")
     await room.product.redis.sadd(ADMINS, str(boss.id))
     assert (await users(room, boss)).text.startswith("Everyone may use this bot")
@@ -213,7 +211,7 @@ async def test_a_bot_for_everybody_says_so_and_still_has_credits_per_user(room: 
     assert "may still use" in (await users(room, boss, f"remove {alice.id}")).text
 
 
-async def test_songs_that_wait_in_line_or_for_a_mode_are_cancelled_with_their_sender(
+async def test_removing_a_user_cancels_their_waiting_songs(
     private_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     product = private_room.product
@@ -240,7 +238,7 @@ async def test_songs_that_wait_in_line_or_for_a_mode_are_cancelled_with_their_se
     assert (await product.store.allowance(alice.id, 0)).spent == 30
 
 
-async def test_the_songs_of_who_may_stay_go_on(room: BotRoom, alice: User, song: Path) -> None:
+async def test_songs_of_a_user_who_keeps_access_go_on(room: BotRoom, alice: User, song: Path) -> None:
     boss = room.telegram.add_user("Boss")
     await room.product.redis.sadd(ADMINS, str(boss.id))
     menu = await room.menu(alice, song)
@@ -250,7 +248,7 @@ async def test_the_songs_of_who_may_stay_go_on(room: BotRoom, alice: User, song:
     assert len(menu.buttons) == 4
 
 
-async def test_an_admin_by_link_is_removed_by_another_but_never_the_last(
+async def test_an_admin_removes_another_but_never_the_last(
     private_room: BotRoom, boss: User, alice: User
 ) -> None:
     await private_room.product.redis.sadd(ADMINS, str(alice.id))
@@ -272,7 +270,7 @@ async def test_the_only_admin_stays(room: BotRoom) -> None:
     assert (await person(room, boss.id)).is_admin
 
 
-async def test_what_was_done_is_told_although_telling_failed_at_first(
+async def test_a_change_is_reported_although_the_first_reply_failed(
     private_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     """The command is handled again, and finds its own work done."""

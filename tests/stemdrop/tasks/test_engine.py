@@ -139,7 +139,7 @@ async def test_an_add_after_it_ran_runs_again(engine: Engine) -> None:
     assert deliver.arguments == ["first", "second"]
 
 
-async def test_keys_and_kinds_are_apart(engine: Engine) -> None:
+async def test_tasks_of_other_keys_and_kinds_are_separate(engine: Engine) -> None:
     deliver, submit = Runs(), Runs()
     async with (
         working(engine, {Task.DELIVER: deliver}),
@@ -154,7 +154,7 @@ async def test_keys_and_kinds_are_apart(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("argument", ["", "歌 🎵", '{"a": ["\\u0000"]}', "x" * 100_000])
-async def test_an_argument_arrives_as_it_is(engine: Engine, argument: str) -> None:
+async def test_an_argument_arrives_unchanged(engine: Engine, argument: str) -> None:
     deliver = Runs()
     async with working(engine, {Task.DELIVER: deliver}):
         await engine.add(Task.DELIVER, "job", argument)
@@ -162,7 +162,7 @@ async def test_an_argument_arrives_as_it_is(engine: Engine, argument: str) -> No
     assert deliver.arguments == [argument]
 
 
-async def test_each_queue_is_taken_from_by_its_own(engine: Engine) -> None:
+async def test_a_worker_takes_only_tasks_of_its_queue(engine: Engine) -> None:
     update, deliver, submit = Runs(), Runs(), Runs()
     handlers = {Task.DELIVER: deliver, Task.UPDATE: update, Task.SUBMIT: submit}
     for task in handlers:
@@ -177,7 +177,7 @@ async def test_each_queue_is_taken_from_by_its_own(engine: Engine) -> None:
     assert (update.arguments, deliver.arguments, submit.arguments) == (["update"], ["deliver"], ["submit"])
 
 
-async def test_a_backlog_of_deliveries_holds_up_no_submission(engine: Engine) -> None:
+async def test_a_backlog_of_deliveries_delays_no_submission(engine: Engine) -> None:
     deliver, submit = Held(), Runs()
     for number in range(10):
         await engine.add(Task.DELIVER, f"job-{number}", "")
@@ -192,7 +192,7 @@ async def test_a_backlog_of_deliveries_holds_up_no_submission(engine: Engine) ->
         deliver.go.set()
 
 
-async def test_packs_that_wait_for_limits_hold_up_no_delivery(engine: Engine) -> None:
+async def test_packs_that_wait_for_limits_delay_no_delivery(engine: Engine) -> None:
     pack, deliver = Held(), Runs()
     for number in range(10):
         await engine.add(Task.PACK, f"job-{number}", "")
@@ -207,7 +207,7 @@ async def test_packs_that_wait_for_limits_hold_up_no_delivery(engine: Engine) ->
         pack.go.set()
 
 
-async def test_no_more_at_once_than_allowed(engine: Engine) -> None:
+async def test_no_more_tasks_run_at_once_than_allowed(engine: Engine) -> None:
     deliver = Held()
     for number in range(10):
         await engine.add(Task.DELIVER, f"job-{number}", "")
@@ -221,7 +221,7 @@ async def test_no_more_at_once_than_allowed(engine: Engine) -> None:
 # Again
 
 
-async def test_try_later_runs_it_again(engine: Engine) -> None:
+async def test_a_task_that_raises_try_later_runs_again(engine: Engine) -> None:
     deliver = Runs(TryLater(0.1, "not yet"), TryLater(0, "not yet"), TryLater(-5, "not yet"))
     async with working(engine, {Task.DELIVER: deliver}):
         await engine.add(Task.DELIVER, "job", "x")
@@ -230,7 +230,9 @@ async def test_try_later_runs_it_again(engine: Engine) -> None:
     assert deliver.arguments == ["x"] * 4
 
 
-async def test_any_exception_runs_it_again_later(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_task_that_raises_any_exception_runs_again(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     deliver = Runs(LookupError("broken"))
     async with working(engine, {Task.DELIVER: deliver}):
         await engine.add(Task.DELIVER, "job", "x")
@@ -238,7 +240,7 @@ async def test_any_exception_runs_it_again_later(engine: Engine, caplog: pytest.
     assert "task deliver:job failed, again in 2 s: LookupError: broken" in caplog.text
 
 
-async def test_one_that_fails_holds_up_no_other(engine: Engine) -> None:
+async def test_a_failing_task_delays_no_other(engine: Engine) -> None:
     bad, good = Runs(*[LookupError()] * 10), Runs()
 
     async def deliver(argument: str) -> None:
@@ -266,7 +268,7 @@ async def test_an_add_while_it_waits_to_run_again_changes_nothing(engine: Engine
 # Stopping
 
 
-async def test_stop_finishes_what_runs_and_takes_nothing_new(engine: Engine) -> None:
+async def test_stop_finishes_running_tasks_and_takes_no_new_ones(engine: Engine) -> None:
     deliver = Held()
     await engine.add(Task.DELIVER, "running", "running")
     async with working(engine, {Task.DELIVER: deliver}, concurrency=1) as stop:
@@ -282,7 +284,7 @@ async def test_stop_finishes_what_runs_and_takes_nothing_new(engine: Engine) -> 
 
 
 @pytest.mark.usefixtures("short_lease")
-async def test_what_outlasts_the_grace_is_handed_back(engine: Engine) -> None:
+async def test_a_task_that_outlasts_the_grace_is_handed_back(engine: Engine) -> None:
     held, deliver = Held(), Runs()
     await engine.add(Task.DELIVER, "job", "x")
     async with working(engine, {Task.DELIVER: held}, grace_s=0.05):
@@ -293,7 +295,7 @@ async def test_what_outlasts_the_grace_is_handed_back(engine: Engine) -> None:
 
 
 @pytest.mark.usefixtures("short_lease")
-async def test_a_task_longer_than_its_lease_is_not_run_beside_itself(engine: Engine, redis_url: str) -> None:
+async def test_a_task_longer_than_its_lease_runs_once_at_a_time(engine: Engine, redis_url: str) -> None:
     """Not while it works, and not while it drains, which the library does without renewing."""
     held, other = Held(), Runs()
     async with Engine(redis_url) as second, working(second, {Task.DELIVER: other}):
@@ -317,7 +319,7 @@ async def test_a_task_longer_than_its_lease_is_not_run_beside_itself(engine: Eng
     assert held.finished == 1
 
 
-async def test_what_is_handed_back_has_ended(engine: Engine, redis_url: str) -> None:
+async def test_a_task_that_is_handed_back_has_ended(engine: Engine, redis_url: str) -> None:
     """Even when Redis is too slow for the worker to leave in good order: else two would run it."""
     held = Held()
     await engine.add(Task.DELIVER, "job", "x")
@@ -337,7 +339,7 @@ async def died_of(engine: Engine, redis: "Redis[Any]", workers: int) -> None:
     stream = f"{Queue.DELIVERIES}:stream"
     group = (await redis.xinfo_groups(stream))[0]["name"]
     message = (await redis.xpending_range(stream, group, "-", "+", 1))[0]["message_id"]
-    # whoever takes it over is one more
+    # taking it over counts one more
     await redis.xclaim(stream, group, "dead", 0, [message], retrycount=workers)
 
 
@@ -354,7 +356,7 @@ async def given_up(engine: Engine, redis: "Redis[Any]", **options: Any) -> Runs:
 
 
 @pytest.mark.usefixtures("short_lease")
-async def test_a_task_that_kills_its_workers_is_given_up_and_told_once(
+async def test_a_task_that_kills_its_workers_is_given_up_once(
     engine: Engine, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     told = Runs()
@@ -364,14 +366,14 @@ async def test_a_task_that_kills_its_workers_is_given_up_and_told_once(
     assert deliver.arguments == ["y"]
     assert told.arguments == ["x"]
     assert "task deliver:poison given up" in caplog.text
-    # whoever adds it again, as the sweep does, has it run again
+    # added again, as the recovery does, it runs again
     await engine.add(Task.DELIVER, "poison", "x")
     await settled(engine, {Task.DELIVER: deliver})
     assert deliver.arguments == ["y", "x"]
 
 
 @pytest.mark.usefixtures("short_lease")
-async def test_a_task_whose_end_cannot_be_told_is_not_begun_anew(
+async def test_a_task_is_not_run_again_when_its_notification_fails(
     engine: Engine, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     told = Runs(LookupError("unreachable"))
@@ -384,7 +386,7 @@ async def test_a_task_whose_end_cannot_be_told_is_not_begun_anew(
 
 
 @pytest.mark.usefixtures("short_lease")
-async def test_who_died_of_telling_is_not_followed(engine: Engine, redis_url: str) -> None:
+async def test_a_notification_that_kills_its_worker_is_not_repeated(engine: Engine, redis_url: str) -> None:
     told = Runs()
     async with Redis.from_url(redis_url) as redis:
         await died_of(engine, redis, MAX_TAKEOVERS + 2)
@@ -449,7 +451,9 @@ async def test_periodic_runs_once_over_all_workers(engine: Engine, redis_url: st
         assert loop.time() - started > 5 * 0.4 * 0.75
 
 
-async def test_a_pass_longer_than_its_interval_runs_alone(engine: Engine, redis_url: str) -> None:
+async def test_periodic_work_longer_than_its_interval_runs_once_at_a_time(
+    engine: Engine, redis_url: str
+) -> None:
     """Not beside itself, and not again for a worker that begins meanwhile."""
     recovery, ticks = Held(), Runs()
 
@@ -509,7 +513,7 @@ async def test_periodic_goes_on_after_an_exception(engine: Engine, caplog: pytes
 # Redis goes away
 
 
-async def test_adding_without_redis_says_so(tmp_path: Path) -> None:
+async def test_adding_without_redis_raises_store_unavailable(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis") as server:
         async with Engine(server.url) as engine:
             await engine.add(Task.DELIVER, "job", "x")
@@ -564,7 +568,7 @@ async def test_a_worker_survives_an_outage_of_redis_during_a_long_task(tmp_path:
             assert (held.arguments, held.finished) == (["x", "y"], 2)
 
 
-async def test_what_waits_for_a_time_that_a_clock_took_back_is_run(
+async def test_tasks_scheduled_by_a_clock_that_was_set_back_run(
     engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "_CLOCK_CHECK_S", 0.1)
@@ -581,9 +585,7 @@ async def test_what_waits_for_a_time_that_a_clock_took_back_is_run(
         await waiting.reach(2)
 
 
-async def test_what_is_logged_while_a_task_runs_names_its_job(
-    engine: Engine, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_log_lines_of_a_task_name_its_job(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     runs = Runs(TryLater(0.1, "not now"))
 
     async def run(argument: str) -> None:

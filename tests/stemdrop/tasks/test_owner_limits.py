@@ -1,4 +1,4 @@
-"""Nobody's fifty songs make another wait: each account has its share of what a process does at once."""
+"""Each account has its share of what a process does at once, so no account delays another."""
 
 import asyncio
 from pathlib import Path
@@ -38,7 +38,7 @@ def test_an_account_holds_its_share_and_no_more() -> None:
         pass
 
 
-async def test_one_persons_deliveries_leave_room_for_anothers(
+async def test_one_users_deliveries_do_not_delay_another_user(
     product: Product, provider: Provider, sent: Message, telegram: Telegram, song: Path
 ) -> None:
     """However they came about: fifty songs again are free, and wait in no line."""
@@ -69,7 +69,7 @@ async def test_one_persons_deliveries_leave_room_for_anothers(
     await working
 
 
-async def test_one_persons_packs_leave_room_for_anothers(
+async def test_one_users_packs_do_not_delay_another_user(
     product: Product, provider: Provider, sent: Message
 ) -> None:
     archives, job = product.archives(), await product.at(JobState.DELIVERING, sent)
