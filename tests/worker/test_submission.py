@@ -68,7 +68,7 @@ def shown(product: Product, job: Job) -> Message:
     return message
 
 
-async def test_a_job_is_handed_in_and_shown(product: Product, provider: Provider, job: Job) -> None:
+async def test_a_job_is_submitted_and_shown(product: Product, provider: Provider, job: Job) -> None:
     await product.submission().run(job.id)
     now = await product.job(job.id)
     assert (now.state, now.task_id) == (JobState.SEPARATING, "task-0001")
@@ -81,9 +81,7 @@ async def test_a_job_is_handed_in_and_shown(product: Product, provider: Provider
     assert message.reply_to is not None
 
 
-async def test_its_links_are_ours_and_name_the_job_and_the_chat(
-    product: Product, provider: Provider, job: Job
-) -> None:
+async def test_the_links_name_the_job_and_the_chat(product: Product, provider: Provider, job: Job) -> None:
     await product.submission().run(job.id)
     (create,) = provider.creates
     for url in (create["audioUrl"], create["callBackUrl"]):
@@ -98,7 +96,7 @@ async def test_its_links_are_ours_and_name_the_job_and_the_chat(
     assert (link.job_id, link.chat_id) == (job.id, job.chat_id)
 
 
-async def test_the_bots_token_is_told_to_nobody(product: Product, provider: Provider, job: Job) -> None:
+async def test_the_bots_token_is_not_sent_to_the_api(product: Product, provider: Provider, job: Job) -> None:
     await product.submission().run(job.id)
     assert len(provider.requests) == 1
     assert KEY in provider.requests[0]
@@ -109,7 +107,7 @@ async def test_the_bots_token_is_told_to_nobody(product: Product, provider: Prov
     ("mode", "instrument"),
     [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, ""), (Mode.SPLIT_STEM_ADVANCED, "Drum Kit")],
 )
-async def test_the_api_is_told_the_mode_and_only_for_one_instrument_its_name(
+async def test_the_api_gets_the_mode_and_the_instrument_of_the_advanced_mode(
     product: Product, provider: Provider, sent: Message, mode: Mode, instrument: str
 ) -> None:
     job = await product.at(JobState.SUBMITTING, sent, mode=mode, instrument=instrument)
@@ -145,7 +143,7 @@ async def test_a_refusal_is_explained_and_costs_nothing(
     assert await product.store.open_jobs() == []
 
 
-async def test_an_api_with_too_much_to_do_is_asked_three_times(
+async def test_an_api_that_is_too_busy_is_called_three_times(
     product: Product, provider: Provider, job: Job
 ) -> None:
     provider.refusal = (429, "slow down")
@@ -167,7 +165,7 @@ async def test_an_api_that_recovers_takes_the_job(product: Product, provider: Pr
     assert len(provider.creates) == 1
 
 
-async def test_an_api_that_is_away_is_asked_three_times(
+async def test_an_unreachable_api_is_called_three_times(
     redis_url: str, telegram: Telegram, sent: Message
 ) -> None:
     async with run_telegram(telegram) as url, open_product(redis_url, telegram, url) as product:
@@ -180,7 +178,7 @@ async def test_an_api_that_is_away_is_asked_three_times(
         assert message.buttons
 
 
-async def test_a_submission_that_kills_its_process_does_not_repeat_for_ever(
+async def test_a_submission_that_keeps_breaking_off_fails(
     product: Product, provider: Provider, job: Job
 ) -> None:
     await product.store.count_run(job.id, Run.SUBMIT, by=MAX_BEGUN)
@@ -191,9 +189,7 @@ async def test_a_submission_that_kills_its_process_does_not_repeat_for_ever(
     assert "before your song was submitted" in shown(product, job).text
 
 
-async def test_the_last_run_that_may_begin_still_hands_it_in(
-    product: Product, provider: Provider, job: Job
-) -> None:
+async def test_the_last_allowed_run_still_submits(product: Product, provider: Provider, job: Job) -> None:
     await product.store.count_run(job.id, Run.SUBMIT, by=MAX_BEGUN - 1)
     assert await run_out(product, job) == []
     assert len(provider.creates) == 1
@@ -218,7 +214,7 @@ async def test_a_lost_answer_is_told_at_once_and_stays_told(
     assert await product.store.receive(job.id, job.chat_id, "task-0001", Result(500)) is Receipt.STORED
 
 
-async def test_running_twice_hands_in_once(product: Product, provider: Provider, job: Job) -> None:
+async def test_concurrent_runs_submit_once(product: Product, provider: Provider, job: Job) -> None:
     submission = product.submission()
     await asyncio.gather(*(submission.run(job.id) for _ in range(5)))
     await submission.run(job.id)
@@ -226,9 +222,7 @@ async def test_running_twice_hands_in_once(product: Product, provider: Provider,
     assert (await product.job(job.id)).state is JobState.SEPARATING
 
 
-async def test_after_a_crash_around_the_call_it_is_not_made_again(
-    product: Product, provider: Provider, job: Job
-) -> None:
+async def test_the_call_is_not_repeated_after_a_crash(product: Product, provider: Provider, job: Job) -> None:
     await product.store.begin_create(job.id)
     assert await run_out(product, job) == []
     assert provider.requests == []
@@ -237,7 +231,7 @@ async def test_after_a_crash_around_the_call_it_is_not_made_again(
 
 
 @pytest.mark.parametrize("state", [JobState.CHOOSING, JobState.SEPARATING, JobState.DELIVERING])
-async def test_only_a_job_that_waits_to_be_handed_in_is(
+async def test_only_a_submitting_job_is_submitted(
     product: Product, provider: Provider, sent: Message, state: JobState
 ) -> None:
     job = await product.at(state, sent)
@@ -260,7 +254,7 @@ async def test_a_callback_before_the_answer_is_not_undone_by_it(
     assert (now.state, now.task_id, now.result) == (JobState.DELIVERING, "task-0001", Result(500))
 
 
-async def test_a_job_cancelled_while_it_is_handed_in_stays_cancelled(
+async def test_a_job_cancelled_during_the_call_stays_cancelled(
     product: Product, provider: Provider, job: Job
 ) -> None:
     provider.hold_answer.clear()
@@ -285,10 +279,10 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stemdrop.storage.connection.sleep", nap)
 
 
-async def test_a_refusal_outlives_a_pause_of_redis(
+async def test_a_refusal_survives_a_failure_of_redis(
     product: Product, provider: Provider, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or it would be taken for a lost answer, which nobody dares to ask for again."""
+    """Otherwise it would be taken for a lost answer."""
     soon(monkeypatch)
     not_accepted, away = product.store.not_accepted, [1, 2, 3]
 
@@ -306,7 +300,7 @@ async def test_a_refusal_outlives_a_pause_of_redis(
     assert (now.failure, now.create_started_at) == (Failure("402", charged=False), 0)
 
 
-async def test_a_task_that_was_paid_for_outlives_a_pause_of_redis(
+async def test_a_paid_task_survives_a_restart_of_redis(
     tmp_path: Path,
     telegram: Telegram,
     provider: Provider,
@@ -334,7 +328,7 @@ async def test_a_task_that_was_paid_for_outlives_a_pause_of_redis(
         assert len(provider.creates) == 1
 
 
-async def test_a_message_that_cannot_be_shown_changes_nothing(
+async def test_a_job_goes_on_when_its_message_cannot_be_shown(
     product: Product, provider: Provider, job: Job
 ) -> None:
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
@@ -342,7 +336,7 @@ async def test_a_message_that_cannot_be_shown_changes_nothing(
     assert (await product.job(job.id)).state is JobState.SEPARATING
 
 
-async def test_with_no_public_url_the_source_is_uploaded(
+async def test_without_a_public_url_the_source_is_uploaded(
     product: Product, provider: Provider, job: Job
 ) -> None:
     await product.submission(has_callbacks=False).run(job.id)
@@ -373,7 +367,7 @@ async def test_an_upload_that_breaks_off_is_tried_again(
 
 
 @pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
-async def test_a_telegram_that_does_not_say_where_the_source_is_is_asked_three_times(
+async def test_a_failing_get_file_is_tried_three_times(
     product: Product, provider: Provider, job: Job, fault: FaultKind
 ) -> None:
     product.telegram.faults.add(fault, method="getFile", times=None)
@@ -383,7 +377,7 @@ async def test_a_telegram_that_does_not_say_where_the_source_is_is_asked_three_t
 
 
 @pytest.mark.parametrize("method", ["getFile", "download"])
-async def test_a_source_that_telegram_no_longer_has_is_explained(
+async def test_a_source_that_is_gone_is_explained(
     product: Product, provider: Provider, job: Job, method: str
 ) -> None:
     product.telegram.faults.add(FaultKind.FILE_GONE, method=method)

@@ -16,13 +16,13 @@ TAPS = [
 
 
 @pytest.mark.parametrize("tap", TAPS, ids=lambda tap: tap.to_data()[:1] + tap.to_data()[18:])
-def test_a_tap_comes_back(tap: Tap) -> None:
+def test_a_tap_is_decoded_as_it_was_encoded(tap: Tap) -> None:
     data = tap.to_data()
     assert len(data.encode()) <= 64
     assert Tap.from_data(data) == tap
 
 
-def test_no_two_buttons_look_alike() -> None:
+def test_no_two_buttons_have_the_same_data() -> None:
     assert len({tap.to_data() for tap in TAPS}) == len(TAPS)
 
 
@@ -39,13 +39,13 @@ def test_no_two_buttons_look_alike() -> None:
         *(f"p:{JOB}:a 1", f"p:{JOB}:a1 ", f"p:{JOB}:a+1", f"p:{JOB}:a1_0"),
     ],
 )
-def test_garbage_means_nothing(data: str) -> None:
+def test_garbage_decodes_to_no_tap(data: str) -> None:
     assert Tap.from_data(data) is None
 
 
 @pytest.mark.parametrize("screen", Screen)
 @pytest.mark.parametrize("words", [(), ("ru",), ("remove", "-1001000000001", "2"), ("",)])
-def test_a_choice_comes_back_and_is_no_tap(screen: Screen, words: tuple[str, ...]) -> None:
+def test_a_screen_tap_is_decoded_as_it_was_encoded(screen: Screen, words: tuple[str, ...]) -> None:
     choice = ScreenTap(screen, words)
     data = choice.to_data()
     assert len(data.encode()) <= 64
@@ -54,9 +54,9 @@ def test_a_choice_comes_back_and_is_no_tap(screen: Screen, words: tuple[str, ...
 
 
 @pytest.mark.parametrize("data", ["", ":", "l:ru", "LL:ru", " L:ru", "X", "p", f"p:{JOB}:v", "\x00", "🎵:1"])
-def test_garbage_is_no_choice(data: str) -> None:
+def test_garbage_decodes_to_no_screen_tap(data: str) -> None:
     assert ScreenTap.from_data(data) is None
 
 
-def test_no_letter_has_two_meanings() -> None:
+def test_no_letter_is_both_an_action_and_a_screen() -> None:
     assert not set(Action) & set(Screen)

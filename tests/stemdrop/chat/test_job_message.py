@@ -83,7 +83,7 @@ def chat(telegram: Telegram, store: JobStore, alice: User) -> Chat:
     return Chat(telegram, store, alice.id)
 
 
-async def test_it_is_sent_once_as_a_reply_and_then_edited(status: JobMessage, chat: Chat) -> None:
+async def test_the_message_is_sent_once_as_a_reply_and_then_edited(status: JobMessage, chat: Chat) -> None:
     await status.show(await chat.add())
     (message,) = chat.shown()
     assert message.reply_to is chat.song
@@ -95,14 +95,16 @@ async def test_it_is_sent_once_as_a_reply_and_then_edited(status: JobMessage, ch
     assert len(message.buttons) == 1
 
 
-async def test_the_same_again_is_fine(status: JobMessage, chat: Chat, telegram: Telegram) -> None:
+async def test_showing_the_same_state_twice_is_accepted(
+    status: JobMessage, chat: Chat, telegram: Telegram
+) -> None:
     await status.show(await chat.add())
     await status.show(await chat.job())
     assert telegram.calls[-1].status == 400
     assert len(chat.shown()) == 1
 
 
-async def test_users_words_are_no_markup(status: JobMessage, chat: Chat) -> None:
+async def test_titles_are_sent_without_markup(status: JobMessage, chat: Chat) -> None:
     job = await chat.add()
     title = "<b>bold</b> *x* _y_ `z` [a](b) & {c}"
     await status.show(replace(job, source=replace(job.source, title=title)))
@@ -112,9 +114,7 @@ async def test_users_words_are_no_markup(status: JobMessage, chat: Chat) -> None
     assert {entity["type"] for entity in message.content.get("entities", [])} <= {"bot_command"}
 
 
-async def test_a_message_that_the_user_deleted_is_sent_anew(
-    status: JobMessage, chat: Chat, telegram: Telegram
-) -> None:
+async def test_a_deleted_message_is_sent_again(status: JobMessage, chat: Chat, telegram: Telegram) -> None:
     await status.show(await chat.add())
     telegram.delete_message(chat.chat_id, chat.shown()[0].message_id)
     await status.show(await chat.job(state=JobState.SEPARATING))
@@ -123,7 +123,7 @@ async def test_a_message_that_the_user_deleted_is_sent_anew(
     assert (await chat.job()).message_id == message.message_id
 
 
-async def test_a_song_that_the_user_deleted_is_no_reason_to_be_silent(
+async def test_a_message_is_sent_although_the_song_was_deleted(
     status: JobMessage, chat: Chat, telegram: Telegram
 ) -> None:
     job = await chat.add()
@@ -133,7 +133,7 @@ async def test_a_song_that_the_user_deleted_is_no_reason_to_be_silent(
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED])
-async def test_the_end_closes_the_job(
+async def test_showing_the_end_closes_the_job(
     status: JobMessage, chat: Chat, store: JobStore, state: JobState
 ) -> None:
     job = await chat.add(state=JobState.SEPARATING, failure=Failure("500"))
@@ -147,7 +147,7 @@ async def test_the_end_closes_the_job(
         assert "3 stems" in chat.shown()[0].text
 
 
-async def test_an_end_that_could_not_be_shown_stays_open(
+async def test_a_job_whose_end_could_not_be_shown_stays_open(
     status: JobMessage, chat: Chat, store: JobStore, telegram: Telegram
 ) -> None:
     job = await chat.add(state=JobState.SEPARATING, failure=Failure("500"))
@@ -157,27 +157,29 @@ async def test_an_end_that_could_not_be_shown_stays_open(
     assert [found.id for found in await store.open_jobs()] == [job.id]
 
 
-async def test_refresh_shows_what_the_store_says(status: JobMessage, chat: Chat, store: JobStore) -> None:
+async def test_show_current_shows_the_stored_state(status: JobMessage, chat: Chat, store: JobStore) -> None:
     job = await chat.add()
     await store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING)
     await status.show_current(job.id)
-    await status.show_current("nobody")
+    await status.show_current("unknown")
     assert [message.text for message in chat.shown()] == [SAY("state.submitting", title="Morning Line")]
 
 
-async def test_it_speaks_the_jobs_language(status: JobMessage, chat: Chat) -> None:
+async def test_the_message_is_in_the_jobs_language(status: JobMessage, chat: Chat) -> None:
     await status.show(await chat.add(language="zh-hans"))
     assert chat.shown()[0].text == load_translations().languages["zh_Hans"]("choose", title="Morning Line")
 
 
-async def test_in_a_topic(telegram: Telegram, store: JobStore, status: JobMessage, alice: User) -> None:
+async def test_the_message_is_sent_to_the_jobs_topic(
+    telegram: Telegram, store: JobStore, status: JobMessage, alice: User
+) -> None:
     group = telegram.add_group("Band", [alice], forum=True)
     chat = Chat(telegram, store, group.id, telegram.add_topic(group.id, "Songs"))
     await status.show(await chat.add())
     assert chat.shown()[-1].thread_id == chat.song.thread_id
 
 
-async def test_in_a_topic_that_was_closed(
+async def test_a_message_for_a_closed_topic_goes_to_the_group(
     telegram: Telegram, store: JobStore, status: JobMessage, alice: User
 ) -> None:
     group = telegram.add_group("Band", [alice], forum=True)
@@ -190,7 +192,7 @@ async def test_in_a_topic_that_was_closed(
     assert message.thread_id is None
 
 
-async def test_in_a_topic_that_was_deleted(
+async def test_a_message_for_a_deleted_topic_goes_to_the_group(
     telegram: Telegram, store: JobStore, status: JobMessage, alice: User
 ) -> None:
     group = telegram.add_group("Band", [alice], forum=True)
@@ -205,7 +207,7 @@ async def test_in_a_topic_that_was_deleted(
 
 
 @pytest.mark.parametrize("was_shown", [True, False])
-async def test_in_a_group_that_migrated(
+async def test_the_message_follows_a_group_that_migrated(
     telegram: Telegram, store: JobStore, status: JobMessage, alice: User, *, was_shown: bool
 ) -> None:
     group = telegram.add_group("Band", [alice])
@@ -223,21 +225,23 @@ async def test_in_a_group_that_migrated(
     assert chat.shown(new.id) == [message]
 
 
-async def test_to_one_who_blocked_the_bot(status: JobMessage, chat: Chat, telegram: Telegram) -> None:
+async def test_a_user_who_blocked_the_bot_is_reported_as_forbidden(
+    status: JobMessage, chat: Chat, telegram: Telegram
+) -> None:
     job = await chat.add()
     telegram.block_bot(chat.chat_id)
     with pytest.raises(Forbidden):
         await status.show(job)
 
 
-async def test_another_refusal_is_not_swallowed(status: JobMessage, chat: Chat) -> None:
+async def test_other_refusals_are_raised(status: JobMessage, chat: Chat) -> None:
     await status.show(await chat.add())
     with pytest.raises(BadRequest):
         await status.edit_or_send(await chat.job(), "x" * 5000, None)
     assert len(chat.shown()) == 1
 
 
-async def test_telegram_that_asks_for_a_long_pause(
+async def test_a_long_pause_is_raised_as_try_later(
     status: JobMessage, chat: Chat, telegram: Telegram
 ) -> None:
     job = await chat.add()
@@ -250,7 +254,7 @@ async def test_telegram_that_asks_for_a_long_pause(
 # What it tells beside the job
 
 
-async def test_a_choice_tells_what_is_free_and_what_is_most_used(
+async def test_a_choice_shows_what_is_free_and_the_most_used_instruments(
     status: JobMessage, chat: Chat, stem_cache: StemCache, job_statistics: JobStatistics
 ) -> None:
     job = await chat.add()
@@ -267,7 +271,7 @@ async def test_a_choice_tells_what_is_free_and_what_is_most_used(
         assert (await status.details(await chat.job(state=state))).free == facts.free
 
 
-async def test_the_place_in_line_is_told(
+async def test_the_place_in_the_queue_is_shown(
     status: JobMessage, chat: Chat, store: JobStore, clock: Clock
 ) -> None:
     for _ in range(MAX_IN_FLIGHT + 2):
@@ -279,7 +283,7 @@ async def test_the_place_in_line_is_told(
     assert chat.shown()[-1].text == SAY("state.queued", title="Morning Line", place=2)
 
 
-async def test_time_gone_runs_from_the_pick(
+async def test_the_elapsed_time_runs_from_the_create_call(
     status: JobMessage, chat: Chat, clock: Clock, job_statistics: JobStatistics
 ) -> None:
     job = await chat.add(state=JobState.SEPARATING, mode=Mode.SPLIT_STEM, picked_at=clock.now)
@@ -293,7 +297,7 @@ async def test_time_gone_runs_from_the_pick(
     assert SAY.duration(75) in chat.shown()[0].text
 
 
-async def test_it_is_renewed_only_when_it_reads_otherwise(
+async def test_a_message_is_written_again_only_when_its_text_changed(
     status: JobMessage, chat: Chat, clock: Clock, telegram: Telegram
 ) -> None:
     await chat.add(state=JobState.SEPARATING, picked_at=clock.now)
@@ -307,7 +311,9 @@ async def test_it_is_renewed_only_when_it_reads_otherwise(
     assert SAY.duration(60) in message.text
 
 
-async def test_what_a_job_became_meanwhile_is_shown(status: JobMessage, chat: Chat, store: JobStore) -> None:
+async def test_a_state_that_changed_meanwhile_is_shown(
+    status: JobMessage, chat: Chat, store: JobStore
+) -> None:
     job = await chat.add(state=JobState.SEPARATING)
     await status.show(job)
     await store.cancel(job.id)
@@ -317,7 +323,7 @@ async def test_what_a_job_became_meanwhile_is_shown(status: JobMessage, chat: Ch
     assert await store.open_jobs() == []
 
 
-async def test_a_job_deleted_while_its_message_was_on_its_way_does_not_go_on_as_if_it_lived(
+async def test_a_job_deleted_while_its_message_was_sent_is_shown_as_deleted(
     status: JobMessage, chat: Chat, store: JobStore
 ) -> None:
     await chat.add(state=JobState.SEPARATING)
@@ -331,7 +337,7 @@ async def test_a_job_deleted_while_its_message_was_on_its_way_does_not_go_on_as_
     assert message.buttons == []
 
 
-async def test_nothing_is_sent_of_a_job_deleted_before_its_message(
+async def test_nothing_is_sent_for_a_job_deleted_before_its_message(
     status: JobMessage, chat: Chat, store: JobStore
 ) -> None:
     job = await chat.add(state=JobState.SEPARATING)

@@ -71,7 +71,7 @@ def test_the_choice_has_the_modes_in_order_with_their_price(say: Language) -> No
         assert str(CREDITS[mode]) in label
 
 
-def test_what_costs_nothing_says_so_instead_of_its_price(say: Language) -> None:
+def test_a_free_mode_shows_free_instead_of_a_price(say: Language) -> None:
     facts = Details(free=frozenset({(ALL, ""), (ONE, "Bass")}))
     vocals, everything, one, _ = labels(render(make_job(), say, facts)[1])
     assert say("price.free") in everything
@@ -79,7 +79,7 @@ def test_what_costs_nothing_says_so_instead_of_its_price(say: Language) -> None:
     assert (say.credits(10) in vocals, say.credits(20) in one) == (True, True)
 
 
-def test_stems_that_telegram_lost_are_paid_for_only_after_asking(say: Language) -> None:
+def test_lost_cached_stems_are_paid_for_only_after_a_confirmation(say: Language) -> None:
     job = make_job(mode=ONE, instrument="Bass", is_cache_lost=True)
     text, keyboard = render(job, say)
     assert text == say("kept_lost", title="Morning Line")
@@ -90,7 +90,7 @@ def test_stems_that_telegram_lost_are_paid_for_only_after_asking(say: Language) 
 # The list of instruments
 
 
-def test_over_all_pages_each_instrument_comes_once(say: Language) -> None:
+def test_each_instrument_is_on_one_page(say: Language) -> None:
     job = make_job()
     order = tuple(reversed(INSTRUMENTS))
     seen: list[str] = []
@@ -108,7 +108,7 @@ def test_over_all_pages_each_instrument_comes_once(say: Language) -> None:
     assert seen == list(order)
 
 
-def test_one_turns_the_pages(say: Language) -> None:
+def test_the_pages_have_buttons_for_the_next_and_the_last_page(say: Language) -> None:
     job = make_job()
     for page in range(PAGES):
         account_queue = [tap for row in taps(render_instruments(job, say, page)[1]) for tap in row]
@@ -117,12 +117,12 @@ def test_one_turns_the_pages(say: Language) -> None:
 
 
 @pytest.mark.parametrize("page", [PAGES, 9999])
-def test_a_page_too_far_is_the_last(say: Language, page: int) -> None:
+def test_a_page_beyond_the_end_is_the_last_page(say: Language, page: int) -> None:
     job = make_job()
     assert render_instruments(job, say, page) == render_instruments(job, say, PAGES - 1)
 
 
-def test_an_instrument_that_costs_nothing_is_marked(say: Language) -> None:
+def test_a_free_instrument_is_marked(say: Language) -> None:
     facts = Details(free=frozenset({(ONE, "Bass"), (ALL, "")}))
     shown = labels(render_instruments(make_job(), say, 0, facts)[1])
     assert [label for label in shown if say("price.free") in label] == [
@@ -131,7 +131,7 @@ def test_an_instrument_that_costs_nothing_is_marked(say: Language) -> None:
 
 
 @in_every_language
-def test_no_two_instruments_look_alike(say: Language) -> None:
+def test_no_two_instruments_have_the_same_label(say: Language) -> None:
     assert len({say.named(name) for name in INSTRUMENTS}) == len(INSTRUMENTS)
 
 
@@ -139,14 +139,14 @@ def test_no_two_instruments_look_alike(say: Language) -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING])
-def test_what_is_under_way_can_be_cancelled(say: Language, state: JobState) -> None:
+def test_a_job_under_way_can_be_cancelled(say: Language, state: JobState) -> None:
     job = make_job(state=state)
     text, keyboard = render(job, say)
     assert "Morning Line" in text
     assert taps(keyboard) == [[Tap(Action.CANCEL, job.id)]]
 
 
-def test_the_place_in_line_is_told(say: Language) -> None:
+def test_the_place_in_the_queue_is_shown(say: Language) -> None:
     job = make_job(state=JobState.QUEUED)
     assert "7" in render(job, say, Details(place=7))[0]
     assert render(job, say, Details(place=0)) == render(
@@ -171,7 +171,9 @@ USUAL = Estimate(60, 150)
         (151, USUAL, "progress.late"),
     ],
 )
-def test_time_gone_and_estimate(say: Language, elapsed_s: float, estimate: Estimate | None, key: str) -> None:
+def test_the_elapsed_time_and_the_estimate_are_shown(
+    say: Language, elapsed_s: float, estimate: Estimate | None, key: str
+) -> None:
     job = make_job(state=JobState.SEPARATING)
     times = {"gone": say.duration(elapsed_s), "low": say.duration(60), "high": say.duration(150)}
     lines = render(job, say, Details(elapsed_s=elapsed_s, estimate=estimate))[0].split("\n")
@@ -191,14 +193,14 @@ def test_a_lost_answer_is_told_with_what_is_known(say: Language, changes: dict[s
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERING, JobState.CANCELLED])
-def test_then_there_is_nothing_to_press(say: Language, state: JobState) -> None:
+def test_these_states_have_no_buttons(say: Language, state: JobState) -> None:
     text, keyboard = render(make_job(state=state), say)
     assert "Morning Line" in text
     assert keyboard is None
 
 
 @in_every_language
-def test_every_state_reads_otherwise(say: Language) -> None:
+def test_every_state_has_its_own_text(say: Language) -> None:
     facts = Details(delivered=2)
     translations = {
         render(make_job(state=state, failure=Failure("500")), say, facts)[0] for state in JobState
@@ -207,7 +209,7 @@ def test_every_state_reads_otherwise(say: Language) -> None:
 
 
 @in_every_language
-def test_stems_from_what_telegram_keeps_are_said_to_cost_nothing(say: Language) -> None:
+def test_cached_stems_are_announced_as_free(say: Language) -> None:
     cached = (CachedStem("vocals", "audio", "file"),)
     for state in (JobState.DELIVERING, JobState.DELIVERED):
         bought, free = (
@@ -221,7 +223,7 @@ def test_stems_from_what_telegram_keeps_are_said_to_cost_nothing(say: Language) 
     )
 
 
-def test_a_late_cancel_says_that_it_may_cost() -> None:
+def test_a_late_cancel_says_that_it_may_be_charged() -> None:
     early, late = (render(make_job(state=JobState.CANCELLED, create_started_at=at), SAY)[0] for at in (0, 1))
     assert "charged" not in early
     assert "may have been charged" in late
@@ -239,7 +241,7 @@ def other_modes(job: Job) -> list[list[Tap]]:
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_a_failure_offers_what_can_help(say: Language, mode: Mode) -> None:
+def test_a_failure_offers_its_remedies(say: Language, mode: Mode) -> None:
     for code in (*REMEDIES, "599"):
         failure = Failure(code, None)
         job = make_job(state=JobState.FAILED, mode=mode, failure=failure)
@@ -253,13 +255,13 @@ def test_a_failure_offers_what_can_help(say: Language, mode: Mode) -> None:
             assert say.credits(CREDITS[mode]) in labels(keyboard)[0]
 
 
-def test_a_try_that_costs_nothing_says_so(say: Language) -> None:
+def test_a_free_retry_is_labelled_free(say: Language) -> None:
     job = make_job(state=JobState.FAILED, failure=Failure("500"))
     (label,) = labels(render(job, say, Details(free=frozenset({(VOCALS, "")})))[1])
     assert say("price.free") in label
 
 
-def test_what_is_paid_for_is_fetched_again_and_not_bought_again(say: Language) -> None:
+def test_undelivered_stems_are_fetched_again_and_not_bought_again(say: Language) -> None:
     job = make_job(state=JobState.FAILED, failure=Failure("undeliverable"), result=make_result())
     text, keyboard = render(job, say)
     assert text.startswith(say.failure(Failure("undeliverable")))
@@ -268,7 +270,7 @@ def test_what_is_paid_for_is_fetched_again_and_not_bought_again(say: Language) -
         assert taps(render(other, say)[1]) == [[Tap(Action.RETRY, job.id)]]
 
 
-def test_a_failure_without_a_reason_is_a_bug() -> None:
+def test_a_failed_job_without_a_failure_raises() -> None:
     with pytest.raises(ValueError, match="without a reason"):
         render(make_job(state=JobState.FAILED), SAY)
 
@@ -292,12 +294,12 @@ def test_why_a_mode_cannot_be_picked_fits_an_answer_to_a_tap(say: Language, mode
 
 
 @pytest.mark.parametrize(("delivered", "words"), [(1, "1 stem is here"), (2, "2 stems"), (12, "12 stems")])
-def test_the_end_counts(delivered: int, words: str) -> None:
+def test_the_result_counts_the_stems(delivered: int, words: str) -> None:
     assert words in render(make_job(state=JobState.DELIVERED), SAY, Details(delivered=delivered))[0]
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_under_the_stems_are_the_other_ways_and_other_forms(say: Language, mode: Mode) -> None:
+def test_the_result_offers_other_modes_and_formats(say: Language, mode: Mode) -> None:
     job = make_job(state=JobState.DELIVERED, mode=mode)
     facts = Details(delivered=2, free=frozenset({(ALL, "")}))
     _, keyboard = render(job, say, facts)
@@ -306,19 +308,19 @@ def test_under_the_stems_are_the_other_ways_and_other_forms(say: Language, mode:
     assert any(say("price.free") in label for label in labels(keyboard)) is (mode is not ALL)
 
 
-def test_without_stems_there_is_nothing_to_pack(say: Language) -> None:
+def test_without_stems_no_archive_is_offered(say: Language) -> None:
     job = make_job(state=JobState.DELIVERED, links=(("Drums", "https://a.b/c"),))
     assert taps(render(job, say)[1]) == other_modes(job)
 
 
-def test_what_is_missing_is_named_and_can_be_fetched() -> None:
+def test_missing_stems_are_named_and_can_be_fetched() -> None:
     job = make_job(state=JobState.DELIVERED, missing=("Drums", "Hand {drums}"))
     text, keyboard = render(job, SAY, Details(delivered=3))
     assert "Drums, Hand {drums}" in text
     assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
 
 
-def test_nothing_but_links_is_no_failure(say: Language) -> None:
+def test_a_result_with_only_links_is_no_failure(say: Language) -> None:
     url = "https://files.example.com/a%20{b}.mp3?x=1&y=2"
     text, _ = render(make_job(state=JobState.DELIVERED, links=(("Drums", url),)), say)
     assert text == "\n".join(
@@ -327,7 +329,7 @@ def test_nothing_but_links_is_no_failure(say: Language) -> None:
     assert text.startswith("✅")
 
 
-def test_what_was_not_sent_is_named_with_the_reason(say: Language) -> None:
+def test_stems_that_were_not_sent_are_named_with_the_reason(say: Language) -> None:
     """Fetching again helps only where fetching failed."""
     job = make_job(state=JobState.DELIVERED, refused=("Drums", "Hand {drums}"), silent=("FX", "鼓"))
     text, keyboard = render(job, say, Details(delivered=3))
@@ -341,7 +343,7 @@ def test_what_was_not_sent_is_named_with_the_reason(say: Language) -> None:
     assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
 
 
-def test_nothing_at_all_is_said_so() -> None:
+def test_a_result_without_any_stem_says_so() -> None:
     assert render(make_job(state=JobState.DELIVERED, missing=("Drums",)), SAY)[0].startswith("⚠️")
 
 
@@ -350,7 +352,7 @@ def test_nothing_at_all_is_said_so() -> None:
 
 @pytest.mark.parametrize("url_length", [100, 1000, 5000])
 @in_every_language
-def test_a_long_end_fits_and_cuts_no_link(say: Language, url_length: int) -> None:
+def test_a_long_result_fits_and_cuts_no_link(say: Language, url_length: int) -> None:
     links = tuple(
         (f"Stem {number}", f"https://files.example.com/{number}/".ljust(url_length, "x"))
         for number in range(20)
@@ -366,7 +368,7 @@ def test_a_long_end_fits_and_cuts_no_link(say: Language, url_length: int) -> Non
 
 
 @in_every_language
-def test_64_stems_that_are_not_sent_fit(say: Language) -> None:
+def test_the_names_of_64_unsent_stems_fit(say: Language) -> None:
     job = titled(
         "🎵" * 500,
         state=JobState.DELIVERED,
@@ -407,13 +409,13 @@ def test_every_button_fits_its_row(say: Language, state: JobState) -> None:
         ("<b>", "<b>"),
     ],
 )
-def test_a_title_for_a_sentence(title: str, shown: str) -> None:
+def test_titles_are_shortened_for_sentences(title: str, shown: str) -> None:
     assert short_title(titled(title), SAY) == shown
     assert shown in render(titled(title), SAY)[0]
 
 
 @in_every_language
-def test_large_limits_are_written_as_numbers_are(say: Language) -> None:
+def test_large_limits_are_formatted_as_numbers(say: Language) -> None:
     text = render_over_limit(make_job(), say, Mode.SPLIT_STEM, Allowance(12_345, 12_360, 3600))
     assert say.number(12_345) in text
     assert say.number(12_360) in text

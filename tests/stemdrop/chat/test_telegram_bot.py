@@ -65,7 +65,7 @@ async def test_a_429_is_obeyed_and_tried_again(bot: ExtBot[float], telegram: Tel
     assert [message.text for message in telegram.bot_messages(alice.id)] == ["patience"]
 
 
-async def test_a_429_stops_every_bot(
+async def test_a_429_pauses_every_bot(
     bot: ExtBot[float], settings: Settings, redis: Redis, telegram: Telegram, alice: User
 ) -> None:
     bob = telegram.add_user("Bob")
@@ -83,9 +83,7 @@ async def test_a_429_stops_every_bot(
     assert [call.status for call in telegram.calls if call.method == "sendMessage"] == [429, 200, 429]
 
 
-async def test_one_429_after_another_is_not_waited_out_for_ever(
-    bot: ExtBot[float], telegram: Telegram, alice: User
-) -> None:
+async def test_repeated_429s_end_in_try_later(bot: ExtBot[float], telegram: Telegram, alice: User) -> None:
     telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="sendMessage", retry_after_s=1, times=None)
     with pytest.raises(TryLater) as met:
         await bot.send_message(alice.id, "never")
@@ -93,7 +91,7 @@ async def test_one_429_after_another_is_not_waited_out_for_ever(
     assert len([call for call in telegram.calls if call.method == "sendMessage"]) == 3
 
 
-async def test_what_the_bot_sends_is_never_too_much(
+async def test_the_bot_never_exceeds_the_flood_limits(
     bot: ExtBot[float], telegram: Telegram, alice: User
 ) -> None:
     """More than a bucket holds: the bot waits by itself, and is never told to."""
@@ -115,7 +113,7 @@ async def test_what_the_bot_sends_is_never_too_much(
         ("getFile", {}, 0),
     ],
 )
-async def test_what_a_call_costs_in_its_chat(
+async def test_each_call_counts_its_messages(
     redis: Redis, clock: Clock, endpoint: str, data: dict[str, Any], messages: int
 ) -> None:
     flood = FloodLimiter(redis, clock)
@@ -164,7 +162,7 @@ def call(flood: FloodLimiter, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("endpoint", ["getFile", "getMe", "answerCallbackQuery", "sendChatAction"])
-async def test_what_shows_nothing_waits_for_nothing(flood: FloodLimiter, call: Call, endpoint: str) -> None:
+async def test_calls_that_show_nothing_do_not_wait(flood: FloodLimiter, call: Call, endpoint: str) -> None:
     """A song is fetched while messages must wait, and a tap is answered before it is too late."""
     await flood.delay(7, 10)
     await flood.pause(100)
@@ -197,7 +195,7 @@ async def test_a_refused_chat_action_is_not_tried_again(flood: FloodLimiter, cal
         (602, 601, False),
     ],
 )
-async def test_a_call_waits_as_long_as_its_caller_says(
+async def test_a_call_waits_as_long_as_its_caller_allows(
     flood: FloodLimiter, call: Call, endpoint: str, pause_s: float, patience_s: float | None, waits: bool
 ) -> None:
     await flood.pause(pause_s)
@@ -211,7 +209,7 @@ async def test_a_call_waits_as_long_as_its_caller_says(
         assert call.waited_s == 0
 
 
-async def test_patience_is_for_all_waits_of_a_call_together(flood: FloodLimiter, call: Call) -> None:
+async def test_the_allowed_wait_is_for_all_waits_of_a_call(flood: FloodLimiter, call: Call) -> None:
     await flood.pause(6)
     call.then = [6, 6]
     with pytest.raises(TryLater):
@@ -230,7 +228,9 @@ def remove(path: Path) -> None:
     path.unlink()
 
 
-async def test_a_file_comes_whole(files: TelegramFiles, telegram: Telegram, alice: User, song: Path) -> None:
+async def test_a_file_is_downloaded_whole(
+    files: TelegramFiles, telegram: Telegram, alice: User, song: Path
+) -> None:
     file = await files.find(await add_file(telegram, alice, song))
     content = bytes_of(song)
     assert (file.size_bytes, file.path) == (len(content), None)
@@ -251,7 +251,7 @@ RANGES = [
 
 @pytest.mark.parametrize(("start", "end"), RANGES)
 @pytest.mark.parametrize("is_local", [False, True])
-async def test_a_part_of_a_file(
+async def test_a_part_of_a_file_is_downloaded(
     files: TelegramFiles, telegram: Telegram, alice: User, song: Path, start: int, end: int | None
 ) -> None:
     file = await files.find(await add_file(telegram, alice, song))
@@ -259,7 +259,7 @@ async def test_a_part_of_a_file(
 
 
 @pytest.mark.parametrize(("start", "end"), RANGES)
-async def test_a_server_that_ignores_ranges(
+async def test_a_server_that_ignores_ranges_is_handled(
     files: TelegramFiles, song: Path, start: int, end: int | None
 ) -> None:
     app = FastAPI()
@@ -273,7 +273,7 @@ async def test_a_server_that_ignores_ranges(
         assert await read(files, file, start, end) == bytes_of(song, start, end)
 
 
-async def test_an_unread_file_is_let_go(
+async def test_an_unread_file_releases_its_connection(
     files: TelegramFiles, telegram: Telegram, alice: User, song: Path
 ) -> None:
     file = await files.find(await add_file(telegram, alice, song))
@@ -282,7 +282,7 @@ async def test_an_unread_file_is_let_go(
             assert await anext(aiter(chunks))
 
 
-async def test_saving_stops_when_it_is_too_much(
+async def test_saving_stops_at_the_size_limit(
     files: TelegramFiles, telegram: Telegram, alice: User, song: Path, tmp_path: Path
 ) -> None:
     file = await files.find(await add_file(telegram, alice, song))
@@ -292,7 +292,7 @@ async def test_saving_stops_when_it_is_too_much(
 
 
 @pytest.mark.parametrize("is_local", [True])
-async def test_in_local_mode_a_file_lies_on_the_disk(
+async def test_in_local_mode_a_file_is_read_from_the_disk(
     files: TelegramFiles, telegram: Telegram, alice: User, song: Path
 ) -> None:
     file = await files.find(await add_file(telegram, alice, song))
@@ -305,7 +305,7 @@ async def test_in_local_mode_a_file_lies_on_the_disk(
 
 
 @pytest.mark.parametrize("is_local", [True])
-async def test_in_local_mode_a_disk_that_is_not_shared(
+async def test_in_local_mode_an_unshared_disk_is_reported(
     files: TelegramFiles, telegram: Telegram, alice: User, song: Path
 ) -> None:
     file_id = await add_file(telegram, alice, song)
@@ -320,7 +320,7 @@ async def test_an_unknown_file_is_gone(files: TelegramFiles, file_id: str) -> No
         await files.find(file_id)
 
 
-async def test_a_file_that_telegram_no_longer_gives(
+async def test_a_file_that_telegram_no_longer_has_is_gone(
     files: TelegramFiles, telegram: Telegram, alice: User, song: Path
 ) -> None:
     file_id = await add_file(telegram, alice, song)
@@ -335,7 +335,7 @@ async def test_a_file_that_telegram_no_longer_gives(
 
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 410, 416, 429, 500, 502, 503])
-async def test_a_file_server_that_refuses(files: TelegramFiles, status: int) -> None:
+async def test_refusals_of_the_file_server_are_raised(files: TelegramFiles, status: int) -> None:
     """Some statuses say that the file is gone; after any other it is asked for again."""
     is_gone_for_good = status in (400, 401, 403, 404, 410)
     app = FastAPI()
@@ -353,7 +353,7 @@ async def test_a_file_server_that_refuses(files: TelegramFiles, status: int) -> 
     assert "/song" not in repr(met.value)
 
 
-async def test_a_download_that_breaks_off(
+async def test_a_broken_download_is_raised(
     files: TelegramFiles, telegram: Telegram, alice: User, song: Path
 ) -> None:
     file = await files.find(await add_file(telegram, alice, song))
@@ -404,5 +404,5 @@ async def test_the_token_is_in_no_representation(
         (NetworkError("down"), False),
     ],
 )
-def test_whether_a_chat_is_gone(error: Any, gone: bool) -> None:
+def test_errors_that_mean_a_chat_is_gone(error: Any, gone: bool) -> None:
     assert is_gone(error) is gone

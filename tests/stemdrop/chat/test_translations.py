@@ -52,7 +52,7 @@ def say(request: pytest.FixtureRequest) -> Language:
     return load_translations().languages[request.param]
 
 
-def test_the_languages_are_there_and_say_their_name() -> None:
+def test_every_language_has_its_name() -> None:
     assert {code: load_translations().languages[code]("language.name") for code in CODES} == {
         "en": "English",
         "es": "Español",
@@ -68,7 +68,7 @@ def test_every_language_has_the_same_keys_with_the_same_placeholders(code: str) 
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_every_language_has_them_in_the_same_order(code: str) -> None:
+def test_every_language_has_the_keys_in_the_same_order(code: str) -> None:
     """So that two catalogues can be read beside each other."""
     assert list(keys(code)) == list(keys(FALLBACK))
 
@@ -95,7 +95,7 @@ _SHARED = ("language.name", "quoted", "users.line", "title.video", "stem.", "ins
 _SCRIPTS = {"zh_Hans": r"[\u4e00-\u9fff]", "ru": r"[а-яё]"}
 
 
-def test_no_sentence_is_said_in_another_language(say: Language) -> None:
+def test_every_text_is_in_its_own_script(say: Language) -> None:
     """A Chinese sentence has Chinese in it, a Russian one Cyrillic, and no other has either."""
     for message in catalogue(say.code):
         if not message.id or message.id in ("language.name", "quoted", "users.line", "stem.fx"):
@@ -106,7 +106,7 @@ def test_no_sentence_is_said_in_another_language(say: Language) -> None:
 
 
 @pytest.mark.parametrize("code", OTHERS)
-def test_no_sentence_was_left_in_english(code: str) -> None:
+def test_no_text_was_left_in_english(code: str) -> None:
     english = {message.id: sentences(message) for message in catalogue(FALLBACK)}
     for message in catalogue(code):
         key = message.id[0] if isinstance(message.id, tuple) else message.id
@@ -115,7 +115,7 @@ def test_no_sentence_was_left_in_english(code: str) -> None:
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_every_sentence_keeps_commands_settings_and_signs(code: str) -> None:
+def test_every_text_keeps_commands_settings_and_symbols(code: str) -> None:
     """What is typed is the same in every language, and so are the signs that lines begin with."""
     cached = re.compile(r"/[a-z]+\b|\b[A-Z]+_[A-Z_]+\b|^[^\w\s{“«《¿¡‹•/]+", re.M)
     english = {message.id: sentences(message) for message in catalogue(FALLBACK)}
@@ -232,7 +232,7 @@ def test_a_failure_says_code_reason_and_charge(say: Language) -> None:
         *(("pt", "pt_BR"), ("pt-br", "pt_BR"), ("pt-PT", "pt_BR"), ("pt_BR", "pt_BR"), ("en_pt", "en")),
     ],
 )
-def test_telegrams_codes(telegrams: str | None, ours: str) -> None:
+def test_telegrams_language_codes_are_mapped(telegrams: str | None, ours: str) -> None:
     assert load_translations().language(telegrams).code == ours
 
 
@@ -257,7 +257,7 @@ def test_a_mode_shows_its_price(say: Language) -> None:
         assert say.mode(mode, is_free=True).endswith(say("price.free"))
 
 
-def test_no_two_modes_look_alike(say: Language) -> None:
+def test_no_two_modes_have_the_same_label(say: Language) -> None:
     assert len({say.mode(mode) for mode in Mode}) == len({say.mode_name(mode) for mode in Mode}) == 3
     assert say.mode_name(Mode.SPLIT_STEM_ADVANCED, "Bass") == say.named("Bass")
 
@@ -290,7 +290,7 @@ def test_no_two_modes_look_alike(say: Language) -> None:
         ("ru", {111: "111 кредитов", 112: "112 кредитов", 121: "121 кредит", 1002: "1\xa0002 кредита"}),
     ],
 )
-def test_numbers_take_their_form(code: str, written: dict[int, str]) -> None:
+def test_credits_are_written_in_the_right_plural_form(code: str, written: dict[int, str]) -> None:
     say = load_translations().languages[code]
     assert {count: say.credits(count) for count in written} == written
 
@@ -302,7 +302,7 @@ def test_every_plural_has_a_form_for_every_number(say: Language) -> None:
                 assert "{" not in say.plural(message.id[0], count, title="x")
 
 
-def test_stems_are_counted_as_one_speaks() -> None:
+def test_stems_are_counted_in_the_right_plural_form() -> None:
     russian = load_translations().languages["ru"]
     counted = [russian.plural("jobs.delivered", count) for count in (1, 2, 5, 11, 12)]
     assert counted == ["1 дорожка", "2 дорожки", "5 дорожек", "11 дорожек", "12 дорожек"]
@@ -321,7 +321,7 @@ MB = 1024 * 1024
         ("zh_Hans", ["0 MB", "1 MB", "1.5 MB", "20.5 MB", "2,000 MB"]),
     ],
 )
-def test_sizes_are_written_the_languages_way(code: str, written: list[str]) -> None:
+def test_sizes_are_formatted_by_language(code: str, written: list[str]) -> None:
     say = load_translations().languages[code]
     assert [say.size(round(size * MB)) for size in (0, 1, 1.5, 20.5, 2000)] == written
 
@@ -336,7 +336,7 @@ def test_sizes_are_written_the_languages_way(code: str, written: list[str]) -> N
         ("zh_Hans", ["0秒", "45秒", "1分钟", "1分钟20秒", "1小时", "2小时5分钟", "23小时59分钟"]),
     ],
 )
-def test_times_are_written_the_languages_way(code: str, written: list[str]) -> None:
+def test_durations_are_formatted_by_language(code: str, written: list[str]) -> None:
     say = load_translations().languages[code]
     times = (-3, 45.4, 59.6, 80, 3600, 2 * 3600 + 5 * 60 + 29, 86_399)
     assert [say.duration(seconds) for seconds in times] == written
@@ -362,8 +362,8 @@ def test_an_answer_to_a_tap_fits(say: Language) -> None:
         assert utf16_length(say(key, **(values or {}))) <= 200, key
 
 
-def test_every_answer_to_a_tap_is_looked_at() -> None:
-    """Whoever answers a tap with a new sentence adds it above."""
+def test_every_answer_to_a_tap_is_checked_for_its_length() -> None:
+    """A new answer to a tap must be added to `TAPS`."""
     answered = set()
     for _, node in nodes():
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "answer_tap":
@@ -375,7 +375,7 @@ def test_every_answer_to_a_tap_is_looked_at() -> None:
     assert len(answered) > 3
 
 
-def test_what_is_registered_fits(say: Language) -> None:
+def test_the_registered_descriptions_fit(say: Language) -> None:
     assert utf16_length(say("bot.description")) <= 512
     assert utf16_length(say("bot.short_description")) <= 120
     for key in known_keys():
@@ -383,7 +383,7 @@ def test_what_is_registered_fits(say: Language) -> None:
             assert utf16_length(say(key)) <= 256
 
 
-def test_every_sentence_leaves_room_for_what_is_filled_in(say: Language) -> None:
+def test_every_text_leaves_room_for_its_values(say: Language) -> None:
     for message in catalogue(say.code):
         assert all(utf16_length(sentence) <= 1024 for sentence in sentences(message) if message.id), (
             message.id
@@ -411,7 +411,7 @@ def test_every_known_stem_has_a_name_of_its_own(say: Language) -> None:
         (Stem("other", "u", "Other"), "Other"),
     ],
 )
-def test_what_a_stem_is_called(stem: Stem, name: str) -> None:
+def test_stems_have_these_names(stem: Stem, name: str) -> None:
     assert load_translations().languages["en"].stem(stem) == name
 
 

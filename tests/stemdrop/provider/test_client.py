@@ -84,7 +84,7 @@ async def test_detail(client: SeparationClient, provider: Provider) -> None:
 
 
 @pytest.mark.parametrize("task_id", ["a b&c=d", "a/../b", "ä%41?#"])
-async def test_a_task_id_is_asked_for_as_it_is(
+async def test_a_task_id_is_quoted_in_the_url(
     client: SeparationClient, provider: Provider, task_id: str
 ) -> None:
     provider.details[task_id] = {"successFlag": "SUCCESS", "response": None}
@@ -164,7 +164,7 @@ async def test_a_source_that_breaks_off_is_passed_on(client: SeparationClient, p
 
 
 @pytest.mark.parametrize("said", [0, 3, 5, 8])
-async def test_a_source_longer_or_shorter_than_it_was_said_to_be(
+async def test_a_source_of_another_length_than_declared_is_refused(
     client: SeparationClient, provider: Provider, said: int
 ) -> None:
     async def four() -> AsyncIterator[bytes]:
@@ -245,7 +245,7 @@ async def test_a_success_under_an_http_error_is_no_refusal(status: int) -> None:
 @pytest.mark.parametrize(
     "data", [None, {}, [], "task", 17, {"taskId": None}, {"taskId": ""}, {"taskId": 17}, {"task_id": "t"}]
 )
-async def test_accepted_without_a_task(data: object) -> None:
+async def test_an_acceptance_without_a_task_id_is_a_lost_answer(data: object) -> None:
     async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
         with pytest.raises(AnswerLost):
             await create(client)
@@ -254,14 +254,14 @@ async def test_accepted_without_a_task(data: object) -> None:
 
 
 @pytest.mark.parametrize("data", [None, {}, [], "100", True, {"credits": 100}])
-async def test_credits_that_are_none(data: object) -> None:
+async def test_credits_that_are_no_number_break_the_contract(data: object) -> None:
     async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
         with pytest.raises(BadContract):
             await client.credits()
 
 
 @pytest.mark.parametrize("data", [None, [], "x", {}, {"successFlag": "DONE"}])
-async def test_details_that_are_none(data: object) -> None:
+async def test_details_of_another_shape_break_the_contract(data: object) -> None:
     async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
         with pytest.raises(BadContract):
             await client.detail("task")
@@ -284,7 +284,7 @@ async def test_a_refusals_message_is_short_text_without_the_key(message: object)
 
 @pytest.mark.parametrize("call", ["create", "upload"])
 @pytest.mark.parametrize("error", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
-async def test_what_was_never_sent_can_be_sent_again(call: str, error: type[httpx.TransportError]) -> None:
+async def test_a_failure_before_sending_is_unreachable(call: str, error: type[httpx.TransportError]) -> None:
     async with failing(error) as client:
         with pytest.raises(Unreachable) as met:
             await CALLS[call](client)
@@ -299,7 +299,7 @@ async def test_what_was_never_sent_can_be_sent_again(call: str, error: type[http
         *(httpx.RemoteProtocolError, httpx.LocalProtocolError, httpx.DecodingError),
     ],
 )
-async def test_what_may_have_arrived_is_lost(call: str, error: type[httpx.RequestError]) -> None:
+async def test_a_failure_after_sending_is_a_lost_answer(call: str, error: type[httpx.RequestError]) -> None:
     async with failing(error) as client:
         with pytest.raises(AnswerLost) as met:
             await CALLS[call](client)
@@ -307,8 +307,10 @@ async def test_what_may_have_arrived_is_lost(call: str, error: type[httpx.Reques
 
 
 @pytest.mark.parametrize("call", CALLS)
-async def test_nobody_listens(http: httpx.AsyncClient, call: str) -> None:
-    with socket.socket() as taken:  # bound and not listening: refused, and nobody else can take the port
+async def test_a_closed_port_is_unreachable(http: httpx.AsyncClient, call: str) -> None:
+    with (
+        socket.socket() as taken
+    ):  # bound and not listening: connections are refused and no other process can take the port
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(Unreachable):
@@ -346,7 +348,7 @@ async def bomb(request: Request) -> Response:
 
 @pytest.mark.parametrize("misbehaviour", [no_json, half_a_body, too_long, broken_gzip, bomb])
 @pytest.mark.filterwarnings("ignore")
-async def test_a_misbehaving_server(
+async def test_a_broken_response_is_a_lost_answer(
     http: httpx.AsyncClient, misbehaviour: Callable[[Request], Awaitable[Response]]
 ) -> None:
     app = FastAPI()
@@ -367,7 +369,7 @@ async def test_a_misbehaving_server(
     ],
 )
 @pytest.mark.parametrize("call", ["create", "upload"])
-async def test_a_connection_that_ends_after_the_request(
+async def test_a_connection_that_ends_after_the_request_is_a_lost_answer(
     http: httpx.AsyncClient, call: str, answer: bytes
 ) -> None:
     async with raw_server(answer) as url:

@@ -155,7 +155,7 @@ LETTERS = st.sampled_from(string.ascii_letters + string.digits + "-_.+/= \n%\x00
 
 @fuzzed(30)
 @given(SECRETS, IDS, CHATS, EXTENSIONS)
-def test_links_say_what_was_put_into_them(secret: str, job_id: str, chat_id: int, extension: str) -> None:
+def test_links_return_what_was_signed(secret: str, job_id: str, chat_id: int, extension: str) -> None:
     links = SignedLinks(secret, "")
     callback, source = links.callback_url(job_id, chat_id), links.source_url(job_id, extension)
     assert len(callback) < 200
@@ -185,7 +185,7 @@ def test_a_token_has_one_spelling(data: st.DataObject, job_id: str, chat_id: int
 
 @fuzzed(30)
 @given(TEXT | st.text(LETTERS) | st.lists(st.text(LETTERS, max_size=30), max_size=5).map(".".join))
-def test_what_is_not_ours_is_forged(token: str) -> None:
+def test_foreign_tokens_are_forged(token: str) -> None:
     links = SignedLinks("secret", "")
     for read in (links.read_callback, links.read_source):
         with pytest.raises(ForgedRequest):
@@ -200,7 +200,7 @@ def test_what_is_not_ours_is_forged(token: str) -> None:
 @example("0" * 16, 1, SOURCE_LIFETIME_S + 1)
 @example("0" * 16, 1, CALLBACK_LIFETIME_S)
 @example("0" * 16, 1, CALLBACK_LIFETIME_S + 1)
-def test_a_token_lives_its_time(job_id: str, chat_id: int, age_s: int) -> None:
+def test_a_token_is_valid_for_its_lifetime(job_id: str, chat_id: int, age_s: int) -> None:
     links = SignedLinks("secret", "")
     now = TimestampSigner("secret").get_timestamp()
     with pytest.MonkeyPatch.context() as patch:

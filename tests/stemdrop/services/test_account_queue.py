@@ -42,7 +42,7 @@ async def states(store: JobStore, jobs: list[Job]) -> list[str]:
     return [job.state if job else "gone" for job in found]
 
 
-async def test_so_many_at_once_and_the_rest_in_order(store: JobStore, clock: Clock) -> None:
+async def test_three_jobs_run_and_the_others_wait_in_order(store: JobStore, clock: Clock) -> None:
     jobs = await line(store, clock, MAX_IN_FLIGHT + 3)
     assert await states(store, jobs) == ["submitting"] * MAX_IN_FLIGHT + ["queued"] * 3
     assert [await store.place(job) for job in jobs] == [0] * MAX_IN_FLIGHT + [1, 2, 3]
@@ -63,7 +63,7 @@ async def test_of_50_songs_at_once_three_begin(store: JobStore, clock: Clock) ->
     )
 
 
-async def test_nobody_overtakes_who_waits_already(store: JobStore, clock: Clock) -> None:
+async def test_a_new_job_does_not_overtake_waiting_ones(store: JobStore, clock: Clock) -> None:
     """There is room, but the one in line was here before."""
     jobs = await line(store, clock, MAX_IN_FLIGHT + 1)
     await store.cancel(jobs[0].id)
@@ -122,7 +122,7 @@ async def test_after_every_end_the_next_begins(store: JobStore, clock: Clock, en
     assert await states(store, jobs[MAX_IN_FLIGHT:]) == ["submitting", "queued"]
 
 
-async def test_what_has_expired_holds_up_nobody(store: JobStore, clock: Clock, redis: Redis) -> None:
+async def test_an_expired_job_does_not_block_the_queue(store: JobStore, clock: Clock, redis: Redis) -> None:
     jobs = await line(store, clock, MAX_IN_FLIGHT + 3)
     for gone in (jobs[0], jobs[1], jobs[MAX_IN_FLIGHT]):
         await redis.delete(JOB.format(gone.id))
@@ -130,7 +130,7 @@ async def test_what_has_expired_holds_up_nobody(store: JobStore, clock: Clock, r
 
 
 @pytest.mark.parametrize("end", [ENDS["cancelled"], ENDS["forgotten"]])
-async def test_who_leaves_the_line_holds_up_nobody(store: JobStore, clock: Clock, end: End) -> None:
+async def test_a_job_that_leaves_the_queue_does_not_block_it(store: JobStore, clock: Clock, end: End) -> None:
     jobs = await line(store, clock, MAX_IN_FLIGHT + 3)
     first, second, third = jobs[MAX_IN_FLIGHT:]
     await end(store, first)
@@ -139,14 +139,14 @@ async def test_who_leaves_the_line_holds_up_nobody(store: JobStore, clock: Clock
     assert await store.promote(CHAT) == [third.id]
 
 
-async def test_cancelled_in_line_costs_nothing(store: JobStore, clock: Clock) -> None:
+async def test_a_job_cancelled_in_the_queue_costs_nothing(store: JobStore, clock: Clock) -> None:
     jobs = await line(store, clock, MAX_IN_FLIGHT + 1)
     assert await store.cancel(jobs[-1].id)
     assert (await store.allowance(CHAT, 0)).spent == 10 * MAX_IN_FLIGHT
     assert await store.place(jobs[-1]) == 0
 
 
-async def test_while_its_stems_are_sent_a_job_takes_up_its_place(store: JobStore, clock: Clock) -> None:
+async def test_a_delivering_job_counts_as_running(store: JobStore, clock: Clock) -> None:
     jobs = await line(store, clock, MAX_IN_FLIGHT + 1)
     await store.begin_create(jobs[0].id)
     await store.accept(jobs[0].id, TASK)
@@ -155,7 +155,7 @@ async def test_while_its_stems_are_sent_a_job_takes_up_its_place(store: JobStore
     assert await store.promote(CHAT) == []
 
 
-async def test_a_late_success_takes_up_a_place_again(store: JobStore, clock: Clock) -> None:
+async def test_a_late_success_counts_as_running_again(store: JobStore, clock: Clock) -> None:
     jobs = await line(store, clock, MAX_IN_FLIGHT)
     await store.begin_create(jobs[0].id)
     await store.accept(jobs[0].id, TASK)
@@ -164,21 +164,21 @@ async def test_a_late_success_takes_up_a_place_again(store: JobStore, clock: Clo
     assert await store.place(await pick(store, clock)) == 1
 
 
-async def test_nothing_is_left_of_an_empty_line(store: JobStore, clock: Clock, redis: Redis) -> None:
+async def test_an_empty_queue_leaves_no_keys(store: JobStore, clock: Clock, redis: Redis) -> None:
     for job in await line(store, clock, MAX_IN_FLIGHT + 1):
         await store.cancel(job.id)
     assert await store.promote(CHAT) == []
     assert not await redis.exists(FLIGHT.format(CHAT), QUEUE.format(CHAT))
 
 
-async def test_50_that_tell_of_one_end_begin_one(store: JobStore, clock: Clock) -> None:
+async def test_fifty_calls_for_one_end_start_one_job(store: JobStore, clock: Clock) -> None:
     jobs = await line(store, clock, MAX_IN_FLIGHT + 5)
     await store.cancel(jobs[0].id)
     begun = await asyncio.gather(*(store.promote(CHAT) for _ in range(50)))
     assert [ids for ids in begun if ids] == [[jobs[MAX_IN_FLIGHT].id]]
 
 
-async def test_whose_turn_has_come_is_submitted_once(store: JobStore, clock: Clock, engine: Engine) -> None:
+async def test_a_promoted_job_is_submitted_once(store: JobStore, clock: Clock, engine: Engine) -> None:
     jobs = await line(store, clock, MAX_IN_FLIGHT + 2)
     for job in jobs[:2]:
         await store.cancel(job.id)

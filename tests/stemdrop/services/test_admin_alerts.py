@@ -54,7 +54,7 @@ def told(product: Product) -> list[list[str]]:
 @pytest.mark.parametrize(
     ("code", "key"), [(401, "alert.key"), (402, "alert.credits_out"), (422, None), (429, None)]
 )
-async def test_a_refusal_at_submission_is_told_if_it_is_the_operators(
+async def test_admins_are_alerted_of_refusals_that_only_they_can_correct(
     product: Product, provider: Provider, sent: Message, code: int, key: str | None
 ) -> None:
     provider.refusal = (code, f"refused, {KEY} and all")
@@ -66,7 +66,7 @@ async def test_a_refusal_at_submission_is_told_if_it_is_the_operators(
     assert told(product) == [[product.translations.language("en")(key)] if key else []] * 3
 
 
-async def test_a_wrong_key_is_told_without_the_key(
+async def test_an_alert_of_a_wrong_key_hides_the_key(
     product: Product, provider: Provider, sent: Message, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
@@ -82,7 +82,7 @@ async def test_a_wrong_key_is_told_without_the_key(
     assert KEY not in caplog.text
 
 
-async def test_an_admin_who_blocked_the_bot_keeps_no_other_from_being_told(
+async def test_an_admin_who_blocked_the_bot_does_not_stop_alerts_to_others(
     product: Product, alerts: AdminAlerts, caplog: pytest.LogCaptureFixture
 ) -> None:
     product.telegram.block_bot(BOSSES[0])
@@ -92,7 +92,7 @@ async def test_an_admin_who_blocked_the_bot_keeps_no_other_from_being_told(
     assert f"admin {BOSSES[0]} could not be told" in caplog.text
 
 
-async def test_what_reached_nobody_is_told_the_next_time(product: Product, alerts: AdminAlerts) -> None:
+async def test_an_alert_that_reached_no_admin_is_sent_again(product: Product, alerts: AdminAlerts) -> None:
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=len(BOSSES))
     await alerts.refused(401)
     assert told(product) == [[]] * 3
@@ -101,7 +101,7 @@ async def test_what_reached_nobody_is_told_the_next_time(product: Product, alert
     assert [len(translations) for translations in told(product)] == [1, 1, 1]
 
 
-async def test_an_admin_who_never_wrote_to_the_bot_keeps_no_other_from_being_told(
+async def test_an_admin_who_never_wrote_does_not_stop_alerts_to_others(
     redis_url: str, telegram: Telegram
 ) -> None:
     telegram.add_user("Boss", user_id=BOSSES[0])
@@ -113,7 +113,7 @@ async def test_an_admin_who_never_wrote_to_the_bot_keeps_no_other_from_being_tol
         assert len(telegram.bot_messages(BOSSES[0])) == 1
 
 
-async def test_the_same_trouble_is_told_again_a_day_later(product: Product, alerts: AdminAlerts) -> None:
+async def test_an_alert_is_repeated_after_a_day(product: Product, alerts: AdminAlerts) -> None:
     await alerts.refused(401)
     await alerts.refused(401)
     (waits,) = await product.redis.keys("stemdrop:throttle:*")
@@ -123,7 +123,7 @@ async def test_the_same_trouble_is_told_again_a_day_later(product: Product, aler
     assert [len(translations) for translations in told(product)] == [2, 2, 2]
 
 
-async def test_other_codes_are_no_admins_business(product: Product, alerts: AdminAlerts) -> None:
+async def test_other_codes_do_not_alert_admins(product: Product, alerts: AdminAlerts) -> None:
     for code in (400, 422, 451, 455, 500, 999):
         await alerts.refused(code)
     assert told(product) == [[], [], []]

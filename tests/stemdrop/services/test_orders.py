@@ -62,7 +62,7 @@ async def test_a_tap_is_answered_although_telegram_fails_once(
     assert query.answer_text
 
 
-async def test_a_tap_that_is_handled_again_finds_what_it_has_ordered_even_if_that_has_ended(
+async def test_a_tap_that_is_handled_again_finds_its_job_even_if_it_has_ended(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     product, orders = room.product, room.product.orders
@@ -75,7 +75,7 @@ async def test_a_tap_that_is_handled_again_finds_what_it_has_ordered_even_if_tha
     assert another.job_id != first.job_id
 
 
-async def test_the_second_of_two_taps_means_the_first_however_late_it_is_handled(
+async def test_the_second_of_two_quick_taps_finds_the_job_of_the_first(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     product, orders = room.product, room.product.orders
@@ -89,9 +89,7 @@ async def test_the_second_of_two_taps_means_the_first_however_late_it_is_handled
     assert later.job_id != first.job_id
 
 
-async def test_a_list_that_was_asked_for_twice_is_one_however_late_that_is_handled(
-    room: BotRoom, alice: User, menu: Message
-) -> None:
+async def test_two_quick_taps_open_one_list_of_instruments(room: BotRoom, alice: User, menu: Message) -> None:
     product, orders = room.product, room.product.orders
     job = await delivered(room, alice, menu)
     first = await orders.choose_again(job, Tapped("tap-1"))
@@ -101,9 +99,7 @@ async def test_a_list_that_was_asked_for_twice_is_one_however_late_that_is_handl
     assert (await orders.choose_again(job, Tapped("tap-3", chosen_at + 0.01))).id != first.id
 
 
-async def test_a_tap_in_the_menu_of_a_song_is_no_wish_for_more_when_that_has_ended_meanwhile(
-    room: BotRoom, alice: User, menu: Message
-) -> None:
+async def test_a_late_tap_on_the_choice_orders_nothing_new(room: BotRoom, alice: User, menu: Message) -> None:
     opens = menu.buttons[2]["callback_data"]
     job = await delivered(room, alice, menu)
     assert opens == menu.buttons[1]["callback_data"]  # the same button is in both
@@ -114,7 +110,7 @@ async def test_a_tap_in_the_menu_of_a_song_is_no_wish_for_more_when_that_has_end
 
 
 @pytest.mark.parametrize("label", ["ZIP", "voice"])
-async def test_what_is_packed_does_not_touch_the_jobs_message(
+async def test_packing_leaves_the_jobs_message_alone(
     room: BotRoom, alice: User, menu: Message, label: str
 ) -> None:
     await delivered(room, alice, menu)
@@ -130,7 +126,7 @@ async def test_what_is_packed_does_not_touch_the_jobs_message(
     assert len(menu.history) == edits
 
 
-async def test_another_way_that_is_too_much_for_today_leaves_no_job_behind(
+async def test_another_mode_beyond_the_days_credits_leaves_no_job(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     job = await delivered(room, alice, menu)
@@ -145,7 +141,7 @@ async def test_another_way_that_is_too_much_for_today_leaves_no_job_behind(
     assert len(await room.product.ordered()) == 1
 
 
-async def test_a_retry_that_was_too_much_yesterday_works_today(
+async def test_a_retry_beyond_yesterdays_credits_works_today(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     product = room.product
@@ -180,7 +176,7 @@ async def test_an_unlimited_retry_is_not_counted_in_the_users_day(
     assert (await product.store.allowance(alice.id, 10)).spent == 10
 
 
-async def test_a_song_of_the_group_itself_is_paid_for_by_who_taps_first(
+async def test_a_song_of_the_group_itself_is_paid_for_by_the_first_user_to_tap(
     room: BotRoom, alice: User, song: Path
 ) -> None:
     product = room.product
@@ -198,9 +194,7 @@ async def test_a_song_of_the_group_itself_is_paid_for_by_who_taps_first(
     assert [found.id for found in await product.jobs(bob.id)] == [job.id]
 
 
-async def test_a_message_follows_its_owner_into_another_language(
-    room: BotRoom, alice: User, menu: Message
-) -> None:
+async def test_a_message_follows_its_owners_language(room: BotRoom, alice: User, menu: Message) -> None:
     await room.product.users.set_language(alice.id, "ru")
     await room.taps(menu, VOCALS)
     say = room.product.translations.languages["ru"]
