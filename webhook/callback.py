@@ -86,7 +86,7 @@ def callback_router(
         return receipt
 
     async def is_delivering(job_id: str) -> bool:
-        """Whether a process may have been killed between storing the result and adding the delivery task."""
+        # a process may have been killed between storing the result and adding the delivery task
         job = await store.get(job_id)
         return job is not None and job.state is JobState.DELIVERING
 

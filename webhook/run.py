@@ -13,7 +13,7 @@ from stemdrop.errors import SettingsError
 from stemdrop.settings import Settings
 from stemdrop.wiring import STOP_GRACE_S, Parts
 from webhook.app import create_app
-from webhook.slow_clients import MAX_REQUESTS, HeaderTimeoutProtocol, RequestLimit
+from webhook.connection_limits import MAX_REQUESTS, HeaderTimeoutProtocol, RequestLimit
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import JobState
 from webhook.app import create_app
-from webhook.slow_clients import HeaderTimeoutProtocol
+from webhook.connection_limits import HeaderTimeoutProtocol
 
 SOURCE_ANSWERS = {200, 206, 403, 404, 416, 429, 502, 503}
 # Endpoint → its statuses.

@@ -17,7 +17,7 @@ from product import PUBLIC_URL, SECRET
 
 from sandbox.environment.process import Process
 from stemdrop.http.signed_links import SignedLinks
-from webhook.slow_clients import MAX_CONNECTIONS, MAX_REQUESTS
+from webhook.connection_limits import MAX_CONNECTIONS, MAX_REQUESTS
 
 MIB = 1024 * 1024
 HUGE = 50 * MIB

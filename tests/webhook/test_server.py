@@ -9,8 +9,8 @@ from product import until
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stemdrop.settings import load_settings
+from webhook.connection_limits import HeaderTimeoutProtocol
 from webhook.run import build_server, listen
-from webhook.slow_clients import HeaderTimeoutProtocol
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"

@@ -53,7 +53,7 @@ class HeaderTimeoutProtocol(H11Protocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether no route handles a request of this connection."""
+        """Return whether no route handles a request of this connection."""
         return self.cycle is None or self.cycle.response_complete
 
     @property
