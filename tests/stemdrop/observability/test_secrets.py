@@ -13,6 +13,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
+from process_pool import ForkedProcess
 from product import SECRET, Product, open_product
 from provider import KEY
 from redis import Redis
@@ -23,7 +24,6 @@ from starlette.routing import Route
 from telegram.error import InvalidToken
 from telegram.ext import ExtBot
 
-from sandbox.environment.process import Process
 from sandbox.environment.redis_server import RedisServer
 from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
@@ -489,7 +489,7 @@ async def test_a_command_that_crashes_or_is_refused_hides_secrets(
 
         async def run(where: str, **changes: str) -> None:
             settings = {**environment, "TELEGRAM_API_URL": f"{url}/{where}", **changes}
-            process = Process(["bot"], settings, tmp_path / where, cwd=tmp_path)
+            process = ForkedProcess(["bot"], settings, tmp_path / where, cwd=tmp_path)
             process.start()
             ended[where] = await process.wait(60), process.output()
 
