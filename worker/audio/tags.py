@@ -9,18 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.stream import Disposition
 
 from stemdrop.domain.audio_types import AudioFormat
 from worker.audio.id3 import build_id3, write_chunk, write_mp3
 from worker.cancellable_thread import raise_if_cancelled
 
-# Audio format → FFmpeg's muxer and its options.
-_MUXERS = {
-    AudioFormat.FLAC: ("flac", {}),
-    AudioFormat.OGG: ("ogg", {}),
-    AudioFormat.MP4: ("mp4", {"brand": "M4A "}),
+# Options of FFmpeg's muxers. Players that stream need the index of an MP4 before the audio (`faststart`).
+_MUXER_OPTIONS: dict[AudioFormat, dict[str, str]] = {
+    AudioFormat.FLAC: {},
+    AudioFormat.OGG: {},
+    AudioFormat.MP4: {"brand": "M4A ", "movflags": "+faststart"},
+}
+_ID3_WRITERS = {
+    AudioFormat.MP3: write_mp3,
+    AudioFormat.WAV: write_chunk,
+    AudioFormat.AIFF: write_chunk,
 }
 
 
@@ -45,10 +50,12 @@ def write_tags(path: Path, audio_format: AudioFormat, tags: Tags, max_bytes: int
     """
     tagged = path.with_name(f"{path.name}.tagged")
     try:
-        if audio_format in _MUXERS:
+        if audio_format in _MUXER_OPTIONS:
             _remux(path, tagged, audio_format, tags)
-        else:
+        elif audio_format in _ID3_WRITERS:
             _copy_with_id3(path, tagged, audio_format, tags)
+        else:
+            raise ValueError(f"{audio_format} files have no tags")
         if tagged.stat().st_size > max_bytes:
             raise ValueError("with tags the file exceeds Telegram's limit")
         os.replace(tagged, path)
@@ -65,15 +72,8 @@ def _copy_with_id3(path: Path, tagged: Path, audio_format: AudioFormat, tags: Ta
         "TXXX:STEM": tags.stem,
     }
     id3 = build_id3(texts | ({"TPE1": tags.performer} if tags.performer else {}), tags.cover)
-    write = {
-        AudioFormat.MP3: write_mp3,
-        AudioFormat.WAV: write_chunk,
-        AudioFormat.AIFF: write_chunk,
-    }.get(audio_format)
-    if write is None:
-        raise ValueError(f"{audio_format} files have no tags")
     with path.open("rb") as source, tagged.open("wb") as target:
-        write(source, target, id3)
+        _ID3_WRITERS[audio_format](source, target, id3)
 
 
 def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> None:
@@ -81,12 +81,10 @@ def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> N
 
     Raises `ValueError` if the copy would not play the same: FFmpeg's muxer changes the end of short Vorbis.
     """
-    muxer, options = _MUXERS[audio_format]
     is_ogg = audio_format is AudioFormat.OGG
     with (
-        # with the format named, FFmpeg does not open other files that a playlist lists
-        av.open(str(path), format=audio_format.value) as source,
-        av.open(str(tagged), "w", format=muxer, options=options) as target,
+        _opened(path, audio_format) as source,
+        av.open(str(tagged), "w", format=audio_format.value, options=_MUXER_OPTIONS[audio_format]) as target,
     ):
         stream = target.add_stream_from_template(source.streams.audio[0])
         (stream if is_ogg else target).metadata.update(_metadata(tags, audio_format))
@@ -97,8 +95,13 @@ def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> N
                 packet.stream = stream
                 target.mux(packet)
                 raise_if_cancelled()
-    if _fingerprint(path) != _fingerprint(tagged):
+    if _fingerprint(path, audio_format) != _fingerprint(tagged, audio_format):
         raise ValueError("the tagged copy would not play the same")
+
+
+def _opened(path: Path, audio_format: AudioFormat) -> InputContainer:
+    # with the format named, FFmpeg does not open other files that a playlist lists
+    return av.open(str(path), format=audio_format.value, metadata_errors="replace")
 
 
 def _add_cover(target: OutputContainer, cover: bytes) -> None:
@@ -128,10 +131,10 @@ def _metadata(tags: Tags, audio_format: AudioFormat) -> dict[str, str]:
     return found
 
 
-def _fingerprint(path: Path) -> tuple[object, ...]:
+def _fingerprint(path: Path, audio_format: AudioFormat) -> tuple[object, ...]:
     """Return the timing and a hash of the audio packets."""
     packets = hashlib.sha256()
-    with av.open(str(path)) as container:
+    with _opened(path, audio_format) as container:
         stream = container.streams.audio[0]
         for packet in container.demux(stream):
             packets.update(bytes(packet))
