@@ -1,4 +1,4 @@
-"""The one message of each job stays alive, and Telegram's limits are left to stems."""
+"""Progress updates of job messages, within Telegram's limits, which stems need."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ EVERY_S = 5
 
 @pytest.fixture
 def clock() -> Clock:
-    """One for all: the product, its limiter, and the limits of Telegram."""
+    """The clock of the product, its limiter, and the local Telegram."""
     return Clock()
 
 
@@ -52,12 +52,12 @@ async def product(redis_url: str, telegram: Telegram, clock: Clock) -> AsyncIter
 
 @pytest.fixture
 async def job(product: Product, sent: Message) -> Job:
-    """A job that is being split, and says so."""
+    """A job that is being split, with its message."""
     return await shown(product, JobState.SEPARATING, sent)
 
 
 async def shown(product: Product, state: JobState, sent: Message, **changes: Any) -> Job:
-    """A job in this state, with its message, as of now."""
+    """Make a job in this state and show its message."""
     product.clock.advance(10)  # so that showing it needs no waiting
     job = await product.at(state, sent, **changes)
     await product.status.show(job)
@@ -65,7 +65,7 @@ async def shown(product: Product, state: JobState, sent: Message, **changes: Any
 
 
 def text(product: Product, job: Job) -> str:
-    """What the job's only message says."""
+    """Return the text of the job's only message."""
     (message,) = [m for m in product.telegram.bot_messages(job.chat_id) if m.message_id == job.message_id]
     return message.text
 
@@ -75,7 +75,7 @@ def edits(product: Product) -> int:
 
 
 async def passes(product: Product, seconds: float) -> list[int]:
-    """The pulse as often as it comes in this time; how many messages each pass wrote."""
+    """Run the updates as often as they run in this time; returns how many messages each run wrote."""
     counters = []
     for _ in range(round(seconds / EVERY_S)):
         product.clock.advance(EVERY_S)
@@ -86,7 +86,7 @@ async def passes(product: Product, seconds: float) -> list[int]:
     return counters
 
 
-async def test_a_job_tells_how_long_it_takes(product: Product, job: Job) -> None:
+async def test_the_message_says_how_long_the_split_takes(product: Product, job: Job) -> None:
     first = text(product, job)
     product.clock.advance(60)
     await product.progress_updates().run()
@@ -95,23 +95,25 @@ async def test_a_job_tells_how_long_it_takes(product: Product, job: Job) -> None
     assert (await product.job(job.id)).shown_at > job.shown_at
 
 
-async def test_the_pace_slows_down_with_age(product: Product, job: Job) -> None:
+async def test_updates_become_rarer_with_age(product: Product, job: Job) -> None:
     counters = await passes(product, 600)
     times = [number * EVERY_S for number, count in enumerate(counters, 1) if count]
     assert times[0] == FIRST_S
-    # each pause → when it was last that long
+    # each pause → the last time of a pause of this length
     pauses: dict[float, float] = {late - early: late for early, late in pairwise(times)}
     assert set(pauses) == {YOUNG_S, OLD_S}
     assert pauses[YOUNG_S] == pytest.approx(YOUNG_UNTIL_S, abs=YOUNG_S)
 
 
-async def test_a_message_that_says_the_same_is_not_written_again(product: Product, sent: Message) -> None:
+async def test_an_unchanged_message_is_not_written(product: Product, sent: Message) -> None:
     await shown(product, JobState.SUBMITTING, sent)
     assert sum(await passes(product, 300)) == 0
 
 
 @pytest.mark.parametrize("state", [JobState.CHOOSING, JobState.DELIVERING, JobState.FAILED])
-async def test_what_nobody_works_on_is_left_alone(product: Product, job: Job, state: JobState) -> None:
+async def test_a_job_that_is_not_in_progress_is_left_alone(
+    product: Product, job: Job, state: JobState
+) -> None:
     await product.store.move(job.id, [job.state], state, failure=Failure("500"))
     assert sum(await passes(product, 120)) == 0
 
@@ -130,7 +132,7 @@ async def test_a_lost_answer_is_told_and_another_call_offered_on_time(
 
 
 async def line(product: Product, sent: Message, count: int) -> list[Job]:
-    """So many jobs behind those that one person may have under way, picked and not shown since."""
+    """Pick jobs beyond the limit of one user, so that the last `count` wait in the queue; none is shown."""
     jobs = [await shown(product, JobState.CHOOSING, sent) for _ in range(MAX_IN_FLIGHT + count)]
     for job in jobs:
         await product.store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
@@ -147,7 +149,7 @@ async def test_a_queued_job_whose_message_was_never_edited_shows_its_place(
     assert "number 2 in your queue" in text(product, second)
 
 
-async def test_a_line_that_moves_shows_it(product: Product, sent: Message) -> None:
+async def test_places_in_the_queue_are_updated(product: Product, sent: Message) -> None:
     flying, *_, first, second = await line(product, sent, 2)
     await passes(product, 60)
     assert sum(await passes(product, 120)) == 0
@@ -180,7 +182,7 @@ async def test_sixty_chats_take_turns_within_the_limits(product: Product, song: 
     begun = {job.id: job.shown_at for job in jobs}
     counters = await passes(product, 60)
     assert counters == [MESSAGES_PER_RUN] * 12
-    # those that waited longest came first, so all of them have had their turn
+    # the messages that were not written for longest came first, so each was updated
     for job in jobs:
         assert (await product.job(job.id)).shown_at > begun[job.id]
         assert "so far" in text(product, job)
@@ -202,15 +204,13 @@ async def test_ten_jobs_in_one_group_share_one_message_a_minute(
     assert renewed.count(True) >= 9
 
 
-async def test_a_chat_that_is_being_sent_stems_is_left_to_them(
-    product: Product, sent: Message, job: Job
-) -> None:
+async def test_a_chat_that_receives_stems_gets_no_updates(product: Product, sent: Message, job: Job) -> None:
     await shown(product, JobState.DELIVERING, sent, task_id="task-2")
     assert sum(await passes(product, RECEIVING_LIFETIME_S - 15)) == 0
     assert sum(await passes(product, 30)) == 1
 
 
-async def test_it_does_not_wait_for_the_limits(
+async def test_an_update_does_not_wait_for_flood_limits(
     product: Product, sent: Message, job: Job, song: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def wait(seconds: float) -> None:
@@ -219,7 +219,7 @@ async def test_it_does_not_wait_for_the_limits(
     monkeypatch.setattr("stemdrop.chat.telegram_bot.sleep", wait)
     other = (await many(product, song, 1))[0]
     product.clock.advance(OLD_S)
-    # another process has just used up what this chat takes
+    # another process has just used up this chat's limit
     flood = product.bot.rate_limiter._flood  # type: ignore[union-attr]
     for _ in range(10):
         assert await flood.delay(job.chat_id, 1) == 0
@@ -244,7 +244,7 @@ async def test_a_pause_that_telegram_asked_for_is_kept(
     assert sum(await passes(product, 10)) == 1
 
 
-async def test_a_chat_that_is_gone_is_left_alone_without_noise(
+async def test_a_chat_that_is_gone_is_skipped_silently(
     product: Product, job: Job, song: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     product.telegram.block_bot(job.chat_id)
@@ -256,7 +256,7 @@ async def test_a_chat_that_is_gone_is_left_alone_without_noise(
     assert job.id not in caplog.text
 
 
-async def test_telegram_away_ends_the_pass(
+async def test_a_run_ends_while_telegram_is_away(
     product: Product, song: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     await many(product, song, 3)
@@ -269,13 +269,13 @@ async def test_telegram_away_ends_the_pass(
     assert edits(product) == 4
 
 
-async def test_a_job_that_moves_meanwhile_does_not_go_on_saying_that_it_is_worked_on(
+async def test_a_job_that_moves_during_an_update_is_shown_as_it_is(
     product: Product, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     edit = product.bot.edit_message_text
 
     async def slow(*args: Any, **how: Any) -> Any:
-        """While the first edit is on its way, the job is cancelled, which is shown at once."""
+        """Cancel the job, and show that, while the first edit is on its way."""
         monkeypatch.setattr(type(product.bot), "edit_message_text", edit_of_class)
         assert await product.store.cancel(job.id)
         await product.status.show_current(job.id)
@@ -288,7 +288,7 @@ async def test_a_job_that_moves_meanwhile_does_not_go_on_saying_that_it_is_worke
     assert text(product, job).startswith("✖️ Cancelled")
 
 
-async def test_what_could_not_be_put_right_is_left_to_the_sweep(
+async def test_a_wrong_message_is_corrected_by_recovery(
     product: Product, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     catch_up = product.status.show_newer_state

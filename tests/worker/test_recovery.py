@@ -1,4 +1,4 @@
-"""Late jobs are polled, and whatever died in between is moved on: each state at its deadline."""
+"""Recovery polls late jobs and moves on jobs whose process died, each state at its deadline."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from builders import make_job
 from product import DEADLINES, Product, open_product
 from provider import Provider
 
@@ -35,7 +36,7 @@ def product(provided_product: Product) -> Product:
 
 @pytest.fixture
 async def job(product: Product, sent: Message) -> Job:
-    """A job whose result is awaited; its task is unknown to be ready."""
+    """A job that waits for its result."""
     return await product.at(JobState.SEPARATING, sent)
 
 
@@ -55,9 +56,7 @@ def translations(product: Product, job: Job) -> list[str]:
     return [message.text for message in product.telegram.bot_messages(job.chat_id)]
 
 
-async def test_a_fresh_job_is_left_alone_in_every_state(
-    product: Product, provider: Provider, sent: Message
-) -> None:
+async def test_a_fresh_job_is_left_alone(product: Product, provider: Provider, sent: Message) -> None:
     jobs = [
         await product.at(JobState.CHOOSING, sent, task_id="t0"),
         await product.at(JobState.SEPARATING, sent, task_id="t2"),
@@ -72,14 +71,14 @@ async def test_a_fresh_job_is_left_alone_in_every_state(
     assert product.telegram.bot_messages(sent.chat.id) == []
 
 
-async def test_a_submission_that_was_never_ordered_is(product: Product, sent: Message) -> None:
+async def test_a_missing_submission_task_is_added(product: Product, sent: Message) -> None:
     job = await product.at(JobState.SUBMITTING, sent)
     for _ in range(3):
         await product.recovery().run()
     assert await product.ordered() == [("submit", job.id)]
 
 
-async def test_a_delivery_that_was_never_ordered_is(product: Product, sent: Message) -> None:
+async def test_a_missing_delivery_task_is_added(product: Product, sent: Message) -> None:
     job = await product.at(JobState.DELIVERING, sent)
     for _ in range(3):
         await product.recovery().run()
@@ -149,7 +148,7 @@ async def test_a_polled_failure_is_stored(
 
 
 @pytest.mark.parametrize("answer", [detail("PENDING"), detail("CALLBACK_EXCEPTION"), detail("WHATEVER"), {}])
-async def test_no_result_yet_changes_nothing_before_the_end(
+async def test_a_poll_without_a_result_changes_nothing(
     product: Product, provider: Provider, job: Job, answer: dict[str, Any]
 ) -> None:
     provider.details["task-1"] = answer
@@ -159,7 +158,7 @@ async def test_no_result_yet_changes_nothing_before_the_end(
     assert (await product.job(job.id)).state is JobState.SEPARATING
 
 
-async def test_out_of_time_it_is_asked_for_once_more_and_then_explained(
+async def test_a_job_is_polled_once_more_before_it_times_out(
     product: Product, provider: Provider, job: Job
 ) -> None:
     product.clock.advance(LIMIT_S - 1)
@@ -177,7 +176,7 @@ async def test_out_of_time_it_is_asked_for_once_more_and_then_explained(
     assert len(translations(product, job)) == 1
 
 
-async def test_what_ran_out_of_time_is_asked_for_ever_more_rarely_for_a_day(
+async def test_a_timed_out_job_is_polled_less_often_for_a_day(
     product: Product, provider: Provider, job: Job
 ) -> None:
     product.clock.advance(LIMIT_S + 1)
@@ -197,7 +196,7 @@ async def test_what_ran_out_of_time_is_asked_for_ever_more_rarely_for_a_day(
     assert 7200 < pauses[-1] <= LATE_FOR_S * 0.11
 
 
-async def test_what_comes_late_is_delivered(product: Product, provider: Provider, job: Job) -> None:
+async def test_a_late_result_is_delivered(product: Product, provider: Provider, job: Job) -> None:
     product.clock.advance(LIMIT_S + 1)
     await product.recovery().run()
     provider.details["task-1"] = ready(provider)
@@ -208,7 +207,7 @@ async def test_what_comes_late_is_delivered(product: Product, provider: Provider
     assert await product.store.failed_jobs() == []
 
 
-async def test_however_many_fail_meanwhile_what_ran_out_of_time_is_asked_for(
+async def test_many_other_failures_do_not_stop_the_polling_of_timed_out_jobs(
     product: Product, provider: Provider, sent: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.recovery.LATE_AT_ONCE", 2)
@@ -216,8 +215,8 @@ async def test_however_many_fail_meanwhile_what_ran_out_of_time_is_asked_for(
     product.clock.advance(LIMIT_S + 1)
     await product.recovery().run()
     for _ in range(210):
-        other = await product.at(JobState.SEPARATING, sent, task_id="another")
-        await product.store.fail(other.id, [JobState.SEPARATING], Failure("500"))
+        other = make_job(state=JobState.FAILED, failure=Failure("500"))
+        await product.store.add(other, once=other.id)
         await product.store.close(other.id)
     await product.store.dismiss(jobs[0].id)
     for number in range(5):
@@ -229,7 +228,7 @@ async def test_however_many_fail_meanwhile_what_ran_out_of_time_is_asked_for(
     assert await product.redis.zcard(LATE) == 0
 
 
-async def test_what_was_tried_again_is_not_asked_for(product: Product, provider: Provider, job: Job) -> None:
+async def test_a_retried_job_is_not_polled(product: Product, provider: Provider, job: Job) -> None:
     product.clock.advance(LIMIT_S + 1)
     await product.recovery().run()
     asked = polls(provider)
@@ -247,7 +246,7 @@ async def test_a_result_at_the_last_moment_is_taken(product: Product, provider: 
     assert translations(product, job) == []
 
 
-async def test_a_submission_whose_answer_never_came_is_explained(
+async def test_a_lost_answer_ends_the_job_at_its_deadline(
     product: Product, provider: Provider, sent: Message
 ) -> None:
     job = await product.at(JobState.SUBMITTING, sent)
@@ -264,7 +263,7 @@ async def test_a_submission_whose_answer_never_came_is_explained(
     assert provider.requests == []
 
 
-async def test_a_submission_that_never_came_to_the_call_is_explained(
+async def test_a_job_without_a_create_call_fails_at_its_deadline(
     product: Product, provider: Provider, sent: Message
 ) -> None:
     (job,) = await picked(product, sent, 1, begun=0)
@@ -280,8 +279,8 @@ async def test_a_submission_that_never_came_to_the_call_is_explained(
     assert provider.requests == []
 
 
-async def test_how_long_an_answer_is_waited_for_counts_from_the_call(product: Product, sent: Message) -> None:
-    """Not from when the job's turn came: it may have waited for workers ever since."""
+async def test_the_deadline_of_an_answer_counts_from_the_call(product: Product, sent: Message) -> None:
+    """Not from the job's promotion: it may have waited for a worker since then."""
     job = await product.at(JobState.SUBMITTING, sent)
     product.clock.advance(LIMIT_S + 5)
     await product.store.begin_create(job.id)
@@ -307,7 +306,7 @@ async def test_a_create_call_that_begins_during_recovery_is_not_given_up(
     assert (await product.job(job.id)).charge is Charge.SETTLED
 
 
-async def test_credits_that_come_back_after_the_end_are_told(
+async def test_credits_returned_after_the_end_are_shown(
     product: Product, provider: Provider, sent: Message
 ) -> None:
     (job,) = await picked(product, sent, 1)
@@ -326,7 +325,7 @@ async def test_credits_that_come_back_after_the_end_are_told(
     assert await product.store.open_jobs() == []
 
 
-async def test_a_song_that_nobody_picks_is_nobodys_to_look_after(product: Product, sent: Message) -> None:
+async def test_a_job_that_was_not_picked_is_left_alone(product: Product, sent: Message) -> None:
     job = await product.at(JobState.CHOOSING, sent)
     product.clock.advance(8 * 24 * 3600)
     await product.recovery().run()
@@ -356,7 +355,7 @@ async def test_an_end_that_was_not_shown_is_shown_once(
 
 
 class Endless(NullTranslations):
-    """A catalogue of which Telegram takes no sentence."""
+    """A catalogue whose texts are all too long for Telegram."""
 
     def gettext(self, message: str) -> str:
         return "x" * 5000
@@ -365,9 +364,7 @@ class Endless(NullTranslations):
         return self.gettext(msgid1)
 
 
-async def test_an_end_that_telegram_refuses_to_show_is_closed_after_an_hour(
-    product: Product, sent: Message
-) -> None:
+async def test_an_end_that_telegram_refuses_is_closed_after_an_hour(product: Product, sent: Message) -> None:
     job = await product.at(JobState.CHOOSING, sent)
     await product.store.fail(job.id, [JobState.CHOOSING], Failure("500"))
     unsendable = Translations({"en": Language("en", Endless())})
@@ -381,9 +378,7 @@ async def test_an_end_that_telegram_refuses_to_show_is_closed_after_an_hour(
     assert translations(product, job) == []
 
 
-async def test_an_end_that_could_not_be_shown_for_hours_is_shown_then(
-    product: Product, sent: Message
-) -> None:
+async def test_an_end_is_shown_when_telegram_is_back(product: Product, sent: Message) -> None:
     job = await product.at(JobState.CHOOSING, sent)
     await product.store.fail(job.id, [JobState.CHOOSING], Failure("500"))
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
@@ -398,7 +393,7 @@ async def test_an_end_that_could_not_be_shown_for_hours_is_shown_then(
     assert await product.store.open_jobs() == []
 
 
-async def test_trouble_with_one_job_keeps_none_of_the_others(
+async def test_a_failed_step_does_not_stop_other_jobs(
     product: Product, provider: Provider, sent: Message, telegram: Telegram
 ) -> None:
     blocked = telegram.add_user("Bob")
@@ -414,7 +409,7 @@ async def test_trouble_with_one_job_keeps_none_of_the_others(
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError(), TryLater(60, "why"), StoreRefused("wrong type")])
-async def test_whatever_is_wrong_with_one_job_keeps_none_of_the_others(
+async def test_an_exception_in_one_job_does_not_stop_other_jobs(
     product: Product,
     provider: Provider,
     sent: Message,
@@ -440,7 +435,7 @@ async def test_whatever_is_wrong_with_one_job_keeps_none_of_the_others(
 
 
 async def picked(product: Product, sent: Message, count: int, begun: int = MAX_IN_FLIGHT) -> list[Job]:
-    """So many songs of one person, each picked; more than may be under way at once wait in line."""
+    """Pick so many songs of one user; those beyond the limit wait in the queue."""
     jobs = [await product.at(JobState.CHOOSING, sent) for _ in range(count)]
     for job in jobs:
         await product.store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
@@ -453,11 +448,11 @@ async def states(product: Product, jobs: list[Job]) -> list[JobState]:
     return [(await product.job(job.id)).state for job in jobs]
 
 
-async def test_a_line_whose_end_nobody_told_moves_on(product: Product, sent: Message) -> None:
+async def test_a_queue_moves_on_after_a_crash(product: Product, sent: Message) -> None:
     *flying, first, second = await picked(product, sent, MAX_IN_FLIGHT + 2)
     await product.recovery().run()
     assert await states(product, [first, second]) == [JobState.QUEUED] * 2
-    # its process died after the move: the end is shown, and nobody was told that there is room
+    # as if the process had died after the move: the end is shown, and the queue was not moved on
     await product.fail(flying[0].id, Failure("500"))
     await product.store.close(flying[0].id)
     for _ in range(3):
@@ -467,7 +462,7 @@ async def test_a_line_whose_end_nobody_told_moves_on(product: Product, sent: Mes
     assert await product.ordered() == [("submit", first.id)]
 
 
-async def test_a_turn_whose_submission_was_never_ordered_is_taken_up(product: Product, sent: Message) -> None:
+async def test_a_promoted_job_without_a_task_is_submitted(product: Product, sent: Message) -> None:
     *flying, first = await picked(product, sent, MAX_IN_FLIGHT + 1)
     await product.store.cancel(flying[0].id)
     assert await product.store.promote(first.account) == [first.id]
@@ -475,7 +470,7 @@ async def test_a_turn_whose_submission_was_never_ordered_is_taken_up(product: Pr
     assert await product.ordered() == [("submit", first.id)]
 
 
-async def test_an_end_that_is_shown_starts_the_next(product: Product, sent: Message) -> None:
+async def test_showing_an_end_starts_the_next_job(product: Product, sent: Message) -> None:
     *flying, first = await picked(product, sent, MAX_IN_FLIGHT + 1)
     await product.fail(flying[0].id, Failure("500"))
     await product.recovery().run()
@@ -484,7 +479,7 @@ async def test_an_end_that_is_shown_starts_the_next(product: Product, sent: Mess
     assert await product.ordered() == [("submit", first.id)]
 
 
-async def test_what_the_sweep_gives_up_starts_the_next(product: Product, sent: Message) -> None:
+async def test_a_job_that_recovery_fails_starts_the_next(product: Product, sent: Message) -> None:
     *flying, first = await picked(product, sent, MAX_IN_FLIGHT + 1)
     product.clock.advance(LIMIT_S + 1)
     await product.recovery().run()
@@ -492,17 +487,17 @@ async def test_what_the_sweep_gives_up_starts_the_next(product: Product, sent: M
     assert await product.ordered() == [("submit", first.id)]
 
 
-async def test_an_end_that_cannot_be_shown_keeps_no_line_waiting(product: Product, sent: Message) -> None:
+async def test_an_end_that_cannot_be_shown_starts_the_next_job(product: Product, sent: Message) -> None:
     *flying, first = await picked(product, sent, MAX_IN_FLIGHT + 1)
     await product.fail(flying[0].id, Failure("500"))
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=None)
-    # as if it had been sorted in before: only the end itself is looked at
+    # only the job that ended is looked at
     await product.redis.zrem(OPEN, first.id)
     await product.recovery().run()
     assert (await product.job(first.id)).state is JobState.SUBMITTING
 
 
-async def test_an_end_that_nobody_is_there_to_see_is_closed_at_once(product: Product, sent: Message) -> None:
+async def test_an_end_in_a_chat_that_is_gone_is_closed_at_once(product: Product, sent: Message) -> None:
     *flying, first = await picked(product, sent, MAX_IN_FLIGHT + 1)
     await product.fail(flying[0].id, Failure("500"))
     product.telegram.block_bot(sent.chat.id)
@@ -515,7 +510,7 @@ async def test_an_end_that_nobody_is_there_to_see_is_closed_at_once(product: Pro
     assert len(product.telegram.calls) == calls
 
 
-async def test_a_result_that_is_not_the_jobs_own_is_none(
+async def test_a_polled_result_of_another_job_is_ignored(
     product: Product, provider: Provider, sent: Message, job: Job
 ) -> None:
     other = await product.at(JobState.SEPARATING, sent, task_id="task-2")
@@ -527,7 +522,7 @@ async def test_a_result_that_is_not_the_jobs_own_is_none(
     assert (await product.job(job.id)).failure == Failure("timeout", charged=True)
 
 
-async def test_a_failure_that_a_success_has_overtaken_is_delivered(product: Product, sent: Message) -> None:
+async def test_a_failure_with_a_later_success_is_delivered(product: Product, sent: Message) -> None:
     job = await product.at(JobState.DELIVERING, sent, result=Result(200))
     assert await product.store.fail(job.id, [JobState.DELIVERING], Failure("531", charged=False))
     product.clock.advance(SHOW_FOR_S + 1)
@@ -538,7 +533,7 @@ async def test_a_failure_that_a_success_has_overtaken_is_delivered(product: Prod
 
 
 @pytest.mark.parametrize("code", ["empty", "undeliverable"])
-async def test_a_failure_in_spite_of_a_success_is_shown(product: Product, sent: Message, code: str) -> None:
+async def test_a_failed_delivery_is_shown(product: Product, sent: Message, code: str) -> None:
     job = await product.at(JobState.DELIVERING, sent, result=Result(200))
     assert await product.store.fail(job.id, [JobState.DELIVERING], Failure(code, charged=True))
     await product.recovery().run()
@@ -546,7 +541,9 @@ async def test_a_failure_in_spite_of_a_success_is_shown(product: Product, sent: 
     assert len(translations(product, job)) == 1
 
 
-async def test_an_api_that_is_away_ends_no_sweep(redis_url: str, telegram: Telegram, sent: Message) -> None:
+async def test_recovery_goes_on_while_the_api_is_away(
+    redis_url: str, telegram: Telegram, sent: Message
+) -> None:
     async with run_telegram(telegram) as url, open_product(redis_url, telegram, url) as product:
         job = await product.at(JobState.SEPARATING, sent)
         product.clock.advance(AFTER_S + 1)
@@ -557,7 +554,7 @@ async def test_an_api_that_is_away_ends_no_sweep(redis_url: str, telegram: Teleg
         assert (await product.job(job.id)).failure == Failure("timeout", charged=True)
 
 
-async def test_a_clock_that_was_set_back_keeps_no_job_waiting(
+async def test_a_clock_that_was_set_back_delays_no_job(
     product: Product, provider: Provider, job: Job
 ) -> None:
     provider.details[job.task_id] = ready(provider)
@@ -578,7 +575,7 @@ async def test_clocks_that_differ_a_little_change_nothing(product: Product, job:
 
 
 async def jobs_read_in(product: Product, run: Callable[[], Awaitable[None]]) -> int:
-    """How many jobs are read from Redis meanwhile."""
+    """Return how many jobs are read from Redis during the run."""
     await product.redis.config_resetstat()
     await run()
     commands = await product.redis.info("commandstats")
@@ -613,7 +610,7 @@ async def test_an_open_job_without_an_index_entry_is_found(product: Product, sen
     assert await product.ordered() == [("submit", job.id)]
 
 
-async def test_a_job_that_cannot_be_read_keeps_none_of_the_others(
+async def test_a_job_that_cannot_be_read_does_not_stop_other_jobs(
     product: Product, sent: Message, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.recovery.BATCH", 1)

@@ -1,4 +1,4 @@
-"""The day's credits: held by a pick, then settled or given back exactly once, whichever way the job ends."""
+"""The day's credits: held by a pick, then settled or returned exactly once, however the job ends."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -27,7 +27,7 @@ async def add(store: JobStore, account: int = CHAT) -> Job:
 
 
 async def picked(store: JobStore, mode: Mode = VOCALS, account: int = CHAT) -> Job:
-    """A job that was picked and has its turn."""
+    """Make a job that was picked and may be submitted."""
     job = await add(store, account)
     outcome, _ = await store.pick(job, mode, "", limit=0)
     assert outcome is Picked.STARTED
@@ -35,7 +35,7 @@ async def picked(store: JobStore, mode: Mode = VOCALS, account: int = CHAT) -> J
 
 
 async def asked(store: JobStore) -> Job:
-    """A job whose create call has been begun."""
+    """Make a job whose create call has begun."""
     job = await picked(store)
     assert await store.begin_create(job.id)
     return job
@@ -75,7 +75,7 @@ def test_a_day_is_a_utc_day(moment: datetime, day: str, left_s: float) -> None:
 
 
 @pytest.mark.parametrize(("of_day", "limit", "left"), [(0, 50, 50), (30, 50, 20), (50, 50, 0), (70, 50, 0)])
-def test_what_is_left(of_day: int, limit: int, left: int) -> None:
+def test_the_rest_of_the_allowance(of_day: int, limit: int, left: int) -> None:
     assert Allowance(of_day, limit, 1).left == left
 
 
@@ -141,7 +141,7 @@ async def test_of_20_picks_at_once_no_more_than_the_limit_allows(store: JobStore
     assert await spent(store) == 50
 
 
-async def test_what_comes_back_may_be_spent_again(store: JobStore) -> None:
+async def test_returned_credits_may_be_spent_again(store: JobStore) -> None:
     first, second = await picked(store, ALL), await add(store)
     assert (await store.pick(second, VOCALS, "", limit=50))[0] is Picked.OVER
     await store.cancel(first.id)
@@ -162,7 +162,7 @@ Step = Callable[[JobStore, Job], Awaitable[object]]
 
 
 def way(begin: End, *steps: Step) -> End:
-    """These steps, one after the other, from a job that `begin` makes."""
+    """Take these steps in turn with a job that `begin` makes."""
 
     async def walk(store: JobStore) -> Job:
         job = await begin(store)
@@ -182,7 +182,7 @@ def receives(result: Result) -> Step:
 
 
 def explains(code: int) -> Step:
-    """A failure of the provider, as the delivery tells it."""
+    """Fail the job as the delivery of a provider's failure does."""
     failure = Failure(str(code), charged=code != 531)
 
     async def step(store: JobStore, job: Job) -> None:
@@ -230,7 +230,7 @@ ENDS: dict[str, tuple[End, Charge]] = {
     "unreachable": (way(asked, is_refused, fails("unreachable")), Charge.RETURNED),
     "source gone": (way(picked, fails("source_gone")), Charge.RETURNED),
     "lost": (way(asked, LOST), Charge.SETTLED),
-    # the sweep gave it up while the process that asks slept
+    # recovery gave the job up while the process of the create call slept
     "lost, then refused": (way(asked, LOST, is_refused), Charge.RETURNED),
     "lost, then accepted": (way(asked, LOST, is_accepted), Charge.SETTLED),
     "timeout": (way(accepted, TIMEOUT), Charge.SETTLED),
@@ -249,7 +249,7 @@ ENDS: dict[str, tuple[End, Charge]] = {
 
 @pytest.mark.parametrize(("end", "charge"), ENDS.values(), ids=ENDS)
 async def test_the_credits_of_every_end(store: JobStore, clock: Clock, end: End, charge: Charge) -> None:
-    """Also when midnight passes at the end: the credits count on the day of the pick."""
+    """Also when the job ends after midnight: the credits count on the day of the pick."""
     job = await end(store)
     of_job = 0 if charge is Charge.RETURNED else CREDITS[VOCALS]
     assert (await charge_of(store, job), await spent(store)) == (charge, of_job)
@@ -258,8 +258,8 @@ async def test_the_credits_of_every_end(store: JobStore, clock: Clock, end: End,
 
 
 @pytest.mark.parametrize(("end", "charge"), ENDS.values(), ids=ENDS)
-async def test_whatever_is_told_again_moves_no_credits(store: JobStore, end: End, charge: Charge) -> None:
-    """Every step once more, as after a broken connection or from a process that woke up late."""
+async def test_repeated_steps_move_no_credits(store: JobStore, end: End, charge: Charge) -> None:
+    """Repeat every step, as after a broken connection or by a process that woke up late."""
     neighbour = await picked(store, ALL)
     job = await end(store)
     of_job = 0 if charge is Charge.RETURNED else CREDITS[VOCALS]
@@ -278,7 +278,7 @@ async def test_whatever_is_told_again_moves_no_credits(store: JobStore, end: End
     assert await charge_of(store, neighbour) is Charge.HELD
 
 
-async def test_many_ends_at_once_are_one(store: JobStore) -> None:
+async def test_many_ends_at_once_count_once(store: JobStore) -> None:
     job = await picked(store)
     ends = [store.cancel(job.id) for _ in range(25)]
     ends += [store.fail(job.id, WAITING, Failure("unreachable")) for _ in range(25)]
@@ -310,7 +310,7 @@ async def test_a_call_and_its_callback_at_once_are_settled_once(store: JobStore)
 # Free, tried again, over midnight
 
 
-async def test_what_telegram_keeps_costs_nothing(store: JobStore) -> None:
+async def test_cached_stems_cost_nothing(store: JobStore) -> None:
     job = await add(store)
     assert await store.move(
         job.id, [JobState.CHOOSING], JobState.DELIVERING, mode=VOCALS, result=make_result()
@@ -319,7 +319,7 @@ async def test_what_telegram_keeps_costs_nothing(store: JobStore) -> None:
     assert (await charge_of(store, job), await spent(store)) == (Charge.NONE, 0)
 
 
-async def test_a_new_try_is_held_beside_what_the_first_cost(store: JobStore) -> None:
+async def test_a_retry_is_held_beside_the_first_jobs_credits(store: JobStore) -> None:
     first = await way(accepted, TIMEOUT)(store)
     second = make_job(mode=None)
     assert await store.add(second, once=f"retry:{first.id}") == second.id
@@ -330,7 +330,7 @@ async def test_a_new_try_is_held_beside_what_the_first_cost(store: JobStore) -> 
     assert await spent(store) == 20
 
 
-async def test_a_new_try_that_is_too_dear_waits_and_holds_nothing(store: JobStore, clock: Clock) -> None:
+async def test_a_retry_over_the_limit_holds_nothing(store: JobStore, clock: Clock) -> None:
     first = await way(accepted, TIMEOUT)(store)
     second = make_job(mode=None)
     await store.add(second, once=f"retry:{first.id}")
@@ -339,9 +339,7 @@ async def test_a_new_try_that_is_too_dear_waits_and_holds_nothing(store: JobStor
     assert await store.pick(second, VOCALS, "", limit=15) == (Picked.STARTED, 10)
 
 
-async def test_at_midnight_the_account_is_fresh_and_yesterdays_job_stays_yesterdays(
-    store: JobStore, clock: Clock
-) -> None:
+async def test_a_new_day_starts_with_a_fresh_account(store: JobStore, clock: Clock) -> None:
     clock.advance(renews_in(clock.now) - 1)
     before = await picked(store, ALL)
     assert (await store.allowance(CHAT, 50)).left == 0

@@ -1,4 +1,4 @@
-"""Every code that the contract names, and every reason of ours, is known with what can be done about it."""
+"""Every code of the contract, and every reason of ours, has its remedies."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def test_every_code_of_the_contract_is_known() -> None:
 
 
 def test_every_reason_of_ours_is_known() -> None:
-    """Whatever the code gives as a reason in words, and nothing that it gives no more."""
+    """The table has exactly the reasons that the code uses."""
     given = set()
     paths = [
         *(ROOT / "bot").rglob("*.py"),
@@ -35,7 +35,7 @@ def test_every_reason_of_ours_is_known() -> None:
     [
         *("401", "402", "404", "408", "409", "429", "451", "455", "500", "501", "531"),
         *("timeout", "lost", "unreachable", "internal", "undeliverable"),
-        *("599", "0", "-1", "", "nobody knows"),
+        *("599", "0", "-1", "", "an unknown code"),
     ],
 )
 @pytest.mark.parametrize("charged", [True, False, None])

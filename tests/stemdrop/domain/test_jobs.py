@@ -1,4 +1,4 @@
-"""A job survives Redis, and versions that know more or less than each other."""
+"""Jobs are stored and read again, also by versions with more or fewer attributes."""
 
 from dataclasses import replace
 
@@ -87,19 +87,19 @@ def test_states_and_modes_come_back_as_what_they_are(state: JobState, mode: Mode
 
 
 @pytest.mark.parametrize("charged", [True, False, None])
-def test_whether_it_was_charged_has_three_answers(charged: bool | None) -> None:
+def test_a_charge_may_be_unknown(charged: bool | None) -> None:
     job = make_job(failure=Failure("451", charged))
     assert Job.from_fields(job.to_fields()).failure == Failure("451", charged)
 
 
-def test_fields_of_a_newer_version_are_passed_over() -> None:
+def test_unknown_fields_are_ignored() -> None:
     job = full_job()
     assert (
         Job.from_fields({**job.to_fields(), "colour": "blue", "runs:deliver": "3", "retried_as": "x"}) == job
     )
 
 
-def test_fields_that_an_older_version_did_not_know_have_their_defaults() -> None:
+def test_missing_fields_have_defaults() -> None:
     stored = full_job().to_fields()
     added = ("account", "account_day", "price", "charge", "picked_at", "shown_at", "silent", "kept")
     for name in ("missing", "refused", "links", "failure", "result", "polled_at", "is_kept_lost", *added):
@@ -131,7 +131,7 @@ def test_only_a_failure_with_stems_at_hand_is_undelivered(
 
 
 @pytest.mark.parametrize("title", ["", "{title}", "%s", '"', "\\", "\n", "<b>歌</b>", "🎵"])
-def test_users_words_come_back_verbatim(title: str) -> None:
+def test_users_words_are_stored_unchanged(title: str) -> None:
     job = make_job()
     job = replace(job, source=replace(job.source, title=title, performer=title))
     assert Job.from_fields(job.to_fields()).source.title == title

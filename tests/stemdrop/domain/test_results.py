@@ -1,4 +1,4 @@
-"""Every known form of the provider's answer is a file and a row; everything else is refused as one thing."""
+"""Every known form of the provider's answer is a file and a row; other answers raise `BadContract`."""
 
 import copy
 import json
@@ -77,7 +77,7 @@ def form(name: str) -> dict[str, Any]:
 
 
 def callback(**info: object) -> dict[str, Any]:
-    """A valid body; `info` replaces its object's fields."""
+    """Return a valid body; `info` replaces the fields of its object."""
     body = form("callback_separate_vocal")
     if info:
         body["data"]["vocal_removal_info"] = info
@@ -111,7 +111,7 @@ def test_each_stem_has_its_own_url() -> None:
     assert len(set(urls.values())) == 12
 
 
-def test_an_unknown_stem_has_a_name_for_people() -> None:
+def test_an_unknown_stem_has_a_readable_name() -> None:
     for result in (
         parse_callback(form("callback_unknown_stems"))[1],
         parse_detail(form("detail_success_unknown_stem")),
@@ -136,7 +136,7 @@ def test_spaces_are_quoted_once() -> None:
 
 
 def test_callback_and_detail_agree_on_keys() -> None:
-    """What one of them delivered, the other must not deliver again."""
+    """A stem that was delivered from one must not be delivered again from the other."""
     for one, other in (
         ("callback_separate_vocal", "detail_success_separate_vocal"),
         ("callback_separate_vocal", "detail_success_named_and_listed"),
@@ -146,20 +146,20 @@ def test_callback_and_detail_agree_on_keys() -> None:
         assert CALLBACKS[one] == DETAILS[other]
 
 
-def test_what_is_named_wins_over_what_is_listed() -> None:
+def test_named_stems_win_over_listed_stems() -> None:
     assert parse_detail(form("detail_success_named_and_listed")) == parse_detail(
         form("detail_success_separate_vocal")
     )
 
 
-def test_the_rest_is_named_by_what_was_taken_out_whatever_a_server_calls_it() -> None:
+def test_the_rest_is_named_after_the_removed_instrument() -> None:
     extract = {"audio_url": "https://files.example.com/a.mp3", "stem_type_group_name": "Bass"}
     rest = {"audio_url": "https://files.example.com/b.mp3", "stem_type_group_name": "Without Bass"}
     _, result = parse_callback(callback(origin_data=[{"extract": extract, "remove": rest}]))
     assert [(stem.name, stem.is_rest) for stem in result.stems] == [("Bass", False), ("Bass", True)]
 
 
-def test_two_stems_of_one_name_are_both_there() -> None:
+def test_two_stems_of_one_name_have_different_keys() -> None:
     entry = {"audio_url": "https://files.example.com/a.mp3", "stem_type_group_name": "Piano"}
     second = {**entry, "audio_url": "https://files.example.com/b.mp3"}
     _, result = parse_callback(callback(origin_data=[entry, second]))
@@ -189,7 +189,7 @@ def test_two_stems_of_one_name_are_both_there() -> None:
         {"url": "https://files.example.com/a.mp3"},
     ],
 )
-def test_what_is_no_url_is_no_stem(url: object) -> None:
+def test_a_value_that_is_no_url_is_no_stem(url: object) -> None:
     _, result = parse_callback(callback(vocal_url=url, instrumental_url="https://files.example.com/i.mp3"))
     assert [stem.key for stem in result.stems] == ["instrumental"]
 
@@ -297,8 +297,8 @@ NASTY: list[object] = [
 
 
 @pytest.mark.parametrize("number", range(len(NASTY)))
-def test_nothing_nasty_raises_anything_else(number: int) -> None:
-    """At every place of both bodies; and what is taken can be stored."""
+def test_unexpected_values_raise_only_bad_contract(number: int) -> None:
+    """At every place of both bodies; an accepted result can be stored."""
     nasty = NASTY[number]
     for template, parse in (
         (form("callback_separate_vocal"), parse_callback),
@@ -320,7 +320,7 @@ def test_nothing_nasty_raises_anything_else(number: int) -> None:
 
 
 def _spoiled(template: dict[str, Any], nasty: object) -> list[dict[str, Any]]:
-    """The template with each of its values, and one unknown `…_url`, replaced in turn."""
+    """Return copies of the template with each value, and one unknown `…_url`, replaced."""
     found = []
     for path in _paths(template):
         body = copy.deepcopy(template)
@@ -343,7 +343,7 @@ def test_a_result_comes_back_as_it_was_stored(name: str) -> None:
     assert Result.from_json(json.loads(encode({"result": result})["result"])) == result
 
 
-def test_a_stored_result_keeps_every_word() -> None:
+def test_a_stored_result_is_unchanged() -> None:
     result = Result(
         200, (Stem("hand_drums", "https://a.b/c%20d", "手鼓 {x} \"'\\", is_rest=True, duration_s=1.5),)
     )

@@ -1,4 +1,4 @@
-"""How stems are called, whatever their song is called."""
+"""The names of stems for songs of any title."""
 
 import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
@@ -47,12 +47,12 @@ def test_names(song: str, titled: str, named: str) -> None:
         *((song, f"{song}.zip") for song in ("Conga", "com", "com10", "console", "nullify.a")),
     ],
 )
-def test_no_archive_is_called_as_a_device_of_windows(song: str, named: str) -> None:
+def test_an_archive_is_never_named_like_a_windows_device(song: str, named: str) -> None:
     assert archive_name(song, "Song") == named
 
 
 @pytest.mark.parametrize("stem", ["../../x", "a\nb\x00c", "\u202ebass", 'a"b', "C:\\x"])
-def test_what_a_provider_calls_a_stem_leaves_no_folder_either(stem: str) -> None:
+def test_a_stem_name_contains_no_path(stem: str) -> None:
     found = file_name("Blue", stem, ".mp3", "Song")
     assert PurePosixPath(found).name == PureWindowsPath(found).name == found
     assert found.isprintable()
@@ -71,13 +71,13 @@ def test_what_a_provider_calls_a_stem_leaves_no_folder_either(stem: str) -> None
         ("\u200b@somebody", "@\u2060somebody"),
     ],
 )
-def test_words_in_a_sentence_name_nobody(words: str, told: str) -> None:
-    """By Telegram's own rules of what it makes a link of."""
+def test_words_in_a_sentence_contain_no_links(words: str, told: str) -> None:
+    """By Telegram's own rules for links."""
     assert in_sentence(words, 100) == told
 
 
 @pytest.mark.parametrize("song", ["x" * 1000, "word " * 300, "🎵" * 500])
-def test_a_long_title_is_cut_and_the_stem_never(song: str) -> None:
+def test_a_long_title_is_cut_but_not_the_stem(song: str) -> None:
     found = title(song, "Backing vocals", "Song")
     assert len(found) <= 120
     assert found.endswith("… (Backing vocals)")
@@ -96,7 +96,7 @@ SIGNS = [FAMILY, ENGLAND, "👍🏽", "🇧🇷", unicodedata.normalize("NFD", "
 
 @pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("before", range(3))
-def test_no_sign_is_cut_through(sign: str, before: int) -> None:
+def test_composed_characters_are_not_cut_apart(sign: str, before: int) -> None:
     text = "x" * before + sign * 20
     for length in range(before + len(sign) + 2, len(text)):
         found = cut(text, length)
@@ -107,7 +107,7 @@ def test_no_sign_is_cut_through(sign: str, before: int) -> None:
         assert len(cached[before:]) % len(sign) == 0
 
 
-def test_what_is_one_sign_without_end_is_cut_all_the_same() -> None:
+def test_an_endless_character_is_cut() -> None:
     assert cut("a" + "\u0301" * 500, 100) == "a" + "\u0301" * 98 + "…"
 
 

@@ -1,4 +1,4 @@
-"""Attacks on links and signatures: each is refused as forged, and nothing else is raised."""
+"""Attacks on links and signatures are refused as forged and raise no other exception."""
 
 import base64
 import hashlib
@@ -50,23 +50,23 @@ def at(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     return set_time
 
 
-def test_what_was_signed_is_read() -> None:
+def test_a_signed_token_is_read() -> None:
     assert links().read_callback(callback_token()) == CallbackToken(JOB, CHAT)
     assert links().read_source(source_token()) == JOB
 
 
 @pytest.mark.parametrize("chat_id", [1, 10_000_001, -1_000_001, CHAT, 2**52, -(2**52)])
-def test_any_chat_comes_back(chat_id: int) -> None:
+def test_every_chat_id_can_be_signed(chat_id: int) -> None:
     token = links().callback_url(JOB, chat_id).rpartition("/")[2]
     assert links().read_callback(token) == CallbackToken(JOB, chat_id)
 
 
-def test_every_process_with_the_key_reads_it() -> None:
+def test_every_process_with_the_key_reads_the_token() -> None:
     assert links(base="http://other.example").read_callback(callback_token()) == CallbackToken(JOB, CHAT)
 
 
 @pytest.mark.parametrize("door", ["callback", "source"])
-def test_no_character_can_be_changed_left_out_or_added(door: str) -> None:
+def test_a_changed_token_is_forged(door: str) -> None:
     token = callback_token() if door == "callback" else source_token()
     read: Callable[[str], object] = links().read_callback if door == "callback" else links().read_source
     for i in range(len(token)):
@@ -104,28 +104,28 @@ def test_a_token_has_one_spelling(junk: str) -> None:
         f"{JOB}.{CHAT}.AAAA.BBBB",
     ],
 )
-def test_what_was_never_a_token(token: str) -> None:
+def test_a_text_that_is_no_token_is_forged(token: str) -> None:
     with pytest.raises(ForgedRequest):
         links().read_callback(token)
     with pytest.raises(ForgedRequest):
         links().read_source(token)
 
 
-def test_a_token_opens_no_other_door() -> None:
+def test_a_token_for_another_purpose_is_forged() -> None:
     with pytest.raises(ForgedRequest):
         links().read_callback(source_token())
     with pytest.raises(ForgedRequest):
         links().read_source(callback_token())
 
 
-def test_a_token_of_another_server() -> None:
+def test_a_token_of_another_server_is_forged() -> None:
     with pytest.raises(ForgedRequest):
         links().read_callback(callback_token(links("Secret")))
     with pytest.raises(ForgedRequest):
         links().read_source(source_token(links("secret ")))
 
 
-def test_a_signature_of_another_token() -> None:
+def test_a_signature_of_another_token_is_forged() -> None:
     mine, other = callback_token(), links().callback_url(JOB, CHAT - 1).rpartition("/")[2]
     with pytest.raises(ForgedRequest):
         links().read_callback(f"{mine.rpartition('.')[0]}.{other.rpartition('.')[2]}")
@@ -134,7 +134,7 @@ def test_a_signature_of_another_token() -> None:
 @pytest.mark.parametrize(
     ("door", "lifetime_s"), [("callback", CALLBACK_LIFETIME_S), ("source", SOURCE_LIFETIME_S)]
 )
-def test_a_token_dies_of_age(at: Callable[[float], None], door: str, lifetime_s: int) -> None:
+def test_a_token_expires(at: Callable[[float], None], door: str, lifetime_s: int) -> None:
     at(NOW)
     token = callback_token() if door == "callback" else source_token()
     read: Callable[[str], object] = links().read_callback if door == "callback" else links().read_source
@@ -145,7 +145,7 @@ def test_a_token_dies_of_age(at: Callable[[float], None], door: str, lifetime_s:
         read(token)
 
 
-def test_a_token_signed_by_a_clock_that_is_ahead_is_ours(at: Callable[[float], None]) -> None:
+def test_a_token_signed_a_little_ahead_is_valid(at: Callable[[float], None]) -> None:
     at(NOW + CLOCK_SKEW_S)
     token, source = callback_token(), source_token()
     at(NOW)
@@ -153,7 +153,7 @@ def test_a_token_signed_by_a_clock_that_is_ahead_is_ours(at: Callable[[float], N
     assert links().read_source(source) == JOB
 
 
-def test_a_token_from_the_future_is_not_ours(at: Callable[[float], None]) -> None:
+def test_a_token_from_the_future_is_forged(at: Callable[[float], None]) -> None:
     at(NOW + CLOCK_SKEW_S + 1)
     token = callback_token()
     at(NOW)
@@ -179,7 +179,7 @@ def test_telegrams_secret_is_stable_well_formed_and_of_this_key() -> None:
 
 
 def signature(task_id: str = TASK, timestamp: str = str(NOW), key: str = KEY) -> str:
-    """As the provider's page says, and not as our code does it."""
+    """Sign as the provider's page describes it, independently of our code."""
     digest = hmac.new(key.encode(), f"{task_id}.{timestamp}".encode(), hashlib.sha256).digest()
     return base64.b64encode(digest).decode()
 
@@ -188,18 +188,18 @@ def check(task_id: str = TASK, timestamp: str = str(NOW), signed: str | None = N
     check_signature(KEY, task_id, timestamp, signature() if signed is None else signed, lambda: float(NOW))
 
 
-def test_the_providers_signature_is_taken() -> None:
+def test_the_providers_signature_is_accepted() -> None:
     check()
 
 
 @pytest.mark.parametrize("off_s", [-SIGNATURE_WINDOW_S, -1, 0, 1, SIGNATURE_WINDOW_S])
-def test_within_the_window(off_s: int) -> None:
+def test_a_signature_within_the_window_is_accepted(off_s: int) -> None:
     timestamp = str(NOW + off_s)
     check(timestamp=timestamp, signed=signature(timestamp=timestamp))
 
 
 @pytest.mark.parametrize("off_s", [-SIGNATURE_WINDOW_S - 1, SIGNATURE_WINDOW_S + 1, -(10**8), 10**8])
-def test_too_old_and_too_new(off_s: int) -> None:
+def test_a_signature_outside_the_window_is_refused(off_s: int) -> None:
     timestamp = str(NOW + off_s)
     with pytest.raises(ForgedRequest):
         check(timestamp=timestamp, signed=signature(timestamp=timestamp))
@@ -226,7 +226,7 @@ def test_too_old_and_too_new(off_s: int) -> None:
         *("nan", "inf", "9" * 13, "9" * 5000, "\ud800", "\x00", f"{NOW},{NOW}"),
     ],
 )
-def test_a_time_that_is_none(timestamp: str) -> None:
+def test_an_unreadable_signature_time_is_refused(timestamp: str) -> None:
     with pytest.raises(ForgedRequest):
         check(timestamp=timestamp)
 
@@ -247,18 +247,18 @@ def test_a_time_that_is_none(timestamp: str) -> None:
         f"{signature()}, {signature()}",
     ],
 )
-def test_a_signature_that_is_not_theirs(signed: str) -> None:
+def test_a_wrong_signature_is_refused(signed: str) -> None:
     with pytest.raises(ForgedRequest):
         check(signed=signed)
 
 
 @pytest.mark.parametrize("task_id", ["", "other", TASK + " ", "\ud800", "é", "\x00", TASK * 1000])
-def test_a_signature_for_another_task(task_id: str) -> None:
+def test_a_signature_for_another_task_is_refused(task_id: str) -> None:
     with pytest.raises(ForgedRequest):
         check(task_id=task_id)
 
 
 def test_task_and_time_cannot_be_shifted() -> None:
-    """`a.1` + `2` and `a` + `1.2` sign the same text; a time with a dot in it is none."""
+    """`a.1` + `2` and `a` + `1.2` sign the same text, so a time with a dot is refused."""
     with pytest.raises(ForgedRequest):
         check(task_id=TASK, timestamp=f"1.{NOW}", signed=signature(task_id=f"{TASK}.1"))

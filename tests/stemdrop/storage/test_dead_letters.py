@@ -1,4 +1,4 @@
-"""Dead letters of tasks: the newest first, each once, and neither too many nor for ever."""
+"""Dead letters are listed newest first, each once, and are limited in number and age."""
 
 import json
 
@@ -9,7 +9,7 @@ from stemdrop.storage.dead_letters import DeadLetter, DeadLetters
 from stemdrop.storage.keys import GIVEN_UP, GIVEN_UP_LIFETIME_S, GIVEN_UP_MOST
 
 
-async def test_the_newest_comes_first_and_each_once(redis: Redis, clock: Clock) -> None:
+async def test_dead_letters_are_listed_once_newest_first(redis: Redis, clock: Clock) -> None:
     dead_letters = DeadLetters(redis, clock)
     for key in ("update:1", "update:2", "update:1"):
         clock.advance(1)
@@ -24,7 +24,7 @@ async def test_the_newest_comes_first_and_each_once(redis: Redis, clock: Clock) 
     assert [letter.key for letter in await dead_letters.all()] == ["update:2"]
 
 
-async def test_the_oldest_of_too_many_are_forgotten(redis: Redis, clock: Clock) -> None:
+async def test_the_oldest_of_too_many_dead_letters_are_deleted(redis: Redis, clock: Clock) -> None:
     dead_letters = DeadLetters(redis, clock)
     for number in range(GIVEN_UP_MOST - 1):
         value = json.dumps({"what": "a message", "why": "", "at": clock.now + number})
@@ -36,7 +36,7 @@ async def test_the_oldest_of_too_many_are_forgotten(redis: Redis, clock: Clock) 
     assert not await redis.hexists(GIVEN_UP, "update:0")  # type: ignore[misc]
 
 
-async def test_an_old_one_is_forgotten(redis: Redis, clock: Clock) -> None:
+async def test_an_old_dead_letter_is_deleted(redis: Redis, clock: Clock) -> None:
     dead_letters = DeadLetters(redis, clock)
     await dead_letters.add("update:1", "a message", "")
     clock.advance(GIVEN_UP_LIFETIME_S - 1)
@@ -48,7 +48,7 @@ async def test_an_old_one_is_forgotten(redis: Redis, clock: Clock) -> None:
     assert 0 < await redis.ttl(GIVEN_UP) <= GIVEN_UP_LIFETIME_S
 
 
-async def test_what_a_newer_version_says_of_one_does_not_hide_the_rest(redis: Redis, clock: Clock) -> None:
+async def test_fields_of_a_newer_version_are_ignored(redis: Redis, clock: Clock) -> None:
     dead_letters = DeadLetters(redis, clock)
     await redis.hset(GIVEN_UP, "update:1", json.dumps({"at": clock.now, "more": 1}))  # type: ignore[misc]
     assert await dead_letters.all() == [DeadLetter("update:1", "", "", clock.now)]

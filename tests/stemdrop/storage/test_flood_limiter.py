@@ -1,4 +1,4 @@
-"""Telegram's limits hold over all processes; the local Telegram's own buckets are the judge."""
+"""Telegram's limits hold over all processes, as judged by the local Telegram's own buckets."""
 
 import asyncio
 import itertools
@@ -19,7 +19,7 @@ START = 1_790_000_000.0
 async def send(
     limiters: list[FloodLimiter], clock: Clock, orders: list[tuple[int, int]]
 ) -> list[tuple[float, int, int]]:
-    """Send (chat, messages) in turn by several processes, each as soon as it may; when, where and how many.
+    """Send (chat, messages) by several processes in turn as soon as allowed; returns time, chat and number.
 
     Every sending is shown to the judge, who must not refuse it.
     """
@@ -35,7 +35,7 @@ async def send(
 
 
 def most_in_a_window(sent: list[tuple[float, int, int]], window_s: float) -> int:
-    """The most messages in any window of that length."""
+    """Return the most messages in any window of this length."""
     return max(
         sum(messages for at, _, messages in sent if start <= at < start + window_s) for start, _, _ in sent
     )
@@ -46,7 +46,7 @@ def limiters(redis: Redis, clock: Clock) -> list[FloodLimiter]:
     return [FloodLimiter(redis, clock) for _ in range(3)]
 
 
-async def test_a_private_chat(limiters: list[FloodLimiter], clock: Clock) -> None:
+async def test_a_private_chat_takes_one_message_a_second(limiters: list[FloodLimiter], clock: Clock) -> None:
     sent = await send(limiters, clock, [(7, 1)] * 100)
     assert most_in_a_window(sent, 60) <= 60 + 10
     assert 89 <= clock.now - START <= 91
@@ -89,8 +89,8 @@ async def test_an_album_costs_its_items(limiters: list[FloodLimiter]) -> None:
     assert await limiters[2].delay(7, 10) == pytest.approx(10, abs=0.01)
 
 
-async def test_what_must_wait_costs_nothing(limiters: list[FloodLimiter], clock: Clock) -> None:
-    """Neither in its chat nor in the bucket of all."""
+async def test_a_message_that_must_wait_costs_nothing(limiters: list[FloodLimiter], clock: Clock) -> None:
+    """Neither in the bucket of its chat nor in the common one."""
     assert await limiters[0].delay(7, 10) == 0
     for _ in range(100):
         assert await limiters[0].delay(7, 1) > 0
@@ -111,12 +111,12 @@ async def test_the_delay_is_exactly_long_enough(limiters: list[FloodLimiter], cl
             clock.advance(rest_s)
 
 
-async def test_more_than_fits_is_let_through_with_a_full_bucket(limiters: list[FloodLimiter]) -> None:
+async def test_more_messages_than_fit_need_a_full_bucket(limiters: list[FloodLimiter]) -> None:
     assert await limiters[0].delay(7, 1000) == 0
     assert await limiters[0].delay(7, 1) > 0
 
 
-async def test_one_chat_does_not_hold_up_another(limiters: list[FloodLimiter], clock: Clock) -> None:
+async def test_one_chat_does_not_delay_another(limiters: list[FloodLimiter], clock: Clock) -> None:
     await limiters[0].delay(GROUP, 10)
     clock.advance(1)
     assert await limiters[0].delay(GROUP, 10) > 0
@@ -155,13 +155,13 @@ async def test_a_pause_does_not_outlive_itself_in_redis(limiters: list[FloodLimi
         assert await redis.pttl(key) > 0, key
 
 
-async def test_a_clock_that_went_back_gives_nothing_away(limiters: list[FloodLimiter], clock: Clock) -> None:
+async def test_a_clock_that_was_set_back_gives_no_tokens(limiters: list[FloodLimiter], clock: Clock) -> None:
     await limiters[0].delay(7, 10)
     clock.advance(-3600)
     assert 0 < await limiters[1].delay(7, 1) <= 1
 
 
-async def test_without_redis() -> None:
+async def test_limits_without_redis_raise() -> None:
     async with connect("redis://127.0.0.2:1/0") as redis:
         with pytest.raises(StoreUnavailable):
             await FloodLimiter(redis).delay(7, 1)
@@ -169,7 +169,9 @@ async def test_without_redis() -> None:
             await FloodLimiter(redis).pause(1)
 
 
-async def test_a_clock_that_is_set_back_stops_nobody(limiters: list[FloodLimiter], clock: Clock) -> None:
+async def test_a_clock_that_was_set_back_does_not_stop_sending(
+    limiters: list[FloodLimiter], clock: Clock
+) -> None:
     limiter = limiters[0]
     for _ in range(10):
         assert await limiter.delay(7, 1) == 0
@@ -180,7 +182,7 @@ async def test_a_clock_that_is_set_back_stops_nobody(limiters: list[FloodLimiter
     assert await limiter.delay(7, 1) == 0
 
 
-async def test_a_pause_is_no_longer_for_a_clock_that_is_set_back(
+async def test_a_clock_that_was_set_back_does_not_prolong_a_pause(
     limiters: list[FloodLimiter], clock: Clock
 ) -> None:
     await limiters[0].pause(20)
@@ -191,7 +193,7 @@ async def test_a_pause_is_no_longer_for_a_clock_that_is_set_back(
 
 
 async def test_the_clocks_of_two_machines_do_not_matter(redis: Redis) -> None:
-    """The clock is Redis' own: nothing else is handed in."""
+    """The clock is that of Redis."""
     limiters = [FloodLimiter(redis), FloodLimiter(redis)]
     assert await limiters[0].delay(GROUP, 10) == 0
     assert 0 < await limiters[1].delay(GROUP, 10) <= 60

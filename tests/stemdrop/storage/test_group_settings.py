@@ -1,4 +1,4 @@
-"""What a group has settled, also after it became a supergroup."""
+"""A group's settings, also after it became a supergroup."""
 
 import pytest
 from redis.asyncio import Redis
@@ -22,9 +22,7 @@ async def test_songs_are_answered_when_asked_for_until_switched(group_settings: 
     assert not await group_settings.answers_all(NEW)
 
 
-async def test_settings_move_with_the_group_and_twice_is_once(
-    group_settings: GroupSettings, redis: Redis
-) -> None:
+async def test_settings_move_with_the_group_idempotently(group_settings: GroupSettings, redis: Redis) -> None:
     await group_settings.set_answers_all(OLD, True)
     await group_settings.migrate(OLD, NEW)
     assert await group_settings.answers_all(NEW)

@@ -1,4 +1,4 @@
-"""Processes say that they are there and how they are; who says nothing more is gone."""
+"""Processes report their health; a process that stops reporting is gone."""
 
 import asyncio
 import faulthandler
@@ -26,7 +26,7 @@ def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     faulthandler.cancel_dump_traceback_later()
 
 
-async def test_a_process_is_there_while_it_runs(redis: Redis, noted: Path) -> None:
+async def test_a_process_is_listed_while_it_runs(redis: Redis, noted: Path) -> None:
     heartbeats, stop, trouble = Heartbeats(redis), asyncio.Event(), ["it hears nothing"]
     running = asyncio.create_task(
         send_heartbeats(heartbeats, {"bot": lambda: trouble[0], "worker": str}, stop, every_s=0.02)
@@ -45,7 +45,7 @@ async def test_a_process_is_there_while_it_runs(redis: Redis, noted: Path) -> No
     assert await heartbeats.all() == []
 
 
-async def test_who_says_nothing_for_a_minute_is_gone_whatever_the_clocks_of_others_say(redis: Redis) -> None:
+async def test_a_silent_process_is_gone_after_a_minute_of_redis_time(redis: Redis) -> None:
     heartbeats = Heartbeats(redis)
     for pid in (1, 2, 3):
         await heartbeats.note(Heartbeat("worker", "host", pid, "1.0", started_at=pid, seen_at=0))
@@ -59,14 +59,14 @@ async def test_who_says_nothing_for_a_minute_is_gone_whatever_the_clocks_of_othe
 
 
 async def said(redis: Redis, name: str, seconds_ago: float) -> None:
-    """That process has said nothing since."""
+    """The process has not reported since."""
     noted = json.loads(str(await redis.hget("stemdrop:processes", name)))
     seconds, microseconds = await redis.time()
     noted["seen_at"] = seconds + microseconds / 1e6 - seconds_ago
     await redis.hset("stemdrop:processes", name, json.dumps(noted))
 
 
-def test_what_a_process_noted_long_ago_is_no_health(noted: Path) -> None:
+def test_an_old_report_is_unhealthy(noted: Path) -> None:
     container_health.write([])
     at = json.loads(noted.read_text())["at"]
     assert container_health.read(noted, at) == ""
@@ -76,7 +76,7 @@ def test_what_a_process_noted_long_ago_is_no_health(noted: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"at": "x", "troubles": []}', '{"at": 1}'])
-def test_what_cannot_be_read_is_no_health(noted: Path, text: str) -> None:
+def test_an_unreadable_report_is_unhealthy(noted: Path, text: str) -> None:
     noted.write_text(text)
     assert container_health.read(noted, time.time()) == "no health report yet"
 
@@ -92,7 +92,7 @@ def test_the_health_check_imports_little_and_prints_the_reason(noted: Path) -> N
     assert (healthy.returncode, healthy.stdout) == (0, "healthy\n")
 
 
-def test_a_process_that_hangs_ends_itself_and_says_where(noted: Path) -> None:
+def test_a_process_that_hangs_ends_with_a_traceback(noted: Path) -> None:
     program = """
 import time
 from stemdrop.observability import container_health

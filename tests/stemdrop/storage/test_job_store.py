@@ -1,4 +1,4 @@
-"""Who wins, who comes late, who does not belong: the store's steps against a real Redis."""
+"""The job store's steps under concurrency, repetition and foreign input, against a real Redis."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -26,14 +26,14 @@ WAITING = (JobState.SUBMITTING, JobState.SEPARATING)
 
 
 async def add(store: JobStore, state: JobState = JobState.CHOOSING, **changes: Any) -> Job:
-    """A stored job in this state."""
+    """Store a job in this state."""
     job = make_job(state=state, **changes)
     assert await store.add(job, once=f"message:{job.id}") == job.id
     return job
 
 
 async def added_and_asked(store: JobStore, **changes: Any) -> Job:
-    """A stored job whose create call has been begun."""
+    """Store a job whose create call has begun."""
     job = await add(store, JobState.SUBMITTING, **changes)
     assert await store.begin_create(job.id)
     return job
@@ -71,8 +71,8 @@ async def test_the_latest_delivery_run_owns_the_job(store: JobStore) -> None:
     assert not await store.owns_delivery(job.id, await store.begin_delivery(job.id))
 
 
-async def test_what_leads_to_a_job_lives_as_long_as_the_job(store: JobStore, redis: Redis) -> None:
-    """Or `/jobs` and `/delete` would miss it, and its message make another."""
+async def test_keys_that_lead_to_a_job_live_as_long_as_the_job(store: JobStore, redis: Redis) -> None:
+    """Otherwise `/jobs` and `/delete` would miss the job, and its message would start another one."""
     job = make_job()
     await store.add(job, once="message")
     leading = [OF_ACCOUNT.format(job.account), ONCE.format("message")]
@@ -82,19 +82,19 @@ async def test_what_leads_to_a_job_lives_as_long_as_the_job(store: JobStore, red
     assert [await redis.ttl(key) for key in (*leading, JOB.format(job.id))] == [JOB_LIFETIME_S] * 3
 
 
-async def test_a_job_comes_back_with_its_times(store: JobStore, clock: Clock) -> None:
+async def test_a_new_job_is_stored_with_its_times(store: JobStore, clock: Clock) -> None:
     job = await add(store)
     assert await store.get(job.id) == replace(job, created_at=clock.now, moved_at=clock.now)
 
 
-async def test_unknown_is_none(store: JobStore) -> None:
+async def test_an_unknown_job_is_none(store: JobStore) -> None:
     assert await store.get("0123456789abcdef") is None
     assert await store.sent("0123456789abcdef") == {}
     assert await store.open_jobs() == []
     assert await store.jobs_of(CHAT) == []
 
 
-async def test_of_50_that_add_for_one_message_one_wins(store: JobStore) -> None:
+async def test_only_one_of_50_jobs_for_one_message_is_stored(store: JobStore) -> None:
     jobs = [make_job(state=JobState.SUBMITTING) for _ in range(CALLERS)]
     holders = await all_at_once(*(store.add(job, once="message:1") for job in jobs))
     assert len(set(holders)) == 1
@@ -108,7 +108,7 @@ async def test_other_messages_make_other_jobs(store: JobStore) -> None:
     assert [await store.add(job, once=f"message:{job.id}") for job in jobs] == [job.id for job in jobs]
 
 
-async def test_nothing_is_kept_for_ever(store: JobStore, redis: Redis) -> None:
+async def test_every_key_expires(store: JobStore, redis: Redis) -> None:
     job = await added_and_asked(store)
     await store.receive(job.id, CHAT, TASK, make_result())
     await store.tick(job.id, {"vocals": Sent(1, "a", "b")})
@@ -123,7 +123,7 @@ async def test_nothing_is_kept_for_ever(store: JobStore, redis: Redis) -> None:
 # Moving
 
 
-async def test_of_50_moves_one_wins(store: JobStore) -> None:
+async def test_only_one_of_50_moves_succeeds(store: JobStore) -> None:
     job = await add(store)
     moves = await all_at_once(
         *(
@@ -135,7 +135,7 @@ async def test_of_50_moves_one_wins(store: JobStore) -> None:
     assert await state_of(store, job) is JobState.SUBMITTING
 
 
-async def test_a_pick_and_a_cancel_at_once_make_one_move(store: JobStore) -> None:
+async def test_only_one_of_a_pick_and_a_cancel_succeeds(store: JobStore) -> None:
     job = await add(store)
     picks = [store.move(job.id, [JobState.CHOOSING], JobState.SUBMITTING) for _ in range(CALLERS // 2)]
     cancels = [store.move(job.id, [JobState.CHOOSING], JobState.CANCELLED) for _ in range(CALLERS // 2)]
@@ -155,25 +155,25 @@ async def test_changes_are_written_with_the_move_or_not_at_all(store: JobStore, 
 
 
 @pytest.mark.parametrize("state", sorted(FINAL))
-async def test_what_has_ended_is_moved_by_nobody(store: JobStore, state: JobState) -> None:
+async def test_a_job_that_has_ended_is_not_moved(store: JobStore, state: JobState) -> None:
     job = await add(store, state, failure=Failure("500"))
     assert not await store.move(job.id, set(JobState) - FINAL, JobState.SUBMITTING)
     assert await state_of(store, job) is state
 
 
-async def test_no_state_is_mistaken_for_a_part_of_another(store: JobStore) -> None:
+async def test_states_are_compared_as_whole_words(store: JobStore) -> None:
     job = await add(store, JobState.DELIVERED)
     assert not await store.move(job.id, [JobState.DELIVERING], JobState.FAILED)
     assert not await store.move(job.id, [], JobState.FAILED)
 
 
-async def test_an_unknown_job_is_not_moved_into_being(store: JobStore, redis: Redis) -> None:
-    assert not await store.move("nobody", list(JobState), JobState.FAILED)
-    assert not await store.begin_create("nobody")
-    assert await store.accept("nobody", TASK) is Receipt.UNKNOWN
-    assert await store.receive("nobody", CHAT, TASK, make_result()) is Receipt.UNKNOWN
-    await store.set("nobody", message_id=1)
-    assert not await redis.exists(JOB.format("nobody"), TASK_KEY.format(TASK), OPEN)
+async def test_no_step_creates_an_unknown_job(store: JobStore, redis: Redis) -> None:
+    assert not await store.move("unknown", list(JobState), JobState.FAILED)
+    assert not await store.begin_create("unknown")
+    assert await store.accept("unknown", TASK) is Receipt.UNKNOWN
+    assert await store.receive("unknown", CHAT, TASK, make_result()) is Receipt.UNKNOWN
+    await store.set("unknown", message_id=1)
+    assert not await redis.exists(JOB.format("unknown"), TASK_KEY.format(TASK), OPEN)
 
 
 async def test_a_failure_is_stored_with_its_reason(store: JobStore) -> None:
@@ -189,7 +189,7 @@ async def test_a_failure_is_stored_with_its_reason(store: JobStore) -> None:
 
 
 async def test_the_create_call_is_begun_once(store: JobStore) -> None:
-    """The clock stands still: not even two at the very same moment both call, since each call is paid."""
+    """Not even two callers at the same moment (the clock stands still) may call: each call is paid."""
     job = await add(store, JobState.SUBMITTING)
     begun = await all_at_once(*(store.begin_create(job.id) for _ in range(CALLERS)))
     assert len([call for call in begun if call]) == 1
@@ -197,12 +197,12 @@ async def test_the_create_call_is_begun_once(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.SUBMITTING}))
-async def test_only_a_submitted_job_is_created(store: JobStore, state: JobState) -> None:
+async def test_only_a_submitted_job_may_begin_the_create_call(store: JobStore, state: JobState) -> None:
     job = await add(store, state, failure=Failure("500"))
     assert not await store.begin_create(job.id)
 
 
-async def test_a_cancel_and_a_create_at_once(store: JobStore) -> None:
+async def test_a_cancel_and_a_create_call_at_once_are_both_stored(store: JobStore) -> None:
     job = await add(store, JobState.SUBMITTING)
     cancelled, begun = await all_at_once(
         store.move(job.id, [JobState.SUBMITTING], JobState.CANCELLED), store.begin_create(job.id)
@@ -213,7 +213,7 @@ async def test_a_cancel_and_a_create_at_once(store: JobStore) -> None:
     assert bool(found.create_started_at) is bool(begun)
 
 
-async def test_accept_moves_on_once(store: JobStore) -> None:
+async def test_accepting_moves_the_job_once(store: JobStore) -> None:
     job = await added_and_asked(store)
     receipts = await all_at_once(*(store.accept(job.id, TASK) for _ in range(CALLERS)))
     assert receipts.count(Receipt.STORED) == 1
@@ -221,7 +221,7 @@ async def test_accept_moves_on_once(store: JobStore) -> None:
     assert await state_of(store, job) is JobState.SEPARATING
 
 
-async def test_accept_with_a_second_task_is_foreign(store: JobStore) -> None:
+async def test_a_second_task_is_foreign(store: JobStore) -> None:
     job = await added_and_asked(store)
     await store.accept(job.id, TASK)
     assert await store.accept(job.id, "other") is Receipt.FOREIGN
@@ -230,7 +230,7 @@ async def test_accept_with_a_second_task_is_foreign(store: JobStore) -> None:
 # Receiving
 
 
-async def test_accept_then_receive(store: JobStore) -> None:
+async def test_a_result_after_the_answer_is_stored(store: JobStore) -> None:
     job = await added_and_asked(store)
     assert await store.accept(job.id, TASK) is Receipt.STORED
     assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
@@ -239,7 +239,7 @@ async def test_accept_then_receive(store: JobStore) -> None:
     assert (found.state, found.task_id, found.result) == (JobState.DELIVERING, TASK, make_result())
 
 
-async def test_receive_then_accept(store: JobStore) -> None:
+async def test_a_result_before_the_answer_is_stored(store: JobStore) -> None:
     """The callback is quicker than the create call's answer."""
     job = await added_and_asked(store)
     assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.STORED
@@ -247,7 +247,7 @@ async def test_receive_then_accept(store: JobStore) -> None:
     assert await state_of(store, job) is JobState.DELIVERING
 
 
-async def test_both_at_once_and_many_times(store: JobStore) -> None:
+async def test_answers_and_results_at_once_are_stored_once(store: JobStore) -> None:
     job = await added_and_asked(store)
     calls = [
         call
@@ -266,7 +266,7 @@ async def test_a_callback_100_times_is_stored_once(store: JobStore) -> None:
     assert (receipts.count(Receipt.STORED), receipts.count(Receipt.REPEATED)) == (1, 99)
 
 
-async def test_of_two_results_at_once_the_winners_is_kept(store: JobStore) -> None:
+async def test_only_one_of_many_results_is_stored(store: JobStore) -> None:
     job = await added_and_asked(store)
     results = [make_result(f"stem{number}") for number in range(CALLERS)]
     receipts = await all_at_once(*(store.receive(job.id, CHAT, TASK, result) for result in results))
@@ -277,20 +277,20 @@ async def test_of_two_results_at_once_the_winners_is_kept(store: JobStore) -> No
 
 
 @pytest.mark.parametrize("chat_id", [CHAT + 1, -CHAT, 0])
-async def test_a_foreign_chat(store: JobStore, chat_id: int) -> None:
+async def test_a_result_for_another_chat_is_foreign(store: JobStore, chat_id: int) -> None:
     job = await added_and_asked(store)
     assert await store.receive(job.id, chat_id, TASK, make_result()) is Receipt.FOREIGN
     await assert_untouched(store, job)
 
 
-async def test_a_foreign_task(store: JobStore) -> None:
+async def test_a_result_of_another_task_is_foreign(store: JobStore) -> None:
     job = await added_and_asked(store)
     await store.accept(job.id, TASK)
     assert await store.receive(job.id, CHAT, "other", make_result()) is Receipt.FOREIGN
     assert await state_of(store, job) is JobState.SEPARATING
 
 
-async def test_the_task_of_another_job(store: JobStore) -> None:
+async def test_a_result_of_another_jobs_task_is_foreign(store: JobStore) -> None:
     theirs, mine = await added_and_asked(store), await added_and_asked(store)
     await store.accept(theirs.id, TASK)
     assert await store.receive(mine.id, CHAT, TASK, make_result()) is Receipt.FOREIGN
@@ -298,7 +298,7 @@ async def test_the_task_of_another_job(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.CHOOSING, JobState.SUBMITTING])
-async def test_before_the_create_call_nobody_can_know_a_task(store: JobStore, state: JobState) -> None:
+async def test_a_result_before_the_create_call_is_foreign(store: JobStore, state: JobState) -> None:
     job = await add(store, state)
     assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.FOREIGN
     await assert_untouched(store, job, state)
@@ -318,7 +318,7 @@ async def test_a_callback_after_the_end_changes_nothing(store: JobStore, state: 
     assert await state_of(store, job) is state
 
 
-async def test_a_late_success_is_delivered_after_all(store: JobStore) -> None:
+async def test_a_success_after_the_failure_is_delivered(store: JobStore) -> None:
     job = await added_and_asked(store)
     await store.accept(job.id, TASK)
     await store.fail(job.id, WAITING, Failure("timeout", None))
@@ -328,14 +328,14 @@ async def test_a_late_success_is_delivered_after_all(store: JobStore) -> None:
     assert [found.id for found in await store.open_jobs()] == [job.id]
 
 
-async def test_a_late_failure_is_not_explained_twice(store: JobStore) -> None:
+async def test_a_failure_after_the_failure_changes_nothing(store: JobStore) -> None:
     job = await added_and_asked(store)
     await store.fail(job.id, WAITING, Failure("timeout", None))
     assert await store.receive(job.id, CHAT, TASK, Result(500)) is Receipt.REPEATED
     assert await state_of(store, job) is JobState.FAILED
 
 
-async def test_a_late_success_is_not_delivered_beside_a_new_try(store: JobStore) -> None:
+async def test_a_success_after_a_retry_changes_nothing(store: JobStore) -> None:
     job = await added_and_asked(store)
     await store.fail(job.id, WAITING, Failure("timeout", None))
     await store.mark_retried(job.id, Job.new_id())
@@ -369,15 +369,15 @@ async def test_messages_of_a_group_that_migrated_are_not_those_of_the_new_one(st
     assert job.source_message_id
     moved = await store.migrate(job, new)
     assert (moved.chat_id, moved.message_id, moved.source_message_id) == (new, 0, 0)
-    # the job has a message there by the time that somebody else hears of it
+    # the job has a message in the new chat when a second task migrates it
     await store.set(job.id, message_id=3)
     moved = await store.migrate(job, new)
     assert (moved.chat_id, moved.message_id) == (new, 3)
 
 
 @pytest.mark.parametrize("code", ["empty", "undeliverable"])
-async def test_a_success_that_failed_is_not_begun_again_by_its_repetition(store: JobStore, code: str) -> None:
-    """There were no stems in it, its chat is gone, or the operator has dropped it."""
+async def test_a_repeated_success_does_not_restart_a_failed_delivery(store: JobStore, code: str) -> None:
+    """The success had no stems, its chat is gone, or the operator has dropped the job."""
     job = await added_and_asked(store)
     result = Result(200) if code == "empty" else make_result()
     await store.receive(job.id, CHAT, TASK, result)
@@ -396,7 +396,7 @@ async def test_stems_that_come_after_a_success_without_any_are_delivered(store: 
     assert (found.state, found.result) == (JobState.DELIVERING, make_result())
 
 
-async def test_what_comes_while_it_is_tried_again_goes_on(store: JobStore, redis: Redis) -> None:
+async def test_a_result_that_comes_before_a_retry_is_delivered(store: JobStore, redis: Redis) -> None:
     job = await added_and_asked(store)
     await store.accept(job.id, TASK)
     await store.fail(job.id, WAITING, Failure("timeout", charged=True))
@@ -431,7 +431,7 @@ async def test_only_200_is_a_success(store: JobStore, code: int) -> None:
 
 
 @pytest.mark.parametrize("state", [JobState.DELIVERED, JobState.FAILED])
-async def test_delivering_again_begins_afresh_and_remembers_what_was_sent(
+async def test_delivering_again_resets_runs_and_keeps_sent_stems(
     store: JobStore, clock: Clock, state: JobState
 ) -> None:
     changes = {"result": make_result(), "missing": ("Bass",), "failure": Failure("undeliverable")}
@@ -453,18 +453,18 @@ async def test_delivering_again_begins_afresh_and_remembers_what_was_sent(
 
 
 @pytest.mark.parametrize("state", sorted(set(JobState) - {JobState.DELIVERED, JobState.FAILED}))
-async def test_only_what_has_ended_is_delivered_again(store: JobStore, state: JobState) -> None:
+async def test_only_a_job_that_has_ended_is_delivered_again(store: JobStore, state: JobState) -> None:
     job = await add(store, state, missing=("Bass",))
     before = await store.get(job.id)
     assert not await store.deliver_again(job.id)
     assert await store.get(job.id) == before
-    assert not await store.deliver_again("nobody")
+    assert not await store.deliver_again("unknown")
 
 
 # Delivery's memory
 
 
-async def test_what_was_sent_is_remembered_stem_by_stem(store: JobStore) -> None:
+async def test_sent_stems_are_stored_one_by_one(store: JobStore) -> None:
     job = await add(store)
     first, second = Sent(1, "file-1", "unique-1"), Sent(2, "file-2", "unique-2")
     await all_at_once(store.tick(job.id, {"vocals": first}), store.tick(job.id, {"鼓 {x}": second}))
@@ -479,7 +479,7 @@ async def test_runs_are_counted_per_kind(store: JobStore) -> None:
     assert await store.count_run(job.id, Run.SUBMIT) == 1
 
 
-async def test_a_run_can_be_taken_back(store: JobStore) -> None:
+async def test_a_run_can_be_uncounted(store: JobStore) -> None:
     job = await add(store)
     assert await store.count_run(job.id, Run.BROKEN_DELIVERY) == 1
     assert await store.count_run(job.id, Run.BROKEN_DELIVERY) == 2
@@ -487,7 +487,7 @@ async def test_a_run_can_be_taken_back(store: JobStore) -> None:
     assert await store.count_run(job.id, Run.DELIVER) == 1
 
 
-async def test_a_run_of_an_expired_job_leaves_nothing_behind(store: JobStore, redis: Redis) -> None:
+async def test_counting_a_run_does_not_create_an_expired_job(store: JobStore, redis: Redis) -> None:
     await store.count_run("expired", Run.DELIVER)
     key = JOB.format("expired")
     assert not await redis.exists(key) or await redis.ttl(key) > 0
@@ -517,8 +517,8 @@ async def test_a_job_that_has_moved_on_since_its_end_was_shown_stays_open(store:
 
 
 @pytest.mark.parametrize("state", [JobState.SUBMITTING, JobState.CANCELLED])
-async def test_a_song_that_nobody_picked_is_not_open(store: JobStore, state: JobState) -> None:
-    """But it is the user's, and from its first move on it is looked after."""
+async def test_a_job_that_was_not_picked_is_not_open(store: JobStore, state: JobState) -> None:
+    """It waits for its user, and is open from its first move on."""
     job = await add(store)
     assert await store.open_jobs() == []
     assert [found.id for found in await store.jobs_of(CHAT)] == [job.id]
@@ -526,7 +526,7 @@ async def test_a_song_that_nobody_picked_is_not_open(store: JobStore, state: Job
     assert [found.id for found in await store.open_jobs()] == [job.id]
 
 
-async def test_open_jobs_forget_what_has_expired(store: JobStore, redis: Redis) -> None:
+async def test_expired_jobs_are_removed_from_the_open_jobs(store: JobStore, redis: Redis) -> None:
     gone, here = await add(store, JobState.SUBMITTING), await add(store, JobState.SUBMITTING)
     await redis.delete(JOB.format(gone.id))
     assert [job.id for job in await store.open_jobs()] == [here.id]
@@ -545,7 +545,7 @@ async def test_an_accounts_jobs_are_newest_first_and_only_theirs(
     assert [job.id for job in await store.jobs_of(CHAT)] == [jobs[2].id, jobs[0].id]
 
 
-async def test_an_account_that_is_never_still_gets_rid_of_what_has_expired(
+async def test_expired_jobs_are_removed_from_the_list_of_an_active_account(
     store: JobStore, clock: Clock, redis: Redis
 ) -> None:
     gone, written = await add(store), await add(store)
@@ -556,7 +556,7 @@ async def test_an_account_that_is_never_still_gets_rid_of_what_has_expired(
     assert await redis.zcard(index) == 3
     clock.advance(2)
     new = await add(store)
-    # one to which something was written since is still there, and so in the list
+    # a job that was written to since has not expired and stays in the list
     assert set(await redis.zrange(index, 0, -1)) == {written.id, young.id, new.id}
 
 
@@ -572,10 +572,10 @@ async def test_an_account_with_many_jobs_gets_the_newest(store: JobStore, clock:
     ("field", "value"),
     [("state", "dreaming"), ("source", "{}"), ("source", "no JSON"), ("moved_at", "soon"), ("links", "[1]")],
 )
-async def test_an_unreadable_job_is_passed_over_and_kept(
+async def test_an_unreadable_job_is_skipped_and_not_deleted(
     store: JobStore, redis: Redis, caplog: pytest.LogCaptureFixture, field: str, value: str
 ) -> None:
-    """A newer version may know what to do with it, and the others are not to suffer from it."""
+    """A newer version may be able to read it, and the other jobs must be listed."""
     odd, good = await add(store, JobState.SUBMITTING), await add(store, JobState.SUBMITTING)
     await redis.hset(JOB.format(odd.id), field, value)
     assert [job.id for job in await store.open_jobs()] == [good.id]
@@ -584,7 +584,9 @@ async def test_an_unreadable_job_is_passed_over_and_kept(
     assert set(await redis.zrange(OPEN, 0, -1)) == {odd.id, good.id}
 
 
-async def test_failed_jobs_are_everybodys_newest_first(store: JobStore, clock: Clock, redis: Redis) -> None:
+async def test_failed_jobs_of_all_accounts_are_listed_newest_first(
+    store: JobStore, clock: Clock, redis: Redis
+) -> None:
     jobs = []
     for number in range(4):
         clock.advance(1)
@@ -598,7 +600,7 @@ async def test_failed_jobs_are_everybodys_newest_first(store: JobStore, clock: C
     assert set(await redis.zrange(FAILED, 0, -1)) == {jobs[2].id, jobs[0].id}
 
 
-async def test_of_failed_jobs_the_last_200_are_known(store: JobStore, clock: Clock, redis: Redis) -> None:
+async def test_the_last_200_failed_jobs_are_listed(store: JobStore, clock: Clock, redis: Redis) -> None:
     for _ in range(205):
         clock.advance(1)
         job = await add(store, JobState.SUBMITTING)
@@ -610,7 +612,7 @@ async def test_of_failed_jobs_the_last_200_are_known(store: JobStore, clock: Clo
 # Forgetting
 
 
-async def test_a_count_that_is_sent_again_after_a_broken_connection_counts_once(store: JobStore) -> None:
+async def test_a_retried_count_counts_once(store: JobStore) -> None:
     job = await add(store)
     assert await store.count_run(job.id, Run.SUBMIT) == 1
     for caller, count in (("one", 2), ("one", 2), ("another", 3)):
@@ -665,7 +667,7 @@ async def test_an_unreadable_attribute_of_version_0_1_blocks_no_move(store: JobS
 
 
 async def everything(redis: Redis) -> str:
-    """All that is in Redis, sums over everybody aside, as one text: keys, values, fields, members."""
+    """Return all keys and values in Redis as one text, except the counters."""
     found = []
     async for key in redis.scan_iter("*"):
         if key.startswith("stemdrop:counts"):
@@ -687,7 +689,7 @@ CHAT_OF_ITS_OWN = 77_665_544_332
 
 
 @pytest.mark.parametrize("state", JobState)
-async def test_of_a_forgotten_job_nothing_is_left(store: JobStore, redis: Redis, state: JobState) -> None:
+async def test_a_deleted_job_leaves_nothing(store: JobStore, redis: Redis, state: JobState) -> None:
     neighbour = await added_and_asked(store)
     before = await everything(redis)
     job = make_job(state=state, chat_id=CHAT_OF_ITS_OWN, user_id=CHAT_OF_ITS_OWN, account=CHAT_OF_ITS_OWN)
@@ -703,10 +705,10 @@ async def test_of_a_forgotten_job_nothing_is_left(store: JobStore, redis: Redis,
 
 
 @pytest.mark.parametrize(("before", "is_asked", "spent"), [(0, False, 0), (0, True, 10), (3, False, 0)])
-async def test_of_its_credits_only_what_may_be_charged_stays_in_the_days_account(
+async def test_a_deleted_job_keeps_only_credits_that_may_be_charged(
     store: JobStore, redis: Redis, before: int, *, is_asked: bool, spent: int
 ) -> None:
-    """Else who deletes everything would have a new day; the account expires by itself."""
+    """Otherwise deleting everything would renew the day's credits; the account expires by itself."""
     for _ in range(before):  # with three under way the job waits in line
         await store.pick(await add(store, mode=None), Mode.SEPARATE_VOCAL, "", 0)
     others = (await store.allowance(CHAT, 0)).spent
@@ -721,9 +723,7 @@ async def test_of_its_credits_only_what_may_be_charged_stays_in_the_days_account
     assert all(line.startswith(SPENT.format(CHAT, "")) for line in left)
 
 
-async def test_who_still_works_on_a_forgotten_job_brings_nothing_back(
-    store: JobStore, redis: Redis, clock: Clock
-) -> None:
+async def test_no_step_recreates_a_deleted_job(store: JobStore, redis: Redis, clock: Clock) -> None:
     job = await add(store, mode=None)
     await store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
     await store.forget(job.id)
@@ -748,7 +748,7 @@ async def test_who_still_works_on_a_forgotten_job_brings_nothing_back(
     assert await store.place(job) == 0
 
 
-async def test_what_a_forgotten_job_held_comes_back_when_the_api_refuses_it(store: JobStore) -> None:
+async def test_credits_of_a_deleted_job_return_when_the_api_refuses_it(store: JobStore) -> None:
     job = await add(store, mode=None)
     await store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
     assert await store.begin_create(job.id)
@@ -761,7 +761,7 @@ async def test_what_a_forgotten_job_held_comes_back_when_the_api_refuses_it(stor
     assert (await store.allowance(CHAT, 0)).spent == 0
 
 
-async def test_a_task_of_a_forgotten_job_is_nobodys(store: JobStore, redis: Redis) -> None:
+async def test_the_task_of_a_deleted_job_is_free(store: JobStore, redis: Redis) -> None:
     job = await added_and_asked(store)
     await store.accept(job.id, TASK)
     await store.forget(job.id)
@@ -770,7 +770,7 @@ async def test_a_task_of_a_forgotten_job_is_nobodys(store: JobStore, redis: Redi
     assert await store.accept(other.id, TASK) is Receipt.STORED
 
 
-async def test_a_song_that_was_forgotten_may_come_again(store: JobStore) -> None:
+async def test_the_song_of_a_deleted_job_may_be_sent_again(store: JobStore) -> None:
     first, second = make_job(), make_job()
     await store.add(first, once="song:1")
     await store.forget(first.id)
@@ -812,7 +812,7 @@ async def every_step(store: JobStore, job: Job) -> list[object]:
     return list(await asyncio.gather(*calls, return_exceptions=True))
 
 
-async def test_without_redis_every_step_says_so_and_works_again_after(tmp_path: Path) -> None:
+async def test_every_step_raises_while_redis_is_away(tmp_path: Path) -> None:
     with RedisServer(tmp_path / "redis") as server:
         async with connect(server.url) as redis:
             await redis.config_set("appendfsync", "always")  # else a busy disk loses the last moment
@@ -825,8 +825,8 @@ async def test_without_redis_every_step_says_so_and_works_again_after(tmp_path: 
             assert await state_of(store, job) is JobState.DELIVERING
 
 
-async def test_what_redis_refuses_is_unavailable_too(tmp_path: Path) -> None:
-    """Full: writes are refused (noeviction), reads go on."""
+async def test_a_full_redis_is_unavailable(tmp_path: Path) -> None:
+    """A full Redis refuses writes (noeviction) and answers reads."""
     with RedisServer(tmp_path / "redis") as server:
         async with connect(server.url) as redis:
             store = JobStore(redis)
@@ -839,7 +839,7 @@ async def test_what_redis_refuses_is_unavailable_too(tmp_path: Path) -> None:
             assert await state_of(store, job) is JobState.CHOOSING
 
 
-async def test_a_redis_that_takes_no_writes_for_now_is_told_from_one_that_takes_none_like_this(
+async def test_a_temporary_refusal_is_told_from_a_permanent_one(
     tmp_path: Path,
 ) -> None:
     with RedisServer(tmp_path / "redis") as server:
@@ -873,7 +873,7 @@ async def test_the_password_is_in_no_exception(tmp_path: Path) -> None:
 
 
 async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
-    """Not taken for a Redis that is away, which is waited for."""
+    """It must not look like a Redis that is away, for which processes wait."""
     with RedisServer(tmp_path / "redis") as server:
         password = server.url.partition("@")[0].rpartition(":")[2]
         for url in (server.url.replace(password, "wrong"), server.url.replace(f":{password}@", "")):
@@ -883,7 +883,7 @@ async def test_a_wrong_password_is_refused(tmp_path: Path) -> None:
 
 
 class Failing:
-    """A step that fails so many times, and how long was waited in all."""
+    """A step that fails so many times; records the time waited."""
 
     def __init__(self, times: int, error: type[Exception] = StoreUnavailable) -> None:
         self.calls, self.waited_s = 0, 0.0
@@ -900,7 +900,7 @@ class Failing:
 
 
 @pytest.mark.parametrize("times", [0, 1, 30])
-async def test_insisting_outlasts_an_outage(
+async def test_retrying_outlasts_an_outage(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, times: int
 ) -> None:
     step = Failing(times)
@@ -911,7 +911,7 @@ async def test_insisting_outlasts_an_outage(
 
 
 @pytest.mark.parametrize(("error", "calls"), [(StoreUnavailable, 4), (LookupError, 1)])
-async def test_insisting_ends(monkeypatch: pytest.MonkeyPatch, error: type[Exception], calls: int) -> None:
+async def test_retrying_ends(monkeypatch: pytest.MonkeyPatch, error: type[Exception], calls: int) -> None:
     step = Failing(100, error)
     monkeypatch.setattr("stemdrop.storage.connection.sleep", step.sleep)
     with pytest.raises(error):
@@ -922,7 +922,7 @@ async def test_insisting_ends(monkeypatch: pytest.MonkeyPatch, error: type[Excep
 # What two processes believe at once
 
 
-async def test_an_answer_that_somebody_took_for_lost_is_not_lost_when_it_comes(store: JobStore) -> None:
+async def test_a_lost_answer_that_comes_late_is_accepted(store: JobStore) -> None:
     job = await add(store, JobState.SUBMITTING)
     assert await store.begin_create(job.id)
     assert await store.fail(job.id, [JobState.SUBMITTING], Failure("lost", charged=None))
@@ -933,7 +933,7 @@ async def test_an_answer_that_somebody_took_for_lost_is_not_lost_when_it_comes(s
     assert [found.id for found in await store.open_jobs()] == [job.id]
 
 
-async def test_a_job_of_which_the_api_is_being_asked_does_not_fail_as_if_it_were_not(store: JobStore) -> None:
+async def test_a_job_fails_as_uncharged_only_without_a_create_call(store: JobStore) -> None:
     job = await added_and_asked(store)
     assert not await store.fail(job.id, [JobState.SUBMITTING], Failure("unreachable", charged=False))
     assert await state_of(store, job) is JobState.SUBMITTING
@@ -947,7 +947,7 @@ async def test_a_job_of_which_the_api_is_being_asked_does_not_fail_as_if_it_were
     ("end", "is_tried_again"),
     [(JobState.FAILED, False), (JobState.FAILED, True), (JobState.CANCELLED, False)],
 )
-async def test_what_turns_out_to_have_cost_nothing_after_the_end_is_told(
+async def test_a_refusal_after_the_end_returns_credits_and_shows_it(
     store: JobStore, end: JobState, is_tried_again: bool
 ) -> None:
     job = await add(store, mode=None)
@@ -970,7 +970,7 @@ async def test_what_turns_out_to_have_cost_nothing_after_the_end_is_told(
 
 
 @pytest.mark.parametrize("failure", [Failure("timeout", charged=True), Failure("lost", charged=None)])
-async def test_an_answer_after_another_end_or_a_new_try_moves_nothing(
+async def test_an_answer_after_another_end_or_a_retry_moves_nothing(
     store: JobStore, failure: Failure
 ) -> None:
     job = await add(store, JobState.SUBMITTING)
@@ -992,7 +992,7 @@ async def test_a_task_belongs_to_one_job(store: JobStore) -> None:
     assert (now.state, now.task_id) == (JobState.SUBMITTING, "")
 
 
-async def test_a_message_is_being_sent_by_one_and_ended_by_none_else(store: JobStore) -> None:
+async def test_the_sending_lock_is_held_by_one(store: JobStore) -> None:
     async with store.sending("job"):
         for _ in range(2):
             with pytest.raises(TryLater):
@@ -1002,7 +1002,7 @@ async def test_a_message_is_being_sent_by_one_and_ended_by_none_else(store: JobS
         pass
 
 
-async def test_who_sends_a_message_for_long_stays_the_only_one(
+async def test_the_sending_lock_is_renewed(
     store: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stemdrop.storage.job_store.SENDING_LIFETIME_S", 1)
@@ -1014,7 +1014,7 @@ async def test_who_sends_a_message_for_long_stays_the_only_one(
     assert not await redis.exists(key)
 
 
-async def test_what_was_anybodys_becomes_one_users_once(store: JobStore) -> None:
+async def test_a_group_job_is_claimed_by_one_user(store: JobStore) -> None:
     job = make_job(user_id=0, account=-7)
     await store.add(job, once="song")
     assert await store.claim(job, 1)

@@ -1,4 +1,4 @@
-"""A job's source is fetched only so often, over all processes."""
+"""The limits on fetching a job's source hold over all processes."""
 
 import asyncio
 import math
@@ -31,7 +31,7 @@ async def job(store: JobStore) -> Job:
 async def used_up(
     store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock, wanted: int, size: int = SIZE
 ) -> int:
-    """Fetch patiently until no more may be fetched; how often that was."""
+    """Fetch slowly until no fetch is allowed; returns the number of fetches."""
     for count in range(2 * MOST_FETCHES):
         try:
             await source_quota.count(job.id, wanted, size)
@@ -42,7 +42,7 @@ async def used_up(
 
 
 @pytest.mark.parametrize("wanted", [0, 1, 256 * 1024])
-async def test_it_may_be_fetched_so_often(
+async def test_the_number_of_fetches_is_limited(
     store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock, wanted: int
 ) -> None:
     assert await used_up(store, source_quota, job, clock, wanted) == MOST_FETCHES
@@ -51,7 +51,7 @@ async def test_it_may_be_fetched_so_often(
         await source_quota.count(job.id, wanted, SIZE)
 
 
-async def test_it_may_be_fetched_whole_so_often(
+async def test_the_bytes_of_all_fetches_are_limited(
     store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
 ) -> None:
     assert await used_up(store, source_quota, job, clock, SIZE) == MOST_BYTES
@@ -60,13 +60,13 @@ async def test_it_may_be_fetched_whole_so_often(
     await source_quota.count(job.id, 0, SIZE)
 
 
-async def test_of_a_source_whose_size_is_not_known_only_the_number_counts(
+async def test_a_source_of_unknown_size_is_limited_by_number(
     store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
 ) -> None:
     assert await used_up(store, source_quota, job, clock, 0, 0) == MOST_FETCHES
 
 
-async def test_a_provider_that_fetches_in_small_parts_three_times_is_not_kept_waiting(
+async def test_three_fetches_in_small_parts_need_not_wait(
     store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
 ) -> None:
     part = 256 * 1024
@@ -76,7 +76,7 @@ async def test_a_provider_that_fetches_in_small_parts_three_times_is_not_kept_wa
         clock.advance(120)  # it takes the file for broken, and tries again
 
 
-async def test_it_may_be_fetched_only_so_fast(
+async def test_the_rate_of_fetches_is_limited(
     store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
 ) -> None:
     for _ in range(BURST):
@@ -96,7 +96,7 @@ async def test_it_may_be_fetched_only_so_fast(
         await source_quota.count(job.id, 1, SIZE)
 
 
-async def test_what_was_refused_is_not_counted(
+async def test_a_refused_fetch_is_not_counted(
     store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock
 ) -> None:
     for _ in range(BURST):
@@ -139,7 +139,7 @@ async def test_processes_that_count_at_once_count_together(
     assert {type(outcome) for outcome in outcomes if outcome} == {TooOften}
 
 
-async def test_each_job_has_its_own_and_it_ends_with_the_job(
+async def test_each_job_has_its_own_quota_which_ends_with_the_job(
     store: JobStore, source_quota: SourceQuota, job: Job, clock: Clock, redis: Redis
 ) -> None:
     other = make_job()
@@ -153,7 +153,7 @@ async def test_each_job_has_its_own_and_it_ends_with_the_job(
     assert await redis.keys(f"*{job.id}*") == []
 
 
-async def test_the_job_is_what_it_was(store: JobStore, source_quota: SourceQuota, job: Job) -> None:
+async def test_counting_does_not_change_the_job(store: JobStore, source_quota: SourceQuota, job: Job) -> None:
     before = await store.get(job.id)
     await source_quota.count(job.id, 1, SIZE)
     assert await store.get(job.id) == before

@@ -1,4 +1,4 @@
-"""What Telegram keeps: found by audio and mode, across users, until it is forgotten."""
+"""Cached stems are found by audio and mode, across users, until they are deleted."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def of(job: Job, unique_id: str) -> Job:
     return replace(job, source=replace(job.source, file_unique_id=unique_id))
 
 
-async def test_what_was_put_is_found_without_addresses(stem_cache: StemCache) -> None:
+async def test_stems_are_found_without_their_urls(stem_cache: StemCache) -> None:
     job = make_job()
     assert await stem_cache.find(job.source, VOCALS) is None
     await stem_cache.put(job, KEPT)
@@ -37,7 +37,7 @@ async def test_what_was_put_is_found_without_addresses(stem_cache: StemCache) ->
     assert found == CachedStems(Result(200, (Stem("vocals", ""), Stem("instrumental", ""))), STEMS)
 
 
-async def test_another_audio_mode_or_instrument_is_another(stem_cache: StemCache) -> None:
+async def test_audio_mode_and_instrument_tell_entries_apart(stem_cache: StemCache) -> None:
     job = make_job(mode=Mode.SPLIT_STEM_ADVANCED, instrument="Bass")
     await stem_cache.put(job, KEPT)
     assert await stem_cache.find(job.source, (Mode.SPLIT_STEM_ADVANCED, "Bass"))
@@ -47,7 +47,7 @@ async def test_another_audio_mode_or_instrument_is_another(stem_cache: StemCache
     assert await stem_cache.free(job.source) == {(Mode.SPLIT_STEM_ADVANCED, "Bass")}
 
 
-async def test_everything_that_is_free_is_named(stem_cache: StemCache) -> None:
+async def test_all_cached_choices_are_free(stem_cache: StemCache) -> None:
     job = make_job()
     assert await stem_cache.free(job.source) == frozenset()
     choices = [VOCALS, (Mode.SPLIT_STEM, ""), (Mode.SPLIT_STEM_ADVANCED, "Kick")]
@@ -56,7 +56,7 @@ async def test_everything_that_is_free_is_named(stem_cache: StemCache) -> None:
     assert await stem_cache.free(job.source) == set(choices)
 
 
-async def test_the_newest_is_kept(stem_cache: StemCache) -> None:
+async def test_a_newer_entry_replaces_the_older(stem_cache: StemCache) -> None:
     newer = CachedStems(make_result("vocals"), (CachedStem("vocals", "audio", "file-9"),))
     await stem_cache.put(make_job(), KEPT)
     await stem_cache.put(make_job(account=5), newer)
@@ -66,7 +66,7 @@ async def test_the_newest_is_kept(stem_cache: StemCache) -> None:
     assert await stem_cache.count() == 1
 
 
-async def test_what_telegram_no_longer_keeps_is_forgotten(stem_cache: StemCache) -> None:
+async def test_an_entry_can_be_deleted(stem_cache: StemCache) -> None:
     job = make_job()
     await stem_cache.put(job, KEPT)
     for _ in range(2):
@@ -75,7 +75,7 @@ async def test_what_telegram_no_longer_keeps_is_forgotten(stem_cache: StemCache)
     assert await stem_cache.count() == 0
 
 
-async def test_what_another_has_brought_since_is_theirs(stem_cache: StemCache, redis: Redis) -> None:
+async def test_a_replaced_entry_belongs_to_the_new_account(stem_cache: StemCache, redis: Redis) -> None:
     job = make_job()
     for account in (4, 5):
         await stem_cache.put(replace(job, account=account), KEPT)
@@ -84,7 +84,7 @@ async def test_what_another_has_brought_since_is_theirs(stem_cache: StemCache, r
     assert await stem_cache.find(job.source, VOCALS)
     await stem_cache.forget(job.source, VOCALS)
     assert await redis.keys("*kept*") == []
-    # nor where theirs had expired by then
+    # also when the other entry had expired by then
     await stem_cache.put(replace(job, account=4), KEPT)
     await redis.delete(KEPT_KEY.format(f"{job.source.file_unique_id}:separate_vocal:"))
     await stem_cache.put(replace(job, account=5), KEPT)
@@ -92,7 +92,7 @@ async def test_what_another_has_brought_since_is_theirs(stem_cache: StemCache, r
     assert await stem_cache.count_of(5) == 1
 
 
-async def test_one_accounts_songs_are_forgotten_and_no_others(stem_cache: StemCache) -> None:
+async def test_the_entries_of_one_account_can_be_deleted(stem_cache: StemCache) -> None:
     mine, theirs = of(make_job(), "mine"), of(make_job(account=5), "theirs")
     for job in (mine, replace(mine, mode=Mode.SPLIT_STEM), theirs):
         await stem_cache.put(job, KEPT)
@@ -109,14 +109,14 @@ async def test_one_accounts_songs_are_forgotten_and_no_others(stem_cache: StemCa
     assert await stem_cache.count() == 1
 
 
-async def test_everything_is_forgotten(stem_cache: StemCache) -> None:
+async def test_all_entries_can_be_deleted(stem_cache: StemCache) -> None:
     for number in range(3):
         await stem_cache.put(of(make_job(account=number), str(number)), KEPT)
     assert [await stem_cache.forget_all(), await stem_cache.forget_all()] == [3, 0]
     assert await stem_cache.count() == 0
 
 
-async def test_nothing_is_kept_for_ever(stem_cache: StemCache, redis: Redis) -> None:
+async def test_every_key_expires(stem_cache: StemCache, redis: Redis) -> None:
     await stem_cache.put(make_job(), KEPT)
     keys = [key async for key in redis.scan_iter("*")]
     assert len(keys) == 3
@@ -124,7 +124,7 @@ async def test_nothing_is_kept_for_ever(stem_cache: StemCache, redis: Redis) -> 
         assert 0 < await redis.ttl(key) <= KEPT_LIFETIME_S
 
 
-async def test_who_is_here_every_day_gets_rid_of_what_has_expired(redis: Redis, clock: Clock) -> None:
+async def test_expired_entries_of_an_active_account_are_removed(redis: Redis, clock: Clock) -> None:
     stem_cache = StemCache(redis, clock)
     for number in range(3):
         await stem_cache.put(of(make_job(), f"old {number}"), KEPT)
@@ -137,6 +137,6 @@ async def test_who_is_here_every_day_gets_rid_of_what_has_expired(redis: Redis, 
         assert await redis.zcard(index) == 1
 
 
-async def test_a_job_without_a_mode_has_nothing_to_keep(stem_cache: StemCache) -> None:
+async def test_a_job_without_a_mode_is_not_cached(stem_cache: StemCache) -> None:
     with pytest.raises(ValueError, match="no mode"):
         await stem_cache.put(make_job(mode=None), KEPT)

@@ -1,4 +1,4 @@
-"""Who may use the bot, who runs it, what each has chosen; and that one-time words work one time."""
+"""Users, admins and their choices; one-time words work once."""
 
 import asyncio
 
@@ -29,16 +29,16 @@ async def is_allowed(users: Users, user_id: int, chat_id: int = 0) -> bool:
 # Who may
 
 
-async def test_a_stranger_may_not(users: Users) -> None:
+async def test_a_stranger_is_not_allowed(users: Users) -> None:
     assert await users.person(ALICE, ALICE) == Person(ALICE)
 
 
-async def test_in_an_open_bot_everybody_may(redis: Redis) -> None:
+async def test_everyone_is_allowed_in_an_open_bot(redis: Redis) -> None:
     person = await with_settings(redis, ACCESS="open").person(ALICE)
     assert (person.is_allowed, person.is_admin) == (True, False)
 
 
-async def test_by_the_settings(redis: Redis) -> None:
+async def test_the_settings_allow_users_and_chats(redis: Redis) -> None:
     users = with_settings(redis, ADMINS=str(ALICE), ALLOWED_USERS=f"{BOB},{GROUP}")
     assert (await users.person(ALICE)).is_admin
     assert await is_allowed(users, ALICE)
@@ -49,7 +49,7 @@ async def test_by_the_settings(redis: Redis) -> None:
     assert await users.admins() == {ALICE}
 
 
-async def test_an_admins_word_lets_somebody_in_and_out(users: Users) -> None:
+async def test_admins_let_users_in_and_out(users: Users) -> None:
     assert not await users.is_let_in(ALICE)
     for _ in range(2):
         await users.add(ALICE)
@@ -61,7 +61,7 @@ async def test_an_admins_word_lets_somebody_in_and_out(users: Users) -> None:
         assert not await users.is_let_in(ALICE)
 
 
-async def test_a_group_is_let_in_as_a_whole_and_stays_so_as_a_supergroup(users: Users) -> None:
+async def test_a_group_that_was_let_in_stays_so_as_a_supergroup(users: Users) -> None:
     await users.add(GROUP)
     assert await is_allowed(users, ALICE, GROUP)
     assert not await is_allowed(users, ALICE)
@@ -97,7 +97,7 @@ async def test_a_group_that_was_not_let_in_is_not_by_migrating(users: Users) -> 
     assert not await is_allowed(users, ALICE, NEW_GROUP)
 
 
-async def test_those_let_in_are_listed_by_number(users: Users) -> None:
+async def test_users_that_were_let_in_are_listed_by_id(users: Users) -> None:
     for number in (BOB, GROUP, ALICE):
         await users.add(number)
     await users.set_name(ALICE, "Alice 🎵")
@@ -111,7 +111,7 @@ async def test_those_let_in_are_listed_by_number(users: Users) -> None:
 # The first admin
 
 
-async def test_the_first_with_the_word_is_the_admin(users: Users) -> None:
+async def test_the_first_user_of_the_link_is_the_admin(users: Users) -> None:
     word = await users.first_admin_word()
     assert len(word) >= 16
     assert await users.first_admin_word() == word  # a second process prints the same link
@@ -125,7 +125,7 @@ async def test_the_first_with_the_word_is_the_admin(users: Users) -> None:
     assert await users.first_admin_word() == ""
 
 
-async def test_of_50_that_open_the_link_one_is_the_admin(users: Users) -> None:
+async def test_only_one_of_50_users_of_the_link_is_the_admin(users: Users) -> None:
     words = await asyncio.gather(*(users.first_admin_word() for _ in range(10)))
     assert len(set(words)) == 1
     won = await asyncio.gather(*(users.become_admin(number, words[0]) for number in range(1, 51)))
@@ -134,7 +134,7 @@ async def test_of_50_that_open_the_link_one_is_the_admin(users: Users) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"ACCESS": "open"}, {"ADMINS": str(ALICE)}])
-async def test_where_none_is_needed_there_is_no_word(redis: Redis, settings: dict[str, str]) -> None:
+async def test_there_is_no_link_when_there_are_admins(redis: Redis, settings: dict[str, str]) -> None:
     word = await with_settings(redis).first_admin_word()
     users = with_settings(redis, **settings)
     assert not await users.become_admin(BOB, "")
@@ -146,7 +146,7 @@ async def test_where_none_is_needed_there_is_no_word(redis: Redis, settings: dic
 # Invitations
 
 
-async def test_an_invitation_lets_one_in_once(users: Users, redis: Redis) -> None:
+async def test_an_invitation_works_once(users: Users, redis: Redis) -> None:
     word = await users.invite(ALICE)
     assert 0 < await redis.ttl(INVITATION.format(word)) <= INVITATION_LIFETIME_S
     assert not await users.accept_invitation(BOB, word + "x")
@@ -155,14 +155,14 @@ async def test_an_invitation_lets_one_in_once(users: Users, redis: Redis) -> Non
     assert [person.id for person in await users.allowed()] == [won.index(True) + 1]
 
 
-async def test_every_invitation_is_another(users: Users) -> None:
+async def test_invitations_differ(users: Users) -> None:
     assert len({await users.invite(ALICE) for _ in range(20)}) == 20
 
 
 # What each has
 
 
-async def test_credits_a_day(redis: Redis) -> None:
+async def test_daily_credits_of_a_user_replace_those_of_the_setting(redis: Redis) -> None:
     users = with_settings(redis, DAILY_CREDITS="100")
     assert await users.limit(ALICE) == 100
     for credits, limit in ((30, 30), (0, 0), (None, 100), (None, 100)):
@@ -179,7 +179,7 @@ async def test_a_name_is_plain_and_never_long(users: Users) -> None:
     assert len(name) == 80
 
 
-async def test_forgetting_keeps_only_what_admins_settled(users: Users, redis: Redis) -> None:
+async def test_deleting_a_user_keeps_the_admins_settings(users: Users, redis: Redis) -> None:
     await users.add(ALICE)
     await users.set_daily_credits(ALICE, 30)
     await users.set_name(ALICE, "Alice")
@@ -194,7 +194,7 @@ async def test_forgetting_keeps_only_what_admins_settled(users: Users, redis: Re
 # Once in a while
 
 
-async def test_it_is_said_once_in_a_while(users: Users, redis: Redis) -> None:
+async def test_a_message_is_allowed_once_in_a_while(users: Users, redis: Redis) -> None:
     said = await asyncio.gather(*(users.once_in_a_while("alert", 60) for _ in range(20)))
     assert said.count(True) == 1
     assert await users.once_in_a_while("other", 60)
@@ -203,7 +203,7 @@ async def test_it_is_said_once_in_a_while(users: Users, redis: Redis) -> None:
     assert await users.once_in_a_while("alert", 60)
 
 
-async def test_what_was_counted_first_holds_when_a_tap_is_handled_again(users: Users, redis: Redis) -> None:
+async def test_a_repeated_tap_gets_the_first_numbers(users: Users, redis: Redis) -> None:
     assert await users.counted("tap-1", (3, 1)) == (3, 1)
     assert await users.counted("tap-1", (0, 0)) == (3, 1)
     assert await users.counted("tap-2", (0, 0)) == (0, 0)

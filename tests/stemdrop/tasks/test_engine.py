@@ -1,4 +1,4 @@
-"""What the engine promises: once per key, again when it must be, never lost to a dead worker."""
+"""The engine runs a task once per key, again when needed, and never loses one to a dead worker."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ PATIENCE_S = 30
 
 
 class Runs:
-    """A handler that notes its arguments; the first `failures` runs raise what they say."""
+    """A handler that records its arguments; its first runs raise the `failures`."""
 
     def __init__(self, *failures: Exception) -> None:
         self.arguments: list[str] = []
@@ -49,7 +49,7 @@ class Runs:
 
 
 class Held(Runs):
-    """A handler that goes on only when it is let go."""
+    """A handler that waits for `go`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def working(engine: Engine, handlers: Handlers, **options: Any) -> AsyncIterator[asyncio.Event]:
-    """The engine works while the block lasts, or until the event it yields is set."""
+    """Let the engine work during the block, or until the event it yields is set."""
     stop = asyncio.Event()
     queue = options.pop("queue", Queue.DELIVERIES)
     task = asyncio.create_task(engine.work(queue, handlers, stop, **options))
@@ -88,7 +88,7 @@ async def working(engine: Engine, handlers: Handlers, **options: Any) -> AsyncIt
 
 
 async def settled(engine: Engine, handlers: Handlers) -> None:
-    """Everything that waits by now has been run: one more task, added last, has run too."""
+    """Run every waiting task: a task that is added last has run, too."""
     last = Runs()
 
     async def deliver(argument: str) -> None:
@@ -102,7 +102,7 @@ async def settled(engine: Engine, handlers: Handlers) -> None:
 # Once per key
 
 
-async def test_100_adds_of_one_key_at_once_run_once(engine: Engine) -> None:
+async def test_100_adds_of_one_key_run_once(engine: Engine) -> None:
     deliver = Runs()
     await asyncio.gather(*(engine.add(Task.DELIVER, "job", str(number)) for number in range(100)))
     await settled(engine, {Task.DELIVER: deliver})
@@ -296,7 +296,7 @@ async def test_a_task_that_outlasts_the_grace_is_handed_back(engine: Engine) -> 
 
 @pytest.mark.usefixtures("short_lease")
 async def test_a_task_longer_than_its_lease_runs_once_at_a_time(engine: Engine, redis_url: str) -> None:
-    """Not while it works, and not while it drains, which the library does without renewing."""
+    """Neither while it works nor while it drains, during which the library renews no lease."""
     held, other = Held(), Runs()
     async with Engine(redis_url) as second, working(second, {Task.DELIVER: other}):
         pass  # known to Redis as a consumer
@@ -320,7 +320,7 @@ async def test_a_task_longer_than_its_lease_runs_once_at_a_time(engine: Engine, 
 
 
 async def test_a_task_that_is_handed_back_has_ended(engine: Engine, redis_url: str) -> None:
-    """Even when Redis is too slow for the worker to leave in good order: else two would run it."""
+    """Also when Redis is too slow for the worker to stop in order: otherwise two workers would run it."""
     held = Held()
     await engine.add(Task.DELIVER, "job", "x")
     async with Redis.from_url(redis_url) as redis:
@@ -331,7 +331,7 @@ async def test_a_task_that_is_handed_back_has_ended(engine: Engine, redis_url: s
 
 
 async def died_of(engine: Engine, redis: "Redis[Any]", workers: int) -> None:
-    """A task whose workers died of it, so many of them."""
+    """Add a task that so many workers took and died."""
     held = Held()
     await engine.add(Task.DELIVER, "poison", "x")
     async with working(engine, {Task.DELIVER: held}, grace_s=0.05):
@@ -344,7 +344,7 @@ async def died_of(engine: Engine, redis: "Redis[Any]", workers: int) -> None:
 
 
 async def given_up(engine: Engine, redis: "Redis[Any]", **options: Any) -> Runs:
-    """Work until that task is gone and another has run; returns which of both were run."""
+    """Work until the task is gone and another has run; returns which of the two ran."""
     deliver, stream = Runs(), f"{Queue.DELIVERIES}:stream"
     group = (await redis.xinfo_groups(stream))[0]["name"]
     await engine.add(Task.DELIVER, "healthy", "y")
@@ -433,7 +433,7 @@ async def test_a_killed_workers_tasks_are_taken_over_in_20_s(engine: Engine, red
 
 
 async def test_periodic_runs_once_over_all_workers(engine: Engine, redis_url: str) -> None:
-    """Two engines need as long for so many runs as one would: twice as fast would be twice as many."""
+    """Two engines take as long for a number of runs as one: each run belongs to one engine."""
     runs, loop = Runs(), asyncio.get_running_loop()
 
     async def recovery() -> None:
@@ -454,7 +454,7 @@ async def test_periodic_runs_once_over_all_workers(engine: Engine, redis_url: st
 async def test_periodic_work_longer_than_its_interval_runs_once_at_a_time(
     engine: Engine, redis_url: str
 ) -> None:
-    """Not beside itself, and not again for a worker that begins meanwhile."""
+    """Neither concurrently nor again for a worker that starts meanwhile."""
     recovery, ticks = Held(), Runs()
 
     async def run_sweep() -> None:
@@ -474,7 +474,7 @@ async def test_periodic_work_longer_than_its_interval_runs_once_at_a_time(
 
 
 async def test_no_task_is_run_by_two_of_many_workers_at_once(engine: Engine, redis_url: str) -> None:
-    """However often it is added meanwhile, by whomever."""
+    """However often it is added meanwhile."""
     running: Counter[str] = Counter()
     most: Counter[str] = Counter()
     runs = Runs()
@@ -499,7 +499,9 @@ async def test_no_task_is_run_by_two_of_many_workers_at_once(engine: Engine, red
     assert set(most.values()) == {1}
 
 
-async def test_periodic_goes_on_after_an_exception(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_periodic_task_goes_on_after_an_exception(
+    engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
     runs = Runs(LookupError("broken"), TryLater(100, "not yet"))
 
     async def recovery() -> None:
@@ -539,7 +541,7 @@ async def test_adding_to_a_frozen_redis_ends_within_seconds(tmp_path: Path) -> N
                         await engine.add(Task.DELIVER, "other", "y")
             finally:
                 os.kill(pid, signal.SIGCONT)
-            # it may have been added all the same, and adding again is safe
+            # the task may have been added all the same; adding it again is safe
             await engine.add(Task.DELIVER, "other", "y")
             deliver = Runs()
             await settled(engine, {Task.DELIVER: deliver})
@@ -547,7 +549,7 @@ async def test_adding_to_a_frozen_redis_ends_within_seconds(tmp_path: Path) -> N
 
 
 async def test_a_worker_survives_an_outage_of_redis_during_a_long_task(tmp_path: Path) -> None:
-    """It takes others at once afterwards, not only when the long one has ended."""
+    """It takes new tasks at once afterwards, not only when the long task has ended."""
     with RedisServer(tmp_path / "redis") as server:
         async with connect(server.url) as redis:
             await redis.config_set("appendfsync", "always")  # else a busy disk loses the last moment

@@ -25,7 +25,7 @@ def product(provided_product: Product) -> Product:
     return provided_product
 
 
-def test_an_account_holds_its_share_and_no_more() -> None:
+def test_an_account_is_limited() -> None:
     owner_limits = OwnerLimits[int](2, account_is_busy)
     with owner_limits.of(1), owner_limits.of(1), owner_limits.of(2):
         with pytest.raises(TryLater, match="under way already"), owner_limits.of(1):
@@ -41,7 +41,7 @@ def test_an_account_holds_its_share_and_no_more() -> None:
 async def test_one_users_deliveries_do_not_delay_another_user(
     product: Product, provider: Provider, sent: Message, telegram: Telegram, song: Path
 ) -> None:
-    """However they came about: fifty songs again are free, and wait in no line."""
+    """Also for deliveries from the cache, which are free and wait in no queue."""
     provider.hold_stems.clear()
     provider.held_stems = frozenset({"vocal"})
     held = Result(200, (Stem("vocals", provider.stem_url("vocal")),))
