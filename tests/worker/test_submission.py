@@ -1,4 +1,4 @@
-"""A picked job is handed to the separation API exactly once, whatever dies or is said in between."""
+"""A picked job is submitted to the separation API at most once, with every kind of failure in between."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ OTHER_MODES = ["🎤 Vocals + instrumental · 10 credits", "🎸 One instrument�
 
 @pytest.fixture
 async def product(redis_url: str, telegram: Telegram, provider: Provider) -> AsyncIterator[Product]:
-    """With an API that takes jobs, fetches nothing and keeps its results to itself."""
+    """The parts, with a provider that accepts orders, fetches nothing and does not call back."""
     provider.fetches_source = provider.answers_by_itself = False
     async with (
         run_telegram(telegram) as url,
@@ -45,12 +45,12 @@ async def sent(telegram: Telegram, alice: User, song: Path) -> Message:
 
 @pytest.fixture
 async def job(product: Product, sent: Message) -> Job:
-    """Her job, picked and waiting to be handed in."""
+    """Her job, picked and waiting for its submission."""
     return await product.at(JobState.SUBMITTING, sent)
 
 
 async def run_out(product: Product, job: Job, *, has_callbacks: bool = True) -> list[float]:
-    """Run the task as the engine does, as long as it wants to be run again; returns the pauses."""
+    """Run the task as the engine does until it does not ask for a retry; returns the pauses."""
     pauses: list[float] = []
     submission = product.submission(has_callbacks=has_callbacks)
     while True:
@@ -270,7 +270,7 @@ async def test_a_job_cancelled_during_the_call_stays_cancelled(
 
 
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let what waits for Redis look again in a moment."""
+    """Shorten the pauses between attempts to reach Redis."""
     sleep = asyncio.sleep
 
     async def nap(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""How a job's one message gets into the chat, whatever happened there."""
+"""A job's one message in its chat, with every state that the chat may be in."""
 
 from dataclasses import replace
 from typing import Any
@@ -49,7 +49,7 @@ def status(
 
 
 class Chat:
-    """A chat with a song in it, and a job for it."""
+    """A chat with a song, and a job for it."""
 
     def __init__(
         self, telegram: Telegram, store: JobStore, chat_id: int, thread_id: int | None = None

@@ -94,7 +94,7 @@ async def test_repeated_429s_end_in_try_later(bot: ExtBot[float], telegram: Tele
 async def test_the_bot_never_exceeds_the_flood_limits(
     bot: ExtBot[float], telegram: Telegram, alice: User
 ) -> None:
-    """More than a bucket holds: the bot waits by itself, and is never told to."""
+    """The bot waits by itself before Telegram refuses anything."""
     for number in range(12):
         await bot.send_message(alice.id, str(number))
     assert len(telegram.bot_messages(alice.id)) == 12
@@ -128,7 +128,7 @@ async def test_each_call_counts_its_messages(
 
 
 class Call:
-    """What the limiter lets through; waiting only moves the clock, and `then` happens meanwhile."""
+    """Calls that pass the limiter; waiting moves only the clock, and `then` is called meanwhile."""
 
     def __init__(self, flood: FloodLimiter, clock: Clock) -> None:
         self.waited_s = 0.0
@@ -163,7 +163,7 @@ def call(flood: FloodLimiter, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("endpoint", ["getFile", "getMe", "answerCallbackQuery", "sendChatAction"])
 async def test_calls_that_show_nothing_do_not_wait(flood: FloodLimiter, call: Call, endpoint: str) -> None:
-    """A song is fetched while messages must wait, and a tap is answered before it is too late."""
+    """Files are fetched and taps are answered while messages must wait."""
     await flood.delay(7, 10)
     await flood.pause(100)
     assert await call.make(endpoint) == "done"
@@ -336,7 +336,7 @@ async def test_a_file_that_telegram_no_longer_has_is_gone(
 
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 410, 416, 429, 500, 502, 503])
 async def test_refusals_of_the_file_server_are_raised(files: TelegramFiles, status: int) -> None:
-    """Some statuses say that the file is gone; after any other it is asked for again."""
+    """Some statuses mean that the file is gone; after the others it is requested again."""
     is_gone_for_good = status in (400, 401, 403, 404, 410)
     app = FastAPI()
 

@@ -1,4 +1,4 @@
-"""The catalogues say the same things in every language, and everything that the code asks for."""
+"""The catalogues have the same keys in every language, and every key that the code uses."""
 
 import ast
 import re
@@ -69,7 +69,7 @@ def test_every_language_has_the_same_keys_with_the_same_placeholders(code: str) 
 
 @pytest.mark.parametrize("code", OTHERS)
 def test_every_language_has_the_keys_in_the_same_order(code: str) -> None:
-    """So that two catalogues can be read beside each other."""
+    """Two catalogues can then be compared line by line."""
     assert list(keys(code)) == list(keys(FALLBACK))
 
 
@@ -96,7 +96,7 @@ _SCRIPTS = {"zh_Hans": r"[\u4e00-\u9fff]", "ru": r"[а-яё]"}
 
 
 def test_every_text_is_in_its_own_script(say: Language) -> None:
-    """A Chinese sentence has Chinese in it, a Russian one Cyrillic, and no other has either."""
+    """Chinese texts contain Chinese characters, Russian ones Cyrillic, and the others neither."""
     for message in catalogue(say.code):
         if not message.id or message.id in ("language.name", "quoted", "users.line", "stem.fx"):
             continue
@@ -116,7 +116,7 @@ def test_no_text_was_left_in_english(code: str) -> None:
 
 @pytest.mark.parametrize("code", CODES)
 def test_every_text_keeps_commands_settings_and_symbols(code: str) -> None:
-    """What is typed is the same in every language, and so are the signs that lines begin with."""
+    """Commands, settings and the symbols that lines begin with are the same in every language."""
     cached = re.compile(r"/[a-z]+\b|\b[A-Z]+_[A-Z_]+\b|^[^\w\s{“«《¿¡‹•/]+", re.M)
     english = {message.id: sentences(message) for message in catalogue(FALLBACK)}
     for message in catalogue(code):
@@ -140,7 +140,7 @@ BUILT = {
 
 @cache
 def nodes() -> list[tuple[str, ast.AST]]:
-    """(file, node) of all code of those who talk with users."""
+    """(file, node) of all code that sends texts to users."""
     paths = [
         path for room in ("stemdrop", "bot", "webhook", "worker") for path in (ROOT / room).rglob("*.py")
     ]
@@ -155,7 +155,7 @@ def constants() -> Iterator[tuple[str, str]]:
 
 
 def beginnings() -> set[str]:
-    """How keys that are put together begin: `f"command.{name}"`."""
+    """The beginnings of keys that the code composes, as in `f"command.{name}"`."""
     joined = [node for _, node in nodes() if isinstance(node, ast.JoinedStr) and node.values]
     first = [node.values[0].value for node in joined if isinstance(node.values[0], ast.Constant)]
     return {text for text in first if re.fullmatch(r"[a-z_]+\.", str(text))}

@@ -1,5 +1,7 @@
-"""What a failed call means: refused, never sent, or perhaps accepted. Against the provider, against servers
-that misbehave in one way each, and against answers that no server would give."""
+"""Failed calls of the API: refused, never sent, or perhaps accepted.
+
+The other side is the test provider, a server with one fault, or one odd answer.
+"""
 
 import asyncio
 import json
@@ -111,7 +113,7 @@ async def test_upload_streams_exact_bytes(client: SeparationClient, provider: Pr
     "name", ['a".mp3', 'a"; filename="b.mp3', 'a"\r\nX-Evil: 1\r\n\r\nb.mp3', "a\nb.mp3", "a\\.mp3"]
 )
 async def test_a_name_cannot_break_the_form(http: httpx.AsyncClient, name: str) -> None:
-    """Whatever the name, three parts arrive, and the file is the bytes."""
+    """Three parts arrive for any name, and the file is unchanged."""
     seen: list[list[tuple[str, object]]] = []
     app = FastAPI()
 
@@ -131,7 +133,7 @@ async def test_a_name_cannot_break_the_form(http: httpx.AsyncClient, name: str) 
 
 
 async def test_a_song_cannot_break_the_form(http: httpx.AsyncClient) -> None:
-    """A file that holds the boundary of an upload seen before."""
+    """The boundary differs for each upload, so that no file can contain it."""
     bodies: list[bytes] = []
 
     def take(request: httpx.Request) -> httpx.Response:
@@ -182,7 +184,7 @@ async def test_a_source_of_another_length_than_declared_is_refused(
 @pytest.mark.parametrize("code", [400, 408, 429, 500])
 @pytest.mark.parametrize("http_status", [200, 0])
 async def test_a_refusal_has_its_code(code: int, http_status: int) -> None:
-    """By HTTP 200, or by the same HTTP status."""
+    """The HTTP status is 200 or the code itself."""
     answer = httpx.Response(http_status or code, json={"code": code, "msg": "because", "data": None})
     async with answering(lambda request: answer) as client:
         with pytest.raises(Refused, match="because") as met:
@@ -235,7 +237,7 @@ async def test_an_answer_without_the_contract_is_lost(status: int, body: bytes) 
 
 @pytest.mark.parametrize("status", [302, 500, 502, 504])
 async def test_a_success_under_an_http_error_is_no_refusal(status: int) -> None:
-    """It may have been accepted, so it must not be called free."""
+    """It may have been accepted and charged."""
     answer = httpx.Response(status, json={"code": 200, "msg": "success", "data": {"taskId": "t"}})
     async with answering(lambda request: answer) as client:
         with pytest.raises(AnswerLost):
@@ -387,7 +389,7 @@ async def test_a_redirect_is_not_followed_with_the_key(http: httpx.AsyncClient, 
 
 @asynccontextmanager
 async def answering(answer: Callable[[httpx.Request], httpx.Response]) -> AsyncIterator[SeparationClient]:
-    """A client whose server gives one odd answer."""
+    """Build a client whose server gives this answer."""
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer), verify=False) as http:
         yield SeparationClient(http, "https://api.example.com", "https://up.example.com", KEY)
 
@@ -403,7 +405,7 @@ async def failing(error: type[httpx.RequestError]) -> AsyncIterator[SeparationCl
 
 @asynccontextmanager
 async def raw_server(answer: bytes) -> AsyncIterator[str]:
-    """Reads a whole request, answers these bytes and closes."""
+    """Serve a whole request with these bytes and close."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).lower()

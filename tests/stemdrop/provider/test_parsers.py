@@ -1,4 +1,4 @@
-"""Whatever is sent: the parsers raise what they say, and what they return can be stored and has bounds."""
+"""Fuzzed input: the parsers raise only documented errors, and their results can be stored."""
 
 import base64
 import hashlib
@@ -97,7 +97,7 @@ DETAILS = st.fixed_dictionaries(
 
 
 def check_result(result: Result) -> None:
-    """It can be stored and comes back as it was, and nothing in it is longer than it may be."""
+    """Check that the result survives storing and that no part exceeds its limit."""
     stored = encode({"result": result})["result"].encode()
     assert Result.from_json(json.loads(stored)) == result
     assert 0 <= result.code <= 9999
@@ -254,6 +254,6 @@ def test_a_signature_holds_for_its_task_key_and_time(key: str, task_id: str, at:
 
 
 def sign(key: str, task_id: str, at: int) -> str:
-    """As the provider's documentation has it."""
+    """Sign as the provider's documentation says."""
     message = f"{task_id}.{at}".encode(errors="surrogatepass")
     return base64.b64encode(hmac.new(key.encode(), message, hashlib.sha256).digest()).decode()

@@ -1,4 +1,4 @@
-"""The line of an account: so many jobs at once, the rest in order, and no end that leaves it standing."""
+"""An account's queue: a few jobs run, the others wait in order, and every end starts the next."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,7 +33,7 @@ async def pick(store: JobStore, clock: Clock, account: int = CHAT) -> Job:
 
 
 async def line(store: JobStore, clock: Clock, count: int, account: int = CHAT) -> list[Job]:
-    """So many jobs that were picked one after the other."""
+    """Pick this many jobs one after the other."""
     return [await pick(store, clock, account) for _ in range(count)]
 
 
@@ -64,7 +64,7 @@ async def test_of_50_songs_at_once_three_begin(store: JobStore, clock: Clock) ->
 
 
 async def test_a_new_job_does_not_overtake_waiting_ones(store: JobStore, clock: Clock) -> None:
-    """There is room, but the one in line was here before."""
+    """There is room, but the queued job was first."""
     jobs = await line(store, clock, MAX_IN_FLIGHT + 1)
     await store.cancel(jobs[0].id)
     late = await pick(store, clock)

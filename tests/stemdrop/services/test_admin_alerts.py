@@ -47,7 +47,7 @@ async def sent(telegram: Telegram, song: Path) -> Message:
 
 
 def told(product: Product) -> list[list[str]]:
-    """What each admin has read."""
+    """The alerts that each admin has received."""
     return [[message.text for message in product.telegram.bot_messages(number)] for number in BOSSES]
 
 

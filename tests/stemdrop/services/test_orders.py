@@ -1,4 +1,4 @@
-"""A tap orders once, whatever happens to its answer; what is refused leaves nothing behind."""
+"""A tap orders once, also when its answer fails; a refused order leaves nothing behind."""
 
 from pathlib import Path
 
