@@ -112,7 +112,7 @@ def test_old_tags_at_both_ends_of_an_mp3_are_removed(tmp_path: Path) -> None:
 def test_old_tags_in_another_encoding_are_replaced(tmp_path: Path) -> None:
     path = recorded(tmp_path, "flac")
     tag(path, Tags("old title", "Song", "Bass"))
-    path.write_bytes(path.read_bytes().replace(b"old title", b"\xff\xfeltitle"))
+    path.write_bytes(path.read_bytes().replace(b"old title", b"\xff\xfed title"))
     before = read_audio(path)
     tag(path)
     assert read_tags(path)["title"] == TAGS.title
