@@ -1,4 +1,4 @@
-"""The real things that tests run against: a Redis of our own, a provider, a world."""
+"""Options of the suite, and the fixtures that most tests share."""
 
 import gc
 import logging
@@ -141,7 +141,7 @@ async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
 
 @pytest.fixture
 async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
-    """All of the product's parts in process; the separation API is where nobody listens."""
+    """All of the product's parts in this process; nothing listens at the separation API's address."""
     async with run_telegram(telegram) as url, open_product(redis_url, telegram, url) as opened:
         yield opened
 
@@ -166,7 +166,7 @@ async def room(product: Product) -> AsyncIterator[BotRoom]:
 
 @pytest.fixture
 async def private_room(redis_url: str, telegram: Telegram) -> AsyncIterator[BotRoom]:
-    """A bot for those who were let in, run by `boss`; the separation API is where nobody listens."""
+    """An invitation-only bot whose admin is `boss`; nothing listens at the separation API's address."""
     async with (
         run_telegram(telegram) as url,
         open_product(

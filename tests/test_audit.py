@@ -78,7 +78,7 @@ VULNERABLE = {"name": "c", "version": "2", "vulns": [{"id": "X-1", "aliases": []
 async def test_an_unchecked_requirement_is_reported(
     tmp_path: Path, answer: list[object] | None, code: int, says: str
 ) -> None:
-    """In pip-audit's place something that says what it says where nobody, or not all, is known."""
+    """Put a program in pip-audit's place that prints what it prints when the index cannot be reached."""
     said = "" if answer is None else json.dumps({"dependencies": answer, "fixes": []})
     (tmp_path / "pip_audit.py").write_text(f"import sys\nprint({said!r})\nsys.exit('broken')\n")
     ended, told = await audit(tmp_path / "lock", PYTHONPATH=str(tmp_path))

@@ -25,7 +25,7 @@ CONNECTIONS = 32
 
 
 async def run(stage: Stage) -> AsyncIterator[Row]:
-    """With one connection nobody waits for anybody else; with many the webhooks do all that they can."""
+    """Measure with one connection, where no request waits for another, and with many."""
     quick = [post("/callback/token", _body("task"))]
     async with _bare() as port:
         await fire(quick * ALONE, [port], 1)  # warm
@@ -57,7 +57,7 @@ async def run(stage: Stage) -> AsyncIterator[Row]:
         await fire(await _callbacks(stage, ALONE), [second.port], 1)  # warm
         both = await fire(await _callbacks(stage, CALLBACKS), [first.port, second.port], CONNECTIONS)
         yield Row("callbacks, 2 webhooks", str(both), "one webhook", both.per_s / one.per_s)
-        await redis.flushall()  # nobody delivers what was only to be measured
+        await redis.flushall()  # these results are not to be delivered
 
 
 @dataclass(frozen=True, slots=True)

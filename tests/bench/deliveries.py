@@ -24,7 +24,7 @@ SLOW_S = 3.0
 
 
 async def run(stage: Stage) -> AsyncIterator[Row]:
-    """One worker is the baseline; of Telegram and whoever serves stems, this process plays both."""
+    """One worker is the baseline; this process plays Telegram and the server of the stems."""
     workers: list[Process] = []
     quick_one = slow_one = 0.0
     async with Redis.from_url(stage.redis_url) as redis, _limits_aside(stage, redis):
@@ -65,7 +65,7 @@ async def run(stage: Stage) -> AsyncIterator[Row]:
 
 
 class _Late(asyncio.Event):
-    """Whoever waits for it goes on after so many seconds."""
+    """Set the event after so many seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()

@@ -57,7 +57,7 @@ async def run(stage: Stage) -> AsyncIterator[Row]:
         )
         for process in stage.processes:
             await process.stop()
-        await asyncio.to_thread(first.start)  # for whoever looks at the stage when it closes
+        await asyncio.to_thread(first.start)  # the stage checks it when it closes
         stage.redis_url = first.url
         async with Redis.from_url(first.url) as redis:
             await redis.flushall()

@@ -75,6 +75,6 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 
 def say(text: str) -> None:
-    """To whoever waits, and to a file that they have named."""
+    """Write a line to the terminal, and to the file that was named."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -13,7 +13,7 @@ ELSEWHERE = (
     "\nTELEGRAM_API_URL=http://sandbox:8081\nSEPARATION_API_URL=http://separator:8001\nPOLL_INTERVAL_S=2\n"
 )
 NETWORK = "networks: {{default: {{name: {}_default, external: true}}}}\n"
-# Somebody opens the link, and sends a song.
+# A person opens the link, and sends a song.
 _PERSON = """
 import asyncio, os, pathlib, sys
 from sandbox.command import DEMO_SONG
@@ -51,7 +51,7 @@ def test_a_song_comes_back_from_the_sandbox_by_the_words_of_the_readme(clone: Pa
     up, play, down = re.findall(r"^(docker compose --env-file .+?)(?:   #.*)?$", readme, re.MULTILINE)
     with Stack("try", clone, {}) as stack:
         stack.follow(up)
-        table = stack.follow(play.replace(" exec ", " exec -T "))  # nobody looks on
+        table = stack.follow(play.replace(" exec ", " exec -T "))  # there is no terminal
         assert re.findall(r"│ Morning Line \((\w+)\) +│ (\S+)", table) == [
             (stem, "30.00") for stem in ("Vocals", "Drums", "Bass", "Other")
         ]

@@ -45,7 +45,7 @@ async def test_every_failure_is_explained(case: Case) -> None:
 
 @pytest.mark.full
 async def test_no_answer_before_it_has_accepted(case: Case) -> None:
-    """Nobody can know that it has not: the job is not sent again, and its user is told."""
+    """Whether the API has accepted it cannot be known: the job is not sent again, and its user is told."""
     stage, ledger = await case.open("up", JOB_TIMEOUT_S="5")
     stage.provider.loses_creates = True
     await ledger.play_all([VOCALS] * case.times(1, 5))
@@ -260,4 +260,4 @@ async def test_unreachable_for_a_while(case: Case) -> None:
             await playing
             await ledger.over()
         case.healed()
-        await case.settle(ledger, "API: nobody listens for 2 s", times)
+        await case.settle(ledger, "API: nothing listens for 2 s", times)

@@ -13,7 +13,7 @@ from stage import Stage, until
 
 # What Telegram was given and did not say so in time may come again: the one album in flight.
 ALBUM = 6
-# A result is stored and its delivery not ordered yet; an album is in the chat and nobody knows it yet; a
+# A result is stored and its delivery not ordered yet; an album is in the chat and not noted yet; a
 # failed job has a successor and does not know it; another create call is allowed and not ordered yet.
 QUICK = {
     "songs": ("JobStore.receive:after", "JobStore.tick:before"),
@@ -127,7 +127,7 @@ async def die_at_each(case: Case, name: str, points: Sequence[str]) -> None:
     assert (total.lost, total.paid_twice) == (0, 0), total.notes
     assert [note for note in total.notes if "credits:" in note] == []
     # It was dead while the provider came for the song, which does not come again; or it died between noting
-    # that the API is asked and asking, which nobody else can tell from a lost answer.
+    # that the API is asked and asking, which cannot be told from a lost answer.
     told = [note for note in total.notes if "explained" in note]
     assert [note for note in told if "code 451" not in note and "code lost" not in note] == []
     # two songs are on their way when it dies, each with an album in flight
@@ -135,7 +135,7 @@ async def die_at_each(case: Case, name: str, points: Sequence[str]) -> None:
 
 
 async def test_every_step_is_passed_by_a_scenario(case: Case) -> None:
-    """Else nobody would be killed there: what is new in the code is new here."""
+    """A new step in the code must be passed by a scenario, so that a process is killed there."""
     passed = await asyncio.gather(*(points_of(case, name) for name in SCENARIOS))
     points = set[str]().union(*passed)
     case.record("points", sorted(points))
@@ -152,7 +152,7 @@ async def test_at_every_named_point(case: Case, name: str) -> None:
 
 
 async def test_between_the_create_call_and_its_task_id(case: Case) -> None:
-    """Without a public URL nobody calls back: a lost answer is told, and not paid for again."""
+    """Without a public URL no callback comes: a lost answer is told, and not paid for again."""
     points = ("SeparationClient.create:after", "JobStore.accept:before")[: case.times(1, 2)]
     accounts = await asyncio.gather(*(die_at(case, "packed", point) for point in points))
     case.healed()

@@ -22,7 +22,7 @@ GRACE_S = 30
 
 @contextmanager
 def small_disk(folder: Path, size_bytes: int) -> Iterator[Path]:
-    """A file system of its own; whoever may not mount one cannot run this case."""
+    """A file system of its own; the case is skipped where none may be mounted."""
     folder.mkdir()
     options = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes}", "stemdrop", str(folder)]
     if not shutil.which("mount") or subprocess.run(options, capture_output=True, check=False).returncode:
@@ -127,7 +127,7 @@ async def test_sigterm_without_redis(case: Case) -> None:
 
 @pytest.mark.full
 async def test_sigterm_without_redis_amid_a_create(case: Case) -> None:
-    """Without a public URL nobody will call back: a lost answer is told, and not paid for again."""
+    """Without a public URL no callback comes: a lost answer is told, and not paid for again."""
     commands = ("bot", "webhook", "worker")
     stage, ledger = await case.open(*commands, PUBLIC_URL="", JOB_TIMEOUT_S="20")
     times = case.times(1, 3)

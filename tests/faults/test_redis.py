@@ -88,7 +88,7 @@ async def test_full_while_a_song_is_being_handled(case: Case) -> None:
     stage, ledger = await case.open("up")
     times, for_s = case.times(1, 3), case.times(1, 10)
     log = stage.processes[0].log
-    for pause_s in (0, for_s) * times:
+    for pause_s in (0, for_s) * times if case.is_full else (0,):
         # so that it is begun while there is room, and its job is stored when there is none any more
         busy = stage.telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="getFile", retry_after_s=BUSY_S)
         # a document, which the bot fetches before it stores the job

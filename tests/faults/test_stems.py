@@ -1,4 +1,4 @@
-"""Whoever serves the stems is broken, slow, endless, or sends what is none."""
+"""The server of the stems is broken, slow or endless, or it sends files that are no stems."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -78,7 +78,7 @@ async def test_an_expired_source_is_explained(case: Case) -> None:
 
 @pytest.mark.full
 async def test_an_expired_source_that_is_fetched_is_explained(case: Case) -> None:
-    """Whoever fetches it through our link is told that it is gone, and what the API says is told on."""
+    """The provider is told that the source is gone, and the user is told what the API answers."""
     stage, ledger = await case.open("up")
     times = case.times(1, 5)
     stage.telegram.faults.add(FaultKind.FILE_GONE, method="getFile", times=None)
@@ -126,7 +126,7 @@ async def between_two_albums(case: Case, ledger: Ledger, play: Play) -> AsyncIte
 
 
 @pytest.mark.full
-async def test_whoever_blocks_the_bot_between_two_albums_gets_the_rest_later(case: Case) -> None:
+async def test_a_user_who_blocks_the_bot_between_two_albums_gets_the_rest_later(case: Case) -> None:
     """The job ends as undeliverable; tried again by its operator, it sends what is missing and no more."""
     stage, ledger = await case.open("up")
     stage.provider.few_stems = False
@@ -176,7 +176,7 @@ async def test_a_group_that_becomes_a_supergroup_between_two_albums_gets_the_res
 
 
 @pytest.mark.full
-async def test_whoever_blocks_the_bot_ends_the_job_and_the_operator_sees_it(case: Case) -> None:
+async def test_a_user_who_blocks_the_bot_ends_the_job_and_the_operator_sees_it(case: Case) -> None:
     stage, ledger = await case.open("up")
     times = case.times(1, 5)
     stage.provider.answers_by_itself = False

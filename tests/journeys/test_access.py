@@ -31,7 +31,7 @@ async def test_access_is_settled_in_the_chat_and_outlives_a_restart(stage: Stage
     boss, rival = stage.person("Wei", language="zh-hans"), stage.person("Rival")
     guest, stranger = stage.person("Guest"), stage.person("Stranger")
 
-    # the first to open the link is the admin, and nobody after that
+    # only the first who opens the link becomes the admin
     link = word_in(stage.world.logs())
     assert await answer(boss, f"/start {link}") == IN_CHINESE("access.admin")
     assert await answer(rival, f"/start {link}") == IN_ENGLISH("access.word_bad")

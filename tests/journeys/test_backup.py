@@ -39,7 +39,7 @@ async def test_songs_go_on_from_a_snapshot_in_another_redis(tmp_path: Path) -> N
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, redis.stop)
         stage = await stack.enter_async_context(open_stage(tmp_path, "up"))
-        stage.ordinary = ("the client disconnected",)  # as whoever is killed does
+        stage.ordinary = ("the client disconnected",)  # as a killed process does
         provider = stage.provider
         alice, bob, carol = (stage.person(name) for name in ("Alice", "Bob", "Carol"))
         provider.held_stems = frozenset({"woodwinds"})  # the last

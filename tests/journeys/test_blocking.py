@@ -1,4 +1,4 @@
-"""Users who block the bot at every step: their jobs end, nobody waits for them, and they may come back."""
+"""Users who block the bot at every step: their jobs end, delay no other user, and they may come back."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ def tap_and_block(stage: Stage, person: Person, menu: Message, label: str) -> No
     stage.telegram.block_bot(person.id)
 
 
-async def test_whoever_blocks_the_bot_holds_up_nobody_and_may_come_back(stage: Stage) -> None:
+async def test_users_who_block_the_bot_delay_no_others_and_may_come_back(stage: Stage) -> None:
     provider, telegram = stage.provider, stage.telegram
     stage.ordinary = ("bot was blocked by the user",)
     at_menu, separating, delivering, archives = (

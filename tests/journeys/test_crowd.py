@@ -1,4 +1,4 @@
-"""Many at once: fifty people, and one with many songs for whom nobody has to wait."""
+"""Fifty people at once, and one person with many songs who does not delay others."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ async def test_fifty_people_at_once_all_get_their_own_stems(stage: Stage) -> Non
     assert len(stage.provider.creates) == 50
 
 
-async def test_nobody_waits_for_the_one_with_many_songs(stage: Stage) -> None:
+async def test_a_user_with_many_songs_does_not_delay_others(stage: Stage) -> None:
     stage.provider.answers_by_itself = False
     greedy, bob = stage.person("Greedy"), stage.person("Bob")
     menus = [(await greedy.asks(stage.song(f"Many {number}")))[1] for number in range(4)]

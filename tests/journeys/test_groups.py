@@ -51,7 +51,7 @@ async def test_what_is_asked_for_by_reply_stays_in_its_topic(stage: Stage) -> No
         sent = await singer.sends(stage.song(f"Demo {language}"), thread_id=here)
         await singer.sends(stage.song(f"Elsewhere {language}"), thread_id=there)
         menu = await menu_for(asker, sent, thread_id=here)
-        assert stage.telegram.bot_messages(asker.chat_id) == [menu]  # what nobody asked for was left alone
+        assert stage.telegram.bot_messages(asker.chat_id) == [menu]  # the other songs were left alone
         assert menu.text == say("choose", title=f"Demo {language}")
         await asker.taps(menu, VOCALS)
         await asker.shows(menu, "✅")

@@ -17,8 +17,8 @@ VOCALS = Mode.SEPARATE_VOCAL
 
 
 class Impatient:
-    """Somebody who taps everything twice; each of them another part of the bot, since a chat is written to
-    once a second only."""
+    """A person who taps everything twice. Each uses another part of the bot, because a chat gets only one
+    message a second."""
 
     def __init__(self, stage: Stage, language: str, title: str) -> None:
         self.stage = stage
@@ -129,7 +129,7 @@ class Fetcher(Impatient):
 
 
 class Canceller(Impatient):
-    """Thinks better of it."""
+    """Cancels a song before picking a mode."""
 
     async def cancels(self) -> None:
         await self.asks()

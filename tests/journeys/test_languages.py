@@ -1,4 +1,4 @@
-"""Five languages side by side: whoever writes in one of them reads no other."""
+"""Users of five languages at once: each reads only their own."""
 
 import asyncio
 import json
@@ -53,7 +53,7 @@ def lines_of(shown: Message) -> Iterator[str]:
 
 
 class Reader:
-    """Somebody who reads one language."""
+    """A person who reads one language."""
 
     def __init__(self, stage: Stage, code: str) -> None:
         self.stage = stage

@@ -18,7 +18,7 @@ RECORDS = "stemdrop:updates:"
 
 
 class Resident:
-    """Somebody with songs in several states, a ZIP, a chosen language, and stems that Telegram keeps."""
+    """A person with songs in several states, a ZIP, a chosen language, and stems that Telegram keeps."""
 
     def __init__(self, stage: Stage, name: str, language: str, title: str) -> None:
         self.stage = stage
@@ -49,7 +49,7 @@ class Resident:
         asked = await self.person.answer_to(self.person.says("/delete"))
         await self.person.presses(asked, self.chosen("button.delete"))
         await self.person.sees(lambda: not asked.buttons)
-        # cancelled; or deleted, where somebody was about to write what it was before
+        # cancelled; or deleted, if another process was about to write its earlier state
         await self.person.sees(lambda: self.open.text.startswith(("✖️", "🗑")))
         return asked.text
 
@@ -66,15 +66,15 @@ async def test_deleting_leaves_nothing_but_what_it_names(stage: Stage) -> None:
     wei = Resident(stage, "王小明", "zh-hans", "木琴的黎明")
     both = (zora, wei)
     provider.failure = 500
-    await asyncio.gather(*(somebody.fails() for somebody in both))
+    await asyncio.gather(*(resident.fails() for resident in both))
     provider.failure = None
-    await asyncio.gather(*(somebody.receives() for somebody in both))
+    await asyncio.gather(*(resident.receives() for resident in both))
     provider.answers_by_itself = False
-    await asyncio.gather(*(somebody.waits() for somebody in both))
-    for somebody in both:
-        assert len(await somebody.left()) > 5
+    await asyncio.gather(*(resident.waits() for resident in both))
+    for resident in both:
+        assert len(await resident.left()) > 5
 
-    for told in await asyncio.gather(*(somebody.deletes() for somebody in both)):
+    for told in await asyncio.gather(*(resident.deletes() for resident in both)):
         say = zora.chosen
         assert told.split("\n")[:3] == [
             say.plural("delete.songs", 3),
@@ -86,22 +86,22 @@ async def test_deleting_leaves_nothing_but_what_it_names(stage: Stage) -> None:
     answers = [await provider.call_back(number) for number in range(len(provider.creates))]
     assert {answer.status_code for answer in answers} == {403}
     await stage.tasks_rest()
-    for somebody in both:
+    for resident in both:
         # the credits used today, as the answer says, and for five minutes how fast the chat may be written to
-        account, flood = await somebody.left()
+        account, flood = await resident.left()
         assert account.startswith("stemdrop:account:ID:20")
         assert flood == "stemdrop:flood:ID"
-        assert len(somebody.person.audios()) == 2
-        assert somebody.name not in stage.world.logs()
-        assert somebody.title not in stage.world.logs()
+        assert len(resident.person.audios()) == 2
+        assert resident.name not in stage.world.logs()
+        assert resident.title not in stage.world.logs()
 
     provider.answers_by_itself = True
 
-    async def begins_anew(somebody: Resident) -> None:
-        _, menu = await somebody.person.asks(stage.song(f"{somebody.title} 2"))
-        assert menu.text == somebody.own("choose", title=f"{somebody.title} 2")
-        assert somebody.own("price.free") not in str(menu.buttons)
-        await somebody.person.taps(menu, VOCALS)
-        await somebody.person.shows(menu, "✅")
+    async def begins_anew(resident: Resident) -> None:
+        _, menu = await resident.person.asks(stage.song(f"{resident.title} 2"))
+        assert menu.text == resident.own("choose", title=f"{resident.title} 2")
+        assert resident.own("price.free") not in str(menu.buttons)
+        await resident.person.taps(menu, VOCALS)
+        await resident.person.shows(menu, "✅")
 
-    await asyncio.gather(*(begins_anew(somebody) for somebody in both))
+    await asyncio.gather(*(begins_anew(resident) for resident in both))

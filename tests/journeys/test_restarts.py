@@ -41,7 +41,7 @@ class Walk:
 
 async def test_songs_survive_a_kill_after_every_step(tmp_path: Path) -> None:
     async with open_stage(tmp_path) as stage:
-        stage.ordinary = ("the client disconnected",)  # as whoever is killed does
+        stage.ordinary = ("the client disconnected",)  # as a killed process does
         stage.provider.answers_by_itself = False
         stage.provider.few_stems = True
         walks = [Walk(stage, stage.person(language=language)) for language in ("en", "ru")]

@@ -80,7 +80,7 @@ async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> N
         secrets.append(SignedLinks(settings["SECRET_KEY"], "").updates_secret)
         logs, chats = stage.world.logs(), said(stage)
         assert "DEBUG" in logs
-        # whoever has the link of a song may fetch it
+        # anyone who has the link of a song may fetch it
         assert not re.search(r"/(source|callback)/[\w.-]{40}", logs, re.ASCII)
         assert "Wrong Key" in chats
         for secret in secrets:

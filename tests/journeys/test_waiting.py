@@ -1,4 +1,4 @@
-"""The create call's answer or the callback does not come: nothing is paid twice, nobody waits for ever."""
+"""The create call's answer or the callback does not come: no job is paid twice or waits for ever."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""No public URL: the source is uploaded, the job polled, and nobody is told to call us back."""
+"""Without a public URL the source is uploaded, the job is polled, and no callback is asked for."""
 
 import anyio
 import pytest

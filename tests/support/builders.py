@@ -1,4 +1,4 @@
-"""Valid things of stemdrop for tests to spoil, and a clock that stands still."""
+"""Valid jobs and results that tests modify, and a clock that stands still."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""A fault as a test breaks and mends it: its stage, the songs played meanwhile, its line in the table."""
+"""One fault: the processes it breaks, the songs sent meanwhile, and its row in the table of faults."""
 
 import random
 import time

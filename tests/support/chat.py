@@ -1,4 +1,4 @@
-"""What a person does and sees in a journey, in the words of a journey."""
+"""A simulated user of a journey: sends songs, taps buttons, and waits for messages."""
 
 import asyncio
 from collections.abc import Callable

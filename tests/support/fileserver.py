@@ -1,4 +1,4 @@
-"""Files over HTTP as a test wants them, and everything that goes wrong with files over HTTP."""
+"""An HTTP server whose files a test chooses, with everything that can go wrong when files are downloaded."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -61,7 +61,7 @@ class FileServer:
         return f"{self.url}/{path}"
 
     def hold(self, path: str) -> asyncio.Event:
-        """Keep whoever asks for this waiting until the event is set."""
+        """Let requests for this path wait until the event is set."""
         return self.held.setdefault(path, asyncio.Event())
 
     async def _answer(self, request: Request) -> Response:

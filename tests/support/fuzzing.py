@@ -1,5 +1,4 @@
-"""Properties are tried on what Hypothesis makes up: in the suite on few examples and always the same ones,
-with `make fuzz` on new ones for minutes."""
+"""Strategies and settings for Hypothesis: a few fixed examples in the suite, many new ones in `make fuzz`."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is heard in a file, whatever its form and its tags."""
+"""Decodes audio files to samples."""
 
 from io import BytesIO
 from pathlib import Path

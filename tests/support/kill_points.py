@@ -72,9 +72,10 @@ def _mortal_context(
 
 
 def _steps(kind: type) -> Iterator[tuple[str, Callable[..., Any]]]:
-    for name, step in vars(kind).items():
-        if not name.startswith("_") and (inspect.iscoroutinefunction(step) or _is_context(step)):
-            yield name, step
+    for owner in kind.__mro__:
+        for name, step in vars(owner).items():
+            if not name.startswith("_") and (inspect.iscoroutinefunction(step) or _is_context(step)):
+                yield name, step
 
 
 def _is_context(step: object) -> bool:
@@ -105,7 +106,7 @@ def _named_in(name: str, call: ast.Call) -> set[str]:
 
 
 def make_mortal() -> None:
-    """Of this process."""
+    """Let this process kill itself at its point."""
     for kind in KINDS:
         for name, step in _steps(kind):
             make = _mortal_context if _is_context(step) else _mortal

@@ -1,4 +1,4 @@
-"""A song as the kinds of files people send: cut and put into other containers with the codecs of PyAV."""
+"""Converts a song into the kinds of files that people send."""
 
 import wave
 from dataclasses import dataclass

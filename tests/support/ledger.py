@@ -1,4 +1,4 @@
-"""Songs that people send while everything breaks, and the account of what became of them."""
+"""Songs that people send while something breaks, and the count of stems that are missing or repeated."""
 
 import asyncio
 from collections import Counter
@@ -20,7 +20,7 @@ VOCALS, ALL_STEMS = 0, 1
 _CHOOSING, _DONE, _FAILED, _CANCELLED = "🎵 “", "✅", "⚠️", "✖️"
 # Tasks are run again for some minutes, and for the answer to an album five are waited.
 WAIT_S = 900.0
-# Longer than it takes until somebody else does what a dead process was about to do.
+# Longer than another worker takes to take over the tasks of a dead one.
 IMPATIENT_S = 30.0
 
 
@@ -90,7 +90,7 @@ class Account:
 
     songs: int = 0
     explained: int = 0
-    lost: int = 0  # stems that did not come, and nobody said why; all of a song that never ends
+    lost: int = 0  # stems that did not come without an explanation; all stems of a song that never ends
     twice: int = 0  # stems that came again
     shown_twice: int = 0  # messages of a job that came again
     paid_twice: int = 0  # accepted create calls beyond one a job
@@ -108,7 +108,7 @@ class Ledger:
         self.plays: list[Play] = []
 
     def person(self) -> Person:
-        """Somebody new, who waits for as long as it takes."""
+        """Add a person who waits for as long as it takes."""
         person = self.stage.person(f"Person {len(self.plays) + 1}")
         person.wait_s = WAIT_S
         return person

@@ -1,4 +1,4 @@
-"""What is left in a Redis of somebody who had everything deleted."""
+"""Finds the keys in Redis that still hold something about a person."""
 
 from collections.abc import Awaitable, Callable
 

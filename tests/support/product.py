@@ -1,5 +1,4 @@
-"""The product's parts put together in one process as `stemdrop.serve` does it, between real neighbours: a
-Redis, the local Telegram and a provider. For tests of one room at a time."""
+"""All of the product's parts in the test's process, with a real Redis, the local Telegram and a provider."""
 
 import asyncio
 import json
@@ -68,7 +67,7 @@ class _NeverBusy(Clock):
 
 
 class Product(Parts):
-    """The product's parts, and the questions that tests ask of them again and again."""
+    """The product's parts, and what many tests ask of them."""
 
     telegram: Telegram
     closing: AsyncExitStack
@@ -358,7 +357,7 @@ class BotRoom:
 
 
 async def until(what: Callable[[], object], timeout_s: float = 30) -> None:
-    """Wait until it is so; looked at again and again, where nobody announces it."""
+    """Wait until the condition holds, by checking it every 10 ms; raises `TimeoutError`."""
     with anyio.fail_after(timeout_s):
         while not what():  # noqa: ASYNC110
             await anyio.sleep(0.01)

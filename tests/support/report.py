@@ -1,4 +1,4 @@
-"""The table of `docs/reliability.md`: what each fault cost, as a run of all of them has measured it."""
+"""Writes the table of `docs/reliability.md` from the results of `make faults`, and adds its options."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _BEGIN, _END = "<!-- faults: written by `make faults` -->", "<!-- end of faults 
 _HEAD = (
     "| fault | times | songs | explained | lost | stems twice | texts twice | paid twice | well after, s |"
 )
-# In which order they are told.
+# The order of the rows, by test file.
 _FILES = ("kills", "redis", "telegram", "api", "stems", "machine", "many")
 
 
@@ -30,7 +30,7 @@ class Row:
     seconds: float
 
     def line(self) -> str:
-        """As a row of the table."""
+        """Format the row for the table."""
         counters = [self.times, self.songs, self.explained]
         counters += [self.lost, self.twice, self.shown_twice, self.paid_twice]
         return f"| {self.fault} | {' | '.join(map(str, counters))} | {self.seconds:.0f} |"

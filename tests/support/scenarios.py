@@ -1,5 +1,7 @@
-"""Ways of songs that together pass every call to the outside and every step of a job: at each of these points
-a process is killed (`mortal.py`). What a person does here goes on when the product is back."""
+"""Stories that together pass every external call and every step of a job.
+
+A process is killed at each of these points (`kill_points.py`); the story goes on when the product is back.
+"""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping

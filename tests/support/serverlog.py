@@ -1,4 +1,4 @@
-"""What uvicorn says of an app that fails. pytest hears it only of servers that were there before the test."""
+"""Captures uvicorn's error log, which pytest captures only of servers that were started before the test."""
 
 import logging
 from collections.abc import Iterator

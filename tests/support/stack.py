@@ -1,5 +1,4 @@
-"""A `docker compose` project of a test: its own folder as from a fresh clone, its own `.env`, images and
-volumes; gone without a trace when the block ends."""
+"""A `docker compose` project of a test, with its own folder, `.env`, images and volumes; removed after it."""
 
 import itertools
 import json
@@ -119,7 +118,7 @@ class Stack:
         self.compose("up", "--detach", "--no-build", "--wait", "--wait-timeout", "240", *arguments)
 
     def states(self) -> dict[str, str]:
-        """Container → its health, or its state where nobody looks after its health."""
+        """Container → its health, or its state where it has no health check."""
         lines = self.compose("ps", "--all", "--format", "json").splitlines()
         found = [json.loads(line) for line in lines]
         return {it["Name"]: it["Health"] or it["State"] for it in found}
@@ -158,7 +157,7 @@ class Stack:
     def plays(
         self, mode: str = "separate_vocal", *arguments: str, song: str = "", service: str = "sandbox"
     ) -> "Played":
-        """Somebody sends a song of this name and taps, at the Telegram in this project's `service`."""
+        """Let a person send a song of this name and pick a mode, at the Telegram in `service`."""
         shell = ("sh", "-ec", _NEW_SONG, "sh", song or f"song-{next(_numbers)}", "--mode", mode)
         return Played(self.command("exec", "-T", service, *shell, *arguments), self.folder, self.environment)
 

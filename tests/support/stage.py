@@ -33,7 +33,7 @@ _ORDINARY = ("message is not modified", "query is too old")
 
 
 async def until(what: Callable[[], object], timeout_s: float = WAIT_S) -> None:
-    """Wait until it is so, where nobody tells when; raises `TimeoutError`."""
+    """Wait until the condition holds, by checking it every 10 ms; raises `TimeoutError`."""
     async with asyncio.timeout(timeout_s):
         while not what():  # noqa: ASYNC110 - files and processes set no event
             await asyncio.sleep(0.01)
@@ -67,7 +67,7 @@ class Stage:
         return path
 
     def person(self, name: str = "Alice", *, language: str = "en") -> Person:
-        """Somebody new, in their private chat."""
+        """Add a person, in their private chat."""
         return Person(self.telegram, name, language=language)
 
     async def start(self, *commands: str) -> list[Process]:
@@ -120,7 +120,7 @@ class Stage:
                 await asyncio.sleep(0.05)
 
     async def tasks_rest(self, wait_s: float = WAIT_S) -> None:
-        """Wait until no task waits or runs: whoever was still to write a message has done so."""
+        """Wait until no task waits or runs, so that every message has been written."""
         async with asyncio.timeout(wait_s), connect(self.redis_url) as redis:
             while any([await redis.xlen(f"{queue}:stream") for queue in Queue]):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

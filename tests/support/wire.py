@@ -1,4 +1,4 @@
-"""A network that can break: a TCP proxy on loopback, before one server or several that share the work."""
+"""A TCP proxy on loopback that can cut its connections, in front of one server or several."""
 
 import asyncio
 import itertools
@@ -12,7 +12,7 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class Wire:
-    """Connections go to the ports on loopback that `targets` names, in turn; those where nobody listens are
+    """Connections go to the ports on loopback that `targets` names, in turn; those where nothing listens are
     passed over. With `tls` it speaks that, and plainly to the servers; `change` is done to what they say."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Wire:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
-        """Nobody listens any more; what is open stays so."""
+        """Stop listening; open connections stay."""
         if self._server:
             self._server.close()
 
