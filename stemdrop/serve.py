@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class Role(StrEnum):
-    """What a process does; `stemdrop up` has all three roles."""
+    """The role of a process; `stemdrop up` has all three."""
 
     BOT = "bot"
     WEBHOOK = "webhook"

@@ -1,4 +1,4 @@
-"""What the operator reads of a job or of a given-up task: typed, and as the JSON of `stemdrop jobs --json`.
+"""A job or a given-up task as `stemdrop jobs` shows it, and as its JSON.
 
 No I/O. The JSON holds no secret: no address of a stem and no `file_id`.
 """
