@@ -1,6 +1,5 @@
 """Commands, and the one short answer to everything that is no song."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ from product import BotRoom
 
 from sandbox.telegram.chats import User
 from sandbox.telegram.faults import FaultKind
-from stemdrop.domain.jobs import Job, JobState
+from stemdrop.domain.jobs import JobState
 
 
 @pytest.mark.parametrize(
@@ -137,13 +136,3 @@ async def test_cancel_reports_its_work_although_the_first_reply_failed(
     await room.handle_again()
     assert room.telegram.bot_messages(alice.id)[-1].text == "Cancelled 2 songs."
     assert [menu.text.startswith("✖️ Cancelled") for menu in menus] == [True] * 2
-
-
-async def test_cancel_cancels_all_songs_however_many(room: BotRoom, alice: User, song: Path) -> None:
-    menu = await room.menu(alice, song)
-    (first,) = await room.product.jobs(alice.id)
-    for number in range(205):
-        job = replace(first, id=Job.new_id(), message_id=menu.message_id)
-        await room.product.store.add(job, once=f"message {number}")
-    assert (await room.says(alice, "/cancel"))[-1].text == "Cancelled 206 songs."
-    assert {job.state for job in await room.product.jobs(alice.id)} == {JobState.CANCELLED}

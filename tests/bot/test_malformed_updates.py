@@ -174,7 +174,7 @@ async def telegram_that_answers(*results: object) -> AsyncIterator[tuple[str, li
 GOOD_ME = {"id": 1, "is_bot": True, "first_name": "Stems", "username": "stems_bot"}
 
 
-@pytest.mark.parametrize("bad", [{"id": 1, "first_name": "Stems"}, [], "bot", 5, {}])
+@pytest.mark.parametrize("bad", [{"id": 1, "first_name": "Stems"}, [], 5])
 async def test_an_answer_to_get_me_that_cannot_be_parsed_is_one_line_and_is_asked_for_again(
     product: Product, telegram: Telegram, redis_url: str, bad: object, caplog: pytest.LogCaptureFixture
 ) -> None:
