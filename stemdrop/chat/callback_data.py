@@ -10,7 +10,7 @@ from stemdrop.domain.jobs import INSTRUMENTS, Mode
 
 
 class Action(StrEnum):
-    """What a job's button does; the value is its letter in `callback_data`."""
+    """The action of a job's button; the value is its letter in `callback_data`."""
 
     PICK = "p"  # choose a mode, with an instrument's number for one instrument
     INSTRUMENTS = "i"  # open the list of instruments, at a page

@@ -29,7 +29,7 @@ Rendered = tuple[str, InlineKeyboardMarkup | None]
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a message shows beside the job itself.
+    """The facts that a message shows beside the job itself.
 
     `delivered` counts the stems in the chat; `place` is the job's in its queue, from 1; `elapsed_s` runs
     since its turn came; `can_ask_again`: another create call is offered; `free` are the choices that cost
