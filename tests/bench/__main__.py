@@ -19,7 +19,7 @@ import deliveries
 import failover
 import songs
 import updates
-from case import PATIENCE
+from fault_case import PATIENCE
 from measure import HEAD, Row, say
 from stage import Stage, open_stage
 

@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from case import port_of
+from fault_case import port_of
 from ledger import VOCALS, Ledger
 from measure import Row
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from stage import Stage
-from wire import Wire
+from tcp_proxy import TcpProxy
 
 from sandbox.environment.ports import free_port
 from sandbox.environment.redis_server import RedisServer, find_server_program
@@ -31,7 +31,7 @@ async def run(stage: Stage) -> AsyncIterator[Row]:
     async with AsyncExitStack() as stack:
         second = await stack.enter_async_context(RedisServer(stage.world.directory / "replica"))
         ports = [port_of(first.url)]
-        wire = await stack.enter_async_context(Wire(lambda: ports).run())
+        wire = await stack.enter_async_context(TcpProxy(lambda: ports).run())
         sentinels = await stack.enter_async_context(_sentinels(stage.world.directory, first, second))
         stage.settings["REDIS_URL"] = first.url.replace(f":{ports[0]}/", f":{wire.port}/")
         stage.redis_url = stage.settings["REDIS_URL"]

@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from leftovers import leftovers
 from product import BotRoom
 from redis.asyncio import Redis
+from redis_search import find_keys
 
 from bot.privacy import explanation
 from sandbox.telegram.chats import User
@@ -133,7 +133,7 @@ async def test_deleting_leaves_only_what_it_says(room: BotRoom, alice: User, son
     person = await users.person(alice.id)
     assert (person.name, person.language, person.is_allowed) == ("", "", True)
     assert (await store.allowance(alice.id, 20)).spent == 10
-    left = await leftovers(room.product.settings.redis_url, str(alice.id), "Morning Line", "Alice")
+    left = await find_keys(room.product.settings.redis_url, str(alice.id), "Morning Line", "Alice")
     # at which pace the chat may be written to, for five minutes
     left.remove(f"stemdrop:flood:{alice.id}")
     assert {key.rpartition(":")[0] for key in left} == {f"stemdrop:account:{alice.id}", "stemdrop:people"}
@@ -255,7 +255,7 @@ async def test_updates_are_removed_from_the_engine_soon(room: BotRoom, alice: Us
     handler = room.product.updates(room.application)
 
     async def run(update_json: str) -> None:
-        assert await leftovers(url, text)
+        assert await find_keys(url, text)
         await handler.run(update_json)
         stop.set()
 
@@ -264,5 +264,5 @@ async def test_updates_are_removed_from_the_engine_soon(room: BotRoom, alice: Us
     await room.product.engine.work(Queue.UPDATES, {Task.UPDATE: run}, stop)
     assert len(room.telegram.bot_messages(alice.id)) == 1
     async with Redis.from_url(url) as redis:
-        for key in await leftovers(url, text):
+        for key in await find_keys(url, text):
             assert 0 < await redis.ttl(key) <= UPDATE_RECORD_LIFETIME.total_seconds()

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("stage", "case")
+pytest.register_assert_rewrite("stage", "fault_case")
 
-from case import Case  # noqa: E402 - what it asserts is to be explained, too
+from fault_case import Case  # noqa: E402 - what it asserts is to be explained, too
 from ledger import WAIT_S  # noqa: E402
 
 

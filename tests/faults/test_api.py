@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from case import Case, port_of
+from fault_case import Case, port_of
 from ledger import ALL_STEMS, VOCALS, Ledger
 from provider import Provider
 from stage import Stage
 from starlette.responses import Response
-from wire import Wire
+from tcp_proxy import TcpProxy
 
 REFUSALS = (400, 401, 402, 404, 408, 409, 413, 422, 429, 451, 455, 500, 501, 505)
 FAILURES = (400, 408, 413, 451, 500, 501, 531)
@@ -92,9 +92,9 @@ async def test_time_out_before_it_has_accepted(case: Case) -> None:
 
 
 @asynccontextmanager
-async def wired(case: Case, **settings: str) -> AsyncIterator[tuple[Stage, Ledger, Wire]]:
+async def wired(case: Case, **settings: str) -> AsyncIterator[tuple[Stage, Ledger, TcpProxy]]:
     """A stage with a network to the API that can break; stems come on another."""
-    async with case.stage(**settings) as stage, Wire(lambda: [port_of(stage.provider.url)]).run() as wire:
+    async with case.stage(**settings) as stage, TcpProxy(lambda: [port_of(stage.provider.url)]).run() as wire:
         stage.settings["SEPARATION_API_URL"] = f"http://127.0.0.1:{wire.port}"
         stage.settings["STEM_HOSTS"] = stage.provider.url.removeprefix("http://")
         await stage.start("up")

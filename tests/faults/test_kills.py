@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
-from case import Case
+from fault_case import Case
 from kill_points import steps
 from ledger import ALL_STEMS, VOCALS, Account, Ledger
 from scenarios import SCENARIOS

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from case import Case
+from fault_case import Case
 from ledger import ALL_STEMS, VOCALS
 from stage import until
 

@@ -4,9 +4,9 @@ import asyncio
 import re
 from collections import Counter
 
-from case import Case, port_of
+from fault_case import Case, port_of
 from ledger import ALL_STEMS, VOCALS, Ledger
-from wire import Wire
+from tcp_proxy import TcpProxy
 
 from sandbox.environment.ports import free_port
 
@@ -16,7 +16,7 @@ SWEEP_EVERY_S = 2
 
 async def test_two_webhooks_and_four_workers_of_which_half_die(case: Case) -> None:
     ports = [free_port() for _ in range(WEBHOOKS)]
-    async with Wire(lambda: ports).run() as front, case.stage(TELEGRAM_UPDATES="webhook") as stage:
+    async with TcpProxy(lambda: ports).run() as front, case.stage(TELEGRAM_UPDATES="webhook") as stage:
         world, provider = stage.world, stage.provider
         public = {"PUBLIC_URL": f"http://127.0.0.1:{front.port}"}
         webhooks = [

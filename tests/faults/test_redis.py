@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
-from case import Case, port_of
+from fault_case import Case, port_of
 from ledger import ALL_STEMS, VOCALS, Ledger
 from redis.asyncio import Redis
 from scenarios import SAY

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
-from case import Case
+from fault_case import Case
 from ledger import VOCALS
 from provider import Provider
 from starlette.responses import RedirectResponse, Response, StreamingResponse

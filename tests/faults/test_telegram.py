@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from case import Case
+from fault_case import Case
 from ledger import ALL_STEMS, VOCALS, Account, Ledger, Play
 from provider import SPLIT_FIELDS
 from scenarios import SAY

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from chat import Person
-from leftovers import leftovers
+from redis_search import find_keys
 from stage import Stage
 
 from sandbox.telegram.chats import Message
@@ -56,7 +56,7 @@ class Resident:
     async def left(self) -> list[str]:
         """The keys that still tell something of them."""
         redis_url = self.stage.world.redis.url
-        found = await leftovers(redis_url, str(self.person.id), self.name, self.title)
+        found = await find_keys(redis_url, str(self.person.id), self.name, self.title)
         return [key.replace(str(self.person.id), "ID") for key in found if not key.startswith(RECORDS)]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import numpy as np
 import pytest
-from hearing import heard
+from decoding import decode
 from stage import Stage, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -50,7 +50,7 @@ async def test_vocals_and_instrumental_come_as_one_album_in_reply(stage: Stage, 
         assert audio.media
         assert audio.media["duration"] == 30
         arrived = stage.telegram.file_location(audio.media["file_id"])
-        assert np.array_equal(heard(arrived), heard(stage.provider.stem))
+        assert np.array_equal(decode(arrived), decode(stage.provider.stem))
     assert stage.provider.sources == [await anyio.Path(song).read_bytes()]
     assert [create["type"] for create in stage.provider.creates] == ["separate_vocal"]
 

@@ -21,7 +21,7 @@ from certificates import Certificates
 from product import NOBODY, SECRET, Product, new_job, open_product
 from provider import KEY, Provider
 from starlette.types import ASGIApp
-from wire import Wire
+from tcp_proxy import TcpProxy
 
 from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
@@ -128,7 +128,7 @@ class DoctorFixture:
         """Return the port of a proxy to that server which changes its responses."""
         port = urlsplit(url).port
         assert port
-        async with Wire(lambda: [port], tls=tls, change=change).run() as wire:
+        async with TcpProxy(lambda: [port], tls=tls, change=change).run() as wire:
             yield wire.port
 
 

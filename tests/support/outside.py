@@ -22,7 +22,7 @@ from internet import (
     run_inside,
     server_context,
 )
-from wire import Wire
+from tcp_proxy import TcpProxy
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.environment.server import serve
@@ -164,7 +164,7 @@ async def _run_all(folder: Path) -> dict[str, list[Finding]]:
             port = int(url.rpartition(":")[2])
             ways = [(PUBLIC, 443, tls), (PUBLIC, 9443, tls), (PUBLIC, 80, None), ("10.0.0.1", 443, tls)]
             ways.append(("127.0.1.1", 443, tls))
-            wires = [Wire(lambda: [port], tls=tls, place=(host, at)) for host, at, tls in ways]
+            wires = [TcpProxy(lambda: [port], tls=tls, place=(host, at)) for host, at, tls in ways]
             for wire in wires:
                 await wire.listen()
             for case in [Case(HEALTHY, "", "", "", _at(f"https://{_HOST}")), *CASES]:

@@ -347,7 +347,7 @@ async def test_cached_stems_of_another_job_can_be_ordered(
 # Voice messages
 
 
-def heard(data: bytes) -> tuple[str, int, str, float]:
+def decode(data: bytes) -> tuple[str, int, str, float]:
     """Return codec, channels, container and seconds."""
     with av.open(io.BytesIO(data)) as container:
         stream = container.streams.audio[0]
@@ -369,7 +369,7 @@ async def test_each_stem_is_a_small_voice_message_in_order(
     for voice in voices:
         assert voice.media
         assert voice.media["duration"] == 1
-        codec, channels, container, seconds = heard(content(product, voice))
+        codec, channels, container, seconds = decode(content(product, voice))
         assert (codec, channels, container) == ("opus", 1, "ogg")
         assert seconds == pytest.approx(1, abs=0.1)
         assert len(content(product, voice)) < 48_000 / 8 * 1.4
@@ -385,7 +385,7 @@ async def test_a_user_who_forbids_voice_messages_gets_audio(
     small = shown(product, two, "audio")[before:]
     titles = [message.media["title"] for message in small if message.media]
     assert titles == ["Morning Line (Vocals)", "Morning Line (Instrumental)"]
-    assert heard(content(product, small[0]))[:2] == ("aac", 1)
+    assert decode(content(product, small[0]))[:2] == ("aac", 1)
     assert calls(product, "sendVoice") == 1
     await archives.run(small_of(two))
     assert len(shown(product, two, "audio")) == before + 4

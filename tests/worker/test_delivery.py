@@ -15,8 +15,8 @@ import av
 import numpy as np
 import pytest
 import sounds
+from decoding import decode
 from fileserver import FileServer
-from hearing import heard
 from product import Product, new_job, open_product, result_of, until
 from recordings import record
 
@@ -117,7 +117,7 @@ async def test_two_stems_arrive_as_one_album_in_reply(
     assert arrived[0].media_group_id == arrived[1].media_group_id
     for message in arrived:
         assert message.media
-        assert np.array_equal(heard(product.telegram.file_location(message.media["file_id"])), heard(tone))
+        assert np.array_equal(decode(product.telegram.file_location(message.media["file_id"])), decode(tone))
     assert shown(product, two).text == "✅ “Morning Line”: 2 stems are here."
     assert (await product.job(two.id)).state is JobState.DELIVERED
     assert await product.store.open_jobs() == []
@@ -293,7 +293,7 @@ async def test_lossless_stems_arrive_as_one_album_of_tagged_documents(
         assert message.media
         path = product.telegram.file_location(message.media["file_id"])
         assert tags_of(path)["title"] == f"Morning Line ({title})"
-        assert np.array_equal(heard(path), heard(stem))
+        assert np.array_equal(decode(path), decode(stem))
 
 
 def tags_of(path: Path) -> dict[str, str]:
@@ -532,7 +532,7 @@ async def test_a_fresh_url_is_requested_for_a_page_in_place_of_a_stem(
     assert field(arrived, "title") == ["Morning Line (Vocals)", "Morning Line (Instrumental)"]
     for message in arrived:
         assert message.media
-        assert np.array_equal(heard(product.telegram.file_location(message.media["file_id"])), heard(tone))
+        assert np.array_equal(decode(product.telegram.file_location(message.media["file_id"])), decode(tone))
     assert files.asked.count(asking) == 1
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from redis.asyncio import Redis
 
 
-async def leftovers(redis_url: str, *words: str) -> list[str]:
+async def find_keys(redis_url: str, *words: str) -> list[str]:
     """Every key in Redis, the engine's too, that holds one of these words in its name or its value."""
     found = []
     async with Redis.from_url(redis_url) as redis:

@@ -11,7 +11,7 @@ Targets = Callable[[], Sequence[int]]
 _CHUNK_BYTES = 64 * 1024
 
 
-class Wire:
+class TcpProxy:
     """Connections go to the ports on loopback that `targets` names, in turn; those where nothing listens are
     passed over. With `tls` it speaks that, and plainly to the servers; `change` is done to what they say."""
 
@@ -54,7 +54,7 @@ class Wire:
             self._server.close()
 
     @asynccontextmanager
-    async def run(self) -> AsyncIterator["Wire"]:
+    async def run(self) -> AsyncIterator["TcpProxy"]:
         """Listen until the block ends."""
         await self.listen()
         try:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from ledger import Account, Ledger
 from report import Row
 from stage import Stage, open_stage
-from wire import Wire
+from tcp_proxy import TcpProxy
 
 # What a fault world waits for is told sooner than an operator would want it.
 PATIENCE = {"POLL_AFTER_S": "5", "POLL_INTERVAL_S": "2", "JOB_TIMEOUT_S": "600"}
@@ -40,9 +40,9 @@ class Case:
         await stage.start(*commands)
         return stage, Ledger(stage)
 
-    async def open_wired(self, *commands: str, **settings: Any) -> tuple[Stage, Ledger, Wire]:
+    async def open_wired(self, *commands: str, **settings: Any) -> tuple[Stage, Ledger, TcpProxy]:
         """The same with a network to Redis that can be cut."""
-        wire = await self.stack.enter_async_context(Wire(lambda: [port_of(stage.redis_url)]).run())
+        wire = await self.stack.enter_async_context(TcpProxy(lambda: [port_of(stage.redis_url)]).run())
         stage = await self.stack.enter_async_context(self.stage(**settings))
         url = stage.redis_url
         stage.settings["REDIS_URL"] = url.replace(f":{port_of(url)}/", f":{wire.port}/")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def heard(source: Path | bytes) -> NDArray[np.float32]:
+def decode(source: Path | bytes) -> NDArray[np.float32]:
     """All samples as they are decoded, channel by channel."""
     with av.open(BytesIO(source) if isinstance(source, bytes) else str(source), "r") as container:
         resampler = av.AudioResampler(format="fltp")
