@@ -28,6 +28,9 @@ from stemdrop.storage.keys import (
 
 log = logging.getLogger(__name__)
 
+# The jobs that are read in one step, which blocks the process for about 20 ms.
+_JOBS_A_STEP = 100
+
 # Fields of a job's hash beside those of `domain.jobs.encode`.
 RUNS = "runs:{}"  # how often each kind of task was begun; with ":by" behind it, the last caller that counted
 DELIVERY_OWNER = "delivery_token"  # the token of the run that delivers the job
@@ -154,14 +157,17 @@ class JobLists:
 
     async def _get_all(self, index: str, ids: list[str]) -> list[Job]:
         """Return these jobs; remove the ids of expired jobs from `index`."""
-        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
-            for job_id in ids:
-                pipeline.hgetall(JOB.format(job_id))
-            found = cast(list[dict[str, str]], await pipeline.execute())
-            expired = [job_id for job_id, stored in zip(ids, found, strict=True) if not stored.get("state")]
-            if expired:
-                await self._redis.zrem(index, *expired)
-        return [job for stored in found if stored.get("state") and (job := read_job(stored))]
+        jobs: list[Job] = []
+        for first in range(0, len(ids), _JOBS_A_STEP):
+            step = ids[first : first + _JOBS_A_STEP]
+            async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+                for job_id in step:
+                    pipeline.hgetall(JOB.format(job_id))
+                found = cast(list[dict[str, str]], await pipeline.execute())
+                if expired := [it for it, stored in zip(step, found, strict=True) if not stored.get("state")]:
+                    await self._redis.zrem(index, *expired)
+            jobs += [job for stored in found if stored.get("state") and (job := read_job(stored))]
+        return jobs
 
 
 def read_job(stored: dict[str, str]) -> Job | None:

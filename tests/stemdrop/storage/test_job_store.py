@@ -508,6 +508,16 @@ async def test_open_jobs_are_those_longest_unmoved_first(store: JobStore, clock:
     assert [job.id for job in await store.open_jobs()] == [jobs[2].id, jobs[0].id]
 
 
+async def test_many_jobs_are_read_in_steps(
+    store: JobStore, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stemdrop.storage.job_lists._JOBS_A_STEP", 10)
+    jobs = [await add(store, JobState.SUBMITTING) for _ in range(25)]
+    await redis.delete(JOB.format(jobs[-1].id))
+    assert {job.id for job in await store.open_jobs()} == {job.id for job in jobs[:-1]}
+    assert await redis.zcard(OPEN) == 24
+
+
 async def test_a_job_that_has_moved_on_since_its_end_was_shown_stays_open(store: JobStore) -> None:
     job = await add(store, JobState.SEPARATING)
     assert await store.fail(job.id, [JobState.SEPARATING], Failure("500", charged=True))
