@@ -4,6 +4,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,13 +68,14 @@ class OutgoingStem:
 
 
 def albums(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Yield the items, in order, in as few albums as possible, as even as possible.
+    """Yield the items, in order, in as few albums as possible, as even as possible, the larger ones first.
 
     Even albums arrive sooner, and less is lost with a crash, than with ten stems and two.
     """
     count, number = len(items), -(-len(items) // MAX_ALBUM)
-    for index in range(number):
-        yield items[count * index // number : count * (index + 1) // number]
+    bounds = [-(-count * index // number) for index in range(number + 1)] if items else []
+    for start, end in pairwise(bounds):
+        yield items[start:end]
 
 
 class StemSender:

@@ -31,6 +31,7 @@ def test_albums_have_sizes_that_telegram_accepts() -> None:
     for count in range(1, 31):
         sizes = [len(album) for album in albums(range(count))]
         assert sum(sizes) == count
+        assert sizes == sorted(sizes, reverse=True)
         assert max(sizes) <= MAX_ALBUM
         assert min(sizes) >= 2 or count == 1
         assert max(sizes) - min(sizes) <= 1
