@@ -92,8 +92,9 @@ class Poller:
             self._update_health.disturbed(SECOND_POLLER)
             log.error(SECOND_POLLER)
             return
-        step = "stored" if isinstance(error, StoreUnavailable) else "fetched"
+        is_redis = isinstance(error, StoreUnavailable)
+        problem = "updates cannot be stored" if is_redis else "updates cannot be fetched"
         text = str(error) if isinstance(error, TelegramError | StoreUnavailable) else repr(error)
-        self._update_health.failed(f"updates cannot be {step}: {text}")
+        self._update_health.failed(f"{problem}: {text}")
         traceback = self._tracebacks.select("poll", error)
-        log.warning("updates cannot be %s, again in %.0f s: %s", step, pause_s, text, exc_info=traceback)
+        log.warning("%s, again in %.0f s: %s", problem, pause_s, text, exc_info=traceback)

@@ -199,10 +199,9 @@ async def call_until_done(call: Callable[[], Awaitable[object]], stop: asyncio.E
             wait_s = error.after_s if isinstance(error, TryLater) else pause_s
             if isinstance(error, NetworkError | StoreUnavailable):
                 server = "Redis" if isinstance(error, StoreUnavailable) else "Telegram"
-                problem = f"{server} cannot be reached"
+                log.warning("%s cannot be reached, next try in %.0f s: %s", server, wait_s, error)
             else:
-                problem = "Telegram refuses the call"
-            log.warning("%s, next try in %.0f s: %s", problem, wait_s, error)
+                log.warning("Telegram refuses the call, next try in %.0f s: %s", wait_s, error)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), wait_s)
             pause_s = min(pause_s * 2, 30)
