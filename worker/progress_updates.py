@@ -45,7 +45,7 @@ class _TelegramAway(Exception):
 
 @dataclass
 class _Run:
-    """What one run has done."""
+    """The progress of one run."""
 
     written: int = 0
     chats: set[int] = field(default_factory=set)  # where it has tried to update a message

@@ -33,7 +33,7 @@ LATE_FOR_S = 24 * 3600
 LATE_AT_ONCE = 100
 _LATE_EVERY = 0.1  # of the time since it was given up
 AT_ONCE = 8
-# So many jobs are read in one step, which takes the process about 10 ms.
+# The jobs that are read in one step, which blocks the process for about 10 ms.
 BATCH = 50
 # A job that waits for another task is looked at again after half of its time in the state, but not sooner and
 # not later than this.

@@ -62,7 +62,7 @@ CANCELLABLE = frozenset({JobState.CHOOSING, JobState.QUEUED, JobState.SUBMITTING
 
 
 class Charge(StrEnum):
-    """What became of a job's credits in its account, on the day on which it was picked."""
+    """The state of a job's credits in its account, on the day on which it was picked."""
 
     NONE = ""  # nothing was held: not picked, or free
     HELD = "held"

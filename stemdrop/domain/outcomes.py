@@ -54,7 +54,7 @@ class Picked(StrEnum):
 
 
 class Credits(StrEnum):
-    """What becomes of a job's credits when it moves."""
+    """The change of a job's credits when it moves."""
 
     KEEP = "keep"
     SETTLE = "settle"  # they are spent

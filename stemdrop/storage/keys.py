@@ -9,7 +9,7 @@ DAY_S = 24 * 3600
 PING = "stemdrop:ping"  # string: written to find out whether Redis takes writes
 
 # Jobs
-JOB = "stemdrop:job:{}"  # hash: one field per attribute of `Job`, and the fields named in `job_store.py`
+JOB = "stemdrop:job:{}"  # hash: one field per attribute of `Job`, and the fields named in `job_lists.py`
 SENT = "stemdrop:job:{}:sent"  # hash: stem key → JSON of `Sent`
 SENDING = "stemdrop:job:{}:sending"  # string: held by the process that sends the job's message
 PACKED = "stemdrop:job:{}:packed"  # hash: name of an archive or voice message → JSON of `Sent`
