@@ -1,4 +1,4 @@
-"""A separation API for tests: strict in what it takes, told by the test what to do.
+"""A separation API for tests: it refuses what the contract refuses, and answers what the test tells it to.
 
 Written from the provider's contract; shares no code with stemdrop or the separator.
 """

@@ -1,11 +1,11 @@
-"""A world whose separation API is a `Provider`, with the product's real processes in it, for journeys.
+"""The local environment with a `Provider` and the product's real processes, for journeys.
 
     async with open_stage(folder, "bot", "webhook", "worker") as stage:
         alice = stage.person("Alice")
         song, menu = await alice.asks(stage.song("Blue"), 0)
         ...
 
-What every story must leave behind is looked at when the stage closes, and after each story that shares one.
+When the stage closes, and after each story that shares it, `end` checks what every story must leave behind.
 """
 
 import asyncio
