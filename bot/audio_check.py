@@ -73,7 +73,7 @@ async def _measured(source: Source, path: Path, size_bytes: int) -> Source:
 
 
 def measure(path: Path) -> float:
-    """Seconds of sound in a file; 0.0 if it does not say. Raises `SourceUnusable` if there is no sound.
+    """Return the seconds of sound in a file; 0.0 if unknown. Raises `SourceUnusable` if it has no sound.
 
     Decodes one frame and no more: a header is a claim, and a whole song is work for the separator.
     """
