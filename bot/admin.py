@@ -50,7 +50,6 @@ class Admin:
     clock: Callable[[], float] = time.time
 
     async def command(self, update: Update, context: Context) -> None:
-        """Show the overview."""
         message = update.effective_message
         if message and await is_for_admin(update, context):
             await reply(message, *await self._overview(context.say))
@@ -146,7 +145,6 @@ class Admin:
         return " · ".join([say("quoted", text=short_title(job, say)), *mode, user])
 
     async def _question(self, say: Language) -> Rendered:
-        """Ask whether the cache is to be cleared."""
         count = say.number(await self.stem_cache.count())
         yes = button(say("button.clear_kept", count=count), Screen.ADMIN, _CLEAR)
         no = button(say("button.back"), Screen.ADMIN, _REFRESH)

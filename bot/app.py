@@ -43,8 +43,6 @@ _FIRST = -1
 
 
 class _Shared(TypedDict):
-    """What the screens that list or cancel jobs share."""
-
     store: JobStore
     actions: JobActions
     users: Users

@@ -49,7 +49,6 @@ class Commands:
         await self._reply(update, context, key, bot=context.bot.username)
 
     async def help(self, update: Update, context: Context) -> None:
-        """Say how the bot works and which files it takes."""
         say, bot = context.say, context.bot.username
         text = say("help", size=say.size(self.max_bytes), minutes=MAX_DURATION_S // 60)
         text += "\n\n" + say("help.commands" if is_private(update) else "group.how", bot=bot)

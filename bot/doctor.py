@@ -22,8 +22,6 @@ _LONGEST = 500  # characters of a finding's text, and of its advice
 
 
 class Doctor:
-    """The handler for `/doctor`."""
-
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = asyncio.Lock()

@@ -29,8 +29,6 @@ class JobButton(StrEnum):
 
 @dataclass(frozen=True)
 class JobActions:
-    """Used by every screen that lists or cancels jobs."""
-
     store: JobStore
     orders: Orders
     job_message: JobMessage

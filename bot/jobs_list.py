@@ -43,13 +43,11 @@ class JobsList:
     clock: Callable[[], float] = time.time
 
     async def show(self, update: Update, context: Context) -> None:
-        """List the songs, the newest first."""
         if message := update.effective_message:
             shown = await self._page(message.chat, context.person.id, context.bot, context.say, 0)
             await reply(message, *shown)
 
     async def tap(self, update: Update, context: Context) -> None:
-        """Turn the page, or do what the button says and show the list anew."""
         query, say = update.callback_query, context.say
         if query is None or not await is_for_asker(update, context):
             return

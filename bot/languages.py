@@ -23,13 +23,11 @@ class Languages:
     translations: Translations
 
     async def ask(self, update: Update, context: Context) -> None:
-        """Show all languages, each by its own name."""
         if message := update.effective_message:
             keyboard = self._keyboard(context.person.id, context.person.language, context.say)
             await reply(message, context.say("language.choose"), keyboard)
 
     async def tap(self, update: Update, context: Context) -> None:
-        """Store the choice and confirm it in the new language."""
         query = update.callback_query
         if query is None or not await is_for_asker(update, context):
             return

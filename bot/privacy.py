@@ -45,7 +45,6 @@ class Privacy:
     settings: Settings
 
     async def explain(self, update: Update, context: Context) -> None:
-        """Say what is stored, by the settings and lifetimes in force."""
         if message := update.effective_message:
             await reply(message, explanation(self.settings, context.say))
 
@@ -65,7 +64,6 @@ class Privacy:
         await reply(message, say("delete.ask"), InlineKeyboardMarkup(rows))
 
     async def tap(self, update: Update, context: Context) -> None:
-        """Delete, or leave everything as it is, and say which."""
         query, say = update.callback_query, context.say
         if query is None or not await is_for_asker(update, context):
             return
@@ -146,7 +144,6 @@ def _passed_on(settings: Settings, say: Language) -> str:
 
 
 def _is_own(host: str) -> bool:
-    """Whether a host is in the operator's own network."""
     try:
         address = ip_address(host)
     except ValueError:

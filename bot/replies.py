@@ -60,12 +60,10 @@ async def edit(query: CallbackQuery, text: str, keyboard: InlineKeyboardMarkup |
 
 
 def button(text: str, screen: Screen, *words: object) -> InlineKeyboardButton:
-    """Build a button of a screen."""
     return InlineKeyboardButton(text, callback_data=ScreenTap(screen, tuple(map(str, words))).to_data())
 
 
 def page_buttons(page: int, last: int, screen: Screen, *words: object) -> list[InlineKeyboardButton]:
-    """Build the buttons that lead to the pages before and after `page`, where there are such pages."""
     return [
         button(sign, screen, *words, other)
         for sign, other in (("‹", page - 1), ("›", page + 1))

@@ -34,7 +34,6 @@ class UpdateHealth:
         self._disturbance = ""
 
     def succeeded(self) -> None:
-        """Note that Telegram has answered, with updates or without."""
         self._succeeded_at = self._clock()
         self._trouble = ""
 
@@ -48,7 +47,6 @@ class UpdateHealth:
         self._trouble = trouble
 
     def trouble(self) -> str:
-        """Return why updates do not arrive; empty while they do."""
         now = self._clock()
         if now - self._disturbed_at < DISTURBED_S:
             return self._disturbance

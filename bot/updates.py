@@ -129,7 +129,6 @@ def _described(error: Exception) -> str:
 
 
 def _kind(data: dict[str, Any]) -> str:
-    """Return the kind of an update for the operator: `a message (document)`."""
     if "callback_query" in data:
         return "a tap"
     message = data.get("message")

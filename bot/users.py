@@ -39,7 +39,6 @@ class UsersCommand:
     settings: Settings
 
     async def command(self, update: Update, context: Context) -> None:
-        """Show the list, or do what is typed after the command: `add`, `remove`, `credits`."""
         message = update.effective_message
         if message and context.person.is_admin and not is_private(update):
             await reply(message, context.say("users.in_group", id=message.chat_id))
@@ -52,7 +51,6 @@ class UsersCommand:
         await reply(message, await self._typed(context.args, str(update.update_id), context))
 
     async def tap(self, update: Update, context: Context) -> None:
-        """Do what the button says and show the result."""
         query, say = update.callback_query, context.say
         if query is None or not await is_for_admin(update, context):
             return

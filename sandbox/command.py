@@ -38,7 +38,6 @@ FAILURES = (NotDeliveredError, ProcessFailedError, RedisUnavailableError, httpx.
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the command's options."""
     parser.add_argument("--song", type=Path, help="simulate one user who sends this file")
     parser.add_argument("--mode", choices=MODES, default=MODES[0], help="the button that the user taps")
     parser.add_argument("--out", type=Path, default=Path("stems"), help="folder for the stems that arrive")

@@ -21,8 +21,6 @@ from separator.task_table import TaskTable
 
 
 class _State(TypedDict):
-    """The attributes of `request.state`."""
-
     table: TaskTable
     runner: TaskRunner
 

@@ -153,8 +153,6 @@ def _serve(settings: SeparatorSettings, listener: socket.socket) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Logs when it is ready."""
-
     def __init__(self, config: uvicorn.Config, origin: str) -> None:
         super().__init__(config)
         self._origin = origin

@@ -25,13 +25,11 @@ class ExpiringFiles:
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def add(self) -> Path:
-        """Create and return a new folder."""
         folder = self._folder / secrets.token_urlsafe(_ID_BYTES)
         folder.mkdir()
         return folder
 
     def url(self, file: Path) -> str:
-        """Return the download URL of a file."""
         return f"{self._url}/{file.parent.name}/{quote(file.name)}"
 
     def find(self, folder_id: str, name: str) -> Path | None:

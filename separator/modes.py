@@ -4,8 +4,6 @@ from enum import StrEnum
 
 
 class Mode(StrEnum):
-    """The `type` of a create request."""
-
     SEPARATE_VOCAL = "separate_vocal"  # vocals and instrumental
     SPLIT_STEM = "split_stem"  # all stems of the engine
     SPLIT_STEM_ADVANCED = "split_stem_advanced"  # one named instrument, and the rest

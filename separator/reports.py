@@ -21,7 +21,6 @@ def callback_body(task: Task, object_name: str) -> dict[str, Any]:
 
 
 def record(task: Task) -> dict[str, Any]:
-    """Return the `data` of a detail answer."""
     failed = task.state is TaskState.FAILED
     return {
         "taskId": task.id,
@@ -60,7 +59,6 @@ def _urls(task: Task) -> dict[str, str | None]:
 
 
 def _origin_data(task: Task) -> list[dict[str, Any]]:
-    """Return the entries of the instrument and of the rest."""
     name = task.request.stem_name
     by_kind = {stem.stem == REST: stem for stem in task.stems}
     return [_entry(by_kind[False], f"{name}"), _entry(by_kind[True], f"Without {name}")]

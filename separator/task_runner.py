@@ -65,7 +65,6 @@ class TaskRunner:
             self.start(task)
 
     def start(self, task: Task) -> None:
-        """Run `task` in the background."""
         running = asyncio.create_task(self._complete(task), name=f"task {task.id}")
         self._running.add(running)
         running.add_done_callback(self._running.discard)
@@ -85,7 +84,6 @@ class TaskRunner:
             _log.exception("task %s: unexpected error", task.id)
 
     async def _run(self, task: Task) -> None:
-        """Separate an open task and store its result or failure."""
         if self._table.start(task.id) > _MAX_STARTS:
             self._fail(task, 500, "the separation was interrupted several times; it is not tried again")
             return
@@ -138,7 +136,6 @@ class TaskRunner:
         return file
 
     def _wanted(self, task: Task) -> str | None:
-        """Return the one stem to extract, None for all."""
         if task.request.mode is Mode.SPLIT_STEM:
             return None
         if task.request.stem_name is None:
@@ -151,7 +148,6 @@ class TaskRunner:
         return stem
 
     def _publish(self, task: Task, result: Separation) -> tuple[PublishedStem, ...]:
-        """Move the stems to the downloadable files."""
         folder = self._results.add()
         published = []
         for stem, file in result.files.items():
@@ -171,7 +167,6 @@ class TaskRunner:
 
 
 def _file_name(task: Task, stem: str) -> str:
-    """Return the stem's file name without extension."""
     name = task.request.stem_name
     if name is not None:
         return f"Without {name}" if stem == REST else name

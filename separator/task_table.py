@@ -37,8 +37,6 @@ class CreateRequest:
 
 @dataclass(frozen=True)
 class PublishedStem:
-    """One downloadable stem of a task."""
-
     id: str
     stem: str
     url: str

@@ -35,7 +35,6 @@ _COMMANDS = {
 
 
 def main() -> None:
-    """Run the program `stemdrop`."""
     sys.exit(run(sys.argv[1:], os.environ))
 
 

@@ -19,8 +19,6 @@ log = logging.getLogger(__name__)
 
 
 class Role(StrEnum):
-    """The role of a process; `stemdrop up` has all three."""
-
     BOT = "bot"
     WEBHOOK = "webhook"
     WORKER = "worker"

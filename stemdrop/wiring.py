@@ -106,7 +106,6 @@ class Parts:
 
     @cached_property
     def account_queue(self) -> AccountQueue:
-        """Starts an account's next job."""
         return AccountQueue(self.store, self.engine)
 
     @cached_property

@@ -28,7 +28,6 @@ class RequestLimit:
         self._in_progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
         if self._in_progress >= self._max_requests:
             busy = JSONResponse({"detail": "too many requests at once"}, 503, {"Retry-After": "5"})
             await busy(scope, receive, send)
@@ -77,17 +76,14 @@ class HeaderTimeoutProtocol(H11Protocol):
             min(idle, key=lambda other: other._idle_since, default=self).transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Stop the timer if a whole header has arrived."""
         super().data_received(data)
         self._update_timer()
 
     def on_response_complete(self) -> None:
-        """Note since when the connection is idle."""
         self._idle_since = self.loop.time()
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timer."""
         super().connection_lost(exc)
         self._stop_timer()
 

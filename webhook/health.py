@@ -6,7 +6,6 @@ from stemdrop.storage.job_store import JobStore
 
 
 def health_router(store: JobStore) -> APIRouter:
-    """Build the routes."""
     router = APIRouter()
 
     @router.get("/healthz")

@@ -56,7 +56,6 @@ class MetricsCache:
         self._started_at = 0.0
 
     async def get(self) -> bytes:
-        """Return the rendered metrics; raises what `render` raises."""
         age_s = time.monotonic() - self._started_at
         if self._rendering is None or (self._rendering.done() and age_s >= self._max_age_s):
             self._started_at = time.monotonic()

@@ -107,7 +107,6 @@ class _Part:
     fetch_bytes: float = FETCH_BYTES
 
     def head(self) -> Response:
-        """Return the response without a body."""
         return Response(status_code=self.status, headers=self.headers)
 
 

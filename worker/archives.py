@@ -275,7 +275,6 @@ async def _uncounted(sending: Awaitable[Message]) -> Message:
 
 
 def _dead_letter_key(job: Job, kind: Run) -> str:
-    """Return the engine's key of the task."""
     return f"{Task.PACK}:{job.id}:{_ACTIONS[kind]}"
 
 

@@ -45,8 +45,6 @@ class _TelegramAway(Exception):
 
 @dataclass
 class _Run:
-    """The progress of one run."""
-
     written: int = 0
     chats: set[int] = field(default_factory=set)  # where it has tried to update a message
     waiting: Counter[int] = field(default_factory=Counter)  # chat → jobs that wait for other jobs of the chat

@@ -29,8 +29,6 @@ CREDITS_EVERY_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Tasks:
-    """The worker's tasks, each with a `run` method."""
-
     submission: Submission
     delivery: Delivery
     archives: Archives

@@ -91,7 +91,6 @@ class LocalEnvironment:
 
     @property
     def public_url(self) -> str:
-        """The URL of stemdrop's webhook."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
@@ -131,7 +130,6 @@ class LocalEnvironment:
         return process
 
     def logs(self) -> str:
-        """Return the logs of all processes."""
         return "".join(path.read_text(errors="replace") for path in sorted(self.directory.glob("*.log")))
 
     async def _end(self) -> None:

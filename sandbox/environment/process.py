@@ -50,7 +50,6 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Whether the process was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     @property
@@ -59,7 +58,6 @@ class Process:
         return self._process.poll() if self._process else None
 
     def output(self) -> str:
-        """Return the output of this run so far."""
         return self.log.read_bytes()[self._log_start :].decode(errors="replace") if self.log.exists() else ""
 
     def start(self) -> None:
@@ -115,7 +113,6 @@ class Process:
         return await self.wait(5)
 
     def kill(self) -> None:
-        """Send SIGKILL and wait for the end of the process."""
         if self._process and self.is_running:
             self._process.kill()
             self._process.wait()

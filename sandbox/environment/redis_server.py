@@ -65,7 +65,6 @@ class RedisServer:
 
     @property
     def is_external(self) -> bool:
-        """Whether the server is the one of REDIS_URL."""
         return bool(self._external_url)
 
     @property
@@ -220,7 +219,6 @@ def _answers_ping(port: int, password: str) -> bool:
 
 
 def _answer(command: str, port: int, password: str, timeout_s: float = 1) -> bytes:
-    """Return the server's answer to a command; empty without an answer."""
     answer = b""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=timeout_s) as connection:

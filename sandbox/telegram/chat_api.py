@@ -63,8 +63,6 @@ class Tap(_Body):
 
 
 def create_router(telegram: Telegram) -> APIRouter:
-    """Return the routes of the chat API."""
-
     def guard(request: Request) -> None:
         host = urlsplit(f"//{request.headers.get('host', '')}")
         origin = request.headers.get("origin")

@@ -12,8 +12,6 @@ def _without_none(**fields: Any) -> dict[str, Any]:
 
 @dataclass
 class User:
-    """A person, or the bot itself."""
-
     id: int
     first_name: str
     is_bot: bool = False
@@ -61,8 +59,6 @@ class Chat:
 
 @dataclass(frozen=True)
 class Revision:
-    """The content of a message before an edit."""
-
     date: int
     content: dict[str, Any]
     reply_markup: dict[str, Any] | None
@@ -113,17 +109,14 @@ class Message:
 
     @property
     def keyboard(self) -> list[list[dict[str, Any]]]:
-        """The rows of inline buttons; empty without a keyboard."""
         rows: list[list[dict[str, Any]]] = (self.reply_markup or {}).get("inline_keyboard", [])
         return rows
 
     @property
     def buttons(self) -> list[dict[str, Any]]:
-        """All inline buttons, row after row."""
         return [button for row in self.keyboard for button in row]
 
     def to_dict(self, *, with_reply: bool = True) -> dict[str, Any]:
-        """Return the Bot API's Message object."""
         message: dict[str, Any] = {
             **_without_none(message_id=self.message_id, date=self.date, edit_date=self.edit_date),
             **_without_none(media_group_id=self.media_group_id),
@@ -148,8 +141,6 @@ class Message:
 
 @dataclass
 class CallbackQuery:
-    """One press of a button, and the bot's answer."""
-
     id: str
     user: User
     message: Message

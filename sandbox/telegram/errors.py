@@ -34,7 +34,6 @@ class ApiError(Exception):
         self.parameters = dict(parameters or {})
 
     def body(self) -> dict[str, object]:
-        """Return the JSON answer."""
         answer: dict[str, object] = {"ok": False, "error_code": self.status, "description": self.description}
         if self.parameters:
             answer["parameters"] = self.parameters

@@ -78,7 +78,6 @@ class Faults:
         return fault
 
     def clear(self) -> None:
-        """Remove all faults."""
         self._faults.clear()
 
     def take(self, method: str, chat_id: int | None) -> Fault | None:

@@ -49,7 +49,6 @@ class StoredFile:
     attributes: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the Bot API's media object (Audio, Document, PhotoSize, …)."""
         return {
             "file_id": self.file_id,
             "file_unique_id": self.content.unique_id,
@@ -116,7 +115,6 @@ class FileStore:
         self._files.pop(file_id, None)
 
     def by_path(self, file_path: str) -> StoredFile | None:
-        """Return the file that the bot downloads at `/file/bot<token>/<file_path>`."""
         return self._paths.get(file_path)
 
     def path_of(self, stored: StoredFile) -> Path:

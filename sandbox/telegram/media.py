@@ -98,7 +98,6 @@ def jpeg_size(source: Path | bytes) -> tuple[int, int] | None:
 
 
 def jpeg_from_colour(width: int, height: int) -> bytes:
-    """Return a JPEG of one colour."""
     frame = av.VideoFrame(width, height, "yuvj420p")
     for plane, level in zip(frame.planes, (160, 110, 150), strict=True):
         plane.update(bytes([level]) * plane.buffer_size)

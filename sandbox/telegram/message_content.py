@@ -40,7 +40,6 @@ def file_content(
 
 
 def other_content(files: FileStore, kind: str, person: User) -> dict[str, Any]:
-    """Return the content of a photo, sticker, location, contact or dice message."""
     if kind == "photo":
         return {"photo": [files.add_jpeg(media.jpeg_from_colour(side, side), "photo") for side in (90, 320)]}
     if kind == "sticker":

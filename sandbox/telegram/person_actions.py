@@ -81,7 +81,6 @@ class Telegram(TelegramState):
         self.chat(chat_id).topics[thread_id].is_closed = closed
 
     def delete_topic(self, chat_id: int, thread_id: int) -> None:
-        """Delete a topic with all its messages."""
         chat = self.chat(chat_id)
         chat.topics[thread_id].is_deleted = True
         for message in chat.messages.values():
@@ -106,11 +105,9 @@ class Telegram(TelegramState):
         self._set_bot_out(chat_id, is_out=True)
 
     def unblock_bot(self, chat_id: int) -> None:
-        """Undo `block_bot`."""
         self._set_bot_out(chat_id, is_out=False)
 
     def forbid_voice(self, chat_id: int, *, forbidden: bool = True) -> None:
-        """Set whether the person's privacy settings refuse voice messages."""
         self.chat(chat_id).forbids_voice = forbidden
 
     # Sending
@@ -136,7 +133,6 @@ class Telegram(TelegramState):
         thread_id: int | None = None,
         reply_to: int | None = None,
     ) -> Message:
-        """Send a photo, sticker, location, contact or dice."""
         chat = self.chat(chat_id)
         content = other_content(self.files, kind, self._person(chat, user_id))
         return self._send(chat_id, content, user_id, thread_id, reply_to)
@@ -206,7 +202,6 @@ class Telegram(TelegramState):
     # Reading
 
     def user(self, user_id: int) -> User:
-        """Return a person by id."""
         if user_id not in self.users:
             raise PersonError(f"there is no user {user_id}")
         return self.users[user_id]
@@ -220,18 +215,15 @@ class Telegram(TelegramState):
         ]
 
     def bot_messages(self, chat_id: int) -> list[Message]:
-        """Return the bot's messages that are not deleted."""
         return [message for message in self.messages(chat_id) if message.is_from_bot]
 
     def message(self, chat_id: int, message_id: int) -> Message:
-        """Return one message, deleted or not."""
         found = self.chat(chat_id).messages.get(message_id)
         if found is None:
             raise PersonError(f"there is no message {message_id}")
         return found
 
     def file(self, file_id: str) -> StoredFile:
-        """Return a file by its `file_id`."""
         found = self.files.get(file_id)
         if found is None:
             raise PersonError("there is no such file")

@@ -115,7 +115,6 @@ class TelegramState:
 
     @property
     def unanswered_queries(self) -> list[CallbackQuery]:
-        """Callback queries that the bot has not answered."""
         return [query for query in self.queries.values() if not query.is_answered]
 
     async def wait_for(self, predicate: Callable[[], _T], timeout_s: float = 30.0) -> _T:
@@ -152,12 +151,10 @@ class TelegramState:
         await self.updates.close()
 
     def notify_change(self) -> None:
-        """Wake all tasks that wait for a change."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     def add_event(self, chat_id: int, kind: str, content: dict[str, Any]) -> None:
-        """Add an event to a chat and wake the waiting tasks."""
         self.events.append(Event(len(self.events) + 1, chat_id, kind, content))
         self.notify_change()
 

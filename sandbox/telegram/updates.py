@@ -21,8 +21,6 @@ DEFAULT_KINDS = ("message", "edited_message", "callback_query", "my_chat_member"
 
 @dataclass(frozen=True)
 class Webhook:
-    """The arguments of setWebhook."""
-
     url: str
     secret_token: str | None
     max_connections: int
@@ -55,12 +53,10 @@ class Updates:
 
     @property
     def pending(self) -> list[dict[str, Any]]:
-        """The unconfirmed updates, oldest first."""
         return [update for _, update in self._waiting]
 
     @property
     def is_awaited(self) -> bool:
-        """Whether a long poll is open or a webhook is set."""
         return self._poller is not None or self.webhook is not None
 
     def add(self, kind: str, content: dict[str, Any]) -> None:
@@ -76,7 +72,6 @@ class Updates:
         self._wake()
 
     def drop(self) -> None:
-        """Drop all unconfirmed updates."""
         self._waiting.clear()
 
     async def poll(self, offset: int | None, limit: int, timeout_s: float) -> list[dict[str, Any]]:

@@ -30,8 +30,6 @@ _LOUDEST = 8.0  # full scale is 1; far louder samples are damage
 
 @dataclass(frozen=True)
 class SourceTags:
-    """Title and artist of a file; empty without tags."""
-
     title: str = ""
     artist: str = ""
 

@@ -46,8 +46,6 @@ def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[F
 
 
 class _SampleQueue:
-    """A queue of samples, appended and taken in portions of different sizes."""
-
     def __init__(self) -> None:
         self._parts: list[Floats] = []
         self.count = 0

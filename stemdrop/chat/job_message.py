@@ -52,7 +52,6 @@ class JobMessage:
             await self._store.close(job.id)
 
     async def render(self, job: Job) -> Rendered:
-        """Return the text and buttons for the job as it is now."""
         say = self._translations.language(job.language)
         return render(job, say, await self.details(job))
 
@@ -98,13 +97,11 @@ class JobMessage:
             await self.show_deleted(job, patience_s)
 
     async def show_deleted(self, job: Job, patience_s: float | None = None) -> None:
-        """Write into the job's message that the job is deleted."""
         if job.message_id:
             say = self._translations.language(job.language)
             await self._edit(job, say("state.deleted", title=short_title(job, say)), None, patience_s)
 
     async def show_current(self, job_id: str) -> None:
-        """Show the state of a stored job, if there is such a job."""
         if job := await self._store.get(job_id):
             await self.show(job)
             await self.show_newer_state(job)

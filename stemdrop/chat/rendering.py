@@ -46,12 +46,10 @@ class Details:
 
 
 def short_title(job: Job, say: Language) -> str:
-    """Shorten the song's title for a sentence; never empty."""
     return in_sentence(job.source.title, TITLE_LENGTH) or say("title.song")
 
 
 def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
-    """Return the text and buttons for the state of `job`."""
     title = short_title(job, say)
     match job.state:
         case JobState.CHOOSING if job.is_cache_lost and job.mode:
@@ -83,7 +81,6 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
 
 
 def render_instruments(job: Job, say: Language, page: int = 0, details: Details = Details()) -> Rendered:
-    """Return one page of the list that 'one instrument…' opens."""
     last = (len(details.instruments) - 1) // PAGE_LENGTH
     page = min(page, last)
     shown = details.instruments[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
@@ -121,7 +118,6 @@ def _instrument(name: str, say: Language, details: Details) -> str:
 
 
 def _submitting(job: Job, say: Language, title: str, details: Details) -> Rendered:
-    """While the create call is made, and while its answer is lost and its result may still come."""
     rows = [_cancel(job, say)]
     if not job.answer_lost_at:
         return say("state.submitting", title=title), _keyboard(rows)
@@ -164,7 +160,6 @@ def _pick(
 
 
 def _other_modes(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
-    """Buttons to split the same song in other ways."""
     others = [mode for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM) if mode is not job.mode]
     rows = [[_pick(job, say, mode, details, Action.OTHER_MODE)] for mode in others]
     return [*rows, [_button(say.mode(Mode.SPLIT_STEM_ADVANCED), Tap(Action.INSTRUMENTS, job.id))]]
@@ -188,7 +183,6 @@ def _closing(job: Job, say: Language, title: str, details: Details) -> Rendered:
 
 
 def _is_all_silent(job: Job) -> bool:
-    """Whether a job of which no stem was sent has only silent stems."""
     return bool(job.silent) and not (job.missing or job.refused or job.links)
 
 

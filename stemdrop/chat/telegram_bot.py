@@ -90,7 +90,6 @@ class RateLimiter(BaseRateLimiter[float]):
 
 
 def _outcome(error: TelegramError) -> str:
-    """The metric label of a call that failed."""
     if is_gone(error):
         return "gone"
     if isinstance(error, BadRequest):  # a subclass of `NetworkError` in the library

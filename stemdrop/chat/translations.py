@@ -27,8 +27,6 @@ _OF_PRIMARY = {"zh": "zh_Hans", "pt": "pt_BR"}
 
 
 class Language:
-    """The texts of one language."""
-
     def __init__(self, code: str, catalogue: gettext.NullTranslations) -> None:
         self.code = code
         self._catalogue = catalogue
@@ -62,7 +60,6 @@ class Language:
         return "" if found == key else found
 
     def mode(self, mode: Mode, *, is_free: bool = False) -> str:
-        """Return the label of a mode's button, with its price."""
         return self(f"mode.{mode}", price=self("price.free") if is_free else self.credits(CREDITS[mode]))
 
     def mode_name(self, mode: Mode, instrument: str = "") -> str:
@@ -70,7 +67,6 @@ class Language:
         return self.named(instrument) if instrument else self(f"mode_name.{mode}")
 
     def number(self, count: float) -> str:
-        """Format a number, as in `1,234`."""
         return str(format_decimal(count, locale=self.code))
 
     def credits(self, count: int) -> str:
@@ -108,8 +104,6 @@ class Language:
 
 
 class Translations:
-    """The texts of all languages."""
-
     def __init__(self, languages: Mapping[str, Language]) -> None:
         self.languages = languages
 

@@ -67,7 +67,6 @@ async def run_checks(
 
 
 async def _bounded(name: str, check: _SubjectCheck, context: CheckContext, timeout_s: float) -> SubjectReport:
-    """Return the findings that were made within the timeout."""
     report = SubjectReport(name)
     try:
         async with asyncio.timeout(timeout_s):

@@ -9,8 +9,6 @@ from stemdrop.observability.printable_text import printable
 
 
 class CheckResult(StrEnum):
-    """The result of one check."""
-
     OK = "ok"
     UNCHECKED = "not checked"
     WARNING = "warning"  # it works, or that is unknown; the operator should look at it
@@ -29,8 +27,6 @@ class Finding:
 
 
 class SubjectReport:
-    """The findings of one subject, in the order in which they are made."""
-
     def __init__(self, subject: str) -> None:
         self.findings: list[Finding] = []
         self._subject = subject
@@ -64,7 +60,6 @@ def count_results(findings: Sequence[Finding]) -> Counter[CheckResult]:
 
 
 def is_well(findings: Sequence[Finding]) -> bool:
-    """Return whether nothing is wrong; warnings are allowed."""
     return not count_results(findings)[CheckResult.WRONG]
 
 

@@ -43,7 +43,6 @@ class ServerUnreachable(StemdropError):
 
 
 def host_and_port(url: str) -> tuple[str, int]:
-    """Return host and port of an HTTP URL."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
@@ -80,8 +79,6 @@ async def resolve(context: CheckContext, url: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A server's response, after so many seconds."""
-
     status: int
     url: httpx.URL
     headers: httpx.Headers
@@ -90,7 +87,6 @@ class Response:
 
     @property
     def json(self) -> dict[str, Any]:
-        """Return its JSON object; empty where it is none."""
         try:
             value = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -98,7 +94,6 @@ class Response:
         return value if isinstance(value, dict) else {}
 
     def field(self, name: str) -> str:
-        """Return a text of its JSON object; empty where there is none."""
         value = self.json.get(name)
         return value if isinstance(value, str) else ""
 
@@ -131,7 +126,6 @@ async def send(
 
 
 def explained(error: BaseException, timeout_s: float) -> ServerUnreachable:
-    """Explain a failed request to the operator."""
     if isinstance(error, httpx.ConnectTimeout):
         return ServerUnreachable("the connection timed out", "does a firewall block this machine?")
     if isinstance(error, httpx.TimeoutException | TimeoutError):
@@ -149,7 +143,6 @@ def explained(error: BaseException, timeout_s: float) -> ServerUnreachable:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and its causes, which the libraries wrap in their own exceptions."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__

@@ -67,7 +67,6 @@ class _WebhookCheck:
             raise explained(error, timeout_s) from error
 
     async def _probe(self, nonce: str) -> bool:
-        """Return whether this webhook answers the probe."""
         try:
             response = await self._send(
                 "POST", f"/probe/{nonce}", json={"nonce": nonce, "filler": "x" * 4000}

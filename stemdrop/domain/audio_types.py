@@ -62,7 +62,6 @@ SIGNATURE_BYTES = 12
 
 
 def mime_type_of(extension: str) -> str:
-    """Return the MIME type of files with this extension."""
     return _MIME_TYPES.get(extension, ("application/octet-stream",))[0]
 
 

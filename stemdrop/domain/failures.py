@@ -10,8 +10,6 @@ from stemdrop.domain.results import Result
 
 
 class Remedy(StrEnum):
-    """A button in the message of a failed job."""
-
     RETRY = "retry"  # the same again may work
     OTHER_MODE = "other_mode"  # another way of splitting may
 

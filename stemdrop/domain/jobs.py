@@ -71,8 +71,6 @@ class Charge(StrEnum):
 
 
 class SourceKind(StrEnum):
-    """The kind of Telegram message that held the song."""
-
     AUDIO = "audio"
     VOICE = "voice"
     VIDEO = "video"

@@ -5,8 +5,6 @@ from enum import StrEnum
 
 
 class Receipt(StrEnum):
-    """The outcome of storing a task id or a result."""
-
     STORED = "stored"  # the job moved on
     REPEATED = "repeated"  # known already, or the job no longer waits for it
     FOREIGN = "foreign"  # the task, the chat or the job does not belong to the others
@@ -15,8 +13,6 @@ class Receipt(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One stem as it arrived in the chat."""
-
     message_id: int
     file_id: str
     file_unique_id: str
@@ -45,8 +41,6 @@ class History:
 
 
 class Picked(StrEnum):
-    """The outcome of picking a mode."""
-
     STARTED = "submitting"  # its credits are held, its submission may be ordered
     QUEUED = "queued"  # its credits are held, it waits for earlier jobs
     OVER = "over"  # it would exceed the account's credits of the day; nothing changed
@@ -54,8 +48,6 @@ class Picked(StrEnum):
 
 
 class Credits(StrEnum):
-    """The change of a job's credits when it moves."""
-
     KEEP = "keep"
     SETTLE = "settle"  # they are spent
     RETURN = "return"  # nothing was charged

@@ -58,7 +58,6 @@ class SignedLinks:
 
     @property
     def updates_url(self) -> str:
-        """The URL for Telegram's updates."""
         return f"{self._base_url}/telegram"
 
     @property

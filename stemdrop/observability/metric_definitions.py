@@ -18,8 +18,6 @@ OTHER = "other"
 
 
 class Kind(StrEnum):
-    """Prometheus' metric types."""
-
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"

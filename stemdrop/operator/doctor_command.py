@@ -21,7 +21,6 @@ _PLAIN_MARKS = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's option."""
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -50,12 +50,10 @@ class ListedJob:
 
     @property
     def age_s(self) -> int:
-        """Return for how long the job has been in its state."""
         return seconds_since(self.job.moved_at, self.now)
 
     @property
     def is_closed(self) -> bool:
-        """Return whether the job has ended and its user was told so."""
         return self.job.state in FINAL and not self.is_open
 
     def to_json(self) -> dict[str, Any]:
@@ -132,7 +130,6 @@ class ListedTask:
 
     @property
     def age_s(self) -> int:
-        """Return how long ago the task was given up."""
         return seconds_since(self.letter.at, self.now)
 
     def to_json(self) -> dict[str, Any]:

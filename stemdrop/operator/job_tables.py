@@ -38,21 +38,18 @@ def dead_table(jobs: Sequence[ListedJob], width: int | None = None) -> list[str]
 
 
 def task_table(tasks: Sequence[ListedTask], width: int | None = None) -> list[str]:
-    """List given-up tasks."""
     headings = ["ID", "AGE", "TASK WAS"]
     rows = [(it.letter.key, span(it.age_s), f"{it.letter.what}: {it.letter.why}") for it in tasks]
     return table_lines(headings, rows, width)
 
 
 def job_page(details: JobDetails) -> list[str]:
-    """Describe one job, one labelled line per fact."""
     lines = [(label, printable(text)) for label, text in _facts(details) if text]
     longest = max(len(label) for label, _ in lines)
     return [f"{label:<{longest}}  {text}" for label, text in lines]
 
 
 def task_page(task: ListedTask) -> list[str]:
-    """Describe one given-up task."""
     return [
         f"task      {printable(task.letter.key)}",
         f"was       {printable(task.letter.what)}",
@@ -155,7 +152,6 @@ def _song(source: Source) -> str:
 
 
 def _when(at: float, now: float) -> str:
-    """Return the local time, and how long ago it was; empty for 0."""
     if not at:
         return ""
     local = datetime.fromtimestamp(at).astimezone()

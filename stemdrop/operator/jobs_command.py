@@ -60,7 +60,6 @@ class _Section:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the actions and their options."""
     _add_list_options(parser)
     actions = parser.add_subparsers(dest="action", metavar="action")
     # an option before the action must not be overwritten by the action's default
@@ -100,8 +99,6 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
 
 
 class _Jobs:
-    """Reads jobs and given-up tasks from Redis and formats them."""
-
     def __init__(self, settings: Settings, redis: Redis) -> None:
         self._store = JobStore(redis)
         self._dead_letters = DeadLetters(redis)
@@ -137,7 +134,6 @@ class _Jobs:
         return [line for lines in texts if lines for line in ("", *lines)][1:]
 
     async def shown(self, found: Job | DeadLetter, *, is_json: bool) -> Sequence[str]:
-        """Return the lines of one job or one given-up task."""
         if isinstance(found, DeadLetter):
             task = ListedTask(found, self._now)
             return [json.dumps(task.to_json(), indent=2)] if is_json else task_page(task)

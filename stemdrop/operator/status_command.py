@@ -27,7 +27,6 @@ REFRESH_S = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the command's options."""
     parser.add_argument("--once", action="store_true", help="print it once, as without a terminal")
     parser.add_argument("--json", action="store_true", help="print it once as JSON, with times in UTC")
 

@@ -31,14 +31,12 @@ class SystemStatus:
 
     @property
     def missing_roles(self) -> list[str]:
-        """Return the roles that no running process has."""
         roles = ("bot", "webhook", "worker") if self.expects_callbacks else ("bot", "worker")
         present = {it.role for it in self.snapshot.processes}
         return [role for role in roles if role not in present]
 
     @property
     def ended(self) -> dict[str, int]:
-        """Return how many jobs ended in the last hour, by outcome."""
         return dict.fromkeys(OUTCOMES, 0) | self.counts(ENDED)
 
     @property

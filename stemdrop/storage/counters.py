@@ -35,7 +35,6 @@ class Counters:
         self._gauges: dict[str, float] = {}
 
     def add(self, metric: Metric, *labels: str, by: float = 1) -> None:
-        """Increase a counter."""
         self._added[metric.field(*labels)] += by
 
     def observe(self, metric: Metric, *labels: str, seconds: float) -> None:
@@ -52,7 +51,6 @@ class Counters:
         self.observe(metric, *labels, seconds=time.monotonic() - started_at)
 
     def set_gauge(self, metric: Metric, value: float) -> None:
-        """Set a gauge."""
         self._gauges[metric.name] = value
 
     async def write(self) -> None:

@@ -22,7 +22,6 @@ class GroupSettings:
             return await self._redis.hget(CHAT.format(chat_id), _ANSWERS_ALL) == "1"
 
     async def set_answers_all(self, chat_id: int, wanted: bool) -> None:
-        """Switch whether the bot answers every song in the group."""
         async with translated():
             await self._redis.hset(CHAT.format(chat_id), _ANSWERS_ALL, "1" if wanted else "0")
 

@@ -66,7 +66,6 @@ class Heartbeats:
                 await cast(Any, self._redis.hdel(PRESENT, *gone))
 
     async def leave(self, name: str) -> None:
-        """Delete the heartbeat of a process that ends."""
         async with translated():
             await cast(Any, self._redis.hdel(PRESENT, name))
 

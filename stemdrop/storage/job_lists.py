@@ -46,7 +46,6 @@ class JobLists:
         self._clock = clock
 
     async def get(self, job_id: str) -> Job | None:
-        """Return the job, or `None` if there is none."""
         async with translated():
             stored = await self._redis.hgetall(JOB.format(job_id))
         return Job.from_fields(cast(dict[str, str], stored)) if stored.get("state") else None
@@ -77,7 +76,6 @@ class JobLists:
         return await self._read_sent(PACKED.format(job_id))
 
     async def runs(self, job_id: str, kind: Run) -> int:
-        """Return how many runs of this kind have been counted."""
         async with translated():
             return int(await self._redis.hget(JOB.format(job_id), RUNS.format(kind)) or 0)
 

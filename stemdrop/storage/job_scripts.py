@@ -19,7 +19,6 @@ _KEYS += f"local SPENT_LIFETIME_S = {keys.SPENT_LIFETIME_S}\n"
 
 
 def _lua_set(values: tuple[str, ...]) -> str:
-    """A Lua table with these values as its keys."""
     return "{" + ", ".join(f"['{value}'] = true" for value in values) + "}"
 
 

@@ -45,7 +45,6 @@ class JobStatistics:
         return Estimate(times[round(last * 0.1)], times[round(last * 0.9)])
 
     async def note_instrument(self, name: str) -> None:
-        """Count one more pick of this instrument."""
         async with translated():
             await self._redis.zincrby(USED, 1, name)
 

@@ -34,7 +34,6 @@ class Probes:
         return nonce
 
     async def is_laid(self, nonce: str) -> bool:
-        """Whether this probe is stored."""
         async with translated():
             return bool(_NONCE.fullmatch(nonce) and await self._redis.exists(PROBE.format(nonce)))
 

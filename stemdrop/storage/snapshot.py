@@ -117,7 +117,6 @@ class Snapshots:
         self._count_tasks = script(redis, _COUNT_TASKS)
 
     async def take(self) -> Snapshot:
-        """Return the present state."""
         async with translated():
             memory = await self._redis.info("memory")
             return Snapshot(
@@ -133,7 +132,6 @@ class Snapshots:
             )
 
     async def lately(self) -> dict[str, float]:
-        """Return the counters of the last hour, as of `Counters.lately`."""
         return await self._counters.lately()
 
     async def _jobs(self) -> dict[tuple[str, str], JobGroup]:

@@ -49,7 +49,6 @@ class StemCache:
         return CachedStems(Result.from_json(value["result"]), stems)
 
     async def free(self, source: Source) -> frozenset[Choice]:
-        """Return every choice that is cached for this audio."""
         choices: list[Choice] = [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, "")]
         choices += [(Mode.SPLIT_STEM_ADVANCED, name) for name in INSTRUMENTS]
         async with translated(), self._redis.pipeline(transaction=False) as pipeline:
@@ -77,12 +76,10 @@ class StemCache:
             await pipeline.execute()
 
     async def count(self) -> int:
-        """Return how many songs and modes are cached."""
         async with translated():
             return int(await self._redis.zcount(KEPT_ALL, self._clock() - KEPT_LIFETIME_S, "+inf"))
 
     async def count_of(self, account: int) -> int:
-        """Return how many came from one account's jobs."""
         return len(await self._of(account))
 
     async def forget(self, source: Source, choice: Choice) -> None:
@@ -103,7 +100,6 @@ class StemCache:
         return await self._forget(await self._of(account), KEPT_OF.format(account))
 
     async def forget_all(self) -> int:
-        """Delete everything; returns how many songs that were."""
         async with translated():
             keys = cast(list[str], await self._redis.zrange(KEPT_ALL, 0, -1))
         return await self._forget(keys, KEPT_ALL)

@@ -136,21 +136,17 @@ class Users:
         return [await self.person(int(number)) for number in sorted(ids, key=int)]
 
     async def admins(self) -> set[int]:
-        """Return the ids of all admins."""
         async with translated():
             ids = await self._redis.smembers(ADMINS)
         return {int(number) for number in ids} | self._settings.admins
 
     async def set_language(self, user_id: int, code: str) -> None:
-        """Store the language that the user chose."""
         await self._set(user_id, language=code)
 
     async def set_telegram_language(self, user_id: int, code: str) -> None:
-        """Store the language of the user's Telegram."""
         await self._set(user_id, telegram_language=code)
 
     async def set_name(self, user_id: int, name: str) -> None:
-        """Store the name that admins see."""
         await self._set(user_id, name=name[:_MAX_NAME])
 
     async def set_daily_credits(self, user_id: int, credits: int | None) -> None:
@@ -169,7 +165,6 @@ class Users:
             return any(await pipeline.execute())
 
     async def add(self, user_id: int) -> None:
-        """Let the user in."""
         async with translated():
             await self._redis.sadd(ALLOWED, str(user_id))
 

@@ -115,7 +115,6 @@ def _add_cover(target: OutputContainer, cover: bytes) -> None:
 
 
 def _metadata(tags: Tags, audio_format: AudioFormat) -> dict[str, str]:
-    """Return FFmpeg's names of the tags, and their values."""
     found = {"title": tags.title, "album": tags.album}
     if tags.performer:
         found["artist"] = tags.performer
@@ -132,7 +131,6 @@ def _metadata(tags: Tags, audio_format: AudioFormat) -> dict[str, str]:
 
 
 def _fingerprint(path: Path, audio_format: AudioFormat) -> tuple[object, ...]:
-    """Return the timing and a hash of the audio packets."""
     packets = hashlib.sha256()
     with _opened(path, audio_format) as container:
         stream = container.streams.audio[0]

@@ -65,7 +65,6 @@ class CheckedConnections(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Raise `AddressRefused`."""
         raise AddressRefused("a Unix socket is not a public address")
 
     async def sleep(self, seconds: float) -> None:

@@ -47,8 +47,6 @@ RecordSent = Callable[[dict[str, Sent]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file on disk and the name under which it is sent."""
-
     path: Path
     name: str
 

@@ -35,7 +35,6 @@ _RESETS = (FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER, FaultKind.RESET_MID_UP
 
 
 def create_router(telegram: TelegramState) -> APIRouter:
-    """Return the routes of the Bot API."""
     router = APIRouter()
 
     @router.api_route("/bot{token}/{method}", methods=["GET", "POST"])
@@ -55,8 +54,6 @@ def create_router(telegram: TelegramState) -> APIRouter:
 
 @dataclass
 class _Exchange:
-    """One HTTP exchange of the Bot API."""
-
     telegram: TelegramState
     method: str
     request: Request
@@ -186,7 +183,6 @@ def _check_token(telegram: TelegramState, token: str) -> None:
 
 
 def _download(telegram: TelegramState, file_path: str) -> Response:
-    """Return a file, whole or in ranges; an injected fault can slow it down or break it off."""
     stored = telegram.files.by_path(file_path)
     fault = telegram.faults.take(DOWNLOAD, None)
     if stored is None or (fault and fault.kind == FaultKind.FILE_GONE):

@@ -15,8 +15,6 @@ from sandbox.telegram.errors import ApiError, bad_request
 
 @dataclass(frozen=True)
 class Upload:
-    """One file part of a multipart body."""
-
     name: str
     file_name: str
     file: BinaryIO
@@ -101,7 +99,6 @@ def json_array(value: Any) -> list[Any]:
 
 
 def chat_reference(value: Any) -> int | str:
-    """Accept a chat's number or @name."""
     if isinstance(value, str) and value.startswith("@"):
         return value
     return integer(value)
