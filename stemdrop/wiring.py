@@ -123,6 +123,7 @@ class Parts:
             self.job_statistics,
             self.users,
             self.result_polling,
+            self.account_queue,
             self.clock,
         )
 

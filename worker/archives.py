@@ -5,7 +5,7 @@ At least once: a run sends what is not recorded as sent. A repeated order is sen
 
 import logging
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -53,26 +53,19 @@ class _Limited(TryLater):
     """Telegram's limits delay a message; such a run does not count."""
 
 
+@dataclass(kw_only=True)
 class Archives:
     """Handles orders of ZIPs and voice messages; `max_bytes` is Telegram's limit for one file."""
 
-    def __init__(
-        self,
-        *,
-        store: JobStore,
-        dead_letters: DeadLetters,
-        sender: StemSender,
-        downloader: StemDownloader,
-        translations: Translations,
-        max_bytes: int,
-    ) -> None:
-        self._store = store
-        self._dead_letters = dead_letters
-        self._sender = sender
-        self._downloader = downloader
-        self._translations = translations
-        self._max_bytes = max_bytes
-        self._owner_limits = OwnerLimits[int](PACKS_PER_ACCOUNT, account_is_busy)
+    store: JobStore
+    dead_letters: DeadLetters
+    sender: StemSender
+    downloader: StemDownloader
+    translations: Translations
+    max_bytes: int
+    _owner_limits: OwnerLimits[int] = field(
+        init=False, default_factory=lambda: OwnerLimits[int](PACKS_PER_ACCOUNT, account_is_busy)
+    )
 
     async def run(self, argument: str) -> None:
         """Handle the order `<job id>:<action>`. Raises `TryLater`."""
@@ -84,38 +77,38 @@ class Archives:
         """Handle an order that has killed its workers: it is not run again, and a new one is counted anew."""
         if order := await self._read(argument):
             job, kind = order
-            await self._store.count_run(job.id, kind, by=-await self._store.runs(job.id, kind))
-            await self._give_up(job, kind, "its workers died", self._translations.language(job.language))
+            await self.store.count_run(job.id, kind, by=-await self.store.runs(job.id, kind))
+            await self._give_up(job, kind, "its workers died", self.translations.language(job.language))
 
     async def _read(self, argument: str) -> tuple[Job, Run] | None:
         job_id, _, action = argument.partition(":")
-        job = await self._store.get(job_id)
+        job = await self.store.get(job_id)
         return (job, _RUNS[Action(action)]) if job and action in _RUNS else None
 
     async def _run(self, job: Job, kind: Run) -> None:
-        run = await self._store.count_run(job.id, kind)
+        run = await self.store.count_run(job.id, kind)
         try:
             await self._pack_or_explain(job, kind, run)
         except ChatMigrated as error:
-            await self._store.migrate(job, error.new_chat_id)
+            await self.store.migrate(job, error.new_chat_id)
             raise TryLater(0.1, "the group became a supergroup") from error
         except TelegramError as error:
             if not is_gone(error):
                 raise TryLater(min(2.0**run, 300), f"Telegram: {type(error).__name__}: {error}") from error
             log.info("job %s: its chat is gone: %s", job.id, error)
         except _Limited:
-            await self._store.count_run(job.id, kind, by=-1)
+            await self.store.count_run(job.id, kind, by=-1)
             raise
         except httpx.HTTPError as error:  # its text may hold a URL with the bot's token
             raise TryLater(min(2.0**run, 300), f"a stem broke off: {type(error).__name__}") from error
-        await self._store.count_run(job.id, kind, by=-run)
+        await self.store.count_run(job.id, kind, by=-run)
 
     async def _pack_or_explain(self, job: Job, kind: Run, run: int) -> None:
-        say = self._translations.language(job.language)
+        say = self.translations.language(job.language)
         if run > MAX_RUNS:
             await self._give_up(job, kind, f"after {MAX_RUNS} runs", say)
             return
-        sent = await self._store.sent(job.id)
+        sent = await self.store.sent(job.id)
         listed = job.result.stems if job.result else ()
         stems = [(stem, sent[stem.key]) for stem in listed if stem.key in sent]
         pack = self._send_zip if kind is Run.ZIP else self._send_voices
@@ -129,12 +122,12 @@ class Archives:
         if not is_packed:
             log.warning("job %s: no stem is available for %s", job.id, kind)
             await self._send_text(job, say("pack.nothing", title=short_title(job, say)))
-        await self._dead_letters.drop(_dead_letter_key(job, kind))
+        await self.dead_letters.drop(_dead_letter_key(job, kind))
 
     async def _give_up(self, job: Job, kind: Run, why: str, say: Language) -> None:
         """Keep a dead letter and tell the user if possible: a chat without files may forbid texts, too."""
         log.error("job %s: %s given up: %s", job.id, kind, why)
-        await self._dead_letters.add(_dead_letter_key(job, kind), _DESCRIPTIONS[kind], why)
+        await self.dead_letters.add(_dead_letter_key(job, kind), _DESCRIPTIONS[kind], why)
         try:
             await self._send_text(job, say("pack.failed", title=short_title(job, say)))
         except (TelegramError, TryLater) as error:
@@ -144,7 +137,7 @@ class Archives:
         """Send all stems in one file; returns whether there was any to send."""
         # the number names the content, since a job's stems only grow in number
         entry = f"zip:{len(stems)}"
-        before = (await self._store.packed(job.id)).get(entry)
+        before = (await self.store.packed(job.id)).get(entry)
         if before and (before.message_id or await self._send_again(job, entry, before)):
             await self._end_order(job, [entry])
             return True
@@ -174,29 +167,29 @@ class Archives:
         """Put every stem into the ZIP; returns the names of missing ones, `None` if it gets too large."""
         missing, taken = [], set[str]()
         for stem, sent in stems:
-            file = await self._downloader.download_sent(job, stem, sent, archive.parent, say)
+            file = await self.downloader.download_sent(job, stem, sent, archive.parent, say)
             if file is None:
                 missing.append(say.stem(stem))
                 continue
             name = unique_name(file.file_name, taken)
-            if await run_in_thread(add_to_zip, archive, file.path, name) > self._max_bytes:
+            if await run_in_thread(add_to_zip, archive, file.path, name) > self.max_bytes:
                 return None
         return missing
 
     async def _refuse_zip(self, job: Job, say: Language) -> None:
-        limit = say.size(self._max_bytes)
+        limit = say.size(self.max_bytes)
         await self._send_text(job, say("pack.too_big", title=short_title(job, say), limit=limit))
 
     async def _send_voices(self, job: Job, stems: SentStems, say: Language) -> bool:
         """Send each stem as a voice message; returns whether there was any to send."""
-        before = await self._store.packed(job.id)
+        before = await self.store.packed(job.id)
         voice, missing, entries = OPUS, list[str](), list[str]()
         with temp_folder() as folder:
             for stem, sent in stems:
                 entry = f"voice:{stem.key}"
                 known = before.get(entry)
                 if not (known and (known.message_id or await self._send_again(job, entry, known))):
-                    file = await self._downloader.download_sent(job, stem, sent, folder, say)
+                    file = await self.downloader.download_sent(job, stem, sent, folder, say)
                     if file is None or not (used := await self._send_voice(job, entry, file, voice)):
                         missing.append(say.stem(stem))
                         continue
@@ -248,23 +241,23 @@ class Archives:
         return True
 
     async def _send_file(self, job: Job, kind: str, media: Upload | str, **labels: Any) -> Message:
-        return await _uncounted(self._sender.send_file(job, kind, media, **labels))
+        return await _uncounted(self.sender.send_file(job, kind, media, **labels))
 
     async def _send_text(self, job: Job, text: str) -> None:
-        await _uncounted(self._sender.send_text(job, text))
+        await _uncounted(self.sender.send_text(job, text))
 
     async def _record(self, job: Job, entry: str, message: Message) -> None:
         # with the caption as title: it belongs to the file whenever it is sent again
         sent = {entry: sent_as(message, message.caption or "")}
         what = f"job {job.id}: {entry} sent but not recorded yet"
-        await retry_until_stored(lambda: self._store.tick_packed(job.id, sent), what)
+        await retry_until_stored(lambda: self.store.tick_packed(job.id, sent), what)
 
     async def _end_order(self, job: Job, entries: Sequence[str]) -> None:
         """Forget the messages of a complete order, so that the next order sends the files again."""
-        packed = await self._store.packed(job.id)
+        packed = await self.store.packed(job.id)
         done = {entry: replace(packed[entry], message_id=0) for entry in entries if entry in packed}
         if done:
-            await self._store.tick_packed(job.id, done)
+            await self.store.tick_packed(job.id, done)
 
 
 async def _uncounted(sending: Awaitable[Message]) -> Message:

@@ -7,6 +7,7 @@ key, so the one album in flight when a process is killed may arrive twice; none 
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -40,30 +41,23 @@ NOT_ENDED_S = 3.0
 JOBS_ON_DISK = 8
 
 
+@dataclass(kw_only=True)
 class Delivery:
     """Delivers results; one object serves all deliveries of a process."""
 
-    def __init__(
-        self,
-        *,
-        store: JobStore,
-        result_sender: ResultSender,
-        job_message: JobMessage,
-        account_queue: AccountQueue,
-        stem_cache: StemCache,
-        job_statistics: JobStatistics,
-    ) -> None:
-        self._store = store
-        self._result_sender = result_sender
-        self._job_message = job_message
-        self._account_queue = account_queue
-        self._stem_cache = stem_cache
-        self._job_statistics = job_statistics
-        self._owner_limits = OwnerLimits[int](MAX_IN_FLIGHT, account_is_busy)
+    store: JobStore
+    result_sender: ResultSender
+    job_message: JobMessage
+    account_queue: AccountQueue
+    stem_cache: StemCache
+    job_statistics: JobStatistics
+    _owner_limits: OwnerLimits[int] = field(
+        init=False, default_factory=lambda: OwnerLimits[int](MAX_IN_FLIGHT, account_is_busy)
+    )
 
     async def run(self, job_id: str) -> None:
         """Deliver the job if it is in the state `DELIVERING`. Idempotent. Raises `TryLater`."""
-        job = await self._store.get(job_id)
+        job = await self.store.get(job_id)
         if job is None:
             return
         bind_job(job_id, job.task_id)
@@ -76,17 +70,17 @@ class Delivery:
                 await self._run(job, job.result)
 
     async def _run(self, job: Job, result: Result) -> None:
-        runs = await self._store.count_run(job.id, Run.DELIVER)
-        broken = await self._store.count_run(job.id, Run.BROKEN_DELIVERY)
+        runs = await self.store.count_run(job.id, Run.DELIVER)
+        broken = await self.store.count_run(job.id, Run.BROKEN_DELIVERY)
         if runs > MAX_RUNS or broken > MAX_BROKEN_RUNS:
             await self._fail(job, _undeliverable(job))
             return
-        token = await self._store.begin_delivery(job.id)
+        token = await self.store.begin_delivery(job.id)
         try:
             if broken > 1:
                 # the earlier run is dead, or only cut off from Redis and about to record what it has sent
                 await anyio.sleep(NOT_ENDED_S)
-            if await self._store.owns_delivery(job.id, token):
+            if await self.store.owns_delivery(job.id, token):
                 if failure := failure_of(result):
                     await self._fail(job, failure)
                 else:
@@ -94,9 +88,9 @@ class Delivery:
         except (TryLater, StoreUnavailable, asyncio.CancelledError):
             # an expected end: a process that stops cancels its runs
             with suppress(StoreUnavailable):
-                await self._store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
+                await self.store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
             raise
-        await self._store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
+        await self.store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
 
     async def _deliver_or_retry(self, job: Job, result: Result, run: int, token: str) -> None:
         try:
@@ -104,26 +98,26 @@ class Delivery:
             await self._deliver(job, result, token)
         except ChatMigrated as error:
             log.info("job %s: its group became the supergroup %d", job.id, error.new_chat_id)
-            await self._store.migrate(job, error.new_chat_id)
+            await self.store.migrate(job, error.new_chat_id)
             raise TryLater(0.1, "the group became a supergroup") from error
         except TelegramError as error:
             if not is_gone(error):
                 raise TryLater(min(2.0**run, 300), f"Telegram: {type(error).__name__}: {error}") from error
             log.warning("job %s: its chat is gone: %s", job.id, error)
-            if await self._store.fail(job.id, [JobState.DELIVERING], _undeliverable(job)):
-                await self._store.close(job.id)
-                await self._account_queue.next(job.account)
+            if await self.store.fail(job.id, [JobState.DELIVERING], _undeliverable(job)):
+                await self.store.close(job.id)
+                await self.account_queue.next(job.account)
 
     async def _deliver(self, job: Job, result: Result, token: str) -> None:
         if job.cached:
             try:
-                await self._finish(job, await self._result_sender.send_cached(job, result))
+                await self._finish(job, await self.result_sender.send_cached(job, result))
             except CachedFileGone as error:
                 log.warning("job %s: Telegram no longer has its stems: %s", job.id, error)
                 await self._drop_cached(job)
             return
-        is_owner = partial(self._store.owns_delivery, job.id, token)
-        unsent = await self._result_sender.send_downloaded(job, result, is_owner)
+        is_owner = partial(self.store.owns_delivery, job.id, token)
+        unsent = await self.result_sender.send_downloaded(job, result, is_owner)
         if unsent is None:
             return
         if unsent.is_complete:
@@ -134,31 +128,31 @@ class Delivery:
         if unsent.missing or unsent.refused:
             log.warning("job %s: missing %s, refused %s", job.id, unsent.missing, unsent.refused)
         changes = {**vars(unsent), "is_timed": True}
-        if await self._store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, **changes):
+        if await self.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, **changes):
             log.info("job %s: delivered", job.id)
             await self._show(job)
-            await self._account_queue.next(job.account)
+            await self.account_queue.next(job.account)
             await self._note_duration(job)
-        elif job.mode and not job.cached and await self._store.get(job.id) is None:
+        elif job.mode and not job.cached and await self.store.get(job.id) is None:
             # it was deleted meanwhile, and its stems in the cache must be, too
-            await self._stem_cache.forget(job.source, (job.mode, job.instrument))
+            await self.stem_cache.forget(job.source, (job.mode, job.instrument))
 
     async def _fail(self, job: Job, failure: Failure) -> None:
-        if await self._store.fail(job.id, [JobState.DELIVERING], failure):
+        if await self.store.fail(job.id, [JobState.DELIVERING], failure):
             # a success may have come before the failure is shown
-            await self._prefer_success(await self._store.get(job.id))
+            await self._prefer_success(await self.store.get(job.id))
             log.warning("job %s: failed with %s", job.id, failure.code)
             await self._show(job)
-            await self._account_queue.next(job.account)
+            await self.account_queue.next(job.account)
         # or while it was shown
-        await self._prefer_success(await self._store.get(job.id))
+        await self._prefer_success(await self.store.get(job.id))
 
     async def _prefer_success(self, job: Job | None) -> None:
         """Raise `TryLater` if a success, which is paid for, came after the failure: the next run sends it."""
         if job is None or not (job.result and job.result.is_success):
             return
         if is_overtaken(job):
-            await self._store.deliver_again(job.id, Credits.SETTLE)
+            await self.store.deliver_again(job.id, Credits.SETTLE)
         elif job.state is not JobState.DELIVERING:
             return
         raise TryLater(0.1, "a success came after the failure")
@@ -167,22 +161,22 @@ class Delivery:
         """Ask the user whether to pay for stems that Telegram has lost; stems that have arrived stay."""
         if job.mode:
             choice = (job.mode, job.instrument)
-            cached = await self._stem_cache.find(job.source, choice)
+            cached = await self.stem_cache.find(job.source, choice)
             # another user may have paid meanwhile for stems that Telegram has
             if cached and set(cached.stems) == set(job.cached):
-                await self._stem_cache.forget(job.source, choice)
+                await self.stem_cache.forget(job.source, choice)
         changes: dict[str, Any] = {"cached": (), "result": None, "is_cache_lost": True}
-        await self._store.move(job.id, [JobState.DELIVERING], JobState.CHOOSING, **changes)
+        await self.store.move(job.id, [JobState.DELIVERING], JobState.CHOOSING, **changes)
         # read again: a repeated move, whose first answer was lost, says that nothing was moved
-        current = await self._store.get(job.id)
+        current = await self.store.get(job.id)
         if current and current.state is JobState.CHOOSING and current.is_cache_lost:
             await self._ask_again(current)
 
     async def _ask_again(self, job: Job) -> None:
         """Show the question; recovery does not, since only its user moves such a job on."""
-        await self._account_queue.next(job.account)
+        await self.account_queue.next(job.account)
         try:
-            await self._job_message.show_current(job.id)
+            await self.job_message.show_current(job.id)
         except BadRequest as error:
             log.warning("job %s: its question could not be shown: %s", job.id, error)
         except TelegramError as error:
@@ -191,20 +185,20 @@ class Delivery:
 
     async def _cache(self, job: Job, result: Result) -> None:
         """Remember the `file_id`s of a complete result. Idempotent."""
-        sent = await self._store.sent(job.id)
+        sent = await self.store.sent(job.id)
         stems = [
             CachedStem(stem.key, entry.kind, entry.file_id, entry.title)
             for stem in result.stems
             if (entry := sent.get(stem.key))
         ]
         if stems and all(stem.file_id for stem in stems):
-            await self._stem_cache.put(job, CachedStems(result, tuple(stems)))
+            await self.stem_cache.put(job, CachedStems(result, tuple(stems)))
 
     async def _note_duration(self, job: Job) -> None:
         """Note once per job the time from its turn to its result; a repeated delivery does not count."""
         began_at = job.create_started_at or job.picked_at
         if job.mode and began_at and not (job.cached or job.is_timed):
-            await self._job_statistics.note_duration(job.mode, job.moved_at - began_at)
+            await self.job_statistics.note_duration(job.mode, job.moved_at - began_at)
 
     async def _show(self, job: Job, *, is_progress: bool = False) -> None:
         """Show the job's state if possible; recovery shows an end that is not shown now.
@@ -213,9 +207,9 @@ class Delivery:
         """
         try:
             if not is_progress:
-                await self._job_message.show_current(job.id)
-            elif await self._job_message.show_if_changed(job, TELEGRAM_PATIENCE_S):
-                await self._job_message.show_newer_state(job)
+                await self.job_message.show_current(job.id)
+            elif await self.job_message.show_if_changed(job, TELEGRAM_PATIENCE_S):
+                await self.job_message.show_newer_state(job)
         except TryLater as error:
             log.info("job %s: its message waits: %s", job.id, error)
         except BadRequest as error:

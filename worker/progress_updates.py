@@ -50,50 +50,43 @@ class _Run:
     waiting: Counter[int] = field(default_factory=Counter)  # chat → jobs that wait for other jobs of the chat
 
 
+@dataclass
 class ProgressUpdates:
     """One run updates a few messages, those first that were not written for longest."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        due_jobs: DueJobs,
-        activity: ChatActivity,
-        job_message: JobMessage,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._store = store
-        self._due_jobs = due_jobs
-        self._activity = activity
-        self._job_message = job_message
-        self._clock = clock
+    store: JobStore
+    due_jobs: DueJobs
+    activity: ChatActivity
+    job_message: JobMessage
+    clock: Callable[[], float] = time.time
 
     async def run(self) -> None:
         """Update a few messages, at most one in each chat. Raises `StoreUnavailable`."""
-        await self._due_jobs.add_missing()
+        await self.due_jobs.add_missing()
         done = _Run()
         looks: list[tuple[DueJob, float]] = []
         try:
-            for due in sorted(await self._due_jobs.find(JOBS_PER_RUN), key=_last_shown_at):
+            for due in sorted(await self.due_jobs.find(JOBS_PER_RUN), key=_last_shown_at):
                 if done.written == MESSAGES_PER_RUN:
                     break
                 looks.append((due, self._not_after_offer(due.job, await self._look(due.job, done))))
         except _TelegramAway:
             return
         finally:
-            await self._due_jobs.put_off(looks)
+            await self.due_jobs.put_off(looks)
 
     async def _look(self, job: Job | None, done: _Run) -> float:
         """Update the job's message if it is time; returns when to look at the job again."""
-        now = self._clock()
+        now = self.clock()
         if job is None or job.state not in _UPDATED_STATES:
             return now + LONGEST_WAIT_S
         is_offer_new = job.can_ask_again(now) and job.shown_at < _offered_at(job)
         if not is_offer_new and (due_at := _due_at(job)) > now:
             return due_at
-        if await self._activity.receives_stems(job.chat_id):
+        if await self.activity.receives_stems(job.chat_id):
             return now + FIRST_S
         is_group = job.chat_id < 0
-        wait_s = await self._activity.progress_left_s(job.chat_id) if is_group else 0.0
+        wait_s = await self.activity.progress_left_s(job.chat_id) if is_group else 0.0
         if wait_s or job.chat_id in done.chats:
             turn_s = PROGRESS_LIFETIME_S if is_group else NEXT_RUN_S
             turns = done.waiting[job.chat_id]
@@ -104,41 +97,41 @@ class ProgressUpdates:
 
     def _not_after_offer(self, job: Job | None, at: float) -> float:
         """The time of the next look at a job: on time to offer that the separation service is asked again."""
-        is_offer_due = job and job.answer_lost_at and self._clock() < _offered_at(job)
+        is_offer_due = job and job.answer_lost_at and self.clock() < _offered_at(job)
         return min(at, _offered_at(job)) if job and is_offer_due else at
 
     async def _update(self, job: Job, done: _Run) -> float:
         try:
             if not await self._renew(job):
-                return self._clock() + _interval_s(job)
+                return self.clock() + _interval_s(job)
             done.written += 1
         except TryLater as error:
             log.debug("job %s: its message waits: %s", job.id, error)
             done.chats.add(job.chat_id)
-            return self._clock() + NEXT_RUN_S
+            return self.clock() + NEXT_RUN_S
         except TelegramError as error:
             if isinstance(error, NetworkError) and not isinstance(error, BadRequest):
                 log.info("job %s: its message waits: %s", job.id, error)
                 raise _TelegramAway from error
             level = logging.DEBUG if is_gone(error) else logging.WARNING
             log.log(level, "job %s: its message could not be updated: %s", job.id, error)
-            await self._store.set(job.id, shown_at=self._clock())
+            await self.store.set(job.id, shown_at=self.clock())
         done.chats.add(job.chat_id)
         if job.chat_id < 0:
-            await self._activity.note_progress(job.chat_id)
-        return _due_at(replace(job, shown_at=self._clock()))
+            await self.activity.note_progress(job.chat_id)
+        return _due_at(replace(job, shown_at=self.clock()))
 
     async def _renew(self, job: Job) -> bool:
-        current = await self._store.get(job.id)
+        current = await self.store.get(job.id)
         if current is None or current.state is not job.state:
             return False  # the task that moved it shows it
-        if not await self._job_message.show_if_changed(current, UPDATE_PATIENCE_S):
+        if not await self.job_message.show_if_changed(current, UPDATE_PATIENCE_S):
             return False
         try:
-            await self._job_message.show_newer_state(current, CORRECTION_PATIENCE_S)
+            await self.job_message.show_newer_state(current, CORRECTION_PATIENCE_S)
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its message is out of date: %s", job.id, error)
-            await self._store.reopen(job.id)
+            await self.store.reopen(job.id)
         return True
 
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from telegram.error import BadRequest, TelegramError
 
@@ -51,41 +51,30 @@ class Deadlines:
     has_callbacks: bool
 
 
+@dataclass(kw_only=True)
 class Recovery:
     """One run looks at every job that is due."""
 
-    def __init__(
-        self,
-        *,
-        store: JobStore,
-        due_jobs: DueJobs,
-        engine: Engine,
-        polling: ResultPolling,
-        job_message: JobMessage,
-        account_queue: AccountQueue,
-        deadlines: Deadlines,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._store = store
-        self._due_jobs = due_jobs
-        self._engine = engine
-        self._polling = polling
-        self._job_message = job_message
-        self._account_queue = account_queue
-        self._deadlines = deadlines
-        self._clock = clock
-        self._tracebacks = Tracebacks()
-        self._slots = asyncio.Semaphore(AT_ONCE)
+    store: JobStore
+    due_jobs: DueJobs
+    engine: Engine
+    polling: ResultPolling
+    job_message: JobMessage
+    account_queue: AccountQueue
+    deadlines: Deadlines
+    clock: Callable[[], float] = time.time
+    _tracebacks: Tracebacks = field(init=False, default_factory=Tracebacks)
+    _slots: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(AT_ONCE))
 
     async def run(self) -> None:
         """Move on the jobs that are due, a few at a time; an error with one is logged and stops no other."""
-        began_at = self._clock()
-        late = await self._store.late_jobs(LATE_AT_ONCE)
+        began_at = self.clock()
+        late = await self.store.late_jobs(LATE_AT_ONCE)
         await asyncio.gather(*(self._try(job, self._poll_late) for job in late))
-        await self._due_jobs.add_missing()
-        while due := await self._due_jobs.find(BATCH, before=began_at):
+        await self.due_jobs.add_missing()
+        while due := await self.due_jobs.find(BATCH, before=began_at):
             await asyncio.gather(*(self._try(it.job, self._recover) for it in due if it.job))
-            await self._due_jobs.put_off([(it, self._next_look_at(it.job)) for it in due])
+            await self.due_jobs.put_off([(it, self._next_look_at(it.job)) for it in due])
 
     async def _try(self, job: Job, step: Callable[[Job], Awaitable[None]]) -> None:
         bind_job(job.id, job.task_id)
@@ -102,25 +91,25 @@ class Recovery:
 
     async def _recover(self, job: Job) -> None:
         job = await self._correct_times(job)
-        age_s = self._clock() - job.moved_at
+        age_s = self.clock() - job.moved_at
         match job.state:
             case JobState.SUBMITTING:
                 await self._recover_submission(job, age_s)
             case JobState.SEPARATING:
                 await self._poll(job, age_s)
             case JobState.DELIVERING:
-                await self._engine.add(Task.DELIVER, job.id, job.id)
+                await self.engine.add(Task.DELIVER, job.id, job.id)
             case JobState.QUEUED:
-                await self._account_queue.next(job.account)
+                await self.account_queue.next(job.account)
             case _ if job.state in FINAL:
                 try:
                     await self._show_end(job, age_s)
                 finally:
-                    await self._account_queue.next(job.account)
+                    await self.account_queue.next(job.account)
 
     def _next_look_at(self, job: Job | None) -> float:
         """When to look again at a job that has not moved by then."""
-        now, limits = self._clock(), self._deadlines
+        now, limits = self.clock(), self.deadlines
         times = [now + LONGEST_WAIT_S]
         if job:
             moved_at = min(job.moved_at, now)
@@ -137,60 +126,60 @@ class Recovery:
 
     @property
     def _first_poll_s(self) -> float:
-        limits = self._deadlines
+        limits = self.deadlines
         return limits.poll_after_s if limits.has_callbacks else limits.poll_interval_s
 
     async def _correct_times(self, job: Job) -> Job:
         """Replace times in the future, which a clock that was set back has left: the job would wait."""
-        now = self._clock()
+        now = self.clock()
         ahead = {name: now for name in _TIMES if getattr(job, name) > now + CLOCK_SKEW_S}
         if not ahead:
             return job
         log.warning("job %s: its times were in the future, since a clock was set back", job.id)
-        await self._store.set(job.id, **ahead)
-        return await self._store.get(job.id) or job
+        await self.store.set(job.id, **ahead)
+        return await self.store.get(job.id) or job
 
     async def _recover_submission(self, job: Job, age_s: float) -> None:
-        timeout_s = self._deadlines.job_timeout_s
+        timeout_s = self.deadlines.job_timeout_s
         started_at = job.create_started_at
-        if started_at and self._clock() - started_at > timeout_s:
+        if started_at and self.clock() - started_at > timeout_s:
             await self._fail(job, Failure("lost", charged=None))
         elif not started_at and age_s > timeout_s:
             await self._fail(job, Failure("unreachable", charged=False))
         elif not started_at or job.is_asking_again:
-            await self._engine.add(Task.SUBMIT, job.id, job.id)
+            await self.engine.add(Task.SUBMIT, job.id, job.id)
 
     async def _poll(self, job: Job, age_s: float) -> None:
-        limits = self._deadlines
+        limits = self.deadlines
         is_over = age_s > limits.job_timeout_s
-        is_due = age_s >= self._first_poll_s and self._clock() - job.polled_at >= limits.poll_interval_s
+        is_due = age_s >= self._first_poll_s and self.clock() - job.polled_at >= limits.poll_interval_s
         # a job that runs out of time is polled once more before it fails
-        if (is_due or is_over) and await self._polling.ask(job):
+        if (is_due or is_over) and await self.polling.ask(job):
             return
         if is_over:
             await self._fail(job, Failure("timeout", charged=True))
 
     async def _poll_late(self, job: Job) -> None:
-        now = self._clock()
+        now = self.clock()
         age_s = now - job.moved_at
         if not job.is_out_of_time or age_s >= LATE_FOR_S:
-            await self._store.ask_later(job.id, None)
+            await self.store.ask_later(job.id, None)
             return
-        await self._store.ask_later(job.id, now + max(self._deadlines.poll_interval_s, age_s * _LATE_EVERY))
-        await self._polling.ask(job)
+        await self.store.ask_later(job.id, now + max(self.deadlines.poll_interval_s, age_s * _LATE_EVERY))
+        await self.polling.ask(job)
 
     async def _fail(self, job: Job, failure: Failure) -> None:
-        if await self._store.fail(job.id, [job.state], failure):
+        if await self.store.fail(job.id, [job.state], failure):
             log.warning("job %s: failed with %s", job.id, failure.code)
-            await self._job_message.show_current(job.id)
-            await self._account_queue.next(job.account)
+            await self.job_message.show_current(job.id)
+            await self.account_queue.next(job.account)
 
     async def _show_end(self, job: Job, age_s: float) -> None:
         if is_overtaken(job):
-            await self._engine.add(Task.DELIVER, job.id, job.id)
+            await self.engine.add(Task.DELIVER, job.id, job.id)
             return
         try:
-            await self._job_message.show(job)
+            await self.job_message.show(job)
         except StemdropError:
             raise
         except Exception as error:
@@ -201,4 +190,4 @@ class Recovery:
                 log.warning("job %s: its end could not be shown: %s", job.id, error)
             else:
                 raise
-            await self._store.close(job.id)
+            await self.store.close(job.id)

@@ -45,35 +45,27 @@ class Unsent:
         return not (self.missing or self.refused or self.links)
 
 
+@dataclass(kw_only=True)
 class ResultSender:
     """Sends what is not in the chat yet and records each album; one object serves all jobs of a process."""
 
-    def __init__(
-        self,
-        *,
-        store: JobStore,
-        sender: StemSender,
-        downloader: StemDownloader,
-        translations: Translations,
-        counters: Counters,
-    ) -> None:
-        self._store = store
-        self._sender = sender
-        self._downloader = downloader
-        self._translations = translations
-        self._counters = counters
+    store: JobStore
+    sender: StemSender
+    downloader: StemDownloader
+    translations: Translations
+    counters: Counters
 
     async def send_downloaded(
         self, job: Job, result: Result, is_owner: Callable[[], Awaitable[bool]]
     ) -> Unsent | None:
         """Download and send the stems; `None` if the caller has lost the delivery before an album."""
-        sent = await self._store.sent(job.id)
+        sent = await self.store.sent(job.id)
         waiting = [stem for stem in result.stems if stem.key not in sent]
         unsent = Unsent()
         with temp_folder(needs_room=bool(waiting)) as folder:
-            cover = await self._downloader.cover(job) if waiting else None
-            say = self._translations.language(job.language)
-            async with self._downloader.start(job, waiting, folder, say, cover) as downloads:
+            cover = await self.downloader.cover(job) if waiting else None
+            say = self.translations.language(job.language)
+            async with self.downloader.start(job, waiting, folder, say, cover) as downloads:
                 for album in albums(waiting):
                     outcomes = [await downloads.outcome(stem) for stem in album]
                     # the job may have been given up, deleted, or taken over by another run
@@ -87,7 +79,7 @@ class ResultSender:
 
         Raises `CachedFileGone` when Telegram has lost one.
         """
-        say, sent = self._translations.language(job.language), await self._store.sent(job.id)
+        say, sent = self.translations.language(job.language), await self.store.sent(job.id)
         cached = {stem.key: stem for stem in job.cached}
         names = {stem.key: say.stem(stem) for stem in result.stems}
         waiting = [
@@ -95,7 +87,7 @@ class ResultSender:
             for key, name in names.items()
             if (stem := cached.get(key)) and key not in sent
         ]
-        arrived = await self._sender.send(job, waiting, self._record(job))
+        arrived = await self.sender.send(job, waiting, self._record(job))
         return Unsent(
             silent=[name for key, name in names.items() if key not in cached],
             refused=[names[stem.key] for stem in waiting if stem.key not in arrived],
@@ -118,10 +110,10 @@ class ResultSender:
 
     async def _send_files(self, job: Job, files: Sequence[DownloadedStem], cover: bytes | None) -> set[str]:
         stems = [_outgoing(job, file, cover) for file in files]
-        with self._counters.timed(DELIVERY_SECONDS, "send"):
-            arrived = await self._sender.send(job, stems, self._record(job))
+        with self.counters.timed(DELIVERY_SECONDS, "send"):
+            arrived = await self.sender.send(job, stems, self._record(job))
         sizes = [file.path.stat().st_size for file in files if file.key in arrived]
-        self._counters.add(DELIVERY_BYTES, "send", by=sum(sizes))
+        self.counters.add(DELIVERY_BYTES, "send", by=sum(sizes))
         for file in files:
             file.path.unlink(missing_ok=True)
         return arrived
@@ -130,7 +122,7 @@ class ResultSender:
         async def record(sent: dict[str, Sent]) -> None:
             # a stem in the chat that is not recorded would be sent again
             what = f"job {job.id}: {', '.join(sent)} sent but not recorded yet"
-            await retry_until_stored(lambda: self._store.tick(job.id, sent), what)
+            await retry_until_stored(lambda: self.store.tick(job.id, sent), what)
             log.info("job %s: sent %s", job.id, ", ".join(sent))
 
         return record

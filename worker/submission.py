@@ -4,7 +4,7 @@ The task engine gives a killed process's submissions to another one.
 """
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import httpx
 from telegram.error import TelegramError
@@ -35,38 +35,28 @@ _TOO_BUSY = 429
 NO_CALLBACK_URL = "https://callback.invalid/none"
 
 
+@dataclass(kw_only=True)
 class Submission:
     """The task `SUBMIT`. `links` is `None` without a public URL: sources are uploaded, jobs polled."""
 
-    def __init__(
-        self,
-        *,
-        store: JobStore,
-        separation: SeparationClient,
-        files: TelegramFiles,
-        links: SignedLinks | None,
-        job_message: JobMessage,
-        account_queue: AccountQueue,
-        alerts: AdminAlerts,
-    ) -> None:
-        self._store = store
-        self._separation = separation
-        self._files = files
-        self._links = links
-        self._job_message = job_message
-        self._account_queue = account_queue
-        self._alerts = alerts
+    store: JobStore
+    separation: SeparationClient
+    files: TelegramFiles
+    links: SignedLinks | None
+    job_message: JobMessage
+    account_queue: AccountQueue
+    alerts: AdminAlerts
 
     async def run(self, job_id: str) -> None:
         """Submit the job if it waits for that. Idempotent. Raises `TryLater`."""
-        job = await self._store.get(job_id)
+        job = await self.store.get(job_id)
         if job is None or job.state is not JobState.SUBMITTING:
             return
         if job.create_started_at and not job.is_asking_again:
             # A process was killed, or lost Redis, during the call, which may have been accepted.
             await self._answer_lost(job, "its process was killed during the call")
             return
-        run = await self._store.count_run(job_id, Run.SUBMIT)
+        run = await self.store.count_run(job_id, Run.SUBMIT)
         if run > MAX_BEGUN:
             await self._fail(job, Failure("internal", charged=False), f"{MAX_BEGUN} runs never ended")
             return
@@ -79,7 +69,7 @@ class Submission:
                 await self._again_or_fail(job, run, str(error.code), error)
             else:
                 await self._fail(job, Failure(str(error.code), charged=False), error)
-                await self._alerts.refused(error.code)
+                await self.alerts.refused(error.code)
         except SourceGone as error:
             await self._fail(job, Failure("source_gone", charged=False), error)
         except AnswerLost as error:
@@ -89,23 +79,23 @@ class Submission:
         if job.mode is None:
             raise ValueError(f"job {job.id} is being submitted without a mode")
         source_url = await self._source_url(job)
-        callback_url = self._links.callback_url(job.id, job.chat_id) if self._links else NO_CALLBACK_URL
-        call = await self._store.begin_create(job.id)
+        callback_url = self.links.callback_url(job.id, job.chat_id) if self.links else NO_CALLBACK_URL
+        call = await self.store.begin_create(job.id)
         if not call:
             return
         try:
-            task_id = await self._separation.create(source_url, job.mode, job.instrument, callback_url)
+            task_id = await self.separation.create(source_url, job.mode, job.instrument, callback_url)
         except (Unreachable, Refused):
             # otherwise the refusal would be taken for a lost answer
             await retry_until_stored(
-                lambda: self._store.not_accepted(job, call), f"job {job.id}: refused, not stored"
+                lambda: self.store.not_accepted(job, call), f"job {job.id}: refused, not stored"
             )
             raise
         bind_job(job.id, task_id)
         log.info("job %s: accepted as task %s", job.id, task_id)
         # the task is paid for: its id must survive a short failure of Redis
         receipt = await retry_until_stored(
-            lambda: self._store.accept(job.id, task_id), f"job {job.id}: task {task_id} is not stored yet"
+            lambda: self.store.accept(job.id, task_id), f"job {job.id}: task {task_id} is not stored yet"
         )
         if receipt is Receipt.FOREIGN:
             log.error("job %s: its callback named another task than the API", job.id)
@@ -113,13 +103,13 @@ class Submission:
             await self._show(job)
 
     async def _source_url(self, job: Job) -> str:
-        if self._links:
-            return self._links.source_url(job.id, job.source.extension)
+        if self.links:
+            return self.links.source_url(job.id, job.source.extension)
         try:
-            file = await self._files.find(job.source.file_id)
+            file = await self.files.find(job.source.file_id)
             size = file.size_bytes or job.source.size_bytes
-            async with self._files.open(file) as content:
-                return await self._separation.upload(f"{job.id}{job.source.extension}", content, size)
+            async with self.files.open(file) as content:
+                return await self.separation.upload(f"{job.id}{job.source.extension}", content, size)
         except (AnswerLost, TelegramError, httpx.HTTPError) as error:
             # uploads are free: a lost answer means only that the upload is repeated
             raise Unreachable(f"the upload failed ({type(error).__name__})") from error
@@ -132,7 +122,7 @@ class Submission:
     async def _answer_lost(self, job: Job, why: str) -> None:
         log.warning("job %s: the answer to its create call is lost: %s", job.id, why)
         lost = await retry_until_stored(
-            lambda: self._store.lose_answer(job.id, is_uploaded=self._links is None),
+            lambda: self.store.lose_answer(job.id, is_uploaded=self.links is None),
             f"job {job.id}: the lost answer is not stored yet",
         )
         if lost:
@@ -141,14 +131,14 @@ class Submission:
     async def _fail(self, job: Job, failure: Failure, why: object) -> None:
         if job.asked_again_by:  # the earlier call may have been charged
             failure = replace(failure, charged=None)
-        if await self._store.fail(job.id, [JobState.SUBMITTING], failure):
+        if await self.store.fail(job.id, [JobState.SUBMITTING], failure):
             log.warning("job %s: failed with %s: %s", job.id, failure.code, why)
             await self._show(job)
-            await self._account_queue.next(job.account)
+            await self.account_queue.next(job.account)
 
     async def _show(self, job: Job) -> None:
         """Show the job if Telegram allows it now; recovery shows an end that was not shown."""
         try:
-            await self._job_message.show_current(job.id)
+            await self.job_message.show_current(job.id)
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its message could not be updated: %s", job.id, error)

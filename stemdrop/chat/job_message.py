@@ -4,6 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from telegram import InlineKeyboardMarkup
 from telegram.error import BadRequest, ChatMigrated
@@ -20,27 +21,19 @@ from stemdrop.storage.stem_cache import StemCache
 log = logging.getLogger(__name__)
 
 
+@dataclass
 class JobMessage:
     """Shows jobs in their chats: edits a job's message, or sends it where there is none.
 
     Every method that shows something raises `TelegramError`, `TryLater` or `StoreUnavailable`.
     """
 
-    def __init__(
-        self,
-        bot: ExtBot[float],
-        store: JobStore,
-        stem_cache: StemCache,
-        job_statistics: JobStatistics,
-        translations: Translations,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._bot = bot
-        self._store = store
-        self._stem_cache = stem_cache
-        self._job_statistics = job_statistics
-        self._translations = translations
-        self._clock = clock
+    bot: ExtBot[float]
+    store: JobStore
+    stem_cache: StemCache
+    job_statistics: JobStatistics
+    translations: Translations
+    clock: Callable[[], float] = time.time
 
     async def show(self, job: Job, patience_s: float | None = None) -> None:
         """Show the state of `job`, and close it if it has ended. Idempotent.
@@ -49,10 +42,10 @@ class JobMessage:
         """
         await self.edit_or_send(job, *await self.render(job), patience_s)
         if job.state in FINAL:
-            await self._store.close(job.id)
+            await self.store.close(job.id)
 
     async def render(self, job: Job) -> Rendered:
-        say = self._translations.language(job.language)
+        say = self.translations.language(job.language)
         return render(job, say, await self.details(job))
 
     async def show_if_changed(self, job: Job, patience_s: float) -> bool:
@@ -67,22 +60,22 @@ class JobMessage:
         """Read what the job's message shows in this state beside the job itself."""
         match job.state:
             case JobState.CHOOSING:
-                free = await self._stem_cache.free(job.source)
-                return Details(free=free, instruments=await self._job_statistics.instruments())
+                free = await self.stem_cache.free(job.source)
+                return Details(free=free, instruments=await self.job_statistics.instruments())
             case JobState.QUEUED:
-                return Details(place=await self._store.place(job))
+                return Details(place=await self.store.place(job))
             case JobState.SUBMITTING:
-                return Details(can_ask_again=job.can_ask_again(self._clock()))
+                return Details(can_ask_again=job.can_ask_again(self.clock()))
             case JobState.SEPARATING:
-                estimate = await self._job_statistics.estimate(job.mode) if job.mode else None
+                estimate = await self.job_statistics.estimate(job.mode) if job.mode else None
                 return Details(
-                    elapsed_s=self._clock() - (job.create_started_at or job.moved_at), estimate=estimate
+                    elapsed_s=self.clock() - (job.create_started_at or job.moved_at), estimate=estimate
                 )
             case JobState.DELIVERED:
-                delivered = len(await self._store.sent(job.id))
-                return Details(delivered=delivered, free=await self._stem_cache.free(job.source))
+                delivered = len(await self.store.sent(job.id))
+                return Details(delivered=delivered, free=await self.stem_cache.free(job.source))
             case JobState.FAILED:
-                return Details(free=await self._stem_cache.free(job.source))
+                return Details(free=await self.stem_cache.free(job.source))
         return Details()
 
     async def show_newer_state(self, job: Job, patience_s: float | None = None) -> None:
@@ -90,7 +83,7 @@ class JobMessage:
 
         The process that moved it may have shown that before this message arrived.
         """
-        while (current := await self._store.get(job.id)) and current.state is not job.state:
+        while (current := await self.store.get(job.id)) and current.state is not job.state:
             job = current
             await self.show(job, patience_s)
         if current is None:
@@ -98,11 +91,11 @@ class JobMessage:
 
     async def show_deleted(self, job: Job, patience_s: float | None = None) -> None:
         if job.message_id:
-            say = self._translations.language(job.language)
+            say = self.translations.language(job.language)
             await self._edit(job, say("state.deleted", title=short_title(job, say)), None, patience_s)
 
     async def show_current(self, job_id: str) -> None:
-        if job := await self._store.get(job_id):
+        if job := await self.store.get(job_id):
             await self.show(job)
             await self.show_newer_state(job)
 
@@ -116,9 +109,9 @@ class JobMessage:
         try:
             await self._edit_else_send(job, text, keyboard, patience_s)
         except ChatMigrated as error:
-            job = await self._store.migrate(job, error.new_chat_id)
+            job = await self.store.migrate(job, error.new_chat_id)
             await self._edit_else_send(job, text, keyboard, patience_s)
-        await self._store.set(job.id, shown_at=self._clock(), shown_as=_digest(text))
+        await self.store.set(job.id, shown_at=self.clock(), shown_as=_digest(text))
 
     async def _edit_else_send(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
@@ -131,7 +124,7 @@ class JobMessage:
     ) -> bool:
         """Edit the message. False: it is gone."""
         try:
-            await self._bot.edit_message_text(
+            await self.bot.edit_message_text(
                 text,
                 chat_id=job.chat_id,
                 message_id=job.message_id,
@@ -148,14 +141,14 @@ class JobMessage:
     async def _send(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
     ) -> None:
-        async with self._store.sending(job.id):
-            known = await self._store.get(job.id)
+        async with self.store.sending(job.id):
+            known = await self.store.get(job.id)
             has_come = known is not None and known.message_id != job.message_id
             if known and has_come and await self._edit(known, text, keyboard, patience_s):
                 return
             message = await send_in_topic(
                 job,
-                lambda topic_id, reply: self._bot.send_message(
+                lambda topic_id, reply: self.bot.send_message(
                     job.chat_id,
                     text,
                     message_thread_id=topic_id,
@@ -164,7 +157,7 @@ class JobMessage:
                     rate_limit_args=patience_s,
                 ),
             )
-            await self._store.set(job.id, message_id=message.message_id)
+            await self.store.set(job.id, message_id=message.message_id)
 
 
 def _digest(text: str) -> str:

@@ -61,27 +61,18 @@ class Tapped:
 _UNKNOWN = Tapped()
 
 
+@dataclass
 class Orders:
     """Starts, repeats and cancels jobs. Every method raises `StoreUnavailable`."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        engine: Engine,
-        stem_cache: StemCache,
-        job_statistics: JobStatistics,
-        users: Users,
-        polling: ResultPolling,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._store = store
-        self._engine = engine
-        self._stem_cache = stem_cache
-        self._job_statistics = job_statistics
-        self._users = users
-        self._polling = polling
-        self._account_queue = AccountQueue(store, engine)
-        self._clock = clock
+    store: JobStore
+    engine: Engine
+    stem_cache: StemCache
+    job_statistics: JobStatistics
+    users: Users
+    polling: ResultPolling
+    account_queue: AccountQueue
+    clock: Callable[[], float] = time.time
 
     async def pick(self, job: Job, mode: Mode, instrument: str, *, is_unlimited: bool = False) -> Ordered:
         """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts.
@@ -90,21 +81,21 @@ class Orders:
         """
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
-        if cached := await self._stem_cache.find(job.source, (mode, instrument)):
+        if cached := await self.stem_cache.find(job.source, (mode, instrument)):
             await self._deliver_cached(job, mode, instrument, cached)
             return Ordered(job.id)
-        limit = 0 if is_unlimited else await self._users.limit(job.account)
+        limit = 0 if is_unlimited else await self.users.limit(job.account)
         price = 0 if is_unlimited else CREDITS[mode]
-        picked, spent = await self._store.pick(job, mode, instrument, limit, price)
+        picked, spent = await self.store.pick(job, mode, instrument, limit, price)
         if picked is Picked.OVER:
             log.info("job %s: %s would exceed its account's %d credits a day", job.id, mode, limit)
-            return Ordered(job.id, over=await self._store.allowance(job.account, limit))
+            return Ordered(job.id, over=await self.store.allowance(job.account, limit))
         if picked is not Picked.LATE:
             log.info("job %s: %s %s, %s; %d credits today", job.id, mode, instrument, picked, spent)
             if instrument:
-                await self._job_statistics.note_instrument(instrument)
+                await self.job_statistics.note_instrument(instrument)
         if picked is Picked.STARTED:
-            await self._engine.add(Task.SUBMIT, job.id, job.id)
+            await self.engine.add(Task.SUBMIT, job.id, job.id)
         return Ordered(job.id)
 
     async def retry(self, job: Job, *, is_unlimited: bool = False) -> Ordered:
@@ -124,18 +115,18 @@ class Orders:
         )
         if ordered.over:
             return replace(ordered, job_id=job.id)
-        await self._store.mark_retried(job.id, ordered.job_id)
+        await self.store.mark_retried(job.id, ordered.job_id)
         return replace(ordered, note="retried")
 
     async def ask_again(self, job: Job, tapped: Tapped) -> Ordered:
         """Make one more create call for a job whose last one has lost its answer; idempotent per tap."""
-        is_offered = job.can_ask_again(self._clock()) and not tapped.before(job.create_started_at)
-        if not (is_offered or job.asked_again_by == tapped.id) or not await self._store.ask_again(
+        is_offered = job.can_ask_again(self.clock()) and not tapped.before(job.create_started_at)
+        if not (is_offered or job.asked_again_by == tapped.id) or not await self.store.ask_again(
             job, tapped.id
         ):
             return Ordered(job.id, "tap.too_late")
         log.info("job %s: its user has the separation service asked again", job.id)
-        await self._engine.add(Task.SUBMIT, job.id, job.id)
+        await self.engine.add(Task.SUBMIT, job.id, job.id)
         return Ordered(job.id, "ordered")
 
     async def _has_come(self, job: Job) -> bool:
@@ -143,8 +134,8 @@ class Orders:
             return False
         with suppress(TimeoutError):
             async with asyncio.timeout(POLL_WAIT_S):
-                await self._polling.ask(job)
-        current = await self._store.get(job.id)
+                await self.polling.ask(job)
+        current = await self.store.get(job.id)
         return current is not None and current.state is not JobState.FAILED
 
     async def other_mode(
@@ -167,9 +158,9 @@ class Orders:
             ordered = await self.pick(new, mode, instrument, is_unlimited=is_unlimited)
             if ordered.over:
                 # unless another tap, an admin's for example, has picked for it meanwhile
-                await self._store.forget(new.id, only_in=JobState.CHOOSING)
+                await self.store.forget(new.id, only_in=JobState.CHOOSING)
                 return ordered
-            if await self._store.get(new.id):
+            if await self.store.get(new.id):
                 return ordered
             # another tap, which exceeded the day, has just deleted the job
 
@@ -179,7 +170,7 @@ class Orders:
 
     async def resend(self, job: Job, tapped: Tapped = _UNKNOWN) -> Ordered:
         """Send all stems of a delivered job again, from what Telegram keeps."""
-        sent = await self._store.sent(job.id)
+        sent = await self.store.sent(job.id)
         stems = [CachedStem(key, it.kind, it.file_id, it.title) for key, it in sent.items() if it.file_id]
         if job.result is None or job.mode is None or not stems:
             return Ordered(job.id, "tap.too_late")
@@ -196,22 +187,22 @@ class Orders:
             return Ordered(job.id)
         if not (job.missing or job.is_undelivered):
             return Ordered(job.id, "tap.too_late")
-        if await self._store.deliver_again(job.id):
+        if await self.store.deliver_again(job.id):
             log.info("job %s: its stems are fetched again", job.id)
-            await self._engine.add(Task.DELIVER, job.id, job.id)
+            await self.engine.add(Task.DELIVER, job.id, job.id)
         return Ordered(job.id)
 
     async def cancel(self, job: Job, by: str = "") -> bool:
         """Cancel a job that has no result yet. False: it is too late. `by`: see `Job.cancelled_by`."""
         # a tap that is handled again finds the job cancelled by itself
-        if job.state is not JobState.CANCELLED and not await self._store.cancel(job.id, by):
+        if job.state is not JobState.CANCELLED and not await self.store.cancel(job.id, by):
             return False
         log.info("job %s: cancelled by its user", job.id)
-        await self._account_queue.next(job.account)
+        await self.account_queue.next(job.account)
         return True
 
     async def _deliver_cached(self, job: Job, mode: Mode, instrument: str, cached: CachedStems) -> None:
-        moved = await self._store.move(
+        moved = await self.store.move(
             job.id,
             [JobState.CHOOSING],
             JobState.DELIVERING,
@@ -219,11 +210,11 @@ class Orders:
             instrument=instrument,
             result=cached.result,
             cached=cached.stems,
-            picked_at=self._clock(),
+            picked_at=self.clock(),
         )
         if moved:
             log.info("job %s: %s %s, kept by Telegram", job.id, mode, instrument)
-            await self._engine.add(Task.DELIVER, job.id, job.id)
+            await self.engine.add(Task.DELIVER, job.id, job.id)
 
     async def _new(
         self,
@@ -241,7 +232,7 @@ class Orders:
         new = replace(_again(job), ordered_by=tapped.id, message_id=message_id)
         number = 0
         while True:
-            made = await self._store.get(await self._store.add(new, once=f"{once}:{number}"))
+            made = await self.store.get(await self.store.add(new, once=f"{once}:{number}"))
             if made and (made.ordered_by == tapped.id != "" or _is_same_wish(tapped, over_at(made))):
                 return made
             number += 1

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Receipt
@@ -14,38 +15,32 @@ from stemdrop.tasks.engine import Engine, Task
 log = logging.getLogger(__name__)
 
 
+@dataclass
 class ResultPolling:
     """Polls tasks, at no cost, and stores their results as a callback would."""
 
-    def __init__(
-        self,
-        store: JobStore,
-        engine: Engine,
-        separation: SeparationClient,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._store = store
-        self._engine = engine
-        self._separation = separation
-        self._clock = clock
+    store: JobStore
+    engine: Engine
+    separation: SeparationClient
+    clock: Callable[[], float] = time.time
 
     async def ask(self, job: Job) -> Receipt | None:
         """Poll the job's task and store its result; `None` if there is none.
 
         `STORED`: the delivery is ordered. Raises `StoreUnavailable`.
         """
-        await self._store.set(job.id, polled_at=self._clock())
+        await self.store.set(job.id, polled_at=self.clock())
         try:
-            result = await self._separation.detail(job.task_id)
+            result = await self.separation.detail(job.task_id)
         except (SeparationError, BadContract) as error:
             log.warning("job %s: polling failed: %s", job.id, error)
             return None
         if result is None:
             return None
-        receipt = await self._store.receive(job.id, job.chat_id, job.task_id, result)
+        receipt = await self.store.receive(job.id, job.chat_id, job.task_id, result)
         if receipt is Receipt.STORED:
             log.info("job %s: polled, code %d, %d stems", job.id, result.code, len(result.stems))
-            await self._engine.add(Task.DELIVER, job.id, job.id)
+            await self.engine.add(Task.DELIVER, job.id, job.id)
         elif receipt is not Receipt.REPEATED:
             log.error("job %s: polled a result that is not its own (%s)", job.id, receipt)
             return None
