@@ -70,24 +70,6 @@ PRELUDE = (
 local function get(id, field) return redis.call('HGET', JOB:format(id), field) end
 local function set(id, ...) redis.call('HSET', JOB:format(id), ...) end
 
-local function decoded(json)
-  local is_readable, value = pcall(cjson.decode, json or 'null')
-  if is_readable and value ~= cjson.null then return value end
-end
-
--- Jobs that were stored before version 0.2 lack the fields that scripts decide by. The JSON has their values.
-local function add_script_fields(id)
-  if redis.call('HEXISTS', JOB:format(id), 'has_stems') == 1 then return end
-  local failure, result = decoded(get(id, 'failure')), decoded(get(id, 'result'))
-  local has_stems = result and result.code == 200 and #(result.stems or {}) > 0
-  set(id, 'has_stems', has_stems and '1' or '0', 'mode_name', decoded(get(id, 'mode')) or '')
-  set(id, 'failure_code', failure and failure.code or '')
-  set(id, 'failure_charged', failure and cjson.encode(failure.charged) or '')
-  for _, name in ipairs({'missing', 'refused'}) do
-    set(id, name .. '_count', #(decoded(get(id, name)) or {}))
-  end
-end
-
 local function is_incomplete(id)
   return tonumber(get(id, 'missing_count') or 0) + tonumber(get(id, 'refused_count') or 0) > 0
 end
@@ -112,7 +94,6 @@ end
     + """
 -- sets a job's state and puts it into the lists of that state
 local function enter(id, state, now)
-  add_script_fields(id)
   local was = redis.call('HMGET', JOB:format(id), 'state', 'moved_at')
   set(id, 'state', state, 'moved_at', now)
   -- after the first write: a full Redis refuses that, and then nothing has happened
@@ -171,8 +152,7 @@ end
 -- corrects a job that has ended as charged: its message is shown again
 local function give_back_late(id, now)
   give_back(id)
-  add_script_fields(id)
-  local code = get(id, 'failure_code')
+  local code = get(id, 'failure_code') or ''
   local is_corrected = code ~= '' and get(id, 'failure_charged') ~= 'false'
   if is_corrected then
     set(id, 'failure', cjson.encode({code = code, charged = false}), 'failure_charged', 'false')
@@ -265,7 +245,6 @@ if not state or not string.find(ARGV[3], ',' .. state .. ',', 1, true) then retu
 -- the caller may have read the job before its create call was begun, or before that call was refused
 local is_uncharged = redis.call('HGET', KEYS[1], 'create_started_at') == '0'
 if state == 'submitting' and ARGV[4] == 'failed' and is_uncharged ~= (ARGV[5] == 'return') then return 0 end
-add_script_fields(ARGV[1])
 if #ARGV > 5 then redis.call('HSET', KEYS[1], unpack(ARGV, 6)) end
 enter(ARGV[1], ARGV[4], ARGV[2])
 local credits = ARGV[5]
@@ -406,7 +385,6 @@ if known == '' then redis.call('HSET', KEYS[1], 'task_id', ARGV[2]) end
 -- an earlier callback may have said that the credits were given back
 if get(ARGV[1], 'charge') == 'held' then take(ARGV[1], 'settled') end
 count_other_task(ARGV[1], ARGV[2], false)
-add_script_fields(ARGV[1])
 local state = get(ARGV[1], 'state')
 -- the answer was taken for lost, and has come after all
 local was_lost = state == 'failed' and get(ARGV[1], 'failure_code') == 'lost'
@@ -450,7 +428,6 @@ if is_other then
 elseif ARGV[8] == '1' then
   take(ARGV[1], 'settled')
 end
-add_script_fields(ARGV[1])
 local is_waiting = state == 'submitting' or state == 'separating'
 -- stems that come after a failure are paid for and are delivered, unless they came before
 local has_failed = state == 'failed' and not get(ARGV[1], 'retried_as')

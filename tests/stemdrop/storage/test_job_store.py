@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -628,52 +628,6 @@ async def test_a_retried_count_counts_once(store: JobStore) -> None:
     for caller, count in (("one", 2), ("one", 2), ("another", 3)):
         keys, args = [JOB.format(job.id)], ["runs:submit", 1, caller]
         assert await store._run(job_scripts.COUNT, keys, args) == count
-
-
-async def as_stored_by_version_0_1(redis: Redis, job: Job) -> None:
-    """Remove the fields by which scripts decide since version 0.2."""
-    names = set(job.to_fields()) - {item.name for item in fields(Job)} - {"kept", "is_kept_lost"}
-    assert await redis.hdel(JOB.format(job.id), *names) == len(names) == 6
-
-
-async def test_a_job_of_version_0_1_is_not_delivered_again_by_a_repeated_callback(
-    store: JobStore, redis: Redis
-) -> None:
-    job = await added_and_asked(store)
-    await store.receive(job.id, CHAT, TASK, make_result())
-    assert await store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable", charged=True))
-    await as_stored_by_version_0_1(redis, job)
-    assert await store.receive(job.id, CHAT, TASK, make_result()) is Receipt.REPEATED
-    assert await state_of(store, job) is JobState.FAILED
-
-
-async def test_a_lost_job_of_version_0_1_goes_on(store: JobStore, redis: Redis) -> None:
-    job = await added_and_asked(store)
-    assert await store.fail(job.id, [JobState.SUBMITTING], Failure("lost", charged=None))
-    await as_stored_by_version_0_1(redis, job)
-    assert await store.accept(job.id, TASK) is Receipt.STORED
-    found = await store.get(job.id)
-    assert found
-    assert (found.state, found.failure) == (JobState.SEPARATING, None)
-
-
-async def test_a_failure_of_version_0_1_is_corrected(store: JobStore, redis: Redis) -> None:
-    job = await added_and_asked(store)
-    assert await store.fail(job.id, [JobState.SUBMITTING], Failure("lost", charged=None))
-    await store.close(job.id)
-    await as_stored_by_version_0_1(redis, job)
-    await store.not_accepted(job)
-    found = await store.get(job.id)
-    assert found
-    assert found.failure == Failure("lost", charged=False)
-    assert [open_job.id for open_job in await store.open_jobs()] == [job.id]
-
-
-async def test_an_unreadable_attribute_of_version_0_1_blocks_no_move(store: JobStore, redis: Redis) -> None:
-    job = await add(store, JobState.DELIVERING)
-    await as_stored_by_version_0_1(redis, job)
-    await redis.hset(JOB.format(job.id), mapping={"result": "{", "failure": "[", "missing": "?"})
-    assert await store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
 
 
 async def everything(redis: Redis) -> str:
