@@ -2,7 +2,9 @@
 
 import gc
 import logging
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from functools import cache
 from pathlib import Path
@@ -27,6 +29,10 @@ from sandbox.telegram.person_actions import Telegram
 
 # Read from the installed package's files for every single connection, of which tests open thousands.
 redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
+
+# Otherwise each run compiles all tests anew, and each process that a test starts the whole product.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 BOSS = 9_000_001
 SONG = Path(__file__).parent.parent / "sandbox" / "songs" / "demo-song.mp3"
