@@ -41,10 +41,7 @@ async def is_for_admin(update: Update, context: Context) -> bool:
 
 
 async def is_for_asker(update: Update, context: Context) -> bool:
-    """Whether a button is tapped by the user who asked for its screen; any other user is refused.
-
-    The button's first word is the user's id.
-    """
+    """Whether the user who asked for a screen taps its button, whose first word is the user's id."""
     query = update.callback_query
     if query is None:
         return False

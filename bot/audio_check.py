@@ -36,10 +36,7 @@ class AudioCheck:
         return not source.duration_s or source.kind in (SourceKind.DOCUMENT, SourceKind.VIDEO)
 
     async def inspect(self, source: Source) -> Source:
-        """Download and open the file; return the source with its length and size.
-
-        Raises `SourceUnusable`, `TryLater` when the disk is nearly full, and the errors of the network.
-        """
+        """Download and measure the file. Raises `SourceUnusable`, `TryLater`, and the network's errors."""
         try:
             inspected = await self._download(source)
         except SourceGone as error:

@@ -94,10 +94,7 @@ class GroupChats:
         await edit(query, *await self._setting(chat, context))
 
     async def migrated(self, update: Update, context: Context) -> None:
-        """Keep the settings of a group that became a supergroup with another id; idempotent.
-
-        Telegram sends this twice, in the old chat and in the new one.
-        """
+        """Keep the settings of a group that became a supergroup. Idempotent: Telegram sends it twice."""
         message = update.effective_message
         if message is None:
             return

@@ -34,10 +34,7 @@ class JobActions:
     job_message: JobMessage
 
     async def offered(self, job: Job, say: Language) -> list[tuple[JobButton, str]]:
-        """Return the buttons that help a job that has ended, with their labels.
-
-        Stems that are paid for are never bought again.
-        """
+        """Return the buttons that help a job that has ended; none buys paid stems again."""
         offered: list[tuple[JobButton, str]] = []
         if job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
             offered.append((JobButton.FETCH, say("button.fetch_again")))

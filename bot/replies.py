@@ -16,19 +16,13 @@ _PAUSES_S = (0.2, 1.0)
 
 
 async def reply(message: Message, text: str, keyboard: InlineKeyboardMarkup | None = None) -> Message:
-    """Reply to a message with plain text, in its topic, even if it was deleted since; return the reply.
-
-    Raises `TelegramError`.
-    """
+    """Reply with plain text in the message's topic, even if it was deleted. Raises `TelegramError`."""
     original = ReplyParameters(message.message_id, allow_sending_without_reply=True)
     return await message.reply_text(text, reply_parameters=original, reply_markup=keyboard)
 
 
 async def answer_tap(query: CallbackQuery, text: str | None, *, is_alert: bool = False) -> None:
-    """Answer a tap with at most 200 characters, so that its button stops spinning.
-
-    Raises `TelegramError` when that cannot be done in a moment.
-    """
+    """Answer a tap with at most 200 characters. Raises `TelegramError` if that takes long."""
     for pause_s in (*_PAUSES_S, None):
         try:
             await query.answer(text, show_alert=is_alert or None)
@@ -43,10 +37,7 @@ async def answer_tap(query: CallbackQuery, text: str | None, *, is_alert: bool =
 
 
 async def edit(query: CallbackQuery, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
-    """Replace the message that was tapped; one that was deleted stays deleted. Idempotent.
-
-    Raises `TelegramError`.
-    """
+    """Replace the tapped message, unless it was deleted. Idempotent. Raises `TelegramError`."""
     message = query.message
     if message is None:
         return

@@ -14,10 +14,7 @@ class ArrivalOrder:
 
     @asynccontextmanager
     async def preparing(self) -> AsyncIterator[None]:
-        """Wait at the end of the block until all tasks that entered earlier have left theirs, or the timeout.
-
-        A task that leaves with an exception does not wait.
-        """
+        """Wait at the end of the block until all earlier tasks have left theirs, or the timeout."""
         before = tuple(self._waiting)
         left = asyncio.Event()
         self._waiting.append(left)

@@ -11,10 +11,7 @@ _MAX_NAME = 120
 
 
 class ExpiringFiles:
-    """Files in folders with unguessable ids.
-
-    `keep_s` after the creation of its folder a file is no longer served; `remove_expired` deletes it.
-    """
+    """Files in folders with unguessable ids, served until `keep_s` after the folder's creation."""
 
     def __init__(self, folder: Path, keep_s: float, url: str) -> None:
         self._folder = folder
@@ -64,10 +61,7 @@ class ExpiringFiles:
 
 
 def safe_name(name: str) -> str:
-    """Reduce `name` to one path component without leading dots and control characters.
-
-    A long name is cut, its extension stays.
-    """
+    """Reduce `name` to one safe path component; a long name is cut, its extension stays."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     plain = "".join(letter for letter in last if letter.isprintable()).strip().lstrip(".")
     path = Path(plain or "file")

@@ -22,11 +22,7 @@ _MAX_ANSWER = 1024**2
 
 
 async def separate(engine: str, request: EngineRequest, timeout_s: float, memory_bytes: int) -> Separation:
-    """Run `Engine.separate` in a new process.
-
-    Raises `UnreadableSourceError`, and `EngineError` for any other failure of the process. A cancellation
-    first ends the process.
-    """
+    """Run `Engine.separate` in a process, ended at a cancellation. Raises `EngineError` for any failure."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

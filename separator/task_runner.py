@@ -33,10 +33,7 @@ class _UnknownStemError(Exception):
 
 
 class TaskRunner:
-    """Runs all unfinished tasks.
-
-    `open` resumes those of an earlier process; tasks that `close` interrupts stay in the table.
-    """
+    """Runs all unfinished tasks; `open` resumes those that an earlier process or `close` interrupted."""
 
     def __init__(
         self,

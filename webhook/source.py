@@ -94,10 +94,7 @@ def _too_many() -> TooOften:
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """The part of a file that a request gets; `length` is `None` if the size is unknown.
-
-    A request that has received `fetch_bytes` has fetched the song.
-    """
+    """The part of a file that a request gets; after `fetch_bytes` bytes the song counts as fetched."""
 
     status: int
     headers: dict[str, str]

@@ -203,10 +203,7 @@ class Archives:
     async def _send_voice(
         self, job: Job, entry: str, file: DownloadedStem, voice: VoiceFormat
     ) -> VoiceFormat | None:
-        """Send one stem, as audio to a user who forbids voice messages; returns the format that was used.
-
-        Returns `None` if the stem cannot be decoded.
-        """
+        """Send one stem, as audio if voice is forbidden; returns the used format, `None` without audio."""
         small = file.path.with_name("small")
         upload = Upload(small, PurePosixPath(file.file_name).with_suffix(voice.extension).name)
         labels: dict[str, Any] = {"title": file.title}

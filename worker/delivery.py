@@ -201,10 +201,7 @@ class Delivery:
             await self.job_statistics.note_duration(job.mode, job.moved_at - began_at)
 
     async def _show(self, job: Job, *, is_progress: bool = False) -> None:
-        """Show the job's state if possible; recovery shows an end that is not shown now.
-
-        Progress is shown once for all runs: each message takes of the limits that the stems need.
-        """
+        """Show the job's state if possible, progress once; recovery shows an end that is not shown now."""
         try:
             if not is_progress:
                 await self.job_message.show_current(job.id)

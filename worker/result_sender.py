@@ -75,10 +75,7 @@ class ResultSender:
         return unsent
 
     async def send_cached(self, job: Job, result: Result) -> Unsent:
-        """Send the job's cached stems by their `file_id`; stems of the result without one were silent.
-
-        Raises `CachedFileGone` when Telegram has lost one.
-        """
+        """Send the job's cached stems by `file_id`. Raises `CachedFileGone` when Telegram has lost one."""
         say, sent = self.translations.language(job.language), await self.store.sent(job.id)
         cached = {stem.key: stem for stem in job.cached}
         names = {stem.key: say.stem(stem) for stem in result.stems}

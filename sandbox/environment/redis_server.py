@@ -155,10 +155,7 @@ maxmemory-policy noeviction
 
 
 def find_server_program(search_path: str | None = None) -> str:
-    """Return the path of a server on `search_path` (default PATH) or in the wheel.
-
-    Raises `RedisUnavailableError`.
-    """
+    """Return a server's path on `search_path` or in the wheel. Raises `RedisUnavailableError`."""
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name, path=search_path):
             return found

@@ -52,10 +52,7 @@ async def serve(
     protocol: type[asyncio.Protocol] = H11Protocol,
     host: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
-    """Run `app` under uvicorn (`port` 0: any free one); yields its base URL without a final slash.
-
-    Raises OSError when the port is taken. Open requests get 5 s to finish at the end.
-    """
+    """Run `app` under uvicorn (`port` 0: any) and yield its URL. Raises OSError when the port is taken."""
     # asyncio disables Nagle's algorithm (40 ms per answer) only on sockets with an explicit protocol.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

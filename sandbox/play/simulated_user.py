@@ -54,10 +54,7 @@ class SimulatedUser:
     async def play(
         self, song: Path, mode: str, out: Path, *, kind: str | None = None, timeout_s: float = 900
     ) -> list[ReceivedStem]:
-        """Send `song` (as `kind`, or as a client would), tap `mode`, and save the stems in `out`.
-
-        Raises `NotDeliveredError` when no stem arrives.
-        """
+        """Send `song`, tap `mode`, and save the stems in `out`. Raises `NotDeliveredError`."""
         await anyio.Path(out).mkdir(parents=True, exist_ok=True)
         with song.open("rb") as file:
             form = {"kind": kind} if kind else {}

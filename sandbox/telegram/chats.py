@@ -66,11 +66,7 @@ class Revision:
 
 @dataclass
 class Message:
-    """One message.
-
-    `content` holds the Bot API's content fields: text and entities, or a media object with its caption, or a
-    service field.
-    """
+    """One message; `content` holds its Bot API fields: text, media with a caption, or a service field."""
 
     message_id: int
     chat: Chat

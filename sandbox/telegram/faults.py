@@ -69,10 +69,7 @@ class Faults:
         retry_after_s: int = 1,
         bytes_per_s: int = 64 * 1024,
     ) -> Fault:
-        """Let the next `times` matching calls fail (None: all, until `clear()`).
-
-        `method` is the Bot API's name or `DOWNLOAD`; None is any method except getUpdates and downloads.
-        """
+        """Let the next `times` calls fail (None: all); `method` None: any except getUpdates and downloads."""
         fault = Fault(kind, method, chat_id, times, retry_after_s, bytes_per_s)
         self._faults.append(fault)
         return fault

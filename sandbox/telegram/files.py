@@ -142,10 +142,7 @@ class FileStore:
         duration_s: int | None = None,
         thumbnail: dict[str, Any] | None = None,
     ) -> StoredFile:
-        """Store a content as audio, voice, video, video_note or document, with the Bot API's fields.
-
-        Fields that are not given come from the file: tags, duration, cover picture.
-        """
+        """Store a content as this kind of media; fields that are not given come from the file."""
         found = content.probe
         duration_s = found.duration_s if duration_s is None else duration_s
         mime_type = mime_type or media.mime_type(file_name)

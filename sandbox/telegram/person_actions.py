@@ -52,10 +52,7 @@ class Telegram(TelegramState):
     def add_group(
         self, title: str, members: Sequence[User], *, supergroup: bool = False, forum: bool = False
     ) -> Chat:
-        """Add a group, supergroup or forum with the bot in it; the first member owns it.
-
-        The bot gets all messages unless `has_privacy_mode` is set.
-        """
+        """Add a group, supergroup or forum with the bot in it; the first member owns it."""
         supergroup = supergroup or forum
         number = 1_000_001 + len(self.chats)
         chat = Chat(

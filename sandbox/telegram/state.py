@@ -118,10 +118,7 @@ class TelegramState:
         return [query for query in self.queries.values() if not query.is_answered]
 
     async def wait_for(self, predicate: Callable[[], _T], timeout_s: float = 30.0) -> _T:
-        """Wait until `predicate()` is truthy and return its value; it is called again after every change.
-
-        Raises TimeoutError with the last calls of the bot.
-        """
+        """Wait until `predicate()` is truthy and return its value. Raises TimeoutError."""
         deadline = time.monotonic() + timeout_s
         while not (found := predicate()):
             left_s = deadline - time.monotonic()

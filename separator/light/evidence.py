@@ -143,10 +143,7 @@ def _box_mean(plane: Floats, reach: int, inner: slice) -> Floats:
 
 
 def _repeating(sound: Floats, within: slice) -> Floats:
-    """Return the repeating background of the frames `within` (REPET-SIM, Rafii & Pardo 2012).
-
-    It is the median of the most similar frames of `sound`, at most the frame itself.
-    """
+    """Return the median of the most similar frames of `sound` (REPET-SIM, Rafii & Pardo 2012)."""
     count = len(sound)
     asked = sound[within]
     if count < _TOO_SHORT_TO_REPEAT:

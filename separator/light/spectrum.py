@@ -39,10 +39,7 @@ class Synthesis:
         self._held: Floats = np.zeros((channels, FRAME - HOP), np.float32)
 
     def add(self, spectra: Spectra, mask: Floats) -> Floats:
-        """Return the samples that these frames complete, `HOP` for each (channels × samples).
-
-        `mask` (frames × bins) scales every bin.
-        """
+        """Return the samples that these frames complete (channels × samples), scaled by `mask`."""
         channels, count = spectra.shape[:2]
         sound = np.zeros((channels, count + OVERLAP - 1, HOP), np.float32)
         sound.reshape(channels, -1)[:, : FRAME - HOP] = self._held

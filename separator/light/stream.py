@@ -63,10 +63,7 @@ class _SampleQueue:
 
 
 def _spectra(blocks: Iterable[Floats]) -> Iterator[Spectra]:
-    """Yield the spectra of the song in portions of `_BLOCK` frames (the last one shorter).
-
-    Each sample is in the same number of frames.
-    """
+    """Yield the song's spectra, `_BLOCK` frames at a time; each sample is in the same number of frames."""
     samples = _SampleQueue()
     samples.append(np.zeros((_CHANNELS, LEAD), np.float32))
     for block in blocks:

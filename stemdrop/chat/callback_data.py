@@ -31,10 +31,7 @@ _WITH_MODE = (Action.PICK, Action.OTHER_MODE)
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A tap on a job's button.
-
-    `instrument` is set only with `SPLIT_STEM_ADVANCED`; `page` is a page of the list of instruments.
-    """
+    """A tap on a job's button; `page` is a page of the list of instruments."""
 
     action: Action
     job_id: str

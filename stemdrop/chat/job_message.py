@@ -23,10 +23,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class JobMessage:
-    """Shows jobs in their chats: edits a job's message, or sends it where there is none.
-
-    Every method that shows something raises `TelegramError`, `TryLater` or `StoreUnavailable`.
-    """
+    """Shows jobs in their chats. Raises `TelegramError`, `TryLater` or `StoreUnavailable`."""
 
     bot: ExtBot[float]
     store: JobStore
@@ -36,10 +33,7 @@ class JobMessage:
     clock: Callable[[], float] = time.time
 
     async def show(self, job: Job, patience_s: float | None = None) -> None:
-        """Show the state of `job`, and close it if it has ended. Idempotent.
-
-        Waits at most `patience_s` for Telegram's limits (default: `TELEGRAM_PATIENCE_S`).
-        """
+        """Show the state of `job` within `patience_s`, and close it if it has ended. Idempotent."""
         await self.edit_or_send(job, *await self.render(job), patience_s)
         if job.state in FINAL:
             await self.store.close(job.id)
@@ -79,10 +73,7 @@ class JobMessage:
         return Details()
 
     async def show_newer_state(self, job: Job, patience_s: float | None = None) -> None:
-        """Show the job's newer state, if it was moved or deleted while a message was written for `job`.
-
-        The process that moved it may have shown that before this message arrived.
-        """
+        """Show what happened to the job while its message was written: the mover may have been earlier."""
         while (current := await self.store.get(job.id)) and current.state is not job.state:
             job = current
             await self.show(job, patience_s)
@@ -102,10 +93,7 @@ class JobMessage:
     async def edit_or_send(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None = None
     ) -> None:
-        """Edit the job's message; send it, once, if it was never sent or is gone.
-
-        Raises `TryLater` also while another process sends it.
-        """
+        """Edit the job's message, or send it once. Raises `TryLater` while another process sends it."""
         try:
             await self._edit_else_send(job, text, keyboard, patience_s)
         except ChatMigrated as error:

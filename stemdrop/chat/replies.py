@@ -14,10 +14,7 @@ Sent = TypeVar("Sent")
 async def send_in_topic(
     job: Job, send: Callable[[int | None, ReplyParameters | None], Awaitable[Sent]]
 ) -> Sent:
-    """Send in the job's topic, as a reply where the user's audio is still there.
-
-    Where the topic is closed or gone, send to the group itself. `send` takes the topic and the reply.
-    """
+    """Call `send` with the job's topic and reply, or with none where the topic is closed or gone."""
     source = job.source_message_id
     reply = ReplyParameters(source, allow_sending_without_reply=True) if source else None
     try:

@@ -105,10 +105,7 @@ def _messages(endpoint: str, data: dict[str, Any]) -> int:
 
 
 class _Request(HTTPXRequest):
-    """Removes the token from refusals, whose text becomes part of our exceptions.
-
-    Some proxies repeat the requested path, which contains the token.
-    """
+    """Removes the token from refusals: some proxies repeat the requested path, which contains it."""
 
     def __init__(self, token: str, **options: Any) -> None:
         super().__init__(**options)

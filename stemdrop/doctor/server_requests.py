@@ -54,10 +54,7 @@ def origin(url: str) -> str:
 
 
 async def look_up(host: str, port: int, timeout_s: float, advice: str = _NO_SUCH_NAME) -> list[str]:
-    """Resolve a name to at least one address.
-
-    Raises `ServerUnreachable`, with `advice` where the name does not exist.
-    """
+    """Resolve a name. Raises `ServerUnreachable`, with `advice` where the name does not exist."""
     try:
         async with asyncio.timeout(timeout_s):
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -170,10 +170,7 @@ async def _is_polled(context: CheckContext) -> bool:
 
 
 async def check_files(context: CheckContext, report: SubjectReport) -> None:
-    """Check that the paths that a Bot API server with `--local` returns exist here.
-
-    Raises `ServerUnreachable`.
-    """
+    """Check that a local Bot API server's file paths exist here. Raises `ServerUnreachable`."""
     url, is_local = context.settings.telegram_api_url, context.settings.telegram_local_mode
     if urlsplit(url).hostname == urlsplit(_PUBLIC).hostname:
         if is_local:

@@ -103,10 +103,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class CachedStem:
-    """A stem that Telegram stores and that is sent again by its `file_id`, at no cost.
-
-    `key` is that of the result, `kind` is "audio" or "document", and `title` is the title in the file.
-    """
+    """A stem that Telegram stores and sends again by `file_id`; `kind` is "audio" or "document"."""
 
     key: str
     kind: str
@@ -240,10 +237,7 @@ _FIELD_NAMES = {"cached": "kept", "is_cache_lost": "is_kept_lost"}
 
 
 def encode(changes: Mapping[str, object]) -> dict[str, str]:
-    """Attributes of a job as fields of its Redis hash.
-
-    Redis scripts do not read JSON: what they decide by is added in fields of its own.
-    """
+    """Return a job's attributes as fields of its hash, with fields for Redis scripts, which read no JSON."""
     stored: dict[str, str] = {}
     for name, value in changes.items():
         stored[_FIELD_NAMES.get(name, name)] = str(value) if name in _BARE else _to_json(value)

@@ -37,10 +37,7 @@ def in_sentence(text: str, length: int) -> str:
 
 
 def title(song: str, stem: str, nameless: str) -> str:
-    """Return `<title> (<stem>)`; the title of a song without one is `nameless`.
-
-    A long title is cut; the stem's name is not.
-    """
+    """Return `<title> (<stem>)`; no title becomes `nameless`, a long one is cut, the stem is not."""
     return _named(_visible(song) or nameless, stem, MAX_NAME)
 
 

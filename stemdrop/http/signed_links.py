@@ -78,10 +78,7 @@ class SignedLinks:
 def check_signature(
     key: str, task_id: str, timestamp: str, signature: str, now: Callable[[], float] = time.time
 ) -> None:
-    """Check the provider's signature: base64(HMAC-SHA256(task_id + "." + timestamp, key)).
-
-    The time may be `SIGNATURE_WINDOW_S` seconds too old or too new. Raises `ForgedRequest`.
-    """
+    """Check base64(HMAC-SHA256(task_id + "." + timestamp, key)) and its age. Raises `ForgedRequest`."""
     if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
         raise ForgedRequest("the callback's signature has no readable time")
     if abs(now() - int(timestamp)) > SIGNATURE_WINDOW_S:

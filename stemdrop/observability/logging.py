@@ -116,10 +116,7 @@ class _SecretHidingFormatter(logging.Formatter):
 
 
 def _drop_expected_traceback(record: logging.LogRecord) -> bool:
-    """Cut a library's traceback for a failure that it retries (a lost connection, a bad answer).
-
-    All other tracebacks stay; a filter that accepts every record.
-    """
+    """Cut a library's traceback for a failure that it retries; a filter that accepts every record."""
     error = record.exc_info[1] if record.exc_info else None
     if record.name.startswith(("docket", "telegram")) and record.levelno < logging.CRITICAL and error:
         packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}

@@ -29,10 +29,7 @@ _PACK = f"{Task.PACK}:"
 
 @dataclass(frozen=True, slots=True)
 class ActionOutcome:
-    """The outcome of an action, and one line that describes it.
-
-    `job_id`: the job that changed, if one did; `credits`: the separation API's price for it.
-    """
+    """An action's outcome and a line that describes it, with the job that changed and the API's price."""
 
     is_done: bool
     text: str

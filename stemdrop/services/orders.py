@@ -31,11 +31,7 @@ POLL_WAIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """The result of a tap.
-
-    `job_id` is the job whose message shows it, `note` the key of the text that answers the tap, and `over`
-    the account's day where its credits were not enough.
-    """
+    """A tap's job to show, the key of its answer, and the account's day where credits lack."""
 
     job_id: str
     note: str | None = None
@@ -75,10 +71,7 @@ class Orders:
     clock: Callable[[], float] = time.time
 
     async def pick(self, job: Job, mode: Mode, instrument: str, *, is_unlimited: bool = False) -> Ordered:
-        """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts.
-
-        An unlimited pick is not counted in the account's day.
-        """
+        """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts."""
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
         if cached := await self.stem_cache.find(job.source, (mode, instrument)):
@@ -99,10 +92,7 @@ class Orders:
         return Ordered(job.id)
 
     async def retry(self, job: Job, *, is_unlimited: bool = False) -> Ordered:
-        """Try a failed job again, as a new job with the same message.
-
-        A job that ran out of time is polled first: a late result must not be paid for twice.
-        """
+        """Retry a failed job as a new one, unless a late result, already paid for, has come meanwhile."""
         if job.state is not JobState.FAILED or job.mode is None:
             return Ordered(job.id, "tap.too_late")
         if await self._has_come(job):
@@ -149,10 +139,7 @@ class Orders:
     async def _order(
         self, make: Callable[[], Awaitable[Job]], mode: Mode, instrument: str, *, is_unlimited: bool = False
     ) -> Ordered:
-        """Pick for the job that `make` creates, or finds where another tap has created it.
-
-        A pick that exceeds the account's day leaves no job.
-        """
+        """Pick for the job that `make` creates or finds; a pick beyond the account's day leaves no job."""
         while True:
             new = await make()
             ordered = await self.pick(new, mode, instrument, is_unlimited=is_unlimited)

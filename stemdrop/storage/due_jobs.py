@@ -42,10 +42,7 @@ class DueJob:
 
 
 class DueJobs:
-    """One index of open jobs by the time of the next look. Each move of a job makes it due at once.
-
-    Every method raises `StoreUnavailable` when Redis does not answer.
-    """
+    """Open jobs by the time of the next look, which is now after each move. Raises `StoreUnavailable`."""
 
     def __init__(self, redis: Redis, key: str, clock: Callable[[], float] = time.time) -> None:
         self._redis = redis

@@ -67,10 +67,7 @@ async def pause_left(redis: Redis) -> float:
 
 
 class FloodLimiter:
-    """One limiter for all processes that share this Redis. Raises `StoreUnavailable` when it is away.
-
-    `clock` returns Unix seconds and replaces the clock of Redis.
-    """
+    """One limiter for all processes, by Redis' clock or `clock`. Raises `StoreUnavailable`."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock

@@ -49,10 +49,7 @@ class Heartbeat:
 
 
 class Heartbeats:
-    """Uses Redis' clock, since the clocks of two machines differ.
-
-    Every method raises `StoreUnavailable` when Redis does not answer.
-    """
+    """Every method uses Redis' clock and raises `StoreUnavailable` when Redis does not answer."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -91,10 +88,7 @@ async def send_heartbeats(
     stop: asyncio.Event,
     every_s: float = BEAT_S,
 ) -> None:
-    """Report every `every_s` seconds, in trouble more often, until `stop` is set.
-
-    `troubles` maps each role to a function that returns why it cannot work now, or nothing.
-    """
+    """Report the role's troubles every `every_s` seconds, in trouble more often, until `stop` is set."""
     host, pid, own_version, started_at = socket.gethostname(), os.getpid(), version("stemdrop"), time.time()
 
     def heartbeat(role: str) -> Heartbeat:

@@ -56,10 +56,7 @@ class JobStore(JobLists):
             await self._redis.set(PING, "1", ex=60)
 
     async def add(self, job: Job, once: str) -> str:
-        """Store a new job unless `once` (a song's message, a tap) already made one.
-
-        Returns the id of the job that holds `once`: `job.id`, or that of the earlier job.
-        """
+        """Store a new job unless `once` already made one; returns the id of the job that holds `once`."""
         now = self._clock()
         fields = {**job.to_fields(), "created_at": str(now), "moved_at": str(now)}
         keys = [ONCE.format(once), JOB.format(job.id), OF_ACCOUNT.format(job.account)]
@@ -116,10 +113,7 @@ class JobStore(JobLists):
         return bool(await self._run(job_scripts.MOVE, [JOB.format(job_id)], args))
 
     async def fail(self, job_id: str, from_states: Iterable[JobState], failure: Failure) -> bool:
-        """Move the job to `failed` with the reason; credits that were surely not charged are returned.
-
-        False: it has moved before.
-        """
+        """Fail the job and return credits that were surely not charged. False: it has moved before."""
         credits = Credits.RETURN if failure.charged is False else Credits.SETTLE
         return await self.move(job_id, from_states, JobState.FAILED, credits, failure=failure, is_timed=True)
 
@@ -128,19 +122,13 @@ class JobStore(JobLists):
         return await self.move(job_id, CANCELLABLE, JobState.CANCELLED, Credits.CANCEL, cancelled_by=by)
 
     async def deliver_again(self, job_id: str, credits: Credits = Credits.KEEP) -> bool:
-        """Let a job that has ended send the stems that were not sent. False: it has moved before.
-
-        The runs are counted from zero again.
-        """
+        """Let an ended job send its missing stems, with its runs counted anew. False: it moved before."""
         fresh: dict[str, Any] = {"missing": (), "failure": None} | {RUNS.format(kind): 0 for kind in Run}
         ended = [JobState.DELIVERED, JobState.FAILED]
         return await self.move(job_id, ended, JobState.DELIVERING, credits, **fresh)
 
     async def close(self, job_id: str) -> None:
-        """Note that the job's end is shown, or never can be: nothing is left to do for it.
-
-        A job that has not ended, or has been begun again, stays open.
-        """
+        """Note that nothing is left to do for a job; one that has not ended stays open."""
         await self._run(job_scripts.CLOSE, [JOB.format(job_id)], [job_id])
 
     async def reopen(self, job_id: str) -> None:
@@ -153,10 +141,7 @@ class JobStore(JobLists):
 
     @asynccontextmanager
     async def sending(self, job_id: str) -> AsyncIterator[None]:
-        """Hold the lock for sending the job's message.
-
-        Raises `TryLater` when another task holds it. After a crash of the holder it expires within seconds.
-        """
+        """Hold the lock for sending the job's message. Raises `TryLater`. It expires soon after a crash."""
         key, token = SENDING.format(job_id), secrets.token_hex(8)
         async with translated():
             is_free = await self._redis.set(key, token, ex=SENDING_LIFETIME_S, nx=True)
@@ -176,10 +161,7 @@ class JobStore(JobLists):
                 await self._run(job_scripts.SENDING, [key], [token, SENDING_LIFETIME_S])
 
     async def begin_create(self, job_id: str) -> str:
-        """Note that the create call is about to be made and return its name.
-
-        Empty: it was made before, and must not be made again unless `ask_again` allows it, once.
-        """
+        """Note a create call and return its name; empty if it must not be made (again)."""
         call = secrets.token_hex(8)
         may_begin = await self._run(job_scripts.BEGIN_CREATE, [JOB.format(job_id)], [self._clock(), call])
         return call if may_begin else ""
@@ -255,10 +237,7 @@ class JobStore(JobLists):
         return token
 
     async def forget(self, job_id: str, only_in: JobState | None = None) -> bool:
-        """Delete the job and every key that leads to it; a result that still comes is refused.
-
-        False: there was none, or it was not (any more) `only_in` this state.
-        """
+        """Delete the job with its keys. False: there was none, or it was not `only_in` this state."""
         keys = [key.format(job_id) for key in (JOB, SENT, PACKED)]
         return bool(await self._run(job_scripts.FORGET, keys, [job_id, self._clock(), only_in or ""]))
 

@@ -41,10 +41,7 @@ return 0
 
 
 class SourceQuota:
-    """Counts the fetches in the job's own hash, which expires with the job.
-
-    `clock` returns Unix seconds and replaces the clock of Redis.
-    """
+    """Counts the fetches in the job's own hash, by Redis' clock or `clock` (Unix seconds)."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock

@@ -22,10 +22,7 @@ Choice = tuple[Mode, str]  # a mode, and the instrument where the mode needs one
 
 @dataclass(frozen=True, slots=True)
 class CachedStems:
-    """One song's stems in one mode.
-
-    `result` lists all stems, without URLs; those that are missing in `stems` were silent.
-    """
+    """One song's stems in one mode; stems of `result` that are missing in `stems` were silent."""
 
     result: Result
     stems: tuple[CachedStem, ...]

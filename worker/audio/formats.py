@@ -15,10 +15,7 @@ def detect_format(path: Path) -> AudioFormat | None:
 
 
 def has_audio(path: Path) -> bool:
-    """Return whether FFmpeg decodes any audio from a file of unknown format. Blocking.
-
-    A server may send an error page in place of a stem.
-    """
+    """Return whether FFmpeg decodes audio from the file, which may be an error page. Blocking."""
     try:
         with av.open(str(path), options={"format_whitelist": SAFE_DEMUXERS}) as container:
             return any(True for _ in container.decode(audio=0))

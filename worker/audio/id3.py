@@ -15,10 +15,7 @@ _FRONT_COVER = b"\x03"
 
 
 def build_id3(texts: Mapping[str, str], cover: bytes | None) -> bytes:
-    """Return a tag of text frames by their ID3v2.3 names (or `TXXX:<description>`) and a JPEG cover.
-
-    Texts are in UTF-16, the only encoding of version 2.3 that holds all scripts.
-    """
+    """Return a tag of texts by ID3v2.3 names (or `TXXX:<description>`), in UTF-16, and a JPEG cover."""
     frames = []
     for name, text in texts.items():
         frame, _, description = name.partition(":")

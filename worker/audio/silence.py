@@ -15,10 +15,7 @@ MAX_AUDIO_S = 2 * 3600
 
 
 def is_silent(path: Path, audio_format: AudioFormat | None) -> bool:
-    """Return whether the whole file is quieter than -60 dBFS; false if it cannot be decoded.
-
-    Stops at the first louder sample. Blocking.
-    """
+    """Return whether the file is quieter than -60 dBFS; false if it cannot be decoded. Blocking."""
     if audio_format is None:
         return False
     try:

@@ -21,10 +21,7 @@ class AddressRules:
         self._hosts = frozenset(hosts)
 
     def read(self, url: str, base: httpx.URL | None = None) -> httpx.URL:
-        """Return the URL to request; `url` may be relative to `base`. Raises `AddressRefused`.
-
-        It has no credentials, and no dot at the end of its host, since certificates have none.
-        """
+        """Return the URL to request; `url` may be relative to `base`. Raises `AddressRefused`."""
         try:
             read = base.join(url) if base else httpx.URL(url)
             read = read.copy_with(host=_host(read), username=None, password=None)

@@ -45,10 +45,7 @@ class DownloadedStem:
 
 @dataclass(frozen=True, slots=True)
 class StemOutcome:
-    """The outcome of one download: a file, a link if it is too large, silence, or nothing.
-
-    `name` is the stem's name for the user.
-    """
+    """The outcome of one download: a file, a link if it is too large, silence, or nothing."""
 
     stem: Stem
     name: str

@@ -48,10 +48,7 @@ class _TooSlow(FetchFailed):
 
 
 class StemFetcher:
-    """Downloads files from addresses that `rules` allow: an async context manager.
-
-    `max_bytes` is Telegram's limit for one file.
-    """
+    """Downloads files of at most `max_bytes` from addresses that `rules` allow; an async context manager."""
 
     def __init__(self, rules: AddressRules, max_bytes: int, counters: Counters | None = None) -> None:
         self._rules = rules

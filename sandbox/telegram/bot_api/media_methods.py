@@ -100,10 +100,7 @@ def _item_kind(item: Any) -> str:
 async def _content(
     telegram: TelegramState, call: Call, kind: str, source: str | Upload, fields: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the media object and caption of one message.
-
-    `fields` are a method's parameters or an album's item: both have the same names.
-    """
+    """Return media and caption of one message; `fields` are a method's parameters or an album's item."""
     caption = caption_content(fields)
     thumbnail = await _thumbnail(telegram, call, fields.get("thumbnail"))
     found, file_name = await _resolve(telegram, call, source)
