@@ -44,10 +44,7 @@ class Apology:
     translations: Translations
 
     async def send(self, update: Update) -> bool:
-        """Send it; False if the update asked nothing of the bot.
-
-        Raises `TelegramError`, `TryLater` or `StoreUnavailable` when it cannot be sent.
-        """
+        """Send it; False if the update asked nothing. Raises `TelegramError` or a `StemdropError`."""
         query, message = update.callback_query, update.effective_message
         if query:
             say = await self._language(update)

@@ -62,10 +62,7 @@ class JobActions:
         return Ordered(job.id, "tap.stale_screen")
 
     async def cancel(self, jobs: Iterable[Job], by: str = "") -> list[Job]:
-        """Cancel these jobs and return those that could be; `by`: see `Job.cancelled_by`.
-
-        Queued jobs go first, or the end of another would start them.
-        """
+        """Cancel jobs, queued ones first, or others' ends would start them; return those that could be."""
         ordered = sorted(jobs, key=lambda job: job.state is not JobState.QUEUED)
         return [job for job in ordered if await self.orders.cancel(job, by)]
 

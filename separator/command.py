@@ -120,10 +120,7 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
 
 @contextmanager
 def _lock_folder(folder: Path) -> Iterator[None]:
-    """Create and lock the data folder, since two processes would run each other's tasks.
-
-    The lock ends with the process, also after a kill.
-    """
+    """Create the data folder and lock it until this process ends: two would run each other's tasks."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "lock").open("w")

@@ -13,11 +13,7 @@ REST = "rest"
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """One separation to do.
-
-    `only` names one stem: the result is this stem and `REST`; None means all stems of the engine. `folder`
-    exists and gets the files.
-    """
+    """One separation. `only`: this stem and `REST`; None: all stems. `folder` exists and gets the files."""
 
     source: Path
     folder: Path

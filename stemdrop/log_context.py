@@ -38,10 +38,7 @@ def job_context(job_id: str = "", task_id: str = "") -> Iterator[None]:
 
 
 def add_job_fields(record: logging.LogRecord) -> bool:
-    """Add the fields `job` and `task_id` to a log record; a filter that accepts every record.
-
-    A message that begins with "job %s" names its job itself, which may differ from the bound one.
-    """
+    """Add `job` and `task_id` to a log record, unless its message names a job; a filter that accepts all."""
     fields = _fields.get()
     if isinstance(record.msg, str) and record.msg.startswith("job %s") and isinstance(record.args, tuple):
         named = str(record.args[0]) if record.args else ""

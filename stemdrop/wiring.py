@@ -170,10 +170,7 @@ async def _wait_for_redis(settings: Settings, store: JobStore, stop: asyncio.Eve
 
 
 async def greet_telegram(bot: ExtBot[float], stop: asyncio.Event) -> bool:
-    """Ask Telegram for the bot's own name; False if `stop` was set before Telegram answered.
-
-    Raises `SettingsError` when Telegram refuses the token.
-    """
+    """Ask for the bot's name; False if `stop` came first. Raises `SettingsError` for a refused token."""
 
     async def initialize() -> None:
         with parsing("getMe"):

@@ -6,10 +6,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """Return the first byte and the byte after the last, (0, 0) if unsatisfiable, or `None` for the whole.
-
-    Several ranges and malformed headers mean the whole, as RFC 9110 allows.
-    """
+    """Return first and end byte, (0, 0) if unsatisfiable, `None` for the whole, as for several (RFC 9110)."""
     match = _RANGE.fullmatch(header.replace(" ", ""))
     if not match or match.group(1) == match.group(2) == "":
         return None

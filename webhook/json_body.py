@@ -17,11 +17,7 @@ BODY_TIMEOUT_S = 30.0
 async def read_json(
     request: Request, timeout_s: float = BODY_TIMEOUT_S, *, max_bytes: int = MAX_BODY_BYTES
 ) -> object:
-    """Return the parsed body.
-
-    Raises `BodyTooLarge`, `BodyTooSlow`, `BodyIncomplete` when the client disconnects, or `BadContract` when
-    the body is not JSON.
-    """
+    """Return the body. Raises `BodyTooLarge`, `BodyTooSlow`, `BodyIncomplete`, or `BadContract` (no JSON)."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
         raise BodyTooLarge(f"the body is over {max_bytes} bytes")

@@ -119,10 +119,7 @@ class LocalEnvironment:
         }
 
     async def start(self, command: str, name: str = "", settings: Mapping[str, str] | None = None) -> Process:
-        """Start `up`, `bot`, `webhook` or `worker` and wait until it is ready.
-
-        `settings` override the environment's for this process. `name` is the log's (default: the command).
-        """
+        """Start `up`, `bot`, `webhook` or `worker` with a log of this name, and wait until it is ready."""
         environment = {**self.variables(), **(settings or {})}
         process = self._process([command], environment, name or command)
         process.start()

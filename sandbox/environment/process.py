@@ -21,10 +21,7 @@ class ProcessFailedError(Exception):
 
 
 class Process:
-    """`python -m stemdrop <arguments>` with exactly these environment variables; appends its output to `log`.
-
-    It runs in `cwd` (None: the caller's working directory) and reads the `.env` there.
-    """
+    """`python -m stemdrop <arguments>` with only these variables, in `cwd`; its output goes to `log`."""
 
     def __init__(
         self,

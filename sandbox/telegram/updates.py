@@ -75,10 +75,7 @@ class Updates:
         self._waiting.clear()
 
     async def poll(self, offset: int | None, limit: int, timeout_s: float) -> list[dict[str, Any]]:
-        """Confirm the updates before `offset`, then wait up to `timeout_s` for an update.
-
-        Raises 409 while a webhook is set, and when a later call of `poll` replaces this one.
-        """
+        """Confirm updates before `offset`, then wait. Raises 409 with a webhook or after a later call."""
         if self.webhook is not None:
             raise conflict(WEBHOOK_ACTIVE)
         me = self._poller = object()

@@ -17,10 +17,7 @@ AGAIN_S = 60
 
 @contextmanager
 def temp_folder(*, needs_room: bool = True) -> Iterator[Path]:
-    """Create an empty folder that is removed when the block ends.
-
-    Raises `TryLater` when it cannot be created, or when the disk is nearly full and `needs_room` is set.
-    """
+    """Create a folder for the block. Raises `TryLater` if that fails, or if it `needs_room` and has none."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=temp_root())
     except OSError as error:

@@ -25,10 +25,7 @@ class ResultPolling:
     clock: Callable[[], float] = time.time
 
     async def ask(self, job: Job) -> Receipt | None:
-        """Poll the job's task and store its result; `None` if there is none.
-
-        `STORED`: the delivery is ordered. Raises `StoreUnavailable`.
-        """
+        """Poll the task and store its result, which orders its delivery; `None`: there is none yet."""
         await self.store.set(job.id, polled_at=self.clock())
         try:
             result = await self.separation.detail(job.task_id)

@@ -36,10 +36,7 @@ def script(redis: Redis, text: str) -> Script:
 
 
 async def retry_until_stored(step: Callable[[], Awaitable[T]], what: str, tries: int = 300) -> T:
-    """Repeat a step that must not be lost while Redis is away, `tries` times, 2 s apart.
-
-    `what` names it in the log. Raises `StoreUnavailable` after the last try.
-    """
+    """Repeat a step, named `what` in the log, every 2 s. Raises `StoreUnavailable` after the last try."""
     for _ in range(tries):
         try:
             return await step()

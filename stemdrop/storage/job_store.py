@@ -41,10 +41,7 @@ MAX_IN_FLIGHT = 3
 
 
 class JobStore(JobLists):
-    """Every method raises `StoreUnavailable` when Redis does not answer.
-
-    A step that two processes may take at once is one script; its result says which process took it.
-    """
+    """The jobs' steps, each one script. Every method raises `StoreUnavailable`."""
 
     def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
         super().__init__(redis, clock)
@@ -181,10 +178,7 @@ class JobStore(JobLists):
         return bool(await self._run(job_scripts.LOSE_ANSWER, [JOB.format(job_id)], args))
 
     async def ask_again(self, job: Job, tap_id: str) -> bool:
-        """Allow one more create call for a job whose last one has lost its answer.
-
-        False: the call was allowed or made since `job` was read, or the first one was accepted after all.
-        """
+        """Allow one more create call after a lost answer. False: allowed, made or accepted by now."""
         # compared as text: `repr` is how it was written
         args = [job.id, self._clock(), tap_id, job.create_started_at]
         return bool(await self._run(job_scripts.ASK_AGAIN, [JOB.format(job.id)], args))

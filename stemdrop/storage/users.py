@@ -219,10 +219,7 @@ class Users:
             await self._migrate(keys, [str(old_chat_id), str(new_chat_id)])
 
     async def counted(self, once: str, counters: tuple[int, ...]) -> tuple[int, ...]:
-        """Return `counters`, or those of the first call for this update or tap.
-
-        A repeated update must be answered with the numbers from before its first run changed them.
-        """
+        """Return the `counters` of the first call for this tap, before that run changed them."""
         key = COUNTED.format(once)
         async with translated():
             await self._redis.set(key, json.dumps(counters), ex=COUNTED_LIFETIME_S, nx=True)

@@ -44,10 +44,7 @@ def write_mp3(source: IO[bytes], target: IO[bytes], tag: bytes) -> None:
 
 
 def write_chunk(source: IO[bytes], target: IO[bytes], tag: bytes) -> None:
-    """Copy a WAV or AIFF file with this tag in a chunk at its end, in place of such a chunk.
-
-    Raises `ValueError` for a file that ends within a chunk, or whose sizes have 64 bits (RF64).
-    """
+    """Copy a WAV or AIFF file with this tag at its end. Raises `ValueError` for a broken file or RF64."""
     head = source.read(12)
     is_wav = head[:4] == b"RIFF"
     if not is_wav and head[:4] != b"FORM":

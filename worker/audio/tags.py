@@ -77,10 +77,7 @@ def _copy_with_id3(path: Path, tagged: Path, audio_format: AudioFormat, tags: Ta
 
 
 def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> None:
-    """Copy the audio packets into a new container of the same kind.
-
-    Raises `ValueError` if the copy would not play the same: FFmpeg's muxer changes the end of short Vorbis.
-    """
+    """Copy the packets into a new container. Raises `ValueError` if that changes them (short Vorbis does)."""
     is_ogg = audio_format is AudioFormat.OGG
     with (
         _opened(path, audio_format) as source,

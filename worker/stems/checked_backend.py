@@ -39,10 +39,7 @@ class CheckedConnections(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address that answers.
-
-        Raises `AddressRefused`, `FetchFailed` when the name does not resolve, or httpcore's exceptions.
-        """
+        """Connect. Raises `AddressRefused`, `FetchFailed` without such a name, or httpcore's exceptions."""
         connect = partial(
             self._direct.connect_tcp, port=port, local_address=local_address, socket_options=socket_options
         )

@@ -129,10 +129,7 @@ class StemDownloads:
         return StemOutcome(stem, name, file)
 
     async def _fetch(self, url: str, target: Path) -> tuple[str, AudioFormat | None, bool]:
-        """Download; returns the extension, the format and whether the file is silent.
-
-        Raises as the fetcher does, and `StemGone` for a file without audio.
-        """
+        """Return extension, format and silence. Raises as the fetcher, and `StemGone` without audio."""
         try:
             async with asyncio.timeout_at(self._ends_at):
                 extension = await self._fetcher.fetch(url, target)

@@ -53,10 +53,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class OutgoingStem:
-    """A stem to be sent: an upload, or the `file_id` of a file that Telegram has.
-
-    `kind` is `AUDIO` or `DOCUMENT`; `labels` are further arguments of sendAudio or sendDocument.
-    """
+    """A stem: an upload or a `file_id`; `labels` are further arguments of sendAudio or sendDocument."""
 
     key: str
     title: str
@@ -66,10 +63,7 @@ class OutgoingStem:
 
 
 def albums(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
-    """Yield the items, in order, in as few albums as possible, as even as possible, the larger ones first.
-
-    Even albums arrive sooner, and less is lost with a crash, than with ten stems and two.
-    """
+    """Yield the items in few, even albums: they arrive sooner, and a crash loses less, than ten and two."""
     count, number = len(items), -(-len(items) // MAX_ALBUM)
     bounds = [-(-count * index // number) for index in range(number + 1)] if items else []
     for start, end in pairwise(bounds):

@@ -112,10 +112,7 @@ def input_file(value: Any) -> str | Upload:
 def check_arguments(
     method: str, parameters: tuple[Parameter, ...], sent: Mapping[str, Any], uploads: Mapping[str, Upload]
 ) -> dict[str, Any]:
-    """Return the typed arguments by name. Raises 400.
-
-    An uploaded part can be the value of the parameter with its name; attach:// refers to other parts.
-    """
+    """Return the typed arguments by name; an uploaded part can be one. Raises 400."""
     refuse_parse_mode(sent)
     if unknown := sent.keys() - {parameter.name for parameter in parameters}:
         raise bad_request(f'unknown parameter "{sorted(unknown)[0]}" of {method}')
