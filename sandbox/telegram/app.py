@@ -27,7 +27,7 @@ from sandbox.telegram.person_actions import Telegram
 def create_app(telegram: Telegram, *, with_chat_api: bool = False) -> FastAPI:
     """Create the app. Call `telegram.close()` before the server stops: long polls would delay it."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(endpoint.create_router(telegram))
+    app.router.routes += endpoint.create_routes(telegram)
     if with_chat_api:
         app.include_router(chat_api.create_router(telegram))
 

@@ -1,6 +1,5 @@
 """All of the product's parts in the test's process, with a real Redis, the local Telegram and a provider."""
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -12,6 +11,7 @@ from typing import Any
 
 import anyio
 import certifi
+import cloudpickle
 import httpx
 from provider import KEY
 
@@ -142,19 +142,12 @@ class Product(Parts):
         return await self._taken(Queue.PACKS, Task.PACK)
 
     async def _taken(self, queue: Queue, task: Task) -> list[str]:
-        taken: list[str] = []
-        stop = asyncio.Event()
-
-        async def take(argument: str) -> None:
-            if argument == "the last":
-                stop.set()
-            else:
-                taken.append(argument)
-
-        await self.engine.add(task, "the last", "the last")
-        with anyio.fail_after(20):
-            await self.engine.work(queue, {task: take}, stop, concurrency=1)
-        return taken
+        docket = self.engine._dockets[queue]
+        async with docket.redis() as redis:
+            waiting = [message for _, message in await redis.xrange(docket.stream_key)]
+        await docket.clear()
+        assert all(message[b"function"].decode() == task for message in waiting)
+        return [cloudpickle.loads(message[b"args"])[0] for message in waiting]
 
     async def fail(self, job_id: str, failure: Failure) -> None:
         """Fail a job that is being submitted: before the create call if it cost nothing."""
@@ -279,20 +272,19 @@ class BotRoom:
         self.telegram = product.telegram
         self.application = application
         self._handler = product.updates(application)
+        self.telegram.updates.allowed_kinds = ALLOWED_UPDATES
         self._offset = 0
         self._last = ""
 
     async def handle(self, received_at: float | None = None) -> None:
         """Fetch what waits and handle it, until nothing does; as received then, if that is said."""
         dated = {} if received_at is None else {"received_at": received_at}
-        while updates := await self.product.bot.get_updates(
-            offset=self._offset, timeout=0, allowed_updates=ALLOWED_UPDATES
-        ):
+        while updates := await self.telegram.updates.poll(self._offset, 100, 0):
             for update in updates:
-                self._last = json.dumps({**update.to_dict(), **dated})
+                self._last = json.dumps({**update, **dated})
                 with suppress(TryLater):  # what the engine would run again
                     await self._handler.run(self._last)
-                self._offset = update.update_id + 1
+                self._offset = update["update_id"] + 1
 
     async def handle_again(self) -> None:
         """Handle the last update once more, as after a bad moment, or a crash."""

@@ -7,11 +7,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
 
 from sandbox.telegram.bot_api.broken_connections import BrokenFile, NoAnswer, read_half, until_disconnect
 from sandbox.telegram.bot_api.methods import METHODS
@@ -34,22 +34,24 @@ _UNANSWERED = (*_AFTER, FaultKind.TIMEOUT_BEFORE, FaultKind.RESET_BEFORE, FaultK
 _RESETS = (FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER, FaultKind.RESET_MID_UPLOAD)
 
 
-def create_router(telegram: TelegramState) -> APIRouter:
-    router = APIRouter()
+def create_routes(telegram: TelegramState) -> list[Route]:
 
-    @router.api_route("/bot{token}/{method}", methods=["GET", "POST"])
-    async def call_method(token: str, method: str, request: Request) -> Response:
-        return await _Exchange(telegram, method, request).run(token)
+    async def call_method(request: Request) -> Response:
+        path = request.path_params
+        return await _Exchange(telegram, path["method"], request).run(path["token"])
 
-    @router.api_route("/file/bot{token}/{file_path:path}", methods=["GET", "HEAD"])
-    async def download(token: str, file_path: str) -> Response:
+    async def download(request: Request) -> Response:
+        path = request.path_params
         try:
-            _check_token(telegram, token)
-            return _download(telegram, file_path)
+            _check_token(telegram, path["token"])
+            return _download(telegram, path["file_path"])
         except ApiError as error:
             return JSONResponse(error.body(), error.status)
 
-    return router
+    return [
+        Route("/bot{token}/{method}", call_method, methods=["GET", "POST"]),
+        Route("/file/bot{token}/{file_path:path}", download, methods=["GET"]),
+    ]
 
 
 @dataclass
