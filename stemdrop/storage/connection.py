@@ -4,7 +4,7 @@ import logging
 from asyncio import sleep
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -24,15 +24,10 @@ _FOR_NOW = (OutOfMemoryError, ReadOnlyError)
 _FOR_NOW_CODES = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "BUSY ")
 
 
-class Script(Protocol):
-    """A Lua script that Redis runs as one step."""
-
-    def __call__(self, keys: list[str], args: list[str | float]) -> Awaitable[Any]: ...
-
-
-def script(redis: Redis, text: str) -> Script:
-    """Register a script; Redis gets its text once and its hash after that."""
-    return cast(Script, redis.register_script(text))
+async def run_script(redis: Redis, text: str, keys: list[str], args: list[Any]) -> Any:
+    """Run a Lua script as one step; Redis gets its text once and its hash after that."""
+    async with translated():
+        return await redis.register_script(text)(keys, args)
 
 
 async def retry_until_stored(step: Callable[[], Awaitable[T]], what: str, tries: int = 300) -> T:

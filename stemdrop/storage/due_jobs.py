@@ -8,7 +8,7 @@ from typing import cast
 from redis.asyncio import Redis
 
 from stemdrop.domain.jobs import Job
-from stemdrop.storage.connection import script, translated
+from stemdrop.storage.connection import run_script, translated
 from stemdrop.storage.job_lists import read_job
 from stemdrop.storage.keys import JOB, OPEN
 
@@ -48,13 +48,10 @@ class DueJobs:
         self._redis = redis
         self._key = key
         self._clock = clock
-        self._add_missing = script(redis, _ADD_MISSING)
-        self._put_off = script(redis, _PUT_OFF)
 
     async def add_missing(self) -> None:
         """Make every open job due that is not in the index, as after an update of stemdrop."""
-        async with translated():
-            await self._add_missing([OPEN, self._key], [])
+        await run_script(self._redis, _ADD_MISSING, [OPEN, self._key], [])
 
     async def find(self, limit: int, before: float | None = None) -> list[DueJob]:
         """At most `limit` jobs that were due `before` (default: now), the longest due first.
@@ -88,6 +85,5 @@ class DueJobs:
         args: list[str | float] = []
         for due, at in looks:
             args += [due.job_id, due.due_at, at]
-        async with translated():
-            if args:
-                await self._put_off([self._key], args)
+        if args:
+            await run_script(self._redis, _PUT_OFF, [self._key], args)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from stemdrop.storage.connection import script, translated
+from stemdrop.storage.connection import run_script, translated
 from stemdrop.storage.keys import FLOOD, FLOOD_PAUSE
 from stemdrop.storage.token_bucket import BUCKET_LUA
 
@@ -71,21 +71,18 @@ class FloodLimiter:
 
     def __init__(self, redis: Redis, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock
-        self._take = script(redis, _TAKE)
-        self._pause_for = script(redis, _PAUSE_FOR)
+        self._redis = redis
 
     async def delay(self, chat_id: int | str | None, messages: int) -> float:
         """Take room for the messages in the chat; returns 0, or the seconds after which to ask again."""
         is_group = str(chat_id).startswith(("-", "@"))
         keys = [FLOOD_PAUSE, FLOOD.format("all"), FLOOD.format(chat_id)]
-        args: list[str | float] = [self._now(), messages, *OVERALL, *(GROUP if is_group else PRIVATE)]
-        async with translated():
-            return int(await self._take(keys, args)) / 1000
+        args = [self._now(), messages, *OVERALL, *(GROUP if is_group else PRIVATE)]
+        return int(await run_script(self._redis, _TAKE, keys, args)) / 1000
 
     async def pause(self, seconds: float) -> None:
         """Telegram asked for a pause (429, `retry_after`): all processes stop sending for that long."""
-        async with translated():
-            await self._pause_for([FLOOD_PAUSE], [self._now(), seconds])
+        await run_script(self._redis, _PAUSE_FOR, [FLOOD_PAUSE], [self._now(), seconds])
 
     def _now(self) -> str:
         return str(self._clock()) if self._clock else ""

@@ -3,13 +3,10 @@
 import asyncio
 import json
 import secrets
-import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any, cast
-
-from redis.asyncio import Redis
 
 from stemdrop.domain.allowance import day_of
 from stemdrop.domain.jobs import CANCELLABLE, CREDITS, Failure, Job, JobState, Mode, encode
@@ -17,7 +14,7 @@ from stemdrop.domain.outcomes import Credits, Picked, Receipt, Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.storage import job_scripts
-from stemdrop.storage.connection import Script, script, translated
+from stemdrop.storage.connection import run_script, translated
 from stemdrop.storage.job_lists import DELIVERY_OWNER, RUNS, JobLists
 from stemdrop.storage.keys import (
     FLIGHT,
@@ -42,10 +39,6 @@ MAX_IN_FLIGHT = 3
 
 class JobStore(JobLists):
     """The jobs' steps, each one script. Every method raises `StoreUnavailable`."""
-
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
-        super().__init__(redis, clock)
-        self._scripts: dict[str, Script] = {}
 
     async def ping(self) -> None:
         """Return if Redis answers and takes writes."""
@@ -236,10 +229,7 @@ class JobStore(JobLists):
         return bool(await self._run(job_scripts.FORGET, keys, [job_id, self._clock(), only_in or ""]))
 
     async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
-        if text not in self._scripts:
-            self._scripts[text] = script(self._redis, job_scripts.PRELUDE + text)
-        async with translated():
-            return await self._scripts[text](keys, args)
+        return await run_script(self._redis, job_scripts.PRELUDE + text, keys, args)
 
     async def _write_sent(self, job_id: str, sent: dict[str, Sent], key: str) -> None:
         fields = {name: json.dumps(asdict(value)) for name, value in sent.items()}

@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from stemdrop.domain.queues import Queue
 from stemdrop.observability.metric_definitions import NO_MODE
-from stemdrop.storage.connection import script, translated
+from stemdrop.storage.connection import run_script, translated
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import pause_left
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
@@ -113,8 +113,6 @@ class Snapshots:
         self._clock = clock
         self._counters = Counters(redis, clock)
         self._heartbeats = Heartbeats(redis)
-        self._add_up = script(redis, _ADD_UP)
-        self._count_tasks = script(redis, _COUNT_TASKS)
 
     async def take(self) -> Snapshot:
         async with translated():
@@ -138,9 +136,8 @@ class Snapshots:
         found: dict[tuple[str, str], JobGroup] = {}
         now, first = self._clock(), 0
         while first < await self._redis.zcard(OPEN):
-            for kind, count, since in await self._add_up(
-                [OPEN], [first, first + _JOBS_A_STEP - 1, JOB.format("")]
-            ):
+            args = [first, first + _JOBS_A_STEP - 1, JOB.format("")]
+            for kind, count, since in await run_script(self._redis, _ADD_UP, [OPEN], args):
                 state, _, mode = str(kind).partition("|")
                 key = (state, json.loads(mode) or NO_MODE)
                 age_s = max(0.0, now - float(since))
@@ -151,7 +148,7 @@ class Snapshots:
 
     async def _backlog(self, queue: Queue) -> Backlog:
         keys = [f"{queue.value}:stream", f"{queue.value}:queue"]
-        length, running, put_off, waits_ms = await self._count_tasks(keys, [])
+        length, running, put_off, waits_ms = await run_script(self._redis, _COUNT_TASKS, keys, [])
         return Backlog(max(0, length - running), running, put_off, max(0, waits_ms) / 1000)
 
     async def _given_up(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from redis.asyncio import Redis
 
 from stemdrop.errors import ExpiredLink, TooOften
-from stemdrop.storage.connection import script, translated
+from stemdrop.storage.connection import run_script
 from stemdrop.storage.keys import JOB
 from stemdrop.storage.token_bucket import BUCKET_LUA
 
@@ -45,7 +45,7 @@ class SourceQuota:
 
     def __init__(self, redis: Redis, clock: Callable[[], float] | None = None) -> None:
         self._clock = clock
-        self._fetch = script(redis, _FETCH)
+        self._redis = redis
 
     async def count(self, job_id: str, wanted_bytes: int, size_bytes: int) -> None:
         """Count one more fetch of `wanted_bytes` (0: `HEAD`) of a source of `size_bytes` (0: unknown).
@@ -55,12 +55,8 @@ class SourceQuota:
         """
         most_bytes = MOST_BYTES * max(size_bytes, wanted_bytes)
         now = str(self._clock()) if self._clock else ""
-        async with translated():
-            wait_ms = int(
-                await self._fetch(
-                    [JOB.format(job_id)], [now, wanted_bytes, MOST_FETCHES, most_bytes, BURST, PER_S]
-                )
-            )
+        args = [now, wanted_bytes, MOST_FETCHES, most_bytes, BURST, PER_S]
+        wait_ms = int(await run_script(self._redis, _FETCH, [JOB.format(job_id)], args))
         if wait_ms < 0:
             raise ExpiredLink("this source has been fetched as often as it may be")
         if wait_ms > 0:

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from stemdrop.domain.titles import in_sentence
 from stemdrop.settings import Settings
-from stemdrop.storage.connection import script, translated
+from stemdrop.storage.connection import run_script, translated
 from stemdrop.storage.keys import (
     ADMIN_LINK,
     ADMIN_LINK_USED,
@@ -96,11 +96,6 @@ class Users:
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._redis = redis
         self._settings = settings
-        self._become_admin = script(redis, _BECOME_ADMIN)
-        self._first_word = script(redis, _FIRST_WORD)
-        self._remove = script(redis, _REMOVE)
-        self._accept_invitation = script(redis, _ACCEPT_INVITATION)
-        self._migrate = script(redis, _MIGRATE)
 
     async def person(self, user_id: int, chat_id: int = 0) -> Person:
         """Return a user who writes in `chat_id`; a chat may be allowed as a whole."""
@@ -171,24 +166,23 @@ class Users:
     async def remove(self, user_id: int) -> None:
         """Remove a user or admin; the last admin stays, and so do those of the setting."""
         by_setting = "1" if self._settings.admins else "0"
-        async with translated():
-            await self._remove([ALLOWED, ADMINS], [str(user_id), by_setting])
+        await run_script(self._redis, _REMOVE, [ALLOWED, ADMINS], [str(user_id), by_setting])
 
     async def first_admin_word(self) -> str:
         """Return the one-time word of the admin link; empty when there is an admin."""
-        async with translated():
-            if not self._needs_admin:  # an earlier link must not work later
-                await self._redis.delete(ADMIN_LINK)
-                return ""
-            return str(await self._first_word([ADMIN_LINK, ADMINS], [secrets.token_urlsafe(16)]))
+        if self._needs_admin:
+            word = secrets.token_urlsafe(16)
+            return str(await run_script(self._redis, _FIRST_WORD, [ADMIN_LINK, ADMINS], [word]))
+        async with translated():  # an earlier link must not work later
+            await self._redis.delete(ADMIN_LINK)
+        return ""
 
     async def become_admin(self, user_id: int, word: str) -> bool:
         """Make the user the admin if the word is that of the link. Idempotent for the same user."""
         if not self._needs_admin:
             return False
-        async with translated():
-            keys = [ADMIN_LINK, ADMINS, ADMIN_LINK_USED]
-            return bool(await self._become_admin(keys, [word, str(user_id), COUNTED_LIFETIME_S]))
+        keys, args = [ADMIN_LINK, ADMINS, ADMIN_LINK_USED], [word, str(user_id), COUNTED_LIFETIME_S]
+        return bool(await run_script(self._redis, _BECOME_ADMIN, keys, args))
 
     async def invite(self, admin_id: int) -> str:
         """Return a word that lets one more user in within a week."""
@@ -199,8 +193,8 @@ class Users:
 
     async def accept_invitation(self, user_id: int, word: str) -> bool:
         """Let the user in if the word is that of an invitation; False: it is not (any more)."""
-        async with translated():
-            return bool(await self._accept_invitation([INVITATION.format(word), ALLOWED], [str(user_id)]))
+        keys = [INVITATION.format(word), ALLOWED]
+        return bool(await run_script(self._redis, _ACCEPT_INVITATION, keys, [str(user_id)]))
 
     async def once_in_a_while(self, what: str, every_s: int) -> bool:
         """Whether the message `what` may be sent: at most once in `every_s` seconds."""
@@ -215,8 +209,7 @@ class Users:
     async def migrate(self, old_chat_id: int, new_chat_id: int) -> None:
         """Move the access and settings of a group that became a supergroup. Idempotent."""
         keys = [ALLOWED, USER.format(old_chat_id), USER.format(new_chat_id)]
-        async with translated():
-            await self._migrate(keys, [str(old_chat_id), str(new_chat_id)])
+        await run_script(self._redis, _MIGRATE, keys, [str(old_chat_id), str(new_chat_id)])
 
     async def counted(self, once: str, counters: tuple[int, ...]) -> tuple[int, ...]:
         """Return the `counters` of the first call for this tap, before that run changed them."""
