@@ -17,6 +17,7 @@ REFUSALS = (400, 401, 402, 404, 408, 409, 413, 422, 429, 451, 455, 500, 501, 505
 FAILURES = (400, 408, 413, 451, 500, 501, 531)
 
 
+@pytest.mark.full
 async def test_every_refusal_is_explained_and_costs_nothing(case: Case) -> None:
     stage, ledger = await case.open("up")
     codes = REFUSALS[:: case.times(6, 1)]
@@ -101,6 +102,7 @@ async def wired(case: Case, **settings: str) -> AsyncIterator[tuple[Stage, Ledge
         yield stage, Ledger(stage), wire
 
 
+@pytest.mark.full
 async def test_reset_before_it_has_accepted(case: Case) -> None:
     async with wired(case, JOB_TIMEOUT_S="3") as (stage, ledger, wire):
 
@@ -183,6 +185,7 @@ def with_task(provider: Provider, number: int, body: dict[str, Any] | None) -> d
     return body and {**body, "data": {**body["data"], "task_id": provider.task_id(number)}}
 
 
+@pytest.mark.full
 async def test_called_back_a_hundred_times_at_once(case: Case) -> None:
     await called_back(case, "API: 100 callbacks of one task at once", [[None] * 100] * case.times(1, 5))
 
@@ -196,6 +199,7 @@ async def test_called_back_as_failed_and_as_done(case: Case) -> None:
     await called_back(case, "API: failure and success of one task at once", orders[: case.times(2, 4)])
 
 
+@pytest.mark.full
 async def test_called_back_the_other_way_one_after_the_other(case: Case) -> None:
     """A failure when the success was answered, a failure when its stems are there, and a success when the
     failure was told."""

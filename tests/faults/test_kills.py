@@ -13,33 +13,33 @@ from stage import Stage, until
 
 # What Telegram was given and did not say so in time may come again: the one album in flight.
 ALBUM = 6
-# A result is stored and its delivery not ordered yet; an album is in the chat and not noted yet; a
-# failed job has a successor and does not know it; another create call is allowed and not ordered yet.
+# The points of the short form: a result is stored and its delivery not ordered yet; an album is in the chat
+# and not noted yet; a failed job has a successor and does not know it.
 QUICK = {
     "songs": ("JobStore.receive:after", "JobStore.tick:before"),
     "trouble": ("JobStore.mark_retried:before",),
-    "lost": ("JobStore.ask_again:after",),
 }
-# What no scenario passes, since it changes nothing: lists and facts for people and operators.
+# No scenario passes these steps, which change nothing: lists and facts for users and operators.
 READS = {
     *("JobStore.allowance", "JobStore.beginning", "JobStore.delivered_jobs", "JobStore.failed_jobs"),
     *("JobStore.history", "JobStore.incomplete_jobs", "JobStore.place", "JobStore.runs", "StemCache.count"),
     *("JobStore.open_jobs", "Telegram.getChat"),
     "Telegram.sendChatAction",  # cancelled when the song has been inspected meanwhile
 }
-# And what changes one thing on which nothing else depends, and is done again by who ordered it: an admin's
-# button, an operator's command, and the next round of what renews messages.
+# Steps that change one thing on which nothing else depends. The admin or operator who ordered them repeats
+# them.
 REPEATED = {"StemCache.forget_all", "JobStore.dismiss", "JobStore.reopen"}
 
 
 async def kill(stage: Stage, number: int) -> None:
-    """One of the stage's processes, and start it again."""
+    """Kill one of the stage's processes and start it again."""
     victim = stage.processes[number]
     victim.kill()
     name = victim.log.stem
     stage.processes[number] = await stage.world.start(victim.arguments[0], name, stage.settings)
 
 
+@pytest.mark.full
 async def test_at_random_moments(case: Case) -> None:
     songs, kills = case.times(4, 100), case.times(6, 200)
     stage, ledger = await case.open("bot", "webhook", "worker", "worker")
@@ -64,7 +64,7 @@ async def test_at_random_moments(case: Case) -> None:
 
 
 async def points_of(case: Case, name: str) -> set[str]:
-    """All points that the scenario passes, as the code has them."""
+    """Return all points that the processes pass in the scenario."""
     path, scenario = case.folder / f"points-{name}", SCENARIOS[name]
     async with case.stage(**scenario.settings) as stage:
         stage.settings["STEMDROP_POINTS"] = str(path)
@@ -80,14 +80,14 @@ async def points_of(case: Case, name: str) -> set[str]:
 
 
 async def new_points(case: Case, name: str) -> list[str]:
-    """Those of its points that no scenario before it passes."""
+    """Return the points of the scenario that no scenario before it passes."""
     names = list(SCENARIOS)
     *before, own = [await points_of(case, each) for each in names[: names.index(name) + 1]]
     return sorted(own.difference(*before))
 
 
 async def die_at(case: Case, name: str, point: str) -> Account:
-    """A scenario whose process kills itself there, once; another takes over."""
+    """Play a scenario whose process kills itself at the point, once, and is started again."""
     scenario = SCENARIOS[name]
     async with case.stage(**{"JOB_TIMEOUT_S": "120", **scenario.settings}) as stage:
         ledger = Ledger(stage)
@@ -134,6 +134,7 @@ async def die_at_each(case: Case, name: str, points: Sequence[str]) -> None:
     assert all(account.twice <= ALBUM + 2 for account in accounts), total.notes
 
 
+@pytest.mark.full
 async def test_every_step_is_passed_by_a_scenario(case: Case) -> None:
     """A new step in the code must be passed by a scenario, so that a process is killed there."""
     passed = await asyncio.gather(*(points_of(case, name) for name in SCENARIOS))
@@ -151,6 +152,7 @@ async def test_at_every_named_point(case: Case, name: str) -> None:
     await die_at_each(case, name, await new_points(case, name) if case.is_full else QUICK[name])
 
 
+@pytest.mark.full
 async def test_between_the_create_call_and_its_task_id(case: Case) -> None:
     """Without a public URL no callback comes: a lost answer is told, and not paid for again."""
     points = ("SeparationClient.create:after", "JobStore.accept:before")[: case.times(1, 2)]

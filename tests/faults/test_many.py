@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import Counter
 
+import pytest
 from fault_case import Case, port_of
 from ledger import ALL_STEMS, VOCALS, Ledger
 from tcp_proxy import TcpProxy
@@ -14,6 +15,7 @@ WEBHOOKS, WORKERS = 2, 4
 SWEEP_EVERY_S = 2
 
 
+@pytest.mark.full
 async def test_two_webhooks_and_four_workers_of_which_half_die(case: Case) -> None:
     ports = [free_port() for _ in range(WEBHOOKS)]
     async with TcpProxy(lambda: ports).run() as front, case.stage(TELEGRAM_UPDATES="webhook") as stage:

@@ -53,6 +53,7 @@ async def test_killed_and_restarted(case: Case) -> None:
     await case.settle(ledger, "Redis killed, started again after 1 s (append-only file)", times)
 
 
+@pytest.mark.full
 async def test_hung(case: Case) -> None:
     stage, ledger = await case.open("up")
     pid, times, for_s = stage.world.redis.pid, case.times(1, 3), case.times(2, 20)
@@ -83,6 +84,7 @@ async def test_full(case: Case) -> None:
     await case.settle(ledger, f"Redis full for {for_s} s (`maxmemory`, `noeviction`)", times)
 
 
+@pytest.mark.full
 async def test_full_while_a_song_is_being_handled(case: Case) -> None:
     """Telegram was told that it is received: it is answered when there is room again."""
     stage, ledger = await case.open("up")

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 from fault_case import Case
 from ledger import VOCALS
 from provider import Provider
 from starlette.responses import RedirectResponse, Response, StreamingResponse
+
+pytestmark = pytest.mark.full
 
 _CHUNK = b"\xff\xfb" + bytes(64 * 1024 - 2)
 _MEGABYTE = 1024 * 1024
@@ -58,12 +59,7 @@ FINE: dict[str, Odd] = {
 }
 
 
-def in_suite(kinds: dict[str, Odd], *, quick: tuple[str, ...]) -> list[Any]:
-    """Each as a case; those that take their time are for a full run."""
-    return [pytest.param(name, id=name, marks=[] if name in quick else [pytest.mark.full]) for name in kinds]
-
-
-@pytest.mark.parametrize("name", in_suite(MISSING, quick=("a page of HTML said to be MP3",)))
+@pytest.mark.parametrize("name", MISSING)
 async def test_a_stem_that_cannot_be_had_is_named_and_the_other_comes(case: Case, name: str) -> None:
     stage, ledger = await case.open("up")
     stage.provider.odd_stems["vocal"] = lambda: MISSING[name](stage.provider)
@@ -76,7 +72,7 @@ async def test_a_stem_that_cannot_be_had_is_named_and_the_other_comes(case: Case
     await case.settle(ledger, f"Stem: {name}", times)
 
 
-@pytest.mark.parametrize("name", in_suite(TOO_BIG, quick=()))
+@pytest.mark.parametrize("name", TOO_BIG)
 async def test_a_stem_too_big_for_telegram_comes_as_a_link(case: Case, name: str) -> None:
     stage, ledger = await case.open("up")
     stage.provider.odd_stems["vocal"] = lambda: TOO_BIG[name](stage.provider)
@@ -89,7 +85,7 @@ async def test_a_stem_too_big_for_telegram_comes_as_a_link(case: Case, name: str
     await case.settle(ledger, f"Stem: {name}", times)
 
 
-@pytest.mark.parametrize("name", in_suite(FINE, quick=()))
+@pytest.mark.parametrize("name", FINE)
 async def test_a_stem_that_takes_its_time_comes(case: Case, name: str) -> None:
     stage, ledger = await case.open("up")
     stage.provider.odd_stems["vocal"] = lambda: FINE[name](stage.provider)

@@ -92,6 +92,7 @@ async def test_an_expired_source_that_is_fetched_is_explained(case: Case) -> Non
     await case.settle(ledger, fault, times, explained=times)
 
 
+@pytest.mark.full
 async def test_who_is_promised_kept_stems_that_expired_is_asked_before_paying(case: Case) -> None:
     stage, ledger = await case.open("up")
     times, asked = case.times(1, 5), SAY("kept_lost", title="Kept")

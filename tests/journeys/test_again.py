@@ -7,7 +7,7 @@ from stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-VOCALS, ALL_STEMS, ONE_INSTRUMENT = 0, 1, 2
+VOCALS, ALL_STEMS = 0, 1
 
 
 async def test_a_song_that_was_split_before_comes_at_once_and_says_so(stage: Stage) -> None:
@@ -30,7 +30,7 @@ async def test_a_song_that_was_split_before_comes_at_once_and_says_so(stage: Sta
     assert len(stage.provider.stems_served) == 2
 
 
-async def test_what_telegram_forgot_is_paid_for_only_after_asking(stage: Stage) -> None:
+async def test_a_song_whose_stems_telegram_lost_is_paid_for_only_after_asking(stage: Stage) -> None:
     stage.ordinary = ("wrong file identifier",)
     song = stage.song("Forgotten")
     alice, bob = stage.person("Alice"), stage.person("Bob")
@@ -53,24 +53,3 @@ async def test_what_telegram_forgot_is_paid_for_only_after_asking(stage: Stage) 
     _, menu = await carol.asks(song, VOCALS)
     await carol.shows(menu, "✅")
     assert len(stage.provider.creates) == 2
-
-
-async def test_another_way_of_splitting_is_one_tap_away_and_twice_is_once(stage: Stage) -> None:
-    stage.provider.few_stems = True
-    alice = stage.person()
-    sent, menu = await alice.asks(stage.song("Both Ways"), VOCALS)
-    await alice.shows(menu, "✅")
-    await asyncio.gather(*(alice.taps(menu, 0) for _ in range(3)))
-    await alice.sees(lambda: len(alice.audios()) == 4)
-    await alice.sees(lambda: len(stage.translations(alice)) == 2)
-    other = stage.translations(alice)[1]
-    await alice.shows(other, "✅ “Both Ways”: 2 stems")
-    assert other.reply_to is sent
-    assert menu.text.startswith("✅ “Both Ways”: 2 stems")
-    assert [create["type"] for create in stage.provider.creates] == ["separate_vocal", "split_stem"]
-    await alice.taps(menu, 1)
-    await alice.sees(lambda: len(stage.translations(alice)) == 3)
-    listed = stage.translations(alice)[2]
-    await alice.taps(listed, [button["text"] for button in listed.buttons].index("Bass"))
-    await alice.shows(listed, "✅")
-    assert alice.titles()[-2:] == ["Both Ways (Bass)", "Both Ways (Without Bass)"]

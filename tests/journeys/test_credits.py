@@ -11,16 +11,11 @@ SETTINGS = {"DAILY_CREDITS": "50"}
 VOCALS, ALL_STEMS = 0, 1
 
 
-@pytest.mark.parametrize(
-    ("language", "told"),
-    [("en", "You have used 50 of your 50 credits for today"), ("zh-hans", "50")],
-)
-async def test_of_songs_picked_at_once_only_those_that_fit_are_paid_for(
-    stage: Stage, language: str, told: str
-) -> None:
+async def test_of_songs_picked_at_once_only_those_that_fit_are_paid_for(stage: Stage) -> None:
     stage.provider.few_stems = True
-    alice = stage.person(language=language)
-    menus = [(await alice.asks(stage.song(f"Race {number} {language}")))[1] for number in range(3)]
+    told = "You have used 50 of your 50 credits for today"
+    alice = stage.person()
+    menus = [(await alice.asks(stage.song(f"Race {number}")))[1] for number in range(3)]
     queries = await asyncio.gather(*(alice.taps(menu, ALL_STEMS) for menu in menus))
     refused = [menu for menu, query in zip(menus, queries, strict=True) if query.is_alert]
     assert len(refused) == 2

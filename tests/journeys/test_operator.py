@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from process_pool import ForkedProcess
 from provider import KEY
 from stage import Stage
-
-from sandbox.environment.process import Process
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,7 +23,7 @@ def desk(stage: Stage, tmp_path: Path) -> Path:
 
 async def jobs(desk: Path, *words: str) -> tuple[int, str]:
     """Exit code and output of `stemdrop jobs …`, as a process of its own that knows nothing else."""
-    process = Process(["jobs", *words], {}, desk / "output", cwd=desk)
+    process = ForkedProcess(["jobs", *words], {}, desk / "output", cwd=desk)
     process.start()
     code, output = await process.wait(60), process.output()
     assert "Traceback" not in output

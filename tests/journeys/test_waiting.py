@@ -1,9 +1,12 @@
-"""The create call's answer or the callback does not come: no job is paid twice or waits for ever."""
+"""A create call without an answer, a job without a callback: no job is paid twice or waits for ever."""
 
 from typing import Any
 
 import pytest
+from chat import Person
 from stage import Stage, until
+
+from sandbox.telegram.chats import Message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -12,12 +15,12 @@ VOCALS, ONE_INSTRUMENT = 0, 2
 
 
 def ready(stage: Stage) -> dict[str, Any]:
-    """What the detail endpoint says of a finished task."""
+    """Return the answer of the detail endpoint for a finished task."""
     response = {"vocalUrl": stage.provider.stem_url("vocal"), "instrumentalUrl": None, "drumsUrl": ""}
     return {"successFlag": "SUCCESS", "response": response}
 
 
-async def test_a_callback_that_never_comes_is_made_up_for_by_polling(stage: Stage) -> None:
+async def test_a_job_without_a_callback_is_polled(stage: Stage) -> None:
     stage.provider.answers_by_itself = False
     alice = stage.person()
     _, menu = await alice.asks(stage.song("Polled"), VOCALS)
@@ -43,55 +46,53 @@ async def test_a_failure_found_by_polling_is_explained(stage: Stage) -> None:
     assert "code 501" in menu.text
 
 
-async def test_a_job_out_of_time_is_explained_and_its_late_stems_still_come(stage: Stage) -> None:
-    stage.provider.answers_by_itself = False
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Late"), VOCALS)
-    await alice.shows(menu, "⚠️ That did not work (code timeout).")
-    assert [button["text"] for button in menu.buttons] == ["🔁 Try again · 10 credits"]
-    assert alice.audios() == []
-    assert (await stage.provider.call_back()).status_code == 200
-    await alice.shows(menu, "✅")
-    assert "🔁" not in str(menu.buttons)
-    assert len(alice.audios()) == 2
-    assert len(stage.provider.creates) == 1
+async def test_jobs_without_a_result_are_explained_and_late_results_still_count(stage: Stage) -> None:
+    provider = stage.provider
+    provider.answers_by_itself = False
 
+    async def asked(title: str, number: int, mode: int = VOCALS) -> tuple[Person, Message]:
+        person = stage.person(title)
+        _, menu = await person.asks(stage.song(title), mode)
+        if mode == ONE_INSTRUMENT:
+            await person.taps(menu, 0)
+        await stage.accepted(number + 1)
+        return person, menu
 
-async def test_a_job_out_of_time_can_be_tried_again_and_its_first_try_is_then_dropped(stage: Stage) -> None:
-    stage.provider.answers_by_itself = False
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Second Wind"), VOCALS)
-    await alice.shows(menu, "⚠️ That did not work (code timeout).")
-    stage.provider.answers_by_itself = True
-    await alice.taps(menu, 0)
-    await alice.shows(menu, "✅")
-    assert (await stage.provider.call_back(0)).status_code == 200
-    assert len(alice.audios()) == 2
-    assert len(stage.provider.creates) == 2
+    late, menu_late = await asked("Late", 0)
+    retried, menu_retried = await asked("Tried Again", 1)
+    await stage.tasks_rest()  # both calls are answered
+    provider.lose_answer = True
+    lost, menu_lost = await asked("Lost For Good", 2)
+    found, menu_found = await asked("Lost And Late", 3, ONE_INSTRUMENT)
+    await late.shows(menu_late, "⚠️ That did not work (code timeout).")
+    await retried.shows(menu_retried, "⚠️ That did not work (code timeout).")
+    await lost.shows(menu_lost, "⚠️ That did not work (code lost).")
+    await found.shows(menu_found, "⚠️ That did not work (code lost).")
+    provider.lose_answer = False
+    assert "It is not known whether this try was charged." in menu_lost.text
+    # a try that may have been charged counts
+    assert (await found.taps(menu_found, 0)).is_alert
+    for menu in (menu_late, menu_retried, menu_lost):
+        assert [button["text"] for button in menu.buttons] == ["🔁 Try again · 10 credits"]
+    assert late.audios() == []
 
+    # a late result ends in its stems
+    for number, person, menu in ((0, late, menu_late), (3, found, menu_found)):
+        assert (await provider.call_back(number)).status_code == 200
+        await person.shows(menu, "✅")
+        assert "🔁" not in str(menu.buttons)
+        assert len(person.audios()) == 2
+    assert len(provider.creates) == 4
 
-async def test_a_lost_answer_without_a_callback_is_owned_up_to(stage: Stage) -> None:
-    stage.provider.answers_by_itself = False
-    stage.provider.lose_answer = True
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Lost For Good"), VOCALS)
-    await alice.shows(menu, "⚠️ That did not work (code lost).")
-    assert "It is not known whether this try was charged." in menu.text
-    assert [button["text"] for button in menu.buttons] == ["🔁 Try again · 10 credits"]
-    assert len(stage.provider.creates) == 1
+    # the late result is not counted again
+    _, other = await found.asks(stage.song("One More"))
+    assert "You have used 20 of your 20" in (await found.taps(other, VOCALS)).answer_text
 
-
-async def test_a_lost_answer_and_its_late_result_are_counted_once(stage: Stage) -> None:
-    stage.provider.answers_by_itself = False
-    stage.provider.lose_answer = True
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Lost And Late"), ONE_INSTRUMENT)
-    await alice.taps(menu, 0)
-    await alice.shows(menu, "⚠️ That did not work (code lost).")
-    assert (await alice.taps(menu, 0)).is_alert
-    stage.provider.lose_answer = False
-    assert (await stage.provider.call_back()).status_code == 200
-    await alice.shows(menu, "✅")
-    _, other = await alice.asks(stage.song("One More"))
-    assert "You have used 20 of your 20" in (await alice.taps(other, VOCALS)).answer_text
-    assert len(stage.provider.creates) == 1
+    # after another try the late result of the first is dropped
+    provider.answers_by_itself = True
+    await retried.taps(menu_retried, 0)
+    await retried.shows(menu_retried, "✅")
+    assert (await provider.call_back(1)).status_code == 200
+    await stage.tasks_rest()
+    assert len(retried.audios()) == 2
+    assert len(provider.creates) == 5

@@ -8,10 +8,9 @@ from typing import Any
 
 import httpx
 from chat import WAIT_S
+from process_pool import ForkedProcess
 from provider import KEY
 from stage import Stage, open_stage
-
-from sandbox.environment.process import Process
 
 
 async def test_one_song_is_seen_in_all_processes(tmp_path: Path) -> None:
@@ -87,7 +86,7 @@ async def measured(stage: Stage) -> str:
 
 async def status(stage: Stage, folder: Path) -> Any:
     """What `stemdrop status --json` prints, as a process of its own."""
-    process = Process(["status", "--json"], stage.world.variables(), folder / "status", cwd=folder)
+    process = ForkedProcess(["status", "--json"], stage.world.variables(), folder / "status", cwd=folder)
     process.start()
     assert await process.wait(60) == 0
     return json.loads(process.output())

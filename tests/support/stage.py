@@ -33,10 +33,10 @@ _ORDINARY = ("message is not modified", "query is too old")
 
 
 async def until(what: Callable[[], object], timeout_s: float = WAIT_S) -> None:
-    """Wait until the condition holds, by checking it every 10 ms; raises `TimeoutError`."""
+    """Wait until the condition holds, by checking it every 30 ms; raises `TimeoutError`."""
     async with asyncio.timeout(timeout_s):
         while not what():  # noqa: ASYNC110 - files and processes set no event
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.03)
 
 
 class Stage:
@@ -123,7 +123,7 @@ class Stage:
         """Wait until no task waits or runs, so that every message has been written."""
         async with asyncio.timeout(wait_s), connect(self.redis_url) as redis:
             while any([await redis.xlen(f"{queue}:stream") for queue in Queue]):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.03)
 
     def begin(self) -> None:
         """A new story: no orders, and what came before no longer counts."""
