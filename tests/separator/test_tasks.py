@@ -170,11 +170,17 @@ def _check_signature(headers: dict[str, str], task_id: str, key: bytes) -> None:
     assert base64.b64decode(headers["x-webhook-signature"]) == expected
 
 
-def test_a_source_that_is_not_audio_is_400(separator: Any, client: Any, poll: Any) -> None:
+def test_a_source_that_is_not_audio_or_too_long_is_400(
+    start: Start, client: Any, poll: Any, short_song: bytes
+) -> None:
     client.answers = [500, 500, 500]
-    task_id = separator.task(**_wanted(client, client.source(b"this is a text" * 1000)))
-    assert _callback(client, poll, 3)["code"] == 400
-    assert separator.ended(task_id)["errorCode"] == 400, "a failed callback must not change the result"
+    with start(max_duration_s=1) as separator:
+        task_id = separator.task(**_wanted(client, client.source(b"this is a text" * 1000)))
+        assert _callback(client, poll, 3)["code"] == 400
+        assert separator.ended(task_id)["errorCode"] == 400, "a failed callback must not change the result"
+        record = separator.ended(separator.task(**_wanted(client, client.source(short_song))))
+        assert record["errorCode"] == 400
+        assert "longer than" in record["errorMessage"]
 
 
 @pytest.mark.parametrize("limit", [{"engine_memory_bytes": 64 * 1024**2}, {"engine_timeout_s": 0.05}])
@@ -202,21 +208,6 @@ def test_a_killed_engine_costs_only_its_own_task(
         record = separator.ended(task_id)
         assert (record["errorCode"], record["errorMessage"]) == (500, "the engine ended unexpectedly (-9)")
         assert separator.ended(next_id)["successFlag"] == "SUCCESS"
-        assert not list((separator.settings.data / "work").iterdir()), "something was left behind"
-
-
-def test_tasks_run_in_order_and_one_above_the_length_limit_is_400(
-    start: Start, client: Any, poll: Any, write_audio: Any, tone: Any, tmp_path: Path
-) -> None:
-    urls = []
-    for name, seconds in (("long", 1.5), ("short", 0.5)):
-        song = write_audio(tmp_path / f"{name}.mp3", tone(seconds))
-        urls.append(client.source(song.read_bytes(), song.name))
-    with start(engine_runs=1, max_duration_s=1) as separator:
-        ids = [separator.task(**_wanted(client, url)) for url in urls]
         poll(lambda: len(client.callbacks) == 2, "the callbacks")
-        record = separator.record(ids[0])
-    assert [body["data"]["task_id"] for _, body in client.callbacks] == ids
-    assert [body["code"] for _, body in client.callbacks] == [400, 200]
-    assert record["errorCode"] == 400
-    assert "longer than" in record["errorMessage"]
+        assert [body["data"]["task_id"] for _, body in client.callbacks] == [task_id, next_id]
+        assert not list((separator.settings.data / "work").iterdir()), "something was left behind"

@@ -1,6 +1,7 @@
 """The commands: exit codes, one line for a wrong setting, a clean stop on a signal.
 
-Errors in the settings are tested in this process; `up` is started as a new program, the others are forked.
+Errors in the settings are tested in this process, the rest in forked ones.
+`tests/journeys/test_sandbox_command.py` starts `up` as a new program.
 """
 
 import os
@@ -15,7 +16,6 @@ from redis import Redis
 from starlette.applications import Starlette
 
 from sandbox.environment.local_environment import LocalEnvironment
-from sandbox.environment.process import Process
 from sandbox.environment.server import serve
 from sandbox.telegram.faults import FaultKind
 from stemdrop.cli import run
@@ -146,7 +146,6 @@ async def test_an_unexpected_exception_is_logged_once_with_its_traceback(local: 
 
 
 async def test_sigterm_stops_up_cleanly(local: LocalEnvironment) -> None:
-    local.process_class = Process
     process = await local.start("up")
     process._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
     assert await process.wait(40) == 0

@@ -1,9 +1,9 @@
 """Processes of the product that start at once, because they are forked from one that has imported it already.
 
 They are real: each has its own process, session and log, and ends by real signals. How the program starts
-from nothing is tested by `tests/stemdrop/test_cli.py`. Run as a program, this file is the process from which
-they are forked: it accepts connections on its standard input, reads an order per line of JSON from each, and
-answers with the process ids of its children and with their exit codes.
+from nothing is tested by `tests/journeys/test_sandbox_command.py`. Run as a program, this file is the process
+from which they are forked: it accepts connections on its standard input, reads an order per line of JSON from
+each, and answers with the process ids of its children and with their exit codes.
 """
 
 import atexit
