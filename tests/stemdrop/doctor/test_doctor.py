@@ -1,4 +1,7 @@
-"""`stemdrop doctor` with one misconfiguration each: its finding names it, and all others are fine."""
+"""`stemdrop doctor` with misconfigurations: their findings name them, and all others are fine."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 
 import outside
 import pytest
@@ -6,7 +9,7 @@ from doctor_fixture import DoctorFixture
 from doctor_page import names, row, rows
 from internet import NoNamespaces
 from misconfiguration import Misconfiguration
-from misconfigurations import MISCONFIGURATIONS
+from misconfigurations import runs
 
 from stemdrop.doctor.report import CheckResult, Finding, is_well
 
@@ -28,25 +31,28 @@ async def test_a_healthy_set_up_has_no_problems(doctor_fixture: DoctorFixture) -
     assert len({(it.subject, it.check) for it in findings}) == len(findings) > 30
 
 
-@pytest.mark.parametrize("misconfiguration", MISCONFIGURATIONS, ids=lambda it: it.text)
-async def test_a_misconfiguration_is_named(
-    doctor_fixture: DoctorFixture, misconfiguration: Misconfiguration
+@pytest.mark.parametrize("cases", runs(), ids=lambda cases: ", ".join(it.text for it in cases))
+async def test_misconfigurations_are_named(
+    doctor_fixture: DoctorFixture, cases: list[Misconfiguration]
 ) -> None:
-    async with misconfiguration.apply(doctor_fixture):
+    async with AsyncExitStack() as stack:
+        for case in cases:
+            await stack.enter_async_context(case.apply(doctor_fixture))
         findings = await doctor_fixture.run_checks()
-    check(misconfiguration, findings)
+    check(cases, findings)
 
 
-def check(case: Misconfiguration | outside.Case, findings: list[Finding]) -> None:
+def check(cases: Sequence[Misconfiguration | outside.Case], findings: list[Finding]) -> None:
     """Exactly the expected checks report a problem, as the page says."""
     found = problems(findings)
-    assert set(found) == {case.check, *case.also}, found
-    named = found[case.check]
-    assert named.result is case.result
-    assert case.found in named.found
-    assert named.advice.startswith(case.advice)
+    assert set(found) == {check for case in cases for check in (case.check, *case.also)}, found
+    for case in cases:
+        named = found[case.check]
+        assert named.result is case.result
+        assert case.found in named.found
+        assert named.advice.startswith(case.advice)
+        assert row(case.text, named) in rows()
     assert is_well(findings) is all(it.result is not CheckResult.WRONG for it in found.values())
-    assert row(case.text, named) in rows()
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def outside_findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list
 async def test_a_misconfiguration_of_a_named_address_is_named(
     outside_findings: dict[str, list[Finding]], case: outside.Case
 ) -> None:
-    check(case, outside_findings[case.text])
+    check([case], outside_findings[case.text])
 
 
 async def test_a_healthy_public_address_has_no_problems(outside_findings: dict[str, list[Finding]]) -> None:
