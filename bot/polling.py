@@ -7,6 +7,7 @@ cannot be parsed stops no other.
 
 import asyncio
 import logging
+from dataclasses import dataclass, field
 
 from telegram.error import Conflict, InvalidToken, TelegramError
 from telegram.ext import ExtBot
@@ -28,18 +29,16 @@ _LONGEST_PAUSE_S = 30
 SECOND_POLLER = "another program polls with this bot's token; only one can"
 
 
+@dataclass
 class Poller:
     """Fetches updates for as long as a bot runs; Telegram allows one poller at a time."""
 
-    def __init__(
-        self, bot: ExtBot[float], engine: Engine, dead_letters: DeadLetters, update_health: UpdateHealth
-    ) -> None:
-        self._bot = bot
-        self._engine = engine
-        self._dead_letters = dead_letters
-        self._update_health = update_health
-        self._tracebacks = Tracebacks()
-        self._offset = 0
+    bot: ExtBot[float]
+    engine: Engine
+    dead_letters: DeadLetters
+    update_health: UpdateHealth
+    _tracebacks: Tracebacks = field(init=False, default_factory=Tracebacks)
+    _offset: int = field(init=False, default=0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Fetch until `stop` is set. Raises `InvalidToken`; every other failure is retried."""
@@ -57,7 +56,7 @@ class Poller:
                 error = fetching.exception()
                 if error is None:
                     hold_s, pause_s = POLL_S, 1.0
-                    self._update_health.succeeded()
+                    self.update_health.succeeded()
                 elif isinstance(error, InvalidToken) or not isinstance(error, Exception):
                     raise error
                 else:
@@ -70,14 +69,14 @@ class Poller:
     async def _fetch(self, hold_s: int) -> None:
         """Fetch and store once; the next call's offset confirms these updates to Telegram."""
         # The library's `get_updates` parses all updates of an answer, or none.
-        answer = await self._bot._post(
+        answer = await self.bot._post(
             "getUpdates",
             {"offset": self._offset, "timeout": hold_s, "allowed_updates": ALLOWED_UPDATES},
             read_timeout=_ANSWER_S + hold_s,
         )
         if not isinstance(answer, list):
             raise TelegramError("its answer to getUpdates is not a list")
-        stored = [await store_update(self._engine, self._dead_letters, update) for update in answer]
+        stored = [await store_update(self.engine, self.dead_letters, update) for update in answer]
         numbers = [number for number in stored if number is not None]
         if numbers:
             self._offset = max(self._offset, *(number + 1 for number in numbers))
@@ -89,12 +88,12 @@ class Poller:
 
     def _note(self, error: Exception, pause_s: float) -> None:
         if isinstance(error, Conflict):
-            self._update_health.disturbed(SECOND_POLLER)
+            self.update_health.disturbed(SECOND_POLLER)
             log.error(SECOND_POLLER)
             return
         is_redis = isinstance(error, StoreUnavailable)
         problem = "updates cannot be stored" if is_redis else "updates cannot be fetched"
         text = str(error) if isinstance(error, TelegramError | StoreUnavailable) else repr(error)
-        self._update_health.failed(f"{problem}: {text}")
+        self.update_health.failed(f"{problem}: {text}")
         traceback = self._tracebacks.select("poll", error)
         log.warning("%s, again in %.0f s: %s", problem, pause_s, text, exc_info=traceback)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import dataclass, field
 from typing import Any
 
 from telegram import Update
@@ -26,19 +27,14 @@ _UNTOLD_PAUSE_S = 300.0
 _KINDS = ("audio", "voice", "video", "video_note", "document", "photo", "sticker", "text")
 
 
+@dataclass
 class UpdateHandler:
     """The task `UPDATE`: one update, as JSON, through the Application."""
 
-    def __init__(
-        self,
-        application: "Application[Any, Any, Any, Any, Any, Any]",
-        dead_letters: DeadLetters,
-        apology: Apology,
-    ) -> None:
-        self._application = application
-        self._dead_letters = dead_letters
-        self._apology = apology
-        self._tracebacks = Tracebacks()
+    application: "Application[Any, Any, Any, Any, Any, Any]"
+    dead_letters: DeadLetters
+    apology: Apology
+    _tracebacks: Tracebacks = field(init=False, default_factory=Tracebacks)
 
     async def run(self, update_json: str) -> None:
         """Handle an update; idempotent, as its handlers are.
@@ -48,8 +44,8 @@ class UpdateHandler:
         """
         data, update = json.loads(update_json), None
         try:
-            update = Update.de_json(data, self._application.bot)
-            await self._application.process_update(update)
+            update = Update.de_json(data, self.application.bot)
+            await self.application.process_update(update)
         except Exception as error:  # a malformed update can make the library raise anything
             traceback = error if update else None
             log.error(
@@ -57,7 +53,7 @@ class UpdateHandler:
             )
             await self._add_dead_letter(data, f"it cannot be parsed ({type(error).__name__})", is_told=False)
             return
-        failure = self._application.bot_data.pop(update.update_id, None)
+        failure = self.application.bot_data.pop(update.update_id, None)
         if failure is not None:
             await self._handle_error(update, data, failure)
         self._tracebacks.forget(str(update.update_id))
@@ -74,7 +70,7 @@ class UpdateHandler:
             traceback = self._tracebacks.select(str(update.update_id), error)
             log.error("%s failed: %s: %s", name, type(error).__name__, error, exc_info=traceback)
             try:
-                await self._apology.send(update)
+                await self.apology.send(update)
                 return
             except Exception as untold:
                 log.warning("%s: its sender cannot be told: %s", name, _described(untold))
@@ -87,7 +83,7 @@ class UpdateHandler:
             raise TryLater(min(2.0**tries, _LONGEST_PAUSE_S), text)
         is_told = False
         try:
-            is_told = await self._apology.send(update)
+            is_told = await self.apology.send(update)
         except Exception as untold:
             if is_temporary(untold) and tries < MAX_TRIES + UNTOLD_TRIES:
                 log.warning("%s; its sender cannot be told either: %s", text, untold)
@@ -98,7 +94,7 @@ class UpdateHandler:
     async def _count_try(self, update_id: int, text: str) -> int:
         """Count a failure, over all processes. One that Redis cannot count is no try."""
         try:
-            return await self._dead_letters.count_try(f"{Task.UPDATE}:{update_id}")
+            return await self.dead_letters.count_try(f"{Task.UPDATE}:{update_id}")
         except StoreUnavailable as error:
             raise TryLater(_LONGEST_PAUSE_S, text) from error
 
@@ -107,7 +103,7 @@ class UpdateHandler:
         data, why = json.loads(update_json), "the processes that handled it died"
         await self._add_dead_letter(data, why, is_told=False)
         try:
-            is_told = await self._apology.send(Update.de_json(data, self._application.bot))
+            is_told = await self.apology.send(Update.de_json(data, self.application.bot))
         except Exception as error:
             log.warning("update %s: its sender cannot be told: %s", data["update_id"], _described(error))
             return
@@ -117,7 +113,7 @@ class UpdateHandler:
         """Add an update to the dead letters, without anything that its sender wrote."""
         told = "its sender was told" if is_told else "its sender was not told"
         try:
-            await self._dead_letters.add(f"{Task.UPDATE}:{data['update_id']}", _kind(data), f"{why}; {told}")
+            await self.dead_letters.add(f"{Task.UPDATE}:{data['update_id']}", _kind(data), f"{why}; {told}")
         except StoreUnavailable as error:
             log.warning("update %s: not among the dead letters: %s", data["update_id"], error)
 

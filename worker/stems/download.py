@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -54,6 +54,7 @@ class StemOutcome:
     is_silent: bool = False
 
 
+@dataclass
 class StemDownloads:
     """Downloads `stems` of `job` into `folder`: a context manager that cancels what still runs at its end.
 
@@ -61,34 +62,23 @@ class StemDownloads:
     fresh ones from the provider.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        stems: Sequence[Stem],
-        folder: Path,
-        say: Language,
-        *,
-        cover: bytes | None,
-        fetcher: StemFetcher,
-        separation: SeparationClient,
-    ) -> None:
-        self._job = job
-        self._stems = stems
-        self._folder = folder
-        self._say = say
-        self._cover = cover
-        self._fetcher = fetcher
-        self._separation = separation
-        self._slots = asyncio.Semaphore(FETCHES_PER_JOB)
-        self._running: dict[str, asyncio.Task[StemOutcome]] = {}
-        self._fresh_urls: asyncio.Task[dict[str, str]] | None = None
-        self._ends_at = 0.0  # by the loop's clock
+    job: Job
+    stems: Sequence[Stem]
+    folder: Path
+    say: Language
+    cover: bytes | None
+    fetcher: StemFetcher
+    separation: SeparationClient
+    _slots: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(FETCHES_PER_JOB))
+    _running: dict[str, asyncio.Task[StemOutcome]] = field(init=False, default_factory=dict)
+    _fresh_urls: asyncio.Task[dict[str, str]] | None = field(init=False, default=None)
+    _ends_at: float = field(init=False, default=0.0)  # by the loop's clock
 
     async def __aenter__(self) -> Self:
         self._ends_at = asyncio.get_running_loop().time() + DOWNLOAD_TIMEOUT_S
         self._running = {
-            stem.key: asyncio.create_task(self._download(stem, self._folder / str(index)))
-            for index, stem in enumerate(self._stems)
+            stem.key: asyncio.create_task(self._download(stem, self.folder / str(index)))
+            for index, stem in enumerate(self.stems)
         }
         return self
 
@@ -103,7 +93,7 @@ class StemDownloads:
         return await self._running[stem.key]
 
     async def _download(self, stem: Stem, target: Path) -> StemOutcome:
-        name = self._say.stem(stem)
+        name = self.say.stem(stem)
         url = stem.url
         try:
             async with self._slots:
@@ -116,7 +106,7 @@ class StemDownloads:
                     extension, audio_format, is_quiet = await self._fetch(url, target)
                 if is_quiet:
                     return StemOutcome(stem, name, is_silent=True)
-                file = describe(self._job, stem, self._say, target, extension)
+                file = describe(self.job, stem, self.say, target, extension)
                 if audio_format:
                     await self._tag(stem, file, name, audio_format)
         except StemTooBig:
@@ -124,7 +114,7 @@ class StemDownloads:
         except OSError as error:
             raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
         except FetchFailed as error:
-            log.warning("job %s: stem %s cannot be fetched: %s", self._job.id, stem.key, error)
+            log.warning("job %s: stem %s cannot be fetched: %s", self.job.id, stem.key, error)
             return StemOutcome(stem, name)
         return StemOutcome(stem, name, file)
 
@@ -132,30 +122,30 @@ class StemDownloads:
         """Return extension, format and silence. Raises as the fetcher, and `StemGone` without audio."""
         try:
             async with asyncio.timeout_at(self._ends_at):
-                extension = await self._fetcher.fetch(url, target)
+                extension = await self.fetcher.fetch(url, target)
         except TimeoutError as error:
             raise FetchFailed(f"the job's downloads take more than {DOWNLOAD_TIMEOUT_S} s") from error
         return await run_in_thread(_inspect, target, extension)
 
     async def _tag(self, stem: Stem, file: DownloadedStem, name: str, audio_format: AudioFormat) -> None:
         """Write tags; a file that cannot be tagged is sent without."""
-        source, result = self._job.source, self._job.result
+        source, result = self.job.source, self.job.result
         keys = [found.key for found in result.stems] if result else [stem.key]
         tags = Tags(
             title=file.title,
-            album=cut(plain(source.title), MAX_NAME) or self._say("title.song"),
+            album=cut(plain(source.title), MAX_NAME) or self.say("title.song"),
             stem=name,
             performer=cut(plain(source.performer), MAX_NAME),
             number=keys.index(stem.key) + 1,
             count=len(keys),
-            cover=self._cover,
+            cover=self.cover,
         )
         try:
-            await run_in_thread(write_tags, file.path, audio_format, tags, self._fetcher.max_bytes)
+            await run_in_thread(write_tags, file.path, audio_format, tags, self.fetcher.max_bytes)
         except _UNTAGGABLE as error:
-            log.info("job %s: stem %s is sent without tags: %s", self._job.id, stem.key, error)
+            log.info("job %s: stem %s is sent without tags: %s", self.job.id, stem.key, error)
         except Exception:
-            log.exception("job %s: stem %s is sent without tags", self._job.id, stem.key)
+            log.exception("job %s: stem %s is sent without tags", self.job.id, stem.key)
 
     async def _fresh_url(self, stem: Stem) -> str:
         if self._fresh_urls is None:
@@ -164,9 +154,9 @@ class StemDownloads:
 
     async def _ask_for_urls(self) -> dict[str, str]:
         try:
-            result = await self._separation.detail(self._job.task_id)
+            result = await self.separation.detail(self.job.task_id)
         except (SeparationError, BadContract) as error:
-            log.info("job %s: no fresh URLs: %s", self._job.id, error)
+            log.info("job %s: no fresh URLs: %s", self.job.id, error)
             return {}
         return {stem.key: stem.url for stem in result.stems} if result else {}
 
