@@ -2,13 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from stemdrop.observability.metric_definitions import (
-    API_REFUSALS,
-    CALLBACKS,
-    FAILED,
-    FLOOD_SECONDS,
-    FLOOD_WAITS,
-)
+from stemdrop.observability import metric_definitions as metrics
 from stemdrop.observability.printable_text import printable
 from stemdrop.operator.job_data import seconds_since
 from stemdrop.operator.job_tables import span
@@ -70,13 +64,13 @@ def _queues(status: SystemStatus, width: int | None) -> list[str]:
 
 
 def _figures(status: SystemStatus) -> Iterator[str]:
-    snapshot, ended, callbacks = status.snapshot, status.ended, status.counts(CALLBACKS)
+    snapshot, ended, callbacks = status.snapshot, status.ended, status.counts(metrics.CALLBACKS)
     yield "Last hour  " + ", ".join(f"{ended[name]} {name}" for name in OUTCOMES)
-    if failed := status.counts(FAILED):
+    if failed := status.counts(metrics.FAILED):
         yield "           failed with " + _most_first(failed)
     accepted = sum(callbacks.pop(name, 0) for name in _ACCEPTED_CALLBACKS)
     yield f"Callbacks  {accepted} accepted" + (f"; refused: {_most_first(callbacks)}" if callbacks else "")
-    if refusals := status.counts(API_REFUSALS):
+    if refusals := status.counts(metrics.API_REFUSALS):
         yield "API        refused with " + _most_first(refusals)
     yield "Telegram   " + _limits(status)
     if credits := status.credits:
@@ -92,7 +86,8 @@ def _figures(status: SystemStatus) -> Iterator[str]:
 
 def _limits(status: SystemStatus) -> str:
     pause_s = status.snapshot.flood_pause_s
-    waits, seconds = sum(status.counts(FLOOD_WAITS).values()), sum(status.counts(FLOOD_SECONDS).values())
+    waits = sum(status.counts(metrics.FLOOD_WAITS).values())
+    seconds = sum(status.counts(metrics.FLOOD_SECONDS).values())
     now = f"accepts no messages for {span(pause_s)} more" if pause_s else "accepts messages"
     return f"{now}; {waits} waits for its limits, {span(seconds)} in all"
 

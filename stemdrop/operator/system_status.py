@@ -4,17 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from stemdrop.observability.metric_definitions import (
-    API_REFUSALS,
-    CALLBACKS,
-    CREDITS_LEFT,
-    CREDITS_SEEN,
-    ENDED,
-    FAILED,
-    FLOOD_SECONDS,
-    FLOOD_WAITS,
-    Metric,
-)
+from stemdrop.observability import metric_definitions as metrics
 from stemdrop.operator.job_data import seconds_since, utc
 from stemdrop.storage.snapshot import Snapshot
 
@@ -37,17 +27,17 @@ class SystemStatus:
 
     @property
     def ended(self) -> dict[str, int]:
-        return dict.fromkeys(OUTCOMES, 0) | self.counts(ENDED)
+        return dict.fromkeys(OUTCOMES, 0) | self.counts(metrics.ENDED)
 
     @property
     def credits(self) -> dict[str, Any] | None:
         """Return the credits left at the separation API, and when that was seen; None if it never was."""
-        left = self.snapshot.counters.get(CREDITS_LEFT.name)
-        seen_at = self.snapshot.counters.get(CREDITS_SEEN.name, 0.0)
+        left = self.snapshot.counters.get(metrics.CREDITS_LEFT.name)
+        seen_at = self.snapshot.counters.get(metrics.CREDITS_SEEN.name, 0.0)
         seen_s = seconds_since(seen_at, self.snapshot.at)
         return None if left is None else {"left": left, "seen_s": seen_s, "seen_at": utc(seen_at)}
 
-    def counts(self, metric: Metric) -> dict[str, int]:
+    def counts(self, metric: metrics.Metric) -> dict[str, int]:
         """Return a counter of the last hour, added up by its first label."""
         sums: dict[str, int] = {}
         for field, value in self.last_hour.items():
@@ -91,11 +81,11 @@ class SystemStatus:
             ],
             "last_hour": {
                 "ended": self.ended,
-                "failed": self.counts(FAILED),
-                "callbacks": self.counts(CALLBACKS),
-                "api_refusals": self.counts(API_REFUSALS),
-                "flood_waits": self.counts(FLOOD_WAITS),
-                "flood_wait_s": self.counts(FLOOD_SECONDS),
+                "failed": self.counts(metrics.FAILED),
+                "callbacks": self.counts(metrics.CALLBACKS),
+                "api_refusals": self.counts(metrics.API_REFUSALS),
+                "flood_waits": self.counts(metrics.FLOOD_WAITS),
+                "flood_wait_s": self.counts(metrics.FLOOD_SECONDS),
             },
             "flood_pause_s": round(snapshot.flood_pause_s),
             "credits": self.credits,

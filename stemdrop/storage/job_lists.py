@@ -11,20 +11,8 @@ from redis.asyncio import Redis
 from stemdrop.domain.allowance import Allowance, day_of, renews_in
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.domain.outcomes import History, Run, Sent
+from stemdrop.storage import keys
 from stemdrop.storage.connection import translated
-from stemdrop.storage.keys import (
-    DELIVERED,
-    FAILED,
-    INCOMPLETE,
-    JOB,
-    LATE,
-    OF_ACCOUNT,
-    OPEN,
-    PACKED,
-    QUEUE,
-    SENT,
-    SPENT,
-)
 
 log = logging.getLogger(__name__)
 
@@ -47,55 +35,55 @@ class JobLists:
 
     async def get(self, job_id: str) -> Job | None:
         async with translated():
-            stored = await self._redis.hgetall(JOB.format(job_id))
+            stored = await self._redis.hgetall(keys.JOB.format(job_id))
         return Job.from_fields(cast(dict[str, str], stored)) if stored.get("state") else None
 
     async def beginning(self, prefix: str) -> list[str]:
         """Return the ids of all jobs that begin with these hexadecimal digits; scans all keys."""
         found: set[str] = set()
         async with translated():
-            async for key in self._redis.scan_iter(match=JOB.format(f"{prefix}*"), count=1000):
-                found.add(str(key).removeprefix(JOB.format("")).partition(":")[0])
+            async for key in self._redis.scan_iter(match=keys.JOB.format(f"{prefix}*"), count=1000):
+                found.add(str(key).removeprefix(keys.JOB.format("")).partition(":")[0])
         return sorted(found)
 
     async def history(self, job_id: str) -> History:
         """Return what is stored of the job beside its attributes; it is empty for an unknown job."""
         async with translated(), self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.hmget(JOB.format(job_id), [*(RUNS.format(kind) for kind in Run), RETRIED_AS])
-            pipeline.zscore(OPEN, job_id)
+            pipeline.hmget(keys.JOB.format(job_id), [*(RUNS.format(kind) for kind in Run), RETRIED_AS])
+            pipeline.zscore(keys.OPEN, job_id)
             (*counters, retried_as), opened_at = await pipeline.execute()
         runs = {kind: int(count) for kind, count in zip(Run, counters, strict=True) if count}
         return History(runs, retried_as or "", opened_at is not None)
 
     async def sent(self, job_id: str) -> dict[str, Sent]:
         """Return what is in the chat already: stem key → message."""
-        return await self._read_sent(SENT.format(job_id))
+        return await self._read_sent(keys.SENT.format(job_id))
 
     async def packed(self, job_id: str) -> dict[str, Sent]:
         """Return the archives and voice messages that were sent: name → message."""
-        return await self._read_sent(PACKED.format(job_id))
+        return await self._read_sent(keys.PACKED.format(job_id))
 
     async def runs(self, job_id: str, kind: Run) -> int:
         async with translated():
-            return int(await self._redis.hget(JOB.format(job_id), RUNS.format(kind)) or 0)
+            return int(await self._redis.hget(keys.JOB.format(job_id), RUNS.format(kind)) or 0)
 
     async def owns_delivery(self, job_id: str, token: str) -> bool:
         """Whether the job is still being delivered, and no later run has begun to deliver it."""
         async with translated():
-            state, owner = await self._redis.hmget(JOB.format(job_id), ["state", DELIVERY_OWNER])
+            state, owner = await self._redis.hmget(keys.JOB.format(job_id), ["state", DELIVERY_OWNER])
         return state == JobState.DELIVERING and owner == token
 
     async def place(self, job: Job) -> int:
         """Return the job's place in its account's queue: 1 is next; 0: it is in none."""
         async with translated():
-            rank = await self._redis.zrank(QUEUE.format(job.account), job.id)
+            rank = await self._redis.zrank(keys.QUEUE.format(job.account), job.id)
         return 0 if rank is None else cast(int, rank) + 1
 
     async def allowance(self, account: int, limit: int) -> Allowance:
         """Return what this account has spent or holds today, with its `limit` (0: none)."""
         now = self._clock()
         async with translated():
-            values = await self._redis.hvals(SPENT.format(account, day_of(now)))
+            values = await self._redis.hvals(keys.SPENT.format(account, day_of(now)))
         return Allowance(sum(int(str(value)) for value in values), limit, renews_in(now))
 
     # Lists
@@ -103,44 +91,44 @@ class JobLists:
     async def open_jobs(self) -> list[Job]:
         """Return all jobs that are not closed, longest unmoved first."""
         async with translated():
-            ids = cast(list[str], await self._redis.zrange(OPEN, 0, -1))
-        return await self._get_all(OPEN, ids)
+            ids = cast(list[str], await self._redis.zrange(keys.OPEN, 0, -1))
+        return await self._get_all(keys.OPEN, ids)
 
     async def failed_jobs(self, limit: int = 20) -> list[Job]:
         """Return the last jobs that failed and were not tried again, over all accounts, newest first."""
-        return await self._last(FAILED, limit)
+        return await self._last(keys.FAILED, limit)
 
     async def incomplete_jobs(self, limit: int = 20) -> list[Job]:
         """Return the last jobs that were delivered without some stems, over all accounts, newest first."""
-        return await self._last(INCOMPLETE, limit)
+        return await self._last(keys.INCOMPLETE, limit)
 
     async def delivered_jobs(self, limit: int = 20) -> list[Job]:
         """Return the last jobs that were delivered, over all accounts, newest first."""
-        return await self._last(DELIVERED, limit)
+        return await self._last(keys.DELIVERED, limit)
 
     async def jobs_of(self, account: int, limit: int | None = None) -> list[Job]:
         """Return one account's jobs, newest first, at most `limit` (default: all)."""
-        return await self._last(OF_ACCOUNT.format(account), limit)
+        return await self._last(keys.OF_ACCOUNT.format(account), limit)
 
     async def late_jobs(self, limit: int) -> list[Job]:
         """Return jobs that ran out of time and are to be polled now, the longest due first."""
         async with translated():
-            ids = await self._redis.zrangebyscore(LATE, "-inf", self._clock(), start=0, num=limit)
-        return await self._get_all(LATE, cast(list[str], ids))
+            ids = await self._redis.zrangebyscore(keys.LATE, "-inf", self._clock(), start=0, num=limit)
+        return await self._get_all(keys.LATE, cast(list[str], ids))
 
     async def ask_later(self, job_id: str, at: float | None) -> None:
         """Set when a late job is polled again, in Unix seconds; `None`: no more."""
         async with translated():
             if at is None:
-                await self._redis.zrem(LATE, job_id)
+                await self._redis.zrem(keys.LATE, job_id)
             else:
-                await self._redis.zadd(LATE, {job_id: at}, xx=True)
+                await self._redis.zadd(keys.LATE, {job_id: at}, xx=True)
 
     async def dismiss(self, job_id: str) -> bool:
         """Take a job off the lists of failed and incomplete jobs. False: it was on neither."""
         async with translated(), self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.zrem(FAILED, job_id)
-            pipeline.zrem(INCOMPLETE, job_id)
+            pipeline.zrem(keys.FAILED, job_id)
+            pipeline.zrem(keys.INCOMPLETE, job_id)
             return any(await pipeline.execute())
 
     async def _read_sent(self, key: str) -> dict[str, Sent]:
@@ -160,7 +148,7 @@ class JobLists:
             step = ids[first : first + _JOBS_A_STEP]
             async with translated(), self._redis.pipeline(transaction=False) as pipeline:
                 for job_id in step:
-                    pipeline.hgetall(JOB.format(job_id))
+                    pipeline.hgetall(keys.JOB.format(job_id))
                 found = cast(list[dict[str, str]], await pipeline.execute())
                 if expired := [it for it, stored in zip(step, found, strict=True) if not stored.get("state")]:
                     await self._redis.zrem(index, *expired)
