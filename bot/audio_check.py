@@ -17,7 +17,7 @@ from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.audio_types import SAFE_DEMUXERS
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceGone, SourceUnusable, TryLater
-from stemdrop.services.disk_space import AGAIN_S, temp_folder
+from stemdrop.services.disk_space import AGAIN_S, BOT_MIN_FREE_BYTES, temp_folder
 
 # Broken packets are common at the start of cut files; this many in a row are no song.
 _MAX_BROKEN_PACKETS = 200
@@ -51,7 +51,7 @@ class AudioCheck:
         file = await self._files.find(source.file_id)
         if file.path is not None:
             return await _measured(source, file.path, file.size_bytes)
-        with temp_folder() as folder:
+        with temp_folder(BOT_MIN_FREE_BYTES) as folder:
             path = folder / f"source{source.extension}"
             try:
                 size_bytes = await self._files.save(file, path, self._max_bytes)

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from bot.run import run_bot
 from bot.update_health import UpdateHealth
-from stemdrop.services.disk_space import shortage
+from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, WORKER_MIN_FREE_BYTES, shortage
 from stemdrop.settings import SHORT_KEY, Settings
 from stemdrop.storage.heartbeats import send_heartbeats
 from stemdrop.wiring import open_parts
@@ -40,9 +40,9 @@ async def serve(settings: Settings, roles: set[Role]) -> None:
             Role.WORKER: lambda: run_worker(parts, stop),
         }
         troubles: dict[Role, Callable[[], str]] = {
-            Role.BOT: lambda: update_health.trouble() or shortage(),
+            Role.BOT: lambda: update_health.trouble() or shortage(BOT_MIN_FREE_BYTES),
             Role.WEBHOOK: str,
-            Role.WORKER: shortage,
+            Role.WORKER: lambda: shortage(WORKER_MIN_FREE_BYTES),
         }
         tasks = [asyncio.create_task(run[role](), name=role) for role in sorted(roles)]
         heartbeats = send_heartbeats(

@@ -1,5 +1,4 @@
-"""The images and what runs of them: nothing is root's or can be written to, no secret is in them, Redis is
-private, and everything says truly how it is."""
+"""The images and services of docker-compose.yml: rights, limits, networks and health checks."""
 
 import re
 from pathlib import Path
@@ -8,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from bot.download_slots import TOTAL
 from stemdrop.cli import _ROLES
+from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES
 from stemdrop.settings import load_settings
 from tools.generate_settings_docs import COMPOSE
 
@@ -91,6 +92,12 @@ def test_only_tmp_and_volumes_are_written_and_the_worker_has_room_for_stems() ->
         written = [volume for volume in service["volumes"] if not volume.endswith(":ro")]
         assert written == (["stems:/var/lib/stemdrop/stems"] if name == "worker" else [])
     assert ROLES["worker"]["environment"]["TMPDIR"] == "/var/lib/stemdrop/stems"
+
+
+def test_the_bot_has_room_for_all_songs_that_it_downloads_at_once() -> None:
+    (tmpfs,) = SERVICES["bot"]["tmpfs"]
+    megabytes = int(re.fullmatch(r"/tmp:size=(\d+)m", tmpfs)[1])  # type: ignore[index]
+    assert megabytes * 1024**2 == 2 * BOT_MIN_FREE_BYTES == 2 * TOTAL * 20 * 1024**2
 
 
 def test_images_of_others_are_named_in_one_place_with_their_tags() -> None:

@@ -22,7 +22,7 @@ from stemdrop.domain.outcomes import Run, Sent
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import MAX_CAPTION, MAX_NAME, archive_name, cut, in_sentence
 from stemdrop.errors import TryLater
-from stemdrop.services.disk_space import temp_folder
+from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder
 from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.dead_letters import DeadLetters
 from stemdrop.storage.job_store import JobStore
@@ -141,7 +141,7 @@ class Archives:
         if before and (before.message_id or await self._send_again(job, entry, before)):
             await self._end_order(job, [entry])
             return True
-        with temp_folder() as folder:
+        with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
             archive = folder / "stems.zip"
             missing = await self._fill_zip(archive, job, stems, say)
             if missing is None:
@@ -184,7 +184,7 @@ class Archives:
         """Send each stem as a voice message; returns whether there was any to send."""
         before = await self.store.packed(job.id)
         voice, missing, entries = OPUS, list[str](), list[str]()
-        with temp_folder() as folder:
+        with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
             for stem, sent in stems:
                 entry = f"voice:{stem.key}"
                 known = before.get(entry)

@@ -11,7 +11,7 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Result
 from stemdrop.domain.titles import MAX_CAPTION, MAX_NAME, cut, in_sentence, title
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS
-from stemdrop.services.disk_space import temp_folder
+from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder
 from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.job_store import JobStore
@@ -62,7 +62,7 @@ class ResultSender:
         sent = await self.store.sent(job.id)
         waiting = [stem for stem in result.stems if stem.key not in sent]
         unsent = Unsent()
-        with temp_folder(needs_room=bool(waiting)) as folder:
+        with temp_folder(WORKER_MIN_FREE_BYTES if waiting else 0) as folder:
             cover = await self.downloader.cover(job) if waiting else None
             say = self.translations.language(job.language)
             async with self.downloader.start(job, waiting, folder, say, cover) as downloads:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from stemdrop.doctor.context import CheckContext
 from stemdrop.doctor.report import SubjectReport
-from stemdrop.services.disk_space import MIN_FREE_BYTES, temp_root
+from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, WORKER_MIN_FREE_BYTES, temp_root
 
 _MEGABYTE = 1024 * 1024
 # Tolerated difference to a server: its clock shows whole seconds, and the response takes time.
@@ -40,7 +40,9 @@ async def check_disk(context: CheckContext, report: SubjectReport) -> None:
         return
     roles = {it.role for it in context.heartbeats or () if it.host == socket.gethostname()}
     found = f"{free // _MEGABYTE:,} MB free in {folder}"
-    is_small = free < MIN_FREE_BYTES
+    role = "bot" if "bot" in roles and "worker" not in roles else "worker"
+    needed = BOT_MIN_FREE_BYTES if role == "bot" else WORKER_MIN_FREE_BYTES
+    is_small = free < needed
     if (
         is_small
         and not roles & {"bot", "worker"}
@@ -50,8 +52,7 @@ async def check_disk(context: CheckContext, report: SubjectReport) -> None:
             "room for stems", f"{found}; workers run on other machines ({', '.join(sorted(elsewhere))})"
         )
         return
-    needed = f"bot and worker need {MIN_FREE_BYTES // _MEGABYTE} MB"
-    advice = f"free some space, or set TMPDIR to a bigger disk: {needed}"
+    advice = f"free some space, or set TMPDIR to a bigger disk: a {role} needs {needed // _MEGABYTE} MB"
     report.rate(
         "room for stems", found, advice, wrong=is_small and roles & {"bot", "worker"}, warning=is_small
     )

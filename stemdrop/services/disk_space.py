@@ -10,31 +10,35 @@ from pathlib import Path
 from stemdrop.errors import TryLater
 
 PREFIX = "stemdrop-"
-MIN_FREE_BYTES = 512 * 1024 * 1024
+# The stems of the jobs that a worker delivers at once.
+WORKER_MIN_FREE_BYTES = 512 * 1024 * 1024
+# Eight songs of 20 MB, the most that a bot downloads at once from Telegram's public server. The bot of
+# docker-compose.yml has twice as much, since it is needed once more before the last of them begins.
+BOT_MIN_FREE_BYTES = 160 * 1024 * 1024
 # When a task that found too little room is run again.
 AGAIN_S = 60
 
 
 @contextmanager
-def temp_folder(*, needs_room: bool = True) -> Iterator[Path]:
-    """Create a folder for the block. Raises `TryLater` if that fails, or if it `needs_room` and has none."""
+def temp_folder(min_free_bytes: int) -> Iterator[Path]:
+    """Create a folder for the block. Raises `TryLater` if that fails or fewer bytes are free."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=temp_root())
     except OSError as error:
-        raise TryLater(AGAIN_S, f"there is no room for stems: {error.strerror or error}") from error
+        raise TryLater(AGAIN_S, f"there is no room for songs and stems: {error.strerror or error}") from error
     with folder as name:
-        if needs_room and (trouble := shortage()):
+        if trouble := shortage(min_free_bytes):
             raise TryLater(AGAIN_S, trouble)
         yield Path(name)
 
 
-def shortage() -> str:
-    """Return why no file can be stored now; empty while there is room."""
+def shortage(min_free_bytes: int) -> str:
+    """Return why no file can be stored now; empty while that many bytes are free."""
     try:
         free = shutil.disk_usage(temp_root()).free
     except OSError as error:
-        return f"there is no room for stems: {error.strerror or error}"
-    return f"less than {MIN_FREE_BYTES} bytes are free for stems" if free < MIN_FREE_BYTES else ""
+        return f"there is no room for songs and stems: {error.strerror or error}"
+    return f"less than {min_free_bytes} bytes are free for songs and stems" if free < min_free_bytes else ""
 
 
 def temp_root() -> str:

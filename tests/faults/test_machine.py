@@ -51,7 +51,7 @@ async def test_disk_full(case: Case) -> None:
     stage.processes += [await stage.world.start("worker", "worker", stage.settings)]
     waiting = await ledger.play_all([VOCALS, ALL_STEMS] * 3)
     log = stage.processes[-1].log
-    await until(lambda: "bytes are free for stems" in log.read_text())
+    await until(lambda: "bytes are free for songs and stems" in log.read_text())
     ballast.unlink()
     stage.provider.hold_stems.clear()
     writing = await ledger.play_all([VOCALS, ALL_STEMS] * 3)

@@ -16,7 +16,7 @@ import sounds
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.errors import TryLater
-from stemdrop.services.disk_space import temp_folder
+from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder
 from worker.audio.silence import is_silent
 from worker.audio.tags import Tags, write_tags
 from worker.audio.voice_encoder import OPUS, encode_voice
@@ -41,7 +41,7 @@ def aged(path: Path, age_s: float) -> Path:
 
 
 def test_a_folder_is_removed_with_its_files(temporary: Path) -> None:
-    with temp_folder() as folder:
+    with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
         assert folder.parent == temporary
         assert list(folder.iterdir()) == []
         (folder / "stem").write_bytes(b"sound")
@@ -54,10 +54,10 @@ def test_the_folder_is_in_tmpdir_even_if_that_disk_is_full(
     named = tmp_path / "named"
     named.mkdir()
     monkeypatch.setenv("TMPDIR", str(named))
-    with temp_folder() as folder:
+    with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
         assert folder.parent == named
     monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
-    with temp_folder() as folder:
+    with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
         assert folder.parent == temporary
 
 
@@ -65,22 +65,22 @@ def test_a_folder_that_cannot_be_created_postpones_the_task(
     temporary: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     temporary.rmdir()
-    with pytest.raises(TryLater, match="no room for stems"), temp_folder():
+    with pytest.raises(TryLater, match="no room for songs and stems"), temp_folder(WORKER_MIN_FREE_BYTES):
         pass
 
 
 def test_a_full_disk_postpones_the_task(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
-    with pytest.raises(TryLater), temp_folder():
+    with pytest.raises(TryLater), temp_folder(WORKER_MIN_FREE_BYTES):
         pass
-    with temp_folder(needs_room=False):
+    with temp_folder(0):
         pass
     assert list(temporary.iterdir()) == []
 
 
 def test_folders_of_killed_workers_are_removed_after_a_day(temporary: Path) -> None:
-    with temp_folder() as folder:
+    with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
         (folder / "stem").write_bytes(b"sound")
         left = [shutil.copytree(folder, temporary / f"stemdrop-{name}") for name in ("a1b2c3d_", "zzzzzzzz")]
         aged(left[0], STALE_S + 60)
