@@ -67,7 +67,7 @@ async def test_a_tagged_song_comes_back_in_all_stems_of_its_length(
     assert stem_seconds(alice) == [pytest.approx(measure(part), abs=0.05)] * 4
 
 
-@pytest.mark.parametrize(("kind", "sent_as"), [("wav", "document"), ("voice", "voice"), ("video", "video")])
+@pytest.mark.parametrize(("kind", "sent_as"), [("voice", "voice"), ("video", "video")])
 async def test_other_kinds_of_files_come_back_in_both_stems_of_their_length(
     environment: LocalEnvironment, song: Path, tmp_path: Path, kind: str, sent_as: str
 ) -> None:

@@ -69,8 +69,10 @@ def test_every_process_with_the_key_reads_the_token() -> None:
 def test_a_changed_token_is_forged(door: str) -> None:
     token = callback_token() if door == "callback" else source_token()
     read: Callable[[str], object] = links().read_callback if door == "callback" else links().read_source
+    letters = string.ascii_letters + string.digits + "-_."
     for i in range(len(token)):
-        others = set(string.ascii_letters + string.digits + "-_.") - {token[i]}
+        # at the end all, since some of its bits may mean nothing; elsewhere every eighth
+        others = set(letters if i > len(token) - 3 else letters[i % 8 :: 8]) - {token[i]}
         spoiled = [token[:i] + other + token[i + 1 :] for other in others]
         spoiled += [token[:i] + token[i + 1 :]]
         spoiled += [

@@ -116,7 +116,7 @@ def check_result(result: Result) -> None:
         assert " " not in stem.url
 
 
-@fuzzed(60)
+@fuzzed(40)
 @given(mostly(CALLBACKS, JSON))
 def test_a_callback_is_a_result_or_not_the_contract(body: object) -> None:
     try:
@@ -129,7 +129,7 @@ def test_a_callback_is_a_result_or_not_the_contract(body: object) -> None:
     check_result(result)
 
 
-@fuzzed(60)
+@fuzzed(40)
 @given(mostly(DETAILS, JSON))
 def test_a_detail_is_a_result_none_yet_or_not_the_contract(data: object) -> None:
     try:
@@ -153,7 +153,7 @@ SPOILT = st.sampled_from(["=", "\n", "+", " ", "é"]) | st.text(
 LETTERS = st.sampled_from(string.ascii_letters + string.digits + "-_.+/= \n%\x00ü")
 
 
-@fuzzed(30)
+@fuzzed(20)
 @given(SECRETS, IDS, CHATS, EXTENSIONS)
 def test_links_return_what_was_signed(secret: str, job_id: str, chat_id: int, extension: str) -> None:
     links = SignedLinks(secret, "")
@@ -164,7 +164,7 @@ def test_links_return_what_was_signed(secret: str, job_id: str, chat_id: int, ex
     assert links.read_source(source.split("/")[2]) == job_id
 
 
-@fuzzed(30)
+@fuzzed(20)
 @given(st.data(), IDS, CHATS)
 def test_a_token_has_one_spelling(data: st.DataObject, job_id: str, chat_id: int) -> None:
     links = SignedLinks("secret", "")
@@ -183,7 +183,7 @@ def test_a_token_has_one_spelling(data: st.DataObject, job_id: str, chat_id: int
         links.read_source(callback)
 
 
-@fuzzed(30)
+@fuzzed(20)
 @given(TEXT | st.text(LETTERS) | st.lists(st.text(LETTERS, max_size=30), max_size=5).map(".".join))
 def test_foreign_tokens_are_forged(token: str) -> None:
     links = SignedLinks("secret", "")
@@ -192,7 +192,7 @@ def test_foreign_tokens_are_forged(token: str) -> None:
             read(token)
 
 
-@fuzzed(30)
+@fuzzed(20)
 @given(IDS, CHATS, st.integers(-2 * CALLBACK_LIFETIME_S, 2 * CALLBACK_LIFETIME_S))
 @example("0" * 16, 1, -CLOCK_SKEW_S)
 @example("0" * 16, 1, -CLOCK_SKEW_S - 1)
@@ -225,7 +225,7 @@ TIMES = (
 )
 
 
-@fuzzed(30)
+@fuzzed(20)
 @given(KEYS, TEXT, TIMES, TEXT, st.floats(0, 4e9))
 def test_a_signature_that_was_made_up_is_forged(
     key: str, task_id: str, timestamp: str, signature: str, now: float
@@ -234,7 +234,7 @@ def test_a_signature_that_was_made_up_is_forged(
         check_signature(key, task_id, timestamp, signature, lambda: now)
 
 
-@fuzzed(30)
+@fuzzed(20)
 @given(KEYS, TEXT, st.integers(0, 10**11), st.floats(-2 * SIGNATURE_WINDOW_S, 2 * SIGNATURE_WINDOW_S))
 @example("k", "t", 10**9, -SIGNATURE_WINDOW_S)
 @example("k", "t", 10**9, SIGNATURE_WINDOW_S)
