@@ -33,15 +33,12 @@ _TITLES = {
 
 @dataclass(frozen=True)
 class Uploads:
-    """The handler for everything that may be a song."""
-
     store: JobStore
     audio_check: AudioCheck
     slots: DownloadSlots
     job_message: JobMessage
 
     async def receive(self, update: Update, context: Context) -> None:
-        """Take a file that was sent to the bot in private."""
         if message := update.effective_message:
             await self.take(message, update, context)
 

@@ -193,7 +193,6 @@ class UsersCommand:
 
 
 async def _name(bot: Bot, user_id: int) -> str:
-    """Return the name that Telegram has; empty if the user has never written to the bot."""
     try:
         chat = await bot.get_chat(user_id)
     except TelegramError:

@@ -132,7 +132,6 @@ class TaskTable:
         return int(starts)
 
     def undo_start(self, task_id: str) -> None:
-        """Undo `start` for a run that the server's shutdown interrupted."""
         self._connection.execute("UPDATE task SET starts = starts - 1 WHERE id = ?", (task_id,))
 
     def finish(self, task_id: str, stems: tuple[PublishedStem, ...]) -> None:
@@ -150,7 +149,6 @@ class TaskTable:
         self._connection.execute("UPDATE task SET callback = ? WHERE id = ?", (state, task_id))
 
     def remove_finished(self, older_than_s: float) -> None:
-        """Remove finished tasks older than this, whose files have expired."""
         self._connection.execute(
             "DELETE FROM task WHERE state != 'open' AND callback != 'due' AND created_at < ?",
             (time.time() - older_than_s,),

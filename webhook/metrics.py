@@ -84,7 +84,6 @@ class _SnapshotCollector(Collector):
 
 
 def _counted(counters: dict[str, float]) -> dict[str, Samples]:
-    """Group the fields of `Counters` by the name of their metric."""
     found: dict[str, Samples] = {}
     for field, value in counters.items():
         name, *labels = field.split("|")

@@ -8,7 +8,7 @@ async with LocalEnvironment(directory) as environment:
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
@@ -35,8 +35,7 @@ class LocalEnvironment:
     """Everything that stemdrop needs, isolated from the machine's own settings.
 
     `settings` override stemdrop's settings. REDIS_URL and PATH come from `environment`. Without a separator
-    `settings` must have SEPARATION_API_URL; `separator_options` are options of its command. `process` is the
-    class of all processes.
+    `settings` must have SEPARATION_API_URL. `process` is the class of all processes.
 
     The processes run in `directory`, so that they do not read the caller's `.env`. An external Redis must
     hold no keys of stemdrop (else `RedisUnavailableError`), and holds none after the block.
@@ -50,7 +49,6 @@ class LocalEnvironment:
         environment: Mapping[str, str] | None = None,
         local_mode: bool = False,
         separator: bool = True,
-        separator_options: Sequence[str] = (),
         process: type[Process] = Process,
     ) -> None:
         directory = directory.absolute()
@@ -64,7 +62,6 @@ class LocalEnvironment:
         self._claim = secrets.token_hex(8)
         self._secret = secrets.token_urlsafe(24)
         self._with_separator = separator
-        self._separator_options = tuple(separator_options)
         self._separator_url = ""
         self._separator_process: Process | None = None
         self._port = free_port()
@@ -187,7 +184,6 @@ class LocalEnvironment:
         data = str(self.directory / "separator")
         port = str(free_port())
         arguments = ["separator", "--host", "127.0.0.1", "--port", port, "--data", data]
-        arguments += self._separator_options
         environment = {"PATH": os.environ.get("PATH", ""), "SEPARATION_API_KEY": self._key}
         process = self._process(arguments, environment, "separator")
         process.start()

@@ -87,12 +87,10 @@ class Message:
 
     @property
     def text(self) -> str:
-        """The text, or the caption of media, or an empty string."""
         return str(self.content.get("text") or self.content.get("caption") or "")
 
     @property
     def kind(self) -> str:
-        """`text`, the kind of media, or the name of the service field."""
         return next(
             (kind for kind in (*MEDIA_KINDS, "text") if kind in self.content), next(iter(self.content))
         )

@@ -54,8 +54,6 @@ class Fault:
 
 
 class Faults:
-    """The injected faults, oldest first."""
-
     def __init__(self) -> None:
         self._faults: list[Fault] = []
 

@@ -121,12 +121,10 @@ class FileStore:
         return self.directory / stored.file_path
 
     def add_jpeg(self, jpeg: bytes, kind: str = "thumbnail") -> dict[str, Any]:
-        """Store a JPEG and return its PhotoSize."""
         content = self.read(BytesIO(jpeg))
         return self.add_picture(kind, content)
 
     def add_picture(self, kind: str, content: Content) -> dict[str, Any]:
-        """Return the PhotoSize of a content that is a JPEG."""
         size = {"width": content.probe.width, "height": content.probe.height}
         return self.add(kind, content, "picture.jpg", size).to_dict()
 

@@ -59,7 +59,6 @@ class Probe:
 
     @property
     def is_music(self) -> bool:
-        """Whether `sendAudio` accepts the file."""
         return self.form in ("mp3", "m4a")
 
 
@@ -105,7 +104,6 @@ def jpeg_from_colour(width: int, height: int) -> bytes:
 
 
 def _by_first_bytes(start: bytes) -> str | None:
-    """Return FFmpeg's name of the format if the first bytes are those of MP3, MP4 or Ogg."""
     if start[:3] == b"ID3" or (start[:1] == b"\xff" and len(start) > 1 and start[1] & 0xE6 == 0xE2):
         return "mp3"  # a tag, or a frame header of layer III
     if start[4:8] == b"ftyp":

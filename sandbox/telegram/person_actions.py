@@ -27,8 +27,6 @@ from sandbox.telegram.state import TelegramState
 
 
 class Telegram(TelegramState):
-    """The local Telegram. See the module for an example."""
-
     # People and chats
 
     def add_user(
@@ -98,7 +96,6 @@ class Telegram(TelegramState):
         return new
 
     def block_bot(self, chat_id: int) -> None:
-        """The person blocks the bot, or the bot is removed from the group."""
         self._set_bot_out(chat_id, is_out=True)
 
     def unblock_bot(self, chat_id: int) -> None:
@@ -182,7 +179,6 @@ class Telegram(TelegramState):
         return query
 
     def edit_text(self, chat_id: int, message_id: int, text: str) -> Message:
-        """Edit the text or caption of a person's own message."""
         message = self._own(chat_id, message_id)
         kept = {key: value for key, value in message.content.items() if not key.endswith("entities")}
         fields = text_fields("text" if "text" in message.content else "caption", text)
@@ -231,7 +227,6 @@ class Telegram(TelegramState):
         return self.files.path_of(self.file(file_id))
 
     def forget_file(self, file_id: str) -> None:
-        """Make a `file_id` invalid for the bot."""
         self.files.forget(file_id)
 
     def _set_bot_out(self, chat_id: int, *, is_out: bool) -> None:

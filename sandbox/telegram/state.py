@@ -142,7 +142,6 @@ class TelegramState:
         return new_events()
 
     async def close(self) -> None:
-        """End long polls, held requests and webhook deliveries."""
         self.closing.set()
         self.notify_change()
         await self.updates.close()
@@ -210,7 +209,6 @@ class TelegramState:
         self.add_event(message.chat.id, "deleted", {"message_id": message.message_id})
 
     def find_message(self, chat: Chat, message_id: int) -> Message | None:
-        """Return a message unless it is missing or deleted."""
         message = chat.messages.get(message_id)
         return None if message is None or message.is_deleted else message
 

@@ -27,8 +27,6 @@ class Webhook:
 
 
 class Updates:
-    """The queue of the updates that the bot has not confirmed."""
-
     def __init__(
         self,
         clock: Callable[[], float],
@@ -120,7 +118,6 @@ class Updates:
             self._push = asyncio.create_task(self._push_updates(webhook))
 
     async def close(self) -> None:
-        """End long polls and the webhook's deliveries."""
         self._is_closed = True
         await self.set_webhook(None)
 

@@ -62,7 +62,6 @@ class Evidence:
 
 
 def gather(block: Block) -> Evidence:
-    """Return the evidence of one block."""
     sound = magnitude(block.spectra)
     inner = block.inner
     level = np.log(sound[inner] + _FLOOR)

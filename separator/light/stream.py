@@ -76,7 +76,6 @@ def _spectra(blocks: Iterable[Floats]) -> Iterator[Spectra]:
 
 
 def _blocks(spectra: Iterable[Spectra]) -> Iterator[Block]:
-    """Yield each portion of spectra with its neighbours."""
     before: deque[Floats] = deque(maxlen=_BLOCKS_BEFORE)
     tail: Spectra | None = None
     current: Spectra | None = None

@@ -70,7 +70,6 @@ class Language:
         return str(format_decimal(count, locale=self.code))
 
     def credits(self, count: int) -> str:
-        """Format a number of credits, as in `10 credits`."""
         return self.plural("credit", count)
 
     def duration(self, seconds: float) -> str:
@@ -87,7 +86,6 @@ class Language:
         return format_list(written, style="unit-narrow", locale=self.code)
 
     def size(self, size_bytes: int) -> str:
-        """Format a size, as in `20.5 MB`."""
         return self._unit(round(size_bytes / (1024 * 1024), 1), "megabyte")
 
     def _unit(self, count: float, unit: str) -> str:
@@ -96,7 +94,6 @@ class Language:
         return two.replace("2", self.number(count))
 
     def failure(self, failure: Failure) -> str:
-        """Explain a failure: its code, what happened, what to do, and whether it was charged."""
         known = failure.code in REMEDIES
         what = self(f"failure.{failure.code}" if known else "failure.other")
         charged = {True: "charged.yes", False: "charged.no", None: "charged.unknown"}[failure.charged]
@@ -115,7 +112,6 @@ class Translations:
 
 @cache
 def load_translations() -> Translations:
-    """Read every catalogue in `locales/`."""
     catalogues = {path.stem: _read(path) for path in sorted(LOCALES.glob("*.po"))}
     for code, catalogue in catalogues.items():
         if code != FALLBACK:

@@ -18,7 +18,6 @@ _WITHOUT = {
 
 
 async def check_processes(context: CheckContext, report: SubjectReport) -> None:
-    """Check that each role that is needed has a running process, and their versions."""
     heartbeats = context.heartbeats
     if heartbeats is None:
         report.unchecked("running", "this needs Redis")

@@ -12,7 +12,6 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 
 def described(response: Response) -> str:
-    """Return the status, the page's title and the server's name."""
     server = quoted(response.headers.get("server", ""), 40)
     text = response.body[:20_000].decode("utf-8", errors="replace")
     title = re.search(r"<title[^>]*>([^<]{1,200})", text, re.I)

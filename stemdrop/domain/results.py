@@ -173,7 +173,6 @@ def _listed_stem(part: dict[str, Any], url: str, is_rest: bool) -> Stem:
 
 
 def _group(part: dict[str, Any]) -> str:
-    """Return the provider's name of the stem in readable form, or an empty text."""
     group = part.get("stem_type_group_name")
     return _readable(group) if isinstance(group, str) and group.strip() else ""
 

@@ -31,8 +31,6 @@ _TOKEN = re.compile(r"[\w.-]+", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class CallbackToken:
-    """The content of a callback link: the job, and the chat that gets its stems."""
-
     job_id: str
     chat_id: int
 

@@ -52,7 +52,6 @@ class Metric:
 
     @property
     def bounds(self) -> tuple[str, ...]:
-        """The upper bounds of a histogram's buckets as Prometheus writes them."""
         return (*(f"{bound:g}" for bound in self.buckets), "+Inf")
 
     def bucket(self, seconds: float) -> str:

@@ -145,7 +145,6 @@ class ListedTask:
 
 
 def meaning(failure: Failure) -> str:
-    """Explain a failure to the operator."""
     return MEANINGS.get(failure.code, "the separation API returned an unknown code")
 
 

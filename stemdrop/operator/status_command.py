@@ -72,7 +72,6 @@ async def _status(settings: Settings, snapshots: Snapshots) -> SystemStatus:
 
 
 def _screen(lines: list[str], rows: int) -> Group:
-    """Fit the lines into the terminal's rows."""
     if len(lines) >= rows:
         shown = max(1, rows - 2)
         lines = [*lines[:shown], f"… and {len(lines) - shown} lines more"]

@@ -226,7 +226,6 @@ class Orders:
 
 
 def _again(job: Job) -> Job:
-    """Copy what a new job for the same song needs."""
     return Job(
         id=Job.new_id(),
         chat_id=job.chat_id,

@@ -36,7 +36,6 @@ class StemCache:
         self._clock = clock
 
     async def find(self, source: Source, choice: Choice) -> CachedStems | None:
-        """Return the cached stems of this audio, or `None`."""
         async with translated():
             stored = await self._redis.get(_key(source, choice))
         if stored is None:

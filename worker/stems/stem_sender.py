@@ -171,7 +171,6 @@ def is_refusal(error: NetworkError) -> bool:
 
 
 def sent_as(message: Message, title: str) -> Sent:
-    """Return what to store of a file that was sent under this title."""
     for kind, file in ((VOICE, message.voice), (AUDIO, message.audio), (DOCUMENT, message.document)):
         if file:
             return Sent(message.message_id, file.file_id, file.file_unique_id, kind, title)

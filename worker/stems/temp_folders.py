@@ -17,10 +17,9 @@ STALE_S = 24 * 3600
 _OWN_NAME = re.compile(re.escape(PREFIX) + r"[a-z0-9_]{8}")
 
 
-def remove_leftovers(now: float | None = None) -> int:
+def remove_leftovers() -> int:
     """Remove stale folders of killed workers and return how many. Blocking."""
-    now = time.time() if now is None else now
-    removed = 0
+    removed, now = 0, time.time()
     for folder in Path(temp_root()).glob(f"{PREFIX}*"):
         try:
             if _is_leftover(folder, now):

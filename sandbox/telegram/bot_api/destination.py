@@ -24,8 +24,6 @@ _GENERAL_TOPIC = 1
 
 @dataclass(frozen=True)
 class Destination:
-    """A place that the bot is allowed to post to."""
-
     chat: Chat
     thread_id: int | None
     reply_to: Message | None

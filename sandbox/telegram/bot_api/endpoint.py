@@ -137,7 +137,6 @@ class _Exchange:
         return await method.handler(self.telegram, call)
 
     def _faulty(self, fault: Fault) -> Response:
-        """Return or raise the answer of a fault that comes before the call has any effect."""
         if fault.kind in (FaultKind.TIMEOUT_BEFORE, FaultKind.RESET_BEFORE):
             return self._unanswered(fault)
         if fault.kind == FaultKind.BAD_GATEWAY:
