@@ -1,7 +1,7 @@
 """Each package and sub-package imports only what stands below it."""
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -48,16 +48,21 @@ def unit_of(module: str) -> str:
     return f"stemdrop.{rest[0]}" if first == "stemdrop" and rest else first
 
 
-def modules() -> Iterator[tuple[str, Path]]:
+@cache
+def modules() -> list[tuple[str, Path]]:
     """Each module of the product: its dotted name and file."""
+    found = []
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-            yield name, path
+            found.append((name, path))
+    return found
 
 
-def imported(path: Path) -> Iterator[str]:
+@cache
+def imported(path: Path) -> list[str]:
     """The dotted names of our modules that a file imports, wherever in the file."""
+    found: list[str] = []
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -66,7 +71,8 @@ def imported(path: Path) -> Iterator[str]:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from (name for name in names if name.partition(".")[0] in PACKAGES)
+        found += [name for name in names if name.partition(".")[0] in PACKAGES]
+    return found
 
 
 @pytest.mark.parametrize("unit", sorted({unit_of(name) for name, _ in modules()} - {"stemdrop"}))
