@@ -1,4 +1,4 @@
-"""Every fault as a named case: the product's real processes on a stage, broken, and an account of what came.
+"""Every fault is a named case: it breaks real processes or their servers and counts the stems that arrive.
 
 The quick ones run in a short form in the suite; with `--full` all run, as often and as long as
 `docs/reliability.md` says.
@@ -17,7 +17,7 @@ from ledger import WAIT_S  # noqa: E402
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A song that never ends is told by its account, not by a test that was cut off."""
+    """Allow each case the time after which its account reports a song that never ends."""
     if not config.getoption("--full"):
         for item in items:
             if item.path.parent == Path(__file__).parent:
@@ -28,6 +28,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 async def case(
     request: pytest.FixtureRequest, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> AsyncIterator[Case]:
-    """A fault."""
+    """Yield a new case."""
     async with AsyncExitStack() as stack:
         yield Case(tmp_path, request.config.getoption("--full"), record_property, stack)

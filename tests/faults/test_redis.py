@@ -25,7 +25,7 @@ MODES = (VOCALS, ALL_STEMS, VOCALS)
 async def break_amid(
     ledger: Ledger, fail: Callable[[], Awaitable[object]], heal: Callable[[], Awaitable[object]], for_s: float
 ) -> None:
-    """Songs are being delivered, are being separated, and are sent, while it is broken."""
+    """Break Redis while songs are delivered, separated and sent."""
     stage = ledger.stage
     delivering = await ledger.play_all(MODES)
     await delivering[0].person.sees(lambda: delivering[0].titles)
@@ -69,7 +69,7 @@ async def test_hung(case: Case) -> None:
 
 
 async def limit_memory(stage: Stage, size_bytes: int) -> None:
-    """Of Redis; 0: no limit."""
+    """Limit the memory of Redis; 0 means no limit."""
     async with Redis.from_url(stage.redis_url) as redis:
         await redis.config_set("maxmemory", size_bytes)
 
@@ -128,7 +128,7 @@ async def test_network_cut(case: Case) -> None:
 
 @pytest.mark.full
 async def test_failover_to_its_replica(case: Case) -> None:
-    """What an operator's Sentinel or managed Redis does behind one address."""
+    """A replica is promoted behind the same address, as Sentinel or a managed Redis does it."""
     second = await case.stack.enter_async_context(RedisServer(case.folder / "replica"))
     stage, ledger, _ = await case.open_wired("up")
     first = stage.world.redis

@@ -1,4 +1,4 @@
-"""Telegram says no, says nothing, breaks off, or no longer knows the chat or the file."""
+"""Telegram refuses, does not answer, breaks off, or no longer has the chat or the file."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -93,7 +93,7 @@ async def test_an_expired_source_that_is_fetched_is_explained(case: Case) -> Non
 
 
 @pytest.mark.full
-async def test_who_is_promised_kept_stems_that_expired_is_asked_before_paying(case: Case) -> None:
+async def test_a_user_whose_cached_stems_expired_is_asked_before_paying(case: Case) -> None:
     stage, ledger = await case.open("up")
     times, asked = case.times(1, 5), SAY("kept_lost", title="Kept")
     for number in range(times):

@@ -7,14 +7,14 @@ import pytest_asyncio
 
 pytest.register_assert_rewrite("stage")
 
-from stage import Stage, open_stage  # noqa: E402 - what it asserts is to be explained, too
+from stage import Stage, open_stage  # noqa: E402 - after its assertions are registered
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_stage(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Stage]:
-    """The file's own stage; its constants PROCESSES and SETTINGS say with what."""
+    """Open a stage for the file, with its constants PROCESSES and SETTINGS."""
     commands = getattr(request.module, "PROCESSES", ("up",))
     settings = getattr(request.module, "SETTINGS", {})
     async with open_stage(tmp_path_factory.mktemp("stage"), *commands, **settings) as running:
@@ -23,7 +23,7 @@ async def shared_stage(
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def stage(shared_stage: Stage) -> AsyncIterator[Stage]:
-    """That stage for one story: all orders withdrawn before, looked over after."""
+    """Lend the stage to one story: faults are cleared before it, and `Stage.end` checks it afterwards."""
     shared_stage.begin()
     yield shared_stage
     await shared_stage.end()

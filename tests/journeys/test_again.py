@@ -1,4 +1,4 @@
-"""The same song again: free for everybody, in their own language, until Telegram forgets it; then asked."""
+"""A song that was split before is free for every user until Telegram loses its stems."""
 
 import asyncio
 

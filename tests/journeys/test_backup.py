@@ -1,4 +1,4 @@
-"""A snapshot is taken amid songs, all is lost, and elsewhere the songs go on."""
+"""A snapshot is taken during songs and restored in another Redis, where the songs go on."""
 
 import asyncio
 import re
@@ -17,14 +17,14 @@ PAGE = Path(__file__).parent.parent.parent / "docs" / "operations.md"
 
 
 def restoring() -> str:
-    """What the page says is to be done in the folder of a Redis without compose."""
+    """Return the commands of the page that restore a snapshot without compose."""
     blocks = re.findall(r"```sh\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
     (commands,) = [block for block in blocks if "manifest" in block and "docker" not in block]
     return str(commands)
 
 
 async def snapshot(stage: Stage) -> Path:
-    """What `redis-cli --rdb` fetches: Redis makes the same for it."""
+    """Take a snapshot as `redis-cli --rdb` does and return its path."""
     async with asyncio.timeout(30), Redis.from_url(stage.redis_url, decode_responses=True) as redis:
         await redis.bgsave()
         while (now := await redis.info("persistence"))["rdb_bgsave_in_progress"]:  # noqa: ASYNC110
@@ -45,7 +45,7 @@ async def test_songs_go_on_from_a_snapshot_in_another_redis(tmp_path: Path) -> N
         provider.held_stems = frozenset({"woodwinds"})  # the last
         provider.hold_stems.clear()
         await alice.asks(stage.song("Half Sent"), ALL_STEMS)
-        await until(lambda: ": sent " in stage.world.logs())  # and ticked off
+        await until(lambda: ": sent " in stage.processes[0].log.read_text())  # and ticked off
         provider.answers_by_itself = False
         _, separating = await bob.asks(stage.song("Being Separated"), VOCALS)
         await bob.shows(separating, "⏳")

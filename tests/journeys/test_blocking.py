@@ -16,7 +16,7 @@ IN_CHINESE = load_translations().language("zh-hans")
 
 
 def tap_and_block(stage: Stage, person: Person, menu: Message, label: str) -> None:
-    """Press the button and block the bot before it can hear of that."""
+    """Press the button and block the bot before it gets the update."""
     button = next(button for button in menu.buttons if label in button["text"])
     stage.telegram.tap(person.chat_id, menu.message_id, button["callback_data"])
     stage.telegram.block_bot(person.id)

@@ -28,7 +28,7 @@ async def test_of_songs_picked_at_once_only_those_that_fit_are_paid_for(stage: S
         assert len(menu.buttons) == 4
 
 
-async def test_what_was_not_charged_can_be_spent_again_and_what_was_cannot(stage: Stage) -> None:
+async def test_credits_that_were_not_charged_can_be_spent_again(stage: Stage) -> None:
     alice = stage.person()
     stage.provider.refusal = (500, "no")
     _, menu = await alice.asks(stage.song("Refused For Nothing"), ALL_STEMS)

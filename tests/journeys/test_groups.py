@@ -20,7 +20,7 @@ IN_CHINESE = load_translations().language("zh-hans")
 
 @pytest_asyncio.fixture(loop_scope="module", autouse=True)
 async def privacy_mode(stage: Stage) -> AsyncIterator[None]:
-    """As every new bot has it."""
+    """Turn privacy mode on, as it is for every new bot."""
     stage.telegram.has_privacy_mode = True
     yield
     stage.telegram.has_privacy_mode = False
@@ -37,12 +37,12 @@ def band(stage: Stage, *languages: str, forum: bool = False) -> list[Person]:
 
 
 async def menu_for(person: Person, song: Message, thread_id: int | None = None) -> Message:
-    """What comes when the person asks for this song, by a reply to it."""
+    """Return the bot's answer to the person's command in reply to this song."""
     asked = person.says(ASK, reply_to=song.message_id, thread_id=thread_id)
     return await person.answer_to(asked)
 
 
-async def test_what_is_asked_for_by_reply_stays_in_its_topic(stage: Stage) -> None:
+async def test_a_song_ordered_by_a_reply_is_answered_in_its_topic(stage: Stage) -> None:
     async def in_one_forum(language: str, *, is_in_topic: bool) -> None:
         say = load_translations().language(language)
         asker, singer = band(stage, language, "ru", forum=True)

@@ -1,4 +1,4 @@
-"""Everything is tapped twice, really at the same time, and what must come once comes once."""
+"""Every button is tapped twice at the same moment and takes effect once."""
 
 import asyncio
 
@@ -135,7 +135,7 @@ class Canceller(Impatient):
         await self.taps(self.say("button.cancel"), "✖️")
 
 
-async def test_what_is_tapped_twice_at_once_comes_once(stage: Stage) -> None:
+async def test_every_button_tapped_twice_at_once_takes_effect_once(stage: Stage) -> None:
     provider = stage.provider
     chooser = Chooser(stage, "en", "Choice")
     packer = Packer(stage, "zh-hans", "Pack")

@@ -1,4 +1,4 @@
-"""Bot, webhook, worker, Redis or all of it end amid a song: nothing missing, nothing paid or sent twice."""
+"""Bot, webhook, worker, Redis or all of them end during a song: no stem is missing, paid or sent twice."""
 
 from pathlib import Path
 
@@ -78,7 +78,7 @@ async def between_two_albums(stage: Stage, log: Path) -> None:
     await until(lambda: "sent vocals" in log.read_text() and set(stage.provider.stem_requests) & SECOND_ALBUM)
 
 
-async def test_what_a_killed_worker_had_in_hand_is_taken_over(tmp_path: Path) -> None:
+async def test_the_tasks_of_a_killed_worker_are_taken_over(tmp_path: Path) -> None:
     async with open_stage(tmp_path, "bot", "webhook") as stage:
         worker = await stage.world.start("worker", "worker-1")
         provider = stage.provider

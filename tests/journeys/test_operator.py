@@ -1,4 +1,4 @@
-"""The operator at the command line beside the running bot: what failed is done again, what hangs is ended."""
+"""`stemdrop jobs` beside the running bot: a failed job is retried, a hanging one is dropped."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ VOCALS, ALL_STEMS = 0, 1
 
 @pytest.fixture
 def desk(stage: Stage, tmp_path: Path) -> Path:
-    """Where the operator works: the settings are in `.env`."""
+    """Return the folder in which the operator works, with the settings in its `.env`."""
     settings = stage.world.variables()
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     return tmp_path
@@ -30,7 +30,7 @@ async def jobs(desk: Path, *words: str) -> tuple[int, str]:
     return code, output
 
 
-async def test_what_failed_is_seen_and_done_again(stage: Stage, desk: Path) -> None:
+async def test_a_failed_job_is_listed_and_retried(stage: Stage, desk: Path) -> None:
     provider = stage.provider
     provider.few_stems, provider.failure = True, 500
     alice = stage.person("Alice")
@@ -52,7 +52,7 @@ async def test_what_failed_is_seen_and_done_again(stage: Stage, desk: Path) -> N
     assert len(provider.creates) == 2
 
 
-async def test_what_hangs_is_ended_and_its_user_told(stage: Stage, desk: Path) -> None:
+async def test_a_hanging_job_is_dropped_and_its_user_told(stage: Stage, desk: Path) -> None:
     stage.provider.answers_by_itself = False
     alice = stage.person("Alice")
     _, menu = await alice.asks(stage.song("Hanging"), VOCALS)

@@ -60,7 +60,7 @@ class Resident:
         return [key.replace(str(self.person.id), "ID") for key in found if not key.startswith(RECORDS)]
 
 
-async def test_deleting_leaves_nothing_but_what_it_names(stage: Stage) -> None:
+async def test_deleting_leaves_only_the_records_that_its_answer_names(stage: Stage) -> None:
     provider = stage.provider
     zora = Resident(stage, "Zora Quillfeather", "en", "Xylophone Dawn")
     wei = Resident(stage, "王小明", "zh-hans", "木琴的黎明")

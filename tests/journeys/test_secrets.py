@@ -1,4 +1,4 @@
-"""No secret leaves the house, whatever goes right or wrong in it and however much is logged."""
+"""No secret is in a log, a chat or a request, on success, on failure, and at LOG_LEVEL=DEBUG."""
 
 import json
 import re
@@ -49,7 +49,7 @@ async def stories(stage: Stage) -> None:
 
 
 def said(stage: Stage) -> str:
-    """Everything that any chat has shown, ever."""
+    """Return everything that the chats have ever shown."""
     telegram = stage.telegram
     messages = [message for chat in telegram.chats.values() for message in chat.messages.values()]
     translations = [json.dumps(message.to_dict(), ensure_ascii=False) for message in messages]

@@ -1,4 +1,4 @@
-"""What an operator sees of one song from outside: in the logs of all processes, in /metrics, in `status`."""
+"""One song as an operator sees it: in the logs of all processes, in /metrics, and in `stemdrop status`."""
 
 import asyncio
 import json
@@ -46,7 +46,7 @@ async def test_one_song_is_seen_in_all_processes(tmp_path: Path) -> None:
 
 
 def task_ids_in_logs(stage: Stage, job_id: str) -> dict[str, set[str]]:
-    """Each process, which must have lines about the job, and the task ids that these name."""
+    """Return the task ids in the log lines about the job, by process; each process must have such lines."""
     seen: dict[str, set[str]] = {}
     for process in stage.processes:
         lines = [json.loads(line) for line in process.output().splitlines()]
@@ -60,7 +60,7 @@ def task_ids_in_logs(stage: Stage, job_id: str) -> dict[str, set[str]]:
 
 
 async def measured(stage: Stage) -> str:
-    """What the webhook tells as soon as all processes have written what they counted."""
+    """Return /metrics as soon as all processes have written their counters."""
     url = f"http://127.0.0.1:{stage.world.variables()['LISTEN_PORT']}/metrics"
     expected = (
         'stemdrop_jobs_ended_total{mode="split_stem",outcome="delivered"} 1.0',
@@ -85,7 +85,7 @@ async def measured(stage: Stage) -> str:
 
 
 async def status(stage: Stage, folder: Path) -> Any:
-    """What `stemdrop status --json` prints, as a process of its own."""
+    """Return what `stemdrop status --json` prints."""
     process = ForkedProcess(["status", "--json"], stage.world.variables(), folder / "status", cwd=folder)
     process.start()
     assert await process.wait(60) == 0

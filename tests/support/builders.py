@@ -11,7 +11,7 @@ TASK = "3e63b4cc88d52611159371f6af5571e7"
 
 
 class Clock:
-    """Unix seconds that stand still until told otherwise."""
+    """Unix seconds that stand still until a test changes them."""
 
     def __init__(self, now: float = 1_790_000_000.0) -> None:
         self.now = now
@@ -24,7 +24,7 @@ class Clock:
 
 
 def make_job(**changes: Any) -> Job:
-    """A job that waits for its mode; `changes` are written over it."""
+    """Return a job that waits for its mode, with these changes."""
     source = Source(
         kind=SourceKind.AUDIO,
         file_id="AUfile",
@@ -48,6 +48,6 @@ def make_job(**changes: Any) -> Job:
 
 
 def make_result(*keys: str) -> Result:
-    """A success with these stems; vocals and instrumental when none is named."""
+    """Return a success with these stems (default: vocals and instrumental)."""
     stems = [Stem(key, f"https://files.example.com/{key}.mp3") for key in keys or ("vocals", "instrumental")]
     return Result(200, tuple(stems))

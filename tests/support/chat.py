@@ -22,7 +22,7 @@ class Person:
         self.wait_s = WAIT_S
 
     async def sees(self, what: Callable[[], object]) -> None:
-        """Wait until it is so."""
+        """Wait until the condition holds; raises `TimeoutError`."""
         await self.telegram.wait_for(what, timeout_s=self.wait_s)
 
     async def sends(self, song: Path, **how: str | int | None) -> Message:
@@ -49,12 +49,12 @@ class Person:
         await self.sees(lambda: len(menu.history) > before)
 
     async def answer_to(self, message: Message) -> Message:
-        """The bot's first message after this one."""
+        """Wait for the bot's first message after this one."""
         await self.sees(lambda: self.after(message))
         return self.after(message)[0]
 
     def after(self, message: Message) -> list[Message]:
-        """All of the bot's messages after this one."""
+        """Return the bot's messages after this one."""
         shown = self.telegram.bot_messages(self.chat_id)
         return [found for found in shown if found.message_id > message.message_id]
 
@@ -74,21 +74,21 @@ class Person:
         return query
 
     async def presses(self, message: Message, label: str) -> CallbackQuery:
-        """As `taps`, the button on which this can be read."""
+        """Tap the button with this label, as `taps` does."""
         return await self.taps(message, number_of(message, label))
 
     async def presses_twice(self, message: Message, label: str) -> list[CallbackQuery]:
-        """The same, twice before anything can happen."""
+        """Tap the button with this label twice at the same moment."""
         number = number_of(message, label)
         return list(await asyncio.gather(*(self.taps(message, number) for _ in range(2))))
 
     async def shows(self, message: Message, start: str) -> None:
-        """Wait until the message reads so."""
+        """Wait until the message starts with this text."""
         await self.sees(lambda: message.text.startswith(start))
 
 
 def number_of(message: Message, label: str) -> int:
-    """The number of the button on which this can be read."""
+    """Return the number of the button with this label."""
     labels = [str(button["text"]) for button in message.buttons]
     found = [number for number, text in enumerate(labels) if label in text]
     assert found, f"no button {label!r} in {labels} under {message.text!r}"

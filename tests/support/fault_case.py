@@ -14,7 +14,7 @@ from report import Row
 from stage import Stage, open_stage
 from tcp_proxy import TcpProxy
 
-# What a fault world waits for is told sooner than an operator would want it.
+# Shorter intervals than the defaults.
 PATIENCE = {"POLL_AFTER_S": "5", "POLL_INTERVAL_S": "2", "JOB_TIMEOUT_S": "600"}
 
 
@@ -31,17 +31,17 @@ class Case:
     _stages: int = 0
 
     def times(self, short: int, full: int) -> int:
-        """How often, in the suite and in a full run."""
+        """Return the number for the suite or for a full run."""
         return full if self.is_full else short
 
     async def open(self, *commands: str, **settings: Any) -> tuple[Stage, Ledger]:
-        """A stage with these processes. What breaks is told in the logs, which is no fault of the product."""
+        """Open a stage with these processes, which may log errors."""
         stage = await self.stack.enter_async_context(self.stage(**settings))
         await stage.start(*commands)
         return stage, Ledger(stage)
 
     async def open_wired(self, *commands: str, **settings: Any) -> tuple[Stage, Ledger, TcpProxy]:
-        """The same with a network to Redis that can be cut."""
+        """Open a stage whose connections to Redis can be cut."""
         wire = await self.stack.enter_async_context(TcpProxy(lambda: [port_of(stage.redis_url)]).run())
         stage = await self.stack.enter_async_context(self.stage(**settings))
         url = stage.redis_url
@@ -62,7 +62,7 @@ class Case:
             yield stage
 
     def healed(self) -> None:
-        """From now on nothing is broken any more: how long until all is well?"""
+        """Note the moment from which nothing is broken any more."""
         self.healed_at = time.monotonic()
 
     async def settle(
@@ -80,7 +80,7 @@ class Case:
         return account
 
     def row(self, fault: str, times: int, account: Account) -> None:
-        """Into the table."""
+        """Add a row to the table."""
         counted = asdict(account)
         counted.pop("notes")
         seconds = time.monotonic() - self.healed_at
@@ -89,7 +89,7 @@ class Case:
 
 
 def port_of(url: str) -> int:
-    """Of an address that names one."""
+    """Return the port of a URL that names one."""
     port = urlsplit(url).port
     assert port
     return port

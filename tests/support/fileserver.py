@@ -51,7 +51,7 @@ class FileServer:
         media_type: str | None = "audio/mpeg",
         **headers: str,
     ) -> str:
-        """Serve this from now on; returns its URL."""
+        """Serve this file and return its URL."""
         self.files[path] = Response(content, status, headers, media_type=media_type)
         return f"{self.url}/{quote(path)}"
 
@@ -78,8 +78,8 @@ Serving = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]
 
 @asynccontextmanager
 async def raw_server(answer: bytes | Serving) -> AsyncIterator[str]:
-    """A server that answers every request with these very bytes and hangs up, or does with each connection as
-    it is told; yields its URL."""
+    """Run a server that answers every request with these bytes and closes, or that calls a function for each
+    connection; yields its URL."""
 
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with closing(writer), suppress(ConnectionError, asyncio.IncompleteReadError):

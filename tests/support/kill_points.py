@@ -1,12 +1,10 @@
 """A process of the product that kills itself at a named point.
 
-A point is `<thing>.<step>:before` or `:after`: each public coroutine of the stores of jobs and of kept
-stems, of the separation API's client, of who reads users' files and of who fetches stems; each of their
-contexts (its `:after` is when it has been entered); each move, by the state it leads to; each task added, by
-its kind; and each method of Telegram. Steps are found in the classes themselves and in the calls that the
-code makes, so that a new one is a new point; `steps` names them all, passed or not. A process kills itself
-where it passes its point for the first time. `STEMDROP_DIE_AT` names that point; `STEMDROP_POINTS` is a file
-to which those that are passed are written.
+A point is `<class>.<step>:before` or `:after`. The steps are the public coroutines and contexts of `KINDS`
+(the `:after` of a context is when it has been entered), each move of a job by its new state, each added task
+by its kind, and each method of Telegram. They are found in the classes and in the calls of the code, so that
+a new step is a new point; `steps` returns all of them. A process kills itself when it first passes the point
+that `STEMDROP_DIE_AT` names. `STEMDROP_POINTS` is a file to which all passed points are written.
 """
 
 import ast
@@ -35,7 +33,7 @@ KINDS = (JobStore, StemCache, SeparationClient, TelegramFiles, StemFetcher)
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _PACKAGES = ("stemdrop", "bot", "webhook", "worker")
 _MOVE = "JobStore.move"
-# As they are called; what begins otherwise is no call of the Bot API.
+# Each method of the Bot API begins with one of these.
 _VERBS = ("send_", "edit_", "answer_", "get_", "set_", "delete_", "copy_", "forward_", "leave_", "pin_")
 
 
@@ -47,7 +45,7 @@ def _pass(point: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _mortal(name: str, step: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def _with_points(name: str, step: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(step)
     async def run(*args: Any, **kwargs: Any) -> Any:
         _pass(f"{name}:before")
@@ -58,7 +56,7 @@ def _mortal(name: str, step: Callable[..., Awaitable[Any]]) -> Callable[..., Awa
     return run
 
 
-def _mortal_context(
+def _with_points_context(
     name: str, step: Callable[..., AbstractAsyncContextManager[Any]]
 ) -> Callable[..., AbstractAsyncContextManager[Any]]:
     @asynccontextmanager
@@ -83,7 +81,7 @@ def _is_context(step: object) -> bool:
 
 
 def steps() -> set[str]:
-    """Every outside call and every step of a store that the product can take, as points name them."""
+    """Return the names of all steps, whether or not a scenario passes them."""
     found = {f"{kind.__name__}.{name}" for kind in KINDS for name, _ in _steps(kind)} - {_MOVE}
     found |= {f"Engine.add({task})" for task in Task}
     for package in _PACKAGES:
@@ -95,7 +93,7 @@ def steps() -> set[str]:
 
 
 def _named_in(name: str, call: ast.Call) -> set[str]:
-    """The states to which a call moves a job, or the method of Telegram that it calls."""
+    """Return the states to which a call moves a job, or the method of Telegram that it calls."""
     if name == "move":
         states = [arg for arg in call.args if isinstance(arg, ast.Attribute)]
         return {f"{_MOVE}({JobState[state.attr]})" for state in states if state.attr in JobState.__members__}
@@ -105,32 +103,32 @@ def _named_in(name: str, call: ast.Call) -> set[str]:
     return set()
 
 
-def make_mortal() -> None:
-    """Let this process kill itself at its point."""
+def install_kill_points() -> None:
+    """Wrap all steps, so that this process writes down its points and kills itself at the named one."""
     for kind in KINDS:
         for name, step in _steps(kind):
-            make = _mortal_context if _is_context(step) else _mortal
+            make = _with_points_context if _is_context(step) else _with_points
             setattr(kind, name, make(f"{kind.__name__}.{name}", step))
 
     move = inspect.unwrap(JobStore.move)
 
-    async def mortal_move(store: JobStore, *args: Any, **changes: Any) -> Any:
+    async def move_with_points(store: JobStore, *args: Any, **changes: Any) -> Any:
         _, _, to_state, *_ = args
-        return await _mortal(f"{_MOVE}({to_state})", move)(store, *args, **changes)
+        return await _with_points(f"{_MOVE}({to_state})", move)(store, *args, **changes)
 
-    JobStore.move = mortal_move  # type: ignore[method-assign,assignment]
+    JobStore.move = move_with_points  # type: ignore[method-assign,assignment]
     add = Engine.add
 
-    async def mortal_add(engine: Engine, task: Any, key: str, argument: str) -> None:
-        await _mortal(f"Engine.add({task})", add)(engine, task, key, argument)
+    async def add_with_points(engine: Engine, task: Any, key: str, argument: str) -> None:
+        await _with_points(f"Engine.add({task})", add)(engine, task, key, argument)
 
-    Engine.add = mortal_add  # type: ignore[method-assign,assignment]
+    Engine.add = add_with_points  # type: ignore[method-assign,assignment]
     call = RateLimiter.process_request
 
-    async def mortal_call(limiter: RateLimiter, *args: Any, **kwargs: Any) -> Any:
+    async def call_with_points(limiter: RateLimiter, *args: Any, **kwargs: Any) -> Any:
         endpoint = kwargs.get("endpoint") or args[3]
-        return await _mortal(f"Telegram.{endpoint}", call)(limiter, *args, **kwargs)
+        return await _with_points(f"Telegram.{endpoint}", call)(limiter, *args, **kwargs)
 
-    RateLimiter.process_request = mortal_call  # type: ignore[method-assign,assignment]
-    # the one that the limiter does not see
-    ExtBot.get_updates = _mortal("Telegram.getUpdates", ExtBot.get_updates)  # type: ignore[assignment,method-assign]
+    RateLimiter.process_request = call_with_points  # type: ignore[method-assign,assignment]
+    # this call does not go through the limiter
+    ExtBot.get_updates = _with_points("Telegram.getUpdates", ExtBot.get_updates)  # type: ignore[assignment,method-assign]

@@ -13,7 +13,7 @@ from av import AudioStream
 
 @dataclass(frozen=True)
 class Kind:
-    """How one kind of file is made. `rate` is what its codec takes; `layout` of its sound."""
+    """One kind of file. `rate` is a sample rate that its codec accepts."""
 
     extension: str
     container: str
@@ -34,7 +34,7 @@ KINDS = {
 
 
 def silence(path: Path, size_bytes: int) -> Path:
-    """A WAV of about that size."""
+    """Write a silent WAV of about that size."""
     with wave.open(str(path), "wb") as file:
         file.setnchannels(2)
         file.setsampwidth(2)

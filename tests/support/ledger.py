@@ -26,10 +26,10 @@ IMPATIENT_S = 30.0
 
 @dataclass
 class Play:
-    """One song of one person, who picks a mode. `stems` are to come; fewer where some are to be missing.
+    """One song of one person, who picks a mode.
 
-    `packs` are the ZIPs and voice messages that are ordered beside them. `is_alone`: the chat, which may have
-    become another, has nothing else in it.
+    `stems` is the number of stems that must arrive, `packs` that of ZIPs and voice messages. `is_alone`: the
+    chat, which may have become another, holds nothing else.
     """
 
     person: Person
@@ -86,7 +86,7 @@ class Play:
 
 @dataclass
 class Account:
-    """What became of all songs, counted."""
+    """Counts of songs, and of stems that are missing or repeated."""
 
     songs: int = 0
     explained: int = 0
@@ -201,8 +201,10 @@ class Ledger:
         return account
 
     async def miscounted(self) -> str:
-        """Whether the credits of all accounts are exactly what the provider has charged; '' if they are. A
-        song that may have been charged for all that anybody knows counts as if it had."""
+        """Compare the spent credits of all accounts with the provider's charges; '' if they are equal.
+
+        A song whose answer was lost counts as charged.
+        """
         prices = {mode.value: credits for mode, credits in CREDITS.items()}
         creates = self.stage.provider.creates
         charged = sum(prices[create["type"]] for create in creates)

@@ -286,9 +286,9 @@ def _run(arguments: Sequence[str]) -> int:
     from stemdrop.cli import run
 
     if {"STEMDROP_DIE_AT", "STEMDROP_POINTS"} & os.environ.keys():
-        from kill_points import make_mortal
+        from kill_points import install_kill_points
 
-        make_mortal()
+        install_kill_points()
     return run(arguments, os.environ)
 
 

@@ -121,7 +121,7 @@ class Provider:
         return await self._post(self.creates[number], body)
 
     def detail(self, task_id: str) -> dict[str, Any]:
-        """What the detail endpoint says of a task."""
+        """Return the answer of the detail endpoint for a task."""
         pending = {"taskId": task_id, "successFlag": "PENDING", "response": None}
         create = next((known for known in self.creates if known["taskId"] == task_id), None)
         if task_id in self.details or create is None or not self.remembers:

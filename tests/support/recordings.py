@@ -1,4 +1,4 @@
-"""Real recordings of every form a person may send, one second long unless asked otherwise."""
+"""Real recordings of every form that a user may send, one second long by default."""
 
 from pathlib import Path
 from typing import cast

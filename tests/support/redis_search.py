@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 
 async def find_keys(redis_url: str, *words: str) -> list[str]:
-    """Every key in Redis, the engine's too, that holds one of these words in its name or its value."""
+    """Return all keys in Redis, also the engine's, with one of these words in their name or value."""
     found = []
     async with Redis.from_url(redis_url) as redis:
         read: dict[bytes, Callable[[bytes], Awaitable[object]]] = {

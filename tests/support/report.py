@@ -57,7 +57,7 @@ def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """What all cases have recorded, in all test processes."""
+    """Write the report from the results of all test processes."""
     if not (path := config.getoption("--report")):
         return
     found = list(_recorded(terminalreporter.stats))

@@ -11,7 +11,7 @@ _CUT = "ASGI callable returned without completing response."
 
 @contextmanager
 def no_server_errors(caplog: pytest.LogCaptureFixture, *, is_cut: bool = False) -> Iterator[None]:
-    """Within it a server that runs already logs no error, unless that it cut an answer short (`is_cut`)."""
+    """Check that a running server logs no error in the block, except a cut answer if `is_cut`."""
     logger = logging.getLogger("uvicorn")
     is_heard = caplog.handler in logger.handlers
     if not is_heard:

@@ -27,8 +27,8 @@ from stemdrop.storage.connection import connect
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Queue
 
-# Refusals of Telegram that are part of a good life: the same tap twice shows the same text twice,
-# and a tap that had to wait for the flood limits is handled, and answered, again.
+# Refusals of Telegram without a fault: two taps on a button show the same text, and a tap that waited for the
+# flood limits is answered again.
 _ORDINARY = ("message is not modified", "query is too old")
 
 
@@ -71,7 +71,7 @@ class Stage:
         return Person(self.telegram, name, language=language)
 
     async def start(self, *commands: str) -> list[Process]:
-        """Start these; the same command may come several times."""
+        """Start these commands; one may be named several times."""
         names = [f"{command}-{commands[:i].count(command) + 1}" for i, command in enumerate(commands)]
         together = zip(commands, names, strict=True)
         self.processes = await asyncio.gather(
@@ -80,7 +80,7 @@ class Stage:
         return self.processes
 
     async def restart(self) -> None:
-        """Kill what was started last, and start it again."""
+        """Kill the processes that were started last and start them again."""
         for process in self.processes:
             process.kill()
         await self.start(*(process.arguments[0] for process in self.processes))
@@ -100,7 +100,7 @@ class Stage:
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[JobStore]:
-        """The jobs, seen from here."""
+        """Open the store of jobs."""
         async with connect(self.redis_url) as redis:
             yield JobStore(redis)
 
@@ -126,7 +126,7 @@ class Stage:
                 await asyncio.sleep(0.03)
 
     def begin(self) -> None:
-        """A new story: no orders, and what came before no longer counts."""
+        """Begin a new story: clear all faults and ignore earlier calls and log lines."""
         self.provider.clear()
         self.telegram.faults.clear()
         self.ordinary = ()
@@ -135,7 +135,7 @@ class Stage:
         self._refusals = self.telegram.flood_refusals
 
     async def end(self) -> None:
-        """Every job rests, no button spins, no limit was broken, nothing was refused or failed unordered."""
+        """Check that jobs rest, taps are answered, and nothing was refused or failed without a fault."""
         telegram = self.telegram
         await self.jobs_rest()
         await telegram.wait_for(lambda: not telegram.unanswered_queries)

@@ -12,8 +12,10 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class TcpProxy:
-    """Connections go to the ports on loopback that `targets` names, in turn; those where nothing listens are
-    passed over. With `tls` it speaks that, and plainly to the servers; `change` is done to what they say."""
+    """Forwards connections in turn to those ports on loopback that `targets` returns and that accept them.
+
+    With `tls` the proxy speaks TLS to its clients only. `change` is applied to what the servers send.
+    """
 
     def __init__(
         self,
@@ -34,17 +36,17 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
 
     def cut(self) -> None:
-        """Every connection breaks, and none is made until `mend`."""
+        """Break every connection and accept none until `mend`."""
         self._is_cut = True
         for writer in self._open:
             writer.transport.abort()
 
     def mend(self) -> None:
-        """The opposite of `cut`."""
+        """Accept connections again."""
         self._is_cut = False
 
     async def listen(self) -> None:
-        """On a free port; after `close`, on the same."""
+        """Listen on a free port, and after `close` on the same port again."""
         self._server = await asyncio.start_server(self._accept, self._host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
