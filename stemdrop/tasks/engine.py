@@ -71,10 +71,14 @@ class Engine:
 
     async def __aenter__(self) -> Self:
         self._stack = AsyncExitStack()
-        for docket in self._dockets.values():
-            await self._stack.enter_async_context(docket)
-            _extend_redis_retries(docket)
+        for queue in self._dockets:
+            await self._open(queue)
         return self
+
+    async def _open(self, queue: Queue) -> None:
+        docket = self._dockets[queue]
+        await self._stack.enter_async_context(docket)
+        _extend_redis_retries(docket)
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()

@@ -1,5 +1,6 @@
 """All of the product's parts in the test's process, with a real Redis, the local Telegram and a provider."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -7,12 +8,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import certifi
 import cloudpickle
 import httpx
+from docket import Docket
 from provider import KEY
 
 from bot.app import build_application
@@ -24,6 +26,7 @@ from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.domain.jobs import Failure, Job, JobState, Mode, Source, SourceKind
+from stemdrop.domain.queues import QUEUE_OF
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import TryLater
 from stemdrop.services.result_polling import ResultPolling
@@ -66,9 +69,35 @@ class _NeverBusy(Clock):
         return self.now
 
 
+class _LazyEngine(Engine):
+    """Opens the connections of a queue when it is first used: most tests use one queue or none."""
+
+    async def __aenter__(self) -> Self:
+        self._stack = AsyncExitStack()
+        self._opening = asyncio.Lock()
+        self._opened = set[Queue]()
+        return self
+
+    async def open(self, queue: Queue) -> Docket:
+        async with self._opening:
+            if queue not in self._opened:
+                await self._open(queue)
+                self._opened.add(queue)
+        return self._dockets[queue]
+
+    async def add(self, task: Task, key: str, argument: str) -> None:
+        await self.open(QUEUE_OF[task])
+        await super().add(task, key, argument)
+
+    async def work(self, queue: Queue, *arguments: Any, **options: Any) -> None:
+        await self.open(queue)
+        await super().work(queue, *arguments, **options)
+
+
 class Product(Parts):
     """The product's parts, and what many tests ask of them."""
 
+    engine: _LazyEngine
     telegram: Telegram
     closing: AsyncExitStack
     clock: Clock
@@ -142,7 +171,7 @@ class Product(Parts):
         return await self._taken(Queue.PACKS, Task.PACK)
 
     async def _taken(self, queue: Queue, task: Task) -> list[str]:
-        docket = self.engine._dockets[queue]
+        docket = await self.engine.open(queue)
         async with docket.redis() as redis:
             waiting = [message for _, message in await redis.xrange(docket.stream_key)]
         await docket.clear()
@@ -246,7 +275,7 @@ async def open_product(
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connect(redis_url))
-        engine = await stack.enter_async_context(Engine(redis_url))
+        engine = await stack.enter_async_context(_LazyEngine(redis_url))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False, verify=False))
         product = Product(
             read,
