@@ -79,7 +79,8 @@ class Poller:
         stored = [await store_update(self.engine, self.dead_letters, update) for update in answer]
         numbers = [number for number in stored if number is not None]
         if numbers:
-            self._offset = max(self._offset, *(number + 1 for number in numbers))
+            # After a week without updates Telegram's numbers start anew, perhaps lower (Bot API, `Update`).
+            self._offset = max(numbers) + 1
         elif stored:
             # The first of them has the number `offset` or a later one, so no good update is passed over.
             # If no number is known yet, the next good update confirms these too.

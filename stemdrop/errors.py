@@ -110,6 +110,10 @@ class SourceGone(StemdropError):
     """Telegram does not return the file (any more)."""
 
 
+class DeliveryOverridden(StemdropError):
+    """Another run delivers the job now, or the job is no longer to be delivered."""
+
+
 class CachedFileGone(StemdropError):
     """Telegram does not send a cached stem by its `file_id` (any more)."""
 

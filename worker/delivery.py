@@ -8,7 +8,6 @@ import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import anyio
@@ -20,7 +19,7 @@ from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, is_overtaken
 from stemdrop.domain.outcomes import Credits, Run
 from stemdrop.domain.results import Result
-from stemdrop.errors import CachedFileGone, StoreUnavailable, TryLater
+from stemdrop.errors import CachedFileGone, DeliveryOverridden, StoreUnavailable, TryLater
 from stemdrop.log_context import bind_job
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.storage.job_statistics import JobStatistics
@@ -109,20 +108,23 @@ class Delivery:
                 await self.account_queue.next(job.account)
 
     async def _deliver(self, job: Job, result: Result, token: str) -> None:
-        if job.cached:
-            try:
-                await self._finish(job, await self.result_sender.send_cached(job, result))
-            except CachedFileGone as error:
-                log.warning("job %s: Telegram no longer has its stems: %s", job.id, error)
-                await self._drop_cached(job)
-            return
-        is_owner = partial(self.store.owns_delivery, job.id, token)
-        unsent = await self.result_sender.send_downloaded(job, result, is_owner)
-        if unsent is None:
-            return
-        if unsent.is_complete:
-            await self._cache(job, result)
-        await self._finish(job, unsent)
+        async def check_owner() -> None:
+            if not await self.store.owns_delivery(job.id, token):
+                raise DeliveryOverridden
+
+        send = self.result_sender.send_cached if job.cached else self.result_sender.send_downloaded
+        try:
+            unsent = await send(job, result, check_owner)
+            await check_owner()
+        except DeliveryOverridden:
+            log.info("job %s: another run delivers it, or it has ended", job.id)
+        except CachedFileGone as error:
+            log.warning("job %s: Telegram no longer has its stems: %s", job.id, error)
+            await self._drop_cached(job)
+        else:
+            if unsent.is_complete and not job.cached:
+                await self._cache(job, result)
+            await self._finish(job, unsent)
 
     async def _finish(self, job: Job, unsent: Unsent) -> None:
         if unsent.missing or unsent.refused:

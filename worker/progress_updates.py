@@ -91,7 +91,7 @@ class ProgressUpdates:
             turn_s = PROGRESS_LIFETIME_S if is_group else NEXT_RUN_S
             turns = done.waiting[job.chat_id]
             done.waiting[job.chat_id] += 1
-            return now + (wait_s or turn_s) + turn_s * turns
+            return now + min((wait_s or turn_s) + turn_s * turns, LONGEST_WAIT_S)
         with job_context(job.id, job.task_id):
             return await self._update(job, done)
 

@@ -72,7 +72,8 @@ class Recovery:
         late = await self.store.late_jobs(LATE_AT_ONCE)
         await asyncio.gather(*(self._try(job, self._poll_late) for job in late))
         await self.due_jobs.add_missing()
-        while due := await self.due_jobs.find(BATCH, before=began_at):
+        # a clock that is set back meanwhile must not make the jobs that were put off due again
+        while due := await self.due_jobs.find(BATCH, before=min(began_at, self.clock())):
             await asyncio.gather(*(self._try(it.job, self._recover) for it in due if it.job))
             await self.due_jobs.put_off([(it, self._next_look_at(it.job)) for it in due])
 

@@ -1,7 +1,7 @@
 """Sends the stems of one result into the job's chat, downloaded or from Telegram's cache."""
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from stemdrop.chat.translations import Language, Translations
@@ -20,6 +20,7 @@ from worker.stems.downloader import StemDownloader
 from worker.stems.stem_sender import (
     AUDIO,
     DOCUMENT,
+    CheckOwner,
     OutgoingStem,
     RecordSent,
     StemSender,
@@ -55,10 +56,8 @@ class ResultSender:
     translations: Translations
     counters: Counters
 
-    async def send_downloaded(
-        self, job: Job, result: Result, is_owner: Callable[[], Awaitable[bool]]
-    ) -> Unsent | None:
-        """Download and send the stems; `None` if the caller has lost the delivery before an album."""
+    async def send_downloaded(self, job: Job, result: Result, check_owner: CheckOwner) -> Unsent:
+        """Download and send the stems. Raises `DeliveryOverridden`."""
         sent = await self.store.sent(job.id)
         waiting = [stem for stem in result.stems if stem.key not in sent]
         unsent = Unsent()
@@ -68,14 +67,14 @@ class ResultSender:
             async with self.downloader.start(job, waiting, folder, say, cover) as downloads:
                 for album in albums(waiting):
                     outcomes = [await downloads.outcome(stem) for stem in album]
-                    # the job may have been given up, deleted, or taken over by another run
-                    if not await is_owner():
-                        return None
-                    await self._send_album(job, outcomes, cover, unsent)
+                    await self._send_album(job, outcomes, cover, unsent, check_owner)
         return unsent
 
-    async def send_cached(self, job: Job, result: Result) -> Unsent:
-        """Send the job's cached stems by `file_id`. Raises `CachedFileGone` when Telegram has lost one."""
+    async def send_cached(self, job: Job, result: Result, check_owner: CheckOwner) -> Unsent:
+        """Send the job's cached stems by `file_id`.
+
+        Raises `CachedFileGone` when Telegram has lost one, and `DeliveryOverridden`.
+        """
         say, sent = self.translations.language(job.language), await self.store.sent(job.id)
         cached = {stem.key: stem for stem in job.cached}
         names = {stem.key: say.stem(stem) for stem in result.stems}
@@ -84,17 +83,22 @@ class ResultSender:
             for key, name in names.items()
             if (stem := cached.get(key)) and key not in sent
         ]
-        arrived = await self.sender.send(job, waiting, self._record(job))
+        arrived = await self.sender.send(job, waiting, self._record(job), check_owner)
         return Unsent(
             silent=[name for key, name in names.items() if key not in cached],
             refused=[names[stem.key] for stem in waiting if stem.key not in arrived],
         )
 
     async def _send_album(
-        self, job: Job, outcomes: Sequence[StemOutcome], cover: bytes | None, unsent: Unsent
+        self,
+        job: Job,
+        outcomes: Sequence[StemOutcome],
+        cover: bytes | None,
+        unsent: Unsent,
+        check_owner: CheckOwner,
     ) -> None:
         files = [outcome.file for outcome in outcomes if outcome.file]
-        arrived = await self._send_files(job, files, cover) if files else set()
+        arrived = await self._send_files(job, files, cover, check_owner) if files else set()
         for outcome in outcomes:
             if outcome.link:
                 unsent.links.append((outcome.name, outcome.link))
@@ -105,10 +109,12 @@ class ResultSender:
             elif outcome.stem.key not in arrived:
                 unsent.refused.append(outcome.name)
 
-    async def _send_files(self, job: Job, files: Sequence[DownloadedStem], cover: bytes | None) -> set[str]:
+    async def _send_files(
+        self, job: Job, files: Sequence[DownloadedStem], cover: bytes | None, check_owner: CheckOwner
+    ) -> set[str]:
         stems = [_outgoing(job, file, cover) for file in files]
         with self.counters.timed(DELIVERY_SECONDS, "send"):
-            arrived = await self.sender.send(job, stems, self._record(job))
+            arrived = await self.sender.send(job, stems, self._record(job), check_owner)
         sizes = [file.path.stat().st_size for file in files if file.key in arrived]
         self.counters.add(DELIVERY_BYTES, "send", by=sum(sizes))
         for file in files:

@@ -15,6 +15,8 @@ import httpx
 
 from sandbox.telegram.errors import OTHER_POLLER, WEBHOOK_ACTIVE, conflict
 
+# An offset further ahead than this confirms nothing (td/tddb: "Specified from_id is in the future").
+_AHEAD = 10
 # All kinds but those that a bot must ask for by name (core.telegram.org/bots/api#getupdates).
 DEFAULT_KINDS = ("message", "edited_message", "callback_query", "my_chat_member")
 
@@ -90,7 +92,7 @@ class Updates:
     ) -> list[dict[str, Any]]:
         if offset is not None and offset < 0:
             del self._waiting[:offset]
-        elif offset is not None:
+        elif offset is not None and offset <= self.next_id + _AHEAD:
             self._waiting = [(number, update) for number, update in self._waiting if number >= offset]
         self._on_change()
         deadline = time.monotonic() + timeout_s

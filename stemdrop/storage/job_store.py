@@ -113,7 +113,9 @@ class JobStore(JobLists):
 
     async def deliver_again(self, job_id: str, credits: Credits = Credits.KEEP) -> bool:
         """Let an ended job send its missing stems, with its runs counted anew. False: it moved before."""
-        fresh: dict[str, Any] = {"missing": (), "failure": None} | {RUNS.format(kind): 0 for kind in Run}
+        fresh: dict[str, Any] = {"missing": (), "failure": None, DELIVERY_OWNER: ""} | {
+            RUNS.format(kind): 0 for kind in Run
+        }
         ended = [JobState.DELIVERED, JobState.FAILED]
         return await self.move(job_id, ended, JobState.DELIVERING, credits, **fresh)
 

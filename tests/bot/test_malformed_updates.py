@@ -122,6 +122,17 @@ async def test_malformed_updates_are_passed_over_and_all_others_are_handled(
     assert "cannot be parsed" not in caplog.text
 
 
+async def test_updates_are_fetched_when_their_numbers_begin_anew(product: Product, alice: User) -> None:
+    """After a week without updates Telegram chooses the next number at random, so it may be lower."""
+    telegram = product.telegram
+    async with running(product):
+        telegram.send_text(alice.id, "/help")
+        await until(lambda: len(telegram.bot_messages(alice.id)) == 1 and not telegram.updates.pending)
+        telegram.updates.next_id = 5000
+        telegram.send_text(alice.id, "/help")
+        await until(lambda: len(telegram.bot_messages(alice.id)) == 2 and not telegram.updates.pending)
+
+
 async def test_malformed_updates_by_webhook_are_passed_over_and_all_others_are_handled(
     redis_url: str, telegram: Telegram, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -22,7 +22,7 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.services.orders import Orders
 from stemdrop.storage.flood_limiter import FloodLimiter
-from stemdrop.storage.job_store import MAX_IN_FLIGHT
+from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
 from stemdrop.storage.stem_cache import CachedStems
 from worker.delivery import MAX_RUNS, Delivery
 
@@ -433,3 +433,32 @@ async def test_nothing_is_sent_again_after_a_run_died_before_its_end(
     assert len(stems(product, bob.id)) == 12
     assert (await product.job(job.id)).state is JobState.DELIVERED
     assert "12 stems are here. They cost nothing" in shown(product, job).text
+
+
+class PausingStore(JobStore):
+    """A store whose caller waits after the first album that it has recorded."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__(product.redis, product.clock)
+        self.recorded, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def tick(self, job_id: str, sent: dict[str, Sent]) -> None:
+        await super().tick(job_id, sent)
+        self.recorded.set()
+        await self.go_on.wait()
+
+
+async def test_a_frozen_run_sends_no_cached_album_that_another_run_has_sent(
+    product: Product, twelve: Job, bob: User, orders: Orders, song: Path
+) -> None:
+    job = await again(product, orders, bob, song)
+    store = PausingStore(product)
+    frozen = asyncio.create_task(product.changed(store=store).delivery().run(job.id))
+    async with asyncio.timeout(30):
+        await store.recorded.wait()
+    await product.delivery().run(job.id)
+    store.go_on.set()
+    await frozen
+    audios = [message for message in product.telegram.bot_messages(bob.id) if message.kind == "audio"]
+    assert len(audios) == 12
+    assert (await product.job(job.id)).state is JobState.DELIVERED

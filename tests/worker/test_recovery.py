@@ -1,5 +1,6 @@
 """Recovery polls late jobs and moves on jobs whose process died, each state at its deadline."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from gettext import NullTranslations
@@ -22,7 +23,7 @@ from stemdrop.domain.outcomes import Receipt
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreRefused, TryLater
 from stemdrop.storage.due_jobs import CLOCK_SKEW_S
-from stemdrop.storage.job_store import MAX_IN_FLIGHT
+from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
 from stemdrop.storage.keys import JOB, LATE, OPEN, RECOVERY_DUE, TASK
 from worker.recovery import LATE_FOR_S, LOOK_AGAIN_S, SHOW_FOR_S
 
@@ -618,3 +619,21 @@ async def test_a_job_that_cannot_be_read_does_not_stop_other_jobs(
     await product.redis.hset(JOB.format(odd.id), "source", "[]")
     await product.recovery().run()
     assert await product.ordered() == [("submit", good.id)]
+
+
+class ClockSetBack(JobStore):
+    """A store during whose reading of late jobs the machine's clock is set back by an hour."""
+
+    def __init__(self, product: Product) -> None:
+        super().__init__(product.redis, product.clock)
+        self._product = product
+
+    async def late_jobs(self, limit: int) -> list[Job]:
+        self._product.clock.advance(-3600)
+        return await super().late_jobs(limit)
+
+
+async def test_a_run_ends_when_the_clock_is_set_back_meanwhile(product: Product, sent: Message) -> None:
+    await product.at(JobState.SEPARATING, sent)
+    async with asyncio.timeout(30):
+        await product.changed(store=ClockSetBack(product)).recovery().run()

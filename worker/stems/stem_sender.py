@@ -43,6 +43,8 @@ _FILE_GONE = (
 
 Item = TypeVar("Item")
 RecordSent = Callable[[dict[str, Sent]], Awaitable[None]]
+# Raises `DeliveryOverridden` if the caller no longer delivers the job.
+CheckOwner = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +78,19 @@ class StemSender:
     def __init__(self, bot: ExtBot[float]) -> None:
         self._bot = bot
 
-    async def send(self, job: Job, stems: Sequence[OutgoingStem], record: RecordSent) -> set[str]:
+    async def send(
+        self, job: Job, stems: Sequence[OutgoingStem], record: RecordSent, check_owner: CheckOwner
+    ) -> set[str]:
         """Send the stems in albums, audio first; returns the keys of those that arrived.
 
-        Calls `record` for each message or album before the next is sent. Leaves out a stem that Telegram
-        refuses. Raises `CachedFileGone` when Telegram has lost a file, and `TelegramError` or `TryLater` when
-        the chat, the network or Telegram's limits stop it.
+        Calls `check_owner` before each message or album and `record` after it. Leaves out a stem that
+        Telegram refuses. Raises `CachedFileGone` when Telegram has lost a file, and `TelegramError` or
+        `TryLater` when the chat, the network or Telegram's limits stop it.
         """
         arrived: set[str] = set()
         for kind in (AUDIO, DOCUMENT):
             for album in albums([stem for stem in stems if stem.kind == kind]):
-                arrived |= await self._send_together(job, album, record)
+                arrived |= await self._send_together(job, album, record, check_owner)
         return arrived
 
     async def send_file(self, job: Job, kind: str, media: Upload | str, **labels: Any) -> Message:
@@ -119,8 +123,11 @@ class StemSender:
 
         return await send_in_topic(job, send)
 
-    async def _send_together(self, job: Job, stems: Sequence[OutgoingStem], record: RecordSent) -> set[str]:
+    async def _send_together(
+        self, job: Job, stems: Sequence[OutgoingStem], record: RecordSent, check_owner: CheckOwner
+    ) -> set[str]:
         if len(stems) > 1:
+            await check_owner()
             try:
                 messages = await self._send_album(job, stems)
             except NetworkError as error:
@@ -131,10 +138,13 @@ class StemSender:
                 sent = {stem.key: sent_as(message, stem.title) for stem, message in together}
                 await record(sent)
                 return set(sent)
-        return {stem.key for stem in stems if await self._send_singly(job, stem, record)}
+        return {stem.key for stem in stems if await self._send_singly(job, stem, record, check_owner)}
 
-    async def _send_singly(self, job: Job, stem: OutgoingStem, record: RecordSent) -> bool:
+    async def _send_singly(
+        self, job: Job, stem: OutgoingStem, record: RecordSent, check_owner: CheckOwner
+    ) -> bool:
         for variant in _variants(stem):
+            await check_owner()
             try:
                 message = await self.send_file(job, variant.kind, variant.media, **variant.labels)
             except NetworkError as error:

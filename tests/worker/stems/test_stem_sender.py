@@ -104,7 +104,10 @@ async def send(bot: ScriptedBot, stems: Sequence[OutgoingStem], records: list[di
     async def record(sent: dict[str, Sent]) -> None:
         records.append(sent)
 
-    return await StemSender(cast(ExtBot[float], bot)).send(make_job(), stems, record)
+    async def check_owner() -> None:
+        pass
+
+    return await StemSender(cast(ExtBot[float], bot)).send(make_job(), stems, record, check_owner)
 
 
 def name_of(key: str) -> tuple[str, ...]:
