@@ -37,7 +37,7 @@ class ActionOutcome:
     credits: int = 0
 
 
-class JobActions:
+class OperatorActions:
     """Every method may raise `StoreUnavailable`; recovery finishes what was begun by then."""
 
     def __init__(self, parts: Parts) -> None:
@@ -142,7 +142,7 @@ async def perform(settings: Settings, redis: Redis, action: str, found: Job | De
     """Perform the action and update the job's message in the chat, if Telegram answers at once."""
     async with translated(), Engine(settings.redis_url) as engine, httpx.AsyncClient() as http:
         parts = Parts(settings, redis, engine, http=http, api_http=http)
-        outcome = await JobActions(parts).perform(action, found)
+        outcome = await OperatorActions(parts).perform(action, found)
         if not outcome.job_id:
             return outcome
         return replace(outcome, text=outcome.text + await _refresh_message(parts, outcome.job_id))

@@ -212,7 +212,7 @@ async def test_a_group_that_becomes_a_supergroup_gets_its_stems_there(case: Case
         await stage.tasks_rest()
         person.chat_id = stage.telegram.migrate_group(group.id).id
         await stage.provider.call_back(number)
-        await person.sees(lambda: any(shown.text.startswith("✅") for shown in stage.translations(person)))
+        await person.sees(lambda: any(shown.text.startswith("✅") for shown in stage.texts(person)))
         account.songs += 1
         account.lost += 2 - len(set(person.titles()))
         account.twice += len(person.titles()) - len(set(person.titles()))

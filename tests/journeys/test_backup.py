@@ -66,5 +66,5 @@ async def test_songs_go_on_from_a_snapshot_in_another_redis(tmp_path: Path) -> N
         await carol.taps(unpicked, VOCALS)
         await stage.jobs_rest()
         assert [len(person.audios()) for person in (alice, bob, carol)] == [12, 2, 2]
-        assert [len(stage.translations(person)) for person in (alice, bob, carol)] == [1, 1, 1]
+        assert [len(stage.texts(person)) for person in (alice, bob, carol)] == [1, 1, 1]
         assert [create["type"] for create in provider.creates] == ["split_stem", *["separate_vocal"] * 2]

@@ -119,9 +119,9 @@ async def test_settings_and_stems_follow_a_group_that_is_upgraded(stage: Stage) 
     await stage.tasks_rest()
     anna.chat_id = wei.chat_id = stage.telegram.migrate_group(wei.chat_id).id
     assert (await stage.provider.call_back()).status_code == 200
-    await wei.sees(lambda: any(shown.text.startswith("✅") for shown in stage.translations(wei)))
+    await wei.sees(lambda: any(shown.text.startswith("✅") for shown in stage.texts(wei)))
     assert wei.titles() == ["Upgraded (人声)", "Upgraded (伴奏)"]
-    (closing,) = stage.translations(wei)
+    (closing,) = stage.texts(wei)
     # its buttons obey the same person, and the setting came along
     assert (await anna.taps(closing, 0)).answer_text == "Only the person who asked for it can choose."
     sent = await anna.sends(stage.song("After It"))

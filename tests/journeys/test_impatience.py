@@ -56,7 +56,7 @@ class Chooser(Impatient):
         await self.taps(self.menu.buttons[0]["text"], "✅")
         await self.taps(self.say.mode(VOCALS))
         await self.person.sees(lambda: self.kinds() == {"audio": 4, "text": 2})
-        await self.person.shows(self.stage.translations(self.person)[1], "✅")
+        await self.person.shows(self.stage.texts(self.person)[1], "✅")
 
 
 class Packer(Impatient):
@@ -104,7 +104,7 @@ class Leaver(Impatient):
         listed = await self.person.answer_to(self.person.says("/jobs"))
         await self.taps(self.say("button.resend"), menu=listed)
         await self.person.sees(lambda: self.kinds() == {"audio": 4, "text": 3})
-        await self.person.shows(self.stage.translations(self.person)[-1], "✅")
+        await self.person.shows(self.stage.texts(self.person)[-1], "✅")
         asked = await self.person.answer_to(self.person.says("/language"))
         say = load_translations().language("es")
         await self.taps(say("language.name"), say("language.done", name=say("language.name")), asked)

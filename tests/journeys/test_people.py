@@ -31,9 +31,9 @@ async def test_stems_come_although_the_song_and_the_bots_message_were_deleted(st
     stage.telegram.delete_message(alice.chat_id, sent.message_id)
     stage.telegram.delete_message(alice.chat_id, menu.message_id)
     assert (await stage.provider.call_back()).status_code == 200
-    await alice.sees(lambda: any(shown.text.startswith("✅") for shown in stage.translations(alice)))
+    await alice.sees(lambda: any(shown.text.startswith("✅") for shown in stage.texts(alice)))
     assert alice.titles() == ["Deleted (Vocals)", "Deleted (Instrumental)"]
-    assert len(stage.translations(alice)) == 1
+    assert len(stage.texts(alice)) == 1
     assert all(audio.reply_to is None for audio in alice.audios())
     assert {message.thread_id for message in alice.after(sent)} == {topic}
 
@@ -42,8 +42,8 @@ async def test_the_same_song_three_times_at_once_is_three_songs(stage: Stage) ->
     alice = stage.person()
     song = stage.song("Trinity")
     sent = await asyncio.gather(*(alice.sends(song) for _ in range(3)))
-    await alice.sees(lambda: len(stage.translations(alice)) == 3)
-    menus = stage.translations(alice)
+    await alice.sees(lambda: len(stage.texts(alice)) == 3)
+    menus = stage.texts(alice)
     assert {menu.reply_to.message_id for menu in menus} == {message.message_id for message in sent}
     await alice.taps(menus[0], VOCALS)
     await alice.taps(menus[1], CANCEL)

@@ -31,9 +31,9 @@ class Walk:
 
     async def another_way(self) -> None:
         await self.person.taps(self.menu, 0)
-        await self.person.sees(lambda: len(self.stage.translations(self.person)) == 2)
+        await self.person.sees(lambda: len(self.stage.texts(self.person)) == 2)
         # a message that was sent and not yet noted when its process died would be sent again
-        await self.person.sees(lambda: self.stage.translations(self.person)[1].history)
+        await self.person.sees(lambda: self.stage.texts(self.person)[1].history)
 
 
 async def test_songs_survive_a_kill_after_every_step(tmp_path: Path) -> None:
@@ -59,6 +59,6 @@ async def test_songs_survive_a_kill_after_every_step(tmp_path: Path) -> None:
         await stage.start("up")
         await stage.jobs_rest()
         assert [len(walk.person.audios()) for walk in walks] == [4, 4]
-        assert [len(stage.translations(walk.person)) for walk in walks] == [2, 2]
+        assert [len(stage.texts(walk.person)) for walk in walks] == [2, 2]
         types = [create["type"] for create in stage.provider.creates]
         assert types == ["separate_vocal", "separate_vocal", "split_stem", "split_stem"]

@@ -85,7 +85,7 @@ class Stage:
             process.kill()
         await self.start(*(process.arguments[0] for process in self.processes))
 
-    def translations(self, person: Person) -> list[Message]:
+    def texts(self, person: Person) -> list[Message]:
         """The bot's messages of text in the person's chat."""
         return [shown for shown in self.telegram.bot_messages(person.chat_id) if shown.kind == "text"]
 
