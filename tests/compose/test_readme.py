@@ -73,7 +73,7 @@ def test_a_song_comes_back_by_the_words_of_the_readme(clone: Path, tmp_path: Pat
             fill_in(fresh / ".env")
             stack.follow(up)
             deadline = time.monotonic() + 120
-            while not (found := re.search(r"once: https://t\.me/\w+\?start=([\w-]+)", stack.follow(logs))):
+            while not (found := re.search(r"admin: https://t\.me/\w+\?start=([\w-]+)", stack.follow(logs))):
                 assert time.monotonic() < deadline
                 time.sleep(1)
             said = elsewhere.run("sandbox", "python", "-c", _PERSON, found[1])
