@@ -36,7 +36,8 @@ MAX_DOWNLOADS_PER_JOB = 16
 DOWNLOAD_TIMEOUT_S = 1800.0
 # A download whose job has ended is cut off with the first bytes after this time.
 CHECK_INTERVAL_S = 5.0
-# A smaller range of a larger file is no fetch of the song.
+# A smaller range of a larger file is no fetch of the song. A larger one counts as a fetch once so much of it
+# is sent, or half of a small file: the song must not be ordered again during a slow download.
 FETCH_BYTES = 256 * 1024
 
 _Range = Annotated[str, Header(alias="Range")]
@@ -121,7 +122,7 @@ def _part(size: int, wanted: str, media_type: str) -> _Part:
         return _Part(416, {"Content-Range": f"bytes */{size}"})
     length = end - start
     headers |= {"Accept-Ranges": "bytes", "Content-Length": str(length)}
-    fetch_bytes = min(length, size / 2) if length >= min(size, FETCH_BYTES) else math.inf
+    fetch_bytes = min(size / 2, FETCH_BYTES) if length >= min(size, FETCH_BYTES) else math.inf
     if chosen is None:
         return _Part(200, headers, length=length, fetch_bytes=fetch_bytes)
     headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"

@@ -371,8 +371,14 @@ async def test_a_fetch_of_the_source_is_noted(
     assert await fetched_at(product, job) > 0
 
 
-async def test_a_slow_fetch_is_noted_half_way(product: Product, client: httpx.AsyncClient, job: Job) -> None:
-    product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=500_000)
+@pytest.mark.parametrize("size", [FETCH_BYTES, 8 * FETCH_BYTES])
+async def test_a_fetch_in_progress_is_noted(
+    product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User, size: int
+) -> None:
+    """It is noted after half of a small file, or after `FETCH_BYTES` of a large one."""
+    sent = await telegram.send_file(alice.id, BytesIO(bytes(size)), kind="document", file_name="long.wav")
+    job = await product.at(JobState.SUBMITTING, sent)
+    product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=2_000_000)
     await product.store.begin_create(job.id)
     received, noted = 0, list[int]()
     async with client.stream("GET", path_of(product, job)) as answer:
@@ -381,7 +387,8 @@ async def test_a_slow_fetch_is_noted_half_way(product: Product, client: httpx.As
             if await fetched_at(product, job):
                 noted.append(received)
     assert noted
-    assert job.source.size_bytes / 2 <= noted[0] < received
+    assert received == size
+    assert noted[0] < min(size, 2 * FETCH_BYTES)
 
 
 async def test_a_source_is_served_while_its_job_needs_it(
