@@ -7,7 +7,7 @@ key, so the one album in flight when a process is killed may arrive twice; none 
 import asyncio
 import logging
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -140,7 +140,10 @@ class Delivery:
             await self.stem_cache.forget(job.source, (job.mode, job.instrument))
 
     async def _fail(self, job: Job, failure: Failure) -> None:
-        if await self.store.fail(job.id, [JobState.DELIVERING], failure):
+        credits = Credits.RETURN if failure.charged is False else Credits.SETTLE
+        if job.is_other_charged:
+            failure = replace(failure, charged=True)
+        if await self.store.fail(job.id, [JobState.DELIVERING], failure, credits):
             # a success may have come before the failure is shown
             await self._prefer_success(await self.store.get(job.id))
             log.warning("job %s: failed with %s", job.id, failure.code)

@@ -69,6 +69,7 @@ def build_tasks(
             job_message=parts.job_message,
             account_queue=parts.account_queue,
             alerts=parts.alerts,
+            clock=parts.clock,
         ),
         delivery=Delivery(
             store=store,

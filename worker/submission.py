@@ -4,6 +4,8 @@ The task engine gives a killed process's submissions to another one.
 """
 
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import httpx
@@ -29,6 +31,8 @@ MAX_RUNS = 3
 # A job fails after so many begun runs. Only runs that break off come to that many.
 MAX_BEGUN = 12
 _SOON_S = 2.0
+# The create call of another run counts as lost so long after it began: its timeout (60 s) and a margin.
+LOST_AFTER_S = 75.0
 _TOO_BUSY = 429
 # The API requires a callback URL. Without a public URL it gets a name that never resolves (RFC 2606), so that
 # the result is sent to no other host; the job is polled.
@@ -46,6 +50,7 @@ class Submission:
     job_message: JobMessage
     account_queue: AccountQueue
     alerts: AdminAlerts
+    clock: Callable[[], float] = time.time
 
     async def run(self, job_id: str) -> None:
         """Submit the job if it waits for that. Idempotent. Raises `TryLater`."""
@@ -53,8 +58,11 @@ class Submission:
         if job is None or job.state is not JobState.SUBMITTING:
             return
         if job.create_started_at and not job.is_asking_again:
+            open_s = job.create_started_at + LOST_AFTER_S - self.clock()
+            if open_s > 0 and not job.answer_lost_at:
+                raise TryLater(open_s, f"job {job_id}: its create call may still be answered")
             # A process was killed, or lost Redis, during the call, which may have been accepted.
-            await self._answer_lost(job, "its process was killed during the call")
+            await self._answer_lost(job, job.create_started_by, "its process was killed during the call")
             return
         run = await self.store.count_run(job_id, Run.SUBMIT)
         if run > MAX_BEGUN:
@@ -72,8 +80,6 @@ class Submission:
                 await self.alerts.refused(error.code)
         except SourceGone as error:
             await self._fail(job, Failure("source_gone", charged=False), error)
-        except AnswerLost as error:
-            await self._answer_lost(job, str(error))
 
     async def _submit(self, job: Job) -> None:
         if job.mode is None:
@@ -91,6 +97,9 @@ class Submission:
                 lambda: self.store.not_accepted(job, call), f"job {job.id}: refused, not stored"
             )
             raise
+        except AnswerLost as error:
+            await self._answer_lost(job, call, str(error))
+            return
         bind_job(job.id, task_id)
         log.info("job %s: accepted as task %s", job.id, task_id)
         # the task is paid for: its id must survive a short failure of Redis
@@ -119,11 +128,13 @@ class Submission:
             raise TryLater(_SOON_S * run, str(error)) from error
         await self._fail(job, Failure(code, charged=False), error)
 
-    async def _answer_lost(self, job: Job, why: str) -> None:
+    async def _answer_lost(self, job: Job, call: str, why: str) -> None:
         log.warning("job %s: the answer to its create call is lost: %s", job.id, why)
+        if self.links is None:  # no result can come: polling needs the task id
+            await self._fail(job, Failure("lost", charged=None), why)
+            return
         lost = await retry_until_stored(
-            lambda: self.store.lose_answer(job.id, is_uploaded=self.links is None),
-            f"job {job.id}: the lost answer is not stored yet",
+            lambda: self.store.lose_answer(job.id, call), f"job {job.id}: the lost answer is not stored yet"
         )
         if lost:
             await self._show(job)

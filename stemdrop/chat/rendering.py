@@ -124,11 +124,9 @@ def _submitting(job: Job, say: Language, title: str, details: Details) -> Render
     if details.can_ask_again:
         price = say.credits(CREDITS[job.mode]) if job.mode else ""
         rows.insert(0, [_button(say("button.ask_again", price=price), Tap(Action.ASK_AGAIN, job.id))])
-        known = "lost.not_known" if job.is_uploaded else "lost.not_fetched"
-    elif job.source_fetched_at:
-        known = "lost.fetched"
+        known = "lost.not_fetched"
     else:
-        known = "lost.upload_waiting" if job.is_uploaded else "lost.waiting"
+        known = "lost.fetched" if job.source_fetched_at else "lost.waiting"
     return f"{say('lost', title=title)}\n{say(known)}", _keyboard(rows)
 
 

@@ -143,11 +143,12 @@ class Job:
     shown_at: float = 0  # when its message was last written
     shown_as: str = ""  # a digest of what was written
     create_started_at: float = 0
+    create_started_by: str = ""  # the name of that create call
     answer_lost_at: float = 0  # when the answer to that call was found to be lost
-    is_uploaded: bool = False  # that call named an uploaded source: its fetching cannot be seen
     source_fetched_at: float = 0  # when, since that call, the provider had fetched the source from us
     asked_again_by: str = ""  # the tap that ordered another create call: two calls may have been accepted
     is_asking_again: bool = False  # that call is still to be made
+    is_other_charged: bool = False  # beside the awaited create call, one has failed and was charged
     polled_at: float = 0
     task_id: str = ""
     result: Result | None = None
@@ -231,7 +232,7 @@ class Job:
 
 
 # Attributes that are stored as they are; the others are stored as JSON.
-_BARE = frozenset({"id", "state", "task_id", "account_day", "charge", "asked_again_by"})
+_BARE = frozenset({"id", "state", "task_id", "account_day", "charge", "asked_again_by", "create_started_by"})
 # Attributes whose field has another name.
 _FIELD_NAMES = {"cached": "kept", "is_cache_lost": "is_kept_lost"}
 

@@ -23,7 +23,8 @@ _JOBS_A_STEP = 100
 RUNS = "runs:{}"  # how often each kind of task was begun; with ":by" behind it, the last caller that counted
 DELIVERY_OWNER = "delivery_token"  # the token of the run that delivers the job
 RETRIED_AS = "retried_as"  # the job that 'try again' made of this one
-# `create_started_by`: the call of `begin_create` that won; `once`: the key under which the job was added
+# `once`: the key under which the job was added. If the provider was asked again, `further_calls` counts the
+# create calls after the first that were not refused; `failed_task_ids` and `other_task_ids` list tasks
 
 
 class JobLists:

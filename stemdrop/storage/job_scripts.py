@@ -129,15 +129,15 @@ local function clear_failure(id)
   set(id, 'failure', 'null', 'failure_code', '', 'failure_charged', '')
 end
 
--- a day's account maps job to credits, so that holding or returning them twice changes nothing
+-- a day's account maps job to credits; `charge` says whether the price of one call is among them
 local function spent_key(id)
   return SPENT:format(get(id, 'account'), get(id, 'account_day'))
 end
 
 local function take(id, charge)
-  local price = tonumber(get(id, 'price') or '0')
-  if price == 0 or get(id, 'charge') == charge then return end
-  redis.call('HSET', spent_key(id), id, price)
+  local price, before = tonumber(get(id, 'price') or '0'), get(id, 'charge')
+  if price == 0 or before == charge then return end
+  if before ~= 'held' and before ~= 'settled' then redis.call('HINCRBY', spent_key(id), id, price) end
   redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
   set(id, 'charge', charge)
 end
@@ -145,7 +145,9 @@ end
 local function give_back(id)
   local charge = get(id, 'charge')
   if charge ~= 'held' and charge ~= 'settled' then return end
-  redis.call('HDEL', spent_key(id), id)
+  -- what another call has cost stays spent
+  local left = redis.call('HINCRBY', spent_key(id), id, -tonumber(get(id, 'price') or '0'))
+  if left <= 0 then redis.call('HDEL', spent_key(id), id) end
   set(id, 'charge', 'returned')
 end
 
@@ -154,6 +156,7 @@ local function give_back_late(id, now)
   give_back(id)
   local code = get(id, 'failure_code') or ''
   local is_corrected = code ~= '' and get(id, 'failure_charged') ~= 'false'
+    and get(id, 'is_other_charged') ~= 'true'
   if is_corrected then
     set(id, 'failure', cjson.encode({code = code, charged = false}), 'failure_charged', 'false')
   end
@@ -167,12 +170,16 @@ local function is_own_task(id, task)
   return known == '' or known == task or (get(id, 'asked_again_by') or '') ~= ''
 end
 
+local function contains(list, task)
+  return string.find((list or '') .. '\\n', '\\n' .. task .. '\\n', 1, true) ~= nil
+end
+
 -- notes a further task of the job and what it cost, once; `is_refunded`: its credits came back
 local function count_other_task(id, task, is_refunded)
   if get(id, 'task_id') == task then return end
   local price, by = tonumber(get(id, 'price') or '0'), 0
   local others = get(id, 'other_task_ids') or ''
-  if not string.find(others .. '\\n', '\\n' .. task .. '\\n', 1, true) then
+  if not contains(others, task) then
     set(id, 'other_task_ids', others .. '\\n' .. task)
     by = price
   end
@@ -182,6 +189,38 @@ local function count_other_task(id, task, is_refunded)
   if by == 0 or (get(id, 'charge') or '') == '' then return end
   redis.call('HINCRBY', spent_key(id), id, by)
   redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
+end
+
+-- whether another create call of the job, beside the task's, may still bring stems
+local function is_other_call_open(id, task)
+  local failed = get(id, 'failed_task_ids') or ''
+  local _, count = string.gsub(failed, '\\n', '')
+  if contains(failed, task) then count = count - 1 end
+  return tonumber(get(id, 'further_calls') or '0') > count
+end
+
+-- notes that a task has failed while another call may still bring stems: the job waits for that call
+local function note_failed_call(id, task, is_refunded, now)
+  local failed = get(id, 'failed_task_ids') or ''
+  if contains(failed, task) then return end
+  set(id, 'failed_task_ids', failed .. '\\n' .. task)
+  if not is_refunded then set(id, 'is_other_charged', 'true') end
+  local is_awaited, awaited = get(id, 'task_id') == task, ''
+  if is_awaited then
+    local others = get(id, 'other_task_ids') or ''
+    for other in string.gmatch(others, '[^\\n]+') do
+      if not contains(failed, other) then awaited = other end
+    end
+    set(id, 'task_id', awaited)
+    -- the price of the task that is awaited now was counted beside that of this one
+    if awaited ~= '' then set(id, 'other_task_ids', others .. '\\n' .. task) end
+  end
+  count_other_task(id, task, is_refunded)
+  if is_awaited and awaited == '' and get(id, 'state') == 'separating' then
+    -- the source was fetched for this task; the other call's answer is lost
+    set(id, 'answer_lost_at', now, 'source_fetched_at', '0')
+    enter(id, 'submitting', now)
+  end
 end
 """
 )
@@ -324,6 +363,7 @@ if redis.call('HGET', KEYS[1], 'is_asking_again') == 'true' then
     redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[1])
     return 0
   end
+  redis.call('HINCRBY', KEYS[1], 'further_calls', 1)
 elseif redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then
   return 0
 end
@@ -333,24 +373,24 @@ return 1
 """
 
 LOSE_ANSWER = """
--- KEYS: job   ARGV: now, whether the source was uploaded
-local state, started, lost, again = unpack(redis.call(
-  'HMGET', KEYS[1], 'state', 'create_started_at', 'answer_lost_at', 'is_asking_again'))
+-- KEYS: job   ARGV: now, the caller of BEGIN_CREATE
+local state, started, caller, lost, again = unpack(redis.call('HMGET', KEYS[1],
+  'state', 'create_started_at', 'create_started_by', 'answer_lost_at', 'is_asking_again'))
 if state ~= 'submitting' or started == '0' or again == 'true' then return 0 end
-if (lost or '0') == '0' then
-  redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[1], 'is_uploaded', ARGV[2])
-end
+if caller ~= ARGV[2] then return 0 end  -- a later call was begun, which may still be answered
+if (lost or '0') == '0' then redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[1]) end
 return 1
 """
 
 ASK_AGAIN = """
--- KEYS: job   ARGV: id, now, tap, the create call that is given up: when it began
+-- KEYS: job   ARGV: id, now, tap, the create call that is given up: when it began, the field of its runs
 if redis.call('HGET', KEYS[1], 'asked_again_by') == ARGV[3] then return 1 end  -- the same tap, handled again
 local state, started, lost, fetched = unpack(redis.call(
   'HMGET', KEYS[1], 'state', 'create_started_at', 'answer_lost_at', 'source_fetched_at'))
 local is_lost = (lost or '0') ~= '0' and (fetched or '0') == '0'
 if state ~= 'submitting' or started ~= ARGV[4] or not is_lost then return 0 end
-redis.call('HSET', KEYS[1], 'asked_again_by', ARGV[3], 'is_asking_again', 'true', 'answer_lost_at', '0')
+redis.call('HSET', KEYS[1], 'asked_again_by', ARGV[3], 'is_asking_again', 'true', 'answer_lost_at', '0',
+  ARGV[5], '0')
 redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
 return 1
 """
@@ -365,6 +405,9 @@ end
 -- a later call was begun: what is known of that call holds
 if ARGV[3] ~= '' and redis.call('HGET', KEYS[1], 'create_started_by') ~= ARGV[3] then return end
 if (get(ARGV[1], 'asked_again_by') or '') ~= '' then  -- the earlier call may have been accepted and charged
+  if get(ARGV[1], 'is_asking_again') ~= 'true' then
+    redis.call('HINCRBY', KEYS[1], 'further_calls', -1)
+  end
   set(ARGV[1], 'is_asking_again', 'true', 'source_fetched_at', '0')
   redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
   return
@@ -381,6 +424,13 @@ if not known then return 'unknown' end
 local owner = redis.call('GET', KEYS[2])
 if not is_own_task(ARGV[1], ARGV[2]) or (owner and owner ~= ARGV[1]) then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[4])
+-- its failure was quicker, and another call is waited for
+if contains(get(ARGV[1], 'failed_task_ids'), ARGV[2]) then
+  if get(ARGV[1], 'state') == 'submitting' then
+    set(ARGV[1], 'answer_lost_at', ARGV[3], 'source_fetched_at', '0')
+  end
+  return 'repeated'
+end
 if known == '' then redis.call('HSET', KEYS[1], 'task_id', ARGV[2]) end
 -- an earlier callback may have said that the credits were given back
 if get(ARGV[1], 'charge') == 'held' then take(ARGV[1], 'settled') end
@@ -420,6 +470,11 @@ if not is_own_task(ARGV[1], ARGV[3]) then return 'foreign' end
 -- there is no task before the create call
 if known == '' and redis.call('HGET', KEYS[1], 'create_started_at') == '0' then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
+local has_stems_to_send = state == 'delivering' or state == 'delivered'
+if ARGV[8] ~= '1' and not has_stems_to_send and is_other_call_open(ARGV[1], ARGV[3]) then
+  note_failed_call(ARGV[1], ARGV[3], ARGV[9] == '1', ARGV[4])
+  return 'repeated'
+end
 if known == '' then redis.call('HSET', KEYS[1], 'task_id', ARGV[3]) end
 local is_other = known ~= '' and known ~= ARGV[3]
 if is_other then

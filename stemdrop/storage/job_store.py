@@ -102,9 +102,14 @@ class JobStore(JobLists):
         args = [job_id, self._clock(), allowed, to_state.value, credits.value, *_flat(encode(changes))]
         return bool(await self._run(job_scripts.MOVE, [JOB.format(job_id)], args))
 
-    async def fail(self, job_id: str, from_states: Iterable[JobState], failure: Failure) -> bool:
-        """Fail the job and return credits that were surely not charged. False: it has moved before."""
-        credits = Credits.RETURN if failure.charged is False else Credits.SETTLE
+    async def fail(
+        self, job_id: str, from_states: Iterable[JobState], failure: Failure, credits: Credits | None = None
+    ) -> bool:
+        """Fail the job and return credits that were surely not charged. False: it has moved before.
+
+        `credits` says what becomes of the price of one call where another call was charged, too.
+        """
+        credits = credits or (Credits.RETURN if failure.charged is False else Credits.SETTLE)
         return await self.move(job_id, from_states, JobState.FAILED, credits, failure=failure, is_timed=True)
 
     async def cancel(self, job_id: str, by: str = "") -> bool:
@@ -167,15 +172,14 @@ class JobStore(JobLists):
         keys = [JOB.format(job.id), SPENT.format(job.account, job.account_day)]
         await self._run(job_scripts.NOT_ACCEPTED, keys, [job.id, self._clock(), call])
 
-    async def lose_answer(self, job_id: str, *, is_uploaded: bool) -> bool:
-        """Note that the create call's answer is lost. False: the job no longer waits for it."""
-        args = [self._clock(), "true" if is_uploaded else "false"]
-        return bool(await self._run(job_scripts.LOSE_ANSWER, [JOB.format(job_id)], args))
+    async def lose_answer(self, job_id: str, call: str) -> bool:
+        """Note that this create call's answer is lost. False: the job no longer waits for it."""
+        return bool(await self._run(job_scripts.LOSE_ANSWER, [JOB.format(job_id)], [self._clock(), call]))
 
     async def ask_again(self, job: Job, tap_id: str) -> bool:
-        """Allow one more create call after a lost answer. False: allowed, made or accepted by now."""
+        """Allow one more create call after a lost answer, its runs counted anew. False: done, or accepted."""
         # compared as text: `repr` is how it was written
-        args = [job.id, self._clock(), tap_id, job.create_started_at]
+        args = [job.id, self._clock(), tap_id, job.create_started_at, RUNS.format(Run.SUBMIT)]
         return bool(await self._run(job_scripts.ASK_AGAIN, [JOB.format(job.id)], args))
 
     async def note_source_fetched(self, job_id: str) -> None:

@@ -104,7 +104,6 @@ async def test_the_tasks_of_a_killed_worker_are_taken_over(tmp_path: Path) -> No
         provider.hold_stems.set()
         await stage.world.start("worker", "worker-2")
 
-        await bob.shows(menu_bob, "⏳ The separation service did not confirm the order for “In Flight”")
         assert (await provider.call_back()).status_code == 200
         for person, shown in ((alice, menu), (bob, menu_bob), (carol, menu_carol)):
             await person.shows(shown, "✅")

@@ -30,19 +30,15 @@ async def test_a_song_is_uploaded_polled_and_delivered(stage: Stage) -> None:
     assert stage.world.public_url not in str(stage.provider.requests)
 
 
-async def test_after_a_lost_answer_the_user_decides_whether_to_ask_again(stage: Stage) -> None:
+async def test_a_lost_answer_fails_the_job_at_once(stage: Stage) -> None:
     stage.provider.answers_by_itself = False
     stage.provider.lose_answer = True
     alice = stage.person()
     _, menu = await alice.asks(stage.song("Lost Here"), VOCALS)
-    await alice.shows(menu, "⏳ The separation service did not confirm the order for “Lost Here”.")
-    assert "It is not known whether it was charged." in menu.text
-    assert "again" not in str(menu.buttons)
+    await alice.shows(menu, "⚠️ That did not work (code lost).")
+    assert "It is not known whether this try was charged." in menu.text
     stage.provider.lose_answer = False
-    await stage.age_lost_answers()
-    await alice.sees(lambda: "🔁 Ask again" in str(menu.buttons))
-    assert "It is not known whether it was charged." in menu.text
-    await alice.presses_twice(menu, "Ask again")
+    await alice.presses_twice(menu, "Try again")
     await stage.accepted(2)
     response = {"vocalUrl": stage.provider.stem_url("vocal")}
     stage.provider.details[stage.provider.task_id()] = {"successFlag": "SUCCESS", "response": response}

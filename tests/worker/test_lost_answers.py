@@ -11,11 +11,12 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
-from stemdrop.domain.outcomes import Receipt
+from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.domain.results import Result
 from stemdrop.errors import TryLater
 from stemdrop.services.orders import Ordered, Tapped
 from stemdrop.storage.keys import TASK
+from worker.submission import LOST_AFTER_S, MAX_RUNS
 
 ASK_AGAIN, CANCEL = "🔁 Ask again · 50 credits", "✖️ Cancel"
 STEMS = result_of({"vocals": "https://files.example/v.mp3"})
@@ -100,23 +101,6 @@ async def test_a_fetch_proves_that_the_order_was_accepted(
     assert await receive(product, job, 1) is Receipt.STORED
 
 
-async def test_an_uploaded_source_leaves_no_evidence(
-    product: Product, provider: Provider, sent: Message
-) -> None:
-    job = await product.at(JobState.SUBMITTING, sent)
-    submission = product.submission(has_callbacks=False)
-    await submission.run(job.id)
-    assert "It is not known whether it was charged." in shown(product, job)[0]
-    assert shown(product, job)[1] == [CANCEL]
-    await wait_two_minutes(product)
-    assert "It is not known whether it was charged." in shown(product, job)[0]
-    assert shown(product, job)[1] == [ASK_AGAIN, CANCEL]
-    provider.lose_answer = False
-    await ask_again(product, job)
-    await submission.run(job.id)
-    assert (await product.job(job.id)).task_id == "task-0002"
-
-
 async def test_one_tap_makes_one_call_and_another_loss_offers_it_again(
     product: Product, provider: Provider, job: Job
 ) -> None:
@@ -169,6 +153,7 @@ async def test_a_process_that_dies_in_the_second_call_does_not_repeat_it(
     await wait_two_minutes(product)
     await ask_again(product, job)
     assert await product.store.begin_create(job.id)
+    product.clock.advance(LOST_AFTER_S)
     await product.submission().run(job.id)
     assert len(provider.creates) == 1
     assert "did not confirm the order" in shown(product, job)[0]
@@ -227,6 +212,119 @@ async def test_a_failure_of_the_first_call_does_not_end_a_job_whose_second_call_
     assert (await product.job(job.id)).state is JobState.SEPARATING
     assert await receive(product, job, 2) is Receipt.STORED
     assert await spent(product, job) == 50
+
+
+async def deliver(product: Product, job: Job) -> Job:
+    await product.delivery().run(job.id)
+    return await product.job(job.id)
+
+
+@pytest.mark.parametrize("first", [1, 2])
+async def test_a_failure_of_one_call_leaves_the_job_waiting_for_the_other(
+    product: Product, provider: Provider, job: Job, first: int
+) -> None:
+    """Both answers are lost: the stems of the other call are paid for."""
+    await asked_twice(product, provider, job, is_answered=False)
+    for _ in range(2):
+        assert await receive(product, job, first, REFUNDED) is Receipt.REPEATED
+    assert (await product.job(job.id)).state is JobState.SUBMITTING
+    assert await spent(product, job) == 50
+    assert await receive(product, job, 3 - first) is Receipt.STORED
+    assert (await product.job(job.id)).state is JobState.DELIVERING
+    assert await spent(product, job) == 50
+
+
+async def test_an_answer_after_the_failure_of_the_first_call_is_accepted(
+    product: Product, provider: Provider, job: Job
+) -> None:
+    await wait_two_minutes(product)
+    await ask_again(product, job)
+    assert await product.store.begin_create(job.id)
+    assert await receive(product, job, 1, REFUNDED) is Receipt.REPEATED
+    assert await product.store.accept(job.id, "task-0002") is Receipt.STORED
+    now = await product.job(job.id)
+    assert (now.state, now.task_id) == (JobState.SEPARATING, "task-0002")
+    assert await spent(product, job) == 50
+    assert await receive(product, job, 2, REFUNDED) is Receipt.STORED
+    failed = await deliver(product, job)
+    assert failed.failure == Failure("531", charged=False)
+    assert await receive(product, job, 1, REFUNDED) is Receipt.REPEATED
+    assert await spent(product, job) == 0
+
+
+async def test_a_failure_of_the_second_call_leaves_the_job_waiting_for_the_first(
+    product: Product, provider: Provider, job: Job
+) -> None:
+    await asked_twice(product, provider, job, is_answered=True)
+    await product.store.note_source_fetched(job.id)
+    for _ in range(2):
+        assert await receive(product, job, 2, REFUNDED) is Receipt.REPEATED
+    now = await product.job(job.id)
+    assert (now.state, now.task_id) == (JobState.SUBMITTING, "")
+    assert await product.store.accept(job.id, "task-0002") is Receipt.REPEATED
+    assert await spent(product, job) == 50
+    await wait_two_minutes(product)
+    assert shown(product, job)[1] == [ASK_AGAIN, CANCEL]
+    assert await receive(product, job, 1) is Receipt.STORED
+    assert await spent(product, job) == 50
+
+
+async def test_a_failed_task_gives_way_to_the_other_accepted_task(
+    product: Product, provider: Provider, job: Job
+) -> None:
+    await asked_twice(product, provider, job, is_answered=True)
+    assert await product.store.accept(job.id, "task-0001") is Receipt.REPEATED
+    assert await spent(product, job) == 100
+    assert await receive(product, job, 2, REFUNDED) is Receipt.REPEATED
+    now = await product.job(job.id)
+    assert (now.state, now.task_id) == (JobState.SEPARATING, "task-0001")
+    assert await spent(product, job) == 50
+    assert await receive(product, job, 1, REFUNDED) is Receipt.STORED
+    assert (await deliver(product, job)).failure == Failure("531", charged=False)
+    assert await spent(product, job) == 0
+
+
+async def test_a_refund_of_one_call_leaves_what_the_other_has_cost(
+    product: Product, provider: Provider, job: Job
+) -> None:
+    await asked_twice(product, provider, job, is_answered=False)
+    assert await receive(product, job, 1, Result(500)) is Receipt.REPEATED
+    assert await receive(product, job, 2, REFUNDED) is Receipt.STORED
+    assert (await deliver(product, job)).failure == Failure("531", charged=True)
+    assert await spent(product, job) == 50
+
+
+async def test_a_late_failure_of_one_call_does_not_promise_that_nothing_was_charged(
+    product: Product, provider: Provider, job: Job
+) -> None:
+    await asked_twice(product, provider, job, is_answered=False)
+    product.clock.advance(1801)
+    await product.recovery().run()
+    assert await receive(product, job, 1, REFUNDED) is Receipt.REPEATED
+    assert (await product.job(job.id)).failure == Failure("lost", charged=None)
+    assert await spent(product, job) == 50
+    assert await receive(product, job, 2, REFUNDED) is Receipt.REPEATED
+    assert (await product.job(job.id)).failure == Failure("lost", charged=False)
+    assert await spent(product, job) == 0
+
+
+async def test_asking_again_counts_the_runs_anew(product: Product, provider: Provider, job: Job) -> None:
+    await product.store.count_run(job.id, Run.SUBMIT, by=MAX_RUNS)
+    await wait_two_minutes(product)
+    await ask_again(product, job)
+    provider.refusal = (429, "slow down")
+    with pytest.raises(TryLater):
+        await product.submission().run(job.id)
+    assert (await product.job(job.id)).state is JobState.SUBMITTING
+
+
+async def test_a_lost_answer_of_the_first_call_leaves_the_second_alone(product: Product, job: Job) -> None:
+    first = (await product.job(job.id)).create_started_by
+    await wait_two_minutes(product)
+    await ask_again(product, job)
+    assert await product.store.begin_create(job.id)
+    assert not await product.store.lose_answer(job.id, first)
+    assert (await product.job(job.id)).answer_lost_at == 0
 
 
 async def test_a_refused_second_call_says_that_the_first_may_have_been_charged(

@@ -122,8 +122,8 @@ async def test_a_lost_answer_is_told_and_another_call_offered_on_time(
     product: Product, sent: Message
 ) -> None:
     job = await shown(product, JobState.SUBMITTING, sent)
-    await product.store.begin_create(job.id)
-    await product.store.lose_answer(job.id, is_uploaded=False)
+    call = await product.store.begin_create(job.id)
+    await product.store.lose_answer(job.id, call)
     product.clock.advance(ASK_AGAIN_AFTER_S - EVERY_S)
     await product.progress_updates().run()
     assert "it will fetch your song now" in text(product, job)

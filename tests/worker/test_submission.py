@@ -18,7 +18,7 @@ from stemdrop.domain.jobs import Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreUnavailable, TryLater
-from worker.submission import MAX_BEGUN, MAX_RUNS
+from worker.submission import LOST_AFTER_S, MAX_BEGUN, MAX_RUNS
 
 # The buttons of a failed split in all stems.
 RETRY = ["🔁 Try again · 50 credits"]
@@ -216,7 +216,8 @@ async def test_a_lost_answer_is_told_at_once_and_stays_told(
 
 async def test_concurrent_runs_submit_once(product: Product, provider: Provider, job: Job) -> None:
     submission = product.submission()
-    await asyncio.gather(*(submission.run(job.id) for _ in range(5)))
+    ends = await asyncio.gather(*(submission.run(job.id) for _ in range(5)), return_exceptions=True)
+    assert {type(end) for end in ends} <= {type(None), TryLater}
     await submission.run(job.id)
     assert len(provider.creates) == 1
     assert (await product.job(job.id)).state is JobState.SEPARATING
@@ -224,10 +225,45 @@ async def test_concurrent_runs_submit_once(product: Product, provider: Provider,
 
 async def test_the_call_is_not_repeated_after_a_crash(product: Product, provider: Provider, job: Job) -> None:
     await product.store.begin_create(job.id)
+    with pytest.raises(TryLater):
+        await product.submission().run(job.id)
+    product.clock.advance(LOST_AFTER_S)
     assert await run_out(product, job) == []
     assert provider.requests == []
     assert (await product.job(job.id)).state is JobState.SUBMITTING
     assert shown(product, job).text.startswith(LOST)
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+async def test_without_callbacks_a_lost_answer_fails_the_job_at_once(
+    product: Product, provider: Provider, job: Job, *, is_killed: bool
+) -> None:
+    """No result can come: there is no task id to poll."""
+    provider.lose_answer = True
+    if is_killed:
+        await product.store.begin_create(job.id)
+        product.clock.advance(LOST_AFTER_S)
+    assert await run_out(product, job, has_callbacks=False) == []
+    assert (await product.job(job.id)).failure == Failure("lost", charged=None)
+    message = shown(product, job)
+    assert "It is not known whether this try was charged." in message.text
+    assert [button["text"] for button in message.buttons] == RETRY
+    assert len(provider.creates) == (not is_killed)
+
+
+async def test_a_second_run_beside_a_live_call_does_not_call_its_answer_lost(
+    product: Product, provider: Provider, job: Job
+) -> None:
+    provider.hold_answer.clear()
+    running = asyncio.create_task(product.submission().run(job.id))
+    await until(lambda: provider.creates)
+    with pytest.raises(TryLater) as again:
+        await product.submission().run(job.id)
+    assert again.value.after_s == pytest.approx(LOST_AFTER_S, abs=30)
+    assert (await product.job(job.id)).answer_lost_at == 0
+    provider.hold_answer.set()
+    await running
+    assert (await product.job(job.id)).state is JobState.SEPARATING
 
 
 @pytest.mark.parametrize("state", [JobState.CHOOSING, JobState.SEPARATING, JobState.DELIVERING])

@@ -180,7 +180,7 @@ def test_the_elapsed_time_and_the_estimate_are_shown(
     assert lines == [say("state.separating", title="Morning Line"), *([say(key, **times)] if key else [])]
 
 
-@pytest.mark.parametrize("changes", [{}, {"source_fetched_at": 2.0}, {"is_uploaded": True}])
+@pytest.mark.parametrize("changes", [{}, {"source_fetched_at": 2.0}])
 @in_every_language
 def test_a_lost_answer_is_told_with_what_is_known(say: Language, changes: dict[str, Any]) -> None:
     job = make_job(state=JobState.SUBMITTING, answer_lost_at=1.0, **changes)

@@ -32,11 +32,12 @@ def full_job() -> Job:
         mode=Mode.SPLIT_STEM_ADVANCED,
         instrument="Lead Vocal",
         create_started_at=3.5,
+        create_started_by="call",
         answer_lost_at=4.0,
-        is_uploaded=True,
         source_fetched_at=4.25,
         asked_again_by="tap",
         is_asking_again=True,
+        is_other_charged=True,
         polled_at=4.5,
         task_id="task-{1}",
         result=make_result(),
@@ -68,7 +69,8 @@ def test_the_names_of_stored_fields_do_not_change() -> None:
     """Jobs that are in Redis when stemdrop is updated go on."""
     assert set(make_job().to_fields()) == {
         *("id", "chat_id", "user_id", "source_message_id", "source", "language", "topic_id", "message_id"),
-        *("answer_lost_at", "is_uploaded", "source_fetched_at", "asked_again_by", "is_asking_again"),
+        *("create_started_by", "answer_lost_at", "source_fetched_at", "asked_again_by", "is_asking_again"),
+        "is_other_charged",
         *("ordered_by", "cancelled_by", "state", "created_at", "moved_at", "account", "account_day"),
         *("price", "charge", "mode", "instrument", "picked_at", "shown_at", "shown_as"),
         *("create_started_at", "polled_at", "task_id", "result", "failure", "missing", "refused"),
