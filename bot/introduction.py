@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 PRIVATE = ("start", "help", "jobs", "language", "cancel", "privacy", "delete")
 GROUPS = ("stems", "help", "jobs", "cancel")
 ADMINS = (*PRIVATE, "users", "admin", "doctor")
-# Telegram's codes for our catalogues where they differ.
+# Telegram's codes for our catalogues where they differ: it takes only two letters, so one Chinese.
 _TELEGRAM_CODES = {"zh_Hans": "zh", "pt_BR": "pt"}
+_NOT_LISTED = "zh_Hant"
 
 
 async def introduce(bot: Bot, translations: Translations, users: Users) -> None:
@@ -53,7 +54,8 @@ async def introduce_to_admin(bot: Bot, translations: Translations, admin_id: int
 
 def _languages(translations: Translations) -> Iterator[tuple[str | None, Language]]:
     for code, say in translations.languages.items():
-        yield None if code == FALLBACK else _TELEGRAM_CODES.get(code, code), say
+        if code != _NOT_LISTED:
+            yield None if code == FALLBACK else _TELEGRAM_CODES.get(code, code), say
 
 
 def _commands(names: tuple[str, ...], say: Language) -> list[BotCommand]:

@@ -10,7 +10,6 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from babel.lists import format_list
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
@@ -22,8 +21,9 @@ from stemdrop.domain.results import Stem
 
 LOCALES = Path(__file__).parent / "locales"
 FALLBACK = "en"
-# Languages with one catalogue for all their variants.
+# The catalogue of all variants of a language, and of those that are written otherwise: by script or region.
 _OF_PRIMARY = {"zh": "zh_Hans", "pt": "pt_BR"}
+_OF_VARIANT = {("zh", variant): "zh_Hant" for variant in ("hant", "tw", "hk", "mo")}
 
 
 class Language:
@@ -83,7 +83,7 @@ class Language:
         else:
             parts = [(minutes // 60, "hour"), (minutes % 60, "minute")]
         written = [self._unit(count, unit) for count, unit in parts if count]
-        return format_list(written, style="unit-narrow", locale=self.code)
+        return (" " if " " in written[0] else "").join(written)
 
     def size(self, size_bytes: int) -> str:
         return self._unit(round(size_bytes / (1024 * 1024), 1), "megabyte")
@@ -106,8 +106,9 @@ class Translations:
 
     def language(self, code: str | None) -> Language:
         """Return the language for one of Telegram's codes (IETF, 'zh-hans'), or English."""
-        primary = (code or FALLBACK).lower().replace("_", "-").split("-")[0]
-        return self.languages.get(_OF_PRIMARY.get(primary, primary), self.languages[FALLBACK])
+        primary, *variants = (code or FALLBACK).lower().replace("_", "-").split("-")
+        found = _OF_VARIANT.get((primary, variants[0])) if variants else None
+        return self.languages.get(found or _OF_PRIMARY.get(primary, primary), self.languages[FALLBACK])
 
 
 @cache

@@ -59,6 +59,7 @@ def test_every_language_has_its_name() -> None:
         "pt_BR": "Português (Brasil)",
         "ru": "Русский",
         "zh_Hans": "简体中文",
+        "zh_Hant": "繁體中文",
     }
 
 
@@ -92,7 +93,7 @@ def test_every_plural_has_all_its_forms(code: str) -> None:
 
 # Names, and words that languages share.
 _SHARED = ("language.name", "quoted", "users.line", "title.video", "stem.", "instrument.")
-_SCRIPTS = {"zh_Hans": r"[\u4e00-\u9fff]", "ru": r"[а-яё]"}
+_SCRIPTS = {"zh": r"[\u4e00-\u9fff]", "ru": r"[а-яё]"}
 
 
 def test_every_text_is_in_its_own_script(say: Language) -> None:
@@ -102,7 +103,20 @@ def test_every_text_is_in_its_own_script(say: Language) -> None:
             continue
         for sentence in sentences(message):
             for code, script in _SCRIPTS.items():
-                assert bool(re.search(script, sentence, re.I)) is (say.code == code), message.id
+                assert bool(re.search(script, sentence, re.I)) is say.code.startswith(code), message.id
+
+
+@pytest.mark.parametrize(("code", "encoding"), [("zh_Hans", "gb2312"), ("zh_Hant", "big5")])
+def test_each_chinese_has_only_its_own_characters(code: str, encoding: str) -> None:
+    for message in catalogue(code):
+        for sentence in sentences(message) if message.id else ():
+            assert "".join(re.findall(r"[\u4e00-\u9fff]", sentence)).encode(encoding) is not None
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_sentence_ends_after_its_brackets(code: str) -> None:
+    for message in catalogue(code):
+        assert not [text for text in sentences(message) if re.search(r"[.。][ ]?[(（]", text)], message.id
 
 
 @pytest.mark.parametrize("code", OTHERS)
@@ -227,7 +241,9 @@ def test_a_failure_says_code_reason_and_charge(say: Language) -> None:
             ("de", "en"),
         ),
         *(("zh", "zh_Hans"), ("zh-hans", "zh_Hans"), ("zh-CN", "zh_Hans"), ("ZH_hans", "zh_Hans")),
-        *(("zh-hant", "zh_Hans"), ("zhx", "en"), ("xx-zh", "en"), ("../en", "en"), ("zh_Hans", "zh_Hans")),
+        *(("zh-hant", "zh_Hant"), ("zh-TW", "zh_Hant"), ("zh_HK", "zh_Hant"), ("zh-Hant-TW", "zh_Hant")),
+        *(("zh-hans-hk", "zh_Hans"), ("zh-SG", "zh_Hans"), ("zh_Hant", "zh_Hant")),
+        *(("zhx", "en"), ("xx-zh", "en"), ("../en", "en"), ("zh_Hans", "zh_Hans")),
         *(("ru", "ru"), ("ru-RU", "ru"), ("es", "es"), ("es-419", "es"), ("es-MX", "es"), ("uk", "en")),
         *(("pt", "pt_BR"), ("pt-br", "pt_BR"), ("pt-PT", "pt_BR"), ("pt_BR", "pt_BR"), ("en_pt", "en")),
     ],
@@ -278,6 +294,7 @@ def test_no_two_modes_have_the_same_label(say: Language) -> None:
             {0: "0 crédito", 1: "1 crédito", 2: "2 créditos", 11: "11 créditos", 12345: "12.345 créditos"},
         ),
         ("zh_Hans", {0: "0 点", 1: "1 点", 2: "2 点", 101: "101 点"}),
+        ("zh_Hant", {0: "0 點", 1: "1 點", 2: "2 點", 101: "101 點"}),
         ("ru", {0: "0 кредитов", 1: "1 кредит", 2: "2 кредита", 4: "4 кредита", 5: "5 кредитов"}),
         (
             "ru",
@@ -319,6 +336,7 @@ MB = 1024 * 1024
         ("pt_BR", ["0 MB", "1 MB", "1,5 MB", "20,5 MB", "2.000 MB"]),
         ("ru", ["0 МБ", "1 МБ", "1,5 МБ", "20,5 МБ", "2\xa0000 МБ"]),
         ("zh_Hans", ["0 MB", "1 MB", "1.5 MB", "20.5 MB", "2,000 MB"]),
+        ("zh_Hant", ["0 MB", "1 MB", "1.5 MB", "20.5 MB", "2,000 MB"]),
     ],
 )
 def test_sizes_are_formatted_by_language(code: str, written: list[str]) -> None:
@@ -334,6 +352,10 @@ def test_sizes_are_formatted_by_language(code: str, written: list[str]) -> None:
         ("pt_BR", ["0 s", "45 s", "1 min", "1 min 20 s", "1 h", "2 h 5 min", "23 h 59 min"]),
         ("ru", ["0 с", "45 с", "1 мин", "1 мин 20 с", "1 ч", "2 ч 5 мин", "23 ч 59 мин"]),
         ("zh_Hans", ["0秒", "45秒", "1分钟", "1分钟20秒", "1小时", "2小时5分钟", "23小时59分钟"]),
+        (
+            "zh_Hant",
+            ["0 秒", "45 秒", "1 分鐘", "1 分鐘 20 秒", "1 小時", "2 小時 5 分鐘", "23 小時 59 分鐘"],
+        ),
     ],
 )
 def test_durations_are_formatted_by_language(code: str, written: list[str]) -> None:
