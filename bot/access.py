@@ -7,6 +7,7 @@ from telegram import Update
 from telegram.constants import ChatType
 from telegram.ext import ApplicationHandlerStop
 
+from bot.access_requests import AccessDesk
 from bot.context import Context
 from bot.replies import answer_tap, reply, tapped_words
 from stemdrop.chat.callback_data import Screen, ScreenTap
@@ -57,10 +58,14 @@ class AccessCheck:
     """The handler of every update, before all others; strangers get no further in a private bot."""
 
     users: Users
+    desk: AccessDesk
     translations: Translations
 
     async def check(self, update: Update, context: Context) -> None:
-        """Fill in the context. Raises `ApplicationHandlerStop` for strangers, who are told once an hour."""
+        """Fill in the context. Raises `ApplicationHandlerStop` for strangers, who are told once an hour.
+
+        A stranger's message is also passed on to the admins, once a day.
+        """
         user, chat = update.effective_user, update.effective_chat
         if user is None and chat is None:
             raise ApplicationHandlerStop
@@ -71,22 +76,26 @@ class AccessCheck:
         context.say = self.translations.language(person.language or language)
         if person.is_admin and person.telegram_language != language:
             await self.users.set_telegram_language(user_id, language)
+        if user and person.name and person.username != (user.username or ""):
+            await self.users.set_name(user_id, person.name, user.username or "")
+        if person.is_admin and is_private(update):
+            await self.desk.show_unseen(context.bot, user_id)
         if person.is_allowed or _is_open_to_all(update):
             return
         await self._refuse(update, context)
         raise ApplicationHandlerStop
 
     async def _refuse(self, update: Update, context: Context) -> None:
-        text = context.say("access.closed", id=context.person.id)
+        say, number = context.say, context.person.id
         if query := update.callback_query:
-            await answer_tap(query, text, is_alert=True)
+            await answer_tap(query, say("access.closed", id=number), is_alert=True)
             return
-        message = update.effective_message
+        message, is_asked = update.effective_message, await self.desk.ask(update, context)
         if message is None or message.chat.type != ChatType.PRIVATE:
             return
         if await self.users.once_in_a_while(f"stranger:{context.person.id}", _STRANGER_AGAIN_S):
             log.info("user %d is a stranger and was told so", context.person.id)
-            await reply(message, text)
+            await reply(message, say("access.asked" if is_asked else "access.closed", id=number))
 
 
 def _is_open_to_all(update: Update) -> bool:

@@ -15,6 +15,7 @@ from telegram.ext import (
 )
 
 from bot.access import AccessCheck
+from bot.access_requests import AccessDesk
 from bot.admin import Admin
 from bot.audio_check import AudioCheck
 from bot.commands import Commands
@@ -28,6 +29,7 @@ from bot.jobs_list import JobsList
 from bot.languages import Languages
 from bot.menu import Menu
 from bot.privacy import Privacy
+from bot.requests_screen import RequestsScreen
 from bot.uploads import Uploads
 from bot.users import UsersCommand
 from stemdrop.chat.callback_data import Screen
@@ -59,16 +61,24 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     commands = Commands(**shared, translations=translations, max_bytes=settings.max_source_bytes)
     jobs = JobsList(**shared)
     languages = Languages(users, translations)
-    users_command = UsersCommand(**shared, settings=settings)
+    desk = AccessDesk(users, parts.access_requests, parts.alerts, translations, parts.clock)
+    requests = RequestsScreen(users, parts.access_requests, desk)
+    users_command = UsersCommand(**shared, desk=desk, settings=settings)
     admin = Admin(**shared, stem_cache=parts.stem_cache, separation=parts.separation)
     doctor = Doctor(settings)
-    privacy = Privacy(**shared, stem_cache=parts.stem_cache, job_message=parts.job_message, settings=settings)
+    privacy = Privacy(
+        **shared,
+        requests=parts.access_requests,
+        stem_cache=parts.stem_cache,
+        job_message=parts.job_message,
+        settings=settings,
+    )
     group_chats = GroupChats(uploads, parts.group_settings, users)
 
     application = (
         ApplicationBuilder().bot(parts.bot).updater(None).context_types(ContextTypes(context=Context)).build()
     )
-    application.add_handler(TypeHandler(Update, AccessCheck(users, translations).check), _FIRST)
+    application.add_handler(TypeHandler(Update, AccessCheck(users, desk, translations).check), _FIRST)
     application.add_handlers(
         [
             CommandHandler("start", commands.start, _NEW),
@@ -87,6 +97,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             CallbackQueryHandler(privacy.tap, f"^{Screen.DELETE}:"),
             CallbackQueryHandler(group_chats.tap, f"^{Screen.GROUP}:"),
             CallbackQueryHandler(users_command.tap, f"^{Screen.USERS}:"),
+            CallbackQueryHandler(requests.tap, f"^{Screen.REQUESTS}:"),
             CallbackQueryHandler(admin.tap, f"^{Screen.ADMIN}:"),
             CallbackQueryHandler(menu.tap),
             MessageHandler(_NEW & filters.StatusUpdate.MIGRATE, group_chats.migrated),

@@ -9,7 +9,7 @@ from telegram.ext import ApplicationHandlerStop
 
 from bot.access import is_private
 from bot.context import Context
-from bot.groups import names_bot
+from bot.mentions import names_bot
 from bot.replies import reply
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.errors import StoreClosed, StoreRefused, StoreUnavailable, TryLater

@@ -2,7 +2,6 @@
 unless the group has set that every song is answered."""
 
 import logging
-import re
 from dataclasses import dataclass
 
 from telegram import Chat, InlineKeyboardMarkup, Update
@@ -11,6 +10,7 @@ from telegram.error import BadRequest
 
 from bot.access import is_private
 from bot.context import Context
+from bot.mentions import names_bot
 from bot.replies import answer_tap, button, edit, reply, tapped_words
 from bot.sources import source_of
 from bot.uploads import Uploads
@@ -114,12 +114,6 @@ class GroupChats:
         label = say("button.group_asked" if every else "button.group_every")
         switch = button(label, Screen.GROUP, _ASKED if every else _EVERY)
         return text, InlineKeyboardMarkup([[switch]])
-
-
-def names_bot(text: str, username: str) -> bool:
-    """Whether `/stems`, `/stems@bot` or `@bot` stands in the text as a word of its own."""
-    name = re.escape(username)
-    return re.search(rf"(?<![\w@/])(/stems(@{name})?|@{name})(?![\w@])", text, re.IGNORECASE) is not None
 
 
 async def _reads_all(chat: Chat, context: Context) -> bool:

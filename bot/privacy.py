@@ -18,8 +18,16 @@ from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.errors import TryLater
 from stemdrop.settings import Settings
+from stemdrop.storage.access_requests import AccessRequests
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.keys import DAY_S, JOB_LIFETIME_S, KEPT_LIFETIME_S, SPENT_LIFETIME_S
+from stemdrop.storage.keys import (
+    DAY_S,
+    JOB_LIFETIME_S,
+    KEPT_LIFETIME_S,
+    REFUSAL_LIFETIME_S,
+    REQUEST_LIFETIME_S,
+    SPENT_LIFETIME_S,
+)
 from stemdrop.storage.stem_cache import StemCache
 from stemdrop.storage.users import Users
 from stemdrop.tasks.engine import UPDATE_RECORD_LIFETIME
@@ -40,6 +48,7 @@ class Privacy:
     store: JobStore
     actions: JobActions
     users: Users
+    requests: AccessRequests
     stem_cache: StemCache
     job_message: JobMessage
     settings: Settings
@@ -88,6 +97,7 @@ class Privacy:
             await self.store.forget(job.id)
         await self.stem_cache.forget_of(user_id)
         await self.users.forget(user_id)
+        await self.requests.forget(user_id)
         log.info("user %d had everything deleted: %d songs, %d in the cache", user_id, songs, cached)
         lines = [
             say.plural("delete.songs", songs),
@@ -124,12 +134,17 @@ def explanation(settings: Settings, say: Language) -> str:
             say("privacy.shelf", days=KEPT_LIFETIME_S // DAY_S),
             say("privacy.credits", days=SPENT_LIFETIME_S // DAY_S),
             say("privacy.person"),
+            *([_asked(say)] if settings.access == "invite" else []),
             say("privacy.messages", time=say.duration(UPDATE_RECORD_LIFETIME.total_seconds())),
             say("privacy.operator"),
             say("privacy.logs"),
             say("privacy.delete"),
         ]
     )
+
+
+def _asked(say: Language) -> str:
+    return say("privacy.asked", days=REQUEST_LIFETIME_S // DAY_S, refused=REFUSAL_LIFETIME_S // DAY_S)
 
 
 def _passed_on(settings: Settings, say: Language) -> str:

@@ -7,14 +7,18 @@ from telegram import Bot, InlineKeyboardMarkup, Update
 from telegram.error import TelegramError
 
 from bot.access import is_for_admin, is_private
+from bot.access_requests import AccessDesk
 from bot.context import Context
 from bot.job_actions import JobActions
 from bot.replies import answer_tap, button, edit, number_of, page_buttons, reply, tapped_words
+from bot.requests_screen import LIST
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import Rendered
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, JobState
+from stemdrop.domain.titles import in_sentence
 from stemdrop.settings import Settings
+from stemdrop.storage.access_requests import Decision
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Person, Users
 
@@ -24,6 +28,7 @@ PAGE_LENGTH = 8
 # The credits a day that are offered as buttons; others are typed.
 CHOICES = (20, 50, 100, 500, 0)
 MOST_CREDITS = 1_000_000
+_MAX_WORD = 40
 
 _LIST, _INVITE, _CARD, _CREDITS, _REMOVE = "l", "i", "u", "c", "x"
 _AS_SET = "-"
@@ -36,6 +41,7 @@ class UsersCommand:
     store: JobStore
     actions: JobActions
     users: Users
+    desk: AccessDesk
     settings: Settings
 
     async def command(self, update: Update, context: Context) -> None:
@@ -79,7 +85,7 @@ class UsersCommand:
 
     async def _typed(self, words: list[str], once: str, context: Context) -> str:
         say = context.say
-        user_id = number_of(words[1]) if len(words) > 1 else None
+        user_id = await self._id_of(words[1]) if len(words) > 1 else 0
         match words[0].lower(), words[2:]:
             case "add", [] if user_id:
                 return await self._add(user_id, once, context)
@@ -88,7 +94,14 @@ class UsersCommand:
             case "credits", [credits] if user_id and _is_amount(credits):
                 await self._set_credits(user_id, credits, context)
                 return self._line(await self.users.person(user_id), say)
-        return _usage(say)
+        return f"{_mistake(words, user_id, say)}\n\n{_usage(say)}"
+
+    async def _id_of(self, word: str) -> int:
+        """Return the id that a Telegram ID or `@name` means; 0 for one that is not known."""
+        if not word.startswith("@"):
+            return number_of(word) or 0
+        name = word.removeprefix("@")
+        return await self.users.with_username(name) or await self.desk.waiting_with_username(name)
 
     async def _set_credits(self, user_id: int, credits: str, context: Context) -> None:
         wanted = None if credits == _AS_SET else number_of(credits)
@@ -98,10 +111,12 @@ class UsersCommand:
     async def _add(self, user_id: int, once: str, context: Context) -> str:
         """Let a user in. `once`, here and below, names the update: handled again, it is answered the same."""
         (was_in,) = await self.users.counted(once, (await self.users.is_let_in(user_id),))
-        await self.users.add(user_id)
+        await self.desk.requests.decide(user_id, Decision.LET_IN, once, context.person.id, overrules=True)
         log.info("admin %d let %d in", context.person.id, user_id)
-        if name := await _name(context.bot, user_id):
-            await self.users.set_name(user_id, name)
+        if names := await _names(context.bot, user_id):
+            await self.users.set_name(user_id, *names)
+        if not was_in:
+            await self.desk.close(context.bot, user_id, context.say.code)
         person = await self.users.person(user_id)
         return context.say("users.added_before" if was_in else "users.added", user=person.called)
 
@@ -110,6 +125,7 @@ class UsersCommand:
         counters = (await self.users.is_let_in(user_id), before.is_admin)
         was_in, was_admin = await self.users.counted(once, counters)
         await self.users.remove(user_id)
+        await self.desk.requests.decide(user_id, Decision.REFUSED, once, context.person.id, overrules=True)
         log.info("admin %d removed %d", context.person.id, user_id)
         person = await self.users.person(user_id)
         called = before.called
@@ -157,7 +173,10 @@ class UsersCommand:
         lines += [f"• {self._line(person, say)}" for person in shown]
         lines += ["", _usage(say)]
         cards = [button(person.called, Screen.USERS, _CARD, person.id, page) for person in shown]
+        waiting = await self.desk.waiting()
+        label = say("button.waiting", count=say.number(len(waiting)))
         rows = [
+            [button(label, Screen.REQUESTS, LIST)] if waiting else [],
             *([card] for card in cards),
             page_buttons(page, last, Screen.USERS, _LIST),
             [button(say("button.invite"), Screen.USERS, _INVITE)],
@@ -192,12 +211,28 @@ class UsersCommand:
         return say("users.a_day", credits=say.credits(credits)) if credits else say("users.no_limit")
 
 
-async def _name(bot: Bot, user_id: int) -> str:
+async def _names(bot: Bot, user_id: int) -> tuple[str, str] | None:
+    """Return the name and the `@name`; `None` for a user whom Telegram does not show this bot."""
     try:
         chat = await bot.get_chat(user_id)
     except TelegramError:
-        return ""
-    return chat.full_name or chat.title or ""
+        return None
+    return chat.full_name or chat.title or "", chat.username or ""
+
+
+def _mistake(words: list[str], user_id: int, say: Language) -> str:
+    """Say which word of a command is wrong."""
+    verb, most = words[0], say.number(MOST_CREDITS)
+    if verb.lower() not in ("add", "remove", "credits"):
+        return say("users.wrong_verb", word=in_sentence(verb, _MAX_WORD))
+    if len(words) < 2:
+        return say("users.no_person")
+    if not user_id:
+        return say("users.wrong_person", word=in_sentence(words[1], _MAX_WORD))
+    if verb.lower() == "credits" and not _is_amount(" ".join(words[2:3])):
+        return say("users.wrong_credits", word=in_sentence(" ".join(words[2:3]), _MAX_WORD), most=most)
+    extra = words[3:] if verb.lower() == "credits" else words[2:]
+    return say("users.too_much", word=in_sentence(extra[0], _MAX_WORD))
 
 
 def _usage(say: Language) -> str:

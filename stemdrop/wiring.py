@@ -25,6 +25,7 @@ from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.services.orders import Orders
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.settings import Settings
+from stemdrop.storage.access_requests import AccessRequests
 from stemdrop.storage.chat_activity import ChatActivity
 from stemdrop.storage.connection import connect
 from stemdrop.storage.counters import Counters
@@ -86,6 +87,7 @@ class Parts:
         self.heartbeats = Heartbeats(redis)
         self.dead_letters = DeadLetters(redis)
         self.users = Users(redis, settings)
+        self.access_requests = AccessRequests(redis)
         self.stem_cache = StemCache(redis)
         self.job_statistics = JobStatistics(redis)
         self.group_settings = GroupSettings(redis)

@@ -79,6 +79,7 @@ class Screen(StrEnum):
     ADMIN = "A"
     GROUP = "G"
     DELETE = "D"
+    REQUESTS = "W"  # of strangers who want in
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,10 @@ class AdminAlerts:
             return
         await self._clear("alert.credits_low", "alert.credits_out")
 
+    async def too_many_strangers(self, count: int) -> None:
+        """Tell the admins that more strangers asked to be let in today than they are shown."""
+        await self._alert("request.too_many", count=count)
+
     async def _clear(self, *keys: str) -> None:
         """Let these alerts be sent at once when their reason returns."""
         try:

@@ -51,17 +51,23 @@ SPENT = "stemdrop:account:{}:{}"  # hash: of one day (UTC, ISO): job id → cred
 SPENT_LIFETIME_S = 8 * DAY_S
 
 # Users and groups
-USER = "stemdrop:user:{}"  # hash: name, language, telegram_language, daily_credits
+USER = "stemdrop:user:{}"  # hash: name, username, language, telegram_language, daily_credits
 ADMINS = "stemdrop:people:admins"  # set: user ids
 ALLOWED = "stemdrop:people:allowed"  # set: user and chat ids that an admin let in
 ADMIN_LINK = "stemdrop:people:admin-link"  # string: the one-time word that makes the first admin
 ADMIN_LINK_USED = "stemdrop:people:admin-link:used"  # string: the id of the admin whom it made, and the word
 INVITATION = "stemdrop:people:invitation:{}"  # string: a one-time word → the admin who invited
+REQUEST = "stemdrop:people:request:{}"  # hash: `AccessRequest`, and admin id → message that asks that admin
+REQUESTS = "stemdrop:people:requests"  # sorted set: ids of strangers who wait for an admin, by time
+REQUESTS_OF_DAY = "stemdrop:people:requests:{}"  # string: how many strangers asked on a day (UTC, ISO)
+REQUESTS_UNSEEN = "stemdrop:people:requests:unseen:{}"  # set: strangers of whom this admin could not be told
 CHAT = "stemdrop:chat:{}"  # hash: a group's settings
 RECEIVING = "stemdrop:chat:{}:receiving"  # sorted set: ids of jobs whose stems are being sent there, by move
 PROGRESS = "stemdrop:chat:{}:progress"  # string: when a progress update was last sent to the group
 ONCE_IN_A_WHILE = "stemdrop:throttle:{}"  # string: a message that must not be repeated so soon
 INVITATION_LIFETIME_S = 7 * DAY_S
+REQUEST_LIFETIME_S = 7 * DAY_S
+REFUSAL_LIFETIME_S = 30 * DAY_S
 COUNTED = "stemdrop:counted:{}"  # string: an update or a tap → JSON of the numbers that its answer names
 # longer than an update is retried
 COUNTED_LIFETIME_S = 2 * DAY_S

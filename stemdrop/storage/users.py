@@ -77,6 +77,7 @@ class Person:
 
     id: int
     name: str = ""
+    username: str = ""
     language: str = ""
     telegram_language: str = ""
     daily_credits: int | None = None
@@ -87,7 +88,8 @@ class Person:
     def called(self) -> str:
         """The name for admins, with the id, since users can choose any name."""
         name = in_sentence(self.name, _MAX_NAME)
-        return f"{name} ({self.id})" if name else str(self.id)
+        number = f"@{self.username}, {self.id}" if self.username else str(self.id)
+        return f"{name} ({number})" if name else number
 
 
 class Users:
@@ -112,6 +114,7 @@ class Users:
         return Person(
             id=user_id,
             name=known.get("name", ""),
+            username=known.get("username", ""),
             language=known.get("language", ""),
             telegram_language=known.get("telegram_language", ""),
             daily_credits=None if credits is None else int(credits),
@@ -141,8 +144,14 @@ class Users:
     async def set_telegram_language(self, user_id: int, code: str) -> None:
         await self._set(user_id, telegram_language=code)
 
-    async def set_name(self, user_id: int, name: str) -> None:
-        await self._set(user_id, name=name[:_MAX_NAME])
+    async def set_name(self, user_id: int, name: str, username: str = "") -> None:
+        await self._set(user_id, name=name[:_MAX_NAME], username=username)
+
+    async def with_username(self, username: str) -> int:
+        """Return the id of an admin or of a user who was let in, by the @name; 0: none has it."""
+        known = [await self.person(number) for number in await self.admins()] + await self.allowed()
+        found = (person.id for person in known if person.username.lower() == username.lower())
+        return next(found, 0)
 
     async def set_daily_credits(self, user_id: int, credits: int | None) -> None:
         """Set the user's credits a day; 0: no limit; `None`: those of the setting."""
@@ -222,7 +231,7 @@ class Users:
     async def forget(self, user_id: int) -> None:
         """Delete the user's name and language; the settings that admins made for the user stay."""
         async with translated():
-            await self._redis.hdel(USER.format(user_id), "name", "language", "telegram_language")
+            await self._redis.hdel(USER.format(user_id), "name", "username", "language", "telegram_language")
 
     @property
     def _needs_admin(self) -> bool:

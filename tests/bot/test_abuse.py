@@ -153,7 +153,7 @@ def of_screens(owner: int) -> list[str]:
     return [
         *(f"J:{owner}:p:1", f"L:{owner}:ru", f"L:{owner}:-", f"D:{owner}:y", f"D:{owner}:n"),
         *("U:l:0", "U:i", f"U:u:{owner}:0", f"U:c:{owner}:0:0", f"U:c:{owner}:0:-", f"U:x:{owner}:0"),
-        *("A:v", "A:k", "A:K", "G:1", "G:0"),
+        *("W:l", f"W:y:{owner}", f"W:n:{owner}", "A:v", "A:k", "A:K", "G:1", "G:0"),
     ]
 
 
@@ -238,7 +238,9 @@ async def test_buttons_do_nothing_for_a_stranger(private_room: BotRoom, alice: U
     # strangers may ask about their own data, and in their language
     open_to_all = {data for data in answers if data[0] in (Screen.LANGUAGE, Screen.DELETE)}
     assert {answers[data] for data in open_to_all} == {"Only the person who asked can use these buttons."}
-    assert {answers[data] for data in answers.keys() - open_to_all} == {turned_away.text}
+    assert {answers[data] for data in answers.keys() - open_to_all} == {
+        load_translations().languages["en"]("access.closed", id=mallory.id)
+    }
 
 
 # Credits

@@ -19,6 +19,10 @@ from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.storage.keys import ADMINS
 
 CLOSED = "This bot is private. Ask its operator to let you in; your Telegram ID is {}."
+ASKED = (
+    "This bot is private. I've asked its operator to let you in, and I'll tell you when they do. "
+    "Your Telegram ID is {}."
+)
 USED = "This link has been used or has expired. Ask for a new one."
 
 
@@ -124,7 +128,7 @@ async def test_the_new_admin_is_shown_the_commands_of_admins(new_room: BotRoom, 
 async def test_a_stranger_is_told_once_an_hour(private_room: BotRoom, alice: User) -> None:
     translations = ["/start", "hello", "/help", "/jobs", "/stems"]
     said = [await private_room.says(alice, text) for text in translations]
-    assert [message.text for message in said[0]] == [CLOSED.format(alice.id)]
+    assert [message.text for message in said[0]] == [ASKED.format(alice.id)]
     assert said[1:] == [[]] * 4
     (key,) = [key async for key in private_room.product.redis.scan_iter("stemdrop:throttle:*")]
     assert 3500 < await private_room.product.redis.ttl(key) <= 3600

@@ -113,29 +113,43 @@ async def test_credits_are_set_by_a_command(
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "mistake"),
     [
-        "add",
-        "add Alice",
-        "add 0",
-        "add 1 2",
-        "remove",
-        "remove 1234567890123456",
-        "credits 5",
-        "credits 5 many",
-        "credits 5 -3",
-        "credits 5 1000001",
-        "credits 5 ٣",
-        "drop 5",
+        ("add", "Say who: "),
+        ("add Alice", "I don't know “Alice”"),
+        ("add @nobody", "I don't know “@\u2060nobody”"),
+        ("add 0", "I don't know “0”"),
+        ("add 1 2", "One word too many: “2”."),
+        ("remove", "Say who: "),
+        ("remove 1234567890123456", "I don't know “1234567890123456”"),
+        ("credits 5", "The credits are a number from 0 to 1,000,000, or -, and not “”."),
+        ("credits 5 many", "The credits are a number from 0 to 1,000,000, or -, and not “many”."),
+        ("credits 5 -3", "The credits are"),
+        ("credits 5 1000001", "The credits are"),
+        ("credits 5 ٣", "The credits are"),
+        ("credits 5 3 4", "One word too many: “4”."),
+        ("drop 5", "There is no “drop”"),
     ],
 )
-async def test_a_wrong_command_is_answered_with_the_usage(
-    private_room: BotRoom, boss: User, words: str
+async def test_a_wrong_command_is_told_what_is_wrong(
+    private_room: BotRoom, boss: User, words: str, mistake: str
 ) -> None:
     answer = await users(private_room, boss, words)
-    assert answer.text.startswith("You can also type")
+    assert answer.text.startswith(mistake)
+    assert "\n\nYou can also type" in answer.text
     assert await private_room.product.users.allowed() == []
     assert await private_room.product.users.limit(5) == 20
+
+
+async def test_a_username_is_enough_for_a_person_who_is_known(private_room: BotRoom, boss: User) -> None:
+    alice = private_room.telegram.add_user("Alice", username="alice_b")
+    await private_room.says(alice, "/start")
+    await users(private_room, boss, "add @Alice_B")
+    assert (await person(private_room, alice.id)).is_allowed
+    assert f"Alice (@alice_b, {alice.id})" in (await users(private_room, boss)).text
+    assert "30 credits" in (await users(private_room, boss, "credits @alice_b 30")).text
+    await users(private_room, boss, "remove @alice_b")
+    assert not (await person(private_room, alice.id)).is_allowed
 
 
 async def test_removing_by_button_stops_their_open_buttons(

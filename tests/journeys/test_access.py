@@ -38,7 +38,7 @@ async def test_access_is_settled_in_the_chat_and_outlives_a_restart(stage: Stage
 
     # strangers are told once an hour, and in groups nothing
     told = await answer(stranger, "hello?")
-    assert told == f"This bot is private. Ask its operator to let you in; your Telegram ID is {stranger.id}."
+    assert told == IN_ENGLISH("access.asked", id=stranger.id)
     group = stage.telegram.add_group("Strangers", [stage.telegram.user(stranger.id)])
     await stage.telegram.send_file(group.id, stage.song("Ignored"), caption="/stems")
     ignored = await stranger.sends(stage.song("Ignored Too"))

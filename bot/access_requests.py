@@ -1,0 +1,168 @@
+"""Strangers who want to use a private bot: admins are asked, and the stranger is told what they decide."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from telegram import Bot, InlineKeyboardMarkup, Update
+from telegram.constants import ChatType
+from telegram.error import BadRequest, NetworkError, TelegramError
+
+from bot.context import Context
+from bot.mentions import names_bot
+from bot.replies import button
+from stemdrop.chat.callback_data import Screen
+from stemdrop.chat.rendering import Rendered
+from stemdrop.chat.telegram_bot import is_gone
+from stemdrop.chat.translations import Language, Translations
+from stemdrop.errors import TryLater
+from stemdrop.services.admin_alerts import AdminAlerts
+from stemdrop.storage.access_requests import (
+    SHOWN_A_DAY,
+    AccessRequest,
+    AccessRequests,
+    Asked,
+    Decision,
+)
+from stemdrop.storage.users import Person, Users
+
+log = logging.getLogger(__name__)
+
+LET_IN, REFUSE = "y", "n"
+_MAX_NAME = 80
+
+
+@dataclass(frozen=True)
+class AccessDesk:
+    """Passes requests on to the admins, and decisions to the strangers; each is idempotent for its update."""
+
+    users: Users
+    requests: AccessRequests
+    alerts: AdminAlerts
+    translations: Translations
+    clock: Callable[[], float] = time.time
+
+    async def ask(self, update: Update, context: Context) -> bool:
+        """Ask the admins to let in a stranger, or the group that names the bot; False: they are not asked.
+
+        Raises `TryLater` or `TelegramError` when an admin can be told in a moment.
+        """
+        request = _request(update, context)
+        admins = await self.users.admins() if request else set()
+        if request is None or not admins:
+            return False
+        asked = await self.requests.ask(request, str(update.update_id), self.clock())
+        if asked is Asked.SHOWN:
+            log.info("stranger %d asks to be let in", request.id)
+            shown = [self._show(context.bot, request.id, admin_id) for admin_id in admins]
+            errors = await asyncio.gather(*shown, return_exceptions=True)
+            if error := next((error for error in errors if error), None):
+                raise error
+        elif asked is Asked.TOO_MANY:
+            await self.alerts.too_many_strangers(SHOWN_A_DAY)
+        return asked is not Asked.REFUSED
+
+    async def show_unseen(self, bot: Bot, admin_id: int) -> None:
+        """Show an admin, who can be reached now, the requests that could not be shown before."""
+        for stranger_id in await self.requests.unseen(admin_id):
+            if (await self.requests.get(stranger_id)).state == "waiting":
+                await self._show(bot, stranger_id, admin_id)
+            await self.requests.set_seen(stranger_id, admin_id)
+
+    async def close(self, bot: Bot, stranger_id: int, language: str) -> None:
+        """Tell the stranger what was decided, and the admins who were asked.
+
+        `language` is for those who never asked and chose none.
+        """
+        request = await self.requests.get(stranger_id)
+        if not request.is_answered:
+            chosen = (await self.users.person(stranger_id)).language
+            await self._answer(
+                bot, request, self.translations.language(chosen or request.language or language)
+            )
+            await self.requests.set_answered(stranger_id)
+        for admin_id, message_id in request.messages:
+            text = await self.decided(request, await self._language(admin_id))
+            try:
+                await bot.edit_message_text(text, chat_id=admin_id, message_id=message_id)
+            except (TelegramError, TryLater) as error:
+                log.info("admin %d: the message about %d stays as it is: %s", admin_id, stranger_id, error)
+
+    async def waiting(self) -> list[int]:
+        """Return the ids of the strangers who wait, the last who asked first."""
+        return await self.requests.waiting(self.clock())
+
+    async def waiting_with_username(self, username: str) -> int:
+        """Return the id of a stranger who waits, by the @name; 0: none has it."""
+        waiting = [await self.requests.get(number) for number in await self.waiting()]
+        found = (request.id for request in waiting if request.username.lower() == username.lower())
+        return next(found, 0)
+
+    async def decided(self, request: AccessRequest, say: Language) -> str:
+        admin = (await self.users.person(request.admin)).called
+        is_in = request.state == Decision.LET_IN
+        return say("request.let_in" if is_in else "request.refused", user=called(request), admin=admin)
+
+    async def _answer(self, bot: Bot, request: AccessRequest, say: Language) -> None:
+        if request.state == Decision.LET_IN:
+            how = say("start") if request.id > 0 else say("group.how", bot=bot.username)
+            text = f"{say('access.let_in')}\n\n{how}"
+        elif request.id > 0:
+            text = say("access.refused")
+        else:  # a group was told nothing when it asked
+            return
+        try:
+            await bot.send_message(request.id, text)
+        except TelegramError as error:
+            if not (is_gone(error) or isinstance(error, BadRequest)):
+                raise
+            log.info("stranger %d could not be told what was decided: %s", request.id, error)
+
+    async def _show(self, bot: Bot, stranger_id: int, admin_id: int) -> None:
+        request = await self.requests.get(stranger_id)
+        if admin_id in dict(request.messages):
+            return
+        text, keyboard = rendered(request, await self._language(admin_id))
+        try:
+            message = await bot.send_message(admin_id, text, reply_markup=keyboard)
+        except TelegramError as error:
+            if isinstance(error, NetworkError) and not isinstance(error, BadRequest):
+                raise
+            log.warning(
+                "admin %d could not be told that %d asks to be let in: %s", admin_id, stranger_id, error
+            )
+            await self.requests.add_unseen(stranger_id, admin_id)
+        else:
+            await self.requests.set_message(stranger_id, admin_id, message.message_id)
+
+    async def _language(self, admin_id: int) -> Language:
+        admin = await self.users.person(admin_id)
+        return self.translations.language(admin.language or admin.telegram_language)
+
+
+def rendered(request: AccessRequest, say: Language) -> Rendered:
+    buttons = [
+        button(say("button.let_in"), Screen.REQUESTS, LET_IN, request.id),
+        button(say("button.refuse"), Screen.REQUESTS, REFUSE, request.id),
+    ]
+    return say("request.asks", user=called(request)), InlineKeyboardMarkup([buttons])
+
+
+def called(request: AccessRequest) -> str:
+    return Person(request.id, request.name, request.username).called
+
+
+def _request(update: Update, context: Context) -> AccessRequest | None:
+    """Return what an update asks for: any message in private, or one that names the bot in a group."""
+    message, user = update.effective_message, update.effective_user
+    if message is None:
+        return None
+    chat, language = message.chat, context.say.code
+    if chat.type == ChatType.PRIVATE:
+        name = user.full_name[:_MAX_NAME] if user else ""
+        return AccessRequest(context.person.id, name, (user and user.username) or "", language)
+    if not names_bot(message.text or message.caption or "", context.bot.username):
+        return None
+    return AccessRequest(chat.id, (chat.title or "")[:_MAX_NAME], chat.username or "", language)

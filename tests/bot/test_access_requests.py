@@ -1,0 +1,207 @@
+"""Strangers of a private bot: the admins are asked, the first tap decides, and the stranger is told."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from product import BotRoom
+from redis_search import find_keys
+
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.faults import FaultKind
+from stemdrop.chat.translations import load_translations
+from stemdrop.errors import TryLater
+from stemdrop.storage.access_requests import SHOWN_A_DAY
+from stemdrop.storage.keys import ADMINS, DAY_S, REFUSAL_LIFETIME_S
+
+ENGLISH, CHINESE = load_translations().languages["en"], load_translations().languages["zh_Hans"]
+
+
+def told(room: BotRoom, user: User) -> list[str]:
+    return [message.text for message in room.telegram.bot_messages(user.id)]
+
+
+async def asked(room: BotRoom, boss: User, stranger: User, words: str = "/start") -> Message:
+    """The message that asks the admin after a stranger wrote this."""
+    before = len(told(room, boss))
+    await room.says(stranger, words)
+    (asking,) = room.telegram.bot_messages(boss.id)[before:]
+    return asking
+
+
+async def is_in(room: BotRoom, number: int) -> bool:
+    return (await room.product.users.person(number)).is_allowed
+
+
+@pytest.fixture
+async def second(private_room: BotRoom) -> User:
+    """Another admin, let in by the link."""
+    second = private_room.telegram.add_user("Zoë", language_code="es")
+    await private_room.product.redis.sadd(ADMINS, str(second.id))
+    await private_room.says(second, "/help")
+    return second
+
+
+async def test_a_stranger_is_let_in_by_a_tap_and_told_in_their_language(
+    private_room: BotRoom, boss: User, mei: User
+) -> None:
+    asking = await asked(private_room, boss, mei)
+    assert asking.text == f"🙋 Mei ({mei.id}) wants to use this bot."
+    assert told(private_room, mei) == [CHINESE("access.asked", id=mei.id)]
+    query = await private_room.presses(asking, "Let in")
+    await private_room.again(query)
+    assert await is_in(private_room, mei.id)
+    assert told(private_room, mei)[1:] == [f"{CHINESE('access.let_in')}\n\n{CHINESE('start')}"]
+    assert asking.text == f"✅ Mei ({mei.id}): let in by {boss.id}."
+    assert not asking.buttons
+    assert [person.name for person in await private_room.product.users.allowed()] == ["Mei"]
+
+
+async def test_a_song_asks_too_and_one_stranger_asks_once_a_day(
+    private_room: BotRoom, boss: User, alice: User, song: Path
+) -> None:
+    await private_room.sends(alice, song)
+    for _ in range(2):
+        await private_room.says(alice, "/start")
+        await private_room.handle_again()
+    assert len(told(private_room, boss)) == 1
+    private_room.product.clock.advance(DAY_S + 1)
+    await private_room.says(alice, "/start")
+    assert len(told(private_room, boss)) == 2
+
+
+async def test_a_refused_stranger_is_told_and_does_not_ask_again(
+    private_room: BotRoom, boss: User, alice: User
+) -> None:
+    await private_room.presses(await asked(private_room, boss, alice), "No")
+    assert told(private_room, alice)[-1] == ENGLISH("access.refused")
+    redis = private_room.product.redis
+    assert await redis.ttl(f"stemdrop:people:request:{alice.id}") > REFUSAL_LIFETIME_S - 60
+    private_room.product.clock.advance(3 * DAY_S)
+    await redis.delete(f"stemdrop:throttle:stranger:{alice.id}")
+    (answer,) = await private_room.says(alice, "/start")
+    assert answer.text == ENGLISH("access.closed", id=alice.id)
+    assert len(told(private_room, boss)) == 1
+    # an admin who thinks better of it lets them in by the command
+    await private_room.says(boss, f"/users add {alice.id}")
+    assert await is_in(private_room, alice.id)
+    assert told(private_room, alice)[-1].startswith(ENGLISH("access.let_in"))
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("🎸👩‍👩‍👧", "🎸👩‍👩‍👧 ({})"),
+        ("עברית \u202eevil", "עברית evil ({})"),
+        ("N" * 200, "N" * 80 + " ({})"),
+        ("\u2060", "{}"),
+        ("@somebody /start", "@\u2060somebody /\u2060start ({})"),
+    ],
+)
+async def test_every_name_is_shown(private_room: BotRoom, boss: User, name: str, shown: str) -> None:
+    stranger = private_room.telegram.add_user(name)
+    asking = await asked(private_room, boss, stranger)
+    assert asking.text == f"🙋 {shown.format(stranger.id)} wants to use this bot."
+
+
+async def test_the_first_admin_decides_and_the_others_see_it(
+    private_room: BotRoom, boss: User, second: User, alice: User
+) -> None:
+    asking = await asked(private_room, boss, alice)
+    other = private_room.telegram.bot_messages(second.id)[-1]
+    data = other.buttons[1]["callback_data"]
+    await private_room.presses(asking, "Let in")
+    assert other.text.startswith(f"✅ Alice ({alice.id}): ")
+    assert not other.buttons
+    await private_room.forges(other, data, second)
+    assert await is_in(private_room, alice.id)
+    assert len(told(private_room, alice)) == 2
+
+
+async def test_a_flood_of_strangers_does_not_flood_the_admins(private_room: BotRoom, boss: User) -> None:
+    strangers = [private_room.telegram.add_user(f"S{number}") for number in range(SHOWN_A_DAY + 5)]
+    for stranger in strangers:
+        await private_room.says(stranger, "/start")
+    assert len(told(private_room, boss)) == SHOWN_A_DAY + 1
+    assert told(private_room, boss)[-1] == ENGLISH("request.too_many", count=SHOWN_A_DAY)
+    assert all(len(told(private_room, stranger)) == 1 for stranger in strangers)
+    # the others wait in the admins' list
+    (users,) = await private_room.says(boss, "/users")
+    await private_room.presses(users, f"Waiting ({len(strangers)})")
+    await private_room.presses(users, f"✅ S{len(strangers) - 1} ")
+    await private_room.presses(users, f"✖️ S{len(strangers) - 2} ")
+    assert [await is_in(private_room, stranger.id) for stranger in strangers[-2:]] == [False, True]
+    await private_room.presses(users, "Back")
+    assert f"Waiting ({len(strangers) - 2})" in users.buttons[0]["text"]
+
+
+async def test_an_admin_who_cannot_be_reached_is_asked_later(
+    private_room: BotRoom, boss: User, second: User, alice: User
+) -> None:
+    room = private_room
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
+    with suppress(TryLater):
+        await room.says(alice, "/start")
+    await room.handle_again()
+    assert [len([text for text in told(room, admin) if "🙋" in text]) for admin in (boss, second)] == [1, 1]
+    room.telegram.block_bot(second.id)
+    bob = room.telegram.add_user("Bob")
+    await room.says(bob, "/start")
+    assert f"Bob ({bob.id})" in told(room, boss)[-1]
+    room.telegram.unblock_bot(second.id)
+    await room.says(second, "/help")
+    assert f"Bob ({bob.id})" in told(room, second)[-2]
+    await room.presses(room.telegram.bot_messages(second.id)[-2], "Dar acceso")
+    assert await is_in(room, bob.id)
+
+
+async def test_a_decision_is_finished_after_a_bad_moment(
+    private_room: BotRoom, boss: User, alice: User
+) -> None:
+    asking = await asked(private_room, boss, alice)
+    private_room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
+    data = asking.buttons[0]["callback_data"]
+    query = private_room.telegram.tap(boss.id, asking.message_id, data)
+    await private_room.handle()
+    assert len(told(private_room, alice)) == 1
+    for _ in range(2):
+        await private_room.handle_again()
+    assert query.is_answered
+    assert len(told(private_room, alice)) == 2
+    assert asking.text.startswith("✅")
+
+
+async def test_a_group_asks_by_naming_the_bot_and_is_told(
+    private_room: BotRoom, boss: User, alice: User
+) -> None:
+    group = private_room.telegram.add_group("Band", [alice])
+    await private_room.says(alice, "hello", chat_id=group.id)
+    assert told(private_room, boss) == []
+    await private_room.says(alice, "/stems", chat_id=group.id)
+    (asking,) = private_room.telegram.bot_messages(boss.id)
+    assert asking.text == f"🙋 Band ({group.id}) wants to use this bot."
+    assert private_room.telegram.bot_messages(group.id) == []
+    await private_room.presses(asking, "Let in")
+    (welcome,) = private_room.telegram.bot_messages(group.id)
+    assert welcome.text.startswith(ENGLISH("access.let_in"))
+    assert "reply to it with /stems@" in welcome.text
+
+
+async def test_a_removed_user_does_not_ask(private_room: BotRoom, boss: User, alice: User) -> None:
+    await private_room.presses(await asked(private_room, boss, alice), "Let in")
+    await private_room.says(boss, f"/users remove {alice.id}")
+    before = told(private_room, boss)
+    await private_room.says(alice, "/start")
+    assert told(private_room, boss) == before
+
+
+async def test_deleting_leaves_no_name_and_no_second_request(
+    private_room: BotRoom, boss: User, redis_url: str
+) -> None:
+    alice = private_room.telegram.add_user("Alicia", username="alicia_b")
+    await asked(private_room, boss, alice)
+    (question,) = await private_room.says(alice, "/delete")
+    await private_room.presses(question, "Delete everything")
+    assert await find_keys(redis_url, "Alicia", "alicia_b") == []
+    await private_room.says(alice, "/start")
+    assert len(told(private_room, boss)) == 1
