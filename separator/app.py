@@ -18,6 +18,7 @@ from separator.routes import contract_routes
 from separator.settings import SeparatorSettings
 from separator.task_runner import TaskRunner
 from separator.task_table import TaskTable
+from stemdrop.http.clients import client_options
 
 
 class _State(TypedDict):
@@ -40,7 +41,7 @@ def create_app(settings: SeparatorSettings) -> FastAPI:
         async with contextlib.AsyncExitStack() as stack:
             table = TaskTable(settings.data / "tasks.sqlite3")
             stack.callback(table.close)
-            client = await stack.enter_async_context(_client())
+            client = await stack.enter_async_context(_client(settings))
             runner = TaskRunner(settings, table, results, uploads, client)
             stack.push_async_callback(runner.close)
             runner.open()
@@ -66,10 +67,12 @@ def create_app(settings: SeparatorSettings) -> FastAPI:
     return app
 
 
-def _client() -> httpx.AsyncClient:
+def _client(settings: SeparatorSettings) -> httpx.AsyncClient:
     # Requests are rare: a connection kept alive would often be closed before the next one.
     limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.AsyncClient(timeout=httpx.Timeout(30, connect=10), limits=limits)
+    return httpx.AsyncClient(
+        timeout=httpx.Timeout(30, connect=10), **client_options(settings.proxies, limits=limits)
+    )
 
 
 async def _remove_expired(settings: SeparatorSettings, table: TaskTable, *stores: ExpiringFiles) -> None:

@@ -17,6 +17,7 @@ from separator.app import create_app
 from separator.audio.formats import FileFormat
 from separator.modes import CONTRACT_PRICES
 from separator.settings import DAY_S, SeparatorSettings
+from stemdrop.http.proxies import Proxies
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +103,10 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
         raise _UsageError("SEPARATION_API_KEY is not set: choose a key that clients have to send")
     if args.engine_runs is not None and args.engine_runs < 1:
         raise _UsageError("--engine-runs must be at least 1")
+    try:
+        proxies = Proxies.from_environment(environ)
+    except ValueError as error:
+        raise _UsageError(str(error)) from None
     settings = SeparatorSettings(
         api_key=api_key,
         data=args.data,
@@ -111,6 +116,7 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
         max_source_bytes=int(args.max_source_mb * 1e6),
         max_duration_s=args.max_minutes * 60,
         callback_object=args.callback_object,
+        proxies=proxies,
         callback_hmac_key=environ.get("CALLBACK_HMAC_KEY", ""),
         credits=args.credits,
         prices=dict(CONTRACT_PRICES) if args.charge else {},

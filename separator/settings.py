@@ -6,6 +6,7 @@ from pathlib import Path
 
 from separator.audio.formats import FileFormat
 from separator.modes import Mode
+from stemdrop.http.proxies import DIRECT, Proxies
 
 DAY_S = 24 * 60 * 60
 
@@ -35,6 +36,8 @@ class SeparatorSettings:
     callback_object: str = "vocal_removal_info"
     """Name of the object with the URLs, which differs between the two hosts of the contract."""
     callback_hmac_key: str = field(default="", repr=False)
+    proxies: Proxies = DIRECT
+
     callback_timeout_s: float = 15
     callback_pauses_s: tuple[float, ...] = (5, 30)
     """Pauses between attempts; there is one attempt more than pauses."""

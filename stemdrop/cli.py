@@ -5,7 +5,9 @@ import asyncio
 import importlib
 import logging
 import os
+import signal
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from stemdrop.observability.logging import hidden, log_crashes, set_up_logging
 from stemdrop.settings import load_settings
 
 log = logging.getLogger(__name__)
+
+WRONG_SETTINGS = 2  # the exit code
 
 # Command → the roles (`serve.Role`) that its process has, and the help text.
 _ROLES = {
@@ -39,7 +43,7 @@ def main() -> None:
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run one command; returns the exit code. A wrong setting is one line on standard error, and code 2."""
+    """Run one command; returns the exit code. Wrong settings are lines on standard error, and code 2."""
     parser = argparse.ArgumentParser(prog="stemdrop", description="Drop a song, get its stems.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, (_, text) in _ROLES.items():
@@ -50,8 +54,31 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             _command(name).add_arguments(command)
     args = parser.parse_args(argv)
     if args.command in _COMMANDS:
-        return int(_command(args.command).run(args, environ))
-    return _serve(_ROLES[args.command][0], environ)
+        code = int(_command(args.command).run(args, environ))
+    else:
+        code = _serve(_ROLES[args.command][0], environ)
+    if code == WRONG_SETTINGS and args.command in (*_ROLES, "separator"):
+        _delay_exit(environ.get("STEMDROP_EXIT_DELAY_S", ""))
+    return code
+
+
+def _delay_exit(seconds: str) -> None:
+    """Wait until SIGTERM, at most so long, since a container that ends at once is restarted at once."""
+    if not seconds.isdecimal() or int(seconds) == 0:
+        return
+    advice = (
+        "correct .env, check it with `docker compose run --rm worker doctor`, then `docker compose up -d`"
+    )
+    _print_error(f"this process ends in {seconds} s; {advice}")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait(int(seconds))
+
+
+def _print_error(text: str) -> None:
+    for line in text.splitlines():
+        print(f"stemdrop: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _serve(roles: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -65,8 +92,8 @@ def _serve(roles: Sequence[str], environ: Mapping[str, str]) -> int:
         serve = importlib.import_module("stemdrop.serve")
         asyncio.run(serve.serve(settings, {serve.Role(role) for role in roles}))
     except SettingsError as error:
-        print(f"stemdrop: {hidden(str(error), secrets)}", file=sys.stderr)  # noqa: T201
-        return 2
+        _print_error(hidden(str(error), secrets))
+        return WRONG_SETTINGS
     except StemdropError as error:
         log.error("stopped: %s", error)
         return 1

@@ -30,7 +30,7 @@ class StemdropError(Exception):
 
 
 class SettingsError(StemdropError):
-    """A setting is missing or wrong; the text names it in one line."""
+    """Settings are missing or wrong; the text has one line for each."""
 
 
 class StoreUnavailable(StemdropError):

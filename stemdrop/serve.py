@@ -33,6 +33,8 @@ async def serve(settings: Settings, roles: set[Role]) -> None:
     async with open_parts(settings, stop) as parts:
         if len(settings.secret_key.get_secret_value()) < SHORT_KEY:
             log.warning("SECRET_KEY is short: anyone with a link could guess it and forge other links")
+        for warning in settings.warnings:
+            log.warning("%s", warning)
         update_health = UpdateHealth()
         run = {
             Role.BOT: lambda: run_bot(parts, update_health, stop),

@@ -18,6 +18,7 @@ from stemdrop.chat.telegram_bot import build_bot, parsing
 from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.chat.translations import load_translations
 from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLater
+from stemdrop.http.clients import client_options
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.account_queue import AccountQueue
@@ -145,12 +146,13 @@ async def open_parts(settings: Settings, stop: asyncio.Event) -> AsyncIterator[P
         redis = await stack.enter_async_context(connect(settings.redis_url))
         await _wait_for_redis(settings, JobStore(redis), stop)
         engine = await stack.enter_async_context(Engine(settings.redis_url))
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(timeout=60, **client_options(settings.proxies))
+        )
         # Connections to the API are not reused: one that the API closes just as a create call goes out would
         # look like a lost response, and a create call whose response is lost is not repeated.
-        api_http = await stack.enter_async_context(
-            httpx.AsyncClient(limits=httpx.Limits(max_keepalive_connections=0))
-        )
+        options = client_options(settings.proxies, limits=httpx.Limits(max_keepalive_connections=0))
+        api_http = await stack.enter_async_context(httpx.AsyncClient(**options))
         parts = Parts(settings, redis, engine, http=http, api_http=api_http)
         stack.push_async_callback(parts.bot.shutdown)
         await stack.enter_async_context(parts.counters.written())

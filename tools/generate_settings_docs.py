@@ -21,6 +21,7 @@ _HEADINGS = {
     "telegram_api_url": "Telegram",
     "separation_api_url": "Separation API",
     "access": "Who may use it",
+    "https_proxy": "Proxies",
     "redis_url": "Storage and logs",
 }
 # The other variables that docker-compose.yml reads, and their descriptions.
@@ -42,11 +43,11 @@ _WIDTH = 100
 _INTRODUCTION = """\
 # Settings
 
-<!-- written by `make docs` from stemdrop/settings.py -->
+<!-- written by `make docs` from stemdrop/settings/model.py -->
 
 Set them in the environment, or in a file `.env` in the folder where you start the command; the environment
-takes precedence. An empty value means the default. If a setting is missing or wrong, the command ends at
-once with exit code 2 and one line that names the setting. Give all processes the same settings; they read
+takes precedence. An empty value means the default. If settings are missing or wrong, the command ends with
+exit code 2 and one line for each of them. Give all processes the same settings; they read
 them when they start. While a worker sends stems, it stores them in the folder that the environment variable
 `TMPDIR` names."""
 

@@ -5,6 +5,8 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
+from stemdrop.errors import SettingsError
+from stemdrop.services.stem_host import find_stem_host_problem
 from stemdrop.tasks.engine import Periodic, Queue, Task
 from stemdrop.wiring import STOP_GRACE_S, Parts, greet_telegram
 from worker.archives import PACKS_AT_ONCE, Archives
@@ -40,8 +42,8 @@ class Tasks:
 def build_fetcher(parts: Parts, max_bytes: int | None = None) -> StemFetcher:
     """Build the client that downloads stems; the caller opens it. `max_bytes`: what Telegram accepts."""
     settings = parts.settings
-    rules = AddressRules(settings.separation_api_url, settings.stem_hosts)
-    return StemFetcher(rules, max_bytes or settings.max_upload_bytes, parts.counters)
+    rules = AddressRules(settings.separation_api_url, settings.stem_hosts, settings.stem_networks)
+    return StemFetcher(rules, max_bytes or settings.max_upload_bytes, parts.counters, settings.proxies)
 
 
 def build_tasks(
@@ -111,7 +113,12 @@ def build_tasks(
 
 
 async def run_worker(parts: Parts, stop: asyncio.Event) -> None:
-    """Run the worker's tasks until `stop`. Raises `SettingsError` when Telegram refuses the token."""
+    """Run the worker's tasks until `stop`.
+
+    Raises `SettingsError` when Telegram refuses the token, or when stems could be paid for but not fetched.
+    """
+    if problem := await find_stem_host_problem(parts.settings):
+        raise SettingsError(f"STEM_NETWORKS: {problem}")
     if not await greet_telegram(parts.bot, stop):
         return
     await asyncio.to_thread(remove_leftovers)

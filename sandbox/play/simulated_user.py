@@ -37,7 +37,10 @@ class SimulatedUser:
         self, url: str, access_key: str, on_text: Callable[[str], None], *, language_code: str = "en"
     ) -> None:
         self._http = httpx.AsyncClient(
-            base_url=f"{url.rstrip('/')}/chat", headers={"X-Sandbox-Key": access_key}, timeout=90
+            base_url=f"{url.rstrip('/')}/chat",
+            headers={"X-Sandbox-Key": access_key},
+            timeout=90,
+            trust_env=False,
         )
         self._on_text = on_text
         self._language_code = language_code

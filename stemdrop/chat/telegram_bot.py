@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 from anyio import sleep
 from pydantic import SecretStr
 from telegram import LinkPreviewOptions
@@ -13,6 +14,8 @@ from telegram.ext import BaseRateLimiter, Defaults, ExtBot
 from telegram.request import HTTPXRequest
 
 from stemdrop.errors import TryLater
+from stemdrop.http.clients import client_options
+from stemdrop.http.proxies import Proxies
 from stemdrop.observability.metric_definitions import FLOOD_SECONDS, FLOOD_WAITS, TELEGRAM_CALLS
 from stemdrop.settings import Settings
 from stemdrop.storage.counters import Counters
@@ -107,8 +110,11 @@ def _messages(endpoint: str, data: dict[str, Any]) -> int:
 class _Request(HTTPXRequest):
     """Removes the token from refusals: some proxies repeat the requested path, which contains it."""
 
-    def __init__(self, token: str, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, token: str, proxies: Proxies, connection_pool_size: int, **options: Any) -> None:
+        limits = httpx.Limits(
+            max_connections=connection_pool_size, max_keepalive_connections=connection_pool_size
+        )
+        super().__init__(httpx_kwargs=client_options(proxies, limits=limits), **options)
         self._secret = SecretStr(token.partition(":")[2])
 
     async def do_request(self, *args: Any, **named: Any) -> tuple[int, bytes]:
@@ -153,6 +159,7 @@ def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None
     token = settings.telegram_bot_token.get_secret_value()
     request = _Request(
         token,
+        settings.proxies,
         connection_pool_size=64,
         connect_timeout=15,
         read_timeout=60,
@@ -165,7 +172,9 @@ def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None
         base_url=f"{settings.telegram_api_url}/bot",
         base_file_url=f"{settings.telegram_api_url}/file/bot",
         request=request,
-        get_updates_request=_Request(token, connection_pool_size=2, connect_timeout=15, read_timeout=15),
+        get_updates_request=_Request(
+            token, settings.proxies, connection_pool_size=2, connect_timeout=15, read_timeout=15
+        ),
         rate_limiter=RateLimiter(flood, counters),
         # a web address in a title must not show a preview of that site
         defaults=Defaults(link_preview_options=LinkPreviewOptions(is_disabled=True)),

@@ -18,6 +18,7 @@ from stemdrop.doctor.separation_api import check_separation
 from stemdrop.doctor.setting_choices import check_settings
 from stemdrop.doctor.telegram import check_telegram
 from stemdrop.errors import StemdropError
+from stemdrop.http.clients import client_options
 from stemdrop.observability.logging import hidden
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import connect
@@ -52,7 +53,8 @@ async def run_checks(
         trusted = httpx.create_ssl_context()
     except OSError as error:
         raise StemdropError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}") from error
-    async with connect(settings.redis_url) as redis, httpx.AsyncClient(verify=trusted) as http:
+    options = client_options(settings.proxies, verify=trusted)
+    async with connect(settings.redis_url) as redis, httpx.AsyncClient(**options) as http:
         context = CheckContext(settings, timeouts, redis, http, trusted, folder, is_in_bot)
         http.event_hooks = {"response": [context.note_clock]}
         # first, since the other checks need the heartbeats

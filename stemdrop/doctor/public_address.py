@@ -23,7 +23,7 @@ from stemdrop.doctor.server_requests import (
     origin,
 )
 from stemdrop.doctor.webhook import check_webhook
-from stemdrop.http.public_addresses import is_public
+from stemdrop.http.public_addresses import is_allowed
 
 EXPIRES_SOON_DAYS = 14
 _DAY_S = 24 * 3600
@@ -82,7 +82,8 @@ class _AddressCheck:
             addresses = await look_up(host, port, self._timeouts.lookup_s)
         except ServerUnreachable:
             return False
-        return not any(map(is_public, addresses))
+        # the made-up addresses of STEM_NETWORKS stand for public ones
+        return not any(is_allowed(it, self._context.settings.stem_networks) for it in addresses)
 
     def _check_form(self, *, is_inside: bool) -> None:
         settings, parts = self._context.settings, urlsplit(self._url)
@@ -95,9 +96,6 @@ class _AddressCheck:
         elif is_for_telegram and self._port not in _TELEGRAM_PORTS:
             advice = "use port 443, 80, 88 or 8443, or TELEGRAM_UPDATES=polling"
             self._report.wrong("PUBLIC_URL", f"Telegram posts no updates to port {self._port}", advice)
-        elif parts.username or parts.password:
-            advice = "remove user and password: links are signed, and not every client sends credentials"
-            self._report.warning("PUBLIC_URL", f"{origin(self._url)} with a user or password", advice)
         else:
             path = " with a path, which the proxy must strip" if parts.path else ""
             self._report.ok("PUBLIC_URL", f"{origin(self._url)}{path}")
@@ -109,8 +107,9 @@ class _AddressCheck:
         except ServerUnreachable as error:
             self._report.wrong("DNS", str(error), error.advice)
             return []
+        networks = self._context.settings.stem_networks
         found = self._host if addresses == [self._host] else f"{self._host} is {', '.join(addresses)}"
-        private = [address for address in addresses if not is_public(address)]
+        private = [address for address in addresses if not is_allowed(address, networks)]
         if private and not is_inside and _is_in_hosts_file(self._host):
             advice = "look it up on another machine: there it must be this machine's public address"
             self._report.warning("DNS", f"{found}, from this machine's /etc/hosts", advice)

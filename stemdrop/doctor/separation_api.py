@@ -4,11 +4,20 @@ import asyncio
 
 from stemdrop.doctor.context import CheckContext
 from stemdrop.doctor.report import SubjectReport
-from stemdrop.doctor.server_requests import ServerUnreachable, explained, origin, quoted, resolve, send
+from stemdrop.doctor.server_requests import (
+    ServerUnreachable,
+    explained,
+    origin,
+    proxy_of,
+    quoted,
+    resolve,
+    send,
+)
 from stemdrop.domain.jobs import CREDITS
 from stemdrop.errors import BadContract, Refused, SeparationError
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.admin_alerts import LOW_CREDITS
+from stemdrop.services.stem_host import find_stem_host_problem
 
 _BUY = "buy credits at the provider"
 
@@ -18,6 +27,7 @@ async def check_separation(context: CheckContext, report: SubjectReport) -> None
     upload_report = SubjectReport("separation API")
     await asyncio.gather(_check_key(context, report), _check_upload_host(context, upload_report))
     report.findings += upload_report.findings
+    await _check_stem_host(context, report)
 
 
 async def _check_key(context: CheckContext, report: SubjectReport) -> None:
@@ -35,7 +45,7 @@ async def _check_key(context: CheckContext, report: SubjectReport) -> None:
     except (SeparationError, BadContract, TimeoutError) as error:
         cause = error if isinstance(error, TimeoutError) else error.__cause__
         if cause:
-            problem = explained(cause, timeout_s)
+            problem = explained(cause, timeout_s, proxy_of(context, url))
             report.wrong("API key", f"{origin(url)}: {problem}", problem.advice)
         else:
             found = f"{origin(url)} answers, but not like the API: {error}"
@@ -66,6 +76,20 @@ def _check_credits(report: SubjectReport, credits: float) -> None:
     report.rate("credits", f"{credits:,.0f} left", _BUY, wrong=is_out, warning=is_low)
 
 
+async def _check_stem_host(context: CheckContext, report: SubjectReport) -> None:
+    """Check that stems, once paid for, could be downloaded."""
+    settings, host = context.settings, context.settings.known_stem_host
+    if not host:
+        return
+    if proxy := proxy_of(context, f"https://{host}"):
+        report.ok("stem host", f"{host}, through the proxy {proxy}")
+    elif problem := await find_stem_host_problem(settings):
+        found, _, advice = problem.partition("; " if "; " in problem else ": ")
+        report.wrong("stem host", found, advice)
+    else:
+        report.ok("stem host", f"{host} is reached directly")
+
+
 async def _check_upload_host(context: CheckContext, report: SubjectReport) -> None:
     url = context.settings.upload_url
     if context.settings.public_url:
@@ -75,6 +99,7 @@ async def _check_upload_host(context: CheckContext, report: SubjectReport) -> No
         response = await send(context, "GET", url)
     except ServerUnreachable as error:
         advice = "correct SEPARATION_UPLOAD_URL, or let this machine reach it"
+        advice = error.advice if proxy_of(context, url) else advice
         report.wrong("upload host", f"{origin(url)}: {error}", advice)
         return
     found = f"{origin(url)} answers HTTP {response.status}"

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -67,10 +66,17 @@ async def look_up(host: str, port: int, timeout_s: float, advice: str = _NO_SUCH
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
+def proxy_of(context: CheckContext, url: str) -> str:
+    """Return the proxy that leads to a server, without user and password; empty without one."""
+    host, port = host_and_port(url)
+    proxy = context.settings.proxies.proxy_for(urlsplit(url).scheme, host, port)
+    return origin(proxy) if proxy else ""
+
+
 async def resolve(context: CheckContext, url: str) -> None:
     """Check that a server's name resolves, unless a proxy resolves it. Raises `ServerUnreachable`."""
     host, port = host_and_port(url)
-    if urlsplit(url).scheme not in getproxies() or proxy_bypass(host):
+    if not proxy_of(context, url):
         await look_up(host, port, context.timeouts.lookup_s)
 
 
@@ -119,10 +125,14 @@ async def send(
         async with asyncio.timeout(timeout_s + connect_s):
             return await response_of(context.http, method, url, timeout=timeout, **request)
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-        raise explained(error, timeout_s) from error
+        raise explained(error, timeout_s, proxy_of(context, url)) from error
 
 
-def explained(error: BaseException, timeout_s: float) -> ServerUnreachable:
+def explained(error: BaseException, timeout_s: float, proxy: str = "") -> ServerUnreachable:
+    """Explain why a request, sent through `proxy` if there is one, failed."""
+    if proxy and isinstance(error, httpx.ProxyError | httpx.ConnectError | httpx.ConnectTimeout):
+        advice = "check HTTPS_PROXY and ALL_PROXY (address, user, password), or name the server in NO_PROXY"
+        return ServerUnreachable(f"the proxy {proxy} does not lead to it: {quoted(str(error))}", advice)
     if isinstance(error, httpx.ConnectTimeout):
         return ServerUnreachable("the connection timed out", "does a firewall block this machine?")
     if isinstance(error, httpx.TimeoutException | TimeoutError):

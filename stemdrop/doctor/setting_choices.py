@@ -1,19 +1,18 @@
 """Checks settings that are valid but may not be what the operator wants."""
 
-import re
-
 from stemdrop.doctor.context import CheckContext
 from stemdrop.doctor.report import SubjectReport
 from stemdrop.errors import StoreUnavailable
 from stemdrop.settings import SHORT_KEY
 from stemdrop.storage.users import Users
 
-_HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s/:@?#]+)(:\d{1,5})?")
-
 
 async def check_settings(context: CheckContext, report: SubjectReport) -> None:
     """Check SECRET_KEY, ACCESS, STEM_HOSTS and whether the bot has an admin."""
     settings = context.settings
+    for warning in settings.warnings:
+        name, _, advice = warning.partition(": ")
+        report.warning("names", name, advice)
     length = len(settings.secret_key.get_secret_value())
     make = "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
     advice = f"make a longer one, or links can be forged: {make}"
@@ -30,12 +29,10 @@ async def check_settings(context: CheckContext, report: SubjectReport) -> None:
 
 
 def _check_stem_hosts(context: CheckContext, report: SubjectReport) -> None:
-    hosts = sorted(context.settings.stem_hosts)
-    if bad := [host for host in hosts if not _HOST.fullmatch(host)]:
-        found = f"{', '.join(bad)}: neither a host nor host:port"
-        report.wrong("STEM_HOSTS", found, "write host or host:port, separated by commas")
-    elif hosts:
-        report.ok("STEM_HOSTS", f"stems may come from these private hosts: {', '.join(hosts)}")
+    settings = context.settings
+    private = [*sorted(settings.stem_hosts), *map(str, settings.stem_networks)]
+    if private:
+        report.ok("STEM_HOSTS", f"stems may come from these private hosts: {', '.join(private)}")
     else:
         report.ok("STEM_HOSTS", "empty: stems come from public addresses and from the API's own host")
 

@@ -1,6 +1,7 @@
 """The rule that tells public IP addresses from private ones."""
 
 import ipaddress
+from collections.abc import Collection
 
 # IPv4 addresses as networks without IPv4 write them (RFC 6052).
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -14,6 +15,15 @@ _INSIDE = [
         "3fff::/20",  # documentation (RFC 9637)
     )
 ]
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def is_allowed(address: str, networks: Collection[Network]) -> bool:
+    """Whether an IP address is public or in one of the networks."""
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return any(ip in network for network in networks) or is_public(address)
 
 
 def is_public(address: str) -> bool:

@@ -41,7 +41,10 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
 
 def _print_as_json(error: SettingsError) -> None:
     advice = "correct it in the environment or in .env"
-    print_lines([_as_json([Finding("settings", "settings", CheckResult.WRONG, str(error), advice)])])
+    findings = [
+        Finding("settings", "settings", CheckResult.WRONG, line, advice) for line in str(error).splitlines()
+    ]
+    print_lines([_as_json(findings)])
 
 
 def lines(findings: Sequence[Finding], has_marks: bool = True) -> list[str]:

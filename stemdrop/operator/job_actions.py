@@ -16,6 +16,7 @@ from stemdrop.chat.telegram_bot import is_gone
 from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import CANCELLABLE, CREDITS, FINAL, Charge, Failure, Job, JobState
 from stemdrop.errors import NoSuchJob, StoreUnavailable, TryLater
+from stemdrop.http.clients import client_options
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import translated
 from stemdrop.storage.dead_letters import DeadLetter
@@ -140,7 +141,8 @@ class OperatorActions:
 
 async def perform(settings: Settings, redis: Redis, action: str, found: Job | DeadLetter) -> ActionOutcome:
     """Perform the action and update the job's message in the chat, if Telegram answers at once."""
-    async with translated(), Engine(settings.redis_url) as engine, httpx.AsyncClient() as http:
+    options = client_options(settings.proxies)
+    async with translated(), Engine(settings.redis_url) as engine, httpx.AsyncClient(**options) as http:
         parts = Parts(settings, redis, engine, http=http, api_http=http)
         outcome = await OperatorActions(parts).perform(action, found)
         if not outcome.job_id:

@@ -26,7 +26,7 @@ def run_command(
 ) -> int:
     """Run one of the operator's commands with the settings; returns its exit code.
 
-    The exit code is 1 for an error and 2 for a wrong setting. Each is one line on standard error, unless
+    The exit code is 1 for an error and 2 for wrong settings. Each is a line on standard error, unless
     `on_wrong_setting` prints it; only an unexpected exception is logged with its traceback.
     """
     try:
@@ -67,8 +67,8 @@ def tolerant_stdout() -> TextIO:
 
 
 def print_error(error: object, code: int) -> int:
-    """Print one line on standard error; returns the exit code."""
-    sys.stderr.write(f"stemdrop: {error}\n")
+    """Print each line of an error on standard error; returns the exit code."""
+    sys.stderr.write("".join(f"stemdrop: {line}\n" for line in str(error).splitlines()))
     return code
 
 

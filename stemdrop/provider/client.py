@@ -33,7 +33,10 @@ UPLOAD_TIMEOUT = httpx.Timeout(120, connect=10)
 MAX_ANSWER_BYTES = 1024 * 1024
 
 # Failures before the first byte was sent: the API cannot have accepted anything.
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_NOT_SENT = (
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout),
+    *(httpx.ProxyError, httpx.UnsupportedProtocol),
+)
 
 # The metric label of a failed call.
 _OUTCOMES: dict[type[SeparationError], str] = {

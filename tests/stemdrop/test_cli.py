@@ -4,6 +4,7 @@ Errors in the settings are tested in this process, the rest in forked ones.
 `tests/journeys/test_sandbox_command.py` starts `up` as a new program.
 """
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
@@ -60,6 +61,24 @@ def test_a_wrong_setting_in_the_file_is_one_line(directory: Path, capsys: Captur
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert "REDIS_URL is wrong" in err
+
+
+def test_all_wrong_settings_are_lines(capsys: Capture) -> None:
+    for command in ("up", "status"):
+        assert run([command], {**VALID, "LISTEN_PORT": "x", "ACCESS": "all"}) == 2
+        out, err = capsys.readouterr()
+        assert (out, [line.split()[1] for line in err.splitlines()]) == ("", ["LISTEN_PORT", "ACCESS"])
+
+
+async def test_in_a_container_a_process_with_wrong_settings_waits_until_it_is_stopped(tmp_path: Path) -> None:
+    process = ForkedProcess(["worker"], {"STEMDROP_EXIT_DELAY_S": "3600"}, tmp_path / "log")
+    process.start()
+    async with asyncio.timeout(60):
+        while "this process ends in 3600 s" not in process.output():  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.05)
+    process._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+    assert await process.wait(60) == 2
+    assert "docker compose run --rm worker doctor" in process.output()
 
 
 @pytest.mark.parametrize("words", [[], ["down"]])

@@ -1,14 +1,18 @@
 """Settings from the environment and a file; each missing or wrong one is named in one line."""
 
 import base64
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from stemdrop.errors import SettingsError
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.settings import Settings, load_settings
+from stemdrop.settings.unknown_names import OTHER_NAMES, PROFILES
 
 VALID = {
     "TELEGRAM_BOT_TOKEN": "7000000001:AAabc-_123",
@@ -59,16 +63,28 @@ WRONG = [
         for value in (
             *("localhost", "localhost:6379", "http://localhost", "redis://localhost:port/0"),
             *("redis://localhost:99999/0", "redis://localhost/0?db=x", "redis://["),
+            *("redis://", "redis://:6379/0", "redis://:word@/0", "rediss:///0", "unix://"),
         )
     ),
     *(("LISTEN_PORT", value) for value in ("x", "-1", "65536", "80.5", "８０８０x")),
     *(
         (name, value)
         for name in ("POLL_AFTER_S", "POLL_INTERVAL_S", "JOB_TIMEOUT_S")
-        for value in ("0", "-1", "x", "nan")
+        for value in ("0", "-1", "x", "nan", "inf", "1e9")
     ),
     *(("TELEGRAM_LOCAL_MODE", value) for value in ("maybe", "2")),
-    *(("TELEGRAM_UPDATES", value) for value in ("Polling", "both")),
+    *(("TELEGRAM_UPDATES", value) for value in ("poll", "both")),
+    *(("PUBLIC_URL", value) for value in ("https://me:word@bot.example", "https://me@bot.example")),
+    *(("STEM_HOSTS", value) for value in ("https://cdn.example", "cdn.example/a", "a.example, me@b.example")),
+    *(("STEM_NETWORKS", value) for value in ("198.18.0.0/33", "everything", "https://198.18.0.1")),
+    *(
+        (name, value)
+        for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+        for value in (
+            *("socks4://proxy:1080", "ftp://proxy", "http://", "http://proxy:x", "http://proxy:99999"),
+            *("proxy:3128/path", "http://[::1", "http://a b:3128"),
+        )
+    ),
     *(("LOG_LEVEL", value) for value in ("LOUD", "info!", "10")),
     ("LOG_FORMAT", "xml"),
 ]
@@ -88,9 +104,100 @@ def test_a_wrong_secret_does_not_appear_in_the_error(name: str) -> None:
     assert "my-password" not in str(met.value)
 
 
-def test_the_first_of_several_is_named() -> None:
-    with pytest.raises(SettingsError, match=r"^TELEGRAM_BOT_TOKEN is missing"):
-        load_settings({})
+def test_all_errors_are_named_at_once_in_our_words() -> None:
+    wrong = {"LISTEN_PORT": "70000", "ACCESS": "all", "TELEGRAM_LOCAL_MODE": "maybe", "DAILY_CREDITS": "ten"}
+    with pytest.raises(SettingsError) as met:
+        load_settings({**wrong, "POLL_AFTER_S": "inf", "TELEGRAM_UPDATES": "webhook", "DAILY_CREDIT": "5"})
+    assert sorted(str(met.value).splitlines()) == [
+        "ACCESS is wrong: must be one of: invite or open",
+        "DAILY_CREDIT is no setting and has no effect: is DAILY_CREDITS meant?",
+        "DAILY_CREDITS is wrong: must be a whole number",
+        "LISTEN_PORT is wrong: must be at most 65535",
+        "POLL_AFTER_S is wrong: must be a finite number",
+        "PUBLIC_URL is missing: TELEGRAM_UPDATES=webhook needs it",
+        "SECRET_KEY is missing: set it in the environment or in .env",
+        "SEPARATION_API_KEY is missing: set it in the environment or in .env",
+        "TELEGRAM_BOT_TOKEN is missing: set it in the environment or in .env",
+        "TELEGRAM_LOCAL_MODE is wrong: must be true or false",
+    ]
+
+
+@pytest.mark.parametrize("character", "#/?@")
+@pytest.mark.parametrize("name", ["REDIS_URL", "HTTPS_PROXY"])
+def test_an_unquoted_password_is_one_line_that_says_how_to_quote_it(name: str, character: str) -> None:
+    """Also one whose first half would be taken for a port."""
+    for password in (f"hid{character}den", f"12{character}34", f"12{character}3@4"):
+        scheme = "redis" if name == "REDIS_URL" else "http"
+        with pytest.raises(SettingsError) as met:
+            load(None, **{name: f"{scheme}://:{password}@redis.example:6379"})
+        line = f"{name} is wrong: quote these characters in its password: "
+        assert str(met.value) == f"{line}# as %23, / as %2F, ? as %3F, @ as %40"
+    quoted = f"{scheme}://:{quote('hid#/?@den', safe='')}@redis.example:6379"
+    assert "hid#/?@den" in load(None, **{name: quoted}).secrets
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DAILY_CREDIT", "DAILY_CREDITS"),
+        ("TELEGRAM_TOKEN", "TELEGRAM_BOT_TOKEN"),
+        ("ADMIN", "ADMINS"),
+        ("STEM_HOST", "STEM_HOSTS"),
+        ("SEPERATION_API_URL", "SEPARATION_API_URL"),
+        ("COMPOSE_PROFILE", "COMPOSE_PROFILES"),
+    ],
+)
+def test_a_name_that_looks_like_a_setting_is_warned_of(tmp_path: Path, name: str, meant: str) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"{name}=5\nFOO=1\nTUNNEL_TOKEN=x\nCOMPOSE_PROFILES=https,selfhosted\n")
+    assert load(file).warnings == (f"{name} is no setting and has no effect: is {meant} meant?",)
+
+
+def test_names_of_other_programs_are_not_warned_of() -> None:
+    others = {"LOGNAME": "me", "HOSTNAME": "x", "TERM": "dumb", "LOG_LEVEL": "INFO", "HTTP_PROXY": ""}
+    others |= {"PATH": "/bin", "PYTHONUNBUFFERED": "1", "LANG": "C", "HOME": "/", "USER": "me"}
+    assert load(None, **others).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [("selfhost", "is selfhosted meant?"), ("https, HTTP", "is https meant?"), ("blue", "there are https, ")],
+)
+def test_an_unknown_profile_is_warned_of(value: str, says: str) -> None:
+    (warning,) = load(COMPOSE_PROFILES=value).warnings
+    assert warning.startswith("COMPOSE_PROFILES: there is no profile ")
+    assert says in warning
+
+
+def test_the_known_profiles_and_names_are_those_of_compose() -> None:
+    composed = Path("docker-compose.yml").read_text("utf-8")
+    profiles = {name for it in re.findall(r"profiles: \[(.*)\]", composed) for name in it.split(", ")}
+    assert set(PROFILES) == profiles
+    variables = set(re.findall(r"\$\{(\w+)", composed))
+    assert variables <= {*OTHER_NAMES, *(name.upper() for name in Settings.model_fields)}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("ACCESS", "Open", "open"),
+        ("LOG_LEVEL", "debug", "DEBUG"),
+        ("LOG_FORMAT", "JSON", "json"),
+        ("TELEGRAM_UPDATES", "Polling", "polling"),
+        ("ADMINS", "1;2 3,4", {1, 2, 3, 4}),
+        ("STEM_HOSTS", "a.example; [::1]:9000", {"a.example", "[::1]:9000"}),
+        ("STEM_NETWORKS", "198.18.0.1/15", {ip_network("198.18.0.0/15")}),
+        ("HTTPS_PROXY", "proxy:3128", "http://proxy:3128"),
+        ("ALL_PROXY", "socks://127.0.0.1:1080/", "socks5://127.0.0.1:1080"),
+    ],
+)
+def test_common_spellings_are_taken(name: str, value: str, read: object) -> None:
+    assert getattr(load(None, **{name: value}), name.lower()) == read
+
+
+def test_proxy_variables_in_lower_case_count() -> None:
+    settings = load(https_proxy="lower:1", HTTPS_PROXY="upper:1", no_proxy="a.example")
+    assert (settings.https_proxy, settings.no_proxy) == ("http://lower:1", "a.example")
 
 
 def test_updates_by_webhook_need_a_public_url() -> None:
@@ -181,6 +288,20 @@ def test_a_wrong_value_in_the_file_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_ignored(tmp_path: Path) -> None:
     assert load(tmp_path / "none") == load()
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes("LISTEN_PORT=9001\n".encode("utf-8-sig"))
+    assert load(file).listen_port == 9001
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_in_utf_16_is_named_as_that(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes("SECRET_KEY=hidden\n".encode(encoding))
+    with pytest.raises(SettingsError, match=r"\.env is in UTF-16: save it as UTF-8$"):
+        load(file)
 
 
 def test_a_binary_file_is_named(tmp_path: Path) -> None:

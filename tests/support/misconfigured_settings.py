@@ -35,13 +35,14 @@ async def open_product(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 
 
 @misconfiguration(
-    "a URL in `STEM_HOSTS`",
-    "settings: STEM_HOSTS",
-    "https://cdn.example: neither",
-    "write host or host:port, separated by commas",
+    "a mistyped name",
+    "settings: names",
+    "DAILY_CREDIT is no setting and has no effect",
+    "is DAILY_CREDITS meant?",
+    result=CheckResult.WARNING,
 )
-async def url_for_host(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
-    doctor_fixture.environ["STEM_HOSTS"] = "10.0.0.5:9000, https://cdn.example"
+async def mistyped(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.environ["DAILY_CREDIT"] = "50"
     yield
 
 

@@ -3,22 +3,26 @@
 `worker.stems.checked_backend` applies the rules to each connection.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import httpx
 
 from stemdrop.errors import AddressRefused
-from stemdrop.http.public_addresses import is_public
+from stemdrop.http.public_addresses import Network, is_allowed
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class AddressRules:
-    """Allows the origin of `api_url` and `hosts` (`host` or `host:port`) even if private, and over HTTP."""
+    """Allows the origin of `api_url` and `hosts` (`host` or `host:port`) even if private, and over HTTP.
 
-    def __init__(self, api_url: str, hosts: Iterable[str]) -> None:
+    `networks` are allowed although they are not public.
+    """
+
+    def __init__(self, api_url: str, hosts: Iterable[str], networks: Collection[Network] = ()) -> None:
         self._origin = _origin(httpx.URL(api_url))
         self._hosts = frozenset(hosts)
+        self._networks = networks
 
     def read(self, url: str, base: httpx.URL | None = None) -> httpx.URL:
         """Return the URL to request; `url` may be relative to `base`. Raises `AddressRefused`."""
@@ -40,7 +44,7 @@ class AddressRules:
         host = host.lower()
         if (host, port) == self._origin[1:] or self._is_named(host, port):
             return
-        if not all(is_public(address) for address in addresses):
+        if not all(is_allowed(address, self._networks) for address in addresses):
             raise AddressRefused(f"{host} is not a public address")
 
     def _is_named(self, host: str, port: int) -> bool:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import AsyncIterable
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import anyio
@@ -14,6 +14,7 @@ import httpx
 
 from stemdrop.domain.audio_types import EXTENSIONS, extension_of_mime_type
 from stemdrop.errors import AddressRefused, FetchFailed, StemGone, StemTooBig
+from stemdrop.http.proxies import DIRECT, Proxies
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES
 from stemdrop.storage.counters import Counters
 from worker.stems.address_rules import AddressRules
@@ -34,7 +35,10 @@ MAX_TINY_CHUNKS, TINY_CHUNK_BYTES = 1000, 100
 PAUSES_S = (1.0, 3.0, 9.0)
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
+_BROKEN = (
+    *(httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError),
+    httpcore.TimeoutException,
+)
 # Metric label per error type.
 _OUTCOMES: dict[type[FetchFailed], str] = {
     AddressRefused: "refused",
@@ -48,23 +52,38 @@ class _TooSlow(FetchFailed):
 
 
 class StemFetcher:
-    """Downloads files of at most `max_bytes` from addresses that `rules` allow; an async context manager."""
+    """Downloads files of at most `max_bytes` from addresses that `rules` allow; an async context manager.
 
-    def __init__(self, rules: AddressRules, max_bytes: int, counters: Counters | None = None) -> None:
+    By a proxy go only servers whose names and addresses are not private; the proxy resolves their names.
+    """
+
+    def __init__(
+        self,
+        rules: AddressRules,
+        max_bytes: int,
+        counters: Counters | None = None,
+        proxies: Proxies = DIRECT,
+    ) -> None:
         self._rules = rules
         self._counters = counters or Counters(None)
         self.max_bytes = max_bytes
+        self._proxies = proxies
+        self._trusted = httpx.create_ssl_context()
+        self._pools = {"": self._pool(network_backend=CheckedConnections(rules))}
+        for url in proxies.urls:
+            self._pools[url] = self._pool(proxy=_proxy(url))
+
+    def _pool(self, **options: Any) -> httpcore.AsyncConnectionPool:
         # Not an httpx client, which would keep cookies and decompress a few bytes into gigabytes.
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+        return httpcore.AsyncConnectionPool(
+            ssl_context=self._trusted,
             max_connections=None,
             max_keepalive_connections=20,
             keepalive_expiry=5,
-            network_backend=CheckedConnections(rules),
+            **options,
         )
 
     async def __aenter__(self) -> Self:
-        await self._pool.__aenter__()
         return self
 
     async def __aexit__(
@@ -73,7 +92,8 @@ class StemFetcher:
         error: BaseException | None = None,
         traceback: TracebackType | None = None,
     ) -> None:
-        await self._pool.__aexit__(kind, error, traceback)
+        for pool in self._pools.values():
+            await pool.aclose()
 
     async def fetch(self, url: str, target: Path) -> str:
         """Write the file to `target` and return the extension that its server names, with the dot.
@@ -117,7 +137,8 @@ class StemFetcher:
     async def _follow(self, url: str, target: Path, deadline: asyncio.Timeout) -> str:
         address = self._rules.read(url)
         for _ in range(MAX_REDIRECTS + 1):
-            async with self._pool.stream(
+            proxy = self._proxies.proxy_for(address.scheme, address.raw_host.decode(), address.port)
+            async with self._pools[proxy].stream(
                 "GET",
                 httpcore.URL(
                     scheme=address.raw_scheme,
@@ -173,6 +194,11 @@ class StemFetcher:
             await file.write(gathered)
         if size == 0:
             raise FetchFailed("it is empty")
+
+
+def _proxy(url: str) -> httpcore.Proxy:
+    proxy = httpx.Proxy(url)
+    return httpcore.Proxy(str(proxy.url), auth=proxy.raw_auth)
 
 
 def _extension(url: str, headers: httpx.Headers) -> str:

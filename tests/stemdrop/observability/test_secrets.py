@@ -120,7 +120,7 @@ def test_a_password_in_an_address_does_not_show() -> None:
             "TELEGRAM_API_URL": "https://me:pass%2Fword-1@bots.example/api/",
             "SEPARATION_API_URL": "https://me:password-2@api.example",
             "SEPARATION_UPLOAD_URL": "https://me:password-3@upload.example",
-            "PUBLIC_URL": "https://me:password-4@stems.example",
+            "HTTPS_PROXY": "http://me:password-4@proxy.example:3128",
             "REDIS_URL": "rediss://me@redis.example:1/0?password=password-5&ssl_password=password-6",
         }
     )

@@ -99,13 +99,18 @@ async def test_no_secret_is_shown(doctor_fixture: DoctorFixture) -> None:
     doctor_fixture.environ |= {
         "SEPARATION_API_KEY": "a-key-that-is-refused",
         "REDIS_URL": "redis://:word-of-redis@127.0.0.1:9",
+        # through a proxy that is not there
+        "SEPARATION_API_URL": "http://api.example.org",
+        "ALL_PROXY": "http://user:word-of-proxy@127.0.0.1:9",
+        "PUBLIC_URL": "",
     }
-    doctor_fixture.environ["PUBLIC_URL"] = doctor_fixture.environ["PUBLIC_URL"].replace(
-        "//", "//user:word-of-url@"
-    )
     settings = load_settings(doctor_fixture.environ)
-    shown = repr(await run_checks(settings, doctor_fixture.timeouts, doctor_fixture.folder))
-    assert [secret for secret in settings.secrets if secret in shown] == []
+    findings = await run_checks(settings, doctor_fixture.timeouts, doctor_fixture.folder)
+    assert [secret for secret in settings.secrets if secret in repr(findings)] == []
+    for check in ("API key", "upload host"):
+        (line,) = [it for it in findings if it.check == check]
+        assert "the proxy http://127.0.0.1:9 does not lead to it: " in line.found
+        assert "check HTTPS_PROXY" in line.advice
 
 
 async def test_a_secret_in_a_page_title_is_hidden(doctor_fixture: DoctorFixture) -> None:
@@ -131,11 +136,12 @@ async def test_a_missing_setting_is_reported_with_exit_code_2(
 ) -> None:
     assert run(["doctor", *(["--json"] if is_json else [])], {"SECRET_KEY": "x"}) == 2
     out, err = capsys.readouterr()
-    sentence = "TELEGRAM_BOT_TOKEN is missing: set it in the environment or in .env"
+    names = ("TELEGRAM_BOT_TOKEN", "SEPARATION_API_KEY")
+    sentences = [f"{name} is missing: set it in the environment or in .env" for name in names]
     if is_json:
-        assert [it["found"] for it in json.loads(out)["findings"]] == [sentence]
+        assert [it["found"] for it in json.loads(out)["findings"]] == sentences
     else:
-        assert (out, err) == ("", f"stemdrop: {sentence}\n")
+        assert (out, err.splitlines()) == ("", [f"stemdrop: {sentence}" for sentence in sentences])
 
 
 async def test_marks_are_ascii_where_the_locale_requires_it(

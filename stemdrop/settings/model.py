@@ -1,22 +1,37 @@
-"""The settings: one frozen object, read once. Its errors name the setting that is missing or wrong.
+"""The settings: one frozen object, read once.
 
 `make docs` writes names, defaults and descriptions into `.env.example` and docs/settings.md
 (`tools.generate_settings_docs`).
 """
 
 import base64
-import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from collections.abc import Iterator
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
-from dotenv import dotenv_values
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
-from redis.connection import parse_url
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr
 
-from stemdrop.errors import SettingsError
+from stemdrop.http.proxies import Proxies
 from stemdrop.http.signed_links import SignedLinks
+from stemdrop.settings.values import (
+    Access,
+    ApiKey,
+    BotToken,
+    Hosts,
+    Ids,
+    LogFormat,
+    LogLevel,
+    Networks,
+    OptionalUrl,
+    ProxyUrl,
+    PublicUrl,
+    RedisUrl,
+    Seconds,
+    Secret,
+    Updates,
+    Url,
+    redis_options,
+)
 
 # Stemdrop warns of a `SECRET_KEY` with fewer characters.
 SHORT_KEY = 16
@@ -25,80 +40,8 @@ UPLOAD_URLS = {
     "api.sunoapi.org": "https://sunoapiorg.redpandaai.co",
     "api.kie.ai": "https://kieai.redpandaai.co",
 }
-
-
-class Address(str):
-    """A URL whose `repr` hides user, password and query."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        parts = urlsplit(self)
-        user, _, host = parts.netloc.rpartition("@")
-        shown = parts._replace(netloc=f"***@{host}" if user else host, query="***" if parts.query else "")
-        return repr(shown.geturl())
-
-
-def _http_url(value: str) -> str:
-    problem = "must be an http:// or https:// URL without query"
-    try:
-        parts = urlsplit(value)
-        _ = parts.port  # raises ValueError for an invalid port
-    except ValueError:  # its text may hold a password
-        raise ValueError(problem) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(problem)
-    return Address(value.rstrip("/"))
-
-
-def _optional_http_url(value: str) -> str:
-    return _http_url(value) if value else ""
-
-
-def _redis_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        if parts.scheme in ("redis", "rediss", "unix"):
-            _ = _redis_options(value), parts.port
-            return Address(value)
-    except ValueError:  # its text may hold the password
-        raise ValueError("has a wrong port or an option that Redis does not know") from None
-    raise ValueError("must be a redis://, rediss:// or unix:// URL")
-
-
-def _redis_options(url: str) -> dict[str, Any]:
-    return dict(parse_url(url))  # type: ignore[no-untyped-call]
-
-
-def _ids(value: str) -> frozenset[int]:
-    try:
-        return frozenset(int(part) for part in re.split(r"[,\s]+", value) if part)
-    except ValueError:
-        raise ValueError("must be Telegram ids (numbers), separated by commas") from None
-
-
-def _bot_token(value: SecretStr) -> SecretStr:
-    if not re.fullmatch(r"\d+:[\w-]+", value.get_secret_value(), re.ASCII):
-        raise ValueError("does not look like a bot token (digits, a colon, letters)")
-    return value
-
-
-def _header_value(value: SecretStr) -> SecretStr:
-    # httpx would quote an invalid header value in its error
-    if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
-        raise ValueError("must consist of ASCII letters, digits and punctuation, without spaces")
-    return value
-
-
-def _hosts(value: str) -> frozenset[str]:
-    return frozenset(host.strip().lower() for host in value.split(",") if host.strip())
-
-
-Url = Annotated[str, AfterValidator(_http_url)]
-OptionalUrl = Annotated[str, AfterValidator(_optional_http_url)]
-Secret = Annotated[SecretStr, Field(min_length=1)]
-Seconds = Annotated[float, Field(gt=0)]
-Ids = Annotated[frozenset[int], BeforeValidator(_ids)]
+# By the API's host: where its stems are, in the examples of docs.kie.ai ("Get Vocal Separation Details").
+KNOWN_STEM_HOSTS = dict.fromkeys(UPLOAD_URLS, "file.aiquickdraw.com")
 
 
 class Settings(BaseModel):
@@ -108,17 +51,17 @@ class Settings(BaseModel):
         frozen=True, extra="ignore", hide_input_in_errors=True, use_attribute_docstrings=True
     )
 
-    telegram_bot_token: Annotated[Secret, AfterValidator(_bot_token)]
+    telegram_bot_token: BotToken
     """The bot's token, from @BotFather."""
 
-    separation_api_key: Annotated[Secret, AfterValidator(_header_value)]
+    separation_api_key: ApiKey
     """The key of the separation API. For your own separator, choose any word."""
 
     secret_key: Secret
     """Signs links. Use a long random text, for example from `openssl rand -hex 32`, and the same for all
     processes."""
 
-    public_url: OptionalUrl = ""
+    public_url: PublicUrl = ""
     """The webhook's address on the internet, for example https://stems.example.org. Empty: nothing needs to
     reach this machine; songs are uploaded to the API and results polled."""
 
@@ -135,7 +78,7 @@ class Settings(BaseModel):
     """Set it to true for your own Bot API server with --local: files up to 2,000 MB. Mount its folder under
     the same path for bot, webhook and worker."""
 
-    telegram_updates: Literal["polling", "webhook"] = "polling"
+    telegram_updates: Updates = "polling"
     """How updates arrive. With polling, exactly one bot may run. With webhook, which needs PUBLIC_URL,
     several bots can share the work."""
 
@@ -160,11 +103,15 @@ class Settings(BaseModel):
     job_timeout_s: Seconds = 1800
     """After so many seconds without a result, a job ends and its user is told why."""
 
-    stem_hosts: Annotated[frozenset[str], BeforeValidator(_hosts)] = frozenset()
+    stem_hosts: Hosts = frozenset()
     """Private hosts from which stems may be downloaded: host or host:port, separated by commas. All others
     must be public, with HTTPS on port 443; the origin of SEPARATION_API_URL is always allowed."""
 
-    access: Literal["invite", "open"] = "invite"
+    stem_networks: Networks = frozenset()
+    """Address ranges from which stems may be downloaded although they are not public, separated by commas:
+    198.18.0.0/15 where the resolver of a transparent proxy answers with made-up ("fake-IP") addresses."""
+
+    access: Access = "invite"
     """Who may use the bot. With invite: admins, ALLOWED_USERS and users whom an admin admits in the chat,
     since every split spends your credits. With open: everyone."""
 
@@ -180,15 +127,49 @@ class Settings(BaseModel):
     """Credits that each user may spend per day; a song costs 10, 20 or 50 by mode. 0: no limit. Admins can
     change it per user in the chat."""
 
-    redis_url: Annotated[str, AfterValidator(_redis_url)] = "redis://localhost:6379/0"
-    """Redis stores all jobs and tasks. Keep it private, with appendonly yes and maxmemory-policy noeviction.
-    Use rediss:// for TLS and unix:// for a socket."""
+    https_proxy: ProxyUrl = ""
+    """The proxy for all HTTPS requests to the outside, stems included: http://host:port, https://, socks5://
+    or socks5h://, with user:password@ if needed. The proxy then resolves the names. Private addresses, names
+    without a dot and names such as nas.local are always reached directly."""
 
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    http_proxy: ProxyUrl = ""
+    """The same for requests without TLS."""
+
+    all_proxy: ProxyUrl = ""
+    """The proxy where HTTPS_PROXY or HTTP_PROXY is empty."""
+
+    no_proxy: str = ""
+    """Servers that are reached without a proxy, separated by commas: names with their subdomains, addresses,
+    ranges, each with :port if needed; * for all."""
+
+    redis_url: RedisUrl = "redis://localhost:6379/0"
+    """Redis stores all jobs and tasks. Keep it private, with appendonly yes and maxmemory-policy noeviction.
+    Use rediss:// for TLS and unix:// for a socket; in a password write # as %23, / as %2F, ? as %3F and @ as
+    %40."""
+
+    log_level: LogLevel = "INFO"
     """The lowest level that is logged."""
 
-    log_format: Literal["console", "json"] = "console"
+    log_format: LogFormat = "console"
     """Log lines as text, or as JSON for machines."""
+
+    _warnings: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Return one line for each name that looks like a mistyped setting."""
+        return self._warnings
+
+    @property
+    def proxies(self) -> Proxies:
+        """Return the choice of the proxy for each server; `stem_hosts` are private and need none."""
+        no_proxy = ",".join([self.no_proxy, *sorted(self.stem_hosts)])
+        return Proxies(self.http_proxy or self.all_proxy, self.https_proxy or self.all_proxy, no_proxy)
+
+    @property
+    def known_stem_host(self) -> str:
+        """Return a host from which this API's stems are known to come; empty if none is known."""
+        return KNOWN_STEM_HOSTS.get(urlsplit(self.separation_api_url).hostname or "", "")
 
     @property
     def upload_url(self) -> str:
@@ -224,10 +205,16 @@ class Settings(BaseModel):
             SignedLinks(key, "").updates_secret,
             self.callback_hmac_key.get_secret_value(),
         ]
-        for url in (self.telegram_api_url, self.separation_api_url, self.separation_upload_url):
+        for url in (
+            self.telegram_api_url,
+            self.separation_api_url,
+            self.separation_upload_url,
+            self.redis_url,
+        ):
             values += _passwords(url)
-        values += [*_passwords(self.public_url), *_passwords(self.redis_url)]
-        values += [str(value) for name, value in _redis_options(self.redis_url).items() if "password" in name]
+        for url in (self.https_proxy, self.http_proxy, self.all_proxy):
+            values += _passwords(url)
+        values += [str(value) for name, value in redis_options(self.redis_url).items() if "password" in name]
         # hiding a very short one would hide parts of ordinary words
         return tuple(dict.fromkeys(value for value in values if len(value) >= 6))
 
@@ -240,33 +227,3 @@ def _passwords(url: str) -> Iterator[str]:
         yield parts.password
         yield password
         yield base64.b64encode(f"{user}:{password}".encode()).decode()
-
-
-def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> Settings:
-    """Read the settings from `environ`, and those that it does not set from `env_file`, if that exists.
-
-    An empty value counts as not set: `docker compose` passes unset variables as empty ones. Raises
-    `SettingsError`, which names the first missing or wrong setting.
-    """
-    try:
-        from_file = dotenv_values(env_file) if env_file else {}
-    except (OSError, ValueError) as error:
-        raise SettingsError(f"{env_file} cannot be read: {type(error).__name__}") from error
-    merged = {**from_file, **{key: value for key, value in environ.items() if value}}
-    values = {name: (merged.get(name.upper()) or "").strip() for name in Settings.model_fields}
-    try:
-        settings = Settings.model_validate({name: value for name, value in values.items() if value})
-    except ValidationError as error:
-        _raise_the_first(error)
-    if settings.telegram_updates == "webhook" and not settings.public_url:
-        raise SettingsError("PUBLIC_URL is missing: TELEGRAM_UPDATES=webhook needs it")
-    return settings
-
-
-def _raise_the_first(error: ValidationError) -> NoReturn:
-    first = error.errors(include_input=False, include_url=False)[0]
-    name = str(first["loc"][0]).upper()
-    if first["type"] == "missing":
-        raise SettingsError(f"{name} is missing: set it in the environment or in .env") from None
-    problem = first["msg"].removeprefix("Value error, ")
-    raise SettingsError(f"{name} is wrong: {problem}") from None

@@ -1,0 +1,40 @@
+"""The transport of every HTTP client of ours: each request goes directly or by the proxy for its server."""
+
+import ssl
+from typing import Any
+
+import httpx
+
+from stemdrop.http.proxies import Proxies
+
+
+class ProxyTransport(httpx.AsyncBaseTransport):
+    """Sends each request by the proxy that `proxies` names for its server."""
+
+    def __init__(self, proxies: Proxies, limits: httpx.Limits, verify: ssl.SSLContext) -> None:
+        self._proxies = proxies
+        self._transports = {
+            url: httpx.AsyncHTTPTransport(verify=verify, limits=limits, trust_env=False, proxy=url or None)
+            for url in ("", *proxies.urls)
+        }
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        proxy = self._proxies.proxy_for(url.scheme, url.raw_host.decode(), url.port)
+        return await self._transports[proxy].handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for transport in self._transports.values():
+            await transport.aclose()
+
+
+def client_options(
+    proxies: Proxies, *, limits: httpx.Limits | None = None, verify: ssl.SSLContext | None = None
+) -> dict[str, Any]:
+    """Return the options of an `httpx.AsyncClient` that obeys `proxies` and not the environment's variables.
+
+    `limits` default to httpx's, `verify` to the certificates that SSL_CERT_FILE or certifi name.
+    """
+    limits = limits or httpx.Limits(max_connections=100, max_keepalive_connections=20)
+    transport = ProxyTransport(proxies, limits, verify or httpx.create_ssl_context())
+    return {"transport": transport, "trust_env": False}
