@@ -114,7 +114,8 @@ class Parts:
     @cached_property
     def result_polling(self) -> ResultPolling:
         """Asks the separation API for results whose callback did not come."""
-        return ResultPolling(self.store, self.engine, self.separation, self.clock)
+        ask_again_s = self.settings.poll_interval_s
+        return ResultPolling(self.store, self.engine, self.separation, self.clock, ask_again_s)
 
     @cached_property
     def orders(self) -> Orders:

@@ -23,7 +23,9 @@ def create_app(
     settings, store, engine, links = parts.settings, parts.store, parts.engine, parts.links
     app = FastAPI(openapi_url=None)
     hmac_key = settings.callback_hmac_key.get_secret_value()
-    app.include_router(callback_router(store, engine, links, parts.counters, hmac_key, body_timeout_s))
+    app.include_router(
+        callback_router(store, engine, parts.separation, links, parts.counters, hmac_key, body_timeout_s)
+    )
     app.include_router(source_router(store, parts.source_quota, links, parts.files, download_timeout_s))
     app.include_router(health_router(store))
     app.include_router(metrics_router(parts.snapshots, expects_callbacks=bool(settings.public_url)))

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request
 
 from stemdrop.domain.jobs import JobState
 from stemdrop.domain.outcomes import Receipt
-from stemdrop.domain.results import parse_callback
 from stemdrop.errors import (
     BadContract,
     ExpiredLink,
@@ -17,6 +16,7 @@ from stemdrop.errors import (
 from stemdrop.http.signed_links import SignedLinks, check_signature
 from stemdrop.log_context import bind_job
 from stemdrop.observability.metric_definitions import CALLBACKS, OTHER
+from stemdrop.provider.client import SeparationClient
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
@@ -49,6 +49,7 @@ _OUTCOMES: dict[type[StemdropError], str] = {
 def callback_router(
     store: JobStore,
     engine: Engine,
+    separation: SeparationClient,
     links: SignedLinks,
     counters: Counters,
     hmac_key: str,
@@ -70,7 +71,7 @@ def callback_router(
     async def store_result(token: str, request: Request) -> Receipt:
         link = links.read_callback(token)
         bind_job(link.job_id)
-        task_id, result = parse_callback(await read_json(request, body_timeout_s))
+        task_id, result = separation.callback(await read_json(request, body_timeout_s))
         if hmac_key:
             timestamp = request.headers.get("x-webhook-timestamp", "")
             check_signature(hmac_key, task_id, timestamp, request.headers.get("x-webhook-signature", ""))

@@ -23,7 +23,7 @@ class CreditsMonitor:
             credits = await self._separation.credits()
         except Refused as error:
             self._log_once(error)
-            await self._alerts.refused(error.code)
+            await self._alerts.failed(str(error.code))
         except (SeparationError, BadContract) as error:
             self._log_once(error)
         else:

@@ -22,6 +22,8 @@ from stemdrop.domain.results import Result
 from stemdrop.errors import CachedFileGone, DeliveryOverridden, StoreUnavailable, TryLater
 from stemdrop.log_context import bind_job
 from stemdrop.services.account_queue import AccountQueue
+from stemdrop.services.admin_alerts import AdminAlerts
+from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.job_statistics import JobStatistics
 from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
 from stemdrop.storage.stem_cache import CachedStems, StemCache
@@ -48,6 +50,8 @@ class Delivery:
     result_sender: ResultSender
     job_message: JobMessage
     account_queue: AccountQueue
+    polling: ResultPolling
+    alerts: AdminAlerts
     stem_cache: StemCache
     job_statistics: JobStatistics
     _owner_limits: OwnerLimits[int] = field(
@@ -80,8 +84,11 @@ class Delivery:
                 # the earlier run is dead, or only cut off from Redis and about to record what it has sent
                 await anyio.sleep(NOT_ENDED_S)
             if await self.store.owns_delivery(job.id, token):
+                if result.is_success and not result.stems:
+                    result = await self.polling.confirm_empty(job, result)
                 if failure := failure_of(result):
                     await self._fail(job, failure)
+                    await self._alert(job, result, failure)
                 else:
                     await self._deliver_or_retry(job, result, runs, token)
         except (TryLater, StoreUnavailable, asyncio.CancelledError):
@@ -151,6 +158,15 @@ class Delivery:
             await self.account_queue.next(job.account)
         # or while it was shown
         await self._prefer_success(await self.store.get(job.id))
+
+    async def _alert(self, job: Job, result: Result, failure: Failure) -> None:
+        if result.shape:
+            log.error(
+                "job %s: the form of its result is unknown, report it to the project: %s",
+                job.id,
+                result.shape,
+            )
+        await self.alerts.failed(failure.code)
 
     async def _prefer_success(self, job: Job | None) -> None:
         """Raise `TryLater` if a success, which is paid for, came after the failure: the next run sends it."""

@@ -84,6 +84,8 @@ def build_tasks(
             ),
             job_message=parts.job_message,
             account_queue=parts.account_queue,
+            polling=parts.result_polling,
+            alerts=parts.alerts,
             stem_cache=parts.stem_cache,
             job_statistics=parts.job_statistics,
         ),

@@ -13,6 +13,7 @@ from telegram.error import TelegramError
 
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.telegram_files import TelegramFiles
+from stemdrop.domain.failures import TOO_BUSY
 from stemdrop.domain.jobs import Failure, Job, JobState
 from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.errors import AnswerLost, Refused, SourceGone, TryLater, Unreachable
@@ -33,7 +34,6 @@ MAX_BEGUN = 12
 _SOON_S = 2.0
 # The create call of another run counts as lost so long after it began: its timeout (60 s) and a margin.
 LOST_AFTER_S = 75.0
-_TOO_BUSY = 429
 # The API requires a callback URL. Without a public URL it gets a name that never resolves (RFC 2606), so that
 # the result is sent to no other host; the job is polled.
 NO_CALLBACK_URL = "https://callback.invalid/none"
@@ -73,11 +73,11 @@ class Submission:
         except Unreachable as error:
             await self._again_or_fail(job, run, "unreachable", error)
         except Refused as error:
-            if error.code == _TOO_BUSY:
+            if error.code == TOO_BUSY:
                 await self._again_or_fail(job, run, str(error.code), error)
             else:
                 await self._fail(job, Failure(str(error.code), charged=False), error)
-                await self.alerts.refused(error.code)
+                await self.alerts.failed(str(error.code))
         except SourceGone as error:
             await self._fail(job, Failure("source_gone", charged=False), error)
 

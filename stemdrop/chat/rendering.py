@@ -67,6 +67,8 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
         case JobState.SEPARATING:
             text = say("state.separating", title=title)
             return f"{text}\n{_progress(say, details)}".rstrip(), _keyboard([_cancel(job, say)])
+        case JobState.DELIVERING if job.result and not job.result.stems:
+            return say("state.separating", title=title), None
         case JobState.DELIVERING:
             key = "state.delivering_kept" if job.cached else "state.delivering"
             return say(key, title=title), None

@@ -14,6 +14,9 @@ class Remedy(StrEnum):
     OTHER_MODE = "other_mode"  # another way of splitting may
 
 
+# Codes that are handled in their own way; `provider/codes.py` maps the providers' spellings to them.
+NO_CREDITS, TOO_BUSY = 402, 429
+
 _RETRY, _OTHER = (Remedy.RETRY,), (Remedy.OTHER_MODE,)
 # the user must send another file
 _NONE: tuple[Remedy, ...] = ()
@@ -40,6 +43,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "lost": _RETRY,
     "unreachable": _RETRY,
     "empty": _OTHER,
+    "unknown_form": _NONE,
     "source_gone": _NONE,
     "internal": _RETRY,
     "undeliverable": _RETRY,
@@ -55,4 +59,6 @@ def failure_of(result: Result) -> Failure | None:
     """Return why a job with this result fails; `None` when there are stems to deliver."""
     if not result.is_success:
         return Failure(str(result.code), charged=not result.is_refunded)
-    return None if result.stems else Failure("empty", charged=True)
+    if result.stems:
+        return None
+    return Failure("unknown_form", charged=True) if result.shape else Failure("empty", charged=True)

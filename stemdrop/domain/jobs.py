@@ -150,6 +150,7 @@ class Job:
     is_asking_again: bool = False  # that call is still to be made
     is_other_charged: bool = False  # beside the awaited create call, one has failed and was charged
     polled_at: float = 0
+    found_empty_at: float = 0  # when the detail endpoint, too, had no stems for a success
     task_id: str = ""
     result: Result | None = None
     failure: Failure | None = None
@@ -182,13 +183,11 @@ class Job:
 
     @property
     def is_undelivered(self) -> bool:
-        """Whether it failed although it has stems: they are fetched again, not bought again."""
-        return (
-            self.state is JobState.FAILED
-            and self.failure is not None
-            and self.failure.code == "undeliverable"
-            and self.result is not None
-            and bool(self.result.stems)
+        """Whether it failed although it has stems, or may have: they are fetched again, not bought again."""
+        if self.state is not JobState.FAILED or not (self.failure and self.result):
+            return False
+        return self.failure.code == "unknown_form" or (
+            self.failure.code == "undeliverable" and bool(self.result.stems)
         )
 
     @property
@@ -271,5 +270,5 @@ def is_overtaken(job: Job) -> bool:
         and job.result
         and job.result.is_success
         and job.failure
-        and job.failure.code not in ("empty", "undeliverable")
+        and job.failure.code not in ("empty", "unknown_form", "undeliverable")
     )

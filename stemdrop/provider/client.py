@@ -14,7 +14,7 @@ import httpx
 from pydantic import SecretStr
 
 from stemdrop.domain.jobs import Mode
-from stemdrop.domain.results import Result, parse_detail
+from stemdrop.domain.results import Result
 from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError, Unreachable
 from stemdrop.observability.metric_definitions import (
     API_CALLS,
@@ -23,6 +23,14 @@ from stemdrop.observability.metric_definitions import (
     CREDITS_SEEN,
     OTHER,
 )
+from stemdrop.provider.answers import (
+    read_callback,
+    read_credits,
+    read_detail,
+    read_download_url,
+    read_task_id,
+)
+from stemdrop.provider.codes import known_code, read_code
 from stemdrop.storage.counters import Counters
 
 # A create call returns at once. A slow gateway gets time, since giving up early may cost twice.
@@ -72,9 +80,8 @@ class SeparationClient:
         if mode is Mode.SPLIT_STEM_ADVANCED:
             body["stemName"] = instrument
         url = f"{self._api_url}/api/v1/vocal-removal/generate"
-        data = await self._ask("create", "POST", url, json=body, timeout=CREATE_TIMEOUT)
-        task_id = data.get("taskId") if isinstance(data, dict) else None
-        if not isinstance(task_id, str) or not task_id:
+        task_id = read_task_id(await self._ask("create", "POST", url, json=body, timeout=CREATE_TIMEOUT))
+        if not task_id:
             raise AnswerLost("the separation API accepted the job but named no task")
         return task_id
 
@@ -84,17 +91,19 @@ class SeparationClient:
         Raises `Refused`, `Unreachable`, `AnswerLost` (harmless: the call is free) or `BadContract`.
         """
         url = f"{self._api_url}/api/v1/vocal-removal/record-info?taskId={quote(task_id, safe='')}"
-        return parse_detail(await self._ask("detail", "GET", url, timeout=ASK_TIMEOUT))
+        return read_detail(await self._ask("detail", "GET", url, timeout=ASK_TIMEOUT), self._api_url)
+
+    def callback(self, body: object) -> tuple[str, Result]:
+        """Return the task id and the result in the body of a callback. Raises `BadContract`."""
+        return read_callback(body, self._api_url)
 
     async def credits(self) -> float:
         """Return the credits that are left. Raises the same as `detail`."""
         url = f"{self._api_url}/api/v1/generate/credit"
-        data = await self._ask("credits", "GET", url, timeout=ASK_TIMEOUT)
-        if isinstance(data, bool) or not isinstance(data, int | float):
-            raise BadContract("the credits are no number")
-        self._counters.set_gauge(CREDITS_LEFT, data)
+        credits = read_credits(await self._ask("credits", "GET", url, timeout=ASK_TIMEOUT))
+        self._counters.set_gauge(CREDITS_LEFT, credits)
         self._counters.set_gauge(CREDITS_SEEN, time.time())
-        return data
+        return credits
 
     async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
         """Upload a source as a stream and return its URL for `create`. Free of charge.
@@ -110,8 +119,8 @@ class SeparationClient:
             headers={"Content-Type": content_type, "Content-Length": str(length)},
             timeout=UPLOAD_TIMEOUT,
         )
-        url = data.get("downloadUrl") if isinstance(data, dict) else None
-        if not isinstance(url, str) or not url:
+        url = read_download_url(data)
+        if not url:
             raise AnswerLost("the upload host named no downloadUrl")
         return url
 
@@ -143,16 +152,15 @@ class SeparationClient:
         """The body's code decides; without one, a 4xx is a refusal and a 5xx may mean anything."""
         try:
             answer = json.loads(body)
-            code = answer["code"]
-        except (ValueError, KeyError, TypeError, RecursionError):
+            code = read_code(answer["code"])
+        except (ValueError, KeyError, TypeError, RecursionError, BadContract):
             raise _of_status(status) from None
-        if isinstance(code, bool) or not isinstance(code, int):
-            raise _of_status(status)
         if code != 200:
             message = answer.get("msg")
             # some servers repeat the request
-            key = self._key.get_secret_value()
-            raise Refused(code, message.replace(key, "***") if isinstance(message, str) else "")
+            text = message.replace(self._key.get_secret_value(), "***") if isinstance(message, str) else ""
+            known = known_code(self._api_url, code, message)
+            raise Refused(known, text if known == code else f"{text[:150]} (its code {code})")
         if status >= 300:
             raise _of_status(status)
         return answer.get("data")

@@ -6,6 +6,7 @@ from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from stemdrop.chat.translations import Translations
+from stemdrop.domain.failures import NO_CREDITS
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.storage.users import Users
 
@@ -16,7 +17,11 @@ REPEAT_AFTER_S = 24 * 3600
 # The price of two songs in all stems: below it the admins are alerted.
 LOW_CREDITS = 100
 
-_OF_CODE = {401: "alert.key", 402: "alert.credits_out"}
+_OF_CODE = {
+    "401": "alert.key",
+    str(NO_CREDITS): "alert.credits_out",
+    "unknown_form": "alert.unknown_form",
+}
 
 
 class AdminAlerts:
@@ -27,8 +32,8 @@ class AdminAlerts:
         self._users = users
         self._translations = translations
 
-    async def refused(self, code: int) -> None:
-        """Alert the admins if only they can correct what the separation API refused with this code."""
+    async def failed(self, code: str) -> None:
+        """Alert the admins if only they can correct what made a call or a job fail with this code."""
         if code in _OF_CODE:
             await self._alert(_OF_CODE[code])
 

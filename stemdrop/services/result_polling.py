@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Receipt
-from stemdrop.errors import BadContract, SeparationError
+from stemdrop.domain.results import Result
+from stemdrop.errors import AnswerLost, BadContract, SeparationError, TryLater, Unreachable
 from stemdrop.provider.client import SeparationClient
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
+
+# A success without stems fails after this time even if the separation API has not answered since.
+GIVE_UP_S = 900
 
 
 @dataclass
@@ -23,6 +27,7 @@ class ResultPolling:
     engine: Engine
     separation: SeparationClient
     clock: Callable[[], float] = time.time
+    ask_again_s: float = 30
 
     async def ask(self, job: Job) -> Receipt | None:
         """Poll the task and store its result, which orders its delivery; `None`: there is none yet."""
@@ -42,3 +47,27 @@ class ResultPolling:
             log.error("job %s: polled a result that is not its own (%s)", job.id, receipt)
             return None
         return receipt
+
+    async def confirm_empty(self, job: Job, result: Result) -> Result:
+        """Return a success without stems once the detail endpoint has said twice that there are none.
+
+        The second call is made `ask_again_s` after the first: the URLs may come later than the success.
+        Raises `TryLater` until then, and when stems have come.
+        """
+        now = self.clock()
+        if job.found_empty_at and (wait_s := job.found_empty_at + self.ask_again_s - now) > 0:
+            raise TryLater(wait_s, f"job {job.id}: a success without stems is asked for again")
+        detail = None
+        try:
+            detail = await self.separation.detail(job.task_id)
+        except (SeparationError, BadContract) as error:
+            log.warning("job %s: its stems could not be asked for: %s", job.id, error)
+            if isinstance(error, Unreachable | AnswerLost) and now - job.moved_at < GIVE_UP_S:
+                raise TryLater(self.ask_again_s, "the separation API does not answer") from error
+        if detail and detail.stems:
+            await self.store.receive(job.id, job.chat_id, job.task_id, detail)
+            raise TryLater(0.1, f"job {job.id}: its stems have come")
+        if not job.found_empty_at:
+            await self.store.set(job.id, found_empty_at=now)
+            raise TryLater(self.ask_again_s, f"job {job.id}: a success without stems is asked for again")
+        return detail if detail and detail.shape else result

@@ -176,6 +176,6 @@ async def test_alerts_are_in_the_language_of_the_admins_telegram(new_room: BotRo
     said = new_room.telegram.send_text(mei.id, "/help")
     await new_room.handle()
     product = new_room.product
-    await AdminAlerts(product.bot, product.users, product.translations).refused(402)
+    await AdminAlerts(product.bot, product.users, product.translations).failed("402")
     shown = new_room.after(said)
     assert shown[-1].text == product.translations.language("zh")("alert.credits_out")

@@ -32,6 +32,7 @@ from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Receipt, Run, Sent
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import StoreUnavailable, TryLater
+from stemdrop.services.result_polling import GIVE_UP_S
 from stemdrop.storage.keys import PACE
 from worker.delivery import MAX_BROKEN_RUNS, MAX_RUNS, Delivery
 from worker.stems.download import FETCHES_PER_JOB
@@ -43,6 +44,7 @@ TWELVE = (
 # The buttons under a result of the mode "all stems".
 AGAIN = "🔁 Fetch missing stems"
 OTHER_MODES = ("🎤 Vocals + instrumental · 10 credits", "🎸 One instrument… · 20 credits")
+ASKING = "api/v1/vocal-removal/record-info"
 PACKED = ("📦 One ZIP", "🎙 As voice messages")
 
 
@@ -514,10 +516,9 @@ PAGE = b"<!DOCTYPE html><html><body>This link has expired.</body></html>"
 
 def answer_detail(files: FileServer, **urls: str) -> str:
     """Serve the API's answer with these URLs; returns its path."""
-    asking = "api/v1/vocal-removal/record-info"
     detail = {"code": 200, "msg": "ok", "data": {"successFlag": "SUCCESS", "response": urls}}
-    files.put(asking, json.dumps(detail).encode(), media_type="application/json")
-    return asking
+    files.put(ASKING, json.dumps(detail).encode(), media_type="application/json")
+    return ASKING
 
 
 async def test_a_fresh_url_is_requested_for_a_page_in_place_of_a_stem(
@@ -720,13 +721,88 @@ async def test_a_failure_is_explained_with_its_code(
     assert await product.store.open_jobs() == []
 
 
-async def test_a_success_without_stems_is_explained(
-    product: Product, delivery: Delivery, sent: Message
+async def test_a_success_without_stems_is_asked_for_twice_before_it_is_empty(
+    product: Product, files: FileServer, sent: Message
 ) -> None:
+    answer_detail(files)
     job = await product.at(JobState.DELIVERING, sent, result=Result(200))
-    await delivery.run(job.id)
+    with pytest.raises(TryLater) as later:
+        await product.delivery().run(job.id)
+    assert "found nothing" not in "".join(found.text for found in product.telegram.bot_messages(job.chat_id))
+    with pytest.raises(TryLater):  # too soon, as after a restart
+        await product.delivery().run(job.id)
+    assert files.asked == [ASKING]
+    product.clock.advance(later.value.after_s)
+    await product.delivery().run(job.id)
+    assert files.asked == [ASKING] * 2
     assert (await product.job(job.id)).failure == Failure("empty", charged=True)
     assert "found nothing to split" in shown(product, job).text
+
+
+@pytest.mark.parametrize("empty_answers", [0, 1])
+async def test_stems_that_come_after_a_success_are_delivered(
+    product: Product, files: FileServer, sent: Message, tone: bytes, empty_answers: int
+) -> None:
+    job = await product.at(JobState.DELIVERING, sent, result=Result(200))
+    answer_detail(files)
+    for _ in range(empty_answers):
+        with pytest.raises(TryLater) as later:
+            await product.delivery().run(job.id)
+        product.clock.advance(later.value.after_s)
+    answer_detail(files, vocalUrl=files.put("v.mp3", tone), instrumentalUrl=files.put("i.mp3", tone))
+    with pytest.raises(TryLater):
+        await product.delivery().run(job.id)
+    await product.delivery().run(job.id)
+    assert (await product.job(job.id)).state is JobState.DELIVERED
+    assert len(stems(product, job.chat_id)) == 2
+
+
+async def test_a_success_without_stems_waits_for_an_api_that_is_away(
+    product: Product, files: FileServer, sent: Message
+) -> None:
+    files.put(ASKING, b"bad gateway", status=502)
+    job = await product.at(JobState.DELIVERING, sent, result=Result(200))
+    for _ in range(3):
+        with pytest.raises(TryLater) as later:
+            await product.delivery().run(job.id)
+        product.clock.advance(later.value.after_s)
+    product.clock.advance(GIVE_UP_S)
+    with pytest.raises(TryLater) as later:
+        await product.delivery().run(job.id)
+    product.clock.advance(later.value.after_s)
+    await product.delivery().run(job.id)
+    assert (await product.job(job.id)).failure == Failure("empty", charged=True)
+
+
+async def test_a_result_in_an_unknown_form_is_told_as_that_and_can_be_fetched_later(
+    product: Product, files: FileServer, sent: Message, tone: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer_detail(files)
+    job = await product.at(JobState.DELIVERING, sent, result=Result(200, shape="{voice: URL}"))
+    with pytest.raises(TryLater) as later:
+        await product.delivery().run(job.id)
+    product.clock.advance(later.value.after_s)
+    await product.delivery().run(job.id)
+    assert (await product.job(job.id)).failure == Failure("unknown_form", charged=True)
+    assert "in a form that I don't understand" in shown(product, job).text
+    assert labels(shown(product, job)) == [AGAIN]
+    (line,) = [record.getMessage() for record in caplog.records if "{voice: URL}" in record.getMessage()]
+    assert job.id in line
+    answer_detail(files, vocalUrl=files.put("v.mp3", tone))
+    await product.orders.fetch_again(await product.job(job.id))
+    with pytest.raises(TryLater):
+        await product.delivery().run(job.id)
+    await product.delivery().run(job.id)
+    assert (await product.job(job.id)).state is JobState.DELIVERED
+
+
+async def test_a_callback_without_credits_costs_nothing_and_alerts_the_admins(
+    product: Product, delivery: Delivery, sent: Message, caplog: pytest.LogCaptureFixture
+) -> None:
+    job = await product.at(JobState.DELIVERING, sent, result=Result(402))
+    await delivery.run(job.id)
+    assert (await product.job(job.id)).failure == Failure("402", charged=False)
+    assert product.translations.language("en")("alert.credits_out") in caplog.text
 
 
 async def test_a_job_ends_when_its_user_has_blocked_the_bot(

@@ -143,10 +143,11 @@ async def test_a_refusal_is_explained_and_costs_nothing(
     assert await product.store.open_jobs() == []
 
 
+@pytest.mark.parametrize("code", [429, 405, 430])
 async def test_an_api_that_is_too_busy_is_called_three_times(
-    product: Product, provider: Provider, job: Job
+    product: Product, provider: Provider, job: Job, code: int
 ) -> None:
-    provider.refusal = (429, "slow down")
+    provider.refusal = (code, "slow down")
     pauses = await run_out(product, job)
     assert len(pauses) == MAX_RUNS - 1
     assert all(pause > 0 for pause in pauses)

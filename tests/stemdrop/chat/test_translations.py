@@ -15,7 +15,8 @@ from babel.messages.pofile import read_po
 from stemdrop.chat.translations import FALLBACK, LOCALES, Language, load_translations
 from stemdrop.domain.failures import REMEDIES
 from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Failure, Mode
-from stemdrop.domain.results import STEM_FIELDS, Stem
+from stemdrop.domain.results import Stem
+from stemdrop.provider.answers import STEM_FIELDS
 
 ROOT = Path(__file__).parents[3]
 CODES = sorted(path.stem for path in LOCALES.glob("*.po"))

@@ -73,7 +73,16 @@ def test_the_names_of_stored_fields_do_not_change() -> None:
         "is_other_charged",
         *("ordered_by", "cancelled_by", "state", "created_at", "moved_at", "account", "account_day"),
         *("price", "charge", "mode", "instrument", "picked_at", "shown_at", "shown_as"),
-        *("create_started_at", "polled_at", "task_id", "result", "failure", "missing", "refused"),
+        *(
+            "create_started_at",
+            "polled_at",
+            "found_empty_at",
+            "task_id",
+            "result",
+            "failure",
+            "missing",
+            "refused",
+        ),
         *("links", "silent", "kept", "is_timed", "is_kept_lost"),
         *("mode_name", "failure_code", "failure_charged", "has_stems", "missing_count", "refused_count"),
     }
@@ -123,6 +132,7 @@ def test_missing_fields_have_defaults() -> None:
         ({"failure": None}, False),
         ({"result": None}, False),
         ({"result": Result(200)}, False),
+        ({"result": Result(200), "failure": Failure("unknown_form")}, True),
     ],
 )
 def test_only_a_failure_with_stems_at_hand_is_undelivered(

@@ -245,7 +245,7 @@ async def test_a_success_under_an_http_error_is_no_refusal(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [None, {}, [], "task", 17, {"taskId": None}, {"taskId": ""}, {"taskId": 17}, {"task_id": "t"}]
+    "data", [None, {}, [], "", 17, {"taskId": None}, {"taskId": ""}, {"taskId": 17}, {"task": "t"}]
 )
 async def test_an_acceptance_without_a_task_id_is_a_lost_answer(data: object) -> None:
     async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
@@ -255,7 +255,7 @@ async def test_an_acceptance_without_a_task_id_is_a_lost_answer(data: object) ->
             await upload(client)
 
 
-@pytest.mark.parametrize("data", [None, {}, [], "100", True, {"credits": 100}])
+@pytest.mark.parametrize("data", [None, {}, [], "", "many", "nan", True, {"credits": 100}])
 async def test_credits_that_are_no_number_break_the_contract(data: object) -> None:
     async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
         with pytest.raises(BadContract):

@@ -16,15 +16,7 @@ from hypothesis import strategies as st
 from itsdangerous import TimestampSigner
 
 from stemdrop.domain.jobs import encode
-from stemdrop.domain.results import (
-    MAX_STEMS,
-    MAX_TASK_ID,
-    MAX_URL,
-    STEM_FIELDS,
-    Result,
-    parse_callback,
-    parse_detail,
-)
+from stemdrop.domain.results import Result
 from stemdrop.errors import BadContract, ForgedRequest
 from stemdrop.http.signed_links import (
     CALLBACK_LIFETIME_S,
@@ -35,6 +27,8 @@ from stemdrop.http.signed_links import (
     SignedLinks,
     check_signature,
 )
+from stemdrop.provider.answers import MAX_STEMS, MAX_TASK_ID, STEM_FIELDS, read_callback, read_detail
+from stemdrop.provider.stem_urls import MAX_URL
 
 NAMES = (
     st.sampled_from([*STEM_FIELDS, "origin"])
@@ -120,7 +114,7 @@ def check_result(result: Result) -> None:
 @given(mostly(CALLBACKS, JSON))
 def test_a_callback_is_a_result_or_not_the_contract(body: object) -> None:
     try:
-        task_id, result = parse_callback(body)
+        task_id, result = read_callback(body, "https://api.kie.ai")
     except BadContract:
         event("refused")
         return
@@ -133,7 +127,7 @@ def test_a_callback_is_a_result_or_not_the_contract(body: object) -> None:
 @given(mostly(DETAILS, JSON))
 def test_a_detail_is_a_result_none_yet_or_not_the_contract(data: object) -> None:
     try:
-        result = parse_detail(data)
+        result = read_detail(data, "")
     except BadContract:
         event("refused")
         return

@@ -52,12 +52,19 @@ def told(product: Product) -> list[list[str]]:
 
 
 @pytest.mark.parametrize(
-    ("code", "key"), [(401, "alert.key"), (402, "alert.credits_out"), (422, None), (429, None)]
+    ("code", "message", "key"),
+    [
+        (401, "", "alert.key"),
+        (402, "", "alert.credits_out"),
+        (429, "insufficient credits", "alert.credits_out"),
+        (422, "", None),
+        (429, "", None),
+    ],
 )
 async def test_admins_are_alerted_of_refusals_that_only_they_can_correct(
-    product: Product, provider: Provider, sent: Message, code: int, key: str | None
+    product: Product, provider: Provider, sent: Message, code: int, message: str, key: str | None
 ) -> None:
-    provider.refusal = (code, f"refused, {KEY} and all")
+    provider.refusal = (code, f"refused, {KEY} and all: {message}")
     for _ in range(2):
         job = await product.at(JobState.SUBMITTING, sent)
         for _ in range(2):  # what may pass by itself is tried again
@@ -87,17 +94,17 @@ async def test_an_admin_who_blocked_the_bot_does_not_stop_alerts_to_others(
 ) -> None:
     product.telegram.block_bot(BOSSES[0])
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", chat_id=BOSSES[1])
-    await alerts.refused(401)
+    await alerts.failed("401")
     assert told(product) == [[], [], [product.translations.language("en")("alert.key")]]
     assert f"admin {BOSSES[0]} could not be told" in caplog.text
 
 
 async def test_an_alert_that_reached_no_admin_is_sent_again(product: Product, alerts: AdminAlerts) -> None:
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", times=len(BOSSES))
-    await alerts.refused(401)
+    await alerts.failed("401")
     assert told(product) == [[]] * 3
     for _ in range(2):
-        await alerts.refused(401)
+        await alerts.failed("401")
     assert [len(translations) for translations in told(product)] == [1, 1, 1]
 
 
@@ -109,21 +116,21 @@ async def test_an_admin_who_never_wrote_does_not_stop_alerts_to_others(
         run_telegram(telegram) as url,
         open_product(redis_url, telegram, url, ADMINS=f"1,{BOSSES[0]},2") as product,
     ):
-        await AdminAlerts(product.bot, product.users, product.translations).refused(402)
+        await AdminAlerts(product.bot, product.users, product.translations).failed("402")
         assert len(telegram.bot_messages(BOSSES[0])) == 1
 
 
 async def test_an_alert_is_repeated_after_a_day(product: Product, alerts: AdminAlerts) -> None:
-    await alerts.refused(401)
-    await alerts.refused(401)
+    await alerts.failed("401")
+    await alerts.failed("401")
     (waits,) = await product.redis.keys("stemdrop:throttle:*")
     assert 23 * 3600 < await product.redis.ttl(waits) <= 24 * 3600
     await product.redis.delete(waits)  # as Redis does when the time is over
-    await alerts.refused(401)
+    await alerts.failed("401")
     assert [len(translations) for translations in told(product)] == [2, 2, 2]
 
 
 async def test_other_codes_do_not_alert_admins(product: Product, alerts: AdminAlerts) -> None:
     for code in (400, 422, 451, 455, 500, 999):
-        await alerts.refused(code)
+        await alerts.failed(str(code))
     assert told(product) == [[], [], []]

@@ -8,10 +8,21 @@ from typing import Any
 import pytest
 from builders import TASK
 
-from stemdrop.domain.jobs import encode
-from stemdrop.domain.results import MAX_STEMS, MAX_TASK_ID, Result, Stem, parse_callback, parse_detail
+from stemdrop.domain.failures import failure_of
+from stemdrop.domain.jobs import Failure, encode
+from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import BadContract
+from stemdrop.provider.answers import (
+    MAX_DEPTH,
+    MAX_STEMS,
+    MAX_TASK_ID,
+    read_callback,
+    read_detail,
+    read_download_url,
+    read_task_id,
+)
 
+API = "https://api.sunoapi.org"
 FORMS = Path(__file__).parent / "forms"
 
 SPLIT = (
@@ -90,7 +101,7 @@ def test_every_form_is_in_a_table() -> None:
 
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_a_known_callback(name: str) -> None:
-    task_id, result = parse_callback(form(name))
+    task_id, result = read_callback(form(name), API)
     assert task_id == TASK
     assert (result.code, tuple(stem.key for stem in result.stems)) == CALLBACKS[name]
     assert result.is_success is (result.code == 200)
@@ -98,13 +109,13 @@ def test_a_known_callback(name: str) -> None:
 
 @pytest.mark.parametrize("name", DETAILS)
 def test_a_known_detail(name: str) -> None:
-    result = parse_detail(form(name))
+    result = read_detail(form(name), API)
     found = None if result is None else (result.code, tuple(stem.key for stem in result.stems))
     assert found == DETAILS[name]
 
 
 def test_each_stem_has_its_own_url() -> None:
-    _, result = parse_callback(form("callback_split_stem"))
+    _, result = read_callback(form("callback_split_stem"), API)
     urls = {stem.key: stem.url for stem in result.stems}
     assert urls["vocals"] == "https://files.example.com/t1/vocal.mp3"
     assert urls["drums"] == "https://files.example.com/t1/drums.mp3"
@@ -113,22 +124,22 @@ def test_each_stem_has_its_own_url() -> None:
 
 def test_an_unknown_stem_has_a_readable_name() -> None:
     for result in (
-        parse_callback(form("callback_unknown_stems"))[1],
-        parse_detail(form("detail_success_unknown_stem")),
+        read_callback(form("callback_unknown_stems"), API)[1],
+        read_detail(form("detail_success_unknown_stem"), API),
     ):
         assert result is not None
         assert result.stems[1].name == "Hand drums"
 
 
 def test_one_instrument_and_the_rest_are_told_apart() -> None:
-    _, result = parse_callback(form("callback_advanced_nested"))
+    _, result = read_callback(form("callback_advanced_nested"), API)
     extract, rest = result.stems
     assert (extract.name, extract.is_rest, extract.duration_s) == ("Lead Vocal", False, 29.98)
     assert (rest.name, rest.is_rest, rest.duration_s) == ("Lead Vocal", True, 29.98)
 
 
 def test_spaces_are_quoted_once() -> None:
-    _, result = parse_callback(form("callback_spaces_in_urls"))
+    _, result = read_callback(form("callback_spaces_in_urls"), API)
     assert [stem.url for stem in result.stems] == [
         "https://files.example.com/t1/my%20song_Lead%20Vocal.mp3?a=b%20c",
         "https://files.example.com/t1/100%25%20gi%C3%A0_fatto.mp3",
@@ -147,22 +158,22 @@ def test_callback_and_detail_agree_on_keys() -> None:
 
 
 def test_named_stems_win_over_listed_stems() -> None:
-    assert parse_detail(form("detail_success_named_and_listed")) == parse_detail(
-        form("detail_success_separate_vocal")
+    assert read_detail(form("detail_success_named_and_listed"), API) == read_detail(
+        form("detail_success_separate_vocal"), API
     )
 
 
 def test_the_rest_is_named_after_the_removed_instrument() -> None:
     extract = {"audio_url": "https://files.example.com/a.mp3", "stem_type_group_name": "Bass"}
     rest = {"audio_url": "https://files.example.com/b.mp3", "stem_type_group_name": "Without Bass"}
-    _, result = parse_callback(callback(origin_data=[{"extract": extract, "remove": rest}]))
+    _, result = read_callback(callback(origin_data=[{"extract": extract, "remove": rest}]), API)
     assert [(stem.name, stem.is_rest) for stem in result.stems] == [("Bass", False), ("Bass", True)]
 
 
 def test_two_stems_of_one_name_have_different_keys() -> None:
     entry = {"audio_url": "https://files.example.com/a.mp3", "stem_type_group_name": "Piano"}
     second = {**entry, "audio_url": "https://files.example.com/b.mp3"}
-    _, result = parse_callback(callback(origin_data=[entry, second]))
+    _, result = read_callback(callback(origin_data=[entry, second]), API)
     assert [(stem.key, stem.url[-5:]) for stem in result.stems] == [("piano", "a.mp3"), ("piano_2", "b.mp3")]
 
 
@@ -190,7 +201,9 @@ def test_two_stems_of_one_name_have_different_keys() -> None:
     ],
 )
 def test_a_value_that_is_no_url_is_no_stem(url: object) -> None:
-    _, result = parse_callback(callback(vocal_url=url, instrumental_url="https://files.example.com/i.mp3"))
+    _, result = read_callback(
+        callback(vocal_url=url, instrumental_url="https://files.example.com/i.mp3"), API
+    )
     assert [stem.key for stem in result.stems] == ["instrumental"]
 
 
@@ -213,13 +226,13 @@ NOT_THE_CONTRACT: list[object] = [
     _without("task_id"),
     *({**callback(), "code": code} for code in (None, True, False, -1, 10_000, 10**400, 200.0, "", "x")),
     *({**callback(), "code": code} for code in ("20000", "²", "-1", [200], {"code": 200})),
-    *({**callback(), "data": data} for data in (None, list[str](), "x", 1, True)),
+    *({**callback(), "data": data} for data in (None, list[object](), "", 1, True)),
     *(
         _with_data(task_id=value)
         for value in (None, "", 0, 17, True, [TASK], {TASK: 1}, "x" * (MAX_TASK_ID + 1))
     ),
     *(_with_data(task_id=value) for value in ("\ud800", "task\udfff")),
-    *(_with_data(vocal_removal_info=value) for value in ("x", 1, True, [], [{"vocal_url": "https://a.b/c"}])),
+    *(_with_data(vocal_removal_info=value) for value in ("x", 1, True, list[object]())),
     callback(**{f"stem{number}_url": f"https://a.b/{number}" for number in range(MAX_STEMS + 1)}),
     callback(origin_data=[{"audio_url": f"https://a.b/{n}"} for n in range(MAX_STEMS + 1)]),
 ]
@@ -230,7 +243,7 @@ NOT_THE_CONTRACT: list[object] = [
 )
 def test_a_callback_that_is_not_the_contract(body: object) -> None:
     with pytest.raises(BadContract):
-        parse_callback(body)
+        read_callback(body, API)
 
 
 @pytest.mark.parametrize(
@@ -245,9 +258,6 @@ def test_a_callback_that_is_not_the_contract(body: object) -> None:
         {"successFlag": None},
         {"successFlag": "DONE"},
         {"successFlag": ["SUCCESS"]},
-        {"successFlag": "SUCCESS", "response": []},
-        {"successFlag": "SUCCESS", "response": "x"},
-        {"successFlag": "SUCCESS", "response": True},
         {"successFlag": 17 * "SUCCESS"},
         {
             "successFlag": "SUCCESS",
@@ -257,7 +267,136 @@ def test_a_callback_that_is_not_the_contract(body: object) -> None:
 )
 def test_a_detail_that_is_not_the_contract(data: object) -> None:
     with pytest.raises(BadContract):
-        parse_detail(data)
+        read_detail(data, API)
+
+
+VOCAL, BASS = "https://files.example.com/v.mp3", "https://files.example.com/b.mp3"
+INFO = {"vocal_url": VOCAL, "bass_url": BASS}
+CAMEL = {"vocalUrl": VOCAL, "bassUrl": BASS}
+# what a success may hold beside the task id, all of it the same two stems
+SPELLINGS: list[dict[str, object]] = [
+    {"vocal_removal_info": CAMEL},
+    {"vocalRemovalInfo": CAMEL},
+    {"vocalSeparationInfo": INFO},
+    {"response": CAMEL},
+    {"response": {"vocal_removal_info": INFO}},
+    {"response": json.dumps(CAMEL)},
+    {"vocal_removal_info": json.dumps(INFO)},
+    {"vocal_removal_info": json.dumps({"response": json.dumps(CAMEL)})},
+    {"vocal_removal_info": {}, "vocal_separation_info": INFO},
+    {"vocal_removal_info": {"vocal_url": VOCAL}, "vocal_separation_info": INFO},
+    {"vocal_removal_info": {"vocal_url": "", "vocalUrl": VOCAL, "bass_url": BASS}},
+    {"vocal_removal_info": None, "response": {"info": INFO}},
+    {"vocal_removal_info": [INFO]},
+    {"result": {**INFO, "image_url": "https://files.example.com/cover", "coverUrl": VOCAL}},
+    {"vocal_removal_info": {**INFO, "cover_art_url": "https://files.example.com/a.JPG?x=1"}},
+    {"instrumentalUrl": None, "stream_audio_url": VOCAL, **CAMEL},
+]
+
+
+@pytest.mark.parametrize("data", SPELLINGS, ids=lambda data: json.dumps(data)[:50])
+def test_every_spelling_of_a_success_is_read(data: dict[str, object]) -> None:
+    """As callback and as detail, as objects and as text."""
+    found: list[Result | None] = []
+    for task in ({"task_id": TASK}, {"taskId": TASK}):
+        whole = {"code": "200", "data": {**task, **data}}
+        for body in (whole, {**whole, "data": json.dumps(whole["data"])}, json.dumps(whole)):
+            task_id, result = read_callback(body, API)
+            assert task_id == TASK
+            found.append(result)
+        for detail in ({"successFlag": "SUCCESS", **data}, {"success_flag": "success", **data}):
+            found += [read_detail(detail, API), read_detail(json.dumps(detail), API)]
+    for read in found:
+        assert read is not None
+        assert [(stem.key, stem.url) for stem in read.stems] == [("vocals", VOCAL), ("bass", BASS)]
+        assert read.shape == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "task_id"),
+    [
+        ({"code": 200, "data": TASK}, TASK),
+        ({"code": 200, "data": INFO, "taskId": TASK}, TASK),
+        ({"code": "501", "data": TASK}, TASK),
+        ({"code": " 451 ", "data": {"data": {"task_id": TASK}}}, TASK),
+    ],
+)
+def test_every_spelling_of_a_task_id_is_read(body: dict[str, Any], task_id: str) -> None:
+    assert read_callback(body, API)[0] == task_id
+    assert read_task_id(body["data"]) == ("" if "taskId" in body else task_id)
+
+
+@pytest.mark.parametrize(
+    "data", [VOCAL, {"downloadUrl": VOCAL}, {"file": {"download_url": VOCAL}}, {"url": VOCAL}]
+)
+def test_every_spelling_of_an_uploads_url_is_read(data: object) -> None:
+    assert read_download_url(data) == read_download_url(json.dumps(data) if data != VOCAL else data) == VOCAL
+
+
+SECRET = "https://files.example.com/secret.mp3?sig=secret"
+UNKNOWN: list[dict[str, object]] = [
+    {"vocal_removal_info": {"stems": {"vocals": SECRET}}},
+    {"vocal_removal_info": {"voice": "secret"}},
+    {"tracks": [{"name": "secret", "file": SECRET}]},
+    {"vocal_removal_info": {"origin_data": [{"file_url": SECRET, SECRET: 1}]}},
+    {"response": {"files": [SECRET, SECRET]}},
+]
+
+
+@pytest.mark.parametrize("data", UNKNOWN, ids=repr)
+def test_a_success_in_an_unknown_form_has_its_shape_and_no_values(data: dict[str, object]) -> None:
+    results: list[Result | None] = [
+        read_callback({"code": 200, "data": {"task_id": TASK, **data}}, API)[1],
+        read_detail({"successFlag": "SUCCESS", **data}, API),
+        read_detail({"successFlag": "CALLBACK_EXCEPTION", **data}, API),
+    ]
+    for result in results:
+        assert result is not None
+        assert result.stems == ()
+        assert set(data) <= set(result.shape.replace("{", " ").replace(":", " ").split())
+        assert "secret" not in result.shape
+        assert failure_of(result) == Failure("unknown_form", charged=True)
+
+
+@pytest.mark.parametrize("value", [None, {}, "", {"originUrl": VOCAL, "vocalUrl": None, "imageUrl": VOCAL}])
+def test_a_success_without_urls_is_known_and_empty(value: object) -> None:
+    result = read_detail({"successFlag": "SUCCESS", "response": value, "callBackUrl": VOCAL}, API)
+    assert result == Result(200)
+
+
+def test_what_is_nested_too_deep_is_not_read() -> None:
+    deep: object = INFO
+    for _ in range(MAX_DEPTH):
+        deep = {"response": json.dumps(deep)} if isinstance(deep, dict) and len(str(deep)) < 9999 else [deep]
+    assert read_detail({"successFlag": "SUCCESS", "response": deep}, API) is not None
+    assert not read_callback({"code": 200, "data": {"task_id": TASK, "response": deep}}, API)[1].stems
+    hostile = {"task_id": TASK, "response": "[" * 100_000}
+    assert not read_callback({"code": 200, "data": hostile}, API)[1].stems
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("/Song #1 (C# minor)_Vocals.mp3", "/Song%20%231%20(C%23%20minor)_Vocals.mp3"),
+        ("/What is love?_Vocals.mp3", "/What%20is%20love%3F_Vocals.mp3"),
+        (
+            "/Why? #2.mp3?Expires=1&Signature=a%2Fb+c~d==",
+            "/Why%3F%20%232.mp3?Expires=1&Signature=a%2Fb+c~d==",
+        ),
+        ("/a.mp3?X-Amz-Signature=ab%3Dc&x=d?e", "/a.mp3?X-Amz-Signature=ab%3Dc&x=d?e"),
+        ("/a.mp3#t=10", "/a.mp3"),
+        ("/a.mp3?sig=abc#t=10", "/a.mp3?sig=abc"),
+        ("/get?file=a.mp3&sig=x", "/get?file=a.mp3&sig=x"),
+        ("/get?file=a.mp3", "/get?file=a.mp3"),
+        ("/v1.0?id=7", "/v1.0?id=7"),
+        ("/stem/17#part", "/stem/17"),
+        ("/100% live.wav", "/100%25%20live.wav"),
+        ("/100%25.WAV?a=b%20c", "/100%25.WAV?a=b%20c"),
+    ],
+)
+def test_signs_of_a_file_name_are_quoted_and_a_query_stays(given: str, path: str) -> None:
+    _, result = read_callback(callback(vocal_url=f"https://files.example.com{given}"), API)
+    assert [stem.url for stem in result.stems] == [f"https://files.example.com{path}"]
 
 
 NASTY: list[object] = [
@@ -301,15 +440,15 @@ def test_unexpected_values_raise_only_bad_contract(number: int) -> None:
     """At every place of both bodies; an accepted result can be stored."""
     nasty = NASTY[number]
     for template, parse in (
-        (form("callback_separate_vocal"), parse_callback),
-        (form("callback_advanced_nested_beside"), parse_callback),
-        (form("detail_success_all_fields"), parse_detail),
-        (form("detail_generate_failed"), parse_detail),
-        (form("detail_success_advanced_nested"), parse_detail),
+        (form("callback_separate_vocal"), read_callback),
+        (form("callback_advanced_nested_beside"), read_callback),
+        (form("detail_success_all_fields"), read_detail),
+        (form("detail_generate_failed"), read_detail),
+        (form("detail_success_advanced_nested"), read_detail),
     ):
         for body in [nasty, *_spoiled(template, nasty)]:
             try:
-                parsed = parse(body)
+                parsed = parse(body, API)
             except BadContract:
                 continue
             task_id, result = parsed if isinstance(parsed, tuple) else (TASK, parsed)
@@ -339,7 +478,7 @@ def _paths(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("name", ["callback_split_stem", "callback_advanced_nested", "callback_failed_531"])
 def test_a_result_comes_back_as_it_was_stored(name: str) -> None:
-    _, result = parse_callback(form(name))
+    _, result = read_callback(form(name), API)
     assert Result.from_json(json.loads(encode({"result": result})["result"])) == result
 
 
