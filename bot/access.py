@@ -3,8 +3,9 @@
 import logging
 from dataclasses import dataclass, replace
 
-from telegram import Update
-from telegram.constants import ChatType
+from telegram import Chat, Update
+from telegram.constants import ChatMemberStatus, ChatType
+from telegram.error import BadRequest
 from telegram.ext import ApplicationHandlerStop
 
 from bot.access_requests import AccessDesk
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 _OPEN_COMMANDS = ("/privacy", "/delete", "/language")
 _OPEN_SCREENS = (Screen.LANGUAGE, Screen.DELETE)
 _STRANGER_AGAIN_S = 3600
+_ADMINISTRATORS = frozenset({ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRATOR})
 
 
 def is_private(update: Update) -> bool:
@@ -51,6 +53,16 @@ async def is_for_asker(update: Update, context: Context) -> bool:
         return True
     await answer_tap(query, context.say("tap.not_asked" if len(words) > 1 else "tap.stale_screen"))
     return False
+
+
+async def is_administrator(chat: Chat, user_id: int) -> bool:
+    """Whether the user is an administrator of the group or channel."""
+    try:
+        member = await chat.get_member(user_id)
+    except BadRequest as error:  # a user who has left the group
+        log.debug("chat %d: member %d: %s", chat.id, user_id, error)
+        return False
+    return member.status in _ADMINISTRATORS
 
 
 @dataclass(frozen=True)
@@ -90,8 +102,11 @@ class AccessCheck:
         if query := update.callback_query:
             await answer_tap(query, say("access.closed", id=number), is_alert=True)
             return
-        message, is_asked = update.effective_message, await self.desk.ask(update, context)
-        if message is None or message.chat.type != ChatType.PRIVATE:
+        message = update.effective_message
+        if message is None or (message.edit_date and is_private(update)):
+            return
+        is_asked = await self.desk.ask(update, context)
+        if not is_private(update):
             return
         if await self.users.once_in_a_while(f"stranger:{context.person.id}", _STRANGER_AGAIN_S):
             log.info("user %d is a stranger and was told so", context.person.id)

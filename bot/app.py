@@ -39,7 +39,11 @@ from stemdrop.wiring import Parts
 
 _SONGS = filters.AUDIO | filters.VOICE | filters.VIDEO | filters.VIDEO_NOTE | filters.Document.ALL
 _NEW = filters.UpdateType.MESSAGE
-_IN_GROUP = _NEW & filters.ChatType.GROUPS
+_POST = filters.UpdateType.CHANNEL_POST
+_IN_GROUP = (_NEW & filters.ChatType.GROUPS) | _POST
+_EDITED = (
+    filters.UpdateType.EDITED_MESSAGE & filters.ChatType.GROUPS
+) | filters.UpdateType.EDITED_CHANNEL_POST
 # Before all others (handlers of one group exclude each other, groups do not).
 _FIRST = -1
 
@@ -88,7 +92,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             CommandHandler("cancel", commands.cancel, _NEW),
             CommandHandler("privacy", privacy.explain, _NEW),
             CommandHandler("delete", privacy.ask, _NEW),
-            CommandHandler("stems", group_chats.stems, _NEW),
+            CommandHandler("stems", group_chats.stems, _NEW | _POST),
             CommandHandler("users", users_command.command, _NEW),
             CommandHandler("admin", admin.command, _NEW),
             CommandHandler("doctor", doctor.command, _NEW),
@@ -103,6 +107,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             MessageHandler(_NEW & filters.StatusUpdate.MIGRATE, group_chats.migrated),
             MessageHandler(_IN_GROUP & (_SONGS | filters.CAPTION), group_chats.song),
             MessageHandler(_IN_GROUP & filters.TEXT & ~filters.COMMAND, group_chats.talk),
+            MessageHandler(_EDITED, group_chats.edited),
             MessageHandler(_NEW & filters.ANIMATION, commands.anything),
             MessageHandler(_NEW & _SONGS, uploads.receive),
             MessageHandler(_NEW & filters.COMMAND, commands.unknown),

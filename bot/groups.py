@@ -1,18 +1,18 @@
-"""Songs in groups: the bot answers one only on request (`/stems` or its name in a reply or a caption),
-unless the group has set that every song is answered."""
+"""Songs in groups and channels: the bot answers one only on request, or all where the chat has set that.
+
+A request is `/stems` or the bot's name, in a reply or a caption.
+"""
 
 import logging
 from dataclasses import dataclass
 
 from telegram import Chat, InlineKeyboardMarkup, Update
-from telegram.constants import ChatMemberStatus
-from telegram.error import BadRequest
 
-from bot.access import is_private
+from bot.access import is_administrator, is_private
 from bot.context import Context
 from bot.mentions import names_bot
 from bot.replies import answer_tap, button, edit, reply, tapped_words
-from bot.sources import source_of
+from bot.sources import replied_song, source_of
 from bot.uploads import Uploads
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import Rendered
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 # Where every song is answered, only these count as songs; voice messages and videos are talk.
 _SONGS = frozenset({SourceKind.AUDIO, SourceKind.DOCUMENT})
-_ADMINISTRATORS = frozenset({ChatMemberStatus.OWNER, ChatMemberStatus.ADMINISTRATOR})
 _EVERY, _ASKED = "1", "0"
 
 
@@ -41,9 +40,8 @@ class GroupChats:
         message = update.effective_message
         if message is None:
             return
-        replied = message.reply_to_message
-        if replied and source_of(replied):
-            await self.uploads.take(replied, update, context)
+        if song := replied_song(message):
+            await self.uploads.take(song, update, context)
         elif is_private(update):
             await reply(message, context.say("group.no_song"))
         else:
@@ -69,11 +67,21 @@ class GroupChats:
         message = update.effective_message
         if message is None or not names_bot(message.text or "", context.bot.username):
             return
-        replied = message.reply_to_message
-        if replied and source_of(replied):
-            await self.uploads.take(replied, update, context)
+        if song := replied_song(message):
+            await self.uploads.take(song, update, context)
         elif (message.text or "").lstrip().startswith("@"):  # it is addressed, not just mentioned
             await reply(message, context.say("group.how", bot=context.bot.username))
+
+    async def edited(self, update: Update, context: Context) -> None:
+        """Take a song whose caption, or the reply to which, names the bot only now.
+
+        Idempotent: a message that has asked before asks nothing more.
+        """
+        message = update.effective_message
+        if message is None or not names_bot(message.text or message.caption or "", context.bot.username):
+            return
+        if song := message if source_of(message) else replied_song(message):
+            await self.uploads.take(song, update, context)
 
     async def tap(self, update: Update, context: Context) -> None:
         """Switch the setting; only administrators of the group may."""
@@ -85,7 +93,7 @@ class GroupChats:
             await answer_tap(query, say("tap.stale_screen"))
             return
         chat = query.message.chat
-        if not await _is_administrator(chat, query.from_user.id):
+        if not await is_administrator(chat, query.from_user.id):
             await answer_tap(query, say("group.admins_only"))
             return
         await self.group_settings.set_answers_all(chat.id, words == (_EVERY,))
@@ -119,13 +127,4 @@ class GroupChats:
 async def _reads_all(chat: Chat, context: Context) -> bool:
     """Whether the bot receives every message of the group; most bots receive only those that name them
     (core.telegram.org/bots/features#privacy-mode)."""
-    return bool(context.bot.can_read_all_group_messages) or await _is_administrator(chat, context.bot.id)
-
-
-async def _is_administrator(chat: Chat, user_id: int) -> bool:
-    try:
-        member = await chat.get_member(user_id)
-    except BadRequest as error:  # a user who has left the group
-        log.debug("group %d: member %d: %s", chat.id, user_id, error)
-        return False
-    return member.status in _ADMINISTRATORS
+    return bool(context.bot.can_read_all_group_messages) or await is_administrator(chat, context.bot.id)

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from telegram import CallbackQuery, Update
+from telegram.constants import ChatType
 from telegram.error import TelegramError
 
+from bot.access import is_administrator
 from bot.context import Context
 from bot.replies import answer_tap
 from stemdrop.chat.callback_data import Action, Tap
@@ -45,7 +47,7 @@ class Menu:
             bind_job(job.id, job.task_id)
         if tap is None or job is None:
             await answer_tap(query, say("tap.stale"))
-        elif job.user_id and query.from_user.id != job.user_id:
+        elif not await _may_choose(query, job):
             await answer_tap(query, say("tap.not_yours"))
         elif job := await self._claim(job, query, say):
             ordered = await self._act(tap, job, Tapped(query.id, received_at(update)))
@@ -119,3 +121,11 @@ class Menu:
         if job.state in FINAL:
             await self.store.close(job.id)
         await self.job_message.show_newer_state(job)
+
+
+async def _may_choose(query: CallbackQuery, job: Job) -> bool:
+    """Whether the user owns the job, or no user does: in channels its administrators choose then."""
+    if job.user_id:
+        return query.from_user.id == job.user_id
+    chat = query.message.chat if query.message else None
+    return chat is None or chat.type != ChatType.CHANNEL or await is_administrator(chat, query.from_user.id)

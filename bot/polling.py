@@ -21,7 +21,10 @@ from stemdrop.tasks.tracebacks import Tracebacks
 
 log = logging.getLogger(__name__)
 
-ALLOWED_UPDATES = ["message", "callback_query"]
+ALLOWED_UPDATES = [
+    *("message", "edited_message", "channel_post", "edited_channel_post"),
+    "callback_query",
+]
 # How long Telegram holds an empty poll open, and how long its answer may take beyond that.
 POLL_S = 25
 _ANSWER_S = 15

@@ -2,7 +2,7 @@
 
 from pathlib import PurePosixPath
 
-from telegram import Audio, Document, Message, PhotoSize, Video, VideoNote, Voice
+from telegram import Audio, Document, ExternalReplyInfo, Message, PhotoSize, Video, VideoNote, Voice
 
 from stemdrop.domain.audio_types import EXTENSIONS, extension_of_mime_type
 from stemdrop.domain.jobs import Source, SourceKind
@@ -20,7 +20,13 @@ _EXTENSION_OF_KIND = {
 }
 
 
-def source_of(message: Message) -> Source | None:
+def replied_song(message: Message) -> Message | ExternalReplyInfo | None:
+    """Return the song that a message replies to, in this or another chat; None if it does not."""
+    replied = message.reply_to_message or message.external_reply
+    return replied if replied and source_of(replied) else None
+
+
+def source_of(message: Message | ExternalReplyInfo) -> Source | None:
     """Return the song in a message; None if it has none (another document, a text, …)."""
     if message.animation:  # comes with a `document` too, and has no sound
         return None

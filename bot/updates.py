@@ -24,6 +24,7 @@ MAX_TRIES = 12
 # While its sender cannot be told that, it is handled for a day more, every five minutes.
 UNTOLD_TRIES = 288
 _UNTOLD_PAUSE_S = 300.0
+_MESSAGES = ("message", "edited_message", "channel_post", "edited_channel_post")
 _KINDS = ("audio", "voice", "video", "video_note", "document", "photo", "sticker", "text")
 
 
@@ -127,6 +128,6 @@ def _described(error: Exception) -> str:
 def _kind(data: dict[str, Any]) -> str:
     if "callback_query" in data:
         return "a tap"
-    message = data.get("message")
+    message = next((data[kind] for kind in _MESSAGES if kind in data), None)
     kinds = [kind for kind in _KINDS if kind in message] if isinstance(message, dict) else []
     return f"a message ({kinds[0]})" if kinds else "a message"

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from telegram import Message, Update
+from telegram import ExternalReplyInfo, Message, MessageOriginChannel, Update
 from telegram.constants import ChatAction
 from telegram.error import TelegramError
 
@@ -42,7 +42,7 @@ class Uploads:
         if message := update.effective_message:
             await self.take(message, update, context)
 
-    async def take(self, song: Message, update: Update, context: Context) -> None:
+    async def take(self, song: Message | ExternalReplyInfo, update: Update, context: Context) -> None:
         """Answer a song with the mode buttons, or with the reason why it cannot be split.
 
         The message of `update` asks for it: the song's own message, or a reply to it. Its sender owns the
@@ -55,7 +55,7 @@ class Uploads:
         if source is None:
             await reply(request, say("other.document"))
             return
-        once = f"song:{request.chat_id}:{request.message_id}"
+        once = _once(request)
         # A channel or an anonymous admin taps under another id: any member may choose then.
         user_id = context.person.id if not request.sender_chat else 0
         job = _job(song, request, user_id, source, say)
@@ -97,14 +97,24 @@ def _minutes(seconds: object) -> int:
     return -(-int(str(seconds)) // 60)
 
 
-def _job(song: Message, request: Message, user_id: int, source: Source, say: Language) -> Job:
+def _once(request: Message) -> str:
+    """Name what is asked for: a channel's post, and its copy in the channel's discussion group, ask once."""
+    origin = request.forward_origin
+    if request.is_automatic_forward and isinstance(origin, MessageOriginChannel):
+        return f"song:{origin.chat.id}:{origin.message_id}"
+    return f"song:{request.chat_id}:{request.message_id}"
+
+
+def _job(
+    song: Message | ExternalReplyInfo, request: Message, user_id: int, source: Source, say: Language
+) -> Job:
     named = source.title or say(_TITLES.get(source.kind, "title.song"))
     return Job(
         id=Job.new_id(),
         chat_id=request.chat_id,
         user_id=user_id,
         account=user_id or request.chat_id,
-        source_message_id=song.message_id,
+        source_message_id=(song if isinstance(song, Message) else request).message_id,
         source=replace(source, title=named),
         language=say.code,
         # other supergroups use the field for chains of replies

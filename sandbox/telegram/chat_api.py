@@ -38,6 +38,12 @@ class NewGroup(_Body):
     forum: bool = False
 
 
+class NewChannel(_Body):
+    title: str
+    owner_id: int
+    subscriber_ids: list[int] = []
+
+
 class NewTopic(_Body):
     name: str
 
@@ -50,6 +56,7 @@ class NewMessage(_Body):
     user_id: int | None = None
     thread_id: int | None = None
     reply_to: int | None = None
+    reply_chat_id: int | None = None
 
 
 class Edit(_Body):
@@ -92,6 +99,11 @@ def _add_people(router: APIRouter, telegram: Telegram) -> None:
     async def add_group(body: NewGroup) -> dict[str, Any]:
         members = [telegram.user(user_id) for user_id in body.member_ids]
         return _chat(telegram.add_group(body.title, members, supergroup=body.supergroup, forum=body.forum))
+
+    @router.post("/channels")
+    async def add_channel(body: NewChannel) -> dict[str, Any]:
+        subscribers = [telegram.user(user_id) for user_id in body.subscriber_ids]
+        return _chat(telegram.add_channel(body.title, telegram.user(body.owner_id), subscribers))
 
     @router.post("/{chat_id}/topics")
     async def add_topic(chat_id: int, body: NewTopic) -> dict[str, Any]:
@@ -137,7 +149,7 @@ def _add_messages(router: APIRouter, telegram: Telegram) -> None:
     async def send(chat_id: int, body: NewMessage) -> dict[str, Any]:
         place = body.model_dump(include={"user_id", "thread_id", "reply_to"})
         if body.kind == "text":
-            return _message(telegram.send_text(chat_id, body.text, **place))
+            return _message(telegram.send_text(chat_id, body.text, reply_chat_id=body.reply_chat_id, **place))
         return _message(telegram.send_other(chat_id, body.kind, **place))
 
     @router.post("/{chat_id}/files")

@@ -35,10 +35,10 @@ class Topic:
 
 @dataclass
 class Chat:
-    """A private chat (its id is the user's), a group (negative) or a supergroup (-100…)."""
+    """A private chat (its id is the user's), a group (negative), a supergroup or a channel (-100…)."""
 
     id: int
-    type: str  # private, group, supergroup
+    type: str  # private, group, supergroup, channel
     title: str | None = None
     is_forum: bool = False
     members: dict[int, str] = field(default_factory=dict)  # user id → creator, administrator, member, left
@@ -75,7 +75,7 @@ class Message:
     content: dict[str, Any]
     reply_markup: dict[str, Any] | None = None
     thread_id: int | None = None
-    reply_to: "Message | None" = None
+    reply_to: "Message | None" = None  # of another chat: an external reply
     media_group_id: str | None = None
     edit_date: int | None = None
     is_deleted: bool = False
@@ -115,16 +115,35 @@ class Message:
             **_without_none(message_id=self.message_id, date=self.date, edit_date=self.edit_date),
             **_without_none(media_group_id=self.media_group_id),
             "chat": self.chat.to_dict(),
-            "from": self.sender.to_dict(),
+            **self._author(),
             **self.content,
         }
         if self.thread_id is not None:
             message |= {"message_thread_id": self.thread_id, "is_topic_message": True}
         if self.reply_markup is not None and self.keyboard:
             message["reply_markup"] = self.reply_markup
-        if with_reply and (original := self.reply_to or self._topic_opening()) is not None:
+        original = self.reply_to or self._topic_opening()
+        if original is not None and original.chat is not self.chat:
+            message["external_reply"] = original.to_external_reply()
+        elif with_reply and original is not None:
             message["reply_to_message"] = original.to_dict(with_reply=False)
         return message
+
+    def to_external_reply(self) -> dict[str, Any]:
+        """Return the ExternalReplyInfo; chat and number are given for supergroups and channels only."""
+        media = {kind: self.content[kind] for kind in (*MEDIA_KINDS, "animation") if kind in self.content}
+        if self.chat.type == "channel":
+            place = {"chat": self.chat.to_dict(), "message_id": self.message_id}
+            return {"origin": {"type": "channel", "date": self.date, **place}, **place, **media}
+        origin = {"type": "user", "date": self.date, "sender_user": self.sender.to_dict()}
+        place = {"chat": self.chat.to_dict(), "message_id": self.message_id}
+        return {"origin": origin, **(place if self.chat.type == "supergroup" else {}), **media}
+
+    def _author(self) -> dict[str, Any]:
+        """Return who sent it: in channels the channel, and no user."""
+        if self.chat.type == "channel":
+            return {"sender_chat": self.chat.to_dict()}
+        return {"from": self.sender.to_dict()}
 
     def _topic_opening(self) -> "Message | None":
         # As in Telegram: a topic's message that replies to no other replies to the topic's opening.

@@ -7,9 +7,9 @@
     query = telegram.tap(alice.id, menu[-1].message_id, menu[-1].buttons[0]["callback_data"])
     await telegram.wait_for(lambda: query.is_answered)
 
-A sending method takes the chat first; `user_id` is the sender (default: the private chat's person, or a
-group's first member). An action that no client offers raises `PersonError`. For HTTP see
-`sandbox.telegram.app.run_telegram`.
+A sending method takes the chat first; `user_id` is the sender (default: the private chat's person, a
+group's first member, or a channel's owner). `reply_chat_id` is the chat of `reply_to` if it is another one.
+An action that no client offers raises `PersonError`. For HTTP see `sandbox.telegram.app.run_telegram`.
 """
 
 import asyncio
@@ -64,6 +64,14 @@ class Telegram(TelegramState):
         self.chats[chat.id] = chat
         return chat
 
+    def add_channel(self, title: str, owner: User, subscribers: Sequence[User] = ()) -> Chat:
+        """Add a channel whose administrator the bot is."""
+        chat = Chat(-1_000_000_000_000 - 1_000_001 - len(self.chats), "channel", title)
+        chat.members = {user.id: "member" for user in subscribers}
+        chat.members |= {owner.id: "creator", self.bot.id: "administrator"}
+        self.chats[chat.id] = chat
+        return chat
+
     def add_topic(self, chat_id: int, name: str) -> int:
         """Open a topic in a forum; returns its message_thread_id."""
         chat = self.chat(chat_id)
@@ -114,9 +122,11 @@ class Telegram(TelegramState):
         user_id: int | None = None,
         thread_id: int | None = None,
         reply_to: int | None = None,
+        reply_chat_id: int | None = None,
     ) -> Message:
         """Send a text; commands, links and mentions in it become entities."""
-        return self._send(chat_id, text_fields("text", text), user_id, thread_id, reply_to)
+        fields = text_fields("text", text)
+        return self._send(chat_id, fields, user_id, thread_id, reply_to, reply_chat_id=reply_chat_id)
 
     def send_other(
         self,
@@ -252,7 +262,9 @@ class Telegram(TelegramState):
     def _person(self, chat: Chat, user_id: int | None) -> User:
         if chat.user is not None:
             return chat.user
-        user_id = next(iter(chat.members)) if user_id is None else user_id
+        if user_id is None:
+            owners = [found for found, status in chat.members.items() if status == "creator"]
+            user_id = owners[0] if chat.type == "channel" else next(iter(chat.members))
         if user_id not in self.users or user_id not in chat.members:
             raise PersonError(f"user {user_id} is not in {chat.title}")
         return self.users[user_id]
@@ -265,6 +277,7 @@ class Telegram(TelegramState):
         thread_id: int | None,
         reply_to: int | None,
         *,
+        reply_chat_id: int | None = None,
         media_group_id: str | None = None,
     ) -> Message:
         chat = self.chat(chat_id)
@@ -272,8 +285,10 @@ class Telegram(TelegramState):
             raise PersonError(f"the group is now {chat.migrated_to}")
         if thread_id is not None and (thread_id not in chat.topics or chat.topics[thread_id].is_deleted):
             raise PersonError(f"there is no topic {thread_id}")
-        original = None if reply_to is None else self.message(chat_id, reply_to)
+        original = None if reply_to is None else self.message(reply_chat_id or chat_id, reply_to)
         person = self._person(chat, user_id)
+        if chat.type == "channel" and chat.members[person.id] not in ("creator", "administrator"):
+            raise PersonError("only administrators post in a channel")
         return self.post(
             chat,
             person,

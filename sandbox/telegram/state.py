@@ -188,7 +188,7 @@ class TelegramState:
             message.thread_id = message.message_id
         chat.messages[message.message_id] = message
         if not sender.is_bot and self._reaches_bot(message):
-            self.updates.add("message", message.to_dict())
+            self.updates.add("channel_post" if chat.type == "channel" else "message", message.to_dict())
         self.add_event(chat.id, "message", message.to_dict())
         return message
 
@@ -199,8 +199,9 @@ class TelegramState:
         )
         message.content, message.reply_markup = content, reply_markup
         message.edit_date = int(self.clock())
-        if not message.sender.is_bot and not message.chat.is_bot_out:
-            self.updates.add("edited_message", message.to_dict())
+        if not message.sender.is_bot and self._reaches_bot(message):
+            kind = "channel_post" if message.chat.type == "channel" else "message"
+            self.updates.add(f"edited_{kind}", message.to_dict())
         self.add_event(message.chat.id, "edited", message.to_dict())
 
     def delete(self, message: Message) -> None:
@@ -228,15 +229,15 @@ class TelegramState:
         chat, text = message.chat, message.text
         if chat.is_bot_out:
             return False
-        if chat.type == "private" or not self.has_privacy_mode:
+        if chat.type in ("private", "channel") or not self.has_privacy_mode:
             return True
         is_reply = message.reply_to is not None and message.reply_to.is_from_bot
         is_service = message.kind not in (*MEDIA_KINDS, "text", "location", "contact", "dice")
         return text.startswith("/") or f"@{self.bot.username}" in text or is_reply or is_service
 
     def _new_message_id(self, chat: Chat) -> int:
-        """Each supergroup numbers its own messages; all other chats of the bot share one sequence."""
-        if chat.type == "supergroup":
+        """Each supergroup and channel numbers its own messages; all other chats share one sequence."""
+        if chat.type in ("supergroup", "channel"):
             return max(chat.messages, default=1) + 1
         self._last_message_id += 1
         return self._last_message_id

@@ -18,7 +18,10 @@ from sandbox.telegram.errors import OTHER_POLLER, WEBHOOK_ACTIVE, conflict
 # An offset further ahead than this confirms nothing (td/tddb: "Specified from_id is in the future").
 _AHEAD = 10
 # All kinds but those that a bot must ask for by name (core.telegram.org/bots/api#getupdates).
-DEFAULT_KINDS = ("message", "edited_message", "callback_query", "my_chat_member")
+DEFAULT_KINDS = (
+    *("message", "edited_message", "channel_post", "edited_channel_post"),
+    *("callback_query", "my_chat_member"),
+)
 
 
 @dataclass(frozen=True)

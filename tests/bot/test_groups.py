@@ -292,3 +292,104 @@ async def test_a_chinese_user_is_answered_in_chinese_in_a_group(room: BotRoom, m
     group = room.telegram.add_group("乐队", [mei])
     menu = await room.menu(mei, song, chat_id=group.id, caption="/stems")
     assert "How do you want" not in menu.text
+
+
+# Songs of other chats, channels, and captions that are edited
+
+
+@pytest.mark.parametrize("words", ["/stems", f"@{BOT}"])
+async def test_a_song_of_another_chat_is_taken_by_a_reply(
+    room: BotRoom, alice: User, group: Chat, song: Path, words: str
+) -> None:
+    elsewhere = room.telegram.add_group("Rehearsals", [alice], supergroup=True)
+    there = await room.sends(alice, song, chat_id=elsewhere.id)
+    how = {"reply_to": there.message_id, "reply_chat_id": elsewhere.id}
+    (menu,) = await room.says(alice, words, chat_id=group.id, **how)
+    assert len(menu.buttons) == 4
+    assert menu.reply_to
+    assert menu.reply_to.text == words
+    (job,) = await room.product.jobs(alice.id)
+    assert there.media
+    assert job.source.file_id == there.media["file_id"]
+    assert (job.chat_id, job.source_message_id) == (group.id, menu.reply_to.message_id)
+
+
+async def test_a_song_of_another_chat_is_taken_in_private(room: BotRoom, alice: User, sent: Message) -> None:
+    how = {"reply_to": sent.message_id, "reply_chat_id": sent.chat.id}
+    (menu,) = await room.says(alice, "/stems", **how)
+    assert len(menu.buttons) == 4
+    text = room.telegram.send_text(sent.chat.id, "no song", user_id=alice.id)
+    how = {"reply_to": text.message_id, "reply_chat_id": sent.chat.id}
+    assert [answer.text for answer in await room.says(alice, "/stems", **how)] == [
+        "Send me a song, or reply to one with /stems."
+    ]
+
+
+async def test_a_caption_that_is_edited_to_ask_counts_once(
+    room: BotRoom, alice: User, bob: User, sent: Message
+) -> None:
+    for caption in ("our new one", "our new one /stems", "our newest one /stems", "/stems"):
+        room.telegram.edit_text(sent.chat.id, sent.message_id, caption)
+        await room.handle()
+    await room.handle_again()
+    (menu,) = room.after(sent)
+    assert len(menu.buttons) == 4
+    assert len(await room.product.jobs(alice.id)) == 1
+    # a request with a typo, and one that was good already
+    asked = room.telegram.send_text(sent.chat.id, "/stem", user_id=bob.id, reply_to=sent.message_id)
+    await room.handle()
+    for words in ("/stems", "/stems please"):
+        room.telegram.edit_text(sent.chat.id, asked.message_id, words)
+        await room.handle()
+    assert len(await room.product.jobs(bob.id)) == 1
+
+
+async def test_an_edited_caption_changes_nothing_after_the_first_request(
+    room: BotRoom, alice: User, group: Chat, song: Path
+) -> None:
+    menu = await room.menu(alice, song, chat_id=group.id, caption="/stems")
+    await room.taps(menu, 0)
+    assert menu.reply_to
+    room.telegram.edit_text(group.id, menu.reply_to.message_id, "/stems please")
+    await room.handle()
+    assert room.telegram.bot_messages(group.id) == [menu]
+    assert len(await room.product.jobs(alice.id)) == 1
+
+
+async def test_a_channel_asks_by_caption_and_its_administrators_choose(
+    private_room: BotRoom, boss: User, alice: User, mei: User, song: Path
+) -> None:
+    room = private_room
+    channel = room.telegram.add_channel("Label", alice, [mei])
+    for _ in range(2):
+        await room.sends(alice, song, chat_id=channel.id, caption="/stems")
+    assert room.telegram.bot_messages(channel.id) == []
+    (asking,) = room.telegram.bot_messages(boss.id)
+    assert asking.text == f"🙋 Label ({channel.id}) wants to use this bot."
+    await room.presses(asking, "Let in")
+    plain = await room.sends(alice, song, chat_id=channel.id)
+    assert room.after(plain) == []
+    menu = await room.menu(alice, song, chat_id=channel.id, caption=f"@{BOT}")
+    assert (await room.taps(menu, 0, mei)).answer_text == "只有发起的人才能选择。"
+    assert await room.product.ordered() == []
+    await room.taps(menu, 0, alice)
+    assert [task for task, _ in await room.product.ordered()] == ["submit"]
+    # a caption that is edited, and a reply to a post
+    room.telegram.edit_text(channel.id, plain.message_id, "/stems")
+    await room.handle()
+    assert len(room.after(plain)) == 3
+    assert len(await room.says(alice, "/stems", chat_id=channel.id, reply_to=plain.message_id)) == 1
+
+
+async def test_a_post_and_its_copy_in_the_discussion_group_ask_once(
+    room: BotRoom, alice: User, group: Chat, song: Path
+) -> None:
+    channel = room.telegram.add_channel("Label", alice)
+    menu = await room.menu(alice, song, chat_id=channel.id, caption="/stems")
+    post = menu.reply_to
+    assert post
+    origin = {"type": "channel", "date": post.date, "chat": channel.to_dict(), "message_id": post.message_id}
+    copied = post.to_dict() | {"chat": group.to_dict(), "message_id": 900, "forward_origin": origin}
+    room.telegram.updates.add("message", copied | {"is_automatic_forward": True})
+    await room.handle()
+    assert room.telegram.bot_messages(group.id) == []

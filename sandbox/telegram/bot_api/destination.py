@@ -46,6 +46,8 @@ def writable_chat(telegram: TelegramState, call: Call) -> Chat:
         raise forbidden("bot was blocked by the user")
     if chat.is_bot_out:
         raise forbidden(f"bot was kicked from the {chat.type} chat")
+    if chat.type == "channel" and chat.members.get(telegram.bot.id) != "administrator":
+        raise bad_request("need administrator rights in the channel chat")
     return chat
 
 

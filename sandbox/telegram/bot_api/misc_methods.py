@@ -62,6 +62,8 @@ async def send_chat_action(telegram: TelegramState, call: Call) -> bool:
     chat = writable_chat(telegram, call)
     if call.arguments["action"] not in _ACTIONS:
         raise bad_request("wrong parameter action in request")
+    if chat.type == "channel":  # core.telegram.org/bots/api#sendchataction
+        raise bad_request("chat actions are not supported in channels")
     check_topic(chat, call.get("message_thread_id"), general_has_id=True)
     telegram.add_event(chat.id, "action", {"action": call.arguments["action"]})
     return True
