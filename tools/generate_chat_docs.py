@@ -267,8 +267,7 @@ async def _split(stage: Stage, chat: Transcript, person: User, title: str, words
     """Send a song, tap the button with these words and wait for the stems; returns the bot's message."""
     menu = await chat.send_file(person, stage.song(title), length="0:30")
     await chat.tap(person, menu, words)
-    await chat.wait_for_text(menu, _DONE)
-    return menu
+    return await chat.wait_for_text(menu, _DONE)
 
 
 if __name__ == "__main__":

@@ -54,9 +54,10 @@ class Transcript:
         await self.wait_until(lambda: query.is_answered)
         return query
 
-    async def wait_for_text(self, message: Message, words: str) -> None:
-        """Wait until the message contains `words`."""
-        await self.wait_until(lambda: words in message.text)
+    async def wait_for_text(self, message: Message, words: str) -> Message:
+        """Wait until the message, or the result that replaced it, contains `words`; returns it."""
+        await self.wait_until(lambda: words in self._current(message).text)
+        return self._current(message)
 
     async def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait until `condition()` is true, and add the bot's actions up to then."""
@@ -71,6 +72,11 @@ class Transcript:
         """Return the bot's text messages in the chat."""
         return [m for m in self.telegram.bot_messages(self.chat_id) if m.kind == "text"]
 
+    def _current(self, message: Message) -> Message:
+        if not message.is_deleted:
+            return message
+        return next((it for it in self.text_messages() if it.reply_to is message.reply_to), message)
+
     def _add_events(self) -> None:
         events = self.telegram.events[self._next_event :]
         self._next_event += len(events)
@@ -79,6 +85,8 @@ class Transcript:
                 continue
             if event.kind == "callback_answer" and event.content["text"]:
                 self._add_line(_BOT, f"(in a pop-up) {event.content['text']}")
+            if event.kind == "deleted" and event.content["message_id"] in self._shown:
+                self._add_line("  ✗", f"(deleted) {self._shown[event.content['message_id']][0]}")
             if event.kind in ("message", "edited") and event.content["from"]["is_bot"]:
                 self._add_bot_message(event.content, is_new=event.kind == "message")
 

@@ -101,7 +101,9 @@ class SimulatedUser:
     async def _wait_for_result(self, message_id: int, last_text: str) -> None:
         while True:
             messages, last_event = await self._messages()
-            text = next((m.get("text", "") for m in messages if m["message_id"] == message_id), "")
+            # the bot replaces its message by the result below the stems
+            later = [m for m in messages if m["is_from_bot"] and m["message_id"] >= message_id]
+            text = next((m["text"] for m in later if "text" in m), "")
             if text != last_text:
                 last_text = text
                 self._on_text(text)

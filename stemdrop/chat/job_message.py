@@ -4,7 +4,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from telegram import InlineKeyboardMarkup
 from telegram.error import BadRequest, ChatMigrated
@@ -93,19 +93,28 @@ class JobMessage:
     async def edit_or_send(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None = None
     ) -> None:
-        """Edit the job's message, or send it once. Raises `TryLater` while another process sends it."""
+        """Edit the job's message, or send it once: a result below its stems, in place of the message above.
+
+        Raises `TryLater` while another process sends it. Cached stems come at once, without such a message.
+        """
+        if job.state is JobState.DELIVERING and job.cached and not job.message_id:
+            return
+        stems = len(await self.store.sent(job.id)) if job.state is JobState.DELIVERED else 0
         try:
-            await self._edit_else_send(job, text, keyboard, patience_s)
+            shown = await self._edit_else_send(job, stems, text, keyboard, patience_s)
         except ChatMigrated as error:
             job = await self.store.migrate(job, error.new_chat_id)
-            await self._edit_else_send(job, text, keyboard, patience_s)
+            shown = await self._edit_else_send(job, stems, text, keyboard, patience_s)
         await self.store.set(job.id, shown_at=self.clock(), shown_as=_digest(text))
+        if shown.replaced_message_id:
+            await self._delete_replaced(shown, text, patience_s)
 
     async def _edit_else_send(
-        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
-    ) -> None:
-        if not (job.message_id and await self._edit(job, text, keyboard, patience_s)):
-            await self._send(job, text, keyboard, patience_s)
+        self, job: Job, stems: int, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
+    ) -> Job:
+        if _is_below(job, stems) and await self._edit(job, text, keyboard, patience_s):
+            return job
+        return await self._send(job, stems, text, keyboard, patience_s)
 
     async def _edit(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
@@ -127,13 +136,15 @@ class JobMessage:
         return True
 
     async def _send(
-        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
-    ) -> None:
+        self, job: Job, stems: int, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
+    ) -> Job:
         async with self.store.sending(job.id):
-            known = await self.store.get(job.id)
-            has_come = known is not None and known.message_id != job.message_id
-            if known and has_come and await self._edit(known, text, keyboard, patience_s):
-                return
+            known = await self.store.get(job.id) or job
+            has_come = known.message_id != job.message_id and _is_below(known, stems)
+            if known.message_id != job.message_id and known.state is not job.state:
+                return known  # the process that moved it shows it
+            if has_come and await self._edit(known, text, keyboard, patience_s):
+                return known
             message = await send_in_topic(
                 job,
                 lambda topic_id, reply: self.bot.send_message(
@@ -145,7 +156,29 @@ class JobMessage:
                     rate_limit_args=patience_s,
                 ),
             )
-            await self.store.set(job.id, message_id=message.message_id)
+            number = message.message_id
+            # in one step: a process that dies now leaves the message above the stems to the next run
+            replaced = known.replaced_message_id if _is_below(known, stems) else known.message_id
+            await self.store.set(job.id, message_id=number, stems_above=stems, replaced_message_id=replaced)
+            return replace(known, message_id=number, stems_above=stems, replaced_message_id=replaced)
+
+    async def _delete_replaced(self, job: Job, text: str, patience_s: float | None) -> None:
+        """Delete the message above the stems; one that can no longer be deleted becomes one line."""
+        try:
+            await self.bot.delete_message(job.chat_id, job.replaced_message_id)
+        except ChatMigrated:
+            pass  # its number names another message now
+        except BadRequest as error:
+            if "not found" not in str(error).lower():
+                log.info("job %s: the message above its stems is shortened: %s", job.id, error)
+                old = replace(job, message_id=job.replaced_message_id)
+                await self._edit(old, text.partition("\n")[0], None, patience_s)
+        await self.store.set(job.id, replaced_message_id=0)
+
+
+def _is_below(job: Job, stems: int) -> bool:
+    """Whether the job has a message, and so many stems are above it: it need not be sent again."""
+    return bool(job.message_id) and stems <= job.stems_above
 
 
 def _digest(text: str) -> str:

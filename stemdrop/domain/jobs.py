@@ -115,7 +115,8 @@ class CachedStem:
 class Job:
     """One song and its split. Times are Unix seconds; 0 means 'not yet'.
 
-    `message_id` is the bot's message for this job (buttons, then progress, then outcome); `topic_id` is set
+    `message_id` is the bot's message for this job (buttons, then progress, then outcome), below `stems_above`
+    of its stems; `replaced_message_id` is an earlier one that is to be deleted. `topic_id` is set
     only in a topic of a forum; `user_id` is 0 when every member of the chat may choose. `account` pays: the
     user, or else the chat. `price` is in credits, which count on `account_day` (UTC, ISO).
     """
@@ -128,6 +129,8 @@ class Job:
     language: str = "en"
     topic_id: int = 0
     message_id: int = 0
+    stems_above: int = 0
+    replaced_message_id: int = 0
     ordered_by: str = ""  # the tap that made it, where one did
     cancelled_by: str = ""  # the update with a command that cancelled it, where one did
     state: JobState = JobState.CHOOSING

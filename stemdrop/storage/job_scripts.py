@@ -320,7 +320,8 @@ MIGRATE = """
 local old = redis.call('HGET', KEYS[1], 'chat_id')
 if not old or old == ARGV[1] then return 0 end
 -- the numbers of the old chat's messages name other messages in the new chat
-redis.call('HSET', KEYS[1], 'chat_id', ARGV[1], 'token_chat_id', old, 'message_id', 0, 'source_message_id', 0)
+redis.call('HSET', KEYS[1], 'chat_id', ARGV[1], 'token_chat_id', old, 'message_id', 0, 'source_message_id', 0,
+  'replaced_message_id', 0)
 return 1
 """
 

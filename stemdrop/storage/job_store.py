@@ -207,7 +207,7 @@ class JobStore(JobLists):
         are in the old chat.
         """
         await self._run(job_scripts.MIGRATE, [JOB.format(job.id)], [new_chat_id])
-        moved = replace(job, chat_id=new_chat_id, message_id=0, source_message_id=0)
+        moved = replace(job, chat_id=new_chat_id, message_id=0, source_message_id=0, replaced_message_id=0)
         return await self.get(job.id) or moved
 
     async def tick(self, job_id: str, sent: dict[str, Sent]) -> None:

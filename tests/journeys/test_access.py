@@ -69,7 +69,7 @@ async def test_access_is_settled_in_the_chat_and_outlives_a_restart(stage: Stage
     assert "402" in snapshots.text
     assert "Dear" in snapshots.text
     await boss.presses_twice(snapshots, IN_CHINESE("button.retry", price=IN_CHINESE.credits(10)))
-    await guest.shows(menu, "✅ “Dear”: 2 stems are here.")
+    menu = await guest.shows(menu, "✅ “Dear”: 2 stems are here.")
     assert len(stage.provider.creates) == 1
 
     # who is removed is a stranger: the open menu is gone, other buttons say so
@@ -93,7 +93,7 @@ async def test_access_is_settled_in_the_chat_and_outlives_a_restart(stage: Stage
     query = await guest.taps(menu, ALL_STEMS)
     assert query.answer_text.startswith("This costs 50 credits, and you have 20 a day.")
     await guest.taps(menu, VOCALS)
-    await guest.shows(menu, "✅ “In Time”: 2 stems are here.")
+    menu = await guest.shows(menu, "✅ “In Time”: 2 stems are here.")
     assert len(stage.provider.creates) == 2
     # those that came before the guest's were handled
     assert stranger.after(ignored) == []

@@ -14,12 +14,12 @@ async def test_a_song_that_was_split_before_comes_at_once_and_says_so(stage: Sta
     song = stage.song("Everybody's")
     alice, bai = stage.person("Alice"), stage.person("白", language="zh-hans")
     _, menu = await alice.asks(song, VOCALS)
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     sent, menu_bai = await bai.asks(song)
     assert "免费" in menu_bai.buttons[VOCALS]["text"]
     assert "免费" not in menu_bai.buttons[ALL_STEMS]["text"]
     await bai.taps(menu_bai, VOCALS)
-    await bai.shows(menu_bai, "✅")
+    menu_bai = await bai.shows(menu_bai, "✅")
     assert "免费" in menu_bai.text or "没有花费" in menu_bai.text or "不花" in menu_bai.text
     assert [audio.media["file_id"] for audio in bai.audios() if audio.media] == [
         audio.media["file_id"] for audio in alice.audios() if audio.media
@@ -35,7 +35,7 @@ async def test_a_song_whose_stems_telegram_lost_is_paid_for_only_after_asking(st
     song = stage.song("Forgotten")
     alice, bob = stage.person("Alice"), stage.person("Bob")
     _, menu = await alice.asks(song, VOCALS)
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     for audio in alice.audios():
         assert audio.media
         stage.telegram.forget_file(audio.media["file_id"])
@@ -47,9 +47,9 @@ async def test_a_song_whose_stems_telegram_lost_is_paid_for_only_after_asking(st
         "✖️ Cancel",
     ]
     await asyncio.gather(*(bob.taps(menu, 0) for _ in range(2)))
-    await bob.shows(menu, "✅ “Forgotten”: 2 stems are here.")
+    menu = await bob.shows(menu, "✅ “Forgotten”: 2 stems are here.")
     assert len(stage.provider.creates) == 2
     carol = stage.person("Carol")
     _, menu = await carol.asks(song, VOCALS)
-    await carol.shows(menu, "✅")
+    menu = await carol.shows(menu, "✅")
     assert len(stage.provider.creates) == 2

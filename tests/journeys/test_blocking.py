@@ -30,7 +30,7 @@ async def test_users_who_block_the_bot_delay_no_others_and_may_come_back(stage: 
         for number, name in enumerate(("Menu", "Separating", "Delivering", "Packing"))
     )
     _, packed = await archives.asks(stage.song("Packed"), VOCALS)
-    await archives.shows(packed, "✅")
+    packed = await archives.shows(packed, "✅")
     _, menu = await at_menu.asks(stage.song("Menu"))
     provider.answers_by_itself = False
     provider.hold_stems.clear()
@@ -53,7 +53,7 @@ async def test_users_who_block_the_bot_delay_no_others_and_may_come_back(stage: 
 
     bystander = stage.person("Bystander")
     _, menu = await bystander.asks(stage.song("Meanwhile"), VOCALS)
-    await bystander.shows(menu, "✅")
+    menu = await bystander.shows(menu, "✅")
     await stage.jobs_rest()
     await stage.tasks_rest()
     creates = len(provider.creates)
@@ -68,8 +68,9 @@ async def test_users_who_block_the_bot_delay_no_others_and_may_come_back(stage: 
             listed = await person.answer_to(person.says("/jobs"))
             await person.presses(listed, say("button.fetch_again"))
             await person.sees(lambda: len(person.audios()) == before + 2)
+            await person.sees(lambda: stage.texts(person)[-1].text.startswith("✅"))
         _, menu = await person.asks(stage.song(f"Back {person.id}"), VOCALS)
-        await person.shows(menu, "✅")
+        menu = await person.shows(menu, "✅")
         assert len(person.audios()) == before + lost + 2
 
     await asyncio.gather(*(comes_back(person, lost=0 if person is archives else 2) for person in gone))

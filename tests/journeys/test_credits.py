@@ -21,7 +21,7 @@ async def test_of_songs_picked_at_once_only_those_that_fit_are_paid_for(stage: S
     assert len(refused) == 2
     assert all(told in query.answer_text for query in queries if query.is_alert)
     (picked,) = [menu for menu in menus if menu not in refused]
-    await alice.shows(picked, "✅")
+    picked = await alice.shows(picked, "✅")
     assert len(stage.provider.creates) == 1
     for menu in refused:
         await alice.sees(lambda menu=menu: told in menu.text)  # type: ignore[misc]
@@ -64,7 +64,7 @@ async def test_a_cancelled_song_gives_its_credits_back_until_it_was_submitted(st
     assert "You have used 30 of your 50" in (await alice.taps(menu, ALL_STEMS)).answer_text
     for number in (1, 2):
         await stage.provider.call_back(number)
-        await alice.shows(menus[number], "✅")
+        menus[number] = await alice.shows(menus[number], "✅")
     assert len(stage.provider.creates) == 3
 
 
@@ -78,6 +78,6 @@ async def test_credits_held_before_a_restart_are_held_after_it(stage: Stage) -> 
     _, other = await alice.asks(stage.song("After"))
     assert (await alice.taps(other, VOCALS)).is_alert
     assert (await stage.provider.call_back()).status_code == 200
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert (await alice.taps(other, VOCALS)).is_alert
     assert len(stage.provider.creates) == 1

@@ -21,7 +21,7 @@ async def test_fifty_people_at_once_all_get_their_own_stems(stage: Stage) -> Non
     async def one(number: int, person: Person) -> None:
         person.wait_s = LONG_S
         _, menu = await person.asks(stage.song(f"Song {number}"), VOCALS)
-        await person.shows(menu, "✅")
+        menu = await person.shows(menu, "✅")
 
     await asyncio.gather(*(one(number, person) for number, person in enumerate(users)))
     for number, person in enumerate(users):

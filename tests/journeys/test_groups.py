@@ -54,7 +54,7 @@ async def test_a_song_ordered_by_a_reply_is_answered_in_its_topic(stage: Stage) 
         assert stage.telegram.bot_messages(asker.chat_id) == [menu]  # the other songs were left alone
         assert menu.text == say("choose", title=f"Demo {language}")
         await asker.taps(menu, VOCALS)
-        await asker.shows(menu, "✅")
+        menu = await asker.shows(menu, "✅")
         assert len(asker.audios()) == 2
         shown = stage.telegram.bot_messages(asker.chat_id)
         assert {message.thread_id for message in shown} == {here}
@@ -67,7 +67,7 @@ async def test_two_ask_for_the_same_song_and_buttons_obey_who_asked(stage: Stage
     anna, wei = band(stage, "en", "zh-hans")
     carol = stage.person("Carol")
     _, menu = await carol.asks(stage.song("Wanted Twice"), VOCALS)
-    await carol.shows(menu, "✅")
+    menu = await carol.shows(menu, "✅")
     song = await wei.sends(stage.song("Wanted Twice"))
     menu, menu_wei = await menu_for(anna, song), await menu_for(wei, song)
     refused = await asyncio.gather(wei.taps(menu, VOCALS), anna.taps(menu_wei, CANCEL))
@@ -77,7 +77,7 @@ async def test_two_ask_for_the_same_song_and_buttons_obey_who_asked(stage: Stage
     ]
     assert [len(message.history) for message in (menu, menu_wei)] == [0, 0]
     await asyncio.gather(anna.taps(menu, VOCALS), wei.taps(menu_wei, CANCEL))
-    await anna.shows(menu, "✅ “Wanted Twice”: 2 stems are here. They cost nothing")
+    menu = await anna.shows(menu, "✅ “Wanted Twice”: 2 stems are here. They cost nothing")
     await wei.shows(menu_wei, "✖️")
     assert len(stage.provider.creates) == 1
     assert [audio.reply_to for audio in anna.audios()] == [song] * 2
@@ -119,7 +119,7 @@ async def test_settings_and_stems_follow_a_group_that_is_upgraded(stage: Stage) 
     await stage.tasks_rest()
     anna.chat_id = wei.chat_id = stage.telegram.migrate_group(wei.chat_id).id
     assert (await stage.provider.call_back()).status_code == 200
-    await wei.sees(lambda: any(shown.text.startswith("✅") for shown in stage.texts(wei)))
+    await wei.sees(lambda: [shown.text[:1] for shown in stage.texts(wei)] == ["✅"])
     assert wei.titles() == ["Upgraded (人声)", "Upgraded (伴奏)"]
     (closing,) = stage.texts(wei)
     # its buttons obey the same person, and the setting came along

@@ -37,7 +37,9 @@ class Impatient:
         menu = menu or self.menu
         await self.person.sees(lambda: label in str(menu.buttons))
         await self.person.presses_twice(menu, label)
-        await self.person.shows(menu, start)
+        shown = await self.person.shows(menu, start)
+        if menu is self.menu:
+            self.menu = shown
 
     def kinds(self) -> dict[str, int]:
         """How many messages of each kind have come."""
@@ -92,7 +94,7 @@ class Lister(Impatient):
         await self.taps(self.say("button.cancel"), menu=listed)
         await self.person.shows(self.menu, "✖️")
         await self.taps(self.say("button.retry", price=self.say.credits(10)), menu=listed)
-        await self.person.shows(self.failed, "✅")
+        self.failed = await self.person.shows(self.failed, "✅")
 
 
 class Leaver(Impatient):

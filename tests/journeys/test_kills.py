@@ -33,13 +33,13 @@ async def test_a_killed_bot_and_a_killed_webhook_miss_nothing(tmp_path: Path) ->
 
         await stage.world.start("webhook", "webhook-2")
         assert (await stage.provider.call_back()).status_code == 200
-        await carol.shows(menu_carol, "✅")
+        menu_carol = await carol.shows(menu_carol, "✅")
         stage.provider.answers_by_itself = True
         await stage.world.start("bot", "bot-2")
         for person, sent in ((bob, not_told), (alice, told)):
             menu = await person.answer_to(sent)
             await person.taps(menu, VOCALS)
-            await person.shows(menu, "✅")
+            menu = await person.shows(menu, "✅")
             assert [shown for shown in person.after(sent) if shown.kind == "text"] == [menu]
         assert [len(person.audios()) for person in (alice, bob, carol)] == [2, 2, 2]
         assert len(stage.provider.creates) == 3
@@ -63,12 +63,12 @@ async def test_a_redis_killed_while_separating_and_while_delivering_costs_nothin
         redis.kill()
         provider.hold_stems.set()
         redis.start()
-        await alice.shows(menu, "✅")
+        menu = await alice.shows(menu, "✅")
         assert alice.titles() == ["Blackout (Vocals)", "Blackout (Instrumental)"]
         bob = stage.person("Bob")
         provider.answers_by_itself = True
         _, menu = await bob.asks(stage.song("Daylight"), VOCALS)
-        await bob.shows(menu, "✅")
+        menu = await bob.shows(menu, "✅")
         assert len(alice.audios()) == len(bob.audios()) == 2
         assert len(provider.creates) == 2
 
@@ -146,6 +146,6 @@ async def test_sigterm_ends_everything_in_time_and_after_a_restart_all_goes_on(t
         for person, shown in ((bob, menu_bob), (carol, menu_carol), (dave, menu_dave)):
             await person.shows(shown, "✅")
             assert len(person.audios()) == 2
-        await alice.shows(menu, "✅ “Delivering”: 12 stems")
+        menu = await alice.shows(menu, "✅ “Delivering”: 12 stems")
         assert len(set(alice.titles())) == len(alice.titles()) == 12
         assert len(provider.creates) == 4

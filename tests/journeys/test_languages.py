@@ -71,7 +71,7 @@ class Reader:
 
     async def receives(self) -> None:
         await self.person.presses(self.menu, self.say("button.retry", price=self.say.credits(10)))
-        await self.person.shows(self.menu, "✅")
+        self.menu = await self.person.shows(self.menu, "✅")
         assert self.menu.text == self.say.plural("state.delivered", 2, title=f"№ {self.say.code}")
         names = [self.say(f"stem.{key}") for key in ("vocals", "instrumental")]
         assert self.person.titles() == [f"№ {self.say.code} ({name})" for name in names]
@@ -79,7 +79,10 @@ class Reader:
     def read(self, pattern: re.Pattern[str]) -> list[str]:
         """Lines of such a form among those that they have read."""
         said = [
-            line for shown in self.stage.telegram.bot_messages(self.person.id) for line in lines_of(shown)
+            line
+            for shown in self.stage.telegram.chat(self.person.id).messages.values()
+            if shown.is_from_bot  # also what was deleted since
+            for line in lines_of(shown)
         ]
         assert len(said) > 20
         return [line for line in said if pattern.fullmatch(line)]

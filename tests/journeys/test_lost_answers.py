@@ -36,7 +36,7 @@ async def test_a_fetched_source_means_that_the_order_was_accepted(stage: Stage) 
     await alice.sees(lambda: "It has fetched your song, so it took the order." in menu.text)
     assert [button["text"] for button in menu.buttons] == ["✖️ Cancel"]
     assert (await stage.provider.call_back()).status_code == 200
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert len(alice.audios()) == 2
     assert len(stage.provider.creates) == 1
 
@@ -55,7 +55,7 @@ async def test_asked_again_the_first_of_two_results_is_delivered_once(stage: Sta
     await alice.sees(lambda: menu.text.startswith("⏳") and "confirm" not in menu.text)
     for number in (1, 0):
         assert (await provider.call_back(number)).status_code == 200
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     await stage.tasks_rest()
     assert (await provider.call_back(0)).status_code == 200
     await stage.tasks_rest()
@@ -81,6 +81,6 @@ async def test_a_reset_connection_is_told_at_once(stage: Stage) -> None:
     await stage.age_lost_answers()
     await alice.sees(lambda: ASK_AGAIN in str(menu.buttons))
     await alice.presses(menu, ASK_AGAIN)
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert len(provider.creates) == 1
     assert len(alice.audios()) == 2

@@ -48,7 +48,7 @@ async def test_a_failed_job_is_listed_and_retried(stage: Stage, desk: Path) -> N
     assert code == 0
     assert output.startswith(f"job {entry['id']}: trying again as job ")
     assert "; costs 50 credits" in output
-    await alice.shows(menu, "✅ “Broken”: 2 stems are here.")
+    menu = await alice.shows(menu, "✅ “Broken”: 2 stems are here.")
     assert len(provider.creates) == 2
 
 

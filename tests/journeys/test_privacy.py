@@ -37,7 +37,7 @@ class Resident:
         asked = await self.person.answer_to(self.person.says("/language"))
         await self.person.presses(asked, self.chosen("language.name"))
         _, menu = await self.person.asks(self.stage.song(f"{self.title} 2"), VOCALS)
-        await self.person.shows(menu, "✅")
+        menu = await self.person.shows(menu, "✅")
         await self.person.presses(menu, self.chosen("button.zip"))
         await self.person.sees(lambda: "document" in str([m.kind for m in self.person.after(menu)]))
 
@@ -102,6 +102,6 @@ async def test_deleting_leaves_only_the_records_that_its_answer_names(stage: Sta
         assert menu.text == resident.own("choose", title=f"{resident.title} 2")
         assert resident.own("price.free") not in str(menu.buttons)
         await resident.person.taps(menu, VOCALS)
-        await resident.person.shows(menu, "✅")
+        menu = await resident.person.shows(menu, "✅")
 
     await asyncio.gather(*(begins_anew(resident) for resident in both))

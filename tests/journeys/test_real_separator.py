@@ -61,7 +61,7 @@ async def test_a_tagged_song_comes_back_in_all_stems_of_its_length(
     part = beginning_with_tags(song, tmp_path / "song.mp3", 2)
     alice = Person(environment.telegram)
     _, menu = await alice.asks(part, ALL_STEMS)
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert alice.titles() == [f"Morning Line ({stem})" for stem in ("Vocals", "Drums", "Bass", "Other")]
     assert measure(part) == pytest.approx(2, abs=0.1)
     assert stem_seconds(alice) == [pytest.approx(measure(part), abs=0.05)] * 4
@@ -78,7 +78,7 @@ async def test_other_kinds_of_files_come_back_in_both_stems_of_their_length(
     assert sent.kind == sent_as
     menu = await alice.answer_to(sent)
     await alice.taps(menu, VOCALS)
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     title = "Voice message" if kind == "voice" else "My Song"
     assert alice.titles() == [f"{title} (Vocals)", f"{title} (Instrumental)"]
     assert measure(path) == pytest.approx(SECONDS, abs=0.1)

@@ -27,7 +27,7 @@ class Walk:
         await self.stage.accepted(2)
 
     async def delivered(self) -> None:
-        await self.person.shows(self.menu, "✅")
+        self.menu = await self.person.shows(self.menu, "✅")
 
     async def another_way(self) -> None:
         await self.person.taps(self.menu, 0)

@@ -19,7 +19,7 @@ async def stories(stage: Stage) -> None:
     provider, telegram = stage.provider, stage.telegram
     alice = stage.person()
     _, menu = await alice.asks(stage.song("Well"), ALL_STEMS)
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     for failure in (400, 451, 500):
         provider.failure = failure
         _, menu = await stage.person().asks(stage.song(f"Failure {failure}"), VOCALS)
@@ -35,7 +35,7 @@ async def stories(stage: Stage) -> None:
         telegram.faults.add(kind, method=method)
     carol = stage.person("Carol")
     _, menu = await carol.asks(stage.song("Bad Day"), VOCALS)
-    await carol.sees(lambda: menu.text.startswith(("✅", "⚠️")))
+    await carol.sees(lambda: carol.current(menu).text.startswith(("✅", "⚠️")))
     telegram.faults.clear()
     provider.answers_by_itself = False
     dave = stage.person("Dave")
@@ -45,7 +45,7 @@ async def stories(stage: Stage) -> None:
     assert (await provider.call_back()).status_code == 503
     stage.world.redis.start()
     assert (await provider.call_back()).status_code == 200
-    await dave.shows(menu, "✅")
+    menu = await dave.shows(menu, "✅")
 
 
 def said(stage: Stage) -> str:

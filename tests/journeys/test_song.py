@@ -36,7 +36,7 @@ async def test_vocals_and_instrumental_come_as_one_album_in_reply(stage: Stage, 
         "✖️ Cancel",
     ]
     await alice.taps(menu, VOCALS)
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert [button["text"] for button in menu.buttons] == [
         "🎛 All stems · 50 credits",
         "🎸 One instrument… · 20 credits",
@@ -65,8 +65,8 @@ async def test_every_stem_comes_named_in_the_users_language_and_a_new_one_readab
     (_, menu), (_, menu_bai) = await asyncio.gather(
         alice.asks(songs[0], ALL_STEMS), bai.asks(songs[1], ALL_STEMS)
     )
-    await alice.shows(menu, "✅ “Thirteen”: 13 stems are here.")
-    await bai.shows(menu_bai, "✅《十三》：13 条音轨已送达。")
+    menu = await alice.shows(menu, "✅ “Thirteen”: 13 stems are here.")
+    menu_bai = await bai.shows(menu_bai, "✅《十三》：13 条音轨已送达。")
     assert alice.titles() == [f"Thirteen ({name})" for name in (*ENGLISH, "Hand drums")]
     assert bai.titles() == [f"十三 ({name})" for name in (*CHINESE, "Hand drums")]
     albums = [audio.media_group_id for audio in alice.audios()]
@@ -83,7 +83,7 @@ async def test_one_instrument_is_chosen_from_a_list_and_comes_with_the_rest(stag
     assert menu.buttons[ALL_STEMS]["text"].startswith("🎛")
     await alice.account_queue(menu, ONE_INSTRUMENT)
     await alice.taps(menu, translations.index("Piano"))
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert alice.titles() == ["Piano Man (Piano)", "Piano Man (Without Piano)"]
     assert [create["stemName"] for create in stage.provider.creates] == ["Piano"]
     assert sorted(stage.provider.stem_requests) == ["extract", "remove"]
@@ -116,7 +116,7 @@ async def test_a_refused_create_is_explained_and_tried_again_once(
     if can_help:
         stage.provider.refusal = None
         await asyncio.gather(*(alice.taps(menu, 0) for _ in range(3)))
-        await alice.shows(menu, "✅")
+        menu = await alice.shows(menu, "✅")
         assert len(stage.provider.creates) == 1
         assert len(alice.audios()) == 2
     assert [shown for shown in alice.after(sent) if shown.kind == "text"] == [menu]
@@ -127,7 +127,7 @@ async def test_a_callback_may_come_before_the_create_call_is_answered(stage: Sta
     stage.provider.hold_answer.clear()
     alice = stage.person()
     _, menu = await alice.asks(stage.song("Too Early"), VOCALS)
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert len(alice.audios()) == 2
     stage.provider.hold_answer.set()
     await until(lambda: f"accepted as task {stage.provider.task_id()}" in stage.world.logs())
@@ -141,14 +141,14 @@ async def test_a_hundred_copies_of_a_callback_at_once_deliver_once(stage: Stage)
     _, menu = await alice.asks(stage.song("Hundredfold"), VOCALS)
     await stage.accepted()
     answers = await asyncio.gather(*(stage.provider.call_back() for _ in range(100)))
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     again = await stage.provider.call_back()
     for answer in [*answers, again]:
         assert (answer.status_code, answer.json()) == (200, {"status": "received"})
     bob = stage.person("Bob")
     stage.provider.answers_by_itself = True
     _, menu = await bob.asks(stage.song("Afterwards"), VOCALS)
-    await bob.shows(menu, "✅")
+    menu = await bob.shows(menu, "✅")
     assert len(alice.audios()) == 2
     assert sorted(stage.provider.stem_requests) == ["instrumental", "instrumental", "vocal", "vocal"]
 
@@ -166,7 +166,7 @@ async def test_a_callback_is_answered_while_its_stems_have_yet_to_be_fetched(sta
     assert stage.provider.stems_served == []
     assert alice.audios() == []
     stage.provider.hold_stems.set()
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert len(alice.audios()) == 2
 
 
@@ -174,10 +174,10 @@ async def test_a_stem_that_cannot_be_fetched_is_named_and_fetched_again_for_noth
     stage.provider.broken_stems = {"instrumental": 404}
     alice = stage.person()
     _, menu = await alice.asks(stage.song("Half"), VOCALS)
-    await alice.shows(menu, "✅ “Half”: 1 stem is here.\nCould not be fetched: Instrumental.")
+    menu = await alice.shows(menu, "✅ “Half”: 1 stem is here.\nCould not be fetched: Instrumental.")
     stage.provider.broken_stems = {}
     await alice.taps(menu, 0)
-    await alice.shows(menu, "✅ “Half”: 2 stems are here.")
+    menu = await alice.shows(menu, "✅ “Half”: 2 stems are here.")
     assert alice.titles() == ["Half (Vocals)", "Half (Instrumental)"]
     assert len(stage.provider.creates) == 1
 
@@ -197,7 +197,7 @@ async def test_unusual_file_names_reach_the_stems(stage: Stage) -> None:
             sent = await stage.telegram.send_file(alice.id, song, file_name=file_name)
         menu = await alice.answer_to(sent)
         await alice.taps(menu, VOCALS)
-        await alice.shows(menu, "✅")
+        menu = await alice.shows(menu, "✅")
         titles = alice.titles()
         assert [title.rpartition(" ")[2] for title in titles] == ["(Vocals)", "(Instrumental)"]
         assert all(len(title) <= 120 and titled in title for title in titles)

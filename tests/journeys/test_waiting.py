@@ -29,7 +29,7 @@ async def test_a_job_without_a_callback_is_polled(stage: Stage) -> None:
     await until(lambda: sum(asked in request for request in stage.provider.requests) >= 2)
     assert menu.text.startswith("⏳")
     stage.provider.details[stage.provider.task_id()] = ready(stage)
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert alice.titles() == ["Polled (Vocals)"]
     assert (await stage.provider.call_back()).status_code == 200
     assert len(stage.provider.creates) == 1
@@ -91,7 +91,7 @@ async def test_jobs_without_a_result_are_explained_and_late_results_still_count(
     # after another try the late result of the first is dropped
     provider.answers_by_itself = True
     await retried.taps(menu_retried, 0)
-    await retried.shows(menu_retried, "✅")
+    menu_retried = await retried.shows(menu_retried, "✅")
     assert (await provider.call_back(1)).status_code == 200
     await stage.tasks_rest()
     assert len(retried.audios()) == 2

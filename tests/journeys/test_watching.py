@@ -18,7 +18,7 @@ async def test_one_song_is_seen_in_all_processes(tmp_path: Path) -> None:
         stage.provider.few_stems = True
         alice = stage.person("Alice")
         _, menu = await alice.asks(stage.song("Found"), 1)
-        await alice.shows(menu, "✅")
+        menu = await alice.shows(menu, "✅")
         await stage.jobs_rest()
         async with stage.store() as store:
             (job,) = await store.delivered_jobs()

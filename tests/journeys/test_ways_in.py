@@ -19,7 +19,7 @@ async def test_updates_may_come_by_webhook(tmp_path: Path) -> None:
         await telegram.wait_for(lambda: telegram.updates.webhook)
         alice = stage.person()
         sent, menu = await alice.asks(stage.song("Pushed"), VOCALS)
-        await alice.shows(menu, "✅")
+        menu = await alice.shows(menu, "✅")
         assert len(alice.audios()) == 2
         assert "getUpdates" not in {call.method for call in telegram.calls}
         forged = {"update_id": 1, "message": sent.to_dict()}
@@ -28,7 +28,7 @@ async def test_updates_may_come_by_webhook(tmp_path: Path) -> None:
                 answer = await stranger.post("/telegram", json=forged, headers=headers)
                 assert answer.status_code == 403
         _, menu = await alice.asks(stage.song("Pushed Again"), VOCALS)
-        await alice.shows(menu, "✅")
+        menu = await alice.shows(menu, "✅")
         assert len(alice.audios()) == 4
 
 
@@ -39,7 +39,7 @@ async def test_in_local_mode_a_large_file_is_served_from_disk(tmp_path: Path) ->
         alice = stage.person()
         large = silence(tmp_path / "large.wav", 25_000_000)
         _, menu = await alice.asks(large, VOCALS)
-        await alice.shows(menu, "✅")
+        menu = await alice.shows(menu, "✅")
         assert alice.titles() == ["large (Vocals)", "large (Instrumental)"]
         assert stage.provider.sources == [await anyio.Path(large).read_bytes()]
         assert unasked.hits == 0

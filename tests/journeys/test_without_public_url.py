@@ -21,7 +21,7 @@ async def test_a_song_is_uploaded_polled_and_delivered(stage: Stage) -> None:
     names = ("vocalUrl", "drumsUrl", "fxUrl")
     response = {name: stage.provider.stem_url(name) for name in names} | {"originUrl": "", "bassUrl": None}
     stage.provider.details[task] = {"successFlag": "SUCCESS", "response": response}
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert alice.titles() == ["From Home (Vocals)", "From Home (Drums)", "From Home (FX)"]
     assert list(stage.provider.uploads.values()) == [await anyio.Path(song).read_bytes()]
     create = stage.provider.creates[0]
@@ -42,7 +42,7 @@ async def test_a_lost_answer_fails_the_job_at_once(stage: Stage) -> None:
     await stage.accepted(2)
     response = {"vocalUrl": stage.provider.stem_url("vocal")}
     stage.provider.details[stage.provider.task_id()] = {"successFlag": "SUCCESS", "response": response}
-    await alice.shows(menu, "✅")
+    menu = await alice.shows(menu, "✅")
     assert len(alice.audios()) == 1
     assert len(stage.provider.creates) == 2
 

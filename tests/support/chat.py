@@ -46,7 +46,7 @@ class Person:
         """Press the n-th button and wait until the message has changed."""
         before = len(menu.history)
         await self.taps(menu, number)
-        await self.sees(lambda: len(menu.history) > before)
+        await self.sees(lambda: len(menu.history) > before or menu.is_deleted)
 
     async def answer_to(self, message: Message) -> Message:
         """Wait for the bot's first message after this one."""
@@ -82,9 +82,17 @@ class Person:
         number = number_of(message, label)
         return list(await asyncio.gather(*(self.taps(message, number) for _ in range(2))))
 
-    async def shows(self, message: Message, start: str) -> None:
-        """Wait until the message starts with this text."""
-        await self.sees(lambda: message.text.startswith(start))
+    async def shows(self, message: Message, start: str) -> Message:
+        """Wait until the message, or the result that replaced it, starts with this text; returns it."""
+        await self.sees(lambda: self.current(message, start).text.startswith(start))
+        return self.current(message, start)
+
+    def current(self, message: Message, start: str = "") -> Message:
+        """Return the message, or the result of its song that has replaced it below the stems."""
+        if not message.is_deleted:
+            return message
+        later = [it for it in self.after(message) if it.kind == "text" and it.reply_to is message.reply_to]
+        return next((it for it in later if it.text.startswith(start)), message)
 
 
 def number_of(message: Message, label: str) -> int:

@@ -29,7 +29,13 @@ from stemdrop.tasks.engine import Queue
 
 # Refusals of Telegram without a fault: two taps on a button show the same text, and a tap that waited for the
 # flood limits is answered again.
-_ORDINARY = ("message is not modified", "query is too old")
+_ORDINARY = (
+    # a process may still know the progress message that another one has replaced by the result
+    "message to edit not found",
+    "message to delete not found",
+    "message is not modified",
+    "query is too old",
+)
 
 
 async def until(what: Callable[[], object], timeout_s: float = WAIT_S) -> None:

@@ -121,6 +121,7 @@ async def test_two_stems_arrive_as_one_album_in_reply(
         assert message.media
         assert np.array_equal(decode(product.telegram.file_location(message.media["file_id"])), decode(tone))
     assert shown(product, two).text == "✅ “Morning Line”: 2 stems are here."
+    assert product.telegram.bot_messages(two.chat_id) == [*arrived, shown(product, two)]
     assert (await product.job(two.id)).state is JobState.DELIVERED
     assert await product.store.open_jobs() == []
     recorded = await product.store.sent(two.id)
@@ -482,7 +483,9 @@ async def test_a_missing_stem_is_named_and_only_it_is_fetched_again(
     assert field(stems(product, job.chat_id), "title") == [
         *("Morning Line (Vocals)", "Morning Line (Drums)", "Morning Line (Bass)")
     ]
+    message = shown(product, job)
     assert message.text == "✅ “Morning Line”: 3 stems are here."
+    assert product.telegram.bot_messages(job.chat_id)[-1] is message
     assert labels(message) == [*OTHER_MODES, *PACKED]
 
 
@@ -902,7 +905,7 @@ async def test_a_delivery_is_given_up_after_many_runs(product: Product, delivery
     assert await product.store.deliver_again(two.id)
     await delivery.run(two.id)
     assert len(stems(product, two.chat_id)) == 2
-    assert message.text == "✅ “Morning Line”: 2 stems are here."
+    assert shown(product, two).text == "✅ “Morning Line”: 2 stems are here."
 
 
 async def test_an_unexpected_error_is_not_repeated_for_ever(

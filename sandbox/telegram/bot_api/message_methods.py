@@ -1,4 +1,4 @@
-"""Bot API methods for text messages: sendMessage and editMessageText."""
+"""Bot API methods for text messages: sendMessage, editMessageText and deleteMessage."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from sandbox.telegram.errors import NOT_MODIFIED, bad_request
 from sandbox.telegram.state import TelegramState
 
 _LINK_PREVIEW_KEYS = {"is_disabled", "url", "prefer_small_media", "prefer_large_media", "show_above_text"}
+_DELETABLE_S = 48 * 3600
 
 
 async def send_message(telegram: TelegramState, call: Call) -> dict[str, Any]:
@@ -31,6 +32,18 @@ async def edit_message_text(telegram: TelegramState, call: Call) -> dict[str, An
     telegram.flood.take(message.chat.id)
     telegram.edit(message, content, markup)
     return message.to_dict()
+
+
+async def delete_message(telegram: TelegramState, call: Call) -> bool:
+    """Delete a message of the bot; not after 48 hours (core.telegram.org/bots/api#deletemessage)."""
+    message = telegram.find_message(writable_chat(telegram, call), call.arguments["message_id"])
+    if message is None:
+        raise bad_request("message to delete not found")
+    is_in_group = message.chat.type != "private" and not message.is_from_bot
+    if is_in_group or telegram.clock() - message.date > _DELETABLE_S:
+        raise bad_request("message can't be deleted")
+    telegram.delete(message)
+    return True
 
 
 def post_content(

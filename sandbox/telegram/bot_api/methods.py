@@ -72,6 +72,7 @@ METHODS: dict[str, Method] = {
     "editMessageText": Method(
         message_methods.edit_message_text, (_CHAT, _MESSAGE, _TEXT, _LINK_PREVIEW, _MARKUP)
     ),
+    "deleteMessage": Method(message_methods.delete_message, (_CHAT, _MESSAGE)),
     "sendAudio": Method(
         media_methods.send_audio,
         (

@@ -251,6 +251,89 @@ async def test_a_long_pause_is_raised_as_try_later(
     assert TELEGRAM_PATIENCE_S < met.value.after_s <= TELEGRAM_PATIENCE_S + 100
 
 
+# The result is the last message
+
+
+async def deliver(chat: Chat, stems: int = 2) -> Job:
+    """Send the stems of the chat's job; returns the job as delivered."""
+    job = await chat.job(state=JobState.DELIVERED)
+    for number in range(stems):
+        stem = chat.telegram.send_text(chat.chat_id, f"stem {number}")
+        await chat.store.tick(job.id, {f"stem {number}": Sent(stem.message_id, "", "")})
+    return job
+
+
+async def test_the_result_is_sent_below_the_stems_and_the_progress_message_goes(
+    status: JobMessage, chat: Chat, telegram: Telegram
+) -> None:
+    await status.show(await chat.add())
+    (progress,) = chat.shown()
+    await status.show(await deliver(chat))
+    (result,) = chat.shown()
+    assert progress.is_deleted
+    assert telegram.messages(chat.chat_id)[-1] is result
+    assert (result.text, result.reply_to) == ("✅ “Morning Line”: 2 stems are here.", chat.song)
+    await status.show(await chat.job(state=JobState.DELIVERED))
+    assert chat.shown() == [result]
+
+
+async def test_a_run_that_died_before_the_progress_message_was_deleted_is_resumed(
+    status: JobMessage, chat: Chat, telegram: Telegram
+) -> None:
+    await status.show(await chat.add())
+    job = await deliver(chat)
+    telegram.faults.add(FaultKind.SERVER_ERROR, method="deleteMessage")
+    with pytest.raises(TelegramError):
+        await status.show(job)
+    progress, result = chat.shown()
+    await status.show(await chat.job(state=JobState.DELIVERED))
+    assert progress.is_deleted
+    assert chat.shown() == [result]
+    assert (await chat.job()).replaced_message_id == 0
+
+
+async def test_a_progress_message_that_is_too_old_to_be_deleted_becomes_one_line(
+    status: JobMessage, chat: Chat, telegram: Telegram
+) -> None:
+    await status.show(await chat.add())
+    chat.shown()[0].date -= 49 * 3600
+    await status.show(await deliver(chat))
+    progress, result = chat.shown()
+    assert (progress.text, progress.buttons) == (result.text, [])
+
+
+async def test_a_progress_message_that_its_user_deleted_is_not_missed(status: JobMessage, chat: Chat) -> None:
+    await status.show(await chat.add())
+    job = await deliver(chat)
+    chat.telegram.delete_message(chat.chat_id, chat.shown()[0].message_id)
+    await status.show(job)
+    await status.show(await chat.job(state=JobState.DELIVERED))
+    assert len(chat.shown()) == 1
+
+
+async def test_the_result_in_a_group_that_migrated_is_sent_once(
+    telegram: Telegram, store: JobStore, status: JobMessage, alice: User
+) -> None:
+    group = telegram.add_group("Band", [alice])
+    chat = Chat(telegram, store, group.id)
+    await status.show(await chat.add())
+    job = await deliver(chat)
+    new = telegram.migrate_group(group.id)
+    await status.show(job)
+    await status.show(await chat.job(state=JobState.DELIVERED))
+    assert len(chat.shown(new.id)) == 1
+
+
+async def test_a_failure_and_a_result_without_stems_replace_the_progress_in_its_place(
+    status: JobMessage, chat: Chat
+) -> None:
+    await status.show(await chat.add())
+    (message,) = chat.shown()
+    await status.show(await chat.job(state=JobState.FAILED, failure=Failure("500")))
+    await status.show(await chat.job(state=JobState.DELIVERED))
+    assert chat.shown() == [message]
+
+
 # What it tells beside the job
 
 

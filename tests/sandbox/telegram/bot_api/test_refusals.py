@@ -240,7 +240,7 @@ async def test_unknown_tokens_methods_and_paths(
         assert refusal(await client.get(f"{url}/elsewhere"), 404) == "Not Found"
         path = f"{url}/file/bot{tg.token}/music/file_99.mp3"
         assert refusal(await client.get(path), 404) == "Not Found"
-    for method in ("sendPhoto", "deleteMessage"):
+    for method in ("sendPhoto", "forwardMessage"):
         assert refusal(await api.post(method, data={}), 404).endswith(f"does not support the method {method}")
     assert refusal(await api.post("sendMessage", content="[", headers={"content-type": "application/json"}))
 
