@@ -377,7 +377,7 @@ async def test_a_channel_asks_by_caption_and_its_administrators_choose(
     # a caption that is edited, and a reply to a post
     room.telegram.edit_text(channel.id, plain.message_id, "/stems")
     await room.handle()
-    assert len(room.after(plain)) == 3
+    assert len(room.after(plain)) == 2
     assert len(await room.says(alice, "/stems", chat_id=channel.id, reply_to=plain.message_id)) == 1
 
 

@@ -10,6 +10,7 @@ import pytest
 from product import BotRoom, Product, open_product, until
 from telegram.error import Conflict, InvalidToken
 
+from bot.polling import ALLOWED_UPDATES
 from bot.updates import MAX_TRIES, UNTOLD_TRIES
 from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.app import run_telegram
@@ -143,7 +144,7 @@ async def test_only_the_kinds_that_the_bot_handles_are_requested(
         await telegram.wait_for(lambda: not telegram.updates.pending)
         telegram.updates.add("message_reaction", {})
         assert telegram.updates.pending == []
-        assert telegram.updates.allowed_kinds == ["message", "callback_query"]
+        assert telegram.updates.allowed_kinds == ALLOWED_UPDATES
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
