@@ -16,7 +16,7 @@ from bot.sources import check
 from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.audio_types import SAFE_DEMUXERS
 from stemdrop.domain.jobs import Source, SourceKind
-from stemdrop.errors import SourceGone, SourceUnusable, TryLater
+from stemdrop.errors import SourceGone, SourceUnavailable, SourceUnusable, TryLater
 from stemdrop.services.disk_space import AGAIN_S, BOT_MIN_FREE_BYTES, temp_folder
 
 # Broken packets are common at the start of cut files; this many in a row are no song.
@@ -39,7 +39,7 @@ class AudioCheck:
         """Download and measure the file. Raises `SourceUnusable`, `TryLater`, and the network's errors."""
         try:
             inspected = await self._download(source)
-        except SourceGone as error:
+        except (SourceGone, SourceUnavailable) as error:
             reason = "too_big" if "too big" in str(error).lower() else "gone"
             raise SourceUnusable(
                 reason, size_bytes=source.size_bytes or self._max_bytes, limit_bytes=self._max_bytes

@@ -17,6 +17,7 @@ StemdropError
 │   └── AnswerLost       it may have accepted and charged: never ask again blindly
 ├── SourceUnusable       the user must send something else
 ├── SourceGone           Telegram no longer has the file
+├── SourceUnavailable    Telegram has the file and does not return it now: try again soon
 ├── CachedFileGone       Telegram no longer has a cached stem: ask before paying again
 └── FetchFailed          a stem could not be downloaded
     ├── AddressRefused   its address is not allowed
@@ -108,6 +109,10 @@ class SourceUnusable(StemdropError):
 
 class SourceGone(StemdropError):
     """Telegram does not return the file (any more)."""
+
+
+class SourceUnavailable(StemdropError):
+    """Telegram says that the file is temporarily unavailable, also after some seconds."""
 
 
 class DeliveryOverridden(StemdropError):

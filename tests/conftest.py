@@ -30,6 +30,7 @@ from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.person_actions import Telegram
+from stemdrop.chat import telegram_bot
 
 # Read from the installed package's files for every single connection, of which tests open thousands.
 redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
@@ -101,6 +102,11 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SSL_CERT_FILE", str(one_authority(tmp_path_factory.mktemp("tls"))))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telegram_bot, "UNAVAILABLE_PAUSES_S", (0.001,) * 3)
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from stemdrop.errors import (
     BadContract,
     ForgedRequest,
     SourceGone,
+    SourceUnavailable,
     StemdropError,
     StoreUnavailable,
     TooOften,
@@ -45,7 +46,8 @@ STATUS: dict[type[Exception], int] = {
     BodyTooLarge: 413,
     BadContract: 422,
     TooOften: 429,
-    TelegramError: 502,
+    SourceUnavailable: 503,
+    TelegramError: 503,
     StoreUnavailable: 503,
     TryLater: 503,
 }

@@ -26,6 +26,7 @@ from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.source_quota import SourceQuota
 from stemdrop.tasks.owner_limits import OwnerLimits
 from webhook.byte_ranges import byte_range
+from webhook.errors import RETRY_AFTER_S
 
 log = logging.getLogger(__name__)
 
@@ -164,7 +165,8 @@ class _Download(Response):
                     "job %s: the download of its source failed: %s", self._job_id, type(error).__name__
                 )
                 if not has_started:
-                    answer = JSONResponse({"detail": "Telegram does not give the file now"}, 502)
+                    detail, again = "Telegram does not give the file now", str(RETRY_AFTER_S)
+                    answer = JSONResponse({"detail": detail}, 503, {"Retry-After": again})
                     await answer(scope, receive, send)
 
     async def _checked(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -16,7 +16,7 @@ from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.failures import TOO_BUSY
 from stemdrop.domain.jobs import Failure, Job, JobState
 from stemdrop.domain.outcomes import Receipt, Run
-from stemdrop.errors import AnswerLost, Refused, SourceGone, TryLater, Unreachable
+from stemdrop.errors import AnswerLost, Refused, SourceGone, SourceUnavailable, TryLater, Unreachable
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import bind_job
 from stemdrop.provider.client import SeparationClient
@@ -78,6 +78,8 @@ class Submission:
             else:
                 await self._fail(job, Failure(str(error.code), charged=False), error)
                 await self.alerts.failed(str(error.code))
+        except SourceUnavailable as error:
+            await self._again_or_fail(job, run, "source_gone", error)
         except SourceGone as error:
             await self._fail(job, Failure("source_gone", charged=False), error)
 
@@ -113,6 +115,7 @@ class Submission:
 
     async def _source_url(self, job: Job) -> str:
         if self.links:
+            await self._check_source(job)
             return self.links.source_url(job.id, job.source.extension)
         try:
             file = await self.files.find(job.source.file_id)
@@ -122,6 +125,13 @@ class Submission:
         except (AnswerLost, TelegramError, httpx.HTTPError) as error:
             # uploads are free: a lost answer means only that the upload is repeated
             raise Unreachable(f"the upload failed ({type(error).__name__})") from error
+
+    async def _check_source(self, job: Job) -> None:
+        """Ask Telegram for the source before the order is paid for. Raises as `TelegramFiles.find`."""
+        try:
+            await self.files.ask(job.source.file_id)
+        except TelegramError as error:  # it may be back when the provider fetches the source
+            log.warning("job %s: Telegram was not asked for the source: %s", job.id, type(error).__name__)
 
     async def _again_or_fail(self, job: Job, run: int, code: str, error: Exception) -> None:
         if run < MAX_RUNS:

@@ -21,6 +21,7 @@ class FaultKind(StrEnum):
     RESET_MID_UPLOAD = "reset_mid_upload"  # reset while the body arrives; `chat_id` cannot match yet
     BLOCKED = "blocked"  # 403 bot was blocked by the user, for this call only
     FILE_GONE = "file_gone"  # getFile 400, download 404
+    FILE_UNAVAILABLE = "file_unavailable"  # 400, as for a file that Telegram cannot read for some seconds
     SLOW = "slow"  # a download at `bytes_per_s`
     RESET_MID_DOWNLOAD = "reset_mid_download"  # half the bytes, then reset
 

@@ -25,6 +25,8 @@ CHAT_ACTION = "sendChatAction"
 # A call waits for Telegram's limits for at most this long. Where they ask for more, its task makes room for
 # others and is run again later. A caller that holds files on disk names a longer time in `rate_limit_args`.
 TELEGRAM_PATIENCE_S = 5.0
+# Pauses between calls while Telegram cannot read a file.
+UNAVAILABLE_PAUSES_S = (1.0, 2.0, 4.0)
 
 
 class RateLimiter(BaseRateLimiter[float]):
@@ -58,7 +60,7 @@ class RateLimiter(BaseRateLimiter[float]):
             if messages := _messages(endpoint, data):
                 await self._wait(data.get("chat_id"), messages, patience_s)
             try:
-                answer = await callback(*args, **kwargs)
+                answer = await _while_unavailable(lambda: callback(*args, **kwargs))
                 self._counters.add(TELEGRAM_CALLS, "ok")
                 return answer
             except RetryAfter as error:
@@ -90,6 +92,18 @@ class RateLimiter(BaseRateLimiter[float]):
     def _count_wait(self, how: str, seconds: float) -> None:
         self._counters.add(FLOOD_WAITS, how)
         self._counters.add(FLOOD_SECONDS, how, by=seconds)
+
+
+async def _while_unavailable(call: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Make a call of any method, again over seconds while Telegram cannot read the file that it names."""
+    for pause_s in UNAVAILABLE_PAUSES_S:
+        try:
+            return await call()
+        except BadRequest as error:
+            if not is_file_unavailable(error):
+                raise
+        await sleep(pause_s)
+    return await call()
 
 
 def _outcome(error: TelegramError) -> str:
@@ -180,6 +194,11 @@ def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None
         defaults=Defaults(link_preview_options=LinkPreviewOptions(is_disabled=True)),
         local_mode=settings.telegram_local_mode,
     )
+
+
+def is_file_unavailable(error: TelegramError) -> bool:
+    """Whether Telegram has the file and cannot read it now."""
+    return "temporarily unavailable" in str(error).lower()
 
 
 def is_gone(error: TelegramError) -> bool:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import anyio
 import httpx
-from telegram import Bot
+from telegram import Bot, File
 from telegram.error import BadRequest, Forbidden
 
-from stemdrop.errors import SourceGone
+from stemdrop.chat.telegram_bot import is_file_unavailable
+from stemdrop.errors import SourceGone, SourceUnavailable
 
 CHUNK_BYTES = 64 * 1024
 
@@ -38,11 +39,8 @@ class TelegramFiles:
         self._http = http
 
     async def find(self, file_id: str) -> TelegramFile:
-        """Ask Telegram where the file is. Raises `SourceGone` when it is gone, or `TelegramError`."""
-        try:
-            file = await self._bot.get_file(file_id)
-        except (BadRequest, Forbidden) as error:
-            raise SourceGone(str(error)) from error
+        """Find the file's place. Raises `SourceGone`, `SourceUnavailable` or `TelegramError`."""
+        file = await self.ask(file_id)
         location = file.file_path or ""
         if not location:
             raise SourceGone("Telegram names no path for the file")
@@ -53,6 +51,14 @@ class TelegramFiles:
         if not await anyio.Path(path).is_file():
             raise SourceGone("the file is not on the disk that the Bot API server shares")
         return TelegramFile((await anyio.Path(path).stat()).st_size, path)
+
+    async def ask(self, file_id: str) -> File:
+        """Ask Telegram for a file that may be on a disk of another machine. Raises as `find`."""
+        try:
+            return await self._bot.get_file(file_id)
+        except (BadRequest, Forbidden) as error:
+            is_away = is_file_unavailable(error)
+            raise (SourceUnavailable if is_away else SourceGone)(str(error)) from error
 
     @asynccontextmanager
     async def open(

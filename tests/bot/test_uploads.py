@@ -127,6 +127,16 @@ async def test_a_file_that_telegram_does_not_have_is_refused(
     await nothing_was_made(room, alice)
 
 
+@pytest.mark.parametrize("times", [2, None])
+async def test_a_file_that_is_temporarily_unavailable_is_asked_for_again(
+    room: BotRoom, alice: User, tmp_path: Path, times: int | None
+) -> None:
+    room.telegram.faults.add(FaultKind.FILE_UNAVAILABLE, method="getFile", times=times)
+    sent = await room.sends(alice, record(tmp_path / "song.wav", seconds=2))
+    (answer,) = room.after(sent)
+    assert ("Please send it again" in answer.text) is (times is None)
+
+
 @pytest.mark.parametrize(
     "fault", [FaultKind.RESET_MID_DOWNLOAD, FaultKind.RESET_BEFORE, FaultKind.SERVER_ERROR]
 )

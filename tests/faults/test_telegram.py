@@ -77,18 +77,18 @@ async def test_an_expired_source_is_explained(case: Case) -> None:
 
 
 @pytest.mark.full
-async def test_an_expired_source_that_is_fetched_is_explained(case: Case) -> None:
-    """The provider is told that the source is gone, and the user is told what the API answers."""
+async def test_an_expired_source_is_not_paid_for(case: Case) -> None:
     stage, ledger = await case.open("up")
     times = case.times(1, 5)
     stage.telegram.faults.add(FaultKind.FILE_GONE, method="getFile", times=None)
     plays = await ledger.play_all([VOCALS] * times)
     await ledger.over()
-    assert all("code 451" in play.translations[-1].text for play in plays)
+    assert all("code source_gone" in play.translations[-1].text for play in plays)
+    assert stage.provider.creates == []
     stage.telegram.faults.clear()
     await ledger.play(VOCALS)
     case.healed()
-    fault = "Telegram: `file_id` of the song expired when it is fetched through `/source`"
+    fault = "Telegram: `file_id` of the song expired, with a public address"
     await case.settle(ledger, fault, times, explained=times)
 
 

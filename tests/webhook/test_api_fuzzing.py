@@ -22,7 +22,7 @@ from stemdrop.domain.jobs import JobState
 from webhook.app import create_app
 from webhook.connection_limits import HeaderTimeoutProtocol
 
-SOURCE_ANSWERS = {200, 206, 403, 404, 416, 429, 502, 503}
+SOURCE_ANSWERS = {200, 206, 403, 404, 416, 429, 503}
 # Endpoint → its statuses.
 ANSWERS = {
     "POST /callback": {200, 403, 408, 413, 422, 503},

@@ -413,6 +413,28 @@ async def test_a_failing_get_file_is_tried_three_times(
     assert provider.creates == []
 
 
+async def test_a_source_that_is_gone_is_not_paid_for(product: Product, provider: Provider, job: Job) -> None:
+    """The provider could not fetch it and would charge for that (451)."""
+    product.telegram.faults.add(FaultKind.FILE_GONE, method="getFile")
+    assert await run_out(product, job) == []
+    assert (await product.job(job.id)).failure == Failure("source_gone", charged=False)
+    assert provider.creates == []
+
+
+@pytest.mark.parametrize("has_callbacks", [True, False])
+async def test_a_source_that_is_temporarily_unavailable_is_awaited(
+    product: Product, provider: Provider, job: Job, sent: Message, *, has_callbacks: bool
+) -> None:
+    product.telegram.faults.add(FaultKind.FILE_UNAVAILABLE, method="getFile", times=6)
+    assert len(await run_out(product, job, has_callbacks=has_callbacks)) == 1
+    assert (await product.job(job.id)).state is JobState.SEPARATING
+    product.telegram.faults.add(FaultKind.FILE_UNAVAILABLE, method="getFile", times=None)
+    again = await product.at(JobState.SUBMITTING, sent)
+    assert len(await run_out(product, again, has_callbacks=has_callbacks)) == MAX_RUNS - 1
+    assert (await product.job(again.id)).failure == Failure("source_gone", charged=False)
+    assert len(provider.creates) == 1
+
+
 @pytest.mark.parametrize("method", ["getFile", "download"])
 async def test_a_source_that_is_gone_is_explained(
     product: Product, provider: Provider, job: Job, method: str

@@ -14,7 +14,7 @@ from stemdrop.domain.audio_types import extension_of_format
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Stem
-from stemdrop.errors import SourceGone, TryLater
+from stemdrop.errors import SourceGone, SourceUnavailable, TryLater
 from stemdrop.provider.client import SeparationClient
 from worker.audio.formats import detect_format
 from worker.stems.download import DownloadedStem, StemDownloads, describe
@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 # Bot API: a thumbnail has at most 200 kB.
 MAX_COVER_BYTES = 200_000
+_UNAVAILABLE_S = 30.0
 
 
 class StemDownloader:
@@ -54,6 +55,10 @@ class StemDownloader:
             return await self._from_telegram(job, stem, sent, folder / "cached", say)
         except SourceGone as error:
             log.info("job %s: Telegram does not give stem %s: %s", job.id, stem.key, error)
+        except SourceUnavailable as error:
+            if not stem.url:
+                raise TryLater(_UNAVAILABLE_S, f"stem {stem.key}: {error}") from error
+            log.info("job %s: Telegram does not give stem %s now: %s", job.id, stem.key, error)
         except OSError as error:
             raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
         if not stem.url:
@@ -69,7 +74,7 @@ class StemDownloader:
             file = await self._files.find(job.source.thumbnail_file_id)
             async with self._files.open(file) as chunks:
                 cover = b"".join([chunk async for chunk in chunks])
-        except (SourceGone, TelegramError, httpx.HTTPError) as error:
+        except (SourceGone, SourceUnavailable, TelegramError, httpx.HTTPError) as error:
             log.info("job %s: no cover: %s", job.id, type(error).__name__)
             return None
         return cover if len(cover) <= MAX_COVER_BYTES and cover.startswith(b"\xff\xd8") else None

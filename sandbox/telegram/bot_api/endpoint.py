@@ -144,6 +144,8 @@ class _Exchange:
         if fault.kind == FaultKind.BLOCKED:
             raise forbidden("bot was blocked by the user")
         if fault.kind == FaultKind.FILE_GONE:
+            raise bad_request("invalid file_id")
+        if fault.kind == FaultKind.FILE_UNAVAILABLE:
             raise bad_request("wrong file_id or the file is temporarily unavailable")
         return _server_failure(fault)
 
