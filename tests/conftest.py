@@ -4,24 +4,19 @@ import gc
 import logging
 import os
 import signal
-import ssl
 import sys
 from collections.abc import AsyncIterator, Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
 
-import httpx
 import parallel
 import pytest
-import redis.utils
 import redis_servers
 import report
 from fileserver import FileServer
+from library_costs import reduce_library_costs
 from product import BotRoom, Product, one_authority, open_product
 from provider import KEY, Provider
 from redis import Redis
-from redis.client import CaseInsensitiveDict
 from report import leave_out, pytest_configure, pytest_terminal_summary  # noqa: F401 - hooks
 from tones import mp3
 
@@ -32,31 +27,11 @@ from sandbox.telegram.chats import Message, User
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat import telegram_bot
 
-# Read from the installed package's files for every single connection, of which tests open thousands.
-redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
+reduce_library_costs()
 
 # Otherwise each run compiles all tests anew, and each process that a test starts the whole product.
 sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
-
-def _fill(self: CaseInsensitiveDict, data: dict[str, Any]) -> None:
-    dict.update(self, {name.upper(): value for name, value in data.items()})
-
-
-# Each client of redis-py fills one with the names of all commands, and the engine makes a client per task.
-CaseInsensitiveDict.__init__ = _fill  # type: ignore[method-assign]
-
-
-@cache
-def _context(certificates: str | None, **options: Any) -> ssl.SSLContext:
-    return httpx.create_ssl_context(**options)
-
-
-# Clients of one set of certificates share a context: reading them takes longer than many a test.
-httpx._transports.default.create_ssl_context = lambda **options: _context(  # type: ignore[attr-defined]
-    os.environ.get("SSL_CERT_FILE"), **options
-)
 
 BOSS = 9_000_001
 SONG = Path(__file__).parent.parent / "sandbox" / "songs" / "demo-song.mp3"

@@ -40,6 +40,12 @@ LONGEST_PAUSE_S = 300
 # No task is put off for longer. One that is was put off by a clock that was set back since, and is due.
 LONGEST_AHEAD_S = 900
 _CLOCK_CHECK_S = 2
+# A new task is taken at once. A process that runs as many tasks as it may looks this often for ended ones.
+_CHECK_INTERVAL = timedelta(milliseconds=250)
+# How often tasks that were put off are looked for.
+_SCHEDULING_RESOLUTION = timedelta(milliseconds=500)
+# The library's record of its workers, which nothing here reads.
+_HEARTBEAT_INTERVAL = timedelta(seconds=10)
 _CANCEL_AGAIN_S = 5
 # How long the record of an ended update stays, with its argument: it holds users' words, and its key is never
 # used again. For other tasks the library's default (15 minutes) holds: when two workers ran a task, the later
@@ -64,7 +70,12 @@ class Engine:
         self._handlers: dict[Task, Handler] = {}
         self._given_up: dict[Task, Handler] = {}
         self._tracebacks = Tracebacks()
-        self._dockets = {queue: Docket(name=queue.value, url=_docket_url(redis_url)) for queue in Queue}
+        self._dockets = {
+            queue: Docket(
+                name=queue.value, url=_docket_url(redis_url), heartbeat_interval=_HEARTBEAT_INTERVAL
+            )
+            for queue in Queue
+        }
         self._dockets[Queue.UPDATES].execution_ttl = UPDATE_RECORD_LIFETIME
         for task, queue in QUEUE_OF.items():
             self._dockets[queue].register(self._function(task), names=[task.value])
@@ -124,7 +135,8 @@ class Engine:
             concurrency=concurrency,
             redelivery_timeout=timedelta(seconds=LEASE_S),
             reconnection_delay=timedelta(seconds=1),
-            minimum_check_interval=timedelta(milliseconds=50),
+            minimum_check_interval=_CHECK_INTERVAL,
+            scheduling_resolution=_SCHEDULING_RESOLUTION,
         ) as worker:
             running = asyncio.create_task(worker.run_forever(), name=f"engine {queue.value}")
             rescheduling = asyncio.create_task(_reschedule_after_clock_rollback(docket))

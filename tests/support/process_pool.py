@@ -25,6 +25,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from library_costs import reduce_library_costs
+
 from sandbox.environment.process import Process
 
 _HERE = Path(__file__).resolve().parent
@@ -253,7 +255,9 @@ def _serve() -> None:
     for name in ("stemdrop.cli", "stemdrop.serve", "separator.command", "sandbox.command", *_IMPORTED_LATER):
         importlib.import_module(name)
     importlib.import_module("stemdrop.chat.translations").load_translations()
+    reduce_library_costs()
     gc.freeze()
+    gc.set_threshold(10_000, 50, 50)
     _Server(socket.socket(fileno=os.dup(0))).run()
 
 

@@ -1,0 +1,31 @@
+"""Keeps what libraries compute anew, and slowly, for each connection or client: tests open thousands."""
+
+import os
+import ssl
+from functools import cache
+from typing import Any
+
+import httpx
+import redis.utils
+from redis.client import CaseInsensitiveDict
+
+
+def reduce_library_costs() -> None:
+    """Idempotent."""
+    # Read from the installed package's files for every single connection.
+    redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
+    # Each client of redis-py fills one with the names of all commands; the engine makes a client per task.
+    CaseInsensitiveDict.__init__ = _fill  # type: ignore[method-assign]
+    # Clients of one set of certificates share a context: reading them takes longer than many a test.
+    httpx._transports.default.create_ssl_context = lambda **options: _context(  # type: ignore[attr-defined]
+        os.environ.get("SSL_CERT_FILE"), **options
+    )
+
+
+def _fill(self: CaseInsensitiveDict, data: dict[str, Any]) -> None:
+    dict.update(self, {name.upper(): value for name, value in data.items()})
+
+
+@cache
+def _context(certificates: str | None, **options: Any) -> ssl.SSLContext:
+    return httpx.create_ssl_context(**options)
