@@ -22,6 +22,7 @@ class JobButton(StrEnum):
     """What a job's button on a screen does; the value is its letter in `callback_data`."""
 
     CANCEL = "x"
+    RESUME = "c"
     RETRY = "r"
     FETCH = "f"
     RESEND = "s"
@@ -36,7 +37,9 @@ class JobActions:
     async def offered(self, job: Job, say: Language) -> list[tuple[JobButton, str]]:
         """Return the buttons that help a job that has ended; none buys paid stems again."""
         offered: list[tuple[JobButton, str]] = []
-        if job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
+        if job.is_paid_and_cancelled:
+            offered.append((JobButton.RESUME, say("button.resume")))
+        elif job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
             offered.append((JobButton.FETCH, say("button.fetch_again")))
         elif job.failure and job.mode and Remedy.RETRY in remedies(job.failure):
             is_free = (job.mode, job.instrument) in (await self.job_message.details(job)).free
@@ -53,6 +56,8 @@ class JobActions:
         match letter:
             case JobButton.CANCEL:
                 return Ordered(job.id, None if await self.orders.cancel(job) else "tap.too_late")
+            case JobButton.RESUME:
+                return await self.orders.resume(job)
             case JobButton.RETRY:
                 return await self.orders.retry(job, is_unlimited=is_unlimited)
             case JobButton.FETCH:

@@ -116,7 +116,7 @@ class JobsList:
 
     async def _state(self, job: Job, say: Language) -> str:
         match job.state:
-            case JobState.QUEUED:
+            case JobState.QUEUED if not job.waits_for:
                 return say("jobs.queued", place=max(1, await self.store.place(job)))
             case JobState.SEPARATING:
                 elapsed = say.duration(self.clock() - (job.create_started_at or job.moved_at))
@@ -125,7 +125,7 @@ class JobsList:
                 return say.plural("jobs.delivered", len(await self.store.sent(job.id)))
             case JobState.FAILED:
                 return say("jobs.failed", code=job.failure.code if job.failure else "")
-        return say(f"jobs.{job.state}")
+        return say("jobs.waiting" if job.waits_for else f"jobs.{job.state}")
 
     async def _allowance(self, asker: int, say: Language) -> list[str]:
         if not (limit := await self.users.limit(asker)):

@@ -95,6 +95,8 @@ class Menu:
                 return Ordered((await self.orders.choose_again(job, tapped)).id)
             case Action.CANCEL:
                 return Ordered(job.id, None if await self.orders.cancel(job) else "tap.too_late")
+            case Action.RESUME:
+                return await self.orders.resume(job)
             case Action.RETRY:
                 return await self.orders.retry(job)
             case Action.ASK_AGAIN:

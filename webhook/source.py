@@ -18,7 +18,6 @@ from starlette.types import Message, Receive, Scope, Send
 
 from stemdrop.chat.telegram_files import TelegramFile, TelegramFiles
 from stemdrop.domain.audio_types import mime_type_of
-from stemdrop.domain.jobs import NEED_SOURCE
 from stemdrop.errors import SourceGone, StoreUnavailable, TooOften
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import bind_job
@@ -78,7 +77,7 @@ def source_router(
         job_id = links.read_source(token)
         bind_job(job_id)
         job = await store.get(job_id)
-        if job is None or job.state not in NEED_SOURCE or name != f"audio{job.source.extension}":
+        if job is None or not job.needs_source or name != f"audio{job.source.extension}":
             raise SourceGone("this source is no longer served")
         known_size = job.source.size_bytes
         start, end = byte_range(wanted, known_size) or (0, known_size)
@@ -197,7 +196,7 @@ class _Download(Response):
             job = await self._store.get(self._job_id)
         except StoreUnavailable:  # a download that has started needs no Redis
             return True
-        return job is not None and job.state in NEED_SOURCE
+        return job is not None and job.needs_source
 
     async def _note_fetch(self) -> bool:
         try:

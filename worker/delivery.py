@@ -131,7 +131,11 @@ class Delivery:
         else:
             if unsent.is_complete and not job.cached:
                 await self._cache(job, result)
-            await self._finish(job, unsent)
+            if job.paid_by and unsent.missing and not await self.store.sent(job.id):
+                log.warning("job %s: the stems that job %s has paid for are gone", job.id, job.paid_by)
+                await self._drop_cached(job)
+            else:
+                await self._finish(job, unsent)
 
     async def _finish(self, job: Job, unsent: Unsent) -> None:
         if unsent.missing or unsent.refused:
@@ -179,14 +183,14 @@ class Delivery:
         raise TryLater(0.1, "a success came after the failure")
 
     async def _drop_cached(self, job: Job) -> None:
-        """Ask the user whether to pay for stems that Telegram has lost; stems that have arrived stay."""
+        """Ask the user whether to pay for stems that are lost; those that have arrived stay."""
         if job.mode:
             choice = (job.mode, job.instrument)
             cached = await self.stem_cache.find(job.source, choice)
             # another user may have paid meanwhile for stems that Telegram has
             if cached and set(cached.stems) == set(job.cached):
                 await self.stem_cache.forget(job.source, choice)
-        changes: dict[str, Any] = {"cached": (), "result": None, "is_cache_lost": True}
+        changes: dict[str, Any] = {"cached": (), "result": None, "task_id": "", "is_cache_lost": True}
         await self.store.move(job.id, [JobState.DELIVERING], JobState.CHOOSING, **changes)
         # read again: a repeated move, whose first answer was lost, says that nothing was moved
         current = await self.store.get(job.id)
@@ -218,7 +222,7 @@ class Delivery:
     async def _note_duration(self, job: Job) -> None:
         """Note once per job the time from its turn to its result; a repeated delivery does not count."""
         began_at = job.create_started_at or job.picked_at
-        if job.mode and began_at and not (job.cached or job.is_timed):
+        if job.mode and began_at and not (job.cached or job.paid_by or job.is_timed):
             await self.job_statistics.note_duration(job.mode, job.moved_at - began_at)
 
     async def _show(self, job: Job, *, is_progress: bool = False) -> None:
@@ -237,4 +241,4 @@ class Delivery:
 
 
 def _undeliverable(job: Job) -> Failure:
-    return Failure("undeliverable", charged=not job.cached)
+    return Failure("undeliverable", charged=not (job.cached or job.paid_by))

@@ -32,6 +32,8 @@ SHOW_AWAY_S = 24 * 3600
 LATE_FOR_S = 24 * 3600
 LATE_AT_ONCE = 100
 _LATE_EVERY = 0.1  # of the time since it was given up
+# The answer to the create call of a job that was deleted during that call comes within this time.
+ANSWER_OF_DELETED_S = 120.0
 AT_ONCE = 8
 # The jobs that are read in one step, which blocks the process for about 10 ms.
 BATCH = 50
@@ -101,6 +103,8 @@ class Recovery:
             case JobState.DELIVERING:
                 await self.engine.add(Task.DELIVER, job.id, job.id)
             case JobState.QUEUED:
+                if job.waits_for:
+                    await self._follow(job)
                 await self.account_queue.next(job.account)
             case _ if job.state in FINAL:
                 try:
@@ -159,6 +163,25 @@ class Recovery:
             return
         if is_over:
             await self._fail(job, Failure("timeout", charged=True))
+
+    async def _follow(self, job: Job) -> None:
+        """Let a job that waits for another one's result go on by itself once that can no longer come.
+
+        A job in progress ends by its own deadlines; a cancelled one is polled for those who wait for it.
+        """
+        payer, now, limits = await self.store.get(job.waits_for), self.clock(), self.deadlines
+        if payer and payer.state in (JobState.SUBMITTING, JobState.SEPARATING):
+            return
+        if payer is None and now - job.moved_at < ANSWER_OF_DELETED_S:
+            return
+        if payer and payer.state is JobState.CANCELLED and payer.create_started_at:
+            is_due = now - max(payer.moved_at, payer.polled_at) >= limits.poll_interval_s
+            if payer.task_id and is_due and await self.polling.ask(payer):
+                return
+            if now - payer.create_started_at <= limits.job_timeout_s:
+                return
+        if await self.store.leave(job):
+            log.info("job %s: goes on by itself, job %s brings no stems", job.id, job.waits_for)
 
     async def _poll_late(self, job: Job) -> None:
         now = self.clock()

@@ -16,6 +16,7 @@ class Action(StrEnum):
     INSTRUMENTS = "i"  # open the list of instruments, at a page
     BACK = "b"  # from that list back to the modes
     CANCEL = "x"
+    RESUME = "c"  # a cancelled job
     RETRY = "r"  # a new job for the same song and mode
     OTHER_MODE = "o"  # a new job for the same song in another mode
     ASK_AGAIN = "a"  # the separation service, whose answer was lost

@@ -53,13 +53,18 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
     title = short_title(job, say)
     match job.state:
         case JobState.CHOOSING if job.is_cache_lost and job.mode:
-            price = say.credits(CREDITS[job.mode])
+            is_free = (job.mode, job.instrument) in details.free
+            price = say("price.free") if is_free else say.credits(CREDITS[job.mode])
             label = f"{say.mode_name(job.mode, job.instrument)} · {price}"
             again = _button(label, Tap(Action.PICK, job.id, job.mode, job.instrument))
-            return say("kept_lost", title=title), _keyboard([[again], _cancel(job, say)])
+            return say("links_lost" if job.paid_by else "kept_lost", title=title), _keyboard(
+                [[again], _cancel(job, say)]
+            )
         case JobState.CHOOSING:
             return say("choose", title=title), _keyboard(_mode_rows(job, say, details))
         case JobState.QUEUED:
+            if job.waits_for:
+                return say("state.waiting", title=title), _keyboard([_cancel(job, say)])
             place = max(1, details.place)
             return say("state.queued", title=title, place=place), _keyboard([_cancel(job, say)])
         case JobState.SUBMITTING:
@@ -79,7 +84,8 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
         case JobState.CANCELLED:
             is_charged = job.create_started_at and job.charge is not Charge.RETURNED
             key = "state.cancelled_late" if is_charged else "state.cancelled"
-            return say(key, title=title), None
+            back = "button.resume" if job.is_paid_and_cancelled else "button.choose_again"
+            return say(key, title=title), _keyboard([[_button(say(back), Tap(Action.RESUME, job.id))]])
 
 
 def render_instruments(job: Job, say: Language, page: int = 0, details: Details = Details()) -> Rendered:

@@ -44,7 +44,7 @@ class JobState(StrEnum):
     """The state of a job. Each has an owner that moves the job on; recovery acts when the owner died."""
 
     CHOOSING = "choosing"  # the song was seen, a mode is awaited; owner: the user
-    QUEUED = "queued"  # picked, waits for earlier jobs of its account; owner: the end of those
+    QUEUED = "queued"  # picked, waits for earlier jobs of its account, or for `waits_for`; owner: their end
     SUBMITTING = "submitting"  # the API is being asked; owner: the submission task
     SEPARATING = "separating"  # the task id is known; owner: the callback, later recovery
     DELIVERING = "delivering"  # the result is stored; owner: the delivery task
@@ -54,8 +54,6 @@ class JobState(StrEnum):
 
 
 FINAL = frozenset({JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED})
-# The source link of a job works in these states: the provider may still have to fetch the source.
-NEED_SOURCE = frozenset({JobState.SUBMITTING, JobState.SEPARATING})
 # A provider that accepted an order fetches its source within this time after the create call began.
 ASK_AGAIN_AFTER_S = 120
 CANCELLABLE = frozenset({JobState.CHOOSING, JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING})
@@ -91,6 +89,10 @@ class Source:
     title: str = ""
     performer: str = ""
     thumbnail_file_id: str = ""
+
+    def split_id(self, mode: Mode, instrument: str) -> str:
+        """Identify the split of this audio in this way, whoever orders it."""
+        return f"{self.file_unique_id}:{mode}:{instrument}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,9 @@ class Job:
     mode: Mode | None = None
     instrument: str = ""
     picked_at: float = 0
+    split_id: str = ""  # jobs with the same one share one create call
+    waits_for: str = ""  # the job that pays for the same split
+    paid_by: str = ""  # the job that has paid for this one's result
     shown_at: float = 0  # when its message was last written
     shown_as: str = ""  # a digest of what was written
     create_started_at: float = 0
@@ -194,6 +199,17 @@ class Job:
         )
 
     @property
+    def needs_source(self) -> bool:
+        """Whether the provider may still have to fetch the source: its link works."""
+        is_awaited = self.is_paid_and_cancelled and self.result is None
+        return is_awaited or self.state in (JobState.SUBMITTING, JobState.SEPARATING)
+
+    @property
+    def is_paid_and_cancelled(self) -> bool:
+        """Whether its create call was begun before it was cancelled: going on costs nothing more."""
+        return self.state is JobState.CANCELLED and self.create_started_at > 0
+
+    @property
     def is_incomplete(self) -> bool:
         """Whether some stems could not be fetched or were refused by Telegram."""
         return self.state is JobState.DELIVERED and bool(self.missing or self.refused)
@@ -234,7 +250,10 @@ class Job:
 
 
 # Attributes that are stored as they are; the others are stored as JSON.
-_BARE = frozenset({"id", "state", "task_id", "account_day", "charge", "asked_again_by", "create_started_by"})
+_BARE = frozenset(
+    {"id", "state", "task_id", "account_day", "charge", "asked_again_by", "create_started_by"}
+    | {"split_id", "waits_for", "paid_by"}
+)
 # Attributes whose field has another name.
 _FIELD_NAMES = {"cached": "kept", "is_cache_lost": "is_kept_lost"}
 

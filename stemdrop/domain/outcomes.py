@@ -43,6 +43,8 @@ class History:
 class Picked(StrEnum):
     STARTED = "submitting"  # its credits are held, its submission may be ordered
     QUEUED = "queued"  # its credits are held, it waits for earlier jobs
+    WAITING = "waiting"  # likewise, for a job that pays for the same
+    SHARED = "delivering"  # another job has paid for its result
     OVER = "over"  # it would exceed the account's credits of the day; nothing changed
     LATE = "late"  # picked or cancelled before; nothing changed
 

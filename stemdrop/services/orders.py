@@ -25,6 +25,7 @@ from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
 
+_TASKS = {Picked.STARTED: Task.SUBMIT, Picked.SHARED: Task.DELIVER}
 # The longest time that a person who has tapped waits for the separation API.
 POLL_WAIT_S = 5.0
 
@@ -87,8 +88,8 @@ class Orders:
             log.info("job %s: %s %s, %s; %d credits today", job.id, mode, instrument, picked, spent)
             if instrument:
                 await self.job_statistics.note_instrument(instrument)
-        if picked is Picked.STARTED:
-            await self.engine.add(Task.SUBMIT, job.id, job.id)
+        if picked in _TASKS:
+            await self.engine.add(_TASKS[picked], job.id, job.id)
         return Ordered(job.id)
 
     async def retry(self, job: Job, *, is_unlimited: bool = False) -> Ordered:
@@ -187,6 +188,15 @@ class Orders:
         log.info("job %s: cancelled by its user", job.id)
         await self.account_queue.next(job.account)
         return True
+
+    async def resume(self, job: Job) -> Ordered:
+        """Take a cancelled job up again: its call, or its result, which are paid for, or the choice."""
+        state = await self.store.resume(job.id)
+        log.info("job %s: its user takes it up again: %s", job.id, state)
+        if state in (JobState.SUBMITTING, JobState.DELIVERING):
+            task = Task.SUBMIT if state is JobState.SUBMITTING else Task.DELIVER
+            await self.engine.add(task, job.id, job.id)
+        return Ordered(job.id)
 
     async def _deliver_cached(self, job: Job, mode: Mode, instrument: str, cached: CachedStems) -> None:
         moved = await self.store.move(

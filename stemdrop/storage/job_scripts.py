@@ -10,12 +10,15 @@ from stemdrop.storage import keys
 _KEY_NAMES = (
     *("JOB", "TASK", "OPEN", "RECOVERY_DUE", "PROGRESS_DUE", "LATE", "DELIVERED", "INCOMPLETE"),
     *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "RECEIVING", "COUNTS", "COUNTS_LATELY"),
+    *("SPLIT", "WAITING"),
 )
 # Lua constants; a key that depends on something is made by `NAME:format(…)`.
 _KEYS = "".join(f"local {name} = '{getattr(keys, name).replace('{}', '%s')}'\n" for name in _KEY_NAMES)
 _KEYS += f"local FAILED_JOBS = '{keys.FAILED}'\n"
 _KEYS += f"local RECEIVING_LIFETIME_S = {keys.RECEIVING_LIFETIME_S}\n"
 _KEYS += f"local SPENT_LIFETIME_S = {keys.SPENT_LIFETIME_S}\n"
+_KEYS += f"local SPLIT_LIFETIME_S = {keys.SPLIT_LIFETIME_S}\n"
+_KEYS += f"local JOB_LIFETIME_S = {keys.JOB_LIFETIME_S}\n"
 
 
 def _lua_set(values: tuple[str, ...]) -> str:
@@ -69,6 +72,7 @@ PRELUDE = (
     + """
 local function get(id, field) return redis.call('HGET', JOB:format(id), field) end
 local function set(id, ...) redis.call('HSET', JOB:format(id), ...) end
+local function has(id, field) return (get(id, field) or '') ~= '' end
 
 local function is_incomplete(id)
   return tonumber(get(id, 'missing_count') or 0) + tonumber(get(id, 'refused_count') or 0) > 0
@@ -92,43 +96,6 @@ end
 """
     + _TALLY
     + """
--- sets a job's state and puts it into the lists of that state
-local function enter(id, state, now)
-  local was = redis.call('HMGET', JOB:format(id), 'state', 'moved_at')
-  set(id, 'state', state, 'moved_at', now)
-  -- after the first write: a full Redis refuses that, and then nothing has happened
-  tally_move(id, was, state, now)
-  local account, receiving = get(id, 'account') or '0', RECEIVING:format(get(id, 'chat_id') or '0')
-  local queue, flight = QUEUE:format(account), FLIGHT:format(account)
-  for _, key in ipairs({queue, flight, FAILED_JOBS, LATE, DELIVERED, INCOMPLETE, receiving}) do
-    redis.call('ZREM', key, id)
-  end
-  if state == 'choosing' then  -- only the user moves such a job on, and there are many
-    close(id)
-    return
-  end
-  open(id, now)
-  if state == 'queued' then
-    redis.call('ZADD', queue, now, id)
-  elseif state == 'submitting' or state == 'separating' or state == 'delivering' then
-    redis.call('ZADD', flight, now, id)
-  elseif state == 'failed' then
-    add_to_last(FAILED_JOBS, id, now)
-    if get(id, 'failure_code') == 'timeout' then redis.call('ZADD', LATE, now, id) end
-  elseif state == 'delivered' then
-    add_to_last(DELIVERED, id, now)
-    if is_incomplete(id) then add_to_last(INCOMPLETE, id, now) end
-  end
-  if state == 'delivering' then
-    redis.call('ZADD', receiving, now, id)
-    redis.call('EXPIRE', receiving, RECEIVING_LIFETIME_S)
-  end
-end
-
-local function clear_failure(id)
-  set(id, 'failure', 'null', 'failure_code', '', 'failure_charged', '')
-end
-
 -- a day's account maps job to credits; `charge` says whether the price of one call is among them
 local function spent_key(id)
   return SPENT:format(get(id, 'account'), get(id, 'account_day'))
@@ -149,6 +116,171 @@ local function give_back(id)
   local left = redis.call('HINCRBY', spent_key(id), id, -tonumber(get(id, 'price') or '0'))
   if left <= 0 then redis.call('HDEL', spent_key(id), id) end
   set(id, 'charge', 'returned')
+end
+
+local enter
+
+-- Jobs that split the same song in the same way share one paid call. The key SPLIT names the job that pays;
+-- the others wait for it (`queued` with `waits_for`) or are given its result.
+
+local function leave_payer(id, state)
+  if state == 'queued' or not has(id, 'waits_for') then return end
+  redis.call('ZREM', WAITING:format(get(id, 'waits_for')), id)
+  set(id, 'waits_for', '')
+end
+
+local function waiting_for(id)
+  local waiting = {}
+  for _, other in ipairs(redis.call('ZRANGE', WAITING:format(id), 0, -1)) do
+    if get(other, 'waits_for') == id then waiting[#waiting + 1] = other end
+  end
+  return waiting
+end
+
+local function wait_for(id, payer, now)
+  set(id, 'waits_for', payer)
+  redis.call('ZADD', WAITING:format(payer), now, id)
+  redis.call('EXPIRE', WAITING:format(payer), JOB_LIFETIME_S)
+end
+
+local function claim_split(id)
+  if has(id, 'split_id') then
+    redis.call('SET', SPLIT:format(get(id, 'split_id')), id, 'EX', SPLIT_LIFETIME_S)
+  end
+end
+
+-- lets the jobs that wait for this one go on by themselves
+local function release(id, now)
+  for _, other in ipairs(waiting_for(id)) do
+    set(other, 'waits_for', '')
+    enter(other, 'queued', now)
+  end
+  redis.call('DEL', WAITING:format(id))
+end
+
+-- `state`: what the job has just become; a job whose call was paid for is shared until that call has failed
+local function stop_sharing(id, state, now)
+  if not has(id, 'split_id') then return end
+  if state == 'failed' then
+    if get(id, 'has_stems') == '1' then return end
+  elseif state == 'cancelled' then
+    if get(id, 'create_started_at') ~= '0' then return end
+  elseif state == 'delivered' then
+    if not is_incomplete(id) then return end
+  elseif state ~= 'choosing' then
+    return
+  end
+  local key = SPLIT:format(get(id, 'split_id'))
+  local payer = redis.call('GET', key)
+  -- stems that a job got from its payer are gone for others, too
+  if payer and (payer == id or payer == get(id, 'paid_by')) then redis.call('DEL', key) end
+  release(id, now)
+end
+
+-- gives a job the result that another one has paid for
+local function adopt(id, payer, task, result, now)
+  give_back(id)
+  set(id, 'price', '0', 'result', result, 'has_stems', '1', 'task_id', task, 'paid_by', payer)
+  enter(id, 'delivering', now)
+end
+
+local function share_result(id, now)
+  claim_split(id)
+  for _, other in ipairs(waiting_for(id)) do adopt(other, id, get(id, 'task_id'), get(id, 'result'), now) end
+end
+
+-- makes the first job that waits for a deleted one wait for its paid task, and the others for the first
+local function hand_over(id, task, now)
+  local heir
+  for _, other in ipairs(waiting_for(id)) do
+    if heir then
+      wait_for(other, heir, now)
+    else
+      heir = other
+      give_back(heir)
+      set(heir, 'price', '0', 'task_id', task, 'paid_by', id, 'create_started_at', now)
+      redis.call('SET', TASK:format(task), heir, 'EX', JOB_LIFETIME_S)
+      enter(heir, 'separating', now)
+      claim_split(heir)
+    end
+  end
+  redis.call('DEL', WAITING:format(id))
+  return heir
+end
+
+-- the job that pays for the same, if any, and what a job that shares with it becomes
+local function find_payer(id, split)
+  local payer = split ~= '' and redis.call('GET', SPLIT:format(split))
+  if not payer or payer == id then return end
+  local state, has_stems, started = unpack(redis.call('HMGET', JOB:format(payer),
+    'state', 'has_stems', 'create_started_at'))
+  if has_stems == '1' then return payer, 'delivering' end
+  if state == 'submitting' or state == 'separating' or (state == 'cancelled' and started ~= '0') then
+    return payer, 'waiting'
+  end
+end
+
+local function share(id, now)
+  local payer, how = find_payer(id, get(id, 'split_id') or '')
+  if how == 'delivering' then
+    adopt(id, payer, get(payer, 'task_id'), get(payer, 'result'), now)
+  elseif how == 'waiting' then
+    wait_for(id, payer, now)
+    enter(id, 'queued', now)
+  end
+  return how
+end
+
+-- sets a job's state and puts it into the lists of that state
+enter = function(id, state, now)
+  local was = redis.call('HMGET', JOB:format(id), 'state', 'moved_at')
+  set(id, 'state', state, 'moved_at', now)
+  -- after the first write: a full Redis refuses that, and then nothing has happened
+  tally_move(id, was, state, now)
+  leave_payer(id, state)
+  local account, receiving = get(id, 'account') or '0', RECEIVING:format(get(id, 'chat_id') or '0')
+  local queue, flight = QUEUE:format(account), FLIGHT:format(account)
+  for _, key in ipairs({queue, flight, FAILED_JOBS, LATE, DELIVERED, INCOMPLETE, receiving}) do
+    redis.call('ZREM', key, id)
+  end
+  if state == 'choosing' then  -- only the user moves such a job on, and there are many
+    close(id)
+    stop_sharing(id, state, now)
+    return
+  end
+  open(id, now)
+  if state == 'queued' then
+    -- a job that has waited for another one in vain keeps its turn
+    if not has(id, 'waits_for') then
+      redis.call('ZADD', queue, tonumber(get(id, 'picked_at') or '') or now, id)
+    end
+  elseif state == 'submitting' or state == 'separating' or state == 'delivering' then
+    redis.call('ZADD', flight, now, id)
+  elseif state == 'failed' then
+    add_to_last(FAILED_JOBS, id, now)
+    if get(id, 'failure_code') == 'timeout' then redis.call('ZADD', LATE, now, id) end
+  elseif state == 'delivered' then
+    add_to_last(DELIVERED, id, now)
+    if is_incomplete(id) then add_to_last(INCOMPLETE, id, now) end
+  end
+  if state == 'delivering' then
+    redis.call('ZADD', receiving, now, id)
+    redis.call('EXPIRE', receiving, RECEIVING_LIFETIME_S)
+  end
+  stop_sharing(id, state, now)
+end
+
+-- lets a job share another one's call, or make its own; returns what it became
+local function begin(id, now)
+  local how = share(id, now)
+  if how then return how end
+  claim_split(id)
+  enter(id, 'submitting', now)
+  return 'submitting'
+end
+
+local function clear_failure(id)
+  set(id, 'failure', 'null', 'failure_code', '', 'failure_charged', '')
 end
 
 -- corrects a job that has ended as charged: its message is shown again
@@ -243,24 +375,28 @@ return ARGV[1]
 """
 
 PICK = """
--- KEYS: job, spent, flight, queue   ARGV: id, now, limit, most in flight, price, field, value, …
+-- KEYS: job, spent, flight, queue   ARGV: id, now, limit, most in flight, price, split id, field, value, …
 -- returns the outcome and the credits spent today
 local spent = 0
 for _, credits in ipairs(redis.call('HVALS', KEYS[2])) do spent = spent + tonumber(credits) end
 if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return {'late', spent} end
 local limit, price = tonumber(ARGV[3]), tonumber(ARGV[5])
-if limit > 0 and spent + price > limit then return {'over', spent} end
-redis.call('HSET', KEYS[1], 'price', ARGV[5], unpack(ARGV, 6))
-take(ARGV[1], 'held')
+local _, how = find_payer(ARGV[1], ARGV[6])
+local is_free = how == 'delivering'
+if limit > 0 and spent + price > limit and not is_free then return {'over', spent} end
+redis.call('HSET', KEYS[1], 'price', ARGV[5], 'split_id', ARGV[6], 'paid_by', '', unpack(ARGV, 7))
+if is_free then price = 0 else take(ARGV[1], 'held') end
 local busy = redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) or redis.call('ZCARD', KEYS[4]) > 0
-local state = busy and 'queued' or 'submitting'
-enter(ARGV[1], state, ARGV[2])
-return {state, spent + price}
+if busy and not how then
+  enter(ARGV[1], 'queued', ARGV[2])
+  return {'queued', spent + price}
+end
+return {begin(ARGV[1], ARGV[2]), spent + price}
 """
 
 PROMOTE = """
 -- KEYS: flight, queue   ARGV: now, most in flight
--- returns the ids of the jobs that may be submitted now
+-- returns the ids of the jobs that may be submitted now; recovery finds those that share another one's call
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
   if not get(id, 'state') then redis.call('ZREM', KEYS[1], id) end
 end
@@ -269,8 +405,7 @@ while redis.call('ZCARD', KEYS[1]) < tonumber(ARGV[2]) do
   local first = redis.call('ZRANGE', KEYS[2], 0, 0)[1]
   if not first then break end
   redis.call('ZREM', KEYS[2], first)
-  if get(first, 'state') == 'queued' then
-    enter(first, 'submitting', ARGV[1])
+  if get(first, 'state') == 'queued' and begin(first, ARGV[1]) == 'submitting' then
     begun[#begun + 1] = first
   end
 end
@@ -415,13 +550,19 @@ if (get(ARGV[1], 'asked_again_by') or '') ~= '' then  -- the earlier call may ha
 end
 redis.call('HSET', KEYS[1], 'create_started_at', '0')
 if state == 'submitting' then redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1]) end
-if state == 'cancelled' or state == 'failed' then give_back_late(ARGV[1], ARGV[2]) end
+if state == 'cancelled' or state == 'failed' then
+  give_back_late(ARGV[1], ARGV[2])
+  stop_sharing(ARGV[1], state, ARGV[2])
+end
 """
 
 ACCEPT = """
 -- KEYS: job, task   ARGV: id, task_id, now, lifetime
 local known = redis.call('HGET', KEYS[1], 'task_id')
-if not known then return 'unknown' end
+if not known then  -- it was deleted during the call
+  hand_over(ARGV[1], ARGV[2], ARGV[3])
+  return 'unknown'
+end
 local owner = redis.call('GET', KEYS[2])
 if not is_own_task(ARGV[1], ARGV[2]) or (owner and owner ~= ARGV[1]) then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[4])
@@ -461,7 +602,11 @@ RECEIVE = """
 -- KEYS: job, task   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if it has stems, 1 if success,
 -- 1 if refunded
 local state = redis.call('HGET', KEYS[1], 'state')
-if not state then return 'unknown' end
+if not state then
+  if ARGV[7] ~= '1' then release(ARGV[1], ARGV[4]) end
+  for _, other in ipairs(waiting_for(ARGV[1])) do adopt(other, ARGV[1], ARGV[3], ARGV[6], ARGV[4]) end
+  return 'unknown'
+end
 if redis.call('HGET', KEYS[1], 'chat_id') ~= ARGV[2] and
    redis.call('HGET', KEYS[1], 'token_chat_id') ~= ARGV[2] then return 'foreign' end
 local owner = redis.call('GET', KEYS[2])
@@ -490,12 +635,21 @@ local has_failed = state == 'failed' and not get(ARGV[1], 'retried_as')
 local is_late = ARGV[7] == '1' and get(ARGV[1], 'has_stems') ~= '1' and (has_failed or state == 'delivering')
 -- no task looks at the result of a job that has ended
 if ARGV[9] == '1' and (state == 'failed' or state == 'cancelled') then give_back_late(ARGV[1], ARGV[4]) end
-if not is_waiting and not is_late then return 'repeated' end
+-- what a cancelled job has paid for is kept for its user, and for the next who picks the same
+local is_kept = state == 'cancelled' and get(ARGV[1], 'has_stems') ~= '1'
+if not is_waiting and not is_late and not is_kept then return 'repeated' end
 redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'task_id', ARGV[3])
 if is_other then set(ARGV[1], 'other_task_ids', get(ARGV[1], 'other_task_ids') .. '\\n' .. known) end
-clear_failure(ARGV[1])
-enter(ARGV[1], 'delivering', ARGV[4])
-return 'stored'
+if not is_kept then
+  clear_failure(ARGV[1])
+  enter(ARGV[1], 'delivering', ARGV[4])
+end
+if ARGV[7] == '1' then
+  share_result(ARGV[1], ARGV[4])
+elseif is_kept then
+  stop_sharing(ARGV[1], 'failed', ARGV[4])
+end
+return is_kept and 'repeated' or 'stored'
 """
 
 FORGET = """
@@ -503,13 +657,56 @@ FORGET = """
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if ARGV[3] ~= '' and get(ARGV[1], 'state') ~= ARGV[3] then return 0 end
 if get(ARGV[1], 'charge') == 'held' and get(ARGV[1], 'create_started_at') == '0' then give_back(ARGV[1]) end
+local task = get(ARGV[1], 'task_id') or ''
+local has_call = get(ARGV[1], 'create_started_at') ~= '0' and (get(ARGV[1], 'result') or 'null') == 'null'
+  and get(ARGV[1], 'state') ~= 'failed'
+if has_call and has(ARGV[1], 'split_id') then
+  -- the call stays paid for; while its answer is awaited, the jobs that wait for it wait on
+  local key = SPLIT:format(get(ARGV[1], 'split_id'))
+  if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
+  if task ~= '' then hand_over(ARGV[1], task, ARGV[2]) end
+  for _, other in ipairs(waiting_for(ARGV[1])) do set(other, 'moved_at', ARGV[2]) end
+  set(ARGV[1], 'split_id', '')
+end
+set(ARGV[1], 'paid_by', '')
 enter(ARGV[1], 'choosing', ARGV[2])
 redis.call('ZREM', OF_ACCOUNT:format(get(ARGV[1], 'account') or '0'), ARGV[1])
-local task = get(ARGV[1], 'task_id')
-if task and task ~= '' then redis.call('DEL', TASK:format(task)) end
+if redis.call('GET', TASK:format(task)) == ARGV[1] then redis.call('DEL', TASK:format(task)) end
 for other in string.gmatch(get(ARGV[1], 'other_task_ids') or '', '[^\\n]+') do
   redis.call('DEL', TASK:format(other))
 end
 redis.call('DEL', get(ARGV[1], 'once') or KEYS[1], KEYS[1], KEYS[2], KEYS[3])
+return 1
+"""
+
+RESUME = """
+-- KEYS: job   ARGV: id, now
+-- takes a cancelled job up again where its call is now; returns the state that it has
+local state, started, task, result, again = unpack(redis.call('HMGET', KEYS[1],
+  'state', 'create_started_at', 'task_id', 'result', 'is_asking_again'))
+if state ~= 'cancelled' then return state or '' end
+set(ARGV[1], 'cancelled_by', '""')
+if started == '0' then
+  state = 'choosing'
+elseif (result or 'null') ~= 'null' then
+  state = 'delivering'
+elseif task ~= '' then
+  state = 'separating'
+else
+  state = 'submitting'
+  -- a further call would cost: its user may ask for it anew
+  if again == 'true' then set(ARGV[1], 'is_asking_again', 'false', 'answer_lost_at', ARGV[2]) end
+end
+enter(ARGV[1], state, ARGV[2])
+return state
+"""
+
+LEAVE = """
+-- KEYS: job   ARGV: id, now, the job that it waits for
+if get(ARGV[1], 'waits_for') ~= ARGV[3] then return 0 end
+local key = SPLIT:format(get(ARGV[1], 'split_id'))
+if redis.call('GET', key) == ARGV[3] then redis.call('DEL', key) end
+leave_payer(ARGV[1], '')
+enter(ARGV[1], 'queued', ARGV[2])
 return 1
 """

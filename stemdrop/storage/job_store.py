@@ -73,7 +73,8 @@ class JobStore(JobLists):
         changes: dict[str, object] = {"mode": mode, "instrument": instrument, "account": account}
         changes |= {"account_day": day, "picked_at": now}
         held = CREDITS[mode] if price is None else price
-        args = [job.id, now, limit, MAX_IN_FLIGHT, held, *_flat(encode(changes))]
+        split_id = job.source.split_id(mode, instrument)
+        args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, *_flat(encode(changes))]
         outcome, spent = await self._run(job_scripts.PICK, keys, args)
         return Picked(outcome), int(spent)
 
@@ -115,6 +116,16 @@ class JobStore(JobLists):
     async def cancel(self, job_id: str, by: str = "") -> bool:
         """Move the job to `cancelled`. False: it has a result, or has ended."""
         return await self.move(job_id, CANCELLABLE, JobState.CANCELLED, Credits.CANCEL, cancelled_by=by)
+
+    async def resume(self, job_id: str) -> JobState | None:
+        """Take a cancelled job up again, at no further cost; returns the state that the job has now."""
+        state = await self._run(job_scripts.RESUME, [JOB.format(job_id)], [job_id, self._clock()])
+        return JobState(state) if state else None
+
+    async def leave(self, job: Job) -> bool:
+        """Let a job that waits in vain for another one go on by itself. False: it has gone on before."""
+        args = [job.id, self._clock(), job.waits_for]
+        return bool(await self._run(job_scripts.LEAVE, [JOB.format(job.id)], args))
 
     async def deliver_again(self, job_id: str, credits: Credits = Credits.KEEP) -> bool:
         """Let an ended job send its missing stems, with its runs counted anew. False: it moved before."""

@@ -13,6 +13,8 @@ JOB = "stemdrop:job:{}"  # hash: one field per attribute of `Job`, and the field
 SENT = "stemdrop:job:{}:sent"  # hash: stem key → JSON of `Sent`
 SENDING = "stemdrop:job:{}:sending"  # string: held by the process that sends the job's message
 PACKED = "stemdrop:job:{}:packed"  # hash: name of an archive or voice message → JSON of `Sent`
+SPLIT = "stemdrop:split:{}"  # string: what identifies a split → the job that pays, or has paid, for it
+WAITING = "stemdrop:job:{}:waiting"  # sorted set: ids of jobs that wait for its result, by when they began to
 TASK = "stemdrop:task:{}"  # string: the provider's task id → job id
 ONCE = "stemdrop:once:{}"  # string: an event that starts only one job → that job's id
 OPEN = "stemdrop:jobs:open"  # sorted set: ids of jobs that were picked and whose end is not shown, by move
@@ -24,6 +26,8 @@ INCOMPLETE = "stemdrop:jobs:incomplete"  # sorted set: ids of delivered jobs tha
 DELIVERED = "stemdrop:jobs:delivered"  # sorted set: ids of the last jobs that were delivered, by move
 # longer than the provider keeps results (14 days)
 JOB_LIFETIME_S = 30 * DAY_S
+# The provider keeps results for so long (its documentation).
+SPLIT_LIFETIME_S = 14 * DAY_S
 # The holder renews it; after a crash another process may send the message this soon.
 SENDING_LIFETIME_S = 9
 

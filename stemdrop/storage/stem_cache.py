@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from stemdrop.domain.jobs import INSTRUMENTS, CachedStem, Job, Mode, Source
 from stemdrop.domain.results import Result
 from stemdrop.storage.connection import translated
-from stemdrop.storage.keys import KEPT, KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF
+from stemdrop.storage.keys import JOB, KEPT, KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF, SPLIT
 
 Choice = tuple[Mode, str]  # a mode, and the instrument where the mode needs one
 
@@ -45,13 +45,23 @@ class StemCache:
         return CachedStems(Result.from_json(value["result"]), stems)
 
     async def free(self, source: Source) -> frozenset[Choice]:
+        """Return the choices that cost nothing: cached, or paid for with links that still work."""
         choices: list[Choice] = [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, "")]
         choices += [(Mode.SPLIT_STEM_ADVANCED, name) for name in INSTRUMENTS]
         async with translated(), self._redis.pipeline(transaction=False) as pipeline:
             for choice in choices:
                 pipeline.exists(_key(source, choice))
-            found = await pipeline.execute()
-        return frozenset(choice for choice, is_cached in zip(choices, found, strict=True) if is_cached)
+                pipeline.get(SPLIT.format(source.split_id(*choice)))
+            answers = await pipeline.execute()
+            cached, payers = answers[::2], answers[1::2]
+            for payer in payers:
+                pipeline.hget(JOB.format(payer), "has_stems")
+            paid = await pipeline.execute()
+        return frozenset(
+            choice
+            for choice, is_cached, has_stems in zip(choices, cached, paid, strict=True)
+            if is_cached or has_stems == "1"
+        )
 
     async def put(self, job: Job, cached: CachedStems) -> None:
         """Cache the stems of `job`; replaces earlier ones of the same audio and choice."""
@@ -118,5 +128,4 @@ class StemCache:
 
 
 def _key(source: Source, choice: Choice) -> str:
-    mode, instrument = choice
-    return KEPT.format(f"{source.file_unique_id}:{mode}:{instrument}")
+    return KEPT.format(source.split_id(*choice))

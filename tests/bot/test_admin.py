@@ -59,7 +59,7 @@ async def test_running_jobs_are_counted_and_the_longest_listed(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     for _ in range(5):
-        await run_room.taps(await run_room.menu(alice, song), 0)
+        await run_room.taps(await run_room.other_menu(alice, song), 0)
     shown = await look(run_room, boss)
     assert "Queued: 2\nSubmitting: 3\n" in shown.text
     head, *longest = shown.text.split("\n")[2:6]

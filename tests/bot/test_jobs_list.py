@@ -79,7 +79,7 @@ async def test_every_state_is_shown_with_the_newest_song_first(
 
 async def test_a_queued_song_shows_its_place(room: BotRoom, alice: User, song: Path) -> None:
     for _ in range(5):
-        await room.taps(await room.menu(alice, song), 0)
+        await room.taps(await room.other_menu(alice, song), 0)
     shown = await listed(room, alice)
     assert "1. “Morning Line” · Vocals + instrumental · number 2 in your queue" in shown.text
     assert "2. “Morning Line” · Vocals + instrumental · number 1 in your queue" in shown.text

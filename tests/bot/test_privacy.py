@@ -141,7 +141,7 @@ async def test_deleting_leaves_only_what_it_says(room: BotRoom, alice: User, son
 
 async def test_deleting_starts_no_queued_job(room: BotRoom, alice: User, song: Path) -> None:
     for _ in range(6):
-        await room.taps(await room.menu(alice, song), 0)
+        await room.taps(await room.other_menu(alice, song), 0)
     jobs = {job.id for job in await room.product.jobs(alice.id) if job.state is JobState.SUBMITTING}
     assert len(jobs) == 3
     await delete(room, alice)

@@ -233,10 +233,10 @@ async def test_removing_a_user_cancels_their_waiting_songs(
     for number in (alice.id, group.id):
         await product.users.add(number)
     await product.users.set_daily_credits(alice.id, 0)
-    menus = [await private_room.menu(alice, song) for _ in range(6)]
+    menus = [await private_room.other_menu(alice, song) for _ in range(6)]
     for menu in menus[:5]:
         await private_room.taps(menu, 0)
-    there = await private_room.menu(alice, song, chat_id=group.id, caption="/stems")
+    there = await private_room.other_menu(alice, song, chat_id=group.id, caption="/stems")
     await private_room.taps(there, 0, alice)
     text = (await users(private_room, boss, f"remove {alice.id}")).text
     assert text.split("\n")[1] == "3 songs that had not started were cancelled."

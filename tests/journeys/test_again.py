@@ -30,7 +30,7 @@ async def test_a_song_that_was_split_before_comes_at_once_and_says_so(stage: Sta
     assert len(stage.provider.stems_served) == 2
 
 
-async def test_a_song_whose_stems_telegram_lost_is_paid_for_only_after_asking(stage: Stage) -> None:
+async def test_a_song_whose_stems_telegram_lost_is_fetched_again_after_asking(stage: Stage) -> None:
     stage.ordinary = ("wrong file identifier",)
     song = stage.song("Forgotten")
     alice, bob = stage.person("Alice"), stage.person("Bob")
@@ -43,13 +43,13 @@ async def test_a_song_whose_stems_telegram_lost_is_paid_for_only_after_asking(st
     await bob.shows(menu, "“Forgotten” was split this way before, but Telegram no longer has")
     assert len(stage.provider.creates) == 1
     assert [button["text"] for button in menu.buttons] == [
-        "Vocals + instrumental · 10 credits",
+        "Vocals + instrumental · free",
         "✖️ Cancel",
     ]
     await asyncio.gather(*(bob.taps(menu, 0) for _ in range(2)))
     menu = await bob.shows(menu, "✅ “Forgotten”: 2 stems are here.")
-    assert len(stage.provider.creates) == 2
+    assert len(stage.provider.creates) == 1
     carol = stage.person("Carol")
     _, menu = await carol.asks(song, VOCALS)
     menu = await carol.shows(menu, "✅")
-    assert len(stage.provider.creates) == 2
+    assert len(stage.provider.creates) == 1

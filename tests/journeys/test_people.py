@@ -52,10 +52,11 @@ async def test_the_same_song_three_times_at_once_is_three_songs(stage: Stage) ->
     assert menus[2].text.startswith("🎵 “")
 
 
-async def test_a_cancelled_jobs_late_stems_are_dropped(stage: Stage) -> None:
+async def test_a_cancelled_jobs_late_stems_are_kept_for_the_next_time(stage: Stage) -> None:
     stage.provider.answers_by_itself = False
     alice = stage.person()
-    _, menu = await alice.asks(stage.song("Never Mind"), VOCALS)
+    song = stage.song("Never Mind")
+    _, menu = await alice.asks(song, VOCALS)
     await alice.shows(menu, "⏳")
     said = stage.telegram.send_text(alice.id, "/cancel")
     answer = await alice.answer_to(said)
@@ -64,10 +65,14 @@ async def test_a_cancelled_jobs_late_stems_are_dropped(stage: Stage) -> None:
     assert (await stage.provider.call_back()).status_code == 200
     said = stage.telegram.send_text(alice.id, "/cancel")
     assert (await alice.answer_to(said)).text == "There is nothing to cancel."
-    stage.provider.answers_by_itself = True
-    _, menu = await alice.asks(stage.song("Do Mind"), VOCALS)
-    menu = await alice.shows(menu, "✅")
-    assert alice.titles() == ["Do Mind (Vocals)", "Do Mind (Instrumental)"]
+    assert alice.titles() == []
+    bob = stage.person("Bob")
+    _, again = await bob.asks(song, VOCALS)
+    await bob.shows(again, "✅")
+    await alice.presses(menu, "Continue")
+    await alice.shows(menu, "✅")
+    assert alice.titles() == ["Never Mind (Vocals)", "Never Mind (Instrumental)"]
+    assert len(stage.provider.creates) == 1
 
 
 async def test_a_file_over_20_mb_is_refused_before_anything_is_made_of_it(

@@ -1,5 +1,6 @@
 """Valid jobs and results that tests modify, and a clock that stands still."""
 
+import secrets
 from dataclasses import replace
 from typing import Any
 
@@ -28,7 +29,7 @@ def make_job(**changes: Any) -> Job:
     source = Source(
         kind=SourceKind.AUDIO,
         file_id="AUfile",
-        file_unique_id="unique",
+        file_unique_id=secrets.token_hex(8),
         extension=".mp3",
         size_bytes=1_000_000,
         duration_s=30,

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import anyio
@@ -369,6 +371,13 @@ class BotRoom:
         """The bot's messages in that chat after this one."""
         shown = self.telegram.bot_messages(message.chat.id)
         return [found for found in shown if found.message_id > message.message_id]
+
+    async def other_menu(self, user: User, song: Path, **how: Any) -> Message:
+        """Like `menu`, for another song of the same length and title: a repeated song shares its split."""
+        with TemporaryDirectory() as folder:
+            other = anyio.Path(folder, song.name)
+            await other.write_bytes(await anyio.Path(song).read_bytes() + secrets.token_bytes(8))
+            return await self.menu(user, Path(other), **how)
 
     async def menu(self, user: User, song: Path, **how: Any) -> Message:
         """A person sends a song; the message with the modes that answers it."""

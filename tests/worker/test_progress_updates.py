@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import make_job
 from product import Clock, Product, open_product
 
 from sandbox.telegram.app import run_telegram
@@ -133,7 +134,8 @@ async def test_a_lost_answer_is_told_and_another_call_offered_on_time(
 
 async def line(product: Product, sent: Message, count: int) -> list[Job]:
     """Pick jobs beyond the limit of one user, so that the last `count` wait in the queue; none is shown."""
-    jobs = [await shown(product, JobState.CHOOSING, sent) for _ in range(MAX_IN_FLIGHT + count)]
+    songs = [make_job().source for _ in range(MAX_IN_FLIGHT + count)]
+    jobs = [await shown(product, JobState.CHOOSING, sent, source=song) for song in songs]
     for job in jobs:
         await product.store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
     return [await product.job(job.id) for job in jobs]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from builders import make_job
-from product import DEADLINES, Product, open_product
+from product import DEADLINES, Product, new_job, open_product
 from provider import Provider
 
 from sandbox.telegram.app import run_telegram
@@ -25,7 +25,7 @@ from stemdrop.errors import StoreRefused, TryLater
 from stemdrop.storage.due_jobs import CLOCK_SKEW_S
 from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
 from stemdrop.storage.keys import JOB, LATE, OPEN, RECOVERY_DUE, TASK
-from worker.recovery import LATE_FOR_S, LOOK_AGAIN_S, SHOW_FOR_S
+from worker.recovery import ANSWER_OF_DELETED_S, LATE_FOR_S, LOOK_AGAIN_S, SHOW_FOR_S
 
 AFTER_S, EVERY_S, LIMIT_S = DEADLINES.poll_after_s, DEADLINES.poll_interval_s, DEADLINES.job_timeout_s
 
@@ -437,7 +437,7 @@ async def test_an_exception_in_one_job_does_not_stop_other_jobs(
 
 async def picked(product: Product, sent: Message, count: int, begun: int = MAX_IN_FLIGHT) -> list[Job]:
     """Pick so many songs of one user; those beyond the limit wait in the queue."""
-    jobs = [await product.at(JobState.CHOOSING, sent) for _ in range(count)]
+    jobs = [await product.at(JobState.CHOOSING, sent, source=make_job().source) for _ in range(count)]
     for job in jobs:
         await product.store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
     for job in jobs[:begun]:
@@ -637,3 +637,43 @@ async def test_a_run_ends_when_the_clock_is_set_back_meanwhile(product: Product,
     await product.at(JobState.SEPARATING, sent)
     async with asyncio.timeout(30):
         await product.changed(store=ClockSetBack(product)).recovery().run()
+
+
+async def pick(product: Product, sent: Message, account: int) -> Job:
+    job = make_job(account=account, chat_id=sent.chat.id, mode=None, source=new_job(sent).source)
+    await product.store.add(job, once=job.id)
+    await product.store.pick(job, Mode.SPLIT_STEM, "", 0)
+    return await product.job(job.id)
+
+
+async def test_a_cancelled_job_is_polled_for_those_who_wait_for_it(
+    product: Product, provider: Provider, sent: Message
+) -> None:
+    payer = await pick(product, sent, 1)
+    await product.store.begin_create(payer.id)
+    await product.store.accept(payer.id, "task-1")
+    waiting = await pick(product, sent, 2)
+    await product.store.cancel(payer.id)
+    provider.details["task-1"] = ready(provider)
+    product.clock.advance(EVERY_S + 1)
+    await product.recovery().run()
+    assert (await product.job(waiting.id)).state is JobState.DELIVERING
+    assert polls(provider) == 1
+    product.clock.advance(LOOK_AGAIN_S[1])
+    await product.recovery().run()
+    assert ("deliver", waiting.id) in await product.ordered()
+
+
+@pytest.mark.parametrize(("is_deleted", "after_s"), [(True, ANSWER_OF_DELETED_S), (False, LIMIT_S)])
+async def test_a_job_goes_on_by_itself_when_nothing_can_come(
+    product: Product, sent: Message, is_deleted: bool, after_s: float
+) -> None:
+    payer = await pick(product, sent, 1)
+    await product.store.begin_create(payer.id)
+    waiting = await pick(product, sent, 2)
+    await (product.store.forget(payer.id) if is_deleted else product.store.cancel(payer.id))
+    for seconds, state in ((after_s / 2, JobState.QUEUED), (after_s / 2 + 1, JobState.SUBMITTING)):
+        product.clock.advance(seconds)
+        await product.recovery().run()
+        assert (await product.job(waiting.id)).state is state
+    assert await product.ordered() == [("submit", waiting.id)]

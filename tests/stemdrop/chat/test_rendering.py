@@ -192,9 +192,9 @@ def test_a_lost_answer_is_told_with_what_is_known(say: Language, changes: dict[s
     assert again != text
 
 
-@pytest.mark.parametrize("state", [JobState.DELIVERING, JobState.CANCELLED])
-def test_these_states_have_no_buttons(say: Language, state: JobState) -> None:
-    text, keyboard = render(make_job(state=state), say)
+@in_every_language
+def test_a_job_in_delivery_has_no_buttons(say: Language) -> None:
+    text, keyboard = render(make_job(state=JobState.DELIVERING), say)
     assert "Morning Line" in text
     assert keyboard is None
 

@@ -9,7 +9,6 @@ from stemdrop.domain.jobs import (
     CANCELLABLE,
     CREDITS,
     FINAL,
-    NEED_SOURCE,
     CachedStem,
     Charge,
     Failure,
@@ -70,7 +69,7 @@ def test_the_names_of_stored_fields_do_not_change() -> None:
     assert set(make_job().to_fields()) == {
         *("id", "chat_id", "user_id", "source_message_id", "source", "language", "topic_id", "message_id"),
         *("create_started_by", "answer_lost_at", "source_fetched_at", "asked_again_by", "is_asking_again"),
-        "is_other_charged",
+        *("is_other_charged", "split_id", "waits_for", "paid_by"),
         *("ordered_by", "cancelled_by", "state", "created_at", "moved_at", "account", "account_day"),
         *("price", "charge", "mode", "instrument", "picked_at", "shown_at", "shown_as"),
         *(
@@ -157,7 +156,6 @@ def test_ids_are_short_and_never_the_same() -> None:
 
 def test_every_state_is_final_or_active_or_waits() -> None:
     assert {*FINAL, *CANCELLABLE, JobState.DELIVERING} == set(JobState)
-    assert NEED_SOURCE < CANCELLABLE
     assert not FINAL & CANCELLABLE
     assert set(JobState) - FINAL - CANCELLABLE == {JobState.DELIVERING}
     assert CREDITS.keys() == set(Mode)

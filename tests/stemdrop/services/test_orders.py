@@ -199,3 +199,46 @@ async def test_a_message_follows_its_owners_language(room: BotRoom, alice: User,
     await room.taps(menu, VOCALS)
     say = room.product.translations.languages["ru"]
     assert menu.text == say("state.submitting", title="Morning Line")
+
+
+@pytest.mark.parametrize("is_begun", [False, True], ids=["unpaid", "paid"])
+async def test_cancelled_has_a_button_back(room: BotRoom, alice: User, menu: Message, is_begun: bool) -> None:
+    product = room.product
+    await room.taps(menu, VOCALS)
+    job = await newest(room, alice)
+    await product.ordered()
+    if is_begun:
+        await product.store.begin_create(job.id)
+    await room.taps(menu, 0)
+    assert (await product.job(job.id)).state is JobState.CANCELLED
+    assert [button["text"] for button in menu.buttons] == [
+        "▶️ Continue · free" if is_begun else "↩️ Choose again"
+    ]
+    await room.taps(menu, 0)
+    await room.handle_again()
+    state = JobState.SUBMITTING if is_begun else JobState.CHOOSING
+    assert (await product.job(job.id)).state is state
+    assert await product.ordered() == ([(Task.SUBMIT.value, job.id)] if is_begun else [])
+
+
+async def test_two_people_who_pick_the_same_pay_once(
+    room: BotRoom, alice: User, menu: Message, song: Path
+) -> None:
+    product, bob = room.product, room.telegram.add_user("Bob")
+    await room.taps(menu, VOCALS)
+    await room.taps(other := await room.menu(bob, song), VOCALS)
+    first, second = await newest(room, alice), await newest(room, bob)
+    assert await product.ordered() == [("submit", first.id)]
+    assert "already" in other.text
+    await product.store.begin_create(first.id)
+    await room.taps(menu, 0)
+    await product.store.receive(first.id, first.chat_id, "task-1", STEMS)
+    assert (await product.job(second.id)).state is JobState.DELIVERING
+    await room.taps(menu, 0)
+    assert (await product.job(first.id)).state is JobState.DELIVERING
+    assert await product.ordered() == [("deliver", first.id)]
+    again = await room.menu(alice, song)
+    await room.taps(again, VOCALS)
+    third = await newest(room, alice)
+    assert await product.ordered() == [("deliver", third.id)]
+    assert third.charge is Charge.NONE

@@ -58,9 +58,10 @@ async def test_all_cached_choices_are_free(stem_cache: StemCache) -> None:
 
 async def test_a_newer_entry_replaces_the_older(stem_cache: StemCache) -> None:
     newer = CachedStems(make_result("vocals"), (CachedStem("vocals", "audio", "file-9"),))
-    await stem_cache.put(make_job(), KEPT)
-    await stem_cache.put(make_job(account=5), newer)
-    found = await stem_cache.find(make_job().source, VOCALS)
+    job = make_job()
+    await stem_cache.put(job, KEPT)
+    await stem_cache.put(replace(job, account=5), newer)
+    found = await stem_cache.find(job.source, VOCALS)
     assert found
     assert found.stems == newer.stems
     assert await stem_cache.count() == 1
