@@ -1,7 +1,7 @@
-"""Checks a file before anything is paid for: whether it has sound, and how long it is.
+"""Checks a file before anything is paid for: whether it has sound, what kind it is, and how long it is.
 
-Telegram knows the length of audio and voice messages. Of documents it knows only a name, and of videos not
-whether they have sound: these are downloaded and opened here.
+Telegram's length of an audio or voice message is the sender's word: good enough for a song, but no reason to
+refuse one. Of documents Telegram knows only a name, and of videos not whether they have sound.
 """
 
 from dataclasses import replace
@@ -9,18 +9,14 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
-import av
-import av.error
 
-from bot.sources import check
+from bot.sources import MAX_DURATION_S, check_duration, check_size
 from stemdrop.chat.telegram_files import TelegramFiles
-from stemdrop.domain.audio_types import SAFE_DEMUXERS
+from stemdrop.domain.audio_types import UNKNOWN_EXTENSION, extension_of_content
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceGone, SourceUnavailable, SourceUnusable, TryLater
+from stemdrop.services.audio_files import inspect
 from stemdrop.services.disk_space import AGAIN_S, BOT_MIN_FREE_BYTES, temp_folder
-
-# Broken packets are common at the start of cut files; this many in a row are no song.
-_MAX_BROKEN_PACKETS = 200
 
 
 class AudioCheck:
@@ -32,8 +28,9 @@ class AudioCheck:
 
     def needs_download(self, source: Source) -> bool:
         """Whether the file must be downloaded to be checked. Raises `SourceUnusable`."""
-        check(source, self._max_bytes)
-        return not source.duration_s or source.kind in (SourceKind.DOCUMENT, SourceKind.VIDEO)
+        check_size(source, self._max_bytes)
+        is_claim_enough = 0 < source.duration_s <= MAX_DURATION_S and source.extension != UNKNOWN_EXTENSION
+        return not is_claim_enough or source.kind in (SourceKind.DOCUMENT, SourceKind.VIDEO)
 
     async def inspect(self, source: Source) -> Source:
         """Download and measure the file. Raises `SourceUnusable`, `TryLater`, and the network's errors."""
@@ -44,13 +41,14 @@ class AudioCheck:
             raise SourceUnusable(
                 reason, size_bytes=source.size_bytes or self._max_bytes, limit_bytes=self._max_bytes
             ) from error
-        check(inspected, self._max_bytes)
+        check_size(inspected, self._max_bytes)
+        check_duration(inspected)
         return inspected
 
     async def _download(self, source: Source) -> Source:
         file = await self._files.find(source.file_id)
         if file.path is not None:
-            return await _measured(source, file.path, file.size_bytes)
+            return await _inspected(source, file.path, file.size_bytes)
         with temp_folder(BOT_MIN_FREE_BYTES) as folder:
             path = folder / f"source{source.extension}"
             try:
@@ -59,45 +57,18 @@ class AudioCheck:
                 raise TryLater(
                     AGAIN_S, f"the song cannot be written to the disk: {error.strerror or error}"
                 ) from error
-            return await _measured(source, path, size_bytes)
+            return await _inspected(source, path, size_bytes)
 
 
-async def _measured(source: Source, path: Path, size_bytes: int) -> Source:
+async def _inspected(source: Source, path: Path, size_bytes: int) -> Source:
     if size_bytes == 0:
         raise SourceUnusable("empty")
-    duration_s = await anyio.to_thread.run_sync(measure, path)
-    return replace(source, size_bytes=size_bytes, duration_s=source.duration_s or round(duration_s))
-
-
-def measure(path: Path) -> float:
-    """Return the seconds of sound in a file; 0.0 if unknown. Raises `SourceUnusable` if it has no sound.
-
-    Decodes one frame and no more: a header is a claim, and a whole song is work for the separator.
-    """
-    try:
-        with av.open(
-            str(path), container_options={"format_whitelist": SAFE_DEMUXERS}, metadata_errors="replace"
-        ) as container:
-            stream = next(iter(container.streams.audio), None)
-            if stream is None or not _has_frame(container, stream):
-                raise SourceUnusable("not_audio")
-            if container.duration:
-                return container.duration / av.time_base
-            if stream.duration and stream.time_base:
-                return float(stream.duration * stream.time_base)
-    except (av.error.FFmpegError, ValueError) as error:
-        raise SourceUnusable("not_audio") from error
-    return 0.0
-
-
-def _has_frame(container: "av.container.InputContainer", stream: "av.AudioStream") -> bool:
-    broken = 0
-    for packet in container.demux(stream):
-        try:
-            if packet.decode():
-                return True
-        except av.error.InvalidDataError:
-            broken += 1
-            if broken > _MAX_BROKEN_PACKETS:
-                return False
-    return False
+    content = await anyio.to_thread.run_sync(inspect, path)
+    if content is None:
+        raise SourceUnusable("not_audio")
+    return replace(
+        source,
+        size_bytes=size_bytes,
+        duration_s=max(1, round(content.duration_s)),
+        extension=extension_of_content(content.demuxers, source.extension, has_picture=content.has_picture),
+    )

@@ -16,13 +16,15 @@ from bot.sources import replied_song, source_of
 from bot.uploads import Uploads
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import Rendered
+from stemdrop.domain.audio_types import UNKNOWN_EXTENSION
 from stemdrop.domain.jobs import SourceKind
 from stemdrop.storage.group_settings import GroupSettings
 from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
-# Where every song is answered, only these count as songs; voice messages and videos are talk.
+# Where every song is answered, only these count as songs; voice messages and videos are talk,
+# and a file without a type is seldom a song.
 _SONGS = frozenset({SourceKind.AUDIO, SourceKind.DOCUMENT})
 _EVERY, _ASKED = "1", "0"
 
@@ -58,7 +60,8 @@ class GroupChats:
             if is_asked:
                 await reply(message, context.say("group.no_song"))
             return
-        wants = source.kind in _SONGS and await self.group_settings.answers_all(message.chat_id)
+        is_song = source.kind in _SONGS and source.extension != UNKNOWN_EXTENSION
+        wants = is_song and await self.group_settings.answers_all(message.chat_id)
         if is_asked or wants:
             await self.uploads.take(message, update, context)
 

@@ -1,10 +1,8 @@
 """Recognizes songs in Telegram messages, by type and by name. No I/O."""
 
-from pathlib import PurePosixPath
-
 from telegram import Audio, Document, ExternalReplyInfo, Message, PhotoSize, Video, VideoNote, Voice
 
-from stemdrop.domain.audio_types import EXTENSIONS, extension_of_mime_type
+from stemdrop.domain.audio_types import UNKNOWN_EXTENSION, extension_of, may_be_audio, split_extension
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceUnusable
 
@@ -16,7 +14,7 @@ _EXTENSION_OF_KIND = {
     SourceKind.VOICE: ".ogg",
     SourceKind.VIDEO: ".mp4",
     SourceKind.VIDEO_NOTE: ".mp4",
-    SourceKind.DOCUMENT: ".bin",
+    SourceKind.DOCUMENT: UNKNOWN_EXTENSION,
 }
 
 
@@ -27,7 +25,10 @@ def replied_song(message: Message) -> Message | ExternalReplyInfo | None:
 
 
 def source_of(message: Message | ExternalReplyInfo) -> Source | None:
-    """Return the song in a message; None if it has none (another document, a text, …)."""
+    """Return the song in a message; None if it has none (another document, a text, …).
+
+    Of a document with `UNKNOWN_EXTENSION` only the content tells whether it is one.
+    """
     if message.animation:  # comes with a `document` too, and has no sound
         return None
     media = message.audio or message.voice or message.video or message.video_note or message.document
@@ -40,15 +41,19 @@ def source_of(message: Message | ExternalReplyInfo) -> Source | None:
             return _source(SourceKind.VIDEO, media)
         case VideoNote():
             return _source(SourceKind.VIDEO_NOTE, media)
-        case Document() if _is_audio_like(media):
+        case Document() if may_be_audio(media.mime_type or "", media.file_name or ""):
             return _source(SourceKind.DOCUMENT, media)
     return None
 
 
-def check(source: Source, max_bytes: int) -> None:
-    """Check size and duration as Telegram gives them. Raises `SourceUnusable`."""
+def check_size(source: Source, max_bytes: int) -> None:
+    """Raises `SourceUnusable`."""
     if source.size_bytes > max_bytes:
         raise SourceUnusable("too_big", size_bytes=source.size_bytes, limit_bytes=max_bytes)
+
+
+def check_duration(source: Source) -> None:
+    """Raises `SourceUnusable`; `source.duration_s` must have been measured."""
     if source.duration_s > MAX_DURATION_S:
         raise SourceUnusable("too_long", duration_s=source.duration_s, limit_s=MAX_DURATION_S)
 
@@ -69,33 +74,17 @@ def _source(
         size_bytes=media.file_size or 0,
         # as JSON, since the attribute is an int or a timedelta by the library's settings
         duration_s=int(media.to_dict().get("duration", 0)),
-        title=title.strip() or _stem_of(name),
+        title=title.strip() or _title_of(name),
         performer=performer.strip(),
         thumbnail_file_id=thumbnail.file_id if thumbnail and kind is SourceKind.AUDIO else "",
     )
 
 
-def _is_audio_like(document: Document) -> bool:
-    mime = (document.mime_type or "").lower()
-    return (
-        mime.startswith(("audio/", "video/"))
-        or extension_of_mime_type(mime) is not None
-        or _suffix(document.file_name or "") in EXTENSIONS
-    )
+def _extension(kind: SourceKind, name: str, mime_type: str) -> str:
+    default = UNKNOWN_EXTENSION if mime_type else _EXTENSION_OF_KIND[kind]
+    return extension_of(mime_type, name) or default
 
 
-def _extension(kind: SourceKind, name: str, mime: str) -> str:
-    suffix = _suffix(name)
-    if suffix in EXTENSIONS:
-        return suffix
-    return extension_of_mime_type(mime) or _EXTENSION_OF_KIND[kind]
-
-
-def _suffix(name: str) -> str:
-    return PurePosixPath(name.strip()).suffix.lower()
-
-
-def _stem_of(name: str) -> str:
-    path = PurePosixPath(name.replace("\\", "/"))
-    stem = path.stem if path.suffix.lower() in EXTENSIONS else path.name
+def _title_of(name: str) -> str:
+    stem, _ = split_extension(name.replace("\\", "/").rpartition("/")[2])
     return " ".join(stem.replace("_", " ").split())

@@ -1,6 +1,7 @@
 """Decodes any audio file to float blocks at 44.1 kHz stereo, with limits against hostile files."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,14 @@ _BLOCK = SAMPLE_RATE  # samples per block: one second
 # Media containers only: without the list FFmpeg would open the files and URLs of a playlist renamed to
 # song.mp3.
 _FORMATS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,m4a,matroska,mov,mp3,mp4,3gp,3g2,mj2,mpegts,ogg,"
-    "tta,w64,wav,webm,wv"
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,m4a,matroska,mov,mp3,mp4,3gp,3g2,mj2,mpeg,"
+    "mpegts,ogg,tta,w64,wav,webm,wv"
 )
 _TOLERATED_BAD_PACKETS = 200
 _LOUDEST = 8.0  # full scale is 1; far louder samples are damage
+_INAUDIBLE = 0.001  # -60 dBFS
+# An MP4 fragment of a long broadcast begins at its time in that broadcast, which is no lead-in.
+_MAX_LEAD_IN_S = 60
 
 
 @dataclass(frozen=True)
@@ -35,13 +39,13 @@ class SourceTags:
 
 
 class Reader:
-    """An open audio file; a context manager.
+    """An open audio file; a context manager. Of several tracks it reads the first that has sound.
 
     Opening and reading raise `UnreadableSourceError` for a file that does not decode, and when more than
     `max_duration_s` decodes: the length in the header may be wrong.
     """
 
-    def __init__(self, path: Path, max_duration_s: float) -> None:
+    def __init__(self, path: Path, max_duration_s: float, track: int | None = None) -> None:
         self._max_samples = int(max_duration_s * SAMPLE_RATE)
         self._max_duration_s = max_duration_s
         try:
@@ -52,7 +56,9 @@ class Reader:
         if not streams:
             self._container.close()
             raise UnreadableSourceError("this file has no sound in it")
-        self._stream: AudioStream = streams[0]
+        if track is None:
+            track = _first_audible_track(path, len(streams), max_duration_s) if len(streams) > 1 else 0
+        self._stream: AudioStream = streams[track]
         self.tags = _tags(self._container.metadata, self._stream.metadata)
 
     def __enter__(self) -> "Reader":
@@ -84,6 +90,8 @@ class Reader:
         resampler: AudioResampler | None = None
         kind: tuple[object, ...] = ()
         for frame in self._frames():
+            if resampler is None:
+                yield from self._lead_in(frame)
             skip = _samples_before_start(frame)
             if skip >= frame.samples:
                 continue
@@ -105,6 +113,13 @@ class Reader:
         if resampler is not None:
             yield from map(_stereo, resampler.resample(None))
 
+    def _lead_in(self, first: AudioFrame) -> Iterator[Floats]:
+        """Yield the silence with which an MP4 file's edit list begins: stems stay in step with the song."""
+        if "mp4" in self._container.format.name and first.pts and first.time_base:
+            lead_in_s = float(first.pts * first.time_base)
+            if 0 < lead_in_s <= _MAX_LEAD_IN_S:
+                yield np.zeros((2, round(lead_in_s * SAMPLE_RATE)), np.float32)
+
     def _frames(self) -> Iterator[AudioFrame]:
         """Yield all frames that decode. Raises `UnreadableSourceError` when most packets are damaged."""
         good = bad = 0
@@ -124,6 +139,14 @@ class Reader:
                 bad += 1
                 if bad > _TOLERATED_BAD_PACKETS and bad > good:
                     raise UnreadableSourceError("this file is damaged throughout") from error
+
+
+def _first_audible_track(path: Path, tracks: int, max_duration_s: float) -> int:
+    for track in range(tracks):
+        with suppress(UnreadableSourceError), Reader(path, max_duration_s, track) as reader:
+            if any(np.abs(block).max() > _INAUDIBLE for block in reader.blocks()):
+                return track
+    return 0
 
 
 def _open(path: Path) -> InputContainer:

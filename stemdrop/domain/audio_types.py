@@ -1,35 +1,61 @@
-"""Types of audio and video files: extensions, MIME types, signatures, and what Telegram plays. No I/O."""
+"""Types of audio and video files: extensions, MIME types, signatures, and what Telegram plays. No I/O.
 
+Decides the kind of a file: by its content first, then by its MIME type, then by its name.
+"""
+
+import re
 from enum import StrEnum
 
-# The accepted extensions and their MIME types, of which the first is the one that is sent.
-_MIME_TYPES = {
-    ".mp3": ("audio/mpeg", "audio/mp3"),
-    ".m4a": ("audio/mp4", "audio/x-m4a", "audio/m4a"),
-    ".m4b": ("audio/mp4",),
-    ".aac": ("audio/aac", "audio/x-aac"),
-    ".wav": ("audio/wav", "audio/x-wav", "audio/vnd.wave"),
-    ".flac": ("audio/flac", "audio/x-flac"),
-    ".ogg": ("audio/ogg", "application/ogg"),
-    ".oga": ("audio/ogg",),
-    ".opus": ("audio/ogg", "audio/opus"),
-    ".aiff": ("audio/aiff", "audio/x-aiff"),
-    ".aif": ("audio/aiff",),
-    ".wma": ("audio/x-ms-wma",),
-    ".amr": ("audio/amr",),
-    ".ac3": ("audio/ac3",),
-    ".ape": ("audio/x-ape",),
-    ".wv": ("audio/x-wavpack",),
-    ".caf": ("audio/x-caf",),
-    ".mka": ("audio/x-matroska",),
-    ".mp4": ("video/mp4",),
-    ".m4v": ("video/mp4",),
-    ".mov": ("video/quicktime",),
-    ".webm": ("video/webm", "audio/webm"),
-    ".mkv": ("video/x-matroska",),
-    ".avi": ("video/x-msvideo", "video/avi"),
-    ".3gp": ("video/3gpp", "audio/3gpp"),
+from stemdrop.domain.titles import visible
+
+# FFmpeg's demuxer → its extensions → their MIME types, of which the first is sent (`audio/x-wav` and the
+# like need no entry). No demuxer here opens files or addresses named in a file, as those for playlists do.
+_DEMUXERS: dict[str, dict[str, tuple[str, ...]]] = {
+    "mp3": {".mp3": ("audio/mpeg", "audio/mpeg3"), ".mp2": ("audio/mpeg",)},
+    "mp4": {
+        ".m4a": ("audio/mp4",),
+        ".m4b": ("audio/mp4",),
+        ".m4r": ("audio/mp4",),
+        ".mp4": ("video/mp4",),
+        ".m4v": ("video/mp4",),
+        ".mov": ("video/quicktime", "audio/quicktime"),
+        ".3gp": ("video/3gpp", "audio/3gpp"),
+        ".3g2": ("video/3gpp2", "audio/3gpp2"),
+    },
+    "aac": {".aac": ("audio/aac", "audio/aacp")},
+    "wav": {".wav": ("audio/wav", "audio/vnd.wave", "audio/wave")},
+    "w64": {".w64": ("audio/x-w64",)},
+    "flac": {".flac": ("audio/flac",)},
+    "ogg": {
+        ".ogg": ("audio/ogg", "application/ogg"),
+        ".oga": ("audio/ogg",),
+        ".opus": ("audio/ogg", "audio/opus"),
+        ".ogv": ("video/ogg",),
+    },
+    "aiff": {".aiff": ("audio/aiff",), ".aif": ("audio/aiff",), ".aifc": ("audio/aiff",)},
+    "asf": {".wma": ("audio/x-ms-wma",), ".wmv": ("video/x-ms-wmv",), ".asf": ("video/x-ms-asf",)},
+    "amr": {".amr": ("audio/amr", "audio/amr-wb")},
+    "ac3": {".ac3": ("audio/ac3",)},
+    "eac3": {".eac3": ("audio/eac3",)},
+    "dts": {".dts": ("audio/vnd.dts",)},
+    "ape": {".ape": ("audio/x-ape",)},
+    "wv": {".wv": ("audio/x-wavpack",)},
+    "tta": {".tta": ("audio/x-tta",)},
+    "caf": {".caf": ("audio/x-caf",)},
+    "au": {".au": ("audio/basic",), ".snd": ("audio/basic",)},
+    "matroska": {
+        ".mka": ("audio/x-matroska",),
+        ".mkv": ("video/x-matroska",),
+        ".webm": ("video/webm", "audio/webm"),
+    },
+    "avi": {".avi": ("video/x-msvideo",)},
+    "flv": {".flv": ("video/x-flv",)},
+    "mpeg": {".mpg": ("video/mpeg",), ".mpeg": ("video/mpeg",)},
+    "mpegts": {".ts": ("video/mp2t",), ".mts": ("video/mp2t",)},
 }
+SAFE_DEMUXERS = ",".join(_DEMUXERS)
+_MIME_TYPES = {extension: types for family in _DEMUXERS.values() for extension, types in family.items()}
+_FAMILIES = {extension: family for family in _DEMUXERS.values() for extension in family}
 EXTENSIONS = frozenset(_MIME_TYPES)
 # `.ogg` for `audio/ogg`: the first extension of the table that has the type.
 _EXTENSION_OF_MIME_TYPE = {
@@ -37,12 +63,15 @@ _EXTENSION_OF_MIME_TYPE = {
     for extension, mime_types in reversed(_MIME_TYPES.items())
     for mime_type in mime_types
 }
+# The extension of a file whose kind only its content tells.
+UNKNOWN_EXTENSION = ".bin"
+# Types that say nothing about the content.
+_UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream", "application/x-download"})
+# Browsers and messengers append these, and the number of a copy: `song.mp3 (1)`.
+_APPENDED = frozenset({UNKNOWN_EXTENSION, ".dat", ".tmp", ".part", ".download", ".crdownload"})
+_LAST_EXTENSION = re.compile(r"(.*)(\.[a-z0-9]+)(?: ?\(\d+\))?[. ]*", re.IGNORECASE | re.DOTALL)
 # Bot API, sendAudio: "must be in the .MP3 or .M4A format". Other files are sent as documents.
 PLAYABLE_EXTENSIONS = frozenset({".mp3", ".m4a"})
-# FFmpeg's demuxers that do not open other files or addresses named in a file, as those for playlists do.
-SAFE_DEMUXERS = (
-    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,eac3,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,w64,wav,wv"
-)
 
 
 class AudioFormat(StrEnum):
@@ -65,16 +94,58 @@ def mime_type_of(extension: str) -> str:
     return _MIME_TYPES.get(extension, ("application/octet-stream",))[0]
 
 
-def extension_of_mime_type(mime_type: str) -> str | None:
-    """Return the extension for a MIME type in any case and with or without parameters."""
-    return _EXTENSION_OF_MIME_TYPE.get(mime_type.partition(";")[0].strip().lower())
+def may_be_audio(mime_type: str, name: str) -> bool:
+    """Whether a file of this type and name can be audio; of many files only the content tells."""
+    known = _essence(mime_type)
+    return known in _UNTYPED or known.startswith(("audio/", "video/")) or bool(extension_of(mime_type, name))
 
 
-def extension_of_format(audio_format: AudioFormat | None, current: str) -> str:
-    """Return the format's extension; `current` if it fits already or the format is unknown."""
-    if audio_format is None or (audio_format is AudioFormat.OGG and current == ".opus"):
+def extension_of(mime_type: str, name: str) -> str:
+    """Return the extension by the MIME type, or else by the file's name; empty if both are unknown."""
+    by_type, by_name = _extension_of_mime_type(mime_type), split_extension(name)[1]
+    return by_name if not by_type or by_name in _FAMILIES[by_type] else by_type
+
+
+def extension_of_content(demuxers: str, current: str, *, has_picture: bool = False) -> str:
+    """Return the extension of a file that one of FFmpeg's `demuxers` (`matroska,webm`) reads.
+
+    `current` if it fits already or the demuxers are unknown. `has_picture` tells videos from audio.
+    """
+    family = next((_DEMUXERS[name] for name in demuxers.split(",") if name in _DEMUXERS), None)
+    if family is None:
         return current
-    return ".m4a" if audio_format is AudioFormat.MP4 else f".{audio_format}"
+    medium = "video/" if has_picture else "audio/"
+    fitting = [name for name, types in family.items() if any(kind.startswith(medium) for kind in types)]
+    fitting = fitting or list(family)
+    return current if current in fitting else fitting[0]
+
+
+def split_extension(name: str) -> tuple[str, str]:
+    """Split a file's name at its known extensions: `song.flac.MP3 (1)` is `("song", ".mp3")`.
+
+    The extension is empty if it is not known: `Mr. Brightside` and `Vol. 2` are whole names.
+    """
+    stem, extension = visible(name), ""
+    while found := _LAST_EXTENSION.fullmatch(stem):
+        last = found[2].lower()
+        if last in EXTENSIONS:
+            extension = extension or last
+        elif last not in _APPENDED:
+            break
+        stem = found[1]
+    return stem, extension
+
+
+def _extension_of_mime_type(mime_type: str) -> str:
+    known = _essence(mime_type)
+    medium, _, kind = known.partition("/")
+    plain_kind = f".{kind.removeprefix('x-')}" if medium in ("audio", "video") else ""
+    return _EXTENSION_OF_MIME_TYPE.get(known) or (plain_kind if plain_kind in EXTENSIONS else "")
+
+
+def _essence(mime_type: str) -> str:
+    """Return the type in small letters without its parameters (`audio/ogg; codecs=opus`)."""
+    return mime_type.partition(";")[0].strip().lower()
 
 
 def format_of(start: bytes) -> AudioFormat | None:

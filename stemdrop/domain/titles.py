@@ -28,17 +28,23 @@ def plain(text: str) -> str:
     return " ".join(text.translate(_CONTROLS).split())
 
 
+def visible(text: str) -> str:
+    """Return one line without changes of direction; empty if nothing in it is visible."""
+    text = plain(text.translate(_DIRECTIONS))
+    return "" if all(unicodedata.category(sign)[0] in "CZ" for sign in text) else text
+
+
 def in_sentence(text: str, length: int) -> str:
     """Return a user's words for a message of ours, at most `length` characters; invisible words become empty.
 
     Telegram will not turn `@name`, `#tag` and `/command` in it into links.
     """
-    return cut(_LINKED.sub("\\g<0>\u2060", _visible(text)), length)
+    return cut(_LINKED.sub("\\g<0>\u2060", visible(text)), length)
 
 
 def title(song: str, stem: str, nameless: str) -> str:
     """Return `<title> (<stem>)`; no title becomes `nameless`, a long one is cut, the stem is not."""
-    return _named(_visible(song) or nameless, stem, MAX_NAME)
+    return _named(visible(song) or nameless, stem, MAX_NAME)
 
 
 def file_name(song: str, stem: str, extension: str, nameless: str) -> str:
@@ -71,15 +77,9 @@ def cut(text: str, length: int) -> str:
     return text[: end or length - 1].rstrip() + "…"
 
 
-def _visible(text: str) -> str:
-    """Return one line without changes of direction; empty if nothing in it is visible."""
-    text = plain(text.translate(_DIRECTIONS))
-    return "" if all(unicodedata.category(sign)[0] in "CZ" for sign in text) else text
-
-
 def _allowed(song: str) -> str:
     """Return the beginning of a file name that every system accepts; may be empty."""
-    name = _visible(song).translate(_FORBIDDEN).lstrip(". ")
+    name = visible(song).translate(_FORBIDDEN).lstrip(". ")
     if not name.strip("_. "):
         return ""
     return f"_{name}" if _DEVICE.match(name) else name

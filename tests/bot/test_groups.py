@@ -151,13 +151,13 @@ async def test_a_request_without_a_song_is_told_how_to_ask(
 
 
 async def test_an_unusable_song_is_told_to_its_requester(
-    room: BotRoom, bob: User, group: Chat, song: Path
+    room: BotRoom, bob: User, group: Chat, tmp_path: Path
 ) -> None:
-    content = room.telegram.files.read_path(song)
-    media = room.telegram.files.add_media("audio", content, "set.mp3", duration_s=3661)
-    sent = room.telegram.post(room.telegram.chat(group.id), bob, {"audio": media.to_dict()})
+    paper = tmp_path / "paper.mp3"
+    paper.write_text("la la la")
+    sent = await room.sends(bob, paper, chat_id=group.id, kind="document")
     (answer,) = await room.says(bob, "/stems", chat_id=group.id, reply_to=sent.message_id)
-    assert answer.text.startswith("This is too long: 62 minutes")
+    assert answer.text.startswith("I can't find any sound")
 
 
 async def test_only_admins_of_the_group_change_its_setting(

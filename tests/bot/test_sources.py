@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from telegram import Message
 
-from bot.sources import MAX_DURATION_S, check, source_of
+from bot.sources import MAX_DURATION_S, check_duration, check_size, source_of
 from stemdrop.domain.audio_types import EXTENSIONS
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceUnusable
@@ -68,6 +68,10 @@ def test_a_document_with_an_audio_extension_is_a_song(extension: str, spelled: A
         ("video/quicktime", ".mov"),
         ("video/webm", ".webm"),
         ("video/x-matroska", ".mkv"),
+        ("audio/ogg; codecs=opus", ".ogg"),
+        ("audio/amr", ".amr"),
+        ("audio/3gpp", ".3gp"),
+        ("audio/x-mp3", ".mp3"),
         ("audio/x-unheard-of", ".bin"),
     ],
 )
@@ -87,16 +91,21 @@ def test_the_mime_type_decides_when_the_name_does_not(
         ("notes.txt", "text/plain"),
         ("photo.jpg", "image/jpeg"),
         ("archive.zip", "application/zip"),
-        ("song.mp3.exe", "application/octet-stream"),
-        ("mp3", "application/octet-stream"),
-        (".mp3", "application/octet-stream"),
-        ("list.m3u8", "application/octet-stream"),
-        (None, None),
-        ("", ""),
+        ("list.m3u8", "application/vnd.apple.mpegurl"),
     ],
 )
 def test_any_other_document_is_not_a_song(name: str | None, mime_type: str | None) -> None:
     assert source_of(document(name, mime_type)) is None
+
+
+@pytest.mark.parametrize("name", ["song", "mp3", "song.xyz", "song.mp3.exe", None, ""])
+@pytest.mark.parametrize("mime_type", ["application/octet-stream", "binary/octet-stream", None, ""])
+def test_a_document_without_a_known_type_is_left_to_its_content(
+    name: str | None, mime_type: str | None
+) -> None:
+    found = source_of(document(name, mime_type))
+    assert found
+    assert found.extension == ".bin"
 
 
 @pytest.mark.parametrize(
@@ -138,6 +147,18 @@ def test_a_text_is_not_a_song() -> None:
         ({"file_name": "/etc/song.mp3"}, "song", ""),
         ({"file_name": "live 12.5.1999"}, "live 12.5.1999", ""),
         ({"file_name": "vol. 2.mp3"}, "vol. 2", ""),
+        ({"file_name": "Vol. 2"}, "Vol. 2", ""),
+        ({"file_name": "Mr. Brightside"}, "Mr. Brightside", ""),
+        ({"file_name": "Dr.Dre"}, "Dr.Dre", ""),
+        ({"file_name": "ringtone.m4r"}, "ringtone", ""),
+        ({"file_name": "take.AIFC"}, "take", ""),
+        ({"file_name": "song.mp3 (1)"}, "song", ""),
+        ({"file_name": "song.mp3(2)"}, "song", ""),
+        ({"file_name": "song.flac.mp3"}, "song", ""),
+        ({"file_name": "song.mp3.bin"}, "song", ""),
+        ({"file_name": "song.mp3. "}, "song", ""),
+        ({"file_name": "שיר\u200f.mp3\u200f"}, "שיר", ""),
+        ({"file_name": ".mp3"}, "", ""),
         ({"file_name": "夜曲🎵.mp3"}, "夜曲🎵", ""),
         ({}, "", ""),
     ],
@@ -159,18 +180,19 @@ def test_only_audio_keeps_its_cover() -> None:
 
 
 def test_a_file_at_the_limits_is_taken() -> None:
-    check(source(size_bytes=LIMIT_BYTES, duration_s=MAX_DURATION_S), LIMIT_BYTES)
-    check(source(), LIMIT_BYTES)
+    check_size(source(size_bytes=LIMIT_BYTES), LIMIT_BYTES)
+    check_duration(source(duration_s=MAX_DURATION_S))
+    check_size(source(), LIMIT_BYTES)
 
 
 def test_a_file_one_byte_too_big_is_refused_with_both_sizes() -> None:
     with pytest.raises(SourceUnusable) as refused:
-        check(source(size_bytes=LIMIT_BYTES + 1), LIMIT_BYTES)
+        check_size(source(size_bytes=LIMIT_BYTES + 1), LIMIT_BYTES)
     assert refused.value.reason == "too_big"
     assert refused.value.values == {"size_bytes": LIMIT_BYTES + 1, "limit_bytes": LIMIT_BYTES}
 
 
 def test_a_song_one_second_too_long_is_refused() -> None:
     with pytest.raises(SourceUnusable) as refused:
-        check(source(duration_s=MAX_DURATION_S + 1), LIMIT_BYTES)
+        check_duration(source(duration_s=MAX_DURATION_S + 1))
     assert refused.value.reason == "too_long"

@@ -1,6 +1,7 @@
 """A song arrives: it is answered with the modes, or with why it cannot be split, before anything is paid."""
 
 import json
+import wave
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
@@ -55,12 +56,21 @@ async def test_every_kind_of_audio_is_taken(
     assert job.source.size_bytes == len(read(path))
 
 
-async def test_a_document_with_an_unknown_name_is_inspected(
-    room: BotRoom, alice: User, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "mime_type", "title"),
+    [
+        ("1234", "audio/vnd.wave", "1234"),
+        ("1234", "application/octet-stream", "1234"),
+        ("song.mp3 (1)", "application/octet-stream", "song"),
+        ("song.m4a", "audio/mp4", "song"),
+    ],
+)
+async def test_the_content_of_a_document_decides_its_kind(
+    room: BotRoom, alice: User, tmp_path: Path, name: str, mime_type: str, title: str
 ) -> None:
     path = record(tmp_path / "song.wav")
-    menu = await room.menu(alice, path, file_name="1234", mime_type="audio/vnd.wave")
-    assert "“1234”" in menu.text
+    menu = await room.menu(alice, path, file_name=name, mime_type=mime_type)
+    assert f"“{title}”" in menu.text
     (job,) = await room.product.jobs(alice.id)
     assert job.source.extension == ".wav"
 
@@ -73,6 +83,7 @@ async def test_a_document_with_an_unknown_name_is_inspected(
         ("song.flac", b"", "This file is empty"),
         ("report.pdf", b"%PDF-1.4", "I don't support this file type"),
         ("archive.zip", b"PK\x03\x04", "I don't support this file type"),
+        ("song.xyz", b"no sound at all", "I can't find any sound"),
     ],
 )
 async def test_a_file_without_sound_is_refused_and_makes_no_job(
@@ -107,14 +118,25 @@ async def test_a_file_over_the_limit_is_refused_with_both_sizes_and_not_download
     await nothing_was_made(room, alice)
 
 
-async def test_a_song_of_over_an_hour_is_refused(room: BotRoom, alice: User, song: Path) -> None:
-    content = room.telegram.files.read_path(song)
-    media = room.telegram.files.add_media("audio", content, "set.mp3", duration_s=3661)
-    sent = room.telegram.post(room.telegram.chat(alice.id), alice, {"audio": media.to_dict()})
-    await room.handle()
+async def test_a_song_of_over_an_hour_is_refused(room: BotRoom, alice: User, tmp_path: Path) -> None:
+    with wave.open(str(tmp_path / "set.wav"), "wb") as file:
+        file.setparams((1, 1, 1000, 0, "NONE", ""))
+        file.writeframes(b"\x80" * 3_661_000)
+    sent = await room.sends(alice, tmp_path / "set.wav")
     (answer,) = room.after(sent)
     assert answer.text.startswith("This is too long: 62 minutes. I can take at most 60")
     await nothing_was_made(room, alice)
+
+
+async def test_a_song_is_not_refused_on_the_length_that_its_sender_claims(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    content = room.telegram.files.read_path(song)
+    media = room.telegram.files.add_media("audio", content, "set.mp3", duration_s=3661)
+    room.telegram.post(room.telegram.chat(alice.id), alice, {"audio": media.to_dict()})
+    await room.handle()
+    (job,) = await room.product.jobs(alice.id)
+    assert job.source.duration_s == 30
 
 
 async def test_a_file_that_telegram_does_not_have_is_refused(

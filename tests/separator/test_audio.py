@@ -8,6 +8,9 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from remuxing import remux
+from sounds import record
+from sounds import tone as sine
 
 from separator.audio.formats import FileFormat
 from separator.audio.reader import Reader
@@ -63,6 +66,34 @@ def test_every_format_keeps_its_length_position_and_level(
     assert abs(click / SECOND - 1.0) < 0.002
     assert np.abs(sound[:, int(1.4 * SECOND) : int(1.8 * SECOND)]).max() == pytest.approx(0.3, rel=0.1)
     assert np.abs(sound).max() < 1.1
+
+
+def test_the_silence_before_the_start_of_an_edit_list_is_kept(tmp_path: Path) -> None:
+    song = record(tmp_path / "song.m4a", "m4a", sine(seconds=1))
+    late = _read(remux(tmp_path / "late.m4a", "ipod", song, start_s=2))
+    assert late.shape[1] / SECOND == pytest.approx(3, abs=0.05)
+    assert int(np.argmax(np.abs(late[0]) > 0.1)) / SECOND == pytest.approx(2, abs=0.05)
+
+
+def test_the_first_track_with_sound_is_read(tmp_path: Path) -> None:
+    parts = [
+        record(tmp_path / "silent.m4a", "m4a", sine(-80, seconds=2)),
+        record(tmp_path / "song.m4a", "m4a", sine(seconds=1)),
+    ]
+    sound = _read(remux(tmp_path / "two.mp4", "mp4", *parts))
+    assert sound.shape[1] / SECOND == pytest.approx(1, abs=0.05)
+    assert np.abs(sound).max() > 0.2
+
+
+@pytest.mark.parametrize("form", ["opus", "vorbis", "flac in ogg"])
+def test_all_streams_of_a_chained_file_are_read(tmp_path: Path, form: str) -> None:
+    links = [record(tmp_path / "link", form, sine(level, seconds=1)).read_bytes() for level in (-10, -30)]
+    path = tmp_path / "chained.ogg"
+    path.write_bytes(b"".join(links))
+    sound = _read(path)
+    assert sound.shape[1] / SECOND == pytest.approx(2, abs=0.05)
+    middle = [np.abs(sound[0, start : start + 1000]).max() for start in (SECOND // 2, 3 * SECOND // 2)]
+    assert middle == [pytest.approx(0.32, rel=0.2), pytest.approx(0.032, rel=0.2)]
 
 
 @pytest.mark.parametrize("kind", list(FileFormat))

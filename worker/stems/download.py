@@ -10,13 +10,14 @@ from typing import Self
 import av.error
 
 from stemdrop.chat.translations import Language
-from stemdrop.domain.audio_types import AudioFormat, extension_of_format
+from stemdrop.domain.audio_types import AudioFormat, extension_of_content
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import MAX_NAME, cut, file_name, plain, title
 from stemdrop.errors import BadContract, FetchFailed, SeparationError, StemGone, StemTooBig, TryLater
 from stemdrop.provider.client import SeparationClient
-from worker.audio.formats import detect_format, has_audio
+from stemdrop.services.audio_files import inspect
+from worker.audio.formats import detect_format
 from worker.audio.silence import is_silent
 from worker.audio.tags import Tags, write_tags
 from worker.cancellable_thread import run_in_thread
@@ -34,7 +35,7 @@ _UNTAGGABLE = (av.error.FFmpegError, ValueError, IndexError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class DownloadedStem:
-    """A stem on disk; `title` and `file_name` are for the user."""
+    """A stem on disk; `title` and `file_name` are for the user, and a length of 0 is not known."""
 
     key: str
     title: str
@@ -52,6 +53,14 @@ class StemOutcome:
     file: DownloadedStem | None = None
     link: str = ""
     is_silent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Download:
+    extension: str
+    audio_format: AudioFormat | None
+    duration_s: float
+    is_silent: bool
 
 
 @dataclass
@@ -98,17 +107,17 @@ class StemDownloads:
         try:
             async with self._slots:
                 try:
-                    extension, audio_format, is_quiet = await self._fetch(url, target)
+                    found = await self._fetch(stem, url, target)
                 except StemGone:
                     url = await self._fresh_url(stem)
                     if not url or url == stem.url:
                         raise
-                    extension, audio_format, is_quiet = await self._fetch(url, target)
-                if is_quiet:
+                    found = await self._fetch(stem, url, target)
+                if found.is_silent:
                     return StemOutcome(stem, name, is_silent=True)
-                file = describe(self.job, stem, self.say, target, extension)
-                if audio_format:
-                    await self._tag(stem, file, name, audio_format)
+                file = describe(self.job, stem, self.say, target, found.extension, found.duration_s)
+                if found.audio_format:
+                    await self._tag(stem, file, name, found.audio_format)
         except StemTooBig:
             return StemOutcome(stem, name, link=url)
         except OSError as error:
@@ -118,14 +127,14 @@ class StemDownloads:
             return StemOutcome(stem, name)
         return StemOutcome(stem, name, file)
 
-    async def _fetch(self, url: str, target: Path) -> tuple[str, AudioFormat | None, bool]:
-        """Return extension, format and silence. Raises as the fetcher, and `StemGone` without audio."""
+    async def _fetch(self, stem: Stem, url: str, target: Path) -> _Download:
+        """Raises as the fetcher, and `StemGone` without audio."""
         try:
             async with asyncio.timeout_at(self._ends_at):
                 extension = await self.fetcher.fetch(url, target)
         except TimeoutError as error:
             raise FetchFailed(f"the job's downloads take more than {DOWNLOAD_TIMEOUT_S} s") from error
-        return await run_in_thread(_inspect, target, extension)
+        return await run_in_thread(_inspect, target, extension, stem.duration_s)
 
     async def _tag(self, stem: Stem, file: DownloadedStem, name: str, audio_format: AudioFormat) -> None:
         """Write tags; a file that cannot be tagged is sent without."""
@@ -161,7 +170,9 @@ class StemDownloads:
         return {stem.key: stem.url for stem in result.stems} if result else {}
 
 
-def describe(job: Job, stem: Stem, say: Language, path: Path, extension: str) -> DownloadedStem:
+def describe(
+    job: Job, stem: Stem, say: Language, path: Path, extension: str, duration_s: float = 0
+) -> DownloadedStem:
     """Return the stem's file with the title and the name that the user reads."""
     song, name, nameless = job.source.title, say.stem(stem), say("title.song")
     return DownloadedStem(
@@ -169,13 +180,22 @@ def describe(job: Job, stem: Stem, say: Language, path: Path, extension: str) ->
         title(song, name, nameless),
         file_name(song, name, extension, nameless),
         path,
-        round(stem.duration_s) or job.source.duration_s,
+        # players show 0 as an unknown length
+        max(1, round(duration_s)) if duration_s else 0,
     )
 
 
-def _inspect(path: Path, extension: str) -> tuple[str, AudioFormat | None, bool]:
-    """Inspect a download; its server named the extension. Blocking. Raises `StemGone` if it has no audio."""
-    audio_format = detect_format(path)
-    if audio_format is None and not has_audio(path):
+def _inspect(path: Path, extension: str, claimed_s: float) -> _Download:
+    """Inspect a file; its server and the provider claim extension and length. Blocking.
+
+    Raises `StemGone` if it has no audio.
+    """
+    audio_format, content = detect_format(path), inspect(path)
+    if audio_format is None and content is None:
         raise StemGone("it has no audio")
-    return extension_of_format(audio_format, extension), audio_format, is_silent(path, audio_format)
+    return _Download(
+        extension_of_content(content.demuxers if content else audio_format or "", extension),
+        audio_format,
+        content.duration_s if content else claimed_s,
+        is_silent(path, audio_format),
+    )

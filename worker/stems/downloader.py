@@ -10,7 +10,7 @@ from telegram.error import TelegramError
 
 from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.chat.translations import Language
-from stemdrop.domain.audio_types import extension_of_format
+from stemdrop.domain.audio_types import extension_of_content
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Stem
@@ -86,5 +86,5 @@ class StemDownloader:
         if not sent.file_id:
             raise SourceGone("it has no file_id")
         await self._files.save(await self._files.find(sent.file_id), path, self._fetcher.max_bytes)
-        extension = extension_of_format(await asyncio.to_thread(detect_format, path), ".mp3")
-        return describe(job, stem, say, path, extension)
+        audio_format = await asyncio.to_thread(detect_format, path)
+        return describe(job, stem, say, path, extension_of_content(audio_format or "", ".mp3"))

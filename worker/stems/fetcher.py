@@ -3,16 +3,16 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import anyio
 import httpcore
 import httpx
 
-from stemdrop.domain.audio_types import EXTENSIONS, extension_of_mime_type
+from stemdrop.domain.audio_types import extension_of
 from stemdrop.errors import AddressRefused, FetchFailed, StemGone, StemTooBig
 from stemdrop.http.proxies import DIRECT, Proxies
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES
@@ -202,7 +202,4 @@ def _proxy(url: str) -> httpcore.Proxy:
 
 
 def _extension(url: str, headers: httpx.Headers) -> str:
-    suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
-    if suffix in EXTENSIONS:
-        return suffix
-    return extension_of_mime_type(headers.get("content-type", "")) or ".mp3"
+    return extension_of(headers.get("content-type", ""), unquote(urlsplit(url).path)) or ".mp3"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from sounds import FORMS, RARE_FORMS, record, tone
 
-from stemdrop.domain.audio_types import AudioFormat, extension_of_format
-from worker.audio.formats import detect_format, has_audio
+from stemdrop.domain.audio_types import AudioFormat, extension_of_content
+from stemdrop.services.audio_files import inspect
+from worker.audio.formats import detect_format
 
 OF = {
     "m4a": AudioFormat.MP4,
@@ -23,8 +24,8 @@ def test_every_format_is_detected_by_its_content(tmp_path: Path, form: str) -> N
     found = detect_format(record(tmp_path / "0", form, tone()))
     assert found is OF.get(form, AudioFormat(form) if form in set(AudioFormat) else None)
     extension, *_ = FORMS[form]
-    assert extension_of_format(found, extension) == extension
-    assert extension_of_format(found, ".txt") == (".ogg" if extension == ".opus" else extension)
+    assert extension_of_content(found or "", extension) == extension
+    assert extension_of_content(found or "", ".txt") == (".ogg" if extension == ".opus" else extension)
 
 
 @pytest.mark.parametrize(
@@ -34,12 +35,12 @@ def test_a_file_of_unknown_format_keeps_its_extension(tmp_path: Path, content: b
     path = tmp_path / "0"
     path.write_bytes(content)
     assert detect_format(path) is None
-    assert extension_of_format(None, ".mp3") == ".mp3"
+    assert extension_of_content("", ".mp3") == ".mp3"
 
 
 @pytest.mark.parametrize("form", [*FORMS, *RARE_FORMS])
 def test_audio_is_found_in_every_format(tmp_path: Path, form: str) -> None:
-    assert has_audio(record(tmp_path / "0", form, tone()))
+    assert inspect(record(tmp_path / "0", form, tone()))
 
 
 @pytest.mark.parametrize("before", [1, 100, 3000])
@@ -47,7 +48,7 @@ def test_audio_is_found_after_other_bytes(tmp_path: Path, before: int) -> None:
     path = record(tmp_path / "0", "mp3", tone())
     path.write_bytes(bytes(before) + path.read_bytes())
     assert detect_format(path) is None
-    assert has_audio(path)
+    assert inspect(path)
 
 
 NO_AUDIO = {
@@ -71,7 +72,7 @@ def test_other_content_has_no_audio(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "0"
     path.write_bytes(content)
     assert detect_format(path) is None
-    assert not has_audio(path)
+    assert not inspect(path)
 
 
 @pytest.mark.parametrize(
@@ -85,4 +86,4 @@ def test_a_playlist_does_not_open_other_files(tmp_path: Path, playlist: str) -> 
     record(tmp_path / "other.mp3", "mp3", tone())
     path = tmp_path / "0"
     path.write_text(playlist)
-    assert not has_audio(path)
+    assert not inspect(path)

@@ -363,7 +363,8 @@ async def test_spaces_and_special_characters_in_a_url_are_kept(
     [
         ("a.mp3", "audio/mpeg", ".mp3"),
         ("a.MP3", None, ".mp3"),
-        ("a.wav", "audio/mpeg", ".wav"),
+        ("a.wav", "audio/mpeg", ".mp3"),
+        ("a.m4b", "audio/mp4", ".m4b"),
         ("a.m4a", "application/octet-stream", ".m4a"),
         ("a", "audio/wav", ".wav"),
         ("a", "audio/x-wav; rate=44100", ".wav"),
@@ -374,7 +375,7 @@ async def test_spaces_and_special_characters_in_a_url_are_kept(
         ("a", None, ".mp3"),
     ],
 )
-async def test_the_extension_comes_from_the_name_or_else_from_the_type(
+async def test_the_extension_comes_from_the_type_or_else_from_the_name(
     fetcher: StemFetcher, files: FileServer, target: Path, path: str, media_type: str | None, extension: str
 ) -> None:
     assert await fetcher.fetch(files.put(path, b"sound", media_type=media_type), target) == extension

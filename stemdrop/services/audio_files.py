@@ -1,0 +1,108 @@
+"""What an audio file of unknown origin holds, and how long it sounds."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import av
+import av.error
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+
+from stemdrop.domain.audio_types import SAFE_DEMUXERS
+
+# Broken packets are common at the start of cut files; this many in a row are no song.
+_MAX_BROKEN_PACKETS = 200
+# A longer step between two packets, or one back, is no sound: another recording begins.
+_MAX_STEP_S = 60
+# Longer than any song: a few megabytes of nothing can be days.
+_MAX_COUNTED_S = 4 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class AudioContent:
+    """`demuxers` are FFmpeg's names of the container (`matroska,webm`); a cover is no picture."""
+
+    demuxers: str
+    has_picture: bool
+    duration_s: float
+
+
+def inspect(path: Path) -> AudioContent | None:
+    """Return the content of a file by its first track with sound; `None` without one. Blocking.
+
+    Reads all packets but decodes only the first frame: the length is that of the packets' timestamps, since
+    headers, and estimates by the bit rate, are often wrong.
+    """
+    try:
+        tracks, number = 1, 0
+        while number < tracks:
+            with _open(path) as container:
+                tracks = len(container.streams.audio)
+                if (
+                    tracks
+                    and (duration_s := _duration(container, container.streams.audio[number])) is not None
+                ):
+                    return AudioContent(container.format.name, _has_picture(container), duration_s)
+            number += 1
+    except (av.error.FFmpegError, ValueError):
+        pass
+    return None
+
+
+def _open(path: Path) -> InputContainer:
+    options = {"format_whitelist": SAFE_DEMUXERS, "protocol_whitelist": "file"}
+    return av.open(str(path), container_options=options, metadata_errors="replace")
+
+
+def _has_picture(container: InputContainer) -> bool:
+    return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
+
+
+def _duration(container: InputContainer, track: AudioStream) -> float | None:
+    """Return the track's seconds by its packets' timestamps; `None` if no frame decodes."""
+    packets = _packets(container, track)
+    first = _packets_of_first_frame(packets)
+    if not first or track.time_base is None:
+        return None
+    tick_s = float(track.time_base)
+    longest = round(_MAX_STEP_S / tick_s)
+    # The timeline of MP4 begins at 0: its edit list may let the sound begin later.
+    last, last_duration = (0 if "mp4" in container.format.name else None), 0
+    total, enough = 0, round(_MAX_COUNTED_S / tick_s)
+    for packet in chain(first, packets):
+        if packet.pts is None or packet.is_discard:
+            continue
+        at = max(0, packet.pts)  # negative: the encoder's delay
+        step = -1 if last is None else at - last
+        total += step if 0 <= step <= longest else last_duration
+        last, duration = at, packet.duration or 0
+        last_duration = duration if 0 < duration <= longest else 0
+        if total > enough:
+            break
+    return (total + last_duration) * tick_s
+
+
+def _packets_of_first_frame(packets: "Iterator[Packet[AudioStream]]") -> "list[Packet[AudioStream]]":
+    """Read until a frame decodes and return the packets read; empty if none decodes."""
+    read, broken = [], 0
+    for packet in packets:
+        read.append(packet)
+        try:
+            if packet.decode():
+                return read
+        except av.error.FFmpegError:
+            broken += 1
+            if broken > _MAX_BROKEN_PACKETS:
+                break
+    return []
+
+
+def _packets(container: InputContainer, track: AudioStream) -> "Iterator[Packet[AudioStream]]":
+    """Yield the packets up to the first that cannot be read: the rest of the file is missing or damaged."""
+    with suppress(av.error.FFmpegError):
+        yield from container.demux(track)

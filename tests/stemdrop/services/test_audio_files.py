@@ -1,0 +1,174 @@
+"""What audio files hold and how long they are: real files of every form, and what only looks like one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sounds
+from recordings import record
+from remuxing import remux
+from sounds import tone
+
+from stemdrop.domain.audio_types import extension_of_content
+from stemdrop.services.audio_files import inspect
+
+
+def measure(path: Path) -> float:
+    content = inspect(path)
+    assert content
+    return content.duration_s
+
+
+@pytest.mark.parametrize("extension", [".mp3", ".m4a", ".wav", ".flac", ".ogg", ".opus", ".webm", ".mkv"])
+def test_every_audio_format_is_measured(tmp_path: Path, extension: str) -> None:
+    assert measure(record(tmp_path / f"song{extension}", seconds=2)) == pytest.approx(2, abs=0.15)
+
+
+@pytest.mark.parametrize("extension", [".mp4", ".mkv"])
+def test_a_video_with_sound_is_measured(tmp_path: Path, extension: str) -> None:
+    assert measure(record(tmp_path / f"clip{extension}", seconds=2, picture=True)) == pytest.approx(
+        2, abs=0.15
+    )
+
+
+def test_the_format_is_detected_by_content_and_not_by_name(tmp_path: Path) -> None:
+    path = record(tmp_path / "song.flac").rename(tmp_path / "song.mp3")
+    assert measure(path) == pytest.approx(1, abs=0.15)
+
+
+def test_the_bundled_song_with_its_cover_is_measured(song: Path) -> None:
+    assert measure(song) == pytest.approx(30, abs=0.2)
+
+
+def test_sound_after_a_broken_start_is_found(tmp_path: Path) -> None:
+    path = record(tmp_path / "song.mp3", seconds=3)
+    path.write_bytes(bytes(3000) + path.read_bytes()[3000:])
+    assert measure(path) > 1
+
+
+def test_a_video_without_sound_is_refused(tmp_path: Path) -> None:
+    unusable(record(tmp_path / "clip.mp4", sound=False, picture=True))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"just some text\n" * 500,
+        b"<html><body>not found</body></html>",
+        b"ID3\x04\x00\x00\x00\x00\x00\x00",
+        bytes(100_000),
+        b"RIFF\xff\xff\xff\xffWAVEfmt ",
+        b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(2000),
+        b"fLaC" + bytes(5000),
+        b"OggS" + bytes(5000),
+    ],
+    ids=["empty", "text", "html", "tag", "zeros", "riff", "jpeg", "flac", "ogg"],
+)
+@pytest.mark.parametrize("name", ["song.mp3", "song.wav", "song.ogg"])
+def test_a_file_that_only_has_the_name_of_a_song_is_refused(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    unusable(path)
+
+
+@pytest.mark.parametrize("name", ["song.mp3", "song.m3u8", "song.ffconcat", "song.wav"])
+def test_a_playlist_opens_no_other_file(tmp_path: Path, name: str) -> None:
+    """Else a user could have files of this machine, or addresses behind it, taken apart and sent."""
+    secret = record(tmp_path / "secret.mp3")
+    playlists = [
+        f"#EXTM3U\n#EXTINF:1,\n{secret}\n#EXT-X-ENDLIST\n",
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nfile://{secret}\n#EXT-X-ENDLIST\n",
+        f"ffconcat version 1.0\nfile '{secret}'\n",
+        f"<?xml version='1.0'?><MPD><BaseURL>file://{secret}</BaseURL></MPD>",
+    ]
+    for playlist in playlists:
+        path = tmp_path / name
+        path.write_text(playlist)
+        unusable(path)
+
+
+def test_a_folder_has_no_audio(tmp_path: Path) -> None:
+    assert inspect(tmp_path) is None
+
+
+def test_a_song_that_fades_in_is_as_long_as_its_packets(tmp_path: Path) -> None:
+    """Raw AAC has no length: an estimate from the first, nearly empty frames is many times too long."""
+    sound = tone(-6, seconds=10)
+    sound *= np.linspace(-1, 1, len(sound), dtype=np.float32).clip(0) ** 4
+    assert measure(sounds.record(tmp_path / "a", "aac", sound)) == pytest.approx(10, abs=0.1)
+
+
+def test_the_text_behind_a_song_does_not_count(tmp_path: Path) -> None:
+    path = sounds.record(tmp_path / "a", "mp3", tone(seconds=2))
+    path.write_bytes(path.read_bytes() + b"<p>some text of a page</p>\n" * 12_000)
+    assert measure(path) == pytest.approx(2, abs=0.1)
+
+
+def test_a_live_recording_without_a_length_is_measured(tmp_path: Path) -> None:
+    sound = sounds.record(tmp_path / "a", "opus", tone(seconds=2))
+    live = remux(tmp_path / "live.webm", "webm", sound, options={"live": "1"})
+    assert measure(live) == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize("form", ["opus", "vorbis", "flac in ogg"])
+def test_all_streams_of_a_chained_file_count(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "chained.ogg"
+    path.write_bytes(b"".join(chain_links(tmp_path, form, (1, 2))))
+    assert measure(path) == pytest.approx(3, abs=0.1)
+
+
+def chain_links(folder: Path, form: str, lengths: tuple[float, ...]) -> list[bytes]:
+    return [sounds.record(folder / "link", form, tone(seconds=length)).read_bytes() for length in lengths]
+
+
+def test_a_wrong_length_in_the_header_is_ignored(tmp_path: Path) -> None:
+    path = sounds.record(tmp_path / "a", "flac", tone(seconds=1))
+    content = bytearray(path.read_bytes())
+    content[22:26] = b"\xff\xff\xff\xff"  # the number of samples in STREAMINFO
+    path.write_bytes(content)
+    assert measure(path) == pytest.approx(1, abs=0.1)
+
+
+def test_the_silence_before_the_start_of_an_edit_list_counts(tmp_path: Path) -> None:
+    sound = sounds.record(tmp_path / "a", "m4a", tone(seconds=1))
+    assert measure(remux(tmp_path / "late.m4a", "ipod", sound, start_s=2)) == pytest.approx(3, abs=0.1)
+
+
+def test_the_first_track_that_decodes_is_used(tmp_path: Path) -> None:
+    parts = [sounds.record(tmp_path / f"{length}", "aac", tone(seconds=length)) for length in (1, 2)]
+    assert measure(remux(tmp_path / "two.mka", "matroska", *parts)) == pytest.approx(1, abs=0.1)
+    empty_first = remux(tmp_path / "empty.mka", "matroska", *parts, empty_tracks=1)
+    assert measure(empty_first) == pytest.approx(2, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("form", "extension"),
+    [
+        ("song.mp3", ".mp3"),
+        ("song.m4a", ".m4a"),
+        ("song.flac", ".flac"),
+        ("song.opus", ".ogg"),
+        ("clip.mp4", ".mp4"),
+        ("clip.mkv", ".mkv"),
+    ],
+)
+def test_a_file_without_a_type_gets_the_extension_of_its_content(
+    tmp_path: Path, form: str, extension: str
+) -> None:
+    path = record(tmp_path / form, picture=form.startswith("clip")).rename(tmp_path / "song")
+    content = inspect(path)
+    assert content
+    assert extension_of_content(content.demuxers, ".bin", has_picture=content.has_picture) == extension
+
+
+def test_a_cover_is_no_picture(song: Path) -> None:
+    content = inspect(song)
+    assert content
+    assert not content.has_picture
+
+
+def unusable(path: Path) -> None:
+    assert inspect(path) is None
