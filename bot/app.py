@@ -28,7 +28,7 @@ from bot.job_actions import JobActions
 from bot.jobs_list import JobsList
 from bot.languages import Languages
 from bot.menu import Menu
-from bot.privacy import Privacy
+from bot.privacy import DELETE_WORD, PRIVACY_WORD, Privacy
 from bot.requests_screen import RequestsScreen
 from bot.uploads import Uploads
 from bot.users import UsersCommand
@@ -62,14 +62,6 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     audio_check = AudioCheck(parts.files, settings.max_source_bytes)
     uploads = Uploads(store, audio_check, DownloadSlots(), parts.job_message)
     menu = Menu(store, parts.engine, parts.orders, parts.job_message, translations)
-    commands = Commands(**shared, translations=translations, max_bytes=settings.max_source_bytes)
-    jobs = JobsList(**shared)
-    languages = Languages(users, translations)
-    desk = AccessDesk(users, parts.access_requests, parts.alerts, translations, parts.clock)
-    requests = RequestsScreen(users, parts.access_requests, desk)
-    users_command = UsersCommand(**shared, desk=desk, settings=settings)
-    admin = Admin(**shared, stem_cache=parts.stem_cache, separation=parts.separation)
-    doctor = Doctor(settings)
     privacy = Privacy(
         **shared,
         requests=parts.access_requests,
@@ -77,6 +69,17 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
         job_message=parts.job_message,
         settings=settings,
     )
+    of_words = {PRIVACY_WORD: privacy.explain, DELETE_WORD: privacy.ask}
+    commands = Commands(
+        **shared, translations=translations, max_bytes=settings.max_source_bytes, of_words=of_words
+    )
+    jobs = JobsList(**shared)
+    languages = Languages(users, translations)
+    desk = AccessDesk(users, parts.access_requests, parts.alerts, translations, parts.clock)
+    requests = RequestsScreen(users, parts.access_requests, desk)
+    users_command = UsersCommand(**shared, desk=desk, settings=settings)
+    admin = Admin(**shared, stem_cache=parts.stem_cache, separation=parts.separation)
+    doctor = Doctor(settings)
     group_chats = GroupChats(uploads, parts.group_settings, users)
 
     application = (

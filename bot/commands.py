@@ -1,6 +1,7 @@
 """`/start`, `/help`, `/cancel`, and the short reply to everything that is neither a command nor a song."""
 
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from telegram import Message, MessageEntity, Update
@@ -21,18 +22,26 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Commands:
-    """The handlers for these commands and for everything else. `/help` names `max_bytes` as the limit."""
+    """The handlers for these commands and for everything else. `/help` names `max_bytes` as the limit.
+
+    `of_words` are the handlers of links such as `t.me/<bot>?start=privacy`.
+    """
 
     store: JobStore
     actions: JobActions
     users: Users
     translations: Translations
     max_bytes: int
+    of_words: Mapping[str, Callable[[Update, Context], Awaitable[None]]]
 
     async def start(self, update: Update, context: Context) -> None:
         """Say what the bot does; `t.me/<bot>?start=<word>` also uses an invitation or makes an admin."""
         person = context.person
-        if word := " ".join(context.args or ()):
+        word = " ".join(context.args or ())
+        if handler := self.of_words.get(word):
+            await handler(update, context)
+            return
+        if word:
             if await self.users.become_admin(person.id, word):
                 log.info("user %d is the admin now", person.id)
                 await self.users.set_name(person.id, person.name)

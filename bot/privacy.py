@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from telegram import InlineKeyboardMarkup, Update
-from telegram.error import TelegramError
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
+from telegram.error import BadRequest, Forbidden, TelegramError
 
 from bot.access import is_for_asker, is_private
 from bot.context import Context
@@ -34,6 +34,8 @@ from stemdrop.tasks.engine import UPDATE_RECORD_LIFETIME
 
 log = logging.getLogger(__name__)
 
+# After `/start` they do as the commands do: the links `t.me/<bot>?start=…`.
+PRIVACY_WORD, DELETE_WORD = "privacy", "delete"
 _YES, _NO = "y", "n"
 # Once a job is deleted its message is never edited again, so this waits for Telegram's limits.
 _EDIT_PATIENCE_S = 60.0
@@ -54,8 +56,20 @@ class Privacy:
     settings: Settings
 
     async def explain(self, update: Update, context: Context) -> None:
-        if message := update.effective_message:
-            await reply(message, explanation(self.settings, context.say))
+        """Say what is stored; to a user in a group in their private chat, or with a link to it."""
+        message, say = update.effective_message, context.say
+        if message is None:
+            return
+        text = explanation(self.settings, say)
+        if is_private(update):
+            await reply(message, text)
+            return
+        try:
+            await context.bot.send_message(context.person.id, text)
+        except (BadRequest, Forbidden):  # the user never wrote to the bot, or is an anonymous admin
+            await reply(message, say("ask_in_private"), link_to_private(context, PRIVACY_WORD))
+        else:
+            await reply(message, say("told_in_private"))
 
     async def ask(self, update: Update, context: Context) -> None:
         """Ask before anything is deleted, and only in private."""
@@ -63,7 +77,7 @@ class Privacy:
         if message is None:
             return
         if not is_private(update):
-            await reply(message, say("ask_in_private"))
+            await reply(message, say("ask_in_private"), link_to_private(context, DELETE_WORD))
             return
         asker = context.person.id
         rows = [
@@ -120,6 +134,12 @@ class Privacy:
             await self.job_message.show_deleted(job, _EDIT_PATIENCE_S)
         except (TelegramError, TryLater) as error:
             log.info("job %s: its message could not be edited: %s", job.id, error)
+
+
+def link_to_private(context: Context, word: str) -> InlineKeyboardMarkup:
+    """Return a button that opens the private chat and asks there."""
+    url = f"https://t.me/{context.bot.username}?start={word}"
+    return InlineKeyboardMarkup([[InlineKeyboardButton(context.say("button.in_private"), url=url)]])
 
 
 def explanation(settings: Settings, say: Language) -> str:

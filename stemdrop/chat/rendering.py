@@ -142,7 +142,7 @@ def _progress(say: Language, details: Details) -> str:
     """The elapsed time and an estimate; the API reports no percentage."""
     estimate, gone = details.estimate, say.duration(details.elapsed_s)
     if details.elapsed_s < WORTH_TELLING_S:
-        return say("progress.soon", high=say.duration(estimate.high_s)) if estimate else ""
+        return say("progress.soon", high=say.duration(estimate.high_s)) if estimate else say("progress.first")
     if estimate is None:
         return say("progress.unknown", gone=gone)
     low, high = say.duration(estimate.low_s), say.duration(estimate.high_s)

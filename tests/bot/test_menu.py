@@ -80,7 +80,7 @@ async def test_the_list_goes_back_to_the_modes(room: BotRoom, alice: User, menu:
     before = menu.text, menu.buttons
     await room.taps(menu, 2)
     assert len(menu.buttons) == PAGE_LENGTH + 3
-    assert [button["text"] for button in menu.buttons[-3:]] == ["›", "‹ Back", "✖️ Cancel"]
+    assert [button["text"] for button in menu.buttons[-3:]] == ["›", "↩️ Back", "✖️ Cancel"]
     await room.taps(menu, -2)
     assert (menu.text, menu.buttons) == before
     assert (await job_of(room, alice)).state is JobState.CHOOSING

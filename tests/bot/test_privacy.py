@@ -98,7 +98,23 @@ async def test_privacy_is_answered_for_every_user_in_every_chat(
     (answer,) = await private_room.says(alice, "/privacy")
     assert answer.text.startswith("What I keep about you")
     group = private_room.telegram.add_group("Band", [boss])
-    assert len(await private_room.says(boss, "/privacy", chat_id=group.id)) == 1
+    (answer,) = await private_room.says(boss, "/privacy", chat_id=group.id)
+    assert answer.text == "I've answered you in our private chat."
+    assert private_room.telegram.bot_messages(boss.id)[-1].text.startswith("What I keep about you")
+
+
+@pytest.mark.parametrize(("command", "begins"), [("privacy", "What I keep"), ("delete", "Delete everything")])
+async def test_a_user_who_has_no_private_chat_yet_is_given_a_link_to_it(
+    room: BotRoom, alice: User, command: str, begins: str
+) -> None:
+    group = room.telegram.add_group("Band", [alice])
+    room.telegram.block_bot(alice.id)
+    (answer,) = await room.says(alice, f"/{command}", chat_id=group.id)
+    (button,) = answer.buttons
+    assert button["url"] == f"https://t.me/stemdrop_sandbox_bot?start={command}"
+    room.telegram.unblock_bot(alice.id)
+    (opened,) = await room.says(alice, f"/start {command}")
+    assert opened.text.startswith(begins)
 
 
 async def delete(room: BotRoom, user: User) -> str:

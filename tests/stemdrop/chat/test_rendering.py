@@ -160,8 +160,8 @@ USUAL = Estimate(60, 150)
 @pytest.mark.parametrize(
     ("elapsed_s", "estimate", "key"),
     [
-        (0, None, ""),
-        (9, None, ""),
+        (0, None, "progress.first"),
+        (9, None, "progress.first"),
         (0, USUAL, "progress.soon"),
         (9, USUAL, "progress.soon"),
         (10, None, "progress.unknown"),
@@ -177,7 +177,7 @@ def test_the_elapsed_time_and_the_estimate_are_shown(
     job = make_job(state=JobState.SEPARATING)
     times = {"gone": say.duration(elapsed_s), "low": say.duration(60), "high": say.duration(150)}
     lines = render(job, say, Details(elapsed_s=elapsed_s, estimate=estimate))[0].split("\n")
-    assert lines == [say("state.separating", title="Morning Line"), *([say(key, **times)] if key else [])]
+    assert lines == [say("state.separating", title="Morning Line"), say(key, **times)]
 
 
 @pytest.mark.parametrize("changes", [{}, {"source_fetched_at": 2.0}])

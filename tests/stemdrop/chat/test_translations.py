@@ -424,6 +424,17 @@ def test_every_known_stem_has_a_name_of_its_own(say: Language) -> None:
 
 
 @pytest.mark.parametrize(
+    ("key", "name"),
+    [
+        *(("drums", "Drum Kit"), ("bass", "Bass"), ("piano", "Piano"), ("synth", "Synth")),
+        *(("strings", "String Section"), ("brass", "Brass Section"), ("backing_vocals", "Backing Vocals")),
+    ],
+)
+def test_an_instrument_has_one_name_in_all_modes(say: Language, key: str, name: str) -> None:
+    assert say.named(name) == say(f"stem.{key}")
+
+
+@pytest.mark.parametrize(
     ("stem", "name"),
     [
         (Stem("vocals", "u"), "Vocals"),
