@@ -27,7 +27,7 @@ async def check_separation(context: CheckContext, report: SubjectReport) -> None
     upload_report = SubjectReport("separation API")
     await asyncio.gather(_check_key(context, report), _check_upload_host(context, upload_report))
     report.findings += upload_report.findings
-    await _check_stem_host(context, report)
+    await check_stem_host(context, report)
 
 
 async def _check_key(context: CheckContext, report: SubjectReport) -> None:
@@ -76,7 +76,7 @@ def _check_credits(report: SubjectReport, credits: float) -> None:
     report.rate("credits", f"{credits:,.0f} left", _BUY, wrong=is_out, warning=is_low)
 
 
-async def _check_stem_host(context: CheckContext, report: SubjectReport) -> None:
+async def check_stem_host(context: CheckContext, report: SubjectReport) -> None:
     """Check that stems, once paid for, could be downloaded."""
     settings, host = context.settings, context.settings.known_stem_host
     if not host:

@@ -28,7 +28,8 @@ NO_REDIS = "redis://127.0.0.1:1/0"
 def variables(tmp_path: Path) -> dict[str, str]:
     """The environment variables of a command, whose temporary files are in `tmp_path / "tmp"`."""
     (tmp_path / "tmp").mkdir()
-    return {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "tmp")}
+    proxies = {"ALL_PROXY": "nonsense", "HTTPS_PROXY": "socks9://me:word@:x", "http_proxy": "127.0.0.1:9"}
+    return {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "tmp"), **proxies}
 
 
 async def test_the_stems_are_written_to_disk(song: Path, tmp_path: Path, variables: dict[str, str]) -> None:

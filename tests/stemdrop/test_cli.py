@@ -81,6 +81,15 @@ async def test_in_a_container_a_process_with_wrong_settings_waits_until_it_is_st
     assert "docker compose run --rm worker doctor" in process.output()
 
 
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "all_proxy"])
+def test_a_malformed_proxy_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    environ = {"SEPARATION_API_KEY": "key", name: "socks9://me:word-of-proxy@x"}
+    assert run(["separator", "--data", str(tmp_path)], environ) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"stemdrop separator: {name.upper()} is wrong: must be http://host:port, ")
+    assert "word-of-proxy" not in error
+
+
 @pytest.mark.parametrize("words", [[], ["down"]])
 def test_an_unknown_command_prints_the_usage(words: list[str], capsys: Capture) -> None:
     with pytest.raises(SystemExit, match="2"):
@@ -90,8 +99,9 @@ def test_an_unknown_command_prints_the_usage(words: list[str], capsys: Capture) 
 
 @pytest.fixture
 async def local(tmp_path: Path) -> AsyncIterator[LocalEnvironment]:
-    """Redis and a local Telegram; the separation API is unreachable."""
+    """Redis and a local Telegram; the separation API is unreachable, and so is the proxy for the outside."""
     settings = {"SEPARATION_API_URL": "http://127.0.0.1:9", "SEPARATION_API_KEY": KEY}
+    settings |= {"ALL_PROXY": "http://me:word-of-proxy@127.0.0.1:9", "NO_PROXY": "[::1"}
     async with LocalEnvironment(
         tmp_path / "local", settings=settings, separator=False, process=ForkedProcess
     ) as environment:
@@ -178,5 +188,5 @@ async def test_each_process_starts_and_stops_alone(local: LocalEnvironment, comm
     assert await process.stop() == 0
     output = process.output()
     assert "Traceback" not in output
-    for secret in (local.telegram.token, KEY, local.variables()["SECRET_KEY"]):
+    for secret in (local.telegram.token, KEY, local.variables()["SECRET_KEY"], "word-of-proxy"):
         assert secret not in output

@@ -1,10 +1,10 @@
-"""Certificates for 127.0.0.1: one that a test trusts, and wrong ones of several kinds."""
+"""Certificates for 127.0.0.1 and for `*.outside.example`, and wrong ones of several kinds."""
 
 import ssl
 import subprocess
 from pathlib import Path
 
-_DAYS = {"good": 90, "soon": 5, "expired": -1, "self-signed": 90, "foreign": 90, "wrong name": 90}
+_DAYS = {"soon": 5, "expired": -1}  # others: 90
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
 
 
@@ -18,7 +18,7 @@ class Certificates:
     def server(self, name: str) -> ssl.SSLContext:
         """Return a server context with that certificate, which is created when it is first needed."""
         if not self._path(name, "pem").exists():
-            self._make(name, _DAYS[name])
+            self._make(name, _DAYS.get(name, 90))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self._path(name, "pem"), self._path(name, "key"))
         return context
@@ -37,7 +37,8 @@ class Certificates:
     def _make(self, name: str, days: int) -> None:
         """Create a certificate; only `openssl x509` accepts a negative number of days."""
         key, request, extensions = (self._path(name, extension) for extension in ("key", "csr", "cnf"))
-        subject = "DNS:elsewhere.example" if name == "wrong name" else "IP:127.0.0.1"
+        names = {"wrong name": "DNS:elsewhere.example", "outside": "DNS:*.outside.example"}
+        subject = names.get(name, "IP:127.0.0.1")
         extensions.write_text(f"subjectAltName={subject}\nbasicConstraints=CA:false\n")
         _openssl("req", "-new", *_KEY, "-subj", "/CN=webhook", "-keyout", key, "-out", request)
         issuer = "stranger" if name == "foreign" else "authority"

@@ -1,5 +1,7 @@
 """The rules for URLs and addresses that stems may be fetched from."""
 
+from ipaddress import ip_network
+
 import httpx
 import pytest
 
@@ -47,6 +49,16 @@ def test_public_addresses_are_allowed(address: str) -> None:
 )
 def test_other_addresses_are_refused(address: str) -> None:
     assert not is_public(address)
+
+
+def test_addresses_in_an_allowed_network_are_allowed() -> None:
+    rules = AddressRules("https://api.example", [], [ip_network("198.18.0.0/15"), ip_network("fc00::/18")])
+    rules.check("cdn.example", 443, ["198.19.255.255", "fc00::1", PUBLIC])
+    for address in (PRIVATE, "fd00::1", "127.0.0.1"):
+        with pytest.raises(AddressRefused):
+            rules.check("cdn.example", 443, ["198.18.0.1", address])
+    with pytest.raises(AddressRefused, match="over HTTPS only"):
+        rules.read("http://cdn.example/a.mp3")
 
 
 @pytest.mark.parametrize(
