@@ -26,8 +26,11 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat import telegram_bot
+from stemdrop.chat.translations import load_translations
 
 reduce_library_costs()
+# Of the servers that tests start: each change of a level empties the caches of all loggers.
+logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
 # Otherwise each run compiles all tests anew, and each process that a test starts the whole product.
 sys.dont_write_bytecode = False
@@ -55,7 +58,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish() -> None:
     """What was imported and collected stays to the end: it need not be looked through for garbage, and what a
-    test leaves is little."""
+    test leaves is little. What most tests load is loaded before the workers are forked."""
+    load_translations()
+    redis_servers.programs()
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 50, 50)
@@ -87,15 +92,17 @@ def _no_pauses_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
     """What a command that a test runs does to the loggers ends with the test."""
-    root, named = logging.getLogger(), logging.root.manager.loggerDict
+    root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    levels = {name: log.level for name, log in named.items() if isinstance(log, logging.Logger)}
+    named = [log for log in logging.root.manager.loggerDict.values() if isinstance(log, logging.Logger)]
+    levels = [log.level for log in named]
     yield
     root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        if logging.getLogger(name).level != before:
-            logging.getLogger(name).setLevel(before)
+    if root.level != level:
+        root.setLevel(level)
+    for log, before in zip(named, levels, strict=True):
+        if log.level != before:
+            log.setLevel(before)
 
 
 @pytest.fixture
@@ -126,11 +133,16 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
 
 
-@pytest.fixture
-def redis_url(redis_server: RedisServer) -> str:
-    """That Redis, emptied."""
+@pytest.fixture(scope="session")
+def _redis_client(redis_server: RedisServer) -> Iterator[Redis]:
     with Redis.from_url(redis_server.url) as client:
-        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer, _redis_client: Redis) -> str:
+    """That Redis, emptied."""
+    _redis_client.flushall()
     return redis_server.url
 
 

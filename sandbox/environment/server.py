@@ -1,6 +1,7 @@
 """An ASGI app on a free loopback port for the duration of a block."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -8,6 +9,8 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_log = logging.getLogger("uvicorn.error")
 
 
 class _Server(uvicorn.Server):
@@ -57,9 +60,11 @@ async def serve(
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((host, port))
-    # The access log would hold the bot's token, which is in its paths.
+    # The access log would hold the bot's token, which is in its paths. Warnings go to the caller's log.
+    if _log.level != logging.WARNING:
+        _log.setLevel(logging.WARNING)
     config = uvicorn.Config(
-        app, http=protocol, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=5
+        app, http=protocol, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5
     )
     server = _Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))

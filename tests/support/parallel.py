@@ -20,7 +20,10 @@ import pytest
 from process_pool import serve_process_pool
 
 # Session fixtures that cost little: their tests may run in several workers.
-_CHEAP = {"_authority", "_newest_redis", "event_loop_policy", "tone", "redis_server", "tmp_path_factory"}
+_CHEAP = {
+    *("_authority", "_newest_redis", "_redis_client", "event_loop_policy", "tone", "redis_server"),
+    "tmp_path_factory",
+}
 _GROUP_SIZE = 12
 # For leases, polls and flood limits; their tests are few and long.
 WAITING = ("journeys", "faults")

@@ -1,4 +1,4 @@
-"""Captures uvicorn's error log, which pytest captures only of servers that were started before the test."""
+"""Checks uvicorn's error log."""
 
 import logging
 from collections.abc import Iterator
@@ -12,14 +12,6 @@ _CUT = "ASGI callable returned without completing response."
 @contextmanager
 def no_server_errors(caplog: pytest.LogCaptureFixture, *, is_cut: bool = False) -> Iterator[None]:
     """Check that a running server logs no error in the block, except a cut answer if `is_cut`."""
-    logger = logging.getLogger("uvicorn")
-    is_heard = caplog.handler in logger.handlers
-    if not is_heard:
-        logger.addHandler(caplog.handler)
-    try:
-        yield
-    finally:
-        if not is_heard:
-            logger.removeHandler(caplog.handler)
+    yield
     errors = [record.getMessage() for record in caplog.records if record.levelno > logging.WARNING]
     assert errors == ([_CUT] if is_cut else []), errors
