@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from telegram import Bot, InlineKeyboardMarkup, Update
-from telegram.constants import ChatType
+from telegram.constants import ChatType, KeyboardButtonStyle
 from telegram.error import BadRequest, NetworkError, TelegramError
 
 from bot.context import Context
@@ -144,8 +144,8 @@ class AccessDesk:
 
 def rendered(request: AccessRequest, say: Language) -> Rendered:
     buttons = [
-        button(say("button.let_in"), Screen.REQUESTS, LET_IN, request.id),
-        button(say("button.refuse"), Screen.REQUESTS, REFUSE, request.id),
+        button(say("button.let_in"), Screen.REQUESTS, LET_IN, request.id, style=KeyboardButtonStyle.SUCCESS),
+        button(say("button.refuse"), Screen.REQUESTS, REFUSE, request.id, style=KeyboardButtonStyle.DANGER),
     ]
     return say("request.asks", user=called(request)), InlineKeyboardMarkup([buttons])
 

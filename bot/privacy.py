@@ -6,6 +6,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
+from telegram.constants import KeyboardButtonStyle
 from telegram.error import BadRequest, Forbidden, TelegramError
 
 from bot.access import is_for_asker, is_private
@@ -81,7 +82,7 @@ class Privacy:
             return
         asker = context.person.id
         rows = [
-            [button(say("button.delete"), Screen.DELETE, asker, _YES)],
+            [button(say("button.delete"), Screen.DELETE, asker, _YES, style=KeyboardButtonStyle.DANGER)],
             [button(say("button.keep"), Screen.DELETE, asker, _NO)],
         ]
         await reply(message, say("delete.ask"), InlineKeyboardMarkup(rows))

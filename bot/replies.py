@@ -4,6 +4,7 @@ import logging
 
 import anyio
 from telegram import CallbackQuery, InlineKeyboardButton, InlineKeyboardMarkup, Message, ReplyParameters
+from telegram.constants import KeyboardButtonStyle
 from telegram.error import BadRequest, NetworkError
 
 from stemdrop.chat.callback_data import Screen, ScreenTap
@@ -50,8 +51,11 @@ async def edit(query: CallbackQuery, text: str, keyboard: InlineKeyboardMarkup |
             raise
 
 
-def button(text: str, screen: Screen, *words: object) -> InlineKeyboardButton:
-    return InlineKeyboardButton(text, callback_data=ScreenTap(screen, tuple(map(str, words))).to_data())
+def button(
+    text: str, screen: Screen, *words: object, style: KeyboardButtonStyle | None = None
+) -> InlineKeyboardButton:
+    data = ScreenTap(screen, tuple(map(str, words))).to_data()
+    return InlineKeyboardButton(text, callback_data=data, style=style)
 
 
 def page_buttons(page: int, last: int, screen: Screen, *words: object) -> list[InlineKeyboardButton]:

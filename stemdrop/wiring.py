@@ -14,6 +14,7 @@ from telegram.error import BadRequest, InvalidToken, NetworkError, TelegramError
 from telegram.ext import ExtBot
 
 from stemdrop.chat.job_message import JobMessage
+from stemdrop.chat.reactions import Reactions
 from stemdrop.chat.telegram_bot import build_bot, parsing
 from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.chat.translations import load_translations
@@ -104,7 +105,13 @@ class Parts:
             self.counters,
         )
         self.job_message = JobMessage(
-            self.bot, self.store, self.stem_cache, self.job_statistics, self.translations, clock
+            self.bot,
+            self.store,
+            self.stem_cache,
+            self.job_statistics,
+            self.translations,
+            clock,
+            Reactions(self.bot),
         )
 
     @cached_property

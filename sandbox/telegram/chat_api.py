@@ -226,4 +226,9 @@ def _message(message: Message) -> dict[str, Any]:
         {"date": revision.date, **revision.content, "reply_markup": revision.reply_markup}
         for revision in message.history
     ]
-    return {**message.to_dict(), "is_from_bot": message.is_from_bot, "history": history}
+    return {
+        **message.to_dict(),
+        "is_from_bot": message.is_from_bot,
+        "reaction": message.reaction,
+        "history": history,
+    }

@@ -79,6 +79,7 @@ class Message:
     media_group_id: str | None = None
     edit_date: int | None = None
     is_deleted: bool = False
+    reaction: str = ""  # the bot's
     history: list[Revision] = field(default_factory=list)
 
     @property

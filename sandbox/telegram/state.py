@@ -55,7 +55,10 @@ class BotCall:
 
 @dataclass(frozen=True)
 class Event:
-    """A visible change in a chat; `kind` is message, edited, deleted, callback_answer, action or chat."""
+    """A visible change in a chat.
+
+    `kind` is message, edited, deleted, reaction, callback_answer, action or chat.
+    """
 
     number: int
     chat_id: int

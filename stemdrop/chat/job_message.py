@@ -10,6 +10,7 @@ from telegram import InlineKeyboardMarkup
 from telegram.error import BadRequest, ChatMigrated
 from telegram.ext import ExtBot
 
+from stemdrop.chat.reactions import Reactions
 from stemdrop.chat.rendering import Details, Rendered, render, short_title
 from stemdrop.chat.replies import send_in_topic
 from stemdrop.chat.translations import Translations
@@ -31,10 +32,13 @@ class JobMessage:
     job_statistics: JobStatistics
     translations: Translations
     clock: Callable[[], float] = time.time
+    reactions: Reactions | None = None
 
     async def show(self, job: Job, patience_s: float | None = None) -> None:
         """Show the state of `job` within `patience_s`, and close it if it has ended. Idempotent."""
         await self.edit_or_send(job, *await self.render(job), patience_s)
+        if self.reactions:
+            self.reactions.show(job)
         if job.state in FINAL:
             await self.store.close(job.id)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
-from telegram.constants import MessageLimit
+from telegram.constants import KeyboardButtonStyle, MessageLimit
 
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.translations import Language
@@ -23,6 +23,8 @@ NAMES_LENGTH = 600
 PAGE_LENGTH = 8
 # The elapsed time is shown from then on.
 WORTH_TELLING_S = 10
+
+_STYLES = {Action.CANCEL: KeyboardButtonStyle.DANGER}
 
 Rendered = tuple[str, InlineKeyboardMarkup | None]
 
@@ -236,7 +238,9 @@ def _cancel(job: Job, say: Language) -> list[InlineKeyboardButton]:
 
 
 def _button(text: str, tap: Tap) -> InlineKeyboardButton:
-    return InlineKeyboardButton(text, callback_data=tap.to_data())
+    is_usual = tap.action is Action.PICK and tap.mode is Mode.SEPARATE_VOCAL
+    style = KeyboardButtonStyle.SUCCESS if is_usual else _STYLES.get(tap.action)
+    return InlineKeyboardButton(text, callback_data=tap.to_data(), style=style)
 
 
 def _pairs(buttons: Sequence[InlineKeyboardButton]) -> list[Sequence[InlineKeyboardButton]]:

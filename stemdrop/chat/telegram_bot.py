@@ -1,6 +1,7 @@
 """The bot object that all processes use, with its timeouts and its limiter."""
 
 import json
+import logging
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import httpx
 from anyio import sleep
 from pydantic import SecretStr
-from telegram import LinkPreviewOptions
+from telegram import InlineKeyboardMarkup, LinkPreviewOptions
 from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter, TelegramError
 from telegram.ext import BaseRateLimiter, Defaults, ExtBot
 from telegram.request import HTTPXRequest
@@ -21,7 +22,11 @@ from stemdrop.settings import Settings
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import FloodLimiter
 
+log = logging.getLogger(__name__)
+
 CHAT_ACTION = "sendChatAction"
+# Calls that are not worth any delay.
+_ORNAMENTS = (CHAT_ACTION, "setMessageReaction")
 # A call waits for Telegram's limits for at most this long. Where they ask for more, its task makes room for
 # others and is run again later. A caller that holds files on disk names a longer time in `rate_limit_args`.
 TELEGRAM_PATIENCE_S = 5.0
@@ -35,6 +40,7 @@ class RateLimiter(BaseRateLimiter[float]):
     def __init__(self, flood: FloodLimiter, counters: Counters | None = None) -> None:
         self._flood = flood
         self._counters = counters or Counters(None)
+        self._takes_styles = True  # until the server refuses the styles of buttons
 
     async def initialize(self) -> None:
         """Do nothing: the library requires the method."""
@@ -59,12 +65,14 @@ class RateLimiter(BaseRateLimiter[float]):
         for _ in range(3):
             if messages := _messages(endpoint, data):
                 await self._wait(data.get("chat_id"), messages, patience_s)
+            if not self._takes_styles:
+                _remove_styles(data)
             try:
                 answer = await _while_unavailable(lambda: callback(*args, **kwargs))
                 self._counters.add(TELEGRAM_CALLS, "ok")
                 return answer
             except RetryAfter as error:
-                if endpoint == CHAT_ACTION:  # "typing …" is not worth any delay
+                if endpoint in _ORNAMENTS:
                     raise
                 seconds = error._retry_after.total_seconds()
                 self._counters.add(TELEGRAM_CALLS, "flood")
@@ -77,7 +85,10 @@ class RateLimiter(BaseRateLimiter[float]):
                     break
             except TelegramError as error:
                 self._counters.add(TELEGRAM_CALLS, _outcome(error))
-                raise
+                if not (self._takes_styles and "button style" in str(error).lower()):
+                    raise
+                self._takes_styles = False
+                log.info("Telegram's server takes no styles of buttons, so none are sent: %s", error)
         raise TryLater(seconds, "Telegram asks to slow down")
 
     async def _wait(self, chat_id: int | str | None, messages: int, patience_s: float) -> None:
@@ -119,6 +130,14 @@ def _messages(endpoint: str, data: dict[str, Any]) -> int:
     if endpoint == "sendMediaGroup":
         return len(data["media"])
     return 1 if endpoint.startswith(("send", "edit")) and endpoint != CHAT_ACTION else 0
+
+
+def _remove_styles(data: dict[str, Any]) -> None:
+    markup = data.get("reply_markup")
+    if isinstance(markup, InlineKeyboardMarkup):
+        rows = markup.to_dict()["inline_keyboard"]
+        bare = [[{key: button[key] for key in button if key != "style"} for button in row] for row in rows]
+        data["reply_markup"] = {"inline_keyboard": bare}
 
 
 class _Request(HTTPXRequest):

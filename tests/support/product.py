@@ -290,6 +290,7 @@ async def open_product(
             source_clock=clock,
         )
         product.telegram, product.closing = telegram, stack
+        product.job_message.reactions = None  # they come in the background, between any two calls
         stack.push_async_callback(product.bot.shutdown)
         await product.bot.initialize()
         yield product

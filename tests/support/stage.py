@@ -35,6 +35,7 @@ _ORDINARY = (
     "message to delete not found",
     "message is not modified",
     "query is too old",
+    "message to react not found",
 )
 
 

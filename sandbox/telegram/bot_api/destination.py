@@ -19,6 +19,7 @@ _BUTTON_ACTIONS = {
     "switch_inline_query_current_chat",
 }
 _BUTTON_KEYS = {"text", "style", "icon_custom_emoji_id"} | _BUTTON_ACTIONS
+_BUTTON_STYLES = ("danger", "success", "primary")
 _GENERAL_TOPIC = 1
 
 
@@ -97,6 +98,8 @@ def _check_button(button: Any) -> None:
     refuse_unknown_keys(button, _BUTTON_KEYS, "InlineKeyboardButton")
     if not isinstance(button.get("text"), str) or not button["text"].strip():
         raise bad_request("can't parse inline keyboard button: text must be non-empty")
+    if button.get("style", "primary") not in _BUTTON_STYLES:
+        raise bad_request("can't parse inline keyboard button: invalid button style specified")
     actions = button.keys() & _BUTTON_ACTIONS
     if len(actions) != 1:
         raise bad_request("text buttons are unallowed in the inline keyboard")

@@ -131,6 +131,10 @@ METHODS: dict[str, Method] = {
     "setMyShortDescription": Method(
         misc_methods.set_my_short_description, (Parameter("short_description", string), _LANGUAGE)
     ),
+    "setMessageReaction": Method(
+        misc_methods.set_message_reaction,
+        (_CHAT, _MESSAGE, Parameter("reaction", json_array), Parameter("is_big", boolean)),
+    ),
     "getChat": Method(misc_methods.get_chat, (_CHAT,)),
     "getChatMember": Method(
         misc_methods.get_chat_member, (_CHAT, Parameter("user_id", integer, required=True))

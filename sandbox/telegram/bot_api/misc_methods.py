@@ -13,6 +13,12 @@ _ACTIONS = {
     *("typing", "upload_photo", "record_video", "upload_video", "record_voice", "upload_voice"),
     *("upload_document", "choose_sticker", "find_location", "record_video_note", "upload_video_note"),
 }
+# core.telegram.org/bots/api#reactiontypeemoji
+_REACTIONS = """
+    ❤ 👍 👎 🔥 🥰 👏 😁 🤔 🤯 😱 🤬 😢 🎉 🤩 🤮 💩 🙏 👌 🕊 🤡 🥱 🥴 😍 🐳 ❤\u200d🔥
+    🌚 🌭 💯 🤣 ⚡ 🍌 🏆 💔 🤨 😐 🍓 🍾 💋 🖕 😈 😴 😭 🤓 👻 👨\u200d💻 👀 🎃 🙈 😇 😨
+    🤝 ✍ 🤗 🫡 🎅 🎄 ☃ 💅 🤪 🗿 🆒 💘 🙉 🦄 😘 💊 🙊 😎 👾 🤷\u200d♂ 🤷 🤷\u200d♀ 😡
+"""
 _SCOPES = {
     "default": set(),
     "all_private_chats": set(),
@@ -66,6 +72,25 @@ async def send_chat_action(telegram: TelegramState, call: Call) -> bool:
         raise bad_request("chat actions are not supported in channels")
     check_topic(chat, call.get("message_thread_id"), general_has_id=True)
     telegram.add_event(chat.id, "action", {"action": call.arguments["action"]})
+    return True
+
+
+async def set_message_reaction(telegram: TelegramState, call: Call) -> bool:
+    """Replace the bot's reaction; a bot has one per message, and none of its own or paid emoji."""
+    chat = writable_chat(telegram, call)
+    message = telegram.find_message(chat, call.arguments["message_id"])
+    if message is None:
+        raise bad_request("message to react not found")
+    wanted = call.get("reaction") or []
+    for reaction in wanted:
+        if not isinstance(reaction, dict) or "type" not in reaction:
+            raise bad_request("can't parse reaction type: expected an Object")
+        if reaction["type"] != "emoji" or reaction.get("emoji") not in _REACTIONS.split():
+            raise bad_request("REACTION_INVALID")
+    if len(wanted) > 1:
+        raise bad_request("REACTIONS_TOO_MANY")
+    message.reaction = wanted[0]["emoji"] if wanted else ""
+    telegram.add_event(chat.id, "reaction", {"message_id": message.message_id, "reaction": message.reaction})
     return True
 
 

@@ -11,6 +11,7 @@ from builders import Clock
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from redis.asyncio import Redis
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.error import BadRequest, ChatMigrated, Forbidden, NetworkError, RetryAfter
 from telegram.ext import ExtBot
 
@@ -89,6 +90,21 @@ async def test_repeated_429s_end_in_try_later(bot: ExtBot[float], telegram: Tele
         await bot.send_message(alice.id, "never")
     assert met.value.after_s == 1
     assert len([call for call in telegram.calls if call.method == "sendMessage"]) == 3
+
+
+async def test_a_server_that_refuses_styles_of_buttons_is_sent_none(
+    bot: ExtBot[float], telegram: Telegram, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    styled = InlineKeyboardMarkup([[InlineKeyboardButton("x", callback_data="x", style="danger")]])
+    first = await bot.send_message(alice.id, "styled", reply_markup=styled)
+    monkeypatch.setattr("sandbox.telegram.bot_api.destination._BUTTON_STYLES", ("primary",))
+    await bot.edit_message_text("bare", alice.id, first.message_id, reply_markup=styled)
+    await bot.send_message(alice.id, "bare too", reply_markup=styled)
+    shown = telegram.bot_messages(alice.id)
+    assert [message.buttons for message in shown] == [[{"text": "x", "callback_data": "x"}]] * 2
+    assert shown[0].history[0].reply_markup == styled.to_dict()
+    statuses = [call.status for call in telegram.calls if call.method != "getMe"]
+    assert statuses == [200, 400, 200, 200]
 
 
 async def test_the_bot_never_exceeds_the_flood_limits(

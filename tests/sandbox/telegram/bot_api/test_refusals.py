@@ -62,6 +62,10 @@ SEND_MESSAGE: list[tuple[dict[str, Any], str]] = [
         "Bad Request: inline keyboard button URL 'nowhere' is invalid: Wrong HTTP URL",
     ),
     (
+        {"reply_markup": markup(text="x", callback_data="y", style="warning")},
+        "Bad Request: can't parse inline keyboard button: invalid button style specified",
+    ),
+    (
         {"reply_markup": markup(text="x", data="y")},
         'Bad Request: unknown field "data" in InlineKeyboardButton',
     ),
@@ -312,3 +316,24 @@ async def test_other_methods(api: httpx.AsyncClient, alice: User) -> None:
         needs_no_chat = method.startswith(("setMy", "getFile"))
         sent = body if needs_no_chat else {"chat_id": alice.id, **body}
         assert refusal(await api.post(method, json=sent)) == f"Bad Request: {words}"
+
+
+@pytest.mark.parametrize(
+    ("reaction", "words"),
+    [
+        ("✅", "Reaction_invalid"),
+        (ptb.ReactionTypeCustomEmoji("5368324170671202286"), "Reaction_invalid"),
+        (ptb.ReactionTypePaid(), "Reaction_invalid"),
+        (["👍", "🎉"], "Reactions_too_many"),
+    ],
+)
+async def test_reactions(bot: ptb.Bot, tg: Telegram, alice: User, reaction: Any, words: str) -> None:
+    song = tg.send_text(alice.id, "song")
+    with pytest.raises(ptb.error.BadRequest, match=words):
+        await bot.set_message_reaction(alice.id, song.message_id, reaction)
+    with pytest.raises(ptb.error.BadRequest, match="Message to react not found"):
+        await bot.set_message_reaction(alice.id, 999, "👍")
+    await bot.set_message_reaction(alice.id, song.message_id, "👀")
+    assert song.reaction == "👀"
+    await bot.set_message_reaction(alice.id, song.message_id, [])
+    assert song.reaction == ""
