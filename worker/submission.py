@@ -150,8 +150,9 @@ class Submission:
             await self._show(job)
 
     async def _fail(self, job: Job, failure: Failure, why: object) -> None:
-        if job.asked_again_by:  # the earlier call may have been charged
-            failure = replace(failure, charged=None)
+        current = await self.store.get(job.id)
+        if current and current.asked_again_by and current.create_started_at:
+            failure = replace(failure, charged=None)  # another call may have been charged
         if await self.store.fail(job.id, [JobState.SUBMITTING], failure):
             log.warning("job %s: failed with %s: %s", job.id, failure.code, why)
             await self._show(job)

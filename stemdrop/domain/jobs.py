@@ -286,11 +286,11 @@ def _script_fields(name: str, value: Any) -> dict[str, str]:
 
 
 def is_overtaken(job: Job) -> bool:
-    """Whether a success arrived while the failure was being stored: the failure no longer holds."""
+    """Whether stems arrived while the failure was being stored: the failure no longer holds."""
     return bool(
         job.state is JobState.FAILED
         and job.result
-        and job.result.is_success
+        and job.result.stems
         and job.failure
-        and job.failure.code not in ("empty", "unknown_form", "undeliverable")
+        and job.failure.code != "undeliverable"
     )

@@ -331,6 +331,12 @@ local function is_other_call_open(id, task)
   return tonumber(get(id, 'further_calls') or '0') > count
 end
 
+-- whether all create calls that were not refused have failed, so that a held price is for a call to be made
+local function have_calls_failed(id)
+  local _, count = string.gsub(get(id, 'failed_task_ids') or '', '\\n', '')
+  return count > tonumber(get(id, 'further_calls') or '0')
+end
+
 -- notes that a task has failed while another call may still bring stems: the job waits for that call
 local function note_failed_call(id, task, is_refunded, now)
   local failed = get(id, 'failed_task_ids') or ''
@@ -423,6 +429,7 @@ if #ARGV > 5 then redis.call('HSET', KEYS[1], unpack(ARGV, 6)) end
 enter(ARGV[1], ARGV[4], ARGV[2])
 local credits = ARGV[5]
 if credits == 'cancel' then credits = is_uncharged and 'return' or 'settle' end
+if state == 'submitting' and credits == 'settle' and have_calls_failed(ARGV[1]) then credits = 'return' end
 if credits == 'settle' then take(ARGV[1], 'settled') elseif credits == 'return' then give_back(ARGV[1]) end
 return 1
 """
@@ -538,17 +545,19 @@ if not state then  -- the job was deleted meanwhile, which kept its credits held
   redis.call('HDEL', KEYS[2], ARGV[1])
   return
 end
--- a later call was begun: what is known of that call holds
-if ARGV[3] ~= '' and redis.call('HGET', KEYS[1], 'create_started_by') ~= ARGV[3] then return end
-if (get(ARGV[1], 'asked_again_by') or '') ~= '' then  -- the earlier call may have been accepted and charged
-  if get(ARGV[1], 'is_asking_again') ~= 'true' then
-    redis.call('HINCRBY', KEYS[1], 'further_calls', -1)
+local last = redis.call('HGET', KEYS[1], 'create_started_by') or ''
+local caller = ARGV[3] ~= '' and ARGV[3] or last
+if redis.call('HSETNX', KEYS[1], 'refused:' .. caller, 1) == 0 then return end
+if redis.call('HINCRBY', KEYS[1], 'further_calls', -1) >= 0 then  -- another may have been accepted
+  if state == 'cancelled' or state == 'failed' then
+    if have_calls_failed(ARGV[1]) then give_back_late(ARGV[1], ARGV[2]) end
+  elseif caller == last or have_calls_failed(ARGV[1]) then
+    set(ARGV[1], 'is_asking_again', 'true', 'source_fetched_at', '0')
+    redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
   end
-  set(ARGV[1], 'is_asking_again', 'true', 'source_fetched_at', '0')
-  redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
   return
 end
-redis.call('HSET', KEYS[1], 'create_started_at', '0')
+set(ARGV[1], 'create_started_at', '0', 'further_calls', '0', 'is_asking_again', 'false')
 if state == 'submitting' then redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1]) end
 if state == 'cancelled' or state == 'failed' then
   give_back_late(ARGV[1], ARGV[2])
@@ -578,9 +587,9 @@ if known == '' then redis.call('HSET', KEYS[1], 'task_id', ARGV[2]) end
 if get(ARGV[1], 'charge') == 'held' then take(ARGV[1], 'settled') end
 count_other_task(ARGV[1], ARGV[2], false)
 local state = get(ARGV[1], 'state')
--- the answer was taken for lost, and has come after all
+-- the answer was taken for lost, and has come after all, unless a callback has told the end meanwhile
 local was_lost = state == 'failed' and get(ARGV[1], 'failure_code') == 'lost'
-  and not get(ARGV[1], 'retried_as')
+  and get(ARGV[1], 'failure_charged') ~= 'false' and not get(ARGV[1], 'retried_as')
 if state ~= 'submitting' and not was_lost then return 'repeated' end
 clear_failure(ARGV[1])
 enter(ARGV[1], 'separating', ARGV[3])

@@ -16,6 +16,7 @@ from stemdrop.domain.jobs import (
     JobState,
     Mode,
     SourceKind,
+    is_overtaken,
 )
 from stemdrop.domain.results import Result
 
@@ -139,6 +140,20 @@ def test_only_a_failure_with_stems_at_hand_is_undelivered(
 ) -> None:
     job = make_job(state=JobState.FAILED, failure=Failure("undeliverable"), result=make_result())
     assert replace(job, **changes).is_undelivered is is_undelivered  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("code", "result", "expected"),
+    [
+        ("501", make_result(), True),
+        ("empty", make_result(), True),
+        ("empty", Result(200), False),
+        ("undeliverable", make_result(), False),
+    ],
+)
+def test_only_stems_that_came_meanwhile_overtake_a_failure(code: str, result: Result, expected: bool) -> None:
+    failed = make_job(state=JobState.FAILED, result=result, failure=Failure(code, charged=True))
+    assert is_overtaken(failed) is expected
 
 
 @pytest.mark.parametrize("title", ["", "{title}", "%s", '"', "\\", "\n", "<b>歌</b>", "🎵"])

@@ -1,0 +1,204 @@
+"""The invariants: what holds in every state, and in every step, whatever the provider, workers and user do.
+
+Each is a function whose name and sentence a failing walk prints. To add one, write it with its decorator, and
+plant a fault that it alone finds (`planted_faults.py`): an invariant that finds none may be empty.
+"""
+
+from collections.abc import Callable
+
+from builders import CHAT
+
+from job_walk.model import ACCOUNT_DAY, JOB_ID, PRICE, Moved, World
+from stemdrop.domain.jobs import FINAL, Charge, JobState, is_overtaken
+from stemdrop.storage import keys
+
+OfState = Callable[[World], bool]
+OfStep = Callable[[World, str, Moved], bool]
+STATES: dict[str, OfState] = {}
+STEPS: dict[str, OfStep] = {}
+_ENDED_UNSPLIT = (JobState.FAILED, JobState.CANCELLED)
+_IN_FLIGHT = (JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING)
+_FROM_ENDS = (
+    (JobState.DELIVERED, JobState.DELIVERING),
+    (JobState.FAILED, JobState.DELIVERING),
+    (JobState.FAILED, JobState.SEPARATING),
+)
+_SPENT = keys.SPENT.format(CHAT, ACCOUNT_DAY)
+
+
+def of_states(invariant: OfState) -> OfState:
+    """Register an invariant of every state."""
+    STATES[invariant.__name__] = invariant
+    return invariant
+
+
+def of_steps(invariant: OfStep) -> OfStep:
+    """Register an invariant of every step: the world before, the action's name, and what it led to."""
+    STEPS[invariant.__name__] = invariant
+    return invariant
+
+
+def sentence(name: str) -> str:
+    """Return what an invariant says."""
+    return ((STATES | STEPS)[name].__doc__ or "").strip().rstrip(".")
+
+
+def spent(world: World) -> int:
+    """Return the credits of the account's day that are for the job."""
+    return int(world.stored.mapping(_SPENT).get(JOB_ID, "0"))
+
+
+def _begins(before: World, moved: Moved) -> bool:
+    return len(moved.world.calls) > len(before.calls)
+
+
+def stems_came(world: World) -> bool:
+    return any("stems" in call.said for call in world.calls)
+
+
+@of_steps
+def create_is_sent_once_for_one_price(before: World, action: str, moved: Moved) -> bool:
+    """Beside a create call that may cost credits another begins only when its user has agreed to pay."""
+    calls = moved.world.calls
+    return not _begins(before, moved) or sum(c.may_be_kept for c in calls) <= 1 + len(moved.world.asked)
+
+
+@of_steps
+def no_create_after_an_acceptance(before: World, action: str, moved: Moved) -> bool:
+    """No create call begins while the store knows that an earlier one was accepted and has no result yet."""
+    return not _begins(before, moved) or not any(c.known == "accepted" and not c.said for c in before.calls)
+
+
+@of_steps
+def no_create_after_a_fetch(before: World, action: str, moved: Moved) -> bool:
+    """No create call begins, or is allowed, once the provider has fetched the song for the last one."""
+    is_fetched = before.stored.fields(JOB_ID).get("source_fetched_at", "0") != "0"
+    is_allowed = moved.world.asked > before.asked
+    return not (is_fetched and (is_allowed or _begins(before, moved)))
+
+
+@of_steps
+def an_end_stays(before: World, action: str, moved: Moved) -> bool:
+    """A job that has ended moves on only to deliver stems, or by an answer that was taken for lost."""
+    was, job = before.job, moved.world.job
+    if not was or not job or was.state not in FINAL or job.state is was.state:
+        return True
+    return (was.state, job.state) in _FROM_ENDS
+
+
+@of_steps
+def repetition_changes_nothing(before: World, action: str, moved: Moved) -> bool:
+    """A step that runs twice, because its connection broke, leaves what it left the first time."""
+    return moved.tried is None or moved.tried.is_idempotent
+
+
+@of_steps
+def a_foreign_callback_changes_nothing(before: World, action: str, moved: Moved) -> bool:
+    """A callback with the link of another chat changes nothing."""
+    return action != "a callback of another chat" or moved.world.stored is before.stored
+
+
+@of_steps
+def own_callbacks_are_taken(before: World, action: str, moved: Moved) -> bool:
+    """The callback of a task that the provider accepted for the job is not refused as foreign."""
+    return " is called back: " not in action or moved.tried is None or moved.tried.answer != "foreign"
+
+
+@of_states
+def delivered_means_settled(world: World) -> bool:
+    """A job that is delivered, or being delivered with stems, is paid for."""
+    job = world.job
+    if not job or not (job.state is JobState.DELIVERED or (job.result and job.result.stems)):
+        return True
+    return job.charge is Charge.SETTLED
+
+
+@of_states
+def stems_that_came_are_deliverable(world: World) -> bool:
+    """Stems that came were delivered, or are or can still be, at no cost, unless the user gave up."""
+    job = world.job
+    if not job or not stems_came(world) or world.stored.fields(JOB_ID).get("retried_as"):
+        return True
+    if job.state is JobState.CANCELLED:
+        return True
+    is_deliverable = job.state in (JobState.DELIVERING, JobState.DELIVERED)
+    return bool(job.result and job.result.stems) and (
+        is_deliverable or job.is_undelivered or is_overtaken(job)
+    )
+
+
+@of_states
+def no_user_pays_for_nothing(world: World) -> bool:
+    """A job that has ended, none of whose create calls was or may have been accepted, costs nothing."""
+    if world.job is None:  # a deleted job no longer knows what was given back
+        return any(call.known != "refused" for call in world.calls) or spent(world) == 0
+    has_ended = world.job.state in _ENDED_UNSPLIT
+    return not has_ended or any(call.may_be_kept for call in world.calls) or spent(world) == 0
+
+
+@of_states
+def no_user_pays_more_than_the_provider_may_keep(world: World) -> bool:
+    """A job costs at most the calls whose credits the provider may keep, and the one that is to be made."""
+    job = world.job
+    if job is None or job.state is JobState.DELIVERING:  # the delivery settles it by its result
+        return True
+    is_awaiting = job.state in (JobState.QUEUED, JobState.SUBMITTING)
+    is_to_be_made = is_awaiting and (job.is_asking_again or not job.create_started_at)
+    return spent(world) <= PRICE * (is_to_be_made + sum(call.may_be_kept for call in world.calls))
+
+
+@of_states
+def nothing_is_given_back_that_the_provider_kept(world: World) -> bool:
+    """Each call that the store knows as charged is paid for on the account's day."""
+    if world.job is None and world.asked:  # a deleted job no longer knows that it had two calls
+        return True
+    known = sum(call.is_kept and call.known == "accepted" for call in world.calls)
+    may_be = any(call.may_be_kept for call in world.calls)
+    return spent(world) >= PRICE * max(known, may_be)
+
+
+@of_states
+def uncharged_is_said_only_when_certain(world: World) -> bool:
+    """A failure is told as *not charged* only if the provider neither keeps nor may still take credits."""
+    job = world.job
+    if not job or job.state is not JobState.FAILED or not job.failure or job.failure.charged is not False:
+        return True
+    return not any(call.is_kept or call.may_be_kept for call in world.calls)
+
+
+@of_states
+def a_refund_is_told(world: World) -> bool:
+    """A failure is not told as *charged* when all that the provider took was given back."""
+    job = world.job
+    if not job or job.state is not JobState.FAILED or not job.failure or not job.failure.charged:
+        return True
+    return any(call.may_be_kept for call in world.calls)
+
+
+@of_states
+def what_moves_is_looked_after(world: World) -> bool:
+    """A job that has not ended is in the lists that recovery reads; else it would stop with its process."""
+    job = world.job
+    if not job or job.state in FINAL or job.state is JobState.CHOOSING:
+        return True
+    return all(JOB_ID in world.stored.members(key) for key in (keys.OPEN, keys.RECOVERY_DUE))
+
+
+@of_states
+def lists_say_what_the_state_says(world: World) -> bool:
+    """A job is in its account's queue, the jobs in progress, the failed and delivered ones by its state."""
+    job, stored = world.job, world.stored
+    state = job.state if job else None
+    is_retried = "retried_as" in stored.fields(JOB_ID)
+    return (
+        (JOB_ID in stored.members(keys.FLIGHT.format(CHAT))) == (state in _IN_FLIGHT)
+        and (JOB_ID in stored.members(keys.QUEUE.format(CHAT))) == (state is JobState.QUEUED)
+        and (is_retried or (JOB_ID in stored.members(keys.FAILED)) == (state is JobState.FAILED))
+        and (JOB_ID in stored.members(keys.DELIVERED)) == (state is JobState.DELIVERED)
+    )
+
+
+@of_states
+def nothing_is_left_of_a_deleted_job(world: World) -> bool:
+    """A deleted job leaves nothing but what its account has spent."""
+    return world.job is not None or set(world.stored.naming(JOB_ID)) <= {_SPENT}

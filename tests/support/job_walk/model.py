@@ -1,0 +1,283 @@
+"""The model: one job, its provider, workers and user. `actions` lists what may happen next in a world.
+
+A worker that waits may wait for ever, which is as good as dying. The clock stands still
+between two create calls: what is due may happen at any moment.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from builders import CHAT, make_job
+
+from job_walk.stored import Steps, Stored, Tried
+from stemdrop.domain.allowance import day_of
+from stemdrop.domain.failures import failure_of
+from stemdrop.domain.jobs import CREDITS, Failure, Job, JobState, Mode, is_overtaken
+from stemdrop.domain.outcomes import Credits, Receipt
+from stemdrop.domain.results import Result, Stem
+from stemdrop.storage.job_store import JobStore
+
+JOB_ID = "j1"
+MODE = Mode.SEPARATE_VOCAL
+PRICE = CREDITS[MODE]
+BEGAN = 1_790_000_000.0
+ACCOUNT_DAY = day_of(BEGAN)
+# What the provider may say of a task that it has accepted.
+RESULTS = {
+    "stems": Result(200, (Stem("vocals", "https://files.example.com/vocals.mp3"),)),
+    "failed": Result(501),
+    "empty": Result(200),
+    "refunded": Result(531),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large the world is: create calls, what the provider may say, and whether it may correct itself."""
+
+    calls: int = 2
+    results: tuple[str, ...] = tuple(RESULTS)
+    corrections: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A create call as its worker, the provider and the job store see it."""
+
+    worker: str = "begun"  # "begun": not sent yet, "waiting" for the answer, "gone": it died or gave up
+    provider: str = ""  # "": not sent, "asked", "accepted" (and charged), "refused"
+    known: str = ""  # what the store was told of it: "", "accepted", "refused"
+    said: frozenset[str] = frozenset()  # the results that were called back
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether the provider has charged it and has not given that back."""
+        return self.provider == "accepted" and "refunded" not in self.said
+
+    @property
+    def may_be_kept(self) -> bool:
+        """Whether, as far as the store was told, the provider has charged it, or may."""
+        return self.known != "refused" and "refunded" not in self.said
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A state: what is stored, and what only the provider, the workers and the user know."""
+
+    stored: Stored
+    calls: tuple[Call, ...] = ()
+    asked: frozenset[str] = frozenset()  # the taps by which the user has agreed to pay for another call
+    run: str = ""  # the result that a delivery has read
+    is_other_charged: bool = False  # what that delivery has read of other calls
+
+    @property
+    def job(self) -> Job | None:
+        return self.stored.job(JOB_ID)
+
+    @property
+    def now(self) -> float:
+        return BEGAN + 1000 * len(self.calls)
+
+    def with_call(self, number: int, **changes: Any) -> "World":
+        calls = list(self.calls)
+        calls[number] = replace(calls[number], **changes)
+        return replace(self, calls=tuple(calls))
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What an action led to, and what the store answered to its step, if it had one."""
+
+    world: World
+    tried: Tried | None = None
+
+
+Action = Callable[[], Awaitable[Moved]]
+Step = Callable[[JobStore], Awaitable[Any]]
+Named = Iterator[tuple[str, Action]]
+
+
+def task_of(number: int) -> str:
+    return f"task{number + 1}"
+
+
+class Model:
+    """Lists the actions of a world, with names that say who does what."""
+
+    def __init__(self, steps: Steps, bounds: Bounds) -> None:
+        self._steps = steps
+        self._bounds = bounds
+
+    async def first(self) -> World:
+        """Return the world in which the song has arrived."""
+        await self._steps.redis.flushdb()
+        self._steps.now = BEGAN
+        await self._steps.store.add(make_job(id=JOB_ID, mode=None), "song")
+        return World(await self._steps.take())
+
+    def actions(self, world: World) -> dict[str, Action]:
+        """Return what may happen next."""
+        parts = (self._user, self._submission, self._provider, self._recovery, self._delivery)
+        return {name: action for part in parts for name, action in part(world)}
+
+    def _step(self, world: World, name: str, step: Step, **changes: Any) -> Action:
+        """Run a step of the store; the world changes, too, unless the answer is a refusal."""
+
+        async def act() -> Moved:
+            tried = await self._steps.run(world.stored, name, step, world.now)
+            is_refused = tried.answer in (False, "", Receipt.UNKNOWN)
+            return Moved(replace(world, stored=tried.after, **({} if is_refused else changes)), tried)
+
+        return act
+
+    def _user(self, world: World) -> Named:
+        job = world.job
+        yield "the user picks", self._pick(world)
+        yield "the user cancels", self._step(world, "cancel", lambda store: store.cancel(JOB_ID))
+        yield "the user deletes", self._step(world, "forget", lambda store: store.forget(JOB_ID))
+        yield "the user tries again", self._step(world, "retry", lambda s: s.mark_retried(JOB_ID, "j2"))
+        if job and (job.is_undelivered or job.is_incomplete):
+            yield "the user has stems fetched again", self._deliver_again(world, Credits.KEEP)
+        for number in range(len(world.calls)):
+            yield f"the user asks again after call {number + 1}", self._ask_again(world, number)
+
+    def _pick(self, world: World) -> Action:
+        picked = make_job(id=JOB_ID)
+        return self._step(world, "pick", lambda store: store.pick(picked, MODE, "", 0))
+
+    def _ask_again(self, world: World, number: int) -> Action:
+        tap = f"tap{number + 1}"
+        seen = make_job(id=JOB_ID, create_started_at=BEGAN + 1000 * number)
+        step = f"ask_again {tap}"
+        return self._step(world, step, lambda s: s.ask_again(seen, tap), asked=world.asked | {tap})
+
+    def _submission(self, world: World) -> Named:
+        if len(world.calls) < self._bounds.calls:
+            yield f"a worker begins call {len(world.calls) + 1}", self._begin(world)
+        for number, call in enumerate(world.calls):
+            name = f"call {number + 1}"
+            if call.worker == "begun":
+                yield f"{name} is sent", _known(world.with_call(number, worker="waiting", provider="asked"))
+            if call.worker == "waiting":
+                yield from self._answer(world, number)
+            yield f"{name} is found without an answer", self._lose(world, number)
+        if (job := world.job) and job.asked_again_by:
+            yield "the submission gives up, asked again", self._fail(world, "submitting", "unreachable", None)
+
+    def _begin(self, world: World) -> Action:
+        begun = (*world.calls, Call())
+        name = f"begin_create {len(begun)}"
+        return self._step(world, name, lambda store: store.begin_create(JOB_ID), calls=begun)
+
+    def _answer(self, world: World, number: int) -> Named:
+        name, call = f"call {number + 1}", world.calls[number]
+        gone = world.with_call(number, worker="gone")
+        told = {"calls": world.with_call(number, worker="gone", known=call.provider).calls}
+        if call.provider == "accepted":
+            task = task_of(number)
+            step = self._step(gone, f"accept {task}", lambda store: store.accept(JOB_ID, task), **told)
+            yield f"the task of {name} is stored", step
+        if call.provider == "refused":
+            seen = make_job(id=JOB_ID, account_day=ACCOUNT_DAY)
+            token = f"begin_create {number + 1}"
+            step = self._step(gone, f"not_accepted {token}", lambda s: s.not_accepted(seen, token), **told)
+            yield f"the refusal of {name} is stored", step
+        yield f"the answer to {name} is lost", self._lose(gone, number)
+
+    def _lose(self, world: World, number: int) -> Action:
+        token = f"begin_create {number + 1}"
+        return self._step(world, f"lose_answer {token}", lambda store: store.lose_answer(JOB_ID, token))
+
+    def _provider(self, world: World) -> Named:
+        for number, call in enumerate(world.calls):
+            name = f"call {number + 1}"
+            if call.provider == "asked":
+                yield f"the provider accepts {name}", _known(world.with_call(number, provider="accepted"))
+                yield f"the provider refuses {name}", _known(world.with_call(number, provider="refused"))
+            if call.provider == "accepted":
+                fetch = self._step(world, "note_fetch", lambda store: store.note_source_fetched(JOB_ID))
+                yield f"the provider fetches the song for {name}", fetch
+                for kind in self._bounds.results:
+                    if self._may_say(call, kind):
+                        yield (
+                            f"call {number + 1} is called back: {kind}",
+                            self._call_back(world, number, kind),
+                        )
+        if world.calls and world.calls[0].provider == "accepted":
+            yield "a callback of another chat", self._receive(world, 0, "stems", chat_id=CHAT + 1)
+
+    def _may_say(self, call: Call, kind: str) -> bool:
+        """Repeat itself; a failure and stems in any order, but stems that it has given back it has not."""
+        if not call.said or kind in call.said:
+            return True
+        return self._bounds.corrections and not {kind, *call.said} & {"refunded"}
+
+    def _call_back(self, world: World, number: int, kind: str) -> Action:
+        said = world.calls[number].said | {kind}
+        calls = world.with_call(number, known="accepted", said=said).calls
+        return self._receive(world, number, kind, calls=calls)
+
+    def _receive(self, world: World, number: int, kind: str, chat_id: int = CHAT, **changes: Any) -> Action:
+        task, result = task_of(number), RESULTS[kind]
+        name = f"receive {task} {kind} {chat_id}"
+        return self._step(world, name, lambda s: s.receive(JOB_ID, chat_id, task, result), **changes)
+
+    def _fail(self, world: World, state: str, code: str, charged: bool | None) -> Action:
+        failure = Failure(code, charged)
+        name = f"fail {state} {code} {charged}"
+        return self._step(world, name, lambda store: store.fail(JOB_ID, [JobState(state)], failure))
+
+    def _recovery(self, world: World) -> Named:
+        yield "recovery takes the answer for lost", self._fail(world, "submitting", "lost", None)
+        yield "recovery gives up before a call", self._fail(world, "submitting", "unreachable", False)
+        yield "recovery gives up waiting", self._fail(world, "separating", "timeout", True)
+        yield "the end is shown", self._step(world, "close", lambda store: store.close(JOB_ID))
+        if (job := world.job) and is_overtaken(job):
+            yield "recovery prefers the stems that came", self._deliver_again(world, Credits.SETTLE)
+
+    def _deliver_again(self, world: World, credits: Credits) -> Action:
+        return self._step(world, f"deliver_again {credits}", lambda s: s.deliver_again(JOB_ID, credits))
+
+    def _delivery(self, world: World) -> Named:
+        job = world.job
+        if job and job.state is JobState.DELIVERING and job.result:
+            kind = next(kind for kind, result in RESULTS.items() if result == job.result)
+            begun = replace(world, run=kind, is_other_charged=job.is_other_charged)
+            step = self._step(begun, "begin_delivery", lambda store: store.begin_delivery(JOB_ID))
+            yield "a delivery begins", step
+        if world.run == "stems":
+            yield "the delivery ends", self._deliver(world)
+            yield "the delivery finds no chat", self._fail(world, "delivering", "undeliverable", True)
+        elif world.run:
+            yield "the delivery explains the failure", self._explain(world)
+
+    def _deliver(self, world: World) -> Action:
+        ended = replace(world, run="", is_other_charged=False)
+        return self._step(
+            ended,
+            "delivered",
+            lambda s: s.move(JOB_ID, [JobState.DELIVERING], JobState.DELIVERED, missing=()),
+        )
+
+    def _explain(self, world: World) -> Action:
+        failure = failure_of(RESULTS[world.run])
+        assert failure
+        credits = Credits.RETURN if failure.charged is False else Credits.SETTLE
+        if world.is_other_charged:
+            failure = replace(failure, charged=True)
+        ended = replace(world, run="", is_other_charged=False)
+        return self._step(
+            ended,
+            f"explain {failure} {credits}",
+            lambda store: store.fail(JOB_ID, [JobState.DELIVERING], failure, credits),
+        )
+
+
+def _known(world: World) -> Action:
+    """An action of which the store learns nothing."""
+
+    async def act() -> Moved:
+        return Moved(world)
+
+    return act

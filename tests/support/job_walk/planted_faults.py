@@ -1,0 +1,266 @@
+"""Faults that are planted in the scripts: each must be found, and by the invariant that is named beside it.
+
+`witness` are the steps that show it, for the short form; `make faults` lets the walk find it by itself.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from stemdrop.storage import job_scripts
+
+_ASKED = ("the user picks", "a worker begins call 1", "call 1 is sent")
+_ACCEPTED = (*_ASKED, "the provider accepts call 1")
+_REFUSED = (*_ASKED, "the provider refuses call 1")
+_SEPARATING = (*_ACCEPTED, "the task of call 1 is stored")
+_LOST = (*_ACCEPTED, "the answer to call 1 is lost")
+_ASKED_AGAIN = (*_LOST, "the user asks again after call 1")
+_TWO = (*_ASKED_AGAIN, "a worker begins call 2", "call 2 is sent", "the provider accepts call 2")
+
+
+@dataclass(frozen=True)
+class PlantedFault:
+    """A change of a script's text that the walk must find."""
+
+    name: str
+    script: str
+    old: str
+    new: str
+    invariant: str
+    witness: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """Change the script. Raises `AssertionError` if the fault no longer fits its text."""
+        text = getattr(job_scripts, self.script)
+        assert text.count(self.old) == 1, (
+            f"{self.name}: {self.script} holds {text.count(self.old)} times: {self.old}"
+        )
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(job_scripts, self.script, text.replace(self.old, self.new))
+            yield
+
+
+def _fault(name: str, script: str, old: str, new: str, invariant: str, *witness: str) -> PlantedFault:
+    return PlantedFault(name, script, old, new, invariant, witness)
+
+
+FAULTS = (
+    _fault(
+        "a create call is repeated after its worker died",
+        "BEGIN_CREATE",
+        "elseif redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then",
+        "elseif false then",
+        "create_is_sent_once_for_one_price",
+        *(*_ACCEPTED, "a worker begins call 2"),
+    ),
+    _fault(
+        "a create call begins in any state",
+        "BEGIN_CREATE",
+        "if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end",
+        "",
+        "no_create_after_an_acceptance",
+        *(*_ACCEPTED, "call 1 is found without an answer", "the user asks again after call 1"),
+        *("the task of call 1 is stored", "a worker begins call 2"),
+    ),
+    _fault(
+        "a create call begins although the song was fetched",
+        "BEGIN_CREATE",
+        "if (redis.call('HGET', KEYS[1], 'source_fetched_at') or '0') ~= '0' then",
+        "if false then",
+        "no_create_after_a_fetch",
+        *(*_ASKED_AGAIN, "the provider fetches the song for call 1", "a worker begins call 2"),
+    ),
+    _fault(
+        "another call is offered although the song was fetched",
+        "ASK_AGAIN",
+        "(lost or '0') ~= '0' and (fetched or '0') == '0'",
+        "(lost or '0') ~= '0'",
+        "no_create_after_a_fetch",
+        *(*_LOST, "the provider fetches the song for call 1", "the user asks again after call 1"),
+    ),
+    _fault(
+        "an ended job is picked again",
+        "PICK",
+        "if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return {'late', spent} end",
+        "",
+        "an_end_stays",
+        *("the user picks", "the user cancels", "the user picks"),
+    ),
+    _fault(
+        "a job moves from any state",
+        "MOVE",
+        "if not state or not string.find(ARGV[3], ',' .. state .. ',', 1, true) then return 0 end",
+        "if not state then return 0 end",
+        "an_end_stays",
+        *(*_SEPARATING, "the user cancels", "recovery gives up waiting"),
+    ),
+    _fault(
+        "a repeated refusal counts again",
+        "NOT_ACCEPTED",
+        "if redis.call('HSETNX', KEYS[1], 'refused:' .. caller, 1) == 0 then return end",
+        "",
+        "repetition_changes_nothing",
+        *(*_ASKED_AGAIN, "a worker begins call 2", "call 2 is sent", "the provider refuses call 2"),
+        "the refusal of call 2 is stored",
+    ),
+    _fault(
+        "a callback may name any chat",
+        "RECEIVE",
+        "redis.call('HGET', KEYS[1], 'token_chat_id') ~= ARGV[2] then return 'foreign' end",
+        "false then return 'foreign' end",
+        "a_foreign_callback_changes_nothing",
+        *(*_ACCEPTED, "a callback of another chat"),
+    ),
+    _fault(
+        "only one task belongs to a job",
+        "PRELUDE",
+        "known == task or (get(id, 'asked_again_by') or '') ~= ''",
+        "known == task",
+        "own_callbacks_are_taken",
+        *(*_TWO, "the task of call 2 is stored", "call 1 is called back: stems"),
+    ),
+    _fault(
+        "stems do not settle the price",
+        "RECEIVE",
+        "  take(ARGV[1], 'settled')\nend",
+        "end",
+        "delivered_means_settled",
+        *(*_ACCEPTED, "call 1 is called back: stems"),
+    ),
+    _fault(
+        "stems that come late are dropped",
+        "RECEIVE",
+        "(has_failed or state == 'delivering')",
+        "false",
+        "stems_that_came_are_deliverable",
+        *(*_SEPARATING, "recovery gives up waiting", "call 1 is called back: stems"),
+    ),
+    _fault(
+        "a late refusal gives nothing back",
+        "NOT_ACCEPTED",
+        "if state == 'cancelled' or state == 'failed' then give_back_late(ARGV[1], ARGV[2]) end",
+        "",
+        "no_user_pays_for_nothing",
+        *(*_REFUSED, "the user cancels", "the refusal of call 1 is stored"),
+    ),
+    _fault(
+        "the refusal of a deleted job gives nothing back",
+        "NOT_ACCEPTED",
+        "redis.call('HDEL', KEYS[2], ARGV[1])",
+        "",
+        "no_user_pays_for_nothing",
+        *(*_REFUSED, "the user deletes", "the refusal of call 1 is stored"),
+    ),
+    _fault(
+        "a deleted job keeps what it held",
+        "FORGET",
+        "give_back(ARGV[1])",
+        "",
+        "no_user_pays_for_nothing",
+        *("the user picks", "the user deletes"),
+    ),
+    _fault(
+        "an answer that comes late undoes a refund",
+        "ACCEPT",
+        "get(ARGV[1], 'failure_charged') ~= 'false'",
+        "true",
+        "no_user_pays_for_nothing",
+        *(*_ACCEPTED, "recovery takes the answer for lost", "call 1 is called back: refunded"),
+        *("the task of call 1 is stored", "the user cancels"),
+    ),
+    _fault(
+        "the price of a refused call stays spent when the other call has failed",
+        "MOVE",
+        "if state == 'submitting' and credits == 'settle' and have_calls_failed(ARGV[1])",
+        "if false",
+        "no_user_pays_more_than_the_provider_may_keep",
+        *(*_TWO[:-1], "call 1 is called back: failed", "the provider refuses call 2"),
+        *("the refusal of call 2 is stored", "the user cancels"),
+    ),
+    _fault(
+        "the price is taken at each step",
+        "PRELUDE",
+        "if before ~= 'held' and before ~= 'settled' then redis.call('HINCRBY'",
+        "if true then redis.call('HINCRBY'",
+        "no_user_pays_more_than_the_provider_may_keep",
+        *_SEPARATING,
+    ),
+    _fault(
+        "a job that is cancelled during its call costs nothing",
+        "MOVE",
+        "credits = is_uncharged and 'return' or 'settle'",
+        "credits = 'return'",
+        "nothing_is_given_back_that_the_provider_kept",
+        *(*_ASKED, "the user cancels"),
+    ),
+    _fault(
+        "the second of two accepted calls is not counted",
+        "PRELUDE",
+        "    by = price\n",
+        "    by = 0\n",
+        "nothing_is_given_back_that_the_provider_kept",
+        *(*_TWO, "the task of call 2 is stored", "call 1 is called back: stems"),
+    ),
+    _fault(
+        "a job fails as not charged after its call has begun",
+        "MOVE",
+        "is_uncharged ~= (ARGV[5] == 'return') then return 0 end",
+        "false then return 0 end",
+        "uncharged_is_said_only_when_certain",
+        *(*_ASKED, "recovery gives up before a call"),
+    ),
+    _fault(
+        "the failure of one call ends a job that waits for two",
+        "RECEIVE",
+        "if ARGV[8] ~= '1' and not has_stems_to_send and is_other_call_open(ARGV[1], ARGV[3]) then",
+        "if false then",
+        "uncharged_is_said_only_when_certain",
+        *(*_TWO, "call 1 is called back: refunded", "a delivery begins", "the delivery explains the failure"),
+    ),
+    _fault(
+        "a late refund is not told",
+        "PRELUDE",
+        "    set(id, 'failure', cjson.encode({code = code, charged = false}), 'failure_charged', 'false')\n",
+        "",
+        "a_refund_is_told",
+        *(*_SEPARATING, "recovery gives up waiting", "call 1 is called back: refunded"),
+    ),
+    _fault(
+        "a job that is being delivered is replaced by another",
+        "MARK_RETRIED",
+        "if redis.call('HGET', KEYS[1], 'state') ~= 'failed' then return 0 end",
+        "",
+        "what_moves_is_looked_after",
+        *(*_ACCEPTED, "call 1 is called back: stems", "the user tries again"),
+    ),
+    _fault(
+        "a job that has moved on is closed",
+        "CLOSE",
+        "if not state or state == 'delivered'",
+        "if true or state == 'delivered'",
+        "what_moves_is_looked_after",
+        *("the user picks", "the end is shown"),
+    ),
+    _fault(
+        "an ended job stays in progress",
+        "PRELUDE",
+        "for _, key in ipairs({queue, flight, FAILED_JOBS,",
+        "for _, key in ipairs({queue, FAILED_JOBS,",
+        "lists_say_what_the_state_says",
+        *("the user picks", "the user cancels"),
+    ),
+    _fault(
+        "a deleted job comes back by a note",
+        "WRITE",
+        "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end",
+        "",
+        "nothing_is_left_of_a_deleted_job",
+        *(*_ACCEPTED, "the user deletes", "the provider fetches the song for call 1"),
+    ),
+)

@@ -1,0 +1,103 @@
+"""The walk: breadth first over every world that the actions reach, and one chosen way through them."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from job_walk.invariants import STATES, STEPS, sentence
+from job_walk.model import Model, Moved, World
+from stemdrop.domain.jobs import FINAL, JobState, is_overtaken
+
+# What the product does by itself, when the user and the provider do nothing.
+_OURS = ("recovery ", "a delivery ", "the delivery ", "a worker ")
+
+
+class Violated(AssertionError):
+    """Invariants do not hold; the text says which, and the steps that led there."""
+
+    def __init__(self, invariants: Sequence[str], trace: Sequence[str]) -> None:
+        broken = "\n".join(f"{name}: {sentence(name)}" for name in invariants)
+        steps = "\n".join(f"{number:3}. {name}" for number, name in enumerate(trace, 1))
+        super().__init__(f"{broken}\nno longer after:\n{steps}")
+        self.invariants = invariants
+
+
+@dataclass
+class Walk:
+    """What a walk has seen."""
+
+    came_from: dict[World, tuple[World, str] | None] = field(default_factory=dict)
+    edges: dict[World, set[World]] = field(default_factory=dict)  # reversed, by the product's own actions
+    transitions: int = 0
+    is_complete: bool = False
+
+    @property
+    def states(self) -> int:
+        return len(self.came_from)
+
+    def trace(self, world: World) -> list[str]:
+        """Return the names of the actions that led to a world."""
+        names: list[str] = []
+        while step := self.came_from[world]:
+            world, name = step
+            names.append(name)
+        return names[::-1]
+
+    def dead_ends(self) -> list[list[str]]:
+        """Return the ways to worlds from which the product alone never comes to an end."""
+        reached = {world for world in self.came_from if _has_ended(world)}
+        waiting = deque(reached)
+        while waiting:
+            new = self.edges.get(waiting.popleft(), set()) - reached
+            reached |= new
+            waiting += new
+        return [self.trace(world) for world in self.came_from if world not in reached]
+
+
+def _has_ended(world: World) -> bool:
+    job = world.job
+    return job is None or job.state is JobState.CHOOSING or (job.state in FINAL and not is_overtaken(job))
+
+
+async def explore(model: Model, *, most_states: int | None = None) -> Walk:
+    """Visit every world, at most about `most_states`. Raises `Violated`."""
+    first = await model.first()
+    walk = Walk({first: None})
+    waiting = deque([first])
+    while waiting and (most_states is None or walk.states < most_states):
+        world = waiting.popleft()
+        for name, act in model.actions(world).items():
+            moved = await act()
+            walk.transitions += 1
+            if name.startswith(_OURS):
+                walk.edges.setdefault(moved.world, set()).add(world)
+            if broken := violated(world, name, moved, is_known=moved.world in walk.came_from):
+                raise Violated(broken, [*walk.trace(world), name])
+            if moved.world not in walk.came_from:
+                walk.came_from[moved.world] = (world, name)
+                waiting.append(moved.world)
+    walk.is_complete = not waiting
+    return walk
+
+
+async def follow(model: Model, names: Iterable[str]) -> World:
+    """Take these actions one after the other, without those that cannot happen. Raises `Violated`."""
+    world = await model.first()
+    taken: list[str] = []
+    for name in names:
+        if not (act := model.actions(world).get(name)):
+            continue
+        moved = await act()
+        taken.append(name)
+        if broken := violated(world, name, moved):
+            raise Violated(broken, taken)
+        world = moved.world
+    return world
+
+
+def violated(before: World, name: str, moved: Moved, *, is_known: bool = False) -> list[str]:
+    """Return the invariants that do not hold after an action; those of states only for a new world."""
+    broken = [invariant for invariant, holds in STEPS.items() if not holds(before, name, moved)]
+    if not is_known:
+        broken += [invariant for invariant, holds in STATES.items() if not holds(moved.world)]
+    return broken
