@@ -665,7 +665,7 @@ FORGET = """
 -- KEYS: job, sent, packed   ARGV: id, now, the state that it must be in ('': any)
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if ARGV[3] ~= '' and get(ARGV[1], 'state') ~= ARGV[3] then return 0 end
-if get(ARGV[1], 'charge') == 'held' and get(ARGV[1], 'create_started_at') == '0' then give_back(ARGV[1]) end
+if get(ARGV[1], 'create_started_at') == '0' then give_back(ARGV[1]) end
 local task = get(ARGV[1], 'task_id') or ''
 local has_call = get(ARGV[1], 'create_started_at') ~= '0' and (get(ARGV[1], 'result') or 'null') == 'null'
   and get(ARGV[1], 'state') ~= 'failed'

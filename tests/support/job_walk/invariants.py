@@ -18,11 +18,6 @@ STATES: dict[str, OfState] = {}
 STEPS: dict[str, OfStep] = {}
 _ENDED_UNSPLIT = (JobState.FAILED, JobState.CANCELLED)
 _IN_FLIGHT = (JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING)
-_FROM_ENDS = (
-    (JobState.DELIVERED, JobState.DELIVERING),
-    (JobState.FAILED, JobState.DELIVERING),
-    (JobState.FAILED, JobState.SEPARATING),
-)
 _SPENT = keys.SPENT.format(CHAT, ACCOUNT_DAY)
 
 
@@ -79,11 +74,14 @@ def no_create_after_a_fetch(before: World, action: str, moved: Moved) -> bool:
 
 @of_steps
 def an_end_stays(before: World, action: str, moved: Moved) -> bool:
-    """A job that has ended moves on only to deliver stems, or by an answer that was taken for lost."""
+    """A job that has ended moves on only to deliver stems, by a lost answer that came, or by its user."""
     was, job = before.job, moved.world.job
     if not was or not job or was.state not in FINAL or job.state is was.state:
         return True
-    return (was.state, job.state) in _FROM_ENDS
+    if job.state is JobState.DELIVERING and was.state is not JobState.CANCELLED:
+        return True
+    by = {JobState.CANCELLED: "the user takes it up again", JobState.FAILED: "the task of call "}
+    return action.startswith(by.get(was.state, "-"))
 
 
 @of_steps
@@ -119,9 +117,7 @@ def stems_that_came_are_deliverable(world: World) -> bool:
     job = world.job
     if not job or not stems_came(world) or world.stored.fields(JOB_ID).get("retried_as"):
         return True
-    if job.state is JobState.CANCELLED:
-        return True
-    is_deliverable = job.state in (JobState.DELIVERING, JobState.DELIVERED)
+    is_deliverable = job.state in (JobState.DELIVERING, JobState.DELIVERED, JobState.CANCELLED)
     return bool(job.result and job.result.stems) and (
         is_deliverable or job.is_undelivered or is_overtaken(job)
     )

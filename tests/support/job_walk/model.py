@@ -135,6 +135,7 @@ class Model:
         job = world.job
         yield "the user picks", self._pick(world)
         yield "the user cancels", self._step(world, "cancel", lambda store: store.cancel(JOB_ID))
+        yield "the user takes it up again", self._step(world, "resume", lambda store: store.resume(JOB_ID))
         yield "the user deletes", self._step(world, "forget", lambda store: store.forget(JOB_ID))
         yield "the user tries again", self._step(world, "retry", lambda s: s.mark_retried(JOB_ID, "j2"))
         if job and (job.is_undelivered or job.is_incomplete):

@@ -93,6 +93,22 @@ FAULTS = (
         *("the user picks", "the user cancels", "the user picks"),
     ),
     _fault(
+        "a job that has failed is taken up as a cancelled one",
+        "RESUME",
+        "if state ~= 'cancelled' then return state or '' end",
+        "if not state then return '' end",
+        "an_end_stays",
+        *(*_SEPARATING, "recovery gives up waiting", "the user takes it up again"),
+    ),
+    _fault(
+        "stems that come for a cancelled job are dropped",
+        "RECEIVE",
+        "local is_kept = state == 'cancelled'",
+        "local is_kept = false",
+        "stems_that_came_are_deliverable",
+        *(*_SEPARATING, "the user cancels", "call 1 is called back: stems"),
+    ),
+    _fault(
         "a job moves from any state",
         "MOVE",
         "if not state or not string.find(ARGV[3], ',' .. state .. ',', 1, true) then return 0 end",
@@ -144,8 +160,8 @@ FAULTS = (
     _fault(
         "a late refusal gives nothing back",
         "NOT_ACCEPTED",
-        "if state == 'cancelled' or state == 'failed' then give_back_late(ARGV[1], ARGV[2]) end",
-        "",
+        "  give_back_late(ARGV[1], ARGV[2])\n  stop_sharing",
+        "  stop_sharing",
         "no_user_pays_for_nothing",
         *(*_REFUSED, "the user cancels", "the refusal of call 1 is stored"),
     ),
