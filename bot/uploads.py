@@ -84,10 +84,8 @@ def explain(error: SourceUnusable, say: Language) -> str:
     values = error.values
     filled: dict[str, object] = {}
     if error.reason == "too_big":
-        filled = {
-            "size": say.size(int(str(values["size_bytes"]))),
-            "limit": say.size(int(str(values["limit_bytes"]))),
-        }
+        size_bytes, limit_bytes = int(str(values["size_bytes"])), int(str(values["limit_bytes"]))
+        filled = {"size": say.size(size_bytes, limit_bytes=limit_bytes), "limit": say.size(limit_bytes)}
     elif error.reason == "too_long":
         filled = {"minutes": _minutes(values["duration_s"]), "limit": _minutes(values["limit_s"])}
     return say(f"unusable.{error.reason}", **filled)

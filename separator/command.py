@@ -53,9 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code, 2 after one line for a wrong setting."""
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it logs the URLs of sources
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         settings = _settings(args, environ)
         with listen(*_address(args, environ)) as listener:

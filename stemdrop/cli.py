@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +21,51 @@ log = logging.getLogger(__name__)
 
 WRONG_SETTINGS = 2  # the exit code
 
-# Command → the roles (`serve.Role`) that its process has, and the help text.
+# Command → the roles (`serve.Role`) that its process has, the help text, and what is to know besides.
 _ROLES = {
-    "up": (("bot", "webhook", "worker"), "run bot, webhook and worker in one process"),
-    "bot": (("bot",), "answer users in the chat"),
-    "webhook": (("webhook",), "receive results and serve sources"),
-    "worker": (("worker",), "submit jobs, deliver stems, poll late jobs"),
+    "up": (
+        ("bot", "webhook", "worker"),
+        "run bot, webhook and worker in one process",
+        "All that a small host needs beside Redis.",
+    ),
+    "bot": (("bot",), "answer users in the chat", "Run one; needs a worker beside it."),
+    "webhook": (
+        ("webhook",),
+        "receive results and serve sources",
+        "Run any number, behind PUBLIC_URL.",
+    ),
+    "worker": (("worker",), "submit jobs, deliver stems, poll late jobs", "Run any number."),
 }
-# Command → the module with its `add_arguments` and `run`, and the help text. Separator and sandbox need the
+# Command → the module with its `add_arguments` and `run`, and the two texts. Separator and sandbox need the
 # extra of the same name.
 _COMMANDS = {
-    "separator": ("separator.command", "run the self-hosted separation API"),
-    "sandbox": ("sandbox.command", "run everything on loopback: no account, no key, no network"),
-    "doctor": ("stemdrop.operator.doctor_command", "check the settings against the real world"),
-    "jobs": ("stemdrop.operator.jobs_command", "list, show, retry, resend or drop jobs"),
-    "status": ("stemdrop.operator.status_command", "show processes, jobs, queues, limits and credits"),
+    "separator": (
+        "separator.command",
+        "run the self-hosted separation API",
+        "Without a provider and credits; SEPARATION_API_URL of the other processes points to it.",
+    ),
+    "sandbox": (
+        "sandbox.command",
+        "run everything on loopback: no account, no key, no network",
+        "Starts a local Telegram, Redis, a separator and stemdrop. With --song it plays one user and ends.",
+    ),
+    "doctor": (
+        "stemdrop.operator.doctor_command",
+        "check the settings against the real world",
+        "One line per check, with what to do about it. Exit code 1 if something is wrong.",
+    ),
+    "jobs": (
+        "stemdrop.operator.jobs_command",
+        "list, show, retry, resend or drop jobs",
+        "Without an action it lists open and failed jobs. Needs Redis and the settings, on any machine.",
+    ),
+    "status": (
+        "stemdrop.operator.status_command",
+        "show processes, jobs, queues, limits and credits",
+        "Updated every two seconds on a terminal. Needs Redis and the settings, on any machine.",
+    ),
 }
+_SETTINGS_HINT = "Settings come from the environment or .env; .env.example explains each."
 
 
 def main() -> None:
@@ -44,22 +74,50 @@ def main() -> None:
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command; returns the exit code. Wrong settings are lines on standard error, and code 2."""
-    parser = argparse.ArgumentParser(prog="stemdrop", description="Drop a song, get its stems.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    for name, (_, text) in _ROLES.items():
-        commands.add_parser(name, help=text)
-    for name, (_, text) in _COMMANDS.items():
-        command = commands.add_parser(name, help=text)
-        if argv and argv[0] == name:  # the other commands' modules are not imported
-            _command(name).add_arguments(command)
-    args = parser.parse_args(argv)
-    if args.command in _COMMANDS:
+    args = _parse(argv)
+    if args.command == "separator" and (problem := _set_up_separator_logging(environ)):
+        _print_error(problem)
+        code = WRONG_SETTINGS
+    elif args.command in _COMMANDS:
         code = int(_command(args.command).run(args, environ))
     else:
         code = _serve(_ROLES[args.command][0], environ)
     if code == WRONG_SETTINGS and args.command in (*_ROLES, "separator"):
         _delay_exit(environ.get("STEMDROP_EXIT_DELAY_S", ""))
     return code
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Parse the command line; `help` and `help jobs` are `--help` and `jobs --help`. May exit."""
+    if argv and argv[0] == "help":
+        argv = [*argv[1:], "--help"]
+    parser = argparse.ArgumentParser(
+        prog="stemdrop", description="Drop a song, get its stems.", epilog=_SETTINGS_HINT
+    )
+    parser.add_argument("--version", action="version", version=f"stemdrop {version('stemdrop')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    commands.add_parser("help", help="show this, or what one command does: stemdrop help jobs")
+    for name, (_, text, more) in {**_ROLES, **_COMMANDS}.items():
+        description = f"{text[0].upper()}{text[1:]}. {more}"
+        command = commands.add_parser(name, help=text, description=description, epilog=_SETTINGS_HINT)
+        if name in _COMMANDS and argv and argv[0] == name:  # the other commands' modules are not imported
+            _command(name).add_arguments(command)
+    return parser.parse_args(argv)
+
+
+def _set_up_separator_logging(environ: Mapping[str, str]) -> str:
+    """Log as the other processes do; returns what is wrong with the settings for it."""
+    level, form = (
+        (environ.get("LOG_LEVEL") or "INFO").upper(),
+        (environ.get("LOG_FORMAT") or "console").lower(),
+    )
+    if level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        return "LOG_LEVEL is wrong: it is DEBUG, INFO, WARNING or ERROR"
+    if form not in ("console", "json"):
+        return "LOG_FORMAT is wrong: it is console or json"
+    secrets = [environ.get(name, "") for name in ("SEPARATION_API_KEY", "CALLBACK_HMAC_KEY")]
+    set_up_logging(level, form, secrets)
+    return ""
 
 
 def _delay_exit(seconds: str) -> None:
@@ -104,7 +162,7 @@ def _serve(roles: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def _command(name: str) -> Any:
-    module, _ = _COMMANDS[name]
+    module, *_ = _COMMANDS[name]
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -31,6 +31,8 @@ async def serve(settings: Settings, roles: set[Role]) -> None:
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop.set)
     async with open_parts(settings, stop) as parts:
+        if stop.is_set():  # perhaps Redis has not answered
+            return
         if len(settings.secret_key.get_secret_value()) < SHORT_KEY:
             log.warning("SECRET_KEY is short: anyone with a link could guess it and forge other links")
         for warning in settings.warnings:

@@ -31,6 +31,12 @@ def test_every_role_is_a_service_that_always_runs() -> None:
     assert {name for name, service in SERVICES.items() if "profiles" not in service} == {*ROLES, "redis"}
 
 
+def test_one_service_builds_the_image_of_all_roles() -> None:
+    """Each build makes another image under the same name: `up` would recreate the services built earlier."""
+    assert [name for name, service in ROLES.items() if "build" in service] == ["worker"]
+    assert all(service["pull_policy"] == "never" for service in ROLES.values())
+
+
 def test_the_profiles_are_those_that_are_told_of() -> None:
     assert {profile for service in SERVICES.values() for profile in service.get("profiles", [])} == PROFILES
     told = set(re.findall(r"^#   (\w+) ", TEXT, re.MULTILINE))

@@ -85,8 +85,12 @@ class Language:
         written = [self._unit(count, unit) for count, unit in parts if count]
         return (" " if " " in written[0] else "").join(written)
 
-    def size(self, size_bytes: int) -> str:
-        return self._unit(round(size_bytes / (1024 * 1024), 1), "megabyte")
+    def size(self, size_bytes: int, *, limit_bytes: int = 0) -> str:
+        """Format a size; one that exceeds a limit is not rounded down to it."""
+        megabytes = round(size_bytes / (1024 * 1024), 1)
+        if limit_bytes:
+            megabytes = max(megabytes, round(limit_bytes / (1024 * 1024) + 0.1, 1))
+        return self._unit(megabytes, "megabyte")
 
     def _unit(self, count: float, unit: str) -> str:
         # the short form is the same for every number; CLDR lacks some singular ones ('1 horas')

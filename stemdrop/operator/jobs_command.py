@@ -63,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_list_options(parser)
     actions = parser.add_subparsers(dest="action", metavar="action")
     # an option before the action must not be overwritten by the action's default
-    listing = actions.add_parser("list", help="list open and failed jobs (the default)")
+    text = "list open and failed jobs (the default)"
+    listing = actions.add_parser("list", help=text, description=text)
     _add_list_options(listing, default=argparse.SUPPRESS)
     for name, text in _ACTIONS.items():
         action = actions.add_parser(name, help=text, description=text)
@@ -107,22 +108,27 @@ class _Jobs:
         self._now = time.time()
 
     async def listed(self, args: argparse.Namespace) -> list[str]:
-        """Return the lines of the open jobs and the dead letters, or of one of the two."""
+        """Return the lines of the lists that are asked for, by default of open jobs and dead letters."""
         store, sections = self._store, dict[str, _Section]()
+        asked = {name for name in ("open", "failed", "delivered") if getattr(args, name)}
+        asked = asked or {"open", "failed"}
         jobs = await store.open_jobs()
         open_ids = {job.id for job in jobs}
-        if args.open or not args.failed:
+        if "open" in asked:
             # a failed job whose user was not told yet is open, but listed among the dead letters
             jobs = [job for job in jobs if job.state is not JobState.FAILED and not job.is_incomplete]
             opened = await self._list(jobs, open_ids)
             sections["open"] = _Section(opened, "Open", "Nothing is open.", open_table)
-        if args.failed or not args.open:
+        if "failed" in asked:
             failed = await self._list(await store.failed_jobs(_ALL), open_ids)
             sections["failed"] = _Section(failed, "Failed", "Nothing has failed.", dead_table)
             incomplete = await self._list(await store.incomplete_jobs(_ALL), open_ids)
             sections["incomplete"] = _Section(incomplete, "Delivered with stems missing", "", dead_table)
             tasks = [ListedTask(letter, self._now) for letter in await self._dead_letters.all()]
             sections["given_up"] = _Section(tasks, "Tasks given up", "", task_table)
+        if "delivered" in asked:
+            delivered = await self._list(await store.delivered_jobs(_ALL), open_ids)
+            sections["delivered"] = _Section(delivered, "Delivered", "Nothing was delivered.", open_table)
         if args.json:
             lists = {
                 name: [item.to_json() for item in section.items[: args.limit]]
@@ -184,6 +190,7 @@ def _add_list_options(parser: argparse.ArgumentParser, **given: Any) -> None:
         help="only dead letters: failed and incomplete jobs, and given-up tasks",
         **given,
     )
+    parser.add_argument("--delivered", action="store_true", help="only delivered jobs", **given)
     parser.add_argument(
         "--limit",
         type=_count,

@@ -1,6 +1,7 @@
 """The separator's command: its settings, its log, and the tasks that survive a stop or a kill."""
 
 import argparse
+import json
 import logging
 import os
 import re
@@ -49,6 +50,24 @@ def _create(origin: str, client: Any, source: str) -> str:
     answer = httpx.post(url, json=fields, headers=BEARER, timeout=30).json()
     assert answer["code"] == 200, answer
     return str(answer["data"]["taskId"])
+
+
+def test_log_lines_are_those_of_the_other_processes(tmp_path: Path, poll: Any) -> None:
+    process = _begin(tmp_path, "--host", "127.0.0.1", "--port", "0", LOG_FORMAT="json")
+    try:
+        poll(lambda: "separator ready" in process.output(), "the ready line")
+    finally:
+        process.kill()
+    entries = [json.loads(line) for line in process.output().splitlines()]
+    assert all({"time", "level", "logger", "message"} <= entry.keys() for entry in entries)
+
+
+def test_a_wrong_log_level_is_one_line(tmp_path: Path, poll: Any) -> None:
+    process = _begin(tmp_path, LOG_LEVEL="loud")
+    poll(lambda: not process.is_running, "its end")
+    assert process.exit_code == 2
+    line = "stemdrop: LOG_LEVEL is wrong: it is DEBUG, INFO, WARNING or ERROR\n"
+    assert process.output() == line
 
 
 def test_a_stopped_server_resumes_tasks_and_callbacks(

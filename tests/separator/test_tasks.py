@@ -111,6 +111,15 @@ def test_one_instrument(start: Start, client: Any, poll: Any, short_song: bytes)
     assert record["response"]["vocalUrl"] is None
 
 
+def test_a_client_that_polls_is_not_called_back(
+    separator: Any, client: Any, short_song: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = _wanted(client, client.source(short_song)) | {"callBackUrl": "https://callback.invalid/none"}
+    task_id = separator.task(**wanted)
+    assert separator.ended(task_id)["successFlag"] == "SUCCESS"  # not CALLBACK_EXCEPTION
+    assert f"task {task_id}: callback failed" not in caplog.text
+
+
 def test_every_stem_of_the_engine_has_an_instrument_name() -> None:
     named = [stem for stem in STEM_NAMES.values() if stem is not None]
     assert named == ["vocals", "drums", "bass"]

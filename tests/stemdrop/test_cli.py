@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,10 @@ from redis import Redis
 from starlette.applications import Starlette
 
 from sandbox.environment.local_environment import LocalEnvironment
+from sandbox.environment.ports import free_port
 from sandbox.environment.server import serve
 from sandbox.telegram.faults import FaultKind
-from stemdrop.cli import run
+from stemdrop.cli import _COMMANDS, _ROLES, run
 from stemdrop.storage.keys import PRESENT
 
 Capture = pytest.CaptureFixture[str]
@@ -68,6 +70,52 @@ def test_all_wrong_settings_are_lines(capsys: Capture) -> None:
         assert run([command], {**VALID, "LISTEN_PORT": "x", "ACCESS": "all"}) == 2
         out, err = capsys.readouterr()
         assert (out, [line.split()[1] for line in err.splitlines()]) == ("", ["LISTEN_PORT", "ACCESS"])
+
+
+def printed(argv: list[str], capsys: Capture) -> str:
+    with pytest.raises(SystemExit) as ended:
+        run(argv, {})
+    assert ended.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_the_version_is_that_of_the_package(capsys: Capture) -> None:
+    assert printed(["--version"], capsys) == f"stemdrop {version('stemdrop')}\n"
+
+
+def test_help_is_a_command(capsys: Capture) -> None:
+    overview = printed(["help"], capsys)
+    assert overview == printed(["--help"], capsys)
+    assert all(f"\n    {name}" in overview for name in (*_ROLES, *_COMMANDS))
+    assert printed(["help", "jobs"], capsys) == printed(["jobs", "--help"], capsys)
+
+
+@pytest.mark.parametrize("command", [*_ROLES, *_COMMANDS])
+def test_each_command_says_what_it_does(command: str, capsys: Capture) -> None:
+    _, text, more = {**_ROLES, **_COMMANDS}[command]
+    assert f"{text[0].upper()}{text[1:]}. {more}" in " ".join(printed([command, "--help"], capsys).split())
+
+
+@pytest.mark.parametrize(
+    "command", [["jobs"], ["jobs", "show", "ab"], ["jobs", "retry", "ab"], ["status", "--once"]]
+)
+def test_a_command_says_that_redis_is_away(command: list[str], capsys: Capture) -> None:
+    port = free_port()
+    assert run(command, {**VALID, "REDIS_URL": f"redis://127.0.0.1:{port}"}) == 1
+    line = f"stemdrop: REDIS_URL: 127.0.0.1:{port}: Redis does not answer\n"
+    assert capsys.readouterr() == ("", line)
+
+
+async def test_a_process_that_is_stopped_while_redis_is_away_was_never_ready(tmp_path: Path) -> None:
+    environment = {**VALID, "REDIS_URL": f"redis://127.0.0.1:{free_port()}"}
+    process = ForkedProcess(["webhook"], {**environment, "LISTEN_PORT": str(free_port())}, tmp_path / "log")
+    process.start()
+    async with asyncio.timeout(60):
+        while "waiting for Redis" not in process.output():  # noqa: ASYNC110 - a file
+            await asyncio.sleep(0.05)
+    process._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
+    assert await process.wait(60) == 0
+    assert "ready" not in process.output()
 
 
 async def test_in_a_container_a_process_with_wrong_settings_waits_until_it_is_stopped(tmp_path: Path) -> None:

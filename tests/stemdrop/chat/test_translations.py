@@ -345,6 +345,12 @@ def test_sizes_are_formatted_by_language(code: str, written: list[str]) -> None:
     assert [say.size(round(size * MB)) for size in (0, 1, 1.5, 20.5, 2000)] == written
 
 
+def test_a_size_above_the_limit_is_never_written_as_the_limit() -> None:
+    say = load_translations().languages["en"]
+    over = [say.size(size, limit_bytes=20 * MB) for size in (20 * MB + 1, 21 * MB, 0)]
+    assert over == ["20.1 MB", "21 MB", "20.1 MB"]
+
+
 @pytest.mark.parametrize(
     ("code", "written"),
     [

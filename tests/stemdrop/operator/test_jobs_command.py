@@ -173,6 +173,10 @@ async def test_open_jobs_and_dead_letters_are_listed_separately(
     assert incomplete.startswith("Delivered with stems missing (1)\n")
     assert f"{lacking.id[:8]}  missing: Drums; refused: Bass" in incomplete
     assert whole.id[:8] not in ended.out
+    whole_list = (await jobs("--delivered")).out
+    assert whole_list.startswith("Delivered (2)\n")
+    assert whole.id[:8] in whole_list
+    assert lacking.id[:8] in whole_list
 
 
 async def test_each_list_can_be_shown_alone(product: Product, jobs: Command, sent: Message) -> None:
@@ -181,6 +185,8 @@ async def test_each_list_can_be_shown_alone(product: Product, jobs: Command, sen
     assert list((await jobs("--open", "--json")).json) == ["open"]
     assert list((await jobs("list", "--failed", "--json")).json) == ["failed", "incomplete", "given_up"]
     assert list((await jobs("--json", "list", "--open")).json) == ["open"]
+    assert list((await jobs("list", "--delivered", "--json")).json) == ["delivered"]
+    assert list((await jobs("--open", "--delivered", "--json")).json) == ["open", "delivered"]
     assert "Failed" not in (await jobs("--open")).out
     assert "Open" not in (await jobs("--failed")).out
 
