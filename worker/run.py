@@ -5,6 +5,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
+from stemdrop.domain.queues import PERIODIC
 from stemdrop.errors import SettingsError
 from stemdrop.services.stem_host import find_stem_host_problem
 from stemdrop.tasks.engine import Periodic, Queue, Task
@@ -128,11 +129,12 @@ async def run_worker(parts: Parts, stop: asyncio.Event) -> None:
         tasks = build_tasks(parts, fetcher)
         work = partial(parts.engine.work, stop=stop, grace_s=STOP_GRACE_S)
         recovery_every_s = min(parts.settings.poll_interval_s, RECOVERY_EVERY_S)
-        periodic = {
-            "recovery": Periodic(recovery_every_s, tasks.recovery.run),
-            "progress": Periodic(PROGRESS_EVERY_S, tasks.progress_updates.run),
-            "credits": Periodic(CREDITS_EVERY_S, tasks.credits_monitor.run),
-        }
+        work_of_all = (
+            Periodic(recovery_every_s, tasks.recovery.run),
+            Periodic(PROGRESS_EVERY_S, tasks.progress_updates.run),
+            Periodic(CREDITS_EVERY_S, tasks.credits_monitor.run),
+        )
+        periodic = dict(zip(PERIODIC, work_of_all, strict=True))
         log.info("worker ready")
         submissions = {Task.SUBMIT: tasks.submission.run}
         group.create_task(work(Queue.SUBMISSIONS, submissions, periodic=periodic, concurrency=16))

@@ -141,18 +141,29 @@ def _remove_styles(data: dict[str, Any]) -> None:
 
 
 class _Request(HTTPXRequest):
-    """Removes the token from refusals: some proxies repeat the requested path, which contains it."""
+    """Removes the token from refusals: some proxies repeat the requested path, which contains it.
 
-    def __init__(self, token: str, proxies: Proxies, connection_pool_size: int, **options: Any) -> None:
+    Notes whether Telegram was reached.
+    """
+
+    def __init__(
+        self, token: str, proxies: Proxies, counters: Counters, connection_pool_size: int, **options: Any
+    ) -> None:
         limits = httpx.Limits(
             max_connections=connection_pool_size, max_keepalive_connections=connection_pool_size
         )
         super().__init__(httpx_kwargs=client_options(proxies, limits=limits), **options)
         self._secret = SecretStr(token.partition(":")[2])
+        self._counters = counters
 
     async def do_request(self, *args: Any, **named: Any) -> tuple[int, bytes]:
         """Make the request. A success is not changed: a path on a shared disk may contain the token."""
-        status, body = await super().do_request(*args, **named)
+        try:
+            status, body = await super().do_request(*args, **named)
+        except NetworkError:
+            self._counters.note_try("telegram", is_reached=False)
+            raise
+        self._counters.note_try("telegram", is_reached=status < 500)
         return status, body if status < 300 else body.replace(
             self._secret.get_secret_value().encode(), b"***"
         )
@@ -189,10 +200,11 @@ class _Bot(ExtBot[float]):
 
 def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None = None) -> ExtBot[float]:
     """Build the bot with timeouts that fit 50 MB over a slow connection; the library's 5 s do not."""
-    token = settings.telegram_bot_token.get_secret_value()
+    token, counters = settings.telegram_bot_token.get_secret_value(), counters or Counters(None)
     request = _Request(
         token,
         settings.proxies,
+        counters,
         connection_pool_size=64,
         connect_timeout=15,
         read_timeout=60,
@@ -206,7 +218,7 @@ def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None
         base_file_url=f"{settings.telegram_api_url}/file/bot",
         request=request,
         get_updates_request=_Request(
-            token, settings.proxies, connection_pool_size=2, connect_timeout=15, read_timeout=15
+            token, settings.proxies, counters, connection_pool_size=2, connect_timeout=15, read_timeout=15
         ),
         rate_limiter=RateLimiter(flood, counters),
         # a web address in a title must not show a preview of that site

@@ -21,6 +21,9 @@ class Queue(StrEnum):
     UPDATES = "stemdrop:updates"  # by every `bot`
 
 
+# The periodic work of the submissions' queue.
+PERIODIC = ("recovery", "progress", "credits")
+
 QUEUE_OF = {
     Task.SUBMIT: Queue.SUBMISSIONS,
     Task.DELIVER: Queue.DELIVERIES,

@@ -134,6 +134,11 @@ CREDITS_LEFT = _gauge(
     "credits_left", "Credits left at the separation API, as it last said; absent until it has answered once"
 )
 CREDITS_SEEN = _gauge("credits_seen_timestamp_seconds", "When the separation API last said so (Unix time)")
+LAST_TRY = _gauge(
+    "last_try_timestamp_seconds",
+    "When Telegram and the separation API were last `reached`, and when a try last `failed` (Unix time)",
+    (Label("server", ("telegram", "api")), Label("outcome", ("reached", "failed"))),
+)
 DELIVERY_BYTES = _counter(
     "delivery_bytes",
     "Bytes of stems: `fetch` from the separation API's hosts, `send` to Telegram",
@@ -184,7 +189,7 @@ INFO = _gauge("info", "Always 1; the version of the webhook that answers", (Labe
 
 METRICS = (
     *(JOBS, OLDEST_JOB, STATE_SECONDS, ENDED, FAILED, CALLBACKS, EXPECTS_CALLBACKS),
-    *(API_CALLS, API_REFUSALS, CREDITS_LEFT, CREDITS_SEEN),
+    *(API_CALLS, API_REFUSALS, CREDITS_LEFT, CREDITS_SEEN, LAST_TRY),
     *(DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES, TELEGRAM_CALLS, FLOOD_WAITS, FLOOD_SECONDS),
     *(QUEUE_TASKS, QUEUE_OLDEST, GIVEN_UP, PROCESSES, IN_TROUBLE, REDIS_BYTES, REDIS_LIMIT, INFO),
 )

@@ -60,7 +60,12 @@ def _queues(status: SystemStatus, width: int | None) -> list[str]:
         )
         for queue, it in status.snapshot.queues.items()
     ]
-    return table_lines(_QUEUE_HEADINGS, rows, width)
+    waits = [
+        f"{queue.value.rpartition(':')[2]}: put off because of: {_most_first(it.reasons)}"
+        for queue, it in status.snapshot.queues.items()
+        if it.reasons
+    ]
+    return [*table_lines(_QUEUE_HEADINGS, rows, width), *waits]
 
 
 def _figures(status: SystemStatus) -> Iterator[str]:
@@ -70,11 +75,13 @@ def _figures(status: SystemStatus) -> Iterator[str]:
         yield "           failed with " + _most_first(failed)
     accepted = sum(callbacks.pop(name, 0) for name in _ACCEPTED_CALLBACKS)
     yield f"Callbacks  {accepted} accepted" + (f"; refused: {_most_first(callbacks)}" if callbacks else "")
-    if refusals := status.counts(metrics.API_REFUSALS):
-        yield "API        refused with " + _most_first(refusals)
-    yield "Telegram   " + _limits(status)
+    refusals = status.counts(metrics.API_REFUSALS)
+    yield f"API        {_reached(status, 'api')}" + (
+        f"; refused with {_most_first(refusals)}" if refusals else ""
+    )
+    yield f"Telegram   {_reached(status, 'telegram')}; {_limits(status)}"
     if credits := status.credits:
-        yield f"Credits    {credits['left']:g} left, {span(credits['seen_s'])} ago"
+        yield f"Credits    {credits['left']:,} left, {span(credits['seen_s'])} ago"
     else:
         yield "Credits    not known yet"
     if snapshot.given_up:
@@ -88,8 +95,17 @@ def _limits(status: SystemStatus) -> str:
     pause_s = status.snapshot.flood_pause_s
     waits = sum(status.counts(metrics.FLOOD_WAITS).values())
     seconds = sum(status.counts(metrics.FLOOD_SECONDS).values())
-    now = f"accepts no messages for {span(pause_s)} more" if pause_s else "accepts messages"
-    return f"{now}; {waits} waits for its limits, {span(seconds)} in all"
+    now = f"accepts no messages for {span(pause_s)} more; " if pause_s else ""
+    return f"{now}{waits} waits for its limits, {span(seconds)} in all"
+
+
+def _reached(status: SystemStatus, server: str) -> str:
+    if not (last := status.last_try(server)):
+        return "not tried yet"
+    if last["reached"]:
+        return f"reached {span(last['tried_s'])} ago"
+    before = "never before" if last["reached_s"] is None else f"last reached {span(last['reached_s'])} ago"
+    return f"! not reached {span(last['tried_s'])} ago, {before}"
 
 
 def _most_first(counters: Mapping[str, int]) -> str:

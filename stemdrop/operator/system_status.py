@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import floor
 from typing import Any
 
 from stemdrop.observability import metric_definitions as metrics
@@ -35,7 +36,23 @@ class SystemStatus:
         left = self.snapshot.counters.get(metrics.CREDITS_LEFT.name)
         seen_at = self.snapshot.counters.get(metrics.CREDITS_SEEN.name, 0.0)
         seen_s = seconds_since(seen_at, self.snapshot.at)
-        return None if left is None else {"left": left, "seen_s": seen_s, "seen_at": utc(seen_at)}
+        return None if left is None else {"left": floor(left), "seen_s": seen_s, "seen_at": utc(seen_at)}
+
+    def last_try(self, server: str) -> dict[str, Any] | None:
+        """Return whether `telegram` or the `api` was reached at the last try, and when; None without one."""
+        times = [
+            self.snapshot.counters.get(metrics.LAST_TRY.field(server, how), 0.0)
+            for how in ("reached", "failed")
+        ]
+        reached_at, tried_at = times[0], max(times)
+        if not tried_at:
+            return None
+        now = self.snapshot.at
+        return {
+            "reached": reached_at == tried_at,
+            "tried_s": seconds_since(tried_at, now),
+            "reached_s": seconds_since(reached_at, now) if reached_at else None,
+        }
 
     def counts(self, metric: metrics.Metric) -> dict[str, int]:
         """Return a counter of the last hour, added up by its first label."""
@@ -76,6 +93,7 @@ class SystemStatus:
                     "running": it.running,
                     "put_off": it.put_off,
                     "oldest_s": round(it.oldest_s),
+                    "waits_for": dict(it.reasons),
                 }
                 for queue, it in snapshot.queues.items()
             ],
@@ -89,6 +107,7 @@ class SystemStatus:
             },
             "flood_pause_s": round(snapshot.flood_pause_s),
             "credits": self.credits,
+            "servers": {server: self.last_try(server) for server in ("telegram", "api")},
             "given_up": snapshot.given_up,
             "redis": {
                 "memory_bytes": snapshot.memory_bytes,

@@ -130,10 +130,12 @@ class SeparationClient:
             data = await self._answer(method, url, **request)
         except SeparationError as error:
             self._counters.add(API_CALLS, call, _OUTCOMES.get(type(error), OTHER))
+            self._counters.note_try("api", is_reached=isinstance(error, Refused))
             if isinstance(error, Refused):
                 self._counters.add(API_REFUSALS, str(error.code))
             raise
         self._counters.add(API_CALLS, call, "ok")
+        self._counters.note_try("api", is_reached=True)
         return data
 
     async def _answer(self, method: str, url: str, **request: Any) -> Any:

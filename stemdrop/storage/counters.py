@@ -16,7 +16,7 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from stemdrop.errors import StoreUnavailable
-from stemdrop.observability.metric_definitions import Metric
+from stemdrop.observability.metric_definitions import LAST_TRY, Metric
 from stemdrop.storage.connection import translated
 from stemdrop.storage.keys import COUNTS, COUNTS_LATELY, COUNTS_LATELY_LIFETIME_S, COUNTS_SLOT_S
 
@@ -50,8 +50,12 @@ class Counters:
         yield
         self.observe(metric, *labels, seconds=time.monotonic() - started_at)
 
-    def set_gauge(self, metric: Metric, value: float) -> None:
-        self._gauges[metric.name] = value
+    def set_gauge(self, metric: Metric, value: float, *labels: str) -> None:
+        self._gauges[metric.field(*labels)] = value
+
+    def note_try(self, server: str, *, is_reached: bool) -> None:
+        """Note that a try to reach `telegram` or the `api` has just succeeded or failed."""
+        self.set_gauge(LAST_TRY, self._clock(), server, "reached" if is_reached else "failed")
 
     async def write(self) -> None:
         """Add the counts since the last write to Redis; if that fails they are kept for the next time."""

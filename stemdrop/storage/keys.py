@@ -38,6 +38,9 @@ GIVEN_UP_LIFETIME_S = JOB_LIFETIME_S
 TRIES = "stemdrop:tries:{}"  # string: how often a task has failed that may have to be given up
 TRIES_LIFETIME_S = 2 * 3600
 
+PUT_OFF = "{}:put-off"  # hash: of a queue: key of a task that was put off → why
+PUT_OFF_LIFETIME_S = 3600
+
 # Processes
 PRESENT = "stemdrop:processes"  # hash: role and process → JSON of `Heartbeat`
 # A process without a heartbeat for this long is gone.

@@ -6,19 +6,19 @@ Redis adds up the jobs itself, hundreds at a time, so ten thousand open jobs blo
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from stemdrop.domain.queues import Queue
+from stemdrop.domain.queues import PERIODIC, Queue
 from stemdrop.observability.metric_definitions import NO_MODE
 from stemdrop.storage.connection import run_script, translated
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import pause_left
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
-from stemdrop.storage.keys import GIVEN_UP, JOB, OPEN
+from stemdrop.storage.keys import GIVEN_UP, JOB, OPEN, PUT_OFF
 
 # The jobs that are added up in one step, which blocks Redis for about two milliseconds.
 _JOBS_A_STEP = 500
@@ -48,10 +48,18 @@ return found
 """
 
 _COUNT_TASKS = """
--- KEYS: the engine's stream, its tasks that are put off
--- returns how many are in the stream, run, and are put off, and the ms for which the first waiting task waits
-local length, put_off = redis.call('XLEN', KEYS[1]), redis.call('ZCARD', KEYS[2])
-if length == 0 then return {0, 0, put_off, 0} end
+-- KEYS: the engine's stream, its tasks that are put off, why they are   ARGV: the names of periodic work
+-- returns how many are in the stream, run, and are put off, the ms for which the first waiting task waits,
+-- and the reasons of those that are put off
+local length, put_off, why = redis.call('XLEN', KEYS[1]), redis.call('ZCARD', KEYS[2]), {}
+for _, name in ipairs(ARGV) do
+  if redis.call('ZSCORE', KEYS[2], name) then put_off = put_off - 1 end
+end
+local reasons = redis.call('HGETALL', KEYS[3])
+for i = 1, #reasons, 2 do
+  if redis.call('ZSCORE', KEYS[2], reasons[i]) then why[#why + 1] = reasons[i + 1] end
+end
+if length == 0 then return {0, 0, put_off, 0, why} end
 -- tasks that the stream's only group has taken are running
 local running, taken = 0, '-'
 for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
@@ -61,10 +69,10 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   end
 end
 local first = redis.call('XRANGE', KEYS[1], taken, '+', 'COUNT', 1)[1]
-if not first then return {length, running, put_off, 0} end
+if not first then return {length, running, put_off, 0, why} end
 local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
-return {length, running, put_off, now_ms - tonumber(string.match(first[1], '^%d+'))}
+return {length, running, put_off, now_ms - tonumber(string.match(first[1], '^%d+')), why}
 """
 
 
@@ -78,12 +86,16 @@ class JobGroup:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """The tasks of one queue; the first waiting task has waited `oldest_s` seconds (0: none waits)."""
+    """The tasks of one queue; the first waiting task has waited `oldest_s` seconds (0: none waits).
+
+    `reasons` counts those that are put off by why they are, without the periodic work.
+    """
 
     waiting: int
     running: int
     put_off: int
     oldest_s: float
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +159,10 @@ class Snapshots:
         return found
 
     async def _backlog(self, queue: Queue) -> Backlog:
-        keys = [f"{queue.value}:stream", f"{queue.value}:queue"]
-        length, running, put_off, waits_ms = await run_script(self._redis, _COUNT_TASKS, keys, [])
-        return Backlog(max(0, length - running), running, put_off, max(0, waits_ms) / 1000)
+        keys = [f"{queue.value}:stream", f"{queue.value}:queue", PUT_OFF.format(queue.value)]
+        found = await run_script(self._redis, _COUNT_TASKS, keys, list(PERIODIC))
+        length, running, put_off, waits_ms, why = found
+        return Backlog(max(0, length - running), running, put_off, max(0, waits_ms) / 1000, Counter(why))
 
     async def _given_up(self) -> dict[str, int]:
         keys = cast(list[str], await cast(Any, self._redis.hkeys(GIVEN_UP)))

@@ -6,6 +6,7 @@ faults that were measured in pydocket 0.27 (pinned); a comment names each fault.
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -23,6 +24,7 @@ from redis.exceptions import RedisError
 from stemdrop.domain.queues import QUEUE_OF, Queue, Task
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.log_context import job_context
+from stemdrop.storage.keys import PUT_OFF, PUT_OFF_LIFETIME_S
 from stemdrop.tasks.tracebacks import Tracebacks
 
 __all__ = ["Engine", "Handler", "Periodic", "Queue", "Task"]
@@ -47,6 +49,7 @@ _SCHEDULING_RESOLUTION = timedelta(milliseconds=500)
 # The library's record of its workers, which nothing here reads.
 _HEARTBEAT_INTERVAL = timedelta(seconds=10)
 _CANCEL_AGAIN_S = 5
+_JOB_ID = re.compile(r"^job \S+: ")
 # How long the record of an ended update stays, with its argument: it holds users' words, and its key is never
 # used again. For other tasks the library's default (15 minutes) holds: when two workers ran a task, the later
 # end must find the record, or it would be taken for the end of the key's next task.
@@ -185,17 +188,32 @@ class Engine:
             try:
                 await self._handlers[task](argument)
                 self._tracebacks.forget(key)
+                if attempt > 1:
+                    await self._note_put_off(task, key)
                 return None
             except TryLater as error:
-                pause_s = min(max(error.after_s, 0.1), LONGEST_PAUSE_S)
+                pause_s, why = min(max(error.after_s, 0.1), LONGEST_PAUSE_S), str(error)
                 log.info("task %s waits %.0f s: %s", key, pause_s, error)
             except Exception as error:
-                pause_s = min(2.0 ** min(attempt, 10), LONGEST_PAUSE_S)
+                pause_s, why = min(2.0 ** min(attempt, 10), LONGEST_PAUSE_S), type(error).__name__
                 log.error(
                     *("task %s failed, again in %.0f s: %s: %s", key, pause_s, type(error).__name__, error),
                     exc_info=self._tracebacks.select(key, error),
                 )
+            await self._note_put_off(task, key, why)
         return pause_s
+
+    async def _note_put_off(self, task: Task, key: str, why: str = "") -> None:
+        """Store for `stemdrop status` why a task is put off, or that it no longer is."""
+        queue = QUEUE_OF[task]
+        reasons = PUT_OFF.format(queue.value)
+        with suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(ADD_TIMEOUT_S), self._dockets[queue].redis() as redis:
+                if why:
+                    await redis.hset(reasons, key, _JOB_ID.sub("", why)[:100])
+                    await redis.expire(reasons, PUT_OFF_LIFETIME_S)
+                else:
+                    await redis.hdel(reasons, key)
 
     async def _give_up(self, task: Task, argument: str, key: str, takeovers: int) -> None:
         log.error("task %s given up: %d workers died while running it", key, takeovers)

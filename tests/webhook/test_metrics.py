@@ -324,6 +324,8 @@ async def test_tasks_are_counted_by_queue(product: Product) -> None:
     await asyncio.gather(later.wait(), begun.wait())
     while (found := await scraped(product)).get("queue_tasks{packs,put_off}") != 1:  # noqa: ASYNC110 - no event
         await asyncio.sleep(0.01)
+    packs = (await product.snapshots.take()).queues[Queue.PACKS]
+    assert packs.reasons == {"not now": 1}
     # a running task no longer waits
     assert only(found, "queue_oldest_seconds").keys() == {"queue_oldest_seconds{deliveries}"}
     await product.engine.add(Task.PACK, "waiting", "waiting")

@@ -2,6 +2,7 @@
 the token shows nowhere."""
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S, RateLimiter, build_bot, is_gone
 from stemdrop.chat.telegram_files import TelegramFile, TelegramFiles
 from stemdrop.errors import SourceGone, TryLater
+from stemdrop.observability.metric_definitions import LAST_TRY
 from stemdrop.settings import Settings
+from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import FloodLimiter
 
 
@@ -422,3 +425,22 @@ async def test_the_token_is_in_no_representation(
 )
 def test_errors_that_mean_a_chat_is_gone(error: Any, gone: bool) -> None:
     assert is_gone(error) is gone
+
+
+async def test_whether_telegram_was_reached_is_noted(
+    settings: Settings, redis: Redis, telegram: Telegram, clock: Clock
+) -> None:
+    """Polling included; a gateway's 502 is no Telegram."""
+    counters, times = Counters(redis, clock), []
+    async with build_bot(settings, FloodLimiter(redis), counters) as bot:
+        for kind in (None, FaultKind.SERVER_ERROR):
+            clock.advance(10)
+            if kind:
+                telegram.faults.add(kind, method="getUpdates")
+            with suppress(NetworkError):
+                await bot.get_updates()
+            await counters.write()
+            found = await counters.all()
+            times.append({how: found.get(LAST_TRY.field("telegram", how)) for how in ("reached", "failed")})
+    before, now = clock.now - 10, clock.now
+    assert times == [{"reached": before, "failed": None}, {"reached": before, "failed": now}]

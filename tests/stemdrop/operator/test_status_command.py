@@ -16,7 +16,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from builders import make_job
@@ -26,6 +28,7 @@ from rich.cells import cell_len
 from sandbox.environment.redis_server import RedisServer
 from stemdrop.cli import run
 from stemdrop.domain.jobs import Failure, JobState, Mode
+from stemdrop.domain.queues import PERIODIC, Queue
 from stemdrop.observability.metric_definitions import (
     CALLBACKS,
     CREDITS_LEFT,
@@ -41,6 +44,7 @@ from stemdrop.storage.dead_letters import DeadLetters
 from stemdrop.storage.flood_limiter import FloodLimiter
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.keys import PUT_OFF
 from stemdrop.storage.snapshot import Snapshots
 
 Capture = pytest.CaptureFixture[str]
@@ -81,7 +85,19 @@ async def fill(redis_url: str) -> None:
         counters.add(CALLBACKS, "forged", by=2)
         counters.add(FLOOD_WAITS, "waited", by=3)
         counters.add(FLOOD_SECONDS, "waited", by=12.4)
-        counters.set_gauge(CREDITS_LEFT, 940)
+        counters.set_gauge(CREDITS_LEFT, 12_940.75)
+        for age_s, server, is_reached in ((130, "api", True), (3, "api", False), (20, "telegram", True)):
+            earlier = Counters(redis, partial(float, now - age_s))
+            earlier.note_try(server, is_reached=is_reached)
+            await earlier.write()
+        await redis.zadd(f"{Queue.SUBMISSIONS}:queue", {"submit:1": 1, **dict.fromkeys(PERIODIC, 1)})
+        await redis.zadd(f"{Queue.PACKS}:queue", {"pack:1": 1, "pack:2": 1, "pack:3": 1})
+        whys: Any = {
+            "pack:1": "Telegram's flood limit",
+            "pack:2": "Telegram's flood limit",
+            "pack:4": "no longer",
+        }
+        await redis.hset(PUT_OFF.format(Queue.PACKS), mapping=whys)
         counters.set_gauge(CREDITS_SEEN, now - 240)
         await counters.write()
         await DeadLetters(redis).add("update:1", "a tap", "died")
@@ -104,7 +120,11 @@ async def test_json_has_all_figures(environ: dict[str, str], redis_url: str, cap
     assert hour["failed"] == {"500": 2, "timeout": 1}
     assert hour["callbacks"] == {"stored": 4, "forged": 2}
     assert (hour["flood_waits"], hour["flood_wait_s"]) == ({"waited": 3}, {"waited": 12})
-    assert facts["credits"]["left"] == 940
+    assert facts["credits"]["left"] == 12_940
+    servers = {name: (it["reached"], it["reached_s"] > 100) for name, it in facts["servers"].items()}
+    assert servers == {"telegram": (True, False), "api": (False, True)}
+    put_off = {it["queue"]: (it["put_off"], it["waits_for"]) for it in facts["queues"] if it["put_off"]}
+    assert put_off == {"submissions": (1, {}), "packs": (3, {"Telegram's flood limit": 2})}
     assert facts["given_up"] == {"update": 1}
     assert 0 < facts["flood_pause_s"] <= 50
     assert [secret for secret in (*SECRETS, redis_url) if secret in out] == []
@@ -112,7 +132,7 @@ async def test_json_has_all_figures(environ: dict[str, str], redis_url: str, cap
 
 FIELDS = [
     *("at", "processes", "missing", "jobs", "queues", "last_hour", "flood_pause_s", "credits"),
-    *("given_up", "redis"),
+    *("servers", "given_up", "redis"),
 ]
 
 
@@ -126,9 +146,11 @@ async def test_the_json_fields_stay_the_same(
     assert list(facts) == FIELDS
     assert list(facts["processes"][0]) == ["role", "host", "pid", "version", "up_s", "seen_s", "trouble"]
     assert list(facts["jobs"][0]) == ["state", "mode", "count", "oldest_s"]
-    assert list(facts["queues"][0]) == ["queue", "waiting", "running", "put_off", "oldest_s"]
+    assert list(facts["queues"][0]) == ["queue", "waiting", "running", "put_off", "oldest_s", "waits_for"]
     hour = ["ended", "failed", "callbacks", "api_refusals", "flood_waits", "flood_wait_s"]
     assert list(facts["last_hour"]) == hour
+    assert list(facts["servers"]) == ["telegram", "api"]
+    assert list(facts["servers"]["api"]) == ["reached", "tried_s", "reached_s"]
     assert list(facts["credits"]) == ["left", "seen_s", "seen_at"]
     assert list(facts["redis"]) == ["memory_bytes", "memory_limit_bytes"]
 
@@ -147,8 +169,10 @@ async def test_the_text_has_all_figures(environ: dict[str, str], redis_url: str,
         r"Last hour  0 delivered, 0 incomplete, 3 failed, 0 cancelled",
         r"           failed with 500 ×2, timeout ×1",
         r"Callbacks  4 accepted; refused: forged ×2",
-        r"Telegram   accepts no messages for \d+s more; 3 waits for its limits, 12s in all",
-        r"Credits    940 left, 4m ago",
+        r"packs: put off because of: Telegram's flood limit ×2",
+        r"API        ! not reached \d+s ago, last reached 2m ago",
+        r"Telegram   reached \d+s ago; accepts no messages for \d+s more; 3 waits for its limits, 12s in all",
+        r"Credits    12,940 left, 4m ago",
         r"Given up   update ×1 \(stemdrop jobs\)",
         r"Redis      \d+\.\d MB",
     ):
@@ -162,6 +186,7 @@ async def test_an_empty_system_has_a_status(environ: dict[str, str], capsys: Cap
     assert "! no bot is running\n! no worker is running\n\nNo job is open.\n" in out
     assert "webhook" not in out
     assert "Credits    not known yet" in out
+    assert "API        not tried yet\nTelegram   not tried yet; 0 waits" in out
 
 
 async def test_counters_older_than_an_hour_are_not_counted(redis_url: str) -> None:

@@ -7,18 +7,22 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import httpx
 import pytest
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from provider import KEY, Provider
+from redis.asyncio import Redis
 
 from sandbox.environment.server import serve
 from stemdrop.domain.jobs import Mode
 from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError, Unreachable
+from stemdrop.observability.metric_definitions import LAST_TRY
 from stemdrop.provider.client import MAX_ANSWER_BYTES, SeparationClient
+from stemdrop.storage.counters import Counters
 
 CALLBACK = "https://bot.example.com/callback/token"
 
@@ -424,3 +428,19 @@ async def raw_server(answer: bytes) -> AsyncIterator[str]:
 def assert_secret_stays(error: BaseException, secret: str) -> None:
     assert secret not in str(error)
     assert secret not in repr(error)
+
+
+async def test_whether_the_api_was_reached_is_noted(
+    http: httpx.AsyncClient, provider: Provider, redis: Redis
+) -> None:
+    """A refusal is an answer."""
+    now, noted = 100.0, []
+    for url, key in ((provider.url, "wrong key"), ("http://127.0.0.1:9", KEY)):
+        counters = Counters(redis, partial(float, now))
+        with suppress(SeparationError):
+            await SeparationClient(http, url, url, key, counters).credits()
+        await counters.write()
+        found = await counters.all()
+        noted.append([found.get(LAST_TRY.field("api", how)) for how in ("reached", "failed")])
+        now += 10
+    assert noted == [[100, None], [100, 110]]

@@ -19,6 +19,7 @@ from sandbox.environment.redis_server import RedisServer
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.log_context import add_job_fields
 from stemdrop.storage.connection import connect
+from stemdrop.storage.keys import PUT_OFF
 from stemdrop.tasks import engine as engine_module
 from stemdrop.tasks.engine import ADD_TIMEOUT_S, MAX_TAKEOVERS, Engine, Periodic, Queue, Task
 
@@ -97,6 +98,25 @@ async def settled(engine: Engine, handlers: Handlers) -> None:
     async with working(engine, {**handlers, Task.DELIVER: deliver}, concurrency=1):
         await engine.add(Task.DELIVER, "the last", "the last")
         await last.reach(1)
+
+
+async def test_the_reason_of_a_task_that_is_put_off_is_stored_while_it_is(
+    engine: Engine, redis: Redis
+) -> None:
+    """Without the job's id, so that equal reasons can be counted."""
+    deliver = Runs(TryLater(0.1, "job 3f2a: Telegram's flood limit"), TryLater(0.1, "x"))
+    reasons: list[dict] = []
+
+    async def run(argument: str) -> None:
+        reasons.append(await redis.hgetall(PUT_OFF.format(Queue.DELIVERIES)))
+        await deliver(argument)
+
+    await engine.add(Task.DELIVER, "job", "job")
+    async with working(engine, {Task.DELIVER: run}):
+        await deliver.reach(3)
+    key = f"{Task.DELIVER.value}:job"
+    assert reasons == [{}, {key: "Telegram's flood limit"}, {key: "x"}]
+    assert await redis.exists(PUT_OFF.format(Queue.DELIVERIES)) == 0
 
 
 # Once per key
