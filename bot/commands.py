@@ -45,6 +45,8 @@ class Commands:
             if await self.users.become_admin(person.id, word):
                 log.info("user %d is the admin now", person.id)
                 await self.users.set_name(person.id, person.name)
+                if user := update.effective_user:
+                    await self.users.set_telegram_language(person.id, user.language_code or "")
                 await introduce_to_admin(context.bot, self.translations, person.id)
                 await self._reply(update, context, "access.admin")
                 return

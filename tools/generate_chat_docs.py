@@ -104,12 +104,17 @@ async def the_days_credits(stage: Stage) -> None:
 
 
 async def a_private_bot(stage: Stage) -> None:
-    """A private bot: the operator's link, an invitation, a stranger"""
-    owner, robin, stranger = stage.person("Olga", "ru"), stage.person("Robin"), stage.person("Sam")
-    chat = stage.transcript(stranger.id)
-    await chat.send_text(stranger, "/start")
+    """A private bot: the operator's link, a stranger who wants in, an invitation"""
+    owner, robin, stranger = stage.person("Olga", "ru"), stage.person("Robin"), stage.person("Inés", "es")
     chat = stage.transcript(owner.id)
     await chat.send_text(owner, f"/start {stage.start_word(stage.environment.logs())}")
+    theirs, chat = stage.transcript(stranger.id), stage.transcript(owner.id)
+    await theirs.send_text(stranger, "/start")
+    await chat.wait_until(lambda: "🙋" in chat.text_messages()[-1].text)
+    asking, theirs = chat.text_messages()[-1], stage.transcript(stranger.id)
+    await chat.tap(owner, asking, "✅")
+    await theirs.wait_until(lambda: len(theirs.text_messages()) == 2)
+    chat = stage.transcript(owner.id)
     users = await chat.send_text(owner, "/users")
     await chat.tap(owner, users, "➕")
     await chat.wait_until(lambda: "?start=" in chat.text_messages()[-1].text)

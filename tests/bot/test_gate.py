@@ -172,8 +172,7 @@ async def test_a_removed_user_may_only_ask_about_their_data(
 
 async def test_alerts_are_in_the_language_of_the_admins_telegram(new_room: BotRoom) -> None:
     mei = new_room.telegram.add_user("Mei", language_code="zh-hans")
-    assert await new_room.product.users.become_admin(mei.id, await new_room.product.users.first_admin_word())
-    said = new_room.telegram.send_text(mei.id, "/help")
+    said = new_room.telegram.send_text(mei.id, f"/start {await word_of(new_room)}")
     await new_room.handle()
     product = new_room.product
     await AdminAlerts(product.bot, product.users, product.translations).failed("402")

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from chat import Person
+from chat import Person, number_of
 from stage import Stage
 
 from stemdrop.chat.translations import load_translations
@@ -43,6 +43,12 @@ async def test_access_is_settled_in_the_chat_and_outlives_a_restart(stage: Stage
     await stage.telegram.send_file(group.id, stage.song("Ignored"), caption="/stems")
     ignored = await stranger.sends(stage.song("Ignored Too"))
 
+    # the admin is asked about both, and refuses one
+    await boss.sees(lambda: said(boss).count("🙋") == 2)
+    (asking,) = [it for it in stage.telegram.bot_messages(boss.id) if "Strangers" in it.text]
+    await boss.presses(asking, IN_CHINESE("button.refuse"))
+    await boss.sees(lambda: asking.text.startswith("✖️ Strangers"))
+
     # an invitation is for one
     users = await boss.answer_to(boss.says("/users"))
     await boss.presses(users, IN_CHINESE("button.invite"))
@@ -75,7 +81,7 @@ async def test_access_is_settled_in_the_chat_and_outlives_a_restart(stage: Stage
     # who is removed is a stranger: the open menu is gone, other buttons say so
     _, opened = await guest.asks(stage.song("Too Late"))
     users = await boss.answer_to(boss.says("/users"))
-    await boss.account_queue(users, 0)
+    await boss.account_queue(users, number_of(users, "Guest"))
     await boss.presses(users, IN_CHINESE("button.remove"))
     await guest.shows(opened, "✖️ Cancelled: “Too Late”.")
     assert (await guest.taps(menu, 0)).answer_text == IN_ENGLISH("access.closed", id=guest.id)
