@@ -14,8 +14,8 @@ from bot.context import Context
 from bot.mentions import names_bot
 from bot.replies import button
 from stemdrop.chat.callback_data import Screen
+from stemdrop.chat.refusals import is_gone
 from stemdrop.chat.rendering import Rendered
-from stemdrop.chat.telegram_bot import is_gone
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.errors import TryLater
 from stemdrop.services.admin_alerts import AdminAlerts

@@ -7,6 +7,7 @@ from telegram.ext import (
     Application,
     ApplicationBuilder,
     CallbackQueryHandler,
+    ChatMemberHandler,
     CommandHandler,
     ContextTypes,
     MessageHandler,
@@ -18,6 +19,7 @@ from bot.access import AccessCheck
 from bot.access_requests import AccessDesk
 from bot.admin import Admin
 from bot.audio_check import AudioCheck
+from bot.chat_rights import ChatRights
 from bot.commands import Commands
 from bot.context import Context
 from bot.doctor import Doctor
@@ -60,8 +62,9 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     actions = JobActions(store, parts.orders, parts.job_message)
     shared: _Shared = {"store": store, "actions": actions, "users": users}
     audio_check = AudioCheck(parts.files, settings.max_source_bytes)
-    uploads = Uploads(store, audio_check, DownloadSlots(), parts.job_message)
-    menu = Menu(store, parts.engine, parts.orders, parts.job_message, translations)
+    rights = ChatRights(parts.bot, parts.clock)
+    uploads = Uploads(store, audio_check, DownloadSlots(), parts.job_message, rights)
+    menu = Menu(store, parts.engine, parts.orders, parts.job_message, translations, rights)
     privacy = Privacy(
         **shared,
         requests=parts.access_requests,
@@ -80,7 +83,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     users_command = UsersCommand(**shared, desk=desk, settings=settings)
     admin = Admin(**shared, stem_cache=parts.stem_cache, separation=parts.separation)
     doctor = Doctor(settings)
-    group_chats = GroupChats(uploads, parts.group_settings, users)
+    group_chats = GroupChats(uploads, parts.group_settings, users, rights)
 
     application = (
         ApplicationBuilder().bot(parts.bot).updater(None).context_types(ContextTypes(context=Context)).build()
@@ -107,6 +110,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             CallbackQueryHandler(requests.tap, f"^{Screen.REQUESTS}:"),
             CallbackQueryHandler(admin.tap, f"^{Screen.ADMIN}:"),
             CallbackQueryHandler(menu.tap),
+            ChatMemberHandler(group_chats.joined, ChatMemberHandler.MY_CHAT_MEMBER),
             MessageHandler(_NEW & filters.StatusUpdate.MIGRATE, group_chats.migrated),
             MessageHandler(_IN_GROUP & (_SONGS | filters.CAPTION), group_chats.song),
             MessageHandler(_IN_GROUP & filters.TEXT & ~filters.COMMAND, group_chats.talk),

@@ -6,9 +6,11 @@ A request is `/stems` or the bot's name, in a reply or a caption.
 import logging
 from dataclasses import dataclass
 
-from telegram import Chat, InlineKeyboardMarkup, Update
+from telegram import Chat, ChatMember, ChatMemberRestricted, InlineKeyboardMarkup, Update
+from telegram.constants import ChatMemberStatus, ChatType
 
 from bot.access import is_administrator, is_private
+from bot.chat_rights import ChatRights
 from bot.context import Context
 from bot.mentions import names_bot
 from bot.replies import answer_tap, button, edit, reply, tapped_words
@@ -36,6 +38,16 @@ class GroupChats:
     uploads: Uploads
     group_settings: GroupSettings
     users: Users
+    rights: ChatRights
+
+    async def joined(self, update: Update, context: Context) -> None:
+        """Say at once in a new group what the bot would need there."""
+        change = update.my_chat_member
+        if change is None or change.chat.type not in (ChatType.GROUP, ChatType.SUPERGROUP):
+            return
+        was_in, is_in = (_is_in(member) for member in (change.old_chat_member, change.new_chat_member))
+        if is_in and not was_in and (obstacle := await self.rights.obstacle(change.chat.id)):
+            await context.bot.send_message(change.chat.id, context.say(f"here.{obstacle}"))
 
     async def stems(self, update: Update, context: Context) -> None:
         """Take the song that `/stems` replies to; without one, say how to ask and show the setting."""
@@ -125,6 +137,12 @@ class GroupChats:
         label = say("button.group_asked" if every else "button.group_every")
         switch = button(label, Screen.GROUP, _ASKED if every else _EVERY)
         return text, InlineKeyboardMarkup([[switch]])
+
+
+def _is_in(member: ChatMember) -> bool:
+    if isinstance(member, ChatMemberRestricted):
+        return member.is_member
+    return member.status not in (ChatMemberStatus.LEFT, ChatMemberStatus.BANNED)
 
 
 async def _reads_all(chat: Chat, context: Context) -> bool:

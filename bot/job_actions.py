@@ -10,7 +10,7 @@ from telegram.error import TelegramError
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.failures import Remedy, remedies
-from stemdrop.domain.jobs import CREDITS, Job, JobState
+from stemdrop.domain.jobs import CREDITS, Job, JobState, Obstacle
 from stemdrop.errors import TryLater
 from stemdrop.services.orders import Ordered, Orders, Tapped
 from stemdrop.storage.job_store import JobStore
@@ -40,7 +40,9 @@ class JobActions:
         if job.is_paid_and_cancelled:
             offered.append((JobButton.RESUME, say("button.resume")))
         elif job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
-            offered.append((JobButton.FETCH, say("button.fetch_again")))
+            is_obstacle = job.failure and job.failure.code in set(Obstacle)
+            label = "button.send_now" if is_obstacle else "button.fetch_again"
+            offered.append((JobButton.FETCH, say(label)))
         elif job.failure and job.mode and Remedy.RETRY in remedies(job.failure):
             is_free = (job.mode, job.instrument) in (await self.job_message.details(job)).free
             price = say("price.free") if is_free else say.credits(CREDITS[job.mode])

@@ -9,6 +9,7 @@ from telegram.constants import ChatType
 from telegram.error import TelegramError
 
 from bot.access import is_administrator
+from bot.chat_rights import ChatRights
 from bot.context import Context
 from bot.replies import answer_tap
 from stemdrop.chat.callback_data import Action, Tap
@@ -25,6 +26,9 @@ from stemdrop.tasks.incoming_updates import received_at
 
 log = logging.getLogger(__name__)
 
+# What leads to stems in the chat.
+_ORDERS = (Action.PICK, Action.OTHER_MODE, Action.RETRY, Action.RESUME, Action.FETCH_AGAIN)
+
 
 @dataclass(frozen=True)
 class Menu:
@@ -35,6 +39,7 @@ class Menu:
     orders: Orders
     job_message: JobMessage
     translations: Translations
+    rights: ChatRights
 
     async def tap(self, update: Update, context: Context) -> None:
         """Do what the button says; the tap is always answered, or the button would spin."""
@@ -86,6 +91,8 @@ class Menu:
             log.warning("job %s: a tap could not be answered: %s", job.id, error)
 
     async def _act(self, tap: Tap, job: Job, tapped: Tapped) -> Ordered:
+        if tap.action in _ORDERS and (obstacle := await self.rights.obstacle(job.chat_id)):
+            return Ordered(job.id, f"here.{obstacle}")
         match tap.action:
             case Action.PICK if tap.mode:
                 return await self.orders.pick(job, tap.mode, tap.instrument)

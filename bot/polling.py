@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 ALLOWED_UPDATES = [
     *("message", "edited_message", "channel_post", "edited_channel_post"),
-    "callback_query",
+    *("callback_query", "my_chat_member"),
 ]
 # How long Telegram holds an empty poll open, and how long its answer may take beyond that.
 POLL_S = 25

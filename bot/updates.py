@@ -10,7 +10,7 @@ from telegram.error import TelegramError
 from telegram.ext import Application
 
 from bot.errors import Apology, is_temporary
-from stemdrop.chat.telegram_bot import is_gone
+from stemdrop.chat.refusals import Refusal, classify
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.storage.dead_letters import DeadLetters
 from stemdrop.tasks.engine import Task
@@ -63,8 +63,8 @@ class UpdateHandler:
         name = f"update {update.update_id}"
         if isinstance(error, TryLater):  # not a failure: the limits of Telegram or of this bot ask to wait
             raise error
-        if isinstance(error, TelegramError) and is_gone(error):
-            log.info("%s: the chat is gone (%s)", name, error)
+        if isinstance(error, TelegramError) and classify(error) in (Refusal.GONE, Refusal.NOT_HERE):
+            log.info("%s: the chat takes no answer (%s)", name, error)
             return
         text = f"{name}: {type(error).__name__}: {error}"
         if not is_temporary(error):

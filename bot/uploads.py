@@ -11,6 +11,7 @@ from telegram.constants import ChatAction
 from telegram.error import TelegramError
 
 from bot.audio_check import AudioCheck
+from bot.chat_rights import ChatRights
 from bot.context import Context
 from bot.download_slots import DownloadSlots
 from bot.replies import reply
@@ -37,6 +38,7 @@ class Uploads:
     audio_check: AudioCheck
     slots: DownloadSlots
     job_message: JobMessage
+    rights: ChatRights
 
     async def receive(self, update: Update, context: Context) -> None:
         if message := update.effective_message:
@@ -54,6 +56,9 @@ class Uploads:
         source = source_of(song)
         if source is None:
             await reply(request, say("other.document"))
+            return
+        if obstacle := await self.rights.obstacle(request.chat_id):
+            await reply(request, say(f"here.{obstacle}"))
             return
         once = _once(request)
         # A channel or an anonymous admin taps under another id: any member may choose then.

@@ -14,10 +14,10 @@ from telegram import Message
 from telegram.error import BadRequest, ChatMigrated, NetworkError, TelegramError
 
 from stemdrop.chat.callback_data import Action
+from stemdrop.chat.refusals import is_gone, obstacle_of, wait_s
 from stemdrop.chat.rendering import short_title
-from stemdrop.chat.telegram_bot import is_gone
 from stemdrop.chat.translations import Language, Translations
-from stemdrop.domain.jobs import Job
+from stemdrop.domain.jobs import Job, Obstacle
 from stemdrop.domain.outcomes import Run, Sent
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import MAX_CAPTION, MAX_NAME, archive_name, cut, in_sentence
@@ -93,9 +93,12 @@ class Archives:
             await self.store.migrate(job, error.new_chat_id)
             raise TryLater(0.1, "the group became a supergroup") from error
         except TelegramError as error:
-            if not is_gone(error):
-                raise TryLater(min(2.0**run, 300), f"Telegram: {type(error).__name__}: {error}") from error
-            log.info("job %s: its chat is gone: %s", job.id, error)
+            if obstacle := obstacle_of(error):
+                await self._explain(job, kind, obstacle)
+            elif not is_gone(error):
+                pause_s = wait_s(error, min(2.0**run, 300))
+                raise TryLater(pause_s, f"Telegram: {type(error).__name__}: {error}") from error
+            log.info("job %s: its chat does not take %s: %s", job.id, kind, error)
         except _Limited:
             await self.store.count_run(job.id, kind, by=-1)
             raise
@@ -128,8 +131,17 @@ class Archives:
         """Keep a dead letter and tell the user if possible: a chat without files may forbid texts, too."""
         log.error("job %s: %s given up: %s", job.id, kind, why)
         await self.dead_letters.add(_dead_letter_key(job, kind), _DESCRIPTIONS[kind], why)
+        await self._tell(job, say("pack.failed", title=short_title(job, say)))
+
+    async def _explain(self, job: Job, kind: Run, obstacle: Obstacle) -> None:
+        """Say what to change in the chat; the same order then works."""
+        say = self.translations.language(job.language)
+        await self._tell(job, f"{say(f'here.{obstacle}')}\n🎵 {short_title(job, say)}")
+        await self.dead_letters.drop(_dead_letter_key(job, kind))
+
+    async def _tell(self, job: Job, text: str) -> None:
         try:
-            await self._send_text(job, say("pack.failed", title=short_title(job, say)))
+            await self._send_text(job, text)
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its user could not be told: %s", job.id, error)
 
@@ -214,7 +226,7 @@ class Archives:
             kind = VOICE if voice is OPUS else AUDIO
             message = await self._send_file(job, kind, upload, duration=duration_s, **labels)
         except BadRequest as error:
-            if voice is OPUS and "voice_messages_forbidden" in str(error).lower():
+            if voice is OPUS and obstacle_of(error) is Obstacle.NO_VOICE:
                 return await self._send_voice(job, entry, file, AAC)
             raise
         except NotAudio as error:
@@ -230,7 +242,7 @@ class Archives:
         try:
             message = await self._send_file(job, known.kind, known.file_id, caption=known.title or None)
         except BadRequest as error:
-            if not is_refusal(error):
+            if not is_refusal(error) and obstacle_of(error) is not Obstacle.NO_VOICE:
                 raise
             log.info("job %s: %s is made again: %s", job.id, entry, error)
             return False

@@ -14,7 +14,8 @@ import anyio
 from telegram.error import BadRequest, ChatMigrated, TelegramError
 
 from stemdrop.chat.job_message import JobMessage
-from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S, is_gone
+from stemdrop.chat.refusals import is_gone, obstacle_of, wait_s
+from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S
 from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, is_overtaken
 from stemdrop.domain.outcomes import Credits, Run
@@ -107,8 +108,13 @@ class Delivery:
             await self.store.migrate(job, error.new_chat_id)
             raise TryLater(0.1, "the group became a supergroup") from error
         except TelegramError as error:
+            if obstacle := obstacle_of(error):
+                log.warning("job %s: its chat does not take its stems now: %s", job.id, error)
+                await self._fail(job, replace(_undeliverable(job), code=obstacle))
+                return
             if not is_gone(error):
-                raise TryLater(min(2.0**run, 300), f"Telegram: {type(error).__name__}: {error}") from error
+                pause_s = wait_s(error, min(2.0**run, 300))
+                raise TryLater(pause_s, f"Telegram: {type(error).__name__}: {error}") from error
             log.warning("job %s: its chat is gone: %s", job.id, error)
             if await self.store.fail(job.id, [JobState.DELIVERING], _undeliverable(job)):
                 await self.store.close(job.id)

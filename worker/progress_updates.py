@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from telegram.error import BadRequest, NetworkError, TelegramError
 
 from stemdrop.chat.job_message import JobMessage
-from stemdrop.chat.telegram_bot import is_gone
+from stemdrop.chat.refusals import is_gone
 from stemdrop.domain.jobs import ASK_AGAIN_AFTER_S, Job, JobState
 from stemdrop.errors import TryLater
 from stemdrop.log_context import job_context

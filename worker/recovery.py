@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from telegram.error import BadRequest, TelegramError
 
 from stemdrop.chat.job_message import JobMessage
-from stemdrop.chat.telegram_bot import is_gone
+from stemdrop.chat.refusals import Refusal, classify, is_gone
 from stemdrop.domain.jobs import FINAL, Failure, Job, JobState, is_overtaken
 from stemdrop.errors import StemdropError
 from stemdrop.log_context import bind_job
@@ -207,7 +207,9 @@ class Recovery:
         except StemdropError:
             raise
         except Exception as error:
-            is_away = isinstance(error, TelegramError) and not isinstance(error, BadRequest)
+            is_away = isinstance(error, TelegramError) and not (
+                isinstance(error, BadRequest) and classify(error) is not Refusal.NOT_HERE
+            )
             if isinstance(error, TelegramError) and is_gone(error):
                 log.info("job %s: its end cannot be shown, the chat is gone: %s", job.id, error)
             elif age_s > (SHOW_AWAY_S if is_away else SHOW_FOR_S):

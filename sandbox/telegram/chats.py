@@ -3,6 +3,25 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+# A member's permission to send each kind of content, and how Telegram names that content when it refuses.
+PERMISSIONS = {
+    "can_send_messages": "text messages",
+    "can_send_audios": "music",
+    "can_send_documents": "documents",
+    "can_send_voice_notes": "voice notes",
+    "can_send_photos": "photos",
+    "can_send_videos": "videos",
+    "can_send_video_notes": "video notes",
+    "can_send_polls": "polls",
+    "can_send_other_messages": "stickers",
+    "can_add_web_page_previews": "links",
+    "can_change_info": "",
+    "can_invite_users": "",
+    "can_pin_messages": "",
+    "can_manage_topics": "",
+    "can_react_to_messages": "",
+    "can_edit_tag": "",
+}
 MEDIA_KINDS = ("audio", "voice", "video", "video_note", "document", "photo", "sticker")
 
 
@@ -48,6 +67,8 @@ class Chat:
     is_bot_out: bool = False  # the user blocked the bot, or it was removed from the group
     user: User | None = None  # of a private chat
     forbids_voice: bool = False  # a premium user's privacy setting
+    forbidden: frozenset[str] = frozenset()  # permissions that its members lack, as in `PERMISSIONS`
+    bot_forbidden: frozenset[str] = frozenset()  # those that the bot alone lacks
 
     def to_dict(self) -> dict[str, Any]:
         if self.user is not None:

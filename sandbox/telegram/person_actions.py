@@ -109,6 +109,14 @@ class Telegram(TelegramState):
     def unblock_bot(self, chat_id: int) -> None:
         self._set_bot_out(chat_id, is_out=False)
 
+    def forbid(self, chat_id: int, *permissions: str, bot_only: bool = False) -> None:
+        """Take these permissions from a group's members, or from the bot alone; none gives them back."""
+        chat = self.chat(chat_id)
+        if bot_only:
+            chat.bot_forbidden = frozenset(permissions)
+        else:
+            chat.forbidden = frozenset(permissions)
+
     def forbid_voice(self, chat_id: int, *, forbidden: bool = True) -> None:
         self.chat(chat_id).forbids_voice = forbidden
 

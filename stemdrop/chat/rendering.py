@@ -10,7 +10,7 @@ from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.translations import Language
 from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.failures import Remedy, remedies
-from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Charge, Job, JobState, Mode
+from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Charge, Job, JobState, Mode, Obstacle
 from stemdrop.domain.titles import cut, in_sentence
 from stemdrop.storage.job_statistics import Estimate
 from stemdrop.storage.stem_cache import Choice
@@ -221,7 +221,8 @@ def _failure(job: Job, say: Language, details: Details) -> Rendered:
         raise ValueError(f"job {job.id} has failed without a reason")
     rows = []
     if job.is_undelivered:
-        rows.append([_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))])
+        label = "button.send_now" if job.failure.code in set(Obstacle) else "button.fetch_again"
+        rows.append([_button(say(label), Tap(Action.FETCH_AGAIN, job.id))])
     else:
         offered = remedies(job.failure)
         if Remedy.RETRY in offered:

@@ -10,10 +10,11 @@ import httpx
 from anyio import sleep
 from pydantic import SecretStr
 from telegram import InlineKeyboardMarkup, LinkPreviewOptions
-from telegram.error import BadRequest, Forbidden, NetworkError, RetryAfter, TelegramError
+from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 from telegram.ext import BaseRateLimiter, Defaults, ExtBot
 from telegram.request import HTTPXRequest
 
+from stemdrop.chat.refusals import is_gone
 from stemdrop.errors import TryLater
 from stemdrop.http.clients import client_options
 from stemdrop.http.proxies import Proxies
@@ -230,8 +231,3 @@ def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None
 def is_file_unavailable(error: TelegramError) -> bool:
     """Whether Telegram has the file and cannot read it now."""
     return "temporarily unavailable" in str(error).lower()
-
-
-def is_gone(error: TelegramError) -> bool:
-    """Whether the chat cannot be written to any more: the bot was blocked or kicked, or the chat is gone."""
-    return isinstance(error, Forbidden) or "chat not found" in str(error).lower()

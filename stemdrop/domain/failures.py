@@ -5,7 +5,7 @@ The texts are in the catalogues under `failure.<code>`; this table says which bu
 
 from enum import StrEnum
 
-from stemdrop.domain.jobs import Failure
+from stemdrop.domain.jobs import Failure, Obstacle
 from stemdrop.domain.results import Result
 
 
@@ -47,6 +47,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "source_gone": _NONE,
     "internal": _RETRY,
     "undeliverable": _RETRY,
+    **dict.fromkeys(Obstacle, _NONE),
 }
 
 

@@ -95,6 +95,19 @@ class Source:
         return f"{self.file_unique_id}:{mode}:{instrument}"
 
 
+class Obstacle(StrEnum):
+    """Why a chat does not take stems now; the code of a failure whose stems can be sent later."""
+
+    NO_MUSIC = "no_music"
+    NO_DOCUMENTS = "no_documents"
+    NO_VOICE = "no_voice"
+    NO_RIGHTS = "no_rights"  # the bot may not write there
+    TOPIC_CLOSED = "topic_closed"
+
+
+_UNDELIVERED = frozenset({"undeliverable", *Obstacle})
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a job failed: a code of the provider or of ours, and whether it was charged (`None`: unknown)."""
@@ -195,7 +208,7 @@ class Job:
         if self.state is not JobState.FAILED or not (self.failure and self.result):
             return False
         return self.failure.code == "unknown_form" or (
-            self.failure.code == "undeliverable" and bool(self.result.stems)
+            self.failure.code in _UNDELIVERED and bool(self.result.stems)
         )
 
     @property
@@ -292,5 +305,5 @@ def is_overtaken(job: Job) -> bool:
         and job.result
         and job.result.stems
         and job.failure
-        and job.failure.code != "undeliverable"
+        and job.failure.code not in _UNDELIVERED
     )

@@ -12,7 +12,7 @@ import httpx
 from redis.asyncio import Redis
 from telegram.error import TelegramError
 
-from stemdrop.chat.telegram_bot import is_gone
+from stemdrop.chat.refusals import is_gone
 from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import CANCELLABLE, CREDITS, FINAL, Charge, Failure, Job, JobState
 from stemdrop.errors import NoSuchJob, StoreUnavailable, TryLater
@@ -87,7 +87,10 @@ class OperatorActions:
         return ActionOutcome(True, f"job {job.id}: trying again as job {new.id}; {cost}", new.id, credits)
 
     async def resend(self, job: Job) -> ActionOutcome:
-        """Send all stems of the job once more, from Telegram's copies."""
+        """Send all stems of the job once more, from Telegram's copies, or those that could not be sent."""
+        if job.is_undelivered:
+            await self._orders.fetch_again(job)
+            return ActionOutcome(True, f"job {job.id}: sending its stems now; costs nothing", job.id)
         if job.state not in FINAL:
             return ActionOutcome(False, f"job {job.id} {_is(job)}: it can be resent only after it has ended")
         ordered = await self._orders.resend(job)

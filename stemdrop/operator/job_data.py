@@ -36,6 +36,11 @@ MEANINGS = {
     "unknown_form": "the form of the result is unknown and in the log; fetching it again is free",
     "source_gone": "Telegram no longer has the song",
     "undeliverable": "there are stems, but they could not be sent, or the chat is gone; the log says why",
+    "no_music": "the chat does not let the bot send music; the stems are sent once it does",
+    "no_documents": "the chat does not let the bot send files; the stems are sent once it does",
+    "no_voice": "the chat takes no voice messages",
+    "no_rights": "the chat does not let the bot write; the stems are sent once it does",
+    "topic_closed": "the topic is closed; the stems are sent once it is open",
     "internal": "the processes crashed repeatedly before the separation API was called; the log says why",
 }
 

@@ -393,3 +393,58 @@ async def test_a_post_and_its_copy_in_the_discussion_group_ask_once(
     room.telegram.updates.add("message", copied | {"is_automatic_forward": True})
     await room.handle()
     assert room.telegram.bot_messages(group.id) == []
+
+
+# Rights
+
+
+@pytest.mark.parametrize("bot_only", [False, True], ids=["nobody may", "the bot may not"])
+async def test_a_song_is_not_taken_where_no_music_may_be_sent(
+    room: BotRoom, alice: User, group: Chat, song: Path, bot_only: bool
+) -> None:
+    room.telegram.forbid(group.id, "can_send_audios", bot_only=bot_only)
+    sent = await room.sends(alice, song, chat_id=group.id, caption="/stems")
+    (answer,) = room.after(sent)
+    assert answer.text.startswith("I may not send music in this chat.")
+    assert await room.product.jobs(alice.id) == []
+    room.telegram.forbid(group.id, bot_only=bot_only)  # helps at once
+    menu = await room.menu(alice, song, chat_id=group.id, caption="/stems")
+    room.telegram.forbid(group.id, "can_send_audios", bot_only=bot_only)
+    room.product.clock.advance(60)
+    query = await room.taps(menu, 0, alice)
+    assert query.answer_text == answer.text
+    (job,) = await room.product.jobs(alice.id)
+    assert (job.state, await room.product.ordered()) == (JobState.CHOOSING, [])
+
+
+async def test_an_administrator_may_send_what_the_group_may_not(
+    room: BotRoom, alice: User, group: Chat, song: Path
+) -> None:
+    room.telegram.forbid(group.id, "can_send_audios")
+    group.members[room.telegram.bot.id] = "administrator"
+    menu = await room.menu(alice, song, chat_id=group.id, caption="/stems")
+    assert menu.buttons
+
+
+async def test_joining_a_group_without_rights_is_told(room: BotRoom, alice: User, group: Chat) -> None:
+    room.telegram.block_bot(group.id)
+    room.telegram.unblock_bot(group.id)
+    await room.handle()
+    assert room.telegram.bot_messages(group.id) == []
+    room.telegram.forbid(group.id, "can_send_audios")
+    room.product.clock.advance(60)
+    room.telegram.block_bot(group.id)
+    room.telegram.unblock_bot(group.id)
+    await room.handle()
+    (told,) = room.telegram.bot_messages(group.id)
+    assert told.text.startswith("I may not send music in this chat.")
+
+
+async def test_a_group_that_takes_no_text_is_left_alone(
+    room: BotRoom, alice: User, group: Chat, song: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    room.telegram.forbid(group.id, "can_send_messages", bot_only=True)
+    sent = await room.sends(alice, song, chat_id=group.id, caption="/stems")
+    assert room.after(sent) == []
+    assert await room.product.jobs(alice.id) == []
+    assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []

@@ -8,6 +8,7 @@ import zipfile
 from collections import namedtuple
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -400,6 +401,25 @@ async def test_voice_messages_that_were_forbidden_later_arrive_as_audio(
     before = len(shown(product, two, "audio"))
     await archives.run(small_of(two))
     assert len(shown(product, two, "audio")) == before + 2
+
+
+async def test_a_group_that_takes_no_files_gets_its_zip_later(
+    product: Product,
+    archives: Archives,
+    deliver: Callable[..., Awaitable[Job]],
+    alice: User,
+    song: Path,
+) -> None:
+    group = product.telegram.add_group("Band", [alice])
+    job = await deliver(await product.telegram.send_file(group.id, song), "vocals", "drums")
+    product.telegram.forbid(group.id, "can_send_documents")
+    await archives.run(zip_of(job))
+    (told,) = said(product, job)
+    assert told.startswith("I may not send files in this chat.")
+    assert await product.dead_letters.all() == []
+    product.telegram.forbid(group.id)
+    await archives.run(zip_of(job))
+    assert len(shown(product, job, "document")) == 1
 
 
 async def test_the_run_after_an_interrupted_one_sends_only_the_rest(

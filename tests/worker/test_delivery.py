@@ -20,6 +20,7 @@ from decoding import decode
 from fileserver import FileServer
 from product import Product, new_job, open_product, result_of, until
 from recordings import record
+from telegram.error import BadRequest
 
 import worker.delivery
 import worker.stems.download
@@ -37,6 +38,7 @@ from stemdrop.services.result_polling import GIVE_UP_S
 from stemdrop.storage.keys import PACE
 from worker.delivery import MAX_BROKEN_RUNS, MAX_RUNS, Delivery
 from worker.stems.download import FETCHES_PER_JOB
+from worker.stems.stem_sender import StemSender
 
 TWELVE = (
     *("vocals", "backing_vocals", "drums", "bass", "guitar", "keyboard"),
@@ -232,6 +234,91 @@ async def test_stems_arrive_in_the_topic_or_else_in_its_group(
     assert len(arrived) == 2
     assert {message.thread_id for message in arrived} == {sent.thread_id if topic == "open" else None}
     assert (await product.job(job.id)).state is JobState.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("permissions", "code"),
+    [
+        (("can_send_audios",), "no_music"),
+        (("can_send_messages", "can_send_audios"), "no_music"),  # the message above the stems can be edited
+    ],
+)
+async def test_a_chat_that_takes_no_music_now_gets_its_stems_later(
+    product: Product,
+    delivery: Delivery,
+    alice: User,
+    song: Path,
+    put: Callable[..., dict[str, str]],
+    permissions: tuple[str, ...],
+    code: str,
+) -> None:
+    group = product.telegram.add_group("Band", [alice])
+    sent = await product.telegram.send_file(group.id, song)
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE[:3])))
+    await product.status.show(job)
+    product.telegram.forbid(group.id, *permissions)
+    await delivery.run(job.id)
+    now = await product.job(job.id)
+    assert (now.state, now.failure, now.is_undelivered) == (
+        JobState.FAILED,
+        Failure(code, charged=True),
+        True,
+    )
+    await product.recovery().run()
+    message = shown(product, job)
+    assert "I may not send music in this chat" in message.text
+    assert labels(message) == ["📤 Send now · free"]
+    assert (await product.orders.fetch_again(now)).note is None
+    await delivery.run(job.id)  # nothing has changed in the chat
+    assert (await product.job(job.id)).failure == Failure(code, charged=True)
+    product.telegram.forbid(group.id)
+    for _ in range(2):  # two taps
+        await product.orders.fetch_again(now)
+        await delivery.run(job.id)
+    assert (await product.job(job.id)).state is JobState.DELIVERED
+    assert len(stems(product, group.id)) == 3
+
+
+async def test_stems_that_were_sent_before_an_obstacle_are_not_sent_again(
+    product: Product,
+    delivery: Delivery,
+    alice: User,
+    song: Path,
+    put: Callable[..., dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    group = product.telegram.add_group("Band", [alice])
+    sent = await product.telegram.send_file(group.id, song)
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+    tick = product.store.tick
+
+    async def tick_then_forbid(job_id: str, sent: dict[str, Sent]) -> None:
+        await tick(job_id, sent)
+        product.telegram.forbid(group.id, "can_send_audios", bot_only=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(product.store, "tick", tick_then_forbid)
+        await delivery.run(job.id)
+    assert len(stems(product, group.id)) == 6
+    product.telegram.forbid(group.id, bot_only=True)
+    await product.orders.fetch_again(await product.job(job.id))
+    await delivery.run(job.id)
+    assert len(set(field(stems(product, group.id), "title"))) == len(stems(product, group.id)) == 12
+
+
+async def test_slow_mode_delays_the_stems(
+    product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def slow(*args: Any, **named: Any) -> Any:
+        raise BadRequest("SLOWMODE_WAIT_30")
+
+    monkeypatch.setattr(StemSender, "_send_album", slow)
+    with pytest.raises(TryLater) as caught:
+        await delivery.run(two.id)
+    assert caught.value.after_s == 30
+    monkeypatch.undo()
+    await delivery.run(two.id)
+    assert (await product.job(two.id)).state is JobState.DELIVERED
 
 
 async def test_stems_of_a_deleted_source_message_arrive_without_a_reply(

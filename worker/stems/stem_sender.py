@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from telegram import InputFile, InputMediaAudio, InputMediaDocument, Message, ReplyParameters
-from telegram.error import BadRequest, NetworkError
+from telegram.error import BadRequest, NetworkError, TelegramError
 from telegram.ext import ExtBot
 
+from stemdrop.chat.refusals import Refusal, classify
 from stemdrop.chat.replies import send_in_topic
-from stemdrop.chat.telegram_bot import is_gone
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
 from stemdrop.errors import CachedFileGone
@@ -27,20 +27,6 @@ MAX_ALBUM = 10
 UPLOAD_TIMEOUT_S = 300
 # Files on disk wait for Telegram's limits (a full album in a group: a minute) and are not downloaded again.
 UPLOAD_PATIENCE_S = 300.0
-# Telegram's errors for a `file_id` that it does not know any more, or that now means another kind of file.
-_FILE_GONE = (
-    "wrong file identifier",
-    "wrong remote file identifier",
-    "wrong file_id",
-    "invalid file_id",
-    "file_id_invalid",
-    "file is temporarily unavailable",
-    "file reference",
-    "file_reference",
-    "can't use file of type",
-    "media_empty",
-)
-
 Item = TypeVar("Item")
 RecordSent = Callable[[dict[str, Sent]], Awaitable[None]]
 # Raises `DeliveryOverridden` if the caller no longer delivers the job.
@@ -171,13 +157,9 @@ class StemSender:
         return await send_in_topic(job, send)
 
 
-def is_refusal(error: NetworkError) -> bool:
+def is_refusal(error: TelegramError) -> bool:
     """Return whether Telegram would refuse the same again: wrong content, or too much of it (413)."""
-    words = str(error).lower()
-    if isinstance(error, BadRequest):
-        # Telegram may stop in the middle of an album because of its flood limit
-        return not is_gone(error) and "too many requests" not in words
-    return "too large" in words
+    return classify(error) in (Refusal.CONTENT, Refusal.FILE_GONE)
 
 
 def sent_as(message: Message, title: str) -> Sent:
@@ -199,8 +181,7 @@ def _variants(stem: OutgoingStem) -> Iterator[OutgoingStem]:
 
 
 def _raise_unless_refused(error: NetworkError, media: Upload | str) -> None:
-    words = str(error).lower()
-    if isinstance(error, BadRequest) and isinstance(media, str) and any(sign in words for sign in _FILE_GONE):
+    if isinstance(media, str) and classify(error) is Refusal.FILE_GONE:
         raise CachedFileGone(str(error)) from error
     if not is_refusal(error):
         raise error

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sandbox.telegram.bot_api.parameters import Call, refuse_unknown_keys
-from sandbox.telegram.chats import Chat, Message
+from sandbox.telegram.chats import PERMISSIONS, Chat, Message
 from sandbox.telegram.errors import bad_request, forbidden, migrated
 from sandbox.telegram.state import TelegramState
 
@@ -52,9 +52,17 @@ def writable_chat(telegram: TelegramState, call: Call) -> Chat:
     return chat
 
 
-def destination(telegram: TelegramState, call: Call) -> Destination:
+def check_right(telegram: TelegramState, chat: Chat, permission: str) -> None:
+    """Raise 400 where the bot lacks this permission; an administrator has all of them."""
+    is_member = chat.members.get(telegram.bot.id) not in ("administrator", "creator")
+    if is_member and permission in chat.forbidden | chat.bot_forbidden:
+        raise bad_request(f"not enough rights to send {PERMISSIONS[permission]} to the chat")
+
+
+def destination(telegram: TelegramState, call: Call, permission: str = "can_send_messages") -> Destination:
     """Return chat, topic and replied message of a send method. Raises 400 and 403."""
     chat = writable_chat(telegram, call)
+    check_right(telegram, chat, permission)
     reply_to = _reply_to(telegram, chat, call.get("reply_parameters"))
     thread_id = call.get("message_thread_id")
     if thread_id is None and reply_to is not None:

@@ -32,14 +32,21 @@ async def send_document(telegram: TelegramState, call: Call) -> dict[str, Any]:
     return await _send_one(telegram, call, "document")
 
 
+_RIGHTS = {
+    "audio": "can_send_audios",
+    "document": "can_send_documents",
+    "voice": "can_send_voice_notes",
+}
+
+
 async def send_media_group(telegram: TelegramState, call: Call) -> list[dict[str, Any]]:
-    place = destination(telegram, call)
     items = call.arguments["media"]
     if not 2 <= len(items) <= 10:
         raise bad_request("wrong number of items in the album: 2-10 are allowed")
     kinds = [_item_kind(item) for item in items]
     if len(set(kinds)) > 1:
         raise bad_request("audio and document can't be mixed with other media types in an album")
+    place = destination(telegram, call, _RIGHTS[kinds[0]])
     contents = []
     for kind, item in zip(kinds, items, strict=True):
         # Telegram never changes the kind of an album's item.
@@ -78,7 +85,7 @@ async def get_file(telegram: TelegramState, call: Call) -> dict[str, Any]:
 
 
 async def _send_one(telegram: TelegramState, call: Call, kind: str) -> dict[str, Any]:
-    place = destination(telegram, call)
+    place = destination(telegram, call, _RIGHTS[kind])
     content = await _content(telegram, call, kind, call.arguments[kind], call.arguments)
     return post_content(telegram, call, place, content)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sandbox.telegram.bot_api.destination import check_topic, known_chat, writable_chat
 from sandbox.telegram.bot_api.parameters import Call, refuse_unknown_keys
+from sandbox.telegram.chats import PERMISSIONS
 from sandbox.telegram.errors import QUERY_TOO_OLD, bad_request
 from sandbox.telegram.state import TelegramState
 
@@ -119,6 +120,9 @@ async def set_my_short_description(telegram: TelegramState, call: Call) -> bool:
 
 
 async def get_chat(telegram: TelegramState, call: Call) -> dict[str, Any]:
+    chat = known_chat(telegram, call)
+    is_group = chat.type in ("group", "supergroup")
+    permissions = {name: name not in chat.forbidden for name in PERMISSIONS} if is_group else {}
     gifts = (
         "unlimited_gifts",
         "limited_gifts",
@@ -127,9 +131,10 @@ async def get_chat(telegram: TelegramState, call: Call) -> dict[str, Any]:
         "gifts_from_channels",
     )
     return {
-        **known_chat(telegram, call).to_dict(),
+        **chat.to_dict(),
         "accent_color_id": 0,
         "max_reaction_count": 11,
+        **({"permissions": permissions} if permissions else {}),
         "accepted_gift_types": dict.fromkeys(gifts, False),
     }
 
@@ -172,4 +177,7 @@ async def get_chat_member(telegram: TelegramState, call: Call) -> dict[str, Any]
     status = in_private if chat.type == "private" else chat.members.get(user_id, "left")
     owner = {"is_anonymous": False} if status == "creator" else {}
     rights = dict.fromkeys(_ADMINISTRATOR_RIGHTS, False) if status == "administrator" else {}
+    if user is telegram.bot and status == "member" and chat.bot_forbidden:
+        allowed = {name: name not in chat.forbidden | chat.bot_forbidden for name in PERMISSIONS}
+        return {"user": user.to_dict(), "status": "restricted", "is_member": True, "until_date": 0, **allowed}
     return {"user": user.to_dict(), "status": status, **owner, **rights}

@@ -20,7 +20,8 @@ from sandbox.environment.server import serve
 from sandbox.telegram.chats import User
 from sandbox.telegram.faults import DOWNLOAD, FaultKind
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S, RateLimiter, build_bot, is_gone
+from stemdrop.chat.refusals import is_gone
+from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S, RateLimiter, build_bot
 from stemdrop.chat.telegram_files import TelegramFile, TelegramFiles
 from stemdrop.errors import SourceGone, TryLater
 from stemdrop.observability.metric_definitions import LAST_TRY

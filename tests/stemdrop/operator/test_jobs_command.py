@@ -100,6 +100,7 @@ async def sent(telegram: Telegram, alice: User, song: Path) -> Message:
 async def picked(product: Product, sent: Message, mode: Mode = Mode.SPLIT_STEM, **changes: Any) -> Job:
     """Add a job whose mode was picked and whose credits are held."""
     job = replace(new_job(sent), **changes)
+    job = replace(job, source=replace(job.source, file_unique_id=job.id))
     await product.store.add(job, once=job.id)
     await product.store.pick(job, mode, "", 0)
     return await product.job(job.id)
@@ -517,6 +518,18 @@ async def test_all_stems_are_resent_from_telegrams_copies(
     assert await spent(product, alice) == 50  # as before
     assert (await jobs("resend", job.id)).code == 0
     assert len(await product.jobs(alice.id)) == 2  # still on its way
+
+
+async def test_stems_that_a_chat_did_not_take_are_sent(
+    product: Product, jobs: Command, sent: Message
+) -> None:
+    job = await came_back(product, sent)
+    await product.store.fail(job.id, [JobState.DELIVERING], Failure("no_music", charged=True))
+    ended = await jobs("resend", job.id)
+    assert ended == Ended(0, f"job {job.id}: sending its stems now; costs nothing\n", "")
+    assert await product.ordered() == [("deliver", job.id)]
+    assert (await jobs("resend", job.id)).code == 1  # it is on its way
+    assert await product.ordered() == []
 
 
 async def test_a_job_without_kept_stems_is_not_resent(product: Product, jobs: Command, sent: Message) -> None:
