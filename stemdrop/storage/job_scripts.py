@@ -543,6 +543,7 @@ NOT_ACCEPTED = """
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then  -- the job was deleted meanwhile, which kept its credits held
   redis.call('HDEL', KEYS[2], ARGV[1])
+  release(ARGV[1], ARGV[2])
   return
 end
 local last = redis.call('HGET', KEYS[1], 'create_started_by') or ''
@@ -550,7 +551,10 @@ local caller = ARGV[3] ~= '' and ARGV[3] or last
 if redis.call('HSETNX', KEYS[1], 'refused:' .. caller, 1) == 0 then return end
 if redis.call('HINCRBY', KEYS[1], 'further_calls', -1) >= 0 then  -- another may have been accepted
   if state == 'cancelled' or state == 'failed' then
-    if have_calls_failed(ARGV[1]) then give_back_late(ARGV[1], ARGV[2]) end
+    if have_calls_failed(ARGV[1]) then
+      give_back_late(ARGV[1], ARGV[2])
+      stop_sharing(ARGV[1], 'failed', ARGV[2])
+    end
   elseif caller == last or have_calls_failed(ARGV[1]) then
     set(ARGV[1], 'is_asking_again', 'true', 'source_fetched_at', '0')
     redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])

@@ -175,7 +175,7 @@ async def test_a_deleted_jobs_task_is_handed_to_who_waits(store: JobStore) -> No
     assert [await spent(store, account) for account in (BEN, EVE)] == [0, 0]
 
 
-@pytest.mark.parametrize("comes", ["the answer", "the callback", "a failure"])
+@pytest.mark.parametrize("comes", ["the answer", "the callback", "a failure", "a refusal"])
 async def test_a_job_deleted_during_its_call_leaves_the_task_to_who_waits(
     store: JobStore, comes: str
 ) -> None:
@@ -186,6 +186,9 @@ async def test_a_job_deleted_during_its_call_leaves_the_task_to_who_waits(
     if comes == "the answer":
         await store.accept(ann.id, TASK)
         assert (await now(store, ben)).state is JobState.SEPARATING
+    elif comes == "a refusal":
+        await store.not_accepted(ann)
+        assert await goes_on(store, ben)
     else:
         await receive(store, ann, None if comes == "the callback" else Result(500))
         state = JobState.DELIVERING if comes == "the callback" else JobState.QUEUED
