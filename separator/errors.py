@@ -11,3 +11,7 @@ class EngineError(Exception):
 
 class UnreadableSourceError(EngineError):
     """The source is not audio, is damaged or is too long."""
+
+
+class ModelError(Exception):
+    """A model is missing, damaged or not the one expected; the message says what to do."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from separator.audio.samples import Floats
+from separator.audio.spectrum import BINS, Spectra
 from separator.light.median import median_of_frames, running_median
-from separator.light.spectrum import BINS, Spectra
 
 CONTEXT = 24
 """Frames on each side of a block that make its evidence independent of the block's boundaries."""

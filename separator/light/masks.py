@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from separator.audio.samples import Floats
+from separator.audio.spectrum import FREQUENCIES
 from separator.light import STEMS
 from separator.light.evidence import Evidence
-from separator.light.spectrum import FREQUENCIES
 
 _AT_ONCE = 32  # frames
 _VOICE_ENDS_AT_BIN = 1600  # about 17 kHz

@@ -5,15 +5,15 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from separator.audio.masking import apply_masks
 from separator.audio.samples import Floats
+from separator.audio.spectrum import Spectra
 from separator.light import STEMS
 from separator.light.evidence import CONTEXT, Block, gather, magnitude
 from separator.light.masks import masks
-from separator.light.spectrum import HOP, LEAD, Spectra, Synthesis, analyse
 
 _BLOCK = 430  # frames, ten seconds
 _BLOCKS_BEFORE = 2  # searched for repetitions, beside the block after
-_CHANNELS = 2
 
 
 def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[Floats, dict[str, Floats]]]:
@@ -22,57 +22,14 @@ def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[F
     `blocks` are stereo at 44.1 kHz (2 × samples) of any size. All four stems add up to the mix within float
     rounding, since the masks add up to 1.
     """
-    synthesis = {stem: Synthesis(_CHANNELS) for stem in stems}
-    mix = _SampleQueue()
-    length = 0
 
-    def counted() -> Iterator[Floats]:
-        nonlocal length
-        for block in blocks:
-            length += block.shape[1]
-            mix.append(block)
-            yield block
+    def wanted(spectra: Iterator[Spectra]) -> Iterator[tuple[Spectra, Sequence[Floats]]]:
+        for block in _blocks(spectra):
+            shares = masks(gather(block))
+            yield block.spectra[:, block.inner], [shares[STEMS.index(stem)] for stem in stems]
 
-    done = -LEAD
-    for block in _blocks(_spectra(counted())):
-        shares = masks(gather(block))
-        inner = block.spectra[:, block.inner]
-        sound = {stem: synthesis[stem].add(inner, shares[STEMS.index(stem)]) for stem in stems}
-        count = inner.shape[1] * HOP
-        first, last = max(0, -done), min(count, length - done)
-        done += count
-        if last > first:
-            yield mix.take(last - first), {stem: part[:, first:last] for stem, part in sound.items()}
-
-
-class _SampleQueue:
-    def __init__(self) -> None:
-        self._parts: list[Floats] = []
-        self.count = 0
-
-    def append(self, samples: Floats) -> None:
-        self._parts.append(samples)
-        self.count += samples.shape[1]
-
-    def take(self, count: int, keep: int = 0) -> Floats:
-        """Remove and return `count` samples, with the next `keep` ones, which stay in the queue."""
-        joined = np.concatenate(self._parts, axis=1)
-        self._parts = [joined[:, count:].copy()]
-        self.count -= count
-        return joined[:, : count + keep]
-
-
-def _spectra(blocks: Iterable[Floats]) -> Iterator[Spectra]:
-    """Yield the song's spectra, `_BLOCK` frames at a time; each sample is in the same number of frames."""
-    samples = _SampleQueue()
-    samples.append(np.zeros((_CHANNELS, LEAD), np.float32))
-    for block in blocks:
-        samples.append(block)
-        while samples.count >= _BLOCK * HOP + LEAD:
-            yield analyse(samples.take(_BLOCK * HOP, LEAD))
-    samples.append(np.zeros((_CHANNELS, -samples.count % HOP + LEAD), np.float32))
-    while samples.count > LEAD:
-        yield analyse(samples.take(min(_BLOCK * HOP, samples.count - LEAD), LEAD))
+    for mix, sounds in apply_masks(blocks, wanted, len(stems), _BLOCK):
+        yield mix, dict(zip(stems, sounds, strict=True))
 
 
 def _blocks(spectra: Iterable[Spectra]) -> Iterator[Block]:

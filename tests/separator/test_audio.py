@@ -14,13 +14,13 @@ from sounds import tone as sine
 
 from separator.audio.formats import FileFormat
 from separator.audio.reader import Reader
+from separator.audio.spectrum import BINS
 from separator.engine import REST, EngineRequest, Separation
 from separator.engines import known_stems, load
 from separator.errors import UnreadableSourceError
 from separator.light import engine, stream
 from separator.light.engine import stem_pieces
 from separator.light.median import median_of_frames
-from separator.light.spectrum import BINS
 
 Floats = npt.NDArray[np.float32]
 Tone = Callable[..., Floats]

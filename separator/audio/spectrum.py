@@ -39,13 +39,18 @@ class Synthesis:
         self._held: Floats = np.zeros((channels, FRAME - HOP), np.float32)
 
     def add(self, spectra: Spectra, mask: Floats) -> Floats:
-        """Return the samples that these frames complete (channels × samples), scaled by `mask`."""
+        """Return the samples that these frames complete (channels × samples).
+
+        `mask` scales the spectra: frames × bins for all channels, or channels × frames × bins.
+        """
         channels, count = spectra.shape[:2]
         sound = np.zeros((channels, count + OVERLAP - 1, HOP), np.float32)
         sound.reshape(channels, -1)[:, : FRAME - HOP] = self._held
         for start in range(0, count, _AT_ONCE):
             part = slice(start, min(start + _AT_ONCE, count))
-            frames = scipy.fft.irfft(spectra[:, part] * mask[part], FRAME, axis=-1) * (_WINDOW / _WINDOW_GAIN)
+            frames = scipy.fft.irfft(spectra[:, part] * mask[..., part, :], FRAME, axis=-1) * (
+                _WINDOW / _WINDOW_GAIN
+            )
             pieces = frames.reshape(channels, -1, OVERLAP, HOP)
             for shift in range(OVERLAP):
                 sound[:, part.start + shift : part.stop + shift] += pieces[:, :, shift]
