@@ -13,8 +13,10 @@ from pathlib import Path
 
 import uvicorn
 
+from separator import engines
 from separator.app import create_app
 from separator.audio.formats import FileFormat
+from separator.errors import ModelError
 from separator.modes import CONTRACT_PRICES
 from separator.settings import DAY_S, SeparatorSettings
 from stemdrop.http.proxies import Proxies
@@ -38,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--origin", help="this server's address for clients; result links begin with it")
     parser.add_argument("--keep-days", type=float, default=14, help="days for which results can be fetched")
     parser.add_argument("--format", type=FileFormat, choices=list(FileFormat), default=FileFormat.MP3)
+    parser.add_argument(
+        "--engine",
+        choices=engines.NAMES,
+        help="how songs are separated (ENGINE, auto: Spleeter where its model is)",
+    )
     parser.add_argument("--engine-runs", type=int, help="songs separated at once (one per core)")
     parser.add_argument("--max-source-mb", type=float, default=2000, help="largest source that is fetched")
     parser.add_argument("--max-minutes", type=float, default=60, help="longest song")
@@ -107,6 +114,7 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
     settings = SeparatorSettings(
         api_key=api_key,
         data=args.data,
+        engine=_engine(args.engine or environ.get("ENGINE") or engines.AUTO),
         origin=(args.origin or "").rstrip("/"),
         file_format=args.format,
         keep_results_s=args.keep_days * DAY_S,
@@ -119,6 +127,19 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
         prices=dict(CONTRACT_PRICES) if args.charge else {},
     )
     return settings if args.engine_runs is None else replace(settings, engine_runs=args.engine_runs)
+
+
+def _engine(name: str) -> str:
+    if name not in engines.NAMES:
+        raise _UsageError(f"ENGINE must be one of {', '.join(engines.NAMES)}, not {name}")
+    try:
+        engine = engines.choose(name)
+    except ModelError as error:
+        raise _UsageError(f"ENGINE={name}: {error}") from None
+    if name == engines.AUTO and engine == "light":
+        _log.warning("there is no trained model; for better stems run: stemdrop fetch-model spleeter")
+    _log.info("engine: %s", engine)
+    return engine
 
 
 @contextmanager

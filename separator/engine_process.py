@@ -15,7 +15,7 @@ from typing import Any
 from separator.audio.formats import FileFormat
 from separator.engine import EngineRequest
 from separator.engines import load
-from separator.errors import UnreadableSourceError
+from separator.errors import ModelError, UnreadableSourceError
 
 
 def main() -> None:
@@ -39,6 +39,8 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         result = load(request["engine"]).separate(wanted)
     except UnreadableSourceError as error:
         return {"unreadable": str(error)}
+    except ModelError as error:
+        return {"failed": str(error)}
     except Exception as error:
         traceback.print_exc()
         return {"failed": f"the engine failed ({type(error).__name__})"}

@@ -13,11 +13,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from separator import models
 from separator.engine import EngineRequest, Separation
 from separator.errors import EngineError, UnreadableSourceError
 
 _ROOT = Path(__file__).resolve().parent.parent
-_INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "SYSTEMROOT")
+_INHERITED = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", *models.FOLDER_VARIABLES)
 _MAX_ANSWER = 1024**2
 
 

@@ -44,6 +44,11 @@ _COMMANDS = {
         "run the self-hosted separation API",
         "Without a provider and credits; SEPARATION_API_URL of the other processes points to it.",
     ),
+    "fetch-model": (
+        "separator.fetch_model",
+        "download a trained model for the separator",
+        "Once; a machine without network takes the file by --from.",
+    ),
     "sandbox": (
         "sandbox.command",
         "run everything on loopback: no account, no key, no network",

@@ -29,6 +29,8 @@ _KEYS, _CLAIM = "stemdrop:*", "stemdrop:sandbox"
 # After a million keys without one of ours the search gives up and counts the Redis as taken.
 _SCAN_COUNT, _SCAN_ROUNDS = 1000, 1000
 _REDIS_ANSWER_S = 10
+# They name the engine and the folder of its model.
+_SEPARATOR_VARIABLES = ("PATH", "HOME", "XDG_CACHE_HOME", "STEMDROP_MODELS", "ENGINE")
 
 
 class LocalEnvironment:
@@ -184,7 +186,8 @@ class LocalEnvironment:
         data = str(self.directory / "separator")
         port = str(free_port())
         arguments = ["separator", "--host", "127.0.0.1", "--port", port, "--data", data]
-        environment = {"PATH": os.environ.get("PATH", ""), "SEPARATION_API_KEY": self._key}
+        inherited = {name: os.environ[name] for name in _SEPARATOR_VARIABLES if name in os.environ}
+        environment = {**inherited, "SEPARATION_API_KEY": self._key}
         process = self._process(arguments, environment, "separator")
         process.start()
         ready = await process.wait_for(r"separator ready at (http://\S+)")

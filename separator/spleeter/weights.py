@@ -34,12 +34,12 @@ def load_weights(file: Path | None = None) -> Weights:
 
     Raises `ModelError` in one line for a file that is missing, damaged or another one.
     """
-    file = SPLEETER.file() if file is None else file
+    file = file or SPLEETER.file()
     try:
         with np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError:
-        raise ModelError(f"there is no model at {file}; {_ADVICE}") from None
+        raise ModelError(SPLEETER.missing()) from None
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ModelError(f"{file} is not a complete model file; {_ADVICE}") from error
     if _digest(arrays) != _DIGEST:
