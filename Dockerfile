@@ -39,6 +39,14 @@ RUN mkdir stemdrop bot webhook worker separator sandbox && touch README.md LICEN
     "stemdrop[${EXTRAS}] @ file://$(echo /build/empty/stemdrop-*.whl)" \
  && tools/bin/pip --python /opt/stemdrop/bin/python uninstall --quiet --yes stemdrop
 
+# The separator's trained model, for the images with the extra `separator` or `sandbox`. Without a network the image
+# has none, and the separator uses its light engine.
+FROM needs AS models
+COPY separator separator
+RUN mkdir models && test -z "$EXTRAS" || PATH=/build/tools/bin:$PATH STEMDROP_MODELS=/build/models \
+    /opt/stemdrop/bin/python -m separator.fetch_model spleeter \
+    || echo "WARNING: this image has NO TRAINED MODEL: its separator uses the light engine, of lower quality." >&2
+
 # The project.
 FROM needs AS own
 COPY . .
@@ -50,10 +58,12 @@ RUN groupadd --gid 10001 stemdrop \
  && for folder in stems telegram separator sandbox; do install -d -o 10001 -g 10001 /var/lib/stemdrop/$folder; done \
  && install -d -o 10001 -g 10001 /var/lib/stemdrop/telegram/tmp
 COPY --from=needs /opt/stemdrop /opt/stemdrop
+COPY --from=models /build/models /opt/stemdrop/models
 RUN --mount=type=bind,from=own,source=/build/own,target=/own \
     python3 -m pip --python /opt/stemdrop/bin/python install --quiet --no-deps --no-index --no-cache-dir \
     --root-user-action ignore --disable-pip-version-check /own/stemdrop-*.whl
-ENV PATH=/opt/stemdrop/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 STEMDROP_HEALTH_FILE=/tmp/health
+ENV PATH=/opt/stemdrop/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 STEMDROP_HEALTH_FILE=/tmp/health \
+    STEMDROP_MODELS=/opt/stemdrop/models
 # An empty folder that the process cannot write to: it writes only to /tmp and its volumes.
 WORKDIR /srv
 USER 10001:10001

@@ -6,7 +6,7 @@ ones with skip connections, and a dilated 4×4 convolution whose sigmoid is the 
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -32,6 +32,7 @@ MULTIPLE = 2**DEPTH
 """Frames and bins of the input must be multiples of this."""
 
 _KERNEL = 5
+_CHUNK = 2**21  # floats of a layer's products at once, 8 MB
 _LEAK = np.float32(0.2)
 
 
@@ -73,15 +74,19 @@ def _normalise(sound: Floats, layer: Mapping[str, Floats]) -> Floats:
 
 def _convolve(sound: Floats, kernel: Floats, bias: Floats) -> Floats:
     """Convolve with stride 2, with one row and column of padding before and two after."""
-    inputs, height, width = sound.shape
+    inputs, height, width = len(sound), sound.shape[1] // 2, sound.shape[2] // 2
     padded = np.pad(sound, ((0, 0), (1, 2), (1, 2)))
-    columns = np.empty((_KERNEL, _KERNEL, inputs, height // 2, width // 2), np.float32)
-    for row in range(_KERNEL):
-        for column in range(_KERNEL):
-            columns[row, column] = padded[:, row : row + height - 1 : 2, column : column + width - 1 : 2]
-    result = kernel @ columns.reshape(_KERNEL**2 * inputs, -1)
-    result += bias[:, None]
-    return result.reshape(-1, height // 2, width // 2)
+    result = np.empty((len(bias), height, width), np.float32)
+    for first, last in _chunks(height, inputs * width):
+        columns = np.empty((_KERNEL, _KERNEL, inputs, last - first, width), np.float32)
+        for row, column in np.ndindex(_KERNEL, _KERNEL):
+            columns[row, column] = padded[
+                :, 2 * first + row : 2 * last + row : 2, column : column + 2 * width : 2
+            ]
+        part = kernel @ columns.reshape(_KERNEL**2 * inputs, -1)
+        result[:, first:last] = part.reshape(-1, last - first, width)
+    result += bias[:, None, None]
+    return result
 
 
 def _convolve_transposed(sound: Floats, kernel: Floats, bias: Floats) -> Floats:
@@ -89,21 +94,29 @@ def _convolve_transposed(sound: Floats, kernel: Floats, bias: Floats) -> Floats:
 
     Even and odd rows and columns are added up apart, because numpy adds contiguous rows fastest.
     """
-    _, height, width = sound.shape
+    inputs, height, width = sound.shape
     outputs = len(bias)
-    columns = (kernel @ sound.reshape(len(sound), -1)).reshape(_KERNEL, _KERNEL, outputs, height, width)
     phases = np.zeros((2, 2, outputs, height + 2, width + 2), np.float32)
-    for row in range(_KERNEL):
-        for column in range(_KERNEL):
+    for first, last in _chunks(height, outputs * width):
+        columns = kernel @ sound[:, first:last].reshape(inputs, -1)
+        columns = columns.reshape(_KERNEL, _KERNEL, outputs, last - first, width)
+        for row, column in np.ndindex(_KERNEL, _KERNEL):
             top, left = row // 2, column // 2
-            phases[row % 2, column % 2, :, top : top + height, left : left + width] += columns[row, column]
+            phase = phases[row % 2, column % 2]
+            phase[:, first + top : last + top, left : left + width] += columns[row, column]
     result = np.empty((outputs, 2 * height, 2 * width), np.float32)
-    for row in range(2):
-        for column in range(2):
-            # the crop of one row makes an odd row of the whole an even one of the result
-            part = phases[1 - row, 1 - column, :, row : row + height, column : column + width]
-            np.add(part, bias[:, None, None], out=result[:, row::2, column::2])
+    for row, column in np.ndindex(2, 2):
+        # the crop of one row makes an odd row of the whole an even one of the result
+        part = phases[1 - row, 1 - column, :, row : row + height, column : column + width]
+        np.add(part, bias[:, None, None], out=result[:, row::2, column::2])
     return result
+
+
+def _chunks(height: int, row_size: int) -> Iterator[tuple[int, int]]:
+    """Yield ranges of rows whose products stay small, since all of them would take most of the memory."""
+    rows = max(1, _CHUNK // (_KERNEL**2 * row_size))
+    for first in range(0, height, rows):
+        yield first, min(height, first + rows)
 
 
 def _last_layer(sound: Floats, kernel: Floats, bias: Floats) -> Floats:

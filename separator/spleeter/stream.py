@@ -1,7 +1,6 @@
 """Separates the voice from a song of any length with Spleeter's two networks, in bounded memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from separator.audio.samples import Floats
 from separator.audio.spectrum import Spectra
 from separator.spleeter.network import MULTIPLE, Network
 
-_FRAMES = 256  # of a segment, six seconds: as good as 512 with context, and half the memory
+_FRAMES = 512  # of a segment, twelve seconds: what the networks were trained on
 _BINS = 1024  # up to 11 kHz, which the networks were trained on
 
 
@@ -22,22 +21,21 @@ class VoiceSeparator:
 
     def separate(self, blocks: Iterable[Floats]) -> Iterator[tuple[Floats, Floats]]:
         """Yield the mix and its vocals in pieces (2 × samples); `blocks` are a song's samples at 44.1 kHz."""
-        with ThreadPoolExecutor(len(self._networks)) as pool:
 
-            def masks(spectra: Iterator[Spectra]) -> Iterator[tuple[Spectra, Sequence[Floats]]]:
-                for part in spectra:
-                    yield part, [self._mask(part, pool)]
+        def masks(spectra: Iterator[Spectra]) -> Iterator[tuple[Spectra, Sequence[Floats]]]:
+            for part in spectra:
+                yield part, [self._mask(part)]
 
-            for mix, (vocals,) in apply_masks(blocks, masks, 1, _FRAMES):
-                yield mix, vocals
+        for mix, (vocals,) in apply_masks(blocks, masks, 1, _FRAMES):
+            yield mix, vocals
 
-    def _mask(self, spectra: Spectra, pool: ThreadPoolExecutor) -> Floats:
+    def _mask(self, spectra: Spectra) -> Floats:
         """Return the voice's share of the power, 2 × frames × bins."""
         frames = spectra.shape[1]
         magnitude = np.abs(spectra[:, :, :_BINS])
         padded = np.pad(magnitude, ((0, 0), (0, -frames % MULTIPLE), (0, 0)))
-        vocals, rest = pool.map(lambda network: network(padded)[:, :frames], self._networks)
-        vocals, rest = (vocals * magnitude) ** 2, (rest * magnitude) ** 2
+        # one after the other: together they would need twice the memory
+        vocals, rest = ((network(padded)[:, :frames] * magnitude) ** 2 for network in self._networks)
         tiny = np.float32(1e-10)
         mask = np.empty(spectra.shape, np.float32)
         mask[:, :, :_BINS] = (vocals + tiny / 2) / (vocals + rest + tiny)

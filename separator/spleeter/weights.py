@@ -36,7 +36,7 @@ def load_weights(file: Path | None = None) -> Weights:
     """
     file = file or SPLEETER.file()
     try:
-        with np.load(file, allow_pickle=False) as stored:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
     except FileNotFoundError:
         raise ModelError(SPLEETER.missing()) from None

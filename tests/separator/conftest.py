@@ -259,14 +259,14 @@ def write_audio() -> Callable[..., Path]:
     return _write_audio
 
 
-def _decode(file: Path | bytes, suffix: str = "") -> Floats:
-    """Return all samples of a file as 2 × n."""
+def _decode(file: Path | bytes, stream: int = 0) -> Floats:
+    """Return all samples of a file's audio stream as 2 × n."""
     import io
 
     parts = []
     with av.open(str(file) if isinstance(file, Path) else io.BytesIO(file)) as container:
         converter = AudioResampler(format="fltp", layout="stereo", rate=44_100)
-        for frame in [*container.decode(audio=0), None]:
+        for frame in [*container.decode(audio=stream), None]:
             parts += [piece.to_ndarray() for piece in converter.resample(frame)]
     return np.concatenate(parts, axis=1).astype(np.float32)
 
