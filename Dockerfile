@@ -32,7 +32,7 @@ RUN python3 -m venv tools && tools/bin/pip install --quiet --no-index --find-lin
 COPY pyproject.toml .
 # The extra `separator` or `sandbox` of pyproject.toml, for the commands of these names.
 ARG EXTRAS=""
-RUN mkdir stemdrop bot webhook worker separator sandbox && touch README.md LICENSE stemdrop/__init__.py \
+RUN mkdir stemdrop bot webhook worker separator sandbox && touch README.md LICENSE NOTICE stemdrop/__init__.py \
  && tools/bin/pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir empty . \
  && python3 -m venv --without-pip /opt/stemdrop \
  && tools/bin/pip --python /opt/stemdrop/bin/python install --quiet --no-index --find-links wheels \
