@@ -29,7 +29,7 @@ def variables(tmp_path: Path) -> dict[str, str]:
     """The environment variables of a command, whose temporary files are in `tmp_path / "tmp"`."""
     (tmp_path / "tmp").mkdir()
     proxies = {"ALL_PROXY": "nonsense", "HTTPS_PROXY": "socks9://me:word@:x", "http_proxy": "127.0.0.1:9"}
-    return {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "tmp"), **proxies}
+    return {"PATH": os.environ["PATH"], "TMPDIR": str(tmp_path / "tmp"), "ENGINE": "light", **proxies}
 
 
 async def test_the_stems_are_written_to_disk(song: Path, tmp_path: Path, variables: dict[str, str]) -> None:
@@ -81,6 +81,7 @@ def test_an_unreachable_redis_is_reported_in_one_line(
     assert errors.startswith(f"stemdrop sandbox: {reason}")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("REDIS_URL", NO_REDIS)
+    monkeypatch.setenv("ENGINE", "light")
     assert demo.main() == 1
     output, errors = capsys.readouterr()
     assert (output.count("\n"), errors) == (1, "")
