@@ -163,11 +163,12 @@ def _reference(arrays: dict[str, Floats], sound: Floats) -> Floats:
         kernel = arrays[f"up{number}/kernel"].reshape(5, 5, -1, inputs)
         spread = np.zeros((inputs, 2 * sound.shape[1] - 1, 2 * sound.shape[2] - 1))
         spread[:, ::2, ::2] = sound
-        flipped = kernel[::-1, ::-1]
+        flipped = kernel[::-1, ::-1].transpose(2, 3, 0, 1)
         full = [
-            sum(correlate2d(np.pad(spread[c], 4), flipped[:, :, output, c], "valid") for c in range(inputs))[
-                1:-2, 1:-2
-            ]
+            np.sum(
+                [correlate2d(np.pad(x, 4), k, "valid") for x, k in zip(spread, flipped[output], strict=True)],
+                axis=0,
+            )[1:-2, 1:-2]
             for output in range(kernel.shape[2])
         ]
         full = [np.pad(one, ((0, 1), (0, 1)))[: 2 * sound.shape[1], : 2 * sound.shape[2]] for one in full]
