@@ -71,6 +71,7 @@ def test_the_names_of_stored_fields_do_not_change() -> None:
         *("id", "chat_id", "user_id", "source_message_id", "source", "language", "topic_id", "message_id"),
         *("create_started_by", "answer_lost_at", "source_fetched_at", "asked_again_by", "is_asking_again"),
         *("is_other_charged", "split_id", "waits_for", "paid_by"),
+        *("stems_above", "replaced_message_id"),
         *("ordered_by", "cancelled_by", "state", "created_at", "moved_at", "account", "account_day"),
         *("price", "charge", "mode", "instrument", "picked_at", "shown_at", "shown_as"),
         *(

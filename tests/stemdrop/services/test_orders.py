@@ -45,6 +45,7 @@ async def test_a_tap_whose_answer_does_not_arrive_pays_once(
     room: BotRoom, alice: User, menu: Message, fault: FaultKind
 ) -> None:
     await delivered(room, alice, menu)
+    menu = room.telegram.bot_messages(alice.id)[-1]
     room.telegram.faults.add(fault, method="answerCallbackQuery", times=5)
     room.telegram.tap(alice.id, menu.message_id, menu.buttons[0]["callback_data"])
     await room.handle()
@@ -57,6 +58,7 @@ async def test_a_tap_is_answered_although_telegram_fails_once(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     await delivered(room, alice, menu)
+    menu = room.telegram.bot_messages(alice.id)[-1]
     room.telegram.faults.add(FaultKind.BAD_GATEWAY, method="answerCallbackQuery")
     query = await room.taps(menu, 0)  # which asserts that it is answered
     assert query.answer_text
@@ -102,6 +104,7 @@ async def test_two_quick_taps_open_one_list_of_instruments(room: BotRoom, alice:
 async def test_a_late_tap_on_the_choice_orders_nothing_new(room: BotRoom, alice: User, menu: Message) -> None:
     opens = menu.buttons[2]["callback_data"]
     job = await delivered(room, alice, menu)
+    menu = room.telegram.bot_messages(alice.id)[-1]
     assert opens == menu.buttons[1]["callback_data"]  # the same button is in both
     for received_at, songs in ((job.moved_at - 0.01, 1), (job.moved_at + 0.01, 2)):
         room.telegram.tap(alice.id, menu.message_id, opens)
@@ -114,6 +117,7 @@ async def test_packing_leaves_the_jobs_message_alone(
     room: BotRoom, alice: User, menu: Message, label: str
 ) -> None:
     await delivered(room, alice, menu)
+    menu = room.telegram.bot_messages(alice.id)[-1]
     number = next(index for index, button in enumerate(menu.buttons) if label in button["text"])
     edits = len(menu.history)
     room.telegram.faults.add(FaultKind.SERVER_ERROR, method="editMessageText", times=None)
@@ -130,6 +134,7 @@ async def test_another_mode_beyond_the_days_credits_leaves_no_job(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
     job = await delivered(room, alice, menu)
+    menu = room.telegram.bot_messages(alice.id)[-1]
     await room.product.users.set_daily_credits(alice.id, 55)
     query = await room.taps(menu, 0)
     assert query.is_alert
