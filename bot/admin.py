@@ -22,6 +22,7 @@ from stemdrop.errors import BadContract, SeparationError, TryLater
 from stemdrop.log_context import bind_job
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.orders import Tapped
+from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.stem_cache import StemCache
 from stemdrop.storage.users import Users
@@ -47,6 +48,7 @@ class Admin:
     users: Users
     stem_cache: StemCache
     separation: SeparationClient
+    abilities: AbilitiesCache
     clock: Callable[[], float] = time.time
 
     async def command(self, update: Update, context: Context) -> None:
@@ -94,7 +96,7 @@ class Admin:
         failed = await self.store.failed_jobs(FAILED_SHOWN)
         delivered = await self.store.delivered_jobs(DELIVERED_SHOWN)
         cached = await self.stem_cache.count()
-        lines = [*await self._running(say), "", await self._credits(say)]
+        lines = [*await self._running(say), "", *await self._credits(say)]
         lines += [say("admin.kept", count=say.number(cached)), ""]
         lines.append(say("admin.failed" if failed else "admin.none_failed"))
         rows: list[list[InlineKeyboardButton]] = []
@@ -125,14 +127,16 @@ class Admin:
             lines.append(f"• {await self._title(job, say)} · {say.duration(self.clock() - _began_at(job))}")
         return lines
 
-    async def _credits(self, say: Language) -> str:
+    async def _credits(self, say: Language) -> list[str]:
+        if (await self.abilities.get()).is_free:
+            return []
         try:
             async with asyncio.timeout(CREDITS_WAIT_S):
                 credits = await self.separation.credits()
-            return say("admin.credits", credits=say.number(round(credits)))
+            return [say("admin.credits", credits=say.number(round(credits)))]
         except (SeparationError, BadContract, TimeoutError) as error:
             log.warning("the credits left are not known: %s", error or "no answer in time")
-            return say("admin.credits_unknown")
+            return [say("admin.credits_unknown")]
 
     async def _line(self, job: Job, say: Language) -> str:
         ago = say("admin.ago", time=say.duration(self.clock() - job.moved_at))

@@ -76,12 +76,14 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     commands = Commands(
         **shared, translations=translations, max_bytes=settings.max_source_bytes, of_words=of_words
     )
-    jobs = JobsList(**shared)
+    jobs = JobsList(**shared, abilities=parts.abilities)
     languages = Languages(users, translations)
     desk = AccessDesk(users, parts.access_requests, parts.alerts, translations, parts.clock)
     requests = RequestsScreen(users, parts.access_requests, desk)
     users_command = UsersCommand(**shared, desk=desk, settings=settings)
-    admin = Admin(**shared, stem_cache=parts.stem_cache, separation=parts.separation)
+    admin = Admin(
+        **shared, stem_cache=parts.stem_cache, separation=parts.separation, abilities=parts.abilities
+    )
     doctor = Doctor(settings)
     group_chats = GroupChats(uploads, parts.group_settings, users, rights)
 

@@ -10,7 +10,7 @@ from telegram.error import TelegramError
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.failures import Remedy, remedies
-from stemdrop.domain.jobs import CREDITS, Job, JobState, Obstacle
+from stemdrop.domain.jobs import Job, JobState, Obstacle
 from stemdrop.errors import TryLater
 from stemdrop.services.orders import Ordered, Orders, Tapped
 from stemdrop.storage.job_store import JobStore
@@ -44,9 +44,9 @@ class JobActions:
             label = "button.send_now" if is_obstacle else "button.fetch_again"
             offered.append((JobButton.FETCH, say(label)))
         elif job.failure and job.mode and Remedy.RETRY in remedies(job.failure):
-            is_free = (job.mode, job.instrument) in (await self.job_message.details(job)).free
-            price = say("price.free") if is_free else say.credits(CREDITS[job.mode])
-            offered.append((JobButton.RETRY, say("button.retry", price=price)))
+            details = await self.job_message.details(job)
+            price = details.price(say, job.mode, job.instrument)
+            offered.append((JobButton.RETRY, say.priced("button.retry", price)))
         if job.state is JobState.DELIVERED:
             sent = await self.store.sent(job.id)
             if any(stem.file_id for stem in sent.values()):

@@ -16,11 +16,12 @@ from bot.replies import answer_tap, button, edit, number_of, page_buttons, reply
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import TITLE_LENGTH, Rendered, render_over_limit, short_title
 from stemdrop.chat.translations import Language
-from stemdrop.domain.jobs import CANCELLABLE, Job, JobState, Mode
+from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.domain.titles import in_sentence
 from stemdrop.errors import TryLater
 from stemdrop.log_context import bind_job
 from stemdrop.services.orders import Ordered, Tapped
+from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
 from stemdrop.tasks.incoming_updates import received_at
@@ -40,6 +41,7 @@ class JobsList:
     store: JobStore
     actions: JobActions
     users: Users
+    abilities: AbilitiesCache
     clock: Callable[[], float] = time.time
 
     async def show(self, update: Update, context: Context) -> None:
@@ -65,8 +67,7 @@ class JobsList:
             bind_job(job.id, job.task_id)
             ordered = await self.actions.perform(words[1], job, Tapped(query.id, received_at(update)))
             if ordered.over:
-                text = render_over_limit(job, say, job.mode or Mode.SEPARATE_VOCAL, ordered.over)
-                await answer_tap(query, text, is_alert=True)
+                await answer_tap(query, render_over_limit(say, ordered.over), is_alert=True)
                 return
         # First, because editing the messages may have to wait for Telegram's limits.
         await answer_tap(query, say(ordered.note) if ordered.note else None)
@@ -128,7 +129,7 @@ class JobsList:
         return say("jobs.waiting" if job.waits_for else f"jobs.{job.state}")
 
     async def _allowance(self, asker: int, say: Language) -> list[str]:
-        if not (limit := await self.users.limit(asker)):
+        if not (limit := await self.users.limit(asker)) or (await self.abilities.get()).is_free:
             return []
         today = await self.store.allowance(asker, limit)
         renewal = say.duration(today.renews_in_s)

@@ -16,7 +16,7 @@ from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import render_instruments, render_over_limit
 from stemdrop.chat.translations import Language, Translations
-from stemdrop.domain.jobs import FINAL, Job, JobState, Mode
+from stemdrop.domain.jobs import FINAL, Job, JobState
 from stemdrop.errors import TryLater
 from stemdrop.log_context import bind_job
 from stemdrop.services.orders import Ordered, Orders, Tapped
@@ -83,8 +83,7 @@ class Menu:
         """Answer the tap, before its message is edited, which may have to wait for Telegram's limits."""
         try:
             if ordered.over:
-                mode = tap.mode or job.mode or Mode.SEPARATE_VOCAL
-                await answer_tap(query, render_over_limit(job, say, mode, ordered.over), is_alert=True)
+                await answer_tap(query, render_over_limit(say, ordered.over), is_alert=True)
             else:
                 await answer_tap(query, say(ordered.note) if ordered.note else None)
         except (TelegramError, TryLater) as error:  # what it asked for is done, and must not be done again
@@ -125,7 +124,7 @@ class Menu:
             text, keyboard = render_instruments(job, say, tap.page, await self.job_message.details(job))
         elif ordered.over and tap.mode and job.state is JobState.CHOOSING:
             # also in the message, since the answer to the tap vanishes
-            text = f"{text}\n\n{render_over_limit(job, say, tap.mode, ordered.over)}"
+            text = f"{text}\n\n{render_over_limit(say, ordered.over)}"
         await self.job_message.edit_or_send(job, text, keyboard)
         if job.state in FINAL:
             await self.store.close(job.id)

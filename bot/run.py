@@ -11,7 +11,7 @@ from bot.introduction import introduce
 from bot.polling import ALLOWED_UPDATES, Poller
 from bot.update_health import UpdateHealth, watch_webhook
 from bot.updates import UpdateHandler
-from stemdrop.errors import SettingsError
+from stemdrop.errors import SettingsError, StoreUnavailable
 from stemdrop.storage.users import Users
 from stemdrop.tasks.engine import Queue, Task
 from stemdrop.wiring import STOP_GRACE_S, WRONG_TOKEN, Parts, call_until_done, greet_telegram
@@ -24,6 +24,10 @@ async def run_bot(parts: Parts, update_health: UpdateHealth, stop: asyncio.Event
     bot = parts.bot
     if not await greet_telegram(bot, stop):
         return
+    try:
+        await parts.abilities_refresh.run()
+    except StoreUnavailable as error:
+        log.warning("the separation API's abilities could not be stored: %s", error)
     application = build_application(parts)
     await application.initialize()
     await offer_admin_link(parts.users, bot.username)

@@ -1,20 +1,23 @@
 """Validation of create requests; each refusal names the field."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from separator.envelope import Refusal
-from separator.modes import STEM_NAMES, Mode
+from separator.modes import Mode, stem_names
 from separator.task_table import CreateRequest
 
 _MAX_URL = 4096
 
 
-def read(body: Mapping[str, Any]) -> CreateRequest:
-    """Return the checked request. Raises `Refusal`: 422 for a wrong field, 404 for a provider's own track."""
+def read(body: Mapping[str, Any], stems: Sequence[str]) -> CreateRequest:
+    """Return the checked request. Raises `Refusal`: 422 for a wrong field, 404 for a provider's own track.
+
+    `stems` are the engine's: `stemName` must be one of them.
+    """
     mode = _mode(body)
-    stem_name = _stem_name(body, mode)
+    stem_name = _stem_name(body, mode, stem_names(stems))
     callback_url = _url(body, "callBackUrl")
     track = {name for name in ("taskId", "audioId") if body.get(name)}
     if not track:
@@ -34,14 +37,14 @@ def _mode(body: Mapping[str, Any]) -> Mode:
         raise Refusal(422, f"type must be one of: {', '.join(Mode)}") from None
 
 
-def _stem_name(body: Mapping[str, Any], mode: Mode) -> str | None:
+def _stem_name(body: Mapping[str, Any], mode: Mode, names: Sequence[str]) -> str | None:
     value = body.get("stemName")
     if mode is not Mode.SPLIT_STEM_ADVANCED:
         if value:
             raise Refusal(422, f"stemName is for {Mode.SPLIT_STEM_ADVANCED} only")
         return None
-    if not isinstance(value, str) or value not in STEM_NAMES:
-        raise Refusal(422, f"stemName must be one of: {', '.join(STEM_NAMES)}")
+    if not isinstance(value, str) or value not in names:
+        raise Refusal(422, f"stemName must be one of: {', '.join(names)}")
     return value
 
 

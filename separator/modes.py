@@ -1,5 +1,6 @@
 """The names of the contract: modes, prices, instruments and fields."""
 
+from collections.abc import Collection
 from enum import StrEnum
 
 
@@ -27,7 +28,13 @@ STEM_NAMES: dict[str, str | None] = {
     "Brass Section": None,
     "Organ": None,
 }
-"""The valid values of `stemName`, each with the engine's stem, None where no engine has one."""
+"""The contract's values of `stemName`, each with the engine's stem, None where no engine has one."""
+
+
+def stem_names(stems: Collection[str]) -> list[str]:
+    """Return the values of `stemName` that an engine with these stems can serve."""
+    return [name for name, stem in STEM_NAMES.items() if stem in stems]
+
 
 _SPLIT_STEMS = (
     *("vocals", "backing_vocals", "drums", "bass", "guitar", "piano", "keyboard", "percussion"),

@@ -1,9 +1,10 @@
-"""The callback's body and the detail answer's data of a task."""
+"""The callback's body and the detail answer's data of a task, and the abilities."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from separator.engine import REST
-from separator.modes import SPLIT_FIELDS, Mode
+from separator.modes import SPLIT_FIELDS, Mode, stem_names
 from separator.task_table import CallbackState, PublishedStem, Task, TaskState
 
 _SUCCESS_MESSAGE = "vocal Removal generated successfully."
@@ -29,6 +30,16 @@ def record(task: Task) -> dict[str, Any]:
         "errorMessage": task.message if failed else None,
         "response": _response(task) if task.state is TaskState.DONE else None,
     }
+
+
+def report_abilities(stems: Sequence[str], prices: Mapping[Mode, int]) -> dict[str, Any]:
+    """Return the modes with their prices, stems and instruments; our addition to the contract."""
+    made: dict[Mode, dict[str, Any]] = {
+        Mode.SEPARATE_VOCAL: {"stems": ["vocals", "instrumental"]},
+        Mode.SPLIT_STEM: {"stems": list(stems)},
+        Mode.SPLIT_STEM_ADVANCED: {"stemNames": stem_names(stems)},
+    }
+    return {"modes": {mode.value: {"credits": prices.get(mode, 0), **made[mode]} for mode in Mode}}
 
 
 def _success_flag(task: Task) -> str:

@@ -1,11 +1,12 @@
-"""The endpoints create, detail and credits."""
+"""The endpoints create, detail, abilities and credits."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from separator import create_request
+from separator.engines import known_stems
 from separator.envelope import Refusal, json_body, key_check, success
-from separator.reports import record
+from separator.reports import record, report_abilities
 from separator.settings import SeparatorSettings
 from separator.task_runner import TaskRunner
 from separator.task_table import TaskTable
@@ -14,10 +15,11 @@ from separator.task_table import TaskTable
 def contract_routes(settings: SeparatorSettings) -> APIRouter:
     """Return the routes, which need `table` and `runner` in the lifespan's state."""
     router = APIRouter(dependencies=[key_check(settings.api_key)])
+    stems = known_stems(settings.engine)
 
     @router.post("/api/v1/vocal-removal/generate")
     async def create(request: Request) -> JSONResponse:
-        wanted = create_request.read(await json_body(request))
+        wanted = create_request.read(await json_body(request), stems)
         table: TaskTable = request.state.table
         runner: TaskRunner = request.state.runner
         price = settings.prices.get(wanted.mode, 0)
@@ -35,6 +37,10 @@ def contract_routes(settings: SeparatorSettings) -> APIRouter:
         if task is None:
             raise Refusal(404, "there is no such task")
         return success(record(task))
+
+    @router.get("/api/v1/vocal-removal/abilities")
+    async def abilities(request: Request) -> JSONResponse:
+        return success(report_abilities(stems, settings.prices))
 
     @router.get("/api/v1/generate/credit")
     async def credit(request: Request) -> JSONResponse:

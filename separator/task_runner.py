@@ -28,10 +28,6 @@ _ARRIVAL_ORDER_TIMEOUT_S = 10  # after that a task overtakes an earlier one whos
 _MAX_STARTS = 3  # a task that was interrupted this often probably crashes the server
 
 
-class _UnknownStemError(Exception):
-    """The engine does not have the requested stem."""
-
-
 class TaskRunner:
     """Runs all unfinished tasks; `open` resumes those that an earlier process or `close` interrupted."""
 
@@ -93,7 +89,7 @@ class TaskRunner:
             raise
         except SourceError as error:
             self._fail(task, 451, str(error))
-        except (UnreadableSourceError, _UnknownStemError) as error:
+        except UnreadableSourceError as error:
             self._fail(task, 400, str(error))
         except EngineError as error:
             self._fail(task, 500, str(error))
@@ -138,10 +134,8 @@ class TaskRunner:
         if task.request.stem_name is None:
             return "vocals"
         stem = STEM_NAMES[task.request.stem_name]
-        known = known_stems(self._settings.engine)
-        if stem not in known:
-            names = ", ".join(name for name, stem in STEM_NAMES.items() if stem in known)
-            raise _UnknownStemError(f"this engine cannot extract {task.request.stem_name}; it knows {names}")
+        if stem not in known_stems(self._settings.engine):  # it was accepted before the engine was changed
+            raise EngineError(f"this engine cannot extract {task.request.stem_name}")
         return stem
 
     def _publish(self, task: Task, result: Separation) -> tuple[PublishedStem, ...]:

@@ -22,11 +22,13 @@ from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLa
 from stemdrop.http.clients import client_options
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.provider.client import SeparationClient
+from stemdrop.services.abilities_refresh import AbilitiesRefresh
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.services.orders import Orders
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.settings import Settings
+from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.access_requests import AccessRequests
 from stemdrop.storage.chat_activity import ChatActivity
 from stemdrop.storage.connection import connect
@@ -92,6 +94,7 @@ class Parts:
         self.access_requests = AccessRequests(redis)
         self.stem_cache = StemCache(redis)
         self.job_statistics = JobStatistics(redis)
+        self.abilities = AbilitiesCache(redis, settings.separation_api_url)
         self.group_settings = GroupSettings(redis)
         self.translations = load_translations()
         self.links = SignedLinks(settings.secret_key.get_secret_value(), settings.public_url)
@@ -110,6 +113,7 @@ class Parts:
             self.stem_cache,
             self.job_statistics,
             self.translations,
+            self.abilities,
             clock,
             Reactions(self.bot),
         )
@@ -131,12 +135,16 @@ class Parts:
             self.store,
             self.engine,
             self.stem_cache,
-            self.job_statistics,
+            self.abilities,
             self.users,
             self.result_polling,
             self.account_queue,
             self.clock,
         )
+
+    @cached_property
+    def abilities_refresh(self) -> AbilitiesRefresh:
+        return AbilitiesRefresh(self.separation, self.abilities)
 
     @cached_property
     def alerts(self) -> AdminAlerts:

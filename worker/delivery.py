@@ -151,7 +151,7 @@ class Delivery:
             log.info("job %s: delivered", job.id)
             await self._show(job)
             await self.account_queue.next(job.account)
-            await self._note_duration(job)
+            await self._note_success(job)
         elif job.mode and not job.cached and await self.store.get(job.id) is None:
             # it was deleted meanwhile, and its stems in the cache must be, too
             await self.stem_cache.forget(job.source, (job.mode, job.instrument))
@@ -225,10 +225,12 @@ class Delivery:
         if stems and all(stem.file_id for stem in stems):
             await self.stem_cache.put(job, CachedStems(result, tuple(stems)))
 
-    async def _note_duration(self, job: Job) -> None:
-        """Note once per job the time from its turn to its result; a repeated delivery does not count."""
+    async def _note_success(self, job: Job) -> None:
+        """Note once per job its instrument, and the time from its turn to its result."""
         began_at = job.create_started_at or job.picked_at
         if job.mode and began_at and not (job.cached or job.paid_by or job.is_timed):
+            if job.instrument:
+                await self.job_statistics.note_instrument(job.instrument)
             await self.job_statistics.note_duration(job.mode, job.moved_at - began_at)
 
     async def _show(self, job: Job, *, is_progress: bool = False) -> None:

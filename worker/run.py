@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 RECOVERY_EVERY_S = 10
 PROGRESS_EVERY_S = 5
 CREDITS_EVERY_S = 600
+ABILITIES_EVERY_S = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,7 @@ async def run_worker(parts: Parts, stop: asyncio.Event) -> None:
             Periodic(recovery_every_s, tasks.recovery.run),
             Periodic(PROGRESS_EVERY_S, tasks.progress_updates.run),
             Periodic(CREDITS_EVERY_S, tasks.credits_monitor.run),
+            Periodic(ABILITIES_EVERY_S, parts.abilities_refresh.run),
         )
         periodic = dict(zip(PERIODIC, work_of_all, strict=True))
         log.info("worker ready")

@@ -15,6 +15,7 @@ from stemdrop.chat.rendering import Details, Rendered, render, short_title
 from stemdrop.chat.replies import send_in_topic
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import FINAL, Job, JobState
+from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_statistics import JobStatistics
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.stem_cache import StemCache
@@ -31,6 +32,7 @@ class JobMessage:
     stem_cache: StemCache
     job_statistics: JobStatistics
     translations: Translations
+    abilities: AbilitiesCache
     clock: Callable[[], float] = time.time
     reactions: Reactions | None = None
 
@@ -56,6 +58,9 @@ class JobMessage:
 
     async def details(self, job: Job) -> Details:
         """Read what the job's message shows in this state beside the job itself."""
+        return replace(await self._details(job), abilities=await self.abilities.get())
+
+    async def _details(self, job: Job) -> Details:
         match job.state:
             case JobState.CHOOSING:
                 free = await self.stem_cache.free(job.source)

@@ -1,16 +1,18 @@
 """The text and the buttons of a job's message in each state. Pure functions; no I/O."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.constants import KeyboardButtonStyle, MessageLimit
 
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.translations import Language
+from stemdrop.domain.abilities import ALL, Abilities
 from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.failures import Remedy, remedies
-from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Charge, Job, JobState, Mode, Obstacle
+from stemdrop.domain.jobs import INSTRUMENTS, Charge, Job, JobState, Mode, Obstacle
+from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import cut, in_sentence
 from stemdrop.storage.job_statistics import Estimate
 from stemdrop.storage.stem_cache import Choice
@@ -35,7 +37,7 @@ class Details:
 
     `delivered` counts the stems in the chat; `place` is the job's in its queue, from 1; `elapsed_s` runs
     since its turn came; `can_ask_again`: another create call is offered; `free` are the choices that cost
-    nothing with this song; `instruments` are in the order to be shown.
+    nothing with this song; `instruments` are in the order to be shown; `abilities` are the provider's.
     """
 
     delivered: int = 0
@@ -45,6 +47,18 @@ class Details:
     can_ask_again: bool = False
     free: frozenset[Choice] = frozenset()
     instruments: tuple[str, ...] = INSTRUMENTS
+    abilities: Abilities = ALL
+
+    def price(self, say: Language, mode: Mode | None, instrument: str = "") -> str:
+        """Return the price to show; empty where nothing costs anything."""
+        if mode is None or self.abilities.is_free:
+            return ""
+        is_free = (mode, instrument) in self.free
+        return say("price.free") if is_free else say.credits(self.abilities.price(mode))
+
+    def instrument_price(self, say: Language) -> str:
+        """Return the price of any instrument that is not cached; empty where nothing costs anything."""
+        return replace(self, free=frozenset()).price(say, Mode.SPLIT_STEM_ADVANCED)
 
 
 def short_title(job: Job, say: Language) -> str:
@@ -55,15 +69,16 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
     title = short_title(job, say)
     match job.state:
         case JobState.CHOOSING if job.is_cache_lost and job.mode:
-            is_free = (job.mode, job.instrument) in details.free
-            price = say("price.free") if is_free else say.credits(CREDITS[job.mode])
-            label = f"{say.mode_name(job.mode, job.instrument)} · {price}"
+            name = say.mode_name(job.mode, job.instrument)
+            price = details.price(say, job.mode, job.instrument)
+            label = f"{name} · {price}" if price else name
             again = _button(label, Tap(Action.PICK, job.id, job.mode, job.instrument))
             return say("links_lost" if job.paid_by else "kept_lost", title=title), _keyboard(
                 [[again], _cancel(job, say)]
             )
         case JobState.CHOOSING:
-            return say("choose", title=title), _keyboard(_mode_rows(job, say, details))
+            text = "\n".join([say("choose", title=title), *_stem_names(say, details)])
+            return text, _keyboard(_mode_rows(job, say, details))
         case JobState.QUEUED:
             if job.waits_for:
                 return say("state.waiting", title=title), _keyboard([_cancel(job, say)])
@@ -85,15 +100,18 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
             return _failure(job, say, details)
         case JobState.CANCELLED:
             is_charged = job.create_started_at and job.charge is not Charge.RETURNED
+            is_charged = is_charged and not details.abilities.is_free
             key = "state.cancelled_late" if is_charged else "state.cancelled"
             back = "button.resume" if job.is_paid_and_cancelled else "button.choose_again"
             return say(key, title=title), _keyboard([[_button(say(back), Tap(Action.RESUME, job.id))]])
 
 
 def render_instruments(job: Job, say: Language, page: int = 0, details: Details = Details()) -> Rendered:
-    last = (len(details.instruments) - 1) // PAGE_LENGTH
+    can = details.abilities.can
+    offered = [name for name in details.instruments if can(Mode.SPLIT_STEM_ADVANCED, name)]
+    last = max(0, len(offered) - 1) // PAGE_LENGTH
     page = min(page, last)
-    shown = details.instruments[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
+    shown = offered[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
     buttons = [
         _button(_instrument(name, say, details), Tap(Action.PICK, job.id, Mode.SPLIT_STEM_ADVANCED, name))
         for name in shown
@@ -103,27 +121,29 @@ def render_instruments(job: Job, say: Language, page: int = 0, details: Details 
         for sign, step in (("‹", -1), ("›", 1))
         if 0 <= page + step <= last
     ]
-    price = say.credits(CREDITS[Mode.SPLIT_STEM_ADVANCED])
-    text = say("choose_instrument", title=short_title(job, say), price=price)
+    price = details.instrument_price(say)
+    key = "choose_instrument" if price else "choose_instrument_free"
+    text = say(key, title=short_title(job, say), price=price)
     back = _button(say("button.back"), Tap(Action.BACK, job.id))
     return text, InlineKeyboardMarkup([*_pairs(buttons), *_pairs(pages), [back, *_cancel(job, say)]])
 
 
-def render_over_limit(job: Job, say: Language, mode: Mode, allowance: Allowance) -> str:
+def render_over_limit(say: Language, allowance: Allowance) -> str:
     """Explain why a mode cannot be picked today, in the 200 characters that an answer to a tap may have."""
-    if CREDITS[mode] > allowance.limit:
-        return say("limit.too_small", price=say.credits(CREDITS[mode]), limit=say.number(allowance.limit))
+    price = say.credits(allowance.price)
+    if allowance.price > allowance.limit:
+        return say("limit.too_small", price=price, limit=say.number(allowance.limit))
     return say(
         "limit.reached",
         spent=say.number(min(allowance.spent, allowance.limit)),
         limit=say.number(allowance.limit),
-        price=say.credits(CREDITS[mode]),
+        price=price,
         time=say.duration(allowance.renews_in_s),
     )
 
 
 def _instrument(name: str, say: Language, details: Details) -> str:
-    is_free = (Mode.SPLIT_STEM_ADVANCED, name) in details.free
+    is_free = (Mode.SPLIT_STEM_ADVANCED, name) in details.free and not details.abilities.is_free
     return f"{say.named(name)} · {say('price.free')}" if is_free else say.named(name)
 
 
@@ -132,8 +152,8 @@ def _submitting(job: Job, say: Language, title: str, details: Details) -> Render
     if not job.answer_lost_at:
         return say("state.submitting", title=title), _keyboard(rows)
     if details.can_ask_again:
-        price = say.credits(CREDITS[job.mode]) if job.mode else ""
-        rows.insert(0, [_button(say("button.ask_again", price=price), Tap(Action.ASK_AGAIN, job.id))])
+        price = details.price(say, job.mode)
+        rows.insert(0, [_button(say.priced("button.ask_again", price), Tap(Action.ASK_AGAIN, job.id))])
         known = "lost.not_fetched"
     else:
         known = "lost.fetched" if job.source_fetched_at else "lost.waiting"
@@ -154,23 +174,38 @@ def _progress(say: Language, details: Details) -> str:
 
 
 def _mode_rows(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
-    return [
-        *([_pick(job, say, mode, details)] for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)),
-        [_button(say.mode(Mode.SPLIT_STEM_ADVANCED), Tap(Action.INSTRUMENTS, job.id))],
-        _cancel(job, say),
-    ]
+    modes = (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)
+    rows = [[_pick(job, say, mode, details)] for mode in modes if details.abilities.can(mode)]
+    return [*rows, *_one_instrument(job, say, details), _cancel(job, say)]
+
+
+def _one_instrument(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
+    mode = Mode.SPLIT_STEM_ADVANCED
+    if not details.abilities.can(mode):
+        return []
+    label = say.priced(f"mode.{mode}", details.instrument_price(say))
+    return [[_button(label, Tap(Action.INSTRUMENTS, job.id))]]
+
+
+def _stem_names(say: Language, details: Details) -> list[str]:
+    """The line that says how many and which stems *All stems* makes, where the provider tells that."""
+    stems = details.abilities.stems(Mode.SPLIT_STEM)
+    named = [say.stem(Stem(key, "", key.replace("_", " ").capitalize())) for key in stems]
+    head = f"{say.mode_name(Mode.SPLIT_STEM)} ({say.number(len(stems))})"
+    return [cut(f"{head}: {', '.join(named)}", NAMES_LENGTH)] if stems else []
 
 
 def _pick(
     job: Job, say: Language, mode: Mode, details: Details, action: Action = Action.PICK
 ) -> InlineKeyboardButton:
-    return _button(say.mode(mode, is_free=(mode, "") in details.free), Tap(action, job.id, mode))
+    return _button(say.priced(f"mode.{mode}", details.price(say, mode)), Tap(action, job.id, mode))
 
 
 def _other_modes(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
     others = [mode for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM) if mode is not job.mode]
-    rows = [[_pick(job, say, mode, details, Action.OTHER_MODE)] for mode in others]
-    return [*rows, [_button(say.mode(Mode.SPLIT_STEM_ADVANCED), Tap(Action.INSTRUMENTS, job.id))]]
+    can = details.abilities.can
+    rows = [[_pick(job, say, mode, details, Action.OTHER_MODE)] for mode in others if can(mode)]
+    return [*rows, *_one_instrument(job, say, details)]
 
 
 def _closing(job: Job, say: Language, title: str, details: Details) -> Rendered:
@@ -226,12 +261,12 @@ def _failure(job: Job, say: Language, details: Details) -> Rendered:
     else:
         offered = remedies(job.failure)
         if Remedy.RETRY in offered:
-            is_free = (job.mode, job.instrument) in details.free
-            price = say("price.free") if is_free or not job.mode else say.credits(CREDITS[job.mode])
-            rows.append([_button(say("button.retry", price=price), Tap(Action.RETRY, job.id))])
+            price = details.price(say, job.mode, job.instrument)
+            rows.append([_button(say.priced("button.retry", price), Tap(Action.RETRY, job.id))])
         if Remedy.OTHER_MODE in offered:
             rows += _other_modes(job, say, details)
-    return f"{say.failure(job.failure)}\n🎵 {short_title(job, say)}", _keyboard(rows)
+    failure = say.failure(job.failure, is_free=details.abilities.is_free)
+    return f"{failure}\n🎵 {short_title(job, say)}", _keyboard(rows)
 
 
 def _cancel(job: Job, say: Language) -> list[InlineKeyboardButton]:

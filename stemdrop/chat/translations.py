@@ -62,6 +62,10 @@ class Language:
     def mode(self, mode: Mode, *, is_free: bool = False) -> str:
         return self(f"mode.{mode}", price=self("price.free") if is_free else self.credits(CREDITS[mode]))
 
+    def priced(self, key: str, price: str) -> str:
+        """Return a label, which ends with its price; without that end if `price` is empty."""
+        return self(key, price=price).removesuffix(" · ")
+
     def mode_name(self, mode: Mode, instrument: str = "") -> str:
         """Return the name of a mode without its price; the instrument, where one was chosen."""
         return self.named(instrument) if instrument else self(f"mode_name.{mode}")
@@ -97,11 +101,14 @@ class Language:
         two = format_unit(2, unit, length="short", locale=self.code)
         return two.replace("2", self.number(count))
 
-    def failure(self, failure: Failure) -> str:
-        known = failure.code in REMEDIES
-        what = self(f"failure.{failure.code}" if known else "failure.other")
+    def failure(self, failure: Failure, *, is_free: bool = False) -> str:
+        """Return what happened and whether it was charged; the latter not where nothing costs anything."""
+        key = f"failure.{failure.code}" if failure.code in REMEDIES else "failure.other"
+        head = self("failure.head", code=failure.code)
+        if is_free:
+            return f"{head}\n{self._own(f'failure_free.{failure.code}') or self(key)}"
         charged = {True: "charged.yes", False: "charged.no", None: "charged.unknown"}[failure.charged]
-        return f"{self('failure.head', code=failure.code)}\n{what}\n{self(charged)}"
+        return f"{head}\n{self(key)}\n{self(charged)}"
 
 
 class Translations:

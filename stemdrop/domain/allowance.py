@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """The credits of one account today; `limit` 0 means that there is none."""
+    """The credits of one account today; `limit` 0 means that there is none. `price`: of what was refused."""
 
     spent: int
     limit: int
     renews_in_s: float
+    price: int = 0
 
     @property
     def left(self) -> int:

@@ -22,7 +22,7 @@ class Queue(StrEnum):
 
 
 # The periodic work of the submissions' queue.
-PERIODIC = ("recovery", "progress", "credits")
+PERIODIC = ("recovery", "progress", "credits", "abilities")
 
 QUEUE_OF = {
     Task.SUBMIT: Queue.SUBMISSIONS,

@@ -14,7 +14,7 @@ from telegram.error import TelegramError
 
 from stemdrop.chat.refusals import is_gone
 from stemdrop.domain.failures import failure_of
-from stemdrop.domain.jobs import CANCELLABLE, CREDITS, FINAL, Charge, Failure, Job, JobState
+from stemdrop.domain.jobs import CANCELLABLE, FINAL, Charge, Failure, Job, JobState
 from stemdrop.errors import NoSuchJob, StoreUnavailable, TryLater
 from stemdrop.http.clients import client_options
 from stemdrop.settings import Settings
@@ -45,6 +45,7 @@ class OperatorActions:
         self._store = parts.store
         self._engine = parts.engine
         self._orders = parts.orders
+        self._abilities = parts.abilities
         self._dead_letters = parts.dead_letters
         self._account_queue = parts.account_queue
 
@@ -82,8 +83,9 @@ class OperatorActions:
                 f"job {job.id} was tried again before, as job {new.id}, which {_is(new)}",
                 new.id if new.state not in FINAL else "",
             )
-        credits = 0 if new.cached else CREDITS[job.mode]
-        cost = f"costs {credits} credits" if credits else "Telegram keeps its stems, so it costs nothing"
+        credits = 0 if new.cached else (await self._abilities.get()).price(job.mode)
+        kept = "Telegram keeps its stems, so it" if new.cached else "it"
+        cost = f"costs {credits} credits" if credits else f"{kept} costs nothing"
         return ActionOutcome(True, f"job {job.id}: trying again as job {new.id}; {cost}", new.id, credits)
 
     async def resend(self, job: Job) -> ActionOutcome:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
+from stemdrop.domain.abilities import ALL, Abilities
 from stemdrop.domain.jobs import Mode
 from stemdrop.domain.results import Result
 from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError, Unreachable
@@ -23,6 +24,7 @@ from stemdrop.observability.metric_definitions import (
     CREDITS_SEEN,
     OTHER,
 )
+from stemdrop.provider.abilities import PATH, known_abilities, read_abilities
 from stemdrop.provider.answers import (
     read_callback,
     read_credits,
@@ -55,7 +57,7 @@ _OUTCOMES: dict[type[SeparationError], str] = {
 
 
 class SeparationClient:
-    """Makes the calls create, detail, credits and upload. The URLs have no slash at the end."""
+    """Makes the calls create, detail, credits, abilities and upload. The URLs have no slash at the end."""
 
     def __init__(
         self,
@@ -96,6 +98,20 @@ class SeparationClient:
     def callback(self, body: object) -> tuple[str, Result]:
         """Return the task id and the result in the body of a callback. Raises `BadContract`."""
         return read_callback(body, self._api_url)
+
+    async def abilities(self) -> Abilities:
+        """Return what the host can do: everything, where it is asked and does not know the question.
+
+        Raises the same as `detail`. The call is not counted, since most hosts do not know it.
+        """
+        if known := known_abilities(self._api_url):
+            return known
+        try:
+            return read_abilities(await self._answer("GET", self._api_url + PATH, timeout=ASK_TIMEOUT))
+        except Refused as error:
+            if error.code == 404:
+                return ALL
+            raise
 
     async def credits(self) -> float:
         """Return the credits that are left. Raises the same as `detail`."""

@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from stemdrop.domain.allowance import Allowance
-from stemdrop.domain.jobs import CREDITS, FINAL, CachedStem, Job, JobState, Mode
+from stemdrop.domain.jobs import FINAL, CachedStem, Job, JobState, Mode
 from stemdrop.domain.outcomes import Picked
 from stemdrop.domain.results import Result
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.result_polling import ResultPolling
-from stemdrop.storage.job_statistics import JobStatistics
+from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.stem_cache import CachedStems, StemCache
 from stemdrop.storage.users import Users
@@ -56,6 +56,7 @@ class Tapped:
 
 
 _UNKNOWN = Tapped()
+_NOT_OFFERED = "tap.not_offered"
 
 
 @dataclass
@@ -65,7 +66,7 @@ class Orders:
     store: JobStore
     engine: Engine
     stem_cache: StemCache
-    job_statistics: JobStatistics
+    abilities: AbilitiesCache
     users: Users
     polling: ResultPolling
     account_queue: AccountQueue
@@ -78,16 +79,19 @@ class Orders:
         if cached := await self.stem_cache.find(job.source, (mode, instrument)):
             await self._deliver_cached(job, mode, instrument, cached)
             return Ordered(job.id)
-        limit = 0 if is_unlimited else await self.users.limit(job.account)
-        price = 0 if is_unlimited else CREDITS[mode]
+        abilities = await self.abilities.get()
+        if not abilities.can(mode, instrument):
+            log.info("job %s: %s %s is not offered any more", job.id, mode, instrument)
+            return Ordered(job.id, _NOT_OFFERED)
+        price = 0 if is_unlimited else abilities.price(mode)
+        limit = await self.users.limit(job.account) if price else 0
         picked, spent = await self.store.pick(job, mode, instrument, limit, price)
         if picked is Picked.OVER:
             log.info("job %s: %s would exceed its account's %d credits a day", job.id, mode, limit)
-            return Ordered(job.id, over=await self.store.allowance(job.account, limit))
+            allowance = await self.store.allowance(job.account, limit)
+            return Ordered(job.id, over=replace(allowance, price=price))
         if picked is not Picked.LATE:
             log.info("job %s: %s %s, %s; %d credits today", job.id, mode, instrument, picked, spent)
-            if instrument:
-                await self.job_statistics.note_instrument(instrument)
         if picked in _TASKS:
             await self.engine.add(_TASKS[picked], job.id, job.id)
         return Ordered(job.id)
@@ -104,7 +108,7 @@ class Orders:
             job.instrument,
             is_unlimited=is_unlimited,
         )
-        if ordered.over:
+        if ordered.over or ordered.note:
             return replace(ordered, job_id=job.id)
         await self.store.mark_retried(job.id, ordered.job_id)
         return replace(ordered, note="retried")
@@ -144,7 +148,7 @@ class Orders:
         while True:
             new = await make()
             ordered = await self.pick(new, mode, instrument, is_unlimited=is_unlimited)
-            if ordered.over:
+            if ordered.over or ordered.note == _NOT_OFFERED:
                 # unless another tap, an admin's for example, has picked for it meanwhile
                 await self.store.forget(new.id, only_in=JobState.CHOOSING)
                 return ordered

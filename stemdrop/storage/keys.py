@@ -93,6 +93,9 @@ KEPT_LIFETIME_S = 180 * DAY_S
 USED = "stemdrop:instruments:used"  # sorted set: instrument → how often it was picked
 PACE = "stemdrop:pace:{}"  # list: seconds of the last jobs of a mode, newest first
 
+# The provider
+ABILITIES = "stemdrop:abilities:{}"  # string: host → JSON of what it can do, by its last answer
+
 # Counters of all processes
 COUNTS = "stemdrop:counts"  # hash: a metric with its labels → number, since the first start
 COUNTS_LATELY = "stemdrop:counts:{}"  # hash: the same within one slot; Unix time divided by the slot's length

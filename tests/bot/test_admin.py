@@ -13,6 +13,7 @@ from provider import Provider
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.jobs import CachedStem, Failure, JobState, Mode
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Result
@@ -53,6 +54,11 @@ async def test_the_credits_left_are_shown_or_said_to_be_unknown(
 ) -> None:
     assert "Credits left at the separation service: 1" in (await look(run_room, boss)).text
     assert "unknown, it does not answer" in (await look(private_room, boss)).text
+
+
+async def test_no_credits_are_shown_where_nothing_costs_any(run_room: BotRoom, boss: User) -> None:
+    await run_room.product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability()}))
+    assert "redits" not in (await look(run_room, boss)).text
 
 
 async def test_running_jobs_are_counted_and_the_longest_listed(

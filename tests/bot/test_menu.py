@@ -9,6 +9,7 @@ from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.faults import FaultKind
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.rendering import PAGE_LENGTH
+from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.jobs import INSTRUMENTS, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Run
 from stemdrop.domain.results import Result
@@ -74,6 +75,52 @@ async def test_popular_instruments_come_first_in_the_list(room: BotRoom, menu: M
     await room.product.job_statistics.note_instrument("Snare")
     await room.taps(menu, 2)
     assert [button["text"] for button in menu.buttons[:2]] == ["Snare drum", "Lead vocal"]
+
+
+OWN = Abilities(
+    {
+        Mode.SEPARATE_VOCAL: Ability(0, ("vocals", "instrumental")),
+        Mode.SPLIT_STEM: Ability(0, ("vocals", "drums", "bass", "other")),
+        Mode.SPLIT_STEM_ADVANCED: Ability(0, (), ("Lead Vocal", "Drum Kit", "Bass")),
+    }
+)
+
+
+async def test_only_what_the_provider_can_do_is_offered_and_no_price_where_nothing_costs(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    await room.product.abilities.put(OWN)
+    menu = await room.menu(alice, song)
+    assert menu.text.endswith("\nAll stems (4): Vocals, Drums, Bass, Other")
+    labels = [button["text"] for button in menu.buttons]
+    assert labels == ["🎤 Vocals + instrumental", "🎛 All stems", "🎸 One instrument…", "✖️ Cancel"]
+    await room.taps(menu, 2)
+    assert menu.text.endswith("You get it alone, and the song without it.")
+    labels = [button["text"] for button in menu.buttons]
+    assert labels == ["Lead vocal", "Drum kit", "Bass", "‹ Back", "✖️ Cancel"]
+    await room.taps(menu, 2)
+    job = await job_of(room, alice)
+    assert (job.instrument, job.price, job.state) == ("Bass", 0, JobState.SUBMITTING)
+    await room.product.fail(job.id, Failure("timeout", charged=None))
+    text, keyboard = await room.product.job_message.render(await room.product.job(job.id))
+    assert not any(word in text for word in ("charged", "credit", "cost"))
+    assert keyboard is not None
+    assert keyboard.inline_keyboard[0][0].text == "🔁 Try again"
+    assert await room.product.job_statistics.instruments() == INSTRUMENTS, "it failed"
+
+
+async def test_a_mode_that_is_not_offered_any_more_is_not_ordered(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    await room.product.abilities.put(Abilities({Mode.SEPARATE_VOCAL: Ability(10)}))
+    query = await room.taps(menu, 1)
+    assert query.answer_text == "The service does not offer this any more. Choose another way."
+    assert [button["text"] for button in menu.buttons] == [
+        "🎤 Vocals + instrumental · 10 credits",
+        "✖️ Cancel",
+    ]
+    assert (await job_of(room, alice)).state is JobState.CHOOSING
+    assert await room.product.ordered() == []
 
 
 async def test_the_list_goes_back_to_the_modes(room: BotRoom, alice: User, menu: Message) -> None:

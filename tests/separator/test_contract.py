@@ -7,10 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from separator.modes import CONTRACT_PRICES
+from separator.modes import CONTRACT_PRICES, Mode
 
 GENERATE = "/api/v1/vocal-removal/generate"
 DETAIL = "/api/v1/vocal-removal/record-info"
+ABILITIES = "/api/v1/vocal-removal/abilities"
 CREDIT = "/api/v1/generate/credit"
 UPLOAD = "/api/file-stream-upload"
 
@@ -39,7 +40,13 @@ def test_a_task_is_accepted_and_pending(start: Callable[..., Any], client: Any) 
 
 
 def test_a_request_without_the_key_is_refused(separator: Any) -> None:
-    for method, path in [("POST", GENERATE), ("GET", DETAIL), ("GET", CREDIT), ("POST", UPLOAD)]:
+    for method, path in [
+        ("POST", GENERATE),
+        ("GET", DETAIL),
+        ("GET", CREDIT),
+        ("GET", ABILITIES),
+        ("POST", UPLOAD),
+    ]:
         url = f"{separator.settings.origin}{path}"
         for key in [None, "Bearer wrong", "Bearer", "the-key", "Bearer the-key2", "Bearer clé"]:
             headers = {} if key is None else {b"Authorization": key.encode()}
@@ -77,6 +84,8 @@ def test_a_huge_request_is_413(separator: Any) -> None:
         ({"stemName": "Bass"}, 422, "stemName"),
         ({"type": "split_stem_advanced"}, 422, "stemName"),
         ({"type": "split_stem_advanced", "stemName": "Kazoo"}, 422, "stemName"),
+        # the engine has none; it says so before the source is fetched
+        ({"type": "split_stem_advanced", "stemName": "Piano"}, 422, "one of: Lead Vocal, Drum Kit, Bass"),
         ({"type": "split_stem_advanced", "stemName": ["Bass"]}, 422, "stemName"),
         ({"taskId": "a", "audioId": "b"}, 422, "not both"),
         ({"audioUrl": ..., "taskId": "a"}, 422, "together"),
@@ -116,6 +125,29 @@ def test_tasks_are_free_without_prices(separator: Any) -> None:
     before = separator.http.get(CREDIT).json()["data"]
     separator.task(**_request(type="split_stem"))
     assert separator.http.get(CREDIT).json()["data"] == before > 1000
+
+
+@pytest.mark.parametrize("prices", [{}, dict(CONTRACT_PRICES)])
+def test_the_abilities_are_those_of_the_engine(start: Callable[..., Any], prices: dict[Mode, int]) -> None:
+    with start(prices=prices) as separator:
+        answer = separator.http.get(ABILITIES).json()
+        assert (answer["code"], answer["msg"]) == (200, "success")
+        assert answer["data"] == {
+            "modes": {
+                "separate_vocal": {
+                    "credits": prices.get(Mode.SEPARATE_VOCAL, 0),
+                    "stems": ["vocals", "instrumental"],
+                },
+                "split_stem": {
+                    "credits": prices.get(Mode.SPLIT_STEM, 0),
+                    "stems": ["vocals", "drums", "bass", "other"],
+                },
+                "split_stem_advanced": {
+                    "credits": prices.get(Mode.SPLIT_STEM_ADVANCED, 0),
+                    "stemNames": ["Lead Vocal", "Drum Kit", "Bass"],
+                },
+            }
+        }
 
 
 def test_too_many_open_tasks_are_429(start: Callable[..., AbstractContextManager[Any]], client: Any) -> None:

@@ -30,7 +30,7 @@ from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.media import jpeg_from_colour
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
+from stemdrop.domain.jobs import INSTRUMENTS, Charge, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Receipt, Run, Sent
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import StoreUnavailable, TryLater
@@ -524,6 +524,18 @@ async def test_the_duration_of_a_late_result_is_not_noted(
     await delivery.run(job.id)
     assert (await product.job(job.id)).state is JobState.DELIVERED
     assert await paces(product) == []
+
+
+@pytest.mark.parametrize("code", [200, 500])
+async def test_an_instrument_is_popular_once_it_was_delivered(
+    product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]], code: int
+) -> None:
+    stems_of = result_of(put("snare")) if code == 200 else Result(code)
+    chosen = {"mode": Mode.SPLIT_STEM_ADVANCED, "instrument": "Snare", "picked_at": product.clock()}
+    job = await product.at(JobState.DELIVERING, sent, result=stems_of, **chosen)
+    await delivery.run(job.id)
+    first = (await product.job_statistics.instruments())[0]
+    assert first == ("Snare" if code == 200 else INSTRUMENTS[0])
 
 
 async def paces(product: Product) -> list[str]:

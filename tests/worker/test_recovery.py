@@ -370,7 +370,12 @@ async def test_an_end_that_telegram_refuses_is_closed_after_an_hour(product: Pro
     await product.store.fail(job.id, [JobState.CHOOSING], Failure("500"))
     unsendable = Translations({"en": Language("en", Endless())})
     product.job_message = JobMessage(
-        product.bot, product.store, product.stem_cache, product.job_statistics, unsendable
+        product.bot,
+        product.store,
+        product.stem_cache,
+        product.job_statistics,
+        unsendable,
+        product.abilities,
     )
     for advance_s, is_open in ((0, True), (SHOW_FOR_S - 5, True), (65, False)):
         product.clock.advance(advance_s)

@@ -19,6 +19,7 @@ from stemdrop.chat.translations import load_translations
 from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Sent
 from stemdrop.errors import TryLater
+from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_statistics import Estimate, JobStatistics
 from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
 from stemdrop.storage.stem_cache import CachedStems, StemCache
@@ -42,10 +43,20 @@ def job_statistics(redis: Redis) -> JobStatistics:
 
 
 @pytest.fixture
+def abilities(redis: Redis) -> AbilitiesCache:
+    return AbilitiesCache(redis, "http://separator:8001")
+
+
+@pytest.fixture
 def status(
-    bot: ExtBot[float], store: JobStore, stem_cache: StemCache, job_statistics: JobStatistics, clock: Clock
+    bot: ExtBot[float],
+    store: JobStore,
+    stem_cache: StemCache,
+    job_statistics: JobStatistics,
+    abilities: AbilitiesCache,
+    clock: Clock,
 ) -> JobMessage:
-    return JobMessage(bot, store, stem_cache, job_statistics, load_translations(), clock)
+    return JobMessage(bot, store, stem_cache, job_statistics, load_translations(), abilities, clock)
 
 
 class Chat:

@@ -279,12 +279,12 @@ def test_a_failed_job_without_a_failure_raises() -> None:
 @in_every_language
 def test_why_a_mode_cannot_be_picked_fits_an_answer_to_a_tap(say: Language, mode: Mode) -> None:
     for spent, limit, renews_in_s in ((0, 50, 86_399), (10**9, 10**9, 23 * 3600 + 59 * 60)):
-        text = render_over_limit(make_job(), say, mode, Allowance(spent, limit, renews_in_s))
+        text = render_over_limit(say, Allowance(spent, limit, renews_in_s, CREDITS[mode]))
         assert utf16_length(text) <= 200
         for part in (say.credits(CREDITS[mode]), say.duration(renews_in_s)):
             assert part in text
     # what a day never allows does not come back tomorrow
-    text = render_over_limit(make_job(), say, mode, Allowance(0, 5, 86_399))
+    text = render_over_limit(say, Allowance(0, 5, 86_399, CREDITS[mode]))
     assert utf16_length(text) <= 200
     assert say.credits(CREDITS[mode]) in text
     assert say.duration(86_399) not in text
@@ -416,6 +416,6 @@ def test_titles_are_shortened_for_sentences(title: str, shown: str) -> None:
 
 @in_every_language
 def test_large_limits_are_formatted_as_numbers(say: Language) -> None:
-    text = render_over_limit(make_job(), say, Mode.SPLIT_STEM, Allowance(12_345, 12_360, 3600))
+    text = render_over_limit(say, Allowance(12_345, 12_360, 3600, 50))
     assert say.number(12_345) in text
     assert say.number(12_360) in text

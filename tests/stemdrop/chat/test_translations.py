@@ -146,6 +146,7 @@ def test_every_text_keeps_commands_settings_and_symbols(code: str) -> None:
 # Keys that are put together, and from what.
 BUILT = {
     "failure.": {f"failure.{code}" for code in REMEDIES} | {"failure.other"},
+    "failure_free.": {"failure_free.timeout", "failure_free.lost"},
     "mode.": {f"mode.{mode}" for mode in Mode},
     "mode_name.": {f"mode_name.{mode}" for mode in Mode},
     "stem.": {f"stem.{key}" for key in (*STEM_FIELDS.values(), "other")},
@@ -214,6 +215,27 @@ def test_an_unknown_key_is_an_error(say: Language) -> None:
 
 
 # Failures
+
+
+def test_where_nothing_costs_credits_a_failure_names_none(say: Language) -> None:
+    for code in REMEDIES:
+        text = say.failure(Failure(code, charged=True), is_free=True)
+        assert text.startswith(say("failure.head", code=code))
+        assert len(text.split("\n")) == 2
+        assert not any(say(f"charged.{known}") in text for known in ("yes", "no", "unknown"))
+
+
+def test_a_label_ends_with_its_price_or_has_none(say: Language) -> None:
+    for key in (
+        "mode.separate_vocal",
+        "mode.split_stem",
+        "mode.split_stem_advanced",
+        "button.retry",
+        "button.ask_again",
+    ):
+        bare = say.priced(key, "")
+        assert say.priced(key, "7 x") == f"{bare} · 7 x"
+        assert "·" not in bare
 
 
 def test_a_failure_says_code_reason_and_charge(say: Language) -> None:
