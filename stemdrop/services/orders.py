@@ -139,7 +139,9 @@ class Orders:
         """Split the song of a job that has ended in another way, as a new job."""
         once = f"other:{job.id}:{mode}:{instrument}"
         ordered = await self._order(lambda: self._new(job, once, _ended_at, tapped), mode, instrument)
-        return replace(ordered, job_id=job.id) if ordered.over else replace(ordered, note="ordered")
+        if ordered.over or ordered.note:
+            return replace(ordered, job_id=job.id)
+        return replace(ordered, note="ordered")
 
     async def _order(
         self, make: Callable[[], Awaitable[Job]], mode: Mode, instrument: str, *, is_unlimited: bool = False

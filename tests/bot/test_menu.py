@@ -1,5 +1,6 @@
 """A button is pressed: the job moves, at most once however often and by whomever it is tapped."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,7 +98,7 @@ async def test_only_what_the_provider_can_do_is_offered_and_no_price_where_nothi
     await room.taps(menu, 2)
     assert menu.text.endswith("You get it alone, and the song without it.")
     labels = [button["text"] for button in menu.buttons]
-    assert labels == ["Lead vocal", "Drum kit", "Bass", "‹ Back", "✖️ Cancel"]
+    assert labels == ["Lead vocal", "Drums", "Bass", "‹ Back", "✖️ Cancel"]
     await room.taps(menu, 2)
     job = await job_of(room, alice)
     assert (job.instrument, job.price, job.state) == ("Bass", 0, JobState.SUBMITTING)
@@ -119,8 +120,18 @@ async def test_a_mode_that_is_not_offered_any_more_is_not_ordered(
         "🎤 Vocals + instrumental · 10 credits",
         "✖️ Cancel",
     ]
-    assert (await job_of(room, alice)).state is JobState.CHOOSING
+    job = await job_of(room, alice)
+    assert job.state is JobState.CHOOSING
     assert await room.product.ordered() == []
+    # nor under a job that has ended, which stays as it is
+    await room.product.store.fail(job.id, [JobState.CHOOSING], Failure("500"))
+    ended = replace(await room.product.job(job.id), mode=Mode.SPLIT_STEM)
+    for ordered in (
+        await room.product.orders.retry(ended),
+        await room.product.orders.other_mode(ended, Mode.SPLIT_STEM_ADVANCED, "Bass"),
+    ):
+        assert (ordered.job_id, ordered.note) == (job.id, "tap.not_offered")
+    assert len(await room.product.jobs(alice.id)) == 1
 
 
 async def test_the_list_goes_back_to_the_modes(room: BotRoom, alice: User, menu: Message) -> None:
