@@ -98,7 +98,7 @@ async def test_only_what_the_provider_can_do_is_offered_and_no_price_where_nothi
     await room.taps(menu, 2)
     assert menu.text.endswith("You get it alone, and the song without it.")
     labels = [button["text"] for button in menu.buttons]
-    assert labels == ["Lead vocal", "Drums", "Bass", "‹ Back", "✖️ Cancel"]
+    assert labels == ["Lead vocal", "Drums", "Bass", "↩️ Back", "✖️ Cancel"]
     await room.taps(menu, 2)
     job = await job_of(room, alice)
     assert (job.instrument, job.price, job.state) == ("Bass", 0, JobState.SUBMITTING)
