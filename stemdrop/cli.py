@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -79,6 +80,7 @@ def main() -> None:
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Run one command; returns the exit code. Wrong settings are lines on standard error, and code 2."""
+    began = time.monotonic()
     args = _parse(argv)
     if args.command == "separator" and (problem := _set_up_separator_logging(environ)):
         _print_error(problem)
@@ -88,7 +90,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     else:
         code = _serve(_ROLES[args.command][0], environ)
     if code == WRONG_SETTINGS and args.command in (*_ROLES, "separator"):
-        _delay_exit(environ.get("STEMDROP_EXIT_DELAY_S", ""))
+        _delay_exit(environ.get("STEMDROP_SHORTEST_RUN_S", ""), began)
     return code
 
 
@@ -125,18 +127,19 @@ def _set_up_separator_logging(environ: Mapping[str, str]) -> str:
     return ""
 
 
-def _delay_exit(seconds: str) -> None:
-    """Wait until SIGTERM, at most so long, since a container that ends at once is restarted at once."""
-    if not seconds.isdecimal() or int(seconds) == 0:
+def _delay_exit(shortest_run_s: str, began: float) -> None:
+    """Wait until the process has run for so long, or SIGTERM: a container that ends is restarted at once."""
+    left_s = (float(shortest_run_s) if shortest_run_s.isdecimal() else 0) - (time.monotonic() - began)
+    if left_s <= 0:
         return
     advice = (
         "correct .env, check it with `docker compose run --rm worker doctor`, then `docker compose up -d`"
     )
-    _print_error(f"this process ends in {seconds} s; {advice}")
+    _print_error(f"this process ends in {left_s:.0f} s; {advice}")
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait(int(seconds))
+    stop.wait(left_s)
 
 
 def _print_error(text: str) -> None:

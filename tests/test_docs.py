@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,20 @@ def test_what_the_product_is_said_to_say_it_says() -> None:
 def test_every_code_of_a_failure_is_explained() -> None:
     explained = {first.strip("`") for first, *_ in ROWS}
     assert REMEDIES.keys() <= explained
+
+
+def warnings() -> Iterator[list[str]]:
+    """The fixed parts of each warning that a process logs."""
+    for room in ("stemdrop", "bot", "webhook", "worker", "separator"):
+        for path in (ROOT / room).rglob("*.py"):
+            for text in re.findall(r'\b_?log\.warning\(\s*\*?\(?\s*"([^"]+)"', path.read_text("utf-8")):
+                parts = [part.strip(" ,;:") for part in re.split(r"%(?:\.0f|[sd])|[(:]", text)]
+                if parts := [part for part in parts if len(part) > 8]:
+                    yield parts
+
+
+def test_every_warning_is_explained() -> None:
+    """By its words; dots stand for what varies."""
+    explained = re.sub(r"\s+", " ", TROUBLES)
+    assert len(list(warnings())) > 30
+    assert [parts for parts in warnings() if not any(part in explained for part in parts)] == []
