@@ -41,6 +41,7 @@ redis.call('HSET', KEYS[1], 'state', 'waiting', 'asked_by', ARGV[3], 'outcome', 
            'name', ARGV[7], 'username', ARGV[8], 'language', ARGV[9])
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[4])
 redis.call('ZREMRANGEBYRANK', KEYS[2], 0, -1 - tonumber(ARGV[6]))
 return outcome
 """

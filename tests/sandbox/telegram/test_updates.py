@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request, Response
 
 from sandbox.environment.server import serve
 from sandbox.telegram.chats import User
+from sandbox.telegram.errors import PersonError
 from sandbox.telegram.person_actions import Telegram
 
 NewBot = Callable[..., Awaitable[ptb.Bot]]
@@ -186,3 +187,51 @@ async def test_in_privacy_mode_the_bot_gets_only_messages_addressed_to_it(
     assert [message.text for message in received] == ["/stems", f"@{tg.bot.username} this one", "thanks"]
     assert received[0].reply_to_message.audio is not None
     assert (await bot.get_me()).can_read_all_group_messages is False
+
+
+async def test_posts_and_edits_in_channels_are_updates_without_a_user(
+    bot: ptb.Bot, tg: Telegram, alice: User, make_audio: Callable[..., Any]
+) -> None:
+    bob = tg.add_user("Bob")
+    channel = tg.add_channel("Label", alice, [bob])
+    song = await tg.send_file(channel.id, make_audio("song.mp3"), caption="new")
+    tg.edit_text(channel.id, song.message_id, "newest")
+    posted, edited = await bot.get_updates()
+    assert posted.channel_post is not None
+    assert posted.channel_post.audio is not None
+    assert posted.channel_post.sender_chat is not None
+    assert (posted.effective_user, posted.channel_post.sender_chat.id) == (None, channel.id)
+    assert edited.edited_channel_post is not None
+    assert edited.edited_channel_post.caption == "newest"
+    with pytest.raises(PersonError, match="only administrators post"):
+        tg.send_text(channel.id, "me too", user_id=bob.id)
+    sent = await bot.send_message(channel.id, "hello")
+    assert (sent.from_user, sent.chat.type) == (None, "channel")
+    for refused in ("administrator rights", "not supported in channels"):
+        channel.members[tg.bot.id] = "administrator" if refused.startswith("not") else "member"
+        with pytest.raises(ptb.error.BadRequest, match=refused):
+            await bot.send_chat_action(channel.id, "typing")
+
+
+@pytest.mark.parametrize("place", ["private", "supergroup", "channel"])
+async def test_a_reply_to_a_message_of_another_chat_carries_its_file(
+    bot: ptb.Bot, tg: Telegram, alice: User, make_audio: Callable[..., Any], place: str
+) -> None:
+    elsewhere = {
+        "private": alice.id,
+        "supergroup": tg.add_group("Rehearsals", [alice], supergroup=True).id,
+        "channel": tg.add_channel("Label", alice).id,
+    }[place]
+    song = await tg.send_file(elsewhere, make_audio("song.mp3"), caption="new")
+    group = tg.add_group("Band", [alice])
+    tg.send_text(group.id, "/stems", reply_to=song.message_id, reply_chat_id=elsewhere)
+    reply = (await bot.get_updates())[-1].message
+    assert reply is not None
+    external = reply.external_reply
+    assert (reply.reply_to_message, reply.text) == (None, "/stems")
+    assert external is not None
+    assert external.audio is not None
+    assert song.media is not None
+    assert external.audio.file_id == song.media["file_id"]
+    shown = None if place == "private" else elsewhere
+    assert (external.chat.id if external.chat else None, bool(external.message_id)) == (shown, bool(shown))
