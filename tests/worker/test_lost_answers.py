@@ -15,6 +15,7 @@ from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.domain.results import Result
 from stemdrop.errors import TryLater
 from stemdrop.services.orders import Ordered, Tapped
+from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import TASK
 from worker.submission import LOST_AFTER_S, MAX_RUNS
 
@@ -69,7 +70,10 @@ async def receive(product: Product, job: Job, number: int, result: Result = STEM
 
 
 async def spent(product: Product, job: Job) -> int:
-    return (await product.store.allowance(job.account, 0)).spent
+    """Return what the account has spent on the job's day, which may have ended since."""
+    picked_at = (await product.job(job.id)).picked_at
+    store = JobStore(product.store._redis, lambda: picked_at)
+    return (await store.allowance(job.account, 0)).spent
 
 
 def shown(product: Product, job: Job) -> tuple[str, list[str]]:
