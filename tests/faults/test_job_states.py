@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from job_walk.model import Bounds, Model
-from job_walk.planted_faults import FAULTS, PlantedFault
+from job_walk.planted_faults import FAULTS, SHARING_FAULTS, PlantedFault
+from job_walk.several_jobs import play
 from job_walk.stored import Steps
 from job_walk.walk import Violated, explore
 
@@ -43,3 +44,14 @@ async def test_the_walk_finds_a_planted_fault(steps: Steps, fault: PlantedFault)
     with fault.planted(), pytest.raises(Violated) as violated:
         await explore(Model(steps, bounds))
     print(violated.value)  # noqa: T201
+
+
+def test_several_jobs_share_what_was_paid_for(redis_url: str) -> None:
+    play(redis_url, 500)
+
+
+@pytest.mark.parametrize("fault", SHARING_FAULTS, ids=str)
+def test_a_planted_fault_of_sharing_is_found(redis_url: str, fault: PlantedFault) -> None:
+    with fault.planted(), pytest.raises(AssertionError) as found:
+        play(redis_url, 500)
+    assert fault.invariant in [entry.name for entry in found.traceback]

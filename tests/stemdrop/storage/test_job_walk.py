@@ -9,6 +9,7 @@ import pytest
 from job_walk import invariants
 from job_walk.model import Bounds, Model
 from job_walk.planted_faults import FAULTS, PlantedFault
+from job_walk.several_jobs import play
 from job_walk.stored import Steps
 from job_walk.walk import Violated, explore, follow
 
@@ -48,6 +49,10 @@ async def test_a_planted_fault_violates_its_invariant_and_the_product_does_not(s
         steps.forget()
         with fault.planted():
             assert fault.invariant in await violated_by(model, fault), fault
+
+
+def test_several_jobs_share_what_was_paid_for(redis_url: str) -> None:
+    play(redis_url, 10)
 
 
 def test_every_invariant_finds_a_planted_fault() -> None:

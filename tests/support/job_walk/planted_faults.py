@@ -280,3 +280,35 @@ FAULTS = (
         *(*_ACCEPTED, "the user deletes", "the provider fetches the song for call 1"),
     ),
 )
+
+# Found by `several_jobs.py`; the invariants are its rules and invariants.
+SHARING_FAULTS = (
+    _fault(
+        "a song that is being split is paid for again",
+        "PRELUDE",
+        "    return payer, 'waiting'\n",
+        "    return\n",
+        "begin",
+    ),
+    _fault(
+        "a job that is given another one's stems pays for them",
+        "PRELUDE",
+        "  give_back(id)\n  set(id, 'price', '0', 'result', result,",
+        "  set(id, 'result', result,",
+        "each_split_is_paid_for_as_often_as_it_was_asked_for",
+    ),
+    _fault(
+        "a job that has moved on still waits",
+        "PRELUDE",
+        "  set(id, 'waits_for', '')\nend",
+        "end",
+        "jobs_that_move_are_looked_after",
+    ),
+    _fault(
+        "a job waits unknown to the one that it waits for",
+        "PRELUDE",
+        "  redis.call('ZADD', WAITING:format(payer), now, id)\n",
+        "",
+        "jobs_that_move_are_looked_after",
+    ),
+)
