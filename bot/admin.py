@@ -152,7 +152,9 @@ class Admin:
         count = say.number(await self.stem_cache.count())
         yes = button(say("button.clear_kept", count=count), Screen.ADMIN, _CLEAR)
         no = button(say("button.back"), Screen.ADMIN, _REFRESH)
-        return say("admin.clear", count=count), InlineKeyboardMarkup([[yes], [no]])
+        is_free = (await self.abilities.get()).is_free
+        question = say("admin.clear_free" if is_free else "admin.clear", count=count)
+        return question, InlineKeyboardMarkup([[yes], [no]])
 
 
 def _began_at(job: Job) -> float:

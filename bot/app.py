@@ -74,7 +74,11 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     )
     of_words = {PRIVACY_WORD: privacy.explain, DELETE_WORD: privacy.ask}
     commands = Commands(
-        **shared, translations=translations, max_bytes=settings.max_source_bytes, of_words=of_words
+        **shared,
+        translations=translations,
+        max_bytes=settings.max_source_bytes,
+        abilities=parts.abilities,
+        of_words=of_words,
     )
     jobs = JobsList(**shared, abilities=parts.abilities)
     languages = Languages(users, translations)

@@ -14,6 +14,7 @@ from bot.replies import reply
 from bot.sources import MAX_DURATION_S
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import CANCELLABLE, JobState
+from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
 
@@ -32,6 +33,7 @@ class Commands:
     users: Users
     translations: Translations
     max_bytes: int
+    abilities: AbilitiesCache
     of_words: Mapping[str, Callable[[Update, Context], Awaitable[None]]]
 
     async def start(self, update: Update, context: Context) -> None:
@@ -62,6 +64,8 @@ class Commands:
     async def help(self, update: Update, context: Context) -> None:
         say, bot = context.say, context.bot.username
         text = say("help", size=say.size(self.max_bytes), minutes=MAX_DURATION_S // 60)
+        if not (await self.abilities.get()).is_free:
+            text += "\n\n" + say("help.prices")
         text += "\n\n" + say("help.commands" if is_private(update) else "group.how", bot=bot)
         if context.person.is_admin and is_private(update):
             text += "\n" + say("help.admin")
