@@ -246,6 +246,19 @@ class Delivery:
             if is_gone(error):
                 raise
             log.warning("job %s: its message could not be updated: %s", job.id, error)
+            if not is_progress and obstacle_of(error):
+                await self._tell_owner(job)
+
+    async def _tell_owner(self, job: Job) -> None:
+        """Tell the user in private what a group does not let the bot write; recovery still tries there."""
+        current = await self.store.get(job.id)
+        if current is None or current.user_id in (0, current.chat_id):
+            return
+        text, keyboard = await self.job_message.render(current)
+        try:
+            await self.job_message.bot.send_message(current.user_id, text, reply_markup=keyboard)
+        except (TelegramError, TryLater) as error:
+            log.info("job %s: its user cannot be told in private: %s", job.id, error)
 
 
 def _undeliverable(job: Job) -> Failure:

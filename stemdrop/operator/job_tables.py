@@ -101,6 +101,8 @@ def _facts(details: JobDetails) -> Iterator[tuple[str, str]]:
     yield "runs", ", ".join(f"{kind} {count}" for kind, count in details.history.runs.items())
     held = _CREDITS[job.charge]
     yield "credits", f"{job.price} {held} on {job.account_day} (UTC)" if job.price else held
+    yield "waits for job", job.waits_for
+    yield "paid by job", job.paid_by
     yield "tried again as", details.history.retried_as
 
 

@@ -236,29 +236,20 @@ async def test_stems_arrive_in_the_topic_or_else_in_its_group(
     assert (await product.job(job.id)).state is JobState.DELIVERED
 
 
-@pytest.mark.parametrize(
-    ("permissions", "code"),
-    [
-        (("can_send_audios",), "no_music"),
-        (("can_send_messages", "can_send_audios"), "no_music"),  # the message above the stems can be edited
-    ],
-)
 async def test_a_chat_that_takes_no_music_now_gets_its_stems_later(
     product: Product,
     delivery: Delivery,
     alice: User,
     song: Path,
     put: Callable[..., dict[str, str]],
-    permissions: tuple[str, ...],
-    code: str,
 ) -> None:
     group = product.telegram.add_group("Band", [alice])
     sent = await product.telegram.send_file(group.id, song)
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE[:3])))
     await product.status.show(job)
-    product.telegram.forbid(group.id, *permissions)
+    product.telegram.forbid(group.id, "can_send_audios")
     await delivery.run(job.id)
-    now = await product.job(job.id)
+    now, code = await product.job(job.id), "no_music"
     assert (now.state, now.failure, now.is_undelivered) == (
         JobState.FAILED,
         Failure(code, charged=True),
@@ -277,6 +268,24 @@ async def test_a_chat_that_takes_no_music_now_gets_its_stems_later(
         await delivery.run(job.id)
     assert (await product.job(job.id)).state is JobState.DELIVERED
     assert len(stems(product, group.id)) == 3
+
+
+async def test_a_muted_bot_tells_its_user_in_private(
+    product: Product, delivery: Delivery, alice: User, song: Path, put: Callable[..., dict[str, str]]
+) -> None:
+    group = product.telegram.add_group("Band", [alice])
+    sent = await product.telegram.send_file(group.id, song)
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(put("vocals", "drums")))
+    await product.status.show(job)
+    product.telegram.forbid(group.id, "can_send_messages", "can_send_audios", bot_only=True)
+    await delivery.run(job.id)
+    (told,) = product.telegram.bot_messages(alice.id)
+    assert "may not send music in this chat" in told.text
+    assert labels(told) == ["📤 Send now · free"]
+    product.telegram.forbid(group.id, bot_only=True)
+    await product.orders.fetch_again(await product.job(job.id))
+    await delivery.run(job.id)
+    assert len(stems(product, group.id)) == 2
 
 
 async def test_stems_that_were_sent_before_an_obstacle_are_not_sent_again(

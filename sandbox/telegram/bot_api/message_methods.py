@@ -2,7 +2,13 @@
 
 from typing import Any
 
-from sandbox.telegram.bot_api.destination import Destination, destination, inline_keyboard, writable_chat
+from sandbox.telegram.bot_api.destination import (
+    Destination,
+    check_right,
+    destination,
+    inline_keyboard,
+    writable_chat,
+)
 from sandbox.telegram.bot_api.parameters import Call, refuse_unknown_keys
 from sandbox.telegram.entities import CAPTION_LIMIT, TEXT_LIMIT, text_fields, utf16_length
 from sandbox.telegram.errors import NOT_MODIFIED, bad_request
@@ -18,7 +24,9 @@ async def send_message(telegram: TelegramState, call: Call) -> dict[str, Any]:
 
 
 async def edit_message_text(telegram: TelegramState, call: Call) -> dict[str, Any]:
-    message = telegram.find_message(writable_chat(telegram, call), call.arguments["message_id"])
+    chat = writable_chat(telegram, call)
+    check_right(telegram, chat, "can_send_messages")
+    message = telegram.find_message(chat, call.arguments["message_id"])
     if message is None:
         raise bad_request("message to edit not found")
     if not message.is_from_bot:

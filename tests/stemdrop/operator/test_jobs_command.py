@@ -520,6 +520,17 @@ async def test_all_stems_are_resent_from_telegrams_copies(
     assert len(await product.jobs(alice.id)) == 2  # still on its way
 
 
+async def test_a_job_that_shares_a_call_says_whose(product: Product, jobs: Command, sent: Message) -> None:
+    payer, waiting = new_job(sent), new_job(sent)
+    for job in (payer, waiting):
+        await product.store.add(job, once=job.id)
+        await product.store.pick(job, Mode.SPLIT_STEM, "", 0)
+    assert f"waits for job  {payer.id}" in (await jobs("show", waiting.id)).out
+    await product.store.begin_create(payer.id)
+    await product.store.receive(payer.id, payer.chat_id, "task-1", STEMS)
+    assert f"paid by job    {payer.id}" in (await jobs("show", waiting.id)).out
+
+
 async def test_stems_that_a_chat_did_not_take_are_sent(
     product: Product, jobs: Command, sent: Message
 ) -> None:
