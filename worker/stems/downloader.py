@@ -1,6 +1,5 @@
 """Brings stems and covers to disk, from the provider or from Telegram."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,8 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Stem
 from stemdrop.errors import SourceGone, SourceUnavailable, TryLater
 from stemdrop.provider.client import SeparationClient
-from worker.audio.formats import detect_format
+from stemdrop.services.audio_files import inspect
+from worker.cancellable_thread import run_in_thread
 from worker.stems.download import DownloadedStem, StemDownloads, describe
 from worker.stems.fetcher import StemFetcher
 
@@ -86,5 +86,6 @@ class StemDownloader:
         if not sent.file_id:
             raise SourceGone("it has no file_id")
         await self._files.save(await self._files.find(sent.file_id), path, self._fetcher.max_bytes)
-        audio_format = await asyncio.to_thread(detect_format, path)
-        return describe(job, stem, say, path, extension_of_content(audio_format or "", ".mp3"))
+        content = await run_in_thread(inspect, path)
+        extension = extension_of_content(content.demuxers if content else "", ".mp3")
+        return describe(job, stem, say, path, extension)
