@@ -103,7 +103,9 @@ def sayings() -> list[str]:
 def source_text() -> str:
     """All that the product can say, with what is joined from several lines joined."""
     paths = [
-        path for room in ("stemdrop", "bot", "webhook", "worker") for path in (ROOT / room).rglob("*.py")
+        path
+        for room in ("stemdrop", "bot", "webhook", "worker", "separator")
+        for path in (ROOT / room).rglob("*.py")
     ]
     text = "\n".join(path.read_text("utf-8") for path in paths)
     return text + (ROOT / "stemdrop/chat/locales/en.po").read_text("utf-8")
