@@ -43,6 +43,8 @@ class JobMessage:
             self.reactions.show(job)
         if job.state in FINAL:
             await self.store.close(job.id)
+        if job.state is JobState.FAILED and (again := (await self.store.history(job.id)).retried_as):
+            await self.show_current(again)  # the message is the new job's: it was tried again meanwhile
 
     async def render(self, job: Job) -> Rendered:
         say = self.translations.language(job.language)

@@ -115,6 +115,24 @@ async def test_showing_the_same_state_twice_is_accepted(
     assert len(chat.shown()) == 1
 
 
+async def test_a_failure_that_is_shown_late_does_not_replace_the_job_that_was_tried_again(
+    status: JobMessage, chat: Chat, store: JobStore
+) -> None:
+    failed = await chat.add(state=JobState.SUBMITTING)
+    await status.show(failed)
+    await store.fail(failed.id, [JobState.SUBMITTING], Failure("500"))
+    failed = await chat.job()
+    await chat.add(id="again", state=JobState.SUBMITTING, message_id=failed.message_id)
+    await store.mark_retried(failed.id, "again")
+    await store.cancel("again", "")
+    await status.show_current("again")
+    (message,) = chat.shown()
+    shown = message.text
+    assert shown.startswith(SAY("state.cancelled", title="Morning Line"))
+    await status.show(failed)  # by a process that has read the job before all of this
+    assert message.text == shown
+
+
 async def test_titles_are_sent_without_markup(status: JobMessage, chat: Chat) -> None:
     job = await chat.add()
     title = "<b>bold</b> *x* _y_ `z` [a](b) & {c}"
