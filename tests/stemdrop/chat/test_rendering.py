@@ -154,6 +154,13 @@ def test_the_place_in_the_queue_is_shown(say: Language) -> None:
     )  # its turn comes this moment
 
 
+def test_the_usual_mode_is_green_and_cancel_is_red(say: Language) -> None:
+    _, keyboard = render(make_job(state=JobState.CHOOSING), say)
+    assert keyboard is not None
+    styles = [button.style for row in keyboard.inline_keyboard for button in row]
+    assert styles == ["success", None, None, "danger"]
+
+
 USUAL = Estimate(60, 150)
 
 
