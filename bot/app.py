@@ -18,6 +18,7 @@ from telegram.ext import (
 from bot.access import AccessCheck
 from bot.access_requests import AccessDesk
 from bot.admin import Admin
+from bot.albums import AlbumChats
 from bot.audio_check import AudioCheck
 from bot.chat_rights import ChatRights
 from bot.commands import Commands
@@ -56,18 +57,34 @@ class _Shared(TypedDict):
     users: Users
 
 
+def build_albums(parts: Parts) -> AlbumChats:
+    """Build the handlers of albums, and the task `ALBUM`."""
+    store, rights = parts.store, ChatRights(parts.bot, parts.clock)
+    audio_check = AudioCheck(parts.files, parts.settings.max_source_bytes)
+    return AlbumChats(
+        albums=parts.albums,
+        store=store,
+        engine=parts.engine,
+        uploads=Uploads(store, audio_check, DownloadSlots(), parts.job_message, rights),
+        actions=JobActions(store, parts.orders, parts.job_message),
+        users=parts.users,
+        translations=parts.translations,
+        clock=parts.clock,
+    )
+
+
 def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     """Build the Application, which handles the updates that `UpdateHandler` passes to it."""
     settings, store, users, translations = parts.settings, parts.store, parts.users, parts.translations
     actions = JobActions(store, parts.orders, parts.job_message)
     shared: _Shared = {"store": store, "actions": actions, "users": users}
-    audio_check = AudioCheck(parts.files, settings.max_source_bytes)
-    rights = ChatRights(parts.bot, parts.clock)
-    uploads = Uploads(store, audio_check, DownloadSlots(), parts.job_message, rights)
+    albums = build_albums(parts)
+    uploads, rights = albums.uploads, albums.uploads.rights
     menu = Menu(store, parts.engine, parts.orders, parts.job_message, translations, rights)
     privacy = Privacy(
         **shared,
         requests=parts.access_requests,
+        albums=parts.albums,
         stem_cache=parts.stem_cache,
         job_message=parts.job_message,
         settings=settings,
@@ -89,7 +106,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
         **shared, stem_cache=parts.stem_cache, separation=parts.separation, abilities=parts.abilities
     )
     doctor = Doctor(settings)
-    group_chats = GroupChats(uploads, parts.group_settings, users, rights)
+    group_chats = GroupChats(uploads, albums, parts.group_settings, users, rights)
 
     application = (
         ApplicationBuilder().bot(parts.bot).updater(None).context_types(ContextTypes(context=Context)).build()
@@ -115,6 +132,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             CallbackQueryHandler(users_command.tap, f"^{Screen.USERS}:"),
             CallbackQueryHandler(requests.tap, f"^{Screen.REQUESTS}:"),
             CallbackQueryHandler(admin.tap, f"^{Screen.ADMIN}:"),
+            CallbackQueryHandler(albums.tap, f"^{Screen.ALBUM}:"),
             CallbackQueryHandler(menu.tap),
             ChatMemberHandler(group_chats.joined, ChatMemberHandler.MY_CHAT_MEMBER),
             MessageHandler(_NEW & filters.StatusUpdate.MIGRATE, group_chats.migrated),
@@ -122,7 +140,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             MessageHandler(_IN_GROUP & filters.TEXT & ~filters.COMMAND, group_chats.talk),
             MessageHandler(_EDITED, group_chats.edited),
             MessageHandler(_NEW & filters.ANIMATION, commands.anything),
-            MessageHandler(_NEW & _SONGS, uploads.receive),
+            MessageHandler(_NEW & _SONGS, albums.receive),
             MessageHandler(_NEW & filters.COMMAND, commands.unknown),
             MessageHandler(_NEW & ~filters.StatusUpdate.ALL, commands.anything),
         ]

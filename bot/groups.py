@@ -6,10 +6,19 @@ A request is `/stems` or the bot's name, in a reply or a caption.
 import logging
 from dataclasses import dataclass
 
-from telegram import Chat, ChatMember, ChatMemberRestricted, InlineKeyboardMarkup, Update
+from telegram import (
+    Chat,
+    ChatMember,
+    ChatMemberRestricted,
+    ExternalReplyInfo,
+    InlineKeyboardMarkup,
+    Message,
+    Update,
+)
 from telegram.constants import ChatMemberStatus, ChatType
 
 from bot.access import is_administrator, is_private
+from bot.albums import AlbumChats
 from bot.chat_rights import ChatRights
 from bot.context import Context
 from bot.mentions import names_bot
@@ -36,6 +45,7 @@ class GroupChats:
     """The handlers for `/stems`, for songs and mentions in groups, and for a group's setting."""
 
     uploads: Uploads
+    albums: AlbumChats
     group_settings: GroupSettings
     users: Users
     rights: ChatRights
@@ -55,7 +65,7 @@ class GroupChats:
         if message is None:
             return
         if song := replied_song(message):
-            await self.uploads.take(song, update, context)
+            await self._take(song, update, context)
         elif is_private(update):
             await reply(message, context.say("group.no_song"))
         else:
@@ -68,13 +78,15 @@ class GroupChats:
             return
         is_asked = names_bot(message.caption or "", context.bot.username)
         source = source_of(message)
-        if source is None:
+        if source is None and not message.media_group_id:
             if is_asked:
                 await reply(message, context.say("group.no_song"))
             return
-        is_song = source.kind in _SONGS and source.extension != UNKNOWN_EXTENSION
-        wants = is_song and await self.group_settings.answers_all(message.chat_id)
-        if is_asked or wants:
+        is_song = source is not None and source.kind in _SONGS and source.extension != UNKNOWN_EXTENSION
+        is_asked = is_asked or (is_song and await self.group_settings.answers_all(message.chat_id))
+        if message.media_group_id:
+            await self.albums.join(message, message, context, is_asked=is_asked)
+        elif is_asked:
             await self.uploads.take(message, update, context)
 
     async def talk(self, update: Update, context: Context) -> None:
@@ -83,7 +95,7 @@ class GroupChats:
         if message is None or not names_bot(message.text or "", context.bot.username):
             return
         if song := replied_song(message):
-            await self.uploads.take(song, update, context)
+            await self._take(song, update, context)
         elif (message.text or "").lstrip().startswith("@"):  # it is addressed, not just mentioned
             await reply(message, context.say("group.how", bot=context.bot.username))
 
@@ -96,6 +108,15 @@ class GroupChats:
         if message is None or not names_bot(message.text or message.caption or "", context.bot.username):
             return
         if song := message if source_of(message) else replied_song(message):
+            await self._take(song, update, context)
+
+    async def _take(self, song: Message | ExternalReplyInfo, update: Update, context: Context) -> None:
+        """Take a song, with all of its album where it is part of one that was not asked for before."""
+        request = update.effective_message
+        is_taken = False
+        if request and isinstance(song, Message) and song.media_group_id and not is_private(update):
+            is_taken = await self.albums.join(song, request, context, is_asked=True)
+        if not is_taken:
             await self.uploads.take(song, update, context)
 
     async def tap(self, update: Update, context: Context) -> None:

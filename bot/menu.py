@@ -52,7 +52,7 @@ class Menu:
             bind_job(job.id, job.task_id)
         if tap is None or job is None:
             await answer_tap(query, say("tap.stale"))
-        elif not await _may_choose(query, job):
+        elif not await may_choose(query, job):
             await answer_tap(query, say("tap.not_yours"))
         elif job := await self._claim(job, query, say):
             ordered = await self._act(tap, job, Tapped(query.id, received_at(update)))
@@ -131,7 +131,7 @@ class Menu:
         await self.job_message.show_newer_state(job)
 
 
-async def _may_choose(query: CallbackQuery, job: Job) -> bool:
+async def may_choose(query: CallbackQuery, job: Job) -> bool:
     """Whether the user owns the job, or no user does: in channels its administrators choose then."""
     if job.user_id:
         return query.from_user.id == job.user_id

@@ -20,6 +20,7 @@ from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.errors import TryLater
 from stemdrop.settings import Settings
 from stemdrop.storage.access_requests import AccessRequests
+from stemdrop.storage.albums import Albums
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import (
     DAY_S,
@@ -52,6 +53,7 @@ class Privacy:
     actions: JobActions
     users: Users
     requests: AccessRequests
+    albums: Albums
     stem_cache: StemCache
     job_message: JobMessage
     settings: Settings
@@ -110,6 +112,7 @@ class Privacy:
             if job.state is JobState.DELIVERING:  # its message says that stems are being sent
                 await self._show_deleted(job)
             await self.store.forget(job.id)
+        await self.albums.forget_of(user_id)
         await self.stem_cache.forget_of(user_id)
         await self.users.forget(user_id)
         await self.requests.forget(user_id)

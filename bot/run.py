@@ -5,7 +5,7 @@ import logging
 
 from telegram.error import BadRequest, InvalidToken
 
-from bot.app import build_application
+from bot.app import build_albums, build_application
 from bot.errors import Apology
 from bot.introduction import introduce
 from bot.polling import ALLOWED_UPDATES, Poller
@@ -38,7 +38,10 @@ async def run_bot(parts: Parts, update_health: UpdateHealth, stop: asyncio.Event
     handling = asyncio.create_task(
         parts.engine.work(
             Queue.UPDATES,
-            {Task.UPDATE: handler.run},
+            {
+                Task.UPDATE: handler.run,
+                Task.ALBUM: build_albums(parts).run,
+            },
             stop_handling,
             given_up={Task.UPDATE: handler.give_up},
             concurrency=32,

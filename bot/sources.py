@@ -46,6 +46,11 @@ def source_of(message: Message | ExternalReplyInfo) -> Source | None:
     return None
 
 
+def name_of(message: Message) -> str:
+    """Return the name of a message's document; empty without one."""
+    return (message.document and message.document.file_name) or ""
+
+
 def check_size(source: Source, max_bytes: int) -> None:
     """Raises `SourceUnusable`."""
     if source.size_bytes > max_bytes:

@@ -63,12 +63,11 @@ class Uploads:
         once = _once(request)
         # A channel or an anonymous admin taps under another id: any member may choose then.
         user_id = context.person.id if not request.sender_chat else 0
-        job = _job(song, request, user_id, source, say)
+        job = make_job(song, request, user_id, source, say)
         try:
             if self.audio_check.needs_download(job.source):
-                with self.slots.hold(job.account, update.update_id):
-                    async with _typing(request):
-                        job = replace(job, source=await self.audio_check.inspect(job.source))
+                async with _typing(request):
+                    job = await self.checked(job, update.update_id)
         except SourceUnusable as error:
             log.info("a song in chat %d was refused: %s", request.chat_id, error.reason)
             await reply(request, explain(error, say))
@@ -82,6 +81,16 @@ class Uploads:
                 "job %s: a song of %d bytes, %d s", cached.id, source.size_bytes, cached.source.duration_s
             )
             await self.job_message.show(cached)
+
+    async def checked(self, job: Job, number: int) -> Job:
+        """Return the job with its song's size and length; `number` is its place among waiting downloads.
+
+        Raises `SourceUnusable`, `TryLater`, and the network's errors.
+        """
+        if not self.audio_check.needs_download(job.source):
+            return job
+        with self.slots.hold(job.account, number):
+            return replace(job, source=await self.audio_check.inspect(job.source))
 
 
 def explain(error: SourceUnusable, say: Language) -> str:
@@ -108,7 +117,7 @@ def _once(request: Message) -> str:
     return f"song:{request.chat_id}:{request.message_id}"
 
 
-def _job(
+def make_job(
     song: Message | ExternalReplyInfo, request: Message, user_id: int, source: Source, say: Language
 ) -> Job:
     named = source.title or say(_TITLES.get(source.kind, "title.song"))

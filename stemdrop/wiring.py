@@ -30,6 +30,7 @@ from stemdrop.services.result_polling import ResultPolling
 from stemdrop.settings import Settings
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.access_requests import AccessRequests
+from stemdrop.storage.albums import Albums
 from stemdrop.storage.chat_activity import ChatActivity
 from stemdrop.storage.connection import connect
 from stemdrop.storage.counters import Counters
@@ -95,6 +96,7 @@ class Parts:
         self.stem_cache = StemCache(redis)
         self.job_statistics = JobStatistics(redis)
         self.abilities = AbilitiesCache(redis, settings.separation_api_url)
+        self.albums = Albums(redis, clock)
         self.group_settings = GroupSettings(redis)
         self.translations = load_translations()
         self.links = SignedLinks(settings.secret_key.get_secret_value(), settings.public_url)

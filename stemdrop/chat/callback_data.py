@@ -25,8 +25,8 @@ class Action(StrEnum):
     SMALL = "v"  # all stems as small voice messages
 
 
-_LETTERS = {Mode.SEPARATE_VOCAL: "v", Mode.SPLIT_STEM: "s", Mode.SPLIT_STEM_ADVANCED: "a"}
-_MODES = {letter: mode for mode, letter in _LETTERS.items()}
+MODE_LETTERS = {Mode.SEPARATE_VOCAL: "v", Mode.SPLIT_STEM: "s", Mode.SPLIT_STEM_ADVANCED: "a"}
+MODES_BY_LETTER = {letter: mode for mode, letter in MODE_LETTERS.items()}
 _WITH_MODE = (Action.PICK, Action.OTHER_MODE)
 
 
@@ -47,7 +47,7 @@ class Tap:
         if self.mode is None:
             return f"{self.action}:{self.job_id}"
         number = str(INSTRUMENTS.index(self.instrument)) if self.instrument else ""
-        return f"{self.action}:{self.job_id}:{_LETTERS[self.mode]}{number}"
+        return f"{self.action}:{self.job_id}:{MODE_LETTERS[self.mode]}{number}"
 
     @classmethod
     def from_data(cls, data: str) -> "Tap | None":
@@ -61,7 +61,7 @@ class Tap:
             return cls(action, job_id, page=int(choice)) if _is_number(choice) else None
         if action not in _WITH_MODE:
             return cls(action, job_id) if not choice else None
-        mode, number = _MODES.get(choice[:1]), choice[1:]
+        mode, number = MODES_BY_LETTER.get(choice[:1]), choice[1:]
         if mode is None or (mode is Mode.SPLIT_STEM_ADVANCED) != bool(number):
             return None
         if not number:
@@ -81,6 +81,14 @@ class Screen(StrEnum):
     GROUP = "G"
     DELETE = "D"
     REQUESTS = "W"  # of strangers who want in
+    ALBUM = "B"
+
+
+class AlbumAction(StrEnum):
+    """A button of an album's menu, beside those for a mode."""
+
+    SINGLY = "1"  # each song gets its own menu
+    CANCEL = "x"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ class Task(StrEnum):
     SUBMIT = "submit"  # argument: job id
     DELIVER = "deliver"  # argument: job id
     PACK = "pack"  # argument: job id, a colon, and the letter of the button (`callback_data`)
+    ALBUM = "album"  # argument: chat, media group and message, between colons
     UPDATE = "update"  # argument: an update from Telegram as JSON
 
 
@@ -28,5 +29,6 @@ QUEUE_OF = {
     Task.SUBMIT: Queue.SUBMISSIONS,
     Task.DELIVER: Queue.DELIVERIES,
     Task.PACK: Queue.PACKS,
+    Task.ALBUM: Queue.UPDATES,
     Task.UPDATE: Queue.UPDATES,
 }

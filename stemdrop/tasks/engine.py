@@ -234,7 +234,7 @@ class Engine:
 
 def _job_of(task: Task, argument: str) -> str:
     """Return the job of a task; the handler of an update finds it later."""
-    return "" if task is Task.UPDATE else argument.partition(":")[0]
+    return "" if task in (Task.UPDATE, Task.ALBUM) else argument.partition(":")[0]
 
 
 def _periodic(name: str, item: Periodic) -> Callable[..., Awaitable[None]]:

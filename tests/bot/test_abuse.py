@@ -153,6 +153,7 @@ def of_screens(owner: int) -> list[str]:
     return [
         *(f"J:{owner}:p:1", f"L:{owner}:ru", f"L:{owner}:-", f"D:{owner}:y", f"D:{owner}:n"),
         *("U:l:0", "U:i", f"U:u:{owner}:0", f"U:c:{owner}:0:0", f"U:c:{owner}:0:-", f"U:x:{owner}:0"),
+        *("B:77:v:00000000", "B:77:1", "B:77:x", "B:77"),
         *("W:l", f"W:y:{owner}", f"W:n:{owner}", "A:v", "A:k", "A:K", "G:1", "G:0"),
     ]
 

@@ -52,6 +52,22 @@ async def test_the_same_song_three_times_at_once_is_three_songs(stage: Stage) ->
     assert menus[2].text.startswith("🎵 “")
 
 
+async def test_an_album_is_picked_by_one_tap(stage: Stage) -> None:
+    alice = stage.person()
+    sent = [await alice.sends(stage.song(name), media_group_id="9") for name in ("Side A", "Side B")]
+    await alice.sees(lambda: stage.texts(alice))
+    (menu,) = stage.texts(alice)
+    assert menu.text.startswith("🎵 2 songs.")
+    await alice.taps(menu, VOCALS)
+    await alice.sees(lambda: [shown.text[:1] for shown in stage.texts(alice)] == ["🎵", "✅", "✅"])
+    assert sorted(alice.titles()) == [
+        *("Side A (Instrumental)", "Side A (Vocals)", "Side B (Instrumental)", "Side B (Vocals)")
+    ]
+    assert {shown.reply_to.message_id for shown in alice.after(menu) if shown.reply_to} == {
+        message.message_id for message in sent
+    }
+
+
 async def test_a_cancelled_jobs_late_stems_are_kept_for_the_next_time(stage: Stage) -> None:
     stage.provider.answers_by_itself = False
     alice = stage.person()

@@ -121,6 +121,7 @@ class Ledger:
         title: str = "",
         person: Person | None = None,
         kind: str | None = None,
+        album: str | None = None,
     ) -> Play:
         """A person, a new one unless named, sends a song and picks a mode; returns when that was seen."""
         number = len(self.plays) + 1
@@ -129,7 +130,7 @@ class Ledger:
             stems = 2 if mode == VOCALS or self.stage.provider.few_stems else len(SPLIT_FIELDS)
         play = Play(person, title or f"Song {number}", mode, stems)
         self.plays.append(play)
-        play.song = await person.sends(self.stage.song(play.title), kind=kind)
+        play.song = await person.sends(self.stage.song(play.title), kind=kind, media_group_id=album)
         await person.sees(lambda: play.translations)
         await self.pick(play)
         return play

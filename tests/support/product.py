@@ -165,14 +165,15 @@ class Product(Parts):
         """Take all tasks that wait for workers; each as (task, argument), in order."""
         taken: list[tuple[str, str]] = []
         for queue, task in ((Queue.SUBMISSIONS, Task.SUBMIT), (Queue.DELIVERIES, Task.DELIVER)):
-            taken += [(task.value, argument) for argument in await self._taken(queue, task)]
+            taken += [(task.value, argument) for argument in await self.taken(queue, task)]
         return taken
 
     async def packs(self) -> list[str]:
         """Take all orders of packs that wait."""
-        return await self._taken(Queue.PACKS, Task.PACK)
+        return await self.taken(Queue.PACKS, Task.PACK)
 
-    async def _taken(self, queue: Queue, task: Task) -> list[str]:
+    async def taken(self, queue: Queue, task: Task) -> list[str]:
+        """Take the tasks that wait in this queue, which are all of this kind; returns their arguments."""
         docket = await self.engine.open(queue)
         async with docket.redis() as redis:
             waiting = [message for _, message in await redis.xrange(docket.stream_key)]

@@ -29,10 +29,10 @@ class Scenario:
 
 
 async def _songs(ledger: Ledger) -> None:
-    """Two stems, twelve, and two that Telegram keeps already."""
+    """Two stems, twelve, and, in an album, two that Telegram keeps already."""
     first, _ = await asyncio.gather(ledger.play(VOCALS, title="First"), ledger.play(ALL_STEMS))
     await ledger.over([first])
-    await ledger.play(VOCALS, title="First")
+    await ledger.play(VOCALS, title="First", album="1")
 
 
 async def _packed(ledger: Ledger) -> None:

@@ -1,0 +1,147 @@
+"""`Albums`: songs that were sent together, from the first that is seen until each has its job."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from stemdrop.domain.jobs import Job, Mode
+from stemdrop.storage.connection import translated
+from stemdrop.storage.keys import ALBUM, ALBUM_LIFETIME_S, ALBUMS_OF
+
+
+@dataclass(frozen=True, slots=True)
+class AlbumFile:
+    """One file of an album; in the end it has a job or is refused, for a reason in its sender's language.
+
+    `song` becomes the job; of a file that is no song it has only the place and the title.
+    """
+
+    song: Job
+    job_id: str = ""
+    refusal: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        return not (self.job_id or self.refusal)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """The user who wants an album split, in the message `request_id`.
+
+    `user_id` 0: every member of the chat may choose.
+    """
+
+    user_id: int
+    language: str
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class AlbumOrder:
+    """The songs for which a tap has picked a mode; a tap that is handled again goes on with them."""
+
+    tap_id: str
+    mode: Mode
+    job_ids: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Album:
+    """The files seen so far, in the order in which they were sent.
+
+    `message_id` is that of its menu; once it is closed, each song that still comes gets its own menu. So many
+    refusals as `told` are in the chat.
+    """
+
+    files: list[AlbumFile]
+    asker: Asker | None = None
+    joined_at: float = 0
+    message_id: int = 0
+    is_closed: bool = False
+    told: int = 0
+    order: AlbumOrder | None = None
+
+
+class Albums:
+    """Albums by `<chat>:<media_group_id>`. Every method raises `StoreUnavailable`."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._clock = clock
+
+    async def join(self, key: str, song: Job, refusal: str = "") -> None:
+        """Add a file that the account of `song` has sent. Idempotent."""
+        album, index, number = ALBUM.format(key), ALBUMS_OF.format(song.account), song.source_message_id
+        async with translated(), self._redis.pipeline() as pipeline:
+            pipeline.hsetnx(album, f"file:{number}", json.dumps(song.to_fields()))
+            if refusal:
+                pipeline.hset(album, f"end:{number}", json.dumps({"refusal": refusal}))
+            pipeline.hset(album, "joined_at", str(self._clock()))
+            pipeline.expire(album, ALBUM_LIFETIME_S)
+            pipeline.sadd(index, key)
+            pipeline.expire(index, ALBUM_LIFETIME_S)
+            await pipeline.execute()
+
+    async def ask(self, key: str, asker: Asker | None) -> Asker | None:
+        """Note who wants the album split, unless somebody has asked before; returns who asked first."""
+        async with translated():
+            if asker:
+                await self._redis.hsetnx(ALBUM.format(key), "asker", json.dumps(asdict(asker)))
+            stored = await self._redis.hget(ALBUM.format(key), "asker")
+        return Asker(**json.loads(stored)) if stored else None
+
+    async def get(self, key: str) -> Album | None:
+        async with translated():
+            stored = cast(dict[str, str], await self._redis.hgetall(ALBUM.format(key)))
+        if "joined_at" not in stored:
+            return None
+        numbers = sorted(int(name[5:]) for name in stored if name.startswith("file:"))
+        order: dict[str, Any] | None = json.loads(stored.get("order", "null"))
+        return Album(
+            files=[_file(number, stored) for number in numbers],
+            asker=Asker(**json.loads(stored["asker"])) if "asker" in stored else None,
+            joined_at=float(stored["joined_at"]),
+            message_id=int(stored.get("message_id", 0)),
+            is_closed=stored.get("is_closed") == "1",
+            told=int(stored.get("told", 0)),
+            order=AlbumOrder(**{**order, "mode": Mode(order["mode"])}) if order else None,
+        )
+
+    async def end(self, key: str, message_id: int, *, job_id: str = "", refusal: str = "") -> None:
+        """Note the file's job, or why it is refused."""
+        await self._set(key, {f"end:{message_id}": json.dumps({"job_id": job_id, "refusal": refusal})})
+
+    async def note_menu(self, key: str, message_id: int) -> None:
+        await self._set(key, {"message_id": str(message_id)})
+
+    async def note_told(self, key: str, count: int) -> None:
+        await self._set(key, {"told": str(count)})
+
+    async def close(self, key: str) -> None:
+        await self._set(key, {"is_closed": "1"})
+
+    async def order(self, key: str, order: AlbumOrder) -> None:
+        await self._set(key, {"order": json.dumps(asdict(order))})
+
+    async def forget_of(self, account: int) -> None:
+        """Delete the albums that this account has sent."""
+        index = ALBUMS_OF.format(account)
+        async with translated():
+            keys = await self._redis.smembers(index)
+            await self._redis.delete(index, *(ALBUM.format(key) for key in keys))
+
+    async def _set(self, key: str, fields: dict[str, str]) -> None:
+        album = ALBUM.format(key)
+        async with translated():
+            if await self._redis.exists(album):  # one that was deleted meanwhile stays deleted
+                await self._redis.hset(album, mapping=cast(Any, fields))
+
+
+def _file(number: int, stored: dict[str, str]) -> AlbumFile:
+    song = Job.from_fields(json.loads(stored[f"file:{number}"]))
+    return AlbumFile(song, **json.loads(stored.get(f"end:{number}", "{}")))

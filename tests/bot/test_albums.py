@@ -1,0 +1,267 @@
+"""Albums: songs that are sent together get one menu, and a tap is for the songs that it shows."""
+
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from product import BotRoom, open_product
+from recordings import record
+
+from bot.albums import AlbumChats
+from bot.app import build_albums
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Chat, Message, User
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import Job, JobState, Mode
+from stemdrop.errors import TryLater
+from stemdrop.tasks.engine import Queue, Task
+
+ALL_VOCALS, ALL_STEMS, ONE_BY_ONE, CANCEL = range(4)
+
+
+@pytest.fixture
+def albums(room: BotRoom) -> AlbumChats:
+    return build_albums(room.product)
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> list[Path]:
+    named = enumerate(("One", "Two", "Three"), 1)
+    return [record(tmp_path / f"{name}.mp3", seconds=seconds) for seconds, name in named]
+
+
+@pytest.fixture
+def bob(telegram: Telegram) -> User:
+    return telegram.add_user("Bob")
+
+
+async def send(room: BotRoom, user: User, songs: list[Path], **how: str | int) -> list[Message]:
+    return [await room.sends(user, song, media_group_id="77", **how) for song in songs]
+
+
+async def gather(room: BotRoom, albums: AlbumChats) -> None:
+    """Let a second pass, and run the tasks of the albums."""
+    room.product.clock.advance(1)
+    for argument in await room.product.taken(Queue.UPDATES, Task.ALBUM):
+        await albums.run(argument)
+
+
+async def menu_of(room: BotRoom, albums: AlbumChats, user: User, songs: list[Path]) -> Message:
+    sent = await send(room, user, songs)
+    await gather(room, albums)
+    (menu,) = room.after(sent[-1])
+    return menu
+
+
+async def jobs_of(room: BotRoom, user: User) -> list[Job]:
+    return sorted(await room.product.jobs(user.id), key=lambda job: job.source_message_id)
+
+
+def labels(menu: Message) -> list[str]:
+    return [button["text"] for button in menu.buttons]
+
+
+async def test_songs_sent_together_get_one_menu_and_are_picked_together_in_their_order(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    first, *_ = sent = await send(room, alice, songs)
+    assert room.after(first) == []
+    await gather(room, albums)
+    (menu,) = room.after(first)
+    assert menu.reply_to is first
+    assert menu.text == "🎵 3 songs. How do you want them split?\n1. One\n2. Two\n3. Three"
+    assert labels(menu) == [
+        "All 3: Vocals + instrumental · 30 credits",
+        "All 3: All stems · 150 credits",
+        *("🔢 One by one", "✖️ Cancel"),
+    ]
+    await room.taps(menu, ALL_VOCALS)
+    jobs = await jobs_of(room, alice)
+    assert [(job.mode, job.state) for job in jobs] == [(Mode.SEPARATE_VOCAL, JobState.SUBMITTING)] * 3
+    assert [job.source_message_id for job in jobs] == [message.message_id for message in sent]
+    picked = sorted(jobs, key=lambda job: job.picked_at)
+    assert picked == jobs
+    assert (menu.text, menu.buttons) == ("🎵 3 songs: Vocals + instrumental. They come one by one.", [])
+    assert [shown.reply_to for shown in room.after(menu)] == sent
+
+
+async def test_the_menu_waits_until_no_more_songs_come(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    await send(room, alice, songs[:1])
+    (argument,) = await room.product.taken(Queue.UPDATES, Task.ALBUM)
+    room.product.clock.advance(0.9)
+    await send(room, alice, songs[1:2])
+    room.product.clock.advance(0.9)
+    with pytest.raises(TryLater):
+        await albums.run(argument)
+    assert room.telegram.bot_messages(alice.id) == []
+    room.product.clock.advance(0.2)
+    await albums.run(argument)
+    (menu,) = room.telegram.bot_messages(alice.id)
+    assert menu.text.startswith("🎵 2 songs.")
+
+
+async def test_a_late_song_joins_the_menu_and_is_not_paid_by_a_tap_that_has_not_seen_it(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    menu = await menu_of(room, albums, alice, songs[:2])
+    old = menu.buttons[ALL_VOCALS]["callback_data"]
+    await send(room, alice, songs[2:])
+    await gather(room, albums)
+    assert menu.text.startswith("🎵 3 songs.")
+    query = await room.forges(menu, old, alice)
+    assert query.answer_text == ""  # two songs, as the button said
+    states = [job.state for job in await jobs_of(room, alice)]
+    assert states == [JobState.SUBMITTING, JobState.SUBMITTING, JobState.CHOOSING]
+    assert labels(menu)[0] == "🎤 Vocals + instrumental · 10 credits"
+
+
+async def test_a_song_after_the_pick_gets_its_own_menu(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    menu = await menu_of(room, albums, alice, songs[:2])
+    await room.taps(menu, ALL_STEMS)
+    (late,) = await send(room, alice, songs[2:])
+    await gather(room, albums)
+    (own,) = room.after(late)
+    assert own.text.startswith("🎵 “Three”")
+    assert len(own.buttons) == 4
+
+
+async def test_one_by_one_shows_each_songs_menu_in_order(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    menu = await menu_of(room, albums, alice, songs)
+    await room.taps(menu, ONE_BY_ONE)
+    own = room.after(menu)
+    assert [message.text.partition("\n")[0] for message in own] == ["🎵 “One”", "🎵 “Two”", "🎵 “Three”"]
+    assert menu.buttons == []
+
+
+async def test_cancel_and_a_repeated_tap(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    menu = await menu_of(room, albums, alice, songs)
+    query = await room.taps(menu, CANCEL)
+    await room.again(query)
+    assert {job.state for job in await jobs_of(room, alice)} == {JobState.CANCELLED}
+    assert menu.buttons == []
+
+
+async def test_a_tap_that_is_handled_again_after_a_crash_goes_on_and_picks_each_song_once(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    menu = await menu_of(room, albums, alice, songs)
+    data = menu.buttons[ALL_VOCALS]["callback_data"]
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="editMessageText")
+    query = room.telegram.tap(alice.id, menu.message_id, data)
+    await room.handle()
+    await room.again(query)
+    assert {job.state for job in await jobs_of(room, alice)} == {JobState.SUBMITTING}
+    assert menu.buttons == []
+    assert len(await room.product.ordered()) == 3
+
+
+async def test_other_files_of_an_album_are_named_with_the_reason(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    await send(room, alice, songs[:2])
+    for name, content in (("notes.pdf", b"%PDF-1.4"), ("noise.wav", b"text\n" * 99)):
+        await room.telegram.send_file(
+            alice.id, BytesIO(content), kind="document", file_name=name, media_group_id="77"
+        )
+    await room.handle()
+    await gather(room, albums)
+    (menu,) = room.telegram.bot_messages(alice.id)
+    assert "Not taken: notes.pdf. I don't support this file type." in menu.text
+    assert "Not taken: noise. I can't find any sound in this file." in menu.text
+    assert labels(menu)[0].startswith("All 2:")
+
+
+async def test_a_single_song_with_a_media_group_gets_the_usual_menu(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    menu = await menu_of(room, albums, alice, songs[:1])
+    assert menu.text == "🎵 “One”\nHow do you want it split?"
+
+
+async def test_a_menu_that_was_not_sent_is_sent_by_the_next_run(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    await send(room, alice, songs)
+    first, *_ = await room.product.taken(Queue.UPDATES, Task.ALBUM)
+    room.product.clock.advance(1)
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
+    with pytest.raises(TryLater):
+        await albums.run(first)
+    await albums.run(first)
+    await albums.run(first)
+    assert len(room.telegram.bot_messages(alice.id)) == 1
+    assert len(await jobs_of(room, alice)) == 3
+
+
+async def test_stems_on_one_song_of_a_groups_album_takes_all_of_it(
+    room: BotRoom, albums: AlbumChats, alice: User, bob: User, songs: list[Path]
+) -> None:
+    group = room.telegram.add_group("Band", [alice, bob])
+    sent = await send(room, alice, songs, chat_id=group.id)
+    await gather(room, albums)
+    assert room.telegram.bot_messages(group.id) == []
+    asked = await room.says(bob, "/stems", chat_id=group.id, reply_to=sent[1].message_id)
+    assert asked == []
+    await gather(room, albums)
+    (menu,) = room.telegram.bot_messages(group.id)
+    assert labels(menu)[0] == "All 3: Vocals + instrumental · 30 credits"
+    assert (await room.taps(menu, ALL_VOCALS, alice)).answer_text
+    await room.taps(menu, ALL_VOCALS, bob)
+    assert [job.state for job in await jobs_of(room, bob)] == [JobState.SUBMITTING] * 3
+    # another member's request for one of them is for that song alone
+    (own,) = await room.says(alice, "/stems", chat_id=group.id, reply_to=sent[1].message_id)
+    assert len(own.buttons) == 4
+
+
+async def test_a_caption_in_a_group_asks_for_songs_that_came_before_and_after_it(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    group: Chat = room.telegram.add_group("Band", [alice])
+    await send(room, alice, songs[:1], chat_id=group.id)
+    await send(room, alice, songs[1:2], chat_id=group.id, caption="/stems")
+    await send(room, alice, songs[2:], chat_id=group.id)
+    await gather(room, albums)
+    (menu,) = room.telegram.bot_messages(group.id)
+    assert labels(menu)[0].startswith("All 3:")
+
+
+async def test_deletion_forgets_albums(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    menu = await menu_of(room, albums, alice, songs)
+    (asked,) = await room.says(alice, "/delete")
+    await room.taps(asked, 0)
+    assert [key async for key in room.product.redis.scan_iter("stemdrop:a*album*")] == []
+    assert "no longer works" in (await room.taps(menu, ALL_VOCALS)).answer_text
+
+
+async def test_what_the_days_credits_do_not_suffice_for_is_offered_in_part(
+    redis_url: str, telegram: Telegram, alice: User, songs: list[Path]
+) -> None:
+    async with (
+        run_telegram(telegram) as url,
+        open_product(redis_url, telegram, url, DAILY_CREDITS="25") as product,
+    ):
+        application = product.application()
+        await application.initialize()
+        room = BotRoom(product, application)
+        albums = build_albums(product)
+        menu = await menu_of(room, albums, alice, songs)
+        await room.taps(menu, ALL_VOCALS)
+        assert {job.state for job in await jobs_of(room, alice)} == {JobState.CHOOSING}
+        assert "30 credits, more than you have left today. It is enough for 2." in menu.text
+        assert labels(menu)[0] == "Only the first 2: Vocals + instrumental · 20 credits"
+        query = await room.taps(menu, 0)
+        await room.again(query)
+        states = [job.state for job in await jobs_of(room, alice)]
+        assert states == [JobState.SUBMITTING, JobState.SUBMITTING, JobState.CHOOSING]
+        await application.shutdown()
