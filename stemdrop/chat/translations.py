@@ -16,7 +16,7 @@ from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from stemdrop.domain.failures import REMEDIES
-from stemdrop.domain.jobs import CREDITS, Failure, Mode
+from stemdrop.domain.jobs import Failure, Mode
 from stemdrop.domain.results import Stem
 
 LOCALES = Path(__file__).parent / "locales"
@@ -58,9 +58,6 @@ class Language:
     def _own(self, key: str) -> str:
         found = self._catalogue.gettext(key)
         return "" if found == key else found
-
-    def mode(self, mode: Mode, *, is_free: bool = False) -> str:
-        return self(f"mode.{mode}", price=self("price.free") if is_free else self.credits(CREDITS[mode]))
 
     def priced(self, key: str, price: str) -> str:
         """Return a label, which ends with its price; without that end if `price` is empty."""

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from chat import Person
+from chat import Person, mode_label
 from stage import Stage
 
 from sandbox.telegram.chats import Message
@@ -52,11 +52,11 @@ class Chooser(Impatient):
 
     async def chooses(self) -> None:
         await self.asks()
-        await self.taps(self.say.mode(Mode.SPLIT_STEM_ADVANCED))
+        await self.taps(mode_label(self.say, Mode.SPLIT_STEM_ADVANCED))
         await self.taps("›")
         await self.person.sees(lambda: "'‹'" in str(self.menu.buttons))
         await self.taps(self.menu.buttons[0]["text"], "✅")
-        await self.taps(self.say.mode(VOCALS))
+        await self.taps(mode_label(self.say, VOCALS))
         await self.person.sees(lambda: self.kinds() == {"audio": 4, "text": 2})
         await self.person.shows(self.stage.texts(self.person)[1], "✅")
 
@@ -66,7 +66,7 @@ class Packer(Impatient):
 
     async def fails(self) -> None:
         await self.asks()
-        await self.taps(self.say.mode(VOCALS), "⚠️")
+        await self.taps(mode_label(self.say, VOCALS), "⚠️")
 
     async def packs(self) -> None:
         await self.taps(self.say("button.retry", price=self.say.credits(10)), "✅")
@@ -81,13 +81,13 @@ class Lister(Impatient):
 
     async def fails(self) -> None:
         await self.asks()
-        await self.taps(self.say.mode(VOCALS), "⚠️")
+        await self.taps(mode_label(self.say, VOCALS), "⚠️")
         self.failed = self.menu
 
     async def begins(self) -> None:
         self.title = f"Soon {self.title}"
         await self.asks()
-        await self.taps(self.say.mode(VOCALS), "⏳")
+        await self.taps(mode_label(self.say, VOCALS), "⏳")
 
     async def stops_and_repeats(self) -> None:
         listed = await self.person.answer_to(self.person.says("/jobs"))
@@ -102,7 +102,7 @@ class Leaver(Impatient):
 
     async def leaves(self) -> None:
         await self.asks()
-        await self.taps(self.say.mode(VOCALS), "✅")
+        await self.taps(mode_label(self.say, VOCALS), "✅")
         listed = await self.person.answer_to(self.person.says("/jobs"))
         await self.taps(self.say("button.resend"), menu=listed)
         await self.person.sees(lambda: self.kinds() == {"audio": 4, "text": 3})
@@ -120,7 +120,7 @@ class Fetcher(Impatient):
 
     async def misses(self) -> None:
         await self.asks()
-        await self.taps(self.say.mode(Mode.SPLIT_STEM_ADVANCED))
+        await self.taps(mode_label(self.say, Mode.SPLIT_STEM_ADVANCED))
         await self.taps(self.say.named("Bass"), "✅")
 
     async def fetches_again(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from babel.messages.pofile import read_po
-from chat import Person
+from chat import Person, mode_label
 from stage import Stage
 
 from sandbox.telegram.chats import Message
@@ -65,7 +65,7 @@ class Reader:
     async def fails(self) -> None:
         _, self.menu = await self.person.asks(self.stage.song(f"№ {self.say.code}"))
         assert self.menu.text == self.say("choose", title=f"№ {self.say.code}")
-        await self.person.presses(self.menu, self.say.mode(VOCALS))
+        await self.person.presses(self.menu, mode_label(self.say, VOCALS))
         await self.person.shows(self.menu, "⚠️")
         assert self.say("failure.500") in self.menu.text
 
@@ -95,7 +95,7 @@ class Reader:
         sent = await self.person.sends(self.stage.song(f"And {self.say.code}"))
         menu = await self.person.answer_to(sent)
         assert menu.text == self.then("choose", title=f"And {self.say.code}")
-        assert menu.buttons[0]["text"] == self.then.mode(VOCALS)
+        assert menu.buttons[0]["text"] == mode_label(self.then, VOCALS)
 
 
 async def test_everybody_reads_their_own_language_until_they_choose_another(stage: Stage) -> None:

@@ -6,8 +6,15 @@ from pathlib import Path
 
 from sandbox.telegram.chats import CallbackQuery, Message
 from sandbox.telegram.person_actions import Telegram
+from stemdrop.chat.translations import Language
+from stemdrop.domain.jobs import CREDITS, Mode
 
 WAIT_S = 60.0
+
+
+def mode_label(say: Language, mode: Mode) -> str:
+    """The label of a mode's button at the price of the paid hosts."""
+    return say.priced(f"mode.{mode}", say.credits(CREDITS[mode]))
 
 
 class Person:

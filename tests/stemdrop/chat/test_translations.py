@@ -14,7 +14,7 @@ from babel.messages.pofile import read_po
 
 from stemdrop.chat.translations import FALLBACK, LOCALES, Language, load_translations
 from stemdrop.domain.failures import REMEDIES
-from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Failure, Mode
+from stemdrop.domain.jobs import INSTRUMENTS, Failure, Mode
 from stemdrop.domain.results import Stem
 from stemdrop.provider.answers import STEM_FIELDS
 
@@ -290,14 +290,12 @@ def test_titles_of_users_are_not_interpreted(say: Language) -> None:
         assert title in say.stem(Stem("x", "https://a.b/c", title, is_rest=True))
 
 
-def test_a_mode_shows_its_price(say: Language) -> None:
-    for mode in Mode:
-        assert say.credits(CREDITS[mode]) in say.mode(mode)
-        assert say.mode(mode, is_free=True).endswith(say("price.free"))
-
-
 def test_no_two_modes_have_the_same_label(say: Language) -> None:
-    assert len({say.mode(mode) for mode in Mode}) == len({say.mode_name(mode) for mode in Mode}) == 3
+    assert (
+        len({say.priced(f"mode.{mode}", "") for mode in Mode})
+        == len({say.mode_name(mode) for mode in Mode})
+        == 3
+    )
     assert say.mode_name(Mode.SPLIT_STEM_ADVANCED, "Bass") == say.named("Bass")
 
 
