@@ -93,6 +93,41 @@ async def the_same_song(stage: Stage) -> None:
     await chat.wait_for_text(menu, _DONE)
 
 
+async def cancel_and_back(stage: Stage) -> None:
+    """Cancelled, and taken up again at no further cost"""
+    robin = stage.person("Robin")
+    chat = stage.transcript(robin.id)
+    menu = await chat.send_file(robin, stage.song("On Second Thoughts"), length="0:30")
+    await chat.tap(robin, menu, "Vocals")
+    await chat.wait_for_text(menu, "Splitting")
+    await chat.tap(robin, menu, "Cancel")
+    await chat.wait_for_text(menu, "Cancelled")
+    await chat.tap(robin, menu, "Continue")
+    await chat.wait_for_text(menu, _DONE)
+
+
+async def no_rights(stage: Stage) -> None:
+    """A group where the bot may not send music"""
+    kim, telegram = stage.person("Kim"), stage.environment.telegram
+    group = telegram.add_group("The Band", [kim])
+    chat = stage.transcript(group.id)
+    sent = await telegram.send_file(group.id, stage.song("Hush"), user_id=kim.id)
+    chat.lines.append("Kim       🎵 Hush.mp3  0:30   (members may not send music here)")
+    telegram.forbid(group.id, "can_send_audios")
+    await chat.send_text(kim, "/stems", reply_to=sent.message_id)
+    chat.lines.append("          (an administrator allows it)")
+    telegram.forbid(group.id)
+    menu = await chat.send_text(kim, "/stems", reply_to=sent.message_id)
+    await chat.tap(kim, menu, "Vocals")
+    telegram.forbid(group.id, "can_send_audios")
+    chat.lines.append("          (and forbids it again)")
+    menu = await chat.wait_for_text(menu, "14 days")
+    chat.lines.append("          (and allows it)")
+    telegram.forbid(group.id)
+    await chat.tap(kim, menu, "Send now")
+    await chat.wait_for_text(menu, _DONE)
+
+
 async def the_days_credits(stage: Stage) -> None:
     """The daily limit of credits"""
     robin = stage.person("Robin")
@@ -212,6 +247,8 @@ STORIES: dict[Story, dict[str, str]] = {
     a_song: {},
     another_way: {},
     the_same_song: {},
+    cancel_and_back: {},
+    no_rights: {},
     the_days_credits: {"DAILY_CREDITS": "60"},
     a_private_bot: {"ACCESS": "invite", "DAILY_CREDITS": "100"},
     many_songs: {"DAILY_CREDITS": "100"},
