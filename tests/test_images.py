@@ -146,3 +146,13 @@ def test_the_settings_of_the_sandbox_are_settings() -> None:
     settings = load_settings(values)
     assert settings.telegram_api_url.startswith("http://sandbox:")
     assert settings.separation_api_url.startswith("http://separator:")
+
+
+def test_no_health_check_goes_by_a_proxy() -> None:
+    """`docker` itself may set the variables in every container (~/.docker/config.json)."""
+    checks = [str(it["healthcheck"]["test"]) for it in COMPOSED["services"].values() if "healthcheck" in it]
+    assert len(checks) > 5
+    for check in checks:
+        assert "urlopen" not in check
+        assert ("urllib" in check) == ("ProxyHandler({})" in check)
+        assert ("'wget'" in check) == ("'-Y', 'off'" in check)

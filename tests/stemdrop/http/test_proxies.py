@@ -1,5 +1,6 @@
 """Which proxy leads to a server, and clients behind a proxy that alone leads outside."""
 
+import ast
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -26,6 +27,7 @@ from stemdrop.storage.flood_limiter import FloodLimiter
 from worker.stems.address_rules import AddressRules
 from worker.stems.fetcher import StemFetcher
 
+ROOT = Path(__file__).parents[3]
 PROXIES = Proxies(http="http://plain:1", https="http://tls:2")
 REQUIRED = {"TELEGRAM_BOT_TOKEN": "7000000001:AAabc", "SEPARATION_API_KEY": "key", "SECRET_KEY": "secret"}
 INSIDE = [
@@ -169,3 +171,17 @@ async def test_telegram_is_reached_by_the_proxy(
         assert await bot.get_updates() == ()
     assert set(proxy.asked) == {"telegram.outside.example:443"}
     await telegram.close()
+
+
+def test_every_client_takes_its_proxy_from_the_one_place_or_uses_none() -> None:
+    clients = []
+    for room in ("stemdrop", "bot", "webhook", "worker", "separator", "sandbox"):
+        for path in (ROOT / room).rglob("*.py"):
+            calls = (
+                node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call)
+            )
+            clients += [(path, it) for it in calls if ast.unparse(it.func) == "httpx.AsyncClient"]
+    assert len(clients) > 5
+    for path, call in clients:
+        options = [ast.unparse(it) for it in call.keywords]
+        assert any(it.startswith("**") or it == "trust_env=False" for it in options), path
