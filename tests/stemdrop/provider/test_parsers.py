@@ -66,12 +66,23 @@ def named(suffix: str) -> st.SearchStrategy[dict[str, Any]]:
     return st.dictionaries(NAMES.map(lambda name: name + suffix), URLS, min_size=1, max_size=6)
 
 
-INFO = mostly(named("_url") | st.fixed_dictionaries({"origin_data": LISTED}), JSON)
+def spelt(objects: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Objects as they are, as JSON in a text, in a list, and within another object."""
+    return (
+        objects
+        | objects.map(json.dumps)
+        | st.lists(objects, max_size=2)
+        | objects.map(lambda it: {"response": it})
+    )
+
+
+INFO = mostly(spelt(named("_url") | named("Url") | st.fixed_dictionaries({"origin_data": LISTED})), JSON)
 CALLBACKS = st.fixed_dictionaries(
     {
         "code": mostly(st.just(200), CODES),
         "data": mostly(
-            st.fixed_dictionaries({"task_id": mostly(st.just("task-1"), TASKS), "vocal_removal_info": INFO})
+            spelt(named("Url").map(lambda urls: {"taskId": "task-1", **urls}))
+            | st.fixed_dictionaries({"task_id": mostly(st.just("task-1"), TASKS), "vocal_removal_info": INFO})
             | st.fixed_dictionaries(
                 {"taskId": mostly(st.just("task-1"), TASKS), "origin_data": mostly(LISTED, JSON)},
                 optional={"vocal_separation_info": INFO},
@@ -84,7 +95,9 @@ FLAGS = st.sampled_from(["PENDING", "CREATE_TASK_FAILED", "GENERATE_AUDIO_FAILED
 DETAILS = st.fixed_dictionaries(
     {
         "successFlag": st.just("SUCCESS") | mostly(FLAGS, JSON),
-        "response": mostly(named("Url") | st.fixed_dictionaries({"originData": LISTED}), JSON),
+        "response": mostly(
+            spelt(named("Url") | named("_url")) | st.fixed_dictionaries({"originData": LISTED}), JSON
+        ),
     },
     optional={"errorCode": CODES},
 )
@@ -96,6 +109,10 @@ def check_result(result: Result) -> None:
     assert Result.from_json(json.loads(stored)) == result
     assert 0 <= result.code <= 9999
     assert not result.stems or result.is_success
+    assert not (result.stems and result.shape)
+    assert len(result.shape) <= 600
+    assert "://" not in result.shape
+    assert "cdn.example" not in result.shape
     assert len(result.stems) <= MAX_STEMS
     assert len({stem.key for stem in result.stems}) == len(result.stems)
     for stem in result.stems:
