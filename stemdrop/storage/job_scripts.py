@@ -6,6 +6,7 @@ the second run changes nothing. Scripts build the keys that depend on a job, whi
 
 from stemdrop.observability.metric_definitions import ENDED, FAILED, NO_MODE, OTHER, STATE_SECONDS
 from stemdrop.storage import keys
+from stemdrop.storage.split_sharing import SHARING
 
 _KEY_NAMES = (
     *("JOB", "TASK", "OPEN", "RECOVERY_DUE", "PROGRESS_DUE", "LATE", "DELIVERED", "INCOMPLETE"),
@@ -119,118 +120,9 @@ local function give_back(id)
 end
 
 local enter
-
--- Jobs that split the same song in the same way share one paid call. The key SPLIT names the job that pays;
--- the others wait for it (`queued` with `waits_for`) or are given its result.
-
-local function leave_payer(id, state)
-  if state == 'queued' or not has(id, 'waits_for') then return end
-  redis.call('ZREM', WAITING:format(get(id, 'waits_for')), id)
-  set(id, 'waits_for', '')
-end
-
-local function waiting_for(id)
-  local waiting = {}
-  for _, other in ipairs(redis.call('ZRANGE', WAITING:format(id), 0, -1)) do
-    if get(other, 'waits_for') == id then waiting[#waiting + 1] = other end
-  end
-  return waiting
-end
-
-local function wait_for(id, payer, now)
-  set(id, 'waits_for', payer)
-  redis.call('ZADD', WAITING:format(payer), now, id)
-  redis.call('EXPIRE', WAITING:format(payer), JOB_LIFETIME_S)
-end
-
-local function claim_split(id)
-  if has(id, 'split_id') then
-    redis.call('SET', SPLIT:format(get(id, 'split_id')), id, 'EX', SPLIT_LIFETIME_S)
-  end
-end
-
--- lets the jobs that wait for this one go on by themselves
-local function release(id, now)
-  for _, other in ipairs(waiting_for(id)) do
-    set(other, 'waits_for', '')
-    enter(other, 'queued', now)
-  end
-  redis.call('DEL', WAITING:format(id))
-end
-
--- `state`: what the job has just become; a job whose call was paid for is shared until that call has failed
-local function stop_sharing(id, state, now)
-  if not has(id, 'split_id') then return end
-  if state == 'failed' then
-    if get(id, 'has_stems') == '1' then return end
-  elseif state == 'cancelled' then
-    if get(id, 'create_started_at') ~= '0' then return end
-  elseif state == 'delivered' then
-    if not is_incomplete(id) then return end
-  elseif state ~= 'choosing' then
-    return
-  end
-  local key = SPLIT:format(get(id, 'split_id'))
-  local payer = redis.call('GET', key)
-  -- stems that a job got from its payer are gone for others, too
-  if payer and (payer == id or payer == get(id, 'paid_by')) then redis.call('DEL', key) end
-  release(id, now)
-end
-
--- gives a job the result that another one has paid for
-local function adopt(id, payer, task, result, now)
-  give_back(id)
-  set(id, 'price', '0', 'result', result, 'has_stems', '1', 'task_id', task, 'paid_by', payer)
-  enter(id, 'delivering', now)
-end
-
-local function share_result(id, now)
-  claim_split(id)
-  for _, other in ipairs(waiting_for(id)) do adopt(other, id, get(id, 'task_id'), get(id, 'result'), now) end
-end
-
--- makes the first job that waits for a deleted one wait for its paid task, and the others for the first
-local function hand_over(id, task, now)
-  local heir
-  for _, other in ipairs(waiting_for(id)) do
-    if heir then
-      wait_for(other, heir, now)
-    else
-      heir = other
-      give_back(heir)
-      set(heir, 'price', '0', 'task_id', task, 'paid_by', id, 'create_started_at', now)
-      redis.call('SET', TASK:format(task), heir, 'EX', JOB_LIFETIME_S)
-      enter(heir, 'separating', now)
-      claim_split(heir)
-    end
-  end
-  redis.call('DEL', WAITING:format(id))
-  return heir
-end
-
--- the job that pays for the same, if any, and what a job that shares with it becomes
-local function find_payer(id, split)
-  local payer = split ~= '' and redis.call('GET', SPLIT:format(split))
-  if not payer or payer == id then return end
-  local state, has_stems, started = unpack(redis.call('HMGET', JOB:format(payer),
-    'state', 'has_stems', 'create_started_at'))
-  if has_stems == '1' then return payer, 'delivering' end
-  if state == 'submitting' or state == 'separating' or (state == 'cancelled' and started ~= '0') then
-    return payer, 'waiting'
-  end
-end
-
-local function share(id, now)
-  local payer, how = find_payer(id, get(id, 'split_id') or '')
-  if how == 'delivering' then
-    adopt(id, payer, get(payer, 'task_id'), get(payer, 'result'), now)
-  elseif how == 'waiting' then
-    wait_for(id, payer, now)
-    enter(id, 'queued', now)
-  end
-  return how
-end
-
+"""
+    + SHARING
+    + """
 -- sets a job's state and puts it into the lists of that state
 enter = function(id, state, now)
   local was = redis.call('HMGET', JOB:format(id), 'state', 'moved_at')
