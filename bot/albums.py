@@ -97,7 +97,7 @@ class AlbumChats:
             except ChatMigrated:
                 await self.albums.close(key)
                 raise TryLater(_AGAIN_S, "the group became a supergroup: each song gets its menu") from None
-            except (BadRequest, TelegramError) as error:
+            except TelegramError as error:
                 if not (isinstance(error, BadRequest) or is_gone(error)):
                     raise TryLater(_AGAIN_S, f"Telegram: {type(error).__name__}: {error}") from error
                 log.warning("album %s: its menu cannot be shown: %s", key, error)
@@ -133,7 +133,7 @@ class AlbumChats:
         """Show the album's menu, or the songs' own ones where it has none or is closed."""
         jobs = await self._waiting(album)
         refusals = _refusals(album, say)
-        if not album.is_closed and (album.message_id or len(jobs) > 1):
+        if jobs and not album.is_closed and (album.message_id or len(jobs) > 1):
             text, keyboard = render_album(_group(key), await self._songs(jobs), refusals, say)
             await self._write(key, album, text, keyboard)
             await self.albums.note_told(key, len(refusals))
@@ -171,7 +171,8 @@ class AlbumChats:
                 await answer_tap(query, None)
                 await self.albums.close(key)
                 await self._write(key, album, say("album.one_by_one"), None)
-                await self.actions.show(jobs)
+                for job in jobs:
+                    await self.actions.job_message.show(job)
             case [AlbumAction.CANCEL]:
                 await answer_tap(query, None)
                 await self.albums.close(key)
@@ -179,7 +180,7 @@ class AlbumChats:
                 await self._write(key, album, say.plural("cancel.done", len(cancelled)), None)
             case [_, _] if obstacle := await self.uploads.rights.obstacle(album.files[0].song.chat_id):
                 await answer_tap(query, say(f"here.{obstacle}"), is_alert=True)
-            case [letter, seen] if mode := MODES_BY_LETTER.get(letter):
+            case [letter, seen] if (jobs or album.order) and (mode := MODES_BY_LETTER.get(letter)):
                 await self._pick(query, say, key, album, jobs, mode, seen)
             case _:
                 await answer_tap(query, say("tap.stale"))
@@ -196,30 +197,31 @@ class AlbumChats:
     ) -> None:
         """Pick the mode, in their order, for the songs that the button was for, if the credits suffice."""
         songs, refusals = await self._songs(jobs), _refusals(album, say)
-        if album.order and album.order.tap_id == query.id:  # handled again: it goes on
-            chosen = [job for job in jobs if job.id in album.order.job_ids]
+        order = album.order
+        if order and (order.tap_id == query.id or not jobs):  # handled again, or a second tap: it goes on
+            chosen = [job for job in jobs if job.id in order.job_ids]
         else:
             ends = range(len(jobs), 0, -1)
             chosen = next((jobs[:end] for end in ends if digest(jobs[:end]) == seen), [])
             count = await self._affordable(songs[: len(chosen)], mode)
-            if jobs and (not chosen or count < len(chosen)):
+            if not chosen or count < len(chosen):
                 note = say("album.changed") if not chosen else None
                 await answer_tap(query, note, is_alert=bool(note))
                 dear = (mode, count) if chosen else None
                 await self._write(key, album, *render_album(_group(key), songs, refusals, say, dear))
                 return
-            await self.albums.order(key, AlbumOrder(query.id, mode, [job.id for job in chosen]))
+            order = AlbumOrder(query.id, mode, [job.id for job in chosen])
+            await self.albums.order(key, order)
         await answer_tap(query, None)
         for job in chosen:
-            if (await self.actions.orders.pick(job, mode, "")).over:
+            if (await self.actions.orders.pick(job, order.mode, "")).over:
                 break  # another song was picked meanwhile; the rest stays in the menu
-        picked = album.order.job_ids if album.order and not chosen else [job.id for job in chosen]
         left = await self._waiting(album)
         if left:
             await self._write(key, album, *render_album(_group(key), await self._songs(left), refusals, say))
         else:
             await self.albums.close(key)
-            text = say.plural("album.ordered", len(picked), mode=say.mode_name(mode))
+            text = say.plural("album.ordered", len(order.job_ids), mode=say.mode_name(order.mode))
             await self._write(key, album, text, None)
         await self.actions.show(chosen)
 
@@ -234,7 +236,7 @@ class AlbumChats:
     async def _waiting(self, album: Album) -> list[Job]:
         """The album's songs that wait for a choice and have no menu of their own, in their order."""
         jobs = [await self.store.get(file.job_id) for file in album.files if file.job_id]
-        return [job for job in jobs if job and job.state is JobState.CHOOSING and not job.message_id]
+        return [job for job in jobs if job and _waits(job)]
 
     async def _songs(self, jobs: Sequence[Job]) -> list[Song]:
         return [Song(job, await self.actions.job_message.details(job)) for job in jobs]
@@ -272,6 +274,11 @@ class AlbumChats:
                 reply_markup=keyboard,
             ),
         )
+
+
+def _waits(job: Job) -> bool:
+    # one whose cached stems Telegram has lost asks by itself before anything is paid
+    return job.state is JobState.CHOOSING and not job.message_id and not job.is_cache_lost
 
 
 def _group(key: str) -> str:

@@ -176,6 +176,19 @@ async def many_songs(stage: Stage) -> None:
         await chat.wait_for_text(menu, _DONE)
 
 
+async def an_album(stage: Stage) -> None:
+    """Songs that are sent together"""
+    robin = stage.person("Robin")
+    telegram = stage.environment.telegram
+    chat = stage.transcript(robin.id)
+    for title in ("Side A", "Side B"):
+        chat.lines.append(f"Robin     🎵 {title}.mp3  0:30   (in an album)")
+        await telegram.send_file(robin.id, stage.song(title), media_group_id="1")
+    menu = await chat.send_file(robin, stage.song("Side C"), length="0:30", media_group_id="1")
+    await chat.tap(robin, menu, "All 3: Vocals")
+    await chat.wait_until(lambda: sum(_DONE in shown.text for shown in chat.text_messages()) == 3)
+
+
 async def a_group(stage: Stage) -> None:
     """A group with topics: the bot answers only when asked, in the same topic"""
     kim, robin = stage.person("Kim"), stage.person("Robin")
@@ -252,6 +265,7 @@ STORIES: dict[Story, dict[str, str]] = {
     the_days_credits: {"DAILY_CREDITS": "60"},
     a_private_bot: {"ACCESS": "invite", "DAILY_CREDITS": "100"},
     many_songs: {"DAILY_CREDITS": "100"},
+    an_album: {},
     a_group: {},
     languages: {},
     files: {},

@@ -76,7 +76,9 @@ async def test_songs_sent_together_get_one_menu_and_are_picked_together_in_their
         "All 3: All stems · 150 credits",
         *("🔢 One by one", "✖️ Cancel"),
     ]
+    slower = menu.buttons[ALL_STEMS]["callback_data"]
     await room.taps(menu, ALL_VOCALS)
+    await room.forges(menu, slower, alice)
     jobs = await jobs_of(room, alice)
     assert [(job.mode, job.state) for job in jobs] == [(Mode.SEPARATE_VOCAL, JobState.SUBMITTING)] * 3
     assert [job.source_message_id for job in jobs] == [message.message_id for message in sent]
@@ -134,7 +136,11 @@ async def test_one_by_one_shows_each_songs_menu_in_order(
     room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
 ) -> None:
     menu = await menu_of(room, albums, alice, songs)
-    await room.taps(menu, ONE_BY_ONE)
+    for method in ("sendMessage", "editMessageText"):
+        room.telegram.faults.add(FaultKind.SERVER_ERROR, method=method)
+    query = await room.taps(menu, ONE_BY_ONE)
+    for _ in range(2):
+        await room.again(query)
     own = room.after(menu)
     assert [message.text.partition("\n")[0] for message in own] == ["🎵 “One”", "🎵 “Two”", "🎵 “Three”"]
     assert menu.buttons == []
@@ -144,8 +150,10 @@ async def test_cancel_and_a_repeated_tap(
     room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
 ) -> None:
     menu = await menu_of(room, albums, alice, songs)
+    slower = menu.buttons[ALL_VOCALS]["callback_data"]
     query = await room.taps(menu, CANCEL)
     await room.again(query)
+    assert (await room.forges(menu, slower, alice)).answer_text
     assert {job.state for job in await jobs_of(room, alice)} == {JobState.CANCELLED}
     assert menu.buttons == []
 
