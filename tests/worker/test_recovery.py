@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from builders import make_job
+from builders import make_job, make_result
 from product import DEADLINES, Product, new_job, open_product
 from provider import Provider
 
@@ -529,7 +529,7 @@ async def test_a_polled_result_of_another_job_is_ignored(
 
 
 async def test_a_failure_with_a_later_success_is_delivered(product: Product, sent: Message) -> None:
-    job = await product.at(JobState.DELIVERING, sent, result=Result(200))
+    job = await product.at(JobState.DELIVERING, sent, result=make_result())
     assert await product.store.fail(job.id, [JobState.DELIVERING], Failure("531", charged=False))
     product.clock.advance(SHOW_FOR_S + 1)
     await product.recovery().run()
