@@ -15,7 +15,7 @@ from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.failures import TOO_BUSY
 from stemdrop.domain.jobs import Failure, Job, JobState
-from stemdrop.domain.outcomes import Receipt, Run
+from stemdrop.domain.outcomes import Credits, Receipt, Run
 from stemdrop.errors import AnswerLost, Refused, SourceGone, SourceUnavailable, TryLater, Unreachable
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import bind_job
@@ -150,10 +150,13 @@ class Submission:
             await self._show(job)
 
     async def _fail(self, job: Job, failure: Failure, why: object) -> None:
-        current = await self.store.get(job.id)
+        current, credits = await self.store.get(job.id), None
         if current and current.asked_again_by and current.create_started_at:
-            failure = replace(failure, charged=None)  # another call may have been charged
-        if await self.store.fail(job.id, [JobState.SUBMITTING], failure):
+            # another call may have been charged; if all have failed, the store returns the price of this one
+            have_failed = (await self.store.history(job.id)).have_calls_failed
+            failure = replace(failure, charged=current.is_other_charged if have_failed else None)
+            credits = Credits.SETTLE
+        if await self.store.fail(job.id, [JobState.SUBMITTING], failure, credits):
             log.warning("job %s: failed with %s: %s", job.id, failure.code, why)
             await self._show(job)
             await self.account_queue.next(job.account)

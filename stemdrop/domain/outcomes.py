@@ -33,11 +33,13 @@ class Run(StrEnum):
 @dataclass(frozen=True, slots=True)
 class History:
     """The rest of a job's record: how often each kind of task was begun, the job that 'try again' made of it,
-    and whether it is open, so that its end is still to be shown."""
+    whether it is open, so that its end is still to be shown, and whether all its create calls that were not
+    refused have failed."""
 
     runs: dict[Run, int]
     retried_as: str
     is_open: bool
+    have_calls_failed: bool
 
 
 class Picked(StrEnum):

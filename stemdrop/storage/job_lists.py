@@ -23,6 +23,7 @@ _JOBS_A_STEP = 100
 RUNS = "runs:{}"  # how often each kind of task was begun; with ":by" behind it, the last caller that counted
 DELIVERY_OWNER = "delivery_token"  # the token of the run that delivers the job
 RETRIED_AS = "retried_as"  # the job that 'try again' made of this one
+_MORE_HISTORY = (RETRIED_AS, "further_calls", "failed_task_ids")
 # `once`: the key under which the job was added. If the provider was asked again, `further_calls` counts the
 # create calls after the first that were not refused; `failed_task_ids` and `other_task_ids` list tasks
 
@@ -50,11 +51,12 @@ class JobLists:
     async def history(self, job_id: str) -> History:
         """Return what is stored of the job beside its attributes; it is empty for an unknown job."""
         async with translated(), self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.hmget(keys.JOB.format(job_id), [*(RUNS.format(kind) for kind in Run), RETRIED_AS])
+            pipeline.hmget(keys.JOB.format(job_id), [*(RUNS.format(kind) for kind in Run), *_MORE_HISTORY])
             pipeline.zscore(keys.OPEN, job_id)
-            (*counters, retried_as), opened_at = await pipeline.execute()
+            (*counters, retried_as, further, failed), opened_at = await pipeline.execute()
         runs = {kind: int(count) for kind, count in zip(Run, counters, strict=True) if count}
-        return History(runs, retried_as or "", opened_at is not None)
+        have_failed = (failed or "").count("\n") > int(further or 0)
+        return History(runs, retried_as or "", opened_at is not None, have_failed)
 
     async def sent(self, job_id: str) -> dict[str, Sent]:
         """Return what is in the chat already: stem key → message."""

@@ -312,6 +312,21 @@ async def test_a_late_failure_of_one_call_does_not_promise_that_nothing_was_char
     assert await spent(product, job) == 0
 
 
+@pytest.mark.parametrize(("result", "is_charged", "cost"), [(REFUNDED, False, 0), (Result(500), True, 50)])
+async def test_a_refusal_after_the_other_call_has_failed_tells_what_that_one_cost(
+    product: Product, provider: Provider, job: Job, result: Result, is_charged: bool, cost: int
+) -> None:
+    await wait_two_minutes(product)
+    await ask_again(product, job)
+    second = await product.store.begin_create(job.id)
+    assert await receive(product, job, 1, result) is Receipt.REPEATED
+    await product.store.not_accepted(await product.job(job.id), second)
+    provider.refusal = (422, "no such song")
+    await product.submission().run(job.id)
+    assert (await product.job(job.id)).failure == Failure("422", charged=is_charged)
+    assert await spent(product, job) == cost
+
+
 async def test_asking_again_counts_the_runs_anew(product: Product, provider: Provider, job: Job) -> None:
     await product.store.count_run(job.id, Run.SUBMIT, by=MAX_RUNS)
     await wait_two_minutes(product)
