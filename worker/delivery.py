@@ -197,6 +197,7 @@ class Delivery:
             if cached and set(cached.stems) == set(job.cached):
                 await self.stem_cache.forget(job.source, choice)
         changes: dict[str, Any] = {"cached": (), "result": None, "task_id": "", "is_cache_lost": True}
+        changes["create_started_at"] = 0  # that of the job that paid, where this one was given its task
         await self.store.move(job.id, [JobState.DELIVERING], JobState.CHOOSING, **changes)
         # read again: a repeated move, whose first answer was lost, says that nothing was moved
         current = await self.store.get(job.id)

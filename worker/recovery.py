@@ -170,14 +170,14 @@ class Recovery:
         A job in progress ends by its own deadlines; a cancelled one is polled for those who wait for it.
         """
         payer, now, limits = await self.store.get(job.waits_for), self.clock(), self.deadlines
-        if payer and payer.state in (JobState.SUBMITTING, JobState.SEPARATING):
+        if payer and payer.state in (JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING):
             return
         if payer is None and now - job.moved_at < ANSWER_OF_DELETED_S:
             return
         if payer and payer.state is JobState.CANCELLED and payer.create_started_at:
             is_due = now - max(payer.moved_at, payer.polled_at) >= limits.poll_interval_s
-            if payer.task_id and is_due and await self.polling.ask(payer):
-                return
+            if payer.task_id and is_due:
+                await self.polling.ask(payer)
             if now - payer.create_started_at <= limits.job_timeout_s:
                 return
         if await self.store.leave(job):

@@ -540,8 +540,10 @@ local has_failed = state == 'failed' and not get(ARGV[1], 'retried_as')
 local is_late = ARGV[7] == '1' and get(ARGV[1], 'has_stems') ~= '1' and (has_failed or state == 'delivering')
 -- no task looks at the result of a job that has ended
 if ARGV[9] == '1' and (state == 'failed' or state == 'cancelled') then give_back_late(ARGV[1], ARGV[4]) end
--- what a cancelled job has paid for is kept for its user, and for the next who picks the same
-local is_kept = state == 'cancelled' and get(ARGV[1], 'has_stems') ~= '1'
+-- what a cancelled job has paid for is kept for its user, and for the next who picks the same; a success
+-- without stems is no end, since its URLs may come after it
+local is_end = ARGV[7] == '1' or ARGV[8] ~= '1'
+local is_kept = state == 'cancelled' and get(ARGV[1], 'has_stems') ~= '1' and is_end
 if not is_waiting and not is_late and not is_kept then return 'repeated' end
 redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'task_id', ARGV[3])
 if is_other then set(ARGV[1], 'other_task_ids', get(ARGV[1], 'other_task_ids') .. '\\n' .. known) end

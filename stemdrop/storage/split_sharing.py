@@ -97,7 +97,9 @@ local function find_payer(id, split)
   local state, has_stems, started = unpack(redis.call('HMGET', JOB:format(payer),
     'state', 'has_stems', 'create_started_at'))
   if has_stems == '1' then return payer, 'delivering' end
-  if state == 'submitting' or state == 'separating' or (state == 'cancelled' and started ~= '0') then
+  -- the URLs of a success may come after it
+  if state == 'submitting' or state == 'separating' or state == 'delivering'
+    or (state == 'cancelled' and started ~= '0') then
     return payer, 'waiting'
   end
 end

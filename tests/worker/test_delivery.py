@@ -612,6 +612,32 @@ async def test_a_result_without_any_available_stem_is_explained(
     assert (await product.job(two.id)).state is JobState.DELIVERED
 
 
+async def test_stems_that_a_deleted_job_paid_for_and_that_are_gone_can_be_bought_anew(
+    product: Product, files: FileServer, sent: Message
+) -> None:
+    store, jobs = product.store, []
+    for account in (1, sent.sender.id):
+        job = replace(new_job(sent), account=account, user_id=account)
+        await store.add(job, once=job.id)
+        await store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
+        jobs.append(job)
+        if account == 1:
+            await store.begin_create(job.id)
+            await store.accept(job.id, "task-1")
+    deleted, heir = jobs
+    await store.forget(deleted.id)
+    gone = result_of({"vocals": files.put("vocals.mp3", b"", status=403)})
+    assert await store.receive(heir.id, heir.chat_id, "task-1", gone) is Receipt.STORED
+    await product.delivery().run(heir.id)
+    heir = await product.job(heir.id)
+    assert heir.state is JobState.CHOOSING
+    await store.cancel(heir.id)
+    assert not (await product.job(heir.id)).is_paid_and_cancelled
+    await store.resume(heir.id)
+    await store.pick(heir, Mode.SEPARATE_VOCAL, "", 0)
+    assert await store.begin_create(heir.id)
+
+
 async def test_fresh_urls_are_requested_once_for_all_expired_ones(
     product: Product, delivery: Delivery, files: FileServer, two: Job, tone: bytes
 ) -> None:

@@ -669,6 +669,28 @@ async def test_a_cancelled_job_is_polled_for_those_who_wait_for_it(
     assert ("deliver", waiting.id) in await product.ordered()
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_job_waits_on_while_a_success_has_no_stems_yet(
+    product: Product, provider: Provider, sent: Message, is_cancelled: bool
+) -> None:
+    payer = await pick(product, sent, 1)
+    await product.store.begin_create(payer.id)
+    await product.store.accept(payer.id, "task-1")
+    waiting = await pick(product, sent, 2)
+    if is_cancelled:
+        await product.store.cancel(payer.id)
+        provider.details["task-1"] = detail("SUCCESS")
+    else:
+        await product.store.receive(payer.id, payer.chat_id, "task-1", Result(200))
+    product.clock.advance(EVERY_S + 1)
+    await product.recovery().run()
+    assert (await product.job(waiting.id)).waits_for == payer.id
+    if is_cancelled:
+        product.clock.advance(LIMIT_S)
+        await product.recovery().run()
+        assert (await product.job(waiting.id)).state is JobState.SUBMITTING
+
+
 @pytest.mark.parametrize(("is_deleted", "after_s"), [(True, ANSWER_OF_DELETED_S), (False, LIMIT_S)])
 async def test_a_job_goes_on_by_itself_when_nothing_can_come(
     product: Product, sent: Message, is_deleted: bool, after_s: float

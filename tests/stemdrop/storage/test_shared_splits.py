@@ -150,6 +150,21 @@ async def test_a_failed_task_of_a_cancelled_job_lets_the_others_go_on(store: Job
     assert await goes_on(store, ben)
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_stems_that_come_after_a_success_are_waited_for(store: JobStore, is_cancelled: bool) -> None:
+    ann = await accepted(store)
+    ben, _ = await pick(store, BEN)
+    if is_cancelled:
+        await store.cancel(ann.id)
+    await receive(store, ann, Result(200))
+    assert not await goes_on(store, ben)
+    eve, picked = await pick(store, EVE)
+    assert picked is Picked.WAITING
+    await receive(store, ann)
+    assert [(await now(store, job)).state for job in (ben, eve)] == [JobState.DELIVERING] * 2
+    assert [await spent(store, account) for account in (ANN, BEN, EVE)] == [10, 0, 0]
+
+
 async def test_who_waits_can_cancel_or_be_deleted(store: JobStore) -> None:
     ann = await accepted(store)
     ben, _ = await pick(store, BEN)
