@@ -521,6 +521,10 @@ if not is_own_task(ARGV[1], ARGV[3]) then return 'foreign' end
 -- there is no task before the create call
 if known == '' and redis.call('HGET', KEYS[1], 'create_started_at') == '0' then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
+-- this failure is known, and what the job waits for now is another call
+if ARGV[8] ~= '1' and ARGV[9] ~= '1' and contains(get(ARGV[1], 'failed_task_ids'), ARGV[3]) then
+  return 'repeated'
+end
 local has_stems_to_send = state == 'delivering' or state == 'delivered'
 if ARGV[8] ~= '1' and not has_stems_to_send and is_other_call_open(ARGV[1], ARGV[3]) then
   note_failed_call(ARGV[1], ARGV[3], ARGV[9] == '1', ARGV[4])

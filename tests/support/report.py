@@ -58,9 +58,11 @@ def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Write the report from the results of all test processes."""
+    found = list(_recorded(terminalreporter.stats))
+    for line in [value for name, value in found if name == "walk"]:
+        terminalreporter.write_line(line)
     if not (path := config.getoption("--report")):
         return
-    found = list(_recorded(terminalreporter.stats))
     rows = [Row(**value) for name, value in found if name == "fault"]
     points = [value for name, value in found if name == "points"]
     if rows:

@@ -13,12 +13,13 @@ from builders import CHAT, make_job
 from job_walk.stored import Steps, Stored, Tried
 from stemdrop.domain.allowance import day_of
 from stemdrop.domain.failures import failure_of
-from stemdrop.domain.jobs import CREDITS, Failure, Job, JobState, Mode, is_overtaken
+from stemdrop.domain.jobs import CREDITS, Failure, Job, JobState, Mode, Obstacle, is_overtaken
 from stemdrop.domain.outcomes import Credits, Receipt
 from stemdrop.domain.results import Result, Stem
 from stemdrop.storage.job_store import JobStore
 
 JOB_ID = "j1"
+JOB = make_job(id=JOB_ID, mode=None)
 MODE = Mode.SEPARATE_VOCAL
 PRICE = CREDITS[MODE]
 BEGAN = 1_790_000_000.0
@@ -113,7 +114,7 @@ class Model:
         """Return the world in which the song has arrived."""
         await self._steps.redis.flushdb()
         self._steps.now = BEGAN
-        await self._steps.store.add(make_job(id=JOB_ID, mode=None), "song")
+        await self._steps.store.add(JOB, "song")
         return World(await self._steps.take())
 
     def actions(self, world: World) -> dict[str, Action]:
@@ -144,12 +145,11 @@ class Model:
             yield f"the user asks again after call {number + 1}", self._ask_again(world, number)
 
     def _pick(self, world: World) -> Action:
-        picked = make_job(id=JOB_ID)
-        return self._step(world, "pick", lambda store: store.pick(picked, MODE, "", 0))
+        return self._step(world, "pick", lambda store: store.pick(JOB, MODE, "", 0))
 
     def _ask_again(self, world: World, number: int) -> Action:
         tap = f"tap{number + 1}"
-        seen = make_job(id=JOB_ID, create_started_at=BEGAN + 1000 * number)
+        seen = replace(JOB, create_started_at=BEGAN + 1000 * number)
         step = f"ask_again {tap}"
         return self._step(world, step, lambda s: s.ask_again(seen, tap), asked=world.asked | {tap})
 
@@ -180,7 +180,7 @@ class Model:
             step = self._step(gone, f"accept {task}", lambda store: store.accept(JOB_ID, task), **told)
             yield f"the task of {name} is stored", step
         if call.provider == "refused":
-            seen = make_job(id=JOB_ID, account_day=ACCOUNT_DAY)
+            seen = replace(JOB, account_day=ACCOUNT_DAY)
             token = f"begin_create {number + 1}"
             step = self._step(gone, f"not_accepted {token}", lambda s: s.not_accepted(seen, token), **told)
             yield f"the refusal of {name} is stored", step
@@ -249,7 +249,7 @@ class Model:
             yield "a delivery begins", step
         if world.run == "stems":
             yield "the delivery ends", self._deliver(world)
-            yield "the delivery finds no chat", self._fail(world, "delivering", "undeliverable", True)
+            yield "the chat takes no music now", self._fail(world, "delivering", Obstacle.NO_MUSIC, True)
         elif world.run:
             yield "the delivery explains the failure", self._explain(world)
 

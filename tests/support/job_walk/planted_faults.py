@@ -200,6 +200,16 @@ FAULTS = (
         *("the refusal of call 2 is stored", "the user cancels"),
     ),
     _fault(
+        "a failure that is called back again ends a job that waits for its next call",
+        "RECEIVE",
+        "if ARGV[8] ~= '1' and ARGV[9] ~= '1' and contains(get(ARGV[1], 'failed_task_ids'), ARGV[3]) then",
+        "if false then",
+        "no_user_pays_more_than_the_provider_may_keep",
+        *(*_TWO[:-1], "call 1 is called back: failed", "the provider refuses call 2"),
+        *("the refusal of call 2 is stored", "call 1 is called back: failed", "a delivery begins"),
+        "the delivery explains the failure",
+    ),
+    _fault(
         "the price is taken at each step",
         "PRELUDE",
         "if before ~= 'held' and before ~= 'settled' then redis.call('HINCRBY'",
@@ -289,13 +299,6 @@ SHARING_FAULTS = (
         "    return payer, 'waiting'\n",
         "    return\n",
         "begin",
-    ),
-    _fault(
-        "a job that is given another one's stems pays for them",
-        "PRELUDE",
-        "  give_back(id)\n  set(id, 'price', '0', 'result', result,",
-        "  set(id, 'result', result,",
-        "each_split_is_paid_for_as_often_as_it_was_asked_for",
     ),
     _fault(
         "a job that has moved on still waits",

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from builders import CHAT, Clock, make_job
 from fuzzing import fuzzed
-from hypothesis import settings, stateful
+from hypothesis import Phase, settings, stateful
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from redis.asyncio import Redis
@@ -28,6 +28,7 @@ T = TypeVar("T")
 BOB = CHAT + 1
 # id → account and song
 JOBS = {"a1": (CHAT, "song"), "a2": (CHAT, "song"), "a3": (CHAT, "other"), "b1": (BOB, "song")}
+NUMBERS = st.integers(0, 3)
 IDS = st.sampled_from(sorted(JOBS))
 IN_CALL = (JobState.SUBMITTING, JobState.SEPARATING)
 
@@ -91,6 +92,11 @@ class SeveralJobs(RuleBasedStateMachine):
     def job(self, job_id: str) -> Job | None:
         return self.look().job(job_id)
 
+    def one_of(self, number: int, *states: JobState) -> Job | None:
+        """Choose a job in one of these states: most steps should change something."""
+        jobs = [job for job in filter(None, map(self.job, JOBS)) if job.state in states]
+        return jobs[number % len(jobs)] if jobs else None
+
     def calls(self, job_id: str, *, worker: str = "", provider: str = "") -> list[Made]:
         """Return the job's calls whose worker and provider are in these states ('': in any)."""
         return [
@@ -103,19 +109,21 @@ class SeveralJobs(RuleBasedStateMachine):
 
     # The users
 
-    @rule(job_id=IDS)
-    def pick(self, job_id: str) -> None:
-        if job := self.job(job_id):
+    @rule(number=NUMBERS)
+    def pick(self, number: int) -> None:
+        if job := self.one_of(number, JobState.CHOOSING):
             picked, _ = self.run(self.store.pick(job, MODE, "", 0))
             assert picked is not Picked.OVER
 
-    @rule(job_id=IDS)
-    def cancel(self, job_id: str) -> None:
-        self.run(self.store.cancel(job_id))
+    @rule(number=NUMBERS)
+    def cancel(self, number: int) -> None:
+        if job := self.one_of(number, JobState.QUEUED, *IN_CALL):
+            self.run(self.store.cancel(job.id))
 
-    @rule(job_id=IDS)
-    def take_up_again(self, job_id: str) -> None:
-        self.run(self.store.resume(job_id))
+    @rule(number=NUMBERS)
+    def take_up_again(self, number: int) -> None:
+        if job := self.one_of(number, JobState.CANCELLED):
+            self.run(self.store.resume(job.id))
 
     @rule(job_id=IDS, rare=st.integers(0, 3))
     def delete(self, job_id: str, rare: int) -> None:
@@ -134,8 +142,12 @@ class SeveralJobs(RuleBasedStateMachine):
     def promote(self, account: int) -> None:
         self.run(self.store.promote(account))
 
-    @rule(job_id=IDS)
-    def begin(self, job_id: str) -> None:
+    @rule(number=NUMBERS)
+    def begin(self, number: int) -> None:
+        chosen = self.one_of(number, JobState.SUBMITTING)
+        if not chosen:
+            return
+        job_id = chosen.id
         self.clock.advance(1000)
         name = self.run(self.store.begin_create(job_id))
         if not name:
@@ -148,10 +160,10 @@ class SeveralJobs(RuleBasedStateMachine):
         assert not shared, f"{job_id} pays for what {shared} has paid for"
         self.made.append(Made(job_id, name, Call("waiting", "asked")))
 
-    @rule(job_id=IDS, is_accepted=st.booleans())
-    def answer(self, job_id: str, is_accepted: bool) -> None:
+    @rule(is_accepted=st.integers(0, 3))
+    def answer(self, is_accepted: int) -> None:
         """The provider decides; its answer is on its way."""
-        for made in self.calls(job_id, provider="asked"):
+        for made in [made for made in self.made if made.call.provider == "asked"][-1:]:
             made.call = replace(made.call, provider="accepted" if is_accepted else "refused")
 
     @rule(job_id=IDS)
@@ -173,13 +185,14 @@ class SeveralJobs(RuleBasedStateMachine):
             self.run(self.store.lose_answer(job_id, made.name))
             made.call = replace(made.call, worker="gone")
 
-    @rule(job_id=IDS, kind=st.sampled_from(["stems", "stems", "failed", "refunded", "empty"]))
-    def call_back(self, job_id: str, kind: str) -> None:
-        for made in self.calls(job_id, provider="accepted")[-1:]:
+    @rule(number=NUMBERS, kind=st.sampled_from(["stems", "stems", "failed", "refunded", "empty"]))
+    def call_back(self, number: int, kind: str) -> None:
+        accepted = [made for made in self.made if made.call.provider == "accepted"]
+        for made in accepted[-1 - number : len(accepted) - number]:
             if made.call.said - {kind}:
                 continue
-            chat = JOBS[job_id][0]
-            receipt = self.run(self.store.receive(job_id, chat, made.task, RESULTS[kind]))
+            chat = JOBS[made.job_id][0]
+            receipt = self.run(self.store.receive(made.job_id, chat, made.task, RESULTS[kind]))
             assert receipt is not Receipt.FOREIGN
             if receipt is not Receipt.UNKNOWN:
                 made.call = replace(made.call, known="accepted", said=frozenset({kind}))
@@ -262,10 +275,15 @@ class SeveralJobs(RuleBasedStateMachine):
                 assert job.id in self.look().members(keys.WAITING.format(job.waits_for))
 
 
-def play(redis_url: str, examples: int) -> None:
-    """Play so many examples, the same in each run. Raises `AssertionError` with the steps of the shortest."""
+def play(redis_url: str, examples: int, *, is_shrunk: bool = True) -> None:
+    """Play so many examples, the same in each run. Raises `AssertionError` and prints its steps.
+
+    `is_shrunk`: the shortest such steps are looked for.
+    """
     machine: Any = lambda: SeveralJobs(redis_url)  # noqa: E731 - Hypothesis calls it
-    stateful.run_state_machine_as_test(machine, settings=settings(fuzzed(examples), stateful_step_count=30))
+    phases = [Phase.explicit, Phase.generate, *([Phase.shrink] if is_shrunk else [])]
+    chosen = settings(fuzzed(examples), stateful_step_count=30, phases=phases)
+    stateful.run_state_machine_as_test(machine, settings=chosen)
 
 
 def _is_to_be_paid(job: Job) -> bool:
