@@ -178,6 +178,8 @@ class AlbumChats:
                 await self.albums.close(key)
                 cancelled = await self.actions.cancel(jobs)
                 await self._write(key, album, say.plural("cancel.done", len(cancelled)), None)
+                for job in cancelled:  # the line is for all of them: recovery shows none by itself
+                    await self.store.close(job.id)
             case [_, _] if obstacle := await self.uploads.rights.obstacle(album.files[0].song.chat_id):
                 await answer_tap(query, say(f"here.{obstacle}"), is_alert=True)
             case [letter, seen] if (jobs or album.order) and (mode := MODES_BY_LETTER.get(letter)):

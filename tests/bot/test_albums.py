@@ -156,6 +156,9 @@ async def test_cancel_and_a_repeated_tap(
     assert (await room.forges(menu, slower, alice)).answer_text
     assert {job.state for job in await jobs_of(room, alice)} == {JobState.CANCELLED}
     assert menu.buttons == []
+    room.product.clock.advance(100)
+    await room.product.recovery().run()
+    assert room.after(menu) == []
 
 
 async def test_a_tap_that_is_handled_again_after_a_crash_goes_on_and_picks_each_song_once(
