@@ -157,6 +157,8 @@ class Delivery:
             await self.stem_cache.forget(job.source, (job.mode, job.instrument))
 
     async def _fail(self, job: Job, failure: Failure) -> None:
+        if job.paid_by:
+            failure = replace(failure, charged=False)
         credits = Credits.RETURN if failure.charged is False else Credits.SETTLE
         if job.is_other_charged:
             failure = replace(failure, charged=True)

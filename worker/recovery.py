@@ -162,7 +162,7 @@ class Recovery:
         if (is_due or is_over) and await self.polling.ask(job):
             return
         if is_over:
-            await self._fail(job, Failure("timeout", charged=True))
+            await self._fail(job, Failure("timeout", charged=not job.paid_by))
 
     async def _follow(self, job: Job) -> None:
         """Let a job that waits for another one's result go on by itself once that can no longer come.

@@ -612,9 +612,8 @@ async def test_a_result_without_any_available_stem_is_explained(
     assert (await product.job(two.id)).state is JobState.DELIVERED
 
 
-async def test_stems_that_a_deleted_job_paid_for_and_that_are_gone_can_be_bought_anew(
-    product: Product, files: FileServer, sent: Message
-) -> None:
+async def handed_over(product: Product, sent: Message) -> Job:
+    """A job that was given the task of one that was deleted."""
     store, jobs = product.store, []
     for account in (1, sent.sender.id):
         job = replace(new_job(sent), account=account, user_id=account)
@@ -624,8 +623,14 @@ async def test_stems_that_a_deleted_job_paid_for_and_that_are_gone_can_be_bought
         if account == 1:
             await store.begin_create(job.id)
             await store.accept(job.id, "task-1")
-    deleted, heir = jobs
-    await store.forget(deleted.id)
+    await store.forget(jobs[0].id)
+    return await product.job(jobs[1].id)
+
+
+async def test_stems_that_a_deleted_job_paid_for_and_that_are_gone_can_be_bought_anew(
+    product: Product, files: FileServer, sent: Message
+) -> None:
+    store, heir = product.store, await handed_over(product, sent)
     gone = result_of({"vocals": files.put("vocals.mp3", b"", status=403)})
     assert await store.receive(heir.id, heir.chat_id, "task-1", gone) is Receipt.STORED
     await product.delivery().run(heir.id)
@@ -636,6 +641,15 @@ async def test_stems_that_a_deleted_job_paid_for_and_that_are_gone_can_be_bought
     await store.resume(heir.id)
     await store.pick(heir, Mode.SEPARATE_VOCAL, "", 0)
     assert await store.begin_create(heir.id)
+
+
+async def test_a_failure_of_a_task_that_another_job_paid_for_is_not_told_as_charged(
+    product: Product, sent: Message
+) -> None:
+    heir = await handed_over(product, sent)
+    await product.store.receive(heir.id, heir.chat_id, "task-1", Result(501))
+    await product.delivery().run(heir.id)
+    assert (await product.job(heir.id)).failure == Failure("501", charged=False)
 
 
 async def test_fresh_urls_are_requested_once_for_all_expired_ones(
