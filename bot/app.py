@@ -33,6 +33,7 @@ from bot.languages import Languages
 from bot.menu import Menu
 from bot.privacy import DELETE_WORD, PRIVACY_WORD, Privacy
 from bot.requests_screen import RequestsScreen
+from bot.settings_screen import SettingsScreen
 from bot.uploads import Uploads
 from bot.users import UsersCommand
 from stemdrop.chat.callback_data import Screen
@@ -99,6 +100,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     )
     jobs = JobsList(**shared, abilities=parts.abilities)
     languages = Languages(users, translations)
+    settings_screen = SettingsScreen(users, parts.abilities)
     desk = AccessDesk(users, parts.access_requests, parts.alerts, translations, parts.clock)
     requests = RequestsScreen(users, parts.access_requests, desk)
     users_command = UsersCommand(**shared, desk=desk, settings=settings)
@@ -118,6 +120,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             CommandHandler("help", commands.help, _NEW),
             CommandHandler("jobs", jobs.show, _NEW),
             CommandHandler("language", languages.ask, _NEW),
+            CommandHandler("settings", settings_screen.ask, _NEW),
             CommandHandler("cancel", commands.cancel, _NEW),
             CommandHandler("privacy", privacy.explain, _NEW),
             CommandHandler("delete", privacy.ask, _NEW),
@@ -127,6 +130,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             CommandHandler("doctor", doctor.command, _NEW),
             CallbackQueryHandler(jobs.tap, f"^{Screen.JOBS}:"),
             CallbackQueryHandler(languages.tap, f"^{Screen.LANGUAGE}:"),
+            CallbackQueryHandler(settings_screen.tap, f"^{Screen.SETTINGS}:"),
             CallbackQueryHandler(privacy.tap, f"^{Screen.DELETE}:"),
             CallbackQueryHandler(group_chats.tap, f"^{Screen.GROUP}:"),
             CallbackQueryHandler(users_command.tap, f"^{Screen.USERS}:"),

@@ -19,7 +19,7 @@ from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
-PRIVATE = ("start", "help", "jobs", "language", "cancel", "privacy", "delete")
+PRIVATE = ("start", "help", "jobs", "settings", "language", "cancel", "privacy", "delete")
 GROUPS = ("stems", "help", "jobs", "cancel")
 ADMINS = (*PRIVATE, "users", "admin", "doctor")
 # Telegram's codes for our catalogues where they differ: it takes only two letters, so one Chinese.

@@ -118,6 +118,7 @@ class Parts:
             self.abilities,
             clock,
             Reactions(self.bot),
+            self.users,
         )
 
     @cached_property

@@ -82,6 +82,7 @@ class Screen(StrEnum):
     DELETE = "D"
     REQUESTS = "W"  # of strangers who want in
     ALBUM = "B"
+    SETTINGS = "S"
 
 
 class AlbumAction(StrEnum):

@@ -19,6 +19,7 @@ from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_statistics import JobStatistics
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.stem_cache import StemCache
+from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class JobMessage:
     abilities: AbilitiesCache
     clock: Callable[[], float] = time.time
     reactions: Reactions | None = None
+    users: Users | None = None
 
     async def show(self, job: Job, patience_s: float | None = None) -> None:
         """Show the state of `job` within `patience_s`, and close it if it has ended. Idempotent."""
@@ -66,7 +68,10 @@ class JobMessage:
         match job.state:
             case JobState.CHOOSING:
                 free = await self.stem_cache.free(job.source)
-                return Details(free=free, instruments=await self.job_statistics.instruments())
+                details = Details(free=free, instruments=await self.job_statistics.instruments())
+                if not (self.users and job.user_id):
+                    return details
+                return replace(details, usual=(await self.users.person(job.user_id)).usual)
             case JobState.QUEUED:
                 return Details(place=await self.store.place(job))
             case JobState.SUBMITTING:

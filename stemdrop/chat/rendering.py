@@ -37,7 +37,8 @@ class Details:
 
     `delivered` counts the stems in the chat; `place` is the job's in its queue, from 1; `elapsed_s` runs
     since its turn came; `can_ask_again`: another create call is offered; `free` are the choices that cost
-    nothing with this song; `instruments` are in the order to be shown; `abilities` are the provider's.
+    nothing with this song; `instruments` are in the order to be shown; `abilities` are the provider's;
+    the button of the mode `usual` is marked.
     """
 
     delivered: int = 0
@@ -48,6 +49,7 @@ class Details:
     free: frozenset[Choice] = frozenset()
     instruments: tuple[str, ...] = INSTRUMENTS
     abilities: Abilities = ALL
+    usual: Mode = Mode.SEPARATE_VOCAL
 
     def price(self, say: Language, mode: Mode | None, instrument: str = "") -> str:
         """Return the price to show; empty where nothing costs anything."""
@@ -198,7 +200,8 @@ def _stem_names(say: Language, details: Details) -> list[str]:
 def _pick(
     job: Job, say: Language, mode: Mode, details: Details, action: Action = Action.PICK
 ) -> InlineKeyboardButton:
-    return _button(say.priced(f"mode.{mode}", details.price(say, mode)), Tap(action, job.id, mode))
+    label = say.priced(f"mode.{mode}", details.price(say, mode))
+    return _button(label, Tap(action, job.id, mode), details.usual)
 
 
 def _other_modes(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
@@ -273,8 +276,8 @@ def _cancel(job: Job, say: Language) -> list[InlineKeyboardButton]:
     return [_button(say("button.cancel"), Tap(Action.CANCEL, job.id))]
 
 
-def _button(text: str, tap: Tap) -> InlineKeyboardButton:
-    is_usual = tap.action is Action.PICK and tap.mode is Mode.SEPARATE_VOCAL
+def _button(text: str, tap: Tap, usual: Mode = Mode.SEPARATE_VOCAL) -> InlineKeyboardButton:
+    is_usual = tap.action is Action.PICK and tap.mode is usual
     style = KeyboardButtonStyle.SUCCESS if is_usual else _STYLES.get(tap.action)
     return InlineKeyboardButton(text, callback_data=tap.to_data(), style=style)
 

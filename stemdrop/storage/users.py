@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
+from stemdrop.domain.jobs import Mode
 from stemdrop.domain.titles import in_sentence
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import run_script, translated
@@ -72,7 +73,8 @@ class Person:
     """A user of the bot.
 
     `language` is empty unless the user chose one; `daily_credits` is `None` unless an admin set it, and 0 for
-    no limit. `telegram_language` is the language of an admin's Telegram, for alerts.
+    no limit. `telegram_language` is the language of an admin's Telegram, for alerts. `usual` is the mode
+    whose button is marked.
     """
 
     id: int
@@ -81,6 +83,7 @@ class Person:
     language: str = ""
     telegram_language: str = ""
     daily_credits: int | None = None
+    usual: Mode = Mode.SEPARATE_VOCAL
     is_admin: bool = False
     is_allowed: bool = False
 
@@ -118,6 +121,7 @@ class Users:
             language=known.get("language", ""),
             telegram_language=known.get("telegram_language", ""),
             daily_credits=None if credits is None else int(credits),
+            usual=Mode(known.get("usual", Mode.SEPARATE_VOCAL)),
             is_admin=is_admin,
             is_allowed=is_admin or bool(by_setting) or any(allowed),
         )
@@ -140,6 +144,9 @@ class Users:
 
     async def set_language(self, user_id: int, code: str) -> None:
         await self._set(user_id, language=code)
+
+    async def set_usual(self, user_id: int, mode: Mode) -> None:
+        await self._set(user_id, usual=mode.value)
 
     async def set_telegram_language(self, user_id: int, code: str) -> None:
         await self._set(user_id, telegram_language=code)
@@ -229,9 +236,10 @@ class Users:
         return tuple(json.loads(stored)) if stored else counters
 
     async def forget(self, user_id: int) -> None:
-        """Delete the user's name and language; the settings that admins made for the user stay."""
+        """Delete the user's name, language and usual mode; what admins have set for the user stays."""
         async with translated():
-            await self._redis.hdel(USER.format(user_id), "name", "username", "language", "telegram_language")
+            names = ("name", "username", "language", "telegram_language", "usual")
+            await self._redis.hdel(USER.format(user_id), *names)
 
     @property
     def _needs_admin(self) -> bool:

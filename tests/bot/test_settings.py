@@ -1,0 +1,51 @@
+"""`/settings`: the usual mode, whose button is green in the menus."""
+
+from pathlib import Path
+
+from product import BotRoom
+
+from sandbox.telegram.chats import Message, User
+from stemdrop.domain.jobs import Mode
+
+VOCALS, STEMS = "Vocals + instrumental", "All stems"
+
+
+def green(menu: Message) -> list[str]:
+    return [button["text"] for button in menu.buttons if button.get("style") == "success"]
+
+
+async def test_the_chosen_mode_is_green_in_the_menus(room: BotRoom, alice: User, song: Path) -> None:
+    menu = await room.menu(alice, song)
+    assert green(menu) == ["🎤 Vocals + instrumental · 10 credits"]
+    (shown,) = await room.says(alice, "/settings")
+    assert [button["text"] for button in shown.buttons] == [f"✓ {VOCALS}", STEMS]
+    query = await room.presses(shown, STEMS)
+    await room.again(query)
+    assert [button["text"] for button in shown.buttons] == [VOCALS, f"✓ {STEMS}"]
+    assert green(await room.other_menu(alice, song)) == ["🎛 All stems · 50 credits"]
+
+
+async def test_an_unknown_mode_and_another_users_tap_change_nothing(
+    room: BotRoom, alice: User, mei: User
+) -> None:
+    (shown,) = await room.says(alice, "/settings")
+    data = shown.buttons[1]["callback_data"]
+    for forged in (data[:-1] + "a", data[:-1] + "?", data + ":x", "S:"):
+        assert (await room.forges(shown, forged, alice)).answer_text
+    assert (await room.forges(shown, data, mei)).answer_text
+    for user in (alice, mei):
+        assert (await room.product.users.person(user.id)).usual is Mode.SEPARATE_VOCAL
+
+
+async def test_it_is_answered_only_in_private(room: BotRoom, alice: User) -> None:
+    group = room.telegram.add_group("Band", [alice])
+    (answer,) = await room.says(alice, "/settings", chat_id=group.id)
+    assert (answer.text, answer.buttons) == ("Send me that in a private chat, please.", [])
+
+
+async def test_deletion_forgets_it(room: BotRoom, alice: User) -> None:
+    (shown,) = await room.says(alice, "/settings")
+    await room.presses(shown, STEMS)
+    (asked,) = await room.says(alice, "/delete")
+    await room.taps(asked, 0)
+    assert (await room.product.users.person(alice.id)).usual is Mode.SEPARATE_VOCAL
