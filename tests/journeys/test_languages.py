@@ -115,7 +115,7 @@ async def test_commands_are_listed_in_every_language(stage: Stage) -> None:
     await telegram.wait_for(lambda: len(telegram.descriptions) == 10)
     for code, telegram_code in {"en": "", "zh_Hans": "zh", "ru": "ru", "es": "es", "pt_BR": "pt"}.items():
         say = load_translations().languages[code]
-        for scope, count in (("all_private_chats", 7), ("all_group_chats", 4)):
+        for scope, count in (("all_private_chats", 8), ("all_group_chats", 4)):
             listed = telegram.commands[json.dumps({"type": scope}), telegram_code]
             assert len(listed) == count
             assert all(entry["description"] == say(f"command.{entry['command']}") for entry in listed)
