@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 import av
@@ -15,8 +15,10 @@ from av.stream import Disposition
 
 from stemdrop.domain.audio_types import SAFE_DEMUXERS
 
-# Broken packets are common at the start of cut files; this many in a row are no song.
-_MAX_BROKEN_PACKETS = 200
+# Broken packets are common at the start of cut files; so many without a frame are no song.
+_MAX_SILENT_PACKETS = 200
+# The file is opened again for each track: hundreds of tracks in a small file would take minutes.
+_MAX_TRACKS = 16
 # A longer step between two packets, or one back, is no sound: another recording begins.
 _MAX_STEP_S = 60
 # Longer than any song: a few megabytes of nothing can be days.
@@ -42,7 +44,7 @@ def inspect(path: Path) -> AudioContent | None:
         tracks, number = 1, 0
         while number < tracks:
             with _open(path) as container:
-                tracks = len(container.streams.audio)
+                tracks = min(len(container.streams.audio), _MAX_TRACKS)
                 if (
                     tracks
                     and (duration_s := _duration(container, container.streams.audio[number])) is not None
@@ -89,16 +91,12 @@ def _duration(container: InputContainer, track: AudioStream) -> float | None:
 
 def _packets_of_first_frame(packets: "Iterator[Packet[AudioStream]]") -> "list[Packet[AudioStream]]":
     """Read until a frame decodes and return the packets read; empty if none decodes."""
-    read, broken = [], 0
-    for packet in packets:
+    read = []
+    for packet in islice(packets, _MAX_SILENT_PACKETS + 1):
         read.append(packet)
-        try:
+        with suppress(av.error.FFmpegError):
             if packet.decode():
                 return read
-        except av.error.FFmpegError:
-            broken += 1
-            if broken > _MAX_BROKEN_PACKETS:
-                break
     return []
 
 

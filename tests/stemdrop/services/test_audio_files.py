@@ -144,6 +144,11 @@ def test_the_first_track_that_decodes_is_used(tmp_path: Path) -> None:
     assert measure(empty_first) == pytest.approx(2, abs=0.1)
 
 
+def test_only_the_first_tracks_are_tried(tmp_path: Path) -> None:
+    part = sounds.record(tmp_path / "1", "aac", tone(seconds=1))
+    unusable(remux(tmp_path / "many.mka", "matroska", *[part] * 21, empty_tracks=20))
+
+
 @pytest.mark.parametrize(
     ("form", "extension"),
     [
