@@ -116,7 +116,8 @@ def read_credits(data: object) -> float:
     """Return a number of credits, also from a text. Raises `BadContract`."""
     if isinstance(data, str) and re.fullmatch(r"-?\d{1,15}(\.\d{1,9})?", data.strip(), re.ASCII):
         return float(data)
-    if isinstance(data, bool) or not isinstance(data, int | float):
+    # JSON as Python reads it may hold NaN and Infinity
+    if isinstance(data, bool) or not isinstance(data, int | float) or not abs(data) < 1e15:
         raise BadContract("the credits are no number")
     return data
 

@@ -266,6 +266,14 @@ async def test_credits_that_are_no_number_break_the_contract(data: object) -> No
             await client.credits()
 
 
+@pytest.mark.parametrize("data", ["NaN", "-Infinity", "1e400"])
+async def test_credits_without_end_break_the_contract(data: str) -> None:
+    body = f'{{"code": 200, "data": {data}}}'
+    async with answering(lambda request: httpx.Response(200, text=body)) as client:
+        with pytest.raises(BadContract):
+            await client.credits()
+
+
 @pytest.mark.parametrize("data", [None, [], "x", {}, {"successFlag": "DONE"}])
 async def test_details_of_another_shape_break_the_contract(data: object) -> None:
     async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
