@@ -40,6 +40,10 @@ BOSS = 9_000_001
 SONG = Path(__file__).parent.parent / "sandbox" / "songs" / "demo-song.mp3"
 
 
+# A trained model on this machine must not change what the tests see.
+os.environ.setdefault("ENGINE", "light")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the suite."""
     parallel.add_option(parser)

@@ -4,6 +4,7 @@ The forms are those of the callback page, the detail endpoint, and of public cli
 JSON and numbers as text, an object of URLs under several names or none. The fullest object counts.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ MAX_STEMS = 64
 MAX_TASK_ID = 128
 # What lies deeper is not read.
 MAX_DEPTH = 12
+# Far more than any answer has.
+MAX_VALUES = 10_000
 
 # The provider's field (without `_url`) → our key, in the order in which stems are delivered.
 STEM_FIELDS = {
@@ -138,22 +141,28 @@ def _shape_key(name: str) -> str:
     return name if re.fullmatch(r"[A-Za-z_-]{1,40}", name) else "?"
 
 
-def _plain(value: object, depth: int = 0) -> Any:
-    """Parse JSON in texts, write fields in snake case; of two fields of one name the first full one stays."""
+def _plain(value: object, depth: int = 0, count: Iterator[int] | None = None) -> Any:
+    """Parse JSON in texts, write fields in snake case; of two fields of one name the first full one stays.
+
+    Raises `BadContract` after `MAX_VALUES`, since a body of 1 MiB can hold so many that they take a second.
+    """
+    count = count or itertools.count()
+    if next(count) > MAX_VALUES:
+        raise BadContract(f"more than {MAX_VALUES} values")
     if isinstance(value, str) and value.strip()[:1] in ("{", "["):
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
             return value
-        return _plain(value, depth + 1)
+        return _plain(value, depth + 1, count)
     if isinstance(value, list):
-        return [_plain(item, depth + 1) for item in value] if depth < MAX_DEPTH else None
+        return [_plain(item, depth + 1, count) for item in value] if depth < MAX_DEPTH else None
     if not isinstance(value, dict):
         return value
     plain: dict[str, Any] = {}
     for name, item in value.items() if depth < MAX_DEPTH else ():
         key = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
-        plain[key] = plain.get(key) or _plain(item, depth + 1)
+        plain[key] = plain.get(key) or _plain(item, depth + 1, count)
     return plain
 
 

@@ -16,6 +16,7 @@ from stemdrop.provider.answers import (
     MAX_DEPTH,
     MAX_STEMS,
     MAX_TASK_ID,
+    MAX_VALUES,
     read_callback,
     read_detail,
     read_download_url,
@@ -487,3 +488,12 @@ def test_a_stored_result_is_unchanged() -> None:
         200, (Stem("hand_drums", "https://a.b/c%20d", "手鼓 {x} \"'\\", is_rest=True, duration_s=1.5),)
     )
     assert Result.from_json(json.loads(encode({"result": result})["result"])) == result
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[[]] * MAX_VALUES, {str(number): {} for number in range(MAX_VALUES)}, json.dumps([0] * MAX_VALUES)],
+)
+def test_an_answer_of_too_many_values_is_not_read_to_its_end(values: object) -> None:
+    with pytest.raises(BadContract, match="values"):
+        read_callback({"code": 200, "data": {"task_id": TASK, "other": values}}, API)

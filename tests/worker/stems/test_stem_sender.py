@@ -167,7 +167,7 @@ async def test_a_flood_limit_inside_an_album_is_not_a_refusal(uploads: list[Outg
 
 
 async def test_cached_stems_of_a_refused_album_are_sent_singly_with_their_captions() -> None:
-    refusal = BadRequest("Not enough rights to send audios to the chat")
+    refusal = BadRequest("Wrong type of the web page content")
     bot, records = ScriptedBot(refusal, None, refusal), list[dict[str, Sent]]()
     assert await send(bot, CACHED, records) == {"a", "c"}
     assert bot.calls[1:] == [
