@@ -18,6 +18,7 @@ from av.error import FFmpegError
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import ProcessFailedError
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """Run the command; returns 0, or 1 after printing why no stems arrived."""
-    console = Console(highlight=False)
+    console = plain_console()
     try:
         if args.listen:
             run_until_signal(_run_telegram_only(args, environ, console))
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         else:
             args.song = args.song or DEMO_SONG
             _check_song(args.song)
-            console.print(stem_table(run_until_signal(_play(args, environ, console))))
+            print_stems(console, run_until_signal(_play(args, environ, console)))
     except KeyboardInterrupt:
         return 130
     except FAILURES as error:
@@ -145,14 +146,25 @@ async def play(
             return await user.play(song, mode, out, kind=kind)
 
 
-def stem_table(stems: list[ReceivedStem]) -> Table:
-    """Return a table of the stems. Raises `NotDeliveredError` for one that does not decode."""
-    table = Table("stem", "seconds", "kB")
-    table.add_column("file", overflow="fold")
+def plain_console() -> Console:
+    """Return a console that prints titles of songs as they are: [live] is no markup, and :cat: no emoji."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def print_stems(console: Console, stems: list[ReceivedStem]) -> None:
+    """Print a table of the stems, and below it one unbroken line for each file.
+
+    Raises `NotDeliveredError` for a stem that does not decode.
+    """
+    table = Table("stem")
+    for heading in ("seconds", "kB"):
+        table.add_column(heading, no_wrap=True)  # in a narrow terminal only the titles are cut
     for stem in stems:
-        size_kb = str(stem.path.stat().st_size // 1000)
-        table.add_row(stem.title, f"{stem_seconds(stem):.2f}", size_kb, str(stem.path))
-    return table
+        title = Text(stem.title, no_wrap=True, overflow="ellipsis")
+        table.add_row(title, f"{stem_seconds(stem):.2f}", str(stem.path.stat().st_size // 1000))
+    console.print(table)
+    for stem in stems:
+        console.print(str(stem.path), soft_wrap=True)
 
 
 def stem_seconds(stem: ReceivedStem) -> float:
@@ -172,10 +184,10 @@ def _progress(console: Console, title: str) -> Iterator[Callable[[str], None]]:
         def print_line(text: str) -> None:
             console.print(f"{time.monotonic() - started:6.1f} s  {' '.join(text.split())}", soft_wrap=True)
 
-        console.print(title)
+        console.print(title, soft_wrap=True)
         yield print_line
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(title)
 

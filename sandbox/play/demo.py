@@ -10,7 +10,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox.command import DEMO_SONG, FAILURES, play, run_until_signal, stem_seconds, stem_table
+from sandbox.command import (
+    DEMO_SONG,
+    FAILURES,
+    plain_console,
+    play,
+    print_stems,
+    run_until_signal,
+    stem_seconds,
+)
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.play.duration import measure
 from sandbox.play.quality import sdr_db
@@ -50,31 +58,32 @@ def _fetch_model(console: Console) -> None:
 
 
 def _print_quality(console: Console, stems: list[ReceivedStem]) -> None:
-    """Compare the stems with the true ones of the bundled song."""
-    measured = []
+    """Compare the stems with the true ones of the bundled song, one mode after the other."""
+    by_mode: dict[str, list[str]] = {}
     for stem in stems:
         name = re.sub(r".*\((.*)\)", r"\1", stem.title).lower()
         if (ratio := sdr_db(name, stem.path)) is not None:
-            measured.append(f"{name} {ratio:.1f}")
+            by_mode.setdefault(stem.path.parent.name, []).append(f"{name} {ratio:.1f}")
     engine = engines.choose(os.environ.get("ENGINE", engines.AUTO))
-    if measured:
-        console.print(f"Engine {engine}; signal to distortion in dB: {', '.join(measured)}.", soft_wrap=True)
+    if by_mode:
+        figures = "; ".join(f"{mode}: {', '.join(ratios)}" for mode, ratios in by_mode.items())
+        console.print(f"Engine {engine}; signal to distortion in dB: {figures}.", soft_wrap=True)
 
 
 def main() -> int:
     """Return 0 when all stems arrived, decode, and are as long as the song; else 1."""
-    console = Console(highlight=False)
+    console = plain_console()
     shutil.rmtree(OUT, ignore_errors=True)
     try:
         _fetch_model(console)
         stems = run_until_signal(_play_both_modes(console))
-        console.print(stem_table(stems))
+        print_stems(console, stems)
         song_s = measure(DEMO_SONG)
         wrong = [stem.title for stem in stems if abs(stem_seconds(stem) - song_s) > TOLERANCE_S]
     except KeyboardInterrupt:
         return 130
     except FAILURES as error:
-        console.print(f"The demo failed: {str(error) or 'timeout'}", markup=False, soft_wrap=True)
+        console.print(f"The demo failed: {str(error) or 'timeout'}", soft_wrap=True)
         return 1
     if wrong:
         console.print(f"Not as long as the song ({song_s:.2f} s): {', '.join(wrong)}")

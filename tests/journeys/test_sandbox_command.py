@@ -1,6 +1,7 @@
 """`stemdrop sandbox` and `make demo`: stems on disk or the reason why not, and a clean end by a signal."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 from kinds import KINDS, record
 from process_pool import ForkedProcess
 
-from sandbox.command import stem_table
+from sandbox.command import plain_console, print_stems
 from sandbox.environment.process import Process
 from sandbox.play import demo
 from sandbox.play.duration import measure
@@ -53,7 +54,51 @@ def test_a_stem_that_does_not_decode_is_named(tmp_path: Path) -> None:
     path = tmp_path / "Morning (Drums).mp3"
     path.symlink_to("/dev/null")
     with pytest.raises(NotDeliveredError, match=r"Morning \(Drums\)\.mp3 arrived, but does not decode$"):
-        stem_table([ReceivedStem("Morning (Drums)", path)])
+        print_stems(plain_console(), [ReceivedStem("Morning (Drums)", path)])
+
+
+@pytest.mark.parametrize("columns", ["40", "80"])
+def test_the_table_breaks_no_path_and_takes_titles_as_they_are(
+    columns: str,
+    song: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    folder = tmp_path / "a folder whose name is longer than most terminals are wide, [bold] and :cat:"
+    folder.mkdir()
+    files = [folder / "[live] Song (Vocals).mp3", folder / f"{'On and on ' * 12} (Drums).mp3"]
+    for file in files:
+        file.symlink_to(song)
+    print_stems(plain_console(), [ReceivedStem(file.stem, file) for file in files])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [str(file) for file in files]
+    assert max(map(len, lines[:-2])) <= int(columns)
+    first, second = (line for line in lines if "30.00" in line)
+    assert re.match(r"│ \[live\] Song[^│]*│ 30\.00 ", first)
+    assert re.match(r"│ On and on .*… │ 30\.00 ", second)
+
+
+def test_the_demo_tells_the_quality_of_one_mode_after_the_other(
+    song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENGINE", "light")
+    stems = []
+    for mode, names in {
+        "separate_vocal": ("Vocals", "Instrumental"),
+        "split_stem": ("Vocals", "Bass"),
+    }.items():
+        (tmp_path / mode).mkdir()
+        for name in names:
+            stems.append(ReceivedStem(f"Song ({name})", tmp_path / mode / f"{name}.mp3"))
+            stems[-1].path.symlink_to(song)
+    demo._print_quality(plain_console(), stems)
+    assert re.fullmatch(
+        r"Engine light; signal to distortion in dB: separate_vocal: vocals \S+, instrumental \S+; "
+        r"split_stem: vocals \S+, bass \S+\.\n",
+        capsys.readouterr().out,
+    )
 
 
 @pytest.mark.parametrize(
