@@ -24,7 +24,7 @@ from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import ProcessFailedError
 from sandbox.environment.redis_server import RedisUnavailableError
 from sandbox.play.duration import measure
-from sandbox.play.simulated_user import MODES, NotDeliveredError, ReceivedStem, SimulatedUser
+from sandbox.play.simulated_user import MODES, ONE_INSTRUMENT, NotDeliveredError, ReceivedStem, SimulatedUser
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
 
@@ -41,6 +41,9 @@ FAILURES = (NotDeliveredError, ProcessFailedError, RedisUnavailableError, httpx.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--song", type=Path, help="simulate one user who sends this file")
     parser.add_argument("--mode", choices=MODES, default=MODES[0], help="the button that the user taps")
+    parser.add_argument(
+        "--instrument", metavar="NAME", help=f"which one, as the chat calls it, with --mode {ONE_INSTRUMENT}"
+    )
     parser.add_argument("--out", type=Path, default=Path("stems"), help="folder for the stems that arrive")
     parser.add_argument(
         "--kind",
@@ -75,6 +78,8 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         else:
             args.song = args.song or DEMO_SONG
             _check_song(args.song)
+            if (args.mode == ONE_INSTRUMENT) != bool(args.instrument):
+                raise NotDeliveredError(f"--mode {ONE_INSTRUMENT} and --instrument NAME go together")
             print_stems(console, run_until_signal(_play(args, environ, console)))
     except KeyboardInterrupt:
         return 130
@@ -118,7 +123,7 @@ def _check_song(song: Path) -> None:
 
 
 async def _play(args: argparse.Namespace, environ: Mapping[str, str], console: Console) -> list[ReceivedStem]:
-    user = (console, args.song, args.mode, args.out, args.kind, args.language)
+    user = (console, args.song, args.mode, args.out, args.instrument or "", args.kind, args.language)
     if args.telegram:
         key = environ.get(KEY_VARIABLE, "")
         if not key:
@@ -137,13 +142,14 @@ async def play(
     song: Path,
     mode: str,
     out: Path,
+    instrument: str = "",
     kind: str | None = None,
     language: str = "en",
 ) -> list[ReceivedStem]:
     """Simulate one user and print the progress. Raises `NotDeliveredError` when no stem arrives."""
-    with _progress(console, f"{song.name}, {mode}") as show:
+    with _progress(console, ", ".join(filter(None, (song.name, mode, instrument)))) as show:
         async with SimulatedUser(url, access_key, show, language_code=language) as user:
-            return await user.play(song, mode, out, kind=kind)
+            return await user.play(song, mode, out, instrument=instrument, kind=kind)
 
 
 def plain_console() -> Console:

@@ -22,11 +22,12 @@ from sandbox.command import (
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.play.duration import measure
 from sandbox.play.quality import sdr_db
-from sandbox.play.simulated_user import MODES, ReceivedStem
+from sandbox.play.simulated_user import ReceivedStem
 from separator import engines
 from separator.models import SPLEETER
 
 OUT = Path("demo-out")
+_MODES = ("separate_vocal", "split_stem")
 # A larger difference between a stem and its song would be audible as drift.
 TOLERANCE_S = 0.05
 
@@ -36,7 +37,7 @@ async def _play_both_modes(console: Console) -> list[ReceivedStem]:
     with tempfile.TemporaryDirectory(prefix="stemdrop-demo-") as folder:
         async with LocalEnvironment(Path(folder), environment=os.environ) as environment:
             await environment.start("up")
-            for mode in MODES:
+            for mode in _MODES:
                 stems += await play(
                     environment.telegram_url,
                     environment.telegram.access_key,

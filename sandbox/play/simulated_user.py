@@ -14,8 +14,11 @@ import httpx
 
 # How the bot's message begins at the end of a job.
 _DONE, _FAILED = "✅", "⚠️"
+# The buttons that turn the pages of the list of instruments.
+_PREVIOUS_PAGE, _NEXT_PAGE = "‹", "›"
 # The order of the buttons under a song, fixed by the product's interface.
-MODES = ("separate_vocal", "split_stem")
+ONE_INSTRUMENT = "split_stem_advanced"
+MODES = ("separate_vocal", "split_stem", ONE_INSTRUMENT)
 
 
 class NotDeliveredError(Exception):
@@ -55,9 +58,19 @@ class SimulatedUser:
         await self._http.aclose()
 
     async def play(
-        self, song: Path, mode: str, out: Path, *, kind: str | None = None, timeout_s: float = 900
+        self,
+        song: Path,
+        mode: str,
+        out: Path,
+        *,
+        instrument: str = "",
+        kind: str | None = None,
+        timeout_s: float = 900,
     ) -> list[ReceivedStem]:
-        """Send `song`, tap `mode`, and save the stems in `out`. Raises `NotDeliveredError`."""
+        """Send `song`, tap `mode`, and save the stems in `out`. Raises `NotDeliveredError`.
+
+        `instrument` is what the list of instruments calls it, or the beginning of that, in any case.
+        """
         await anyio.Path(out).mkdir(parents=True, exist_ok=True)
         with song.open("rb") as file:
             form = {"kind": kind} if kind else {}
@@ -65,14 +78,12 @@ class SimulatedUser:
         async with asyncio.timeout(timeout_s):
             menu = await self.next_message(after=sent["message_id"])
             self._on_text(menu["text"])
-            buttons = [b for row in menu.get("reply_markup", {}).get("inline_keyboard", []) for b in row]
+            buttons = _buttons(menu)
             if not buttons:
                 raise NotDeliveredError(menu["text"])
-            tap = {
-                "message_id": menu["message_id"],
-                "callback_data": buttons[MODES.index(mode)]["callback_data"],
-            }
-            await self.post(f"{self.chat_id}/taps", json=tap)
+            await self._tap(menu, buttons[MODES.index(mode)])
+            if mode == ONE_INSTRUMENT:
+                menu = await self._choose_instrument(menu, instrument)
             await self._wait_for_result(menu["message_id"], menu["text"])
         messages, _ = await self._messages()
         answers = [m for m in messages if m["is_from_bot"] and m["message_id"] > sent["message_id"]]
@@ -97,6 +108,41 @@ class SimulatedUser:
             raise NotDeliveredError(response.text)
         answer: dict[str, Any] = response.json()
         return answer
+
+    async def _tap(self, message: dict[str, Any], button: dict[str, Any]) -> None:
+        tap = {"message_id": message["message_id"], "callback_data": button["callback_data"]}
+        await self.post(f"{self.chat_id}/taps", json=tap)
+
+    async def _choose_instrument(self, menu: dict[str, Any], instrument: str) -> dict[str, Any]:
+        """Tap `instrument` on one of the list's pages; returns the message with the list."""
+        offered: list[str] = []
+        while True:
+            menu = await self._changed_buttons(menu)
+            buttons = {button["text"]: button for button in _buttons(menu)[:-2]}  # the last: back, cancel
+            next_page = buttons.pop(_NEXT_PAGE, None)
+            buttons.pop(_PREVIOUS_PAGE, None)
+            # where credits are spent a label can end in " · free"
+            names = {label.partition(" · ")[0].casefold(): button for label, button in buttons.items()}
+            found = [name for name in names if name.startswith(instrument.casefold())]
+            if found:
+                wanted = instrument.casefold()
+                await self._tap(menu, names[wanted if wanted in names else found[0]])
+                return menu
+            offered += buttons
+            if next_page is None:
+                raise NotDeliveredError(f"there is no instrument {instrument}, only {', '.join(offered)}")
+            await self._tap(menu, next_page)
+
+    async def _changed_buttons(self, menu: dict[str, Any]) -> dict[str, Any]:
+        """Wait until the message has other buttons."""
+        while True:
+            messages, last_event = await self._messages()
+            now = next((m for m in messages if m["message_id"] == menu["message_id"]), None)
+            if now is None:
+                raise NotDeliveredError("the bot deleted its message")
+            if _buttons(now) != _buttons(menu):
+                return now
+            await self._wait_for_event(last_event)
 
     async def _wait_for_result(self, message_id: int, last_text: str) -> None:
         while True:
@@ -132,3 +178,8 @@ class SimulatedUser:
     async def _wait_for_event(self, after: int) -> None:
         response = await self._http.get(f"{self.chat_id}/events", params={"after": after, "timeout": 25})
         response.raise_for_status()
+
+
+def _buttons(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """The message's inline buttons, row by row."""
+    return [button for row in message.get("reply_markup", {}).get("inline_keyboard", []) for button in row]

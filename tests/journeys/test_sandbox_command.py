@@ -116,6 +116,16 @@ def test_a_missing_song_ends_the_command_before_anything_starts(
     assert capsys.readouterr() == ("", f"stemdrop sandbox: {reason}\n")
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--mode", "split_stem_advanced"], ["--mode", "split_stem", "--instrument", "Bass"]]
+)
+def test_one_instrument_needs_its_mode_and_its_name(
+    arguments: list[str], song: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["sandbox", "--song", str(song), *arguments], {"REDIS_URL": NO_REDIS}) == 1
+    assert "--mode split_stem_advanced and --instrument NAME go together" in capsys.readouterr().err
+
+
 def test_an_unreachable_redis_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,7 +146,7 @@ def test_an_unreachable_redis_is_reported_in_one_line(
 @pytest.mark.usefixtures("heeded")
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(
-    tmp_path: Path, variables: dict[str, str], capsys: pytest.CaptureFixture[str]
+    song: Path, tmp_path: Path, variables: dict[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "stemdrop", "sandbox"],
@@ -162,6 +172,7 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(
     assert errors.startswith("stemdrop sandbox: I can't find any sound in this file")
     assert "Traceback" not in errors
     assert list(out.iterdir()) == []
+    plays_one_instrument(url, key, record(song, tmp_path / "Morning.mp3", KINDS["mp3"], 2), out, capsys)
 
     children = children_of(process.pid)
     assert len(children) == 3  # Redis, the separator, stemdrop
@@ -176,6 +187,19 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(
     assert (process.returncode, errors) == (128 + signal.SIGINT, "")
     assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def plays_one_instrument(
+    url: str, key: str, song: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["sandbox", "--telegram", url, "--song", str(song), "--out", str(out)]
+    arguments += ["--mode", "split_stem_advanced", "--instrument"]
+    assert cli.run([*arguments, "bass"], {"SANDBOX_KEY": key}) == 0
+    assert {path.name for path in out.iterdir()} == {"Morning (Bass).mp3", "Morning (Without Bass).mp3"}
+    capsys.readouterr()
+    assert cli.run([*arguments, "Kazoo"], {"SANDBOX_KEY": key}) == 1
+    there_is = "there is no instrument Kazoo, only Bass, Lead vocal, Drums"
+    assert capsys.readouterr().err == f"stemdrop sandbox: {there_is}\n"
 
 
 def read_proc(pid: str, name: str) -> bytes:
