@@ -37,7 +37,9 @@ def anchors(page: Path) -> set[str]:
 def test_links_lead_to_files_and_headings(name: str) -> None:
     page = ROOT / name
     dead = []
-    for link in re.findall(r"\[[^]]*\]\(([^)\s]+)\)", prose(page)):
+    links = re.findall(r"\[[^]]*\]\(([^)\s]+)\)", prose(page))
+    pictures = re.findall(r'\b(?:src|srcset)="([^"]+)"', prose(page))
+    for link in links + pictures:
         if re.match(r"[a-z]+:", link):
             continue
         path, _, anchor = link.partition("#")
