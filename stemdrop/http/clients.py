@@ -1,6 +1,8 @@
 """The transport of every HTTP client of ours: each request goes directly or by the proxy for its server."""
 
+import os
 import ssl
+from functools import cache
 from typing import Any
 
 import httpx
@@ -36,5 +38,15 @@ def client_options(
     `limits` default to httpx's, `verify` to the certificates that SSL_CERT_FILE or certifi name.
     """
     limits = limits or httpx.Limits(max_connections=100, max_keepalive_connections=20)
-    transport = ProxyTransport(proxies, limits, verify or httpx.create_ssl_context())
+    transport = ProxyTransport(proxies, limits, verify or trusted_certificates())
     return {"transport": transport, "trust_env": False}
+
+
+def trusted_certificates() -> ssl.SSLContext:
+    """Return the one context for the certificates that SSL_CERT_FILE or certifi name, read once."""
+    return _read_certificates(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
+
+
+@cache
+def _read_certificates(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    return httpx.create_ssl_context()

@@ -108,7 +108,7 @@ async def fuzz(
     loop = asyncio.get_running_loop()
     seen: Counter[int] = Counter()
 
-    @fuzzed(40)
+    @fuzzed(20)
     @given(st.data())
     def hold(data: st.DataObject) -> None:
         request = request_of(endpoint, valid | {"probe": nonces[seen.total() % len(nonces)]}, data)

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from process_pool import ForkedProcess
 from product import PUBLIC_URL, SECRET
 
 from sandbox.environment.process import Process
@@ -20,7 +21,7 @@ from stemdrop.http.signed_links import SignedLinks
 from webhook.connection_limits import MAX_CONNECTIONS, MAX_REQUESTS
 
 MIB = 1024 * 1024
-HUGE = 50 * MIB
+HUGE = 16 * MIB
 AT_ONCE = 20
 PATH = urlsplit(SignedLinks(SECRET, PUBLIC_URL).callback_url("0123456789abcdef", 1)).path
 
@@ -60,7 +61,7 @@ class Webhook:
 
 
 def undeclared() -> Iterator[bytes]:
-    """Yield 50 MiB in chunks."""
+    """Yield 16 MiB in chunks."""
     return itertools.repeat(b"10000\r\n" + b" " * 0x10000 + b"\r\n", HUGE // 0x10000)
 
 
@@ -87,7 +88,7 @@ def whole() -> list[bytes]:
 
 
 async def pour(webhook: Webhook) -> Counter[int]:
-    """Send bodies of 50 MiB, half of them in chunks, and each whole one; returns the statuses."""
+    """Send bodies of 16 MiB, half of them in chunks, and each whole one; returns the statuses."""
     posts: list[Callable[[], Awaitable[int]]] = [
         partial(webhook.post, head, undeclared)
         for head in (f"Content-Length: {HUGE}", "Transfer-Encoding: chunked")
@@ -116,7 +117,7 @@ async def webhook(redis_url: str, tmp_path: Path) -> AsyncIterator[Webhook]:
         "LISTEN_HOST": "127.0.0.1",
         "LISTEN_PORT": "0",
     }
-    process = Process(["webhook"], settings, tmp_path / "log", cwd=tmp_path)
+    process = ForkedProcess(["webhook"], settings, tmp_path / "log", cwd=tmp_path)
     process.start()
     try:
         ready = await process.wait_for(r"webhook ready at port (\d+)")

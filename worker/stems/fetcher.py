@@ -14,6 +14,7 @@ import httpx
 
 from stemdrop.domain.audio_types import extension_of
 from stemdrop.errors import AddressRefused, FetchFailed, StemGone, StemTooBig
+from stemdrop.http.clients import trusted_certificates
 from stemdrop.http.proxies import DIRECT, Proxies
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES
 from stemdrop.storage.counters import Counters
@@ -68,7 +69,7 @@ class StemFetcher:
         self._counters = counters or Counters(None)
         self.max_bytes = max_bytes
         self._proxies = proxies
-        self._trusted = httpx.create_ssl_context()
+        self._trusted = trusted_certificates()
         self._pools = {"": self._pool(network_backend=CheckedConnections(rules))}
         for url in proxies.urls:
             self._pools[url] = self._pool(proxy=_proxy(url))

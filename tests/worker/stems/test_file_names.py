@@ -33,6 +33,8 @@ TITLES = [
     "-rf ~ $(id) `id` ;|&",
     "@somebody <@somebody> /start",
 ]
+# Of these, some go the whole way to Telegram and into an archive.
+SENT_TITLES = TITLES[0], TITLES[4], TITLES[7], TITLES[8]
 # Stem names that a provider may send.
 STEMS = ["Vocals", "../../../tmp/evil", 'C:\\evil"\r\n: x', "@somebody"]
 
@@ -74,7 +76,11 @@ async def test_files_stay_in_their_folders_and_have_safe_names(
     folder.mkdir(parents=True)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     delivery, archives = product.delivery(), product.archives()
-    for number, title in enumerate(TITLES):
+    for title in TITLES:
+        for stem in STEMS:
+            assert_harmless(file_name(title, stem, ".mp3", "Song"))
+        assert_harmless(archive_name(title, "Song"))
+    for number, title in enumerate(SENT_TITLES):
         source = replace(new_job(sent).source, title=title, performer=title)
         job = await product.at(
             JobState.DELIVERING, sent, source=source, result=results, task_id=f"task-{number}"
