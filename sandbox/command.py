@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--song", type=Path, help="simulate one user who sends this file")
     parser.add_argument("--mode", choices=MODES, default=MODES[0], help="the button that the user taps")
     parser.add_argument(
-        "--instrument", metavar="NAME", help=f"which one, as the chat calls it, with --mode {ONE_INSTRUMENT}"
+        "--instrument", metavar="NAME", help=f"which one, such as Bass, with --mode {ONE_INSTRUMENT}"
     )
     parser.add_argument("--out", type=Path, default=Path("stems"), help="folder for the stems that arrive")
     parser.add_argument(

@@ -12,6 +12,8 @@ from typing import Any
 import anyio
 import httpx
 
+from separator.modes import STEM_NAMES
+
 # How the bot's message begins at the end of a job.
 _DONE, _FAILED = "✅", "⚠️"
 # The buttons that turn the pages of the list of instruments.
@@ -69,7 +71,7 @@ class SimulatedUser:
     ) -> list[ReceivedStem]:
         """Send `song`, tap `mode`, and save the stems in `out`. Raises `NotDeliveredError`.
 
-        `instrument` is what the list of instruments calls it, or the beginning of that, in any case.
+        `instrument` is what the list of instruments or the contract calls it, or the beginning of that.
         """
         await anyio.Path(out).mkdir(parents=True, exist_ok=True)
         with song.open("rb") as file:
@@ -121,12 +123,8 @@ class SimulatedUser:
             buttons = {button["text"]: button for button in _buttons(menu)[:-2]}  # the last: back, cancel
             next_page = buttons.pop(_NEXT_PAGE, None)
             buttons.pop(_PREVIOUS_PAGE, None)
-            # where credits are spent a label can end in " · free"
-            names = {label.partition(" · ")[0].casefold(): button for label, button in buttons.items()}
-            found = [name for name in names if name.startswith(instrument.casefold())]
-            if found:
-                wanted = instrument.casefold()
-                await self._tap(menu, names[wanted if wanted in names else found[0]])
+            if button := _named(buttons, instrument):
+                await self._tap(menu, button)
                 return menu
             offered += buttons
             if next_page is None:
@@ -183,3 +181,18 @@ class SimulatedUser:
 def _buttons(message: dict[str, Any]) -> list[dict[str, Any]]:
     """The message's inline buttons, row by row."""
     return [button for row in message.get("reply_markup", {}).get("inline_keyboard", []) for button in row]
+
+
+def _named(buttons: dict[str, dict[str, Any]], instrument: str) -> dict[str, Any] | None:
+    """Return the button, of those by label, whose label is `instrument` or begins with it.
+
+    For a name of the contract its first word will do, since the chat calls a Drum Kit Drums.
+    """
+    wanted = instrument.casefold()
+    beginnings = [wanted]
+    if wanted in (name.casefold() for name in STEM_NAMES):
+        beginnings.append(wanted.split()[0])
+    # where credits are spent a label can end in " · free"
+    labels = {label.partition(" · ")[0].casefold(): button for label, button in buttons.items()}
+    found = (labels[label] for start in beginnings for label in labels if label.startswith(start))
+    return labels.get(wanted) or next(found, None)
