@@ -162,8 +162,7 @@ async def test_names_in_a_zip_are_safe_and_unique(
     ("title", "name"),
     [
         ("", "Song.zip"),
-        ("../../etc/passwd", "_.._etc_passwd.zip"),
-        ("早晨 🎵", "早晨 🎵.zip"),
+        ("../../早晨 🎵", "_.._早晨 🎵.zip"),
         ("x" * 500, "x" * 115 + "….zip"),
     ],
 )
@@ -510,9 +509,9 @@ async def test_an_order_that_fails_repeatedly_is_explained_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method=method, times=None)
-    for _ in range(MAX_RUNS):
-        with pytest.raises(TryLater):
-            await archives.run(order(two))
+    await product.store.count_run(two.id, Run.ZIP if order is zip_of else Run.SMALL, by=MAX_RUNS - 1)
+    with pytest.raises(TryLater):
+        await archives.run(order(two))
     assert said(product, two) == []
     await archives.run(order(two))
     (text,) = said(product, two)

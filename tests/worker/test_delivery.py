@@ -185,7 +185,7 @@ async def test_stems_have_the_cover_of_the_source(
         assert product.telegram.file_location(thumbnail["file_id"]).read_bytes() == original
 
 
-@pytest.mark.parametrize("fault", [FaultKind.FILE_GONE, FaultKind.SERVER_ERROR, FaultKind.RESET_BEFORE])
+@pytest.mark.parametrize("fault", [FaultKind.FILE_GONE, FaultKind.RESET_BEFORE])
 async def test_an_unavailable_cover_delays_nothing(
     product: Product, delivery: Delivery, sent: Message, put: Callable[..., dict[str, str]], fault: FaultKind
 ) -> None:
@@ -860,7 +860,7 @@ async def test_nothing_more_is_sent_of_a_dropped_job(
 
 @pytest.mark.parametrize(
     ("code", "charged", "helps"),
-    [(400, True, False), (451, True, True), (500, True, True), (531, False, True), (599, True, True)],
+    [(400, True, False), (531, False, True), (599, True, True)],
 )
 async def test_a_failure_is_explained_with_its_code(
     product: Product, delivery: Delivery, sent: Message, code: int, charged: bool, helps: bool
@@ -1020,7 +1020,7 @@ async def test_a_flood_wait_of_telegram_is_obeyed(
         assert len(stems(product, job.chat_id)) == 2
 
 
-@pytest.mark.parametrize("fault", [FaultKind.SERVER_ERROR, FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
+@pytest.mark.parametrize("fault", [FaultKind.BAD_GATEWAY, FaultKind.RESET_BEFORE])
 async def test_an_error_of_telegram_is_retried(
     product: Product, delivery: Delivery, two: Job, fault: FaultKind
 ) -> None:
