@@ -1,5 +1,7 @@
 """Real recordings of every form that a user may send, one second long by default."""
 
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import cast
 
@@ -24,6 +26,20 @@ _FRAME = 960
 
 def record(path: Path, *, seconds: float = 1.0, sound: bool = True, picture: bool = False) -> Path:
     """Write a recording whose form is its extension's: a tone, moving pictures, or both."""
+    path.write_bytes(_encoded(path.suffix, seconds, sound=sound, picture=picture))
+    return path
+
+
+@cache
+def _encoded(extension: str, seconds: float, *, sound: bool, picture: bool) -> bytes:
+    """Encoding is what takes time."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"recording{extension}")
+        _encode(path, seconds, sound=sound, picture=picture)
+        return path.read_bytes()
+
+
+def _encode(path: Path, seconds: float, *, sound: bool, picture: bool) -> None:
     with av.open(str(path), "w") as container:
         voice = cast(AudioStream, container.add_stream(_CODECS[path.suffix], rate=_RATE)) if sound else None
         if voice is not None:
@@ -46,7 +62,6 @@ def record(path: Path, *, seconds: float = 1.0, sound: bool = True, picture: boo
             while (piece := fifo.read(size, partial=True)) is not None:
                 container.mux(voice.encode(piece))
             container.mux(voice.encode(None))
-    return path
 
 
 def _tone(seconds: float) -> av.AudioFrame:
