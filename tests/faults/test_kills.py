@@ -27,8 +27,8 @@ READS = {
     "Telegram.sendChatAction",  # cancelled when the song has been inspected meanwhile
 }
 # Steps that change one thing on which nothing else depends. The admin or operator who ordered them repeats
-# them.
-REPEATED = {"StemCache.forget_all", "JobStore.dismiss", "JobStore.reopen"}
+# them, and recovery repeats `leave`.
+REPEATED = {"StemCache.forget_all", "JobStore.dismiss", "JobStore.reopen", "JobStore.leave"}
 
 
 async def kill(stage: Stage, number: int) -> None:

@@ -103,7 +103,8 @@ async def test_sigterm_amid_everything(case: Case) -> None:
         await stage.start(*commands)
         await playing
     case.healed()
-    await case.settle(ledger, "SIGTERM to all, amid everything", times)
+    # the provider may come for a song while the webhook is being started again (code 451)
+    await case.settle(ledger, "SIGTERM to all, amid everything", times, explained=None)
 
 
 @pytest.mark.full

@@ -47,7 +47,7 @@ async def _packed(ledger: Ledger) -> None:
 
 
 async def _trouble(ledger: Ledger) -> None:
-    """Refused, failed, cancelled, one try after the other; and a stem that is fetched later."""
+    """Refused, failed, cancelled, taken up again and cancelled; and a stem that is fetched later."""
     provider = ledger.stage.provider
     provider.refusal = (500, "no")
     play = await ledger.play(VOCALS, stems=0)
@@ -59,6 +59,8 @@ async def _trouble(ledger: Ledger) -> None:
     await ledger.stage.tasks_rest()
     provider.failure, provider.answers_by_itself, provider.remembers = None, False, False
     await ledger.press(play, RETRY, lambda: len(provider.creates) == 2)
+    await ledger.press(play, SAY("button.cancel"), lambda: play.is_cancelled)
+    await ledger.press(play, SAY("button.resume"), lambda: not play.is_cancelled)
     await ledger.press(play, SAY("button.cancel"), lambda: play.is_cancelled)
     provider.answers_by_itself = provider.remembers = True
     provider.odd_stems["vocal"] = lambda: Response(status_code=404)
