@@ -48,7 +48,6 @@ async def audit(lock: Path, **environment: str) -> tuple[int, str]:
     return process.returncode, said.decode()
 
 
-@pytest.mark.full
 async def test_a_known_vulnerability_fails(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.write_text(

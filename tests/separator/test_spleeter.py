@@ -71,7 +71,6 @@ def truth(media: Path, decode: Decode) -> dict[str, Floats]:
     return {"vocals": parts["vocals"], "rest": parts["drums"] + parts["bass"] + parts["other"]}
 
 
-@pytest.mark.full
 def test_the_demo_song(
     engine: SpleeterEngine, demo_song: Path, truth: dict[str, Floats], decode: Decode
 ) -> None:
