@@ -111,10 +111,13 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
         proxies = Proxies.from_environment(environ)
     except ValueError as error:
         raise _UsageError(str(error)) from None
+    wanted = args.engine or environ.get("ENGINE") or engines.AUTO
+    engine = _engine(wanted)
     settings = SeparatorSettings(
         api_key=api_key,
         data=args.data,
-        engine=_engine(args.engine or environ.get("ENGINE") or engines.AUTO),
+        engine=engine,
+        better_engine="spleeter" if wanted == engines.AUTO and engine == "light" else "",
         origin=(args.origin or "").rstrip("/"),
         file_format=args.format,
         keep_results_s=args.keep_days * DAY_S,

@@ -32,14 +32,20 @@ def record(task: Task) -> dict[str, Any]:
     }
 
 
-def report_abilities(stems: Sequence[str], prices: Mapping[Mode, int]) -> dict[str, Any]:
-    """Return the modes with their prices, stems and instruments; our addition to the contract."""
+def report_abilities(
+    engine: str, stems: Sequence[str], prices: Mapping[Mode, int], better_engine: str = ""
+) -> dict[str, Any]:
+    """Return the engine, and the modes with their prices, stems and instruments.
+
+    This is our addition to the contract. `better_engine` would run if its model was there.
+    """
     made: dict[Mode, dict[str, Any]] = {
         Mode.SEPARATE_VOCAL: {"stems": ["vocals", "instrumental"]},
         Mode.SPLIT_STEM: {"stems": list(stems)},
         Mode.SPLIT_STEM_ADVANCED: {"stemNames": stem_names(stems)},
     }
-    return {"modes": {mode.value: {"credits": prices.get(mode, 0), **made[mode]} for mode in Mode}}
+    modes = {mode.value: {"credits": prices.get(mode, 0), **made[mode]} for mode in Mode}
+    return {"engine": engine, "betterEngine": better_engine or None, "modes": modes}
 
 
 def _success_flag(task: Task) -> str:

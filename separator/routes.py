@@ -40,7 +40,7 @@ def contract_routes(settings: SeparatorSettings) -> APIRouter:
 
     @router.get("/api/v1/vocal-removal/abilities")
     async def abilities(request: Request) -> JSONResponse:
-        return success(report_abilities(stems, settings.prices))
+        return success(report_abilities(settings.engine, stems, settings.prices, settings.better_engine))
 
     @router.get("/api/v1/generate/credit")
     async def credit(request: Request) -> JSONResponse:

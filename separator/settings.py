@@ -22,6 +22,8 @@ class SeparatorSettings:
     """The server's address for clients, with which all result URLs begin."""
 
     engine: str = "light"
+    better_engine: str = ""
+    """The engine that `ENGINE=auto` would choose if its model was there."""
     file_format: FileFormat = FileFormat.MP3
     engine_runs: int = field(default_factory=lambda: os.cpu_count() or 1)
     engine_timeout_s: float = 1800

@@ -1,6 +1,7 @@
 """Checks the separation API: the key, the credits, and the host to which sources are uploaded."""
 
 import asyncio
+from contextlib import suppress
 
 from stemdrop.doctor.context import CheckContext
 from stemdrop.doctor.report import SubjectReport
@@ -13,6 +14,7 @@ from stemdrop.doctor.server_requests import (
     resolve,
     send,
 )
+from stemdrop.domain.abilities import ALL
 from stemdrop.domain.jobs import CREDITS
 from stemdrop.errors import BadContract, Refused, SeparationError
 from stemdrop.provider.client import SeparationClient
@@ -52,6 +54,20 @@ async def _check_key(context: CheckContext, report: SubjectReport) -> None:
             report.wrong("API key", found, "correct SEPARATION_API_URL, or try again later")
     else:
         report.ok("API key", f"{origin(url)} accepts it")
+        await _check_engine_and_credits(client, report, credits, timeout_s)
+
+
+async def _check_engine_and_credits(
+    client: SeparationClient, report: SubjectReport, credits: float, timeout_s: float
+) -> None:
+    abilities = ALL
+    with suppress(Refused, SeparationError, BadContract, TimeoutError):  # older separators cannot say
+        async with asyncio.timeout(timeout_s):
+            abilities = await client.abilities()
+    if abilities.engine:
+        better = f"; for better stems run {abilities.engine_advice}" if abilities.engine_advice else ""
+        report.ok("engine", f"own separator, engine {abilities.engine}{better}")
+    if not abilities.is_free:
         _check_credits(report, credits)
 
 

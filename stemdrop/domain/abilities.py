@@ -18,9 +18,15 @@ class Ability:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """The modes that a provider has; a mode that is absent cannot be ordered."""
+    """The modes that a provider has; a mode that is absent cannot be ordered.
+
+    `engine` is what our own separator separates with, `better_engine` the one that it would take if it had
+    its model; both are empty for other providers.
+    """
 
     modes: Mapping[Mode, Ability]
+    engine: str = ""
+    better_engine: str = ""
 
     def can(self, mode: Mode, instrument: str = "") -> bool:
         """Whether the mode can be ordered; without an instrument, whether for any."""
@@ -41,18 +47,22 @@ class Abilities:
         """Whether nothing costs credits: then no price is shown."""
         return not any(ability.price for ability in self.modes.values())
 
+    @property
+    def engine_advice(self) -> str:
+        """Return the command that gets our own separator a better engine; empty where it has the best."""
+        return f"stemdrop fetch-model {self.better_engine}" if self.better_engine else ""
+
     def to_json(self) -> dict[str, Any]:
-        return {mode.value: asdict(ability) for mode, ability in self.modes.items()}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The reverse of `to_json`."""
-        return cls(
-            {
-                Mode(mode): Ability(it["price"], tuple(it["stems"]), tuple(it["instruments"]))
-                for mode, it in value.items()
-            }
-        )
+        modes = {
+            Mode(mode): Ability(it["price"], tuple(it["stems"]), tuple(it["instruments"]))
+            for mode, it in value["modes"].items()
+        }
+        return cls(modes, value.get("engine", ""), value.get("better_engine", ""))
 
 
 # Every mode and instrument at the prices of the paid hosts; also for a host of which nothing is known.

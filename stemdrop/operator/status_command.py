@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 
+from redis.asyncio import Redis
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
@@ -20,6 +21,7 @@ from stemdrop.operator.status_tables import status_lines
 from stemdrop.operator.system_status import SystemStatus
 from stemdrop.operator.terminal import print_lines, run_command, tolerant_stdout
 from stemdrop.settings import Settings
+from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.connection import connect
 from stemdrop.storage.snapshot import Snapshots
 
@@ -41,7 +43,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 async def _print_once(args: argparse.Namespace, settings: Settings) -> int:
     async with connect(settings.redis_url) as redis:
-        status = await _status(settings, Snapshots(redis))
+        status = await _status(settings, redis)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print_lines([json.dumps(status.to_json(), indent=2)] if args.json else status_lines(status, width))
     return 0
@@ -52,12 +54,11 @@ async def _watch(_: argparse.Namespace, settings: Settings) -> int:
     status: SystemStatus | None = None
     console = Console(file=tolerant_stdout(), color_system=None)
     async with connect(settings.redis_url) as redis:
-        snapshots = Snapshots(redis)
         with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
             while True:
                 heading = f"stemdrop, every {REFRESH_S:g} s until Ctrl-C"
                 try:
-                    status = await _status(settings, snapshots)
+                    status = await _status(settings, redis)
                 except StoreUnavailable as error:
                     heading = f"! {settings.redis_address}: {error}" + ("; last state:" if status else "")
                 lines = [f"{datetime.now().astimezone():%H:%M:%S}  {heading}", ""]
@@ -66,9 +67,14 @@ async def _watch(_: argparse.Namespace, settings: Settings) -> int:
                 await asyncio.sleep(REFRESH_S)
 
 
-async def _status(settings: Settings, snapshots: Snapshots) -> SystemStatus:
-    snapshot, lately = await snapshots.take(), await snapshots.lately()
-    return SystemStatus(snapshot, lately, expects_callbacks=bool(settings.public_url))
+async def _status(settings: Settings, redis: Redis) -> SystemStatus:
+    snapshots = Snapshots(redis)
+    return SystemStatus(
+        await snapshots.take(),
+        await snapshots.lately(),
+        expects_callbacks=bool(settings.public_url),
+        abilities=await AbilitiesCache(redis, settings.separation_api_url).get(),
+    )
 
 
 def _screen(lines: list[str], rows: int) -> Group:

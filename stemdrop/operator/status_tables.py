@@ -82,8 +82,11 @@ def _figures(status: SystemStatus) -> Iterator[str]:
     yield f"Telegram   {_reached(status, 'telegram')}; {_limits(status)}"
     if credits := status.credits:
         yield f"Credits    {credits['left']:,} left, {span(credits['seen_s'])} ago"
-    else:
+    elif not status.abilities.is_free:
         yield "Credits    not known yet"
+    if engine := status.abilities.engine:
+        advice = status.abilities.engine_advice
+        yield f"Separation own separator, engine {engine}" + (f"; better stems: {advice}" if advice else "")
     if snapshot.given_up:
         yield f"Given up   {_most_first(snapshot.given_up)} (stemdrop jobs)"
     limit = snapshot.memory_limit_bytes

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import Any
 
+from stemdrop.domain.abilities import Abilities
 from stemdrop.observability import metric_definitions as metrics
 from stemdrop.operator.job_data import seconds_since, utc
 from stemdrop.storage.snapshot import Snapshot
@@ -19,6 +20,7 @@ class SystemStatus:
     snapshot: Snapshot
     last_hour: Mapping[str, float]
     expects_callbacks: bool
+    abilities: Abilities
 
     @property
     def missing_roles(self) -> list[str]:
@@ -32,7 +34,9 @@ class SystemStatus:
 
     @property
     def credits(self) -> dict[str, Any] | None:
-        """Return the credits left at the separation API, and when that was seen; None if it never was."""
+        """Return the credits left, and when that was seen; None if it never was, or nothing costs credits."""
+        if self.abilities.is_free:
+            return None
         left = self.snapshot.counters.get(metrics.CREDITS_LEFT.name)
         seen_at = self.snapshot.counters.get(metrics.CREDITS_SEEN.name, 0.0)
         seen_s = seconds_since(seen_at, self.snapshot.at)
@@ -106,6 +110,7 @@ class SystemStatus:
                 "flood_wait_s": self.counts(metrics.FLOOD_SECONDS),
             },
             "flood_pause_s": round(snapshot.flood_pause_s),
+            "engine": self.abilities.engine or None,
             "credits": self.credits,
             "servers": {server: self.last_try(server) for server in ("telegram", "api")},
             "given_up": snapshot.given_up,

@@ -3,6 +3,7 @@
 Sources of the table: the pricing and create pages of docs.sunoapi.org and docs.kie.ai.
 """
 
+import re
 from urllib.parse import urlsplit
 
 from stemdrop.domain.abilities import ALL, Abilities, Ability
@@ -12,6 +13,7 @@ from stemdrop.errors import BadContract
 OF_HOST = {"api.sunoapi.org": ALL, "api.kie.ai": ALL}
 PATH = "/api/v1/vocal-removal/abilities"
 _MOST_STEMS = 64
+_ENGINE = re.compile(r"[a-z0-9-]{1,30}")
 
 
 def known_abilities(api_url: str) -> Abilities | None:
@@ -21,10 +23,15 @@ def known_abilities(api_url: str) -> Abilities | None:
 
 def read_abilities(data: object) -> Abilities:
     """Read `data` of the abilities answer, without instruments that are not ours. Raises `BadContract`."""
-    modes = data.get("modes") if isinstance(data, dict) else None
+    answer = data if isinstance(data, dict) else {}
+    modes = answer.get("modes")
     if not isinstance(modes, dict) or not modes.keys() & set(Mode):
         raise BadContract("the abilities name no mode that is known")
-    return Abilities({mode: _ability(modes[mode]) for mode in Mode if mode in modes})
+    return Abilities(
+        {mode: _ability(modes[mode]) for mode in Mode if mode in modes},
+        engine=_engine(answer.get("engine")),
+        better_engine=_engine(answer.get("betterEngine")),
+    )
 
 
 def _ability(value: object) -> Ability:
@@ -35,6 +42,11 @@ def _ability(value: object) -> Ability:
         raise BadContract("the credits of an ability are no number")
     names = _names(value.get("stemNames"))
     return Ability(price, _names(value.get("stems")), tuple(name for name in INSTRUMENTS if name in names))
+
+
+def _engine(name: object) -> str:
+    """Return the engine's name; empty for anything else, since only operators read it."""
+    return name if isinstance(name, str) and _ENGINE.fullmatch(name) else ""
 
 
 def _names(value: object) -> tuple[str, ...]:

@@ -129,10 +129,12 @@ def test_tasks_are_free_without_prices(separator: Any) -> None:
 
 @pytest.mark.parametrize("prices", [{}, dict(CONTRACT_PRICES)])
 def test_the_abilities_are_those_of_the_engine(start: Callable[..., Any], prices: dict[Mode, int]) -> None:
-    with start(prices=prices) as separator:
+    with start(prices=prices, better_engine="spleeter") as separator:
         answer = separator.http.get(ABILITIES).json()
         assert (answer["code"], answer["msg"]) == (200, "success")
         assert answer["data"] == {
+            "engine": "light",
+            "betterEngine": "spleeter",
             "modes": {
                 "separate_vocal": {
                     "credits": prices.get(Mode.SEPARATE_VOCAL, 0),
@@ -146,7 +148,7 @@ def test_the_abilities_are_those_of_the_engine(start: Callable[..., Any], prices
                     "credits": prices.get(Mode.SPLIT_STEM_ADVANCED, 0),
                     "stemNames": ["Lead Vocal", "Drum Kit", "Bass"],
                 },
-            }
+            },
         }
 
 

@@ -36,7 +36,8 @@ class Provider:
     answer until it is set; `hold_stems` keeps stem downloads waiting until it is set, all of them or only
     those named in `held_stems`; `broken_stems` maps a stem's name to the HTTP status to answer;
     `upload_refusal` is `refusal` for uploads; `credits` is what is left (any JSON), `credits_refusal` is
-    `refusal` for asking that; `key` is the one that it takes; `remembers`: what was called back is also
+    `refusal` for asking that; `abilities` is what our own separator says that it can, which paid hosts are
+    not asked; `key` is the one that it takes; `remembers`: what was called back is also
     known to the detail endpoint, which else knows only `details`, and with this `flag`;
     `calls_back_when_asked` posts it while it is being polled; `loses_creates` neither accepts nor refuses;
     `odd_create` is what happens instead of accepting; `odd_stems` answers for the stem of that name.
@@ -57,6 +58,7 @@ class Provider:
         self.upload_refusal: tuple[int, str] | None = None
         self.credits: object = 1000
         self.credits_refusal: tuple[int, str] | None = None
+        self.abilities: dict[str, Any] | None = None
         self.key = KEY
         self.lose_answer = False
         self.early_callback = False
@@ -217,6 +219,10 @@ class Provider:
             if self.credits_refusal:
                 return _answer(*self.credits_refusal)
             return _answer(200, "success", self.credits)
+
+        @app.get("/api/v1/vocal-removal/abilities")
+        async def abilities() -> Response:
+            return _answer(200, "success", self.abilities) if self.abilities else _answer(404, "Not Found")
 
         @app.post("/api/file-stream-upload")
         async def upload(request: Request) -> Response:

@@ -11,6 +11,7 @@ from internet import NoNamespaces
 from misconfiguration import Misconfiguration
 from misconfigurations import runs
 
+from separator.reports import report_abilities
 from stemdrop.doctor.report import CheckResult, Finding, is_well
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,6 +30,25 @@ async def test_a_healthy_set_up_has_no_problems(doctor_fixture: DoctorFixture) -
     unchecked = {it.check for it in findings if it.result is CheckResult.UNCHECKED}
     assert unchecked == {"upload host"}
     assert len({(it.subject, it.check) for it in findings}) == len(findings) > 30
+
+
+@pytest.mark.parametrize(
+    ("better", "found"),
+    [
+        ("", "own separator, engine light"),
+        (
+            "spleeter",
+            "own separator, engine light; for better stems run stemdrop fetch-model spleeter",
+        ),
+    ],
+)
+async def test_the_own_separators_engine_is_named_and_no_credits(
+    doctor_fixture: DoctorFixture, better: str, found: str
+) -> None:
+    doctor_fixture.provider.abilities = report_abilities("light", ("vocals",), {}, better)
+    checks = {it.check: it for it in await doctor_fixture.run_checks() if it.subject == "separation API"}
+    assert (checks["engine"].found, checks["engine"].result) == (found, CheckResult.OK)
+    assert "credits" not in checks
 
 
 @pytest.mark.parametrize("cases", runs(), ids=lambda cases: ", ".join(it.text for it in cases))

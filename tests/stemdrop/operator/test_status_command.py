@@ -27,6 +27,7 @@ from rich.cells import cell_len
 
 from sandbox.environment.redis_server import RedisServer
 from stemdrop.cli import run
+from stemdrop.domain.abilities import ALL, Abilities, Ability
 from stemdrop.domain.jobs import Failure, JobState, Mode
 from stemdrop.domain.queues import PERIODIC, Queue
 from stemdrop.observability.metric_definitions import (
@@ -38,6 +39,7 @@ from stemdrop.observability.metric_definitions import (
 )
 from stemdrop.operator.status_tables import status_lines
 from stemdrop.operator.system_status import SystemStatus
+from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.connection import connect
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.dead_letters import DeadLetters
@@ -131,8 +133,8 @@ async def test_json_has_all_figures(environ: dict[str, str], redis_url: str, cap
 
 
 FIELDS = [
-    *("at", "processes", "missing", "jobs", "queues", "last_hour", "flood_pause_s", "credits"),
-    *("servers", "given_up", "redis"),
+    *("at", "processes", "missing", "jobs", "queues", "last_hour", "flood_pause_s", "engine"),
+    *("credits", "servers", "given_up", "redis"),
 ]
 
 
@@ -189,6 +191,20 @@ async def test_an_empty_system_has_a_status(environ: dict[str, str], capsys: Cap
     assert "API        not tried yet\nTelegram   not tried yet; 0 waits" in out
 
 
+async def test_the_own_separators_engine_is_named_and_no_credits(
+    environ: dict[str, str], redis_url: str, capsys: Capture
+) -> None:
+    await fill(redis_url)
+    environ["SEPARATION_API_URL"] = "http://separator:8000"
+    abilities = Abilities({Mode.SPLIT_STEM: Ability()}, engine="light", better_engine="spleeter")
+    async with connect(redis_url) as redis:
+        await AbilitiesCache(redis, environ["SEPARATION_API_URL"]).put(abilities)
+    assert await asyncio.to_thread(run, ["status", "--once"], environ) == 0
+    out = capsys.readouterr().out
+    assert "Separation own separator, engine light; better stems: stemdrop fetch-model spleeter\n" in out
+    assert "Credits" not in out
+
+
 async def test_counters_older_than_an_hour_are_not_counted(redis_url: str) -> None:
     clock = Clock()
     async with connect(redis_url) as redis:
@@ -208,7 +224,7 @@ async def test_no_line_is_wider_than_the_terminal(redis_url: str, width: int) ->
     async with connect(redis_url) as redis:
         snapshots = Snapshots(redis)
         snapshot, lately = await snapshots.take(), await snapshots.lately()
-    lines = status_lines(SystemStatus(snapshot, lately, expects_callbacks=True), width)
+    lines = status_lines(SystemStatus(snapshot, lately, expects_callbacks=True, abilities=ALL), width)
     assert [line for line in lines if cell_len(line) > width] == []
     assert any("well" in line for line in lines) == (width >= 60)
 

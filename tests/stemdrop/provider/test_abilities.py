@@ -24,12 +24,14 @@ OWN = Abilities(
         Mode.SEPARATE_VOCAL: Ability(0, ("vocals", "instrumental")),
         Mode.SPLIT_STEM: Ability(0, STEMS),
         Mode.SPLIT_STEM_ADVANCED: Ability(0, (), ("Lead Vocal", "Drum Kit", "Bass")),
-    }
+    },
+    engine="spleeter",
 )
 
 
 def answer(**changes: Any) -> dict[str, Any]:
-    return {"modes": {**report_abilities(STEMS, {})["modes"], **changes}}
+    data = report_abilities("spleeter", STEMS, {})
+    return {**data, "modes": {**data["modes"], **changes}}
 
 
 def test_our_separators_answer_is_read() -> None:
@@ -49,6 +51,11 @@ def test_an_engine_with_other_abilities_is_read() -> None:
     assert not read.can(Mode.SPLIT_STEM)
     assert not read.can(Mode.SPLIT_STEM_ADVANCED, "Bass")
     assert (read.price(Mode.SPLIT_STEM_ADVANCED), read.price(Mode.SPLIT_STEM), read.is_free) == (7, 0, False)
+
+
+@pytest.mark.parametrize("engine", [None, 1, ["light"], "", "two\nlines", "x" * 31])
+def test_an_engine_without_a_plain_name_is_not_named(engine: object) -> None:
+    assert read_abilities({**answer(), "engine": engine}).engine == ""
 
 
 @pytest.mark.parametrize(
