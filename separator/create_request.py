@@ -4,24 +4,28 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from separator.audio.formats import FileFormat
 from separator.envelope import Refusal
 from separator.modes import Mode, stem_names
 from separator.task_table import CreateRequest
 
 _MAX_URL = 4096
+_MAX_INTEGER = 2**63 - 1  # of a SQLite column
 
 
 def read(body: Mapping[str, Any], stems: Sequence[str]) -> CreateRequest:
     """Return the checked request. Raises `Refusal`: 422 for a wrong field, 404 for a provider's own track.
 
-    `stems` are the engine's: `stemName` must be one of them.
+    `stems` are the engine's: `stemName` must be one of them. `format` and `maxFileBytes` are our additions to
+    the contract.
     """
     mode = _mode(body)
     stem_name = _stem_name(body, mode, stem_names(stems))
     callback_url = _url(body, "callBackUrl")
     track = {name for name in ("taskId", "audioId") if body.get(name)}
     if not track:
-        return CreateRequest(_url(body, "audioUrl"), mode, stem_name, callback_url)
+        url = _url(body, "audioUrl")
+        return CreateRequest(url, mode, stem_name, callback_url, _format(body), _max_file_bytes(body))
     if body.get("audioUrl"):
         raise Refusal(422, "send audioUrl, or taskId and audioId, not both")
     if len(track) == 1:
@@ -45,6 +49,24 @@ def _stem_name(body: Mapping[str, Any], mode: Mode, names: Sequence[str]) -> str
         return None
     if not isinstance(value, str) or value not in names:
         raise Refusal(422, f"stemName must be one of: {', '.join(names)}")
+    return value
+
+
+def _format(body: Mapping[str, Any]) -> FileFormat | None:
+    value = body.get("format")
+    if value is None:
+        return None
+    if value not in list(FileFormat):
+        raise Refusal(422, f"format must be one of: {', '.join(FileFormat)}")
+    return FileFormat(value)
+
+
+def _max_file_bytes(body: Mapping[str, Any]) -> int:
+    value = body.get("maxFileBytes")
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _MAX_INTEGER:
+        raise Refusal(422, "maxFileBytes must be a whole number of bytes above 0")
     return value
 
 

@@ -13,13 +13,17 @@ REST = "rest"
 
 @dataclass(frozen=True)
 class EngineRequest:
-    """One separation. `only`: this stem and `REST`; None: all stems. `folder` exists and gets the files."""
+    """One separation. `only`: this stem and `REST`; None: all stems. `folder` exists and gets the files.
+
+    A file of more than `max_file_bytes` becomes an MP3 file instead; 0: no limit.
+    """
 
     source: Path
     folder: Path
     only: str | None
     file_format: FileFormat
     max_duration_s: float
+    max_file_bytes: int = 0
 
 
 @dataclass(frozen=True)

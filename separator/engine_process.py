@@ -34,6 +34,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         only=request["only"],
         file_format=FileFormat(request["file_format"]),
         max_duration_s=request["max_duration_s"],
+        max_file_bytes=request["max_file_bytes"],
     )
     try:
         result = load(request["engine"]).separate(wanted)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from separator.audio.formats import FileFormat
 from separator.engine import REST
 from separator.modes import SPLIT_FIELDS, Mode, stem_names
 from separator.task_table import CallbackState, PublishedStem, Task, TaskState
@@ -33,11 +34,16 @@ def record(task: Task) -> dict[str, Any]:
 
 
 def report_abilities(
-    engine: str, stems: Sequence[str], prices: Mapping[Mode, int], better_engine: str = ""
+    engine: str,
+    stems: Sequence[str],
+    prices: Mapping[Mode, int],
+    better_engine: str = "",
+    file_format: FileFormat = FileFormat.MP3,
 ) -> dict[str, Any]:
-    """Return the engine, and the modes with their prices, stems and instruments.
+    """Return the engine, the file formats, and the modes with their prices, stems and instruments.
 
-    This is our addition to the contract. `better_engine` would run if its model was there.
+    This is our addition to the contract. `better_engine` would run if its model was there; `file_format` is
+    the default.
     """
     made: dict[Mode, dict[str, Any]] = {
         Mode.SEPARATE_VOCAL: {"stems": ["vocals", "instrumental"]},
@@ -45,7 +51,8 @@ def report_abilities(
         Mode.SPLIT_STEM_ADVANCED: {"stemNames": stem_names(stems)},
     }
     modes = {mode.value: {"credits": prices.get(mode, 0), **made[mode]} for mode in Mode}
-    return {"engine": engine, "betterEngine": better_engine or None, "modes": modes}
+    formats = sorted(FileFormat, key=lambda other: other is not file_format)
+    return {"engine": engine, "betterEngine": better_engine or None, "formats": formats, "modes": modes}
 
 
 def _success_flag(task: Task) -> str:

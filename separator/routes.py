@@ -40,7 +40,10 @@ def contract_routes(settings: SeparatorSettings) -> APIRouter:
 
     @router.get("/api/v1/vocal-removal/abilities")
     async def abilities(request: Request) -> JSONResponse:
-        return success(report_abilities(settings.engine, stems, settings.prices, settings.better_engine))
+        found = report_abilities(
+            settings.engine, stems, settings.prices, settings.better_engine, settings.file_format
+        )
+        return success(found)
 
     @router.get("/api/v1/generate/credit")
     async def credit(request: Request) -> JSONResponse:

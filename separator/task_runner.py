@@ -111,7 +111,14 @@ class TaskRunner:
         only = self._wanted(task)  # raises before the source is fetched
         async with self._arrival_order.preparing():
             source = await self._source(task, folder)
-        request = EngineRequest(source, folder, only, settings.file_format, settings.max_duration_s)
+        request = EngineRequest(
+            source,
+            folder,
+            only,
+            task.request.file_format or settings.file_format,
+            settings.max_duration_s,
+            task.request.max_file_bytes,
+        )
         async with self._engines:
             result = await isolation.separate(
                 settings.engine, request, settings.engine_timeout_s, settings.engine_memory_bytes

@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from separator.audio.formats import FileFormat
 from separator.envelope import Refusal
 from separator.modes import Mode
 
@@ -27,12 +28,17 @@ class CallbackState(StrEnum):
 
 @dataclass(frozen=True)
 class CreateRequest:
-    """A valid create request. `stem_name` is set for `SPLIT_STEM_ADVANCED` only."""
+    """A valid create request. `stem_name` is set for `SPLIT_STEM_ADVANCED` only.
+
+    `file_format` None: that of the settings. See `EngineRequest` for `max_file_bytes`.
+    """
 
     audio_url: str
     mode: Mode
     stem_name: str | None
     callback_url: str
+    file_format: FileFormat | None = None
+    max_file_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ CREATE INDEX IF NOT EXISTS task_unfinished ON task (number) WHERE state = 'open'
 CREATE TABLE IF NOT EXISTS account (id INTEGER PRIMARY KEY CHECK (id = 1), spent INTEGER NOT NULL);
 INSERT OR IGNORE INTO account VALUES (1, 0);
 """
+_ADDED = {"file_format": "TEXT", "max_file_bytes": "INTEGER NOT NULL DEFAULT 0"}
+"""Columns that the first version's table did not have."""
 
 
 class TaskTable:
@@ -87,6 +95,10 @@ class TaskTable:
         self._connection.row_factory = sqlite3.Row
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.executescript(_SCHEMA)
+        known = {row["name"] for row in self._connection.execute("PRAGMA table_info(task)")}
+        for name, declaration in _ADDED.items():
+            if name not in known:  # the table is of an older version
+                self._connection.execute(f"ALTER TABLE task ADD COLUMN {name} {declaration}")
 
     def close(self) -> None:
         self._connection.close()
@@ -103,8 +115,9 @@ class TaskTable:
                 raise Refusal(402, "there are not enough credits")
             self._connection.execute("UPDATE account SET spent = spent + ?", (price,))
             self._connection.execute(
-                "INSERT INTO task (id, audio_url, mode, stem_name, callback_url, created_at)"
-                " VALUES (:id, :audio_url, :mode, :stem_name, :callback_url, :now)",
+                "INSERT INTO task (id, audio_url, mode, stem_name, callback_url, created_at, file_format,"
+                " max_file_bytes) VALUES (:id, :audio_url, :mode, :stem_name, :callback_url, :now,"
+                " :file_format, :max_file_bytes)",
                 {"id": task_id, "now": time.time(), **vars(request)},
             )
         task = self.find(task_id)
@@ -161,7 +174,14 @@ class TaskTable:
 def _task(row: sqlite3.Row) -> Task:
     return Task(
         id=row["id"],
-        request=CreateRequest(row["audio_url"], Mode(row["mode"]), row["stem_name"], row["callback_url"]),
+        request=CreateRequest(
+            row["audio_url"],
+            Mode(row["mode"]),
+            row["stem_name"],
+            row["callback_url"],
+            FileFormat(row["file_format"]) if row["file_format"] else None,
+            row["max_file_bytes"],
+        ),
         state=TaskState(row["state"]),
         callback=CallbackState(row["callback"]),
         code=row["code"],

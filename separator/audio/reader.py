@@ -25,6 +25,8 @@ _FORMATS = (
     "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dts,eac3,flac,flv,m4a,matroska,mov,mp3,mp4,3gp,3g2,mj2,mpeg,"
     "mpegts,ogg,tta,w64,wav,webm,wv"
 )
+# The sample formats of files with more than 16 bit. Decoders of MP3, AAC and Opus make `fltp`.
+_FINE = frozenset({"s32", "s32p", "flt", "dbl", "dblp"})
 _TOLERATED_BAD_PACKETS = 200
 _LOUDEST = 8.0  # full scale is 1; far louder samples are damage
 _INAUDIBLE = 0.001  # -60 dBFS
@@ -59,6 +61,8 @@ class Reader:
         if track is None:
             track = _first_audible_track(path, len(streams), max_duration_s) if len(streams) > 1 else 0
         self._stream: AudioStream = streams[track]
+        self.is_fine = self._stream.format is not None and self._stream.format.name in _FINE
+        """Whether its samples have more than 16 bit."""
         self.tags = _tags(self._container.metadata, self._stream.metadata)
 
     def __enter__(self) -> "Reader":

@@ -21,6 +21,7 @@ from separator.errors import UnreadableSourceError
 from separator.light import engine, stream
 from separator.light.engine import stem_pieces
 from separator.light.median import median_of_frames
+from separator.stem_files import write_stems
 
 Floats = npt.NDArray[np.float32]
 Tone = Callable[..., Floats]
@@ -108,6 +109,54 @@ def test_stems_are_as_long_as_the_song_and_not_shifted(
     assert all(abs(sound.shape[1] / SECOND - 2.1) < 0.001 for sound in sounds)
     difference = sounds[0] + sounds[1] - _read(source)[:, : sounds[0].shape[1]]
     assert np.sqrt(np.mean(difference**2)) < 0.01
+
+
+@pytest.mark.parametrize("kind", [FileFormat.FLAC, FileFormat.WAV])
+@pytest.mark.parametrize(("name", "bits"), [("song.wav", "s32"), ("song.flac", "s16"), ("song.mp3", "s16")])
+def test_lossless_stems_have_the_bits_of_their_source(
+    tmp_path: Path,
+    tone: Tone,
+    write_audio: WriteAudio,
+    decode: Decode,
+    name: str,
+    bits: str,
+    kind: FileFormat,
+) -> None:
+    source = write_audio(tmp_path / name, tone(1.0))  # the WAV file has floats
+    files = _separate(source, "vocals", kind).files.values()
+    for file in files:
+        with av.open(str(file)) as stem:
+            assert stem.streams.audio[0].format.name == bits
+    difference = np.abs(sum(map(decode, files)) - _read(source))
+    assert difference.max() <= (2**-22 if bits == "s32" else 2**-14)
+
+
+def _halves(blocks: Iterable[Floats]) -> Iterator[dict[str, Floats]]:
+    for block in blocks:
+        half = block * np.float32(0.5)
+        yield {"vocals": half, REST: half}
+
+
+def test_a_stem_that_gets_too_large_becomes_mp3(
+    tmp_path: Path, write_audio: WriteAudio, decode: Decode
+) -> None:
+    """During the song, and by its last byte."""
+    noise = np.random.default_rng(1).normal(0, 0.1, (2, 3 * SECOND)).astype(np.float32)
+    source = write_audio(tmp_path / "song.flac", noise, title="Ein Lied")
+    whole = write_stems(EngineRequest(source, tmp_path, "vocals", FileFormat.FLAC, 60), _halves)
+    size = whole.files[REST].stat().st_size  # with its longer title the larger one
+    for limit, kind in ((size, ".flac"), (size - 1, ".mp3"), (size // 2, ".mp3")):
+        folder = tmp_path / str(limit)
+        folder.mkdir()
+        request = EngineRequest(source, folder, "vocals", FileFormat.FLAC, 60, limit)
+        files = write_stems(request, _halves).files
+        assert sorted(folder.iterdir()) == sorted(files.values())
+        sound = decode(files[REST])
+        assert (files[REST].suffix, sound.shape[1]) == (kind, pytest.approx(3 * SECOND, abs=1200))
+        part = slice(SECOND, 2 * SECOND)
+        assert np.sqrt(np.mean((2 * sound[:, part] - noise[:, part]) ** 2)) < 0.05
+        with av.open(str(files[REST])) as stem:
+            assert stem.metadata["title"] == "Ein Lied (instrumental)"
 
 
 def test_stems_carry_the_songs_tags(tmp_path: Path, tone: Tone, write_audio: WriteAudio) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from separator.audio.formats import FileFormat
 from separator.modes import CONTRACT_PRICES, Mode
 
 GENERATE = "/api/v1/vocal-removal/generate"
@@ -87,6 +88,11 @@ def test_a_huge_request_is_413(separator: Any) -> None:
         # the engine has none; it says so before the source is fetched
         ({"type": "split_stem_advanced", "stemName": "Piano"}, 422, "one of: Lead Vocal, Drum Kit, Bass"),
         ({"type": "split_stem_advanced", "stemName": ["Bass"]}, 422, "stemName"),
+        ({"format": "ogg"}, 422, "format must be one of: mp3, flac, wav"),
+        ({"format": ["flac"]}, 422, "format"),
+        ({"format": "flac", "maxFileBytes": 0}, 422, "maxFileBytes"),
+        ({"format": "flac", "maxFileBytes": True}, 422, "maxFileBytes"),
+        ({"format": "flac", "maxFileBytes": 2**63}, 422, "maxFileBytes"),
         ({"taskId": "a", "audioId": "b"}, 422, "not both"),
         ({"audioUrl": ..., "taskId": "a"}, 422, "together"),
         ({"audioUrl": ..., "taskId": "a", "audioId": "b"}, 404, "no tracks"),
@@ -129,12 +135,13 @@ def test_tasks_are_free_without_prices(separator: Any) -> None:
 
 @pytest.mark.parametrize("prices", [{}, dict(CONTRACT_PRICES)])
 def test_the_abilities_are_those_of_the_engine(start: Callable[..., Any], prices: dict[Mode, int]) -> None:
-    with start(prices=prices, better_engine="spleeter") as separator:
+    with start(prices=prices, better_engine="spleeter", file_format=FileFormat.FLAC) as separator:
         answer = separator.http.get(ABILITIES).json()
         assert (answer["code"], answer["msg"]) == (200, "success")
         assert answer["data"] == {
             "engine": "light",
             "betterEngine": "spleeter",
+            "formats": ["flac", "mp3", "wav"],
             "modes": {
                 "separate_vocal": {
                     "credits": prices.get(Mode.SEPARATE_VOCAL, 0),

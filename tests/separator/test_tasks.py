@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+import io
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
 import pytest
 
@@ -31,7 +33,7 @@ DETAIL_FIELDS = {
 }
 
 
-def _wanted(client: Any, source: str, mode: str = "separate_vocal", **more: str) -> dict[str, str]:
+def _wanted(client: Any, source: str, mode: str = "separate_vocal", **more: Any) -> dict[str, Any]:
     return {"audioUrl": source, "type": mode, "callBackUrl": client.callback_url, **more}
 
 
@@ -111,12 +113,24 @@ def test_one_instrument(start: Start, client: Any, poll: Any, short_song: bytes)
     assert record["response"]["vocalUrl"] is None
 
 
-def test_a_client_that_polls_is_not_called_back(
-    separator: Any, client: Any, short_song: bytes, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(("max_file_bytes", "container"), [(50_000_000, "flac"), (1000, "mp3")])
+def test_a_client_that_polls_and_wants_flac(
+    separator: Any,
+    client: Any,
+    short_song: bytes,
+    caplog: pytest.LogCaptureFixture,
+    max_file_bytes: int,
+    container: str,
 ) -> None:
-    wanted = _wanted(client, client.source(short_song)) | {"callBackUrl": "https://callback.invalid/none"}
+    wanted = _wanted(client, client.source(short_song), format="flac")
+    wanted |= {"callBackUrl": "https://callback.invalid/none", "maxFileBytes": max_file_bytes}
     task_id = separator.task(**wanted)
-    assert separator.ended(task_id)["successFlag"] == "SUCCESS"  # not CALLBACK_EXCEPTION
+    record = separator.ended(task_id)
+    assert record["successFlag"] == "SUCCESS"  # not CALLBACK_EXCEPTION
+    for url in (record["response"]["vocalUrl"], record["response"]["instrumentalUrl"]):
+        assert url.endswith(f".{container}")
+        with av.open(io.BytesIO(httpx.get(url).content)) as stem:
+            assert stem.format.name == container
     assert f"task {task_id}: callback failed" not in caplog.text
 
 
