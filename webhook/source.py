@@ -76,7 +76,7 @@ def source_router(
     ) -> tuple[str, TelegramFile, "_Part"]:
         job_id = links.read_source(token)
         bind_job(job_id)
-        job = await store.get(job_id)
+        job = await store.source_job(job_id)
         if job is None or not job.needs_source or name != f"audio{job.source.extension}":
             raise SourceGone("this source is no longer served")
         known_size = job.source.size_bytes
@@ -193,14 +193,15 @@ class _Download(Response):
 
     async def _is_served(self) -> bool:
         try:
-            job = await self._store.get(self._job_id)
+            job = await self._store.source_job(self._job_id)
         except StoreUnavailable:  # a download that has started needs no Redis
             return True
         return job is not None and job.needs_source
 
     async def _note_fetch(self) -> bool:
         try:
-            await self._store.note_source_fetched(self._job_id)
+            if job := await self._store.source_job(self._job_id):
+                await self._store.note_source_fetched(job.id)
         except StoreUnavailable:  # noted with the next chunk
             return False
         return True

@@ -172,7 +172,9 @@ class Recovery:
         payer, now, limits = await self.store.get(job.waits_for), self.clock(), self.deadlines
         if payer and payer.state in (JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING):
             return
-        if payer is None and now - job.moved_at < ANSWER_OF_DELETED_S:
+        # a provider that has fetched the song of a deleted job has accepted it
+        answer_s = limits.job_timeout_s if job.source_fetched_at else ANSWER_OF_DELETED_S
+        if payer is None and now - job.moved_at < answer_s:
             return
         if payer and payer.state is JobState.CANCELLED and payer.create_started_at:
             is_due = now - max(payer.moved_at, payer.polled_at) >= limits.poll_interval_s

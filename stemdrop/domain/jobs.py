@@ -215,7 +215,8 @@ class Job:
     def needs_source(self) -> bool:
         """Whether the provider may still have to fetch the source: its link works."""
         is_awaited = self.is_paid_and_cancelled and self.result is None
-        return is_awaited or self.state in (JobState.SUBMITTING, JobState.SEPARATING)
+        # the link of a deleted job serves the song of one that waits for its result
+        return is_awaited or bool(self.waits_for) or self.state in (JobState.SUBMITTING, JobState.SEPARATING)
 
     @property
     def is_paid_and_cancelled(self) -> bool:
@@ -292,10 +293,15 @@ def _script_fields(name: str, value: Any) -> dict[str, str]:
             charged = _to_json(value.charged) if value else ""
             return {"failure_code": value.code if value else "", "failure_charged": charged}
         case "result":
-            return {"has_stems": "1" if value and value.is_success and value.stems else "0"}
+            is_success = bool(value and value.is_success)
+            return {"has_stems": _flag(is_success and value.stems), "is_success": _flag(is_success)}
         case "missing" | "refused":
             return {f"{name}_count": str(len(value))}
     return {}
+
+
+def _flag(value: object) -> str:
+    return "1" if value else "0"
 
 
 def is_overtaken(job: Job) -> bool:

@@ -40,6 +40,16 @@ class JobLists:
             stored = await self._redis.hgetall(keys.JOB.format(job_id))
         return Job.from_fields(cast(dict[str, str], stored)) if stored.get("state") else None
 
+    async def source_job(self, job_id: str) -> Job | None:
+        """Return the job, or of a deleted one the job that waits for its result, or has its task."""
+        while (job := await self.get(job_id)) is None:
+            async with translated():
+                heirs = cast(list[str], await self._redis.zrange(keys.WAITING.format(job_id), 0, 0))
+            if not heirs:
+                return None
+            job_id = heirs[0]
+        return job
+
     async def beginning(self, prefix: str) -> list[str]:
         """Return the ids of all jobs that begin with these hexadecimal digits; scans all keys."""
         found: set[str] = set()

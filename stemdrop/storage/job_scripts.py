@@ -508,9 +508,12 @@ RECEIVE = """
 -- 1 if refunded
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then
-  if ARGV[7] ~= '1' then release(ARGV[1], ARGV[4]) end
-  for _, other in ipairs(waiting_for(ARGV[1])) do adopt(other, ARGV[1], ARGV[3], ARGV[6], ARGV[4]) end
-  return 'unknown'
+  if ARGV[8] ~= '1' then release(ARGV[1], ARGV[4]) end
+  -- it was deleted: the result is for the job that has its task now
+  local heir = hand_over(ARGV[1], ARGV[3], ARGV[4])
+  if not heir then return 'unknown' end
+  ARGV[1], ARGV[2], KEYS[1] = heir, get(heir, 'chat_id'), JOB:format(heir)
+  state = get(heir, 'state')
 end
 if redis.call('HGET', KEYS[1], 'chat_id') ~= ARGV[2] and
    redis.call('HGET', KEYS[1], 'token_chat_id') ~= ARGV[2] then return 'foreign' end
@@ -549,7 +552,8 @@ if ARGV[9] == '1' and (state == 'failed' or state == 'cancelled') then give_back
 local is_end = ARGV[7] == '1' or ARGV[8] ~= '1'
 local is_kept = state == 'cancelled' and get(ARGV[1], 'has_stems') ~= '1' and is_end
 if not is_waiting and not is_late and not is_kept then return 'repeated' end
-redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'task_id', ARGV[3])
+redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'is_success', ARGV[8],
+  'task_id', ARGV[3])
 if is_other then set(ARGV[1], 'other_task_ids', get(ARGV[1], 'other_task_ids') .. '\\n' .. known) end
 if not is_kept then
   clear_failure(ARGV[1])
@@ -569,14 +573,19 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if ARGV[3] ~= '' and get(ARGV[1], 'state') ~= ARGV[3] then return 0 end
 if get(ARGV[1], 'create_started_at') == '0' then give_back(ARGV[1]) end
 local task = get(ARGV[1], 'task_id') or ''
-local has_call = get(ARGV[1], 'create_started_at') ~= '0' and (get(ARGV[1], 'result') or 'null') == 'null'
-  and get(ARGV[1], 'state') ~= 'failed'
+-- the URLs of a success may come after it
+local is_awaited = (get(ARGV[1], 'result') or 'null') == 'null' or get(ARGV[1], 'is_success') == '1'
+local has_call = get(ARGV[1], 'create_started_at') ~= '0' and get(ARGV[1], 'has_stems') ~= '1'
+  and is_awaited and get(ARGV[1], 'state') ~= 'failed'
 if has_call and has(ARGV[1], 'split_id') then
   -- the call stays paid for; while its answer is awaited, the jobs that wait for it wait on
   local key = SPLIT:format(get(ARGV[1], 'split_id'))
   if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
   if task ~= '' then hand_over(ARGV[1], task, ARGV[2]) end
-  for _, other in ipairs(waiting_for(ARGV[1])) do set(other, 'moved_at', ARGV[2]) end
+  local fetched = get(ARGV[1], 'source_fetched_at') or '0'
+  for _, other in ipairs(waiting_for(ARGV[1])) do
+    set(other, 'moved_at', ARGV[2], 'source_fetched_at', fetched)
+  end
   set(ARGV[1], 'split_id', '')
 end
 set(ARGV[1], 'paid_by', '')

@@ -14,7 +14,8 @@ SENT = "stemdrop:job:{}:sent"  # hash: stem key → JSON of `Sent`
 SENDING = "stemdrop:job:{}:sending"  # string: held by the process that sends the job's message
 PACKED = "stemdrop:job:{}:packed"  # hash: name of an archive or voice message → JSON of `Sent`
 SPLIT = "stemdrop:split:{}"  # string: what identifies a split → the job that pays, or has paid, for it
-WAITING = "stemdrop:job:{}:waiting"  # sorted set: ids of jobs that wait for its result, by when they began to
+# sorted set: ids of jobs that wait for its result, by when they began to; of a deleted job: that has its task
+WAITING = "stemdrop:job:{}:waiting"
 TASK = "stemdrop:task:{}"  # string: the provider's task id → job id
 ONCE = "stemdrop:once:{}"  # string: an event that starts only one job → that job's id
 OPEN = "stemdrop:jobs:open"  # sorted set: ids of jobs that were picked and whose end is not shown, by move

@@ -62,7 +62,8 @@ end
 -- gives a job the result that another one has paid for
 local function adopt(id, payer, task, result, now)
   give_back(id)
-  set(id, 'price', '0', 'result', result, 'has_stems', '1', 'task_id', task, 'paid_by', payer)
+  set(id, 'price', '0', 'result', result, 'has_stems', '1', 'is_success', '1',
+    'task_id', task, 'paid_by', payer)
   enter(id, 'delivering', now)
 end
 
@@ -71,9 +72,11 @@ local function share_result(id, now)
   for _, other in ipairs(waiting_for(id)) do adopt(other, id, get(id, 'task_id'), get(id, 'result'), now) end
 end
 
--- makes the first job that waits for a deleted one wait for its paid task, and the others for the first
+-- makes the first job that waits for a deleted one, or the one that has its paid task already, wait for that
+-- task, and the others for that job; returns it
 local function hand_over(id, task, now)
-  local heir
+  local heir = redis.call('GET', TASK:format(task))
+  if heir and get(heir, 'paid_by') ~= id then heir = nil end
   for _, other in ipairs(waiting_for(id)) do
     if heir then
       wait_for(other, heir, now)
@@ -87,6 +90,10 @@ local function hand_over(id, task, now)
     end
   end
   redis.call('DEL', WAITING:format(id))
+  if not heir then return end
+  -- by this the deleted job's source link finds the song
+  redis.call('ZADD', WAITING:format(id), now, heir)
+  redis.call('EXPIRE', WAITING:format(id), JOB_LIFETIME_S)
   return heir
 end
 

@@ -22,7 +22,7 @@ from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.audio_types import EXTENSIONS
-from stemdrop.domain.jobs import FINAL, Failure, Job, JobState
+from stemdrop.domain.jobs import FINAL, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Credits
 from stemdrop.http.signed_links import SOURCE_LIFETIME_S
 from stemdrop.storage.source_quota import MOST_FETCHES
@@ -411,6 +411,23 @@ async def test_a_source_is_served_while_its_job_needs_it(
     choosing = await product.at(JobState.CHOOSING, sent)
     assert (await client.get(path_of(product, choosing))).status_code == 404
     await product.redis.delete(f"stemdrop:job:{job.id}")
+    assert (await client.get(path)).status_code == 404
+
+
+async def test_the_link_of_a_deleted_job_serves_the_song_of_one_that_waits_for_its_result(
+    product: Product, client: httpx.AsyncClient, sent: Message
+) -> None:
+    jobs = [replace(new_job(sent), id=f"{account:016x}", account=account) for account in (1, 2)]
+    for job in jobs:
+        await product.store.add(job, once=job.id)
+        await product.store.pick(job, Mode.SEPARATE_VOCAL, "", 0)
+        await product.store.begin_create(job.id)
+    payer, waiting = jobs
+    path = path_of(product, payer)
+    await product.store.forget(payer.id)
+    assert (await client.get(path)).status_code == 200
+    assert await fetched_at(product, waiting) > 0
+    await product.store.forget(waiting.id)
     assert (await client.get(path)).status_code == 404
 
 

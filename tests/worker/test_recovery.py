@@ -690,12 +690,17 @@ async def test_a_job_waits_on_while_a_success_has_no_stems_yet(
         assert (await product.job(waiting.id)).state is JobState.SUBMITTING
 
 
-@pytest.mark.parametrize(("is_deleted", "after_s"), [(True, ANSWER_OF_DELETED_S), (False, LIMIT_S)])
+@pytest.mark.parametrize(
+    ("is_deleted", "is_fetched", "after_s"),
+    [(True, False, ANSWER_OF_DELETED_S), (True, True, LIMIT_S), (False, False, LIMIT_S)],
+)
 async def test_a_job_goes_on_by_itself_when_nothing_can_come(
-    product: Product, sent: Message, is_deleted: bool, after_s: float
+    product: Product, sent: Message, is_deleted: bool, is_fetched: bool, after_s: float
 ) -> None:
     payer = await pick(product, sent, 1)
     await product.store.begin_create(payer.id)
+    if is_fetched:
+        await product.store.note_source_fetched(payer.id)
     waiting = await pick(product, sent, 2)
     await (product.store.forget(payer.id) if is_deleted else product.store.cancel(payer.id))
     for seconds, state in ((after_s / 2, JobState.QUEUED), (after_s / 2 + 1, JobState.SUBMITTING)):

@@ -190,7 +190,45 @@ async def test_a_deleted_jobs_task_is_handed_to_who_waits(store: JobStore) -> No
     assert [await spent(store, account) for account in (BEN, EVE)] == [0, 0]
 
 
-@pytest.mark.parametrize("comes", ["the answer", "the callback", "a failure", "a refusal"])
+async def test_a_deleted_jobs_success_whose_stems_come_later_is_handed_to_who_waits(store: JobStore) -> None:
+    ann = await accepted(store)
+    ben, _ = await pick(store, BEN)
+    await receive(store, ann, Result(200))
+    await store.forget(ann.id)
+    heir = await now(store, ben)
+    assert (heir.state, heir.task_id, heir.price) == (JobState.SEPARATING, TASK, 0)
+    assert await receive(store, ann) is Receipt.STORED  # the provider knows the deleted job's link
+    assert (await now(store, ben)).state is JobState.DELIVERING
+    assert await receive(store, ann) is Receipt.REPEATED
+
+
+async def test_a_deleted_jobs_failure_is_not_handed_on(store: JobStore) -> None:
+    ann = await accepted(store)
+    ben, _ = await pick(store, BEN)
+    await receive(store, ann, Result(500))
+    await store.forget(ann.id)
+    assert await goes_on(store, ben)
+
+
+@pytest.mark.parametrize("is_accepted", [False, True])
+async def test_a_deleted_jobs_source_is_that_of_who_waits(store: JobStore, is_accepted: bool) -> None:
+    ann = await (accepted(store) if is_accepted else asked(store))
+    ben, _ = await pick(store, BEN)
+    eve, _ = await pick(store, EVE)
+    await store.note_source_fetched(ann.id)
+    await store.forget(ann.id)
+    for heir in (ben, eve):
+        source = await store.source_job(ann.id)
+        assert source == await now(store, heir)
+        assert source.needs_source
+        assert source.source_fetched_at or is_accepted
+        await store.forget(heir.id)
+    assert await store.source_job(ann.id) is None
+
+
+@pytest.mark.parametrize(
+    "comes", ["the answer", "the callback", "a success without stems", "a failure", "a refusal"]
+)
 async def test_a_job_deleted_during_its_call_leaves_the_task_to_who_waits(
     store: JobStore, comes: str
 ) -> None:
@@ -205,9 +243,14 @@ async def test_a_job_deleted_during_its_call_leaves_the_task_to_who_waits(
         await store.not_accepted(ann)
         assert await goes_on(store, ben)
     else:
-        await receive(store, ann, None if comes == "the callback" else Result(500))
-        state = JobState.DELIVERING if comes == "the callback" else JobState.QUEUED
+        result, state = {
+            "the callback": (None, JobState.DELIVERING),
+            "a success without stems": (Result(200), JobState.DELIVERING),
+            "a failure": (Result(500), JobState.QUEUED),
+        }[comes]
+        await receive(store, ann, result)
         assert (await now(store, ben)).state is state
+        assert await spent(store, BEN) == (10 if state is JobState.QUEUED else 0)
 
 
 async def test_a_job_leaves_one_that_brings_nothing(store: JobStore) -> None:
