@@ -158,6 +158,7 @@ class Job:
     mode: Mode | None = None
     instrument: str = ""
     picked_at: float = 0
+    starts_at: float = 0  # names the wish by which it starts by itself in `mode`, unless its user undoes it
     split_id: str = ""  # jobs with the same one share one create call
     waits_for: str = ""  # the job that pays for the same split
     paid_by: str = ""  # the job that has paid for this one's result

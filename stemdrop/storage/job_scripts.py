@@ -126,7 +126,7 @@ local enter
 -- sets a job's state and puts it into the lists of that state
 enter = function(id, state, now)
   local was = redis.call('HMGET', JOB:format(id), 'state', 'moved_at')
-  set(id, 'state', state, 'moved_at', now)
+  set(id, 'state', state, 'moved_at', now, 'starts_at', '0')
   -- after the first write: a full Redis refuses that, and then nothing has happened
   tally_move(id, was, state, now)
   leave_payer(id, state)
@@ -273,16 +273,18 @@ return ARGV[1]
 """
 
 PICK = """
--- KEYS: job, spent, flight, queue   ARGV: id, now, limit, most in flight, price, split id, field, value, …
+-- KEYS: job, spent, flight, queue
+-- ARGV: id, now, limit, most in flight, price, split id, expected start ('': any), field, value, …
 -- returns the outcome and the credits spent today
 local spent = 0
 for _, credits in ipairs(redis.call('HVALS', KEYS[2])) do spent = spent + tonumber(credits) end
 if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return {'late', spent} end
+if ARGV[7] ~= '' and redis.call('HGET', KEYS[1], 'starts_at') ~= ARGV[7] then return {'late', spent} end
 local limit, price = tonumber(ARGV[3]), tonumber(ARGV[5])
 local _, how = find_payer(ARGV[1], ARGV[6])
 local is_free = how == 'delivering'
 if limit > 0 and spent + price > limit and not is_free then return {'over', spent} end
-redis.call('HSET', KEYS[1], 'price', ARGV[5], 'split_id', ARGV[6], 'paid_by', '', unpack(ARGV, 7))
+redis.call('HSET', KEYS[1], 'price', ARGV[5], 'split_id', ARGV[6], 'paid_by', '', unpack(ARGV, 8))
 if is_free then price = 0 else take(ARGV[1], 'held') end
 local busy = redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) or redis.call('ZCARD', KEYS[4]) > 0
 if busy and not how then
@@ -290,6 +292,14 @@ if busy and not how then
   return {'queued', spent + price}
 end
 return {begin(ARGV[1], ARGV[2]), spent + price}
+"""
+
+UNDO = """
+-- KEYS: job
+-- the song no longer starts by itself
+if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return 0 end
+redis.call('HSET', KEYS[1], 'starts_at', '0')
+return 1
 """
 
 PROMOTE = """
@@ -311,13 +321,16 @@ return begun
 """
 
 MOVE = """
--- KEYS: job   ARGV: id, now, allowed states between commas, state, what becomes of credits, field, value, …
+-- KEYS: job
+-- ARGV: id, now, allowed states between commas, state, what becomes of credits, expected start ('': any),
+-- field, value, …
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state or not string.find(ARGV[3], ',' .. state .. ',', 1, true) then return 0 end
+if ARGV[6] ~= '' and redis.call('HGET', KEYS[1], 'starts_at') ~= ARGV[6] then return 0 end
 -- the caller may have read the job before its create call was begun, or before that call was refused
 local is_uncharged = redis.call('HGET', KEYS[1], 'create_started_at') == '0'
 if state == 'submitting' and ARGV[4] == 'failed' and is_uncharged ~= (ARGV[5] == 'return') then return 0 end
-if #ARGV > 5 then redis.call('HSET', KEYS[1], unpack(ARGV, 6)) end
+if #ARGV > 6 then redis.call('HSET', KEYS[1], unpack(ARGV, 7)) end
 enter(ARGV[1], ARGV[4], ARGV[2])
 local credits = ARGV[5]
 if credits == 'cancel' then credits = is_uncharged and 'return' or 'settle' end

@@ -59,11 +59,19 @@ class JobStore(JobLists):
         return bool(await self._run(job_scripts.CLAIM, keys, [job.id, str(user_id), JOB_LIFETIME_S]))
 
     async def pick(
-        self, job: Job, mode: Mode, instrument: str, limit: int, price: int | None = None
+        self,
+        job: Job,
+        mode: Mode,
+        instrument: str,
+        limit: int,
+        price: int | None = None,
+        *,
+        starts_at: float = 0,
     ) -> tuple[Picked, int]:
         """Choose how to split the song and hold the credits, within the `limit` of the day (0: none).
 
-        `price` is the mode's by default. Returns also the credits of the day that are spent or held.
+        `price` is the mode's by default. With `starts_at` only if the job still starts by itself.
+        Returns also the credits of the day that are spent or held.
         """
         now = self._clock()
         day = day_of(now)
@@ -74,9 +82,13 @@ class JobStore(JobLists):
         changes |= {"account_day": day, "picked_at": now}
         held = CREDITS[mode] if price is None else price
         split_id = job.source.split_id(mode, instrument)
-        args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, *_flat(encode(changes))]
+        args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or "", *_flat(encode(changes))]
         outcome, spent = await self._run(job_scripts.PICK, keys, args)
         return Picked(outcome), int(spent)
+
+    async def undo(self, job_id: str) -> bool:
+        """Let a job that would start by itself wait for a choice. False: it has been picked. Idempotent."""
+        return bool(await self._run(job_scripts.UNDO, [JOB.format(job_id)], []))
 
     async def promote(self, account: int) -> list[str]:
         """Move on the next jobs in this account's queue; returns the ids of those to be submitted."""
@@ -93,14 +105,18 @@ class JobStore(JobLists):
         from_states: Iterable[JobState],
         to_state: JobState,
         credits: Credits = Credits.KEEP,
+        *,
+        starts_at: float = 0,
         **changes: object,
     ) -> bool:
         """Move the job, with its credits, and write `changes`, in one step. False: it has moved before.
 
+        With `starts_at` only if the job still starts by itself.
         False, too, when the job would fail as not charged and its create call has begun, or the reverse.
         """
         allowed = f",{','.join(from_states)},"
-        args = [job_id, self._clock(), allowed, to_state.value, credits.value, *_flat(encode(changes))]
+        args = [job_id, self._clock(), allowed, to_state.value, credits.value, starts_at or ""]
+        args += _flat(encode(changes))
         return bool(await self._run(job_scripts.MOVE, [JOB.format(job_id)], args))
 
     async def fail(

@@ -50,6 +50,7 @@ def full_job() -> Job:
         price=20,
         charge=Charge.RETURNED,
         picked_at=5.5,
+        starts_at=5.75,
         shown_at=6.5,
         silent=("FX",),
         cached=(
@@ -69,10 +70,10 @@ def test_the_names_of_stored_fields_do_not_change() -> None:
     """Jobs that are in Redis when stemdrop is updated go on."""
     assert set(make_job().to_fields()) == {
         *("id", "chat_id", "user_id", "source_message_id", "source", "language", "topic_id", "message_id"),
-        *("stems_above", "replaced_message_id"),
+        *("stems_above", "replaced_message_id", "starts_at"),
         *("create_started_by", "answer_lost_at", "source_fetched_at", "asked_again_by", "is_asking_again"),
         *("is_other_charged", "split_id", "waits_for", "paid_by"),
-        *("stems_above", "replaced_message_id"),
+        *("stems_above", "replaced_message_id", "starts_at"),
         *("ordered_by", "cancelled_by", "state", "created_at", "moved_at", "account", "account_day"),
         *("price", "charge", "mode", "instrument", "picked_at", "shown_at", "shown_as"),
         *(

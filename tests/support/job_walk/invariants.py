@@ -73,6 +73,22 @@ def no_create_after_a_fetch(before: World, action: str, moved: Moved) -> bool:
 
 
 @of_steps
+def nothing_starts_after_an_undo(before: World, action: str, moved: Moved) -> bool:
+    """A song starts by itself only until its user has undone that."""
+    was, job = before.job, moved.world.job
+    if action == "the user undoes that":
+        return job is None or not job.starts_at
+    is_stopped = was is None or not was.starts_at
+    return action != "the song starts by itself" or not is_stopped or moved.world.stored is before.stored
+
+
+@of_states
+def only_a_new_song_starts_by_itself(world: World) -> bool:
+    """A job that was picked, or cancelled, waits for its user when it is taken up again."""
+    return not world.job or world.job.state is JobState.CHOOSING or not world.job.starts_at
+
+
+@of_steps
 def an_end_stays(before: World, action: str, moved: Moved) -> bool:
     """A job that has ended moves on only to deliver stems, by a lost answer that came, or by its user."""
     was, job = before.job, moved.world.job

@@ -19,10 +19,10 @@ from stemdrop.domain.results import Result, Stem
 from stemdrop.storage.job_store import JobStore
 
 JOB_ID = "j1"
-JOB = make_job(id=JOB_ID, mode=None)
+BEGAN = 1_790_000_000.0
+JOB = make_job(id=JOB_ID, mode=None, starts_at=BEGAN)
 MODE = Mode.SEPARATE_VOCAL
 PRICE = CREDITS[MODE]
-BEGAN = 1_790_000_000.0
 ACCOUNT_DAY = day_of(BEGAN)
 # What the provider may say of a task that it has accepted.
 RESULTS = {
@@ -135,6 +135,8 @@ class Model:
     def _user(self, world: World) -> Named:
         job = world.job
         yield "the user picks", self._pick(world)
+        yield "the song starts by itself", self._pick(world, BEGAN)
+        yield "the user undoes that", self._step(world, "undo", lambda store: store.undo(JOB_ID))
         yield "the user cancels", self._step(world, "cancel", lambda store: store.cancel(JOB_ID))
         yield "the user takes it up again", self._step(world, "resume", lambda store: store.resume(JOB_ID))
         yield "the user deletes", self._step(world, "forget", lambda store: store.forget(JOB_ID))
@@ -144,8 +146,9 @@ class Model:
         for number in range(len(world.calls)):
             yield f"the user asks again after call {number + 1}", self._ask_again(world, number)
 
-    def _pick(self, world: World) -> Action:
-        return self._step(world, "pick", lambda store: store.pick(JOB, MODE, "", 0))
+    def _pick(self, world: World, starts_at: float = 0) -> Action:
+        name = f"pick {starts_at}"
+        return self._step(world, name, lambda store: store.pick(JOB, MODE, "", 0, starts_at=starts_at))
 
     def _ask_again(self, world: World, number: int) -> Action:
         tap = f"tap{number + 1}"
