@@ -1,54 +1,44 @@
-"""The engine that runs tasks over Redis Streams; the only module that uses the library for it, pydocket.
+"""The engine that runs tasks over Redis Streams, with the library pydocket.
 
-A task runs at least once, so each begins by finding out what is already done. Settings and guards here answer
-faults that were measured in pydocket 0.27 (pinned); a comment names each fault.
+A task runs at least once, so each begins by finding out what is already done.
 """
 
 import asyncio
 import logging
 import re
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Self
-from urllib.parse import urlsplit
 
 from docket import Docket, Perpetual, Retry, Timeout, Worker
-from docket.dependencies import current_docket, current_execution, current_worker
-from redis.asyncio.retry import Retry as Retries
-from redis.backoff import ExponentialBackoff
+from docket.dependencies import current_execution
 from redis.exceptions import RedisError
 
 from stemdrop.domain.queues import QUEUE_OF, Queue, Task
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.log_context import job_context
 from stemdrop.storage.keys import PUT_OFF, PUT_OFF_LIFETIME_S
+from stemdrop.tasks import docket_guards as guards
 from stemdrop.tasks.tracebacks import Tracebacks
 
 __all__ = ["Engine", "Handler", "Periodic", "Queue", "Task"]
 
 log = logging.getLogger(__name__)
 
-# A worker that does not renew its lease for this long is dead; its tasks are taken over within about 13 s.
-LEASE_S = 10
 # After so many takeovers from dead workers the task is assumed to kill its workers.
 MAX_TAKEOVERS = 5
 # Adding to a frozen Redis would wait without end (the library sets no socket timeout).
 ADD_TIMEOUT_S = 5
 TASK_TIMEOUT = timedelta(hours=2)
 LONGEST_PAUSE_S = 300
-# No task is put off for longer. One that is was put off by a clock that was set back since, and is due.
-LONGEST_AHEAD_S = 900
-_CLOCK_CHECK_S = 2
 # A new task is taken at once. A process that runs as many tasks as it may looks this often for ended ones.
 _CHECK_INTERVAL = timedelta(milliseconds=250)
 # How often tasks that were put off are looked for.
 _SCHEDULING_RESOLUTION = timedelta(milliseconds=500)
 # The library's record of its workers, which nothing here reads.
 _HEARTBEAT_INTERVAL = timedelta(seconds=10)
-_CANCEL_AGAIN_S = 5
 _JOB_ID = re.compile(r"^job \S+: ")
 # How long the record of an ended update stays, with its argument: it holds users' words, and its key is never
 # used again. For other tasks the library's default (15 minutes) holds: when two workers ran a task, the later
@@ -75,7 +65,7 @@ class Engine:
         self._tracebacks = Tracebacks()
         self._dockets = {
             queue: Docket(
-                name=queue.value, url=_docket_url(redis_url), heartbeat_interval=_HEARTBEAT_INTERVAL
+                name=queue.value, url=guards.docket_url(redis_url), heartbeat_interval=_HEARTBEAT_INTERVAL
             )
             for queue in Queue
         }
@@ -92,7 +82,7 @@ class Engine:
     async def _open(self, queue: Queue) -> None:
         docket = self._dockets[queue]
         await self._stack.enter_async_context(docket)
-        _extend_redis_retries(docket)
+        guards.extend_redis_retries(docket)
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self._stack.aclose()
@@ -136,13 +126,13 @@ class Engine:
         async with Worker(
             docket,
             concurrency=concurrency,
-            redelivery_timeout=timedelta(seconds=LEASE_S),
+            redelivery_timeout=timedelta(seconds=guards.LEASE_S),
             reconnection_delay=timedelta(seconds=1),
             minimum_check_interval=_CHECK_INTERVAL,
             scheduling_resolution=_SCHEDULING_RESOLUTION,
         ) as worker:
             running = asyncio.create_task(worker.run_forever(), name=f"engine {queue.value}")
-            rescheduling = asyncio.create_task(_reschedule_after_clock_rollback(docket))
+            rescheduling = asyncio.create_task(guards.reschedule_after_clock_rollback(docket))
             stopping = asyncio.create_task(stop.wait())
             try:
                 await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -153,16 +143,7 @@ class Engine:
             finally:
                 stopping.cancel()
                 rescheduling.cancel()
-                while not running.done():  # a cancellation that comes while another is handled may be lost
-                    running.cancel()
-                    # Tasks that still run are left for redelivery. The library cancels them only while it
-                    # waits for them; otherwise they would outlive their worker and keep their lease.
-                    left = list(worker._tasks_by_key.values())
-                    for task in left:
-                        task.cancel()
-                    await asyncio.wait({running, *left}, timeout=_CANCEL_AGAIN_S)
-                with suppress(asyncio.CancelledError):
-                    await running
+                await guards.stop_worker(worker, running)
 
     def _function(self, task: Task) -> Callable[..., Awaitable[None]]:
         async def run(
@@ -181,7 +162,7 @@ class Engine:
     async def _run(self, task: Task, argument: str, attempt: int) -> float | None:
         """Run a task once; returns after how many seconds it is to be run again, if at all."""
         key = current_execution.get().key
-        async with _renewed_lease() as takeovers:
+        async with guards.renewed_lease() as takeovers:
             if takeovers > MAX_TAKEOVERS:
                 await self._give_up(task, argument, key, takeovers)
                 return None
@@ -242,7 +223,7 @@ def _periodic(name: str, item: Periodic) -> Callable[..., Awaitable[None]]:
     tracebacks = Tracebacks()
 
     async def run(perpetual: Perpetual = Perpetual(every=every, automatic=True)) -> None:  # noqa: B008
-        async with _renewed_lease():
+        async with guards.renewed_lease():
             try:
                 await item.run()
                 tracebacks.forget(name)
@@ -254,66 +235,3 @@ def _periodic(name: str, item: Periodic) -> Callable[..., Awaitable[None]]:
 
     run.__name__ = name
     return run
-
-
-@asynccontextmanager
-async def _renewed_lease() -> AsyncIterator[int]:
-    """Renew this task's lease while it runs; yields how often it was taken over from a dead worker.
-
-    The library stops renewing at SIGTERM, so tasks that then run longer than the lease would run twice; and
-    it redelivers a task that kills its workers without end.
-    """
-    execution, docket, worker = current_execution.get(), current_docket.get(), current_worker.get()
-    stream, group, message = docket.stream_key, docket.worker_group_name, execution.message_id
-    takeovers = 0
-    if execution.redelivered and message is not None:
-        async with docket.redis() as redis:
-            pending = await redis.xpending_range(stream, group, message, message, 1)
-        takeovers = pending[0]["times_delivered"] - 1 if pending else 0
-
-    async def beat() -> None:
-        while message is not None:
-            await asyncio.sleep(LEASE_S / 4)
-            with suppress(RedisError, OSError):
-                async with docket.redis() as redis:
-                    await redis.xclaim(stream, group, worker.name, 0, [message], idle=0, justid=True)
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield takeovers
-    finally:
-        beating.cancel()
-
-
-async def _reschedule_after_clock_rollback(docket: Docket) -> None:
-    """Run tasks that were put off by a clock that has been set back since: they would wait for it."""
-    while True:
-        await asyncio.sleep(_CLOCK_CHECK_S)
-        now = time.time()
-        with suppress(RedisError, OSError):
-            async with docket.redis() as redis:
-                late = await redis.zrangebyscore(docket.queue_key, now + LONGEST_AHEAD_S, "+inf")
-                if late:
-                    log.warning("%d tasks were put off by a clock that was set back: they run now", len(late))
-                    await redis.zadd(docket.queue_key, dict.fromkeys(late, now), xx=True)
-
-
-def _extend_redis_retries(docket: Docket) -> None:
-    """Let each command wait up to a minute for a Redis that is away.
-
-    Otherwise a worker leaves its loop and takes no new task until the last running one has ended. The library
-    has no setting for it.
-    """
-    pool = docket._redis._connection_pool
-    if pool is not None:
-        pool.connection_kwargs["retry"] = Retries(ExponentialBackoff(cap=1, base=0.05), 60)
-
-
-def _docket_url(redis_url: str) -> str:
-    """Add the options of the connection pool.
-
-    `retry_on_timeout` gives each connection one more try after a restart of Redis; without it, finished tasks
-    run again. The pool must be larger than the number of tasks that run at once (redis-py's default is 100).
-    """
-    separator = "&" if urlsplit(redis_url).query else "?"
-    return f"{redis_url}{separator}retry_on_timeout=true&max_connections=500"

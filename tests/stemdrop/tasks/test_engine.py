@@ -20,7 +20,7 @@ from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.log_context import add_job_fields
 from stemdrop.storage.connection import connect
 from stemdrop.storage.keys import PUT_OFF
-from stemdrop.tasks import engine as engine_module
+from stemdrop.tasks import docket_guards
 from stemdrop.tasks.engine import ADD_TIMEOUT_S, MAX_TAKEOVERS, Engine, Periodic, Queue, Task
 
 Handlers = Mapping[Task, Callable[[str], Awaitable[None]]]
@@ -71,7 +71,7 @@ async def engine(redis_url: str) -> AsyncIterator[Engine]:
 
 @pytest.fixture
 def short_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "LEASE_S", 1)
+    monkeypatch.setattr(docket_guards, "LEASE_S", 1)
 
 
 @asynccontextmanager
@@ -593,7 +593,7 @@ async def test_a_worker_survives_an_outage_of_redis_during_a_long_task(tmp_path:
 async def test_tasks_scheduled_by_a_clock_that_was_set_back_run(
     engine: Engine, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "_CLOCK_CHECK_S", 0.1)
+    monkeypatch.setattr(docket_guards, "_CLOCK_CHECK_S", 0.1)
     waiting, soon = Runs(TryLater(250, "as ordered")), f"{Queue.DELIVERIES}:queue"
     async with Redis.from_url(redis_url) as redis, working(engine, {Task.DELIVER: waiting}):
         await engine.add(Task.DELIVER, "job", "x")
