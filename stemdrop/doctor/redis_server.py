@@ -11,7 +11,6 @@ from stemdrop.doctor.context import CheckContext
 from stemdrop.doctor.report import SubjectReport
 from stemdrop.doctor.server_requests import ServerUnreachable, look_up
 from stemdrop.errors import StoreRefused, StoreUnavailable
-from stemdrop.storage.connection import translated
 from stemdrop.storage.heartbeats import Heartbeats
 from stemdrop.storage.job_store import JobStore
 
@@ -48,15 +47,14 @@ async def check_redis(context: CheckContext, report: SubjectReport) -> None:
         _check_version(report, info)
         _check_persistence(report, info)
         _check_eviction(report, info)
-    async with translated():
-        seconds, micros = await context.redis.time()
+    seconds, micros = await context.redis.time()
     context.offsets["Redis"] = seconds + micros / 1e6 - time.time()
     context.heartbeats = await Heartbeats(context.redis).all()
 
 
 async def _latency_ms(context: CheckContext) -> float:
     durations = []
-    async with asyncio.timeout(context.timeouts.redis_s / 2), translated():
+    async with asyncio.timeout(context.timeouts.redis_s / 2):
         for _ in range(4):
             began = time.perf_counter()
             await context.redis.ping()
@@ -66,8 +64,7 @@ async def _latency_ms(context: CheckContext) -> float:
 
 async def _info(context: CheckContext, report: SubjectReport) -> dict[str, Any]:
     try:
-        async with translated():
-            return dict(await context.redis.info())
+        return dict(await context.redis.info())
     except StoreRefused as error:
         why = f"this user may not run INFO ({error})"
         report.unchecked("version, memory, persistence", why, "allow INFO, or check them by hand")

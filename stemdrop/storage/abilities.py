@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 from redis.asyncio import Redis
 
 from stemdrop.domain.abilities import ALL, Abilities
-from stemdrop.storage.connection import translated
 from stemdrop.storage.keys import ABILITIES
 
 
@@ -19,10 +18,8 @@ class AbilitiesCache:
 
     async def get(self) -> Abilities:
         """Return what was last known; everything, at full prices, if nothing is known."""
-        async with translated():
-            stored = await self._redis.get(self._key)
+        stored = await self._redis.get(self._key)
         return Abilities.from_json(json.loads(stored)) if stored else ALL
 
     async def put(self, abilities: Abilities) -> None:
-        async with translated():
-            await self._redis.set(self._key, json.dumps(abilities.to_json()))
+        await self._redis.set(self._key, json.dumps(abilities.to_json()))

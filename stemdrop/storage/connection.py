@@ -1,12 +1,14 @@
 """The Redis client of all stores: its limits, its scripts, and the translation of its exceptions."""
 
 import logging
+import time
 from asyncio import sleep
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import Pipeline
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError
@@ -22,6 +24,34 @@ T = TypeVar("T")
 # Refusals because of the state of Redis and not of the command (its error codes; the library drops some).
 _FOR_NOW = (OutOfMemoryError, ReadOnlyError)
 _FOR_NOW_CODES = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "BUSY ")
+
+
+class RedisStore:
+    """What the stores are made of: every method raises `StoreUnavailable` when Redis does not answer."""
+
+    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
+        self._redis = redis
+        self._clock = clock
+
+
+class StoreRedis(Redis):
+    """A client that raises `StoreUnavailable` in place of redis-py's exceptions."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:
+        run = super().execute_command
+        if args[0] == "EVALSHA":  # the library itself handles the answer that the script is not known
+            return await run(*args, **options)  # type: ignore[no-untyped-call]
+        async with translated():
+            return await run(*args, **options)  # type: ignore[no-untyped-call]
+
+    def pipeline(self, transaction: bool = True, shard_hint: str | None = None) -> Pipeline:
+        return _StorePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _StorePipeline(Pipeline):
+    async def execute(self, raise_on_error: bool = True) -> list[Any]:
+        async with translated():
+            return await super().execute(raise_on_error)
 
 
 async def run_script(redis: Redis, text: str, keys: list[str], args: list[Any]) -> Any:
@@ -57,7 +87,7 @@ async def connect(url: str) -> AsyncIterator[Redis]:
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
         retry_on_error=[RedisConnectionError],
     )
-    client = Redis(connection_pool=pool)
+    client = StoreRedis(connection_pool=pool)
     try:
         yield client
     finally:

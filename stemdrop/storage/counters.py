@@ -17,7 +17,6 @@ from redis.asyncio import Redis
 
 from stemdrop.errors import StoreUnavailable
 from stemdrop.observability.metric_definitions import LAST_TRY, Metric
-from stemdrop.storage.connection import translated
 from stemdrop.storage.keys import COUNTS, COUNTS_LATELY, COUNTS_LATELY_LIFETIME_S, COUNTS_SLOT_S
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ class Counters:
         self._added, self._gauges = defaultdict(float), {}
         slot = COUNTS_LATELY.format(int(self._clock() // COUNTS_SLOT_S))
         try:
-            async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+            async with self._redis.pipeline(transaction=True) as pipeline:
                 for field, by in added.items():
                     pipeline.hincrbyfloat(COUNTS, field, by)
                     pipeline.hincrbyfloat(slot, field, by)
@@ -113,7 +112,7 @@ class Counters:
         sums: defaultdict[str, float] = defaultdict(float)
         if self._redis is None:
             return sums
-        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+        async with self._redis.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.hgetall(key)
             for stored in cast(list[dict[str, str]], await pipeline.execute()):

@@ -4,14 +4,10 @@ They hold nothing that users wrote.
 """
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from redis.asyncio import Redis
-
-from stemdrop.storage.connection import translated
+from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import GIVEN_UP, GIVEN_UP_LIFETIME_S, GIVEN_UP_MOST, TRIES, TRIES_LIFETIME_S
 
 
@@ -29,17 +25,11 @@ class DeadLetter:
     at: float
 
 
-class DeadLetters:
-    """Every method raises `StoreUnavailable` when Redis does not answer."""
-
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
-        self._redis = redis
-        self._clock = clock
-
+class DeadLetters(RedisStore):
     async def add(self, key: str, what: str, why: str) -> None:
         """Note that this task was given up; replaces an earlier note."""
         value = json.dumps({"what": what, "why": why, "at": self._clock()})
-        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+        async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.hset(GIVEN_UP, key, value)
             pipeline.expire(GIVEN_UP, GIVEN_UP_LIFETIME_S)
             await pipeline.execute()
@@ -47,15 +37,14 @@ class DeadLetters:
 
     async def count_try(self, key: str) -> int:
         """Count one more failed try of this task; returns how many there were."""
-        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+        async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.incr(TRIES.format(key))
             pipeline.expire(TRIES.format(key), TRIES_LIFETIME_S)
             return int((await pipeline.execute())[0])
 
     async def all(self) -> list[DeadLetter]:
         """Return the newest first; delete those that are too old or too many."""
-        async with translated():
-            stored = await cast(Any, self._redis.hgetall(GIVEN_UP))
+        stored = await cast(Any, self._redis.hgetall(GIVEN_UP))
         letters = [_read(key, json.loads(value)) for key, value in stored.items()]
         letters.sort(key=lambda letter: letter.at, reverse=True)
         since = self._clock() - GIVEN_UP_LIFETIME_S
@@ -66,8 +55,7 @@ class DeadLetters:
 
     async def drop(self, key: str) -> bool:
         """Delete the dead letter. False: there was none."""
-        async with translated():
-            return bool(await cast(Any, self._redis.hdel(GIVEN_UP, key)))
+        return bool(await cast(Any, self._redis.hdel(GIVEN_UP, key)))
 
 
 def _read(key: str, value: dict[str, Any]) -> DeadLetter:

@@ -8,7 +8,7 @@ from typing import cast
 from redis.asyncio import Redis
 
 from stemdrop.domain.jobs import Job
-from stemdrop.storage.connection import run_script, translated
+from stemdrop.storage.connection import run_script
 from stemdrop.storage.job_lists import read_job
 from stemdrop.storage.keys import JOB, OPEN
 
@@ -61,23 +61,22 @@ class DueJobs:
         now = self._clock()
         times = (("-inf", before or now), (now + LONGEST_WAIT_S + CLOCK_SKEW_S, "+inf"))
         due: list[tuple[str, float]] = []
-        async with translated():
-            for first, last in times:
-                ids = await self._redis.zrangebyscore(
-                    self._key, first, last, start=0, num=limit - len(due), withscores=True
-                )
-                due += cast(list[tuple[str, float]], ids)
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for job_id, _ in due:
-                    pipeline.hgetall(JOB.format(job_id))
-                stored = await pipeline.execute()
-            found = []
-            for (job_id, due_at), fields in zip(due, stored, strict=True):
-                if fields.get("state"):
-                    found.append(DueJob(job_id, due_at, read_job(fields)))
-                else:  # it has expired
-                    await self._redis.zrem(OPEN, job_id)
-                    await self._redis.zrem(self._key, job_id)
+        for first, last in times:
+            ids = await self._redis.zrangebyscore(
+                self._key, first, last, start=0, num=limit - len(due), withscores=True
+            )
+            due += cast(list[tuple[str, float]], ids)
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for job_id, _ in due:
+                pipeline.hgetall(JOB.format(job_id))
+            stored = await pipeline.execute()
+        found = []
+        for (job_id, due_at), fields in zip(due, stored, strict=True):
+            if fields.get("state"):
+                found.append(DueJob(job_id, due_at, read_job(fields)))
+            else:  # it has expired
+                await self._redis.zrem(OPEN, job_id)
+                await self._redis.zrem(self._key, job_id)
         return found
 
     async def put_off(self, looks: Iterable[tuple[DueJob, float]]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from redis.asyncio import Redis
 
-from stemdrop.storage.connection import run_script, translated
+from stemdrop.storage.connection import run_script
 from stemdrop.storage.keys import FLOOD, FLOOD_PAUSE
 from stemdrop.storage.token_bucket import BUCKET_LUA
 
@@ -62,8 +62,7 @@ end
 
 async def pause_left(redis: Redis) -> float:
     """Return for how many more seconds Telegram has asked for a pause. Raises `StoreUnavailable`."""
-    async with translated():
-        return max(0, int(await redis.pttl(FLOOD_PAUSE))) / 1000
+    return max(0, int(await redis.pttl(FLOOD_PAUSE))) / 1000
 
 
 class FloodLimiter:

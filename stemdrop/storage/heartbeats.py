@@ -14,11 +14,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from typing import Any, cast
 
-from redis.asyncio import Redis
-
 from stemdrop.errors import StoreUnavailable
 from stemdrop.observability import container_health
-from stemdrop.storage.connection import translated
+from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import PRESENT, PRESENT_LIFETIME_S
 
 log = logging.getLogger(__name__)
@@ -48,28 +46,22 @@ class Heartbeat:
         return f"{self.role}:{self.host}:{self.pid}"
 
 
-class Heartbeats:
-    """Every method uses Redis' clock and raises `StoreUnavailable` when Redis does not answer."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+class Heartbeats(RedisStore):
+    """Every method uses Redis' clock."""
 
     async def note(self, heartbeat: Heartbeat) -> None:
         """Store a heartbeat with the time; delete those of processes that ended long ago."""
-        async with translated():
-            seen = replace(heartbeat, seen_at=await self._now())
-            await cast(Any, self._redis.hset(PRESENT, seen.name, json.dumps(asdict(seen))))
-            if gone := [it.name for it in await self._noted() if seen.seen_at - it.seen_at > FORGOTTEN_S]:
-                await cast(Any, self._redis.hdel(PRESENT, *gone))
+        seen = replace(heartbeat, seen_at=await self._now())
+        await cast(Any, self._redis.hset(PRESENT, seen.name, json.dumps(asdict(seen))))
+        if gone := [it.name for it in await self._noted() if seen.seen_at - it.seen_at > FORGOTTEN_S]:
+            await cast(Any, self._redis.hdel(PRESENT, *gone))
 
     async def leave(self, name: str) -> None:
-        async with translated():
-            await cast(Any, self._redis.hdel(PRESENT, name))
+        await cast(Any, self._redis.hdel(PRESENT, name))
 
     async def all(self) -> list[Heartbeat]:
         """Return the heartbeats of the last minute by role, the longest running process first."""
-        async with translated():
-            now, noted = await self._now(), await self._noted()
+        now, noted = await self._now(), await self._noted()
         present = [it for it in noted if abs(now - it.seen_at) <= PRESENT_LIFETIME_S]
         return sorted(present, key=lambda it: (it.role, it.started_at, it.name))
 

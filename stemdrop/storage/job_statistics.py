@@ -3,10 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, cast
 
-from redis.asyncio import Redis
-
 from stemdrop.domain.jobs import INSTRUMENTS, Mode
-from stemdrop.storage.connection import translated
+from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import PACE, USED
 
 # The number of jobs whose times are stored, and that an estimate needs.
@@ -21,23 +19,17 @@ class Estimate:
     high_s: float
 
 
-class JobStatistics:
-    """Every method raises `StoreUnavailable` when Redis does not answer."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
+class JobStatistics(RedisStore):
     async def note_duration(self, mode: Mode, seconds: float) -> None:
         """Store how long a job of this mode took from its submission to its result."""
-        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+        async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.lpush(PACE.format(mode), f"{max(0.0, seconds):.1f}")
             pipeline.ltrim(PACE.format(mode), 0, REMEMBERED - 1)
             await pipeline.execute()
 
     async def estimate(self, mode: Mode) -> Estimate | None:
         """Return how long a job of this mode may take; `None` after too few jobs."""
-        async with translated():
-            stored = await self._redis.lrange(PACE.format(mode), 0, -1)
+        stored = await self._redis.lrange(PACE.format(mode), 0, -1)
         times = sorted(float(seconds) for seconds in stored)
         if len(times) < ENOUGH:
             return None
@@ -45,11 +37,9 @@ class JobStatistics:
         return Estimate(times[round(last * 0.1)], times[round(last * 0.9)])
 
     async def note_instrument(self, name: str) -> None:
-        async with translated():
-            await self._redis.zincrby(USED, 1, name)
+        await self._redis.zincrby(USED, 1, name)
 
     async def instruments(self) -> tuple[str, ...]:
         """Return all instruments that are offered, the most used first."""
-        async with translated():
-            used = dict(cast(Any, await self._redis.zrange(USED, 0, -1, withscores=True)))
+        used = dict(cast(Any, await self._redis.zrange(USED, 0, -1, withscores=True)))
         return tuple(sorted(INSTRUMENTS, key=lambda name: -float(used.get(name, 0))))

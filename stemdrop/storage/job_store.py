@@ -14,7 +14,7 @@ from stemdrop.domain.outcomes import Credits, Picked, Receipt, Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.storage import job_scripts
-from stemdrop.storage.connection import run_script, translated
+from stemdrop.storage.connection import run_script
 from stemdrop.storage.job_lists import DELIVERY_OWNER, RUNS, JobLists
 from stemdrop.storage.keys import (
     FLIGHT,
@@ -42,8 +42,7 @@ class JobStore(JobLists):
 
     async def ping(self) -> None:
         """Return if Redis answers and takes writes."""
-        async with translated():
-            await self._redis.set(PING, "1", ex=60)
+        await self._redis.set(PING, "1", ex=60)
 
     async def add(self, job: Job, once: str) -> str:
         """Store a new job unless `once` already made one; returns the id of the job that holds `once`."""
@@ -167,8 +166,7 @@ class JobStore(JobLists):
     async def sending(self, job_id: str) -> AsyncIterator[None]:
         """Hold the lock for sending the job's message. Raises `TryLater`. It expires soon after a crash."""
         key, token = SENDING.format(job_id), secrets.token_hex(8)
-        async with translated():
-            is_free = await self._redis.set(key, token, ex=SENDING_LIFETIME_S, nx=True)
+        is_free = await self._redis.set(key, token, ex=SENDING_LIFETIME_S, nx=True)
         if not is_free:
             raise TryLater(1, f"job {job_id}: its message is being sent")
         renewing = asyncio.create_task(self._renew_sending(key, token))

@@ -9,9 +9,7 @@ import hmac
 import re
 import secrets
 
-from redis.asyncio import Redis
-
-from stemdrop.storage.connection import translated
+from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import PROBE, PROBE_LIFETIME_S
 
 # The webhook's answer to a probe that it does not find.
@@ -20,27 +18,19 @@ _NONCE = re.compile(r"[\w-]{32}", re.ASCII)
 _CONTENT_BYTES = 64 * 1024
 
 
-class Probes:
-    """Every method raises `StoreUnavailable` when Redis does not answer."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
+class Probes(RedisStore):
     async def lay(self) -> str:
         """Store a new probe for one minute and return it."""
         nonce = secrets.token_urlsafe(24)
-        async with translated():
-            await self._redis.set(PROBE.format(nonce), "1", ex=PROBE_LIFETIME_S)
+        await self._redis.set(PROBE.format(nonce), "1", ex=PROBE_LIFETIME_S)
         return nonce
 
     async def is_laid(self, nonce: str) -> bool:
-        async with translated():
-            return bool(_NONCE.fullmatch(nonce) and await self._redis.exists(PROBE.format(nonce)))
+        return bool(_NONCE.fullmatch(nonce) and await self._redis.exists(PROBE.format(nonce)))
 
     async def use_up(self, nonce: str) -> bool:
         """Delete this probe. False: it was not stored."""
-        async with translated():
-            return bool(_NONCE.fullmatch(nonce) and await self._redis.delete(PROBE.format(nonce)))
+        return bool(_NONCE.fullmatch(nonce) and await self._redis.delete(PROBE.format(nonce)))
 
 
 def proof(secret_key: str, nonce: str) -> str:

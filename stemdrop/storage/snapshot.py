@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from stemdrop.domain.queues import PERIODIC, Queue
 from stemdrop.observability.metric_definitions import NO_MODE
-from stemdrop.storage.connection import run_script, translated
+from stemdrop.storage.connection import run_script
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import pause_left
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
@@ -127,19 +127,18 @@ class Snapshots:
         self._heartbeats = Heartbeats(redis)
 
     async def take(self) -> Snapshot:
-        async with translated():
-            memory = await self._redis.info("memory")
-            return Snapshot(
-                at=self._clock(),
-                jobs=await self._jobs(),
-                queues={queue: await self._backlog(queue) for queue in Queue},
-                processes=await self._heartbeats.all(),
-                given_up=await self._given_up(),
-                counters=await self._counters.all(),
-                flood_pause_s=await pause_left(self._redis),
-                memory_bytes=int(memory.get("used_memory", 0)),
-                memory_limit_bytes=int(memory.get("maxmemory", 0)),
-            )
+        memory = await self._redis.info("memory")
+        return Snapshot(
+            at=self._clock(),
+            jobs=await self._jobs(),
+            queues={queue: await self._backlog(queue) for queue in Queue},
+            processes=await self._heartbeats.all(),
+            given_up=await self._given_up(),
+            counters=await self._counters.all(),
+            flood_pause_s=await pause_left(self._redis),
+            memory_bytes=int(memory.get("used_memory", 0)),
+            memory_limit_bytes=int(memory.get("maxmemory", 0)),
+        )
 
     async def lately(self) -> dict[str, float]:
         return await self._counters.lately()

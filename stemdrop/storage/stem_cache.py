@@ -5,16 +5,12 @@ API, 'File').
 """
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
-from redis.asyncio import Redis
-
 from stemdrop.domain.jobs import INSTRUMENTS, CachedStem, Job, Mode, Source
 from stemdrop.domain.results import Result
-from stemdrop.storage.connection import translated
+from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import JOB, KEPT, KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF, SPLIT
 
 Choice = tuple[Mode, str]  # a mode, and the instrument where the mode needs one
@@ -28,16 +24,9 @@ class CachedStems:
     stems: tuple[CachedStem, ...]
 
 
-class StemCache:
-    """Every method raises `StoreUnavailable` when Redis does not answer."""
-
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
-        self._redis = redis
-        self._clock = clock
-
+class StemCache(RedisStore):
     async def find(self, source: Source, choice: Choice) -> CachedStems | None:
-        async with translated():
-            stored = await self._redis.get(_key(source, choice))
+        stored = await self._redis.get(_key(source, choice))
         if stored is None:
             return None
         value = json.loads(stored)
@@ -48,7 +37,7 @@ class StemCache:
         """Return the choices that cost nothing: cached, or paid for with links that still work."""
         choices: list[Choice] = [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, "")]
         choices += [(Mode.SPLIT_STEM_ADVANCED, name) for name in INSTRUMENTS]
-        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+        async with self._redis.pipeline(transaction=False) as pipeline:
             for choice in choices:
                 pipeline.exists(_key(source, choice))
                 pipeline.get(SPLIT.format(source.split_id(*choice)))
@@ -72,7 +61,7 @@ class StemCache:
         stems = [asdict(stem) for stem in cached.stems]
         value = {"result": asdict(bare), "stems": stems, "account": job.account}
         now = self._clock()
-        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+        async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set(key, json.dumps(value, ensure_ascii=False), ex=KEPT_LIFETIME_S)
             for index in (KEPT_ALL, KEPT_OF.format(job.account)):
                 pipeline.zadd(index, {key: now})
@@ -82,8 +71,7 @@ class StemCache:
             await pipeline.execute()
 
     async def count(self) -> int:
-        async with translated():
-            return int(await self._redis.zcount(KEPT_ALL, self._clock() - KEPT_LIFETIME_S, "+inf"))
+        return int(await self._redis.zcount(KEPT_ALL, self._clock() - KEPT_LIFETIME_S, "+inf"))
 
     async def count_of(self, account: int) -> int:
         return len(await self._of(account))
@@ -91,11 +79,10 @@ class StemCache:
     async def forget(self, source: Source, choice: Choice) -> None:
         """Delete an entry whose files Telegram no longer has."""
         key = _key(source, choice)
-        async with translated():
-            stored = await self._redis.get(key)
+        stored = await self._redis.get(key)
         if stored is None:
             return
-        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+        async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.delete(key)
             for index in (KEPT_ALL, KEPT_OF.format(json.loads(stored).get("account"))):
                 pipeline.zrem(index, key)
@@ -106,24 +93,21 @@ class StemCache:
         return await self._forget(await self._of(account), KEPT_OF.format(account))
 
     async def forget_all(self) -> int:
-        async with translated():
-            keys = cast(list[str], await self._redis.zrange(KEPT_ALL, 0, -1))
+        keys = cast(list[str], await self._redis.zrange(KEPT_ALL, 0, -1))
         return await self._forget(keys, KEPT_ALL)
 
     async def _of(self, account: int) -> list[str]:
         """Return the keys of entries that came from one account's jobs and were not replaced by another's."""
-        async with translated():
-            keys = cast(list[str], await self._redis.zrange(KEPT_OF.format(account), 0, -1))
-            values = cast(list[str | None], await self._redis.mget(keys)) if keys else []
+        keys = cast(list[str], await self._redis.zrange(KEPT_OF.format(account), 0, -1))
+        values = cast(list[str | None], await self._redis.mget(keys)) if keys else []
         stored = [(key, json.loads(value)) for key, value in zip(keys, values, strict=True) if value]
         return [key for key, value in stored if value.get("account", account) == account]
 
     async def _forget(self, keys: list[str], index: str) -> int:
-        async with translated():
-            forgotten = int(await self._redis.unlink(*keys)) if keys else 0
-            if keys:
-                await self._redis.zrem(KEPT_ALL, *keys)
-            await self._redis.delete(index)
+        forgotten = int(await self._redis.unlink(*keys)) if keys else 0
+        if keys:
+            await self._redis.zrem(KEPT_ALL, *keys)
+        await self._redis.delete(index)
         return forgotten
 
 
