@@ -154,7 +154,7 @@ class Delivery:
             await self._note_success(job)
         elif job.mode and not job.cached and await self.store.get(job.id) is None:
             # it was deleted meanwhile, and its stems in the cache must be, too
-            await self.stem_cache.forget(job.source, (job.mode, job.instrument))
+            await self.stem_cache.forget(job.source, (job.mode, job.instrument), job.file_format)
 
     async def _fail(self, job: Job, failure: Failure) -> None:
         if job.paid_by:
@@ -194,10 +194,10 @@ class Delivery:
         """Ask the user whether to pay for stems that are lost; those that have arrived stay."""
         if job.mode:
             choice = (job.mode, job.instrument)
-            cached = await self.stem_cache.find(job.source, choice)
+            cached = await self.stem_cache.find(job.source, choice, job.file_format)
             # another user may have paid meanwhile for stems that Telegram has
             if cached and set(cached.stems) == set(job.cached):
-                await self.stem_cache.forget(job.source, choice)
+                await self.stem_cache.forget(job.source, choice, job.file_format)
         changes: dict[str, Any] = {"cached": (), "result": None, "task_id": "", "is_cache_lost": True}
         changes["create_started_at"] = 0  # that of the job that paid, where this one was given its task
         await self.store.move(job.id, [JobState.DELIVERING], JobState.CHOOSING, **changes)

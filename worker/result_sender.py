@@ -134,7 +134,8 @@ class ResultSender:
 def _outgoing(job: Job, file: DownloadedStem, cover: bytes | None) -> OutgoingStem:
     upload = Upload(file.path, file.file_name)
     if not file.file_name.endswith(tuple(PLAYABLE_EXTENSIONS)):
-        return OutgoingStem(file.key, file.title, DOCUMENT, upload)
+        # otherwise Telegram may take it for music, whose file is no longer what was sent
+        return OutgoingStem(file.key, file.title, DOCUMENT, upload, {"disable_content_type_detection": True})
     labels = {
         "title": file.title,
         "performer": cut(job.source.performer, MAX_NAME),

@@ -73,6 +73,7 @@ def build_tasks(
             job_message=parts.job_message,
             account_queue=parts.account_queue,
             alerts=parts.alerts,
+            max_bytes=max_bytes or settings.max_upload_bytes,
             clock=parts.clock,
         ),
         delivery=Delivery(

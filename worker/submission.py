@@ -34,6 +34,8 @@ MAX_BEGUN = 12
 _SOON_S = 2.0
 # The create call of another run counts as lost so long after it began: its timeout (60 s) and a margin.
 LOST_AFTER_S = 75.0
+# The part of Telegram's limit for one file that tags and a cover may take (0.5 of 50 MB).
+_PART_FOR_TAGS = 100
 # The API requires a callback URL. Without a public URL it gets a name that never resolves (RFC 2606), so that
 # the result is sent to no other host; the job is polled.
 NO_CALLBACK_URL = "https://callback.invalid/none"
@@ -41,7 +43,10 @@ NO_CALLBACK_URL = "https://callback.invalid/none"
 
 @dataclass(kw_only=True)
 class Submission:
-    """The task `SUBMIT`. `links` is `None` without a public URL: sources are uploaded, jobs polled."""
+    """The task `SUBMIT`. `links` is `None` without a public URL: sources are uploaded, jobs polled.
+
+    `max_bytes` is Telegram's limit for one file.
+    """
 
     store: JobStore
     separation: SeparationClient
@@ -50,6 +55,7 @@ class Submission:
     job_message: JobMessage
     account_queue: AccountQueue
     alerts: AdminAlerts
+    max_bytes: int
     clock: Callable[[], float] = time.time
 
     async def run(self, job_id: str) -> None:
@@ -92,7 +98,14 @@ class Submission:
         if not call:
             return
         try:
-            task_id = await self.separation.create(source_url, job.mode, job.instrument, callback_url)
+            task_id = await self.separation.create(
+                source_url,
+                job.mode,
+                job.instrument,
+                callback_url,
+                job.file_format,
+                self.max_bytes - self.max_bytes // _PART_FOR_TAGS,
+            )
         except (Unreachable, Refused):
             # otherwise the refusal would be taken for a lost answer
             await retry_until_stored(

@@ -14,11 +14,12 @@ from stemdrop.chat.reactions import Reactions
 from stemdrop.chat.rendering import Details, Rendered, render, short_title
 from stemdrop.chat.replies import send_in_topic
 from stemdrop.chat.translations import Translations
+from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.jobs import FINAL, Job, JobState
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_statistics import JobStatistics
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.stem_cache import StemCache
+from stemdrop.storage.stem_cache import Choice, StemCache
 from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
@@ -62,12 +63,13 @@ class JobMessage:
 
     async def details(self, job: Job) -> Details:
         """Read what the job's message shows in this state beside the job itself."""
-        return replace(await self._details(job), abilities=await self.abilities.get())
+        abilities = await self.abilities.get()
+        return replace(await self._details(job, abilities), abilities=abilities)
 
-    async def _details(self, job: Job) -> Details:
+    async def _details(self, job: Job, abilities: Abilities) -> Details:
         match job.state:
             case JobState.CHOOSING:
-                free = await self.stem_cache.free(job.source)
+                free = await self._free(job, abilities)
                 details = Details(free=free, instruments=await self.job_statistics.instruments())
                 if not (self.users and job.user_id):
                     return details
@@ -82,11 +84,18 @@ class JobMessage:
                     elapsed_s=self.clock() - (job.create_started_at or job.moved_at), estimate=estimate
                 )
             case JobState.DELIVERED:
-                delivered = len(await self.store.sent(job.id))
-                return Details(delivered=delivered, free=await self.stem_cache.free(job.source))
+                sent = await self.store.sent(job.id)
+                # Telegram takes MP3 as music and lossless files as documents
+                mp3 = frozenset(key for key, stem in sent.items() if job.is_lossless and stem.kind == "audio")
+                return Details(delivered=len(sent), mp3=mp3, free=await self._free(job, abilities))
             case JobState.FAILED:
-                return Details(free=await self.stem_cache.free(job.source))
+                return Details(free=await self._free(job, abilities))
         return Details()
+
+    async def _free(self, job: Job, abilities: Abilities) -> frozenset[Choice]:
+        """Return the choices that cost nothing in the format that the user wants now."""
+        wanted = self.users.file_format(job, abilities) if self.users else None
+        return await self.stem_cache.free(job.source, await wanted if wanted else abilities.file_format(""))
 
     async def show_newer_state(self, job: Job, patience_s: float | None = None) -> None:
         """Show what happened to the job while its message was written: the mover may have been earlier."""

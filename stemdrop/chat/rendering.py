@@ -35,13 +35,15 @@ Rendered = tuple[str, InlineKeyboardMarkup | None]
 class Details:
     """The facts that a message shows beside the job itself.
 
-    `delivered` counts the stems in the chat; `place` is the job's in its queue, from 1; `elapsed_s` runs
+    `delivered` counts the stems in the chat, and `mp3` are the keys of those that are MP3 in place of a
+    lossless file; `place` is the job's in its queue, from 1; `elapsed_s` runs
     since its turn came; `can_ask_again`: another create call is offered; `free` are the choices that cost
     nothing with this song; `instruments` are in the order to be shown; `abilities` are the provider's;
     the button of the mode `usual` is marked.
     """
 
     delivered: int = 0
+    mp3: frozenset[str] = frozenset()
     place: int = 0
     elapsed_s: float = 0
     estimate: Estimate | None = None
@@ -219,8 +221,9 @@ def _closing(job: Job, say: Language, title: str, details: Details) -> Rendered:
         return say("state.all_silent", title=title), _keyboard(_closing_rows(job, say, details))
     else:
         lines = [say("state.only_links" if job.links else "state.none_delivered", title=title)]
+    mp3 = [say.stem(stem) for stem in (job.result.stems if job.result else ()) if stem.key in details.mp3]
     named = (("state.silent", job.silent), ("state.missing", job.missing), ("state.refused", job.refused))
-    for name, names in named:
+    for name, names in (*named, ("state.mp3", mp3)):
         if names:
             shown = ", ".join(in_sentence(stem, TITLE_LENGTH) for stem in names)
             lines.append(cut(say(name, names=shown), NAMES_LENGTH))

@@ -21,12 +21,14 @@ class Abilities:
     """The modes that a provider has; a mode that is absent cannot be ordered.
 
     `engine` is what our own separator separates with, `better_engine` the one that it would take if it had
-    its model; both are empty for other providers.
+    its model. `formats` are the file formats that can be asked for, the default first. All are empty for
+    other providers.
     """
 
     modes: Mapping[Mode, Ability]
     engine: str = ""
     better_engine: str = ""
+    formats: tuple[str, ...] = ()
 
     def can(self, mode: Mode, instrument: str = "") -> bool:
         """Whether the mode can be ordered; without an instrument, whether for any."""
@@ -41,6 +43,10 @@ class Abilities:
 
     def stems(self, mode: Mode) -> tuple[str, ...]:
         return self.modes[mode].stems if mode in self.modes else ()
+
+    def file_format(self, wanted: str) -> str:
+        """Return the format to ask for: the wanted one or the default; empty where there is no choice."""
+        return wanted if wanted in self.formats else next(iter(self.formats), "")
 
     @property
     def is_free(self) -> bool:
@@ -62,7 +68,8 @@ class Abilities:
             Mode(mode): Ability(it["price"], tuple(it["stems"]), tuple(it["instruments"]))
             for mode, it in value["modes"].items()
         }
-        return cls(modes, value.get("engine", ""), value.get("better_engine", ""))
+        formats = tuple(value.get("formats", ()))
+        return cls(modes, value.get("engine", ""), value.get("better_engine", ""), formats)
 
 
 # Every mode and instrument at the prices of the paid hosts; also for a host of which nothing is known.

@@ -86,6 +86,9 @@ class AudioFormat(StrEnum):
     AAC = "aac"
 
 
+# The formats in which stems can be asked for.
+FILE_FORMATS = (AudioFormat.MP3, AudioFormat.FLAC, AudioFormat.WAV)
+
 # Enough for `format_of`.
 SIGNATURE_BYTES = 12
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Self
 
+from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.results import Result
 
 
@@ -90,9 +91,10 @@ class Source:
     performer: str = ""
     thumbnail_file_id: str = ""
 
-    def split_id(self, mode: Mode, instrument: str) -> str:
+    def split_id(self, mode: Mode, instrument: str, file_format: str = "") -> str:
         """Return what identifies the split of this audio in this way, the same for all users."""
-        return f"{self.file_unique_id}:{mode}:{instrument}"
+        kind = f":{file_format}" if file_format in _LOSSLESS else ""
+        return f"{self.file_unique_id}:{mode}:{instrument}{kind}"
 
 
 class Obstacle(StrEnum):
@@ -157,6 +159,7 @@ class Job:
     charge: Charge = Charge.NONE
     mode: Mode | None = None
     instrument: str = ""
+    file_format: str = ""  # of the stems, as the user wants them; empty: the provider offers no choice
     picked_at: float = 0
     starts_at: float = 0  # names the wish by which it starts by itself in `mode`, unless its user undoes it
     split_id: str = ""  # jobs with the same one share one create call
@@ -183,6 +186,11 @@ class Job:
     cached: tuple[CachedStem, ...] = field(default=())  # delivered instead of splitting the song again
     is_timed: bool = False  # its duration is in the statistics, or would falsify them
     is_cache_lost: bool = False  # Telegram no longer had the cached stems: the user is asked before paying
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether the user wants lossless files."""
+        return self.file_format in _LOSSLESS
 
     def can_ask_again(self, now: float) -> bool:
         """Whether the user may order another create call, since this one was most likely not accepted."""
@@ -264,6 +272,7 @@ class Job:
         return cls(**values)
 
 
+_LOSSLESS = frozenset({AudioFormat.FLAC, AudioFormat.WAV})
 # Attributes that are stored as they are; the others are stored as JSON.
 _BARE = frozenset(
     {"id", "state", "task_id", "account_day", "charge", "asked_again_by", "create_started_by"}

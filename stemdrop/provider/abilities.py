@@ -7,6 +7,7 @@ import re
 from urllib.parse import urlsplit
 
 from stemdrop.domain.abilities import ALL, Abilities, Ability
+from stemdrop.domain.audio_types import FILE_FORMATS
 from stemdrop.domain.jobs import INSTRUMENTS, Mode
 from stemdrop.errors import BadContract
 
@@ -31,6 +32,7 @@ def read_abilities(data: object) -> Abilities:
         {mode: _ability(modes[mode]) for mode in Mode if mode in modes},
         engine=_engine(answer.get("engine")),
         better_engine=_engine(answer.get("betterEngine")),
+        formats=tuple(name for name in _names(answer.get("formats")) if name in FILE_FORMATS),
     )
 
 

@@ -73,14 +73,27 @@ class SeparationClient:
         self._key = SecretStr(key)
         self._counters = counters or Counters(None)
 
-    async def create(self, audio_url: str, mode: Mode, instrument: str, callback_url: str) -> str:
+    async def create(
+        self,
+        audio_url: str,
+        mode: Mode,
+        instrument: str,
+        callback_url: str,
+        file_format: str = "",
+        max_file_bytes: int = 0,
+    ) -> str:
         """Order a split and return the task id. An accepted call is charged.
+
+        Our own separator makes stems of this format, and MP3 of those that would be larger.
 
         Raises `Refused` (not accepted), `Unreachable` (not sent) or `AnswerLost` (perhaps accepted).
         """
-        body = {"audioUrl": audio_url, "type": mode.value, "callBackUrl": callback_url}
+        body: dict[str, object] = {"audioUrl": audio_url, "type": mode.value, "callBackUrl": callback_url}
         if mode is Mode.SPLIT_STEM_ADVANCED:
             body["stemName"] = instrument
+        if file_format and not known_abilities(self._api_url):
+            body["format"] = file_format
+            body["maxFileBytes"] = max_file_bytes
         url = f"{self._api_url}/api/v1/vocal-removal/generate"
         task_id = read_task_id(await self._ask("create", "POST", url, json=body, timeout=CREATE_TIMEOUT))
         if not task_id:

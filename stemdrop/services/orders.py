@@ -76,16 +76,17 @@ class Orders:
         """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts."""
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
-        if cached := await self.stem_cache.find(job.source, (mode, instrument)):
-            await self._deliver_cached(job, mode, instrument, cached)
-            return Ordered(job.id)
         abilities = await self.abilities.get()
+        file_format = await self.users.file_format(job, abilities)
+        if cached := await self.stem_cache.find(job.source, (mode, instrument), file_format):
+            await self._deliver_cached(job, mode, instrument, file_format, cached)
+            return Ordered(job.id)
         if not abilities.can(mode, instrument):
             log.info("job %s: %s %s is not offered any more", job.id, mode, instrument)
             return Ordered(job.id, _NOT_OFFERED)
         price = 0 if is_unlimited else abilities.price(mode)
         limit = await self.users.limit(job.account) if price else 0
-        picked, spent = await self.store.pick(job, mode, instrument, limit, price)
+        picked, spent = await self.store.pick(job, mode, instrument, limit, price, file_format=file_format)
         if picked is Picked.OVER:
             log.info("job %s: %s would exceed its account's %d credits a day", job.id, mode, limit)
             allowance = await self.store.allowance(job.account, limit)
@@ -170,9 +171,8 @@ class Orders:
             return Ordered(job.id, "tap.too_late")
         named = tuple(stem for stem in job.result.stems if stem.key in sent)
         new = await self._new(job, f"resend:{job.id}", _ended_at, tapped)
-        await self._deliver_cached(
-            new, job.mode, job.instrument, CachedStems(Result(200, named), tuple(stems))
-        )
+        cached = CachedStems(Result(200, named), tuple(stems))
+        await self._deliver_cached(new, job.mode, job.instrument, job.file_format, cached)
         return Ordered(new.id, "ordered")
 
     async def fetch_again(self, job: Job) -> Ordered:
@@ -204,13 +204,16 @@ class Orders:
             await self.engine.add(task, job.id, job.id)
         return Ordered(job.id)
 
-    async def _deliver_cached(self, job: Job, mode: Mode, instrument: str, cached: CachedStems) -> None:
+    async def _deliver_cached(
+        self, job: Job, mode: Mode, instrument: str, file_format: str, cached: CachedStems
+    ) -> None:
         moved = await self.store.move(
             job.id,
             [JobState.CHOOSING],
             JobState.DELIVERING,
             mode=mode,
             instrument=instrument,
+            file_format=file_format,
             result=cached.result,
             cached=cached.stems,
             picked_at=self.clock(),

@@ -65,6 +65,7 @@ class JobStore(JobLists):
         limit: int,
         price: int | None = None,
         *,
+        file_format: str = "",
         starts_at: float = 0,
     ) -> tuple[Picked, int]:
         """Choose how to split the song and hold the credits, within the `limit` of the day (0: none).
@@ -77,10 +78,10 @@ class JobStore(JobLists):
         account = job.account
         keys = [JOB.format(job.id), SPENT.format(account, day)]
         keys += [FLIGHT.format(account), QUEUE.format(account)]
-        changes: dict[str, object] = {"mode": mode, "instrument": instrument, "account": account}
-        changes |= {"account_day": day, "picked_at": now}
+        changes: dict[str, object] = {"mode": mode, "instrument": instrument, "file_format": file_format}
+        changes |= {"account": account, "account_day": day, "picked_at": now}
         held = CREDITS[mode] if price is None else price
-        split_id = job.source.split_id(mode, instrument)
+        split_id = job.source.split_id(mode, instrument, file_format)
         args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or "", *_flat(encode(changes))]
         outcome, spent = await self._run(job_scripts.PICK, keys, args)
         return Picked(outcome), int(spent)

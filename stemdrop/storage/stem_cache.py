@@ -25,22 +25,22 @@ class CachedStems:
 
 
 class StemCache(RedisStore):
-    async def find(self, source: Source, choice: Choice) -> CachedStems | None:
-        stored = await self._redis.get(_key(source, choice))
+    async def find(self, source: Source, choice: Choice, file_format: str = "") -> CachedStems | None:
+        stored = await self._redis.get(_key(source, choice, file_format))
         if stored is None:
             return None
         value = json.loads(stored)
         stems = tuple(CachedStem(**stem) for stem in value["stems"])
         return CachedStems(Result.from_json(value["result"]), stems)
 
-    async def free(self, source: Source) -> frozenset[Choice]:
+    async def free(self, source: Source, file_format: str = "") -> frozenset[Choice]:
         """Return the choices that cost nothing: cached, or paid for with links that still work."""
         choices: list[Choice] = [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, "")]
         choices += [(Mode.SPLIT_STEM_ADVANCED, name) for name in INSTRUMENTS]
         async with self._redis.pipeline(transaction=False) as pipeline:
             for choice in choices:
-                pipeline.exists(_key(source, choice))
-                pipeline.get(SPLIT.format(source.split_id(*choice)))
+                pipeline.exists(_key(source, choice, file_format))
+                pipeline.get(SPLIT.format(source.split_id(*choice, file_format)))
             answers = await pipeline.execute()
             cached, payers = answers[::2], answers[1::2]
             for payer in payers:
@@ -53,10 +53,10 @@ class StemCache(RedisStore):
         )
 
     async def put(self, job: Job, cached: CachedStems) -> None:
-        """Cache the stems of `job`; replaces earlier ones of the same audio and choice."""
+        """Cache the stems of `job`; replaces earlier ones of the same audio, choice and format."""
         if job.mode is None:
             raise ValueError(f"job {job.id} has no mode")
-        key = _key(job.source, (job.mode, job.instrument))
+        key = _key(job.source, (job.mode, job.instrument), job.file_format)
         bare = Result(cached.result.code, tuple(replace(stem, url="") for stem in cached.result.stems))
         stems = [asdict(stem) for stem in cached.stems]
         value = {"result": asdict(bare), "stems": stems, "account": job.account}
@@ -76,9 +76,9 @@ class StemCache(RedisStore):
     async def count_of(self, account: int) -> int:
         return len(await self._of(account))
 
-    async def forget(self, source: Source, choice: Choice) -> None:
+    async def forget(self, source: Source, choice: Choice, file_format: str = "") -> None:
         """Delete an entry whose files Telegram no longer has."""
-        key = _key(source, choice)
+        key = _key(source, choice, file_format)
         stored = await self._redis.get(key)
         if stored is None:
             return
@@ -111,5 +111,5 @@ class StemCache(RedisStore):
         return forgotten
 
 
-def _key(source: Source, choice: Choice) -> str:
-    return KEPT.format(source.split_id(*choice))
+def _key(source: Source, choice: Choice, file_format: str) -> str:
+    return KEPT.format(source.split_id(*choice, file_format))

@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
-from stemdrop.domain.jobs import Mode
+from stemdrop.domain.abilities import Abilities
+from stemdrop.domain.jobs import Job, Mode
 from stemdrop.domain.titles import in_sentence
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import run_script, translated
@@ -74,7 +75,7 @@ class Person:
 
     `language` is empty unless the user chose one; `daily_credits` is `None` unless an admin set it, and 0 for
     no limit. `telegram_language` is the language of an admin's Telegram, for alerts. `usual` is the mode
-    whose button is marked.
+    whose button is marked. `file_format` is what stems are to be, empty unless the user chose.
     """
 
     id: int
@@ -84,6 +85,7 @@ class Person:
     telegram_language: str = ""
     daily_credits: int | None = None
     usual: Mode = Mode.SEPARATE_VOCAL
+    file_format: str = ""
     is_admin: bool = False
     is_allowed: bool = False
 
@@ -122,6 +124,7 @@ class Users:
             telegram_language=known.get("telegram_language", ""),
             daily_credits=None if credits is None else int(credits),
             usual=Mode(known.get("usual", Mode.SEPARATE_VOCAL)),
+            file_format=known.get("file_format", ""),
             is_admin=is_admin,
             is_allowed=is_admin or bool(by_setting) or any(allowed),
         )
@@ -147,6 +150,15 @@ class Users:
 
     async def set_usual(self, user_id: int, mode: Mode) -> None:
         await self._set(user_id, usual=mode.value)
+
+    async def set_file_format(self, user_id: int, file_format: str) -> None:
+        await self._set(user_id, file_format=file_format)
+
+    async def file_format(self, job: Job, abilities: Abilities) -> str:
+        """Return the format in which the job's user gets stems; see `Abilities.file_format`."""
+        if not abilities.formats:
+            return ""
+        return abilities.file_format((await self.person(job.user_id or job.account)).file_format)
 
     async def set_telegram_language(self, user_id: int, code: str) -> None:
         await self._set(user_id, telegram_language=code)
@@ -236,9 +248,9 @@ class Users:
         return tuple(json.loads(stored)) if stored else counters
 
     async def forget(self, user_id: int) -> None:
-        """Delete the user's name, language and usual mode; what admins have set for the user stays."""
+        """Delete the user's name, language and settings; what admins have set for the user stays."""
         async with translated():
-            names = ("name", "username", "language", "telegram_language", "usual")
+            names = ("name", "username", "language", "telegram_language", "usual", "file_format")
             await self._redis.hdel(USER.format(user_id), *names)
 
     @property

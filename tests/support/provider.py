@@ -181,7 +181,7 @@ class Provider:
             if request.headers.get("authorization") != f"Bearer {self.key}":
                 return _answer(401, "no key")
             body = await request.json()
-            problem = _problem(body)
+            problem = _problem(body, self.abilities is not None)
             if problem:
                 return _answer(422, problem)
             if self.refusal:
@@ -286,10 +286,11 @@ def _camel_case(name: str) -> str:
     return first + "".join(word.capitalize() for word in rest)
 
 
-def _problem(body: dict[str, Any]) -> str:
+def _problem(body: dict[str, Any], is_separator: bool) -> str:
     if body.get("type") not in TYPES:
         return "type"
-    if set(body) - {"audioUrl", "type", "stemName", "callBackUrl"}:
+    added = {"format", "maxFileBytes"} if is_separator else set()
+    if set(body) - {"audioUrl", "type", "stemName", "callBackUrl", *added}:
         return "unknown field"
     if ("stemName" in body) != (body["type"] == "split_stem_advanced"):
         return "stemName"

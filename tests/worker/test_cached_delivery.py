@@ -17,6 +17,7 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.jobs import Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Sent
 from stemdrop.errors import StoreUnavailable, TryLater
@@ -89,6 +90,50 @@ def shown(product: Product, job: Job) -> Message:
 
 def field(messages: Sequence[Message], name: str) -> list[Any]:
     return [(message.media or {}).get(name) for message in messages]
+
+
+async def test_everybody_gets_the_format_of_their_choice(
+    product: Product,
+    delivery: Delivery,
+    orders: Orders,
+    files: FileServer,
+    sent: Message,
+    bob: User,
+    song: Path,
+    tone: bytes,
+    tmp_path: Path,
+) -> None:
+    """Of lossless stems one was too large for Telegram and came as MP3, which is told each time."""
+    await product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability()}, formats=("mp3", "flac")))
+    await split(product, delivery, sent, {"vocals": files.put("vocals.mp3", tone)})
+    await product.users.set_file_format(bob.id, "flac")
+    lossless = sounds.record(tmp_path / "a.flac", "flac", sounds.tone()).read_bytes()
+    urls = {"vocals": files.put("v.flac", lossless), "drums": files.put("d.mp3", tone)}
+
+    job = await again(product, orders, bob, song)
+    assert (job.state, job.file_format) == (JobState.SUBMITTING, "flac")
+    assert await product.store.begin_create(job.id)
+    await product.store.accept(job.id, "task-2")
+    await product.store.receive(job.id, job.chat_id, "task-2", result_of(urls))
+    await delivery.run(job.id)
+    assert sorted(message.kind for message in stems(product, bob.id)) == ["audio", "document"]
+    told = "Too large as a lossless file, so sent as MP3: Drums."
+    assert told in shown(product, job).text
+
+    carol = product.telegram.add_user("Carol")
+    for wanted, kinds in (("mp3", ["audio"]), ("flac", ["audio", "document"])):
+        await product.users.set_file_format(carol.id, wanted)
+        before = len(stems(product, carol.id))
+        kept = await again(product, orders, carol, song)
+        assert (kept.state, kept.file_format) == (JobState.DELIVERING, wanted)
+        await delivery.run(kept.id)
+        assert sorted(message.kind for message in stems(product, carol.id)[before:]) == kinds
+        text = [found.text for found in product.telegram.bot_messages(carol.id) if found.kind == "text"][-1]
+        assert (told in text) is (wanted == "flac")
+    # sent again in the format in which they came, whatever is chosen now
+    await product.users.set_file_format(carol.id, "mp3")
+    resent = await product.job((await orders.resend(await product.job(kept.id))).job_id)
+    assert (resent.file_format, len(resent.cached)) == ("flac", 2)
 
 
 async def test_cached_stems_arrive_in_albums_at_no_cost(

@@ -91,7 +91,16 @@ METHODS: dict[str, Method] = {
         media_methods.send_voice, (_CHAT, _file("voice"), _DURATION, _CAPTION, *_SENDING, _MARKUP)
     ),
     "sendDocument": Method(
-        media_methods.send_document, (_CHAT, _file("document"), _THUMBNAIL, _CAPTION, *_SENDING, _MARKUP)
+        media_methods.send_document,
+        (
+            _CHAT,
+            _file("document"),
+            Parameter("disable_content_type_detection", boolean),
+            _THUMBNAIL,
+            _CAPTION,
+            *_SENDING,
+            _MARKUP,
+        ),
     ),
     "sendMediaGroup": Method(
         media_methods.send_media_group,

@@ -75,7 +75,7 @@ def test_the_names_of_stored_fields_do_not_change() -> None:
         *("is_other_charged", "split_id", "waits_for", "paid_by"),
         *("stems_above", "replaced_message_id", "starts_at"),
         *("ordered_by", "cancelled_by", "state", "created_at", "moved_at", "account", "account_day"),
-        *("price", "charge", "mode", "instrument", "picked_at", "shown_at", "shown_as"),
+        *("price", "charge", "mode", "instrument", "file_format", "picked_at", "shown_at", "shown_as"),
         *(
             "create_started_at",
             "polled_at",

@@ -26,6 +26,7 @@ OWN = Abilities(
         Mode.SPLIT_STEM_ADVANCED: Ability(0, (), ("Lead Vocal", "Drum Kit", "Bass")),
     },
     engine="spleeter",
+    formats=("mp3", "flac", "wav"),
 )
 
 
@@ -51,6 +52,13 @@ def test_an_engine_with_other_abilities_is_read() -> None:
     assert not read.can(Mode.SPLIT_STEM)
     assert not read.can(Mode.SPLIT_STEM_ADVANCED, "Bass")
     assert (read.price(Mode.SPLIT_STEM_ADVANCED), read.price(Mode.SPLIT_STEM), read.is_free) == (7, 0, False)
+
+
+def test_a_wanted_format_is_taken_where_the_provider_has_it() -> None:
+    read = read_abilities({**answer(), "formats": ["wav", "ogg", "flac"]})
+    assert read.formats == ("wav", "flac")
+    assert [read.file_format(wanted) for wanted in ("flac", "mp3", "")] == ["flac", "wav", "wav"]
+    assert ALL.file_format("flac") == ""
 
 
 @pytest.mark.parametrize("engine", [None, 1, ["light"], "", "two\nlines", "x" * 31])

@@ -75,6 +75,24 @@ async def test_create(client: SeparationClient, provider: Provider, mode: Mode) 
     ]
 
 
+async def test_the_format_is_named_to_our_own_separator_only(
+    client: SeparationClient, provider: Provider
+) -> None:
+    provider.abilities = {"formats": ["mp3", "flac"]}
+    arguments = ("https://bot.example.com/source/t/audio.mp3", Mode.SPLIT_STEM, "", CALLBACK, "flac", 7)
+    await client.create(*arguments)
+    assert (provider.creates[0]["format"], provider.creates[0]["maxFileBytes"]) == ("flac", 7)
+    bodies = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        bodies.append(json.loads(request.content))
+        return httpx.Response(200, json={"code": 200, "data": {"taskId": "task-1"}})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        await SeparationClient(http, "https://api.sunoapi.org", "", KEY).create(*arguments)
+    assert set(bodies[0]) == {"audioUrl", "type", "callBackUrl"}
+
+
 async def test_create_for_one_instrument(client: SeparationClient, provider: Provider) -> None:
     await create(client, Mode.SPLIT_STEM_ADVANCED, "Lead Vocal")
     assert provider.creates[0]["stemName"] == "Lead Vocal"

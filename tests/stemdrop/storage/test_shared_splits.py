@@ -29,10 +29,12 @@ def clock() -> Clock:
     return MovingClock()
 
 
-async def pick(store: JobStore, account: int, *, limit: int = 0, source: Source = SONG) -> tuple[Job, Picked]:
+async def pick(
+    store: JobStore, account: int, *, limit: int = 0, source: Source = SONG, file_format: str = ""
+) -> tuple[Job, Picked]:
     job = make_job(account=account, user_id=account, chat_id=account, mode=None, source=source)
     await store.add(job, once=f"song:{job.id}")
-    picked, _ = await store.pick(job, MODE, "", limit)
+    picked, _ = await store.pick(job, MODE, "", limit, file_format=file_format)
     return await now(store, job), picked
 
 
@@ -67,6 +69,13 @@ async def goes_on(store: JobStore, job: Job) -> bool:
     """Whether the job makes a create call of its own now."""
     await store.promote(job.account)
     return (await now(store, job)).state is JobState.SUBMITTING and bool(await store.begin_create(job.id))
+
+
+async def test_the_same_split_in_another_format_is_not_shared(store: JobStore) -> None:
+    await asked(store)
+    assert (await pick(store, BEN, file_format="mp3"))[1] is Picked.WAITING
+    eve, picked = await pick(store, EVE, file_format="flac")
+    assert (picked, eve.file_format) == (Picked.STARTED, "flac")
 
 
 async def test_the_second_waits_and_gets_the_firsts_result_free(store: JobStore) -> None:

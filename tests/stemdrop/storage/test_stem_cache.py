@@ -47,6 +47,20 @@ async def test_audio_mode_and_instrument_tell_entries_apart(stem_cache: StemCach
     assert await stem_cache.free(job.source) == {(Mode.SPLIT_STEM_ADVANCED, "Bass")}
 
 
+async def test_formats_tell_entries_apart(stem_cache: StemCache) -> None:
+    """MP3 is what a provider without a choice sends, too."""
+    job = make_job()
+    await stem_cache.put(replace(job, file_format="flac"), KEPT)
+    kept = [bool(await stem_cache.find(job.source, VOCALS, name)) for name in ("flac", "", "mp3", "wav")]
+    assert kept == [True, False, False, False]
+    assert await stem_cache.free(job.source, "flac") == {VOCALS}
+    assert await stem_cache.free(job.source, "mp3") == frozenset()
+    await stem_cache.put(job, KEPT)
+    await stem_cache.forget(job.source, VOCALS, "flac")
+    kept = [bool(await stem_cache.find(job.source, VOCALS, name)) for name in ("flac", "", "mp3", "wav")]
+    assert kept == [False, True, True, False]
+
+
 async def test_all_cached_choices_are_free(stem_cache: StemCache) -> None:
     job = make_job()
     assert await stem_cache.free(job.source) == frozenset()
