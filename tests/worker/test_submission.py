@@ -103,6 +103,17 @@ async def test_the_bots_token_is_not_sent_to_the_api(product: Product, provider:
     assert product.telegram.token not in "".join(provider.requests)
 
 
+async def test_our_own_separator_gets_the_format_and_telegrams_limit(
+    product: Product, provider: Provider, sent: Message
+) -> None:
+    provider.abilities = {"formats": ["mp3", "flac"]}
+    job = await product.at(JobState.SUBMITTING, sent, file_format="flac")
+    await product.submission().run(job.id)
+    assert provider.creates[0]["format"] == "flac"
+    # with room for tags and a cover of 200 kB (Bot API: a thumbnail)
+    assert 0 < provider.creates[0]["maxFileBytes"] < product.settings.max_upload_bytes - 400_000
+
+
 @pytest.mark.parametrize(
     ("mode", "instrument"),
     [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, ""), (Mode.SPLIT_STEM_ADVANCED, "Drum Kit")],
