@@ -7,6 +7,7 @@ from telegram import Chat, Update
 from telegram.constants import ChatMemberStatus, ChatType
 from telegram.error import BadRequest
 from telegram.ext import ApplicationHandlerStop
+from telegram.ext.filters import StatusUpdate
 
 from bot.access_requests import AccessDesk
 from bot.context import Context
@@ -118,8 +119,8 @@ def _is_open_to_all(update: Update) -> bool:
     if update.callback_query:
         tap = ScreenTap.from_data(update.callback_query.data or "")
         return tap is not None and tap.screen in _OPEN_SCREENS
-    if message and (message.migrate_to_chat_id or message.migrate_from_chat_id):
-        return True  # a service message of Telegram
+    if update.my_chat_member or (message and StatusUpdate.ALL.check_update(update)):
+        return True  # what Telegram says of the chat
     if message is None or not message.text or message.chat.type != ChatType.PRIVATE:
         return False
     command, _, word = message.text.partition(" ")

@@ -108,7 +108,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
         **shared, stem_cache=parts.stem_cache, separation=parts.separation, abilities=parts.abilities
     )
     doctor = Doctor(settings)
-    group_chats = GroupChats(uploads, albums, parts.group_settings, users, rights)
+    group_chats = GroupChats(uploads, albums, parts.group_settings, users, rights, store, parts.orders)
 
     application = (
         ApplicationBuilder().bot(parts.bot).updater(None).context_types(ContextTypes(context=Context)).build()
@@ -140,6 +140,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             CallbackQueryHandler(menu.tap),
             ChatMemberHandler(group_chats.joined, ChatMemberHandler.MY_CHAT_MEMBER),
             MessageHandler(_NEW & filters.StatusUpdate.MIGRATE, group_chats.migrated),
+            MessageHandler(_NEW & filters.StatusUpdate.FORUM_TOPIC_REOPENED, group_chats.reopened),
             MessageHandler(_IN_GROUP & (_SONGS | filters.CAPTION), group_chats.song),
             MessageHandler(_IN_GROUP & filters.TEXT & ~filters.COMMAND, group_chats.talk),
             MessageHandler(_EDITED, group_chats.edited),

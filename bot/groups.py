@@ -28,8 +28,10 @@ from bot.uploads import Uploads
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import Rendered
 from stemdrop.domain.audio_types import UNKNOWN_EXTENSION
-from stemdrop.domain.jobs import SourceKind
+from stemdrop.domain.jobs import Obstacle, SourceKind
+from stemdrop.services.orders import Orders
 from stemdrop.storage.group_settings import GroupSettings
+from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
@@ -49,15 +51,35 @@ class GroupChats:
     group_settings: GroupSettings
     users: Users
     rights: ChatRights
+    store: JobStore
+    orders: Orders
 
     async def joined(self, update: Update, context: Context) -> None:
-        """Say at once in a new group what the bot would need there."""
+        """Say at once in a new group what the bot would need there, and send the stems that waited for it."""
         change = update.my_chat_member
-        if change is None or change.chat.type not in (ChatType.GROUP, ChatType.SUPERGROUP):
+        if change is None or change.chat.type == ChatType.PRIVATE:
             return
-        was_in, is_in = (_is_in(member) for member in (change.old_chat_member, change.new_chat_member))
-        if is_in and not was_in and (obstacle := await self.rights.obstacle(change.chat.id)):
+        is_new = _is_in(change.new_chat_member) and not _is_in(change.old_chat_member)
+        await self._send_waiting(change.chat.id)
+        is_group = change.chat.type in (ChatType.GROUP, ChatType.SUPERGROUP) and context.person.is_allowed
+        if is_group and is_new and (obstacle := await self.rights.obstacle(change.chat.id)):
             await context.bot.send_message(change.chat.id, context.say(f"here.{obstacle}"))
+
+    async def reopened(self, update: Update, context: Context) -> None:
+        """Send the stems that waited for a topic, or for General, which has no number and takes all."""
+        if message := update.effective_message:
+            await self._send_waiting(message.chat_id, message.message_thread_id or 0)
+
+    async def _send_waiting(self, chat_id: int, reopened_topic_id: int | None = None) -> None:
+        """Send the stems that the chat did not take before, if it takes them now. Idempotent."""
+        waiting = await self.store.obstructed_jobs(chat_id)
+        if not waiting or await self.rights.obstacle(chat_id):
+            return
+        for job in reversed(waiting):
+            is_topic_closed = bool(job.failure and job.failure.code == Obstacle.TOPIC_CLOSED)
+            if reopened_topic_id is None or (is_topic_closed and reopened_topic_id in (0, job.topic_id)):
+                log.info("job %s: its chat may take its stems again", job.id)
+                await self.orders.fetch_again(job)
 
     async def stems(self, update: Update, context: Context) -> None:
         """Take the song that `/stems` replies to; without one, say how to ask and show the setting."""
@@ -147,6 +169,9 @@ class GroupChats:
         log.info("group %d is %d now", old, new)
         await self.group_settings.migrate(old, new)
         await self.users.migrate(old, new)
+        for job in await self.store.obstructed_jobs(old):
+            await self.store.migrate(job, new)
+        await self._send_waiting(new)
 
     async def _setting(self, chat: Chat, context: Context) -> Rendered:
         say = context.say

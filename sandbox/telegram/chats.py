@@ -22,6 +22,12 @@ PERMISSIONS = {
     "can_react_to_messages": "",
     "can_edit_tag": "",
 }
+# The required fields of core.telegram.org/bots/api#chatmemberadministrator.
+_ADMINISTRATOR_RIGHTS = (
+    *("can_be_edited", "is_anonymous", "can_manage_chat", "can_delete_messages", "can_manage_video_chats"),
+    *("can_restrict_members", "can_promote_members", "can_change_info", "can_invite_users"),
+    *("can_post_stories", "can_edit_stories", "can_delete_stories"),
+)
 MEDIA_KINDS = ("audio", "voice", "video", "video_note", "document", "photo", "sticker")
 
 
@@ -63,6 +69,7 @@ class Chat:
     members: dict[int, str] = field(default_factory=dict)  # user id → creator, administrator, member, left
     topics: dict[int, Topic] = field(default_factory=dict)
     messages: dict[int, "Message"] = field(default_factory=dict)
+    is_general_closed: bool = False  # the topic of a forum that has no number
     migrated_to: int | None = None
     is_bot_out: bool = False  # the user blocked the bot, or it was removed from the group
     user: User | None = None  # of a private chat
@@ -76,6 +83,20 @@ class Chat:
             return {"id": self.id, "type": self.type, **_without_none(**names)}
         forum = {"is_forum": True} if self.is_forum else {}
         return {"id": self.id, "type": self.type, "title": self.title, **forum}
+
+    def member(self, user: User) -> dict[str, Any]:
+        """Return the ChatMember of a person or the bot."""
+        in_private = "member" if user.is_bot or user is self.user else "left"
+        status = in_private if self.type == "private" else self.members.get(user.id, "left")
+        owner = {"is_anonymous": False} if status == "creator" else {}
+        rights = dict.fromkeys(_ADMINISTRATOR_RIGHTS, False) if status == "administrator" else {}
+        if user.is_bot and status == "member" and self.bot_forbidden:
+            allowed = {name: name not in self.forbidden | self.bot_forbidden for name in PERMISSIONS}
+            return {
+                **{"user": user.to_dict(), "status": "restricted", "is_member": True, "until_date": 0},
+                **allowed,
+            }
+        return {"user": user.to_dict(), "status": status, **owner, **rights}
 
 
 @dataclass(frozen=True)

@@ -79,9 +79,15 @@ class Telegram(TelegramState):
             raise PersonError("only a forum has topics")
         return self.open_topic(chat, name, self._person(chat, None)).thread_id
 
-    def close_topic(self, chat_id: int, thread_id: int, *, closed: bool = True) -> None:
-        """Close or reopen a topic; the bot, not an administrator, gets TOPIC_CLOSED in a closed one."""
-        self.chat(chat_id).topics[thread_id].is_closed = closed
+    def close_topic(self, chat_id: int, thread_id: int | None, *, closed: bool = True) -> None:
+        """Close or reopen a topic (`None`: General); the bot gets TOPIC_CLOSED in a closed one."""
+        chat = self.chat(chat_id)
+        if thread_id is None:
+            chat.is_general_closed = closed
+        else:
+            chat.topics[thread_id].is_closed = closed
+        service = "forum_topic_closed" if closed else "forum_topic_reopened"
+        self.post(chat, self._person(chat, None), {service: {}}, thread_id=thread_id)
 
     def delete_topic(self, chat_id: int, thread_id: int) -> None:
         chat = self.chat(chat_id)
@@ -110,12 +116,24 @@ class Telegram(TelegramState):
         self._set_bot_out(chat_id, is_out=False)
 
     def forbid(self, chat_id: int, *permissions: str, bot_only: bool = False) -> None:
-        """Take these permissions from a group's members, or from the bot alone; none gives them back."""
+        """Take these permissions from a group's members, or from the bot alone; none gives them back.
+
+        Only the latter is an update.
+        """
         chat = self.chat(chat_id)
-        if bot_only:
-            chat.bot_forbidden = frozenset(permissions)
-        else:
+        if not bot_only:
             chat.forbidden = frozenset(permissions)
+            return
+        old = chat.member(self.bot)
+        chat.bot_forbidden = frozenset(permissions)
+        self._change_bot(chat, old, chat.member(self.bot))
+
+    def set_bot_status(self, chat_id: int, status: str) -> None:
+        """Make the bot an `administrator` of a group or channel, or a `member`."""
+        chat = self.chat(chat_id)
+        old = chat.member(self.bot)
+        chat.members[self.bot.id] = status
+        self._change_bot(chat, old, chat.member(self.bot))
 
     def forbid_voice(self, chat_id: int, *, forbidden: bool = True) -> None:
         self.chat(chat_id).forbids_voice = forbidden
@@ -257,6 +275,11 @@ class Telegram(TelegramState):
             {"user": self.bot.to_dict(), "status": status} | ({"until_date": 0} if status == "kicked" else {})
             for status in statuses
         )
+        self._change_bot(chat, old, new)
+
+    def _change_bot(self, chat: Chat, old: dict[str, Any], new: dict[str, Any]) -> None:
+        if old == new:
+            return
         change = {
             "chat": chat.to_dict(),
             "from": self._person(chat, None).to_dict(),
@@ -265,7 +288,7 @@ class Telegram(TelegramState):
             "new_chat_member": new,
         }
         self.updates.add("my_chat_member", change)
-        self.add_event(chat_id, "chat", change)
+        self.add_event(chat.id, "chat", change)
 
     def _person(self, chat: Chat, user_id: int | None) -> User:
         if chat.user is not None:

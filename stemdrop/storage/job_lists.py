@@ -119,6 +119,10 @@ class JobLists:
         """Return the last jobs that were delivered, over all accounts, newest first."""
         return await self._last(keys.DELIVERED, limit)
 
+    async def obstructed_jobs(self, chat_id: int) -> list[Job]:
+        """Return the jobs that failed because this chat did not take their stems, the last first."""
+        return await self._last(keys.OBSTRUCTED.format(chat_id), None)
+
     async def jobs_of(self, account: int, limit: int | None = None) -> list[Job]:
         """Return one account's jobs, newest first, at most `limit` (default: all)."""
         return await self._last(keys.OF_ACCOUNT.format(account), limit)

@@ -4,6 +4,9 @@ Each is run behind `PRELUDE`. Redis may run a script twice when a connection bre
 the second run changes nothing. Scripts build the keys that depend on a job, which no Redis cluster allows.
 """
 
+from collections.abc import Iterable
+
+from stemdrop.domain.jobs import Obstacle
 from stemdrop.observability.metric_definitions import ENDED, FAILED, NO_MODE, OTHER, STATE_SECONDS
 from stemdrop.storage import keys
 from stemdrop.storage.split_sharing import SHARING
@@ -11,7 +14,7 @@ from stemdrop.storage.split_sharing import SHARING
 _KEY_NAMES = (
     *("JOB", "TASK", "OPEN", "RECOVERY_DUE", "PROGRESS_DUE", "LATE", "DELIVERED", "INCOMPLETE"),
     *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "RECEIVING", "COUNTS", "COUNTS_LATELY"),
-    *("SPLIT", "WAITING"),
+    *("SPLIT", "WAITING", "OBSTRUCTED"),
 )
 # Lua constants; a key that depends on something is made by `NAME:format(…)`.
 _KEYS = "".join(f"local {name} = '{getattr(keys, name).replace('{}', '%s')}'\n" for name in _KEY_NAMES)
@@ -22,12 +25,13 @@ _KEYS += f"local SPLIT_LIFETIME_S = {keys.SPLIT_LIFETIME_S}\n"
 _KEYS += f"local JOB_LIFETIME_S = {keys.JOB_LIFETIME_S}\n"
 
 
-def _lua_set(values: tuple[str, ...]) -> str:
+def _lua_set(values: Iterable[str]) -> str:
     return "{" + ", ".join(f"['{value}'] = true" for value in values) + "}"
 
 
 # A metric that cannot be counted must not stop the step (`pcall`).
 _TALLY = f"""
+local obstacles = {_lua_set(Obstacle)}
 local known_codes = {_lua_set(FAILED.labels[0].values)}
 local bounds = {{{", ".join(f"'{bound:g}'" for bound in STATE_SECONDS.buckets)}}}
 
@@ -132,7 +136,8 @@ enter = function(id, state, now)
   leave_payer(id, state)
   local account, receiving = get(id, 'account') or '0', RECEIVING:format(get(id, 'chat_id') or '0')
   local queue, flight = QUEUE:format(account), FLIGHT:format(account)
-  for _, key in ipairs({queue, flight, FAILED_JOBS, LATE, DELIVERED, INCOMPLETE, receiving}) do
+  local obstructed = OBSTRUCTED:format(get(id, 'chat_id') or '0')
+  for _, key in ipairs({queue, flight, FAILED_JOBS, LATE, DELIVERED, INCOMPLETE, receiving, obstructed}) do
     redis.call('ZREM', key, id)
   end
   if state == 'choosing' then  -- only the user moves such a job on, and there are many
@@ -151,6 +156,10 @@ enter = function(id, state, now)
   elseif state == 'failed' then
     add_to_last(FAILED_JOBS, id, now)
     if get(id, 'failure_code') == 'timeout' then redis.call('ZADD', LATE, now, id) end
+    if obstacles[get(id, 'failure_code') or ''] then
+      redis.call('ZADD', obstructed, now, id)
+      redis.call('EXPIRE', obstructed, JOB_LIFETIME_S)
+    end
   elseif state == 'delivered' then
     add_to_last(DELIVERED, id, now)
     if is_incomplete(id) then add_to_last(INCOMPLETE, id, now) end
@@ -363,12 +372,18 @@ return redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
 """
 
 MIGRATE = """
--- KEYS: job   ARGV: new chat id
+-- KEYS: job   ARGV: new chat id, id
 local old = redis.call('HGET', KEYS[1], 'chat_id')
 if not old or old == ARGV[1] then return 0 end
 -- the numbers of the old chat's messages name other messages in the new chat
 redis.call('HSET', KEYS[1], 'chat_id', ARGV[1], 'token_chat_id', old, 'message_id', 0, 'source_message_id', 0,
   'replaced_message_id', 0)
+local moved_at = redis.call('ZSCORE', OBSTRUCTED:format(old), ARGV[2])
+if moved_at then
+  redis.call('ZREM', OBSTRUCTED:format(old), ARGV[2])
+  redis.call('ZADD', OBSTRUCTED:format(ARGV[1]), moved_at, ARGV[2])
+  redis.call('EXPIRE', OBSTRUCTED:format(ARGV[1]), JOB_LIFETIME_S)
+end
 return 1
 """
 

@@ -232,7 +232,7 @@ class JobStore(JobLists):
         Its callback link still names the old chat. Returns the job as it is now: without its messages, which
         are in the old chat.
         """
-        await self._run(job_scripts.MIGRATE, [JOB.format(job.id)], [new_chat_id])
+        await self._run(job_scripts.MIGRATE, [JOB.format(job.id)], [new_chat_id, job.id])
         moved = replace(job, chat_id=new_chat_id, message_id=0, source_message_id=0, replaced_message_id=0)
         return await self.get(job.id) or moved
 

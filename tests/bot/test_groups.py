@@ -1,17 +1,19 @@
 """In groups a song is answered on request, or when the group has set that all are answered."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from product import BotRoom, open_product
+from product import BotRoom, open_product, result_of
 from recordings import record
 
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Chat, Message, User
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.domain.jobs import JobState
+from stemdrop.domain.jobs import Failure, Job, JobState, Obstacle
 
 BOT = "stemdrop_sandbox_bot"
+RESULT = result_of({"vocals": "https://stems.example/vocals.mp3"})
 HOW = f"In groups I split a song when you ask: reply to it with /stems@{BOT}"
 
 
@@ -448,3 +450,70 @@ async def test_a_group_that_takes_no_text_is_left_alone(
     assert room.after(sent) == []
     assert await room.product.jobs(alice.id) == []
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
+
+
+async def obstructed(room: BotRoom, sent: Message, obstacle: Obstacle, **changes: Any) -> Job:
+    """A job whose stems the chat did not take."""
+    job = await room.product.at(JobState.DELIVERING, sent, result=RESULT, **changes)
+    assert await room.product.store.fail(job.id, [JobState.DELIVERING], Failure(obstacle, charged=True))
+    return job
+
+
+async def test_stems_that_waited_for_rights_are_sent_once_when_they_come(
+    private_room: BotRoom, alice: User, bob: User, song: Path
+) -> None:
+    """The administrator who gives them is a stranger to the bot."""
+    room, telegram = private_room, private_room.telegram
+    group, other = telegram.add_group("Band", [bob, alice]), telegram.add_group("Other", [alice])
+    sent = await room.sends(alice, song, chat_id=group.id)
+    telegram.forbid(group.id, "can_send_audios")
+    jobs = [await obstructed(room, sent, Obstacle.NO_MUSIC, task_id=f"task-{n}") for n in range(2)]
+    await obstructed(
+        room, await room.sends(alice, song, chat_id=other.id), Obstacle.NO_MUSIC, task_id="task-9"
+    )
+    telegram.forbid(group.id, "can_send_polls", bot_only=True)
+    await room.handle()
+    assert await room.product.ordered() == []
+    telegram.set_bot_status(group.id, "administrator")
+    await room.handle()
+    await room.handle_again()
+    assert await room.product.ordered() == [("deliver", job.id) for job in jobs]
+    for job in jobs:
+        await room.product.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
+    await room.handle_again()
+    assert await room.product.ordered() == []
+    assert telegram.bot_messages(group.id) == []
+
+
+@pytest.mark.parametrize("reopened", ["its topic", "General"])
+async def test_stems_that_waited_for_a_topic_are_sent_when_it_is_reopened(
+    room: BotRoom, alice: User, song: Path, reopened: str
+) -> None:
+    forum = room.telegram.add_group("Band", [alice], forum=True)
+    topics = [room.telegram.add_topic(forum.id, name) for name in ("Demos", "Other")]
+    sent = await room.sends(alice, song, chat_id=forum.id, thread_id=topics[0])
+    for topic in (*topics, None):
+        room.telegram.close_topic(forum.id, topic)
+    job = await obstructed(room, sent, Obstacle.TOPIC_CLOSED)
+    room.telegram.close_topic(forum.id, topics[1], closed=False)
+    await room.handle()
+    assert await room.product.ordered() == []
+    room.telegram.close_topic(forum.id, topics[0] if reopened == "its topic" else None, closed=False)
+    await room.handle()
+    assert await room.product.ordered() == [("deliver", job.id)]
+
+
+async def test_stems_follow_a_group_that_becomes_a_supergroup(
+    room: BotRoom, alice: User, sent: Message
+) -> None:
+    """Telegram makes it one when an administrator gives the bot single rights."""
+    job = await obstructed(room, sent, Obstacle.NO_MUSIC)
+    room.telegram.forbid(sent.chat.id, "can_send_audios")
+    new = room.telegram.migrate_group(sent.chat.id)
+    room.telegram.forbid(new.id, "can_send_audios")
+    await room.handle()
+    assert await room.product.ordered() == []
+    room.telegram.set_bot_status(new.id, "administrator")
+    await room.handle()
+    assert await room.product.ordered() == [("deliver", job.id)]
+    assert (await room.product.job(job.id)).chat_id == new.id

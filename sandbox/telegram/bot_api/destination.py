@@ -74,6 +74,8 @@ def destination(telegram: TelegramState, call: Call, permission: str = "can_send
 def check_topic(chat: Chat, thread_id: int | None, *, general_has_id: bool = False) -> None:
     """Raise 400 unless the topic is open. The General topic has the id 1, for chat actions only."""
     if thread_id is None or (general_has_id and chat.is_forum and thread_id == _GENERAL_TOPIC):
+        if chat.is_general_closed:
+            raise bad_request("TOPIC_CLOSED")
         return
     topic = chat.topics.get(thread_id)
     if topic is None or topic.is_deleted:

@@ -29,12 +29,6 @@ _SCOPES = {
     "chat_administrators": {"chat_id"},
     "chat_member": {"chat_id", "user_id"},
 }
-# The required fields of core.telegram.org/bots/api#chatmemberadministrator.
-_ADMINISTRATOR_RIGHTS = (
-    *("can_be_edited", "is_anonymous", "can_manage_chat", "can_delete_messages", "can_manage_video_chats"),
-    *("can_restrict_members", "can_promote_members", "can_change_info", "can_invite_users"),
-    *("can_post_stories", "can_edit_stories", "can_delete_stories"),
-)
 
 
 async def get_me(telegram: TelegramState, call: Call) -> dict[str, Any]:
@@ -173,11 +167,4 @@ async def get_chat_member(telegram: TelegramState, call: Call) -> dict[str, Any]
     user = telegram.bot if user_id == telegram.bot.id else telegram.users.get(user_id)
     if user is None:
         raise bad_request("member not found")
-    in_private = "member" if user_id in (chat.id, telegram.bot.id) else "left"
-    status = in_private if chat.type == "private" else chat.members.get(user_id, "left")
-    owner = {"is_anonymous": False} if status == "creator" else {}
-    rights = dict.fromkeys(_ADMINISTRATOR_RIGHTS, False) if status == "administrator" else {}
-    if user is telegram.bot and status == "member" and chat.bot_forbidden:
-        allowed = {name: name not in chat.forbidden | chat.bot_forbidden for name in PERMISSIONS}
-        return {"user": user.to_dict(), "status": "restricted", "is_member": True, "until_date": 0, **allowed}
-    return {"user": user.to_dict(), "status": status, **owner, **rights}
+    return chat.member(user)
