@@ -17,10 +17,9 @@ from bot.sources import name_of, source_of
 from bot.uploads import Uploads, explain, make_job
 from stemdrop.chat.album_rendering import Song, digest, price_of, render_album
 from stemdrop.chat.callback_data import MODES_BY_LETTER, AlbumAction
-from stemdrop.chat.job_message import is_message_gone
 from stemdrop.chat.refusals import is_gone
 from stemdrop.chat.rendering import TITLE_LENGTH
-from stemdrop.chat.replies import send_in_topic
+from stemdrop.chat.replies import edit_text, send_text
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Job, JobState, Mode, Source, SourceKind
 from stemdrop.domain.titles import in_sentence
@@ -248,34 +247,13 @@ class AlbumChats:
 
     async def _write(self, key: str, album: Album, text: str, keyboard: InlineKeyboardMarkup | None) -> None:
         """Edit the album's menu, or send it."""
-        first = album.files[0].song
-        if album.message_id:
-            try:
-                await self.actions.job_message.bot.edit_message_text(
-                    text, chat_id=first.chat_id, message_id=album.message_id, reply_markup=keyboard
-                )
-            except BadRequest as error:
-                if not is_message_gone(error) and "not modified" not in str(error).lower():
-                    raise
-                if not is_message_gone(error):
-                    return
-            else:
-                return
-        message = await self._send(album, text, keyboard)
-        await self.albums.note_menu(key, message.message_id)
+        bot, chat_id = self.actions.job_message.bot, album.files[0].song.chat_id
+        if not album.message_id or not await edit_text(bot, chat_id, album.message_id, text, keyboard):
+            message = await self._send(album, text, keyboard)
+            await self.albums.note_menu(key, message.message_id)
 
     async def _send(self, album: Album, text: str, keyboard: InlineKeyboardMarkup | None = None) -> Message:
-        first = album.files[0].song
-        return await send_in_topic(
-            first,
-            lambda topic_id, reply: self.actions.job_message.bot.send_message(
-                first.chat_id,
-                text,
-                message_thread_id=topic_id,
-                reply_parameters=reply,
-                reply_markup=keyboard,
-            ),
-        )
+        return await send_text(self.actions.job_message.bot, album.files[0].song, text, keyboard)
 
 
 def _waits(job: Job) -> bool:

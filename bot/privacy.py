@@ -2,7 +2,6 @@
 
 import logging
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
@@ -18,6 +17,7 @@ from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.errors import TryLater
+from stemdrop.http.proxies import is_inside
 from stemdrop.settings import Settings
 from stemdrop.storage.access_requests import AccessRequests
 from stemdrop.storage.albums import Albums
@@ -41,8 +41,6 @@ PRIVACY_WORD, DELETE_WORD = "privacy", "delete"
 _YES, _NO = "y", "n"
 # Once a job is deleted its message is never edited again, so this waits for Telegram's limits.
 _EDIT_PATIENCE_S = 60.0
-# Names that do not exist on the internet (RFC 6761, 6762, 8375, and `.internal`), like those without a dot.
-_OWN_DOMAINS = (".localhost", ".local", ".internal", ".home.arpa")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,16 +173,8 @@ def _passed_on(settings: Settings, say: Language) -> str:
     """Say which service separates the songs, and what is known of how long it stores them."""
     service = urlsplit(settings.separation_api_url).hostname or ""
     host = urlsplit(settings.upload_url).hostname or ""
-    if _is_own(service) and (settings.public_url or _is_own(host)):
+    if is_inside(service) and (settings.public_url or is_inside(host)):
         return say("privacy.own_separator")
     if settings.public_url:
         return say("privacy.fetched", service=service)
     return say("privacy.uploaded", service=service, host=host)
-
-
-def _is_own(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return "." not in host or host.endswith(_OWN_DOMAINS)
-    return address.is_private or address.is_loopback

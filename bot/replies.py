@@ -8,7 +8,7 @@ from telegram.constants import KeyboardButtonStyle
 from telegram.error import BadRequest, NetworkError
 
 from stemdrop.chat.callback_data import Screen, ScreenTap
-from stemdrop.chat.job_message import is_message_gone
+from stemdrop.chat.replies import edit_text
 
 log = logging.getLogger(__name__)
 
@@ -39,16 +39,8 @@ async def answer_tap(query: CallbackQuery, text: str | None, *, is_alert: bool =
 
 async def edit(query: CallbackQuery, text: str, keyboard: InlineKeyboardMarkup | None = None) -> None:
     """Replace the tapped message, unless it was deleted. Idempotent. Raises `TelegramError`."""
-    message = query.message
-    if message is None:
-        return
-    try:
-        await query.get_bot().edit_message_text(
-            text, chat_id=message.chat.id, message_id=message.message_id, reply_markup=keyboard
-        )
-    except BadRequest as error:
-        if not is_message_gone(error) and "not modified" not in str(error).lower():
-            raise
+    if message := query.message:
+        await edit_text(query.get_bot(), message.chat.id, message.message_id, text, keyboard)
 
 
 def button(

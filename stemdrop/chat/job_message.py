@@ -12,7 +12,7 @@ from telegram.ext import ExtBot
 
 from stemdrop.chat.reactions import Reactions
 from stemdrop.chat.rendering import Details, Rendered, render, short_title
-from stemdrop.chat.replies import send_in_topic
+from stemdrop.chat.replies import edit_text, send_text
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.jobs import FINAL, Job, JobState
@@ -144,21 +144,7 @@ class JobMessage:
     async def _edit(
         self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
     ) -> bool:
-        """Edit the message. False: it is gone."""
-        try:
-            await self.bot.edit_message_text(
-                text,
-                chat_id=job.chat_id,
-                message_id=job.message_id,
-                reply_markup=keyboard,
-                rate_limit_args=patience_s,
-            )
-        except BadRequest as error:
-            if is_message_gone(error):
-                return False
-            if "not modified" not in str(error).lower():
-                raise
-        return True
+        return await edit_text(self.bot, job.chat_id, job.message_id, text, keyboard, patience_s)
 
     async def _send(
         self, job: Job, stems: int, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
@@ -170,17 +156,7 @@ class JobMessage:
                 return known  # the process that moved it shows it
             if has_come and await self._edit(known, text, keyboard, patience_s):
                 return known
-            message = await send_in_topic(
-                job,
-                lambda topic_id, reply: self.bot.send_message(
-                    job.chat_id,
-                    text,
-                    message_thread_id=topic_id,
-                    reply_parameters=reply,
-                    reply_markup=keyboard,
-                    rate_limit_args=patience_s,
-                ),
-            )
+            message = await send_text(self.bot, job, text, keyboard, patience_s)
             number = message.message_id
             # in one step: a process that dies now leaves the message above the stems to the next run
             replaced = known.replaced_message_id if _is_below(known, stems) else known.message_id
@@ -208,9 +184,3 @@ def _is_below(job: Job, stems: int) -> bool:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def is_message_gone(error: BadRequest) -> bool:
-    """Whether the bot's own message was deleted or can no longer be edited."""
-    words = str(error).lower()
-    return "message to edit not found" in words or "can't be edited" in words or "message_id_invalid" in words

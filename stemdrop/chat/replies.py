@@ -1,14 +1,17 @@
-"""Sending in a job's topic, as a reply to the user's audio."""
+"""Sending in a job's topic, as a reply to the user's audio, and editing what the bot has sent."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from telegram import ReplyParameters
+from telegram import Bot, InlineKeyboardMarkup, Message, ReplyParameters
 from telegram.error import BadRequest
+from telegram.ext import ExtBot
 
 from stemdrop.domain.jobs import Job
 
 Sent = TypeVar("Sent")
+
+_MESSAGE_GONE = ("message to edit not found", "can't be edited", "message_id_invalid")
 
 
 async def send_in_topic(
@@ -23,6 +26,51 @@ async def send_in_topic(
         if not job.topic_id or not _is_topic_gone(error):
             raise
     return await send(None, None)  # a reply would go to the topic of what it replies to
+
+
+async def send_text(
+    bot: ExtBot[float],
+    job: Job,
+    text: str,
+    keyboard: InlineKeyboardMarkup | None = None,
+    patience_s: float | None = None,
+) -> Message:
+    """Send a message in the job's topic. Raises `TelegramError` or `TryLater`."""
+
+    async def send(topic_id: int | None, reply: ReplyParameters | None) -> Message:
+        return await bot.send_message(
+            job.chat_id,
+            text,
+            message_thread_id=topic_id,
+            reply_parameters=reply,
+            reply_markup=keyboard,
+            rate_limit_args=patience_s,
+        )
+
+    return await send_in_topic(job, send)
+
+
+async def edit_text(
+    bot: Bot,
+    chat_id: int,
+    message_id: int,
+    text: str,
+    keyboard: InlineKeyboardMarkup | None,
+    patience_s: float | None = None,
+) -> bool:
+    """Edit a message of the bot; idempotent. False: it was deleted or can no longer be edited."""
+    limits: dict[str, Any] = {} if patience_s is None else {"rate_limit_args": patience_s}
+    try:
+        await bot.edit_message_text(
+            text, chat_id=chat_id, message_id=message_id, reply_markup=keyboard, **limits
+        )
+    except BadRequest as error:
+        words = str(error).lower()
+        if any(sign in words for sign in _MESSAGE_GONE):
+            return False
+        if "not modified" not in words:
+            raise
+    return True
 
 
 def _is_topic_gone(error: BadRequest) -> bool:

@@ -13,7 +13,7 @@ from telegram.error import BadRequest, NetworkError, TelegramError
 from telegram.ext import ExtBot
 
 from stemdrop.chat.refusals import Refusal, classify
-from stemdrop.chat.replies import send_in_topic
+from stemdrop.chat.replies import send_in_topic, send_text
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
 from stemdrop.errors import CachedFileGone
@@ -97,17 +97,7 @@ class StemSender:
 
     async def send_text(self, job: Job, text: str) -> Message:
         """Send a message in the job's topic. Raises `TelegramError` or `TryLater`."""
-
-        async def send(topic_id: int | None, reply: ReplyParameters | None) -> Message:
-            return await self._bot.send_message(
-                job.chat_id,
-                text,
-                message_thread_id=topic_id,
-                reply_parameters=reply,
-                rate_limit_args=UPLOAD_PATIENCE_S,
-            )
-
-        return await send_in_topic(job, send)
+        return await send_text(self._bot, job, text, patience_s=UPLOAD_PATIENCE_S)
 
     async def _send_together(
         self, job: Job, stems: Sequence[OutgoingStem], record: RecordSent, check_owner: CheckOwner
