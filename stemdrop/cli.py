@@ -16,6 +16,7 @@ from typing import Any
 
 from stemdrop.errors import SettingsError, StemdropError
 from stemdrop.observability.logging import hidden, log_crashes, set_up_logging
+from stemdrop.operator.terminal import print_error
 from stemdrop.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -83,8 +84,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     began = time.monotonic()
     args = _parse(argv)
     if args.command == "separator" and (problem := _set_up_separator_logging(environ)):
-        _print_error(problem)
-        code = WRONG_SETTINGS
+        code = print_error(problem, WRONG_SETTINGS)
     elif args.command in _COMMANDS:
         code = int(_command(args.command).run(args, environ))
     else:
@@ -135,16 +135,11 @@ def _delay_exit(shortest_run_s: str, began: float) -> None:
     advice = (
         "correct .env, check it with `docker compose run --rm worker doctor`, then `docker compose up -d`"
     )
-    _print_error(f"this process ends in {left_s:.0f} s; {advice}")
+    print_error(f"this process ends in {left_s:.0f} s; {advice}", WRONG_SETTINGS)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     stop.wait(left_s)
-
-
-def _print_error(text: str) -> None:
-    for line in text.splitlines():
-        print(f"stemdrop: {line}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _serve(roles: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -158,8 +153,7 @@ def _serve(roles: Sequence[str], environ: Mapping[str, str]) -> int:
         serve = importlib.import_module("stemdrop.serve")
         asyncio.run(serve.serve(settings, {serve.Role(role) for role in roles}))
     except SettingsError as error:
-        _print_error(hidden(str(error), secrets))
-        return WRONG_SETTINGS
+        return print_error(hidden(str(error), secrets), WRONG_SETTINGS)
     except StemdropError as error:
         log.error("stopped: %s", error)
         return 1

@@ -102,21 +102,20 @@ class Parts:
         self.links = SignedLinks(settings.secret_key.get_secret_value(), settings.public_url)
         self.bot: ExtBot[float] = build_bot(settings, FloodLimiter(redis, flood_clock), self.counters)
         self.files = TelegramFiles(self.bot, http)
-        self.separation = SeparationClient(
-            api_http,
-            settings.separation_api_url,
-            settings.upload_url,
-            settings.separation_api_key.get_secret_value(),
-            self.counters,
-        )
-        self.job_message = JobMessage(
+        key = settings.separation_api_key.get_secret_value()
+        urls = (settings.separation_api_url, settings.upload_url)
+        self.separation = SeparationClient(api_http, *urls, key, self.counters)
+
+    @cached_property
+    def job_message(self) -> JobMessage:
+        return JobMessage(
             self.bot,
             self.store,
             self.stem_cache,
             self.job_statistics,
             self.translations,
             self.abilities,
-            clock,
+            self.clock,
             Reactions(self.bot),
             self.users,
         )

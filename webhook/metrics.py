@@ -92,7 +92,7 @@ def _counted(counters: dict[str, float]) -> dict[str, Samples]:
 
 
 def _gauges(snapshot: Snapshot, expects_callbacks: bool) -> dict[Metric, Samples]:
-    backlogs = {queue.value.rpartition(":")[2]: backlog for queue, backlog in snapshot.queues.items()}
+    backlogs = {queue.label: backlog for queue, backlog in snapshot.queues.items()}
     roles = [(metrics.ROLE.bounded(process.role), process.trouble) for process in snapshot.processes]
     given_up: Counter[tuple[str, ...]] = Counter()
     for task, count in snapshot.given_up.items():

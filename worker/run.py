@@ -76,22 +76,7 @@ def build_tasks(
             max_bytes=max_bytes or settings.max_upload_bytes,
             clock=parts.clock,
         ),
-        delivery=Delivery(
-            store=store,
-            result_sender=ResultSender(
-                store=store,
-                sender=sender,
-                downloader=downloader,
-                translations=parts.translations,
-                counters=parts.counters,
-            ),
-            job_message=parts.job_message,
-            account_queue=parts.account_queue,
-            polling=parts.result_polling,
-            alerts=parts.alerts,
-            stem_cache=parts.stem_cache,
-            job_statistics=parts.job_statistics,
-        ),
+        delivery=_build_delivery(parts, sender, downloader),
         archives=Archives(
             store=store,
             dead_letters=parts.dead_letters,
@@ -114,6 +99,25 @@ def build_tasks(
             store, parts.progress_due, parts.chat_activity, parts.job_message, parts.clock
         ),
         credits_monitor=CreditsMonitor(parts.separation, parts.alerts),
+    )
+
+
+def _build_delivery(parts: Parts, sender: StemSender, downloader: StemDownloader) -> Delivery:
+    return Delivery(
+        store=parts.store,
+        result_sender=ResultSender(
+            store=parts.store,
+            sender=sender,
+            downloader=downloader,
+            translations=parts.translations,
+            counters=parts.counters,
+        ),
+        job_message=parts.job_message,
+        account_queue=parts.account_queue,
+        polling=parts.result_polling,
+        alerts=parts.alerts,
+        stem_cache=parts.stem_cache,
+        job_statistics=parts.job_statistics,
     )
 
 

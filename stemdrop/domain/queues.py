@@ -21,6 +21,11 @@ class Queue(StrEnum):
     PACKS = "stemdrop:packs"  # by every `worker`: these wait long for Telegram's limits
     UPDATES = "stemdrop:updates"  # by every `bot`
 
+    @property
+    def label(self) -> str:
+        """The name for operators."""
+        return self.value.removeprefix("stemdrop:")
+
 
 # The periodic work of the submissions' queue.
 PERIODIC = ("recovery", "progress", "credits", "abilities")

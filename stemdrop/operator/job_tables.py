@@ -1,6 +1,6 @@
 """Jobs and given-up tasks as lines for a terminal. No I/O."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 
 from stemdrop.domain.jobs import FINAL, Charge, Job, Mode, Source
@@ -23,18 +23,12 @@ _SHORT_ID = 8
 
 def open_table(jobs: Sequence[ListedJob], width: int | None = None) -> list[str]:
     """List open jobs, in at most `width` cells where that is possible."""
-    headings = ["ID", "STATE", "AGE", *_JOB_HEADINGS]
-    rows = [(job_id, _state(it), span(it.age_s), *_job_cells(it)) for job_id, it in _with_short_ids(jobs)]
-    return table_lines(headings, rows, width)
+    return _table("STATE", _state, jobs, width)
 
 
 def dead_table(jobs: Sequence[ListedJob], width: int | None = None) -> list[str]:
     """List jobs that failed, or that were delivered without some of their stems."""
-    headings = ["ID", "WHAT", "AGE", *_JOB_HEADINGS]
-    rows = [
-        (job_id, _problem(it.job), span(it.age_s), *_job_cells(it)) for job_id, it in _with_short_ids(jobs)
-    ]
-    return table_lines(headings, rows, width)
+    return _table("WHAT", lambda listed: _problem(listed.job), jobs, width)
 
 
 def task_table(tasks: Sequence[ListedTask], width: int | None = None) -> list[str]:
@@ -44,18 +38,12 @@ def task_table(tasks: Sequence[ListedTask], width: int | None = None) -> list[st
 
 
 def job_page(details: JobDetails) -> list[str]:
-    lines = [(label, printable(text)) for label, text in _facts(details) if text]
-    longest = max(len(label) for label, _ in lines)
-    return [f"{label:<{longest}}  {text}" for label, text in lines]
+    return _page(_facts(details))
 
 
 def task_page(task: ListedTask) -> list[str]:
-    return [
-        f"task      {printable(task.letter.key)}",
-        f"was       {printable(task.letter.what)}",
-        f"given up  {_when(task.letter.at, task.now)}",
-        f"because   {printable(task.letter.why)}",
-    ]
+    letter, at = task.letter, _when(task.letter.at, task.now)
+    return _page([("task", letter.key), ("was", letter.what), ("given up", at), ("because", letter.why)])
 
 
 def span(seconds: float) -> str:
@@ -67,6 +55,19 @@ def span(seconds: float) -> str:
     if hours < 1:
         return f"{minutes}m"
     return f"{hours}h{minutes % 60:02}m" if days < 1 else f"{days}d{hours % 24:02}h"
+
+
+def _table(
+    heading: str, describe: Callable[[ListedJob], str], jobs: Sequence[ListedJob], width: int | None
+) -> list[str]:
+    rows = [(job_id, describe(it), span(it.age_s), *_job_cells(it)) for job_id, it in _with_short_ids(jobs)]
+    return table_lines(["ID", heading, "AGE", *_JOB_HEADINGS], rows, width)
+
+
+def _page(facts: Iterable[tuple[str, str]]) -> list[str]:
+    lines = [(label, printable(text)) for label, text in facts if text]
+    longest = max(len(label) for label, _ in lines)
+    return [f"{label:<{longest}}  {text}" for label, text in lines]
 
 
 def _facts(details: JobDetails) -> Iterator[tuple[str, str]]:

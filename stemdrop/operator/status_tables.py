@@ -52,7 +52,7 @@ def _jobs(status: SystemStatus, width: int | None) -> list[str]:
 def _queues(status: SystemStatus, width: int | None) -> list[str]:
     rows = [
         (
-            queue.value.rpartition(":")[2],
+            queue.label,
             str(it.waiting),
             str(it.running),
             str(it.put_off),
@@ -61,7 +61,7 @@ def _queues(status: SystemStatus, width: int | None) -> list[str]:
         for queue, it in status.snapshot.queues.items()
     ]
     waits = [
-        f"{queue.value.rpartition(':')[2]}: put off because of: {_most_first(it.reasons)}"
+        f"{queue.label}: put off because of: {_most_first(it.reasons)}"
         for queue, it in status.snapshot.queues.items()
         if it.reasons
     ]

@@ -11,6 +11,14 @@ from stemdrop.operator.job_data import seconds_since, utc
 from stemdrop.storage.snapshot import Snapshot
 
 OUTCOMES = ("delivered", "incomplete", "failed", "cancelled")
+# Field of the JSON → the counter of the last hour.
+_COUNTED = {
+    "failed": metrics.FAILED,
+    "callbacks": metrics.CALLBACKS,
+    "api_refusals": metrics.API_REFUSALS,
+    "flood_waits": metrics.FLOOD_WAITS,
+    "flood_wait_s": metrics.FLOOD_SECONDS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ class SystemStatus:
             ],
             "queues": [
                 {
-                    "queue": queue.value.rpartition(":")[2],
+                    "queue": queue.label,
                     "waiting": it.waiting,
                     "running": it.running,
                     "put_off": it.put_off,
@@ -101,14 +109,7 @@ class SystemStatus:
                 }
                 for queue, it in snapshot.queues.items()
             ],
-            "last_hour": {
-                "ended": self.ended,
-                "failed": self.counts(metrics.FAILED),
-                "callbacks": self.counts(metrics.CALLBACKS),
-                "api_refusals": self.counts(metrics.API_REFUSALS),
-                "flood_waits": self.counts(metrics.FLOOD_WAITS),
-                "flood_wait_s": self.counts(metrics.FLOOD_SECONDS),
-            },
+            "last_hour": {"ended": self.ended} | {name: self.counts(it) for name, it in _COUNTED.items()},
             "flood_pause_s": round(snapshot.flood_pause_s),
             "engine": self.abilities.engine or None,
             "credits": self.credits,

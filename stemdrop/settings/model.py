@@ -205,14 +205,8 @@ class Settings(BaseModel):
             SignedLinks(key, "").updates_secret,
             self.callback_hmac_key.get_secret_value(),
         ]
-        for url in (
-            self.telegram_api_url,
-            self.separation_api_url,
-            self.separation_upload_url,
-            self.redis_url,
-        ):
-            values += _passwords(url)
-        for url in (self.https_proxy, self.http_proxy, self.all_proxy):
+        servers = (self.telegram_api_url, self.separation_api_url, self.separation_upload_url, self.redis_url)
+        for url in (*servers, self.https_proxy, self.http_proxy, self.all_proxy):
             values += _passwords(url)
         values += [str(value) for name, value in redis_options(self.redis_url).items() if "password" in name]
         # hiding a very short one would hide parts of ordinary words

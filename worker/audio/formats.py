@@ -1,6 +1,9 @@
-"""Detects the format of a downloaded file from its content, since names from other servers may be wrong."""
+"""Opens downloaded files by the format of their content, since names from other servers may be wrong."""
 
 from pathlib import Path
+
+import av
+from av.container import InputContainer
 
 from stemdrop.domain.audio_types import SIGNATURE_BYTES, AudioFormat, format_of
 
@@ -9,3 +12,8 @@ def detect_format(path: Path) -> AudioFormat | None:
     """Return the file's format, `None` if it is unknown. Blocking."""
     with path.open("rb") as file:
         return format_of(file.read(SIGNATURE_BYTES))
+
+
+def open_audio(path: Path, audio_format: AudioFormat) -> InputContainer:
+    """Open a file of this format; unasked, FFmpeg would open other files that a playlist lists. Blocking."""
+    return av.open(str(path), format=audio_format.value, metadata_errors="replace")

@@ -6,6 +6,7 @@ import av
 import av.error
 
 from stemdrop.domain.audio_types import AudioFormat
+from worker.audio.formats import open_audio
 from worker.cancellable_thread import raise_if_cancelled
 
 # Peak of a silent stem in 16-bit samples: -60 dBFS, inaudible beside a song.
@@ -19,8 +20,7 @@ def is_silent(path: Path, audio_format: AudioFormat | None) -> bool:
     if audio_format is None:
         return False
     try:
-        # with the format named, FFmpeg does not open other files that a playlist lists
-        with av.open(str(path), format=audio_format.value, metadata_errors="replace") as container:
+        with open_audio(path, audio_format) as container:
             resampler = av.AudioResampler(format="s16")
             decoded_s = 0.0
             for decoded in container.decode(audio=0):

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.stream import Disposition
 
 from stemdrop.domain.audio_types import AudioFormat
+from worker.audio.formats import open_audio
 from worker.audio.id3 import build_id3, write_chunk, write_mp3
 from worker.cancellable_thread import raise_if_cancelled
 
@@ -80,7 +81,7 @@ def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> N
     """Copy the packets into a new container. Raises `ValueError` if that changes them (short Vorbis does)."""
     is_ogg = audio_format is AudioFormat.OGG
     with (
-        _opened(path, audio_format) as source,
+        open_audio(path, audio_format) as source,
         av.open(str(tagged), "w", format=audio_format.value, options=_MUXER_OPTIONS[audio_format]) as target,
     ):
         stream = target.add_stream_from_template(source.streams.audio[0])
@@ -94,11 +95,6 @@ def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> N
                 raise_if_cancelled()
     if _fingerprint(path, audio_format) != _fingerprint(tagged, audio_format):
         raise ValueError("the tagged copy would not play the same")
-
-
-def _opened(path: Path, audio_format: AudioFormat) -> InputContainer:
-    # with the format named, FFmpeg does not open other files that a playlist lists
-    return av.open(str(path), format=audio_format.value, metadata_errors="replace")
 
 
 def _add_cover(target: OutputContainer, cover: bytes) -> None:
@@ -129,7 +125,7 @@ def _metadata(tags: Tags, audio_format: AudioFormat) -> dict[str, str]:
 
 def _fingerprint(path: Path, audio_format: AudioFormat) -> tuple[object, ...]:
     packets = hashlib.sha256()
-    with _opened(path, audio_format) as container:
+    with open_audio(path, audio_format) as container:
         stream = container.streams.audio[0]
         for packet in container.demux(stream):
             packets.update(bytes(packet))

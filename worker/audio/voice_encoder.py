@@ -9,7 +9,7 @@ import av.error
 from av.audio.stream import AudioStream
 
 from stemdrop.errors import StemdropError
-from worker.audio.formats import detect_format
+from worker.audio.formats import detect_format, open_audio
 from worker.audio.silence import MAX_AUDIO_S
 from worker.cancellable_thread import raise_if_cancelled
 
@@ -42,8 +42,7 @@ def encode_voice(source: Path, target: Path, voice: VoiceFormat) -> float:
         raise NotAudio("the format is unknown")
     try:
         with (
-            # with the format named, FFmpeg does not open other files that a playlist lists
-            av.open(str(source), format=audio_format.value, metadata_errors="replace") as song,
+            open_audio(source, audio_format) as song,
             av.open(str(target), "w", format=voice.container) as file,
         ):
             stream = file.add_stream(voice.codec, rate=voice.rate, layout="mono")

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote, urlsplit
 
@@ -87,12 +86,7 @@ class StemFetcher:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None = None,
-        error: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         for pool in self._pools.values():
             await pool.aclose()
 
