@@ -30,7 +30,7 @@ COPY requirements.lock .
 RUN python3 -m pip download --quiet --no-deps --require-hashes --requirement requirements.lock --dest wheels
 RUN python3 -m venv tools && tools/bin/pip install --quiet --no-index --find-links wheels hatchling editables
 COPY pyproject.toml .
-# The extra `separator` or `sandbox` of pyproject.toml, for the commands of these names.
+# The extra `separator` or `sandbox` of pyproject.toml, for the commands of these names; `neural` for HTDemucs.
 ARG EXTRAS=""
 RUN mkdir stemdrop bot webhook worker separator sandbox && touch README.md LICENSE NOTICE stemdrop/__init__.py \
  && tools/bin/pip wheel --quiet --no-deps --no-index --no-build-isolation --wheel-dir empty . \

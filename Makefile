@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox stories docs test fuzz lint types audit format all faults bench compose-test ops-check
+.PHONY: help setup demo sandbox stories docs test fuzz lint types audit format all faults bench quality compose-test ops-check
 
 help:
 	@echo "make demo           play a bundled song through the chat in both modes (no account needed)"
@@ -11,6 +11,7 @@ help:
 	@echo "make compose-test   start and break everything in docker-compose.yml (ten minutes, needs Docker)"
 	@echo "make fuzz           run the fuzz tests with FUZZ=10 times as many inputs (a few minutes)"
 	@echo "make bench          measure each process on this machine (a few minutes)"
+	@echo "make quality        measure the separation of songs with known stems (a few minutes)"
 	@echo "make stories        play the stories of docs/chat.md and write it"
 	@echo "make docs           write .env.example and docs/settings.md from the settings"
 	@echo "make ops-check      check the Prometheus rules in ops/ with promtool"
@@ -65,6 +66,12 @@ faults: setup
 # Makes the measurements of docs/scaling.md; for some of them only: BENCH="songs failover". Linux only.
 bench: setup
 	@PYTHONPATH=tests/support $(BIN)/python tests/bench $(BENCH)
+
+# Holds the engines to their figures in docs/separator.md. Downloads Spleeter's and HTDemucs' models once; the weights of
+# HTDemucs are for personal and research use only.
+quality: setup
+	@$(BIN)/python -m pytest -n 0 -s --full --timeout 1800 tests/separator/test_quality.py \
+		tests/separator/test_spleeter.py tests/separator/test_htdemucs.py
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

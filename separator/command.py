@@ -18,7 +18,7 @@ from separator.app import create_app
 from separator.audio.formats import FileFormat
 from separator.errors import ModelError
 from separator.modes import CONTRACT_PRICES
-from separator.settings import DAY_S, SeparatorSettings
+from separator.settings import DAY_S, SeparatorSettings, fit_to_engine
 from stemdrop.http.proxies import Proxies
 
 _log = logging.getLogger(__name__)
@@ -129,7 +129,9 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
         credits=args.credits,
         prices=dict(CONTRACT_PRICES) if args.charge else {},
     )
-    return settings if args.engine_runs is None else replace(settings, engine_runs=args.engine_runs)
+    if args.engine_runs is not None:
+        settings = replace(settings, engine_runs=args.engine_runs)
+    return fit_to_engine(settings)
 
 
 def _engine(name: str) -> str:
@@ -141,6 +143,8 @@ def _engine(name: str) -> str:
         raise _UsageError(f"ENGINE={name}: {error}") from None
     if name == engines.AUTO and engine == "light":
         _log.warning("there is no trained model; for better stems run: stemdrop fetch-model spleeter")
+    if engine == "htdemucs":
+        _log.info("one song at a time, with 3 GB of memory; two cores need about as long as the song plays")
     _log.info("engine: %s", engine)
     return engine
 

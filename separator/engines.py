@@ -1,22 +1,27 @@
 """The engines by name."""
 
-from separator import light, spleeter
+from importlib.util import find_spec
+
+from separator import htdemucs, light, spleeter
 from separator.engine import Engine
 from separator.errors import ModelError
-from separator.models import SPLEETER
+from separator.models import HTDEMUCS, SPLEETER
 
 AUTO = "auto"
-_STEMS = {"spleeter": spleeter.STEMS, "light": light.STEMS}
+_STEMS = {"spleeter": spleeter.STEMS, "light": light.STEMS, "htdemucs": htdemucs.STEMS}
+_MODELS = {"spleeter": SPLEETER, "htdemucs": HTDEMUCS}
 NAMES = (AUTO, *_STEMS)
-"""The values of `ENGINE`; `auto` is the best engine whose model is there."""
+"""The values of `ENGINE`; `auto` is Spleeter where its model is, else the light engine."""
 
 
 def choose(name: str) -> str:
-    """Return the engine that `name` stands for. Raises `ModelError` when its model is missing."""
+    """Return the engine that `name` stands for. Raises `ModelError` when its model or library is missing."""
     if name == AUTO:
         return "spleeter" if SPLEETER.is_there() else "light"
-    if name == "spleeter" and not SPLEETER.is_there():
-        raise ModelError(SPLEETER.missing())
+    if name == "htdemucs" and find_spec("onnxruntime") is None:
+        raise ModelError("onnxruntime is not installed; run: pip install 'stemdrop[neural]'")
+    if name in _MODELS and not _MODELS[name].is_there():
+        raise ModelError(_MODELS[name].missing())
     return name
 
 
@@ -31,6 +36,10 @@ def load(name: str) -> Engine:
         from separator.spleeter.engine import SpleeterEngine  # noqa: PLC0415
 
         return SpleeterEngine()
+    if name == "htdemucs":
+        from separator.htdemucs.engine import HTDemucsEngine  # noqa: PLC0415
+
+        return HTDemucsEngine()
     from separator.light.engine import LightEngine  # noqa: PLC0415
 
     return LightEngine()

@@ -1,7 +1,7 @@
 """The settings of one separator; `separator.command` reads them from options and environment."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from separator.audio.formats import FileFormat
@@ -52,3 +52,15 @@ class SeparatorSettings:
     credits: int = 1_000_000
     prices: dict[Mode, int] = field(default_factory=dict)
     """Credits per task; a mode that is not listed is free."""
+
+
+def fit_to_engine(settings: SeparatorSettings) -> SeparatorSettings:
+    """Return the settings with the limits that their engine needs."""
+    if settings.engine != "htdemucs":
+        return settings
+    return replace(
+        settings,
+        engine_runs=1,  # one song takes all cores, and nearly 3 GB
+        engine_timeout_s=600 + 6 * settings.max_duration_s,  # two cores need about as long as the song plays
+        engine_memory_bytes=6 * 1024**3,  # of addresses, of which the threads reserve some each
+    )

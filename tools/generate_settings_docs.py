@@ -33,9 +33,11 @@ COMPOSE: dict[str, str] = {
     "address is in its log.",
     "TELEGRAM_API_ID": "Profile bigfiles: the number of your application at my.telegram.org.",
     "TELEGRAM_API_HASH": "Profile bigfiles: the hash of your application at my.telegram.org.",
-    "ENGINE": "Profile selfhosted: auto, spleeter or light (docs/separator.md). Empty: auto.",
+    "ENGINE": "Profile selfhosted: auto, spleeter, light or htdemucs (docs/separator.md). Empty: auto.",
+    "SEPARATOR_EXTRAS": "Profile selfhosted: neural builds the separator with what ENGINE=htdemucs needs "
+    "(docs/separator.md). Empty: without.",
     "SEPARATOR_RUNS": "Profile selfhosted: how many songs are separated at the same time; each needs one "
-    "core and 600 MB. Empty: 2.",
+    "core and 600 MB. Empty: 2. HTDemucs always takes one.",
     "PRIVATE_PORT": "Profile port: the port for /metrics, /healthz and /readyz, open only on this machine. "
     "Empty: 8001.",
 }
