@@ -5,9 +5,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import cast
 
-from redis.asyncio import Redis
-
-from stemdrop.storage.connection import run_script, translated
+from stemdrop.storage.connection import RedisStore, run_script
 from stemdrop.storage.keys import (
     ALLOWED,
     DAY_S,
@@ -101,12 +99,7 @@ class AccessRequest:
     messages: tuple[tuple[int, int], ...] = ()
 
 
-class AccessRequests:
-    """Every method raises `StoreUnavailable` when Redis does not answer."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
+class AccessRequests(RedisStore):
     async def ask(self, request: AccessRequest, once: str, now: float) -> Asked:
         """Store a request; one stranger asks once a day, and not after a refusal. Idempotent for `once`."""
         day = datetime.fromtimestamp(now, UTC).date().isoformat()
@@ -126,8 +119,7 @@ class AccessRequests:
 
     async def get(self, stranger_id: int) -> AccessRequest:
         """Return a request, with empty fields where there is none (any more)."""
-        async with translated():
-            found = cast(dict[str, str], await self._redis.hgetall(REQUEST.format(stranger_id)))
+        found = cast(dict[str, str], await self._redis.hgetall(REQUEST.format(stranger_id)))
         messages = {int(field): int(found[field]) for field in found if field.lstrip("-").isdigit()}
         return AccessRequest(
             id=stranger_id,
@@ -142,9 +134,8 @@ class AccessRequests:
 
     async def waiting(self, now: float) -> list[int]:
         """Return the ids of those who wait, the last who asked first."""
-        async with translated():
-            await self._redis.zremrangebyscore(REQUESTS, 0, now - REQUEST_LIFETIME_S)
-            return [int(str(found)) for found in await self._redis.zrevrange(REQUESTS, 0, -1)]
+        await self._redis.zremrangebyscore(REQUESTS, 0, now - REQUEST_LIFETIME_S)
+        return [int(str(found)) for found in await self._redis.zrevrange(REQUESTS, 0, -1)]
 
     async def set_message(self, stranger_id: int, admin_id: int, message_id: int) -> None:
         await run_script(self._redis, _SET, [REQUEST.format(stranger_id)], [admin_id, message_id])
@@ -155,18 +146,15 @@ class AccessRequests:
 
     async def add_unseen(self, stranger_id: int, admin_id: int) -> None:
         key = REQUESTS_UNSEEN.format(admin_id)
-        async with translated():
-            await self._redis.sadd(key, str(stranger_id))
-            await self._redis.expire(key, REQUEST_LIFETIME_S)
+        await self._redis.sadd(key, str(stranger_id))
+        await self._redis.expire(key, REQUEST_LIFETIME_S)
 
     async def unseen(self, admin_id: int) -> list[int]:
         """Return the strangers of whom this admin could not be told."""
-        async with translated():
-            return [int(found) for found in await self._redis.smembers(REQUESTS_UNSEEN.format(admin_id))]
+        return [int(found) for found in await self._redis.smembers(REQUESTS_UNSEEN.format(admin_id))]
 
     async def set_seen(self, stranger_id: int, admin_id: int) -> None:
-        async with translated():
-            await self._redis.srem(REQUESTS_UNSEEN.format(admin_id), str(stranger_id))
+        await self._redis.srem(REQUESTS_UNSEEN.format(admin_id), str(stranger_id))
 
     async def forget(self, stranger_id: int) -> None:
         """Delete a stranger's name and language; a refusal stays."""

@@ -2,32 +2,22 @@
 
 from typing import Any, cast
 
-from redis.asyncio import Redis
-
-from stemdrop.storage.connection import translated
+from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import CHAT
 
 _ANSWERS_ALL = "answers_all"
 
 
-class GroupSettings:
-    """Every method raises `StoreUnavailable` when Redis does not answer."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
+class GroupSettings(RedisStore):
     async def answers_all(self, chat_id: int) -> bool:
         """Whether the bot answers every song in the group, and not only songs that a member asks about."""
-        async with translated():
-            return await self._redis.hget(CHAT.format(chat_id), _ANSWERS_ALL) == "1"
+        return await self._redis.hget(CHAT.format(chat_id), _ANSWERS_ALL) == "1"
 
     async def set_answers_all(self, chat_id: int, wanted: bool) -> None:
-        async with translated():
-            await self._redis.hset(CHAT.format(chat_id), _ANSWERS_ALL, "1" if wanted else "0")
+        await self._redis.hset(CHAT.format(chat_id), _ANSWERS_ALL, "1" if wanted else "0")
 
     async def migrate(self, old_chat_id: int, new_chat_id: int) -> None:
         """Move the settings of a group that became a supergroup. Idempotent."""
-        async with translated():
-            if stored := await self._redis.hgetall(CHAT.format(old_chat_id)):
-                await self._redis.hset(CHAT.format(new_chat_id), mapping=cast(Any, stored))
-                await self._redis.delete(CHAT.format(old_chat_id))
+        if stored := await self._redis.hgetall(CHAT.format(old_chat_id)):
+            await self._redis.hset(CHAT.format(new_chat_id), mapping=cast(Any, stored))
+            await self._redis.delete(CHAT.format(old_chat_id))

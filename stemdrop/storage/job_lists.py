@@ -2,17 +2,13 @@
 
 import json
 import logging
-import time
-from collections.abc import Callable
 from typing import Any, cast
-
-from redis.asyncio import Redis
 
 from stemdrop.domain.allowance import Allowance, day_of, renews_in
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.domain.outcomes import History, Run, Sent
 from stemdrop.storage import keys
-from stemdrop.storage.connection import translated
+from stemdrop.storage.connection import RedisStore
 
 log = logging.getLogger(__name__)
 
@@ -28,23 +24,15 @@ _MORE_HISTORY = (RETRIED_AS, "further_calls", "failed_task_ids")
 # create calls after the first that were not refused; `failed_task_ids` and `other_task_ids` list tasks
 
 
-class JobLists:
-    """Every method raises `StoreUnavailable` when Redis does not answer."""
-
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
-        self._redis = redis
-        self._clock = clock
-
+class JobLists(RedisStore):
     async def get(self, job_id: str) -> Job | None:
-        async with translated():
-            stored = await self._redis.hgetall(keys.JOB.format(job_id))
+        stored = await self._redis.hgetall(keys.JOB.format(job_id))
         return Job.from_fields(cast(dict[str, str], stored)) if stored.get("state") else None
 
     async def source_job(self, job_id: str) -> Job | None:
         """Return the job, or of a deleted one the job that waits for its result, or has its task."""
         while (job := await self.get(job_id)) is None:
-            async with translated():
-                heirs = cast(list[str], await self._redis.zrange(keys.WAITING.format(job_id), 0, 0))
+            heirs = cast(list[str], await self._redis.zrange(keys.WAITING.format(job_id), 0, 0))
             if not heirs:
                 return None
             job_id = heirs[0]
@@ -53,14 +41,13 @@ class JobLists:
     async def beginning(self, prefix: str) -> list[str]:
         """Return the ids of all jobs that begin with these hexadecimal digits; scans all keys."""
         found: set[str] = set()
-        async with translated():
-            async for key in self._redis.scan_iter(match=keys.JOB.format(f"{prefix}*"), count=1000):
-                found.add(str(key).removeprefix(keys.JOB.format("")).partition(":")[0])
+        async for key in self._redis.scan_iter(match=keys.JOB.format(f"{prefix}*"), count=1000):
+            found.add(str(key).removeprefix(keys.JOB.format("")).partition(":")[0])
         return sorted(found)
 
     async def history(self, job_id: str) -> History:
         """Return what is stored of the job beside its attributes; it is empty for an unknown job."""
-        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+        async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hmget(keys.JOB.format(job_id), [*(RUNS.format(kind) for kind in Run), *_MORE_HISTORY])
             pipeline.zscore(keys.OPEN, job_id)
             (*counters, retried_as, further, failed), opened_at = await pipeline.execute()
@@ -77,34 +64,29 @@ class JobLists:
         return await self._read_sent(keys.PACKED.format(job_id))
 
     async def runs(self, job_id: str, kind: Run) -> int:
-        async with translated():
-            return int(await self._redis.hget(keys.JOB.format(job_id), RUNS.format(kind)) or 0)
+        return int(await self._redis.hget(keys.JOB.format(job_id), RUNS.format(kind)) or 0)
 
     async def owns_delivery(self, job_id: str, token: str) -> bool:
         """Whether the job is still being delivered, and no later run has begun to deliver it."""
-        async with translated():
-            state, owner = await self._redis.hmget(keys.JOB.format(job_id), ["state", DELIVERY_OWNER])
+        state, owner = await self._redis.hmget(keys.JOB.format(job_id), ["state", DELIVERY_OWNER])
         return state == JobState.DELIVERING and owner == token
 
     async def place(self, job: Job) -> int:
         """Return the job's place in its account's queue: 1 is next; 0: it is in none."""
-        async with translated():
-            rank = await self._redis.zrank(keys.QUEUE.format(job.account), job.id)
+        rank = await self._redis.zrank(keys.QUEUE.format(job.account), job.id)
         return 0 if rank is None else cast(int, rank) + 1
 
     async def allowance(self, account: int, limit: int) -> Allowance:
         """Return what this account has spent or holds today, with its `limit` (0: none)."""
         now = self._clock()
-        async with translated():
-            values = await self._redis.hvals(keys.SPENT.format(account, day_of(now)))
+        values = await self._redis.hvals(keys.SPENT.format(account, day_of(now)))
         return Allowance(sum(int(str(value)) for value in values), limit, renews_in(now))
 
     # Lists
 
     async def open_jobs(self) -> list[Job]:
         """Return all jobs that are not closed, longest unmoved first."""
-        async with translated():
-            ids = cast(list[str], await self._redis.zrange(keys.OPEN, 0, -1))
+        ids = cast(list[str], await self._redis.zrange(keys.OPEN, 0, -1))
         return await self._get_all(keys.OPEN, ids)
 
     async def failed_jobs(self, limit: int = 20) -> list[Job]:
@@ -129,33 +111,29 @@ class JobLists:
 
     async def late_jobs(self, limit: int) -> list[Job]:
         """Return jobs that ran out of time and are to be polled now, the longest due first."""
-        async with translated():
-            ids = await self._redis.zrangebyscore(keys.LATE, "-inf", self._clock(), start=0, num=limit)
+        ids = await self._redis.zrangebyscore(keys.LATE, "-inf", self._clock(), start=0, num=limit)
         return await self._get_all(keys.LATE, cast(list[str], ids))
 
     async def ask_later(self, job_id: str, at: float | None) -> None:
         """Set when a late job is polled again, in Unix seconds; `None`: no more."""
-        async with translated():
-            if at is None:
-                await self._redis.zrem(keys.LATE, job_id)
-            else:
-                await self._redis.zadd(keys.LATE, {job_id: at}, xx=True)
+        if at is None:
+            await self._redis.zrem(keys.LATE, job_id)
+        else:
+            await self._redis.zadd(keys.LATE, {job_id: at}, xx=True)
 
     async def dismiss(self, job_id: str) -> bool:
         """Take a job off the lists of failed and incomplete jobs. False: it was on neither."""
-        async with translated(), self._redis.pipeline(transaction=True) as pipeline:
+        async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.zrem(keys.FAILED, job_id)
             pipeline.zrem(keys.INCOMPLETE, job_id)
             return any(await pipeline.execute())
 
     async def _read_sent(self, key: str) -> dict[str, Sent]:
-        async with translated():
-            stored = await cast(Any, self._redis.hgetall(key))
+        stored = await cast(Any, self._redis.hgetall(key))
         return {name: Sent(**json.loads(value)) for name, value in stored.items()}
 
     async def _last(self, index: str, limit: int | None) -> list[Job]:
-        async with translated():
-            ids = cast(list[str], await self._redis.zrange(index, 0, (limit or 0) - 1, desc=True))
+        ids = cast(list[str], await self._redis.zrange(index, 0, (limit or 0) - 1, desc=True))
         return await self._get_all(index, ids)
 
     async def _get_all(self, index: str, ids: list[str]) -> list[Job]:
@@ -163,7 +141,7 @@ class JobLists:
         jobs: list[Job] = []
         for first in range(0, len(ids), _JOBS_A_STEP):
             step = ids[first : first + _JOBS_A_STEP]
-            async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+            async with self._redis.pipeline(transaction=False) as pipeline:
                 for job_id in step:
                     pipeline.hgetall(keys.JOB.format(job_id))
                 found = cast(list[dict[str, str]], await pipeline.execute())
