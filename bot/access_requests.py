@@ -1,18 +1,20 @@
 """Strangers who want to use a private bot: admins are asked, and the stranger is told what they decide."""
 
 import asyncio
+import json
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from telegram import Bot, InlineKeyboardMarkup, Update
+from telegram import Bot, InlineKeyboardMarkup, Message, ReplyParameters, Update
 from telegram.constants import ChatType, KeyboardButtonStyle
 from telegram.error import BadRequest, NetworkError, TelegramError
 
 from bot.context import Context
 from bot.mentions import names_bot
 from bot.replies import button
+from bot.sources import source_of
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.refusals import is_gone
 from stemdrop.chat.rendering import Rendered
@@ -27,6 +29,7 @@ from stemdrop.storage.access_requests import (
     Decision,
 )
 from stemdrop.storage.users import Person, Users
+from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +39,17 @@ _MAX_NAME = 80
 
 @dataclass(frozen=True)
 class AccessDesk:
-    """Passes requests on to the admins, and decisions to the strangers; each is idempotent for its update."""
+    """Passes requests on to the admins, and decisions to the strangers; each is idempotent for its update.
+
+    A stranger's last song is handled once they are let in: only its message's number is stored, and Telegram
+    returns the message with the answer to it.
+    """
 
     users: Users
     requests: AccessRequests
     alerts: AdminAlerts
     translations: Translations
+    engine: Engine
     clock: Callable[[], float] = time.time
 
     async def ask(self, update: Update, context: Context) -> bool:
@@ -113,12 +121,20 @@ class AccessDesk:
             text = say("access.refused")
         else:  # a group was told nothing when it asked
             return
+        song = ReplyParameters(request.song, allow_sending_without_reply=True) if request.song else None
         try:
-            await bot.send_message(request.id, text)
+            told = await bot.send_message(request.id, text, reply_parameters=song)
+            if told.reply_to_message and request.state == Decision.LET_IN:
+                await self._take(request, told.reply_to_message)
         except TelegramError as error:
             if not (is_gone(error) or isinstance(error, BadRequest)):
                 raise
             log.info("stranger %d could not be told what was decided: %s", request.id, error)
+
+    async def _take(self, request: AccessRequest, song: Message) -> None:
+        """Have the song handled that a stranger sent before being let in. Idempotent, as its update is."""
+        update = {"update_id": request.song_update, "message": song.to_dict()}
+        await self.engine.add(Task.UPDATE, f"let-in:{request.id}:{request.song}", json.dumps(update))
 
     async def _show(self, bot: Bot, stranger_id: int, admin_id: int) -> None:
         request = await self.requests.get(stranger_id)
@@ -162,7 +178,8 @@ def _request(update: Update, context: Context) -> AccessRequest | None:
     chat, language = message.chat, context.say.code
     if chat.type == ChatType.PRIVATE:
         name = user.full_name[:_MAX_NAME] if user else ""
-        return AccessRequest(context.person.id, name, (user and user.username) or "", language)
+        song = message.message_id if source_of(message) else 0
+        return AccessRequest(context.person.id, name, (user and user.username) or "", language, song=song)
     if not names_bot(message.text or message.caption or "", context.bot.username):
         return None
     return AccessRequest(chat.id, (chat.title or "")[:_MAX_NAME], chat.username or "", language)

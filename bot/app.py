@@ -101,7 +101,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     jobs = JobsList(**shared, abilities=parts.abilities)
     languages = Languages(users, translations)
     settings_screen = SettingsScreen(users, parts.abilities)
-    desk = AccessDesk(users, parts.access_requests, parts.alerts, translations, parts.clock)
+    desk = AccessDesk(users, parts.access_requests, parts.alerts, translations, parts.engine, parts.clock)
     requests = RequestsScreen(users, parts.access_requests, desk)
     users_command = UsersCommand(**shared, desk=desk, settings=settings)
     admin = Admin(

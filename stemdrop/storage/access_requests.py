@@ -24,11 +24,19 @@ WAITING_MOST = 200
 # `asked_by` is the update that asked: handled again, it gets the same answer.
 _ASK = """
 -- KEYS: request, requests, number of the day
--- ARGV: id, now, update, lifetime, most that are shown, most that wait, name, username, language
-local known = redis.call('HMGET', KEYS[1], 'state', 'asked_by', 'outcome', 'asked_at')
+-- ARGV: id, now, update, lifetime, most that are shown, most that wait, name, username, language,
+-- the message with a song, or 0
+local known = redis.call('HMGET', KEYS[1], 'state', 'asked_by', 'outcome', 'asked_at', 'song', 'song_update')
 if known[1] == 'refused' then return 'refused' end
 if known[2] == ARGV[3] then return known[3] end
-if known[1] == 'waiting' and tonumber(ARGV[2]) - tonumber(known[4]) < 86400 then return 'waiting' end
+local song, song_update = known[5] or '0', known[6] or '0'
+if ARGV[10] ~= '0' and tonumber(ARGV[3]) > tonumber(song_update) then
+  song, song_update = ARGV[10], ARGV[3]
+end
+if known[1] == 'waiting' and tonumber(ARGV[2]) - tonumber(known[4]) < 86400 then
+  redis.call('HSET', KEYS[1], 'song', song, 'song_update', song_update)
+  return 'waiting'
+end
 local number = redis.call('INCR', KEYS[3])
 redis.call('EXPIRE', KEYS[3], 172800)
 local outcome = 'waiting'
@@ -36,7 +44,8 @@ if number <= tonumber(ARGV[5]) then outcome = 'shown'
 elseif number == tonumber(ARGV[5]) + 1 then outcome = 'too_many' end
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'state', 'waiting', 'asked_by', ARGV[3], 'outcome', outcome, 'asked_at', ARGV[2],
-           'name', ARGV[7], 'username', ARGV[8], 'language', ARGV[9])
+           'name', ARGV[7], 'username', ARGV[8], 'language', ARGV[9],
+           'song', song, 'song_update', song_update)
 redis.call('EXPIRE', KEYS[1], ARGV[4])
 redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
 redis.call('EXPIRE', KEYS[2], ARGV[4])
@@ -55,7 +64,11 @@ if state and state ~= 'waiting' and ARGV[6] == '0' then return 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[2], 'decided_by', ARGV[3], 'admin', ARGV[4])
 redis.call('HDEL', KEYS[1], 'answered')
 redis.call('EXPIRE', KEYS[1], ARGV[5])
-if ARGV[2] == 'let_in' then redis.call('SADD', KEYS[3], ARGV[1]) end
+if ARGV[2] == 'let_in' then
+  redis.call('SADD', KEYS[3], ARGV[1])
+else
+  redis.call('HDEL', KEYS[1], 'song', 'song_update')
+end
 return 1
 """
 
@@ -66,7 +79,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], ARGV[1], 
 
 _FORGET = """
 -- KEYS: request, requests   ARGV: id. What was decided and when they asked stay, or they could ask at once.
-redis.call('HDEL', KEYS[1], 'name', 'username', 'language')
+redis.call('HDEL', KEYS[1], 'name', 'username', 'language', 'song', 'song_update')
 redis.call('ZREM', KEYS[2], ARGV[1])
 """
 
@@ -87,7 +100,10 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """A stranger, or a chat whose id is negative. `messages`: admin id → the message that asks that admin."""
+    """A stranger, or a chat whose id is negative. `messages`: admin id → the message that asks that admin.
+
+    `song` is the number of the stranger's last message with a song, `song_update` its update's; 0: none.
+    """
 
     id: int
     name: str = ""
@@ -97,6 +113,8 @@ class AccessRequest:
     admin: int = 0
     is_answered: bool = False
     messages: tuple[tuple[int, int], ...] = ()
+    song: int = 0
+    song_update: int = 0
 
 
 class AccessRequests(RedisStore):
@@ -106,6 +124,7 @@ class AccessRequests(RedisStore):
         keys = [REQUEST.format(request.id), REQUESTS, REQUESTS_OF_DAY.format(day)]
         limits = [REQUEST_LIFETIME_S, SHOWN_A_DAY, WAITING_MOST]
         args = [request.id, now, once, *limits, request.name, request.username, request.language]
+        args.append(request.song)
         return Asked(await run_script(self._redis, _ASK, keys, args))
 
     async def decide(
@@ -130,6 +149,8 @@ class AccessRequests(RedisStore):
             admin=int(found.get("admin", 0)),
             is_answered="answered" in found,
             messages=tuple(messages.items()),
+            song=int(found.get("song", 0)),
+            song_update=int(found.get("song_update", 0)),
         )
 
     async def waiting(self, now: float) -> list[int]:

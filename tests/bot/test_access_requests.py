@@ -13,6 +13,7 @@ from stemdrop.chat.translations import load_translations
 from stemdrop.errors import TryLater
 from stemdrop.storage.access_requests import SHOWN_A_DAY
 from stemdrop.storage.keys import ADMINS, DAY_S, REFUSAL_LIFETIME_S
+from stemdrop.tasks.engine import Queue, Task
 
 ENGLISH, CHINESE = load_translations().languages["en"], load_translations().languages["zh_Hans"]
 
@@ -68,6 +69,53 @@ async def test_a_song_asks_too_and_one_stranger_asks_once_a_day(
     private_room.product.clock.advance(DAY_S + 1)
     await private_room.says(alice, "/start")
     assert len(told(private_room, boss)) == 2
+
+
+async def test_a_strangers_last_song_gets_its_menu_once_they_are_let_in(
+    private_room: BotRoom, boss: User, mei: User, song: Path
+) -> None:
+    room = private_room
+    room.telegram.calls.clear()
+    for _ in range(2):
+        last = await room.sends(mei, song)
+    await room.says(mei, "/start")
+    assert "getFile" not in [call.method for call in room.telegram.calls]
+    query = await room.presses(room.telegram.bot_messages(boss.id)[0], "Let in")
+    await room.again(query)
+    answer = room.telegram.bot_messages(mei.id)[-1]
+    assert (answer.text.startswith(CHINESE("access.let_in")), answer.reply_to) == (True, last)
+    (update,) = await room.product.taken(Queue.UPDATES, Task.UPDATE)
+    for _ in range(2):  # the second time as after a crash
+        await room.handle_stored(update)
+    (menu,) = room.after(answer)
+    assert (len(menu.buttons), menu.reply_to) == (4, last)
+    (job,) = await room.product.jobs(mei.id)
+    assert (job.user_id, job.language) == (mei.id, "zh_Hans")
+
+
+@pytest.mark.parametrize("end", ["refused", "deleted", "song deleted", "expired"])
+async def test_a_strangers_song_is_not_kept_for_nothing(
+    private_room: BotRoom, boss: User, alice: User, song: Path, end: str
+) -> None:
+    room, redis = private_room, private_room.product.redis
+    sent = await room.sends(alice, song)
+    request = f"stemdrop:people:request:{alice.id}"
+    assert await redis.hget(request, "song") == str(sent.message_id)
+    (asking,) = room.telegram.bot_messages(boss.id)
+    if end == "refused":
+        await room.presses(asking, "No")
+    elif end == "deleted":
+        (question,) = await room.says(alice, "/delete")
+        await room.presses(question, "Delete")
+    elif end == "song deleted":
+        room.telegram.delete_message(alice.id, sent.message_id)
+    else:
+        await redis.delete(request)
+    if end in ("refused", "deleted"):
+        assert await redis.hget(request, "song") is None
+    await room.says(boss, f"/users add {alice.id}")
+    assert ENGLISH("access.let_in") in told(room, alice)[-1]
+    assert await room.product.taken(Queue.UPDATES, Task.UPDATE) == []
 
 
 async def test_a_refused_stranger_is_told_and_does_not_ask_again(

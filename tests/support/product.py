@@ -319,6 +319,10 @@ class BotRoom:
                     await self._handler.run(self._last)
                 self._offset = update["update_id"] + 1
 
+    async def handle_stored(self, update_json: str) -> None:
+        """Handle an update that the product itself has stored."""
+        await self._handler.run(update_json)
+
     async def handle_again(self) -> None:
         """Handle the last update once more, as after a bad moment, or a crash."""
         await self._handler.run(self._last)
