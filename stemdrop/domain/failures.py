@@ -45,10 +45,15 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "empty": _OTHER,
     "unknown_form": _NONE,
     "source_gone": _NONE,
+    "over_limit": _RETRY,
     "internal": _RETRY,
     "undeliverable": _RETRY,
     **dict.fromkeys(Obstacle, _NONE),
 }
+
+
+# of a job that could only share another one's call, and got no stems
+OVER_LIMIT = Failure("over_limit", charged=False)
 
 
 def remedies(failure: Failure) -> tuple[Remedy, ...]:

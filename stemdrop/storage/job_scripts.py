@@ -6,7 +6,8 @@ the second run changes nothing. Scripts build the keys that depend on a job, whi
 
 from collections.abc import Iterable
 
-from stemdrop.domain.jobs import Obstacle
+from stemdrop.domain.failures import OVER_LIMIT
+from stemdrop.domain.jobs import Obstacle, encode
 from stemdrop.observability.metric_definitions import ENDED, FAILED, NO_MODE, OTHER, STATE_SECONDS
 from stemdrop.storage import keys
 from stemdrop.storage.split_sharing import SHARING
@@ -23,6 +24,8 @@ _KEYS += f"local RECEIVING_LIFETIME_S = {keys.RECEIVING_LIFETIME_S}\n"
 _KEYS += f"local SPENT_LIFETIME_S = {keys.SPENT_LIFETIME_S}\n"
 _KEYS += f"local SPLIT_LIFETIME_S = {keys.SPLIT_LIFETIME_S}\n"
 _KEYS += f"local JOB_LIFETIME_S = {keys.JOB_LIFETIME_S}\n"
+_OVER_LIMIT = ", ".join(f"'{text}'" for pair in encode({"failure": OVER_LIMIT}).items() for text in pair)
+_KEYS += f"local over_limit = {{{_OVER_LIMIT}}}\n"
 
 
 def _lua_set(values: Iterable[str]) -> str:
@@ -175,6 +178,11 @@ end
 local function begin(id, now)
   local how = share(id, now)
   if how then return how end
+  if get(id, 'must_share') == '1' then
+    set(id, unpack(over_limit))
+    enter(id, 'failed', now)
+    return 'failed'
+  end
   claim_split(id)
   enter(id, 'submitting', now)
   return 'submitting'
@@ -291,10 +299,12 @@ if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return {'late', spent
 if ARGV[7] ~= '' and redis.call('HGET', KEYS[1], 'starts_at') ~= ARGV[7] then return {'late', spent} end
 local limit, price = tonumber(ARGV[3]), tonumber(ARGV[5])
 local _, how = find_payer(ARGV[1], ARGV[6])
-local is_free = how == 'delivering'
-if limit > 0 and spent + price > limit and not is_free then return {'over', spent} end
-redis.call('HSET', KEYS[1], 'price', ARGV[5], 'split_id', ARGV[6], 'paid_by', '', unpack(ARGV, 8))
-if is_free then price = 0 else take(ARGV[1], 'held') end
+local is_over = limit > 0 and spent + price > limit
+if is_over and not how then return {'over', spent} end
+-- beyond the day's credits a job may share another one's call, but not make its own
+redis.call('HSET', KEYS[1], 'price', ARGV[5], 'split_id', ARGV[6], 'paid_by', '',
+  'must_share', is_over and '1' or '', unpack(ARGV, 8))
+if is_over or how == 'delivering' then price = 0 else take(ARGV[1], 'held') end
 local busy = redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) or redis.call('ZCARD', KEYS[4]) > 0
 if busy and not how then
   enter(ARGV[1], 'queued', ARGV[2])

@@ -4,6 +4,7 @@ import pytest
 from builders import Clock, make_job, make_result
 from redis.asyncio import Redis
 
+from stemdrop.domain.failures import OVER_LIMIT
 from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode, Source
 from stemdrop.domain.outcomes import Picked, Receipt
 from stemdrop.domain.results import Result
@@ -126,6 +127,23 @@ async def test_a_cancelled_jobs_result_is_kept_for_the_next(store: JobStore, red
     assert (picked, ben.state, ben.charge) == (Picked.SHARED, JobState.DELIVERING, Charge.NONE)
     assert await spent(store, BEN) == 0
     assert 0 < await redis.ttl(SPLIT.format(SONG.split_id(MODE, ""))) <= SPLIT_LIFETIME_S
+
+
+@pytest.mark.parametrize("comes", ["stems", "a failure", "a refund"])
+async def test_beyond_the_days_credits_a_job_waits_for_what_is_paid_for_and_pays_for_nothing(
+    store: JobStore, comes: str
+) -> None:
+    ann = await accepted(store)
+    await store.cancel(ann.id)
+    again, picked = await pick(store, ANN, limit=15)
+    assert (picked, await spent(store, ANN)) == (Picked.WAITING, 10)
+    await receive(store, ann, {"stems": None, "a failure": Result(500), "a refund": Result(531)}[comes])
+    assert not await goes_on(store, again)
+    end = await now(store, again)
+    assert end.state is (JobState.DELIVERING if comes == "stems" else JobState.FAILED)
+    assert end.failure == (None if comes == "stems" else OVER_LIMIT)
+    assert end.id in [job.id for job in await store.open_jobs()]  # recovery shows its end
+    assert await spent(store, ANN) == (0 if comes == "a refund" else 10)
 
 
 async def test_those_who_wait_get_what_a_cancelled_job_paid_for(store: JobStore) -> None:
