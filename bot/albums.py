@@ -14,15 +14,13 @@ from bot.job_actions import JobActions
 from bot.menu import may_choose
 from bot.replies import answer_tap, tapped_words
 from bot.sources import name_of, source_of
-from bot.uploads import Uploads, explain, make_job
-from stemdrop.chat.album_rendering import Song, digest, price_of, render_album
+from bot.uploads import Uploads, explain, make_job, post_of
+from stemdrop.chat.album_rendering import Song, digest, price_of, refusals_of, render_album
 from stemdrop.chat.callback_data import MODES_BY_LETTER, AlbumAction
 from stemdrop.chat.refusals import is_gone
-from stemdrop.chat.rendering import TITLE_LENGTH
 from stemdrop.chat.replies import edit_text, send_text
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Job, JobState, Mode, Source, SourceKind
-from stemdrop.domain.titles import in_sentence
 from stemdrop.errors import SourceUnusable, TryLater
 from stemdrop.storage.albums import Album, AlbumFile, AlbumOrder, Albums, Asker
 from stemdrop.storage.job_store import JobStore
@@ -70,7 +68,7 @@ class AlbumChats:
         source = source_of(song)
         other = Source(SourceKind.DOCUMENT, "", "", "", title=name_of(song))
         draft = make_job(song, request, sender, source or other, say)
-        await self.albums.join(key, draft, "" if source else say("other.document"))
+        await self.albums.join(key, draft, post_of(song), "" if source else say("other.document"))
         asking = Asker(user_id, say.code, request.message_id) if is_asked else None
         asker = await self.albums.ask(key, asking)
         if asking and asker != asking and request is not song:
@@ -103,12 +101,18 @@ class AlbumChats:
 
     async def _gather(self, key: str, asker: Asker) -> None:
         album = await self.albums.get(key)
+        if album and not await self._is_first(key, album):
+            return
         for file in album.files if album else ():
             if album and file.is_waiting:
                 is_late = self.clock() > album.joined_at + CHECK_FOR_S
                 await self._check(key, file, asker, is_late=is_late)
         if album := await self.albums.get(key):
             await self._show(key, album, self.translations.language(asker.language))
+
+    async def _is_first(self, key: str, album: Album) -> bool:
+        """Whether this is not the copy of a channel's album that has its menu, or the reverse."""
+        return not key.startswith("-") or await self.albums.claim(album.files[0].post, key)
 
     async def _check(self, key: str, file: AlbumFile, asker: Asker, *, is_late: bool) -> None:
         say, number = self.translations.language(asker.language), file.song.source_message_id
@@ -125,13 +129,13 @@ class AlbumChats:
         except httpx.HTTPError as error:  # its text may hold a URL with the bot's token
             raise TryLater(_AGAIN_S, f"a song broke off: {type(error).__name__}") from error
         else:
-            job_id = await self.store.add(job, f"song:{job.chat_id}:{number}")
+            job_id = await self.store.add(job, file.post)
             await self.albums.end(key, number, job_id=job_id)
 
     async def _show(self, key: str, album: Album, say: Language) -> None:
         """Show the album's menu, or the songs' own ones where it has none or is closed."""
         jobs = await self._waiting(album)
-        refusals = _refusals(album, say)
+        refusals = refusals_of(album, say)
         if jobs and not album.is_closed and (album.message_id or len(jobs) > 1):
             text, keyboard = render_album(_group(key), await self._songs(jobs), refusals, say)
             await self._write(key, album, text, keyboard)
@@ -174,17 +178,39 @@ class AlbumChats:
                     await self.actions.job_message.show(job)
             case [AlbumAction.CANCEL]:
                 await answer_tap(query, None)
-                await self.albums.close(key)
-                cancelled = await self.actions.cancel(jobs)
-                await self._write(key, album, say.plural("cancel.done", len(cancelled)), None)
-                for job in cancelled:  # the line is for all of them: recovery shows none by itself
-                    await self.store.close(job.id)
+                await self._cancel(key, album, query.from_user.id, query.id)
             case [_, _] if obstacle := await self.uploads.rights.obstacle(album.files[0].song.chat_id):
                 await answer_tap(query, say(f"here.{obstacle}"), is_alert=True)
             case [letter, seen] if (jobs or album.order) and (mode := MODES_BY_LETTER.get(letter)):
                 await self._pick(query, say, key, album, jobs, mode, seen)
             case _:
                 await answer_tap(query, say("tap.stale"))
+
+    async def cancel(self, user_id: int, chat_id: int, by: str) -> list[Job]:
+        """Cancel this user's songs that wait in menus of albums in the chat, and return them.
+
+        Idempotent for each `by` (see `Job.cancelled_by`). Raises `TryLater`.
+        """
+        cancelled: list[Job] = []
+        for key in await self.albums.of(user_id):
+            if key.partition(":")[0] != str(chat_id):
+                continue
+            async with self.store.sending(f"album:{key}"):
+                album = await self.albums.get(key)
+                if album and album.message_id and not album.is_closed:
+                    cancelled += await self._cancel(key, album, user_id, by)
+        return cancelled
+
+    async def _cancel(self, key: str, album: Album, user_id: int, by: str) -> list[Job]:
+        jobs = [job for job in await self._jobs(album) if _waits(job) or job.cancelled_by == by]
+        cancelled = await self.actions.cancel([job for job in jobs if job.user_id == user_id], by)
+        for job in cancelled:  # the menu's line is for all of them: recovery shows none by itself
+            await self.store.close(job.id)
+        if cancelled:
+            say = self.translations.language(cancelled[0].language)
+            await self._write(key, album, say.plural("cancel.done", len(cancelled)), None)
+            await self.albums.close(key)
+        return cancelled
 
     async def _pick(
         self,
@@ -197,7 +223,7 @@ class AlbumChats:
         seen: str,
     ) -> None:
         """Pick the mode, in their order, for the songs that the button was for, if the credits suffice."""
-        songs, refusals = await self._songs(jobs), _refusals(album, say)
+        songs, refusals = await self._songs(jobs), refusals_of(album, say)
         order = album.order
         if order and (order.tap_id == query.id or not jobs):  # handled again, or a second tap: it goes on
             chosen = [job for job in jobs if job.id in order.job_ids]
@@ -236,8 +262,11 @@ class AlbumChats:
 
     async def _waiting(self, album: Album) -> list[Job]:
         """The album's songs that wait for a choice and have no menu of their own, in their order."""
+        return [job for job in await self._jobs(album) if _waits(job)]
+
+    async def _jobs(self, album: Album) -> list[Job]:
         jobs = [await self.store.get(file.job_id) for file in album.files if file.job_id]
-        return [job for job in jobs if job and _waits(job)]
+        return [job for job in jobs if job]
 
     async def _songs(self, jobs: Sequence[Job]) -> list[Song]:
         return [Song(job, await self.actions.job_message.details(job)) for job in jobs]
@@ -263,11 +292,3 @@ def _waits(job: Job) -> bool:
 
 def _group(key: str) -> str:
     return key.partition(":")[2]
-
-
-def _refusals(album: Album, say: Language) -> list[str]:
-    return [
-        say("album.refused", name=in_sentence(file.song.source.title, TITLE_LENGTH), why=file.refusal)
-        for file in album.files
-        if file.refusal
-    ]

@@ -93,6 +93,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     of_words = {PRIVACY_WORD: privacy.explain, DELETE_WORD: privacy.ask}
     commands = Commands(
         **shared,
+        albums=albums,
         translations=translations,
         max_bytes=settings.max_source_bytes,
         abilities=parts.abilities,

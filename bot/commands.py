@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from telegram import Message, MessageEntity, Update
 
 from bot.access import is_private
+from bot.albums import AlbumChats
 from bot.context import Context
 from bot.introduction import introduce_to_admin
 from bot.job_actions import JobActions
@@ -30,6 +31,7 @@ class Commands:
 
     store: JobStore
     actions: JobActions
+    albums: AlbumChats
     users: Users
     translations: Translations
     max_bytes: int
@@ -83,12 +85,13 @@ class Commands:
         jobs = [job for job in jobs if job.state in CANCELLABLE or job.cancelled_by == by]
         # A job without a message is just being created, or was refused a mode.
         jobs = [job for job in jobs if job.message_id or job.state is not JobState.CHOOSING]
-        cancelled = await self.actions.cancel(jobs, by)
+        cancelled = {job.id: job for job in await self.actions.cancel(jobs, by)}
+        # their menu shows the end of all of them
+        in_albums = {job.id: job for job in await self.albums.cancel(context.person.id, message.chat_id, by)}
+        count = len(cancelled | in_albums)
         say = context.say
-        await reply(
-            message, say.plural("cancel.done", len(cancelled)) if cancelled else say("cancel.nothing")
-        )
-        await self.actions.show(cancelled)
+        await reply(message, say.plural("cancel.done", count) if count else say("cancel.nothing"))
+        await self.actions.show(job for job in cancelled.values() if job.message_id)
 
     async def unknown(self, update: Update, context: Context) -> None:
         """Reply to an unknown command; in groups it may be meant for another bot."""

@@ -60,7 +60,7 @@ class Uploads:
         if obstacle := await self.rights.obstacle(request.chat_id):
             await reply(request, say(f"here.{obstacle}"))
             return
-        once = _once(request)
+        once = post_of(request)
         # A channel or an anonymous admin taps under another id: any member may choose then.
         user_id = context.person.id if not request.sender_chat else 0
         job = make_job(song, request, user_id, source, say)
@@ -109,7 +109,7 @@ def _minutes(seconds: object) -> int:
     return -(-int(str(seconds)) // 60)
 
 
-def _once(request: Message) -> str:
+def post_of(request: Message) -> str:
     """Name what is asked for: a channel's post, and its copy in the channel's discussion group, ask once."""
     origin = request.forward_origin
     if request.is_automatic_forward and isinstance(origin, MessageOriginChannel):

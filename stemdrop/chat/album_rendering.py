@@ -7,9 +7,11 @@ from hashlib import sha256
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
 from stemdrop.chat.callback_data import MODE_LETTERS, AlbumAction, Screen, ScreenTap
-from stemdrop.chat.rendering import Details, Rendered, short_title
+from stemdrop.chat.rendering import TITLE_LENGTH, Details, Rendered, short_title
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, Mode
+from stemdrop.domain.titles import in_sentence
+from stemdrop.storage.albums import Album
 
 # The modes in which all songs of an album can be split by one tap.
 ALBUM_MODES = (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)
@@ -75,3 +77,12 @@ def _all(
 
 def _button(label: str, group: str, *words: str) -> InlineKeyboardButton:
     return InlineKeyboardButton(label, callback_data=ScreenTap(Screen.ALBUM, (group, *words)).to_data())
+
+
+def refusals_of(album: Album, say: Language) -> list[str]:
+    """Return a line for each file that was refused."""
+    return [
+        say("album.refused", name=in_sentence(file.song.source.title, TITLE_LENGTH), why=file.refusal)
+        for file in album.files
+        if file.refusal
+    ]

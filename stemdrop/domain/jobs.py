@@ -149,7 +149,7 @@ class Job:
     stems_above: int = 0
     replaced_message_id: int = 0
     ordered_by: str = ""  # the tap that made it, where one did
-    cancelled_by: str = ""  # the update with a command that cancelled it, where one did
+    cancelled_by: str = ""  # the update or tap that cancelled it, where one did for several songs
     state: JobState = JobState.CHOOSING
     created_at: float = 0
     moved_at: float = 0

@@ -21,6 +21,7 @@ class AlbumFile:
     """
 
     song: Job
+    post: str  # names the message, and its automatic copy likewise
     job_id: str = ""
     refusal: str = ""
 
@@ -74,11 +75,12 @@ class Albums:
         self._redis = redis
         self._clock = clock
 
-    async def join(self, key: str, song: Job, refusal: str = "") -> None:
+    async def join(self, key: str, song: Job, post: str, refusal: str = "") -> None:
         """Add a file that the account of `song` has sent. Idempotent."""
         album, index, number = ALBUM.format(key), ALBUMS_OF.format(song.account), song.source_message_id
         async with translated(), self._redis.pipeline() as pipeline:
             pipeline.hsetnx(album, f"file:{number}", json.dumps(song.to_fields()))
+            pipeline.hset(album, f"post:{number}", post)
             if refusal:
                 pipeline.hset(album, f"end:{number}", json.dumps({"refusal": refusal}))
             pipeline.hset(album, "joined_at", str(self._clock()))
@@ -94,9 +96,20 @@ class Albums:
                 async with self._redis.pipeline() as pipeline:
                     pipeline.hsetnx(ALBUM.format(key), "asker", json.dumps(asdict(asker)))
                     pipeline.expire(ALBUM.format(key), ALBUM_LIFETIME_S)  # it may just have been deleted
+                    if asker.user_id:
+                        pipeline.sadd(ALBUMS_OF.format(asker.user_id), key)
+                        pipeline.expire(ALBUMS_OF.format(asker.user_id), ALBUM_LIFETIME_S)
                     await pipeline.execute()
             stored = await self._redis.hget(ALBUM.format(key), "asker")
         return Asker(**json.loads(stored)) if stored else None
+
+    async def claim(self, post: str, key: str) -> bool:
+        """Let this album be the one whose first file is `post`. False: it is another one."""
+        holder = ALBUM.format(f"of:{post}")
+        async with translated():
+            if await self._redis.set(holder, key, ex=ALBUM_LIFETIME_S, nx=True):
+                return True
+            return bool(await self._redis.get(holder) == key)
 
     async def get(self, key: str) -> Album | None:
         async with translated():
@@ -131,12 +144,16 @@ class Albums:
     async def order(self, key: str, order: AlbumOrder) -> None:
         await self._set(key, {"order": json.dumps(asdict(order))})
 
-    async def forget_of(self, account: int) -> None:
-        """Delete the albums that this account has sent."""
-        index = ALBUMS_OF.format(account)
+    async def of(self, account: int) -> list[str]:
+        """Return the keys of the albums that this account has sent or asked for."""
         async with translated():
-            keys = await self._redis.smembers(index)
-            await self._redis.delete(index, *(ALBUM.format(key) for key in keys))
+            return sorted(cast(set[str], await self._redis.smembers(ALBUMS_OF.format(account))))
+
+    async def forget_of(self, account: int) -> None:
+        """Delete the albums that this account has sent or asked for."""
+        keys = await self.of(account)
+        async with translated():
+            await self._redis.delete(ALBUMS_OF.format(account), *(ALBUM.format(key) for key in keys))
 
     async def _set(self, key: str, fields: dict[str, str]) -> None:
         album = ALBUM.format(key)
@@ -147,4 +164,5 @@ class Albums:
 
 def _file(number: int, stored: dict[str, str]) -> AlbumFile:
     song = Job.from_fields(json.loads(stored[f"file:{number}"]))
-    return AlbumFile(song, **json.loads(stored.get(f"end:{number}", "{}")))
+    post = stored.get(f"post:{number}", f"song:{song.chat_id}:{number}")
+    return AlbumFile(song, post, **json.loads(stored.get(f"end:{number}", "{}")))

@@ -161,6 +161,24 @@ async def test_cancel_and_a_repeated_tap(
     assert room.after(menu) == []
 
 
+async def test_the_command_cancels_the_songs_of_a_menu(
+    room: BotRoom, albums: AlbumChats, alice: User, bob: User, songs: list[Path]
+) -> None:
+    of_bob = await menu_of(room, albums, bob, songs[:2])
+    menu = await menu_of(room, albums, alice, songs)
+    fault = room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
+    await room.says(alice, "/cancel")
+    assert fault.hits == 1
+    await room.handle_again()
+    assert (menu.text, menu.buttons) == ("Cancelled 3 songs.", [])
+    assert {job.state for job in await jobs_of(room, alice)} == {JobState.CANCELLED}
+    assert [message.text for message in room.after(menu) if message.is_from_bot] == ["Cancelled 3 songs."]
+    assert of_bob.buttons
+    room.product.clock.advance(100)
+    await room.product.recovery().run()
+    assert (await room.says(alice, "/cancel"))[-1].text == "There is nothing to cancel."
+
+
 async def test_a_tap_that_is_handled_again_after_a_crash_goes_on_and_picks_each_song_once(
     room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
 ) -> None:
@@ -243,6 +261,25 @@ async def test_a_caption_in_a_group_asks_for_songs_that_came_before_and_after_it
     await gather(room, albums)
     (menu,) = room.telegram.bot_messages(group.id)
     assert labels(menu)[0].startswith("All 3:")
+
+
+async def test_a_channels_album_and_its_copy_in_the_discussion_group_ask_once(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    channel, group = room.telegram.add_channel("Label", alice), room.telegram.add_group("Band", [alice])
+    await room.product.group_settings.set_answers_all(group.id, True)
+    posts = await send(room, alice, songs, chat_id=channel.id, caption="/stems")
+    for number, post in enumerate(posts):
+        origin = {"type": "channel", "date": post.date, "chat": channel.to_dict()}
+        origin |= {"message_id": post.message_id}
+        copied = post.to_dict() | {"chat": group.to_dict(), "message_id": 900 + number}
+        copied |= {"forward_origin": origin, "media_group_id": "78", "is_automatic_forward": True}
+        room.telegram.updates.add("message", copied)
+    await room.handle()
+    await gather(room, albums)
+    (menu,) = room.telegram.bot_messages(channel.id)
+    assert labels(menu)[0].startswith("All 3:")
+    assert room.telegram.bot_messages(group.id) == []
 
 
 async def test_deletion_forgets_albums(
