@@ -16,7 +16,7 @@ from stemdrop.domain.audio_types import UNKNOWN_EXTENSION, extension_of_content
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceGone, SourceUnavailable, SourceUnusable, TryLater
 from stemdrop.services.audio_files import inspect
-from stemdrop.services.disk_space import AGAIN_S, BOT_MIN_FREE_BYTES, temp_folder
+from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, NO_ROOM_AGAIN_S, temp_folder
 
 
 class AudioCheck:
@@ -55,7 +55,7 @@ class AudioCheck:
                 size_bytes = await self._files.save(file, path, self._max_bytes)
             except OSError as error:
                 raise TryLater(
-                    AGAIN_S, f"the song cannot be written to the disk: {error.strerror or error}"
+                    NO_ROOM_AGAIN_S, f"the song cannot be written to the disk: {error.strerror or error}"
                 ) from error
             return await _inspected(source, path, size_bytes)
 

@@ -9,7 +9,7 @@ from stemdrop.errors import TryLater
 
 TOTAL, PER_OWNER = 8, 2
 # When the update that is next for a slot asks again; each place behind it adds a part of that.
-AGAIN_S = 1.0
+SLOT_AGAIN_S = 1.0
 _LONGEST_AGAIN_S = 15.0
 
 
@@ -38,7 +38,7 @@ class DownloadSlots:
         free = min(self._per_owner - self._held[owner], self._total - self._held.total())
         place = sum(number < update_id for number in waiting) - free
         if place >= 0:
-            pause_s = min(AGAIN_S * (1 + place / 4), _LONGEST_AGAIN_S)
+            pause_s = min(SLOT_AGAIN_S * (1 + place / 4), _LONGEST_AGAIN_S)
             self._waiting[owner] = {**waiting, update_id: now + 2 * pause_s}
             raise TryLater(pause_s, "other songs are downloaded first")
         waiting.pop(update_id, None)

@@ -9,7 +9,7 @@ from webhook.health import health_router
 from webhook.json_body import BODY_TIMEOUT_S
 from webhook.metrics import metrics_router
 from webhook.probe import probe_router
-from webhook.source import DOWNLOAD_TIMEOUT_S, source_router
+from webhook.source import SOURCE_TIMEOUT_S, source_router
 from webhook.updates import updates_router
 
 
@@ -17,7 +17,7 @@ def create_app(
     parts: Parts,
     *,
     body_timeout_s: float = BODY_TIMEOUT_S,
-    download_timeout_s: float = DOWNLOAD_TIMEOUT_S,
+    download_timeout_s: float = SOURCE_TIMEOUT_S,
 ) -> FastAPI:
     """Build the application; the caller opens and closes `parts`."""
     settings, store, engine, links = parts.settings, parts.store, parts.engine, parts.links

@@ -11,7 +11,7 @@ from webhook.errors import UnknownProbe
 from webhook.json_body import BODY_TIMEOUT_S, read_json
 
 # The doctor sends 4 kB, to see whether a body arrives.
-MAX_BODY_BYTES = 16 * 1024
+MAX_PROBE_BYTES = 16 * 1024
 
 
 def probe_router(probes: Probes, secret_key: str, body_timeout_s: float = BODY_TIMEOUT_S) -> APIRouter:
@@ -23,7 +23,7 @@ def probe_router(probes: Probes, secret_key: str, body_timeout_s: float = BODY_T
         """Like a callback: prove that this webhook knows the key and that the body arrived."""
         if not await probes.is_laid(nonce):  # before the body of a stranger is read
             raise UnknownProbe(UNKNOWN)
-        body = await read_json(request, body_timeout_s, max_bytes=MAX_BODY_BYTES)
+        body = await read_json(request, body_timeout_s, max_bytes=MAX_PROBE_BYTES)
         if not isinstance(body, dict) or body.get("nonce") != nonce:
             raise BadContract("the body is not this probe's")
         await use_up(nonce)

@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 # connection to Telegram for as long as its reader takes.
 MAX_DOWNLOADS_PER_JOB = 16
 # For one download: 20 MB at 12 kB/s. By then the job has timed out, unless JOB_TIMEOUT_S is longer.
-DOWNLOAD_TIMEOUT_S = 1800.0
+SOURCE_TIMEOUT_S = 1800.0
 # A download whose job has ended is cut off with the first bytes after this time.
 CHECK_INTERVAL_S = 5.0
 # A smaller range of a larger file is no fetch of the song. A larger one counts as a fetch once so much of it
@@ -48,7 +48,7 @@ def source_router(
     source_quota: SourceQuota,
     links: SignedLinks,
     files: TelegramFiles,
-    download_timeout_s: float = DOWNLOAD_TIMEOUT_S,
+    download_timeout_s: float = SOURCE_TIMEOUT_S,
 ) -> APIRouter:
     """Build the routes. A link serves the audio of one job until the job no longer needs it.
 

@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 PACKS_AT_ONCE = 2
 PACKS_PER_ACCOUNT = 1
 # With pauses of up to five minutes between runs this is an hour.
-MAX_RUNS = 20
+MAX_PACK_RUNS = 20
 _RUNS = {Action.ZIP: Run.ZIP, Action.SMALL: Run.SMALL}
 _ACTIONS = {run: action for action, run in _RUNS.items()}
 _DESCRIPTIONS = {Run.ZIP: "one ZIP of a job's stems", Run.SMALL: "a job's stems as voice messages"}
@@ -108,8 +108,8 @@ class Archives:
 
     async def _pack_or_explain(self, job: Job, kind: Run, run: int) -> None:
         say = self.translations.language(job.language)
-        if run > MAX_RUNS:
-            await self._give_up(job, kind, f"after {MAX_RUNS} runs", say)
+        if run > MAX_PACK_RUNS:
+            await self._give_up(job, kind, f"after {MAX_PACK_RUNS} runs", say)
             return
         sent = await self.store.sent(job.id)
         listed = job.result.stems if job.result else ()

@@ -34,7 +34,7 @@ from worker.result_sender import ResultSender, Unsent
 log = logging.getLogger(__name__)
 
 # With pauses of up to five minutes between runs this is most of a day.
-MAX_RUNS = 200
+MAX_DELIVERY_RUNS = 200
 # Runs without an end: the process died, or an unexpected exception ended the run.
 MAX_BROKEN_RUNS = 10
 # Longer than a run whose connection to Redis is back needs to record what it has sent.
@@ -76,7 +76,7 @@ class Delivery:
     async def _run(self, job: Job, result: Result) -> None:
         runs = await self.store.count_run(job.id, Run.DELIVER)
         broken = await self.store.count_run(job.id, Run.BROKEN_DELIVERY)
-        if runs > MAX_RUNS or broken > MAX_BROKEN_RUNS:
+        if runs > MAX_DELIVERY_RUNS or broken > MAX_BROKEN_RUNS:
             await self._fail(job, _undeliverable(job))
             return
         token = await self.store.begin_delivery(job.id)

@@ -28,7 +28,7 @@ from stemdrop.storage.job_store import JobStore
 log = logging.getLogger(__name__)
 
 # A failure that may pass within seconds is retried so often before the user is told; it costs nothing.
-MAX_RUNS = 3
+MAX_SUBMISSION_RUNS = 3
 # A job fails after so many begun runs. Only runs that break off come to that many.
 MAX_BEGUN = 12
 _SOON_S = 2.0
@@ -147,7 +147,7 @@ class Submission:
             log.warning("job %s: Telegram was not asked for the source: %s", job.id, type(error).__name__)
 
     async def _again_or_fail(self, job: Job, run: int, code: str, error: Exception) -> None:
-        if run < MAX_RUNS:
+        if run < MAX_SUBMISSION_RUNS:
             raise TryLater(_SOON_S * run, str(error)) from error
         await self._fail(job, Failure(code, charged=False), error)
 

@@ -9,14 +9,14 @@ from telegram.ext import ExtBot
 
 from stemdrop.domain.jobs import Job
 
-Sent = TypeVar("Sent")
+Answer = TypeVar("Answer")
 
 _MESSAGE_GONE = ("message to edit not found", "can't be edited", "message_id_invalid")
 
 
 async def send_in_topic(
-    job: Job, send: Callable[[int | None, ReplyParameters | None], Awaitable[Sent]]
-) -> Sent:
+    job: Job, send: Callable[[int | None, ReplyParameters | None], Awaitable[Answer]]
+) -> Answer:
     """Call `send` with the job's topic and reply, or with none where the topic is closed or gone."""
     source = job.source_message_id
     reply = ReplyParameters(source, allow_sending_without_reply=True) if source else None

@@ -23,7 +23,7 @@ SOURCE_LIFETIME_S = 24 * 3600
 # How far a signature's time may be off, in both directions (Standard Webhooks: five minutes).
 SIGNATURE_WINDOW_S = 300
 # How far ahead a token may have been signed: the clocks of two machines differ, and one may be set back.
-CLOCK_SKEW_S = 24 * 3600
+LINK_CLOCK_SKEW_S = 24 * 3600
 
 # The characters of our tokens; base64 decoding alone ignores all others.
 _TOKEN = re.compile(r"[\w.-]+", re.ASCII)
@@ -104,6 +104,6 @@ def _unsign(signer: TimestampSigner, token: str, lifetime_s: int) -> str:
         raise ForgedRequest("the link is not ours") from error
     if age_s > lifetime_s:
         raise ExpiredLink("the link has expired")
-    if age_s < -CLOCK_SKEW_S:
+    if age_s < -LINK_CLOCK_SKEW_S:
         raise ForgedRequest("the link was signed in the future")
     return content

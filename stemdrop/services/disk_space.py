@@ -16,7 +16,7 @@ WORKER_MIN_FREE_BYTES = 512 * 1024 * 1024
 # docker-compose.yml has twice as much, since it is needed once more before the last of them begins.
 BOT_MIN_FREE_BYTES = 160 * 1024 * 1024
 # When a task that found too little room is run again.
-AGAIN_S = 60
+NO_ROOM_AGAIN_S = 60
 
 
 @contextmanager
@@ -25,10 +25,12 @@ def temp_folder(min_free_bytes: int) -> Iterator[Path]:
     try:
         folder = tempfile.TemporaryDirectory(prefix=PREFIX, dir=temp_root())
     except OSError as error:
-        raise TryLater(AGAIN_S, f"there is no room for songs and stems: {error.strerror or error}") from error
+        raise TryLater(
+            NO_ROOM_AGAIN_S, f"there is no room for songs and stems: {error.strerror or error}"
+        ) from error
     with folder as name:
         if trouble := shortage(min_free_bytes):
-            raise TryLater(AGAIN_S, trouble)
+            raise TryLater(NO_ROOM_AGAIN_S, trouble)
         yield Path(name)
 
 

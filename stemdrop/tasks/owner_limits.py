@@ -7,14 +7,14 @@ from typing import Generic, TypeVar
 
 from stemdrop.errors import StemdropError, TryLater
 
-AGAIN_S = 5.0
+BUSY_AGAIN_S = 5.0
 
 Owner = TypeVar("Owner", bound=Hashable)
 
 
 def account_is_busy() -> TryLater:
     """Return the error for a task of an account at its limit; another process may have room."""
-    return TryLater(AGAIN_S, "its account has its share of these under way already")
+    return TryLater(BUSY_AGAIN_S, "its account has its share of these under way already")
 
 
 class OwnerLimits(Generic[Owner]):

@@ -74,7 +74,7 @@ async def polling(product: Product) -> AsyncIterator[None]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download_slots, "AGAIN_S", 0.2)
+    monkeypatch.setattr(download_slots, "SLOT_AGAIN_S", 0.2)
 
 
 def held_product(product: Product, telegram: Telegram, user: User) -> tuple[Product, HeldDownloads]:

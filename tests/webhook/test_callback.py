@@ -23,7 +23,7 @@ from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import Failure, Job, JobState
 from stemdrop.domain.outcomes import Receipt
-from stemdrop.http.signed_links import CALLBACK_LIFETIME_S, CLOCK_SKEW_S, SIGNATURE_WINDOW_S, SignedLinks
+from stemdrop.http.signed_links import CALLBACK_LIFETIME_S, LINK_CLOCK_SKEW_S, SIGNATURE_WINDOW_S, SignedLinks
 from webhook.app import create_app
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -158,7 +158,10 @@ async def test_forged_expired_and_foreign_callbacks_are_refused(
     good = path_of(product, job)
     foreign_server = SignedLinks("another-secret", PUBLIC_URL)
     with monkeypatch.context() as patch:
-        for name, age_s in (("expired", CALLBACK_LIFETIME_S + 60), ("from the future", -CLOCK_SKEW_S - 60)):
+        for name, age_s in (
+            ("expired", CALLBACK_LIFETIME_S + 60),
+            ("from the future", -LINK_CLOCK_SKEW_S - 60),
+        ):
             patch.setattr(TimestampSigner, "get_timestamp", lambda self, a=age_s: int(time.time()) - a)
             if name == "expired":
                 expired = path_of(product, job)

@@ -9,7 +9,7 @@ from product import SECRET, Product
 
 from stemdrop.storage.keys import PROBE
 from stemdrop.storage.probes import UNKNOWN, content, proof
-from webhook.probe import MAX_BODY_BYTES
+from webhook.probe import MAX_PROBE_BYTES
 
 
 async def test_a_probe_is_answered_with_a_proof_once(product: Product, client: httpx.AsyncClient) -> None:
@@ -89,6 +89,6 @@ async def test_the_nonce_is_checked_before_the_body_is_read(client: httpx.AsyncC
 
 async def test_a_body_over_16_kib_is_refused(product: Product, client: httpx.AsyncClient) -> None:
     nonce = await product.probes.lay()
-    for length, status in ((MAX_BODY_BYTES + 1, 413), (MAX_BODY_BYTES, 200)):
+    for length, status in ((MAX_PROBE_BYTES + 1, 413), (MAX_PROBE_BYTES, 200)):
         body = json.dumps({"nonce": nonce}).encode().ljust(length)
         assert (await client.post(f"/probe/{nonce}", content=body)).status_code == status

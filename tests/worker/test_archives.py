@@ -30,7 +30,7 @@ from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.storage.flood_limiter import FloodLimiter
 from stemdrop.storage.keys import JOB_LIFETIME_S
 from stemdrop.tasks.engine import Queue, Task
-from worker.archives import MAX_RUNS, Archives
+from worker.archives import MAX_PACK_RUNS, Archives
 
 ASKING = "api/v1/vocal-removal/record-info"
 
@@ -509,7 +509,7 @@ async def test_an_order_that_fails_repeatedly_is_explained_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method=method, times=None)
-    await product.store.count_run(two.id, Run.ZIP if order is zip_of else Run.SMALL, by=MAX_RUNS - 1)
+    await product.store.count_run(two.id, Run.ZIP if order is zip_of else Run.SMALL, by=MAX_PACK_RUNS - 1)
     with pytest.raises(TryLater):
         await archives.run(order(two))
     assert said(product, two) == []
@@ -530,7 +530,7 @@ async def test_an_order_that_kills_its_workers_is_explained_and_a_dead_letter(
     product: Product, archives: Archives, two: Job, order: Callable[[Job], str], what: str
 ) -> None:
     kind = Run.ZIP if order is zip_of else Run.SMALL
-    await product.store.count_run(two.id, kind, by=MAX_RUNS)
+    await product.store.count_run(two.id, kind, by=MAX_PACK_RUNS)
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
     await archives.give_up(order(two))
     (letter,) = await product.dead_letters.all()
@@ -627,7 +627,7 @@ async def test_a_repeated_order_is_postponed_by_flood_limits(
         flood = FloodLimiter(busy.redis, busy.clock)
         await flood.pause(60)
         with anyio.fail_after(20):
-            for _ in range(MAX_RUNS + 1):  # such runs do not count
+            for _ in range(MAX_PACK_RUNS + 1):  # such runs do not count
                 with pytest.raises(TryLater) as later:
                     await busy.archives().run(order(two))
                 assert later.value.after_s == pytest.approx(60, abs=1)

@@ -25,7 +25,7 @@ from stemdrop.services.orders import Orders
 from stemdrop.storage.flood_limiter import FloodLimiter
 from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
 from stemdrop.storage.stem_cache import CachedStems
-from worker.delivery import MAX_RUNS, Delivery
+from worker.delivery import MAX_DELIVERY_RUNS, Delivery
 
 ALL_STEMS = (Mode.SPLIT_STEM, "")
 TWELVE = (
@@ -422,7 +422,7 @@ async def test_a_cached_delivery_that_is_given_up_was_not_charged(
     product: Product, delivery: Delivery, orders: Orders, twelve: Job, bob: User, song: Path
 ) -> None:
     job = await again(product, orders, bob, song)
-    await product.redis.hset(f"stemdrop:job:{job.id}", "runs:deliver", MAX_RUNS)
+    await product.redis.hset(f"stemdrop:job:{job.id}", "runs:deliver", MAX_DELIVERY_RUNS)
     await delivery.run(job.id)
     assert (await product.job(job.id)).failure == Failure("undeliverable", charged=False)
     assert "This try cost nothing." in shown(product, job).text

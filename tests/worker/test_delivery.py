@@ -36,7 +36,7 @@ from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.services.result_polling import GIVE_UP_S
 from stemdrop.storage.keys import PACE
-from worker.delivery import MAX_BROKEN_RUNS, MAX_RUNS, Delivery
+from worker.delivery import MAX_BROKEN_RUNS, MAX_DELIVERY_RUNS, Delivery
 from worker.stems.download import FETCHES_PER_JOB
 from worker.stems.stem_sender import StemSender
 
@@ -726,7 +726,7 @@ async def test_all_downloads_of_a_job_share_one_deadline(
     put: Callable[..., dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(worker.stems.download, "DOWNLOAD_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(worker.stems.download, "STEMS_TIMEOUT_S", 0.1)
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     for key in TWELVE:
         files.hold(f"{key}.mp3")
@@ -1047,7 +1047,7 @@ async def test_a_delivery_waits_for_room_on_the_disk(
 
 
 async def test_a_delivery_is_given_up_after_many_runs(product: Product, delivery: Delivery, two: Job) -> None:
-    await product.store.count_run(two.id, Run.DELIVER, by=MAX_RUNS)
+    await product.store.count_run(two.id, Run.DELIVER, by=MAX_DELIVERY_RUNS)
     await delivery.run(two.id)
     assert (await product.job(two.id)).failure == Failure("undeliverable", charged=True)
     message = shown(product, two)

@@ -17,7 +17,7 @@ from stemdrop.errors import TryLater
 from stemdrop.services.orders import Ordered, Tapped
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import TASK
-from worker.submission import LOST_AFTER_S, MAX_RUNS
+from worker.submission import LOST_AFTER_S, MAX_SUBMISSION_RUNS
 
 ASK_AGAIN, CANCEL = "🔁 Ask again · 50 credits", "✖️ Cancel"
 STEMS = result_of({"vocals": "https://files.example/v.mp3"})
@@ -328,7 +328,7 @@ async def test_a_refusal_after_the_other_call_has_failed_tells_what_that_one_cos
 
 
 async def test_asking_again_counts_the_runs_anew(product: Product, provider: Provider, job: Job) -> None:
-    await product.store.count_run(job.id, Run.SUBMIT, by=MAX_RUNS)
+    await product.store.count_run(job.id, Run.SUBMIT, by=MAX_SUBMISSION_RUNS)
     await wait_two_minutes(product)
     await ask_again(product, job)
     provider.refusal = (429, "slow down")

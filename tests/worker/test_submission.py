@@ -18,7 +18,7 @@ from stemdrop.domain.jobs import Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreUnavailable, TryLater
-from worker.submission import LOST_AFTER_S, MAX_BEGUN, MAX_RUNS
+from worker.submission import LOST_AFTER_S, MAX_BEGUN, MAX_SUBMISSION_RUNS
 
 # The buttons of a failed split in all stems.
 RETRY = ["🔁 Try again · 50 credits"]
@@ -160,9 +160,9 @@ async def test_an_api_that_is_too_busy_is_called_three_times(
 ) -> None:
     provider.refusal = (code, "slow down")
     pauses = await run_out(product, job)
-    assert len(pauses) == MAX_RUNS - 1
+    assert len(pauses) == MAX_SUBMISSION_RUNS - 1
     assert all(pause > 0 for pause in pauses)
-    assert len(provider.requests) == MAX_RUNS
+    assert len(provider.requests) == MAX_SUBMISSION_RUNS
     assert (await product.job(job.id)).failure == Failure("429", charged=False)
     assert "too busy right now" in shown(product, job).text
 
@@ -182,7 +182,7 @@ async def test_an_unreachable_api_is_called_three_times(
 ) -> None:
     async with run_telegram(telegram) as url, open_product(redis_url, telegram, url) as product:
         job = await product.at(JobState.SUBMITTING, sent)
-        assert len(await run_out(product, job)) == MAX_RUNS - 1
+        assert len(await run_out(product, job)) == MAX_SUBMISSION_RUNS - 1
         assert (await product.job(job.id)).failure == Failure("unreachable", charged=False)
         message = shown(product, job)
         assert "cannot be reached" in message.text
@@ -419,7 +419,7 @@ async def test_a_failing_get_file_is_tried_three_times(
     product: Product, provider: Provider, job: Job, fault: FaultKind
 ) -> None:
     product.telegram.faults.add(fault, method="getFile", times=None)
-    assert len(await run_out(product, job, has_callbacks=False)) == MAX_RUNS - 1
+    assert len(await run_out(product, job, has_callbacks=False)) == MAX_SUBMISSION_RUNS - 1
     assert (await product.job(job.id)).failure == Failure("unreachable", charged=False)
     assert provider.creates == []
 
@@ -441,7 +441,7 @@ async def test_a_source_that_is_temporarily_unavailable_is_awaited(
     assert (await product.job(job.id)).state is JobState.SEPARATING
     product.telegram.faults.add(FaultKind.FILE_UNAVAILABLE, method="getFile", times=None)
     again = await product.at(JobState.SUBMITTING, sent)
-    assert len(await run_out(product, again, has_callbacks=has_callbacks)) == MAX_RUNS - 1
+    assert len(await run_out(product, again, has_callbacks=has_callbacks)) == MAX_SUBMISSION_RUNS - 1
     assert (await product.job(again.id)).failure == Failure("source_gone", charged=False)
     assert len(provider.creates) == 1
 

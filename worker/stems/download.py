@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 FETCHES_PER_JOB = 3
 # For all downloads of a job: a server that is just quick enough must not hold a worker's place for hours.
 # Twelve stems of 8 MB at 80 kB/s; later ones are reported as missing, and can be fetched again.
-DOWNLOAD_TIMEOUT_S = 1200
+STEMS_TIMEOUT_S = 1200
 # Errors that a broken file, or a full disk, causes in the writing of tags.
 _UNTAGGABLE = (av.error.FFmpegError, ValueError, IndexError, OSError)
 
@@ -84,7 +84,7 @@ class StemDownloads:
     _ends_at: float = field(init=False, default=0.0)  # by the loop's clock
 
     async def __aenter__(self) -> Self:
-        self._ends_at = asyncio.get_running_loop().time() + DOWNLOAD_TIMEOUT_S
+        self._ends_at = asyncio.get_running_loop().time() + STEMS_TIMEOUT_S
         self._running = {
             stem.key: asyncio.create_task(self._download(stem, self.folder / str(index)))
             for index, stem in enumerate(self.stems)
@@ -133,7 +133,7 @@ class StemDownloads:
             async with asyncio.timeout_at(self._ends_at):
                 extension = await self.fetcher.fetch(url, target)
         except TimeoutError as error:
-            raise FetchFailed(f"the job's downloads take more than {DOWNLOAD_TIMEOUT_S} s") from error
+            raise FetchFailed(f"the job's downloads take more than {STEMS_TIMEOUT_S} s") from error
         return await run_in_thread(_inspect, target, extension, stem.duration_s)
 
     async def _tag(self, stem: Stem, file: DownloadedStem, name: str, audio_format: AudioFormat) -> None:

@@ -14,7 +14,7 @@ from stemdrop.domain.jobs import Job
 from stemdrop.errors import ExpiredLink, ForgedRequest
 from stemdrop.http.signed_links import (
     CALLBACK_LIFETIME_S,
-    CLOCK_SKEW_S,
+    LINK_CLOCK_SKEW_S,
     SIGNATURE_WINDOW_S,
     SOURCE_LIFETIME_S,
     CallbackToken,
@@ -148,7 +148,7 @@ def test_a_token_expires(at: Callable[[float], None], door: str, lifetime_s: int
 
 
 def test_a_token_signed_a_little_ahead_is_valid(at: Callable[[float], None]) -> None:
-    at(NOW + CLOCK_SKEW_S)
+    at(NOW + LINK_CLOCK_SKEW_S)
     token, source = callback_token(), source_token()
     at(NOW)
     assert links().read_callback(token).job_id == JOB
@@ -156,7 +156,7 @@ def test_a_token_signed_a_little_ahead_is_valid(at: Callable[[float], None]) -> 
 
 
 def test_a_token_from_the_future_is_forged(at: Callable[[float], None]) -> None:
-    at(NOW + CLOCK_SKEW_S + 1)
+    at(NOW + LINK_CLOCK_SKEW_S + 1)
     token = callback_token()
     at(NOW)
     with pytest.raises(ForgedRequest):

@@ -20,7 +20,7 @@ from stemdrop.domain.results import Result
 from stemdrop.errors import BadContract, ForgedRequest
 from stemdrop.http.signed_links import (
     CALLBACK_LIFETIME_S,
-    CLOCK_SKEW_S,
+    LINK_CLOCK_SKEW_S,
     SIGNATURE_WINDOW_S,
     SOURCE_LIFETIME_S,
     CallbackToken,
@@ -205,8 +205,8 @@ def test_foreign_tokens_are_forged(token: str) -> None:
 
 @fuzzed(20)
 @given(IDS, CHATS, st.integers(-2 * CALLBACK_LIFETIME_S, 2 * CALLBACK_LIFETIME_S))
-@example("0" * 16, 1, -CLOCK_SKEW_S)
-@example("0" * 16, 1, -CLOCK_SKEW_S - 1)
+@example("0" * 16, 1, -LINK_CLOCK_SKEW_S)
+@example("0" * 16, 1, -LINK_CLOCK_SKEW_S - 1)
 @example("0" * 16, 1, SOURCE_LIFETIME_S)
 @example("0" * 16, 1, SOURCE_LIFETIME_S + 1)
 @example("0" * 16, 1, CALLBACK_LIFETIME_S)
@@ -223,7 +223,7 @@ def test_a_token_is_valid_for_its_lifetime(job_id: str, chat_id: int, age_s: int
             (CALLBACK_LIFETIME_S, links.read_callback, callback),
             (SOURCE_LIFETIME_S, links.read_source, source),
         ):
-            if -CLOCK_SKEW_S <= age_s <= lifetime_s:
+            if -LINK_CLOCK_SKEW_S <= age_s <= lifetime_s:
                 read(token)
             else:
                 with pytest.raises(ForgedRequest):
