@@ -20,6 +20,7 @@ from bot.access_requests import AccessDesk
 from bot.admin import Admin
 from bot.albums import AlbumChats
 from bot.audio_check import AudioCheck
+from bot.automatic_start import AutomaticStart
 from bot.chat_rights import ChatRights
 from bot.commands import Commands
 from bot.context import Context
@@ -66,12 +67,20 @@ def build_albums(parts: Parts) -> AlbumChats:
         albums=parts.albums,
         store=store,
         engine=parts.engine,
-        uploads=Uploads(store, audio_check, DownloadSlots(), parts.job_message, rights),
+        uploads=Uploads(
+            store, parts.engine, audio_check, DownloadSlots(), parts.job_message, rights, parts.clock
+        ),
         actions=JobActions(store, parts.orders, parts.job_message),
         users=parts.users,
         translations=parts.translations,
         clock=parts.clock,
     )
+
+
+def build_automatic_start(parts: Parts) -> AutomaticStart:
+    """Build the task `START`."""
+    actions = JobActions(parts.store, parts.orders, parts.job_message)
+    return AutomaticStart(parts.store, actions, parts.translations, parts.clock)
 
 
 def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]

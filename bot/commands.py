@@ -83,8 +83,8 @@ class Commands:
         jobs = [job for job in await self.store.jobs_of(context.person.id) if job.chat_id == message.chat_id]
         # An update that is handled again counts the jobs that it has cancelled before.
         jobs = [job for job in jobs if job.state in CANCELLABLE or job.cancelled_by == by]
-        # A job without a message is just being created, or was refused a mode.
-        jobs = [job for job in jobs if job.message_id or job.state is not JobState.CHOOSING]
+        # A job without a message is just being created, or was refused a mode, or is about to start.
+        jobs = [job for job in jobs if job.message_id or job.starts_at or job.state is not JobState.CHOOSING]
         cancelled = {job.id: job for job in await self.actions.cancel(jobs, by)}
         # their menu shows the end of all of them
         in_albums = {job.id: job for job in await self.albums.cancel(context.person.id, message.chat_id, by)}

@@ -27,7 +27,7 @@ from stemdrop.tasks.incoming_updates import received_at
 log = logging.getLogger(__name__)
 
 # What leads to stems in the chat.
-_ORDERS = (Action.PICK, Action.OTHER_MODE, Action.RETRY, Action.RESUME, Action.FETCH_AGAIN)
+_ORDERS = (Action.PICK, Action.START, Action.OTHER_MODE, Action.RETRY, Action.RESUME, Action.FETCH_AGAIN)
 
 
 @dataclass(frozen=True)
@@ -95,6 +95,10 @@ class Menu:
         match tap.action:
             case Action.PICK if tap.mode:
                 return await self.orders.pick(job, tap.mode, tap.instrument)
+            case Action.START if job.mode and job.starts_at:
+                return await self.orders.pick(job, job.mode, job.instrument, starts_at=job.starts_at)
+            case Action.UNDO:
+                return await self.orders.undo(job)
             case Action.OTHER_MODE if tap.mode:
                 return await self.orders.other_mode(job, tap.mode, tap.instrument, tapped)
             case Action.INSTRUMENTS if job.state in FINAL and not tapped.before(job.moved_at):
@@ -122,7 +126,7 @@ class Menu:
         text, keyboard = await self.job_message.render(job)
         if tap.action is Action.INSTRUMENTS and job.state is JobState.CHOOSING:
             text, keyboard = render_instruments(job, say, tap.page, await self.job_message.details(job))
-        elif ordered.over and tap.mode and job.state is JobState.CHOOSING:
+        elif ordered.over and job.state is JobState.CHOOSING:
             # also in the message, since the answer to the tap vanishes
             text = f"{text}\n\n{render_over_limit(say, ordered.over)}"
         await self.job_message.edit_or_send(job, text, keyboard)

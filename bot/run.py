@@ -5,7 +5,7 @@ import logging
 
 from telegram.error import BadRequest, InvalidToken
 
-from bot.app import build_albums, build_application
+from bot.app import build_albums, build_application, build_automatic_start
 from bot.errors import Apology
 from bot.introduction import introduce
 from bot.polling import ALLOWED_UPDATES, Poller
@@ -41,6 +41,7 @@ async def run_bot(parts: Parts, update_health: UpdateHealth, stop: asyncio.Event
             {
                 Task.UPDATE: handler.run,
                 Task.ALBUM: build_albums(parts).run,
+                Task.START: build_automatic_start(parts).run,
             },
             stop_handling,
             given_up={Task.UPDATE: handler.give_up},

@@ -1,17 +1,18 @@
-"""`/settings`: the mode that a user picks most, whose button is green in the menus."""
+"""`/settings`: the mode that a user picks most, and whether songs are split by it without a tap."""
 
 from dataclasses import dataclass
 
-from telegram import InlineKeyboardMarkup, Update
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
 
 from bot.access import is_for_asker, is_private
 from bot.context import Context
 from bot.replies import answer_tap, button, edit, reply, tapped_words
 from stemdrop.chat.album_rendering import ALBUM_MODES
-from stemdrop.chat.callback_data import MODE_LETTERS, MODES_BY_LETTER, Screen
-from stemdrop.domain.jobs import Mode
+from stemdrop.chat.callback_data import MODE_LETTERS, MODES_BY_LETTER, Screen, SettingsAction
+from stemdrop.chat.rendering import UNDO_S, Rendered
+from stemdrop.chat.translations import Language
 from stemdrop.storage.abilities import AbilitiesCache
-from stemdrop.storage.users import Users
+from stemdrop.storage.users import Person, Users
 
 
 @dataclass(frozen=True)
@@ -22,37 +23,46 @@ class SettingsScreen:
     abilities: AbilitiesCache
 
     async def ask(self, update: Update, context: Context) -> None:
-        """Show the modes that can be chosen, and only in private."""
-        message, person, say = update.effective_message, context.person, context.say
+        """Show what can be chosen, and only in private."""
+        message = update.effective_message
         if message is None:
             return
-        if not is_private(update):
-            await reply(message, say("ask_in_private"))
-            return
-        await reply(message, say("settings.usual"), await self._keyboard(person.id, person.usual, context))
+        if is_private(update):
+            await reply(message, *await self._render(context.person, context.say))
+        else:
+            await reply(message, context.say("ask_in_private"))
 
     async def tap(self, update: Update, context: Context) -> None:
         query = update.callback_query
         if query is None or not await is_for_asker(update, context):
             return
+        asker = query.from_user.id
         match tapped_words(query):
-            case (_, letter) if (mode := MODES_BY_LETTER.get(letter)) in ALBUM_MODES and mode:
-                await self.users.set_usual(query.from_user.id, mode)
-                await answer_tap(query, None)
-                keyboard = await self._keyboard(query.from_user.id, mode, context)
-                await edit(query, context.say("settings.usual"), keyboard)
+            case (_, (SettingsAction.ASK | SettingsAction.AT_ONCE) as action):
+                await self.users.set_splits_at_once(asker, action == SettingsAction.AT_ONCE)
+            case (_, letter) if (mode := MODES_BY_LETTER.get(letter)) and mode in ALBUM_MODES:
+                await self.users.set_usual(asker, mode)
             case _:
                 await answer_tap(query, context.say("tap.stale_screen"))
+                return
+        await answer_tap(query, None)
+        await edit(query, *await self._render(await self.users.person(asker), context.say))
 
-    async def _keyboard(self, asker: int, usual: Mode, context: Context) -> InlineKeyboardMarkup:
-        abilities, say = await self.abilities.get(), context.say
-        modes = [mode for mode in ALBUM_MODES if abilities.can(mode)]
-        return InlineKeyboardMarkup.from_column(
-            [
-                button(
-                    f"✓ {say.mode_name(mode)}" if mode is usual else say.mode_name(mode),
-                    *(Screen.SETTINGS, asker, MODE_LETTERS[mode]),
-                )
-                for mode in modes
-            ]
-        )
+    async def _render(self, person: Person, say: Language) -> Rendered:
+        abilities = await self.abilities.get()
+        lines = [say("settings.usual"), "", say("settings.at_once")]
+        if not abilities.is_free:
+            lines.append(say("settings.undo", time=say.duration(UNDO_S)))
+        rows = [
+            [_choice(person, say.mode_name(mode), MODE_LETTERS[mode], is_chosen=mode is person.usual)]
+            for mode in ALBUM_MODES
+            if abilities.can(mode)
+        ]
+        at_once = person.splits_at_once
+        ask = _choice(person, say("settings.ask"), SettingsAction.ASK, is_chosen=not at_once)
+        rows.append([ask, _choice(person, say("settings.now"), SettingsAction.AT_ONCE, is_chosen=at_once)])
+        return "\n".join(lines), InlineKeyboardMarkup(rows)
+
+
+def _choice(person: Person, label: str, word: str, *, is_chosen: bool) -> InlineKeyboardButton:
+    return button(f"✓ {label}" if is_chosen else label, Screen.SETTINGS, person.id, word)

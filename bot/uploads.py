@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ from telegram.constants import ChatAction
 from telegram.error import TelegramError
 
 from bot.audio_check import AudioCheck
+from bot.automatic_start import wish_of
 from bot.chat_rights import ChatRights
 from bot.context import Context
 from bot.download_slots import DownloadSlots
@@ -22,6 +24,8 @@ from stemdrop.domain.jobs import Job, Source, SourceKind
 from stemdrop.errors import SourceUnusable, StemdropError
 from stemdrop.log_context import bind_job
 from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import Choice
+from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
 
@@ -35,20 +39,28 @@ _TITLES = {
 @dataclass(frozen=True)
 class Uploads:
     store: JobStore
+    engine: Engine
     audio_check: AudioCheck
     slots: DownloadSlots
     job_message: JobMessage
     rights: ChatRights
+    clock: Callable[[], float] = time.time
 
     async def receive(self, update: Update, context: Context) -> None:
         if message := update.effective_message:
-            await self.take(message, update, context)
+            await self.take(message, update, context, wish_of(message, context.person))
 
-    async def take(self, song: Message | ExternalReplyInfo, update: Update, context: Context) -> None:
+    async def take(
+        self,
+        song: Message | ExternalReplyInfo,
+        update: Update,
+        context: Context,
+        wish: Choice | None = None,
+    ) -> None:
         """Answer a song with the mode buttons, or with the reason why it cannot be split.
 
         The message of `update` asks for it: the song's own message, or a reply to it. Its sender owns the
-        job; idempotent for each such message.
+        job; idempotent for each such message. With a `wish` the task `START` splits it by that, or asks.
         """
         say, request = context.say, update.effective_message
         if request is None:
@@ -64,6 +76,8 @@ class Uploads:
         # A channel or an anonymous admin taps under another id: any member may choose then.
         user_id = context.person.id if not request.sender_chat else 0
         job = make_job(song, request, user_id, source, say)
+        if wish:
+            job = replace(job, mode=wish[0], instrument=wish[1], starts_at=self.clock())
         try:
             if self.audio_check.needs_download(job.source):
                 async with _typing(request):
@@ -80,7 +94,10 @@ class Uploads:
             log.info(
                 "job %s: a song of %d bytes, %d s", cached.id, source.size_bytes, cached.source.duration_s
             )
-            await self.job_message.show(cached)
+            if cached.starts_at:
+                await self.engine.add(Task.START, cached.id, cached.id)
+            else:
+                await self.job_message.show(cached)
 
     async def checked(self, job: Job, number: int) -> Job:
         """Return the job with its song's size and length; `number` is its place among waiting downloads.

@@ -15,6 +15,8 @@ class Action(StrEnum):
     PICK = "p"  # choose a mode, with an instrument's number for one instrument
     INSTRUMENTS = "i"  # open the list of instruments, at a page
     BACK = "b"  # from that list back to the modes
+    START = "s"  # a song that starts by itself, now
+    UNDO = "u"  # such a song waits for a choice
     CANCEL = "x"
     RESUME = "c"  # a cancelled job
     RETRY = "r"  # a new job for the same song and mode
@@ -83,6 +85,13 @@ class Screen(StrEnum):
     REQUESTS = "W"  # of strangers who want in
     ALBUM = "B"
     SETTINGS = "S"
+
+
+class SettingsAction(StrEnum):
+    """A button of `/settings`, beside those for the usual mode."""
+
+    ASK = "q"  # show the menu for each song
+    AT_ONCE = "n"  # split each song in the usual mode without a tap
 
 
 class AlbumAction(StrEnum):

@@ -99,7 +99,7 @@ class JobMessage:
 
     async def show_newer_state(self, job: Job, patience_s: float | None = None) -> None:
         """Show what happened to the job while its message was written: the mover may have been earlier."""
-        while (current := await self.store.get(job.id)) and current.state is not job.state:
+        while (current := await self.store.get(job.id)) and _is_newer(current, job):
             job = current
             await self.show(job, patience_s)
         if current is None:
@@ -175,6 +175,10 @@ class JobMessage:
                 old = replace(job, message_id=job.replaced_message_id)
                 await self._edit(old, text.partition("\n")[0], None, patience_s)
         await self.store.set(job.id, replaced_message_id=0)
+
+
+def _is_newer(current: Job, job: Job) -> bool:
+    return (current.state, current.starts_at) != (job.state, job.starts_at)
 
 
 def _is_below(job: Job, stems: int) -> bool:

@@ -23,10 +23,16 @@ TITLE_LENGTH = 64
 NAMES_LENGTH = 600
 # Instruments on one page of the list, two per row.
 PAGE_LENGTH = 8
+# So long a song that costs credits waits before it starts by itself.
+UNDO_S = 10.0
 # The elapsed time is shown from then on.
 WORTH_TELLING_S = 10
 
-_STYLES = {Action.CANCEL: KeyboardButtonStyle.DANGER}
+_STYLES = {
+    Action.CANCEL: KeyboardButtonStyle.DANGER,
+    Action.UNDO: KeyboardButtonStyle.DANGER,
+    Action.START: KeyboardButtonStyle.SUCCESS,
+}
 
 Rendered = tuple[str, InlineKeyboardMarkup | None]
 
@@ -80,6 +86,8 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
             return say("links_lost" if job.paid_by else "kept_lost", title=title), _keyboard(
                 [[again], _cancel(job, say)]
             )
+        case JobState.CHOOSING if job.starts_at:
+            return _starting(job, say, title, details)
         case JobState.CHOOSING:
             text = "\n".join([say("choose", title=title), *_stem_names(say, details)])
             return text, _keyboard(_mode_rows(job, say, details))
@@ -149,6 +157,14 @@ def render_over_limit(say: Language, allowance: Allowance) -> str:
 def _instrument(name: str, say: Language, details: Details) -> str:
     is_free = (Mode.SPLIT_STEM_ADVANCED, name) in details.free and not details.abilities.is_free
     return f"{say.named(name)} · {say('price.free')}" if is_free else say.named(name)
+
+
+def _starting(job: Job, say: Language, title: str, details: Details) -> Rendered:
+    name = say.mode_name(job.mode, job.instrument) if job.mode else ""
+    price = details.price(say, job.mode, job.instrument)
+    text = say("start.soon", title=title, mode=name, price=price, time=say.duration(UNDO_S))
+    buttons = ((Action.UNDO, "button.undo"), (Action.START, "button.start_now"))
+    return text, _keyboard([[_button(say(key), Tap(action, job.id)) for action, key in buttons]])
 
 
 def _submitting(job: Job, say: Language, title: str, details: Details) -> Rendered:

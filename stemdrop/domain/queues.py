@@ -10,6 +10,7 @@ class Task(StrEnum):
     DELIVER = "deliver"  # argument: job id
     PACK = "pack"  # argument: job id, a colon, and the letter of the button (`callback_data`)
     ALBUM = "album"  # argument: chat, media group and message, between colons
+    START = "start"  # argument: job id
     UPDATE = "update"  # argument: an update from Telegram as JSON
 
 
@@ -35,5 +36,6 @@ QUEUE_OF = {
     Task.DELIVER: Queue.DELIVERIES,
     Task.PACK: Queue.PACKS,
     Task.ALBUM: Queue.UPDATES,
+    Task.START: Queue.UPDATES,
     Task.UPDATE: Queue.UPDATES,
 }

@@ -72,21 +72,28 @@ class Orders:
     account_queue: AccountQueue
     clock: Callable[[], float] = time.time
 
-    async def pick(self, job: Job, mode: Mode, instrument: str, *, is_unlimited: bool = False) -> Ordered:
-        """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts."""
+    async def pick(
+        self, job: Job, mode: Mode, instrument: str, *, is_unlimited: bool = False, starts_at: float = 0
+    ) -> Ordered:
+        """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts.
+
+        With `starts_at` (see `Job`) only if its user has not undone that.
+        """
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
         abilities = await self.abilities.get()
         file_format = await self.users.file_format(job, abilities)
         if cached := await self.stem_cache.find(job.source, (mode, instrument), file_format):
-            await self._deliver_cached(job, mode, instrument, file_format, cached)
+            await self._deliver_cached(job, mode, instrument, file_format, cached, starts_at)
             return Ordered(job.id)
         if not abilities.can(mode, instrument):
             log.info("job %s: %s %s is not offered any more", job.id, mode, instrument)
             return Ordered(job.id, _NOT_OFFERED)
         price = 0 if is_unlimited else abilities.price(mode)
         limit = await self.users.limit(job.account) if price else 0
-        picked, spent = await self.store.pick(job, mode, instrument, limit, price, file_format=file_format)
+        picked, spent = await self.store.pick(
+            job, mode, instrument, limit, price, file_format=file_format, starts_at=starts_at
+        )
         if picked is Picked.OVER:
             log.info("job %s: %s would exceed its account's %d credits a day", job.id, mode, limit)
             allowance = await self.store.allowance(job.account, limit)
@@ -96,6 +103,16 @@ class Orders:
         if picked in _TASKS:
             await self.engine.add(_TASKS[picked], job.id, job.id)
         return Ordered(job.id)
+
+    async def undo(self, job: Job) -> Ordered:
+        """Let a job that would start by itself wait for a choice."""
+        return Ordered(job.id, None if await self.store.undo(job.id) else "tap.too_late")
+
+    async def over_limit(self, account: int, price: int) -> Allowance | None:
+        """Return the account's day if less than `price` is left of it."""
+        limit = await self.users.limit(account)
+        allowance = replace(await self.store.allowance(account, limit), price=price)
+        return allowance if limit and price > allowance.left else None
 
     async def retry(self, job: Job, *, is_unlimited: bool = False) -> Ordered:
         """Retry a failed job as a new one, unless a late result, already paid for, has come meanwhile."""
@@ -205,12 +222,19 @@ class Orders:
         return Ordered(job.id)
 
     async def _deliver_cached(
-        self, job: Job, mode: Mode, instrument: str, file_format: str, cached: CachedStems
+        self,
+        job: Job,
+        mode: Mode,
+        instrument: str,
+        file_format: str,
+        cached: CachedStems,
+        starts_at: float = 0,
     ) -> None:
         moved = await self.store.move(
             job.id,
             [JobState.CHOOSING],
             JobState.DELIVERING,
+            starts_at=starts_at,
             mode=mode,
             instrument=instrument,
             file_format=file_format,

@@ -59,7 +59,7 @@ SPENT = "stemdrop:account:{}:{}"  # hash: of one day (UTC, ISO): job id → cred
 SPENT_LIFETIME_S = 8 * DAY_S
 
 # Users and groups
-USER = "stemdrop:user:{}"  # hash: name, username, language, telegram_language, usual, daily_credits
+USER = "stemdrop:user:{}"  # hash: name, username, language, telegram_language, usual, at_once, daily_credits
 ADMINS = "stemdrop:people:admins"  # set: user ids
 ALLOWED = "stemdrop:people:allowed"  # set: user and chat ids that an admin let in
 ADMIN_LINK = "stemdrop:people:admin-link"  # string: the one-time word that makes the first admin

@@ -75,7 +75,8 @@ class Person:
 
     `language` is empty unless the user chose one; `daily_credits` is `None` unless an admin set it, and 0 for
     no limit. `telegram_language` is the language of an admin's Telegram, for alerts. `usual` is the mode
-    whose button is marked. `file_format` is what stems are to be, empty unless the user chose.
+    whose button is marked; `splits_at_once`: a private song is split by it without a tap. `file_format` is
+    what stems are to be, empty unless the user chose.
     """
 
     id: int
@@ -86,6 +87,7 @@ class Person:
     daily_credits: int | None = None
     usual: Mode = Mode.SEPARATE_VOCAL
     file_format: str = ""
+    splits_at_once: bool = False
     is_admin: bool = False
     is_allowed: bool = False
 
@@ -125,6 +127,7 @@ class Users:
             daily_credits=None if credits is None else int(credits),
             usual=Mode(known.get("usual", Mode.SEPARATE_VOCAL)),
             file_format=known.get("file_format", ""),
+            splits_at_once=known.get("at_once") == "1",
             is_admin=is_admin,
             is_allowed=is_admin or bool(by_setting) or any(allowed),
         )
@@ -159,6 +162,9 @@ class Users:
         if not abilities.formats:
             return ""
         return abilities.file_format((await self.person(job.user_id or job.account)).file_format)
+
+    async def set_splits_at_once(self, user_id: int, is_on: bool) -> None:
+        await self._set(user_id, at_once="1" if is_on else "0")
 
     async def set_telegram_language(self, user_id: int, code: str) -> None:
         await self._set(user_id, telegram_language=code)
@@ -250,7 +256,7 @@ class Users:
     async def forget(self, user_id: int) -> None:
         """Delete the user's name, language and settings; what admins have set for the user stays."""
         async with translated():
-            names = ("name", "username", "language", "telegram_language", "usual", "file_format")
+            names = ("name", "username", "language", "telegram_language", "usual", "file_format", "at_once")
             await self._redis.hdel(USER.format(user_id), *names)
 
     @property

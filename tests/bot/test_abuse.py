@@ -152,7 +152,7 @@ def of_screens(owner: int) -> list[str]:
     """Return every button of a user, a group and an admin that belongs to no job."""
     return [
         *(f"J:{owner}:p:1", f"L:{owner}:ru", f"L:{owner}:-", f"D:{owner}:y", f"D:{owner}:n"),
-        *(f"S:{owner}:v", f"S:{owner}:s"),
+        *(f"S:{owner}:v", f"S:{owner}:s", f"S:{owner}:q", f"S:{owner}:n"),
         *("U:l:0", "U:i", f"U:u:{owner}:0", f"U:c:{owner}:0:0", f"U:c:{owner}:0:-", f"U:x:{owner}:0"),
         *("B:77:v:00000000", "B:77:1", "B:77:x", "B:77"),
         *("W:l", f"W:y:{owner}", f"W:n:{owner}", "A:v", "A:k", "A:K", "G:1", "G:0"),

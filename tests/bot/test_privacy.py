@@ -140,7 +140,7 @@ async def test_deleting_leaves_only_what_it_says(room: BotRoom, alice: User, son
     assert text.split("\n")[:3] == [
         "Deleted: 3 songs.",
         "Forgotten: 1 saved split.",
-        "Your name, your language and your usual mode are gone too.",
+        "Your name, your language and your settings are gone too.",
     ]
     assert [menu.text.split("“")[0] for menu in menus] == ["✖️ Cancelled: "] * 3
     assert await room.product.jobs(alice.id) == []

@@ -1,13 +1,15 @@
-"""`/settings`: the usual mode, whose button is green in the menus."""
+"""`/settings`: the usual mode, whose button is green in the menus, and whether songs are split at once."""
 
 from pathlib import Path
 
 from product import BotRoom
 
 from sandbox.telegram.chats import Message, User
+from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.jobs import Mode
 
 VOCALS, STEMS = "Vocals + instrumental", "All stems"
+ASK_OR_NOW = ["✓ Ask first", "Split at once"]
 
 
 def green(menu: Message) -> list[str]:
@@ -18,11 +20,24 @@ async def test_the_chosen_mode_is_green_in_the_menus(room: BotRoom, alice: User,
     menu = await room.menu(alice, song)
     assert green(menu) == ["🎤 Vocals + instrumental · 10 credits"]
     (shown,) = await room.says(alice, "/settings")
-    assert [button["text"] for button in shown.buttons] == [f"✓ {VOCALS}", STEMS]
+    assert [button["text"] for button in shown.buttons] == [f"✓ {VOCALS}", STEMS, *ASK_OR_NOW]
     query = await room.presses(shown, STEMS)
     await room.again(query)
-    assert [button["text"] for button in shown.buttons] == [VOCALS, f"✓ {STEMS}"]
+    assert [button["text"] for button in shown.buttons] == [VOCALS, f"✓ {STEMS}", *ASK_OR_NOW]
     assert green(await room.other_menu(alice, song)) == ["🎛 All stems · 50 credits"]
+
+
+async def test_songs_can_be_split_at_once(room: BotRoom, alice: User) -> None:
+    (shown,) = await room.says(alice, "/settings")
+    assert "What costs credits starts after 10 sec" in shown.text
+    for label, is_on in (("Split at once", True), ("Ask first", False), ("Split at once", True)):
+        query = await room.presses(shown, label)
+        await room.again(query)
+        assert (await room.product.users.person(alice.id)).splits_at_once is is_on
+    assert [button["text"] for button in shown.buttons][2:] == ["Ask first", "✓ Split at once"]
+    await room.product.abilities.put(Abilities({Mode.SEPARATE_VOCAL: Ability(0)}))
+    (shown,) = await room.says(alice, "/settings")
+    assert "credits" not in shown.text
 
 
 async def test_an_unknown_mode_and_another_users_tap_change_nothing(
@@ -46,6 +61,8 @@ async def test_it_is_answered_only_in_private(room: BotRoom, alice: User) -> Non
 async def test_deletion_forgets_it(room: BotRoom, alice: User) -> None:
     (shown,) = await room.says(alice, "/settings")
     await room.presses(shown, STEMS)
+    await room.presses(shown, "Split at once")
     (asked,) = await room.says(alice, "/delete")
     await room.taps(asked, 0)
-    assert (await room.product.users.person(alice.id)).usual is Mode.SEPARATE_VOCAL
+    person = await room.product.users.person(alice.id)
+    assert (person.usual, person.splits_at_once) == (Mode.SEPARATE_VOCAL, False)

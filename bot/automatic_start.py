@@ -1,0 +1,107 @@
+"""The task `START`: splits a song without a tap, after ten seconds to undo that where it costs credits."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from telegram import Message
+from telegram.error import BadRequest, TelegramError
+
+from bot.job_actions import JobActions
+from bot.sources import source_of
+from stemdrop.chat.captions import choice_of
+from stemdrop.chat.refusals import is_gone
+from stemdrop.chat.rendering import UNDO_S, render_over_limit
+from stemdrop.chat.translations import Translations
+from stemdrop.domain.jobs import Job, JobState, Mode
+from stemdrop.errors import TryLater
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import Choice
+from stemdrop.storage.users import Person
+
+log = logging.getLogger(__name__)
+
+# After a pause of the bot an *Undo* may wait at Telegram: later than this the seconds are counted anew, and
+# after a longer pause the user is asked.
+LATE_S = 5.0
+TOO_LATE_S = 180.0
+_AGAIN_S = 5.0
+
+
+def wish_of(song: Message, person: Person) -> Choice | None:
+    """Return how a song of a private chat is to be split without a tap, if its sender wants that."""
+    source = source_of(song)
+    choice = None
+    if source and song.caption and not song.forward_origin:  # a forwarded caption has another author
+        choice = choice_of(song.caption, (source.title, source.performer))
+    return choice or ((person.usual, "") if person.splits_at_once else None)
+
+
+@dataclass(frozen=True)
+class AutomaticStart:
+    """Starts each job once: not after its user has undone that, tapped a button, cancelled or deleted it."""
+
+    store: JobStore
+    actions: JobActions
+    translations: Translations
+    clock: Callable[[], float] = time.time
+
+    async def run(self, job_id: str) -> None:
+        """Start a job when it is time, or ask its user where it cannot be started. Raises `TryLater`."""
+        job = await self.store.get(job_id)
+        if job is None or job.state is not JobState.CHOOSING or not job.starts_at or job.mode is None:
+            return
+        try:
+            await self._run(job, job.mode)
+        except TelegramError as error:
+            if not (isinstance(error, BadRequest) or is_gone(error)):
+                raise TryLater(_AGAIN_S, f"Telegram: {type(error).__name__}: {error}") from error
+            log.info("job %s: it is not started, since its message cannot be shown: %s", job.id, error)
+            await self.store.undo(job.id)
+
+    async def _run(self, job: Job, mode: Mode) -> None:
+        say, now = self.translations.language(job.language), self.clock()
+        details = await self.actions.job_message.details(job)
+        if (mode, job.instrument) in details.free:
+            await self._start(job, mode)
+        elif not details.abilities.can(mode, job.instrument):
+            await self._ask(job, say("tap.not_offered"))
+        elif not (price := details.abilities.price(mode)):
+            await self._start(job, mode)
+        elif now - max(job.shown_at, job.starts_at) > TOO_LATE_S:
+            await self._ask(job, say("start.late"))
+        elif over := await self.actions.orders.over_limit(job.account, price):
+            await self._ask(job, render_over_limit(say, over))
+        else:
+            await self._wait(job)
+            await self._start(job, mode)
+
+    async def _wait(self, job: Job) -> None:
+        """Return when the user has had the time to undo. Raises `TryLater` before that."""
+        late_s = self.clock() - job.shown_at - UNDO_S
+        if job.message_id and -UNDO_S <= late_s < 0:
+            raise TryLater(-late_s, "its user may undo it")
+        if job.message_id and 0 <= late_s <= LATE_S:
+            return
+        await self.actions.job_message.show(job)
+        await self.actions.job_message.show_newer_state(job)
+        raise TryLater(UNDO_S, "its user may undo it")
+
+    async def _start(self, job: Job, mode: Mode) -> None:
+        ordered = await self.actions.orders.pick(job, mode, job.instrument, starts_at=job.starts_at)
+        say = self.translations.language(job.language)
+        if ordered.over:
+            await self._ask(job, render_over_limit(say, ordered.over))
+        elif ordered.note:
+            await self._ask(job, say(ordered.note))
+        else:
+            await self.actions.show([job])
+
+    async def _ask(self, job: Job, why: str) -> None:
+        """Show the menu, below which it says why the job was not started."""
+        asked = replace(job, starts_at=0)
+        text, keyboard = await self.actions.job_message.render(asked)
+        await self.actions.job_message.edit_or_send(asked, f"{text}\n\n{why}", keyboard)
+        await self.store.undo(job.id)
+        await self.actions.job_message.show_newer_state(asked)
