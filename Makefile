@@ -2,11 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox stories docs test fuzz lint types audit format all faults bench quality compose-test ops-check
+.PHONY: help setup demo sandbox stories docs test page-test fuzz lint types audit format all faults bench quality compose-test ops-check
 
 help:
 	@echo "make demo           play a bundled song through the chat in both modes (no account needed)"
+	@echo "make sandbox        chat with the bot in a page of the browser until Ctrl-C (no account needed)"
 	@echo "make test           run the whole test suite"
+	@echo "make page-test      play the stories of the sandbox's page in Chromium (a minute)"
 	@echo "make faults         cause every fault and measure the cost (twenty minutes)"
 	@echo "make compose-test   start and break everything in docker-compose.yml (ten minutes, needs Docker)"
 	@echo "make fuzz           run the fuzz tests with FUZZ=10 times as many inputs (a few minutes)"
@@ -31,10 +33,10 @@ setup: .venv/.ready
 demo: setup
 	@$(BIN)/python -m sandbox.play.demo
 
-# Without this target make would find the folder of that name and exit 0.
-sandbox:
-	@echo 'make sandbox does not work yet, because its page in the browser does not exist; what works is "make demo"' \
-		'and, after "make setup", ".venv/bin/stemdrop sandbox --song song.mp3".' >&2; exit 2
+# Until Ctrl-C, which is no error.
+sandbox: setup
+	@$(BIN)/python -m sandbox.play.trained_model
+	@$(BIN)/stemdrop sandbox || test $$? -eq 130
 
 stories: setup
 	@$(BIN)/python -m tools.generate_chat_docs
@@ -51,6 +53,10 @@ FUZZ ?= 10
 fuzz: setup
 	@FUZZ=$(FUZZ) $(BIN)/python -m pytest -n 2 --timeout 3600 \
 		tests/stemdrop/provider/test_parsers.py tests/webhook/test_parsers.py tests/webhook/test_api_fuzzing.py
+
+# Plays every story of the sandbox's page in a browser: about a minute. Needs Chromium (Debian: chromium).
+page-test: setup
+	@PAGE_TEST=1 $(BIN)/python -m pytest tests/sandbox/page -n 2
 
 # Builds the images, starts every profile of docker-compose.yml, plays songs and kills containers: about ten minutes.
 # Needs Docker with Compose 2.26 or newer, and removes everything that it made.
@@ -75,6 +81,11 @@ quality: setup
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@if npx --yes --package typescript@5.9 tsc --version >/dev/null 2>&1; then \
+		npx --yes --package typescript@5.9 tsc --project sandbox/page/jsconfig.json; \
+	else \
+		echo '!!! NOT CHECKED: the types of sandbox/page. There is no npx here, or no TypeScript for it' >&2; \
+	fi
 
 types: setup
 	@$(BIN)/mypy

@@ -8,6 +8,7 @@ import signal
 import sys
 import tempfile
 import time
+import webbrowser
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +24,12 @@ from rich.text import Text
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import ProcessFailedError
 from sandbox.environment.redis_server import RedisUnavailableError
+from sandbox.page.routes import PageLink
 from sandbox.play.duration import measure
 from sandbox.play.simulated_user import MODES, ONE_INSTRUMENT, NotDeliveredError, ReceivedStem, SimulatedUser
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
+from separator import engines
 
 T = TypeVar("T")
 
@@ -208,13 +211,18 @@ async def _run_until_cancelled(console: Console, environ: Mapping[str, str]) -> 
     with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
         async with LocalEnvironment(Path(folder), environment=environ) as environment:
             await environment.start("up")
-            console.print("There is no page in the browser yet, only the local Telegram's chat API.")
-            console.print(f"Its address: {environment.telegram_url}/chat/chats", soft_wrap=True)
-            console.print(
-                f"Its key, for the header X-Sandbox-Key: {environment.telegram.access_key}", soft_wrap=True
-            )
-            console.print("Press Ctrl-C to stop.")
+            _announce(console, environment, environ)
             await asyncio.Event().wait()
+
+
+def _announce(console: Console, environment: LocalEnvironment, environ: Mapping[str, str]) -> None:
+    """Print the page's address, and open it where there is a screen."""
+    engine = engines.choose(environ.get("ENGINE", engines.AUTO))
+    console.print(f"The separator's engine: {engine}.")
+    console.print(f"Open {environment.page.url(environment.telegram_url)}", soft_wrap=True)
+    console.print("Press Ctrl-C to stop; nothing is left behind.")
+    if sys.platform == "darwin" or environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"):
+        webbrowser.open(environment.page.single_use_url(environment.telegram_url))
 
 
 async def _run_telegram_only(args: argparse.Namespace, environ: Mapping[str, str], console: Console) -> None:
@@ -227,7 +235,8 @@ async def _run_telegram_only(args: argparse.Namespace, environ: Mapping[str, str
         except ValueError as error:
             raise NotDeliveredError(f"TELEGRAM_BOT_TOKEN is wrong: {error}") from None
         telegram.access_key = environ.get(KEY_VARIABLE) or telegram.access_key
-        async with run_telegram(telegram, port, with_chat_api=True, host=host) as url:
+        link = PageLink(telegram.access_key)
+        async with run_telegram(telegram, port, with_chat_api=True, link=link, host=host) as url:
             console.print(f"The local Telegram is ready at {url}", soft_wrap=True)
             await asyncio.Event().wait()
 

@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from sandbox.environment.ports import free_port
 from sandbox.environment.process import Process
 from sandbox.environment.redis_server import RedisServer, RedisUnavailableError
+from sandbox.page.routes import PageLink
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
 
@@ -57,6 +58,7 @@ class LocalEnvironment:
         self.directory = directory
         self.redis = RedisServer(directory / "redis", environment=environment)
         self.telegram = Telegram(directory / "telegram", local=local_mode)
+        self.page = PageLink(self.telegram.access_key)
         self.telegram_url = ""
         self._settings = dict(settings or {})
         self._local_mode = local_mode
@@ -75,7 +77,7 @@ class LocalEnvironment:
         try:
             await self._start_redis()
             self.telegram_url = await self._stack.enter_async_context(
-                run_telegram(self.telegram, with_chat_api=True)
+                run_telegram(self.telegram, with_chat_api=True, link=self.page)
             )
             self._stack.push_async_callback(self._stop_all)
             if self._with_separator:

@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -20,11 +19,11 @@ from sandbox.command import (
     stem_seconds,
 )
 from sandbox.environment.local_environment import LocalEnvironment
+from sandbox.play import trained_model
 from sandbox.play.duration import measure
 from sandbox.play.quality import sdr_db
 from sandbox.play.simulated_user import ReceivedStem
 from separator import engines
-from separator.models import SPLEETER
 
 OUT = Path("demo-out")
 _MODES = ("separate_vocal", "split_stem")
@@ -49,15 +48,6 @@ async def _play_both_modes(console: Console) -> list[ReceivedStem]:
     return stems
 
 
-def _fetch_model(console: Console) -> None:
-    """Let the separator use a trained model where ENGINE does not choose another engine."""
-    if os.environ.get("ENGINE", engines.AUTO) != engines.AUTO or SPLEETER.is_there():
-        return
-    command = [sys.executable, "-m", "stemdrop", "fetch-model", SPLEETER.name]
-    if subprocess.run(command, check=False).returncode:  # noqa: S603
-        console.print("Going on with the light engine, whose stems are of lower quality.")
-
-
 def _print_quality(console: Console, stems: list[ReceivedStem]) -> None:
     """Compare the stems with the true ones of the bundled song, one mode after the other."""
     by_mode: dict[str, list[str]] = {}
@@ -76,7 +66,7 @@ def main() -> int:
     console = plain_console()
     shutil.rmtree(OUT, ignore_errors=True)
     try:
-        _fetch_model(console)
+        trained_model.fetch()
         stems = run_until_signal(_play_both_modes(console))
         print_stems(console, stems)
         song_s = measure(DEMO_SONG)

@@ -6,7 +6,8 @@
 
 The Bot API is `{url}/bot<token>/<method>` and `{url}/file/bot<token>/<path>`
 (`sandbox.telegram.bot_api.endpoint`). The chat API, for people's actions, is `{url}/chat/…` with
-`telegram.access_key` (`sandbox.telegram.chat_api`); code in this process calls the methods of `Telegram`.
+`telegram.access_key` (`sandbox.telegram.chat_api`), which the page at `{url}/#<key>` uses
+(`sandbox.page`); code in this process calls the methods of `Telegram`.
 """
 
 from collections.abc import AsyncIterator
@@ -18,18 +19,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from sandbox.environment.server import serve
+from sandbox.page import routes as page
 from sandbox.telegram import chat_api
 from sandbox.telegram.bot_api import endpoint
 from sandbox.telegram.errors import ApiError, PersonError, not_found
 from sandbox.telegram.person_actions import Telegram
 
 
-def create_app(telegram: Telegram, *, with_chat_api: bool = False) -> FastAPI:
+def create_app(
+    telegram: Telegram, *, with_chat_api: bool = False, link: page.PageLink | None = None
+) -> FastAPI:
     """Create the app. Call `telegram.close()` before the server stops: long polls would delay it."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.router.routes += endpoint.create_routes(telegram)
     if with_chat_api:
         app.include_router(chat_api.create_router(telegram))
+    if link is not None:
+        app.router.routes += page.create_routes(link)
 
     @app.exception_handler(PersonError)
     async def person_error(request: Request, error: PersonError) -> JSONResponse:
@@ -50,10 +56,16 @@ def create_app(telegram: Telegram, *, with_chat_api: bool = False) -> FastAPI:
 
 @asynccontextmanager
 async def run_telegram(
-    telegram: Telegram, port: int = 0, *, with_chat_api: bool = False, host: str = "127.0.0.1"
+    telegram: Telegram,
+    port: int = 0,
+    *,
+    with_chat_api: bool = False,
+    link: page.PageLink | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
-    """Serve the app for the duration of the block; yields the base URL."""
-    async with serve(create_app(telegram, with_chat_api=with_chat_api), port, host=host) as url:
+    """Serve the app for the duration of the block, with the page if it has a `link`; yields the base URL."""
+    app = create_app(telegram, with_chat_api=with_chat_api, link=link)
+    async with serve(app, port, host=host) as url:
         try:
             yield url
         finally:

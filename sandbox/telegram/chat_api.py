@@ -5,15 +5,19 @@ loopback Host, and no Origin but our own, so that a foreign page cannot use it, 
 Answers are JSON; an action that no Telegram client offers is 400 `{"error": …}`.
 """
 
+import asyncio
 import secrets
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
+from sandbox.telegram import bot_profile, sounds
 from sandbox.telegram.chats import Chat, Message
+from sandbox.telegram.event_stream import event_stream, position
 from sandbox.telegram.person_actions import Telegram
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -83,13 +87,31 @@ def create_router(telegram: Telegram) -> APIRouter:
     router = APIRouter(prefix="/chat", dependencies=[Depends(guard)])
     _add_people(router, telegram)
     _add_messages(router, telegram)
+    _add_files(router, telegram)
     return router
 
 
 def _add_people(router: APIRouter, telegram: Telegram) -> None:
     @router.get("/chats")
     async def chats() -> dict[str, Any]:
-        return {"bot": telegram.bot.to_dict(), "chats": [_chat(chat) for chat in telegram.chats.values()]}
+        return {
+            "bot": telegram.bot.to_dict(),
+            "users": [user.to_dict() for user in telegram.users.values()],
+            "chats": [_chat(chat) for chat in telegram.chats.values()],
+            "position": position(telegram),
+        }
+
+    @router.get("/events")
+    async def all_events(request: Request, after: str = "") -> StreamingResponse:
+        return event_stream(telegram, request.headers.get("last-event-id") or after)
+
+    @router.get("/{chat_id}/bot")
+    async def bot(chat_id: int, user_id: int) -> dict[str, Any]:
+        chat, user = telegram.chat(chat_id), telegram.user(user_id)
+        return {
+            "commands": bot_profile.commands(telegram, chat, user),
+            "description": bot_profile.description(telegram, user),
+        }
 
     @router.post("/users")
     async def add_user(body: NewUser) -> dict[str, Any]:
@@ -152,31 +174,6 @@ def _add_messages(router: APIRouter, telegram: Telegram) -> None:
             return _message(telegram.send_text(chat_id, body.text, reply_chat_id=body.reply_chat_id, **place))
         return _message(telegram.send_other(chat_id, body.kind, **place))
 
-    @router.post("/{chat_id}/files")
-    async def send_file(
-        chat_id: int,
-        *,
-        file: Annotated[UploadFile, File()],
-        kind: Annotated[str | None, Form()] = None,
-        caption: Annotated[str, Form()] = "",
-        user_id: Annotated[int | None, Form()] = None,
-        thread_id: Annotated[int | None, Form()] = None,
-        reply_to: Annotated[int | None, Form()] = None,
-        media_group_id: Annotated[str | None, Form()] = None,
-    ) -> dict[str, Any]:
-        message = await telegram.send_file(
-            chat_id,
-            file.file,
-            file_name=file.filename,
-            kind=kind,
-            caption=caption,
-            user_id=user_id,
-            thread_id=thread_id,
-            reply_to=reply_to,
-            media_group_id=media_group_id,
-        )
-        return _message(message)
-
     @router.patch("/{chat_id}/messages/{message_id}")
     async def edit(chat_id: int, message_id: int, body: Edit) -> dict[str, Any]:
         return _message(telegram.edit_text(chat_id, message_id, body.text))
@@ -197,6 +194,47 @@ def _add_messages(router: APIRouter, telegram: Telegram) -> None:
         if query is None:
             raise HTTPException(404)
         return {"is_answered": query.is_answered, "text": query.answer_text, "show_alert": query.is_alert}
+
+
+def _add_files(router: APIRouter, telegram: Telegram) -> None:
+    outlines: dict[str, asyncio.Future[list[int]]] = {}
+
+    @router.post("/{chat_id}/files")
+    async def send_file(
+        chat_id: int,
+        *,
+        file: Annotated[UploadFile, File()],
+        kind: Annotated[str | None, Form()] = None,
+        caption: Annotated[str, Form()] = "",
+        user_id: Annotated[int | None, Form()] = None,
+        thread_id: Annotated[int | None, Form()] = None,
+        reply_to: Annotated[int | None, Form()] = None,
+        media_group_id: Annotated[str | None, Form()] = None,
+    ) -> dict[str, Any]:
+        source = file.file
+        if kind == "voice" and (file.content_type or "").partition(";")[0] in sounds.RECORDED:
+            source = await asyncio.to_thread(sounds.to_voice, file.file)
+        message = await telegram.send_file(
+            chat_id,
+            source,
+            file_name=file.filename,
+            kind=kind,
+            caption=caption,
+            user_id=user_id,
+            thread_id=thread_id,
+            reply_to=reply_to,
+            media_group_id=media_group_id,
+        )
+        return _message(message)
+
+    @router.get("/files/{file_id}/outline")
+    async def outline(file_id: str) -> list[int]:
+        """Return how loud each part of a sound is, from 0 to 255; decodes each content once."""
+        content = telegram.file(file_id).content
+        if content.unique_id not in outlines:
+            loop = asyncio.get_running_loop()
+            outlines[content.unique_id] = loop.run_in_executor(None, partial(sounds.outline, content.path))
+        return await asyncio.shield(outlines[content.unique_id])
 
     @router.api_route("/files/{file_id}", methods=["GET", "HEAD"])
     async def download(file_id: str) -> FileResponse:

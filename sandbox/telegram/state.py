@@ -107,6 +107,7 @@ class TelegramState:
         self.query_lifetime_s = query_lifetime_s
         self.has_privacy_mode = False  # a real bot has it until its owner switches it off
         self.access_key = secrets.token_urlsafe(24)
+        self.run_id = secrets.token_hex(4)  # numbers of events begin anew with each run
         self.closing = asyncio.Event()
         self._changed = asyncio.Event()
         self._last_message_id = 0

@@ -10,7 +10,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from browser import ARGUMENTS, CHROMIUM
 from kinds import KINDS, record
+from playwright.sync_api import sync_playwright
 from process_pool import ForkedProcess
 
 from sandbox.command import plain_console, print_stems
@@ -158,10 +160,11 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(
         text=True,
     )
     assert process.stdout is not None
-    lines = [process.stdout.readline().strip() for _ in range(4)]
-    assert lines[0].startswith("There is no page in the browser yet")
-    assert lines[3] == "Press Ctrl-C to stop."
-    url, key = lines[1].split()[-1].removesuffix("/chat/chats"), lines[2].split()[-1]
+    lines = [process.stdout.readline().strip() for _ in range(3)]
+    assert lines[0] == "The separator's engine: light."
+    assert lines[2] == "Press Ctrl-C to stop; nothing is left behind."
+    page = lines[1].removeprefix("Open ")
+    url, key = page.split("/#")
 
     no_song = tmp_path / "song.mp3"
     no_song.write_text("This is no song at all.\n" * 100)
@@ -172,7 +175,10 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(
     assert errors.startswith("stemdrop sandbox: I can't find any sound in this file")
     assert "Traceback" not in errors
     assert list(out.iterdir()) == []
-    plays_one_instrument(url, key, record(song, tmp_path / "Morning.mp3", KINDS["mp3"], 2), out, capsys)
+    cut = record(song, tmp_path / "Morning.mp3", KINDS["mp3"], 2)
+    plays_one_instrument(url, key, cut, out, capsys)
+    if CHROMIUM:
+        hears_all_stems(page, cut)
 
     children = children_of(process.pid)
     assert len(children) == 3  # Redis, the separator, stemdrop
@@ -180,13 +186,28 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(
     assert len(secrets) == 4
     command_lines = b"".join(read_proc(pid, "cmdline") for pid in (str(process.pid), *children))
     assert b"stemdrop" in command_lines
-    assert [secret for secret in secrets if secret in command_lines] == []
+    assert [secret for secret in (*secrets, key.encode()) if secret in command_lines] == []
 
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert (process.returncode, errors) == (128 + signal.SIGINT, "")
     assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
     assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def hears_all_stems(url: str, song: Path) -> None:
+    """Send a song in the page, tap *All stems*, and play the album that comes back."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(locale="en-US")
+        page.goto(url)
+        page.locator("input[type=file]").set_input_files(song)
+        page.get_by_role("button", name="All stems").click()
+        for stem in STEMS:
+            page.get_by_role("button", name=f"Play Morning ({stem})").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Play Morning (Vocals)").click()
+        page.get_by_role("button", name="Pause Morning (Other)").wait_for(timeout=60_000)
+        browser.close()
 
 
 def plays_one_instrument(

@@ -1,12 +1,14 @@
 """The chat API over HTTP, and the requests that it refuses."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import pytest
 import telegram as ptb
+from tones import mp3
 
 from sandbox.telegram.chats import User
 from sandbox.telegram.errors import PersonError
@@ -88,6 +90,74 @@ async def test_groups_topics_and_migration(chat: httpx.AsyncClient, tg: Telegram
         {"message_thread_id": thread_id, "name": "songs", "is_closed": True}
     ]
     assert chats[group["id"]]["migrated_to"] == new["id"]
+
+
+async def read_events(chat: httpx.AsyncClient, count: int, after: str) -> list[dict[str, str]]:
+    """Read that many events of the stream, each as its fields."""
+    found: list[dict[str, str]] = [{}]
+    async with chat.stream("GET", "events", headers={"Last-Event-ID": after}) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        async for line in answer.aiter_lines():
+            name, _, value = line.partition(": ")
+            if line and name:
+                found[-1][name] = value
+            elif "data" in found[-1]:
+                found.append({})
+            if len(found) > count:
+                break
+    return found[:count]
+
+
+async def test_the_stream_of_events_resumes_after_the_last_one(chat: httpx.AsyncClient, tg: Telegram) -> None:
+    ada, bob = tg.add_user("Ada").id, tg.add_user("Bob").id
+    position = (await chat.get("chats")).json()["position"]
+    for chat_id, text in ((ada, "one"), (bob, "two"), (ada, "three")):
+        tg.send_text(chat_id, text)
+    events = await read_events(chat, 2, position)
+    assert [json.loads(event["data"])["content"]["text"] for event in events] == ["one", "two"]
+    [last] = await read_events(chat, 1, events[-1]["id"])
+    assert json.loads(last["data"])["chat_id"] == ada
+    for unknown in ("", "another-run:1", f"{position.partition(':')[0]}:99"):
+        [restarted] = await read_events(chat, 1, unknown)
+        assert (restarted["event"], restarted["id"]) == ("restarted", last["id"])
+
+
+async def test_the_bot_shows_its_commands_and_description_in_a_persons_language(
+    chat: httpx.AsyncClient, bot: ptb.Bot, tg: Telegram
+) -> None:
+    ada, eve = tg.add_user("Ada", language_code="de"), tg.add_user("Eve", language_code="zh-hans")
+    group = tg.add_group("Band", [ada, eve])
+    await bot.set_my_commands([("start", "begin")])
+    await bot.set_my_commands([("start", "开始")], language_code="zh")
+    await bot.set_my_commands([("users", "people")], ptb.BotCommandScopeChat(ada.id))
+    await bot.set_my_commands([("stems", "split")], ptb.BotCommandScopeAllGroupChats())
+    await bot.set_my_description("Splits songs")
+
+    async def shown(chat_id: int, user_id: int) -> tuple[str, str]:
+        profile = (await chat.get(f"{chat_id}/bot", params={"user_id": user_id})).json()
+        return profile["commands"][0]["description"], profile["description"]
+
+    assert await shown(ada.id, ada.id) == ("people", "Splits songs")
+    assert await shown(eve.id, eve.id) == ("开始", "Splits songs")
+    assert await shown(group.id, eve.id) == ("split", "Splits songs")
+
+
+async def test_an_outline_shows_where_a_sound_is_loud(
+    chat: httpx.AsyncClient, tg: Telegram, tmp_path: Path, make_audio: Maker
+) -> None:
+    chat_id = tg.add_user("Ada").id
+    mp3(tmp_path / "tone.mp3")
+    files = [tmp_path / "tone.mp3", make_audio("silence.mp3"), tmp_path / "none.mp3"]
+    files[2].write_text("no sound")
+    outlines = []
+    for file in files:
+        sent = await tg.send_file(chat_id, file, kind="document")
+        assert sent.media
+        outlines.append((await chat.get(f"files/{sent.media['file_id']}/outline")).json())
+    assert len(outlines[0]) == len(outlines[1]) == 256
+    assert min(outlines[0][10:-10]) > 128
+    assert set(outlines[1]) == {0}
+    assert outlines[2] == []
 
 
 async def test_no_new_events_is_an_empty_answer(chat: httpx.AsyncClient, tg: Telegram) -> None:

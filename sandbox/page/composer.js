@@ -1,0 +1,147 @@
+/** The line at the bottom: a text, files, a recording, the menu of commands, and the message that is replied to. */
+
+import { authorOf, summary } from "./bubble.js";
+import { addCommands } from "./commands.js";
+import { element, icon, iconButton, relabel } from "./dom.js";
+import { menuItem, openMenu } from "./menu.js";
+import { toast } from "./notices.js";
+import { Recorder } from "./recorder.js";
+import { call } from "./api.js";
+import { sendDemoSong, sendFiles } from "./sending.js";
+import { attempt, on, state } from "./store.js";
+import { clock, text } from "./texts.js";
+
+/** @type {import("./store.js").Message | null} */
+let replied = null;
+const recorder = new Recorder();
+const chooser = element("input", { type: "file", multiple: true, hidden: true, tabIndex: -1 });
+const field = element("textarea", { rows: 1, autocomplete: "off", enterKeyHint: "send" });
+const reply = element("div", { className: "reply", hidden: true });
+const progress = element("div", { className: "progress", role: "status" });
+const main = iconButton("mic", " ", () => (field.value.trim() ? submit() : record()), { className: "icon-button main" });
+const attach = iconButton("attach", " ", () => openMenu(attach, attachments()), { "aria-haspopup": "menu" });
+const discard = iconButton("close", " ", () => void recorder.stop().then(showState), { hidden: true });
+
+export function addComposer() {
+  const { button, list } = addCommands(field, submit); // first, since it takes keys of the open list
+  chooser.addEventListener("change", () => {
+    void sendFiles([...(chooser.files ?? [])], takeReply());
+    chooser.value = "";
+  });
+  field.addEventListener("input", showState);
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.defaultPrevented) return;
+    event.preventDefault();
+    submit();
+  });
+  field.addEventListener("paste", (event) => {
+    const files = [...(event.clipboardData?.files ?? [])];
+    if (!files.length) return;
+    event.preventDefault();
+    void sendFiles(files, takeReply());
+  });
+  on("sending", (name) => (progress.textContent = name && text("sending", { name })));
+  on("reply", startReply);
+  on("selected", () => {
+    startReply(null);
+    label();
+  });
+  return element("footer", { className: "composer" }, list, progress, reply,
+    element("div", { className: "line" }, button, attach, field, discard, main, chooser));
+}
+
+function label() {
+  field.placeholder = text("message");
+  field.setAttribute("aria-label", text("message"));
+  relabel(attach, "attach", text("attach"));
+  relabel(discard, "close", text("cancelRecording"));
+  showState();
+}
+
+function showState() {
+  const hasText = Boolean(field.value.trim());
+  if (recorder.isRecording) relabel(main, "send", text("stopRecording"));
+  else relabel(main, hasText ? "send" : "mic", text(hasText ? "send" : "record"));
+  discard.hidden = !recorder.isRecording;
+  field.readOnly = recorder.isRecording;
+  if (!recorder.isRecording) progress.textContent = "";
+  field.style.height = "auto";
+  field.style.height = `${Math.min(field.scrollHeight, 160)}px`;
+}
+
+function submit() {
+  const content = field.value.trim();
+  if (!content) return;
+  const place = { user_id: state.me, thread_id: state.threadId || null, reply_to: takeReply().replyTo ?? null };
+  field.value = "";
+  showState();
+  void attempt(() => call("POST", `${state.chatId}/messages`, { text: content, ...place }));
+}
+
+async function record() {
+  if (recorder.isRecording) {
+    const voice = await recorder.stop();
+    showState();
+    if (voice) await sendFiles([voice], { kind: "voice", ...takeReply() });
+    return;
+  }
+  try {
+    await recorder.start((seconds) => (progress.textContent = text("recording", { time: clock(seconds) })));
+  } catch {
+    toast(text("noMicrophone")); // none there, or no permission
+  }
+  showState();
+}
+
+function attachments() {
+  /** @param {string} accept */
+  const choose = (accept) => () => {
+    chooser.accept = accept;
+    chooser.click();
+  };
+  return [
+    menuItem(text("demoSong"), () => sendDemoSong()),
+    menuItem(text("choose"), choose("audio/*,.flac,.m4a,.ogg,.opus,.mp3,.wav")),
+    menuItem(text("chooseFile"), choose("")),
+  ];
+}
+
+/** @param {import("./store.js").Message | null} message */
+function startReply(message) {
+  replied = message;
+  reply.hidden = !message;
+  reply.replaceChildren();
+  if (!message) return;
+  reply.append(
+    element("div", {}, element("b", {}, text("replyTo", { name: authorOf(message) })), element("span", {}, summary(message))),
+    iconButton("close", text("cancelReply"), () => startReply(null)),
+  );
+  field.focus();
+}
+
+function takeReply() {
+  const replyTo = replied?.message_id;
+  startReply(null);
+  return { replyTo };
+}
+
+/** Take files that are dropped anywhere on the page. */
+export function addDrop() {
+  const cover = element("div", { className: "drop", hidden: true }, icon("note"), element("b"), element("span"));
+  const [, title, hint] = cover.children;
+  addEventListener("dragover", (event) => {
+    if (!event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    title.textContent = text("drop");
+    hint.textContent = text("dropAlbum");
+    cover.hidden = false;
+  });
+  addEventListener("dragleave", (event) => !event.relatedTarget && (cover.hidden = true));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    cover.hidden = true;
+    const files = [...(event.dataTransfer?.files ?? [])];
+    if (files.length) void sendFiles(files, takeReply());
+  });
+  return cover;
+}

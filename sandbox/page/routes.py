@@ -1,0 +1,80 @@
+"""The page in the browser: its files at `/` and `/page/…`, and the bundled songs at `/page/songs/…`.
+
+They hold no secret, so they need no key. The page takes its key from the address' fragment, which no browser
+sends.
+"""
+
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+_FOLDER = Path(__file__).parent
+SONGS = _FOLDER.parent / "songs"
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".mp3": "audio/mpeg",
+}
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "media-src 'self'; img-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-cache",
+}
+_INVITATION_S = 60
+
+
+class PageLink:
+    """The page's address with its key, and an address without the key that leads there once."""
+
+    def __init__(self, access_key: str) -> None:
+        self._access_key = access_key
+        self._codes: dict[str, float] = {}
+
+    def url(self, base: str) -> str:
+        return f"{base}/#{self._access_key}"
+
+    def single_use_url(self, base: str) -> str:
+        """Return an address that works once within a minute: arguments of a program are no secret."""
+        code = secrets.token_urlsafe(18)
+        self._codes[code] = time.monotonic() + _INVITATION_S
+        return f"{base}/open/{code}"
+
+    async def open(self, request: Request) -> Response:
+        if self._codes.pop(request.path_params["code"], 0) < time.monotonic():
+            raise HTTPException(404)
+        return RedirectResponse(f"/#{self._access_key}", 303, _HEADERS)
+
+
+def create_routes(link: PageLink) -> list[Route]:
+    return [
+        Route("/", _sender(_FOLDER, "index.html")),
+        Route("/page/songs/{name}", _sender(SONGS)),
+        Route("/page/{name}", _sender(_FOLDER)),
+        Route("/open/{code}", link.open),
+    ]
+
+
+def _sender(folder: Path, fixed: str = "") -> Callable[[Request], Awaitable[Response]]:
+    files = {path.name: path for path in folder.iterdir() if path.suffix in _TYPES}
+
+    async def send(request: Request) -> Response:
+        path = files.get(fixed or request.path_params["name"])
+        if path is None:
+            raise HTTPException(404)
+        return FileResponse(path, media_type=_TYPES[path.suffix], headers=_HEADERS)
+
+    return send

@@ -1,0 +1,21 @@
+"""The separator's trained model, fetched once for `make demo` and `make sandbox`."""
+
+import os
+import subprocess
+import sys
+
+from separator import engines
+from separator.models import SPLEETER
+
+
+def fetch() -> None:
+    """Fetch the model unless it is there or ENGINE chooses another engine; says so where it cannot be had."""
+    if os.environ.get("ENGINE", engines.AUTO) != engines.AUTO or SPLEETER.is_there():
+        return
+    command = [sys.executable, "-m", "stemdrop", "fetch-model", SPLEETER.name]
+    if subprocess.run(command, check=False).returncode:  # noqa: S603
+        print("Going on with the light engine, whose stems are of lower quality.")  # noqa: T201
+
+
+if __name__ == "__main__":
+    fetch()

@@ -1,0 +1,171 @@
+"""The page in a real browser, at a bot that a test plays."""
+
+import asyncio
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from browser import assert_accessible, needs_chromium, quiet_page
+from playwright.async_api import Browser, Page, expect
+from tones import mp3
+
+from sandbox.page.routes import PageLink
+from sandbox.telegram.app import run_telegram
+from sandbox.telegram.chats import Message
+from sandbox.telegram.person_actions import Telegram
+
+from .conftest import Bot
+
+PHONE = {"width": 360, "height": 740}
+MARKUP = '<img src=x onerror="document.title=1"> <b>bold</b> https://example.org/?a=<script> /start'
+
+
+async def the_person(tg: Telegram) -> int:
+    """The id of the person whom the page made, and of that person's chat."""
+    await tg.wait_for(lambda: tg.users)
+    return next(iter(tg.users))
+
+
+async def sent(tg: Telegram, chat_id: int, count: int) -> list[Message]:
+    await tg.wait_for(lambda: len(tg.messages(chat_id)) >= count)
+    return tg.messages(chat_id)
+
+
+@needs_chromium
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_song_is_sent_a_button_tapped_and_the_stems_play(
+    browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
+) -> None:
+    songs = [tmp_path / f"Song ({stem}).mp3" for stem in ("Vocals", "Drums")]
+    for song in songs:
+        mp3(song, seconds=3)
+    async with quiet_page(browser, viewport=PHONE, reduced_motion="reduce") as page:
+        await page.goto(url)
+        await expect(page.get_by_role("heading", name="What can this bot do?")).to_be_visible()
+        await assert_accessible(page)
+        chat_id = await the_person(tg)
+        await page.get_by_role("button", name="Send the demo song").click()
+        [original] = await sent(tg, chat_id, 1)
+        assert original.media
+        assert original.media["title"] == "Morning Line"
+
+        menu = bot.says(chat_id, MARKUP, [{"text": "🎤 Vocals", "callback_data": "v"}], reply_to=original)
+        await expect(page.locator(".text")).to_have_text(MARKUP)  # as text, nothing of it as markup
+        assert await page.locator(".text img, .text b").count() == 0
+        for answer, is_alert in (("Taken", False), ("No credits", True)):
+            await tap_and_answer(page, tg, answer, is_alert)
+        await page.get_by_role("button", name="You ♪ Morning Line").click()
+        await expect(page.locator(f"#message-{original.message_id}")).to_be_focused()
+
+        tg.edit(menu, {"text": "Splitting"}, None)
+        await expect(page.locator(".text")).to_have_text("Splitting")
+        tg.add_event(chat_id, "action", {"action": "upload_document"})
+        await expect(page.locator(".status")).to_have_text("sending a file …")
+        await bot.sends(chat_id, *songs)
+        await page.get_by_role("button", name="Play Song (Vocals)").click()
+        await expect(
+            page.get_by_role("button", name="Pause Song (Drums)")
+        ).to_be_visible()  # the album goes on
+        slider = page.get_by_role("slider", name="Position in Song (Drums)")
+        await expect(slider).to_have_attribute("max", re.compile(r"^3(\.0\d*)?$"))
+        await expect(page.locator(".joins-above")).to_have_count(1)
+        for colours in ("Night colours", "Day colours"):
+            await page.get_by_role("button", name=colours).click()
+            await assert_accessible(page)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+
+        await page.reload()
+        await expect(page.get_by_role("article")).to_have_count(4)
+
+
+async def tap_and_answer(page: Page, tg: Telegram, answer: str, is_alert: bool) -> None:
+    toast = asyncio.create_task(page.wait_for_selector(f".toast:has-text('{answer}')"))  # it stays 5 s
+    await page.get_by_role("button", name="🎤 Vocals").click()
+    query = (await tg.wait_for(lambda: tg.unanswered_queries))[0]
+    query.is_answered, query.answer_text, query.is_alert = True, answer, is_alert
+    content = {"callback_query_id": query.id, "text": answer, "show_alert": is_alert}
+    tg.add_event(query.message.chat.id, "callback_answer", content)
+    if not is_alert:
+        await toast
+        return
+    toast.cancel()
+    await expect(page.get_by_role("alertdialog", name=answer)).to_be_visible()
+    await page.get_by_role("button", name="OK").click()
+
+
+@needs_chromium
+@pytest.mark.asyncio(loop_scope="module")
+async def test_with_the_keyboard_alone_in_chinese_commands_replies_and_an_album_are_sent(
+    browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
+) -> None:
+    commands = [{"command": "start", "description": "begin"}, {"command": "help", "description": "help"}]
+    tg.commands['{"type": "default"}', ""] = commands
+    async with quiet_page(browser, locale="zh-CN") as page:
+        await page.goto(url)
+        await expect(page.get_by_role("heading", name="这个机器人能做什么？")).to_be_visible()
+        chat_id = await the_person(tg)
+        assert tg.users[chat_id].language_code == "zh-hans"
+        field = page.get_by_role("combobox", name="消息")
+        await field.focus()
+        await page.keyboard.type("/")
+        await expect(page.get_by_role("option")).to_have_count(2)
+        await page.keyboard.press("ArrowUp")
+        await page.keyboard.press("Enter")
+        assert (await sent(tg, chat_id, 1))[-1].text == "/help"
+
+        bot.says(chat_id, "Help", [{"text": "A", "callback_data": "a"}])
+        await expect(page.locator(".messages article")).to_have_count(2)
+        for _ in range(20):
+            await page.keyboard.press("Shift+Tab")
+            if await page.evaluate("Boolean(document.activeElement.closest('article .meta'))"):
+                break
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("menuitem", name="回复")).to_be_focused()
+        await page.keyboard.press("Enter")
+        await page.keyboard.type("Thanks")
+        await page.keyboard.press("Enter")
+        reply = (await sent(tg, chat_id, 3))[-1]
+        assert reply.reply_to
+        assert reply.reply_to.text == "Help"
+
+        songs = [tmp_path / f"{name}.mp3" for name in "ab"]
+        for song in songs:
+            mp3(song)
+        await page.locator("input[type=file]").set_input_files(songs)
+        album = (await sent(tg, chat_id, 5))[-2:]
+        assert album[0].media_group_id == album[1].media_group_id != ""
+        await page.get_by_role("button", name="录制语音消息").click()
+        await expect(page.locator(".progress")).to_contain_text("正在录音 0:01")
+        await page.get_by_role("button", name="发送录音").click()
+        voice = (await sent(tg, chat_id, 6))[-1]
+        assert voice.media
+        assert (voice.kind, voice.media["mime_type"]) == ("voice", "audio/ogg")
+
+
+async def test_the_page_needs_no_key_but_names_a_strict_policy_and_a_code_opens_it_once(
+    tmp_path: Path,
+) -> None:
+    telegram = Telegram(tmp_path)
+    link = PageLink(telegram.access_key)
+    async with (
+        run_telegram(telegram, with_chat_api=True, link=link) as base,
+        httpx.AsyncClient(base_url=base, trust_env=False) as http,
+    ):
+        page = await http.get("/")
+        policy = page.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; ")
+        assert "unsafe" not in policy
+        names = re.findall(r'"/page/([\w.-]+)"', page.text)
+        assert [(await http.get(f"/page/{name}")).status_code for name in names] == [200] * 3
+        for path in (
+            "/page/routes.py",
+            "/page/..%2froutes.py",
+            "/page/songs/..%2f..%2fcommand.py",
+            "/open/x",
+        ):
+            assert (await http.get(path)).status_code == 404
+        once = link.single_use_url("")
+        opened = await http.get(once)
+        assert (opened.status_code, opened.headers["location"]) == (303, f"/#{telegram.access_key}")
+        assert (await http.get(once)).status_code == 404

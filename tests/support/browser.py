@@ -1,0 +1,70 @@
+"""Debian's Chromium, driven by Playwright; tests that need it are skipped, loudly, where it is not."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+ARGUMENTS = [
+    *("--no-sandbox", "--disable-gpu", "--mute-audio", "--autoplay-policy=no-user-gesture-required"),
+    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+]
+expect.set_options(timeout=60_000)
+# What axe calls serious.
+_IMPACTS = ("serious", "critical")
+
+needs_chromium = pytest.mark.skipif(
+    not CHROMIUM, reason="!!! NOT TESTED: the sandbox's page; no Chromium (Debian: apt-get install chromium)"
+)
+# Stories that `make page-test` runs.
+needs_page_test = pytest.mark.skipif("PAGE_TEST" not in os.environ, reason="make page-test runs it")
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def quiet_page(browser: Browser, **options: Any) -> AsyncIterator[Page]:
+    """Yield a page; fails when it logged an error, or a request failed or left this machine."""
+    problems: list[str] = []
+    async with await browser.new_context(**{"locale": "en-US", **options}) as context:
+        page = await context.new_page()
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: problems.extend(_outside(request.url)))
+        page.on("requestfailed", lambda request: problems.extend(_failed(request.url, request.failure)))
+        yield page
+    assert problems == [], problems
+
+
+def _outside(url: str) -> list[str]:
+    return [] if url.startswith(("http://127.0.0.1:", "blob:", "data:")) else [f"a request to {url}"]
+
+
+def _failed(url: str, failure: str | None) -> list[str]:
+    # A page that is left ends its stream, and a sound that is left ends its download.
+    return [] if failure == "net::ERR_ABORTED" else [f"{url}: {failure}"]
+
+
+async def assert_accessible(page: Page) -> None:
+    """Assert that axe finds no serious or critical problem in what is shown."""
+    found = (await Axe().run(page)).response["violations"]
+    serious = [
+        (problem["id"], [node["html"][:200] for node in problem["nodes"]])
+        for problem in found
+        if problem["impact"] in _IMPACTS
+    ]
+    assert serious == [], serious
