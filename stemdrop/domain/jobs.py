@@ -1,11 +1,8 @@
 """A job: one song, one mode, one result. Plain data and its states; no I/O."""
 
-import json
 import secrets
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Self
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.results import Result
@@ -242,76 +239,8 @@ class Job:
         """Return 16 random hexadecimal digits: short enough for a button and a link, and not guessable."""
         return secrets.token_hex(8)
 
-    def to_fields(self) -> dict[str, str]:
-        """All attributes as fields of the job's Redis hash; see `encode`."""
-        return encode({item.name: getattr(self, item.name) for item in fields(self)})
-
-    @classmethod
-    def from_fields(cls, stored: dict[str, str]) -> Self:
-        """The reverse of `to_fields`; fields of a newer version are ignored."""
-        values: dict[str, Any] = {
-            item.name: text if item.name in _BARE else json.loads(text)
-            for item in fields(cls)
-            if (text := stored.get(_FIELD_NAMES.get(item.name, item.name))) is not None
-        }
-        values["state"] = JobState(values["state"])
-        values["account"] = values.get("account") or values["user_id"] or values["chat_id"]
-        values["source"] = Source(**{**values["source"], "kind": SourceKind(values["source"]["kind"])})
-        if values.get("mode"):
-            values["mode"] = Mode(values["mode"])
-        if values.get("result"):
-            values["result"] = Result.from_json(values["result"])
-        if values.get("failure"):
-            values["failure"] = Failure(**values["failure"])
-        values["missing"] = tuple(values.get("missing", ()))
-        values["refused"] = tuple(values.get("refused", ()))
-        values["links"] = tuple((name, url) for name, url in values.get("links", ()))
-        values["silent"] = tuple(values.get("silent", ()))
-        values["cached"] = tuple(CachedStem(**stem) for stem in values.get("cached", ()))
-        values["charge"] = Charge(values.get("charge", ""))
-        return cls(**values)
-
 
 _LOSSLESS = frozenset({AudioFormat.FLAC, AudioFormat.WAV})
-# Attributes that are stored as they are; the others are stored as JSON.
-_BARE = frozenset(
-    {"id", "state", "task_id", "account_day", "charge", "asked_again_by", "create_started_by"}
-    | {"split_id", "waits_for", "paid_by"}
-)
-# Attributes whose field has another name.
-_FIELD_NAMES = {"cached": "kept", "is_cache_lost": "is_kept_lost"}
-
-
-def encode(changes: Mapping[str, object]) -> dict[str, str]:
-    """Return a job's attributes as fields of its hash, with fields for Redis scripts, which read no JSON."""
-    stored: dict[str, str] = {}
-    for name, value in changes.items():
-        stored[_FIELD_NAMES.get(name, name)] = str(value) if name in _BARE else _to_json(value)
-        stored |= _script_fields(name, value)
-    return stored
-
-
-def _to_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=asdict)
-
-
-def _script_fields(name: str, value: Any) -> dict[str, str]:
-    match name:
-        case "mode":
-            return {"mode_name": value or ""}
-        case "failure":
-            charged = _to_json(value.charged) if value else ""
-            return {"failure_code": value.code if value else "", "failure_charged": charged}
-        case "result":
-            is_success = bool(value and value.is_success)
-            return {"has_stems": _flag(is_success and value.stems), "is_success": _flag(is_success)}
-        case "missing" | "refused":
-            return {f"{name}_count": str(len(value))}
-    return {}
-
-
-def _flag(value: object) -> str:
-    return "1" if value else "0"
 
 
 def is_overtaken(job: Job) -> bool:

@@ -1,15 +1,12 @@
 """`Albums`: songs that were sent together, from the first that is seen until each has its job."""
 
 import json
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
-from redis.asyncio import Redis
-
+from stemdrop.domain.job_fields import from_fields, to_fields
 from stemdrop.domain.jobs import Job, Mode
-from stemdrop.storage.connection import translated
+from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import ALBUM, ALBUM_LIFETIME_S, ALBUMS_OF
 
 
@@ -68,18 +65,14 @@ class Album:
     order: AlbumOrder | None = None
 
 
-class Albums:
-    """Albums by `<chat>:<media_group_id>`. Every method raises `StoreUnavailable`."""
-
-    def __init__(self, redis: Redis, clock: Callable[[], float] = time.time) -> None:
-        self._redis = redis
-        self._clock = clock
+class Albums(RedisStore):
+    """Albums by `<chat>:<media_group_id>`."""
 
     async def join(self, key: str, song: Job, post: str, refusal: str = "") -> None:
         """Add a file that the account of `song` has sent. Idempotent."""
         album, index, number = ALBUM.format(key), ALBUMS_OF.format(song.account), song.source_message_id
-        async with translated(), self._redis.pipeline() as pipeline:
-            pipeline.hsetnx(album, f"file:{number}", json.dumps(song.to_fields()))
+        async with self._redis.pipeline() as pipeline:
+            pipeline.hsetnx(album, f"file:{number}", json.dumps(to_fields(song)))
             pipeline.hset(album, f"post:{number}", post)
             if refusal:
                 pipeline.hset(album, f"end:{number}", json.dumps({"refusal": refusal}))
@@ -91,29 +84,26 @@ class Albums:
 
     async def ask(self, key: str, asker: Asker | None) -> Asker | None:
         """Store the first asker of the album, and return that one."""
-        async with translated():
-            if asker:
-                async with self._redis.pipeline() as pipeline:
-                    pipeline.hsetnx(ALBUM.format(key), "asker", json.dumps(asdict(asker)))
-                    pipeline.expire(ALBUM.format(key), ALBUM_LIFETIME_S)  # it may just have been deleted
-                    if asker.user_id:
-                        pipeline.sadd(ALBUMS_OF.format(asker.user_id), key)
-                        pipeline.expire(ALBUMS_OF.format(asker.user_id), ALBUM_LIFETIME_S)
-                    await pipeline.execute()
-            stored = await self._redis.hget(ALBUM.format(key), "asker")
+        if asker:
+            async with self._redis.pipeline() as pipeline:
+                pipeline.hsetnx(ALBUM.format(key), "asker", json.dumps(asdict(asker)))
+                pipeline.expire(ALBUM.format(key), ALBUM_LIFETIME_S)  # it may just have been deleted
+                if asker.user_id:
+                    pipeline.sadd(ALBUMS_OF.format(asker.user_id), key)
+                    pipeline.expire(ALBUMS_OF.format(asker.user_id), ALBUM_LIFETIME_S)
+                await pipeline.execute()
+        stored = await self._redis.hget(ALBUM.format(key), "asker")
         return Asker(**json.loads(stored)) if stored else None
 
     async def claim(self, post: str, key: str) -> bool:
         """Let this album be the one whose first file is `post`. False: it is another one."""
         holder = ALBUM.format(f"of:{post}")
-        async with translated():
-            if await self._redis.set(holder, key, ex=ALBUM_LIFETIME_S, nx=True):
-                return True
-            return bool(await self._redis.get(holder) == key)
+        if await self._redis.set(holder, key, ex=ALBUM_LIFETIME_S, nx=True):
+            return True
+        return bool(await self._redis.get(holder) == key)
 
     async def get(self, key: str) -> Album | None:
-        async with translated():
-            stored = cast(dict[str, str], await self._redis.hgetall(ALBUM.format(key)))
+        stored = cast(dict[str, str], await self._redis.hgetall(ALBUM.format(key)))
         if "joined_at" not in stored:
             return None
         numbers = sorted(int(name[5:]) for name in stored if name.startswith("file:"))
@@ -146,23 +136,20 @@ class Albums:
 
     async def of(self, account: int) -> list[str]:
         """Return the keys of the albums that this account has sent or asked for."""
-        async with translated():
-            return sorted(cast(set[str], await self._redis.smembers(ALBUMS_OF.format(account))))
+        return sorted(cast(set[str], await self._redis.smembers(ALBUMS_OF.format(account))))
 
     async def forget_of(self, account: int) -> None:
         """Delete the albums that this account has sent or asked for."""
         keys = await self.of(account)
-        async with translated():
-            await self._redis.delete(ALBUMS_OF.format(account), *(ALBUM.format(key) for key in keys))
+        await self._redis.delete(ALBUMS_OF.format(account), *(ALBUM.format(key) for key in keys))
 
     async def _set(self, key: str, fields: dict[str, str]) -> None:
         album = ALBUM.format(key)
-        async with translated():
-            if await self._redis.exists(album):  # one that was deleted meanwhile stays deleted
-                await self._redis.hset(album, mapping=cast(Any, fields))
+        if await self._redis.exists(album):  # one that was deleted meanwhile stays deleted
+            await self._redis.hset(album, mapping=cast(Any, fields))
 
 
 def _file(number: int, stored: dict[str, str]) -> AlbumFile:
-    song = Job.from_fields(json.loads(stored[f"file:{number}"]))
+    song = from_fields(json.loads(stored[f"file:{number}"]))
     post = stored.get(f"post:{number}", f"song:{song.chat_id}:{number}")
     return AlbumFile(song, post, **json.loads(stored.get(f"end:{number}", "{}")))

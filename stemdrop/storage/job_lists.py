@@ -5,6 +5,7 @@ import logging
 from typing import Any, cast
 
 from stemdrop.domain.allowance import Allowance, day_of, renews_in
+from stemdrop.domain.job_fields import from_fields
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.domain.outcomes import History, Run, Sent
 from stemdrop.storage import keys
@@ -27,7 +28,7 @@ _MORE_HISTORY = (RETRIED_AS, "further_calls", "failed_task_ids")
 class JobLists(RedisStore):
     async def get(self, job_id: str) -> Job | None:
         stored = await self._redis.hgetall(keys.JOB.format(job_id))
-        return Job.from_fields(cast(dict[str, str], stored)) if stored.get("state") else None
+        return from_fields(cast(dict[str, str], stored)) if stored.get("state") else None
 
     async def source_job(self, job_id: str) -> Job | None:
         """Return the job, or of a deleted one the job that waits for its result, or has its task."""
@@ -154,7 +155,7 @@ class JobLists(RedisStore):
 def read_job(stored: dict[str, str]) -> Job | None:
     """Decode a job; returns `None` and logs it when that fails, as with a job of a newer version."""
     try:
-        return Job.from_fields(stored)
+        return from_fields(stored)
     except (KeyError, TypeError, ValueError) as error:
         log.error("job %s cannot be read: %s: %s", stored.get("id"), type(error).__name__, error)
         return None

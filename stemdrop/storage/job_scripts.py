@@ -7,7 +7,8 @@ the second run changes nothing. Scripts build the keys that depend on a job, whi
 from collections.abc import Iterable
 
 from stemdrop.domain.failures import OVER_LIMIT
-from stemdrop.domain.jobs import Obstacle, encode
+from stemdrop.domain.job_fields import encode
+from stemdrop.domain.jobs import Obstacle
 from stemdrop.observability.metric_definitions import ENDED, FAILED, NO_MODE, OTHER, STATE_SECONDS
 from stemdrop.storage import keys
 from stemdrop.storage.split_sharing import SHARING

@@ -9,7 +9,8 @@ from dataclasses import asdict, replace
 from typing import Any, cast
 
 from stemdrop.domain.allowance import day_of
-from stemdrop.domain.jobs import CANCELLABLE, CREDITS, Failure, Job, JobState, Mode, encode
+from stemdrop.domain.job_fields import encode, to_fields
+from stemdrop.domain.jobs import CANCELLABLE, CREDITS, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Credits, Picked, Receipt, Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreUnavailable, TryLater
@@ -47,7 +48,7 @@ class JobStore(JobLists):
     async def add(self, job: Job, once: str) -> str:
         """Store a new job unless `once` already made one; returns the id of the job that holds `once`."""
         now = self._clock()
-        fields = {**job.to_fields(), "created_at": str(now), "moved_at": str(now)}
+        fields = {**to_fields(job), "created_at": str(now), "moved_at": str(now)}
         keys = [ONCE.format(once), JOB.format(job.id), OF_ACCOUNT.format(job.account)]
         args = [job.id, now, JOB_LIFETIME_S, job.state.value, *_flat(fields)]
         return str(await self._run(job_scripts.CREATE, keys, args))

@@ -9,7 +9,8 @@ import pytest
 from builders import TASK
 
 from stemdrop.domain.failures import failure_of
-from stemdrop.domain.jobs import Failure, encode
+from stemdrop.domain.job_fields import encode
+from stemdrop.domain.jobs import Failure
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import BadContract
 from stemdrop.provider.answers import (

@@ -15,7 +15,7 @@ from hypothesis import assume, event, example, given
 from hypothesis import strategies as st
 from itsdangerous import TimestampSigner
 
-from stemdrop.domain.jobs import encode
+from stemdrop.domain.job_fields import encode
 from stemdrop.domain.results import Result
 from stemdrop.errors import BadContract, ForgedRequest
 from stemdrop.http.signed_links import (

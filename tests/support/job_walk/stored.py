@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 
+from stemdrop.domain.job_fields import from_fields
 from stemdrop.domain.jobs import Job
 from stemdrop.storage import job_store, keys
 from stemdrop.storage.job_store import JobStore
@@ -72,7 +73,7 @@ class Stored:
     def job(self, job_id: str) -> Job | None:
         if job_id not in self._jobs:
             stored = self.fields(job_id)
-            self._jobs[job_id] = Job.from_fields(stored) if stored.get("state") else None
+            self._jobs[job_id] = from_fields(stored) if stored.get("state") else None
         return self._jobs[job_id]
 
     @cached_property

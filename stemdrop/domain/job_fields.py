@@ -1,0 +1,69 @@
+"""A job as the fields of its Redis hash, and back. No I/O."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from stemdrop.domain.jobs import Job
+
+# Attributes that are stored as they are; the others are stored as JSON.
+_BARE = frozenset(
+    {"id", "state", "task_id", "account_day", "charge", "asked_again_by", "create_started_by"}
+    | {"split_id", "waits_for", "paid_by"}
+)
+# Attributes whose field has another name.
+_FIELD_NAMES = {"cached": "kept", "is_cache_lost": "is_kept_lost"}
+
+
+_JOB = TypeAdapter(Job)
+
+
+def to_fields(job: Job) -> dict[str, str]:
+    """Return all attributes; see `encode`."""
+    return encode({item.name: getattr(job, item.name) for item in fields(job)})
+
+
+def from_fields(stored: Mapping[str, str]) -> Job:
+    """The reverse of `to_fields`; fields of a newer version are ignored. Raises `ValueError`."""
+    values: dict[str, Any] = {
+        item.name: text if item.name in _BARE else json.loads(text)
+        for item in fields(Job)
+        if (text := stored.get(_FIELD_NAMES.get(item.name, item.name))) is not None
+    }
+    account = values.get("account") or values.get("user_id") or values.get("chat_id")
+    return _JOB.validate_python({**values, "account": account})
+
+
+def encode(changes: Mapping[str, object]) -> dict[str, str]:
+    """Return a job's attributes as fields of its hash, with fields for Redis scripts, which read no JSON."""
+    stored: dict[str, str] = {}
+    for name, value in changes.items():
+        stored[_FIELD_NAMES.get(name, name)] = str(value) if name in _BARE else _to_json(value)
+        stored |= _script_fields(name, value)
+    return stored
+
+
+def _to_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, default=asdict)
+
+
+def _script_fields(name: str, value: Any) -> dict[str, str]:
+    match name:
+        case "mode":
+            return {"mode_name": value or ""}
+        case "failure":
+            charged = _to_json(value.charged) if value else ""
+            return {"failure_code": value.code if value else "", "failure_charged": charged}
+        case "result":
+            is_success = bool(value and value.is_success)
+            return {"has_stems": _flag(is_success and value.stems), "is_success": _flag(is_success)}
+        case "missing" | "refused":
+            return {f"{name}_count": str(len(value))}
+    return {}
+
+
+def _flag(value: object) -> str:
+    return "1" if value else "0"
