@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
-from browser import chromium
-from playwright.async_api import Browser
 
 from sandbox.page.routes import PageLink
 from sandbox.telegram.app import run_telegram
@@ -15,7 +14,9 @@ from sandbox.telegram.person_actions import Telegram
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def browser() -> AsyncIterator[Browser]:
+async def browser() -> AsyncIterator[Any]:
+    from browser import chromium  # skips the tests where Playwright is missing
+
     async with chromium() as started:
         yield started
 
