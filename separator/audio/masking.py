@@ -36,6 +36,7 @@ def apply_masks(
     for spectra, parts in masks(_spectra(counted(), frames)):
         sounds = [made.add(spectra, mask) for made, mask in zip(synthesis, parts, strict=True)]
         samples = spectra.shape[1] * HOP
+        del spectra, parts  # the next piece needs the memory
         first, last = max(0, -done), min(samples, length - done)
         done += samples
         if last > first:

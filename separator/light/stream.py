@@ -23,12 +23,15 @@ def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[F
     rounding, since the masks add up to 1.
     """
 
-    def wanted(spectra: Iterator[Spectra]) -> Iterator[tuple[Spectra, Sequence[Floats]]]:
-        for block in _blocks(spectra):
-            shares = masks(gather(block))
-            yield block.spectra[:, block.inner], [shares[STEMS.index(stem)] for stem in stems]
+    def wanted(block: Block) -> tuple[Spectra, Sequence[Floats]]:
+        shares = masks(gather(block))
+        return block.spectra[:, block.inner], [shares[STEMS.index(stem)] for stem in stems]
 
-    for mix, sounds in apply_masks(blocks, wanted, len(stems), _BLOCK):
+    def all_wanted(spectra: Iterator[Spectra]) -> Iterator[tuple[Spectra, Sequence[Floats]]]:
+        # a generator would keep each block until the next one, while the source may need the memory
+        return map(wanted, _blocks(spectra))
+
+    for mix, sounds in apply_masks(blocks, all_wanted, len(stems), _BLOCK):
         yield mix, dict(zip(stems, sounds, strict=True))
 
 

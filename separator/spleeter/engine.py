@@ -9,16 +9,16 @@ from separator.engine import REST, EngineRequest, Separation
 from separator.light.stream import separate as separate_instruments
 from separator.spleeter.network import Network
 from separator.spleeter.stream import VoiceSeparator
-from separator.spleeter.weights import load_weights
+from separator.spleeter.weights import Weights, load_weights
 from separator.stem_files import write_stems
 
 
 class SpleeterEngine:
     """Vocals by Spleeter; drums, bass and other by the light engine from what is left."""
 
-    def __init__(self) -> None:
-        """Load the model. Raises `ModelError` for a file that is missing or damaged."""
-        weights = load_weights()
+    def __init__(self, weights: Weights | None = None) -> None:
+        """By default it loads the model. Raises `ModelError` for one that is missing or damaged."""
+        weights = weights or load_weights()
         self._voice = VoiceSeparator(Network(weights["vocals"]), Network(weights["accompaniment"]))
 
     def separate(self, request: EngineRequest) -> Separation:

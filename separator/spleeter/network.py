@@ -40,18 +40,21 @@ class Network:
     """Estimates the mask of one source in a stereo magnitude spectrogram."""
 
     def __init__(self, arrays: Mapping[str, Floats]) -> None:
-        """Take the arrays named in `ARRAYS`, of any float type."""
+        """Take the arrays named in `ARRAYS`.
+
+        They stay of their float type, since half floats take half the memory, and are widened when used.
+        """
         self._layers: dict[str, dict[str, Floats]] = defaultdict(dict)
         for name in ARRAYS:
             layer, part = name.split("/")
-            self._layers[layer][part] = np.ascontiguousarray(arrays[name], np.float32)
+            self._layers[layer][part] = np.ascontiguousarray(arrays[name])
 
     def __call__(self, magnitude: Floats) -> Floats:
         """Return the mask, 2 × frames × bins from 0 to 1, for magnitudes of the same shape."""
         sound = magnitude
         skipped = []
         for number in range(1, DEPTH + 1):
-            layer = self._layers[f"down{number}"]
+            layer = self._layer(f"down{number}")
             sound = _convolve(sound, layer["kernel"], layer["bias"])
             skipped.append(sound)
             if number < DEPTH:
@@ -59,13 +62,17 @@ class Network:
                 np.maximum(sound, _LEAK * sound, out=sound)
         sound = skipped.pop()
         for number in range(1, DEPTH + 1):
-            layer = self._layers[f"up{number}"]
+            layer = self._layer(f"up{number}")
             sound = _convolve_transposed(sound, layer["kernel"], layer["bias"])
             np.maximum(sound, 0, out=sound)
             sound = _normalise(sound, layer)
             if skipped:
                 sound = np.concatenate([skipped.pop(), sound])
-        return _last_layer(sound[0], self._layers["last"]["kernel"], self._layers["last"]["bias"])
+        layer = self._layer("last")
+        return _last_layer(sound[0], layer["kernel"], layer["bias"])
+
+    def _layer(self, name: str) -> dict[str, Floats]:
+        return {part: array.astype(np.float32, copy=False) for part, array in self._layers[name].items()}
 
 
 def _normalise(sound: Floats, layer: Mapping[str, Floats]) -> Floats:

@@ -23,11 +23,14 @@ class VoiceSeparator:
         """Yield the mix and its vocals in pieces (2 × samples); `blocks` are a song's samples at 44.1 kHz."""
 
         def masks(spectra: Iterator[Spectra]) -> Iterator[tuple[Spectra, Sequence[Floats]]]:
-            for part in spectra:
-                yield part, [self._mask(part)]
+            # a generator would keep each part until the next one, while the part's stems are separated
+            return map(self._masked, spectra)
 
         for mix, (vocals,) in apply_masks(blocks, masks, 1, _FRAMES):
             yield mix, vocals
+
+    def _masked(self, spectra: Spectra) -> tuple[Spectra, Sequence[Floats]]:
+        return spectra, [self._mask(spectra)]
 
     def _mask(self, spectra: Spectra) -> Floats:
         """Return the voice's share of the power, 2 × frames × bins."""

@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -14,12 +15,15 @@ from scipy.signal import correlate2d
 
 from separator import engines, fetch_model
 from separator.audio.samples import SAMPLE_RATE
+from separator.audio.spectrum import BINS
 from separator.engine import REST
 from separator.errors import ModelError
+from separator.light import stream as light_stream
 from separator.models import SPLEETER, models_folder
+from separator.spleeter import stream
 from separator.spleeter.engine import SpleeterEngine
 from separator.spleeter.network import ARRAYS, DEPTH, Network
-from separator.spleeter.weights import convert, load_weights
+from separator.spleeter.weights import NETWORKS, convert, load_weights
 from stemdrop import cli
 
 Floats = npt.NDArray[np.float32]
@@ -203,6 +207,29 @@ def test_the_network_computes_what_plain_convolutions_do() -> None:
     arrays = _random_arrays()
     sound = np.random.default_rng(8).random((2, 64, 128), np.float32)
     assert np.abs(Network(arrays)(sound) - _reference(arrays, sound)).max() < 1e-5
+
+
+@pytest.mark.parametrize("only", ["vocals", None])
+def test_memory_does_not_grow_with_the_song(monkeypatch: pytest.MonkeyPatch, only: str | None) -> None:
+    """The peak of each segment, with small networks, from the fourth on."""
+    frames = 32  # 0.7 s instead of twelve
+    monkeypatch.setattr(stream, "_FRAMES", frames)
+    monkeypatch.setattr(light_stream, "_BLOCK", frames)
+    engine = SpleeterEngine({name: _random_arrays() for name in NETWORKS})
+    random = np.random.default_rng(9)
+    blocks = (random.normal(0, 0.1, (2, SAMPLE_RATE)).astype(np.float32) for _ in range(7))
+    peaks = []
+    tracemalloc.start()
+    try:
+        for _ in engine.stem_pieces(blocks, only):
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.reset_peak()
+    finally:
+        tracemalloc.stop()
+    steady = peaks[3:-2]
+    assert len(steady) >= 4
+    spectra_of_a_segment = 2 * frames * BINS * 8
+    assert max(steady[-3:]) - max(steady[:3]) < spectra_of_a_segment / 2
 
 
 def test_auto_uses_spleeter_where_its_model_is(models: Path) -> None:
