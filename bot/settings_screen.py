@@ -1,4 +1,4 @@
-"""`/settings`: the mode that a user picks most, and whether songs are split by it without a tap."""
+"""`/settings`: a user's usual mode, whether songs are split by it without a tap, and the kind of files."""
 
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from stemdrop.chat.album_rendering import ALBUM_MODES
 from stemdrop.chat.callback_data import MODE_LETTERS, MODES_BY_LETTER, Screen, SettingsAction
 from stemdrop.chat.rendering import UNDO_S, Rendered
 from stemdrop.chat.translations import Language
+from stemdrop.domain.audio_types import FILE_FORMATS
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.users import Person, Users
 
@@ -42,6 +43,8 @@ class SettingsScreen:
                 await self.users.set_splits_at_once(asker, action == SettingsAction.AT_ONCE)
             case (_, letter) if (mode := MODES_BY_LETTER.get(letter)) and mode in ALBUM_MODES:
                 await self.users.set_usual(asker, mode)
+            case (_, file_format) if file_format in (await self.abilities.get()).formats:
+                await self.users.set_file_format(asker, file_format)
             case _:
                 await answer_tap(query, context.say("tap.stale_screen"))
                 return
@@ -61,6 +64,11 @@ class SettingsScreen:
         at_once = person.splits_at_once
         ask = _choice(person, say("settings.ask"), SettingsAction.ASK, is_chosen=not at_once)
         rows.append([ask, _choice(person, say("settings.now"), SettingsAction.AT_ONCE, is_chosen=at_once)])
+        if len(abilities.formats) > 1:
+            lines += ["", say("settings.files")]
+            chosen = abilities.file_format(person.file_format)
+            formats = [name for name in FILE_FORMATS if name in abilities.formats]
+            rows.append([_choice(person, it.upper(), it, is_chosen=it == chosen) for it in formats])
         return "\n".join(lines), InlineKeyboardMarkup(rows)
 
 

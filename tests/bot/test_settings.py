@@ -40,6 +40,28 @@ async def test_songs_can_be_split_at_once(room: BotRoom, alice: User) -> None:
     assert "credits" not in shown.text
 
 
+async def test_the_kind_of_files_can_be_chosen_where_the_provider_has_several(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    (shown,) = await room.says(alice, "/settings")
+    assert "MP3" not in shown.text
+    modes = {Mode.SEPARATE_VOCAL: Ability()}
+    await room.product.abilities.put(Abilities(modes, formats=("mp3", "wav", "flac")))
+    (shown,) = await room.says(alice, "/settings")
+    assert "MP3 is small" in shown.text
+    assert [button["text"] for button in shown.buttons][3:] == ["✓ MP3", "FLAC", "WAV"]
+    query = await room.presses(shown, "FLAC")
+    await room.again(query)
+    assert [button["text"] for button in shown.buttons][3:] == ["MP3", "✓ FLAC", "WAV"]
+    menu = await room.menu(alice, song)
+    await room.taps(menu, 0)
+    assert (await room.product.jobs(alice.id))[0].file_format == "flac"
+    # the provider has changed: an old button does nothing
+    await room.product.abilities.put(Abilities(modes, formats=("mp3", "flac")))
+    assert (await room.presses(shown, "WAV")).answer_text
+    assert (await room.product.users.person(alice.id)).file_format == "flac"
+
+
 async def test_an_unknown_mode_and_another_users_tap_change_nothing(
     room: BotRoom, alice: User, mei: User
 ) -> None:
@@ -62,7 +84,9 @@ async def test_deletion_forgets_it(room: BotRoom, alice: User) -> None:
     (shown,) = await room.says(alice, "/settings")
     await room.presses(shown, STEMS)
     await room.presses(shown, "Split at once")
+    await room.product.users.set_file_format(alice.id, "flac")
     (asked,) = await room.says(alice, "/delete")
     await room.taps(asked, 0)
     person = await room.product.users.person(alice.id)
     assert (person.usual, person.splits_at_once) == (Mode.SEPARATE_VOCAL, False)
+    assert person.file_format == ""
