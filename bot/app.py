@@ -98,6 +98,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
         stem_cache=parts.stem_cache,
         job_message=parts.job_message,
         settings=settings,
+        abilities=parts.abilities,
     )
     of_words = {PRIVACY_WORD: privacy.explain, DELETE_WORD: privacy.ask}
     commands = Commands(

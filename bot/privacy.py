@@ -19,6 +19,7 @@ from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.errors import TryLater
 from stemdrop.http.proxies import is_inside
 from stemdrop.settings import Settings
+from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.access_requests import AccessRequests
 from stemdrop.storage.albums import Albums
 from stemdrop.storage.job_store import JobStore
@@ -55,13 +56,15 @@ class Privacy:
     stem_cache: StemCache
     job_message: JobMessage
     settings: Settings
+    abilities: AbilitiesCache
 
     async def explain(self, update: Update, context: Context) -> None:
         """Say what is stored; to a user in a group in their private chat, or with a link to it."""
         message, say = update.effective_message, context.say
         if message is None:
             return
-        text = explanation(self.settings, say)
+        is_free = (await self.abilities.get()).is_free
+        text = explanation(self.settings, say.where(is_free=is_free), is_free=is_free)
         if is_private(update):
             await reply(message, text)
             return
@@ -115,6 +118,7 @@ class Privacy:
         await self.users.forget(user_id)
         await self.requests.forget(user_id)
         log.info("user %d had everything deleted: %d songs, %d in the cache", user_id, songs, cached)
+        say = say.where(is_free=(await self.abilities.get()).is_free)
         lines = [
             say.plural("delete.songs", songs),
             say.plural("delete.kept_songs", cached),
@@ -144,7 +148,7 @@ def link_to_private(context: Context, word: str) -> InlineKeyboardMarkup:
     return InlineKeyboardMarkup([[InlineKeyboardButton(context.say("button.in_private"), url=url)]])
 
 
-def explanation(settings: Settings, say: Language) -> str:
+def explanation(settings: Settings, say: Language, *, is_free: bool = False) -> str:
     """Say what is stored, for how long, and which services receive the song."""
     return "\n\n".join(
         [
@@ -154,7 +158,7 @@ def explanation(settings: Settings, say: Language) -> str:
             _passed_on(settings, say),
             say("privacy.jobs", days=JOB_LIFETIME_S // DAY_S),
             say("privacy.shelf", days=KEPT_LIFETIME_S // DAY_S),
-            say("privacy.credits", days=SPENT_LIFETIME_S // DAY_S),
+            *([] if is_free else [say("privacy.credits", days=SPENT_LIFETIME_S // DAY_S)]),
             say("privacy.person"),
             *([_asked(say)] if settings.access == "invite" else []),
             say("privacy.messages", time=say.duration(UPDATE_RECORD_LIFETIME.total_seconds())),

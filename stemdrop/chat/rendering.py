@@ -76,7 +76,7 @@ def short_title(job: Job, say: Language) -> str:
 
 
 def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
-    title = short_title(job, say)
+    title, say = short_title(job, say), say.where(is_free=details.abilities.is_free)
     match job.state:
         case JobState.CHOOSING if job.is_cache_lost and job.mode:
             name = say.mode_name(job.mode, job.instrument)
@@ -287,7 +287,7 @@ def _failure(job: Job, say: Language, details: Details) -> Rendered:
             rows.append([_button(say.priced("button.retry", price), Tap(Action.RETRY, job.id))])
         if Remedy.OTHER_MODE in offered:
             rows += _other_modes(job, say, details)
-    failure = say.failure(job.failure, is_free=details.abilities.is_free)
+    failure = say.failure(job.failure)
     return f"{failure}\n🎵 {short_title(job, say)}", _keyboard(rows)
 
 

@@ -27,21 +27,28 @@ _OF_VARIANT = {("zh", variant): "zh_Hant" for variant in ("hant", "tw", "hk", "m
 
 
 class Language:
-    def __init__(self, code: str, catalogue: gettext.NullTranslations) -> None:
+    """The texts of a language; with `is_free`, where nothing costs anything, `free.<key>` comes first."""
+
+    def __init__(self, code: str, catalogue: gettext.NullTranslations, *, is_free: bool = False) -> None:
         self.code = code
         self._catalogue = catalogue
+        self._is_free = is_free
+
+    def where(self, *, is_free: bool) -> "Language":
+        """Return the language with the texts for a host that is free, or is not."""
+        return Language(self.code, self._catalogue, is_free=is_free)
 
     def __call__(self, key: str, /, **values: object) -> str:
         """Return the text of `key` with `values` filled in. Raises `KeyError` for an unknown key."""
-        sentence = self._catalogue.gettext(key)
-        if sentence == key:
+        sentence = (self._is_free and self._own(f"free.{key}")) or self._own(key)
+        if not sentence:
             raise KeyError(key)
         return sentence.format(**values)
 
     def plural(self, key: str, count: int, /, **values: object) -> str:
         """Return the text of `key` in its plural form for `count`, which is filled in, too."""
-        sentence = self._catalogue.ngettext(key, f"{key}s", count)
-        if sentence in (key, f"{key}s"):
+        sentence = (self._is_free and self._plural(f"free.{key}", count)) or self._plural(key, count)
+        if not sentence:
             raise KeyError(key)
         return sentence.format(count=self.number(count), **values)
 
@@ -58,6 +65,10 @@ class Language:
     def _own(self, key: str) -> str:
         found = self._catalogue.gettext(key)
         return "" if found == key else found
+
+    def _plural(self, key: str, count: int) -> str:
+        found = self._catalogue.ngettext(key, f"{key}s", count)
+        return "" if found in (key, f"{key}s") else found
 
     def priced(self, key: str, price: str) -> str:
         """Return a label, which ends with its price; without that end if `price` is empty."""
@@ -98,12 +109,12 @@ class Language:
         two = format_unit(2, unit, length="short", locale=self.code)
         return two.replace("2", self.number(count))
 
-    def failure(self, failure: Failure, *, is_free: bool = False) -> str:
+    def failure(self, failure: Failure) -> str:
         """Return what happened and whether it was charged; the latter not where nothing costs anything."""
         key = f"failure.{failure.code}" if failure.code in REMEDIES else "failure.other"
         head = self("failure.head", code=failure.code)
-        if is_free:
-            return f"{head}\n{self._own(f'failure_free.{failure.code}') or self(key)}"
+        if self._is_free:
+            return f"{head}\n{self(key)}"
         charged = {True: "charged.yes", False: "charged.no", None: "charged.unknown"}[failure.charged]
         return f"{head}\n{self(key)}\n{self(charged)}"
 

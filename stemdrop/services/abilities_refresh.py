@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stemdrop.errors import BadContract, Refused, SeparationError
 from stemdrop.provider.client import SeparationClient
@@ -20,6 +20,7 @@ class AbilitiesRefresh:
 
     separation: SeparationClient
     cache: AbilitiesCache
+    _last_error: str = field(init=False, default="")
 
     async def run(self) -> None:
         """Ask once; without an answer the last one holds. Raises `StoreUnavailable`."""
@@ -27,6 +28,10 @@ class AbilitiesRefresh:
             async with asyncio.timeout(PATIENCE_S):
                 abilities = await self.separation.abilities()
         except (Refused, SeparationError, BadContract, TimeoutError) as error:
-            log.info("the separation API's abilities are as before: %s", error or "no answer in time")
+            why = str(error) or "no answer in time"
+            if why != self._last_error:  # not once a minute for ever
+                log.info("the separation API's abilities are as before: %s", why)
+            self._last_error = why
             return
+        self._last_error = ""
         await self.cache.put(abilities)

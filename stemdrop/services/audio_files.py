@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
+from typing import cast
 
 import av
 import av.error
@@ -21,6 +22,8 @@ _MAX_SILENT_PACKETS = 200
 _MAX_TRACKS = 16
 # A longer step between two packets, or one back, is no sound: another recording begins.
 _MAX_STEP_S = 60
+# Of all tracks, read in seconds. A 2 GB file may hold hundreds of millions; AAC of one million lasts 6 hours.
+MAX_PACKETS = 1_000_000
 # Longer than any song: a few megabytes of nothing can be days.
 _MAX_COUNTED_S = 4 * 3600
 
@@ -34,21 +37,19 @@ class AudioContent:
     duration_s: float
 
 
-def inspect(path: Path) -> AudioContent | None:
+def inspect(path: Path, max_packets: int = MAX_PACKETS) -> AudioContent | None:
     """Return the content of a file by its first track with sound; `None` without one. Blocking.
 
     Reads all packets but decodes only the first frame: the length is that of the packets' timestamps, since
-    headers, and estimates by the bit rate, are often wrong.
+    headers, and estimates by the bit rate, are often wrong. Packets beyond `max_packets` do not count.
     """
     try:
-        tracks, number = 1, 0
+        tracks, number, budget = 1, 0, iter(range(max_packets))
         while number < tracks:
             with _open(path) as container:
                 tracks = min(len(container.streams.audio), _MAX_TRACKS)
-                if (
-                    tracks
-                    and (duration_s := _duration(container, container.streams.audio[number])) is not None
-                ):
+                track = container.streams.audio[number] if tracks else None
+                if track and (duration_s := _duration(container, track, budget)) is not None:
                     return AudioContent(container.format.name, _has_picture(container), duration_s)
             number += 1
     except (av.error.FFmpegError, ValueError):
@@ -65,9 +66,9 @@ def _has_picture(container: InputContainer) -> bool:
     return any(not stream.disposition & Disposition.attached_pic for stream in container.streams.video)
 
 
-def _duration(container: InputContainer, track: AudioStream) -> float | None:
+def _duration(container: InputContainer, track: AudioStream, budget: Iterator[int]) -> float | None:
     """Return the track's seconds by its packets' timestamps; `None` if no frame decodes."""
-    packets = _packets(container, track)
+    packets = _packets(container, track, budget)
     first = _packets_of_first_frame(packets)
     if not first or track.time_base is None:
         return None
@@ -100,7 +101,11 @@ def _packets_of_first_frame(packets: "Iterator[Packet[AudioStream]]") -> "list[P
     return []
 
 
-def _packets(container: InputContainer, track: AudioStream) -> "Iterator[Packet[AudioStream]]":
+def _packets(
+    container: InputContainer, track: AudioStream, budget: Iterator[int]
+) -> "Iterator[Packet[AudioStream]]":
     """Yield the packets up to the first that cannot be read: the rest of the file is missing or damaged."""
     with suppress(av.error.FFmpegError):
-        yield from container.demux(track)
+        for _, packet in zip(budget, container.demux(), strict=False):
+            if packet.stream_index == track.index:
+                yield cast("Packet[AudioStream]", packet)

@@ -119,7 +119,8 @@ class Orders:
         if job.state is not JobState.FAILED or job.mode is None:
             return Ordered(job.id, "tap.too_late")
         if await self._has_come(job):
-            return Ordered(job.id, "came_late")
+            is_free = (await self.abilities.get()).is_free
+            return Ordered(job.id, "free.came_late" if is_free else "came_late")
         ordered = await self._order(
             lambda: self._new(job, f"retry:{job.id}", _cancelled_at, message_id=job.message_id),
             job.mode,

@@ -157,13 +157,14 @@ async def test_a_daily_limit_is_shown_and_enforced(
     await room.product.users.set_daily_credits(alice.id, 1030)
     await room.taps(await room.menu(alice, song), 1)
     await room.product.ordered()
-    await room.product.users.set_daily_credits(alice.id, 60)
-    job = await failed(room, sent)
+    await room.product.users.set_daily_credits(alice.id, 55)
+    job = await room.product.at(JobState.SUBMITTING, sent, mode=Mode.SEPARATE_VOCAL)
+    await room.product.fail(job.id, Failure("500"))
     shown = await listed(room, alice)
-    assert "Credits today: 50 of 60; they renew in " in shown.text
+    assert "Credits today: 50 of 55; they renew in " in shown.text
     query = await room.presses(shown, "Try again")
     assert query.is_alert
-    assert query.answer_text.startswith("You have used 50 of your 60 credits")
+    assert query.answer_text.startswith("You have used 50 of your 55 credits")
     assert (await room.product.job(job.id)).state is JobState.FAILED
     assert await room.product.ordered() == []
 

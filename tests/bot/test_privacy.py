@@ -47,6 +47,13 @@ async def test_the_privacy_text_names_the_services_that_receive_the_song(room: B
             assert days in text
 
 
+async def test_a_host_that_charges_nothing_keeps_no_credits(room: BotRoom) -> None:
+    settings, say = load_settings(ENVIRONMENT), room.product.translations.languages["en"]
+    text = explanation(settings, say.where(is_free=True), is_free=True)
+    assert "credits" not in text
+    assert "credits" in told(room)
+
+
 ENGLISH = load_translations().languages["en"]
 LOCAL, OWN = ENGLISH("privacy.local_server"), ENGLISH("privacy.own_separator")
 

@@ -146,7 +146,6 @@ def test_every_text_keeps_commands_settings_and_symbols(code: str) -> None:
 # Keys that are put together, and from what.
 BUILT = {
     "failure.": {f"failure.{code}" for code in REMEDIES} | {"failure.other"},
-    "failure_free.": {"failure_free.timeout", "failure_free.lost"},
     "mode.": {f"mode.{mode}" for mode in Mode},
     "mode_name.": {f"mode_name.{mode}" for mode in Mode},
     "stem.": {f"stem.{key}" for key in (*STEM_FIELDS.values(), "other")},
@@ -219,10 +218,40 @@ def test_an_unknown_key_is_an_error(say: Language) -> None:
 
 def test_where_nothing_costs_credits_a_failure_names_none(say: Language) -> None:
     for code in REMEDIES:
-        text = say.failure(Failure(code, charged=True), is_free=True)
+        text = say.where(is_free=True).failure(Failure(code, charged=True))
         assert text.startswith(say("failure.head", code=code))
         assert len(text.split("\n")) == 2
         assert not any(say(f"charged.{known}") in text for known in ("yes", "no", "unknown"))
+
+
+# Texts that speak of charges and that a host which charges nothing never shows, or only to its admins.
+ABOUT_CHARGES = re.compile(
+    r"help\.prices|(album\.over|price\.free|credit|state\.cancelled_late|jobs\.today|settings\.undo|privacy\.credits)"
+    r"|(limit|users|admin|alert|charged)\..*|failure\.(402|531|over_limit)"
+)
+
+
+def test_a_host_that_charges_nothing_says_nothing_of_charges() -> None:
+    texts = [message for message in catalogue(FALLBACK) if message.id]
+    english = {
+        text.id if isinstance(text.id, str) else text.id[0]: " ".join(sentences(text)) for text in texts
+    }
+    for key, text in english.items():
+        if re.search(r"credit|charg|\bcost|\bfree\b|\bpa(id|y)", text, re.I):
+            assert f"free.{key}" in english or ABOUT_CHARGES.fullmatch(key), key
+            assert not key.startswith("free."), key
+    for key in english:
+        assert key.removeprefix("free.") in english
+
+
+def test_a_free_text_is_said_where_there_is_one(say: Language) -> None:
+    free = say.where(is_free=True)
+    values = {"title": "A"}
+    for key in ("state.delivered_kept", "state.delivered"):
+        has_own = key == "state.delivered_kept"
+        assert (free.plural(key, 1, **values) != say.plural(key, 1, **values)) is has_own
+    assert free("came_late") == say("free.came_late") != say("came_late")
+    assert free("lost", **values) == say("lost", **values)
 
 
 def test_a_label_ends_with_its_price_or_has_none(say: Language) -> None:

@@ -1,5 +1,6 @@
 """What a provider can do: a table of paid hosts, our separator's answer, and what is known without one."""
 
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -106,8 +107,9 @@ async def product(redis_url: str, telegram: Telegram, files: FileServer) -> Asyn
 
 
 async def test_the_last_answer_holds_while_the_provider_is_away(
-    product: Product, files: FileServer, redis_url: str
+    product: Product, files: FileServer, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     assert await product.abilities.get() == ALL
     known = b'{"code": 200, "data": {"modes": {"separate_vocal": {"credits": 0}}}}'
     path = PATH.removeprefix("/")
@@ -115,8 +117,10 @@ async def test_the_last_answer_holds_while_the_provider_is_away(
     await product.abilities_refresh.run()
     for status, body in ((502, b"<html>"), (200, b'{"code": 200, "data": {}}'), (200, b'{"code": 401}')):
         files.put(path, body, status=status)
-        await product.abilities_refresh.run()
+        for _ in range(3):
+            await product.abilities_refresh.run()
         assert (await product.abilities.get()).modes == {Mode.SEPARATE_VOCAL: Ability()}
+    assert caplog.text.count("abilities are as before") == 3  # each reason once
     # a host that does not know the question, as an older separator
     files.put(path, b"no", status=404)
     await product.abilities_refresh.run()

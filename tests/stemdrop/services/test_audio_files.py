@@ -169,6 +169,14 @@ def test_a_file_without_a_type_gets_the_extension_of_its_content(
     assert extension_of_content(content.demuxers, ".bin", has_picture=content.has_picture) == extension
 
 
+def test_a_file_of_more_packets_than_a_song_has_is_not_read_to_its_end(tmp_path: Path) -> None:
+    clip = record(tmp_path / "clip.mp4", seconds=3, picture=True)
+    content = inspect(clip, max_packets=50)
+    assert content
+    assert content.has_picture
+    assert 0 < content.duration_s < 2
+
+
 def test_a_cover_is_no_picture(song: Path) -> None:
     content = inspect(song)
     assert content
