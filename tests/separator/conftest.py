@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -274,6 +275,19 @@ def _decode(file: Path | bytes, stream: int = 0) -> Floats:
 @pytest.fixture(scope="session")
 def decode() -> Callable[[Path | bytes], Floats]:
     return _decode
+
+
+@pytest.fixture(scope="session")
+def real_song() -> dict[str, Floats]:
+    """The stems of six seconds of a song from the MUSDB18 test set, which the package `stempeg` contains."""
+    package = find_spec("stempeg")
+    if package is None or package.submodule_search_locations is None:
+        pytest.skip("NOT TESTED: a real song, because stempeg is not installed")
+    song = next(Path(package.submodule_search_locations[0]).glob("data/*.stem.mp4"))
+    tracks = [_decode(song, stream) for stream in range(1, 5)]
+    length = min(track.shape[1] for track in tracks)
+    names = ("drums", "bass", "other", "vocals")
+    return {name: track[:, :length] for name, track in zip(names, tracks, strict=True)}
 
 
 @pytest.fixture(scope="session")
