@@ -19,7 +19,10 @@ def choose(name: str) -> str:
     if name == AUTO:
         return "spleeter" if SPLEETER.is_there() else "light"
     if name == "htdemucs" and find_spec("onnxruntime") is None:
-        raise ModelError("onnxruntime is not installed; run: pip install 'stemdrop[neural]'")
+        raise ModelError(
+            "onnxruntime is not installed; run: pip install 'stemdrop[neural]' "
+            "(in containers set SEPARATOR_EXTRAS=neural and build again)"
+        )
     if name in _MODELS and not _MODELS[name].is_there():
         raise ModelError(_MODELS[name].missing())
     return name

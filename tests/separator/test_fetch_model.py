@@ -17,6 +17,7 @@ from separator import engines, fetch_model, model_package
 from separator.errors import ModelError
 from separator.htdemucs import model_file
 from separator.models import HTDEMUCS, Model, models_folder
+from separator.modes import stem_names
 from stemdrop import cli
 
 WEIGHTS = b"the weights" * 1000
@@ -227,3 +228,19 @@ def test_htdemucs_runs_only_when_it_is_asked_for(models: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModelError, match=r"^onnxruntime is not installed; run: pip install"):
         engines.choose("htdemucs")
+
+
+def test_it_offers_three_single_instruments() -> None:
+    assert stem_names(engines.known_stems("htdemucs")) == ["Lead Vocal", "Drum Kit", "Bass"]
+
+
+def test_models_are_found_in_all_folders_and_new_ones_go_to_the_first(
+    model: Model, package: Path, models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The separator's image has one model, and its volume those that are fetched later."""
+    fetch_model.fetch(model, str(package))
+    monkeypatch.setenv("STEMDROP_MODELS", f"{tmp_path / 'volume'}:{models}")
+    assert model.file() == models / model.file_name
+    model.file().write_bytes(b"damaged")
+    fetch_model.fetch(model, str(package))
+    assert model.file() == tmp_path / "volume" / model.file_name
