@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 
 log = logging.getLogger(__name__)
 
-# A worker that does not renew its lease for this long is dead; its tasks are taken over within about 13 s.
+# A worker that does not renew its lease for this long is dead; its tasks are taken over within about 14 s.
 LEASE_S = 10
 # No task is put off for longer. One that is was put off by a clock that was set back since, and is due.
 LONGEST_AHEAD_S = 900

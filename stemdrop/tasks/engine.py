@@ -33,7 +33,9 @@ MAX_TAKEOVERS = 5
 ADD_TIMEOUT_S = 5
 TASK_TIMEOUT = timedelta(hours=2)
 LONGEST_PAUSE_S = 300
-# A new task is taken at once. A process that runs as many tasks as it may looks this often for ended ones.
+# A worker waits this long for a new task, which it takes at once, and then asks Redis again.
+_READ_BLOCK = timedelta(seconds=1)
+# A worker that runs as many tasks as it may looks this often for ended ones.
 _CHECK_INTERVAL = timedelta(milliseconds=250)
 # How often tasks that were put off are looked for.
 _SCHEDULING_RESOLUTION = timedelta(milliseconds=500)
@@ -123,12 +125,11 @@ class Engine:
         docket = self._dockets[queue]
         for name, item in (periodic or {}).items():
             docket.register(_periodic(name, item), names=[name])
-        async with Worker(
+        async with _Worker(
             docket,
             concurrency=concurrency,
             redelivery_timeout=timedelta(seconds=guards.LEASE_S),
             reconnection_delay=timedelta(seconds=1),
-            minimum_check_interval=_CHECK_INTERVAL,
             scheduling_resolution=_SCHEDULING_RESOLUTION,
         ) as worker:
             running = asyncio.create_task(worker.run_forever(), name=f"engine {queue.value}")
@@ -211,6 +212,17 @@ class Engine:
                 exc_info=self._tracebacks.select(key, error),
             )
             self._tracebacks.forget(key)
+
+
+class _Worker(Worker):
+    @property
+    def minimum_check_interval(self) -> timedelta:
+        """The library has one setting for how long a read blocks and for how long a full worker sleeps."""
+        return _CHECK_INTERVAL if len(self._tasks_by_key) >= self.concurrency else _READ_BLOCK
+
+    @minimum_check_interval.setter
+    def minimum_check_interval(self, value: timedelta) -> None:
+        pass
 
 
 def _job_of(task: Task, argument: str) -> str:
