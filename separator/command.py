@@ -39,7 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--origin", help="this server's address for clients; result links begin with it")
     parser.add_argument("--keep-days", type=float, default=14, help="days for which results can be fetched")
-    parser.add_argument("--format", type=FileFormat, choices=list(FileFormat), default=FileFormat.MP3)
+    parser.add_argument(
+        "--format",
+        type=FileFormat,
+        choices=list(FileFormat),
+        default=FileFormat.MP3,
+        help="format of stems whose request names none (mp3)",
+    )
     parser.add_argument(
         "--engine",
         choices=engines.NAMES,

@@ -122,9 +122,8 @@ async def no_rights(stage: Stage) -> None:
     telegram.forbid(group.id, "can_send_audios")
     chat.lines.append("          (and forbids it again)")
     menu = await chat.wait_for_text(menu, "14 days")
-    chat.lines.append("          (and allows it)")
-    telegram.forbid(group.id)
-    await chat.tap(kim, menu, "Send now")
+    chat.lines.append("          (and makes the bot an administrator)")
+    telegram.set_bot_status(group.id, "administrator")
     await chat.wait_for_text(menu, _DONE)
 
 
@@ -144,11 +143,14 @@ async def a_private_bot(stage: Stage) -> None:
     chat = stage.transcript(owner.id)
     await chat.send_text(owner, f"/start {stage.start_word(stage.environment.logs())}")
     theirs, chat = stage.transcript(stranger.id), stage.transcript(owner.id)
-    await theirs.send_text(stranger, "/start")
+    await theirs.send_file(stranger, stage.song("Puerta"), length="0:30")
     await chat.wait_until(lambda: "🙋" in chat.text_messages()[-1].text)
     asking, theirs = chat.text_messages()[-1], stage.transcript(stranger.id)
     await chat.tap(owner, asking, "✅")
-    await theirs.wait_until(lambda: len(theirs.text_messages()) == 2)
+    await theirs.wait_until(lambda: len(theirs.text_messages()) == 3)
+    menu = theirs.text_messages()[-1]
+    await theirs.tap(stranger, menu, "🎤")
+    await theirs.wait_for_text(menu, _DONE)
     chat = stage.transcript(owner.id)
     users = await chat.send_text(owner, "/users")
     await chat.tap(owner, users, "➕")

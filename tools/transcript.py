@@ -75,7 +75,8 @@ class Transcript:
     def _current(self, message: Message) -> Message:
         if not message.is_deleted:
             return message
-        return next((it for it in self.text_messages() if it.reply_to is message.reply_to), message)
+        replies = [it for it in self.text_messages() if it.reply_to is message.reply_to]
+        return replies[-1] if replies else message
 
     def _add_events(self) -> None:
         events = self.telegram.events[self._next_event :]

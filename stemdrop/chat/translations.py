@@ -22,7 +22,7 @@ from stemdrop.domain.results import Stem
 LOCALES = Path(__file__).parent / "locales"
 FALLBACK = "en"
 # The catalogue of all variants of a language, and of those that are written otherwise: by script or region.
-_OF_PRIMARY = {"zh": "zh_Hans", "pt": "pt_BR"}
+_OF_PRIMARY = {"zh": "zh_Hans", "yue": "zh_Hant", "pt": "pt_BR"}
 _OF_VARIANT = {("zh", variant): "zh_Hant" for variant in ("hant", "tw", "hk", "mo")}
 
 

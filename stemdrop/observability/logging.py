@@ -22,6 +22,7 @@ _LEVELS = {
     "telegram": logging.WARNING,
     "docket.worker": logging.WARNING,
     "docket.dependencies": logging.CRITICAL,
+    "docket.strikelist": logging.ERROR,
     "asyncio": logging.WARNING,
 }
 

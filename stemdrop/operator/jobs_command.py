@@ -37,7 +37,7 @@ _SHOWN = 30
 _ACTIONS = {
     "show": "show everything about one job; the beginning of its id is enough",
     "retry": "try a failed job again at the operator's cost; stems that are paid for are only fetched again",
-    "resend": "send all stems of a job once more, from Telegram's copies, at no cost",
+    "resend": "send all stems of a job once more, or those that its chat did not take, at no cost",
     "drop": "end an open job, or take a dead letter off the list",
 }
 

@@ -294,7 +294,7 @@ def test_a_failure_says_code_reason_and_charge(say: Language) -> None:
         ),
         *(("zh", "zh_Hans"), ("zh-hans", "zh_Hans"), ("zh-CN", "zh_Hans"), ("ZH_hans", "zh_Hans")),
         *(("zh-hant", "zh_Hant"), ("zh-TW", "zh_Hant"), ("zh_HK", "zh_Hant"), ("zh-Hant-TW", "zh_Hant")),
-        *(("zh-hans-hk", "zh_Hans"), ("zh-SG", "zh_Hans"), ("zh_Hant", "zh_Hant")),
+        *(("zh-hans-hk", "zh_Hans"), ("zh-SG", "zh_Hans"), ("zh_Hant", "zh_Hant"), ("yue", "zh_Hant")),
         *(("zhx", "en"), ("xx-zh", "en"), ("../en", "en"), ("zh_Hans", "zh_Hans")),
         *(("ru", "ru"), ("ru-RU", "ru"), ("es", "es"), ("es-419", "es"), ("es-MX", "es"), ("uk", "en")),
         *(("pt", "pt_BR"), ("pt-br", "pt_BR"), ("pt-PT", "pt_BR"), ("pt_BR", "pt_BR"), ("en_pt", "en")),
