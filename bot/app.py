@@ -1,11 +1,12 @@
 """The bot's Application: every handler, in order."""
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from telegram import Update
 from telegram.ext import (
     Application,
     ApplicationBuilder,
+    BaseHandler,
     CallbackQueryHandler,
     ChatMemberHandler,
     CommandHandler,
@@ -53,6 +54,9 @@ _EDITED = (
 _FIRST = -1
 
 
+_Handler = BaseHandler[Any, Context, Any]
+
+
 class _Shared(TypedDict):
     store: JobStore
     actions: JobActions
@@ -91,15 +95,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     albums = build_albums(parts)
     uploads, rights = albums.uploads, albums.uploads.rights
     menu = Menu(store, parts.engine, parts.orders, parts.job_message, translations, rights)
-    privacy = Privacy(
-        **shared,
-        requests=parts.access_requests,
-        albums=parts.albums,
-        stem_cache=parts.stem_cache,
-        job_message=parts.job_message,
-        settings=settings,
-        abilities=parts.abilities,
-    )
+    privacy = _build_privacy(parts, shared)
     of_words = {PRIVACY_WORD: privacy.explain, DELETE_WORD: privacy.ask}
     commands = Commands(
         **shared,
@@ -109,16 +105,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
         abilities=parts.abilities,
         of_words=of_words,
     )
-    jobs = JobsList(**shared, abilities=parts.abilities)
-    languages = Languages(users, translations)
-    settings_screen = SettingsScreen(users, parts.abilities)
     desk = AccessDesk(users, parts.access_requests, parts.alerts, translations, parts.engine, parts.clock)
-    requests = RequestsScreen(users, parts.access_requests, desk)
-    users_command = UsersCommand(**shared, desk=desk, settings=settings)
-    admin = Admin(
-        **shared, stem_cache=parts.stem_cache, separation=parts.separation, abilities=parts.abilities
-    )
-    doctor = Doctor(settings)
     group_chats = GroupChats(uploads, albums, parts.group_settings, users, rights, store, parts.orders)
 
     application = (
@@ -127,26 +114,13 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     application.add_handler(TypeHandler(Update, AccessCheck(users, desk, translations).check), _FIRST)
     application.add_handlers(
         [
+            *_screens(parts, shared, privacy),
+            *_admin_screens(parts, shared, desk),
             CommandHandler("start", commands.start, _NEW),
             CommandHandler("help", commands.help, _NEW),
-            CommandHandler("jobs", jobs.show, _NEW),
-            CommandHandler("language", languages.ask, _NEW),
-            CommandHandler("settings", settings_screen.ask, _NEW),
             CommandHandler("cancel", commands.cancel, _NEW),
-            CommandHandler("privacy", privacy.explain, _NEW),
-            CommandHandler("delete", privacy.ask, _NEW),
             CommandHandler("stems", group_chats.stems, _NEW | _POST),
-            CommandHandler("users", users_command.command, _NEW),
-            CommandHandler("admin", admin.command, _NEW),
-            CommandHandler("doctor", doctor.command, _NEW),
-            CallbackQueryHandler(jobs.tap, f"^{Screen.JOBS}:"),
-            CallbackQueryHandler(languages.tap, f"^{Screen.LANGUAGE}:"),
-            CallbackQueryHandler(settings_screen.tap, f"^{Screen.SETTINGS}:"),
-            CallbackQueryHandler(privacy.tap, f"^{Screen.DELETE}:"),
             CallbackQueryHandler(group_chats.tap, f"^{Screen.GROUP}:"),
-            CallbackQueryHandler(users_command.tap, f"^{Screen.USERS}:"),
-            CallbackQueryHandler(requests.tap, f"^{Screen.REQUESTS}:"),
-            CallbackQueryHandler(admin.tap, f"^{Screen.ADMIN}:"),
             CallbackQueryHandler(albums.tap, f"^{Screen.ALBUM}:"),
             CallbackQueryHandler(menu.tap),
             ChatMemberHandler(group_chats.joined, ChatMemberHandler.MY_CHAT_MEMBER),
@@ -163,3 +137,49 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     )
     application.add_error_handler(remember_error)
     return application
+
+
+def _build_privacy(parts: Parts, shared: _Shared) -> Privacy:
+    return Privacy(
+        **shared,
+        requests=parts.access_requests,
+        albums=parts.albums,
+        stem_cache=parts.stem_cache,
+        job_message=parts.job_message,
+        settings=parts.settings,
+        abilities=parts.abilities,
+    )
+
+
+def _screens(parts: Parts, shared: _Shared, privacy: Privacy) -> list[_Handler]:
+    """Build the handlers of the screens that every user has: their commands and their buttons."""
+    jobs = JobsList(**shared, abilities=parts.abilities)
+    languages = Languages(parts.users, parts.translations)
+    settings = SettingsScreen(parts.users, parts.abilities)
+    return [
+        CommandHandler("jobs", jobs.show, _NEW),
+        CommandHandler("language", languages.ask, _NEW),
+        CommandHandler("settings", settings.ask, _NEW),
+        CommandHandler("privacy", privacy.explain, _NEW),
+        CommandHandler("delete", privacy.ask, _NEW),
+        CallbackQueryHandler(jobs.tap, f"^{Screen.JOBS}:"),
+        CallbackQueryHandler(languages.tap, f"^{Screen.LANGUAGE}:"),
+        CallbackQueryHandler(settings.tap, f"^{Screen.SETTINGS}:"),
+        CallbackQueryHandler(privacy.tap, f"^{Screen.DELETE}:"),
+    ]
+
+
+def _admin_screens(parts: Parts, shared: _Shared, desk: AccessDesk) -> list[_Handler]:
+    users = UsersCommand(**shared, desk=desk, settings=parts.settings)
+    requests = RequestsScreen(parts.users, parts.access_requests, desk)
+    admin = Admin(
+        **shared, stem_cache=parts.stem_cache, separation=parts.separation, abilities=parts.abilities
+    )
+    return [
+        CommandHandler("users", users.command, _NEW),
+        CommandHandler("admin", admin.command, _NEW),
+        CommandHandler("doctor", Doctor(parts.settings).command, _NEW),
+        CallbackQueryHandler(users.tap, f"^{Screen.USERS}:"),
+        CallbackQueryHandler(requests.tap, f"^{Screen.REQUESTS}:"),
+        CallbackQueryHandler(admin.tap, f"^{Screen.ADMIN}:"),
+    ]

@@ -77,14 +77,7 @@ def build_tasks(
             clock=parts.clock,
         ),
         delivery=_build_delivery(parts, sender, downloader),
-        archives=Archives(
-            store=store,
-            dead_letters=parts.dead_letters,
-            sender=sender,
-            downloader=downloader,
-            translations=parts.translations,
-            max_bytes=max_bytes or settings.max_upload_bytes,
-        ),
+        archives=_build_archives(parts, sender, downloader, max_bytes),
         recovery=Recovery(
             store=store,
             due_jobs=parts.recovery_due,
@@ -118,6 +111,19 @@ def _build_delivery(parts: Parts, sender: StemSender, downloader: StemDownloader
         alerts=parts.alerts,
         stem_cache=parts.stem_cache,
         job_statistics=parts.job_statistics,
+    )
+
+
+def _build_archives(
+    parts: Parts, sender: StemSender, downloader: StemDownloader, max_bytes: int | None
+) -> Archives:
+    return Archives(
+        store=parts.store,
+        dead_letters=parts.dead_letters,
+        sender=sender,
+        downloader=downloader,
+        translations=parts.translations,
+        max_bytes=max_bytes or parts.settings.max_upload_bytes,
     )
 
 

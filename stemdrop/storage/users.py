@@ -11,7 +11,7 @@ from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.jobs import Job, Mode
 from stemdrop.domain.titles import in_sentence
 from stemdrop.settings import Settings
-from stemdrop.storage.connection import run_script, translated
+from stemdrop.storage.connection import run_script
 from stemdrop.storage.keys import (
     ADMIN_LINK,
     ADMIN_LINK_USED,
@@ -108,7 +108,7 @@ class Users:
 
     async def person(self, user_id: int, chat_id: int = 0) -> Person:
         """Return a user who writes in `chat_id`; a chat may be allowed as a whole."""
-        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+        async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.hgetall(USER.format(user_id))
             pipeline.sismember(ADMINS, str(user_id))
             pipeline.smismember(ALLOWED, [str(user_id), str(chat_id)])
@@ -139,13 +139,11 @@ class Users:
 
     async def allowed(self) -> list[Person]:
         """Return the users whom admins let in from the chat, by id."""
-        async with translated():
-            ids = await self._redis.smembers(ALLOWED)
+        ids = await self._redis.smembers(ALLOWED)
         return [await self.person(int(number)) for number in sorted(ids, key=int)]
 
     async def admins(self) -> set[int]:
-        async with translated():
-            ids = await self._redis.smembers(ADMINS)
+        ids = await self._redis.smembers(ADMINS)
         return {int(number) for number in ids} | self._settings.admins
 
     async def set_language(self, user_id: int, code: str) -> None:
@@ -181,21 +179,19 @@ class Users:
     async def set_daily_credits(self, user_id: int, credits: int | None) -> None:
         """Set the user's credits a day; 0: no limit; `None`: those of the setting."""
         if credits is None:
-            async with translated():
-                await self._redis.hdel(USER.format(user_id), "daily_credits")
+            await self._redis.hdel(USER.format(user_id), "daily_credits")
         else:
             await self._set(user_id, daily_credits=str(credits))
 
     async def is_let_in(self, user_id: int) -> bool:
         """Whether the user was let in by an admin or by the admin link, and not by a setting."""
-        async with translated(), self._redis.pipeline(transaction=False) as pipeline:
+        async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.sismember(ALLOWED, str(user_id))
             pipeline.sismember(ADMINS, str(user_id))
             return any(await pipeline.execute())
 
     async def add(self, user_id: int) -> None:
-        async with translated():
-            await self._redis.sadd(ALLOWED, str(user_id))
+        await self._redis.sadd(ALLOWED, str(user_id))
 
     async def remove(self, user_id: int) -> None:
         """Remove a user or admin; the last admin stays, and so do those of the setting."""
@@ -207,8 +203,8 @@ class Users:
         if self._needs_admin:
             word = secrets.token_urlsafe(16)
             return str(await run_script(self._redis, _FIRST_WORD, [ADMIN_LINK, ADMINS], [word]))
-        async with translated():  # an earlier link must not work later
-            await self._redis.delete(ADMIN_LINK)
+        # an earlier link must not work later
+        await self._redis.delete(ADMIN_LINK)
         return ""
 
     async def become_admin(self, user_id: int, word: str) -> bool:
@@ -221,8 +217,7 @@ class Users:
     async def invite(self, admin_id: int) -> str:
         """Return a word that lets one more user in within a week."""
         word = secrets.token_urlsafe(12)
-        async with translated():
-            await self._redis.set(INVITATION.format(word), str(admin_id), ex=INVITATION_LIFETIME_S)
+        await self._redis.set(INVITATION.format(word), str(admin_id), ex=INVITATION_LIFETIME_S)
         return word
 
     async def accept_invitation(self, user_id: int, word: str) -> bool:
@@ -232,13 +227,11 @@ class Users:
 
     async def once_in_a_while(self, what: str, every_s: int) -> bool:
         """Whether the message `what` may be sent: at most once in `every_s` seconds."""
-        async with translated():
-            return bool(await self._redis.set(ONCE_IN_A_WHILE.format(what), "1", ex=every_s, nx=True))
+        return bool(await self._redis.set(ONCE_IN_A_WHILE.format(what), "1", ex=every_s, nx=True))
 
     async def may_say_again(self, what: str) -> None:
         """Allow the message `what` again at once, since what it said no longer holds."""
-        async with translated():
-            await self._redis.delete(ONCE_IN_A_WHILE.format(what))
+        await self._redis.delete(ONCE_IN_A_WHILE.format(what))
 
     async def migrate(self, old_chat_id: int, new_chat_id: int) -> None:
         """Move the access and settings of a group that became a supergroup. Idempotent."""
@@ -248,16 +241,14 @@ class Users:
     async def counted(self, once: str, counters: tuple[int, ...]) -> tuple[int, ...]:
         """Return the `counters` of the first call for this tap, before that run changed them."""
         key = COUNTED.format(once)
-        async with translated():
-            await self._redis.set(key, json.dumps(counters), ex=COUNTED_LIFETIME_S, nx=True)
-            stored = await self._redis.get(key)
+        await self._redis.set(key, json.dumps(counters), ex=COUNTED_LIFETIME_S, nx=True)
+        stored = await self._redis.get(key)
         return tuple(json.loads(stored)) if stored else counters
 
     async def forget(self, user_id: int) -> None:
         """Delete the user's name, language and settings; what admins have set for the user stays."""
-        async with translated():
-            names = ("name", "username", "language", "telegram_language", "usual", "file_format", "at_once")
-            await self._redis.hdel(USER.format(user_id), *names)
+        names = ("name", "username", "language", "telegram_language", "usual", "file_format", "at_once")
+        await self._redis.hdel(USER.format(user_id), *names)
 
     @property
     def _needs_admin(self) -> bool:
@@ -265,5 +256,4 @@ class Users:
         return self._settings.access == "invite" and not self._settings.admins
 
     async def _set(self, user_id: int, **fields: str) -> None:
-        async with translated():
-            await self._redis.hset(USER.format(user_id), mapping=cast(Any, fields))
+        await self._redis.hset(USER.format(user_id), mapping=cast(Any, fields))
