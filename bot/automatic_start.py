@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from telegram import Message
 from telegram.error import BadRequest, TelegramError
@@ -22,9 +22,9 @@ from stemdrop.storage.users import Person
 
 log = logging.getLogger(__name__)
 
-# After a pause of the bot an *Undo* may wait at Telegram: later than this the seconds are counted anew, and
-# after a longer pause the user is asked.
-LATE_S = 5.0
+# After a pause of the bot an *Undo* may wait at Telegram: later than this, and for a message from before this
+# process, the seconds are counted anew, and after a longer pause the user is asked.
+LATE_S = 2.0
 TOO_LATE_S = 180.0
 _AGAIN_S = 5.0
 
@@ -38,7 +38,7 @@ def wish_of(song: Message, person: Person) -> Choice | None:
     return choice or ((person.usual, "") if person.splits_at_once else None)
 
 
-@dataclass(frozen=True)
+@dataclass
 class AutomaticStart:
     """Starts each job once: not after its user has undone that, tapped a button, cancelled or deleted it."""
 
@@ -46,6 +46,10 @@ class AutomaticStart:
     actions: JobActions
     translations: Translations
     clock: Callable[[], float] = time.time
+    _began_at: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._began_at = self.clock()
 
     async def run(self, job_id: str) -> None:
         """Start a job when it is time, or ask its user where it cannot be started. Raises `TryLater`."""
@@ -80,9 +84,9 @@ class AutomaticStart:
     async def _wait(self, job: Job) -> None:
         """Return when the user has had the time to undo. Raises `TryLater` before that."""
         late_s = self.clock() - job.shown_at - UNDO_S
-        if job.message_id and -UNDO_S <= late_s < 0:
-            raise TryLater(-late_s, "its user may undo it")
-        if job.message_id and 0 <= late_s <= LATE_S:
+        if job.message_id and job.shown_at >= self._began_at and -UNDO_S <= late_s <= LATE_S:
+            if late_s < 0:
+                raise TryLater(-late_s, "its user may undo it")
             return
         await self.actions.job_message.show(job)
         await self.actions.job_message.show_newer_state(job)

@@ -14,7 +14,9 @@ from telegram.ext import ExtBot
 
 from bot.update_health import UpdateHealth
 from stemdrop.errors import StoreUnavailable
+from stemdrop.services.undo_taps import undo_at_once
 from stemdrop.storage.dead_letters import DeadLetters
+from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine
 from stemdrop.tasks.incoming_updates import store_update
 from stemdrop.tasks.tracebacks import Tracebacks
@@ -37,6 +39,7 @@ class Poller:
     """Fetches updates for as long as a bot runs; Telegram allows one poller at a time."""
 
     bot: ExtBot[float]
+    store: JobStore
     engine: Engine
     dead_letters: DeadLetters
     update_health: UpdateHealth
@@ -79,6 +82,8 @@ class Poller:
         )
         if not isinstance(answer, list):
             raise TelegramError("its answer to getUpdates is not a list")
+        for update in answer:
+            await undo_at_once(self.store, update)
         stored = [await store_update(self.engine, self.dead_letters, update) for update in answer]
         numbers = [number for number in stored if number is not None]
         if numbers:

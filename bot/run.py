@@ -79,7 +79,7 @@ async def _fetch_updates(parts: Parts, update_health: UpdateHealth, stop: asynci
     if parts.settings.telegram_updates == "polling":
         await call_until_done(bot.delete_webhook, stop)
         try:
-            await Poller(bot, parts.engine, parts.dead_letters, update_health).run(stop)
+            await Poller(bot, parts.store, parts.engine, parts.dead_letters, update_health).run(stop)
         except InvalidToken as error:
             raise SettingsError(WRONG_TOKEN) from error
         return

@@ -31,6 +31,6 @@ def create_app(
     app.include_router(metrics_router(parts.snapshots, expects_callbacks=bool(settings.public_url)))
     app.include_router(probe_router(parts.probes, settings.secret_key.get_secret_value(), body_timeout_s))
     if settings.telegram_updates == "webhook":
-        app.include_router(updates_router(engine, parts.dead_letters, links, body_timeout_s))
+        app.include_router(updates_router(store, engine, parts.dead_letters, links, body_timeout_s))
     add_error_handlers(app)
     return app

@@ -7,7 +7,9 @@ from fastapi import APIRouter, Header, Request
 
 from stemdrop.errors import BadContract, ForgedRequest
 from stemdrop.http.signed_links import SignedLinks
+from stemdrop.services.undo_taps import undo_at_once
 from stemdrop.storage.dead_letters import DeadLetters
+from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine
 from stemdrop.tasks.incoming_updates import store_update
 from webhook.json_body import BODY_TIMEOUT_S, read_json
@@ -16,7 +18,11 @@ _Secret = Annotated[str, Header(alias="X-Telegram-Bot-Api-Secret-Token")]
 
 
 def updates_router(
-    engine: Engine, dead_letters: DeadLetters, links: SignedLinks, body_timeout_s: float = BODY_TIMEOUT_S
+    store: JobStore,
+    engine: Engine,
+    dead_letters: DeadLetters,
+    links: SignedLinks,
+    body_timeout_s: float = BODY_TIMEOUT_S,
 ) -> APIRouter:
     """Build the route. It answers 200 when the update is in Redis; until then Telegram sends it again.
 
@@ -32,6 +38,7 @@ def updates_router(
             update = await read_json(request, body_timeout_s)
         except BadContract:  # the body is not JSON
             update = None
+        await undo_at_once(store, update)
         await store_update(engine, dead_letters, update)
         return {"status": "received"}
 

@@ -1,10 +1,11 @@
 """A song that is split without a tap: by the usual mode or its caption, with ten seconds to undo that."""
 
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from product import BotRoom, result_of
+from product import BotRoom, result_of, until
 from telegram import Message as BotApiMessage
 
 from bot.app import build_albums, build_automatic_start
@@ -190,6 +191,26 @@ async def test_after_a_pause_of_the_bot_the_seconds_count_anew(soon: Starts) -> 
     assert not await soon.runs(UNDO_S - 1)
     assert await soon.runs(1)
     assert (await soon.job()).state is JobState.SUBMITTING
+
+
+async def test_after_a_restart_the_seconds_count_anew(soon: Starts) -> None:
+    soon.room.product.clock.advance(UNDO_S - 1)
+    soon.task = build_automatic_start(soon.room.product)
+    assert not await soon.runs(1)
+    assert not await soon.runs(UNDO_S - 1)
+    assert await soon.runs(1)
+
+
+async def test_an_undo_that_has_arrived_counts_before_it_is_handled(soon: Starts) -> None:
+    data = soon.message().buttons[0]["callback_data"]
+    soon.room.telegram.tap(soon.user.id, soon.message().message_id, data)
+    stop = asyncio.Event()
+    polling = asyncio.create_task(soon.room.product.poller().run(stop))
+    await until(lambda: not soon.room.telegram.updates.pending)
+    stop.set()
+    await polling
+    assert await soon.runs(UNDO_S)
+    assert (await soon.job()).state is JobState.CHOOSING
 
 
 async def test_after_a_long_pause_the_user_is_asked(soon: Starts) -> None:

@@ -137,7 +137,7 @@ class Product(Parts):
         return self._tasks(max_bytes).archives
 
     def poller(self, update_health: UpdateHealth | None = None) -> Poller:
-        return Poller(self.bot, self.engine, self.dead_letters, update_health or UpdateHealth())
+        return Poller(self.bot, self.store, self.engine, self.dead_letters, update_health or UpdateHealth())
 
     def updates(self, application: Any) -> UpdateHandler:
         """The task UPDATE."""

@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+from builders import make_job
 from product import Product, open_product
 
 from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import User
 from sandbox.telegram.person_actions import Telegram
+from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.tasks.engine import Queue, Task
 from webhook.app import create_app
 
@@ -61,6 +63,14 @@ async def test_a_repeated_update_is_handled_once(
         answer = await client.post("/telegram", json=update, headers=headers)
         assert (answer.status_code, answer.json()) == (200, {"status": "received"})
     assert len(await handled(product, telegram, alice)) == 1
+
+
+async def test_an_undo_counts_when_it_arrives(product: Product, client: httpx.AsyncClient) -> None:
+    job = make_job(starts_at=product.clock.now)
+    await product.store.add(job, once="song")
+    update = {"update_id": 1, "callback_query": {"id": "1", "data": Tap(Action.UNDO, job.id).to_data()}}
+    await client.post("/telegram", json=update, headers={SECRET_HEADER: product.links.updates_secret})
+    assert (await product.job(job.id)).starts_at == 0
 
 
 async def test_updates_without_the_secret_token_are_refused(
