@@ -124,15 +124,28 @@ class Ledger:
         album: str | None = None,
     ) -> Play:
         """A person, a new one unless named, sends a song and picks a mode; returns when that was seen."""
+        play = await self.send(mode, stems=stems, title=title, person=person, kind=kind, media_group_id=album)
+        await self.pick(play)
+        return play
+
+    async def send(
+        self,
+        mode: int,
+        *,
+        stems: int | None = None,
+        title: str = "",
+        person: Person | None = None,
+        **how: str | None,
+    ) -> Play:
+        """A person sends a song that is to be split in this way; returns when it was answered."""
         number = len(self.plays) + 1
         person = person or self.person()
         if stems is None:
             stems = 2 if mode == VOCALS or self.stage.provider.few_stems else len(SPLIT_FIELDS)
         play = Play(person, title or f"Song {number}", mode, stems)
         self.plays.append(play)
-        play.song = await person.sends(self.stage.song(play.title), kind=kind, media_group_id=album)
+        play.song = await person.sends(self.stage.song(play.title), **how)
         await person.sees(lambda: play.translations)
-        await self.pick(play)
         return play
 
     async def play_all(self, modes: Sequence[int]) -> list[Play]:

@@ -133,6 +133,16 @@ async def _lost(ledger: Ledger) -> None:
     await ledger.over()
 
 
+async def _by_itself(ledger: Ledger) -> None:
+    """A caption starts a song after ten seconds; another one is undone, and then picked from the menu."""
+    undone = await ledger.send(VOCALS, caption="vocals")
+    await ledger.press(undone, SAY("button.undo"), lambda: len(undone.translations[-1].buttons) > 2)
+    started = await ledger.send(ALL_STEMS, caption="all stems")
+    await ledger.over([started])
+    assert SAY("choose", title=undone.title) == undone.translations[-1].text
+    await ledger.pick(undone)
+
+
 SCENARIOS = {
     "songs": Scenario("songs of two and twelve stems, and kept ones", _songs, 3),
     "packed": Scenario(
@@ -151,5 +161,6 @@ SCENARIOS = {
     "lost": Scenario(
         "a lost create answer, asked again", _lost, 1, {"POLL_AFTER_S": "5", "JOB_TIMEOUT_S": "600"}
     ),
+    "by itself": Scenario("songs that start without a tap, one is undone", _by_itself, 2),
     "deleted": Scenario("kept stems lost and paid for again, `/delete`", _deleted, 2),
 }
