@@ -238,6 +238,9 @@ async def _run_telegram_only(args: argparse.Namespace, environ: Mapping[str, str
         link = PageLink(telegram.access_key)
         async with run_telegram(telegram, port, with_chat_api=True, link=link, host=host) as url:
             console.print(f"The local Telegram is ready at {url}", soft_wrap=True)
+            # behind a published port the browser's side of it
+            outside = f"http://127.0.0.1:{environ.get('SANDBOX_PORT') or url.rpartition(':')[2]}"
+            console.print(f"Open {link.url(outside)}", soft_wrap=True)
             await asyncio.Event().wait()
 
 

@@ -81,9 +81,9 @@ def test_redis_keeps_what_it_is_given_and_is_reached_by_ours_alone() -> None:
 
 def test_no_port_is_open_but_those_of_the_profiles_that_are_there_for_it() -> None:
     ports = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert ports.keys() == {"https", "port"}
+    assert ports.keys() == {"https", "port", "sandbox"}
     assert [port.partition(":")[0] for port in ports["https"]] == ["80", "443", "443"]
-    assert all(port.startswith("127.0.0.1:") for port in ports["port"])
+    assert all(port.startswith("127.0.0.1:") for port in (*ports["port"], *ports["sandbox"]))
 
 
 def test_the_internet_reaches_its_own_paths_alone() -> None:

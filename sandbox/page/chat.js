@@ -3,6 +3,7 @@
 import { bubble, authorOf, summary } from "./bubble.js";
 import { element, icon } from "./dom.js";
 import { emptyChat } from "./empty.js";
+import { openMixer, stemsEndingWith } from "./mixer.js";
 import { say } from "./notices.js";
 import { setNext } from "./player.js";
 import { soundOf } from "./sound.js";
@@ -96,11 +97,26 @@ function decorate(item, message, before, after) {
   item.classList.toggle("joins-above", Boolean(album) && before?.media_group_id === album);
   item.classList.toggle("joins-below", Boolean(album) && after?.media_group_id === album);
   item.classList.toggle("same-author", before?.from?.id === message.from?.id);
+  offerMixer(item, message);
   const day = dayOf(message.date);
   const isFirst = !before || dayOf(before.date) !== day;
   const line = item.querySelector(".day");
   if (isFirst && !line) item.prepend(element("div", { className: "day" }, day));
   else if (!isFirst) line?.remove();
+}
+
+/**
+ * Put a button below the last of several stems.
+ * @param {HTMLElement} item
+ * @param {Message} message
+ */
+function offerMixer(item, message) {
+  const stems = stemsEndingWith(message);
+  const button = item.querySelector(".hear-split");
+  if (!stems.length) return button?.remove();
+  if (button) return undefined;
+  const made = element("button", { type: "button", className: "hear-split", onclick: () => void openMixer(stemsEndingWith(message)) }, icon("tune"), text("hearSplit"));
+  return item.append(made);
 }
 
 function onScroll() {

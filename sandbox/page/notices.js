@@ -5,7 +5,7 @@ import { on } from "./store.js";
 import { text } from "./texts.js";
 
 const TOAST_MS = 5000;
-const toasts = element("div", { className: "toasts", role: "status" });
+const toasts = element("div", { className: "toasts", "aria-hidden": "true" }); // `spoken` says them
 const spoken = element("div", { className: "unseen", role: "log", "aria-live": "polite" });
 const dialog = element("dialog", { className: "alert", role: "alertdialog", "aria-labelledby": "alert-text" });
 
@@ -17,6 +17,7 @@ export function addNotices() {
 /** @param {string} message */
 export function toast(message) {
   const shown = element("div", { className: "toast" }, message);
+  say(message);
   toasts.append(shown);
   setTimeout(() => shown.remove(), TOAST_MS);
 }

@@ -62,6 +62,19 @@ const ENGLISH = {
   contact: "contact",
   topicOpened: "Topic “{name}” opened",
   service: "The chat changed",
+  hearSplit: "Hear the split",
+  split: "The split",
+  loading: "Loading the sounds …",
+  notDecoded: "This browser cannot decode one of the sounds.",
+  playAll: "Play the stems together",
+  pauseAll: "Pause the stems",
+  position: "Position in the song",
+  hear: "What is heard",
+  stems: "Stems",
+  original: "Original",
+  mute: "Mute {name}",
+  solo: "Only {name}",
+  volume: "Volume of {name}",
 };
 /** @typedef {keyof typeof ENGLISH} TextName */
 
@@ -128,6 +141,19 @@ const CHINESE = {
   contact: "联系人",
   topicOpened: "已创建话题“{name}”",
   service: "聊天有变化",
+  hearSplit: "试听分轨",
+  split: "分轨",
+  loading: "正在载入声音……",
+  notDecoded: "此浏览器无法解码其中一个声音。",
+  playAll: "一起播放所有分轨",
+  pauseAll: "暂停分轨",
+  position: "歌曲播放位置",
+  hear: "试听内容",
+  stems: "分轨",
+  original: "原曲",
+  mute: "静音 {name}",
+  solo: "独奏 {name}",
+  volume: "{name} 的音量",
 };
 
 /** @type {Record<TextName, string>} */

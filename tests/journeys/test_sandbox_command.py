@@ -260,6 +260,8 @@ async def test_the_local_telegram_runs_alone_until_sigterm(tmp_path: Path) -> No
             assert me.json()["result"]["id"] == 42
             assert (await http.get("/chat/chats", headers={"X-Sandbox-Key": "another"})).status_code == 403
             assert (await http.get("/chat/chats", headers={"X-Sandbox-Key": "the-key"})).status_code == 200
+            assert f"Open {url}/#the-key\n" in process.output()
+            assert (await http.get("/")).headers["content-type"] == "text/html; charset=utf-8"
     finally:
         assert await process.stop() == 128 + signal.SIGTERM
 

@@ -25,7 +25,7 @@ def test_every_variable_of_docker_compose_is_described() -> None:
     read = set(re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text("utf-8")))
     settings = {name.upper() for name in Settings.model_fields}
     assert read - settings == COMPOSE.keys() - {"COMPOSE_PROFILES"} | {
-        *("STEMDROP_VERSION", "SANDBOX_KEY", "ENV_FILE")
+        *("STEMDROP_VERSION", "SANDBOX_KEY", "SANDBOX_PORT", "ENV_FILE")
     }
 
 

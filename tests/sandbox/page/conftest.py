@@ -51,7 +51,7 @@ class Bot:
             chat, self._telegram.bot, {"text": text}, reply_markup=markup, reply_to=reply_to
         )
 
-    async def sends(self, chat_id: int, *songs: Path) -> list[Message]:
+    async def sends(self, chat_id: int, *songs: Path, reply_to: Message | None = None) -> list[Message]:
         """Send sounds as one album."""
         files, chat = self._telegram.files, self._telegram.chat(chat_id)
         contents = [
@@ -59,7 +59,8 @@ class Bot:
             for song in songs
         ]
         return [
-            self._telegram.post(chat, self._telegram.bot, content, media_group_id="1") for content in contents
+            self._telegram.post(chat, self._telegram.bot, content, media_group_id="1", reply_to=reply_to)
+            for content in contents
         ]
 
 

@@ -1,0 +1,65 @@
+"""Further stories of the page in a real browser, which `make page-test` plays."""
+
+from pathlib import Path
+
+import pytest
+from browser import assert_accessible, needs_chromium, needs_page_test, quiet_page
+from playwright.async_api import Browser, expect
+from tones import mp3
+
+from sandbox.telegram.person_actions import Telegram
+
+from .conftest import Bot
+
+pytestmark = [needs_chromium, needs_page_test, pytest.mark.asyncio(loop_scope="module")]
+
+# When each of the sounds, heard alone, begins and ends in seconds, rendered by the page's own mixer.
+HEARD = """async (fileIds) => {
+  const { Mix } = await import("/page/mix.js");
+  const heard = [];
+  for (const index of fileIds.keys()) {
+    const context = new OfflineAudioContext(1, 4 * 44100, 44100);
+    const mix = new Mix(context);
+    await mix.load(fileIds);
+    mix.set(mix.tracks[index], { isSolo: true });
+    mix.play();
+    const samples = (await context.startRendering()).getChannelData(0);
+    const isLoud = (sample) => Math.abs(sample) > 0.05;
+    heard.push([samples.findIndex(isLoud), samples.findLastIndex(isLoud)]);
+  }
+  return heard.map((ends) => ends.map((end) => end / 44100));
+}"""
+
+
+async def test_the_stems_are_heard_together_in_step(
+    browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
+) -> None:
+    songs = [tmp_path / f"Song ({stem}).mp3" for stem in ("Vocals", "Drums", "Bass")]
+    for song in songs:
+        mp3(song, seconds=2, title=song.stem)
+    async with quiet_page(browser) as page:
+        await page.goto(url)
+        await expect(page.get_by_role("heading", name="What can this bot do?")).to_be_visible()
+        chat_id = next(iter(tg.users))
+        original = await tg.send_file(chat_id, songs[0])
+        stems = await bot.sends(chat_id, *songs, reply_to=original)
+        heard = await page.evaluate(HEARD, [(stem.media or {})["file_id"] for stem in stems])
+        begins, ends = zip(*heard, strict=True)
+        assert max(begins) - min(begins) < 0.02
+        assert max(ends) - min(ends) < 0.02
+        assert all(end - begin == pytest.approx(2, abs=0.06) for begin, end in heard)
+
+        await page.get_by_role("button", name="Hear the split").click()
+        await page.get_by_role("button", name="Only Drums").click()
+        await expect(page.get_by_role("group", name="Vocals")).to_have_class("track silent")
+        await page.get_by_role("button", name="Mute Drums").press("Enter")
+        await expect(page.locator(".track.silent")).to_have_count(3)
+        await page.get_by_role("button", name="Mute Drums").press("Enter")
+        await page.get_by_role("slider", name="Position in the song").fill("1")
+        await page.get_by_role("button", name="Play the stems together").click()
+        await page.get_by_role("radio", name="Original").check()
+        await expect(page.locator(".track.silent")).to_have_count(3)
+        await assert_accessible(page)
+        await expect(page.get_by_role("button", name="Play the stems together")).to_be_visible()  # the end
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("button", name="Hear the split")).to_be_focused()
