@@ -57,10 +57,11 @@ class GroupChats:
     async def joined(self, update: Update, context: Context) -> None:
         """Say at once in a new group what the bot would need there, and send the stems that waited for it."""
         change = update.my_chat_member
-        if change is None or change.chat.type == ChatType.PRIVATE:
+        if change is None:
             return
         is_new = _is_in(change.new_chat_member) and not _is_in(change.old_chat_member)
-        await self._send_waiting(change.chat.id)
+        if _is_in(change.new_chat_member):
+            await self._send_waiting(change.chat.id)
         is_group = change.chat.type in (ChatType.GROUP, ChatType.SUPERGROUP) and context.person.is_allowed
         if is_group and is_new and (obstacle := await self.rights.obstacle(change.chat.id)):
             await context.bot.send_message(change.chat.id, context.say(f"here.{obstacle}"))

@@ -104,7 +104,8 @@ class Obstacle(StrEnum):
     TOPIC_CLOSED = "topic_closed"
 
 
-_UNDELIVERED = frozenset({"undeliverable", *Obstacle})
+# The codes of failures after which the stems can still be sent.
+UNDELIVERED = frozenset({"undeliverable", *Obstacle})
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ class Job:
         if self.state is not JobState.FAILED or not (self.failure and self.result):
             return False
         return self.failure.code == "unknown_form" or (
-            self.failure.code in _UNDELIVERED and bool(self.result.stems)
+            self.failure.code in UNDELIVERED and bool(self.result.stems)
         )
 
     @property
@@ -250,5 +251,5 @@ def is_overtaken(job: Job) -> bool:
         and job.result
         and job.result.stems
         and job.failure
-        and job.failure.code not in _UNDELIVERED
+        and job.failure.code not in UNDELIVERED
     )

@@ -103,7 +103,7 @@ class JobLists(RedisStore):
         return await self._last(keys.DELIVERED, limit)
 
     async def obstructed_jobs(self, chat_id: int) -> list[Job]:
-        """Return the jobs that failed because this chat did not take their stems, the last first."""
+        """Return the jobs that failed because their stems could not be sent to this chat, the last first."""
         return await self._last(keys.OBSTRUCTED.format(chat_id), None)
 
     async def jobs_of(self, account: int, limit: int | None = None) -> list[Job]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from stemdrop.domain.failures import OVER_LIMIT
 from stemdrop.domain.job_fields import encode
-from stemdrop.domain.jobs import Obstacle
+from stemdrop.domain.jobs import UNDELIVERED
 from stemdrop.observability.metric_definitions import ENDED, FAILED, NO_MODE, OTHER, STATE_SECONDS
 from stemdrop.storage import keys
 from stemdrop.storage.split_sharing import SHARING
@@ -35,7 +35,7 @@ def _lua_set(values: Iterable[str]) -> str:
 
 # A metric that cannot be counted must not stop the step (`pcall`).
 _TALLY = f"""
-local obstacles = {_lua_set(Obstacle)}
+local undelivered = {_lua_set(sorted(UNDELIVERED))}
 local known_codes = {_lua_set(FAILED.labels[0].values)}
 local bounds = {{{", ".join(f"'{bound:g}'" for bound in STATE_SECONDS.buckets)}}}
 
@@ -160,7 +160,7 @@ enter = function(id, state, now)
   elseif state == 'failed' then
     add_to_last(FAILED_JOBS, id, now)
     if get(id, 'failure_code') == 'timeout' then redis.call('ZADD', LATE, now, id) end
-    if obstacles[get(id, 'failure_code') or ''] then
+    if undelivered[get(id, 'failure_code') or ''] then
       redis.call('ZADD', obstructed, now, id)
       redis.call('EXPIRE', obstructed, JOB_LIFETIME_S)
     end

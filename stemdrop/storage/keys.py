@@ -74,7 +74,9 @@ ALBUM = "stemdrop:album:{}"  # hash: songs that were sent together, and their me
 ALBUMS_OF = "stemdrop:account:{}:albums"  # set: the albums that one account has sent or asked for
 ALBUM_LIFETIME_S = 7 * DAY_S
 RECEIVING = "stemdrop:chat:{}:receiving"  # sorted set: ids of jobs whose stems are being sent there, by move
-OBSTRUCTED = "stemdrop:chat:{}:obstructed"  # sorted set: ids of jobs whose stems it did not take, by move
+OBSTRUCTED = (
+    "stemdrop:chat:{}:obstructed"  # sorted set: ids of jobs whose stems could not be sent there, by move
+)
 PROGRESS = "stemdrop:chat:{}:progress"  # string: when a progress update was last sent to the group
 ONCE_IN_A_WHILE = "stemdrop:throttle:{}"  # string: a message that must not be repeated so soon
 INVITATION_LIFETIME_S = 7 * DAY_S

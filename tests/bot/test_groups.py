@@ -452,10 +452,10 @@ async def test_a_group_that_takes_no_text_is_left_alone(
     assert [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")] == []
 
 
-async def obstructed(room: BotRoom, sent: Message, obstacle: Obstacle, **changes: Any) -> Job:
-    """A job whose stems the chat did not take."""
+async def obstructed(room: BotRoom, sent: Message, code: str, **changes: Any) -> Job:
+    """A job whose stems could not be sent."""
     job = await room.product.at(JobState.DELIVERING, sent, result=RESULT, **changes)
-    assert await room.product.store.fail(job.id, [JobState.DELIVERING], Failure(obstacle, charged=True))
+    assert await room.product.store.fail(job.id, [JobState.DELIVERING], Failure(code, charged=True))
     return job
 
 
@@ -517,3 +517,18 @@ async def test_stems_follow_a_group_that_becomes_a_supergroup(
     await room.handle()
     assert await room.product.ordered() == [("deliver", job.id)]
     assert (await room.product.job(job.id)).chat_id == new.id
+
+
+@pytest.mark.parametrize("is_private", [True, False])
+async def test_stems_that_waited_for_a_chat_that_was_gone_are_sent_when_it_is_back(
+    room: BotRoom, alice: User, sent: Message, song: Path, is_private: bool
+) -> None:
+    sent = await room.sends(alice, song) if is_private else sent
+    room.telegram.block_bot(sent.chat.id)
+    await room.handle()
+    job = await obstructed(room, sent, "undeliverable")
+    await room.product.store.close(job.id)
+    room.telegram.unblock_bot(sent.chat.id)
+    await room.handle()
+    await room.handle_again()
+    assert await room.product.ordered() == [("deliver", job.id)]
