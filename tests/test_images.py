@@ -1,5 +1,6 @@
 """The images and services of docker-compose.yml: rights, limits, networks and health checks."""
 
+import ast
 import re
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,41 @@ def test_every_service_stays_up_and_in_its_bounds(name: str) -> None:
     }
     assert service["mem_limit"]
     assert "healthcheck" in service or (name in ROLES and "HEALTHCHECK" in STAGES[-1])
+
+
+def test_the_stage_that_fetches_the_model_has_what_it_imports() -> None:
+    """It contains the package `separator` alone; an import of another one would leave the image without model."""
+    (stage,) = (it for it in STAGES if it.startswith("needs AS models\n"))
+    assert [line for line in stage.splitlines() if line.startswith("COPY")] == ["COPY separator separator"]
+    assert '|| echo "WARNING: this image has NO TRAINED MODEL' in stage
+    waiting, seen = ["separator.fetch_model"], set[str]()
+    while waiting:
+        if (name := waiting.pop()) in seen:
+            continue
+        seen.add(name)
+        imported = _imported(name)
+        assert not {it.partition(".")[0] for it in imported} & {
+            "stemdrop",
+            "bot",
+            "worker",
+            "webhook",
+            "sandbox",
+        }
+        waiting += [it for it in imported if it.startswith("separator")]
+    assert "separator.spleeter.weights" in seen
+
+
+def _imported(module: str) -> set[str]:
+    path = ROOT / module.replace(".", "/")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if not file.exists():  # a name in a module
+        return set()
+    nodes = list(ast.walk(ast.parse(file.read_text("utf-8"))))
+    whole = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            whole |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return whole
 
 
 def test_redis_keeps_what_it_is_given_and_is_reached_by_ours_alone() -> None:

@@ -26,6 +26,16 @@ def test_a_song_comes_back_from_the_sandbox(sandbox: Stack) -> None:
     assert "kept by Telegram" in sandbox.logs("bot")
 
 
+def test_the_separators_image_has_spleeters_model(sandbox: Stack) -> None:
+    program = (
+        "import os, httpx; "
+        "headers = {'Authorization': 'Bearer ' + os.environ['SEPARATION_API_KEY']}; "
+        "print(httpx.get('http://separator:8001/api/v1/vocal-removal/abilities', headers=headers).text)"
+    )
+    abilities = json.loads(sandbox.run("separator", "python", "-c", program))["data"]
+    assert (abilities["engine"], abilities["betterEngine"]) == ("spleeter", None)
+
+
 @pytest.mark.parametrize("service", ["webhook", "bot", "worker", "redis", "separator"])
 def test_a_song_outlives_whoever_is_killed(sandbox: Stack, service: str) -> None:
     song = sandbox.plays().until("⏳")
@@ -68,6 +78,8 @@ def test_the_doctor_finds_nothing_wrong_with_that(sandbox: Stack) -> None:
     found = {(it["subject"], it["check"]): it["result"] for it in report["findings"]}
     for check in ("DNS", "connection", "webhook", "callback", "source"):
         assert found["public address", check] == "ok"
+    assert found["separation API", "engine"] == "ok"
+    assert ("separation API", "credits") not in found
 
 
 def test_the_web_server_outlives_its_kill(sandbox: Stack) -> None:
