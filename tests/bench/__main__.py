@@ -17,6 +17,7 @@ from typing import Any
 import callbacks
 import deliveries
 import failover
+import separation
 import songs
 import updates
 from fault_case import PATIENCE
@@ -31,6 +32,7 @@ _PARTS: dict[str, tuple[Callable[[Stage], AsyncIterator[Row]], dict[str, Any]]] 
     "updates": (updates.run, _AS_USUAL | {"TELEGRAM_UPDATES": "webhook"}),
     "deliveries": (deliveries.run, _AS_USUAL),
     "songs": (songs.run, _AS_USUAL),
+    "separation": (separation.run, _AS_USUAL),
     "failover": (failover.run, _AS_USUAL | PATIENCE),
 }
 

@@ -83,3 +83,20 @@ async def test_other_kinds_of_files_come_back_in_both_stems_of_their_length(
     assert alice.titles() == [f"{title} (Vocals)", f"{title} (Instrumental)"]
     assert measure(path) == pytest.approx(SECONDS, abs=0.1)
     assert stem_seconds(alice) == [pytest.approx(measure(path), abs=0.05)] * 2
+
+
+async def test_who_chooses_flac_gets_flac(environment: LocalEnvironment, song: Path, tmp_path: Path) -> None:
+    alice = Person(environment.telegram)
+    await alice.presses(await alice.answer_to(alice.says("/settings")), "FLAC")
+    _, menu = await alice.asks(beginning_with_tags(song, tmp_path / "song.mp3", SECONDS), VOCALS)
+    await alice.shows(menu, "✅")
+    arrived = alice.telegram.bot_messages(alice.id)
+    documents = [it.media for it in arrived if it.kind == "document" and it.media]
+    assert [it["file_name"] for it in documents] == [
+        "Morning Line (Vocals).flac",
+        "Morning Line (Instrumental).flac",
+    ]
+    for document in documents:
+        with av.open(str(alice.telegram.file_location(document["file_id"]))) as stem:
+            assert stem.format.name == "flac"
+            assert stem.metadata["title"] == document["file_name"].removesuffix(".flac")

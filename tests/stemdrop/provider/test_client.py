@@ -18,6 +18,7 @@ from provider import KEY, Provider
 from redis.asyncio import Redis
 
 from sandbox.environment.server import serve
+from separator import create_request
 from stemdrop.domain.jobs import Mode
 from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError, Unreachable
 from stemdrop.observability.metric_definitions import LAST_TRY
@@ -81,7 +82,10 @@ async def test_the_format_is_named_to_our_own_separator_only(
     provider.abilities = {"formats": ["mp3", "flac"]}
     arguments = ("https://bot.example.com/source/t/audio.mp3", Mode.SPLIT_STEM, "", CALLBACK, "flac", 7)
     await client.create(*arguments)
-    assert (provider.creates[0]["format"], provider.creates[0]["maxFileBytes"]) == ("flac", 7)
+    body = provider.creates[0]
+    del body["taskId"]
+    understood = create_request.read(body, ["vocals"])
+    assert (understood.file_format, understood.max_file_bytes) == ("flac", 7)
     bodies = []
 
     def answer(request: httpx.Request) -> httpx.Response:
