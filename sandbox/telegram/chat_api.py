@@ -11,7 +11,7 @@ from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, File, Form, HTTPException, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, UploadFile
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
@@ -63,6 +63,16 @@ class NewMessage(_Body):
     reply_chat_id: int | None = None
 
 
+class NewFile(_Body):
+    file: UploadFile
+    kind: str | None = None
+    caption: str = ""
+    user_id: int | None = None
+    thread_id: int | None = None
+    reply_to: int | None = None
+    media_group_id: str | None = None
+
+
 class Edit(_Body):
     text: str
 
@@ -85,13 +95,14 @@ def create_router(telegram: Telegram) -> APIRouter:
             raise HTTPException(403, "the access key is missing or wrong")
 
     router = APIRouter(prefix="/chat", dependencies=[Depends(guard)])
+    _add_overview(router, telegram)
     _add_people(router, telegram)
     _add_messages(router, telegram)
     _add_files(router, telegram)
     return router
 
 
-def _add_people(router: APIRouter, telegram: Telegram) -> None:
+def _add_overview(router: APIRouter, telegram: Telegram) -> None:
     @router.get("/chats")
     async def chats() -> dict[str, Any]:
         return {
@@ -113,6 +124,8 @@ def _add_people(router: APIRouter, telegram: Telegram) -> None:
             "description": bot_profile.description(telegram, user),
         }
 
+
+def _add_people(router: APIRouter, telegram: Telegram) -> None:
     @router.post("/users")
     async def add_user(body: NewUser) -> dict[str, Any]:
         return telegram.add_user(**body.model_dump()).to_dict()
@@ -200,31 +213,12 @@ def _add_files(router: APIRouter, telegram: Telegram) -> None:
     outlines: dict[str, asyncio.Future[list[int]]] = {}
 
     @router.post("/{chat_id}/files")
-    async def send_file(
-        chat_id: int,
-        *,
-        file: Annotated[UploadFile, File()],
-        kind: Annotated[str | None, Form()] = None,
-        caption: Annotated[str, Form()] = "",
-        user_id: Annotated[int | None, Form()] = None,
-        thread_id: Annotated[int | None, Form()] = None,
-        reply_to: Annotated[int | None, Form()] = None,
-        media_group_id: Annotated[str | None, Form()] = None,
-    ) -> dict[str, Any]:
-        source = file.file
-        if kind == "voice" and (file.content_type or "").partition(";")[0] in sounds.RECORDED:
-            source = await asyncio.to_thread(sounds.to_voice, file.file)
-        message = await telegram.send_file(
-            chat_id,
-            source,
-            file_name=file.filename,
-            kind=kind,
-            caption=caption,
-            user_id=user_id,
-            thread_id=thread_id,
-            reply_to=reply_to,
-            media_group_id=media_group_id,
-        )
+    async def send_file(chat_id: int, sent: Annotated[NewFile, Form()]) -> dict[str, Any]:
+        upload, source = sent.file, sent.file.file
+        if sent.kind == "voice" and (upload.content_type or "").partition(";")[0] in sounds.RECORDED:
+            source = await asyncio.to_thread(sounds.to_voice, source)
+        place = sent.model_dump(exclude={"file"})
+        message = await telegram.send_file(chat_id, source, file_name=upload.filename, **place)
         return _message(message)
 
     @router.get("/files/{file_id}/outline")

@@ -1,7 +1,7 @@
 """Injected faults: errors of the network and of Telegram's servers.
 
 A test adds a fault; the next matching call of the bot meets it. Lasting conditions (a user blocks the bot, a
-group migrates) are state, not faults: see `sandbox.telegram.person_actions`.
+group migrates) are state, not faults: see `sandbox.telegram.membership`.
 """
 
 from dataclasses import dataclass

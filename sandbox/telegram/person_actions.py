@@ -14,130 +14,18 @@ An action that no client offers raises `PersonError`. For HTTP see `sandbox.tele
 
 import asyncio
 import secrets
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sandbox.telegram.chats import CallbackQuery, Chat, Message, User
+from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.entities import text_fields
 from sandbox.telegram.errors import PersonError
 from sandbox.telegram.files import StoredFile
+from sandbox.telegram.membership import Membership
 from sandbox.telegram.message_content import file_content, other_content
-from sandbox.telegram.state import TelegramState
 
 
-class Telegram(TelegramState):
-    # People and chats
-
-    def add_user(
-        self,
-        first_name: str,
-        *,
-        language_code: str | None = "en",
-        user_id: int | None = None,
-        last_name: str | None = None,
-        username: str | None = None,
-    ) -> User:
-        """Add a person with an open private chat with the bot; the chat's id is the user's id."""
-        user_id = user_id or 10_000_001 + len(self.users)
-        if user_id in self.users:
-            raise PersonError(f"there is a user {user_id} already")
-        user = User(user_id, first_name, False, last_name, username, language_code)
-        self.users[user_id] = user
-        self.chats[user_id] = Chat(user_id, "private", user=user)
-        return user
-
-    def add_group(
-        self, title: str, members: Sequence[User], *, supergroup: bool = False, forum: bool = False
-    ) -> Chat:
-        """Add a group, supergroup or forum with the bot in it; the first member owns it."""
-        supergroup = supergroup or forum
-        number = 1_000_001 + len(self.chats)
-        chat = Chat(
-            -1_000_000_000_000 - number if supergroup else -number,
-            "supergroup" if supergroup else "group",
-            title,
-            forum,
-        )
-        chat.members = {user.id: "member" for user in members} | {self.bot.id: "member"}
-        chat.members[members[0].id] = "creator"
-        self.chats[chat.id] = chat
-        return chat
-
-    def add_channel(self, title: str, owner: User, subscribers: Sequence[User] = ()) -> Chat:
-        """Add a channel whose administrator the bot is."""
-        chat = Chat(-1_000_000_000_000 - 1_000_001 - len(self.chats), "channel", title)
-        chat.members = {user.id: "member" for user in subscribers}
-        chat.members |= {owner.id: "creator", self.bot.id: "administrator"}
-        self.chats[chat.id] = chat
-        return chat
-
-    def add_topic(self, chat_id: int, name: str) -> int:
-        """Open a topic in a forum; returns its message_thread_id."""
-        chat = self.chat(chat_id)
-        if not chat.is_forum:
-            raise PersonError("only a forum has topics")
-        return self.open_topic(chat, name, self._person(chat, None)).thread_id
-
-    def close_topic(self, chat_id: int, thread_id: int | None, *, closed: bool = True) -> None:
-        """Close or reopen a topic (`None`: General); the bot gets TOPIC_CLOSED in a closed one."""
-        chat = self.chat(chat_id)
-        if thread_id is None:
-            chat.is_general_closed = closed
-        else:
-            chat.topics[thread_id].is_closed = closed
-        service = "forum_topic_closed" if closed else "forum_topic_reopened"
-        self.post(chat, self._person(chat, None), {service: {}}, thread_id=thread_id)
-
-    def delete_topic(self, chat_id: int, thread_id: int) -> None:
-        chat = self.chat(chat_id)
-        chat.topics[thread_id].is_deleted = True
-        for message in chat.messages.values():
-            if message.thread_id == thread_id:
-                self.delete(message)
-
-    def migrate_group(self, chat_id: int) -> Chat:
-        """Upgrade a group to a supergroup with a new id and no history."""
-        old = self.chat(chat_id)
-        if old.type != "group" or old.migrated_to is not None:
-            raise PersonError("only a group can be upgraded, and once")
-        owner = self._person(old, None)
-        members = [self.users[user_id] for user_id in old.members if user_id in self.users]
-        new = self.add_group(old.title or "", members, supergroup=True)
-        self.post(old, owner, {"migrate_to_chat_id": new.id})
-        old.migrated_to = new.id
-        self.post(new, owner, {"migrate_from_chat_id": old.id})
-        return new
-
-    def block_bot(self, chat_id: int) -> None:
-        self._set_bot_out(chat_id, is_out=True)
-
-    def unblock_bot(self, chat_id: int) -> None:
-        self._set_bot_out(chat_id, is_out=False)
-
-    def forbid(self, chat_id: int, *permissions: str, bot_only: bool = False) -> None:
-        """Take these permissions from a group's members, or from the bot alone; none gives them back.
-
-        Only the latter is an update.
-        """
-        chat = self.chat(chat_id)
-        if not bot_only:
-            chat.forbidden = frozenset(permissions)
-            return
-        old = chat.member(self.bot)
-        chat.bot_forbidden = frozenset(permissions)
-        self._change_bot(chat, old, chat.member(self.bot))
-
-    def set_bot_status(self, chat_id: int, status: str) -> None:
-        """Make the bot an `administrator` of a group or channel, or a `member`."""
-        chat = self.chat(chat_id)
-        old = chat.member(self.bot)
-        chat.members[self.bot.id] = status
-        self._change_bot(chat, old, chat.member(self.bot))
-
-    def forbid_voice(self, chat_id: int, *, forbidden: bool = True) -> None:
-        self.chat(chat_id).forbids_voice = forbidden
-
+class Telegram(Membership):
     # Sending
 
     def send_text(
@@ -164,7 +52,7 @@ class Telegram(TelegramState):
         reply_to: int | None = None,
     ) -> Message:
         chat = self.chat(chat_id)
-        content = other_content(self.files, kind, self._person(chat, user_id))
+        content = other_content(self.files, kind, self.person(chat, user_id))
         return self._send(chat_id, content, user_id, thread_id, reply_to)
 
     async def send_file(
@@ -208,7 +96,7 @@ class Telegram(TelegramState):
         if message is None or callback_data not in shown:
             raise PersonError(f"message {message_id} shows no button {callback_data!r}, only {shown}")
         query = CallbackQuery(
-            str(secrets.randbits(62)), self._person(chat, user_id), message, callback_data, self.clock()
+            str(secrets.randbits(62)), self.person(chat, user_id), message, callback_data, self.clock()
         )
         self.queries[query.id] = query
         self.updates.add("callback_query", query.to_dict())
@@ -265,41 +153,6 @@ class Telegram(TelegramState):
     def forget_file(self, file_id: str) -> None:
         self.files.forget(file_id)
 
-    def _set_bot_out(self, chat_id: int, *, is_out: bool) -> None:
-        chat = self.chat(chat_id)
-        if chat.is_bot_out == is_out:
-            return
-        chat.is_bot_out = is_out
-        statuses = ["member", "kicked"] if is_out else ["kicked", "member"]
-        old, new = (
-            {"user": self.bot.to_dict(), "status": status} | ({"until_date": 0} if status == "kicked" else {})
-            for status in statuses
-        )
-        self._change_bot(chat, old, new)
-
-    def _change_bot(self, chat: Chat, old: dict[str, Any], new: dict[str, Any]) -> None:
-        if old == new:
-            return
-        change = {
-            "chat": chat.to_dict(),
-            "from": self._person(chat, None).to_dict(),
-            "date": int(self.clock()),
-            "old_chat_member": old,
-            "new_chat_member": new,
-        }
-        self.updates.add("my_chat_member", change)
-        self.add_event(chat.id, "chat", change)
-
-    def _person(self, chat: Chat, user_id: int | None) -> User:
-        if chat.user is not None:
-            return chat.user
-        if user_id is None:
-            owners = [found for found, status in chat.members.items() if status == "creator"]
-            user_id = owners[0] if chat.type == "channel" else next(iter(chat.members))
-        if user_id not in self.users or user_id not in chat.members:
-            raise PersonError(f"user {user_id} is not in {chat.title}")
-        return self.users[user_id]
-
     def _send(
         self,
         chat_id: int,
@@ -317,7 +170,7 @@ class Telegram(TelegramState):
         if thread_id is not None and (thread_id not in chat.topics or chat.topics[thread_id].is_deleted):
             raise PersonError(f"there is no topic {thread_id}")
         original = None if reply_to is None else self.message(reply_chat_id or chat_id, reply_to)
-        person = self._person(chat, user_id)
+        person = self.person(chat, user_id)
         if chat.type == "channel" and chat.members[person.id] not in ("creator", "administrator"):
             raise PersonError("only administrators post in a channel")
         return self.post(

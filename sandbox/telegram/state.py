@@ -1,7 +1,8 @@
 """The state of the local Telegram, shared by the Bot API and the chat API, and the steps that change it.
 
 Each step changes the state, wakes the waiting tasks, and queues the bot's update when a person caused it.
-`sandbox.telegram.person_actions` adds the actions of people, `sandbox.telegram.bot_api` the bot's methods.
+`sandbox.telegram.membership` and `person_actions` add what people do, `sandbox.telegram.bot_api` the bot's
+methods.
 """
 
 import asyncio
