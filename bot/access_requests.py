@@ -98,6 +98,14 @@ class AccessDesk:
             except (TelegramError, TryLater) as error:
                 log.info("admin %d: the message about %d stays as it is: %s", admin_id, stranger_id, error)
 
+    async def tell_invited(self, bot: Bot, user_id: int) -> bool:
+        """Answer the request of a user whom an invitation has let in; False: none is open."""
+        request = await self.requests.get(user_id)
+        if request.state != Decision.LET_IN or request.is_answered:
+            return False
+        await self.close(bot, user_id, request.language)
+        return True
+
     async def waiting(self) -> list[int]:
         """Return the ids of the strangers who wait, the last who asked first."""
         return await self.requests.waiting(self.clock())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from telegram import Message, MessageEntity, Update
 
 from bot.access import is_private
+from bot.access_requests import AccessDesk
 from bot.albums import AlbumChats
 from bot.context import Context
 from bot.introduction import introduce_to_admin
@@ -33,6 +34,7 @@ class Commands:
     actions: JobActions
     albums: AlbumChats
     users: Users
+    desk: AccessDesk
     translations: Translations
     max_bytes: int
     abilities: AbilitiesCache
@@ -60,6 +62,8 @@ class Commands:
             if not person.is_allowed:
                 log.info("user %d was let in by an invitation", person.id)
                 await self.users.set_name(person.id, person.name)
+            if await self.desk.tell_invited(context.bot, person.id):
+                return
         key = "start" if is_private(update) else "group.how"
         await self._reply(update, context, key, bot=context.bot.username)
 

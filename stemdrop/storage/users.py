@@ -19,9 +19,12 @@ from stemdrop.storage.keys import (
     ALLOWED,
     COUNTED,
     COUNTED_LIFETIME_S,
+    DAY_S,
     INVITATION,
     INVITATION_LIFETIME_S,
     ONCE_IN_A_WHILE,
+    REQUEST,
+    REQUESTS,
     USER,
 )
 
@@ -54,9 +57,16 @@ if ARGV[2] == '1' or redis.call('SCARD', KEYS[2]) > 1 then redis.call('SREM', KE
 """
 
 _ACCEPT_INVITATION = """
--- KEYS: invitation, allowed   ARGV: user id
-if redis.call('DEL', KEYS[1]) == 0 then return 0 end
+-- KEYS: invitation, allowed, request, requests   ARGV: user id, word, lifetime of an answered request
+local admin = redis.call('GET', KEYS[1])
+if not admin then return 0 end
+redis.call('DEL', KEYS[1])
 redis.call('SADD', KEYS[2], ARGV[1])
+if redis.call('HGET', KEYS[3], 'state') == 'waiting' then  -- the user had asked before
+  redis.call('HSET', KEYS[3], 'state', 'let_in', 'decided_by', ARGV[2], 'admin', admin)
+  redis.call('EXPIRE', KEYS[3], ARGV[3])
+  redis.call('ZREM', KEYS[4], ARGV[1])
+end
 return 1
 """
 
@@ -221,9 +231,9 @@ class Users:
         return word
 
     async def accept_invitation(self, user_id: int, word: str) -> bool:
-        """Let the user in if the word is that of an invitation; False: it is not (any more)."""
-        keys = [INVITATION.format(word), ALLOWED]
-        return bool(await run_script(self._redis, _ACCEPT_INVITATION, keys, [str(user_id)]))
+        """Let the user in, who may have asked for it, if the word is that of an unused invitation."""
+        keys = [INVITATION.format(word), ALLOWED, REQUEST.format(user_id), REQUESTS]
+        return bool(await run_script(self._redis, _ACCEPT_INVITATION, keys, [user_id, word, DAY_S]))
 
     async def once_in_a_while(self, what: str, every_s: int) -> bool:
         """Whether the message `what` may be sent: at most once in `every_s` seconds."""

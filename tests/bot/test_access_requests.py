@@ -93,6 +93,24 @@ async def test_a_strangers_last_song_gets_its_menu_once_they_are_let_in(
     assert (job.user_id, job.language) == (mei.id, "zh_Hans")
 
 
+async def test_an_invitation_answers_the_request_of_its_user(
+    private_room: BotRoom, boss: User, alice: User, song: Path
+) -> None:
+    room = private_room
+    sent = await room.sends(alice, song)
+    word = await room.product.users.invite(boss.id)
+    with suppress(TryLater):
+        room.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage")
+        await room.says(alice, f"/start {word}")
+    await room.handle_again()
+    await room.handle_again()
+    answers = [message for message in room.telegram.bot_messages(alice.id) if message.reply_to is sent]
+    assert [ENGLISH("access.let_in") in message.text for message in answers] == [False, True]
+    assert len(await room.product.taken(Queue.UPDATES, Task.UPDATE)) == 1
+    assert told(room, boss) == [f"✅ Alice ({alice.id}): let in by {boss.id}."]
+    assert await room.product.access_requests.waiting(room.product.clock()) == []
+
+
 @pytest.mark.parametrize("end", ["refused", "deleted", "song deleted", "expired"])
 async def test_a_strangers_song_is_not_kept_for_nothing(
     private_room: BotRoom, boss: User, alice: User, song: Path, end: str
