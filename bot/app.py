@@ -19,6 +19,7 @@ from telegram.ext import (
 from bot.access import AccessCheck
 from bot.access_requests import AccessDesk
 from bot.admin import Admin
+from bot.album_menu import AlbumMenu
 from bot.albums import AlbumChats
 from bot.audio_check import AudioCheck
 from bot.automatic_start import AutomaticStart
@@ -74,8 +75,14 @@ def build_albums(parts: Parts) -> AlbumChats:
         uploads=Uploads(
             store, parts.engine, audio_check, DownloadSlots(), parts.job_message, rights, parts.clock
         ),
-        actions=JobActions(store, parts.orders, parts.job_message),
-        users=parts.users,
+        menu=AlbumMenu(
+            albums=parts.albums,
+            store=store,
+            actions=JobActions(store, parts.orders, parts.job_message),
+            users=parts.users,
+            translations=parts.translations,
+            rights=rights,
+        ),
         translations=parts.translations,
         clock=parts.clock,
     )
@@ -101,7 +108,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     commands = Commands(
         **shared,
         desk=desk,
-        albums=albums,
+        album_menu=albums.menu,
         translations=translations,
         max_bytes=settings.max_source_bytes,
         abilities=parts.abilities,
@@ -122,7 +129,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             CommandHandler("cancel", commands.cancel, _NEW),
             CommandHandler("stems", group_chats.stems, _NEW | _POST),
             CallbackQueryHandler(group_chats.tap, f"^{Screen.GROUP}:"),
-            CallbackQueryHandler(albums.tap, f"^{Screen.ALBUM}:"),
+            CallbackQueryHandler(albums.menu.tap, f"^{Screen.ALBUM}:"),
             CallbackQueryHandler(menu.tap),
             ChatMemberHandler(group_chats.joined, ChatMemberHandler.MY_CHAT_MEMBER),
             MessageHandler(_NEW & filters.StatusUpdate.MIGRATE, group_chats.migrated),

@@ -14,10 +14,9 @@ from stemdrop.chat.captions import choice_of
 from stemdrop.chat.refusals import is_gone
 from stemdrop.chat.rendering import UNDO_S, render_over_limit
 from stemdrop.chat.translations import Translations
-from stemdrop.domain.jobs import Job, JobState, Mode
+from stemdrop.domain.jobs import Choice, Job, JobState, Mode
 from stemdrop.errors import TryLater
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.stem_cache import Choice
 from stemdrop.storage.users import Person
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from telegram import Message, MessageEntity, Update
 
 from bot.access import is_private
 from bot.access_requests import AccessDesk
-from bot.albums import AlbumChats
+from bot.album_menu import AlbumMenu
 from bot.context import Context
 from bot.introduction import introduce_to_admin
 from bot.job_actions import JobActions
@@ -32,7 +32,7 @@ class Commands:
 
     store: JobStore
     actions: JobActions
-    albums: AlbumChats
+    album_menu: AlbumMenu
     users: Users
     desk: AccessDesk
     translations: Translations
@@ -91,8 +91,8 @@ class Commands:
         jobs = [job for job in jobs if job.message_id or job.starts_at or job.state is not JobState.CHOOSING]
         cancelled = {job.id: job for job in await self.actions.cancel(jobs, by)}
         # their menu shows the end of all of them
-        in_albums = {job.id: job for job in await self.albums.cancel(context.person.id, message.chat_id, by)}
-        count = len(cancelled | in_albums)
+        in_albums = await self.album_menu.cancel(context.person.id, message.chat_id, by)
+        count = len(cancelled.keys() | {job.id for job in in_albums})
         say = context.say
         await reply(message, say.plural("cancel.done", count) if count else say("cancel.nothing"))
         await self.actions.show(job for job in cancelled.values() if job.message_id)

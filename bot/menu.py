@@ -13,8 +13,9 @@ from bot.chat_rights import ChatRights
 from bot.context import Context
 from bot.replies import answer_tap
 from stemdrop.chat.callback_data import Action, Tap
+from stemdrop.chat.instrument_rendering import render_instruments
 from stemdrop.chat.job_message import JobMessage
-from stemdrop.chat.rendering import render_instruments, render_over_limit
+from stemdrop.chat.rendering import render_over_limit
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import FINAL, Job, JobState
 from stemdrop.errors import TryLater

@@ -20,11 +20,10 @@ from bot.replies import reply
 from bot.sources import source_of
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
-from stemdrop.domain.jobs import Job, Source, SourceKind
+from stemdrop.domain.jobs import Choice, Job, Source, SourceKind
 from stemdrop.errors import SourceUnusable, StemdropError
 from stemdrop.log_context import bind_job
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.stem_cache import Choice
 from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)

@@ -1,20 +1,23 @@
 """The text and the buttons of the one menu of an album. Pure functions; no I/O."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
-from stemdrop.chat.callback_data import MODE_LETTERS, AlbumAction, Screen, ScreenTap
+from stemdrop.chat.callback_data import AlbumAction, Screen, ScreenTap, choice_word
+from stemdrop.chat.instrument_rendering import instrument_rows
 from stemdrop.chat.rendering import TITLE_LENGTH, Details, Rendered, short_title
 from stemdrop.chat.translations import Language
-from stemdrop.domain.jobs import Job, Mode
+from stemdrop.domain.jobs import Choice, Job, Mode
 from stemdrop.domain.titles import in_sentence
 from stemdrop.storage.albums import Album
 
 # The modes in which all songs of an album can be split by one tap.
 ALBUM_MODES = (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)
+# One instrument, which is still to be named.
+_ONE: Choice = (Mode.SPLIT_STEM_ADVANCED, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,8 @@ class Song:
     job: Job
     details: Details
 
-    def price(self, mode: Mode) -> int:
-        return 0 if (mode, "") in self.details.free else self.details.abilities.price(mode)
+    def price(self, choice: Choice) -> int:
+        return 0 if choice in self.details.free else self.details.abilities.price(choice[0])
 
 
 def render_album(
@@ -33,26 +36,45 @@ def render_album(
     songs: Sequence[Song],
     refusals: Sequence[str],
     say: Language,
-    affordable: tuple[Mode, int] | None = None,
+    affordable: tuple[Choice, int] | None = None,
 ) -> Rendered:
-    """The menu for all songs. `affordable`: of a mode that is too dear today, how many songs can be paid."""
+    """The menu for all songs. `affordable`: of a choice that is too dear today, how many can be paid."""
     lines = [say.plural("album.choose", len(songs))]
     lines += [f"{number}. {short_title(song.job, say)}" for number, song in enumerate(songs, 1)]
     lines += refusals
-    modes = [mode for mode in ALBUM_MODES if all(song.details.abilities.can(mode) for song in songs)]
-    rows = [[_all(group, songs, mode, say)] for mode in modes]
+    can = songs[0].details.abilities.can
+    rows = [[_all(group, songs, (mode, ""), say)] for mode in ALBUM_MODES if can(mode)]
+    if can(Mode.SPLIT_STEM_ADVANCED):
+        rows.append([_button(_label(songs, _ONE, say), group, AlbumAction.INSTRUMENTS, "0")])
     if affordable:
-        mode, count = affordable
-        lines += ["", say("album.over", price=say.credits(price_of(songs, mode)), count=say.number(count))]
+        choice, count = affordable
+        lines += ["", say("album.over", price=say.credits(price_of(songs, choice)), count=say.number(count))]
         if count:
-            rows.insert(0, [_all(group, songs[:count], mode, say, "album.first")])
+            rows.insert(0, [_all(group, songs[:count], choice, say, "album.first")])
     rows.append([_button(say("button.one_by_one"), group, AlbumAction.SINGLY)])
     rows.append([_button(say("button.cancel"), group, AlbumAction.CANCEL)])
     return "\n".join(lines), InlineKeyboardMarkup(rows)
 
 
-def price_of(songs: Sequence[Song], mode: Mode) -> int:
-    return sum(song.price(mode) for song in songs)
+def render_album_instruments(group: str, songs: Sequence[Song], say: Language, page: int) -> Rendered:
+    """The list of instruments, of which one can be isolated in all songs."""
+    text = f"{say.plural('album.instrument', len(songs))}\n{_label(songs, _ONE, say)}"
+    free = frozenset.intersection(*(song.details.free for song in songs))
+    seen = digest([song.job for song in songs])
+    rows = instrument_rows(
+        say,
+        page,
+        replace(songs[0].details, free=free),
+        lambda label, name: _button(label, group, choice_word(Mode.SPLIT_STEM_ADVANCED, name), seen),
+        lambda sign, other: _button(sign, group, AlbumAction.INSTRUMENTS, str(other)),
+    )
+    back = _button(say("button.back"), group, AlbumAction.BACK)
+    cancel = _button(say("button.cancel"), group, AlbumAction.CANCEL)
+    return text, InlineKeyboardMarkup([*rows, [back, cancel]])
+
+
+def price_of(songs: Sequence[Song], choice: Choice) -> int:
+    return sum(song.price(choice) for song in songs)
 
 
 def digest(songs: Sequence[Job]) -> str:
@@ -61,18 +83,23 @@ def digest(songs: Sequence[Job]) -> str:
 
 
 def _all(
-    group: str, songs: Sequence[Song], mode: Mode, say: Language, key: str = "album.all"
+    group: str, songs: Sequence[Song], choice: Choice, say: Language, key: str = "album.all"
 ) -> InlineKeyboardButton:
-    credits = price_of(songs, mode)
+    label = _label(songs, choice, say, key)
+    return _button(label, group, choice_word(*choice), digest([song.job for song in songs]))
+
+
+def _label(songs: Sequence[Song], choice: Choice, say: Language, key: str = "album.all") -> str:
+    credits = price_of(songs, choice)
     price = say.credits(credits) if credits else say("price.free")
     if songs[0].details.abilities.is_free:
         price = ""
     if len(songs) == 1 and key == "album.all":
-        label = say.priced(f"mode.{mode}", price)
-    else:
-        name, count = say.mode_name(mode), say.number(len(songs))
-        label = say(key, count=count, mode=name, price=price).removesuffix(" · ")
-    return _button(label, group, MODE_LETTERS[mode], digest([song.job for song in songs]))
+        return say.priced(f"mode.{choice[0]}", price)
+    name, count = say.mode_name(*choice), say.number(len(songs))
+    if choice == _ONE:
+        name += "…"
+    return say(key, count=count, mode=name, price=price).removesuffix(" · ")
 
 
 def _button(label: str, group: str, *words: str) -> InlineKeyboardButton:

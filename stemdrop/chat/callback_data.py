@@ -6,7 +6,7 @@ Everything that a tap needs is in the button or in Redis, so buttons work after 
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stemdrop.domain.jobs import INSTRUMENTS, Mode
+from stemdrop.domain.jobs import INSTRUMENTS, Choice, Mode
 
 
 class Action(StrEnum):
@@ -29,6 +29,24 @@ class Action(StrEnum):
 
 MODE_LETTERS = {Mode.SEPARATE_VOCAL: "v", Mode.SPLIT_STEM: "s", Mode.SPLIT_STEM_ADVANCED: "a"}
 MODES_BY_LETTER = {letter: mode for mode, letter in MODE_LETTERS.items()}
+
+
+def choice_word(mode: Mode, instrument: str = "") -> str:
+    """Encode a choice, as in `v` and `a3`."""
+    return f"{MODE_LETTERS[mode]}{INSTRUMENTS.index(instrument) if instrument else ''}"
+
+
+def choice_of_word(word: str) -> Choice | None:
+    """Decode it; `None` if no button of this version has it."""
+    mode, number = MODES_BY_LETTER.get(word[:1]), word[1:]
+    if mode is None or (mode is Mode.SPLIT_STEM_ADVANCED) != bool(number):
+        return None
+    if not number:
+        return mode, ""
+    is_known = _is_number(number) and int(number) < len(INSTRUMENTS)
+    return (mode, INSTRUMENTS[int(number)]) if is_known else None
+
+
 _WITH_MODE = (Action.PICK, Action.OTHER_MODE)
 
 
@@ -48,8 +66,7 @@ class Tap:
             return f"{self.action}:{self.job_id}:{self.page}"
         if self.mode is None:
             return f"{self.action}:{self.job_id}"
-        number = str(INSTRUMENTS.index(self.instrument)) if self.instrument else ""
-        return f"{self.action}:{self.job_id}:{MODE_LETTERS[self.mode]}{number}"
+        return f"{self.action}:{self.job_id}:{choice_word(self.mode, self.instrument)}"
 
     @classmethod
     def from_data(cls, data: str) -> "Tap | None":
@@ -63,14 +80,8 @@ class Tap:
             return cls(action, job_id, page=int(choice)) if _is_number(choice) else None
         if action not in _WITH_MODE:
             return cls(action, job_id) if not choice else None
-        mode, number = MODES_BY_LETTER.get(choice[:1]), choice[1:]
-        if mode is None or (mode is Mode.SPLIT_STEM_ADVANCED) != bool(number):
-            return None
-        if not number:
-            return cls(action, job_id, mode)
-        if not (_is_number(number) and int(number) < len(INSTRUMENTS)):
-            return None
-        return cls(action, job_id, mode, INSTRUMENTS[int(number)])
+        chosen = choice_of_word(choice)
+        return cls(action, job_id, *chosen) if chosen else None
 
 
 class Screen(StrEnum):
@@ -98,6 +109,8 @@ class AlbumAction(StrEnum):
     """A button of an album's menu, beside those for a mode."""
 
     SINGLY = "1"  # each song gets its own menu
+    INSTRUMENTS = "i"  # open the list of instruments, at a page
+    BACK = "b"  # from that list back to the menu
     CANCEL = "x"
 
 

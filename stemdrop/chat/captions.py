@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 
 from stemdrop.chat.translations import load_translations
-from stemdrop.domain.jobs import INSTRUMENTS, Mode
-from stemdrop.storage.stem_cache import Choice
+from stemdrop.domain.jobs import INSTRUMENTS, Choice, Mode
 
 _COMMAND = re.compile(r"(?<!\S)/stems(@\w+)?(?!\S)")
 # The instrument whose name alone is a wish; that of another may describe a recording of it.

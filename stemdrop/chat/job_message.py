@@ -15,11 +15,11 @@ from stemdrop.chat.rendering import Details, Rendered, render, short_title
 from stemdrop.chat.replies import edit_text, send_text
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.abilities import Abilities
-from stemdrop.domain.jobs import FINAL, Job, JobState
+from stemdrop.domain.jobs import FINAL, Choice, Job, JobState
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_statistics import JobStatistics
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.stem_cache import Choice, StemCache
+from stemdrop.storage.stem_cache import StemCache
 from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)

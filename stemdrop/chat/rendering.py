@@ -11,18 +11,15 @@ from stemdrop.chat.translations import Language
 from stemdrop.domain.abilities import ALL, Abilities
 from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.failures import Remedy, remedies
-from stemdrop.domain.jobs import INSTRUMENTS, Charge, Job, JobState, Mode, Obstacle
+from stemdrop.domain.jobs import INSTRUMENTS, Charge, Choice, Job, JobState, Mode, Obstacle
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import cut, in_sentence
 from stemdrop.storage.job_statistics import Estimate
-from stemdrop.storage.stem_cache import Choice
 
 # The longest title in a sentence, in characters.
 TITLE_LENGTH = 64
 # The longest line of stems' names, in characters: three lines of emoji and a link fit into one message.
 NAMES_LENGTH = 600
-# Instruments on one page of the list, two per row.
-PAGE_LENGTH = 8
 # So long a song that costs credits waits before it starts by itself.
 UNDO_S = 10.0
 # The elapsed time is shown from then on.
@@ -71,20 +68,23 @@ class Details:
         return replace(self, free=frozenset()).price(say, Mode.SPLIT_STEM_ADVANCED)
 
 
+NO_DETAILS = Details()
+
+
 def short_title(job: Job, say: Language) -> str:
     return in_sentence(job.source.title, TITLE_LENGTH) or say("title.song")
 
 
-def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
+def render(job: Job, say: Language, details: Details = NO_DETAILS) -> Rendered:
     title, say = short_title(job, say), say.where(is_free=details.abilities.is_free)
     match job.state:
         case JobState.CHOOSING if job.is_cache_lost and job.mode:
             name = say.mode_name(job.mode, job.instrument)
             price = details.price(say, job.mode, job.instrument)
             label = f"{name} · {price}" if price else name
-            again = _button(label, Tap(Action.PICK, job.id, job.mode, job.instrument))
+            again = job_button(label, Tap(Action.PICK, job.id, job.mode, job.instrument))
             return say("links_lost" if job.paid_by else "kept_lost", title=title), _keyboard(
-                [[again], _cancel(job, say)]
+                [[again], cancel_row(job, say)]
             )
         case JobState.CHOOSING if job.starts_at:
             return _starting(job, say, title, details)
@@ -93,14 +93,14 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
             return text, _keyboard(_mode_rows(job, say, details))
         case JobState.QUEUED:
             if job.waits_for:
-                return say("state.waiting", title=title), _keyboard([_cancel(job, say)])
+                return say("state.waiting", title=title), _keyboard([cancel_row(job, say)])
             place = max(1, details.place)
-            return say("state.queued", title=title, place=place), _keyboard([_cancel(job, say)])
+            return say("state.queued", title=title, place=place), _keyboard([cancel_row(job, say)])
         case JobState.SUBMITTING:
             return _submitting(job, say, title, details)
         case JobState.SEPARATING:
             text = say("state.separating", title=title)
-            return f"{text}\n{_progress(say, details)}".rstrip(), _keyboard([_cancel(job, say)])
+            return f"{text}\n{_progress(say, details)}".rstrip(), _keyboard([cancel_row(job, say)])
         case JobState.DELIVERING if job.result and not job.result.stems:
             return say("state.separating", title=title), None
         case JobState.DELIVERING:
@@ -115,29 +115,7 @@ def render(job: Job, say: Language, details: Details = Details()) -> Rendered:
             is_charged = is_charged and not details.abilities.is_free
             key = "state.cancelled_late" if is_charged else "state.cancelled"
             back = "button.resume" if job.is_paid_and_cancelled else "button.choose_again"
-            return say(key, title=title), _keyboard([[_button(say(back), Tap(Action.RESUME, job.id))]])
-
-
-def render_instruments(job: Job, say: Language, page: int = 0, details: Details = Details()) -> Rendered:
-    can = details.abilities.can
-    offered = [name for name in details.instruments if can(Mode.SPLIT_STEM_ADVANCED, name)]
-    last = max(0, len(offered) - 1) // PAGE_LENGTH
-    page = min(page, last)
-    shown = offered[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
-    buttons = [
-        _button(_instrument(name, say, details), Tap(Action.PICK, job.id, Mode.SPLIT_STEM_ADVANCED, name))
-        for name in shown
-    ]
-    pages = [
-        _button(sign, Tap(Action.INSTRUMENTS, job.id, page=page + step))
-        for sign, step in (("‹", -1), ("›", 1))
-        if 0 <= page + step <= last
-    ]
-    price = details.instrument_price(say)
-    key = "choose_instrument" if price else "choose_instrument_free"
-    text = say(key, title=short_title(job, say), price=price)
-    back = _button(say("button.back"), Tap(Action.BACK, job.id))
-    return text, InlineKeyboardMarkup([*_pairs(buttons), *_pairs(pages), [back, *_cancel(job, say)]])
+            return say(key, title=title), _keyboard([[job_button(say(back), Tap(Action.RESUME, job.id))]])
 
 
 def render_over_limit(say: Language, allowance: Allowance) -> str:
@@ -154,26 +132,21 @@ def render_over_limit(say: Language, allowance: Allowance) -> str:
     )
 
 
-def _instrument(name: str, say: Language, details: Details) -> str:
-    is_free = (Mode.SPLIT_STEM_ADVANCED, name) in details.free and not details.abilities.is_free
-    return f"{say.named(name)} · {say('price.free')}" if is_free else say.named(name)
-
-
 def _starting(job: Job, say: Language, title: str, details: Details) -> Rendered:
     name = say.mode_name(job.mode, job.instrument) if job.mode else ""
     price = details.price(say, job.mode, job.instrument)
     text = say("start.soon", title=title, mode=name, price=price, time=say.duration(UNDO_S))
     buttons = ((Action.UNDO, "button.undo"), (Action.START, "button.start_now"))
-    return text, _keyboard([[_button(say(key), Tap(action, job.id)) for action, key in buttons]])
+    return text, _keyboard([[job_button(say(key), Tap(action, job.id)) for action, key in buttons]])
 
 
 def _submitting(job: Job, say: Language, title: str, details: Details) -> Rendered:
-    rows = [_cancel(job, say)]
+    rows = [cancel_row(job, say)]
     if not job.answer_lost_at:
         return say("state.submitting", title=title), _keyboard(rows)
     if details.can_ask_again:
         price = details.price(say, job.mode)
-        rows.insert(0, [_button(say.priced("button.ask_again", price), Tap(Action.ASK_AGAIN, job.id))])
+        rows.insert(0, [job_button(say.priced("button.ask_again", price), Tap(Action.ASK_AGAIN, job.id))])
         known = "lost.not_fetched"
     else:
         known = "lost.fetched" if job.source_fetched_at else "lost.waiting"
@@ -196,7 +169,7 @@ def _progress(say: Language, details: Details) -> str:
 def _mode_rows(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
     modes = (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)
     rows = [[_pick(job, say, mode, details)] for mode in modes if details.abilities.can(mode)]
-    return [*rows, *_one_instrument(job, say, details), _cancel(job, say)]
+    return [*rows, *_one_instrument(job, say, details), cancel_row(job, say)]
 
 
 def _one_instrument(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
@@ -204,7 +177,7 @@ def _one_instrument(job: Job, say: Language, details: Details) -> list[list[Inli
     if not details.abilities.can(mode):
         return []
     label = say.priced(f"mode.{mode}", details.instrument_price(say))
-    return [[_button(label, Tap(Action.INSTRUMENTS, job.id))]]
+    return [[job_button(label, Tap(Action.INSTRUMENTS, job.id))]]
 
 
 def _stem_names(say: Language, details: Details) -> list[str]:
@@ -219,7 +192,7 @@ def _pick(
     job: Job, say: Language, mode: Mode, details: Details, action: Action = Action.PICK
 ) -> InlineKeyboardButton:
     label = say.priced(f"mode.{mode}", details.price(say, mode))
-    return _button(label, Tap(action, job.id, mode), details.usual)
+    return job_button(label, Tap(action, job.id, mode), details.usual)
 
 
 def _other_modes(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
@@ -254,11 +227,11 @@ def _is_all_silent(job: Job) -> bool:
 def _closing_rows(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
     rows = []
     if job.missing:
-        rows.append([_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))])
+        rows.append([job_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))])
     rows += _other_modes(job, say, details)
     if details.delivered:
         packed = ((Action.ZIP, "button.zip"), (Action.SMALL, "button.small"))
-        rows.append([_button(say(key), Tap(action, job.id)) for action, key in packed])
+        rows.append([job_button(say(key), Tap(action, job.id)) for action, key in packed])
     return rows
 
 
@@ -279,30 +252,26 @@ def _failure(job: Job, say: Language, details: Details) -> Rendered:
     rows = []
     if job.is_undelivered:
         label = "button.send_now" if job.failure.code in set(Obstacle) else "button.fetch_again"
-        rows.append([_button(say(label), Tap(Action.FETCH_AGAIN, job.id))])
+        rows.append([job_button(say(label), Tap(Action.FETCH_AGAIN, job.id))])
     else:
         offered = remedies(job.failure)
         if Remedy.RETRY in offered:
             price = details.price(say, job.mode, job.instrument)
-            rows.append([_button(say.priced("button.retry", price), Tap(Action.RETRY, job.id))])
+            rows.append([job_button(say.priced("button.retry", price), Tap(Action.RETRY, job.id))])
         if Remedy.OTHER_MODE in offered:
             rows += _other_modes(job, say, details)
     failure = say.failure(job.failure)
     return f"{failure}\n🎵 {short_title(job, say)}", _keyboard(rows)
 
 
-def _cancel(job: Job, say: Language) -> list[InlineKeyboardButton]:
-    return [_button(say("button.cancel"), Tap(Action.CANCEL, job.id))]
+def cancel_row(job: Job, say: Language) -> list[InlineKeyboardButton]:
+    return [job_button(say("button.cancel"), Tap(Action.CANCEL, job.id))]
 
 
-def _button(text: str, tap: Tap, usual: Mode = Mode.SEPARATE_VOCAL) -> InlineKeyboardButton:
+def job_button(text: str, tap: Tap, usual: Mode = Mode.SEPARATE_VOCAL) -> InlineKeyboardButton:
     is_usual = tap.action is Action.PICK and tap.mode is usual
     style = KeyboardButtonStyle.SUCCESS if is_usual else _STYLES.get(tap.action)
     return InlineKeyboardButton(text, callback_data=tap.to_data(), style=style)
-
-
-def _pairs(buttons: Sequence[InlineKeyboardButton]) -> list[Sequence[InlineKeyboardButton]]:
-    return [buttons[start : start + 2] for start in range(0, len(buttons), 2)]
 
 
 def _keyboard(rows: Sequence[Sequence[InlineKeyboardButton]]) -> InlineKeyboardMarkup | None:

@@ -16,6 +16,8 @@ class Mode(StrEnum):
     SPLIT_STEM_ADVANCED = "split_stem_advanced"  # one named instrument and the rest
 
 
+Choice = tuple[Mode, str]  # a mode, and the instrument where the mode needs one
+
 # Credits that the provider charges for one accepted call (its pricing page).
 CREDITS = {Mode.SEPARATE_VOCAL: 10, Mode.SPLIT_STEM: 50, Mode.SPLIT_STEM_ADVANCED: 20}
 

@@ -41,11 +41,12 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class AlbumOrder:
-    """The songs for which a tap has picked a mode; a tap that is handled again goes on with them."""
+    """The songs for which a tap has picked a choice; a tap that is handled again goes on with them."""
 
     tap_id: str
     mode: Mode
     job_ids: list[str]
+    instrument: str = ""
 
 
 @dataclass(frozen=True, slots=True)

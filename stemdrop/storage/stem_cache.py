@@ -8,12 +8,10 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import cast
 
-from stemdrop.domain.jobs import INSTRUMENTS, CachedStem, Job, Mode, Source
+from stemdrop.domain.jobs import INSTRUMENTS, CachedStem, Choice, Job, Mode, Source
 from stemdrop.domain.results import Result
 from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import JOB, KEPT, KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF, SPLIT
-
-Choice = tuple[Mode, str]  # a mode, and the instrument where the mode needs one
 
 
 @dataclass(frozen=True, slots=True)

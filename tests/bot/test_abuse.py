@@ -155,6 +155,7 @@ def of_screens(owner: int) -> list[str]:
         *(f"S:{owner}:v", f"S:{owner}:s", f"S:{owner}:q", f"S:{owner}:n"),
         *("U:l:0", "U:i", f"U:u:{owner}:0", f"U:c:{owner}:0:0", f"U:c:{owner}:0:-", f"U:x:{owner}:0"),
         *("B:77:v:00000000", "B:77:1", "B:77:x", "B:77"),
+        *("B:77:a3:00000000", "B:77:i:0", "B:77:b"),
         *("W:l", f"W:y:{owner}", f"W:n:{owner}", "A:v", "A:k", "A:K", "G:1", "G:0"),
     ]
 

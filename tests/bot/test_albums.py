@@ -17,7 +17,7 @@ from stemdrop.domain.jobs import Job, JobState, Mode
 from stemdrop.errors import TryLater
 from stemdrop.tasks.engine import Queue, Task
 
-ALL_VOCALS, ALL_STEMS, ONE_BY_ONE, CANCEL = range(4)
+ALL_VOCALS, ALL_STEMS, ONE_INSTRUMENT, ONE_BY_ONE, CANCEL = range(5)
 
 
 @pytest.fixture
@@ -74,6 +74,7 @@ async def test_songs_sent_together_get_one_menu_and_are_picked_together_in_their
     assert labels(menu) == [
         "All 3: Vocals + instrumental · 30 credits",
         "All 3: All stems · 150 credits",
+        "All 3: One instrument… · 60 credits",
         *("🔢 One by one", "✖️ Cancel"),
     ]
     slower = menu.buttons[ALL_STEMS]["callback_data"]
@@ -86,6 +87,47 @@ async def test_songs_sent_together_get_one_menu_and_are_picked_together_in_their
     assert picked == jobs
     assert (menu.text, menu.buttons) == ("🎵 3 songs: Vocals + instrumental. They come one by one.", [])
     assert [shown.reply_to for shown in room.after(menu)] == sent
+
+
+async def test_one_instrument_is_isolated_in_all_songs(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    menu = await menu_of(room, albums, alice, songs)
+    text = menu.text
+    await room.taps(menu, ONE_INSTRUMENT)
+    assert menu.text == (
+        "Which instrument do you want to isolate in 3 songs? You get it alone, and each song without it.\n"
+        "All 3: One instrument… · 60 credits"
+    )
+    for label, shown in (("›", "Snare drum"), ("‹", "Bass")):
+        await room.presses(menu, label)
+        assert shown in labels(menu)
+    await room.presses(menu, "↩️ Back")
+    assert menu.text == text
+    await room.taps(menu, ONE_INSTRUMENT)
+    query = await room.presses(menu, "Bass")
+    await room.again(query)
+    chosen = {(job.mode, job.instrument, job.state) for job in await jobs_of(room, alice)}
+    assert chosen == {(Mode.SPLIT_STEM_ADVANCED, "Bass", JobState.SUBMITTING)}
+    assert len(await room.product.ordered()) == 3
+    assert menu.text == "🎵 3 songs: Bass. They come one by one."
+
+
+async def test_a_song_that_comes_while_instruments_are_shown_is_not_paid_unseen(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    menu = await menu_of(room, albums, alice, songs[:2])
+    await room.taps(menu, ONE_INSTRUMENT)
+    bass = next(button["callback_data"] for button in menu.buttons if button["text"] == "Bass")
+    await send(room, alice, songs[2:])
+    await gather(room, albums)
+    assert menu.text.startswith("🎵 3 songs.")
+    for forged in (bass[:-1], bass.replace("a3", "a99"), "B:77:i:x", "B:77:i:-9", "B:77:i:9999", "B:77:b"):
+        await room.forges(menu, forged, alice)
+        assert {job.state for job in await jobs_of(room, alice)} == {JobState.CHOOSING}
+    await room.forges(menu, bass, alice)
+    states = [job.state for job in await jobs_of(room, alice)]
+    assert states == [JobState.SUBMITTING, JobState.SUBMITTING, JobState.CHOOSING]
 
 
 async def test_the_menu_waits_until_no_more_songs_come(

@@ -9,7 +9,7 @@ from product import BotRoom, result_of
 from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.faults import FaultKind
 from stemdrop.chat.callback_data import Action, Tap
-from stemdrop.chat.rendering import PAGE_LENGTH
+from stemdrop.chat.instrument_rendering import PAGE_LENGTH
 from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.jobs import INSTRUMENTS, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Run

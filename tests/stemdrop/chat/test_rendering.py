@@ -8,14 +8,8 @@ from builders import make_job, make_result
 from telegram import InlineKeyboardMarkup
 
 from stemdrop.chat.callback_data import Action, Tap
-from stemdrop.chat.rendering import (
-    PAGE_LENGTH,
-    Details,
-    render,
-    render_instruments,
-    render_over_limit,
-    short_title,
-)
+from stemdrop.chat.instrument_rendering import PAGE_LENGTH, render_instruments
+from stemdrop.chat.rendering import Details, render, render_over_limit, short_title
 from stemdrop.chat.translations import Language, load_translations
 from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.failures import REMEDIES, Remedy, remedies

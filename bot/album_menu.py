@@ -1,0 +1,215 @@
+"""The one menu of an album's songs: its buttons act on the songs that their user has seen."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from telegram import CallbackQuery, InlineKeyboardMarkup, Message, Update
+
+from bot.chat_rights import ChatRights
+from bot.context import Context
+from bot.job_actions import JobActions
+from bot.menu import may_choose
+from bot.replies import answer_tap, number_of, tapped_words
+from stemdrop.chat.album_rendering import (
+    Song,
+    digest,
+    price_of,
+    refusals_of,
+    render_album,
+    render_album_instruments,
+)
+from stemdrop.chat.callback_data import AlbumAction, choice_of_word
+from stemdrop.chat.replies import edit_text, send_text
+from stemdrop.chat.translations import Language, Translations
+from stemdrop.domain.jobs import Choice, Job, JobState
+from stemdrop.storage.albums import Album, AlbumOrder, Albums
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.users import Users
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlbumMenu:
+    """Shows the menus of albums, and handles their buttons."""
+
+    albums: Albums
+    store: JobStore
+    actions: JobActions
+    users: Users
+    translations: Translations
+    rights: ChatRights
+
+    async def show(self, key: str, album: Album, say: Language) -> None:
+        """Show the album's menu, or the songs' own ones where it has none or is closed."""
+        jobs = await self._waiting(album)
+        refusals = refusals_of(album, say)
+        if jobs and not album.is_closed and (album.message_id or len(jobs) > 1):
+            await self._write_menu(key, album, say, jobs)
+            await self.albums.note_told(key, len(refusals))
+            return
+        await self.albums.close(key)
+        if told := refusals[album.told :]:
+            await self._send(album, album.files[0].refusal if len(album.files) == 1 else "\n".join(told))
+            await self.albums.note_told(key, len(refusals))
+        for job in jobs:
+            await self.actions.job_message.show(job)
+
+    async def tap(self, update: Update, context: Context) -> None:
+        """Do for all songs what the button says, and only for those that its user has seen in the menu."""
+        query, say = update.callback_query, context.say
+        if query is None or query.message is None:
+            return
+        group, *words = tapped_words(query)
+        key = f"{query.message.chat.id}:{group}"
+        async with self.store.sending(f"album:{key}"):
+            album = await self.albums.get(key)
+            if album is None or album.asker is None:
+                await answer_tap(query, say("tap.stale"))
+            elif not await may_choose(query, replace(album.files[0].song, user_id=album.asker.user_id)):
+                await answer_tap(query, say("tap.not_yours"))
+            else:
+                await self._act(query, say, key, album, words)
+
+    async def _act(
+        self, query: CallbackQuery, say: Language, key: str, album: Album, words: Sequence[str]
+    ) -> None:
+        jobs = [job for job in await self._waiting(album) if await self._claim(job, query.from_user.id)]
+        jobs = [replace(job, user_id=query.from_user.id, account=query.from_user.id) for job in jobs]
+        match words:
+            case [AlbumAction.SINGLY]:
+                await answer_tap(query, None)
+                await self.albums.close(key)
+                await self._write(key, album, say("album.one_by_one"), None)
+                for job in jobs:
+                    await self.actions.job_message.show(job)
+            case [AlbumAction.CANCEL]:
+                await answer_tap(query, None)
+                await self._cancel(key, album, query.from_user.id, query.id)
+            case [AlbumAction.INSTRUMENTS, number] if jobs and (page := number_of(number)) is not None:
+                await answer_tap(query, None)
+                songs = await self._songs(jobs)
+                shown = render_album_instruments(_group(key), songs, say, max(0, page))
+                await self._write(key, album, *shown)
+            case [AlbumAction.BACK] if jobs:
+                await answer_tap(query, None)
+                await self._write_menu(key, album, say, jobs)
+            case [_, _] if obstacle := await self.rights.obstacle(album.files[0].song.chat_id):
+                await answer_tap(query, say(f"here.{obstacle}"), is_alert=True)
+            case [word, seen] if (jobs or album.order) and (choice := choice_of_word(word)):
+                await self._pick(query, say, key, album, jobs, choice, seen)
+            case _:
+                await answer_tap(query, say("tap.stale"))
+
+    async def cancel(self, user_id: int, chat_id: int, by: str) -> list[Job]:
+        """Cancel this user's songs that wait in menus of albums in the chat, and return them.
+
+        Idempotent for each `by` (see `Job.cancelled_by`). Raises `TryLater`.
+        """
+        cancelled: list[Job] = []
+        for key in await self.albums.of(user_id):
+            if key.partition(":")[0] != str(chat_id):
+                continue
+            async with self.store.sending(f"album:{key}"):
+                album = await self.albums.get(key)
+                if album and album.message_id and not album.is_closed:
+                    cancelled += await self._cancel(key, album, user_id, by)
+        return cancelled
+
+    async def _cancel(self, key: str, album: Album, user_id: int, by: str) -> list[Job]:
+        jobs = [job for job in await self._jobs(album) if _waits(job) or job.cancelled_by == by]
+        cancelled = await self.actions.cancel([job for job in jobs if job.user_id == user_id], by)
+        for job in cancelled:  # the menu's line is for all of them: recovery shows none by itself
+            await self.store.close(job.id)
+        if cancelled:
+            say = self.translations.language(cancelled[0].language)
+            await self._write(key, album, say.plural("cancel.done", len(cancelled)), None)
+            await self.albums.close(key)
+        return cancelled
+
+    async def _pick(
+        self,
+        query: CallbackQuery,
+        say: Language,
+        key: str,
+        album: Album,
+        jobs: list[Job],
+        choice: Choice,
+        seen: str,
+    ) -> None:
+        """Pick the choice, in their order, for the songs that the button was for, if the credits suffice."""
+        order = album.order
+        if order and (order.tap_id == query.id or not jobs):  # handled again, or a second tap: it goes on
+            chosen = [job for job in jobs if job.id in order.job_ids]
+        else:
+            ends = range(len(jobs), 0, -1)
+            chosen = next((jobs[:end] for end in ends if digest(jobs[:end]) == seen), [])
+            count = await self._affordable(await self._songs(chosen), choice)
+            if not chosen or count < len(chosen):
+                note = say("album.changed") if not chosen else None
+                await answer_tap(query, note, is_alert=bool(note))
+                await self._write_menu(key, album, say, jobs, (choice, count) if chosen else None)
+                return
+            order = AlbumOrder(query.id, choice[0], [job.id for job in chosen], choice[1])
+            await self.albums.order(key, order)
+        await answer_tap(query, None)
+        for job in chosen:
+            if (await self.actions.orders.pick(job, order.mode, order.instrument)).over:
+                break  # another song was picked meanwhile; the rest stays in the menu
+        if left := await self._waiting(album):
+            await self._write_menu(key, album, say, left)
+        else:
+            await self.albums.close(key)
+            name = say.mode_name(order.mode, order.instrument)
+            await self._write(key, album, say.plural("album.ordered", len(order.job_ids), mode=name), None)
+        await self.actions.show(chosen)
+
+    async def _affordable(self, songs: Sequence[Song], choice: Choice) -> int:
+        """How many of these songs, from the first, the day's credits of their account suffice for."""
+        limit = await self.users.limit(songs[0].job.account) if songs else 0
+        if not limit:
+            return len(songs)
+        left = limit - (await self.store.allowance(songs[0].job.account, limit)).spent
+        return max(end for end in range(len(songs) + 1) if end == 0 or price_of(songs[:end], choice) <= left)
+
+    async def _waiting(self, album: Album) -> list[Job]:
+        """The album's songs that wait for a choice and have no menu of their own, in their order."""
+        return [job for job in await self._jobs(album) if _waits(job)]
+
+    async def _jobs(self, album: Album) -> list[Job]:
+        jobs = [await self.store.get(file.job_id) for file in album.files if file.job_id]
+        return [job for job in jobs if job]
+
+    async def _songs(self, jobs: Sequence[Job]) -> list[Song]:
+        return [Song(job, await self.actions.job_message.details(job)) for job in jobs]
+
+    async def _claim(self, job: Job, user_id: int) -> bool:
+        return job.user_id == user_id or (not job.user_id and await self.store.claim(job, user_id))
+
+    async def _write_menu(
+        self,
+        key: str,
+        album: Album,
+        say: Language,
+        jobs: Sequence[Job],
+        affordable: tuple[Choice, int] | None = None,
+    ) -> None:
+        songs, refusals = await self._songs(jobs), refusals_of(album, say)
+        await self._write(key, album, *render_album(_group(key), songs, refusals, say, affordable))
+
+    async def _write(self, key: str, album: Album, text: str, keyboard: InlineKeyboardMarkup | None) -> None:
+        """Edit the album's menu, or send it."""
+        bot, chat_id = self.actions.job_message.bot, album.files[0].song.chat_id
+        if not album.message_id or not await edit_text(bot, chat_id, album.message_id, text, keyboard):
+            message = await self._send(album, text, keyboard)
+            await self.albums.note_menu(key, message.message_id)
+
+    async def _send(self, album: Album, text: str, keyboard: InlineKeyboardMarkup | None = None) -> Message:
+        return await send_text(self.actions.job_message.bot, album.files[0].song, text, keyboard)
+
+
+def _waits(job: Job) -> bool:
+    # one whose cached stems Telegram has lost asks by itself before anything is paid
+    return job.state is JobState.CHOOSING and not job.message_id and not job.is_cache_lost
+
+
+def _group(key: str) -> str:
+    return key.partition(":")[2]
