@@ -20,7 +20,7 @@ from separator.models import SPLEETER
 
 ROOT = Path(__file__).resolve().parents[2]
 _MODES = {"two stems": "vocals", "four stems": None}
-_REPEATS, _LONGER = 4, 3  # the bundled song has 30 s: two minutes, and six
+_REPEATS, _LONGER = 2, 3  # the bundled song has 30 s: one minute, and three
 
 
 @dataclass(frozen=True)
