@@ -11,6 +11,7 @@ from typing import Any
 from sandbox.telegram.bot_api import media_methods, message_methods, misc_methods, update_methods
 from sandbox.telegram.bot_api.parameters import (
     Call,
+    Kind,
     Parameter,
     boolean,
     chat_reference,
@@ -31,121 +32,81 @@ class Method:
     parameters: tuple[Parameter, ...] = ()
 
 
-_CHAT = Parameter("chat_id", chat_reference, required=True, missing="chat_id is empty")
-_MESSAGE = Parameter("message_id", integer, required=True, missing="message identifier is not specified")
-_TEXT = Parameter("text", string, required=True, missing="message text is empty")
-_MARKUP = Parameter("reply_markup", json_object)
-_LANGUAGE = Parameter("language_code", string)
-_DROP_PENDING = Parameter("drop_pending_updates", boolean)
-_ALLOWED = Parameter("allowed_updates", json_array)
-_THREAD = Parameter("message_thread_id", integer)
-_LINK_PREVIEW = Parameter("link_preview_options", json_object)
-_CAPTION = Parameter("caption", string)
-_THUMBNAIL = Parameter("thumbnail", input_file)
-_DURATION = Parameter("duration", integer)
-_SENDING = (_THREAD, Parameter("reply_parameters", json_object))
+# Parameter → its type.
+_KINDS: dict[str, Kind] = {
+    "chat_id": chat_reference,
+    **dict.fromkeys(("text", "caption", "title", "performer", "action", "file_id"), string),
+    **dict.fromkeys(("url", "secret_token", "callback_query_id"), string),
+    **dict.fromkeys(("language_code", "description", "short_description"), string),
+    **dict.fromkeys(("message_id", "message_thread_id", "user_id", "duration"), integer),
+    **dict.fromkeys(("offset", "limit", "timeout", "max_connections"), integer),
+    **dict.fromkeys(("disable_content_type_detection", "drop_pending_updates"), boolean),
+    **dict.fromkeys(("show_alert", "is_big"), boolean),
+    **dict.fromkeys(("allowed_updates", "media", "commands", "reaction"), json_array),
+    **dict.fromkeys(("reply_markup", "reply_parameters", "link_preview_options", "scope"), json_object),
+    **dict.fromkeys(("audio", "voice", "document", "thumbnail"), input_file),
+}
+# Telegram's words for a required parameter that is absent or empty.
+_MISSING = {
+    "chat_id": "chat_id is empty",
+    "message_id": "message identifier is not specified",
+    "text": "message text is empty",
+    "media": "can't parse media JSON object",
+    "file_id": "file_id not specified",
+    "callback_query_id": "query ID is empty",
+    "action": "wrong parameter action in request",
+    **{name: f"there is no {name} in the request" for name in ("audio", "voice", "document")},
+}
+_PLACE = "message_thread_id reply_parameters"
 
 
-def _file(name: str) -> Parameter:
-    return Parameter(name, input_file, required=True, missing=f"there is no {name} in the request")
+def _method(handler: Handler, required: str = "", optional: str = "") -> Method:
+    parameters = [Parameter(name, _KINDS[name], True, _MISSING.get(name, "")) for name in required.split()]
+    parameters += [Parameter(name, _KINDS[name]) for name in optional.split()]
+    return Method(handler, tuple(parameters))
 
 
 METHODS: dict[str, Method] = {
-    "getMe": Method(misc_methods.get_me),
-    "getUpdates": Method(
-        update_methods.get_updates,
-        (Parameter("offset", integer), Parameter("limit", integer), Parameter("timeout", integer), _ALLOWED),
-    ),
-    "setWebhook": Method(
+    "getMe": _method(misc_methods.get_me),
+    "getUpdates": _method(update_methods.get_updates, "", "offset limit timeout allowed_updates"),
+    "setWebhook": _method(
         update_methods.set_webhook,
-        (
-            Parameter("url", string),
-            Parameter("secret_token", string),
-            Parameter("max_connections", integer),
-            _ALLOWED,
-            _DROP_PENDING,
-        ),
+        optional="url secret_token max_connections allowed_updates drop_pending_updates",
     ),
-    "deleteWebhook": Method(update_methods.delete_webhook, (_DROP_PENDING,)),
-    "getWebhookInfo": Method(update_methods.get_webhook_info),
-    "sendMessage": Method(message_methods.send_message, (_CHAT, _TEXT, _LINK_PREVIEW, *_SENDING, _MARKUP)),
-    "editMessageText": Method(
-        message_methods.edit_message_text, (_CHAT, _MESSAGE, _TEXT, _LINK_PREVIEW, _MARKUP)
+    "deleteWebhook": _method(update_methods.delete_webhook, "", "drop_pending_updates"),
+    "getWebhookInfo": _method(update_methods.get_webhook_info),
+    "sendMessage": _method(
+        message_methods.send_message, "chat_id text", f"link_preview_options {_PLACE} reply_markup"
     ),
-    "deleteMessage": Method(message_methods.delete_message, (_CHAT, _MESSAGE)),
-    "sendAudio": Method(
+    "editMessageText": _method(
+        message_methods.edit_message_text, "chat_id message_id text", "link_preview_options reply_markup"
+    ),
+    "deleteMessage": _method(message_methods.delete_message, "chat_id message_id"),
+    "sendAudio": _method(
         media_methods.send_audio,
-        (
-            _CHAT,
-            _file("audio"),
-            _DURATION,
-            Parameter("performer", string),
-            Parameter("title", string),
-            _THUMBNAIL,
-            _CAPTION,
-            *_SENDING,
-            _MARKUP,
-        ),
+        "chat_id audio",
+        f"duration performer title thumbnail caption {_PLACE} reply_markup",
     ),
-    "sendVoice": Method(
-        media_methods.send_voice, (_CHAT, _file("voice"), _DURATION, _CAPTION, *_SENDING, _MARKUP)
+    "sendVoice": _method(
+        media_methods.send_voice, "chat_id voice", f"duration caption {_PLACE} reply_markup"
     ),
-    "sendDocument": Method(
+    "sendDocument": _method(
         media_methods.send_document,
-        (
-            _CHAT,
-            _file("document"),
-            Parameter("disable_content_type_detection", boolean),
-            _THUMBNAIL,
-            _CAPTION,
-            *_SENDING,
-            _MARKUP,
-        ),
+        "chat_id document",
+        f"disable_content_type_detection thumbnail caption {_PLACE} reply_markup",
     ),
-    "sendMediaGroup": Method(
-        media_methods.send_media_group,
-        (
-            _CHAT,
-            Parameter("media", json_array, required=True, missing="can't parse media JSON object"),
-            *_SENDING,
-        ),
+    "sendMediaGroup": _method(media_methods.send_media_group, "chat_id media", _PLACE),
+    "getFile": _method(media_methods.get_file, "file_id"),
+    "answerCallbackQuery": _method(
+        misc_methods.answer_callback_query, "callback_query_id", "text show_alert"
     ),
-    "getFile": Method(
-        media_methods.get_file,
-        (Parameter("file_id", string, required=True, missing="file_id not specified"),),
+    "sendChatAction": _method(misc_methods.send_chat_action, "chat_id action", "message_thread_id"),
+    "setMyCommands": _method(misc_methods.set_my_commands, "commands", "scope language_code"),
+    "setMyDescription": _method(misc_methods.set_my_description, "", "description language_code"),
+    "setMyShortDescription": _method(
+        misc_methods.set_my_short_description, "", "short_description language_code"
     ),
-    "answerCallbackQuery": Method(
-        misc_methods.answer_callback_query,
-        (
-            Parameter("callback_query_id", string, required=True, missing="query ID is empty"),
-            Parameter("text", string),
-            Parameter("show_alert", boolean),
-        ),
-    ),
-    "sendChatAction": Method(
-        misc_methods.send_chat_action,
-        (
-            _CHAT,
-            Parameter("action", string, required=True, missing="wrong parameter action in request"),
-            _THREAD,
-        ),
-    ),
-    "setMyCommands": Method(
-        misc_methods.set_my_commands,
-        (Parameter("commands", json_array, required=True), Parameter("scope", json_object), _LANGUAGE),
-    ),
-    "setMyDescription": Method(
-        misc_methods.set_my_description, (Parameter("description", string), _LANGUAGE)
-    ),
-    "setMyShortDescription": Method(
-        misc_methods.set_my_short_description, (Parameter("short_description", string), _LANGUAGE)
-    ),
-    "setMessageReaction": Method(
-        misc_methods.set_message_reaction,
-        (_CHAT, _MESSAGE, Parameter("reaction", json_array), Parameter("is_big", boolean)),
-    ),
-    "getChat": Method(misc_methods.get_chat, (_CHAT,)),
-    "getChatMember": Method(
-        misc_methods.get_chat_member, (_CHAT, Parameter("user_id", integer, required=True))
-    ),
+    "setMessageReaction": _method(misc_methods.set_message_reaction, "chat_id message_id", "reaction is_big"),
+    "getChat": _method(misc_methods.get_chat, "chat_id"),
+    "getChatMember": _method(misc_methods.get_chat_member, "chat_id user_id"),
 }
