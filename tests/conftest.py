@@ -13,7 +13,7 @@ import pytest
 import redis_servers
 import report
 from fileserver import FileServer
-from library_costs import reduce_library_costs
+from library_costs import load_locales, reduce_library_costs
 from product import BotRoom, Product, one_authority, open_product
 from provider import KEY, Provider
 from redis import Redis
@@ -26,7 +26,6 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat import telegram_bot
-from stemdrop.chat.translations import load_translations
 
 reduce_library_costs()
 # Of the servers that tests start: each change of a level empties the caches of all loggers.
@@ -63,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     """What was imported and collected stays to the end: it need not be looked through for garbage, and what a
     test leaves is little. What most tests load is loaded before the workers are forked."""
-    load_translations()
+    load_locales()
     redis_servers.programs()
     gc.collect()
     gc.freeze()

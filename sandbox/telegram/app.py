@@ -13,10 +13,11 @@ The Bot API is `{url}/bot<token>/<method>` and `{url}/file/bot<token>/<path>`
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from sandbox.environment.server import serve
 from sandbox.page import routes as page
@@ -26,6 +27,18 @@ from sandbox.telegram.errors import ApiError, PersonError, not_found
 from sandbox.telegram.person_actions import Telegram
 
 
+class _ChatApi:
+    """The chat API, built at its first request: that takes longer than the rest of a server's start."""
+
+    def __init__(self, telegram: Telegram) -> None:
+        self._telegram = telegram
+        self._router: APIRouter | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._router = self._router or chat_api.create_router(self._telegram)
+        await self._router(scope, receive, send)
+
+
 def create_app(
     telegram: Telegram, *, with_chat_api: bool = False, link: page.PageLink | None = None
 ) -> FastAPI:
@@ -33,7 +46,7 @@ def create_app(
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.router.routes += endpoint.create_routes(telegram)
     if with_chat_api:
-        app.include_router(chat_api.create_router(telegram))
+        app.mount("/chat", _ChatApi(telegram))
     if link is not None:
         app.router.routes += page.create_routes(link)
 

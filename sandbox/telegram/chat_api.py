@@ -94,7 +94,7 @@ def create_router(telegram: Telegram) -> APIRouter:
         if not secrets.compare_digest(key.encode(), telegram.access_key.encode()):
             raise HTTPException(403, "the access key is missing or wrong")
 
-    router = APIRouter(prefix="/chat", dependencies=[Depends(guard)])
+    router = APIRouter(dependencies=[Depends(guard)])
     _add_overview(router, telegram)
     _add_people(router, telegram)
     _add_messages(router, telegram)

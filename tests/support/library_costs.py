@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import redis.utils
+from babel import localedata
 from redis.client import CaseInsensitiveDict
 
 
@@ -20,6 +21,15 @@ def reduce_library_costs() -> None:
     httpx._transports.default.create_ssl_context = lambda **options: _context(  # type: ignore[attr-defined]
         os.environ.get("SSL_CERT_FILE"), **options
     )
+
+
+def load_locales() -> None:
+    """Load what the product shows in its languages, which is kept, before other processes are forked."""
+    from stemdrop.chat.translations import LOCALES, load_translations
+
+    load_translations()
+    for path in LOCALES.glob("*.po"):
+        localedata.load(path.stem)
 
 
 def _fill(self: CaseInsensitiveDict, data: dict[str, Any]) -> None:

@@ -188,13 +188,16 @@ class _Results:
 
 
 class _Reporter:
-    """Sends a worker's reports to the parent."""
+    """Sends a worker's reports to the parent, but no set-up and tear-down that passed and were not timed."""
 
     def __init__(self, config: pytest.Config, connection: socket.socket) -> None:
         self._config = config
         self._connection = connection
+        self._is_timed = config.getoption("durations") is not None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.passed and report.when != "call" and not self._is_timed:
+            return
         data = self._config.hook.pytest_report_to_serializable(config=self._config, report=report)
         self.send("report", data)
 

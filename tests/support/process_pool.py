@@ -25,7 +25,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from library_costs import reduce_library_costs
+from library_costs import load_locales, reduce_library_costs
 
 from sandbox.environment.process import Process
 
@@ -254,7 +254,7 @@ def _serve() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
     for name in ("stemdrop.cli", "stemdrop.serve", "separator.command", "sandbox.command", *_IMPORTED_LATER):
         importlib.import_module(name)
-    importlib.import_module("stemdrop.chat.translations").load_translations()
+    load_locales()
     reduce_library_costs()
     gc.freeze()
     gc.set_threshold(10_000, 50, 50)

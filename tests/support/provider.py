@@ -9,10 +9,14 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import httpx
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from sandbox.environment.server import serve
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 KEY = "provider-key-for-tests"
 TYPES = ("separate_vocal", "split_stem", "split_stem_advanced")
@@ -166,17 +170,23 @@ class Provider:
             }
         return {"origin_url": "", **{f"{name}_url": self.stem_url(name) for name in names}}
 
-    def _app(self) -> FastAPI:
-        app = FastAPI()
+    def _app(self) -> Starlette:
+        routes: list[Route] = []
 
-        @app.middleware("http")
-        async def log(request: Request, call_next: Any) -> Any:
-            is_file = request.headers.get("content-type", "").startswith("multipart/")
-            body = "" if is_file else (await request.body()).decode(errors="replace")
-            self.requests.append(f"{request.method} {request.url} {dict(request.headers)} {body}")
-            return await call_next(request)
+        def handles(method: str, path: str) -> Callable[[Handler], None]:
+            def add(handler: Handler) -> None:
+                async def run(request: Request) -> Response:
+                    is_file = request.headers.get("content-type", "").startswith("multipart/")
+                    body = "" if is_file else (await request.body()).decode(errors="replace")
+                    self.requests.append(f"{request.method} {request.url} {dict(request.headers)} {body}")
+                    return await handler(request)
 
-        @app.post("/api/v1/vocal-removal/generate")
+                routes.append(Route(path, run))
+                routes[-1].methods = {method}  # no HEAD beside GET
+
+            return add
+
+        @handles("POST", "/api/v1/vocal-removal/generate")
         async def generate(request: Request) -> Response:
             if request.headers.get("authorization") != f"Bearer {self.key}":
                 return _answer(401, "no key")
@@ -204,15 +214,16 @@ class Provider:
                 return Response("<html>bad gateway</html>", 502)
             return _answer(200, "success", {"taskId": create["taskId"]})
 
-        @app.get("/api/v1/vocal-removal/record-info")
-        async def detail(taskId: str, request: Request) -> Response:  # noqa: N803 - the contract's name
+        @handles("GET", "/api/v1/vocal-removal/record-info")
+        async def detail(request: Request) -> Response:
+            task = request.query_params["taskId"]
             if request.headers.get("authorization") != f"Bearer {self.key}":
                 return _answer(401, "no key")
             if self.calls_back_when_asked:
-                self._spawn(next(known for known in self.creates if known["taskId"] == taskId))
-            return _answer(200, "success", self.detail(taskId))
+                self._spawn(next(known for known in self.creates if known["taskId"] == task))
+            return _answer(200, "success", self.detail(task))
 
-        @app.get("/api/v1/generate/credit")
+        @handles("GET", "/api/v1/generate/credit")
         async def credit(request: Request) -> Response:
             if request.headers.get("authorization") != f"Bearer {self.key}":
                 return _answer(401, f"no such key: {request.headers.get('authorization')}")
@@ -220,11 +231,11 @@ class Provider:
                 return _answer(*self.credits_refusal)
             return _answer(200, "success", self.credits)
 
-        @app.get("/api/v1/vocal-removal/abilities")
-        async def abilities() -> Response:
+        @handles("GET", "/api/v1/vocal-removal/abilities")
+        async def abilities(request: Request) -> Response:
             return _answer(200, "success", self.abilities) if self.abilities else _answer(404, "Not Found")
 
-        @app.post("/api/file-stream-upload")
+        @handles("POST", "/api/file-stream-upload")
         async def upload(request: Request) -> Response:
             if request.headers.get("authorization") != f"Bearer {self.key}":
                 return _answer(401, "no key")
@@ -235,12 +246,13 @@ class Provider:
                 self.uploads[name] = await file.read()  # type: ignore[union-attr]
             return _answer(200, "success", {"downloadUrl": f"{self.url}/uploads/{name}"})
 
-        @app.get("/uploads/{name}")
-        async def uploaded(name: str) -> Response:
-            return Response(self.uploads[name])
+        @handles("GET", "/uploads/{name}")
+        async def uploaded(request: Request) -> Response:
+            return Response(self.uploads[request.path_params["name"]])
 
-        @app.get("/stems/{name}.mp3")
-        async def stem(name: str) -> Response:
+        @handles("GET", "/stems/{name}.mp3")
+        async def stem(request: Request) -> Response:
+            name = request.path_params["name"]
             self.stem_requests.append(name)
             if not self.held_stems or name in self.held_stems:
                 await self.hold_stems.wait()
@@ -250,7 +262,13 @@ class Provider:
             status = self.broken_stems.get(name, 200)
             return Response(self.stem if status == 200 else b"", status, media_type="audio/mpeg")
 
-        return app
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
+
+            @handles(method, "/{path:path}")
+            async def unknown(request: Request) -> Response:
+                return JSONResponse({"detail": "Not Found"}, 404)
+
+        return Starlette(routes=routes)
 
     async def _fetch_source(self, create: dict[str, Any]) -> bool:
         for pause_s in CALLBACK_PAUSES_S:
