@@ -1,10 +1,12 @@
 """Periodic task, run by one worker at a time: warns the admins before the credits run out."""
 
 import logging
+import math
 
 from stemdrop.errors import BadContract, Refused, SeparationError
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.admin_alerts import AdminAlerts
+from stemdrop.storage.abilities import AbilitiesCache
 
 log = logging.getLogger(__name__)
 
@@ -12,9 +14,10 @@ log = logging.getLogger(__name__)
 class CreditsMonitor:
     """Asks the separation API for the credits that are left; `AdminAlerts` decides what to send."""
 
-    def __init__(self, separation: SeparationClient, alerts: AdminAlerts) -> None:
+    def __init__(self, separation: SeparationClient, alerts: AdminAlerts, abilities: AbilitiesCache) -> None:
         self._separation = separation
         self._alerts = alerts
+        self._abilities = abilities
         self._logged: str | None = None
 
     async def run(self) -> None:
@@ -28,7 +31,8 @@ class CreditsMonitor:
             self._log_once(error)
         else:
             self._logged = None
-            await self._alerts.credits_left(credits)
+            is_free = (await self._abilities.get()).is_free
+            await self._alerts.credits_left(math.inf if is_free else credits)
 
     def _log_once(self, error: Exception) -> None:
         if self._logged != str(error):

@@ -91,7 +91,7 @@ def build_tasks(
         progress_updates=ProgressUpdates(
             store, parts.progress_due, parts.chat_activity, parts.job_message, parts.clock
         ),
-        credits_monitor=CreditsMonitor(parts.separation, parts.alerts),
+        credits_monitor=CreditsMonitor(parts.separation, parts.alerts, parts.abilities),
     )
 
 

@@ -9,6 +9,8 @@ from provider import KEY, Provider
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import User
 from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.abilities import Abilities, Ability
+from stemdrop.domain.jobs import Mode
 from stemdrop.services.admin_alerts import LOW_CREDITS, AdminAlerts
 from stemdrop.storage.keys import ADMINS
 from worker.credits_monitor import CreditsMonitor
@@ -45,11 +47,21 @@ def monitor(product: Product) -> CreditsMonitor:
 
 def another_monitor(product: Product) -> CreditsMonitor:
     """Return the monitor of another worker."""
-    return CreditsMonitor(product.separation, AdminAlerts(product.bot, product.users, product.translations))
+    alerts = AdminAlerts(product.bot, product.users, product.translations)
+    return CreditsMonitor(product.separation, alerts, product.abilities)
 
 
 def alerts(product: Product, user_id: int = BOSS) -> list[str]:
     return [message.text for message in product.telegram.bot_messages(user_id)]
+
+
+async def test_where_nothing_costs_credits_none_are_missed(
+    product: Product, monitor: CreditsMonitor, provider: Provider
+) -> None:
+    await product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability()}))
+    provider.credits = 0
+    await monitor.run()
+    assert alerts(product) == []
 
 
 async def test_enough_credits_cause_no_alert(
