@@ -191,6 +191,19 @@ async def an_album(stage: Stage) -> None:
     await chat.wait_until(lambda: sum(_DONE in shown.text for shown in chat.text_messages()) == 3)
 
 
+async def without_a_tap(stage: Stage) -> None:
+    """Without a tap: by a setting, by a caption, and undone"""
+    robin = stage.person("Robin")
+    chat = stage.transcript(robin.id)
+    settings = await chat.send_text(robin, "/settings")
+    await chat.tap(robin, settings, "Split at once")
+    message = await chat.send_file(robin, stage.song("Straight On"), length="0:30")
+    await chat.wait_for_text(message, _DONE)
+    message = await chat.send_file(robin, stage.song("No Hurry"), length="0:30", caption="minus bass")
+    await chat.tap(robin, message, "Undo")
+    await chat.wait_for_text(message, "How do you want it split?")
+
+
 async def a_group(stage: Stage) -> None:
     """A group with topics: the bot answers only when asked, in the same topic"""
     kim, robin = stage.person("Kim"), stage.person("Robin")
@@ -268,6 +281,7 @@ STORIES: dict[Story, dict[str, str]] = {
     a_private_bot: {"ACCESS": "invite", "DAILY_CREDITS": "100"},
     many_songs: {"DAILY_CREDITS": "100"},
     an_album: {},
+    without_a_tap: {},
     a_group: {},
     languages: {},
     files: {},
@@ -286,7 +300,7 @@ async def play(story: Story) -> list[str]:
 @asynccontextmanager
 async def _stage(settings: dict[str, str]) -> AsyncIterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="stemdrop-stories-") as folder:
-        async with LocalEnvironment(Path(folder), settings=settings) as environment:
+        async with LocalEnvironment(Path(folder), settings=settings, charges=True) as environment:
             await environment.start("up")
             yield Stage(environment)
 

@@ -31,7 +31,8 @@ class Transcript:
 
     async def send_file(self, person: User, song: Path, *, length: str, **options: Any) -> Message:
         """Send a file as `person`; returns the bot's next message."""
-        self._add_line(person.first_name, f"🎵 {song.name}  {length}")
+        caption = f"  “{options['caption']}”" if "caption" in options else ""
+        self._add_line(person.first_name, f"🎵 {song.name}  {length}{caption}")
         sent = await self.telegram.send_file(self.chat_id, song, **self._sender(person), **options)
         return await self._answer_to(sent)
 

@@ -38,7 +38,8 @@ class LocalEnvironment:
     """Everything that stemdrop needs, isolated from the machine's own settings.
 
     `settings` override stemdrop's settings. REDIS_URL and PATH come from `environment`. Without a separator
-    `settings` must have SEPARATION_API_URL. `process` is the class of all processes.
+    `settings` must have SEPARATION_API_URL; with `charges` it has a paid provider's prices. `process` is the
+    class of all processes.
 
     The processes run in `directory`, so that they do not read the caller's `.env`. An external Redis must
     hold no keys of stemdrop (else `RedisUnavailableError`), and holds none after the block.
@@ -52,6 +53,7 @@ class LocalEnvironment:
         environment: Mapping[str, str] | None = None,
         local_mode: bool = False,
         separator: bool = True,
+        charges: bool = False,
         process: type[Process] = Process,
     ) -> None:
         directory = directory.absolute()
@@ -66,6 +68,7 @@ class LocalEnvironment:
         self._claim = secrets.token_hex(8)
         self._secret = secrets.token_urlsafe(24)
         self._with_separator = separator
+        self._charges = charges
         self._separator_url = ""
         self._separator_process: Process | None = None
         self._port = free_port()
@@ -188,6 +191,7 @@ class LocalEnvironment:
         data = str(self.directory / "separator")
         port = str(free_port())
         arguments = ["separator", "--host", "127.0.0.1", "--port", port, "--data", data]
+        arguments += ["--charge"] if self._charges else []
         inherited = {name: os.environ[name] for name in _SEPARATOR_VARIABLES if name in os.environ}
         environment = {**inherited, "SEPARATION_API_KEY": self._key}
         process = self._process(arguments, environment, "separator")
