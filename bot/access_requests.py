@@ -21,13 +21,7 @@ from stemdrop.chat.rendering import Rendered
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.errors import TryLater
 from stemdrop.services.admin_alerts import AdminAlerts
-from stemdrop.storage.access_requests import (
-    SHOWN_A_DAY,
-    AccessRequest,
-    AccessRequests,
-    Asked,
-    Decision,
-)
+from stemdrop.storage.access_requests import SHOWN_A_DAY, AccessRequest, AccessRequests, Asked, Decision
 from stemdrop.storage.users import Person, Users
 from stemdrop.tasks.engine import Engine, Task
 

@@ -103,7 +103,6 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     uploads, rights = albums.uploads, albums.uploads.rights
     menu = Menu(store, parts.engine, parts.orders, parts.job_message, translations, rights)
     privacy = _build_privacy(parts, shared)
-    of_words = {PRIVACY_WORD: privacy.explain, DELETE_WORD: privacy.ask}
     desk = AccessDesk(users, parts.access_requests, parts.alerts, translations, parts.engine, parts.clock)
     commands = Commands(
         **shared,
@@ -112,7 +111,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
         translations=translations,
         max_bytes=settings.max_source_bytes,
         abilities=parts.abilities,
-        of_words=of_words,
+        of_words={PRIVACY_WORD: privacy.explain, DELETE_WORD: privacy.ask},
     )
     group_chats = GroupChats(uploads, albums, parts.group_settings, users, rights, store, parts.orders)
 

@@ -6,13 +6,7 @@ from fastapi import APIRouter, Request
 
 from stemdrop.domain.jobs import JobState
 from stemdrop.domain.outcomes import Receipt
-from stemdrop.errors import (
-    BadContract,
-    ExpiredLink,
-    ForgedRequest,
-    StemdropError,
-    StoreUnavailable,
-)
+from stemdrop.errors import BadContract, ExpiredLink, ForgedRequest, StemdropError, StoreUnavailable
 from stemdrop.http.signed_links import SignedLinks, check_signature
 from stemdrop.log_context import bind_job
 from stemdrop.observability.metric_definitions import CALLBACKS, OTHER
