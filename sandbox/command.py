@@ -28,6 +28,7 @@ from sandbox.page.routes import PageLink
 from sandbox.play.duration import measure
 from sandbox.play.simulated_user import MODES, ONE_INSTRUMENT, NotDeliveredError, ReceivedStem, SimulatedUser
 from sandbox.telegram.app import run_telegram
+from sandbox.telegram.membership import FIRST_USER_ID
 from sandbox.telegram.person_actions import Telegram
 from separator import engines
 
@@ -67,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"simulate the user at a local Telegram that runs already ({KEY_VARIABLE}); "
         "without --song with the bundled song",
     )
+    parser.add_argument(
+        "--access",
+        choices=["open", "invite"],
+        default="open",
+        help="who may use the bot in the page: everyone, or its first person, who is admin, and guests",
+    )
     parser.add_argument("--language", default="en", help="the user's Telegram language, such as zh-hans")
 
 
@@ -77,7 +84,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if args.listen:
             run_until_signal(_run_telegram_only(args, environ, console))
         elif args.song is None and args.telegram is None:
-            run_until_signal(_run_until_cancelled(console, environ))
+            run_until_signal(_run_until_cancelled(args.access, console, environ))
         else:
             args.song = args.song or DEMO_SONG
             _check_song(args.song)
@@ -207,9 +214,10 @@ def _progress(console: Console, title: str) -> Iterator[Callable[[str], None]]:
         progress.update(task, total=1, completed=1)
 
 
-async def _run_until_cancelled(console: Console, environ: Mapping[str, str]) -> None:
+async def _run_until_cancelled(access: str, console: Console, environ: Mapping[str, str]) -> None:
+    settings = {"ACCESS": access, "ADMINS": str(FIRST_USER_ID)}
     with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
-        async with LocalEnvironment(Path(folder), environment=environ) as environment:
+        async with LocalEnvironment(Path(folder), settings=settings, environment=environ) as environment:
             await environment.start("up")
             _announce(console, environment, environ)
             await asyncio.Event().wait()

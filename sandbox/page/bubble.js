@@ -40,6 +40,9 @@ export function summary(message) {
   if (message.text ?? message.caption) return message.text ?? message.caption ?? "";
   if (message.document) return message.document.file_name ?? text("attachment");
   if (message.forum_topic_created) return text("topicOpened", { name: message.forum_topic_created.name });
+  if (message.new_chat_members) return text("joined", { name: message.new_chat_members[0].first_name });
+  if (message.left_chat_member) return text("left", { name: message.left_chat_member.first_name });
+  if (message.migrate_to_chat_id || message.migrate_from_chat_id) return text("upgraded");
   for (const kind of /** @type {const} */ (["photo", "sticker", "location", "contact"])) if (message[kind]) return text(kind);
   return message.video || message.video_note ? text("attachment") : message.dice ? message.dice.emoji : text("service");
 }
@@ -154,7 +157,8 @@ async function press(message, button, pressed) {
     return settle(queryId);
   }
   setTimeout(() => {
-    if (waiting.has(queryId)) toast(text("notAnswered"));
-    settle(queryId);
+    if (!waiting.has(queryId)) return;
+    toast(text("notAnswered")); // a late answer is shown all the same
+    pressed.removeAttribute("aria-busy");
   }, UNANSWERED_MS);
 }

@@ -36,7 +36,7 @@ function show() {
   title.textContent = isPrivate ? state.bot.first_name : [shown.title, topic?.name].filter(Boolean).join(" · ");
   avatar.textContent = (title.textContent ?? "").slice(0, 1).toUpperCase();
   avatar.classList.toggle("is-bot", isPrivate);
-  status.textContent = isPrivate ? text("bot") : "";
+  status.textContent = isPrivate ? text("bot") : text("members", { count: shown.member_ids.length });
   status.classList.remove("acting");
   labelColours();
 }

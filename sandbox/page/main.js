@@ -9,6 +9,7 @@ import { addHeader } from "./header.js";
 import { addMenu } from "./menu.js";
 import { addMixer } from "./mixer.js";
 import { addNotices } from "./notices.js";
+import { addPeople } from "./people.js";
 import { begin, me, on } from "./store.js";
 import { setLanguage, text } from "./texts.js";
 
@@ -16,7 +17,7 @@ addEventListener("hashchange", () => location.reload()); // another key
 
 setLanguage(navigator.language.toLowerCase());
 on("selected", () => setLanguage(me().language_code));
-const main = element("main", {}, addHeader(), addChat(), addComposer());
+const main = element("main", {}, addHeader(addPeople()), addChat(), addComposer());
 document.body.append(main, addDrop());
 addNotices();
 addMenu();

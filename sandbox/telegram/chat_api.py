@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Form, HTTPException, Query, Request, Upl
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
-from sandbox.telegram import bot_profile, sounds
+from sandbox.telegram import bot_profile, group_members, sounds
 from sandbox.telegram.chats import Chat, Message
 from sandbox.telegram.event_stream import event_stream, position
 from sandbox.telegram.person_actions import Telegram
@@ -46,6 +46,17 @@ class NewChannel(_Body):
     title: str
     owner_id: int
     subscriber_ids: list[int] = []
+
+
+class Member(_Body):
+    user_id: int
+
+
+class Restriction(_Body):
+    """The permissions of `chats.PERMISSIONS` that members, or the bot alone, do not have."""
+
+    forbidden: list[str]
+    bot_only: bool = False
 
 
 class NewTopic(_Body):
@@ -139,6 +150,18 @@ def _add_people(router: APIRouter, telegram: Telegram) -> None:
     async def add_channel(body: NewChannel) -> dict[str, Any]:
         subscribers = [telegram.user(user_id) for user_id in body.subscriber_ids]
         return _chat(telegram.add_channel(body.title, telegram.user(body.owner_id), subscribers))
+
+    @router.post("/{chat_id}/members")
+    async def join(chat_id: int, body: Member) -> dict[str, Any]:
+        return _chat(group_members.join(telegram, chat_id, body.user_id))
+
+    @router.delete("/{chat_id}/members/{user_id}")
+    async def leave(chat_id: int, user_id: int) -> dict[str, Any]:
+        return _chat(group_members.leave(telegram, chat_id, user_id))
+
+    @router.post("/{chat_id}/restriction")
+    async def restrict(chat_id: int, body: Restriction) -> dict[str, Any]:
+        return _chat(group_members.restrict(telegram, chat_id, body.forbidden, bot_only=body.bot_only))
 
     @router.post("/{chat_id}/topics")
     async def add_topic(chat_id: int, body: NewTopic) -> dict[str, Any]:
@@ -249,7 +272,11 @@ def _chat(chat: Chat) -> dict[str, Any]:
         for topic in chat.topics.values()
         if not topic.is_deleted
     ]
-    state = {"migrated_to": chat.migrated_to, "is_bot_out": chat.is_bot_out}
+    state = {
+        "migrated_to": chat.migrated_to,
+        "is_bot_out": chat.is_bot_out,
+        "bot_forbidden": sorted(chat.bot_forbidden),
+    }
     return {**chat.to_dict(), "member_ids": list(chat.members), "topics": topics, **state}
 
 

@@ -7,6 +7,8 @@ from sandbox.telegram.chats import Chat, User
 from sandbox.telegram.errors import PersonError
 from sandbox.telegram.state import TelegramState
 
+FIRST_USER_ID = 10_000_001
+
 
 class Membership(TelegramState):
     def add_user(
@@ -19,7 +21,7 @@ class Membership(TelegramState):
         username: str | None = None,
     ) -> User:
         """Add a person with an open private chat with the bot; the chat's id is the user's id."""
-        user_id = user_id or 10_000_001 + len(self.users)
+        user_id = user_id or FIRST_USER_ID + len(self.users)
         if user_id in self.users:
             raise PersonError(f"there is a user {user_id} already")
         user = User(user_id, first_name, False, last_name, username, language_code)

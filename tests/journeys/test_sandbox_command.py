@@ -203,13 +203,14 @@ def hears_all_stems(url: str, song: Path) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         page = browser.new_page(locale="en-US")
+        page.set_default_timeout(120_000)
         page.goto(url)
         page.locator("input[type=file]").set_input_files(song)
         page.get_by_role("button", name="All stems").click()
         for stem in STEMS:
-            page.get_by_role("button", name=f"Play Morning ({stem})").wait_for(timeout=60_000)
+            page.get_by_role("button", name=f"Play Morning ({stem})").wait_for()
         page.get_by_role("button", name="Play Morning (Vocals)").click()
-        page.get_by_role("button", name="Pause Morning (Other)").wait_for(timeout=60_000)
+        page.get_by_role("button", name="Pause Morning (Other)").wait_for()
         browser.close()
 
 

@@ -46,6 +46,7 @@ async def quiet_page(browser: Browser, **options: Any) -> AsyncIterator[Page]:
     problems: list[str] = []
     async with await browser.new_context(**{"locale": "en-US", **options}) as context:
         page = await context.new_page()
+        page.set_default_timeout(120_000)
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: problems.extend(_outside(request.url)))

@@ -1,5 +1,6 @@
 """Further stories of the page in a real browser, which `make page-test` plays."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,44 @@ async def test_the_stems_are_heard_together_in_step(
         await expect(page.get_by_role("button", name="Play the stems together")).to_be_visible()  # the end
         await page.keyboard.press("Escape")
         await expect(page.get_by_role("button", name="Hear the split")).to_be_focused()
+
+
+async def test_people_groups_and_topics(
+    browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
+) -> None:
+    async with quiet_page(browser, viewport={"width": 360, "height": 740}) as page:
+        await page.goto(url)
+        await page.get_by_role("button", name="People and chats").click()
+        await page.get_by_placeholder("Name").fill("小明")
+        await page.get_by_label("Language").select_option("zh-hans")
+        await page.get_by_placeholder("Name").press("Enter")
+        await expect(page.get_by_role("heading", name="人员与聊天")).to_be_visible()  # the person's language
+        robin, ming = tg.users
+        bot.says(robin, "Who is there?")
+        await page.get_by_role("button", name="屏蔽机器人").click()
+        await expect(page.get_by_role("button", name="解除屏蔽")).to_be_visible()
+        assert tg.chats[ming].is_bot_out
+        await assert_accessible(page)
+        await page.get_by_role("button", name="Robin").click()
+        await expect(page.locator(".bubble")).to_have_text(re.compile("Who is there"))
+
+        await page.get_by_placeholder("Title").fill("Band")
+        await page.get_by_label("Kind").select_option("forum")
+        await page.get_by_placeholder("Title").press("Enter")
+        await page.get_by_placeholder("New topic").fill("Songs")
+        await page.get_by_placeholder("New topic").press("Enter")
+        await page.get_by_role("button", name="Take the bot's right").click()
+        await expect(page.get_by_role("button", name="Give the bot its rights back")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await page.get_by_role("combobox", name="Message").fill("in the topic")
+        await page.keyboard.press("Enter")
+        forum = next(chat for chat in tg.chats.values() if chat.is_forum)
+        await tg.wait_for(
+            lambda: [message.text for message in tg.messages(forum.id)][-1:] == ["in the topic"]
+        )
+        [topic] = forum.topics
+        assert tg.messages(forum.id)[-1].thread_id == topic
+        assert "can_send_audios" in forum.bot_forbidden
+        await page.reload()
+        await expect(page.get_by_role("heading", name="Band · Songs")).to_be_visible()
+        await expect(page.locator(".bubble")).to_have_text(re.compile("in the topic"))

@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import telegram as ptb
+from telegram.error import BadRequest
 from tones import mp3
 
 from sandbox.telegram.chats import User
@@ -158,6 +159,30 @@ async def test_an_outline_shows_where_a_sound_is_loud(
     assert min(outlines[0][10:-10]) > 128
     assert set(outlines[1]) == {0}
     assert outlines[2] == []
+
+
+async def test_people_join_and_leave_a_group_and_the_bot_loses_a_right(
+    chat: httpx.AsyncClient, tg: Telegram, bot: ptb.Bot
+) -> None:
+    ada, eve = tg.add_user("Ada"), tg.add_user("Eve")
+    group = tg.add_group("Band", [ada], supergroup=True)
+    joined = (await chat.post(f"{group.id}/members", json={"user_id": eve.id})).json()
+    assert eve.id in joined["member_ids"]
+    left = await chat.delete(f"{group.id}/members/{eve.id}")
+    assert eve.id not in left.json()["member_ids"]
+    updates = await bot.get_updates(timeout=0)
+    assert [update.message.new_chat_members != () for update in updates] == [True, False]
+    assert updates[1].message.left_chat_member.id == eve.id
+    assert (await chat.delete(f"{group.id}/members/{ada.id}")).status_code == 400
+
+    rights = {"forbidden": ["can_send_messages"], "bot_only": True}
+    await chat.post(f"{group.id}/restriction", json=rights)
+    with pytest.raises(BadRequest, match="Not enough rights"):
+        await bot.send_message(group.id, "no")
+    await chat.post(f"{group.id}/restriction", json={**rights, "forbidden": []})
+    await bot.send_message(group.id, "yes")
+    assert (await chat.post(f"{group.id}/restriction", json={"forbidden": ["can_fly"]})).status_code == 400
+    assert (await chat.post(f"{ada.id}/members", json={"user_id": eve.id})).status_code == 400
 
 
 async def test_no_new_events_is_an_empty_answer(chat: httpx.AsyncClient, tg: Telegram) -> None:
