@@ -4,13 +4,13 @@ A worker that waits may wait for ever, which is as good as dying. The clock stan
 between two create calls: what is due may happen at any moment.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from builders import CHAT, make_job
 
-from job_walk.stored import Steps, Stored, Tried
+from job_walk.stored import Step, Steps, Stored, Trial, Tried
 from stemdrop.domain.allowance import day_of
 from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import CREDITS, Failure, Job, JobState, Mode, Obstacle, is_overtaken
@@ -76,10 +76,6 @@ class World:
     def job(self) -> Job | None:
         return self.stored.job(JOB_ID)
 
-    @property
-    def now(self) -> float:
-        return BEGAN + 1000 * len(self.calls)
-
     def with_call(self, number: int, **changes: Any) -> "World":
         calls = list(self.calls)
         calls[number] = replace(calls[number], **changes)
@@ -94,8 +90,21 @@ class Moved:
     tried: Tried | None = None
 
 
-Action = Callable[[], Awaitable[Moved]]
-Step = Callable[[JobStore], Awaitable[Any]]
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A step of the store, or none; unless the answer is a refusal, the world becomes `world`, too."""
+
+    before: World
+    world: World
+    trial: Trial | None = None
+
+    def moved(self, tried: Tried | None) -> Moved:
+        if tried is None:
+            return Moved(self.world)
+        is_refused = tried.answer in (False, "", Receipt.UNKNOWN)
+        return Moved(replace(self.before if is_refused else self.world, stored=tried.after), tried)
+
+
 Named = Iterator[tuple[str, Action]]
 
 
@@ -107,15 +116,14 @@ class Model:
     """Lists the actions of a world, with names that say who does what."""
 
     def __init__(self, steps: Steps, bounds: Bounds) -> None:
-        self._steps = steps
+        self.steps = steps
         self._bounds = bounds
 
     async def first(self) -> World:
         """Return the world in which the song has arrived."""
-        await self._steps.redis.flushdb()
-        self._steps.now = BEGAN
-        await self._steps.store.add(JOB, "song")
-        return World(await self._steps.take())
+        await self.steps.redis.flushdb()
+        await JobStore(self.steps.redis, lambda: BEGAN).add(JOB, "song")
+        return World(await self.steps.take())
 
     def actions(self, world: World) -> dict[str, Action]:
         """Return what may happen next."""
@@ -123,14 +131,10 @@ class Model:
         return {name: action for part in parts for name, action in part(world)}
 
     def _step(self, world: World, name: str, step: Step, **changes: Any) -> Action:
-        """Run a step of the store; the world changes, too, unless the answer is a refusal."""
-
-        async def act() -> Moved:
-            tried = await self._steps.run(world.stored, name, step, world.now)
-            is_refused = tried.answer in (False, "", Receipt.UNKNOWN)
-            return Moved(replace(world, stored=tried.after, **({} if is_refused else changes)), tried)
-
-        return act
+        # only a create call's time is compared with another
+        now = BEGAN + 1000 * len(world.calls) if name.startswith("begin_create") else BEGAN
+        changed = replace(world, **changes) if changes else world
+        return Action(world, changed, Trial(world.stored, name, now, step))
 
     def _user(self, world: World) -> Named:
         job = world.job
@@ -162,7 +166,10 @@ class Model:
         for number, call in enumerate(world.calls):
             name = f"call {number + 1}"
             if call.worker == "begun":
-                yield f"{name} is sent", _known(world.with_call(number, worker="waiting", provider="asked"))
+                yield (
+                    f"{name} is sent",
+                    self._known(world, number, worker="waiting", provider="asked"),
+                )
             if call.worker == "waiting":
                 yield from self._answer(world, number)
             yield f"{name} is found without an answer", self._lose(world, number)
@@ -193,12 +200,22 @@ class Model:
         token = f"begin_create {number + 1}"
         return self._step(world, f"lose_answer {token}", lambda store: store.lose_answer(JOB_ID, token))
 
+    def _known(self, world: World, number: int, **changes: Any) -> Action:
+        """Return an action of which the store learns nothing."""
+        return Action(world, world.with_call(number, **changes))
+
     def _provider(self, world: World) -> Named:
         for number, call in enumerate(world.calls):
             name = f"call {number + 1}"
             if call.provider == "asked":
-                yield f"the provider accepts {name}", _known(world.with_call(number, provider="accepted"))
-                yield f"the provider refuses {name}", _known(world.with_call(number, provider="refused"))
+                yield (
+                    f"the provider accepts {name}",
+                    self._known(world, number, provider="accepted"),
+                )
+                yield (
+                    f"the provider refuses {name}",
+                    self._known(world, number, provider="refused"),
+                )
             if call.provider == "accepted":
                 fetch = self._step(world, "note_fetch", lambda store: store.note_source_fetched(JOB_ID))
                 yield f"the provider fetches the song for {name}", fetch
@@ -276,12 +293,3 @@ class Model:
             f"explain {failure} {credits}",
             lambda store: store.fail(JOB_ID, [JobState.DELIVERING], failure, credits),
         )
-
-
-def _known(world: World) -> Action:
-    """An action of which the store learns nothing."""
-
-    async def act() -> Moved:
-        return Moved(world)
-
-    return act

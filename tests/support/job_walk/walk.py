@@ -10,6 +10,8 @@ from stemdrop.domain.jobs import FINAL, JobState, is_overtaken
 
 # What the product does by itself, when the user and the provider do nothing.
 _OURS = ("recovery ", "a delivery ", "the delivery ", "a worker ")
+# Worlds whose steps are run together.
+_AT_ONCE = 100
 
 
 class Violated(AssertionError):
@@ -34,6 +36,18 @@ class Walk:
     @property
     def states(self) -> int:
         return len(self.came_from)
+
+    def visit(self, world: World, name: str, moved: Moved) -> bool:
+        """Note an action. False: its world is known already. Raises `Violated`."""
+        self.transitions += 1
+        is_known = moved.world in self.came_from
+        if name.startswith(_OURS):
+            self.edges.setdefault(moved.world, set()).add(world)
+        if broken := violated(world, name, moved, is_known=is_known):
+            raise Violated(broken, [*self.trace(world), name])
+        if not is_known:
+            self.came_from[moved.world] = (world, name)
+        return not is_known
 
     def trace(self, world: World) -> list[str]:
         """Return the names of the actions that led to a world."""
@@ -65,17 +79,14 @@ async def explore(model: Model, *, most_states: int | None = None) -> Walk:
     walk = Walk({first: None})
     waiting = deque([first])
     while waiting and (most_states is None or walk.states < most_states):
-        world = waiting.popleft()
-        for name, act in model.actions(world).items():
-            moved = await act()
-            walk.transitions += 1
-            if name.startswith(_OURS):
-                walk.edges.setdefault(moved.world, set()).add(world)
-            if broken := violated(world, name, moved, is_known=moved.world in walk.came_from):
-                raise Violated(broken, [*walk.trace(world), name])
-            if moved.world not in walk.came_from:
-                walk.came_from[moved.world] = (world, name)
-                waiting.append(moved.world)
+        worlds = [waiting.popleft() for _ in range(min(len(waiting), _AT_ONCE))]
+        actions = [(world, model.actions(world)) for world in worlds]
+        await model.steps.run_all(it.trial for _, acts in actions for it in acts.values() if it.trial)
+        for world, acts in actions:
+            for name, action in acts.items():
+                moved = action.moved(model.steps.tried(action.trial) if action.trial else None)
+                if walk.visit(world, name, moved):
+                    waiting.append(moved.world)
     walk.is_complete = not waiting
     return walk
 
@@ -85,9 +96,9 @@ async def follow(model: Model, names: Iterable[str]) -> World:
     world = await model.first()
     taken: list[str] = []
     for name in names:
-        if not (act := model.actions(world).get(name)):
+        if not (action := model.actions(world).get(name)):
             continue
-        moved = await act()
+        moved = action.moved(await model.steps.run(action.trial) if action.trial else None)
         taken.append(name)
         if broken := violated(world, name, moved):
             raise Violated(broken, taken)
