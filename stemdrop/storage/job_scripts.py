@@ -157,6 +157,7 @@ enter = function(id, state, now)
     end
   elseif state == 'submitting' or state == 'separating' or state == 'delivering' then
     redis.call('ZADD', flight, now, id)
+    if state ~= 'delivering' and get(id, 'create_started_at') ~= '0' then claim_free_split(id) end
   elseif state == 'failed' then
     add_to_last(FAILED_JOBS, id, now)
     if get(id, 'failure_code') == 'timeout' then redis.call('ZADD', LATE, now, id) end
@@ -524,7 +525,8 @@ count_other_task(ARGV[1], ARGV[2], false)
 local state = get(ARGV[1], 'state')
 -- the answer was taken for lost, and has come after all, unless a callback has told the end meanwhile
 local was_lost = state == 'failed' and get(ARGV[1], 'failure_code') == 'lost'
-  and get(ARGV[1], 'failure_charged') ~= 'false' and not get(ARGV[1], 'retried_as')
+  and get(ARGV[1], 'charge') ~= 'returned' and get(ARGV[1], 'failure_charged') ~= 'false'
+  and not get(ARGV[1], 'retried_as')
 if state ~= 'submitting' and not was_lost then return 'repeated' end
 clear_failure(ARGV[1])
 enter(ARGV[1], 'separating', ARGV[3])

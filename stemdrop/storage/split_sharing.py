@@ -31,6 +31,12 @@ local function claim_split(id)
   end
 end
 
+-- a job that goes on after its end is waited for again, unless another one has begun to pay
+local function claim_free_split(id)
+  local payer = has(id, 'split_id') and redis.call('GET', SPLIT:format(get(id, 'split_id')))
+  if not payer or (get(payer, 'create_started_at') or '0') == '0' then claim_split(id) end
+end
+
 -- lets the jobs that wait for this one go on by themselves
 local function release(id, now)
   for _, other in ipairs(waiting_for(id)) do

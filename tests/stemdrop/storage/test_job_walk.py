@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 from job_walk import invariants
-from job_walk.model import Bounds, Model
+from job_walk.invariants import OneJob
+from job_walk.model import Bounds
 from job_walk.planted_faults import FAULTS, PlantedFault
 from job_walk.several_jobs import play
 from job_walk.stored import Steps
@@ -29,11 +30,11 @@ async def steps(redis_url: str) -> AsyncIterator[Steps]:
 
 
 async def test_every_invariant_holds_in_the_first_states(steps: Steps) -> None:
-    walk = await explore(Model(steps, SMALL), most_states=STATES)
+    walk = await explore(OneJob(steps, SMALL), most_states=STATES)
     assert walk.states >= STATES
 
 
-async def violated_by(model: Model, fault: PlantedFault) -> Sequence[str]:
+async def violated_by(model: OneJob, fault: PlantedFault) -> Sequence[str]:
     try:
         await follow(model, fault.witness)
     except Violated as violated:
@@ -42,7 +43,7 @@ async def violated_by(model: Model, fault: PlantedFault) -> Sequence[str]:
 
 
 async def test_a_planted_fault_violates_its_invariant_and_the_product_does_not(steps: Steps) -> None:
-    model = Model(steps, Bounds())
+    model = OneJob(steps, Bounds())
     for fault in FAULTS:
         await follow(model, fault.witness)
     for fault in FAULTS:

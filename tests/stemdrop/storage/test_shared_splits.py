@@ -94,6 +94,18 @@ async def test_the_second_waits_and_gets_the_firsts_result_free(store: JobStore)
     assert [await spent(store, account) for account in (ANN, BEN)] == [10, 0]
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_a_job_whose_lost_answer_has_come_is_waited_for_again(store: JobStore, has_begun: bool) -> None:
+    ann = await asked(store)
+    await store.fail(ann.id, [JobState.SUBMITTING], Failure("lost", charged=None))
+    ben, _ = await pick(store, BEN)  # his call may already be made
+    if has_begun:
+        await store.begin_create(ben.id)
+    await store.accept(ann.id, TASK)
+    eve, picked = await pick(store, EVE)
+    assert (picked, eve.waits_for) == (Picked.WAITING, ben.id if has_begun else ann.id)
+
+
 async def test_another_way_of_splitting_does_not_wait(store: JobStore) -> None:
     await asked(store)
     job = make_job(account=BEN, mode=None, source=SONG)

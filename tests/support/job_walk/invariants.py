@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from builders import CHAT
 
-from job_walk.model import ACCOUNT_DAY, JOB_ID, PRICE, Moved, World
+from job_walk.model import ACCOUNT_DAY, JOB_ID, PRICE, Model, Moved, World
 from stemdrop.domain.jobs import FINAL, Charge, JobState, is_overtaken
 from stemdrop.storage import keys
 
@@ -16,6 +16,7 @@ OfState = Callable[[World], bool]
 OfStep = Callable[[World, str, Moved], bool]
 STATES: dict[str, OfState] = {}
 STEPS: dict[str, OfStep] = {}
+OF_TWO: dict[str, Callable[..., bool]] = {}  # those of two jobs, in `two_jobs.py`
 _ENDED_UNSPLIT = (JobState.FAILED, JobState.CANCELLED)
 _IN_FLIGHT = (JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING)
 _SPENT = keys.SPENT.format(CHAT, ACCOUNT_DAY)
@@ -35,7 +36,25 @@ def of_steps(invariant: OfStep) -> OfStep:
 
 def sentence(name: str) -> str:
     """Return what an invariant says."""
-    return ((STATES | STEPS)[name].__doc__ or "").strip().rstrip(".")
+    found = STATES.get(name) or STEPS.get(name) or OF_TWO.get(name)
+    return ((found and found.__doc__) or "").strip().rstrip(".")
+
+
+class OneJob(Model):
+    """The model of one job with its invariants, which `walk.explore` checks."""
+
+    ours: tuple[str, ...] = ("recovery ", "a delivery ", "the delivery ", "a worker ")
+
+    def has_ended(self, world: World) -> bool:
+        job = world.job
+        return job is None or job.state is JobState.CHOOSING or (job.state in FINAL and not is_overtaken(job))
+
+    def violated(self, before: World, name: str, moved: Moved, *, is_known: bool) -> list[str]:
+        """Return the invariants that do not hold after an action; those of states only for a new world."""
+        broken = [invariant for invariant, holds in STEPS.items() if not holds(before, name, moved)]
+        if not is_known:
+            broken += [invariant for invariant, holds in STATES.items() if not holds(moved.world)]
+        return broken
 
 
 def spent(world: World) -> int:

@@ -208,11 +208,20 @@ FAULTS = (
     _fault(
         "an answer that comes late undoes a refund",
         "ACCEPT",
-        "get(ARGV[1], 'failure_charged') ~= 'false'",
+        "get(ARGV[1], 'charge') ~= 'returned' and get(ARGV[1], 'failure_charged') ~= 'false'",
         "true",
         "no_user_pays_for_nothing",
         *(*_ACCEPTED, "recovery takes the answer for lost", "call 1 is called back: refunded"),
         *("the task of call 1 is stored", "the user cancels"),
+    ),
+    _fault(
+        "an answer that comes late undoes a refund where another call was charged",
+        "ACCEPT",
+        "get(ARGV[1], 'charge') ~= 'returned' and ",
+        "",
+        "no_user_pays_more_than_the_provider_may_keep",
+        *(*_TWO, "call 1 is called back: failed", "recovery takes the answer for lost"),
+        *("call 2 is called back: refunded", "the task of call 2 is stored", "the user cancels"),
     ),
     _fault(
         "the price of a refused call stays spent when the other call has failed",
@@ -316,26 +325,62 @@ FAULTS = (
 )
 
 # Found by `several_jobs.py`; the invariants are its rules and invariants.
-SHARING_FAULTS = (
+# Found by the walk through two jobs that share a split.
+TWO_JOBS_FAULTS = (
     _fault(
         "a song that is being split is paid for again",
         "PRELUDE",
         "    return payer, 'waiting'\n",
         "    return\n",
-        "begin",
+        "paid_calls_are_awaited",
+    ),
+    _fault(
+        "a job whose lost answer has come is not waited for",
+        "PRELUDE",
+        "then claim_free_split(id) end",
+        "then end",
+        "paid_calls_are_awaited",
     ),
     _fault(
         "a job that has moved on still waits",
         "PRELUDE",
         "  set(id, 'waits_for', '')\nend",
         "end",
-        "jobs_that_move_are_looked_after",
+        "those_who_move_are_looked_after",
     ),
     _fault(
         "a job waits unknown to the one that it waits for",
         "PRELUDE",
         "  redis.call('ZADD', WAITING:format(payer), now, id)\n",
         "",
-        "jobs_that_move_are_looked_after",
+        "those_who_move_are_looked_after",
+    ),
+    _fault(
+        "a job pays for a result that another one has paid for",
+        "PRELUDE",
+        "  give_back(id)\n  set(id, 'price', '0', 'result'",
+        "  set(id, 'price', '0', 'result'",
+        "all_pay_for_what_may_be_charged",
+    ),
+    _fault(
+        "a job pays for a deleted one's task",
+        "PRELUDE",
+        "      give_back(heir)\n",
+        "",
+        "what_a_shared_result_costs_is_nothing",
+    ),
+    _fault(
+        "deletion returns what the provider kept",
+        "FORGET",
+        "if get(ARGV[1], 'create_started_at') == '0' then give_back(ARGV[1]) end",
+        "give_back(ARGV[1])",
+        "each_pays_for_the_own_call",
+    ),
+    _fault(
+        "stems that come for a cancelled job of two are dropped",
+        "RECEIVE",
+        "local is_kept = state == 'cancelled'",
+        "local is_kept = false",
+        "stems_of_both_are_deliverable",
     ),
 )

@@ -3,15 +3,32 @@
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from job_walk.invariants import STATES, STEPS, sentence
-from job_walk.model import Model, Moved, World
-from stemdrop.domain.jobs import FINAL, JobState, is_overtaken
+from job_walk.invariants import sentence
+from job_walk.model import Action, Moved, World
+from job_walk.stored import Steps
 
-# What the product does by itself, when the user and the provider do nothing.
-_OURS = ("recovery ", "a delivery ", "the delivery ", "a worker ")
 # Worlds whose steps are run together.
 _AT_ONCE = 100
+
+
+class Walkable(Protocol):
+    """What is walked through: `ours` are the beginnings of what the product does by itself."""
+
+    steps: Steps
+    ours: tuple[str, ...]
+
+    async def first(self) -> World:
+        """Return the world in which it begins."""
+
+    def actions(self, world: World) -> dict[str, Action]:
+        """Return what may happen next."""
+
+    def has_ended(self, world: World) -> bool: ...
+
+    def violated(self, before: World, name: str, moved: Moved, *, is_known: bool) -> list[str]:
+        """Return the invariants that do not hold after an action; those of states only for a new world."""
 
 
 class Violated(AssertionError):
@@ -28,6 +45,7 @@ class Violated(AssertionError):
 class Walk:
     """What a walk has seen."""
 
+    model: Walkable
     came_from: dict[World, tuple[World, str] | None] = field(default_factory=dict)
     edges: dict[World, set[World]] = field(default_factory=dict)  # reversed, by the product's own actions
     transitions: int = 0
@@ -41,9 +59,9 @@ class Walk:
         """Note an action. False: its world is known already. Raises `Violated`."""
         self.transitions += 1
         is_known = moved.world in self.came_from
-        if name.startswith(_OURS):
+        if name.startswith(self.model.ours):
             self.edges.setdefault(moved.world, set()).add(world)
-        if broken := violated(world, name, moved, is_known=is_known):
+        if broken := self.model.violated(world, name, moved, is_known=is_known):
             raise Violated(broken, [*self.trace(world), name])
         if not is_known:
             self.came_from[moved.world] = (world, name)
@@ -59,7 +77,7 @@ class Walk:
 
     def dead_ends(self) -> list[list[str]]:
         """Return the ways to worlds from which the product alone never comes to an end."""
-        reached = {world for world in self.came_from if _has_ended(world)}
+        reached = {world for world in self.came_from if self.model.has_ended(world)}
         waiting = deque(reached)
         while waiting:
             new = self.edges.get(waiting.popleft(), set()) - reached
@@ -68,15 +86,10 @@ class Walk:
         return [self.trace(world) for world in self.came_from if world not in reached]
 
 
-def _has_ended(world: World) -> bool:
-    job = world.job
-    return job is None or job.state is JobState.CHOOSING or (job.state in FINAL and not is_overtaken(job))
-
-
-async def explore(model: Model, *, most_states: int | None = None) -> Walk:
+async def explore(model: Walkable, *, most_states: int | None = None) -> Walk:
     """Visit every world, at most about `most_states`. Raises `Violated`."""
     first = await model.first()
-    walk = Walk({first: None})
+    walk = Walk(model, {first: None})
     waiting = deque([first])
     while waiting and (most_states is None or walk.states < most_states):
         worlds = [waiting.popleft() for _ in range(min(len(waiting), _AT_ONCE))]
@@ -91,7 +104,7 @@ async def explore(model: Model, *, most_states: int | None = None) -> Walk:
     return walk
 
 
-async def follow(model: Model, names: Iterable[str]) -> World:
+async def follow(model: Walkable, names: Iterable[str]) -> World:
     """Take these actions one after the other, without those that cannot happen. Raises `Violated`."""
     world = await model.first()
     taken: list[str] = []
@@ -100,15 +113,7 @@ async def follow(model: Model, names: Iterable[str]) -> World:
             continue
         moved = action.moved(await model.steps.run(action.trial) if action.trial else None)
         taken.append(name)
-        if broken := violated(world, name, moved):
+        if broken := model.violated(world, name, moved, is_known=False):
             raise Violated(broken, taken)
         world = moved.world
     return world
-
-
-def violated(before: World, name: str, moved: Moved, *, is_known: bool = False) -> list[str]:
-    """Return the invariants that do not hold after an action; those of states only for a new world."""
-    broken = [invariant for invariant, holds in STEPS.items() if not holds(before, name, moved)]
-    if not is_known:
-        broken += [invariant for invariant, holds in STATES.items() if not holds(moved.world)]
-    return broken
