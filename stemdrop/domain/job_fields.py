@@ -47,6 +47,9 @@ def encode(changes: Mapping[str, object]) -> dict[str, str]:
 
 
 def _to_json(value: object) -> str:
+    """Encode a value; scripts know a time that is not set as `0`, never `0.0`."""
+    if isinstance(value, float) and value == 0:
+        return "0"
     return json.dumps(value, ensure_ascii=False, default=asdict)
 
 
