@@ -1,6 +1,6 @@
 """The credits that one account may spend in a day. Days are UTC days.
 
-The steps of a job (`storage/job_scripts.py`) hold and return its credits.
+The steps of a job (`storage/script_prelude.py`) hold and return its credits.
 """
 
 from dataclasses import dataclass

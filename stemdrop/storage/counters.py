@@ -2,7 +2,7 @@
 
 Counting is done in memory and never fails; the sums are written once a second, so a killed process loses at
 most one second of counts. Moves of a job are counted exactly once, by the script that makes the move
-(`job_scripts.py`).
+(`script_tally.py`).
 """
 
 import asyncio

@@ -14,7 +14,7 @@ from stemdrop.domain.jobs import CANCELLABLE, CREDITS, Failure, Job, JobState, M
 from stemdrop.domain.outcomes import Credits, Picked, Receipt, Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreUnavailable, TryLater
-from stemdrop.storage import job_scripts
+from stemdrop.storage import call_scripts, choice_scripts, record_scripts, script_prelude
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.job_lists import DELIVERY_OWNER, RUNS, JobLists
 from stemdrop.storage.keys import (
@@ -51,12 +51,12 @@ class JobStore(JobLists):
         fields = {**to_fields(job), "created_at": str(now), "moved_at": str(now)}
         keys = [ONCE.format(once), JOB.format(job.id), OF_ACCOUNT.format(job.account)]
         args = [job.id, now, JOB_LIFETIME_S, job.state.value, *_flat(fields)]
-        return str(await self._run(job_scripts.CREATE, keys, args))
+        return str(await self._run(choice_scripts.CREATE, keys, args))
 
     async def claim(self, job: Job, user_id: int) -> bool:
         """Give a job of the whole group to this user, who then pays for it. False: another user has it."""
         keys = [JOB.format(job.id), OF_ACCOUNT.format(job.account), OF_ACCOUNT.format(user_id)]
-        return bool(await self._run(job_scripts.CLAIM, keys, [job.id, str(user_id), JOB_LIFETIME_S]))
+        return bool(await self._run(choice_scripts.CLAIM, keys, [job.id, str(user_id), JOB_LIFETIME_S]))
 
     async def pick(
         self,
@@ -84,17 +84,17 @@ class JobStore(JobLists):
         held = CREDITS[mode] if price is None else price
         split_id = job.source.split_id(mode, instrument, file_format)
         args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or "", *_flat(encode(changes))]
-        outcome, spent = await self._run(job_scripts.PICK, keys, args)
+        outcome, spent = await self._run(choice_scripts.PICK, keys, args)
         return Picked(outcome), int(spent)
 
     async def undo(self, job_id: str) -> bool:
         """Let a job that would start by itself wait for a choice. False: it has been picked. Idempotent."""
-        return bool(await self._run(job_scripts.UNDO, [JOB.format(job_id)], []))
+        return bool(await self._run(choice_scripts.UNDO, [JOB.format(job_id)], []))
 
     async def promote(self, account: int) -> list[str]:
         """Move on the next jobs in this account's queue; returns the ids of those to be submitted."""
         keys = [FLIGHT.format(account), QUEUE.format(account)]
-        return cast(list[str], await self._run(job_scripts.PROMOTE, keys, [self._clock(), MAX_IN_FLIGHT]))
+        return cast(list[str], await self._run(choice_scripts.PROMOTE, keys, [self._clock(), MAX_IN_FLIGHT]))
 
     async def set(self, job_id: str, **changes: object) -> None:
         """Write attributes that no two processes write at once (a message's id, a poll's time)."""
@@ -118,7 +118,7 @@ class JobStore(JobLists):
         allowed = f",{','.join(from_states)},"
         args = [job_id, self._clock(), allowed, to_state.value, credits.value, starts_at or ""]
         args += _flat(encode(changes))
-        return bool(await self._run(job_scripts.MOVE, [JOB.format(job_id)], args))
+        return bool(await self._run(record_scripts.MOVE, [JOB.format(job_id)], args))
 
     async def fail(
         self, job_id: str, from_states: Iterable[JobState], failure: Failure, credits: Credits | None = None
@@ -136,13 +136,13 @@ class JobStore(JobLists):
 
     async def resume(self, job_id: str) -> JobState | None:
         """Take a cancelled job up again, at no further cost; returns the state that the job has now."""
-        state = await self._run(job_scripts.RESUME, [JOB.format(job_id)], [job_id, self._clock()])
+        state = await self._run(choice_scripts.RESUME, [JOB.format(job_id)], [job_id, self._clock()])
         return JobState(state) if state else None
 
     async def leave(self, job: Job) -> bool:
         """Let a job that waits in vain for another one go on by itself. False: it has gone on before."""
         args = [job.id, self._clock(), job.waits_for]
-        return bool(await self._run(job_scripts.LEAVE, [JOB.format(job.id)], args))
+        return bool(await self._run(choice_scripts.LEAVE, [JOB.format(job.id)], args))
 
     async def deliver_again(self, job_id: str, credits: Credits = Credits.KEEP) -> bool:
         """Let an ended job send its missing stems, with its runs counted anew. False: it moved before."""
@@ -154,15 +154,15 @@ class JobStore(JobLists):
 
     async def close(self, job_id: str) -> None:
         """Note that nothing is left to do for a job; one that has not ended stays open."""
-        await self._run(job_scripts.CLOSE, [JOB.format(job_id)], [job_id])
+        await self._run(record_scripts.CLOSE, [JOB.format(job_id)], [job_id])
 
     async def reopen(self, job_id: str) -> None:
         """Undo `close`: an outdated text may have replaced the job's end in its message."""
-        await self._run(job_scripts.REOPEN, [JOB.format(job_id)], [job_id, self._clock()])
+        await self._run(record_scripts.REOPEN, [JOB.format(job_id)], [job_id, self._clock()])
 
     async def mark_retried(self, job_id: str, new_id: str) -> None:
         """Note that another job replaces this failed one: it is no longer polled, shown or listed."""
-        await self._run(job_scripts.MARK_RETRIED, [JOB.format(job_id)], [job_id, new_id])
+        await self._run(record_scripts.MARK_RETRIED, [JOB.format(job_id)], [job_id, new_id])
 
     @asynccontextmanager
     async def sending(self, job_id: str) -> AsyncIterator[None]:
@@ -176,18 +176,18 @@ class JobStore(JobLists):
             yield
         finally:
             renewing.cancel()
-            await self._run(job_scripts.SENDING, [key], [token, 0])
+            await self._run(record_scripts.SENDING, [key], [token, 0])
 
     async def _renew_sending(self, key: str, token: str) -> None:
         while True:
             await asyncio.sleep(SENDING_LIFETIME_S / 3)
             with suppress(StoreUnavailable):
-                await self._run(job_scripts.SENDING, [key], [token, SENDING_LIFETIME_S])
+                await self._run(record_scripts.SENDING, [key], [token, SENDING_LIFETIME_S])
 
     async def begin_create(self, job_id: str) -> str:
         """Note a create call and return its name; empty if it must not be made (again)."""
         call = secrets.token_hex(8)
-        may_begin = await self._run(job_scripts.BEGIN_CREATE, [JOB.format(job_id)], [self._clock(), call])
+        may_begin = await self._run(call_scripts.BEGIN_CREATE, [JOB.format(job_id)], [self._clock(), call])
         return call if may_begin else ""
 
     async def not_accepted(self, job: Job, call: str = "") -> None:
@@ -197,17 +197,17 @@ class JobStore(JobLists):
         cost them.
         """
         keys = [JOB.format(job.id), SPENT.format(job.account, job.account_day)]
-        await self._run(job_scripts.NOT_ACCEPTED, keys, [job.id, self._clock(), call])
+        await self._run(call_scripts.NOT_ACCEPTED, keys, [job.id, self._clock(), call])
 
     async def lose_answer(self, job_id: str, call: str) -> bool:
         """Note that this create call's answer is lost. False: the job no longer waits for it."""
-        return bool(await self._run(job_scripts.LOSE_ANSWER, [JOB.format(job_id)], [self._clock(), call]))
+        return bool(await self._run(call_scripts.LOSE_ANSWER, [JOB.format(job_id)], [self._clock(), call]))
 
     async def ask_again(self, job: Job, tap_id: str) -> bool:
         """Allow one more create call after a lost answer, its runs counted anew. False: done, or accepted."""
         # compared as text: `repr` is how it was written
         args = [job.id, self._clock(), tap_id, job.create_started_at, RUNS.format(Run.SUBMIT)]
-        return bool(await self._run(job_scripts.ASK_AGAIN, [JOB.format(job.id)], args))
+        return bool(await self._run(call_scripts.ASK_AGAIN, [JOB.format(job.id)], args))
 
     async def note_source_fetched(self, job_id: str) -> None:
         """Note that the provider has fetched the job's source; the next create call takes the note back."""
@@ -217,7 +217,7 @@ class JobStore(JobLists):
         """Store the create call's task id and move on to `separating`, unless the callback was quicker."""
         keys = [JOB.format(job_id), TASK.format(task_id)]
         args = [job_id, task_id, self._clock(), JOB_LIFETIME_S]
-        return Receipt(await self._run(job_scripts.ACCEPT, keys, args))
+        return Receipt(await self._run(call_scripts.ACCEPT, keys, args))
 
     async def receive(self, job_id: str, chat_id: int, task_id: str, result: Result) -> Receipt:
         """Store a result and move on to `delivering`. Job, chat and task must belong together."""
@@ -225,7 +225,7 @@ class JobStore(JobLists):
         stored = encode({"result": result})
         args: list[str | float] = [job_id, str(chat_id), task_id, self._clock(), JOB_LIFETIME_S]
         args += [stored["result"], stored["has_stems"], int(result.is_success), int(result.is_refunded)]
-        return Receipt(await self._run(job_scripts.RECEIVE, keys, args))
+        return Receipt(await self._run(call_scripts.RECEIVE, keys, args))
 
     async def migrate(self, job: Job, new_chat_id: int) -> Job:
         """Move the job to the supergroup that its group became. Idempotent.
@@ -233,7 +233,7 @@ class JobStore(JobLists):
         Its callback link still names the old chat. Returns the job as it is now: without its messages, which
         are in the old chat.
         """
-        await self._run(job_scripts.MIGRATE, [JOB.format(job.id)], [new_chat_id, job.id])
+        await self._run(record_scripts.MIGRATE, [JOB.format(job.id)], [new_chat_id, job.id])
         moved = replace(job, chat_id=new_chat_id, message_id=0, source_message_id=0, replaced_message_id=0)
         return await self.get(job.id) or moved
 
@@ -248,7 +248,7 @@ class JobStore(JobLists):
     async def count_run(self, job_id: str, kind: Run, by: int = 1) -> int:
         """Count one more (or, `by` -1, one less) run of this kind; returns how many are counted now."""
         args: list[str | float] = [RUNS.format(kind), by, secrets.token_hex(8)]
-        return int(await self._run(job_scripts.COUNT, [JOB.format(job_id)], args))
+        return int(await self._run(record_scripts.COUNT, [JOB.format(job_id)], args))
 
     async def begin_delivery(self, job_id: str) -> str:
         """Make the caller the owner of the job's delivery; returns the token that `owns_delivery` checks."""
@@ -259,10 +259,10 @@ class JobStore(JobLists):
     async def forget(self, job_id: str, only_in: JobState | None = None) -> bool:
         """Delete the job with its keys. False: there was none, or it was not `only_in` this state."""
         keys = [key.format(job_id) for key in (JOB, SENT, PACKED)]
-        return bool(await self._run(job_scripts.FORGET, keys, [job_id, self._clock(), only_in or ""]))
+        return bool(await self._run(record_scripts.FORGET, keys, [job_id, self._clock(), only_in or ""]))
 
     async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
-        return await run_script(self._redis, job_scripts.PRELUDE + text, keys, args)
+        return await run_script(self._redis, script_prelude.PRELUDE + text, keys, args)
 
     async def _write_sent(self, job_id: str, sent: dict[str, Sent], key: str) -> None:
         fields = {name: json.dumps(asdict(value)) for name, value in sent.items()}
@@ -270,7 +270,7 @@ class JobStore(JobLists):
 
     async def _write_fields(self, job_id: str, fields: dict[str, str], key: str = JOB) -> None:
         keys = [JOB.format(job_id), key.format(job_id)]
-        await self._run(job_scripts.WRITE, keys, [JOB_LIFETIME_S, *_flat(fields)])
+        await self._run(record_scripts.WRITE, keys, [JOB_LIFETIME_S, *_flat(fields)])
 
 
 def _flat(fields: dict[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ from stemdrop.domain.jobs import FINAL, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Receipt, Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreClosed, StoreRefused, StoreUnavailable, TryLater
-from stemdrop.storage import job_scripts
+from stemdrop.storage import record_scripts
 from stemdrop.storage.connection import connect, retry_until_stored
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import FAILED, JOB, JOB_LIFETIME_S, LATE, OF_ACCOUNT, ONCE, OPEN, SENDING, SPENT
@@ -627,7 +627,7 @@ async def test_a_retried_count_counts_once(store: JobStore) -> None:
     assert await store.count_run(job.id, Run.SUBMIT) == 1
     for caller, count in (("one", 2), ("one", 2), ("another", 3)):
         keys, args = [JOB.format(job.id)], ["runs:submit", 1, caller]
-        assert await store._run(job_scripts.COUNT, keys, args) == count
+        assert await store._run(record_scripts.COUNT, keys, args) == count
 
 
 async def everything(redis: Redis) -> str:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from stemdrop.storage import job_scripts
+from stemdrop.storage import call_scripts, choice_scripts, record_scripts, script_prelude
 
+_MODULES = (call_scripts, choice_scripts, record_scripts, script_prelude)
 _ASKED = ("the user picks", "a worker begins call 1", "call 1 is sent")
 _ACCEPTED = (*_ASKED, "the provider accepts call 1")
 _REFUSED = (*_ASKED, "the provider refuses call 1")
@@ -37,12 +38,13 @@ class PlantedFault:
     @contextmanager
     def planted(self) -> Iterator[None]:
         """Change the script. Raises `AssertionError` if the fault no longer fits its text."""
-        text = getattr(job_scripts, self.script)
+        module = next(it for it in _MODULES if hasattr(it, self.script))
+        text = getattr(module, self.script)
         assert text.count(self.old) == 1, (
             f"{self.name}: {self.script} holds {text.count(self.old)} times: {self.old}"
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(job_scripts, self.script, text.replace(self.old, self.new))
+            patch.setattr(module, self.script, text.replace(self.old, self.new))
             yield
 
 

@@ -19,7 +19,7 @@ from redis.commands.core import AsyncScript
 
 from stemdrop.domain.job_fields import from_fields
 from stemdrop.domain.jobs import Job
-from stemdrop.storage import job_scripts, job_store, keys
+from stemdrop.storage import job_store, keys, script_prelude
 from stemdrop.storage.job_store import JobStore
 
 # Equal contents are equal texts. Counters of metrics differ by the way to a state, and no step reads them.
@@ -155,7 +155,7 @@ class _CallingStore(JobStore):
     """Hands its scripts to the one who runs its coroutines."""
 
     async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
-        return await _asked(_Call(job_scripts.PRELUDE + text, keys, args))
+        return await _asked(_Call(script_prelude.PRELUDE + text, keys, args))
 
 
 @dataclass

@@ -1,0 +1,171 @@
+"""The create call at the provider, and what comes of it: no answer, a refusal, a task, a result."""
+
+BEGIN_CREATE = """
+-- KEYS: job   ARGV: now, caller
+if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end
+local caller = redis.call('HGET', KEYS[1], 'create_started_by')
+if caller == ARGV[2] then return 1 end  -- the same call, repeated after a broken connection
+if redis.call('HGET', KEYS[1], 'is_asking_again') == 'true' then
+  redis.call('HSET', KEYS[1], 'is_asking_again', 'false')
+  if (redis.call('HGET', KEYS[1], 'source_fetched_at') or '0') ~= '0' then  -- the earlier call was accepted
+    redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[1])
+    return 0
+  end
+  redis.call('HINCRBY', KEYS[1], 'further_calls', 1)
+elseif redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'create_started_at', ARGV[1], 'create_started_by', ARGV[2],
+  'answer_lost_at', '0', 'source_fetched_at', '0')
+return 1
+"""
+
+LOSE_ANSWER = """
+-- KEYS: job   ARGV: now, the caller of BEGIN_CREATE
+local state, started, caller, lost, again = unpack(redis.call('HMGET', KEYS[1],
+  'state', 'create_started_at', 'create_started_by', 'answer_lost_at', 'is_asking_again'))
+if state ~= 'submitting' or started == '0' or again == 'true' then return 0 end
+if caller ~= ARGV[2] then return 0 end  -- a later call was begun, which may still be answered
+if (lost or '0') == '0' then redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[1]) end
+return 1
+"""
+
+ASK_AGAIN = """
+-- KEYS: job   ARGV: id, now, tap, the create call that is given up: when it began, the field of its runs
+if redis.call('HGET', KEYS[1], 'asked_again_by') == ARGV[3] then return 1 end  -- the same tap, handled again
+local state, started, lost, fetched = unpack(redis.call(
+  'HMGET', KEYS[1], 'state', 'create_started_at', 'answer_lost_at', 'source_fetched_at'))
+local is_lost = (lost or '0') ~= '0' and (fetched or '0') == '0'
+if state ~= 'submitting' or started ~= ARGV[4] or not is_lost then return 0 end
+redis.call('HSET', KEYS[1], 'asked_again_by', ARGV[3], 'is_asking_again', 'true', 'answer_lost_at', '0',
+  ARGV[5], '0')
+redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
+return 1
+"""
+
+NOT_ACCEPTED = """
+-- KEYS: job, spent   ARGV: id, now, the caller of BEGIN_CREATE ('': the last)
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then  -- the job was deleted meanwhile, which kept its credits held
+  redis.call('HDEL', KEYS[2], ARGV[1])
+  release(ARGV[1], ARGV[2])
+  return
+end
+local last = redis.call('HGET', KEYS[1], 'create_started_by') or ''
+local caller = ARGV[3] ~= '' and ARGV[3] or last
+if redis.call('HSETNX', KEYS[1], 'refused:' .. caller, 1) == 0 then return end
+if redis.call('HINCRBY', KEYS[1], 'further_calls', -1) >= 0 then  -- another may have been accepted
+  if state == 'cancelled' or state == 'failed' then
+    if have_calls_failed(ARGV[1]) then
+      give_back_late(ARGV[1], ARGV[2])
+      stop_sharing(ARGV[1], 'failed', ARGV[2])
+    end
+  elseif caller == last or have_calls_failed(ARGV[1]) then
+    set(ARGV[1], 'is_asking_again', 'true', 'source_fetched_at', '0')
+    redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
+  end
+  return
+end
+set(ARGV[1], 'create_started_at', '0', 'further_calls', '0', 'is_asking_again', 'false')
+if state == 'submitting' then redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1]) end
+if state == 'cancelled' or state == 'failed' then
+  give_back_late(ARGV[1], ARGV[2])
+  stop_sharing(ARGV[1], state, ARGV[2])
+end
+"""
+
+ACCEPT = """
+-- KEYS: job, task   ARGV: id, task_id, now, lifetime
+local known = redis.call('HGET', KEYS[1], 'task_id')
+if not known then  -- it was deleted during the call
+  hand_over(ARGV[1], ARGV[2], ARGV[3])
+  return 'unknown'
+end
+local owner = redis.call('GET', KEYS[2])
+if not is_own_task(ARGV[1], ARGV[2]) or (owner and owner ~= ARGV[1]) then return 'foreign' end
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[4])
+-- its failure was quicker, and another call is waited for
+if contains(get(ARGV[1], 'failed_task_ids'), ARGV[2]) then
+  if get(ARGV[1], 'state') == 'submitting' then
+    set(ARGV[1], 'answer_lost_at', ARGV[3], 'source_fetched_at', '0')
+  end
+  return 'repeated'
+end
+if known == '' then redis.call('HSET', KEYS[1], 'task_id', ARGV[2]) end
+-- an earlier callback may have said that the credits were given back
+if get(ARGV[1], 'charge') == 'held' then take(ARGV[1], 'settled') end
+count_other_task(ARGV[1], ARGV[2], false)
+local state = get(ARGV[1], 'state')
+-- the answer was taken for lost, and has come after all, unless a callback has told the end meanwhile
+local was_lost = state == 'failed' and get(ARGV[1], 'failure_code') == 'lost'
+  and get(ARGV[1], 'charge') ~= 'returned' and get(ARGV[1], 'failure_charged') ~= 'false'
+  and not get(ARGV[1], 'retried_as')
+if state ~= 'submitting' and not was_lost then return 'repeated' end
+clear_failure(ARGV[1])
+enter(ARGV[1], 'separating', ARGV[3])
+return 'stored'
+"""
+
+RECEIVE = """
+-- KEYS: job, task   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if it has stems, 1 if success,
+-- 1 if refunded
+local state = redis.call('HGET', KEYS[1], 'state')
+if not state then
+  if ARGV[8] ~= '1' then release(ARGV[1], ARGV[4]) end
+  -- it was deleted: the result is for the job that has its task now
+  local heir = hand_over(ARGV[1], ARGV[3], ARGV[4])
+  if not heir then return 'unknown' end
+  ARGV[1], ARGV[2], KEYS[1] = heir, get(heir, 'chat_id'), JOB:format(heir)
+  state = get(heir, 'state')
+end
+if redis.call('HGET', KEYS[1], 'chat_id') ~= ARGV[2] and
+   redis.call('HGET', KEYS[1], 'token_chat_id') ~= ARGV[2] then return 'foreign' end
+local owner = redis.call('GET', KEYS[2])
+if owner and owner ~= ARGV[1] then return 'foreign' end
+local known = redis.call('HGET', KEYS[1], 'task_id')
+if not is_own_task(ARGV[1], ARGV[3]) then return 'foreign' end
+-- there is no task before the create call
+if known == '' and redis.call('HGET', KEYS[1], 'create_started_at') == '0' then return 'foreign' end
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
+-- this failure is known, and what the job waits for now is another call
+if ARGV[8] ~= '1' and ARGV[9] ~= '1' and contains(get(ARGV[1], 'failed_task_ids'), ARGV[3]) then
+  return 'repeated'
+end
+local has_stems_to_send = state == 'delivering' or state == 'delivered'
+if ARGV[8] ~= '1' and not has_stems_to_send and is_other_call_open(ARGV[1], ARGV[3]) then
+  note_failed_call(ARGV[1], ARGV[3], ARGV[9] == '1', ARGV[4])
+  return 'repeated'
+end
+if known == '' then redis.call('HSET', KEYS[1], 'task_id', ARGV[3]) end
+local is_other = known ~= '' and known ~= ARGV[3]
+if is_other then
+  count_other_task(ARGV[1], ARGV[3], ARGV[9] == '1')
+  if ARGV[8] ~= '1' then return 'repeated' end  -- the task that is waited for may bring stems
+elseif ARGV[8] == '1' then
+  take(ARGV[1], 'settled')
+end
+local is_waiting = state == 'submitting' or state == 'separating'
+-- stems that come after a failure are paid for and are delivered, unless they came before
+local has_failed = state == 'failed' and not get(ARGV[1], 'retried_as')
+local is_late = ARGV[7] == '1' and get(ARGV[1], 'has_stems') ~= '1' and (has_failed or state == 'delivering')
+-- no task looks at the result of a job that has ended
+if ARGV[9] == '1' and (state == 'failed' or state == 'cancelled') then give_back_late(ARGV[1], ARGV[4]) end
+-- what a cancelled job has paid for is kept for its user, and for the next who picks the same; a success
+-- without stems is no end, since its URLs may come after it
+local is_end = ARGV[7] == '1' or ARGV[8] ~= '1'
+local is_kept = state == 'cancelled' and get(ARGV[1], 'has_stems') ~= '1' and is_end
+if not is_waiting and not is_late and not is_kept then return 'repeated' end
+redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'is_success', ARGV[8],
+  'task_id', ARGV[3])
+if is_other then set(ARGV[1], 'other_task_ids', get(ARGV[1], 'other_task_ids') .. '\\n' .. known) end
+if not is_kept then
+  clear_failure(ARGV[1])
+  enter(ARGV[1], 'delivering', ARGV[4])
+end
+if ARGV[7] == '1' then
+  share_result(ARGV[1], ARGV[4])
+elseif is_kept then
+  stop_sharing(ARGV[1], 'failed', ARGV[4])
+end
+return is_kept and 'repeated' or 'stored'
+"""

@@ -1,0 +1,226 @@
+"""The Lua constants and functions behind which every script of a job is run.
+
+The scripts are the atomic steps of a job. Redis may run one twice when a connection breaks before its answer
+arrives: the second run changes nothing. They build the keys that depend on a job, which no Redis cluster
+allows.
+"""
+
+from stemdrop.domain.failures import OVER_LIMIT
+from stemdrop.domain.job_fields import encode
+from stemdrop.storage import keys
+from stemdrop.storage.script_tally import TALLY
+from stemdrop.storage.split_sharing import SHARING
+
+_KEY_NAMES = (
+    *("JOB", "TASK", "OPEN", "RECOVERY_DUE", "PROGRESS_DUE", "LATE", "DELIVERED", "INCOMPLETE"),
+    *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "RECEIVING", "COUNTS", "COUNTS_LATELY"),
+    *("SPLIT", "WAITING", "OBSTRUCTED"),
+)
+# Lua constants; a key that depends on something is made by `NAME:format(…)`.
+_KEYS = "".join(f"local {name} = '{getattr(keys, name).replace('{}', '%s')}'\n" for name in _KEY_NAMES)
+_KEYS += f"local FAILED_JOBS = '{keys.FAILED}'\n"
+_KEYS += f"local RECEIVING_LIFETIME_S = {keys.RECEIVING_LIFETIME_S}\n"
+_KEYS += f"local SPENT_LIFETIME_S = {keys.SPENT_LIFETIME_S}\n"
+_KEYS += f"local SPLIT_LIFETIME_S = {keys.SPLIT_LIFETIME_S}\n"
+_KEYS += f"local JOB_LIFETIME_S = {keys.JOB_LIFETIME_S}\n"
+_OVER_LIMIT = ", ".join(f"'{text}'" for pair in encode({"failure": OVER_LIMIT}).items() for text in pair)
+_KEYS += f"local over_limit = {{{_OVER_LIMIT}}}\n"
+
+
+PRELUDE = (
+    _KEYS
+    + """
+local function get(id, field) return redis.call('HGET', JOB:format(id), field) end
+local function set(id, ...) redis.call('HSET', JOB:format(id), ...) end
+local function has(id, field) return (get(id, field) or '') ~= '' end
+
+local function is_incomplete(id)
+  return tonumber(get(id, 'missing_count') or 0) + tonumber(get(id, 'refused_count') or 0) > 0
+end
+
+-- the last 200 jobs that ended in this way
+local function add_to_last(key, id, now)
+  redis.call('ZADD', key, now, id)
+  redis.call('ZREMRANGEBYRANK', key, 0, -201)
+end
+
+local open_lists = {OPEN, RECOVERY_DUE, PROGRESS_DUE}
+
+local function open(id, now)
+  for _, key in ipairs(open_lists) do redis.call('ZADD', key, now, id) end
+end
+
+local function close(id)
+  for _, key in ipairs(open_lists) do redis.call('ZREM', key, id) end
+end
+"""
+    + TALLY
+    + """
+-- a day's account maps job to credits; `charge` says whether the price of one call is among them
+local function spent_key(id)
+  return SPENT:format(get(id, 'account'), get(id, 'account_day'))
+end
+
+local function take(id, charge)
+  local price, before = tonumber(get(id, 'price') or '0'), get(id, 'charge')
+  if price == 0 or before == charge then return end
+  if before ~= 'held' and before ~= 'settled' then redis.call('HINCRBY', spent_key(id), id, price) end
+  redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
+  set(id, 'charge', charge)
+end
+
+local function give_back(id)
+  local charge = get(id, 'charge')
+  if charge ~= 'held' and charge ~= 'settled' then return end
+  -- what another call has cost stays spent
+  local left = redis.call('HINCRBY', spent_key(id), id, -tonumber(get(id, 'price') or '0'))
+  if left <= 0 then redis.call('HDEL', spent_key(id), id) end
+  set(id, 'charge', 'returned')
+end
+
+local enter
+"""
+    + SHARING
+    + """
+-- sets a job's state and puts it into the lists of that state
+enter = function(id, state, now)
+  local was = redis.call('HMGET', JOB:format(id), 'state', 'moved_at')
+  set(id, 'state', state, 'moved_at', now, 'starts_at', '0')
+  -- after the first write: a full Redis refuses that, and then nothing has happened
+  tally_move(id, was, state, now)
+  leave_payer(id, state)
+  local account, receiving = get(id, 'account') or '0', RECEIVING:format(get(id, 'chat_id') or '0')
+  local queue, flight = QUEUE:format(account), FLIGHT:format(account)
+  local obstructed = OBSTRUCTED:format(get(id, 'chat_id') or '0')
+  for _, key in ipairs({queue, flight, FAILED_JOBS, LATE, DELIVERED, INCOMPLETE, receiving, obstructed}) do
+    redis.call('ZREM', key, id)
+  end
+  if state == 'choosing' then  -- only the user moves such a job on, and there are many
+    close(id)
+    stop_sharing(id, state, now)
+    return
+  end
+  open(id, now)
+  if state == 'queued' then
+    -- a job that has waited for another one in vain keeps its turn
+    if not has(id, 'waits_for') then
+      redis.call('ZADD', queue, tonumber(get(id, 'picked_at') or '') or now, id)
+    end
+  elseif state == 'submitting' or state == 'separating' or state == 'delivering' then
+    redis.call('ZADD', flight, now, id)
+    if state ~= 'delivering' and get(id, 'create_started_at') ~= '0' then claim_free_split(id) end
+  elseif state == 'failed' then
+    add_to_last(FAILED_JOBS, id, now)
+    if get(id, 'failure_code') == 'timeout' then redis.call('ZADD', LATE, now, id) end
+    if undelivered[get(id, 'failure_code') or ''] then
+      redis.call('ZADD', obstructed, now, id)
+      redis.call('EXPIRE', obstructed, JOB_LIFETIME_S)
+    end
+  elseif state == 'delivered' then
+    add_to_last(DELIVERED, id, now)
+    if is_incomplete(id) then add_to_last(INCOMPLETE, id, now) end
+  end
+  if state == 'delivering' then
+    redis.call('ZADD', receiving, now, id)
+    redis.call('EXPIRE', receiving, RECEIVING_LIFETIME_S)
+  end
+  stop_sharing(id, state, now)
+end
+
+-- lets a job share another one's call, or make its own; returns what it became
+local function begin(id, now)
+  local how = share(id, now)
+  if how then return how end
+  if get(id, 'must_share') == '1' then
+    set(id, unpack(over_limit))
+    enter(id, 'failed', now)
+    return 'failed'
+  end
+  claim_split(id)
+  enter(id, 'submitting', now)
+  return 'submitting'
+end
+
+local function clear_failure(id)
+  set(id, 'failure', 'null', 'failure_code', '', 'failure_charged', '')
+end
+
+-- corrects a job that has ended as charged: its message is shown again
+local function give_back_late(id, now)
+  give_back(id)
+  local code = get(id, 'failure_code') or ''
+  local is_corrected = code ~= '' and get(id, 'failure_charged') ~= 'false'
+    and get(id, 'is_other_charged') ~= 'true'
+  if is_corrected then
+    set(id, 'failure', cjson.encode({code = code, charged = false}), 'failure_charged', 'false')
+  end
+  -- the message of a job that was tried again shows the new job
+  if (is_corrected or get(id, 'state') == 'cancelled') and not get(id, 'retried_as') then open(id, now) end
+end
+
+-- whether the task may be the job's: of an order that was asked for again, two calls may have been accepted
+local function is_own_task(id, task)
+  local known = get(id, 'task_id')
+  return known == '' or known == task or (get(id, 'asked_again_by') or '') ~= ''
+end
+
+local function contains(list, task)
+  return string.find((list or '') .. '\\n', '\\n' .. task .. '\\n', 1, true) ~= nil
+end
+
+-- notes a further task of the job and what it cost, once; `is_refunded`: its credits came back
+local function count_other_task(id, task, is_refunded)
+  if get(id, 'task_id') == task then return end
+  local price, by = tonumber(get(id, 'price') or '0'), 0
+  local others = get(id, 'other_task_ids') or ''
+  if not contains(others, task) then
+    set(id, 'other_task_ids', others .. '\\n' .. task)
+    by = price
+  end
+  if is_refunded and redis.call('HSETNX', JOB:format(id), 'refunded:' .. task, 1) == 1 then
+    by = by - price
+  end
+  if by == 0 or (get(id, 'charge') or '') == '' then return end
+  redis.call('HINCRBY', spent_key(id), id, by)
+  redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
+end
+
+-- whether another create call of the job, beside the task's, may still bring stems
+local function is_other_call_open(id, task)
+  local failed = get(id, 'failed_task_ids') or ''
+  local _, count = string.gsub(failed, '\\n', '')
+  if contains(failed, task) then count = count - 1 end
+  return tonumber(get(id, 'further_calls') or '0') > count
+end
+
+-- whether all create calls that were not refused have failed, so that a held price is for a call to be made
+local function have_calls_failed(id)
+  local _, count = string.gsub(get(id, 'failed_task_ids') or '', '\\n', '')
+  return count > tonumber(get(id, 'further_calls') or '0')
+end
+
+-- notes that a task has failed while another call may still bring stems: the job waits for that call
+local function note_failed_call(id, task, is_refunded, now)
+  local failed = get(id, 'failed_task_ids') or ''
+  if contains(failed, task) then return end
+  set(id, 'failed_task_ids', failed .. '\\n' .. task)
+  if not is_refunded then set(id, 'is_other_charged', 'true') end
+  local is_awaited, awaited = get(id, 'task_id') == task, ''
+  if is_awaited then
+    local others = get(id, 'other_task_ids') or ''
+    for other in string.gmatch(others, '[^\\n]+') do
+      if not contains(failed, other) then awaited = other end
+    end
+    set(id, 'task_id', awaited)
+    -- the price of the task that is awaited now was counted beside that of this one
+    if awaited ~= '' then set(id, 'other_task_ids', others .. '\\n' .. task) end
+  end
+  count_other_task(id, task, is_refunded)
+  if is_awaited and awaited == '' and get(id, 'state') == 'separating' then
+    -- the source was fetched for this task; the other call's answer is lost
+    set(id, 'answer_lost_at', now, 'source_fetched_at', '0')
+    enter(id, 'submitting', now)
+  end
+end
+"""
+)
