@@ -1,8 +1,7 @@
 """HTDemucs' network, run by onnxruntime."""
 
+import os
 from pathlib import Path
-
-import onnxruntime
 
 from separator.audio.samples import Floats
 from separator.htdemucs.segment import analyse_segment, from_planes, synthesise_segment, to_planes
@@ -12,6 +11,10 @@ class Network:
     """The network with its weights in memory."""
 
     def __init__(self, file: Path, threads: int) -> None:
+        # Since 1.29 it tells its maker about every use, unless this is set before it is loaded.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+        import onnxruntime  # noqa: PLC0415
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         # Threads that wait by spinning take a sixth more processor time, and it from others.

@@ -1,8 +1,10 @@
 """The HTDemucs engine: segments and transforms, and in `make quality` the figures with the real weights."""
 
 import asyncio
+import os
 import resource
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from separator.audio.samples import SAMPLE_RATE
 from separator.engine import REST, EngineRequest
 from separator.errors import ModelError
 from separator.htdemucs import STEMS
+from separator.htdemucs.network import Network
 from separator.htdemucs.segment import (
     SEGMENT,
     SOURCES,
@@ -136,10 +139,23 @@ def _sdr_db(true: Floats, estimate: Floats) -> float:
     return float(10 * np.log10(np.sum(true**2) / np.sum(error.astype(np.float64) ** 2)))
 
 
+def _need_onnxruntime() -> None:
+    if find_spec("onnxruntime") is None:
+        pytest.skip("NOT TESTED: HTDemucs, because onnxruntime is not installed")
+
+
+def test_onnxruntime_is_told_to_report_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    _need_onnxruntime()
+    monkeypatch.setenv("ORT_DISABLE_TELEMETRY", "0")
+    with pytest.raises(Exception, match="no-such-model"):
+        Network(Path("no-such-model"), 1)
+    assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
 @pytest.fixture(scope="session")
 def model_file() -> Path:
     """The real weights, fetched once into this user's models folder, for a use that their licence allows."""
-    pytest.importorskip("onnxruntime", reason="NOT TESTED: HTDemucs, because onnxruntime is not installed")
+    _need_onnxruntime()
     try:
         fetch_model.fetch(HTDEMUCS)
     except ModelError as error:
@@ -157,8 +173,6 @@ def truth(media: Path, decode: Decode) -> dict[str, Floats]:
 @pytest.fixture(scope="session")
 def measure(model_file: Path) -> Measure:
     """Return a function that separates a mix and returns how near each stem is to the true one, in dB."""
-    from separator.htdemucs.network import Network
-
     network = Network(model_file, 2)
 
     def figures(truth: dict[str, Floats], mix: Floats) -> dict[str, float]:
@@ -207,9 +221,14 @@ def test_a_real_song(measure: Measure, real_song: dict[str, Floats]) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(1800)
-def test_its_process_needs_3_gb(model_file: Path, demo_song: Path, tmp_path: Path) -> None:
+def test_its_process_needs_3_gb_and_leaves_nothing(
+    model_file: Path, demo_song: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The whole way: decode, separate, encode, with the limits of the separator."""
-    assert model_file.is_file()
+    monkeypatch.setenv("STEMDROP_MODELS", str(model_file.parent))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    (tmp_path / "home").mkdir()
     limits = fit_to_engine(SeparatorSettings(api_key="", data=tmp_path, origin="", engine="htdemucs"))
     request = EngineRequest(demo_song, tmp_path, "vocals", FileFormat.MP3, 600)
     result = asyncio.run(
@@ -220,3 +239,4 @@ def test_its_process_needs_3_gb(model_file: Path, demo_song: Path, tmp_path: Pat
     peak_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     print(f"peak memory {peak_kb / 1024:.0f} MB")  # noqa: T201
     assert peak_kb < 3 * 1024**2
+    assert list((tmp_path / "home").iterdir()) == [], "onnxruntime keeps what it reports to its maker"
