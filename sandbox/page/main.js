@@ -1,6 +1,7 @@
 /** The page: a chat with the bot of this sandbox, as it looks on a phone. */
 
 import { key, RefusedError } from "./api.js";
+import { addBench } from "./bench.js";
 import { showAnswers } from "./bubble.js";
 import { addChat } from "./chat.js";
 import { addComposer, addDrop } from "./composer.js";
@@ -17,7 +18,7 @@ addEventListener("hashchange", () => location.reload()); // another key
 
 setLanguage(navigator.language.toLowerCase());
 on("selected", () => setLanguage(me().language_code));
-const main = element("main", {}, addHeader(addPeople()), addChat(), addComposer());
+const main = element("main", {}, addHeader(addPeople(), addBench()), addChat(), addComposer());
 document.body.append(main, addDrop());
 addNotices();
 addMenu();

@@ -16,6 +16,7 @@ from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import BaseModel, ConfigDict
 
 from sandbox.telegram import bot_profile, group_members, sounds
+from sandbox.telegram.bench_api import add_bench
 from sandbox.telegram.chats import Chat, Message
 from sandbox.telegram.event_stream import event_stream, position
 from sandbox.telegram.person_actions import Telegram
@@ -110,6 +111,7 @@ def create_router(telegram: Telegram) -> APIRouter:
     _add_people(router, telegram)
     _add_messages(router, telegram)
     _add_files(router, telegram)
+    add_bench(router, telegram)
     return router
 
 

@@ -76,6 +76,11 @@ class Faults:
     def clear(self) -> None:
         self._faults.clear()
 
+    @property
+    def pending(self) -> list[Fault]:
+        """The faults that calls will still meet."""
+        return [fault for fault in self._faults if fault.times is None or fault.hits < fault.times]
+
     def take(self, method: str, chat_id: int | None) -> Fault | None:
         """Return the oldest fault that matches a call whose body has been read, and count it."""
         return self._take([f for f in self._faults if f.kind != FaultKind.RESET_MID_UPLOAD], method, chat_id)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from sandbox.telegram.errors import too_many_requests
 
+_CHAT_CAPACITY = 20
+
 
 @dataclass
 class _Bucket:
@@ -36,12 +38,19 @@ class FloodLimits:
         self.refusals = 0
         self.is_enforced = True
 
+    def left(self, chat_id: int) -> int:
+        """Return how many messages the bot may send to a chat now."""
+        buckets = [self._overall, *filter(None, [self._chats.get(chat_id)])]
+        for bucket in buckets:
+            bucket.refill(self._clock())
+        return int(min(_CHAT_CAPACITY, *(bucket.level for bucket in buckets)))
+
     def take(self, chat_id: int, count: int = 1) -> None:
         """Count `count` messages to one chat, or raise 429 and count none. Groups have negative ids."""
         now = self._clock()
         if chat_id not in self._chats:
             per_s = 20 / 60 if chat_id < 0 else 1.0
-            self._chats[chat_id] = _Bucket(20, per_s, 20, now)
+            self._chats[chat_id] = _Bucket(_CHAT_CAPACITY, per_s, _CHAT_CAPACITY, now)
         buckets = (self._overall, self._chats[chat_id])
         for bucket in buckets:
             bucket.refill(now)

@@ -43,7 +43,7 @@ class BotCall:
     """One logged call of the bot.
 
     `parameters` has uploads as {"file_name", "size_bytes"}. `status` is the HTTP status, None without an
-    answer. `fault` names the injected fault.
+    answer. `fault` names the injected fault. `answer` is what a successful call returned.
     """
 
     method: str
@@ -52,6 +52,7 @@ class BotCall:
     description: str
     time: float
     fault: str | None = None
+    answer: Any = None
 
 
 @dataclass(frozen=True)
@@ -145,6 +146,11 @@ class TelegramState:
         with suppress(TimeoutError):
             await self.wait_for(lambda: new_events() or self.closing.is_set(), timeout_s)
         return new_events()
+
+    async def wait_for_calls(self, after: int, timeout_s: float) -> None:
+        """Wait until the bot has made more than `after` calls, or for the timeout."""
+        with suppress(TimeoutError):
+            await self.wait_for(lambda: len(self.calls) > after or self.closing.is_set(), timeout_s)
 
     async def close(self) -> None:
         self.closing.set()

@@ -77,7 +77,7 @@ class _Exchange:
             result = await self._call()
             if fault:
                 return self._unanswered(fault)
-            self._log(200, "")
+            self._log(200, "", answer=result)
             return JSONResponse({"ok": True, "result": result})
         except ApiError as error:
             self._log(error.status, error.description, fault)
@@ -157,7 +157,9 @@ class _Exchange:
         given = str(self.sent.get("chat_id", ""))
         return int(given) if re.fullmatch(r"-?\d+", given) else None
 
-    def _log(self, status: int | None, description: str, fault: Fault | None = None) -> None:
+    def _log(
+        self, status: int | None, description: str, fault: Fault | None = None, answer: Any = None
+    ) -> None:
         uploads = {
             name: {"file_name": upload.file_name, "size_bytes": upload.size_bytes}
             for name, upload in self.uploads.items()
@@ -170,6 +172,7 @@ class _Exchange:
                 description,
                 self.telegram.clock(),
                 fault.kind.value if fault else None,
+                answer,
             )
         )
         self.telegram.notify_change()

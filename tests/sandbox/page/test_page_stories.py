@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import httpx
 import pytest
 from browser import assert_accessible, needs_chromium, needs_page_test, quiet_page
 from playwright.async_api import Browser, expect
@@ -105,3 +106,38 @@ async def test_people_groups_and_topics(
         await page.reload()
         await expect(page.get_by_role("heading", name="Band · Songs")).to_be_visible()
         await expect(page.locator(".bubble")).to_have_text(re.compile("in the topic"))
+
+
+async def test_the_bench_tells_which_call_made_a_message_and_makes_the_next_one_fail(
+    browser: Browser, url: str, tg: Telegram
+) -> None:
+    base = url.partition("/#")[0]
+    async with (
+        quiet_page(browser) as page,
+        httpx.AsyncClient(base_url=f"{base}/bot{tg.token}/", trust_env=False) as api,
+    ):
+        await page.goto(url)
+        await expect(page.get_by_role("heading", name="What can this bot do?")).to_be_visible()
+        [chat_id] = tg.users
+        hello = {"chat_id": chat_id, "text": "Hello"}
+        await api.post("sendMessage", json=hello)
+        await page.get_by_role("button", name="More about this message").click()
+        await page.get_by_role("menuitem", name="Which call made this?").click()
+        made = page.locator(".calls .found")
+        await expect(made).to_contain_text("sendMessage")
+        await expect(made).to_contain_text('"text": "Hello"')
+        await assert_accessible(page)
+        await made.get_by_role("button", name="Show the message").click()
+        await expect(page.locator("li.found .bubble")).to_be_visible()
+
+        await page.get_by_label("Fault", exact=True).select_option("server_error")
+        await page.get_by_label("Method", exact=True).select_option("sendMessage")
+        await page.get_by_role("button", name="Let it fail").click()
+        await expect(page.get_by_text("server_error at sendMessage, the next call")).to_be_visible()
+        assert (await api.post("sendMessage", json=hello)).status_code == 500
+        await expect(page.locator(".calls .refused")).to_contain_text("500")
+        await expect(page.get_by_text("server_error at sendMessage")).to_have_count(0)
+        await page.get_by_role("searchbox", name="Filter by method").fill("edit")
+        await expect(page.locator(".calls li")).to_have_count(0)
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("button", name="Bench")).to_be_focused()

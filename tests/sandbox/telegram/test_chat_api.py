@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import telegram as ptb
-from telegram.error import BadRequest
+from telegram.error import BadRequest, RetryAfter
 from tones import mp3
 
 from sandbox.telegram.chats import User
@@ -183,6 +183,33 @@ async def test_people_join_and_leave_a_group_and_the_bot_loses_a_right(
     await bot.send_message(group.id, "yes")
     assert (await chat.post(f"{group.id}/restriction", json={"forbidden": ["can_fly"]})).status_code == 400
     assert (await chat.post(f"{ada.id}/members", json={"user_id": eve.id})).status_code == 400
+
+
+async def test_the_bench_shows_the_bots_calls_and_makes_the_next_one_fail(
+    chat: httpx.AsyncClient, tg: Telegram, bot: ptb.Bot, alice: User
+) -> None:
+    before = (await chat.get("calls", params={"timeout": 0})).json()["last_call"]
+    assert (await chat.get("faults", params={"chat_id": alice.id})).json()["messages_left"] == 20
+    waiting = asyncio.create_task(chat.get("calls", params={"after": before, "timeout": 20}))
+    sent = await bot.send_message(alice.id, "hello")
+    [call] = (await waiting).json()["calls"]
+    assert (call["number"], call["method"], call["status"]) == (before + 1, "sendMessage", 200)
+    assert call["parameters"]["text"] == "hello"
+    assert call["answer"]["message_id"] == sent.message_id
+
+    await chat.post("faults", json={"kind": "too_many_requests", "method": "sendMessage", "retry_after_s": 7})
+    shown = (await chat.get("faults", params={"chat_id": alice.id})).json()
+    assert [fault["kind"] for fault in shown["faults"]] == ["too_many_requests"]
+    assert shown["messages_left"] == 19
+    with pytest.raises(RetryAfter):
+        await bot.send_message(alice.id, "again")
+    [refused] = (await chat.get("calls", params={"after": before + 1})).json()["calls"]
+    assert (refused["status"], refused["fault"], refused["answer"]) == (429, "too_many_requests", None)
+    assert (await chat.get("faults")).json()["faults"] == []
+    await chat.post("faults", json={"kind": "server_error", "times": None})
+    await chat.delete("faults")
+    await bot.send_message(alice.id, "again")
+    assert (await chat.post("faults", json={"kind": "earthquake"})).status_code == 422
 
 
 async def test_no_new_events_is_an_empty_answer(chat: httpx.AsyncClient, tg: Telegram) -> None:
