@@ -63,6 +63,15 @@ async def a_song(stage: Stage) -> None:
     await _split(stage, chat, robin, "Morning Line")
 
 
+async def own_separator(stage: Stage) -> None:
+    """With your own separator nothing has a price"""
+    robin = stage.person("Robin")
+    chat = stage.transcript(robin.id)
+    menu = await _split(stage, chat, robin, "At Home")
+    await chat.tap(robin, menu, "One instrument")
+    await chat.wait_until(lambda: "isolate" in chat.text_messages()[-1].text)
+
+
 async def another_way(stage: Stage) -> None:
     """Another mode, and one instrument from a list"""
     robin = stage.person("Robin")
@@ -71,9 +80,9 @@ async def another_way(stage: Stage) -> None:
     await chat.tap(robin, menu, "One instrument")
     await chat.wait_until(lambda: len(chat.text_messages()) == 2)
     listed = chat.text_messages()[-1]
-    await chat.tap(robin, listed, "›")
-    await chat.wait_until(lambda: any(button["text"] == "‹" for button in listed.buttons))
-    await chat.tap(robin, listed, "‹")
+    await chat.tap(robin, listed, "Back")
+    await chat.wait_until(lambda: any("One instrument" in button["text"] for button in listed.buttons))
+    await chat.tap(robin, listed, "One instrument")
     await chat.wait_until(lambda: any("Bass" in button["text"] for button in listed.buttons))
     await chat.tap(robin, listed, "Bass")
     await chat.wait_for_text(listed, _DONE)
@@ -273,6 +282,7 @@ async def privacy(stage: Stage) -> None:
 
 STORIES: dict[Story, dict[str, str]] = {
     a_song: {},
+    own_separator: {},
     another_way: {},
     the_same_song: {},
     cancel_and_back: {},
@@ -292,15 +302,15 @@ STORIES: dict[Story, dict[str, str]] = {
 
 async def play(story: Story) -> list[str]:
     """Play one story in a new environment; returns the lines of its transcripts."""
-    async with _stage(STORIES[story]) as stage:
+    async with _stage(STORIES[story], charges=story is not own_separator) as stage:
         await story(stage)
     return "\n\n".join("\n".join(chat.lines) for chat in stage.transcripts).splitlines()
 
 
 @asynccontextmanager
-async def _stage(settings: dict[str, str]) -> AsyncIterator[Stage]:
+async def _stage(settings: dict[str, str], *, charges: bool) -> AsyncIterator[Stage]:
     with tempfile.TemporaryDirectory(prefix="stemdrop-stories-") as folder:
-        async with LocalEnvironment(Path(folder), settings=settings, charges=True) as environment:
+        async with LocalEnvironment(Path(folder), settings=settings, charges=charges) as environment:
             await environment.start("up")
             yield Stage(environment)
 
