@@ -109,6 +109,7 @@ def create_router(telegram: Telegram) -> APIRouter:
     router = APIRouter(dependencies=[Depends(guard)])
     _add_overview(router, telegram)
     _add_people(router, telegram)
+    _add_group_changes(router, telegram)
     _add_messages(router, telegram)
     _add_files(router, telegram)
     add_bench(router, telegram)
@@ -165,6 +166,8 @@ def _add_people(router: APIRouter, telegram: Telegram) -> None:
     async def restrict(chat_id: int, body: Restriction) -> dict[str, Any]:
         return _chat(group_members.restrict(telegram, chat_id, body.forbidden, bot_only=body.bot_only))
 
+
+def _add_group_changes(router: APIRouter, telegram: Telegram) -> None:
     @router.post("/{chat_id}/topics")
     async def add_topic(chat_id: int, body: NewTopic) -> dict[str, Any]:
         return {"message_thread_id": telegram.add_topic(chat_id, body.name)}
