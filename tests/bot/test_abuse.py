@@ -4,12 +4,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from builders import make_job
-from product import BotRoom, Product, open_product, result_of
+from product import BotRoom, Product, new_job, open_product, result_of
 from redis import Redis
 from tones import mp3
 
@@ -266,9 +267,15 @@ async def crowd(redis_url: str, telegram: Telegram) -> AsyncIterator[list[Produc
         yield await products(stack, redis_url, telegram, url, 3)
 
 
+async def at(product: Product, state: JobState, song: Message, mode: Mode | None) -> Job:
+    """A job with another song: jobs with one song share what one of them pays for."""
+    source = replace(new_job(song).source, file_unique_id=Job.new_id())
+    return await product.at(state, song, mode=mode, source=source)
+
+
 async def ended(product: Product, song: Message, end: JobState) -> Job:
     """Return a job that failed without a charge, or was delivered."""
-    job = await product.at(JobState.SUBMITTING, song, mode=Mode.SEPARATE_VOCAL)
+    job = await at(product, JobState.SUBMITTING, song, Mode.SEPARATE_VOCAL)
     if end is JobState.FAILED:
         await product.fail(job.id, Failure("500", charged=False))
     else:
@@ -282,7 +289,7 @@ async def test_concurrent_orders_do_not_exceed_the_daily_credits(
     """Picks, retries and other modes, each twice, in several processes."""
     first, *_ = crowd
     sent = await first.telegram.send_file(alice.id, song)
-    choosing = [await first.at(JobState.CHOOSING, sent, mode=None) for _ in range(10)]
+    choosing = [await at(first, JobState.CHOOSING, sent, None) for _ in range(10)]
     failed = [await ended(first, sent, JobState.FAILED) for _ in range(8)]
     delivered = [await ended(first, sent, JobState.DELIVERED) for _ in range(7)]
     modes = [Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM_ADVANCED, Mode.SPLIT_STEM]
@@ -325,7 +332,7 @@ async def test_concurrent_taps_do_not_exceed_the_daily_credits(
             await application.initialize()
             stack.push_async_callback(application.shutdown)
         room = BotRoom(first, applications[0])
-        menus = [await room.menu(alice, song) for _ in range(10)]
+        menus = [await room.other_menu(alice, song) for _ in range(10)]
         for number in range(30):
             menu = menus[number % 10]
             data = menu.buttons[number // 10 % 2]["callback_data"]
