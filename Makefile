@@ -22,19 +22,27 @@ help:
 setup: .venv/.ready
 
 # pip checks every file against the hashes of the lock, then installs the project without dependencies.
-.venv/.ready: requirements.lock pyproject.toml
+define install
 	@$(PYTHON) -c 'import sys; sys.exit("stemdrop needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing the locked requirements into .venv (a minute the first time) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
+endef
 
-demo: setup
+.venv/.ready: requirements.lock pyproject.toml
+	$(install)
+
+# Without what only developers need, such as the browser's driver.
+.venv/.sandbox: requirements-sandbox.lock pyproject.toml
+	$(install)
+
+demo: .venv/.sandbox
 	@$(BIN)/python -m sandbox.play.demo
 
 # Until Ctrl-C, which is no error.
-sandbox: setup
+sandbox: .venv/.sandbox
 	@$(BIN)/python -m sandbox.play.trained_model
 	@$(BIN)/stemdrop sandbox || test $$? -eq 130
 
