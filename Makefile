@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox stories docs test page-test fuzz lint types audit format all faults bench quality compose-test ops-check
+.PHONY: help setup demo sandbox stories docs test page-test page-pictures fuzz lint types audit format all faults bench quality compose-test ops-check
 
 help:
 	@echo "make demo           play a bundled song through the chat in both modes (no account needed)"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench          measure each process on this machine (a few minutes)"
 	@echo "make quality        measure the separation of songs with known stems (a few minutes)"
 	@echo "make stories        play the stories of docs/chat.md and write it"
+	@echo "make page-pictures  take the README's pictures of the sandbox's page in Chromium"
 	@echo "make docs           write .env.example and docs/settings.md from the settings"
 	@echo "make ops-check      check the Prometheus rules in ops/ with promtool"
 	@echo "make setup | lint | types | audit | format | all"
@@ -48,6 +49,10 @@ sandbox: .venv/.sandbox
 
 stories: setup
 	@$(BIN)/python -m tools.generate_chat_docs
+
+# Needs Chromium (Debian: chromium) and fonts-noto-color-emoji.
+page-pictures: setup
+	@$(BIN)/python -m tools.take_page_pictures
 
 docs: setup
 	@$(BIN)/python -m tools.generate_settings_docs

@@ -11,7 +11,6 @@ from playwright.async_api import Page, async_playwright
 from sandbox.environment.local_environment import LocalEnvironment
 
 _PICTURES = Path(__file__).parent.parent / "docs" / "images"
-_SIZE = {"width": 900, "height": 640}
 _WAIT_MS = 120_000
 
 
@@ -19,7 +18,6 @@ async def _split_the_demo_song(page: Page) -> None:
     await page.get_by_role("button", name="Send the demo song").click()
     await page.get_by_role("button", name="All stems").click()
     await page.get_by_role("button", name="Hear the split").wait_for()
-    await page.wait_for_load_state("load")
 
 
 async def main() -> None:
@@ -33,16 +31,20 @@ async def main() -> None:
             browser = await playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--no-sandbox", "--mute-audio"]
             )
-            page = await browser.new_page(viewport=_SIZE, locale="en-US")
+            page = await browser.new_page(viewport={"width": 900, "height": 720}, locale="en-US")
             page.set_default_timeout(_WAIT_MS)
             await page.goto(environment.page.url(environment.telegram_url))
             await _split_the_demo_song(page)
-            await page.screenshot(path=_PICTURES / "page-light.png")
             await page.emulate_media(color_scheme="dark")
             await page.get_by_role("button", name="Hear the split").click()
             await page.get_by_role("slider", name="Position in the song").fill("12")
             await page.get_by_role("button", name="Only Vocals").click()
             await page.screenshot(path=_PICTURES / "page-dark.png")
+            await page.keyboard.press("Escape")
+            await page.emulate_media(color_scheme="light")
+            await page.get_by_role("button", name="You ♪ Morning Line").first.scroll_into_view_if_needed()
+            await page.mouse.move(0, 0)
+            await page.screenshot(path=_PICTURES / "page-light.png")
             await browser.close()
 
 
