@@ -15,8 +15,8 @@ from stemdrop.storage.connection import connect
 
 Record = Callable[[str, object], None]
 ONE_CALL = Bounds(calls=1)
-# What needs two calls is found with fewer answers, in minutes less.
-TWO_CALLS = Bounds(calls=2, results=("stems", "failed", "refunded"), corrections=False)
+# What else can happen to a job is the same with one call.
+TWO_CALLS = Bounds(calls=2, results=("stems", "failed", "refunded"), corrections=False, asides=False)
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]
 

@@ -1,10 +1,10 @@
 """The model: one job, its provider, workers and user. `actions` lists what may happen next in a world.
 
-A worker that waits may wait for ever, which is as good as dying. The clock stands still
-between two create calls: what is due may happen at any moment.
+A worker that waits may wait for ever, which is as good as dying, also once its answer is taken for lost. The
+clock stands still between two create calls: what is due may happen at any moment.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,11 +35,15 @@ RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How large the world is: create calls, what the provider may say, and whether it may correct itself."""
+    """How large the world is: create calls, what the provider may say, and whether it may correct itself.
+
+    Without `asides` all steps are left out that have nothing to do with the calls and what they cost.
+    """
 
     calls: int = 2
     results: tuple[str, ...] = tuple(RESULTS)
     corrections: bool = True
+    asides: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,15 @@ class Model:
 
     def actions(self, world: World) -> dict[str, Action]:
         """Return what may happen next."""
-        parts = (self._user, self._submission, self._provider, self._recovery, self._delivery)
+        parts: tuple[Callable[[World], Named], ...] = (
+            self._user,
+            self._submission,
+            self._provider,
+            self._recovery,
+            self._delivery,
+        )
+        if self._bounds.asides:
+            parts += (self._asides,)
         return {name: action for part in parts for name, action in part(world)}
 
     def _step(self, world: World, name: str, step: Step, **changes: Any) -> Action:
@@ -137,18 +149,25 @@ class Model:
         return Action(world, changed, Trial(world.stored, name, now, step))
 
     def _user(self, world: World) -> Named:
-        job = world.job
         yield "the user picks", self._pick(world)
-        yield "the song starts by itself", self._pick(world, BEGAN)
-        yield "the user undoes that", self._step(world, "undo", lambda store: store.undo(JOB_ID))
         yield "the user cancels", self._step(world, "cancel", lambda store: store.cancel(JOB_ID))
         yield "the user takes it up again", self._step(world, "resume", lambda store: store.resume(JOB_ID))
-        yield "the user deletes", self._step(world, "forget", lambda store: store.forget(JOB_ID))
-        yield "the user tries again", self._step(world, "retry", lambda s: s.mark_retried(JOB_ID, "j2"))
-        if job and (job.is_undelivered or job.is_incomplete):
-            yield "the user has stems fetched again", self._deliver_again(world, Credits.KEEP)
         for number in range(len(world.calls)):
             yield f"the user asks again after call {number + 1}", self._ask_again(world, number)
+
+    def _asides(self, world: World) -> Named:
+        job = world.job
+        yield "the song starts by itself", self._pick(world, BEGAN)
+        yield "the user undoes that", self._step(world, "undo", lambda store: store.undo(JOB_ID))
+        yield "the user deletes", self._step(world, "forget", lambda store: store.forget(JOB_ID))
+        yield "the user tries again", self._step(world, "retry", lambda s: s.mark_retried(JOB_ID, "j2"))
+        yield "the end is shown", self._step(world, "close", lambda store: store.close(JOB_ID))
+        if job and (job.is_undelivered or job.is_incomplete):
+            yield "the user has stems fetched again", self._deliver_again(world, Credits.KEEP)
+        if world.run == "stems":
+            yield "the chat takes no music now", self._fail(world, "delivering", Obstacle.NO_MUSIC, True)
+        if world.calls and world.calls[0].provider == "accepted":
+            yield "a callback of another chat", self._receive(world, 0, "stems", chat_id=CHAT + 1)
 
     def _pick(self, world: World, starts_at: float = 0) -> Action:
         name = f"pick {starts_at}"
@@ -177,7 +196,7 @@ class Model:
             yield "the submission gives up, asked again", self._fail(world, "submitting", "unreachable", None)
 
     def _begin(self, world: World) -> Action:
-        begun = (*world.calls, Call())
+        begun = (*world.calls, Call() if self._bounds.asides else Call("waiting", "asked"))
         name = f"begin_create {len(begun)}"
         return self._step(world, name, lambda store: store.begin_create(JOB_ID), calls=begun)
 
@@ -194,7 +213,6 @@ class Model:
             token = f"begin_create {number + 1}"
             step = self._step(gone, f"not_accepted {token}", lambda s: s.not_accepted(seen, token), **told)
             yield f"the refusal of {name} is stored", step
-        yield f"the answer to {name} is lost", self._lose(gone, number)
 
     def _lose(self, world: World, number: int) -> Action:
         token = f"begin_create {number + 1}"
@@ -225,8 +243,6 @@ class Model:
                             f"call {number + 1} is called back: {kind}",
                             self._call_back(world, number, kind),
                         )
-        if world.calls and world.calls[0].provider == "accepted":
-            yield "a callback of another chat", self._receive(world, 0, "stems", chat_id=CHAT + 1)
 
     def _may_say(self, call: Call, kind: str) -> bool:
         """Repeat itself; a failure and stems in any order, but stems that it has given back it has not."""
@@ -253,7 +269,6 @@ class Model:
         yield "recovery takes the answer for lost", self._fail(world, "submitting", "lost", None)
         yield "recovery gives up before a call", self._fail(world, "submitting", "unreachable", False)
         yield "recovery gives up waiting", self._fail(world, "separating", "timeout", True)
-        yield "the end is shown", self._step(world, "close", lambda store: store.close(JOB_ID))
         if (job := world.job) and is_overtaken(job):
             yield "recovery prefers the stems that came", self._deliver_again(world, Credits.SETTLE)
 
@@ -269,7 +284,6 @@ class Model:
             yield "a delivery begins", step
         if world.run == "stems":
             yield "the delivery ends", self._deliver(world)
-            yield "the chat takes no music now", self._fail(world, "delivering", Obstacle.NO_MUSIC, True)
         elif world.run:
             yield "the delivery explains the failure", self._explain(world)
 

@@ -16,7 +16,7 @@ _ASKED = ("the user picks", "a worker begins call 1", "call 1 is sent")
 _ACCEPTED = (*_ASKED, "the provider accepts call 1")
 _REFUSED = (*_ASKED, "the provider refuses call 1")
 _SEPARATING = (*_ACCEPTED, "the task of call 1 is stored")
-_LOST = (*_ACCEPTED, "the answer to call 1 is lost")
+_LOST = (*_ACCEPTED, "call 1 is found without an answer")
 _ASKED_AGAIN = (*_LOST, "the user asks again after call 1")
 _TWO = (*_ASKED_AGAIN, "a worker begins call 2", "call 2 is sent", "the provider accepts call 2")
 
