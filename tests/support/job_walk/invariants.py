@@ -37,7 +37,7 @@ def of_steps(invariant: OfStep) -> OfStep:
 def sentence(name: str) -> str:
     """Return what an invariant says."""
     found = STATES.get(name) or STEPS.get(name) or OF_TWO.get(name)
-    return ((found and found.__doc__) or "").strip().rstrip(".")
+    return ((found and found.__doc__) or "").strip().partition("\n")[0].rstrip(".")
 
 
 class OneJob(Model):

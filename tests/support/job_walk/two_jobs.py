@@ -215,11 +215,15 @@ def _existing(world: World) -> Iterator[tuple[int, Job]]:
 
 @of_two
 def paid_calls_are_awaited(model: TwoJobs, before: World, action: str, moved: Moved) -> bool:
-    """No job is picked, or has its turn, to pay for a split while another one's call for it is on its way."""
+    """No job begins to pay for a split while another one's call for it is on its way.
+
+    That of a job that is picked anew after its own call was refused may be known to no other job.
+    """
     for number in (0, 1):
         other, call = before.stored.job(_NAMES[1 - number]), before.calls[1 - number]
         is_on_its_way = other and other.state in IN_CALL and call.worker != "none" and not call.said
-        if model.is_shared and is_on_its_way and call.may_be_kept and action in _TURNS[number]:
+        is_new = before.calls[number].worker == "none"
+        if is_new and model.is_shared and is_on_its_way and call.may_be_kept and action in _TURNS[number]:
             job = moved.world.stored.job(_NAMES[number])
             return job is None or job.state is not JobState.SUBMITTING
     return True
