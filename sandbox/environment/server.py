@@ -64,7 +64,14 @@ async def serve(
     if _log.level != logging.WARNING:
         _log.setLevel(logging.WARNING)
     config = uvicorn.Config(
-        app, http=protocol, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=5
+        app,
+        http=protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        # A busy machine takes uvicorn's 5 s between two requests, and closing would meet the second one.
+        timeout_keep_alive=75,
     )
     server = _Server(config)
     running = asyncio.create_task(server.serve(sockets=[listener]))

@@ -30,6 +30,8 @@ class Walk:
         self.menu = await self.person.shows(self.menu, "✅")
 
     async def another_way(self) -> None:
+        # an album that was sent and not yet noted when its process died would be sent again, too
+        self.stage.provider.hold_stems.clear()
         await self.person.taps(self.menu, 0)
         await self.person.sees(lambda: len(self.stage.texts(self.person)) == 2)
         # a message that was sent and not yet noted when its process died would be sent again
@@ -56,6 +58,7 @@ async def test_songs_survive_a_kill_after_every_step(tmp_path: Path) -> None:
             up = (await stage.start("up"))[0]
             await asyncio.gather(*(step() for step in together))
             up.kill()
+        stage.provider.hold_stems.set()
         await stage.start("up")
         await stage.jobs_rest()
         assert [len(walk.person.audios()) for walk in walks] == [4, 4]

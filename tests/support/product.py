@@ -392,7 +392,7 @@ class BotRoom:
         return menu
 
 
-async def until(what: Callable[[], object], timeout_s: float = 30) -> None:
+async def until(what: Callable[[], object], timeout_s: float = 100) -> None:
     """Wait until the condition holds, by checking it every 10 ms; raises `TimeoutError`."""
     with anyio.fail_after(timeout_s):
         while not what():  # noqa: ASYNC110
