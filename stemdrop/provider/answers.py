@@ -22,6 +22,7 @@ MAX_TASK_ID = 128
 MAX_DEPTH = 12
 # Far more than any answer has.
 MAX_VALUES = 10_000
+_HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
 
 # The provider's field (without `_url`) → our key, in the order in which stems are delivered.
 STEM_FIELDS = {
@@ -161,7 +162,7 @@ def _plain(value: object, depth: int = 0, count: Iterator[int] | None = None) ->
         return value
     plain: dict[str, Any] = {}
     for name, item in value.items() if depth < MAX_DEPTH else ():
-        key = re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+        key = name if name.islower() else _HUMP.sub(r"_\1", name).lower()
         plain[key] = plain.get(key) or _plain(item, depth + 1, count)
     return plain
 
