@@ -148,7 +148,11 @@ def test_an_unreachable_redis_is_reported_in_one_line(
 @pytest.mark.usefixtures("heeded")
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(
-    song: Path, tmp_path: Path, variables: dict[str, str], capsys: pytest.CaptureFixture[str]
+    song: Path,
+    tmp_path: Path,
+    variables: dict[str, str],
+    capsys: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
 ) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "stemdrop", "sandbox"],
@@ -159,6 +163,7 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(
         stderr=subprocess.PIPE,
         text=True,
     )
+    request.addfinalizer(process.terminate)  # of a test that fails before it stops the command
     assert process.stdout is not None
     lines = [process.stdout.readline().strip() for _ in range(3)]
     assert lines[0] == "The separator's engine: light."
