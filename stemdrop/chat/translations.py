@@ -16,7 +16,7 @@ from babel.numbers import format_decimal
 from babel.units import format_unit
 
 from stemdrop.domain.failures import REMEDIES
-from stemdrop.domain.jobs import Failure, Mode
+from stemdrop.domain.jobs import UNDELIVERED, Failure, Mode
 from stemdrop.domain.results import Stem
 
 LOCALES = Path(__file__).parent / "locales"
@@ -112,7 +112,7 @@ class Language:
     def failure(self, failure: Failure) -> str:
         """Return what happened and whether it was charged; the latter not where nothing costs anything."""
         key = f"failure.{failure.code}" if failure.code in REMEDIES else "failure.other"
-        head = self("failure.head", code=failure.code)
+        head = self("failure.unsent" if failure.code in UNDELIVERED else "failure.head", code=failure.code)
         if self._is_free:
             return f"{head}\n{self(key)}"
         charged = {True: "charged.yes", False: "charged.no", None: "charged.unknown"}[failure.charged]

@@ -14,7 +14,7 @@ from babel.messages.pofile import read_po
 
 from stemdrop.chat.translations import FALLBACK, LOCALES, Language, load_translations
 from stemdrop.domain.failures import REMEDIES
-from stemdrop.domain.jobs import INSTRUMENTS, Failure, Mode
+from stemdrop.domain.jobs import INSTRUMENTS, UNDELIVERED, Failure, Mode
 from stemdrop.domain.results import Stem
 from stemdrop.provider.answers import STEM_FIELDS
 
@@ -219,7 +219,7 @@ def test_an_unknown_key_is_an_error(say: Language) -> None:
 def test_where_nothing_costs_credits_a_failure_names_none(say: Language) -> None:
     for code in REMEDIES:
         text = say.where(is_free=True).failure(Failure(code, charged=True))
-        assert text.startswith(say("failure.head", code=code))
+        assert text.startswith(say("failure.unsent" if code in UNDELIVERED else "failure.head", code=code))
         assert len(text.split("\n")) == 2
         assert not any(say(f"charged.{known}") in text for known in ("yes", "no", "unknown"))
 
@@ -271,7 +271,7 @@ def test_a_failure_says_code_reason_and_charge(say: Language) -> None:
     for code, charged in product((*REMEDIES, "599", "0", "9999"), (True, False, None)):
         lines = say.failure(Failure(code, charged)).split("\n")
         assert len(lines) == 3
-        assert lines[0] == say("failure.head", code=code)
+        assert lines[0] == say("failure.unsent" if code in UNDELIVERED else "failure.head", code=code)
         assert code in lines[0]
         assert lines[1] == say(f"failure.{code}" if code in REMEDIES else "failure.other")
         assert lines[2] == say({True: "charged.yes", False: "charged.no", None: "charged.unknown"}[charged])

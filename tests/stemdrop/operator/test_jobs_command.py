@@ -596,7 +596,7 @@ async def test_a_delivery_that_is_dropped_ends_with_an_explanation(
     assert await spent(product, alice) == 50
     assert await product.store.failed_jobs() == await product.store.open_jobs() == []
     (told,) = bot_texts(product, alice)
-    assert told.startswith("⚠️ That did not work (code undeliverable).")
+    assert told.startswith("⚠️ The stems are not sent yet (code undeliverable).")
     # the stems are paid for and can still be fetched
     assert (await jobs("retry", job.id)).code == 0
     assert await product.ordered() == [("deliver", job.id)]
