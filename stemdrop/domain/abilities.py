@@ -63,10 +63,10 @@ class Abilities:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The reverse of `to_json`."""
+        """The reverse of `to_json`; reads also the form of version 0.1, which had only the modes."""
         modes = {
             Mode(mode): Ability(it["price"], tuple(it["stems"]), tuple(it["instruments"]))
-            for mode, it in value["modes"].items()
+            for mode, it in value.get("modes", value).items()
         }
         formats = tuple(value.get("formats", ()))
         return cls(modes, value.get("engine", ""), value.get("better_engine", ""), formats)
