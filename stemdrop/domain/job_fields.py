@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from stemdrop.domain.jobs import Job
 
@@ -34,7 +34,12 @@ def from_fields(stored: Mapping[str, str]) -> Job:
         if (text := stored.get(_FIELD_NAMES.get(item.name, item.name))) is not None
     }
     account = values.get("account") or values.get("user_id") or values.get("chat_id")
-    return _JOB.validate_python({**values, "account": account})
+    try:
+        return _JOB.validate_python({**values, "account": account})
+    except ValidationError as error:
+        wrong = [f"{'.'.join(map(str, it['loc']))}: {it['type']}" for it in error.errors()]
+    # not pydantic's own text, which would log titles, file ids and links
+    raise ValueError(", ".join(wrong))
 
 
 def encode(changes: Mapping[str, object]) -> dict[str, str]:

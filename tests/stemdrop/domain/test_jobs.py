@@ -1,5 +1,6 @@
 """Jobs are stored and read again, also by versions with more or fewer attributes."""
 
+import traceback
 from dataclasses import replace
 
 import pytest
@@ -180,3 +181,18 @@ def test_every_state_is_final_or_active_or_waits() -> None:
     assert not FINAL & CANCELLABLE
     assert set(JobState) - FINAL - CANCELLABLE == {JobState.DELIVERING}
     assert CREDITS.keys() == set(Mode)
+
+
+@pytest.mark.parametrize(
+    ("field", "stored"),
+    [
+        ("source", '{"kind": "hologram", "file_id": "private", "title": "private"}'),
+        ("links", '[["Drums", "https://private", "private"]]'),
+        ("state", "private"),
+    ],
+)
+def test_the_error_of_an_unreadable_job_has_no_values(field: str, stored: str) -> None:
+    with pytest.raises(ValueError, match=field) as raised:
+        from_fields({**to_fields(full_job()), field: stored})
+    assert "private" not in "".join(traceback.format_exception(raised.value))
+    assert raised.value.__context__ is None
