@@ -40,7 +40,6 @@ async def test_an_unexpected_exception_is_logged_once_with_its_traceback_and_wit
     assert (answer.status_code, answer.text) == (500, "Internal Server Error")
     text = stream.getvalue()
     assert text.count("Traceback (most recent call last)") == 1
-    assert "ValidationError: 1 validation error for Job" in text
-    assert "input_value='***'" in text
+    assert "ValueError: state: enum" in text
     assert token not in text
     assert path.split("/")[2] not in text

@@ -343,6 +343,16 @@ async def test_a_success_after_a_retry_changes_nothing(store: JobStore) -> None:
     assert await state_of(store, job) is JobState.FAILED
 
 
+async def test_stems_of_a_retried_job_do_not_wait_for_their_chat(store: JobStore) -> None:
+    """Those of the new job are sent; otherwise the chat would get both when it takes stems again."""
+    job = await added_and_asked(store)
+    await store.receive(job.id, CHAT, TASK, make_result())
+    await store.fail(job.id, [JobState.DELIVERING], Failure("no_rights", charged=True))
+    assert [it.id for it in await store.obstructed_jobs(CHAT)] == [job.id]
+    await store.mark_retried(job.id, Job.new_id())
+    assert await store.obstructed_jobs(CHAT) == []
+
+
 async def test_a_failure_is_received_as_a_result(store: JobStore) -> None:
     job = await added_and_asked(store)
     assert await store.receive(job.id, CHAT, TASK, Result(531)) is Receipt.STORED
