@@ -118,6 +118,8 @@ class Orders:
         """Retry a failed job as a new one, unless a late result, already paid for, has come meanwhile."""
         if job.state is not JobState.FAILED or job.mode is None:
             return Ordered(job.id, "tap.too_late")
+        if job.is_undelivered:
+            return await self.fetch_again(job)
         if await self._has_come(job):
             is_free = (await self.abilities.get()).is_free
             return Ordered(job.id, "free.came_late" if is_free else "came_late")

@@ -10,6 +10,7 @@ from sandbox.telegram.faults import FaultKind
 from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Sent
 from stemdrop.services.orders import Tapped
+from stemdrop.storage.keys import SPLIT
 from stemdrop.tasks.engine import Task
 
 VOCALS, ALL_STEMS = 0, 1
@@ -247,3 +248,20 @@ async def test_two_people_who_pick_the_same_pay_once(
     third = await newest(room, alice)
     assert await product.ordered() == [("deliver", third.id)]
     assert third.charge is Charge.NONE
+
+
+async def test_a_retry_of_a_job_whose_stems_have_come_fetches_them(
+    room: BotRoom, alice: User, menu: Message
+) -> None:
+    """An old message may still offer it: the answer was lost, the stems came, and the chat took none."""
+    product = room.product
+    await room.taps(menu, VOCALS)
+    job = await newest(room, alice)
+    await product.store.begin_create(job.id)
+    await product.store.receive(job.id, job.chat_id, "task-1", STEMS)
+    await product.store.fail(job.id, [JobState.DELIVERING], Failure("no_rights", charged=True))
+    await product.redis.delete(SPLIT.format(job.source.split_id(Mode.SEPARATE_VOCAL, "")))  # it has expired
+    ordered = await product.orders.retry(await product.job(job.id))
+    assert ordered.job_id == job.id
+    assert (await product.job(job.id)).state is JobState.DELIVERING
+    assert [it.id for it in await product.jobs(alice.id)] == [job.id]
