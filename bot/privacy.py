@@ -100,13 +100,17 @@ class Privacy:
                 await edit(query, say("delete.kept"))
             case (_, word) if word == _YES:
                 await answer_tap(query, None)
-                await edit(query, await self._delete(query.from_user.id, query.id, say))
+                # the second of two taps shows what the first one found, in the language that it deleted
+                once = f"{query.chat_instance}:{query.message.message_id if query.message else query.id}"
+                await edit(query, await self._delete(query.from_user.id, once, say))
             case _:
                 await answer_tap(query, say("tap.stale_screen"))
 
-    async def _delete(self, user_id: int, tap_id: str, say: Language) -> str:
-        """Delete everything and return what there was; idempotent for each tap."""
-        songs, cached = await self.users.counted(tap_id, await self._count(user_id))
+    async def _delete(self, user_id: int, once: str, say: Language) -> str:
+        """Delete everything and return what there was; idempotent for each `once`."""
+        counted = (say.code, *await self._count(user_id))
+        code, songs, cached = await self.users.counted(once, counted)
+        say = self.job_message.translations.language(code)
         jobs = [job for job in await self.store.jobs_of(user_id) if job.state in CANCELLABLE]
         await self.actions.show(await self.actions.cancel(jobs), _EDIT_PATIENCE_S)
         for job in await self.store.jobs_of(user_id):

@@ -211,6 +211,6 @@ class CallbackQuery:
             "id": self.id,
             "from": self.user.to_dict(),
             "message": self.message.to_dict(),
-            "chat_instance": str(abs(hash(self.message.chat.id))),
+            "chat_instance": str(abs(hash((0, self.message.chat.id)))),
             "data": self.data,
         }

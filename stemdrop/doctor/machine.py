@@ -73,9 +73,11 @@ def _write_a_megabyte(folder: Path) -> None:
 
 def check_clock(context: CheckContext, report: SubjectReport) -> None:
     """Compare the clock with those of the servers that the other checks asked."""
-    servers = {name: offset for name, offset in context.offsets.items() if name != "Redis"}
+    # the other checks run side by side
+    offsets = dict(sorted(context.offsets.items()))
+    servers = {name: offset for name, offset in offsets.items() if name != "Redis"}
     wrong = {name: offset for name, offset in servers.items() if abs(offset) > CLOCK_S}
-    if not context.offsets:
+    if not offsets:
         report.unchecked("clock", "no server reported its time")
     elif wrong and len(wrong) == len(servers):
         found = (
@@ -86,8 +88,8 @@ def check_clock(context: CheckContext, report: SubjectReport) -> None:
         found = "; ".join(f"{name} is {_difference(offset)}" for name, offset in wrong.items())
         report.warning("clock", found, "it is the server's fault: others agree with this machine")
     else:
-        report.ok("clock", f"agrees with {', '.join(context.offsets)}")
-    offset = context.offsets.get("Redis", 0)
+        report.ok("clock", f"agrees with {', '.join(offsets)}")
+    offset = offsets.get("Redis", 0)
     if abs(offset) > REDIS_CLOCK_S:
         advice = f"keep the clocks of all machines synchronized: {_SYNCHRONIZE}"
         report.warning("Redis' clock", f"Redis' machine is {_difference(offset)}", advice)

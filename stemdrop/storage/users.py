@@ -248,8 +248,8 @@ class Users:
         keys = [ALLOWED, USER.format(old_chat_id), USER.format(new_chat_id)]
         await run_script(self._redis, _MIGRATE, keys, [str(old_chat_id), str(new_chat_id)])
 
-    async def counted(self, once: str, counters: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the `counters` of the first call for this tap, before that run changed them."""
+    async def counted(self, once: str, counters: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the `counters` of the first call with the same `once`, before that run changed them."""
         key = COUNTED.format(once)
         await self._redis.set(key, json.dumps(counters), ex=COUNTED_LIFETIME_S, nx=True)
         stored = await self._redis.get(key)

@@ -235,6 +235,19 @@ async def test_deleting_is_reported_although_the_first_reply_failed(
         assert asked.text.startswith("Deleted: 1 song.\nForgotten: 1 saved split.\n")
 
 
+async def test_a_second_tap_on_delete_shows_what_the_first_one_deleted(
+    room: BotRoom, mei: User, song: Path
+) -> None:
+    await room.product.users.set_language(mei.id, "es")
+    await room.menu(mei, song)
+    asked = (await room.says(mei, "/delete"))[-1]
+    data = asked.buttons[0]["callback_data"]
+    await room.taps(asked, 0, mei)
+    assert asked.text.startswith("Borrada: 1 canción")
+    await room.forges(asked, data, mei)
+    assert asked.text.startswith("Borrada: 1 canción")
+
+
 async def test_deleting_nothing_and_twice_is_harmless(room: BotRoom, alice: User) -> None:
     asked = (await room.says(alice, "/delete"))[-1]
     query = await room.presses(asked, "Delete everything")

@@ -48,9 +48,10 @@ def fill_in(file: Path) -> None:
 
 def test_a_song_comes_back_from_the_sandbox_by_the_words_of_the_readme(clone: Path) -> None:
     readme = (ROOT / "README.md").read_text("utf-8")
-    up, play, down = re.findall(r"^(docker compose --env-file .+?)(?:   #.*)?$", readme, re.MULTILINE)
+    up, logs, play, down = re.findall(r"^(docker compose --env-file .+?)(?:  +#.*)?$", readme, re.MULTILINE)
     with Stack("try", clone, {}) as stack:
         stack.follow(up)
+        assert "Open http://127.0.0.1:8081/" in stack.follow(logs)
         table = stack.follow(play.replace(" exec ", " exec -T "))  # there is no terminal
         assert re.findall(r"│ Morning Line \((\w+)\) +│ (\S+)", table) == [
             (stem, "30.00") for stem in ("Vocals", "Drums", "Bass", "Other")
