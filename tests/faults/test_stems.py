@@ -31,6 +31,7 @@ async def _much(size_bytes: float) -> AsyncIterator[bytes]:
     sent = 0
     while sent < size_bytes:
         yield _CHUNK
+        await asyncio.sleep(0)  # else the loop never learns that the client has gone
         sent += len(_CHUNK)
 
 
