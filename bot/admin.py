@@ -18,10 +18,10 @@ from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import Rendered, short_title
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job, JobState
+from stemdrop.domain.taps import Tapped
 from stemdrop.errors import BadContract, SeparationError, TryLater
 from stemdrop.log_context import bind_job
 from stemdrop.provider.client import SeparationClient
-from stemdrop.services.orders import Tapped
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.stem_cache import StemCache

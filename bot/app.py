@@ -51,6 +51,7 @@ _IN_GROUP = (_NEW & filters.ChatType.GROUPS) | _POST
 _EDITED = (
     filters.UpdateType.EDITED_MESSAGE & filters.ChatType.GROUPS
 ) | filters.UpdateType.EDITED_CHANNEL_POST
+_EDITED_IN_PRIVATE = filters.UpdateType.EDITED_MESSAGE & filters.ChatType.PRIVATE
 # Before all others (handlers of one group exclude each other, groups do not).
 _FIRST = -1
 
@@ -91,7 +92,8 @@ def build_albums(parts: Parts) -> AlbumChats:
 def build_automatic_start(parts: Parts) -> AutomaticStart:
     """Build the task `START`."""
     actions = JobActions(parts.store, parts.orders, parts.job_message)
-    return AutomaticStart(parts.store, actions, parts.translations, parts.clock)
+    webhooks = parts.heartbeats if parts.settings.telegram_updates == "webhook" else None
+    return AutomaticStart(parts.store, actions, parts.translations, webhooks, parts.clock)
 
 
 def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
@@ -136,6 +138,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             MessageHandler(_IN_GROUP & (_SONGS | filters.CAPTION), group_chats.song),
             MessageHandler(_IN_GROUP & filters.TEXT & ~filters.COMMAND, group_chats.talk),
             MessageHandler(_EDITED, group_chats.edited),
+            MessageHandler(_EDITED_IN_PRIVATE & _SONGS, uploads.edited),
             MessageHandler(_NEW & filters.ANIMATION, commands.anything),
             MessageHandler(_NEW & _SONGS, albums.receive),
             MessageHandler(_NEW & filters.COMMAND, commands.unknown),

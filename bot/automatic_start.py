@@ -16,6 +16,7 @@ from stemdrop.chat.rendering import UNDO_S, render_over_limit
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import Choice, Job, JobState, Mode
 from stemdrop.errors import TryLater
+from stemdrop.storage.heartbeats import BEAT_S, Heartbeats
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Person
 
@@ -26,24 +27,34 @@ log = logging.getLogger(__name__)
 LATE_S = 2.0
 TOO_LATE_S = 180.0
 _AGAIN_S = 5.0
+# A webhook without a heartbeat for so long was away while its users might have undone something.
+_WEBHOOK_SILENT_S = 1.5 * BEAT_S
 
 
 def wish_of(song: Message, person: Person) -> Choice | None:
     """Return how a song of a private chat is to be split without a tap, if its sender wants that."""
+    return caption_wish(song) or ((person.usual, "") if person.splits_at_once else None)
+
+
+def caption_wish(song: Message) -> Choice | None:
+    """Return how the caption of a song says that it is to be split; a forwarded one has another author."""
     source = source_of(song)
-    choice = None
-    if source and song.caption and not song.forward_origin:  # a forwarded caption has another author
-        choice = choice_of(song.caption, (source.title, source.performer))
-    return choice or ((person.usual, "") if person.splits_at_once else None)
+    if source is None or not song.caption or song.forward_origin:
+        return None
+    return choice_of(song.caption, (source.title, source.performer))
 
 
 @dataclass
 class AutomaticStart:
-    """Starts each job once: not after its user has undone that, tapped a button, cancelled or deleted it."""
+    """Starts each job once: not after its user has undone that, tapped a button, cancelled or deleted it.
+
+    `webhooks` are the heartbeats of the processes that receive the taps, unless this one polls for them.
+    """
 
     store: JobStore
     actions: JobActions
     translations: Translations
+    webhooks: Heartbeats | None = None
     clock: Callable[[], float] = time.time
     _began_at: float = field(init=False)
 
@@ -67,18 +78,22 @@ class AutomaticStart:
         say, now = self.translations.language(job.language), self.clock()
         details = await self.actions.job_message.details(job)
         if (mode, job.instrument) in details.free:
-            await self._start(job, mode)
+            await self._start(job, mode, must_be_free=True)
         elif not details.abilities.can(mode, job.instrument):
             await self._ask(job, say("tap.not_offered"))
         elif not (price := details.abilities.price(mode)):
-            await self._start(job, mode)
-        elif now - max(job.shown_at, job.starts_at) > TOO_LATE_S:
+            await self._start(job, mode, must_be_free=True)
+        elif now - max(job.shown_at, job.starts_at) > TOO_LATE_S or await self._is_deaf():
             await self._ask(job, say("start.late"))
         elif over := await self.actions.orders.over_limit(job.account, price):
             await self._ask(job, render_over_limit(say, over))
         else:
             await self._wait(job)
             await self._start(job, mode)
+
+    async def _is_deaf(self) -> bool:
+        """Whether taps wait at Telegram, since no webhook runs."""
+        return self.webhooks is not None and not await self.webhooks.has("webhook", _WEBHOOK_SILENT_S)
 
     async def _wait(self, job: Job) -> None:
         """Return when the user has had the time to undo. Raises `TryLater` before that."""
@@ -91,8 +106,13 @@ class AutomaticStart:
         await self.actions.job_message.show_newer_state(job)
         raise TryLater(UNDO_S, "its user may undo it")
 
-    async def _start(self, job: Job, mode: Mode) -> None:
-        ordered = await self.actions.orders.pick(job, mode, job.instrument, starts_at=job.starts_at)
+    async def _start(self, job: Job, mode: Mode, *, must_be_free: bool = False) -> None:
+        """Start the job. Raises `TryLater` if it was to be free and no longer is: its user may undo that."""
+        ordered = await self.actions.orders.pick(
+            job, mode, job.instrument, starts_at=job.starts_at, must_be_free=must_be_free
+        )
+        if ordered.is_priced:
+            raise TryLater(0, "it is no longer free")
         say = self.translations.language(job.language)
         if ordered.over:
             await self._ask(job, render_over_limit(say, ordered.over))

@@ -11,8 +11,9 @@ from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.failures import Remedy, remedies
 from stemdrop.domain.jobs import Job, JobState, Obstacle
+from stemdrop.domain.taps import Ordered, Tapped
 from stemdrop.errors import TryLater
-from stemdrop.services.orders import Ordered, Orders, Tapped
+from stemdrop.services.orders import Orders
 from stemdrop.storage.job_store import JobStore
 
 log = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import TITLE_LENGTH, Rendered, render_over_limit, short_title
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
+from stemdrop.domain.taps import Ordered, Tapped
 from stemdrop.domain.titles import in_sentence
 from stemdrop.errors import TryLater
 from stemdrop.log_context import bind_job
-from stemdrop.services.orders import Ordered, Tapped
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users

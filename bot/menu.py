@@ -18,9 +18,10 @@ from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.rendering import render_over_limit
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import FINAL, Job, JobState
+from stemdrop.domain.taps import Ordered, Tapped
 from stemdrop.errors import TryLater
 from stemdrop.log_context import bind_job
-from stemdrop.services.orders import Ordered, Orders, Tapped
+from stemdrop.services.orders import Orders
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
 from stemdrop.tasks.incoming_updates import received_at

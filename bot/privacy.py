@@ -117,6 +117,9 @@ class Privacy:
             if job.state is JobState.DELIVERING:  # its message says that stems are being sent
                 await self._show_deleted(job)
             await self.store.forget(job.id)
+        for job_id in await self.store.ids_of(user_id):  # only those that cannot be read are left
+            log.warning("job %s: its user has deleted it; it could not be read", job_id)
+            await self.store.forget(job_id)
         await self.albums.forget_of(user_id)
         await self.stem_cache.forget_of(user_id)
         await self.users.forget(user_id)
@@ -137,7 +140,8 @@ class Privacy:
         jobs = await self.store.jobs_of(user_id)
         # in a group that migrated the song's message has no number
         songs = {(job.chat_id, job.source_message_id or job.source.file_unique_id) for job in jobs}
-        return len(songs), await self.stem_cache.count_of(user_id)
+        unreadable = len(await self.store.ids_of(user_id)) - len(jobs)
+        return len(songs) + unreadable, await self.stem_cache.count_of(user_id)
 
     async def _show_deleted(self, job: Job) -> None:
         try:

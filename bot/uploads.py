@@ -12,7 +12,7 @@ from telegram.constants import ChatAction
 from telegram.error import TelegramError
 
 from bot.audio_check import AudioCheck
-from bot.automatic_start import wish_of
+from bot.automatic_start import caption_wish, wish_of
 from bot.chat_rights import ChatRights
 from bot.context import Context
 from bot.download_slots import DownloadSlots
@@ -20,7 +20,7 @@ from bot.replies import reply
 from bot.sources import source_of
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
-from stemdrop.domain.jobs import Choice, Job, Source, SourceKind
+from stemdrop.domain.jobs import Choice, Job, JobState, Source, SourceKind
 from stemdrop.errors import SourceUnusable, StemdropError
 from stemdrop.log_context import bind_job
 from stemdrop.storage.job_store import JobStore
@@ -48,6 +48,26 @@ class Uploads:
     async def receive(self, update: Update, context: Context) -> None:
         if message := update.effective_message:
             await self.take(message, update, context, wish_of(message, context.person))
+
+    async def edited(self, update: Update, context: Context) -> None:
+        """Let the edited caption of a song in a private chat choose its mode until that is picked.
+
+        Idempotent: a caption that was undone, or says the same as before, starts nothing.
+        """
+        song = update.effective_message
+        wish = caption_wish(song) if song and not song.media_group_id else None
+        job = await self.store.added_for(post_of(song)) if song and wish else None
+        if job is None or wish is None or job.state is not JobState.CHOOSING:
+            return
+        bind_job(job.id)
+        if (job.mode, job.instrument) != wish:
+            job = replace(job, mode=wish[0], instrument=wish[1], starts_at=self.clock())
+            if not await self.store.start_by_itself(job):
+                return
+            log.info("job %s: its edited caption chooses %s %s", job.id, *wish)
+        if job.starts_at:
+            # under its own key: a task that is about to end would not see the new choice
+            await self.engine.add(Task.START, f"{job.id}:{job.starts_at}", job.id)
 
     async def take(
         self,

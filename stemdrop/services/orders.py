@@ -15,6 +15,7 @@ from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.jobs import FINAL, CachedStem, Job, JobState, Mode
 from stemdrop.domain.outcomes import Picked
 from stemdrop.domain.results import Result
+from stemdrop.domain.taps import Ordered, Tapped
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.abilities import AbilitiesCache
@@ -28,31 +29,6 @@ log = logging.getLogger(__name__)
 _TASKS = {Picked.STARTED: Task.SUBMIT, Picked.SHARED: Task.DELIVER}
 # The longest time that a person who has tapped waits for the separation API.
 POLL_WAIT_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Ordered:
-    """A tap's job to show, the key of its answer, and the account's day where credits lack."""
-
-    job_id: str
-    note: str | None = None
-    over: Allowance | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tapped:
-    """A tap: its id, and when it was received (Unix seconds).
-
-    By its id a tap that is handled again finds the job that it made. By its time the second of two quick taps
-    finds the job of the first, even if that job had ended before the second was handled.
-    """
-
-    id: str = ""
-    at: float = math.inf
-
-    def before(self, moment: float) -> bool:
-        """Whether it was received before `moment`."""
-        return self.at < moment
 
 
 _UNKNOWN = Tapped()
@@ -73,7 +49,14 @@ class Orders:
     clock: Callable[[], float] = time.time
 
     async def pick(
-        self, job: Job, mode: Mode, instrument: str, *, is_unlimited: bool = False, starts_at: float = 0
+        self,
+        job: Job,
+        mode: Mode,
+        instrument: str,
+        *,
+        is_unlimited: bool = False,
+        starts_at: float = 0,
+        must_be_free: bool = False,
     ) -> Ordered:
         """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts.
 
@@ -92,8 +75,13 @@ class Orders:
         price = 0 if is_unlimited else abilities.price(mode)
         limit = await self.users.limit(job.account) if price else 0
         picked, spent = await self.store.pick(
-            job, mode, instrument, limit, price, file_format=file_format, starts_at=starts_at
+            *(job, mode, instrument, limit, price),
+            file_format=file_format,
+            starts_at=starts_at,
+            must_be_free=must_be_free,
         )
+        if picked is Picked.PRICED:
+            return Ordered(job.id, is_priced=True)
         if picked is Picked.OVER:
             log.info("job %s: %s would exceed its account's %d credits a day", job.id, mode, limit)
             allowance = await self.store.allowance(job.account, limit)

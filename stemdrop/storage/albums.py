@@ -6,7 +6,7 @@ from typing import Any, cast
 
 from stemdrop.domain.job_fields import from_fields, to_fields
 from stemdrop.domain.jobs import Job, Mode
-from stemdrop.storage.connection import RedisStore
+from stemdrop.storage.connection import RedisStore, run_script
 from stemdrop.storage.keys import ALBUM, ALBUM_LIFETIME_S, ALBUMS_OF
 
 
@@ -64,6 +64,13 @@ class Album:
     is_closed: bool = False
     told: int = 0
     order: AlbumOrder | None = None
+
+
+_WRITE = """
+-- KEYS: album   ARGV: field, value, …
+-- an album that has expired or was deleted stays deleted
+if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
+"""
 
 
 class Albums(RedisStore):
@@ -145,9 +152,8 @@ class Albums(RedisStore):
         await self._redis.delete(ALBUMS_OF.format(account), *(ALBUM.format(key) for key in keys))
 
     async def _set(self, key: str, fields: dict[str, str]) -> None:
-        album = ALBUM.format(key)
-        if await self._redis.exists(album):  # one that was deleted meanwhile stays deleted
-            await self._redis.hset(album, mapping=cast(Any, fields))
+        args = [text for pair in fields.items() for text in pair]
+        await run_script(self._redis, _WRITE, [ALBUM.format(key)], args)
 
 
 def _file(number: int, stored: dict[str, str]) -> AlbumFile:

@@ -30,7 +30,8 @@ return 1
 
 PICK = """
 -- KEYS: job, spent, flight, queue
--- ARGV: id, now, limit, most in flight, price, split id, expected start ('': any), field, value, …
+-- ARGV: id, now, limit, most in flight, price, split id, expected start ('': any), '1' if it must be free,
+-- field, value, …
 -- returns the outcome and the credits spent today
 local spent = 0
 for _, credits in ipairs(redis.call('HVALS', KEYS[2])) do spent = spent + tonumber(credits) end
@@ -38,11 +39,12 @@ if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return {'late', spent
 if ARGV[7] ~= '' and redis.call('HGET', KEYS[1], 'starts_at') ~= ARGV[7] then return {'late', spent} end
 local limit, price = tonumber(ARGV[3]), tonumber(ARGV[5])
 local _, how = find_payer(ARGV[1], ARGV[6])
+if ARGV[8] == '1' and price > 0 and how ~= 'delivering' then return {'priced', spent} end
 local is_over = limit > 0 and spent + price > limit
 if is_over and not how then return {'over', spent} end
 -- beyond the day's credits a job may share another one's call, but not make its own
 redis.call('HSET', KEYS[1], 'price', ARGV[5], 'split_id', ARGV[6], 'paid_by', '',
-  'must_share', is_over and '1' or '', unpack(ARGV, 8))
+  'must_share', is_over and '1' or '', unpack(ARGV, 9))
 if is_over or how == 'delivering' then price = 0 else take(ARGV[1], 'held') end
 local busy = redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) or redis.call('ZCARD', KEYS[4]) > 0
 if busy and not how then
@@ -50,6 +52,13 @@ if busy and not how then
   return {'queued', spent + price}
 end
 return {begin(ARGV[1], ARGV[2]), spent + price}
+"""
+
+START_BY_ITSELF = """
+-- KEYS: job   ARGV: field, value, …
+if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return 0 end
+redis.call('HSET', KEYS[1], unpack(ARGV))
+return 1
 """
 
 UNDO = """

@@ -65,6 +65,11 @@ class Heartbeats(RedisStore):
         present = [it for it in noted if abs(now - it.seen_at) <= PRESENT_LIFETIME_S]
         return sorted(present, key=lambda it: (it.role, it.started_at, it.name))
 
+    async def has(self, role: str, within_s: float) -> bool:
+        """Whether a process of this role has sent a heartbeat in the last `within_s` seconds."""
+        now = await self._now()
+        return any(it.role == role and now - it.seen_at <= within_s for it in await self._noted())
+
     async def _noted(self) -> list[Heartbeat]:
         stored = await cast(Any, self._redis.hgetall(PRESENT))
         return [_read(json.loads(value)) for value in stored.values()]

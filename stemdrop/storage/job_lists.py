@@ -30,6 +30,11 @@ class JobLists(RedisStore):
         stored = await self._redis.hgetall(keys.JOB.format(job_id))
         return from_fields(cast(dict[str, str], stored)) if stored.get("state") else None
 
+    async def added_for(self, once: str) -> Job | None:
+        """Return the job that was added under `once`."""
+        job_id = await self._redis.get(keys.ONCE.format(once))
+        return await self.get(str(job_id)) if job_id else None
+
     async def source_job(self, job_id: str) -> Job | None:
         """Return the job, or of a deleted one the job that waits for its result, or has its task."""
         while (job := await self.get(job_id)) is None:
@@ -105,6 +110,10 @@ class JobLists(RedisStore):
     async def obstructed_jobs(self, chat_id: int) -> list[Job]:
         """Return the jobs that failed because their stems could not be sent to this chat, the last first."""
         return await self._last(keys.OBSTRUCTED.format(chat_id), None)
+
+    async def ids_of(self, account: int) -> list[str]:
+        """Return the ids of one account's jobs, also of those that cannot be read."""
+        return cast(list[str], await self._redis.zrange(keys.OF_ACCOUNT.format(account), 0, -1))
 
     async def jobs_of(self, account: int, limit: int | None = None) -> list[Job]:
         """Return one account's jobs, newest first, at most `limit` (default: all)."""

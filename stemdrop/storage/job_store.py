@@ -68,10 +68,12 @@ class JobStore(JobLists):
         *,
         file_format: str = "",
         starts_at: float = 0,
+        must_be_free: bool = False,
     ) -> tuple[Picked, int]:
         """Choose how to split the song and hold the credits, within the `limit` of the day (0: none).
 
-        `price` is the mode's by default. With `starts_at` only if the job still starts by itself.
+        `price` is the mode's by default. With `starts_at` only if the job still starts by itself, and with
+        `must_be_free` only if it costs nothing.
         Returns also the credits of the day that are spent or held.
         """
         now = self._clock()
@@ -83,9 +85,16 @@ class JobStore(JobLists):
         changes |= {"account": account, "account_day": day, "picked_at": now}
         held = CREDITS[mode] if price is None else price
         split_id = job.source.split_id(mode, instrument, file_format)
-        args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or "", *_flat(encode(changes))]
+        args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or "", int(must_be_free)]
+        args += _flat(encode(changes))
         outcome, spent = await self._run(choice_scripts.PICK, keys, args)
         return Picked(outcome), int(spent)
+
+    async def start_by_itself(self, job: Job) -> bool:
+        """Let the job start by itself in its mode, announced anew. False: it has been picked."""
+        wish = {"mode": job.mode, "instrument": job.instrument, "starts_at": job.starts_at, "shown_at": 0.0}
+        args = _flat(encode(wish))
+        return bool(await self._run(choice_scripts.START_BY_ITSELF, [JOB.format(job.id)], args))
 
     async def undo(self, job_id: str) -> bool:
         """Let a job that would start by itself wait for a choice. False: it has been picked. Idempotent."""

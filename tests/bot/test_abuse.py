@@ -24,9 +24,10 @@ from stemdrop.chat.rendering import TITLE_LENGTH, Details, render
 from stemdrop.chat.translations import load_translations
 from stemdrop.domain.jobs import CREDITS, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Picked, Sent
+from stemdrop.domain.taps import Tapped
 from stemdrop.domain.titles import in_sentence
 from stemdrop.errors import TryLater
-from stemdrop.services.orders import Tapped, _cancelled_at
+from stemdrop.services.orders import _cancelled_at
 
 # Text that would become markup, links or mentions if it were interpreted.
 HOSTILE = [

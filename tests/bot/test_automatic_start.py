@@ -1,7 +1,7 @@
 """A song that is split without a tap: by the usual mode or its caption, with ten seconds to undo that."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +14,11 @@ from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from stemdrop.chat.rendering import UNDO_S
 from stemdrop.domain.abilities import ALL, Abilities, Ability
-from stemdrop.domain.jobs import CachedStem, Job, JobState, Mode
+from stemdrop.domain.jobs import CachedStem, Choice, Job, JobState, Mode, Source
 from stemdrop.errors import TryLater
-from stemdrop.storage.stem_cache import CachedStems
+from stemdrop.storage.abilities import AbilitiesCache
+from stemdrop.storage.heartbeats import Heartbeat
+from stemdrop.storage.stem_cache import CachedStems, StemCache
 from stemdrop.storage.users import Person
 from stemdrop.tasks.engine import Queue, Task
 
@@ -166,6 +168,41 @@ async def test_what_costs_nothing_starts_without_a_pause(starts: Starts, song: P
     assert await product.ordered() == [("deliver", starts.job_id)]
 
 
+class _Vanishing(StemCache):
+    """A cache whose stems vanish just after they were seen to be free."""
+
+    async def free(self, source: Source, file_format: str = "") -> frozenset[Choice]:
+        choices = await super().free(source, file_format)
+        for choice in choices:
+            await self.forget(source, choice, file_format)
+        return choices
+
+
+@pytest.mark.parametrize("was_free", ["cached", "offered"])
+async def test_a_start_that_stops_being_free_waits_for_an_undo(
+    starts: Starts, song: Path, was_free: str
+) -> None:
+    product, shown = starts.room.product, starts.task.actions.job_message
+    await starts.sends(song)
+    job = await starts.job()
+    if was_free == "cached":
+        stems = CachedStems(result_of({"vocals": ""}), (CachedStem("vocals", "audio", "file"),))
+        await product.stem_cache.put(job, stems)
+        shown.stem_cache = _Vanishing(product.redis)
+    else:
+        before = shown.abilities
+        shown.abilities = AbilitiesCache(product.redis, "https://as-it-was.example")
+        await shown.abilities.put(Abilities({Mode.SEPARATE_VOCAL: Ability(0)}))
+    assert not await starts.runs()
+    assert await product.ordered() == []
+    if was_free == "offered":
+        shown.abilities = before
+    assert not await starts.runs()
+    assert starts.message().text == SOON
+    assert await starts.runs(UNDO_S)
+    assert await product.ordered() == [("submit", starts.job_id)]
+
+
 async def test_a_mode_that_is_not_offered_is_explained(starts: Starts, song: Path) -> None:
     await starts.room.product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability(50)}))
     await starts.sends(song)
@@ -218,6 +255,19 @@ async def test_after_a_long_pause_the_user_is_asked(soon: Starts) -> None:
     assert await soon.is_asked("I was away, so nothing was started.")
 
 
+async def test_nothing_starts_while_no_webhook_receives_an_undo(soon: Starts) -> None:
+    """Its taps wait at Telegram, although the bot runs."""
+    beats = soon.room.product.heartbeats
+    soon.task.webhooks = beats
+    webhook = Heartbeat("webhook", "host", 1, "1", 0, 0)
+    await beats.note(webhook)
+    assert not await soon.runs(UNDO_S - 1)
+    await beats.leave(webhook.name)
+    await beats.note(replace(webhook, role="worker"))
+    assert await soon.runs(1)
+    assert await soon.is_asked("I was away, so nothing was started.")
+
+
 async def test_a_message_that_telegram_did_not_take_is_sent_before_the_seconds_count(
     starts: Starts, song: Path
 ) -> None:
@@ -264,6 +314,46 @@ async def test_a_caption_chooses_nothing_in_albums_and_groups(
         await room.sends(starts.user, song, caption=caption, chat_id=group.id)
     assert [message.text for message in room.telegram.bot_messages(group.id)] == [MENU]
     assert await room.product.taken(Queue.UPDATES, Task.START) == []
+
+
+@pytest.mark.parametrize("is_announced", [False, True])
+async def test_an_edited_caption_chooses_until_the_mode_is_picked(
+    room: BotRoom, alice: User, song: Path, is_announced: bool
+) -> None:
+    starts = Starts(room, alice, build_automatic_start(room.product))
+    await room.product.users.set_splits_at_once(alice.id, is_announced)
+    sent = await room.sends(alice, song, caption="for Bob")
+    (job,) = await room.product.jobs(alice.id)
+    starts.job_id = job.id
+    assert await starts.runs() is not is_announced
+
+    async def edit(caption: str) -> int:
+        room.telegram.edit_text(alice.id, sent.message_id, caption)
+        await room.handle()
+        await room.handle_again()
+        return len(await room.product.taken(Queue.UPDATES, Task.START))
+
+    await room.product.taken(Queue.UPDATES, Task.START)
+    assert [await edit("for Ben"), await edit("minus drums")] == [0, 1]
+    assert not await starts.runs(UNDO_S - 1)
+    assert "I'll split it: Drums · 20 credits." in starts.message().text
+    assert not await starts.runs(UNDO_S - 1)
+    await room.presses(starts.message(), "Undo")
+    assert await edit("Minus drums!") == 0
+    assert await starts.is_asked()
+    assert await edit("vocals") == 1
+    assert not await starts.runs()
+    assert await starts.runs(UNDO_S)
+    assert await edit("minus drums") == 0
+    assert await room.product.ordered() == [("submit", job.id)]
+    assert (await starts.job()).mode is Mode.SEPARATE_VOCAL
+
+
+async def test_an_edited_caption_starts_nothing_in_an_album(room: BotRoom, alice: User, song: Path) -> None:
+    sent = await room.sends(alice, song, media_group_id="7")
+    room.telegram.edit_text(alice.id, sent.message_id, "vocals")
+    await room.handle()
+    assert await room.product.taken(Queue.UPDATES, Task.ALBUM)
 
 
 def described(caption: str, **more: object) -> BotApiMessage:

@@ -15,7 +15,7 @@ from stemdrop.chat.translations import load_translations
 from stemdrop.domain.jobs import CachedStem, Failure, JobState, Mode
 from stemdrop.domain.results import Result
 from stemdrop.settings import load_settings
-from stemdrop.storage.keys import JOB_LIFETIME_S, KEPT_LIFETIME_S, SPENT_LIFETIME_S
+from stemdrop.storage.keys import JOB, JOB_LIFETIME_S, KEPT_LIFETIME_S, OPEN, SPENT_LIFETIME_S
 from stemdrop.storage.stem_cache import CachedStems
 from stemdrop.tasks.engine import UPDATE_RECORD_LIFETIME, Queue, Task
 
@@ -182,6 +182,20 @@ async def test_deleting_more_songs_than_are_read_at_once(room: BotRoom, alice: U
         await room.product.store.cancel(job.id)
     assert (await delete(room, alice)).startswith("Deleted: 106 songs")
     assert await room.product.jobs(alice.id) == []
+
+
+@pytest.mark.parametrize(("field", "value"), [("state", "dreaming"), ("source", "{}"), ("links", "[1]")])
+async def test_jobs_that_cannot_be_read_are_deleted_too(
+    room: BotRoom, alice: User, song: Path, caplog: pytest.LogCaptureFixture, field: str, value: str
+) -> None:
+    await room.taps(await room.menu(alice, song), 0)
+    ((_, job_id),) = await room.product.ordered()
+    await room.product.redis.hset(JOB.format(job_id), field, value)
+    assert (await delete(room, alice)).startswith("Deleted: 1 song.")
+    assert await find_keys(room.product.settings.redis_url, "Morning Line") == []
+    assert await room.product.redis.zcard(OPEN) == 0
+    assert (await room.product.store.allowance(alice.id, 20)).spent == 0
+    assert f"job {job_id}: its user has deleted it; it could not be read" in caplog.text
 
 
 async def test_a_song_counts_once_however_often_it_was_tried(room: BotRoom, alice: User, song: Path) -> None:

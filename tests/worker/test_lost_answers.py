@@ -13,8 +13,8 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.domain.results import Result
+from stemdrop.domain.taps import Ordered, Tapped
 from stemdrop.errors import TryLater
-from stemdrop.services.orders import Ordered, Tapped
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import TASK
 from worker.submission import LOST_AFTER_S, MAX_SUBMISSION_RUNS

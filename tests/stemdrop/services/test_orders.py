@@ -9,7 +9,7 @@ from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Sent
-from stemdrop.services.orders import Tapped
+from stemdrop.domain.taps import Tapped
 from stemdrop.storage.keys import SPLIT
 from stemdrop.tasks.engine import Task
 

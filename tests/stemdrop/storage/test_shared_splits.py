@@ -1,5 +1,7 @@
 """Jobs that split the same song in the same way: one pays, and nothing paid for is lost or bought twice."""
 
+from typing import Any
+
 import pytest
 from builders import Clock, make_job, make_result
 from redis.asyncio import Redis
@@ -31,11 +33,11 @@ def clock() -> Clock:
 
 
 async def pick(
-    store: JobStore, account: int, *, limit: int = 0, source: Source = SONG, file_format: str = ""
+    store: JobStore, account: int, *, limit: int = 0, source: Source = SONG, **options: Any
 ) -> tuple[Job, Picked]:
     job = make_job(account=account, user_id=account, chat_id=account, mode=None, source=source)
     await store.add(job, once=f"song:{job.id}")
-    picked, _ = await store.pick(job, MODE, "", limit, file_format=file_format)
+    picked, _ = await store.pick(job, MODE, "", limit, **options)
     return await now(store, job), picked
 
 
@@ -70,6 +72,16 @@ async def goes_on(store: JobStore, job: Job) -> bool:
     """Whether the job makes a create call of its own now."""
     await store.promote(job.account)
     return (await now(store, job)).state is JobState.SUBMITTING and bool(await store.begin_create(job.id))
+
+
+async def test_a_pick_that_must_be_free_waits_for_no_call_and_makes_none(store: JobStore) -> None:
+    assert (await pick(store, BEN, must_be_free=True))[1] is Picked.PRICED
+    job = await accepted(store)
+    ben, picked = await pick(store, BEN, must_be_free=True)
+    assert (picked, ben.state, await spent(store, BEN)) == (Picked.PRICED, JobState.CHOOSING, 0)
+    await receive(store, job)
+    assert (await pick(store, BEN, must_be_free=True))[1] is Picked.SHARED
+    assert await spent(store, BEN) == 0
 
 
 async def test_the_same_split_in_another_format_is_not_shared(store: JobStore) -> None:
