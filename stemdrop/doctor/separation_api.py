@@ -14,7 +14,7 @@ from stemdrop.doctor.server_requests import (
     resolve,
     send,
 )
-from stemdrop.domain.abilities import ALL
+from stemdrop.domain.abilities import ALL, Abilities
 from stemdrop.domain.jobs import CREDITS
 from stemdrop.errors import BadContract, Refused, SeparationError
 from stemdrop.provider.client import SeparationClient
@@ -22,6 +22,8 @@ from stemdrop.services.admin_alerts import LOW_CREDITS
 from stemdrop.services.stem_host import find_stem_host_problem
 
 _BUY = "buy credits at the provider"
+# The time for two of the longest songs, of an hour each, on two cores.
+_HTDEMUCS_TIMEOUT_S = 7200
 
 
 async def check_separation(context: CheckContext, report: SubjectReport) -> None:
@@ -54,21 +56,28 @@ async def _check_key(context: CheckContext, report: SubjectReport) -> None:
             report.wrong("API key", found, "correct SEPARATION_API_URL, or try again later")
     else:
         report.ok("API key", f"{origin(url)} accepts it")
-        await _check_engine_and_credits(client, report, credits, timeout_s)
+        abilities = await _abilities(client, timeout_s)
+        _check_engine(report, abilities, settings.job_timeout_s)
+        if not abilities.is_free:
+            _check_credits(report, credits)
 
 
-async def _check_engine_and_credits(
-    client: SeparationClient, report: SubjectReport, credits: float, timeout_s: float
-) -> None:
-    abilities = ALL
+async def _abilities(client: SeparationClient, timeout_s: float) -> Abilities:
     with suppress(Refused, SeparationError, BadContract, TimeoutError):  # older separators cannot say
         async with asyncio.timeout(timeout_s):
-            abilities = await client.abilities()
+            return await client.abilities()
+    return ALL
+
+
+def _check_engine(report: SubjectReport, abilities: Abilities, job_timeout_s: float) -> None:
     if abilities.engine:
         better = f"; for better stems run {abilities.engine_advice}" if abilities.engine_advice else ""
         report.ok("engine", f"own separator, engine {abilities.engine}{better}")
-    if not abilities.is_free:
-        _check_credits(report, credits)
+    if abilities.engine == "htdemucs":
+        found = f"{job_timeout_s:.0f} s; on two cores htdemucs takes about as long as a song plays"
+        report.rate(
+            "JOB_TIMEOUT_S", found, "set JOB_TIMEOUT_S=10800", warning=job_timeout_s < _HTDEMUCS_TIMEOUT_S
+        )
 
 
 def _explain_refusal(report: SubjectReport, url: str, error: Refused) -> None:

@@ -8,6 +8,7 @@ from product import NOBODY
 from starlette.responses import HTMLResponse, Response
 
 from sandbox.environment.server import serve
+from separator.reports import report_abilities
 from stemdrop.doctor.report import CheckResult
 
 
@@ -46,6 +47,18 @@ async def credits_refused(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
 )
 async def few_credits(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     doctor_fixture.provider.credits = 60
+    yield
+
+
+@misconfiguration(
+    "half an hour for a song with the engine `htdemucs`",
+    "separation API: JOB_TIMEOUT_S",
+    "1800 s; on two cores htdemucs takes about as long as a song plays",
+    "set JOB_TIMEOUT_S=10800",
+    result=CheckResult.WARNING,
+)
+async def short_time_for_htdemucs(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    doctor_fixture.provider.abilities = report_abilities("htdemucs", ("vocals",), {})
     yield
 
 

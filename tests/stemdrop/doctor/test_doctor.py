@@ -49,6 +49,7 @@ async def test_the_own_separators_engine_is_named_and_no_credits(
     checks = {it.check: it for it in await doctor_fixture.run_checks() if it.subject == "separation API"}
     assert (checks["engine"].found, checks["engine"].result) == (found, CheckResult.OK)
     assert "credits" not in checks
+    assert "JOB_TIMEOUT_S" not in checks
 
 
 @pytest.mark.parametrize("cases", runs(), ids=lambda cases: ", ".join(it.text for it in cases))
