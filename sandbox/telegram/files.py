@@ -72,10 +72,14 @@ class FileStore:
         incoming.mkdir(parents=True, exist_ok=True)
         target = incoming / secrets.token_hex(8)
         digest = hashlib.sha256()
-        with target.open("wb") as file:
-            while chunk := source.read(_COPY_BYTES):
-                digest.update(chunk)
-                file.write(chunk)
+        try:
+            with target.open("wb") as file:
+                while chunk := source.read(_COPY_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+        except OSError:  # the disk is full
+            target.unlink(missing_ok=True)
+            raise
         unique_id = base64.urlsafe_b64encode(digest.digest()[:12]).decode()
         if unique_id in self._contents:
             target.unlink()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sandbox.telegram.chats import MEDIA_KINDS, CallbackQuery, Chat, Message, Revision, Topic, User
+from sandbox.telegram.disk_room import DiskRoom
 from sandbox.telegram.errors import PersonError
 from sandbox.telegram.faults import Faults
 from sandbox.telegram.files import FileStore
@@ -95,6 +96,7 @@ class TelegramState:
         self.limits = LOCAL_LIMITS if local else PUBLIC_LIMITS
         self.bot = User(int(self.token.split(":")[0]), "stemdrop", is_bot=True, username=username)
         self.files = FileStore(directory)
+        self.room = DiskRoom(directory)
         self.updates = Updates(clock, self.notify_change, webhook_first_pause_s=webhook_first_pause_s)
         self.flood = FloodLimits(clock)
         self.faults = Faults()

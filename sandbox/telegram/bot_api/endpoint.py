@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from sandbox.telegram.bot_api.broken_connections import BrokenFile, NoAnswer, read_half, until_disconnect
 from sandbox.telegram.bot_api.methods import METHODS
-from sandbox.telegram.bot_api.parameters import Call, Upload, check_arguments
+from sandbox.telegram.bot_api.parameters import Call, Upload, check_arguments, parse_json, sendable
 from sandbox.telegram.errors import (
     ApiError,
     bad_request,
@@ -64,13 +64,12 @@ class _Exchange:
 
     async def run(self, token: str) -> Response:
         fault: Fault | None = None
-        form: FormData | None = None
         try:
             _check_token(self.telegram, token)
             if fault := self.telegram.faults.take_before_body(self.method):
                 await read_half(self.request)
                 return self._unanswered(fault)
-            form = await self._read()
+            await self._read()
             fault = self.telegram.faults.take(self.method, self._chat_id())
             if fault and fault.kind not in _AFTER:
                 return self._faulty(fault)
@@ -86,14 +85,14 @@ class _Exchange:
             self._log(None, "the client disconnected")
             return NoAnswer(self.telegram.closing, is_reset=True)
         finally:
-            if form is not None:
-                await form.close()
+            await self.request.close()  # deletes the temporary files of a form
 
-    async def _read(self) -> FormData | None:
-        """Read the parameters from query, JSON or form; returns the form, which the caller closes."""
+    async def _read(self) -> None:
+        """Read the parameters from query, JSON or form."""
         self.sent.update(self.request.query_params)
         length = int(self.request.headers.get("content-length", "0"))
-        if length > self.telegram.limits.upload_bytes + _FORM_OVERHEAD_BYTES:
+        limit = self.telegram.limits.upload_bytes + _FORM_OVERHEAD_BYTES
+        if length > limit or (length > _FORM_OVERHEAD_BYTES and length > self.telegram.room.left_bytes()):
             async for _ in self.request.stream():
                 pass  # read to the end, or the client sees a broken connection instead of the answer
             raise too_large()
@@ -101,26 +100,33 @@ class _Exchange:
         is_chunked = "transfer-encoding" in self.request.headers
         if self.request.method == "GET" or not (length or is_chunked):
             await self.request.body()
-            return None
+            return
         if kind == "application/json":
             try:
-                body = await self.request.json()
+                body = parse_json(await self.request.body())
             except ValueError:
                 body = None
             if not isinstance(body, dict):
                 raise bad_request("can't parse JSON object")
             self.sent.update(body)
-            return None
+            return
         try:
             form = await self.request.form()
         except HTTPException as error:
             raise bad_request(f"can't parse the body: {error.detail}") from error
+        self._take(form)
+
+    def _take(self, form: FormData) -> None:
+        uploads, texts = {}, {}
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
-                self.uploads[name] = Upload(name, value.filename or name, value.file, value.size or 0)
+                uploads[name] = Upload(name, value.filename or name, value.file, value.size or 0)
             else:
-                self.sent[name] = value
-        return form
+                texts[name] = value
+        # a form may be in a character set that has halves of characters
+        sendable([texts, [(name, upload.file_name) for name, upload in uploads.items()]])
+        self.sent.update(texts)
+        self.uploads.update(uploads)
 
     async def _call(self) -> Any:
         if self.method not in METHODS:

@@ -7,15 +7,28 @@ from urllib.parse import unquote, urlsplit
 
 from sandbox.telegram.bot_api.destination import destination, writable_chat
 from sandbox.telegram.bot_api.message_methods import caption_content, post_content
-from sandbox.telegram.bot_api.parameters import Call, Upload, refuse_parse_mode, refuse_unknown_keys
+from sandbox.telegram.bot_api.parameters import (
+    Call,
+    Kind,
+    Upload,
+    boolean,
+    integer,
+    refuse_parse_mode,
+    refuse_unknown_keys,
+    string,
+    typed,
+)
 from sandbox.telegram.errors import bad_request, too_large
 from sandbox.telegram.files import Content, StoredFile
 from sandbox.telegram.media import THUMBNAIL_LIMIT_BYTES, THUMBNAIL_LIMIT_PIXELS, jpeg_size
 from sandbox.telegram.state import TelegramState
 
 _WRONG_FILE = "wrong file identifier/HTTP URL specified"
-_ITEM_KEYS = {"audio": {"duration", "performer", "title"}, "document": {"disable_content_type_detection"}}
-_COMMON_ITEM_KEYS = {"type", "media", "caption", "thumbnail"}
+_ITEM_KEYS: dict[str, dict[str, Kind]] = {
+    "audio": {"duration": integer, "performer": string, "title": string},
+    "document": {"disable_content_type_detection": boolean},
+}
+_COMMON_ITEM_KEYS: dict[str, Kind] = dict.fromkeys(("type", "media", "caption", "thumbnail"), string)
 
 
 async def send_audio(telegram: TelegramState, call: Call) -> dict[str, Any]:
@@ -94,14 +107,17 @@ def _item_kind(item: Any) -> str:
     if not isinstance(item, dict) or not isinstance(item.get("media"), str):
         raise bad_request("can't parse InputMedia: media is required")
     kind = item.get("type")
-    if kind not in _ITEM_KEYS:
+    if not isinstance(kind, str) or kind not in _ITEM_KEYS:
         raise bad_request(
             f'can\'t parse InputMedia: the local Telegram does not support type "{kind}", '
             "only audio and document"
         )
     refuse_parse_mode(item)
-    refuse_unknown_keys(item, _COMMON_ITEM_KEYS | _ITEM_KEYS[kind], f"InputMedia of type {kind}")
-    return str(kind)
+    kinds = _COMMON_ITEM_KEYS | _ITEM_KEYS[kind]
+    refuse_unknown_keys(item, set(kinds), f"InputMedia of type {kind}")
+    for name, value in item.items():
+        typed(name, kinds[name], value)
+    return kind
 
 
 async def _content(

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from sandbox.telegram.bot_api.destination import check_topic, known_chat, writable_chat
-from sandbox.telegram.bot_api.parameters import Call, refuse_unknown_keys
+from sandbox.telegram.bot_api.parameters import Call, integer, refuse_unknown_keys, typed
 from sandbox.telegram.chats import PERMISSIONS
 from sandbox.telegram.errors import QUERY_TOO_OLD, bad_request
 from sandbox.telegram.state import TelegramState
@@ -136,12 +136,12 @@ async def get_chat(telegram: TelegramState, call: Call) -> dict[str, Any]:
 def _scope(telegram: TelegramState, call: Call) -> tuple[str, str]:
     scope = call.get("scope") or {"type": "default"}
     kind = scope.get("type")
-    if kind not in _SCOPES:
+    if not isinstance(kind, str) or kind not in _SCOPES:
         raise bad_request("can't parse BotCommandScope: unsupported type specified")
     refuse_unknown_keys(scope, {"type"} | _SCOPES[kind], "BotCommandScope")
     if missing := _SCOPES[kind] - scope.keys():
         raise bad_request(f"can't parse BotCommandScope: {sorted(missing)[0]} is required")
-    if "chat_id" in scope and int(scope["chat_id"]) not in telegram.chats:
+    if "chat_id" in scope and typed("chat_id", integer, scope["chat_id"]) not in telegram.chats:
         raise bad_request("chat not found")
     return json.dumps(scope, sort_keys=True), _language(call)
 

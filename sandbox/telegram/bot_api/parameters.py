@@ -125,7 +125,7 @@ def check_arguments(
             if parameter.required:
                 raise bad_request(parameter.missing or f"{parameter.name} is required")
             continue
-        arguments[parameter.name] = _typed(parameter, value)
+        arguments[parameter.name] = typed(parameter.name, parameter.kind, value)
     return arguments
 
 
@@ -141,11 +141,12 @@ def refuse_unknown_keys(value: Mapping[str, Any], known: set[str], what: str) ->
         raise bad_request(f'unknown field "{sorted(unknown)[0]}" in {what}')
 
 
-def _typed(parameter: Parameter, value: Any) -> Any:
+def typed(name: str, kind: Kind, value: Any) -> Any:
+    """Return a value converted by `kind`. Raises 400 that names the parameter or field."""
     try:
-        return parameter.kind(value)
+        return kind(value)
     except ValueError as error:
-        raise wrong_type(parameter.name, str(error)) from error
+        raise wrong_type(name, str(error)) from error
 
 
 def wrong_type(name: str, expected: str) -> ApiError:
@@ -156,10 +157,22 @@ def wrong_type(name: str, expected: str) -> ApiError:
     return bad_request(f'parameter "{name}" must be of type {expected}')
 
 
-def _decoded(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text. Raises ValueError, and 400 for half a surrogate pair."""
     try:
-        return json.loads(value)
-    except ValueError as error:
+        return sendable(json.loads(text))
+    except (ValueError, RecursionError) as error:
         raise ValueError("JSON") from error
+
+
+def sendable(value: Any) -> Any:
+    """Return a value that JSON in UTF-8 can hold. Raises ValueError, and 400 for half a surrogate pair."""
+    try:
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        raise bad_request("strings must be encoded in UTF-8") from error
+    return value
+
+
+def _decoded(value: Any) -> Any:
+    return parse_json(value) if isinstance(value, str) else value

@@ -11,15 +11,15 @@ from sandbox.telegram.state import TelegramState
 from sandbox.telegram.updates import Webhook
 
 _PORTS = (443, 80, 88, 8443)  # core.telegram.org/bots/api#setwebhook
+_LONGEST_POLL_S = 50  # of the public Bot API server
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 async def get_updates(telegram: TelegramState, call: Call) -> list[dict[str, Any]]:
     _store_allowed_kinds(telegram, call)
     limit = min(max(call.get("limit") or 100, 1), 100)
-    poll = asyncio.ensure_future(
-        telegram.updates.poll(call.get("offset"), limit, max(0, call.get("timeout") or 0))
-    )
+    timeout_s = min(max(call.get("timeout") or 0, 0), _LONGEST_POLL_S)
+    poll = asyncio.ensure_future(telegram.updates.poll(call.get("offset"), limit, timeout_s))
     gone = asyncio.ensure_future(call.wait_disconnect())
     try:
         await asyncio.wait((poll, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -73,12 +73,15 @@ async def get_webhook_info(telegram: TelegramState, call: Call) -> dict[str, Any
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts, port = urlsplit(url), urlsplit(url).port
+    except ValueError as error:
+        raise bad_request("bad webhook: invalid webhook URL specified") from error
     if parts.hostname in _LOOPBACK and parts.scheme in ("http", "https"):
         return  # the real Telegram refuses loopback; here the product has no certificate and no fixed port
     if parts.scheme != "https" or not parts.hostname:
         raise bad_request("bad webhook: An HTTPS URL must be provided for webhook")
-    if (parts.port or 443) not in _PORTS:
+    if (port or 443) not in _PORTS:
         raise bad_request("bad webhook: Webhook can be set up only on ports 80, 88, 443 or 8443")
 
 

@@ -81,6 +81,71 @@ async def test_send_message(api: httpx.AsyncClient, tg: Telegram, alice: User) -
     assert len(tg.messages(alice.id)) == 1
 
 
+HALF = "\ud83c"  # of a note, as JavaScript cuts one
+NOT_UTF_8 = "Bad Request: strings must be encoded in UTF-8"
+MALFORMED: list[tuple[str, dict[str, Any], str]] = [
+    ("sendMessage", {"json": {"text": HALF}}, NOT_UTF_8),
+    ("sendMessage", {"json": {HALF: "x"}}, NOT_UTF_8),
+    ("sendMessage", {"json": {"reply_markup": HALF}}, NOT_UTF_8),
+    ("sendMessage", {"data": {"text": "x", "reply_markup": markup(text=HALF)}}, NOT_UTF_8),
+    ("sendMessage", {"content": b'{"text": 1e999}'}, "Bad Request: can't parse JSON object"),
+    ("sendMessage", {"content": b"[" * 100_000}, "Bad Request: can't parse JSON object"),
+    ("sendMessage", {"content": b'{"text": "\xed\xa0"}'}, "Bad Request: can't parse JSON object"),
+    ("setMyCommands", {"json": {"commands": [], "scope": {"type": []}}}, "Bad Request: can't parse BotComm"),
+    (
+        "setMyCommands",
+        {"json": {"commands": [], "scope": {"type": "chat", "chat_id": {}}}},
+        'Bad Request: parameter "chat_id" must be of type Integer',
+    ),
+    ("setWebhook", {"json": {"url": "https://["}}, "Bad Request: bad webhook: invalid webhook URL specified"),
+    ("setWebhook", {"json": {"url": "https://x:y"}}, "Bad Request: bad webhook: invalid webhook URL specif"),
+    *(
+        ("sendMediaGroup", {"json": {"media": [{"type": "audio", "media": "x", **item}] * 2}}, words)
+        for item, words in list[tuple[dict[str, Any], str]](
+            [
+                (
+                    {"type": ["audio"]},
+                    "Bad Request: can't parse InputMedia: the local Telegram does not support",
+                ),
+                ({"caption": 5}, 'Bad Request: parameter "caption" must be of type String'),
+                ({"thumbnail": [5]}, 'Bad Request: parameter "thumbnail" must be of type String'),
+            ]
+        )
+    ),
+]
+
+
+def as_bytes(request: dict[str, Any]) -> dict[str, Any]:
+    """Encode JSON here, because httpx refuses halves of characters."""
+    if "data" in request:
+        return request
+    content = request.get("content") or json.dumps(request["json"])
+    return {"content": content, "headers": {"Content-Type": "application/json"}}
+
+
+async def test_malformed_texts_and_values(
+    api: httpx.AsyncClient, chat: httpx.AsyncClient, alice: User
+) -> None:
+    to_alice = {"chat_id": alice.id}
+    for method, request, words in MALFORMED:
+        params = to_alice if method.startswith("send") else {}
+        answer = await api.post(method, params=params, **as_bytes(request))
+        assert refusal(answer)[: len(words)] == words
+    assert (await chat.get("calls")).status_code == 200  # they are logged, and can be shown
+
+
+async def test_a_form_in_a_character_set_with_halves_of_characters(api: httpx.AsyncClient) -> None:
+    kind = {"Content-Type": "multipart/form-data; boundary=b; charset=utf-7"}
+    for head in ('name="text"', 'name="x"; filename="+2AA-.mp3"', 'name="+2AA-"'):
+        body = f"--b\r\nContent-Disposition: form-data; {head}\r\n\r\n+2AA-\r\n--b--\r\n"
+        assert refusal(await api.post("sendMessage", content=body, headers=kind)) == NOT_UTF_8
+
+
+async def test_no_poll_lasts_longer_than_telegrams(api: httpx.AsyncClient, tg: Telegram, alice: User) -> None:
+    tg.send_text(alice.id, "hello")
+    assert len((await api.post("getUpdates", json={"timeout": 10**400})).json()["result"]) == 1
+
+
 async def test_a_reply_to_a_missing_message_is_sent_when_allowed(api: httpx.AsyncClient, alice: User) -> None:
     reply = {"message_id": 999, "allow_sending_without_reply": True}
     answer = await api.post("sendMessage", json={"chat_id": alice.id, "text": "x", "reply_parameters": reply})
