@@ -18,7 +18,7 @@ const chooser = element("input", { type: "file", multiple: true, hidden: true, t
 const field = element("textarea", { rows: 1, autocomplete: "off", enterKeyHint: "send" });
 const reply = element("div", { className: "reply", hidden: true });
 const progress = element("div", { className: "progress", role: "status" });
-const main = iconButton("mic", " ", () => (field.value.trim() ? submit() : record()), { className: "icon-button main" });
+const main = iconButton("mic", " ", () => void (field.value.trim() ? submit() : record()), { className: "icon-button main" });
 const attach = iconButton("attach", " ", () => openMenu(attach, attachments()), { "aria-haspopup": "menu" });
 const discard = iconButton("close", " ", () => void recorder.stop().then(showState), { hidden: true });
 
@@ -32,7 +32,7 @@ export function addComposer() {
   field.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing || event.defaultPrevented) return;
     event.preventDefault();
-    submit();
+    void submit();
   });
   field.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
@@ -69,13 +69,16 @@ function showState() {
   field.style.height = `${Math.min(field.scrollHeight, 160)}px`;
 }
 
-function submit() {
+async function submit() {
   const content = field.value.trim();
   if (!content) return;
   const place = { user_id: state.me, thread_id: state.threadId || null, reply_to: takeReply().replyTo ?? null };
   field.value = "";
   showState();
-  void attempt(() => call("POST", `${state.chatId}/messages`, { text: content, ...place }));
+  const sent = await attempt(() => call("POST", `${state.chatId}/messages`, { text: content, ...place }));
+  if (sent || field.value) return;
+  field.value = content; // to be corrected
+  showState();
 }
 
 async function record() {

@@ -92,7 +92,7 @@ export async function readChats() {
 async function readAll() {
   let answer = await readChats();
   if (!state.users.size) {
-    await call("POST", "users", { first_name: "Robin", language_code: telegramLanguage() });
+    await call("POST", "users/first", { first_name: "Robin", language_code: telegramLanguage() });
     answer = await readChats();
   }
   const [meId, chatId, threadId] = (sessionStorage.getItem("shown") ?? "").split(",").map(Number);

@@ -13,30 +13,19 @@ The Bot API is `{url}/bot<token>/<method>` and `{url}/file/bot<token>/<path>`
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
 
 from sandbox.environment.server import serve
 from sandbox.page import routes as page
-from sandbox.telegram import chat_api
 from sandbox.telegram.bot_api import endpoint
+from sandbox.telegram.chat_access import ChatApi
 from sandbox.telegram.errors import ApiError, PersonError, not_found
 from sandbox.telegram.person_actions import Telegram
-
-
-class _ChatApi:
-    """The chat API, built at its first request: that takes longer than the rest of a server's start."""
-
-    def __init__(self, telegram: Telegram) -> None:
-        self._telegram = telegram
-        self._router: APIRouter | None = None
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self._router = self._router or chat_api.create_router(self._telegram)
-        await self._router(scope, receive, send)
+from sandbox.telegram.request_guard import RequestGuard
 
 
 def create_app(
@@ -44,15 +33,22 @@ def create_app(
 ) -> FastAPI:
     """Create the app. Call `telegram.close()` before the server stops: long polls would delay it."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(RequestGuard)
     app.router.routes += endpoint.create_routes(telegram)
     if with_chat_api:
-        app.mount("/chat", _ChatApi(telegram))
+        app.mount("/chat", ChatApi(telegram))
     if link is not None:
         app.router.routes += page.create_routes(link)
 
     @app.exception_handler(PersonError)
     async def person_error(request: Request, error: PersonError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 400)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed_request(request: Request, error: RequestValidationError) -> JSONResponse:
+        found = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()]
+        # the name of a field may contain half a character
+        return JSONResponse({"error": "; ".join(found).encode(errors="backslashreplace").decode()}, 400)
 
     @app.exception_handler(ApiError)
     async def api_error(request: Request, error: ApiError) -> JSONResponse:

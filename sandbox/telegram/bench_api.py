@@ -4,16 +4,15 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from sandbox.telegram.chat_bodies import Body
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.state import BotCall, TelegramState
 
 
-class NewFault(BaseModel):
+class NewFault(Body):
     """A fault for the next `times` calls of `method`; None: for all calls, of any method."""
-
-    model_config = ConfigDict(extra="forbid")
 
     kind: FaultKind
     method: str | None = None

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sandbox.telegram.chats import Chat, User
+from sandbox.telegram.chats import Chat, Topic, User
 from sandbox.telegram.errors import PersonError
+from sandbox.telegram.person_texts import check_name, check_title
 from sandbox.telegram.state import TelegramState
 
 FIRST_USER_ID = 10_000_001
+_USER_ID_BITS = 52  # core.telegram.org/bots/api#user
 
 
 class Membership(TelegramState):
@@ -21,7 +23,13 @@ class Membership(TelegramState):
         username: str | None = None,
     ) -> User:
         """Add a person with an open private chat with the bot; the chat's id is the user's id."""
-        user_id = user_id or FIRST_USER_ID + len(self.users)
+        check_name(first_name, last_name, username)
+        if user_id is None:
+            user_id = FIRST_USER_ID + len(self.users)
+            while user_id in self.users:
+                user_id += 1
+        if not 0 < user_id < 2**_USER_ID_BITS:
+            raise PersonError(f"a person's id is a positive number of at most {_USER_ID_BITS} bits")
         if user_id in self.users:
             raise PersonError(f"there is a user {user_id} already")
         user = User(user_id, first_name, False, last_name, username, language_code)
@@ -33,6 +41,9 @@ class Membership(TelegramState):
         self, title: str, members: Sequence[User], *, supergroup: bool = False, forum: bool = False
     ) -> Chat:
         """Add a group, supergroup or forum with the bot in it; the first member owns it."""
+        check_title(title)
+        if not members:
+            raise PersonError("a group has at least one person")
         supergroup = supergroup or forum
         number = 1_000_001 + len(self.chats)
         chat = Chat(
@@ -48,6 +59,7 @@ class Membership(TelegramState):
 
     def add_channel(self, title: str, owner: User, subscribers: Sequence[User] = ()) -> Chat:
         """Add a channel whose administrator the bot is."""
+        check_title(title)
         chat = Chat(-1_000_000_000_000 - 1_000_001 - len(self.chats), "channel", title)
         chat.members = {user.id: "member" for user in subscribers}
         chat.members |= {owner.id: "creator", self.bot.id: "administrator"}
@@ -59,6 +71,7 @@ class Membership(TelegramState):
         chat = self.chat(chat_id)
         if not chat.is_forum:
             raise PersonError("only a forum has topics")
+        check_title(name)
         return self.open_topic(chat, name, self.person(chat)).thread_id
 
     def close_topic(self, chat_id: int, thread_id: int | None, *, closed: bool = True) -> None:
@@ -67,13 +80,13 @@ class Membership(TelegramState):
         if thread_id is None:
             chat.is_general_closed = closed
         else:
-            chat.topics[thread_id].is_closed = closed
+            self._topic(chat, thread_id).is_closed = closed
         service = "forum_topic_closed" if closed else "forum_topic_reopened"
         self.post(chat, self.person(chat), {service: {}}, thread_id=thread_id)
 
     def delete_topic(self, chat_id: int, thread_id: int) -> None:
         chat = self.chat(chat_id)
-        chat.topics[thread_id].is_deleted = True
+        self._topic(chat, thread_id).is_deleted = True
         for message in chat.messages.values():
             if message.thread_id == thread_id:
                 self.delete(message)
@@ -130,6 +143,14 @@ class Membership(TelegramState):
         if user_id not in self.users or user_id not in chat.members:
             raise PersonError(f"user {user_id} is not in {chat.title}")
         return self.users[user_id]
+
+    @staticmethod
+    def _topic(chat: Chat, thread_id: int) -> Topic:
+        """Return an undeleted topic. Raises `PersonError` when there is none."""
+        topic = chat.topics.get(thread_id)
+        if topic is None or topic.is_deleted:
+            raise PersonError(f"there is no topic {thread_id}")
+        return topic
 
     def _set_bot_out(self, chat_id: int, *, is_out: bool) -> None:
         chat = self.chat(chat_id)

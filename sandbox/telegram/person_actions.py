@@ -23,6 +23,7 @@ from sandbox.telegram.errors import PersonError
 from sandbox.telegram.files import StoredFile
 from sandbox.telegram.membership import Membership
 from sandbox.telegram.message_content import file_content, other_content
+from sandbox.telegram.person_texts import check_caption, check_text
 
 
 class Telegram(Membership):
@@ -39,6 +40,7 @@ class Telegram(Membership):
         reply_chat_id: int | None = None,
     ) -> Message:
         """Send a text; commands, links and mentions in it become entities."""
+        check_text(text)
         fields = text_fields("text", text)
         return self._send(chat_id, fields, user_id, thread_id, reply_to, reply_chat_id=reply_chat_id)
 
@@ -73,14 +75,16 @@ class Telegram(Membership):
 
         An MP3 or M4A that decodes is `audio`, an MP4 with video is `video`, any other file a `document`;
         `kind` (also voice, video_note, photo) overrides that. An album is several calls with one
-        `media_group_id`. A stream needs a `file_name`.
+        `media_group_id`. A stream needs a `file_name`. An empty file is refused, as TDLib refuses it.
         """
+        check_caption(caption)
+        file_name = file_name or (source.name if isinstance(source, Path) else "file")
         if isinstance(source, Path):
-            file_name = file_name or source.name
             content = await asyncio.to_thread(self.files.read_path, source)
         else:
-            file_name = file_name or "file"
             content = await asyncio.to_thread(self.files.read, source)
+        if content.size_bytes == 0:
+            raise PersonError("the file is empty")
         fields = file_content(self.files, content, file_name, kind, mime_type)
         if caption:
             fields["caption"] = caption
@@ -105,7 +109,9 @@ class Telegram(Membership):
     def edit_text(self, chat_id: int, message_id: int, text: str) -> Message:
         message = self._own(chat_id, message_id)
         kept = {key: value for key, value in message.content.items() if not key.endswith("entities")}
-        fields = text_fields("text" if "text" in message.content else "caption", text)
+        is_text = "text" in message.content
+        (check_text if is_text else check_caption)(text)
+        fields = text_fields("text" if is_text else "caption", text)
         self.edit(message, kept | fields, message.reply_markup)
         return message
 
@@ -167,8 +173,8 @@ class Telegram(Membership):
         chat = self.chat(chat_id)
         if chat.migrated_to is not None:
             raise PersonError(f"the group is now {chat.migrated_to}")
-        if thread_id is not None and (thread_id not in chat.topics or chat.topics[thread_id].is_deleted):
-            raise PersonError(f"there is no topic {thread_id}")
+        if thread_id is not None:
+            self._topic(chat, thread_id)
         original = None if reply_to is None else self.message(reply_chat_id or chat_id, reply_to)
         person = self.person(chat, user_id)
         if chat.type == "channel" and chat.members[person.id] not in ("creator", "administrator"):

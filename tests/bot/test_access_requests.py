@@ -165,7 +165,8 @@ async def test_a_refused_stranger_is_told_and_does_not_ask_again(
     ],
 )
 async def test_every_name_is_shown(private_room: BotRoom, boss: User, name: str, shown: str) -> None:
-    stranger = private_room.telegram.add_user(name)
+    stranger = private_room.telegram.add_user("Stranger")
+    stranger.first_name = name  # longer than Telegram allows now
     asking = await asked(private_room, boss, stranger)
     assert asking.text == f"🙋 {shown.format(stranger.id)} wants to use this bot."
 

@@ -101,18 +101,12 @@ async def test_a_file_over_20_mb_is_refused_before_anything_is_made_of_it(
     assert stage.provider.creates == []
 
 
-@pytest.mark.parametrize(
-    ("content", "told"),
-    [
-        (b"This is no song at all.\n" * 100, "I can't find any sound in this file."),
-        (b"", "This file is empty. Please send it again."),
-    ],
-)
-async def test_a_file_without_audio_is_refused_at_once(stage: Stage, content: bytes, told: str) -> None:
+async def test_a_file_without_audio_is_refused_at_once(stage: Stage) -> None:
     alice = stage.person()
-    sent = await stage.telegram.send_file(alice.id, BytesIO(content), file_name="song.mp3")
+    content = BytesIO(b"This is no song at all.\n" * 100)
+    sent = await stage.telegram.send_file(alice.id, content, file_name="song.mp3")
     answer = await alice.answer_to(sent)
-    assert answer.text.startswith(told)
+    assert answer.text.startswith("I can't find any sound in this file.")
     assert answer.reply_to is sent
     assert answer.buttons == []
     assert stage.provider.creates == []
