@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import parallel
 import pytest
@@ -165,9 +166,20 @@ async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
 
 
 @pytest.fixture
-async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
+def product_options() -> dict[str, Any]:
+    """What a module changes of `product`: options of `open_product`."""
+    return {}
+
+
+@pytest.fixture
+async def product(
+    redis_url: str, telegram: Telegram, product_options: dict[str, Any]
+) -> AsyncIterator[Product]:
     """All of the product's parts in this process; nothing listens at the separation API's address."""
-    async with run_telegram(telegram) as url, open_product(redis_url, telegram, url) as opened:
+    async with (
+        run_telegram(telegram) as url,
+        open_product(redis_url, telegram, url, **product_options) as opened,
+    ):
         yield opened
 
 

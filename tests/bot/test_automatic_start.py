@@ -1,11 +1,11 @@
 """A song that is split without a tap: by the usual mode or its caption, with ten seconds to undo that."""
 
-import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from product import BotRoom, result_of, until
+from running import running
 from telegram import Message as BotApiMessage
 
 from bot.app import build_albums, build_automatic_start
@@ -241,11 +241,8 @@ async def test_after_a_restart_the_seconds_count_anew(soon: Starts) -> None:
 async def test_an_undo_that_has_arrived_counts_before_it_is_handled(soon: Starts) -> None:
     data = soon.message().buttons[0]["callback_data"]
     soon.room.telegram.tap(soon.user.id, soon.message().message_id, data)
-    stop = asyncio.Event()
-    polling = asyncio.create_task(soon.room.product.poller().run(stop))
-    await until(lambda: not soon.room.telegram.updates.pending)
-    stop.set()
-    await polling
+    async with running(soon.room.product.poller().run):
+        await until(lambda: not soon.room.telegram.updates.pending)
     assert await soon.runs(UNDO_S)
     assert (await soon.job()).state is JobState.CHOOSING
 

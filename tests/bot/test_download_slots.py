@@ -4,14 +4,16 @@ import asyncio
 import json
 import shutil
 from collections import namedtuple
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from product import Clock, Product, until
 from recordings import record
+from running import running
 
 from bot import download_slots
 from bot.download_slots import DownloadSlots
@@ -47,29 +49,15 @@ async def bot(product: Product, engine: Engine | None = None) -> AsyncIterator[U
     """A bot handles updates as `stemdrop bot` does, by this engine, while the block lasts."""
     application = product.application()
     await application.initialize()
-    stop = asyncio.Event()
     handler = product.updates(application)
-    working = asyncio.create_task(
-        (engine or product.engine).work(
-            Queue.UPDATES, {Task.UPDATE: handler.run}, stop, concurrency=CONCURRENCY, grace_s=0
-        )
-    )
-    try:
+    engine = engine or product.engine
+
+    def work(stop: asyncio.Event) -> Coroutine[Any, Any, None]:
+        handlers = {Task.UPDATE: handler.run}
+        return engine.work(Queue.UPDATES, handlers, stop, concurrency=CONCURRENCY, grace_s=0)
+
+    async with running(work):
         yield handler
-    finally:
-        stop.set()
-        await working
-
-
-@asynccontextmanager
-async def polling(product: Product) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    running = asyncio.create_task(product.poller().run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
 
 
 @pytest.fixture
@@ -98,7 +86,7 @@ async def test_a_users_many_documents_delay_no_other_user(
     take = record(tmp_path / "take.wav", seconds=1)
     bob = telegram.add_user("Bob")
     held, downloads = held_product(product, telegram, alice)
-    async with polling(held), bot(held):
+    async with running(held.poller().run), bot(held):
         for _ in range(SONGS):
             await telegram.send_file(alice.id, take)
         await telegram.wait_for(lambda: not telegram.updates.pending)
@@ -124,7 +112,7 @@ async def test_songs_that_wait_are_answered_once_by_the_bots_after_a_restart(
 ) -> None:
     take = record(tmp_path / "take.wav", seconds=1)
     held, downloads = held_product(product, telegram, alice)
-    async with polling(held):
+    async with running(held.poller().run):
         async with bot(held):
             for _ in range(SONGS):
                 await telegram.send_file(alice.id, take)

@@ -1,11 +1,10 @@
 """A bot is well only while updates really come to it."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from product import Clock, Product, until
+from running import running
 
 from bot.polling import SECOND_POLLER
 from bot.update_health import DISTURBED_S, LONGEST_SILENCE_S, UpdateHealth, watch_webhook
@@ -13,28 +12,6 @@ from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 
 OURS = "https://127.0.0.1:9/telegram"  # a closed port
-
-
-@asynccontextmanager
-async def polling(product: Product, update_health: UpdateHealth) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    running = asyncio.create_task(product.poller(update_health).run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
-
-
-@asynccontextmanager
-async def watching(product: Product, update_health: UpdateHealth) -> AsyncIterator[None]:
-    stop = asyncio.Event()
-    running = asyncio.create_task(watch_webhook(product.bot, OURS, update_health, stop, every_s=0.05))
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
 
 
 def test_a_bot_without_answers_from_telegram_is_in_trouble() -> None:
@@ -63,7 +40,7 @@ def test_a_second_poller_stays_trouble_for_a_while() -> None:
 async def test_a_poll_that_fails_is_trouble_until_one_succeeds(product: Product, telegram: Telegram) -> None:
     update_health = UpdateHealth()
     telegram.faults.add(FaultKind.SERVER_ERROR, method="getUpdates", times=None)
-    async with polling(product, update_health):
+    async with running(product.poller(update_health).run):
         await until(lambda: "updates cannot be fetched" in update_health.trouble())
         telegram.faults.clear()
         telegram.send_text(telegram.add_user("Alice").id, "hello")
@@ -72,7 +49,7 @@ async def test_a_poll_that_fails_is_trouble_until_one_succeeds(product: Product,
 
 async def test_a_second_poller_is_trouble(product: Product, telegram: Telegram) -> None:
     update_health = UpdateHealth()
-    async with polling(product, update_health):
+    async with running(product.poller(update_health).run):
         await telegram.wait_for(lambda: telegram.updates.is_awaited)
         other = asyncio.create_task(product.bot.get_updates(timeout=20))
         await until(lambda: update_health.trouble() == SECOND_POLLER)
@@ -82,7 +59,7 @@ async def test_a_second_poller_is_trouble(product: Product, telegram: Telegram) 
 async def test_updates_that_telegram_cannot_deliver_are_trouble(product: Product, telegram: Telegram) -> None:
     update_health = UpdateHealth()
     await product.bot.set_webhook(OURS)
-    async with watching(product, update_health):
+    async with running(lambda stop: watch_webhook(product.bot, OURS, update_health, stop, every_s=0.05)):
         await until(lambda: update_health.trouble() == "")
         telegram.send_text(telegram.add_user("Alice").id, "hello")  # no server is there
         await until(lambda: "could not bring updates" in update_health.trouble())
@@ -93,7 +70,7 @@ async def test_a_webhook_of_another_program_is_trouble(
 ) -> None:
     update_health = UpdateHealth()
     await product.bot.set_webhook(OURS)
-    async with watching(product, update_health):
+    async with running(lambda stop: watch_webhook(product.bot, OURS, update_health, stop, every_s=0.05)):
         await until(lambda: update_health.trouble() == "")
         await product.bot.set_webhook("https://other.example/a-secret")
         await until(lambda: "elsewhere: other.example" in update_health.trouble())

@@ -2,12 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 from product import BotRoom, Product, open_product, until
+from running import running
 from telegram.error import Conflict, InvalidToken
 
 from bot.polling import ALLOWED_UPDATES
@@ -24,33 +25,14 @@ from stemdrop.tasks.engine import Engine, Queue, Task
 TROUBLE = "Something went wrong on my side. Please try again in a minute."
 
 
-@asynccontextmanager
-async def polling(product: Product) -> AsyncIterator[None]:
-    """The bot fetches updates while the block lasts."""
-    stop = asyncio.Event()
-    running = asyncio.create_task(product.poller().run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
-
-
-@asynccontextmanager
-async def working(engine: Engine, run: Callable[[str], Awaitable[None]]) -> AsyncIterator[None]:
+def working(engine: Engine, run: Callable[[str], Awaitable[None]]) -> AbstractAsyncContextManager[None]:
     """A bot takes updates from the engine while the block lasts."""
-    stop = asyncio.Event()
-    running = asyncio.create_task(engine.work(Queue.UPDATES, {Task.UPDATE: run}, stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await running
+    return running(lambda stop: engine.work(Queue.UPDATES, {Task.UPDATE: run}, stop))
 
 
 async def test_a_song_is_answered_by_poll_and_engine(room: BotRoom, alice: User, song: Path) -> None:
     async with (
-        polling(room.product),
+        running(room.product.poller().run),
         working(room.product.engine, room.product.updates(room.application).run),
     ):
         await room.telegram.send_file(alice.id, song)
@@ -65,7 +47,7 @@ async def test_confirmed_updates_wait_for_a_bot(product: Product, telegram: Tele
     async def handle(update_json: str) -> None:
         handled.append(json.loads(update_json)["message"]["text"])
 
-    async with polling(product):
+    async with running(product.poller().run):
         translations = [f"text {number}" for number in range(5)]
         for text in translations:
             telegram.send_text(alice.id, text)
@@ -90,7 +72,7 @@ async def test_an_update_that_redis_did_not_store_is_not_confirmed(
         open_product(redis.url, telegram, url) as product,
     ):
         await asyncio.to_thread(redis.kill)
-        async with polling(product):
+        async with running(product.poller().run):
             telegram.send_text(alice.id, "hello")
             await until(lambda: "updates cannot be stored" in caplog.text)
             assert len(telegram.updates.pending) == 1
@@ -106,7 +88,7 @@ async def test_polling_survives_failures_of_telegram(
 ) -> None:
     order = telegram.faults.add(fault, method="getUpdates")
     telegram.send_text(alice.id, "hello")
-    async with polling(product):
+    async with running(product.poller().run):
         await telegram.wait_for(lambda: not telegram.updates.pending)
     assert order.hits == 1
 
@@ -114,7 +96,7 @@ async def test_polling_survives_failures_of_telegram(
 async def test_a_second_poller_is_logged_and_polling_goes_on(
     product: Product, telegram: Telegram, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with polling(product):
+    async with running(product.poller().run):
         await telegram.wait_for(lambda: telegram.updates.is_awaited)
         other = asyncio.create_task(product.bot.get_updates(timeout=20))  # throws ours out
         await until(lambda: "another program polls with this bot's token" in caplog.text)
@@ -132,7 +114,7 @@ async def test_polling_ends_when_telegram_refuses_the_token(product: Product, te
 
 async def test_polling_stops_at_once_while_a_poll_is_open(product: Product, telegram: Telegram) -> None:
     async with asyncio.timeout(5):
-        async with polling(product):
+        async with running(product.poller().run):
             await telegram.wait_for(lambda: telegram.updates.is_awaited)
 
 
@@ -140,7 +122,7 @@ async def test_only_the_kinds_that_the_bot_handles_are_requested(
     product: Product, telegram: Telegram, alice: User
 ) -> None:
     telegram.send_text(alice.id, "hello")
-    async with polling(product):
+    async with running(product.poller().run):
         await telegram.wait_for(lambda: not telegram.updates.pending)
         telegram.updates.add("message_reaction", {})
         assert telegram.updates.pending == []

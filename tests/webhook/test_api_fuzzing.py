@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -11,13 +11,11 @@ import pytest
 from fuzzing import JSON, SCALARS, TEXT, fuzzed, mostly
 from hypothesis import given
 from hypothesis import strategies as st
-from product import Product, open_product, until
+from product import Product, until
 from serverlog import no_server_errors
 
 from sandbox.environment.server import serve
-from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message
-from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import JobState
 from webhook.app import create_app
 from webhook.connection_limits import HeaderTimeoutProtocol
@@ -58,12 +56,8 @@ NAMES = st.sampled_from(["audio.mp3", "audio.wav", "x"]) | SEGMENTS
 
 
 @pytest.fixture
-async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
-    async with (
-        run_telegram(telegram) as url,
-        open_product(redis_url, telegram, url, TELEGRAM_UPDATES="webhook") as opened,
-    ):
-        yield opened
+def product_options() -> dict[str, Any]:
+    return {"TELEGRAM_UPDATES": "webhook"}
 
 
 def request_of(endpoint: str, valid: dict[str, str], data: st.DataObject) -> httpx.Request:

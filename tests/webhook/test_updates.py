@@ -1,12 +1,12 @@
 """`POST /telegram`: updates are accepted from Telegram only."""
 
-import asyncio
-from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import pytest
 from builders import make_job
 from product import Product, open_product
+from running import running
 
 from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
@@ -20,24 +20,17 @@ SECRET_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 
 
 @pytest.fixture
-async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
-    async with (
-        run_telegram(telegram) as url,
-        open_product(redis_url, telegram, url, TELEGRAM_UPDATES="webhook") as opened,
-    ):
-        yield opened
+def product_options() -> dict[str, Any]:
+    return {"TELEGRAM_UPDATES": "webhook"}
 
 
 async def handled(product: Product, telegram: Telegram, user: User) -> list[str]:
     """Let a bot handle the stored updates; returns the texts that it sent."""
     application = product.application()
     await application.initialize()
-    stop = asyncio.Event()
     handlers = {Task.UPDATE: product.updates(application).run}
-    working = asyncio.create_task(product.engine.work(Queue.UPDATES, handlers, stop))
-    await telegram.wait_for(lambda: telegram.bot_messages(user.id))
-    stop.set()
-    await working
+    async with running(lambda stop: product.engine.work(Queue.UPDATES, handlers, stop)):
+        await telegram.wait_for(lambda: telegram.bot_messages(user.id))
     return [message.text for message in telegram.bot_messages(user.id)]
 
 

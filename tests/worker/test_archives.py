@@ -6,7 +6,7 @@ import json
 import shutil
 import zipfile
 from collections import namedtuple
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,8 @@ from fileserver import FileServer
 from product import Clock, Product, new_job, open_product, result_of
 
 import worker.stems.fetcher
-from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
-from sandbox.telegram.person_actions import Telegram
 from sandbox.telegram.state import Limits
 from stemdrop.chat.callback_data import Action
 from stemdrop.domain.jobs import CachedStem, Job, JobState, Mode
@@ -41,13 +39,9 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def product(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[Product]:
-    """A product whose separation API is the file server of the stems."""
-    async with (
-        run_telegram(telegram) as url,
-        open_product(redis_url, telegram, url, api_url=files.url) as opened,
-    ):
-        yield opened
+def product_options(files: FileServer) -> dict[str, Any]:
+    """The separation API is the file server of the stems."""
+    return {"api_url": files.url}
 
 
 @pytest.fixture

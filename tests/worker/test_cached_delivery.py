@@ -1,7 +1,6 @@
 """Delivery of cached stems: sent by their `file_id`, or a question when Telegram has lost them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +8,11 @@ from typing import Any
 import anyio
 import pytest
 import sounds
+from delivered import TWELVE, field, shown, stems
 from fileserver import FileServer
 from product import Clock, Product, new_job, open_product, result_of
 from telegram.error import TimedOut
 
-from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
@@ -28,19 +27,12 @@ from stemdrop.storage.stem_cache import CachedStems
 from worker.delivery import MAX_DELIVERY_RUNS, Delivery
 
 ALL_STEMS = (Mode.SPLIT_STEM, "")
-TWELVE = (
-    *("vocals", "backing_vocals", "drums", "bass", "guitar", "keyboard"),
-    *("percussion", "strings", "synth", "fx", "brass", "woodwinds"),
-)
 
 
 @pytest.fixture
-async def product(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[Product]:
-    async with (
-        run_telegram(telegram) as url,
-        open_product(redis_url, telegram, url, api_url=files.url) as opened,
-    ):
-        yield opened
+def product_options(files: FileServer) -> dict[str, Any]:
+    """The separation API is the file server of the stems."""
+    return {"api_url": files.url}
 
 
 @pytest.fixture
@@ -77,19 +69,6 @@ async def again(product: Product, orders: Orders, user: User, song: Path, langua
     await product.store.add(job, once=job.id)
     await orders.pick(job, *ALL_STEMS)
     return await product.job(job.id)
-
-
-def stems(product: Product, chat_id: int) -> list[Message]:
-    return [found for found in product.telegram.bot_messages(chat_id) if found.kind != "text"]
-
-
-def shown(product: Product, job: Job) -> Message:
-    (message,) = [found for found in product.telegram.bot_messages(job.chat_id) if found.kind == "text"]
-    return message
-
-
-def field(messages: Sequence[Message], name: str) -> list[Any]:
-    return [(message.media or {}).get(name) for message in messages]
 
 
 async def test_everybody_gets_the_format_of_their_choice(

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import namedtuple
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 import sounds
 import tones
 from decoding import decode
+from delivered import TWELVE, field, shown, stems
 from fileserver import FileServer
 from product import Product, new_job, open_product, result_of, until
 from recordings import record
@@ -40,10 +42,6 @@ from worker.delivery import MAX_BROKEN_RUNS, MAX_DELIVERY_RUNS, Delivery
 from worker.stems.download import FETCHES_PER_JOB
 from worker.stems.stem_sender import StemSender
 
-TWELVE = (
-    *("vocals", "backing_vocals", "drums", "bass", "guitar", "keyboard"),
-    *("percussion", "strings", "synth", "fx", "brass", "woodwinds"),
-)
 # The buttons under a result of the mode "all stems".
 AGAIN = "🔁 Fetch missing stems"
 OTHER_MODES = ("🎤 Vocals + instrumental · 10 credits", "🎸 One instrument… · 20 credits")
@@ -58,13 +56,9 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def product(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[Product]:
-    """A product whose separation API is the file server of the stems."""
-    async with (
-        run_telegram(telegram) as url,
-        open_product(redis_url, telegram, url, api_url=files.url) as opened,
-    ):
-        yield opened
+def product_options(files: FileServer) -> dict[str, Any]:
+    """The separation API is the file server of the stems."""
+    return {"api_url": files.url}
 
 
 @pytest.fixture
@@ -89,22 +83,8 @@ async def two(product: Product, sent: Message, put: Callable[..., dict[str, str]
     return await product.at(JobState.DELIVERING, sent, result=result)
 
 
-def shown(product: Product, job: Job) -> Message:
-    """Return the job's own message, the only text in the chat."""
-    (message,) = [found for found in product.telegram.bot_messages(job.chat_id) if found.kind == "text"]
-    return message
-
-
-def stems(product: Product, chat_id: int) -> list[Message]:
-    return [found for found in product.telegram.bot_messages(chat_id) if found.kind != "text"]
-
-
 def labels(message: Message) -> list[str]:
     return [button["text"] for button in message.buttons]
-
-
-def field(messages: list[Message], name: str) -> list[Any]:
-    return [(message.media or {}).get(name) for message in messages]
 
 
 async def test_two_stems_arrive_as_one_album_in_reply(
@@ -799,57 +779,51 @@ async def test_the_rest_is_sent_after_a_kill_between_two_albums(
     assert shown(product, job).text == "✅ “Morning Line”: 12 stems are here."
 
 
-async def test_a_run_that_was_replaced_leaves_the_rest_to_the_new_run(
-    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
-) -> None:
-    """The first run was only cut off from Redis for longer than its lease."""
-    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+@asynccontextmanager
+async def half_sent(product: Product, delivery: Delivery, files: FileServer, job: Job) -> AsyncIterator[None]:
+    """A run that has sent six of twelve stems, and has the last one when the block ends."""
     held = files.hold(f"{TWELVE[-1]}.mp3")
-    running = asyncio.create_task(delivery.run(job.id))
-    await until(lambda: len(stems(product, job.chat_id)) == 6)
+    frozen = asyncio.create_task(delivery.run(job.id))
     with anyio.fail_after(30):  # until they are recorded: an album in flight may arrive twice
         while len(await product.store.sent(job.id)) < 6:  # noqa: ASYNC110
             await anyio.sleep(0.01)
-    successor = asyncio.create_task(product.delivery().run(job.id))
-    await until(lambda: files.requests[-1].url.path == f"/{TWELVE[-1]}.mp3" and len(files.requests) > 12)
+    yield
     held.set()
-    await asyncio.gather(running, successor)
-    assert len(stems(product, job.chat_id)) == 12
-    assert (await product.job(job.id)).state is JobState.DELIVERED
+    await frozen
 
 
-async def test_a_frozen_run_sends_nothing_after_the_job_is_delivered_again(
-    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+@pytest.fixture
+async def job_of_twelve(product: Product, sent: Message, put: Callable[..., dict[str, str]]) -> Job:
+    return await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
+
+
+@pytest.mark.parametrize("is_delivered_again", [False, True])
+async def test_a_run_that_was_replaced_leaves_the_rest_to_the_new_run(
+    product: Product, delivery: Delivery, files: FileServer, job_of_twelve: Job, is_delivered_again: bool
 ) -> None:
-    """Delivering again restarts the count of runs: both runs are the first of their count."""
-    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
-    held = files.hold(f"{TWELVE[-1]}.mp3")
-    frozen = asyncio.create_task(delivery.run(job.id))
-    with anyio.fail_after(30):
-        while len(await product.store.sent(job.id)) < 6:  # noqa: ASYNC110
-            await anyio.sleep(0.01)
-    given_up = Failure("undeliverable", charged=True)
-    assert await product.store.fail(job.id, [JobState.DELIVERING], given_up)
-    assert await product.store.deliver_again(job.id)
-    successor = asyncio.create_task(product.delivery().run(job.id))
-    await until(lambda: files.asked.count(f"{TWELVE[-1]}.mp3") == 2)
-    held.set()
-    await asyncio.gather(frozen, successor)
+    """The first run was only cut off from Redis for longer than its lease.
+
+    Delivering again restarts the count of runs: both runs are the first of their count.
+    """
+    job = job_of_twelve
+    async with half_sent(product, delivery, files, job):
+        if is_delivered_again:
+            given_up = Failure("undeliverable", charged=True)
+            assert await product.store.fail(job.id, [JobState.DELIVERING], given_up)
+            assert await product.store.deliver_again(job.id)
+        successor = asyncio.create_task(product.delivery().run(job.id))
+        await until(lambda: files.asked.count(f"{TWELVE[-1]}.mp3") == 2)
+    await successor
     assert len(stems(product, job.chat_id)) == 12
     assert (await product.job(job.id)).state is JobState.DELIVERED
 
 
 async def test_nothing_more_is_sent_of_a_dropped_job(
-    product: Product, delivery: Delivery, files: FileServer, sent: Message, put: Callable[..., dict[str, str]]
+    product: Product, delivery: Delivery, files: FileServer, job_of_twelve: Job
 ) -> None:
-    job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
-    held = files.hold(f"{TWELVE[-1]}.mp3")
-    running = asyncio.create_task(delivery.run(job.id))
-    await until(lambda: len(stems(product, job.chat_id)) == 6)
-    dropped = Failure("undeliverable", charged=True)
-    assert await product.store.fail(job.id, [JobState.DELIVERING], dropped)
-    held.set()
-    await running
+    job, dropped = job_of_twelve, Failure("undeliverable", charged=True)
+    async with half_sent(product, delivery, files, job):
+        assert await product.store.fail(job.id, [JobState.DELIVERING], dropped)
     assert len(stems(product, job.chat_id)) == 6
     assert (await product.job(job.id)).failure == dropped
     # the user fetches the missing stems

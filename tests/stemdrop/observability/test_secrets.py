@@ -9,12 +9,13 @@ import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
 from process_pool import ForkedProcess
-from product import SECRET, Product, open_product
+from product import SECRET, Product
 from provider import KEY
 from redis import Redis
 from starlette.applications import Starlette
@@ -26,7 +27,6 @@ from telegram.ext import ExtBot
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.environment.server import serve
-from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.telegram_files import TelegramFile, TelegramFiles
 from stemdrop.domain.jobs import Job, Mode
@@ -44,19 +44,8 @@ PACKAGES = ("stemdrop", "bot", "webhook", "worker")
 
 
 @pytest.fixture
-async def telegram(tmp_path: Path) -> AsyncIterator[Telegram]:
-    state = Telegram(tmp_path / "telegram")
-    yield state
-    await state.close()
-
-
-@pytest.fixture
-async def product(redis_url: str, telegram: Telegram) -> AsyncIterator[Product]:
-    async with (
-        run_telegram(telegram) as url,
-        open_product(redis_url, telegram, url, CALLBACK_HMAC_KEY=HMAC) as opened,
-    ):
-        yield opened
+def product_options() -> dict[str, Any]:
+    return {"CALLBACK_HMAC_KEY": HMAC}
 
 
 def secrets_of(settings: Settings) -> set[str]:

@@ -1,7 +1,6 @@
 """What a provider can do: a table of paid hosts, our separator's answer, and what is known without one."""
 
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -98,12 +97,9 @@ async def test_a_paid_host_is_not_asked(host: str) -> None:
 
 
 @pytest.fixture
-async def product(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[Product]:
-    async with (
-        run_telegram(telegram) as url,
-        open_product(redis_url, telegram, url, api_url=files.url) as opened,
-    ):
-        yield opened
+def product_options(files: FileServer) -> dict[str, Any]:
+    """The separation API is the file server of the stems."""
+    return {"api_url": files.url}
 
 
 async def test_the_last_answer_holds_while_the_provider_is_away(

@@ -1,6 +1,7 @@
 """A tap orders once, also when its answer fails; a refused order leaves nothing behind."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from product import BotRoom, result_of
@@ -65,31 +66,22 @@ async def test_a_tap_is_answered_although_telegram_fails_once(
     assert query.answer_text
 
 
-async def test_a_tap_that_is_handled_again_finds_its_job_even_if_it_has_ended(
+async def test_taps_for_a_job_that_has_ended_are_told_apart_by_their_id_and_time(
     room: BotRoom, alice: User, menu: Message
 ) -> None:
+    """A tap that is handled again finds its job, and the second of two quick taps the job of the first."""
     product, orders = room.product, room.product.orders
     job = await delivered(room, alice, menu)
-    first = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
-    await product.fail(first.job_id, Failure("500", charged=True))
-    again = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
-    assert again.job_id == first.job_id
-    another = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-2"))
-    assert another.job_id != first.job_id
 
+    async def tap(*tapped: Any) -> str:
+        return (await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped(*tapped))).job_id
 
-async def test_the_second_of_two_quick_taps_finds_the_job_of_the_first(
-    room: BotRoom, alice: User, menu: Message
-) -> None:
-    product, orders = room.product, room.product.orders
-    job = await delivered(room, alice, menu)
-    first = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-1"))
-    await product.fail(first.job_id, Failure("500", charged=True))
-    ended_at = (await product.job(first.job_id)).moved_at
-    second = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-2", ended_at - 0.01))
-    assert second.job_id == first.job_id
-    later = await orders.other_mode(job, Mode.SPLIT_STEM, "", Tapped("tap-3", ended_at + 0.01))
-    assert later.job_id != first.job_id
+    first = await tap("tap-1")
+    await product.fail(first, Failure("500", charged=True))
+    ended_at = (await product.job(first)).moved_at
+    assert await tap("tap-1") == await tap("tap-2", ended_at - 0.01) == first
+    assert await tap("tap-3", ended_at + 0.01) != first
+    assert await tap("tap-4") != first
 
 
 async def test_two_quick_taps_open_one_list_of_instruments(room: BotRoom, alice: User, menu: Message) -> None:

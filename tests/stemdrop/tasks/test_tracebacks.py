@@ -6,6 +6,7 @@ import io
 import httpx
 import pytest
 from product import BotRoom, Product, until
+from running import running
 from telegram.error import NetworkError
 
 from sandbox.telegram.chats import User
@@ -48,12 +49,9 @@ async def test_a_task_that_fails(product: Product, log: io.StringIO) -> None:
     async def fail(argument: str) -> None:
         fail_with_secrets(product)
 
-    stop = asyncio.Event()
     await product.engine.add(Task.DELIVER, "job", "job")
-    working = asyncio.create_task(product.engine.work(Queue.DELIVERIES, {Task.DELIVER: fail}, stop))
-    await until(lambda: log.getvalue().count("task deliver:job failed") == 2)
-    stop.set()
-    await working
+    async with running(lambda stop: product.engine.work(Queue.DELIVERIES, {Task.DELIVER: fail}, stop)):
+        await until(lambda: log.getvalue().count("task deliver:job failed") == 2)
     check(log, product)
 
 
@@ -61,12 +59,9 @@ async def test_periodic_work_that_fails(product: Product, log: io.StringIO) -> N
     async def fail() -> None:
         fail_with_secrets(product)
 
-    stop = asyncio.Event()
     periodic = {"recovery": Periodic(0.05, fail)}
-    working = asyncio.create_task(product.engine.work(Queue.DELIVERIES, {}, stop, periodic=periodic))
-    await until(lambda: log.getvalue().count("recovery failed") == 3)
-    stop.set()
-    await working
+    async with running(lambda stop: product.engine.work(Queue.DELIVERIES, {}, stop, periodic=periodic)):
+        await until(lambda: log.getvalue().count("recovery failed") == 3)
     check(log, product)
 
 

@@ -4,17 +4,15 @@ import io
 import os
 import tempfile
 import zipfile
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 import pytest
 from fileserver import FileServer
-from product import Product, new_job, open_product
+from product import Product, new_job
 
-from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
-from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.callback_data import Action
 from stemdrop.domain.jobs import CachedStem, Job, JobState, Mode
 from stemdrop.domain.results import Result, Stem
@@ -40,13 +38,9 @@ STEMS = ["Vocals", "../../../tmp/evil", 'C:\\evil"\r\n: x', "@somebody"]
 
 
 @pytest.fixture
-async def product(redis_url: str, telegram: Telegram, files: FileServer) -> AsyncIterator[Product]:
-    """A product whose separation API is the file server of the stems."""
-    async with (
-        run_telegram(telegram) as url,
-        open_product(redis_url, telegram, url, api_url=files.url) as opened,
-    ):
-        yield opened
+def product_options(files: FileServer) -> dict[str, Any]:
+    """The separation API is the file server of the stems."""
+    return {"api_url": files.url}
 
 
 @pytest.fixture
