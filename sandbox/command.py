@@ -10,7 +10,7 @@ import tempfile
 import time
 import webbrowser
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from sandbox.environment.database import Database, DatabaseError
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import ProcessFailedError
 from sandbox.environment.redis_server import RedisUnavailableError
@@ -30,6 +31,7 @@ from sandbox.play.simulated_user import MODES, ONE_INSTRUMENT, NotDeliveredError
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.membership import FIRST_USER_ID
 from sandbox.telegram.person_actions import Telegram
+from sandbox.telegram.saved_state import close_telegram, open_telegram
 from separator import engines
 
 T = TypeVar("T")
@@ -39,7 +41,10 @@ DEMO_SONG = Path(__file__).parent / "songs" / "demo-song.mp3"
 KEY_VARIABLE = "SANDBOX_KEY"
 
 # Errors that end the command with one sentence instead of a traceback.
-FAILURES = (NotDeliveredError, ProcessFailedError, RedisUnavailableError, httpx.HTTPError, OSError)
+FAILURES = (
+    *(NotDeliveredError, ProcessFailedError, RedisUnavailableError, DatabaseError),
+    *(httpx.HTTPError, OSError),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="run only the local Telegram, for a stemdrop that runs elsewhere "
         f"(TELEGRAM_BOT_TOKEN, {KEY_VARIABLE})",
     )
-    parser.add_argument("--data", type=Path, help="with --listen: folder for Telegram's files")
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder that keeps chats, songs and jobs for the next start"
+    )
     parser.add_argument(
         "--telegram",
         metavar="URL",
@@ -84,8 +91,10 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
         if args.listen:
             run_until_signal(_run_telegram_only(args, environ, console))
         elif args.song is None and args.telegram is None:
-            run_until_signal(_run_until_cancelled(args.access, console, environ))
+            run_until_signal(_run_until_cancelled(args.access, args.data, console, environ))
         else:
+            if args.data is not None:
+                raise NotDeliveredError("--data goes with the page or with --listen, not with one song")
             args.song = args.song or DEMO_SONG
             _check_song(args.song)
             if (args.mode == ONE_INSTRUMENT) != bool(args.instrument):
@@ -214,34 +223,43 @@ def _progress(console: Console, title: str) -> Iterator[Callable[[str], None]]:
         progress.update(task, total=1, completed=1)
 
 
-async def _run_until_cancelled(access: str, console: Console, environ: Mapping[str, str]) -> None:
+async def _run_until_cancelled(
+    access: str, data: Path | None, console: Console, environ: Mapping[str, str]
+) -> None:
     settings = {"ACCESS": access, "ADMINS": str(FIRST_USER_ID)}
-    with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
-        async with LocalEnvironment(Path(folder), settings=settings, environment=environ) as environment:
+    with _folder(data) as folder:
+        async with LocalEnvironment(
+            folder, settings=settings, environment=environ, keeps_data=data is not None
+        ) as environment:
             await environment.start("up")
-            _announce(console, environment, environ)
+            left = "nothing is left behind" if data is None else f"{data} keeps everything for the next start"
+            _announce(console, environment, environ, left)
             await asyncio.Event().wait()
 
 
-def _announce(console: Console, environment: LocalEnvironment, environ: Mapping[str, str]) -> None:
+@contextmanager
+def _folder(data: Path | None) -> Iterator[Path]:
+    """Yield the folder to use: without one of the user's a temporary one."""
+    if data is not None:
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
+        yield Path(folder)
+
+
+def _announce(console: Console, environment: LocalEnvironment, environ: Mapping[str, str], left: str) -> None:
     """Print the page's address, and open it where there is a screen."""
     engine = engines.choose(environ.get("ENGINE", engines.AUTO))
     console.print(f"The separator's engine: {engine}.")
     console.print(f"Open {environment.page.url(environment.telegram_url)}", soft_wrap=True)
-    console.print("Press Ctrl-C to stop; nothing is left behind.")
+    console.print(f"Press Ctrl-C to stop; {left}.", soft_wrap=True)
     if sys.platform == "darwin" or environ.get("DISPLAY") or environ.get("WAYLAND_DISPLAY"):
         webbrowser.open(environment.page.single_use_url(environment.telegram_url))
 
 
 async def _run_telegram_only(args: argparse.Namespace, environ: Mapping[str, str], console: Console) -> None:
     host, port = args.listen
-    is_local = environ.get("TELEGRAM_LOCAL_MODE", "").lower() == "true"
-    with tempfile.TemporaryDirectory(prefix="stemdrop-sandbox-") as folder:
-        data, token = args.data or Path(folder), environ.get("TELEGRAM_BOT_TOKEN")
-        try:
-            telegram = Telegram(data, token=token, local=is_local)
-        except ValueError as error:
-            raise NotDeliveredError(f"TELEGRAM_BOT_TOKEN is wrong: {error}") from None
+    with _folder(args.data) as folder, _telegram(folder, args.data is not None, environ) as telegram:
         telegram.access_key = environ.get(KEY_VARIABLE) or telegram.access_key
         link = PageLink(telegram.access_key)
         async with run_telegram(telegram, port, with_chat_api=True, link=link, host=host) as url:
@@ -250,6 +268,24 @@ async def _run_telegram_only(args: argparse.Namespace, environ: Mapping[str, str
             outside = f"http://127.0.0.1:{environ.get('SANDBOX_PORT') or url.rpartition(':')[2]}"
             console.print(f"Open {link.url(outside)}", soft_wrap=True)
             await asyncio.Event().wait()
+
+
+@contextmanager
+def _telegram(folder: Path, keeps_data: bool, environ: Mapping[str, str]) -> Iterator[Telegram]:
+    """Yield the local Telegram of a folder, which with `keeps_data` goes on where it ended."""
+    token = environ.get("TELEGRAM_BOT_TOKEN")
+    is_local = environ.get("TELEGRAM_LOCAL_MODE", "").lower() == "true"
+    with ExitStack() as stack:
+        try:
+            if not keeps_data:
+                telegram = Telegram(folder / "telegram", token=token, local=is_local)
+            else:
+                database = stack.enter_context(closing(Database(folder)))
+                telegram = open_telegram(database, folder / "telegram", token=token, local=is_local)
+                stack.callback(close_telegram, telegram, database)
+        except ValueError as error:
+            raise NotDeliveredError(f"TELEGRAM_BOT_TOKEN is wrong: {error}") from None
+        yield telegram
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -11,6 +11,10 @@ class SourceError(Exception):
     """The source could not be downloaded; the message says why."""
 
 
+class SourceUnreachableError(SourceError):
+    """The source's server accepted no connection."""
+
+
 async def fetch(client: httpx.AsyncClient, url: str, file: Path, max_bytes: int, timeout_s: float) -> None:
     """Download `url` to `file`, following redirects, in at most `timeout_s`. Raises `SourceError`."""
     try:
@@ -22,6 +26,8 @@ async def fetch(client: httpx.AsyncClient, url: str, file: Path, max_bytes: int,
             await _save(response, file, max_bytes)
     except TimeoutError as error:
         raise SourceError(f"the audio could not be downloaded within {timeout_s:g} s") from error
+    except httpx.ConnectError as error:
+        raise SourceUnreachableError("the audio could not be downloaded: ConnectError") from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: an invalid host name
         raise SourceError(f"the audio could not be downloaded: {type(error).__name__}") from error
 

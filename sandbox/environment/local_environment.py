@@ -7,7 +7,6 @@ async with LocalEnvironment(directory) as environment:
 
 import asyncio
 import os
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -16,12 +15,13 @@ from typing import Self
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from sandbox.environment.ports import free_port
+from sandbox.environment.kept_folder import Identity, KeptFolder
 from sandbox.environment.process import Process
 from sandbox.environment.redis_server import RedisServer, RedisUnavailableError
 from sandbox.page.routes import PageLink
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.person_actions import Telegram
+from sandbox.telegram.saved_state import close_telegram, open_telegram
 
 # How many lines of each command's log contain "ready" once it is.
 _READY = {"up": 3, "bot": 1, "webhook": 1, "worker": 1}
@@ -43,6 +43,9 @@ class LocalEnvironment:
 
     The processes run in `directory`, so that they do not read the caller's `.env`. An external Redis must
     hold no keys of stemdrop (else `RedisUnavailableError`), and holds none after the block.
+
+    With `keeps_data` the next environment of this directory goes on where this one ended. Raises
+    `DatabaseError` when that is impossible.
     """
 
     def __init__(
@@ -55,32 +58,38 @@ class LocalEnvironment:
         separator: bool = True,
         charges: bool = False,
         process: type[Process] = Process,
+        keeps_data: bool = False,
     ) -> None:
         directory = directory.absolute()
         self.directory = directory
         self.redis = RedisServer(directory / "redis", environment=environment)
-        self.telegram = Telegram(directory / "telegram", local=local_mode)
+        self._kept = KeptFolder(directory) if keeps_data else None
+        self._identity = self._kept.identity if self._kept else Identity()
+        self.telegram = (
+            open_telegram(self._kept.database, directory / "telegram", local=local_mode)
+            if self._kept
+            else Telegram(directory / "telegram", local=local_mode)
+        )
         self.page = PageLink(self.telegram.access_key)
         self.telegram_url = ""
         self._settings = dict(settings or {})
         self._local_mode = local_mode
-        self._key = secrets.token_urlsafe(18)
-        self._claim = secrets.token_hex(8)
-        self._secret = secrets.token_urlsafe(24)
         self._with_separator = separator
         self._charges = charges
         self._separator_url = ""
         self._separator_process: Process | None = None
-        self._port = free_port()
         self.process_class = process
         self._processes: list[Process] = []
+        self._pass_fds: tuple[int, ...] = ()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         try:
+            if self._kept is not None:
+                await self._take_folder(self._kept)
             await self._start_redis()
             self.telegram_url = await self._stack.enter_async_context(
-                run_telegram(self.telegram, with_chat_api=True, link=self.page)
+                run_telegram(self.telegram, self._identity.page_port, with_chat_api=True, link=self.page)
             )
             self._stack.push_async_callback(self._stop_all)
             if self._with_separator:
@@ -95,7 +104,7 @@ class LocalEnvironment:
 
     @property
     def public_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._identity.webhook_port}"
 
     @property
     def separator(self) -> Process:
@@ -112,12 +121,12 @@ class LocalEnvironment:
             "TELEGRAM_API_URL": self.telegram_url,
             "TELEGRAM_LOCAL_MODE": str(self._local_mode).lower(),
             "SEPARATION_API_URL": self._separator_url,
-            "SEPARATION_API_KEY": self._key,
+            "SEPARATION_API_KEY": self._identity.separation_api_key,
             "PUBLIC_URL": self.public_url,
-            "SECRET_KEY": self._secret,
+            "SECRET_KEY": self._identity.secret_key,
             "REDIS_URL": self.redis.url,
             "LISTEN_HOST": "127.0.0.1",
-            "LISTEN_PORT": str(self._port),
+            "LISTEN_PORT": str(self._identity.webhook_port),
             "ACCESS": "open",
             **self._settings,
         }
@@ -146,6 +155,14 @@ class LocalEnvironment:
         if cancelled:
             raise cancelled
 
+    async def _take_folder(self, kept: KeptFolder) -> None:
+        self._stack.callback(kept.close)
+        self._stack.callback(close_telegram, self.telegram, kept.database)
+        await asyncio.to_thread(kept.take)
+        self.redis.pass_fds = self._pass_fds = (kept.lock,)
+        for log in self.directory.glob("*.log"):
+            log.unlink()
+
     async def _start_redis(self) -> None:
         # The thread goes on when this task is cancelled, so the clean-up waits for it first.
         starting = asyncio.ensure_future(asyncio.to_thread(self.redis.start))
@@ -158,13 +175,17 @@ class LocalEnvironment:
         await asyncio.wait([starting])
         starting.result()
         if self.redis.is_external:
-            self._stack.push_async_callback(self._release_redis)
+            if self._kept is None:
+                self._stack.push_async_callback(self._release_redis)
             await self._claim_redis()
 
     async def _claim_redis(self) -> None:
         try:
             async with _client(self.redis.url) as redis:
-                if not await _is_free(redis) or not await redis.set(_CLAIM, self._claim, nx=True):
+                claim = self._identity.redis_claim
+                if await redis.get(_CLAIM) == claim:
+                    return  # an earlier sandbox kept its data there
+                if not await _is_free(redis) or not await redis.set(_CLAIM, claim, nx=True):
                     raise RedisUnavailableError(
                         "REDIS_URL names a Redis with keys of another stemdrop: unset it, or name an empty "
                         "database there (…/15, say)"
@@ -182,18 +203,18 @@ class LocalEnvironment:
         """Delete stemdrop's keys, unless another sandbox has the claim."""
         with suppress(RedisError, OSError, ValueError):
             async with _client(self.redis.url) as redis:
-                if await redis.get(_CLAIM) == self._claim:
+                if await redis.get(_CLAIM) == self._identity.redis_claim:
                     async for keys in _scan(redis):
                         if keys:
                             await redis.unlink(*keys)
 
     async def _start_separator(self) -> None:
         data = str(self.directory / "separator")
-        port = str(free_port())
+        port = str(self._identity.separator_port)
         arguments = ["separator", "--host", "127.0.0.1", "--port", port, "--data", data]
         arguments += ["--charge"] if self._charges else []
         inherited = {name: os.environ[name] for name in _SEPARATOR_VARIABLES if name in os.environ}
-        environment = {**inherited, "SEPARATION_API_KEY": self._key}
+        environment = {**inherited, "SEPARATION_API_KEY": self._identity.separation_api_key}
         process = self._process(arguments, environment, "separator")
         process.start()
         ready = await process.wait_for(r"separator ready at (http://\S+)")
@@ -202,7 +223,7 @@ class LocalEnvironment:
     def _process(self, arguments: list[str], environment: Mapping[str, str], name: str) -> Process:
         self.directory.mkdir(parents=True, exist_ok=True)
         log = self.directory / f"{name}.log"
-        process = self.process_class(arguments, environment, log, cwd=self.directory)
+        process = self.process_class(arguments, environment, log, cwd=self.directory, pass_fds=self._pass_fds)
         self._processes.append(process)
         return process
 

@@ -10,8 +10,10 @@ _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _EPHEMERAL_START = 32_768
 
 
-def free_port() -> int:
-    """Return a port that is free now and that the system assigns to no outgoing connection."""
+def free_port(wanted: int = 0) -> int:
+    """Return a port that is free now, if possible `wanted`; else one that no outgoing connection gets."""
+    if wanted and _is_free(wanted):
+        return wanted
     ports = range(_LOWEST, _ephemeral_start())
     for port in secrets.SystemRandom().sample(ports, min(len(ports), 100)):
         if _is_free(port):
@@ -30,6 +32,8 @@ def _ephemeral_start() -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        # as servers do: connections that ended lately do not occupy their port
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from sandbox.environment.parent_death import ends_with_parent
@@ -21,7 +21,9 @@ class ProcessFailedError(Exception):
 
 
 class Process:
-    """`python -m stemdrop <arguments>` with only these variables, in `cwd`; its output goes to `log`."""
+    """`python -m stemdrop <arguments>` with only these variables, in `cwd`; its output goes to `log`.
+
+    It and its children hold the file descriptors `pass_fds`."""
 
     def __init__(
         self,
@@ -30,8 +32,10 @@ class Process:
         log: Path,
         *,
         cwd: Path | None = None,
+        pass_fds: Collection[int] = (),
     ) -> None:
         self.arguments = tuple(arguments)
+        self._pass_fds = pass_fds
         self._environment = {"PYTHONPATH": str(_ROOT), **environment}
         self._cwd = cwd
         self.log = log
@@ -73,6 +77,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=self._pass_fds,
             )
 
     async def wait_for(self, pattern: str, times: int = 1) -> re.Match[str]:

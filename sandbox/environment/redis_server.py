@@ -14,7 +14,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -55,6 +55,7 @@ class RedisServer:
         self._password = secrets.token_urlsafe(24)
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
+        self.pass_fds: Collection[int] = ()  # file descriptors that the server holds
 
     @property
     def url(self) -> str:
@@ -85,7 +86,7 @@ class RedisServer:
         self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         # A free port may be taken before the server binds it; after a restart it must be the same.
         for port in [self._port] if self._port else [free_port() for _ in range(_PORT_ATTEMPTS)]:
-            self._process = _spawn(program, self._configuration(port))
+            self._process = _spawn(program, self._configuration(port), self.pass_fds)
             if self._wait_until_ready(port):
                 self._port = port
                 return self.url
@@ -174,7 +175,7 @@ def find_server_program(search_path: str | None = None) -> str:
         raise RedisUnavailableError(_WHAT_TO_INSTALL) from error
 
 
-def _spawn(program: str, configuration: str) -> subprocess.Popen[bytes]:
+def _spawn(program: str, configuration: str, pass_fds: Collection[int]) -> subprocess.Popen[bytes]:
     """Start the server with its settings on standard input, where `ps` does not show the password."""
     spawned: list[subprocess.Popen[bytes] | OSError] = []
     ready = threading.Event()
@@ -188,6 +189,7 @@ def _spawn(program: str, configuration: str) -> subprocess.Popen[bytes]:
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C at the terminal must not end Redis before its clients
                 env={**os.environ, "LC_ALL": "C"},  # an unknown locale would stop the server
+                pass_fds=pass_fds,
             )
         except OSError as error:
             spawned.append(error)

@@ -75,6 +75,7 @@ async def run_telegram(
     """Serve the app for the duration of the block, with the page if it has a `link`; yields the base URL."""
     app = create_app(telegram, with_chat_api=with_chat_api, link=link)
     async with serve(app, port, host=host) as url:
+        telegram.updates.start()
         try:
             yield url
         finally:

@@ -76,6 +76,7 @@ class Chat:
     forbids_voice: bool = False  # a premium user's privacy setting
     forbidden: frozenset[str] = frozenset()  # permissions that its members lack, as in `PERMISSIONS`
     bot_forbidden: frozenset[str] = frozenset()  # those that the bot alone lacks
+    last_message_id: int = 0  # also when that message was deleted
 
     def to_dict(self) -> dict[str, Any]:
         if self.user is not None:

@@ -1,7 +1,7 @@
 """Telegram's files: stored in one directory and known to the bot by `file_id`.
 
 A `file_id` is random, so another bot's is invalid here. `file_unique_id` is a hash of the content: the same
-song sent twice has the same one.
+song sent twice has the same one, and is stored once.
 """
 
 import base64
@@ -9,6 +9,7 @@ import hashlib
 import re
 import secrets
 import shutil
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -26,6 +27,8 @@ _FOLDERS = {
     "sticker": "stickers",
 }
 _COPY_BYTES = 1024 * 1024
+# The names that this module gives to files, which alone `keep_only` may remove.
+_OUR_NAMES = re.compile(r"[0-9a-f]{16}|[\w-]{16}|file_\d+(\.\w{1,16})?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,19 @@ class StoredFile:
 
 
 class FileStore:
-    """Stores and probes files and issues file ids. No file is ever removed."""
+    """Stores and probes files and issues file ids. Only `keep_only` removes files."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory.resolve()
         self._contents: dict[str, Content] = {}
         self._files: dict[str, StoredFile] = {}
         self._paths: dict[str, StoredFile] = {}
+        self.last_number = -1  # of the names on disk
+
+    @property
+    def files(self) -> Mapping[str, StoredFile]:
+        """The files by `file_id`, in the order in which they were added."""
+        return self._files
 
     def read(self, source: BinaryIO) -> Content:
         """Copy a stream to disk and probe it. Blocking: call it in a thread for large files."""
@@ -84,9 +93,13 @@ class FileStore:
         if unique_id in self._contents:
             target.unlink()
             return self._contents[unique_id]
-        return self._contents.setdefault(
-            unique_id, Content(unique_id, target, target.stat().st_size, media.probe(target))
-        )
+        content = self.content(unique_id, target.stat().st_size, media.probe(target))
+        content.path.parent.mkdir(exist_ok=True)
+        target.replace(content.path)
+        return self._contents.setdefault(unique_id, content)
+
+    def content(self, unique_id: str, size_bytes: int, probe: media.Probe) -> Content:
+        return Content(unique_id, self.directory / "contents" / unique_id, size_bytes, probe)
 
     def read_path(self, path: Path) -> Content:
         """Copy a local file and probe it. Blocking."""
@@ -97,19 +110,37 @@ class FileStore:
         """Issue a `file_id` for a content as this kind of media; leaves out attributes that are None."""
         suffix = Path(file_name).suffix
         suffix = suffix if re.fullmatch(r"\.\w{1,16}", suffix, re.ASCII) else ""
-        file_path = f"{_FOLDERS.get(kind, 'documents')}/file_{len(self._paths)}{suffix}"
+        self.last_number += 1
+        file_path = f"{_FOLDERS.get(kind, 'documents')}/file_{self.last_number}{suffix}"
         # The file has that name on disk too: in local mode the bot gets its absolute path.
         target = self.directory / file_path
         target.parent.mkdir(parents=True, exist_ok=True)
+        target.unlink(missing_ok=True)  # a killed process leaves one that it had not named yet
         try:
             target.hardlink_to(content.path)
         except OSError:
             shutil.copyfile(content.path, target)
         known = {key: value for key, value in attributes.items() if value is not None}
         stored = StoredFile(f"{kind[:2].upper()}{secrets.token_urlsafe(36)}", kind, content, file_path, known)
-        self._files[stored.file_id] = stored
-        self._paths[file_path] = stored
+        self.restore(stored)
         return stored
+
+    def restore(self, stored: StoredFile) -> None:
+        """Make a file known that is on disk already."""
+        self._contents.setdefault(stored.content.unique_id, stored.content)
+        self._files[stored.file_id] = self._paths[stored.file_path] = stored
+
+    def keep_only(self, file_ids: Set[str]) -> None:
+        """Make all other ids invalid, and remove the bytes that then belong to none. Blocking."""
+        kept = [stored for stored in self._files.values() if stored.file_id in file_ids]
+        self._files, self._paths, self._contents = {}, {}, {}
+        for stored in kept:
+            self.restore(stored)
+        used = {stored.content.path for stored in kept} | {self.path_of(stored) for stored in kept}
+        for folder in {"incoming", "contents", "documents", *_FOLDERS.values()}:
+            for path in (self.directory / folder).glob("*"):
+                if path not in used and _OUR_NAMES.fullmatch(path.name):
+                    path.unlink()
 
     def get(self, file_id: str) -> StoredFile | None:
         return self._files.get(file_id)

@@ -35,6 +35,7 @@ class Membership(TelegramState):
         user = User(user_id, first_name, False, last_name, username, language_code)
         self.users[user_id] = user
         self.chats[user_id] = Chat(user_id, "private", user=user)
+        self.notify_change()
         return user
 
     def add_group(
@@ -55,6 +56,7 @@ class Membership(TelegramState):
         chat.members = {user.id: "member" for user in members} | {self.bot.id: "member"}
         chat.members[members[0].id] = "creator"
         self.chats[chat.id] = chat
+        self.notify_change()
         return chat
 
     def add_channel(self, title: str, owner: User, subscribers: Sequence[User] = ()) -> Chat:
@@ -64,6 +66,7 @@ class Membership(TelegramState):
         chat.members = {user.id: "member" for user in subscribers}
         chat.members |= {owner.id: "creator", self.bot.id: "administrator"}
         self.chats[chat.id] = chat
+        self.notify_change()
         return chat
 
     def add_topic(self, chat_id: int, name: str) -> int:
@@ -118,6 +121,7 @@ class Membership(TelegramState):
         chat = self.chat(chat_id)
         if not bot_only:
             chat.forbidden = frozenset(permissions)
+            self.notify_change()
             return
         old = chat.member(self.bot)
         chat.bot_forbidden = frozenset(permissions)
@@ -132,6 +136,7 @@ class Membership(TelegramState):
 
     def forbid_voice(self, chat_id: int, *, forbidden: bool = True) -> None:
         self.chat(chat_id).forbids_voice = forbidden
+        self.notify_change()
 
     def person(self, chat: Chat, user_id: int | None = None) -> User:
         """Return a member of the chat: by default its person, first member, or a channel's owner."""

@@ -104,6 +104,7 @@ class Telegram(Membership):
         )
         self.queries[query.id] = query
         self.updates.add("callback_query", query.to_dict())
+        self.notify_change()
         return query
 
     def edit_text(self, chat_id: int, message_id: int, text: str) -> Message:

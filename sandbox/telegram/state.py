@@ -25,6 +25,7 @@ from sandbox.telegram.updates import Updates
 
 _T = TypeVar("_T")
 _MEGABYTE = 1024 * 1024
+_KEPT_REVISIONS = 100  # of one message: progress is edited every few seconds
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,9 @@ class TelegramState:
         self.access_key = secrets.token_urlsafe(24)
         self.run_id = secrets.token_hex(4)  # numbers of events begin anew with each run
         self.closing = asyncio.Event()
+        self.last_message_id = 0  # of the chats that share one sequence
+        self.save: Callable[[], None] = lambda: None  # see `sandbox.telegram.saved_state`
         self._changed = asyncio.Event()
-        self._last_message_id = 0
 
     @property
     def flood_refusals(self) -> int:
@@ -160,6 +162,8 @@ class TelegramState:
         await self.updates.close()
 
     def notify_change(self) -> None:
+        """Save the state, then wake the tasks that wait for a change; to be called after every change."""
+        self.save()
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -200,6 +204,7 @@ class TelegramState:
         if opens_topic:
             message.thread_id = message.message_id
         chat.messages[message.message_id] = message
+        chat.last_message_id = message.message_id
         if not sender.is_bot and self._reaches_bot(message):
             self.updates.add("channel_post" if chat.type == "channel" else "message", message.to_dict())
         self.add_event(chat.id, "message", message.to_dict())
@@ -210,6 +215,7 @@ class TelegramState:
         message.history.append(
             Revision(message.edit_date or message.date, message.content, message.reply_markup)
         )
+        del message.history[:-_KEPT_REVISIONS]
         message.content, message.reply_markup = content, reply_markup
         message.edit_date = int(self.clock())
         if not message.sender.is_bot and self._reaches_bot(message):
@@ -231,6 +237,7 @@ class TelegramState:
         created = {"forum_topic_created": {"name": name, "icon_color": 7322096}}
         topic = Topic(self.post(chat, opener, created, opens_topic=True).message_id, name)
         chat.topics[topic.thread_id] = topic
+        self.notify_change()
         return topic
 
     def _reaches_bot(self, message: Message) -> bool:
@@ -251,6 +258,6 @@ class TelegramState:
     def _new_message_id(self, chat: Chat) -> int:
         """Each supergroup and channel numbers its own messages; all other chats share one sequence."""
         if chat.type in ("supergroup", "channel"):
-            return max(chat.messages, default=1) + 1
-        self._last_message_id += 1
-        return self._last_message_id
+            return max(chat.last_message_id, 1) + 1
+        self.last_message_id += 1
+        return self.last_message_id

@@ -55,6 +55,20 @@ class Updates:
         self.last_error_message: str | None = None
 
     @property
+    def waiting(self) -> list[tuple[int, Any]]:
+        """The updates that are not confirmed, each with the number that confirms it."""
+        return self._waiting
+
+    def restore(self, waiting: list[tuple[int, Any]], next_id: int) -> None:
+        """Continue the queue of an earlier process; `start` continues its webhook."""
+        self._waiting, self.next_id = waiting, next_id
+
+    def start(self) -> None:
+        """Post to the webhook that an earlier process had; needs a running event loop."""
+        if self.webhook is not None and self._push is None:
+            self._push = asyncio.create_task(self._push_updates(self.webhook))
+
+    @property
     def pending(self) -> list[dict[str, Any]]:
         return [update for _, update in self._waiting]
 
@@ -112,19 +126,22 @@ class Updates:
 
     async def set_webhook(self, webhook: Webhook | None) -> None:
         """Post updates to this webhook from now on; None ends it."""
+        await self._end_push()
+        self.webhook = webhook
+        self.last_error_date = self.last_error_message = None
+        self._wake()
+        self.start()
+
+    async def close(self) -> None:
+        self._is_closed = True
+        await self._end_push()
+        self._wake()
+
+    async def _end_push(self) -> None:
         if self._push is not None:
             self._push.cancel()
             await asyncio.gather(self._push, return_exceptions=True)
             self._push = None
-        self.webhook = webhook
-        self.last_error_date = self.last_error_message = None
-        self._wake()
-        if webhook is not None:
-            self._push = asyncio.create_task(self._push_updates(webhook))
-
-    async def close(self) -> None:
-        self._is_closed = True
-        await self.set_webhook(None)
 
     def _wake(self) -> None:
         # The waiting tasks hold the old event; later ones get the new event.

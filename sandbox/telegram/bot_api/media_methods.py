@@ -67,7 +67,7 @@ async def send_media_group(telegram: TelegramState, call: Call) -> list[dict[str
         contents.append(await _content(telegram, call, kind, item["media"], fields))
     call.refuse_unused_uploads()
     telegram.flood.take(place.chat.id, len(contents))
-    first_id = max(place.chat.messages, default=0) + 1
+    first_id = place.chat.last_message_id + 1
     return [
         telegram.post(
             place.chat,
