@@ -26,12 +26,14 @@ def add_bench(router: APIRouter, telegram: TelegramState) -> None:
         after: Annotated[int, Query(ge=0)] = 0,
         timeout_s: Annotated[float, Query(alias="timeout", ge=0, le=60)] = 25,
     ) -> dict[str, Any]:
-        """Return the bot's calls after number `after`; waits for one, and returns none at the timeout."""
+        """Return the bot's calls after number `after`, without those that are no longer kept.
+
+        It waits for one, and returns none at the timeout.
+        """
         await telegram.wait_for_calls(after, timeout_s)
-        numbered = list(enumerate(telegram.calls, 1))[after:]
         return {
-            "calls": [_call(number, call) for number, call in numbered],
-            "last_call": after + len(numbered),
+            "calls": [_call(number, call) for number, call in telegram.calls.after(after)],
+            "last_call": telegram.calls.last_number,
         }
 
     @router.get("/faults")

@@ -129,7 +129,7 @@ def _add_messages(router: APIRouter, telegram: Telegram) -> None:
     @router.get("/{chat_id}/messages")
     async def messages(chat_id: int, thread_id: int | None = None) -> dict[str, Any]:
         shown = [_message(message) for message in telegram.messages(chat_id, thread_id=thread_id)]
-        return {"messages": shown, "last_event": len(telegram.events)}
+        return {"messages": shown, "last_event": telegram.events.last_number}
 
     @router.get("/{chat_id}/events")
     async def events(

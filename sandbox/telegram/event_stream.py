@@ -1,10 +1,11 @@
 """The events of all chats as server-sent events, which a browser resumes by `Last-Event-ID`.
 
-An id is `<run>:<number>`. A client of another run, or without an id that is known, first gets `restarted`: it
-has to read everything anew.
+An id is `<run>:<number>`. A client of another run, without an id that is known, or with one after which
+events are no longer kept, gets `restarted`: it has to read everything anew.
 """
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -17,7 +18,7 @@ _HEARTBEAT_S = 15
 
 def position(telegram: TelegramState) -> str:
     """Return the id of the latest event."""
-    return f"{telegram.run_id}:{len(telegram.events)}"
+    return f"{telegram.run_id}:{telegram.events.last_number}"
 
 
 def event_stream(telegram: TelegramState, after: str) -> StreamingResponse:
@@ -27,22 +28,30 @@ def event_stream(telegram: TelegramState, after: str) -> StreamingResponse:
 
 
 async def _lines(telegram: TelegramState, after: str) -> AsyncIterator[str]:
-    run_id, _, digits = after.partition(":")
-    number = int(digits) if digits.isdecimal() else -1
+    events, number = telegram.events, _number(telegram, after)
     yield "retry: 1000\n\n"
-    if run_id != telegram.run_id or not 0 <= number <= len(telegram.events):
-        number = len(telegram.events)
-        yield f"id: {position(telegram)}\nevent: restarted\ndata: {{}}\n\n"
     while not telegram.closing.is_set():
+        if not events.has_all_after(number):
+            number = events.last_number
+            yield f"id: {position(telegram)}\nevent: restarted\ndata: {{}}\n\n"
         with suppress(TimeoutError):
             await telegram.wait_for(
-                lambda: telegram.closing.is_set() or len(telegram.events) > number,  # noqa: B023 - at once
+                lambda: telegram.closing.is_set() or events.last_number > number,  # noqa: B023 - at once
                 _HEARTBEAT_S,
             )
-        new = telegram.events[number:]
-        for event in new:
-            number = event.number
-            data = {"number": number, "chat_id": event.chat_id, "kind": event.kind, "content": event.content}
-            yield f"id: {telegram.run_id}:{number}\ndata: {json.dumps(data)}\n\n"
-        if not new:
+        if events.last_number == number:
             yield ": still here\n\n"
+        elif events.has_all_after(number):
+            for latest, event in events.after(number):
+                number = latest
+                data = {"number": number, "chat_id": event.chat_id, "kind": event.kind}
+                data["content"] = event.content
+                yield f"id: {telegram.run_id}:{number}\ndata: {json.dumps(data)}\n\n"
+
+
+def _number(telegram: TelegramState, event_id: str) -> int:
+    """Return the number in an id of this run, and -1 for an unknown id."""
+    run_id, _, digits = event_id.partition(":")
+    is_ours = run_id == telegram.run_id and re.fullmatch(r"\d{1,18}", digits, re.ASCII)
+    number = int(digits) if is_ours else -1
+    return number if number <= telegram.events.last_number else -1

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sandbox.telegram.bounded_log import BoundedLog
 from sandbox.telegram.chats import MEDIA_KINDS, CallbackQuery, Chat, Message, Revision, Topic, User
 from sandbox.telegram.disk_room import DiskRoom
 from sandbox.telegram.errors import PersonError
@@ -71,7 +72,10 @@ class Event:
 
 
 class TelegramState:
-    """Chats, messages, files and updates. Not thread-safe: everything runs on one event loop."""
+    """Chats, messages, files and updates. Not thread-safe: everything runs on one event loop.
+
+    Of the bot's calls and of the events only the latest are kept (`BoundedLog`).
+    """
 
     def __init__(
         self,
@@ -101,8 +105,8 @@ class TelegramState:
         self.updates = Updates(clock, self.notify_change, webhook_first_pause_s=webhook_first_pause_s)
         self.flood = FloodLimits(clock)
         self.faults = Faults()
-        self.calls: list[BotCall] = []
-        self.events: list[Event] = []
+        self.calls: BoundedLog[BotCall] = BoundedLog()
+        self.events: BoundedLog[Event] = BoundedLog()
         self.users: dict[int, User] = {}
         self.chats: dict[int, Chat] = {}
         self.queries: dict[str, CallbackQuery] = {}
@@ -145,7 +149,7 @@ class TelegramState:
         """Return the chat's events after number `after`; waits for one, and returns [] at the timeout."""
 
         def new_events() -> list[Event]:
-            return [event for event in self.events[after:] if event.chat_id == chat_id]
+            return [event for _, event in self.events.after(after) if event.chat_id == chat_id]
 
         with suppress(TimeoutError):
             await self.wait_for(lambda: new_events() or self.closing.is_set(), timeout_s)
@@ -154,7 +158,7 @@ class TelegramState:
     async def wait_for_calls(self, after: int, timeout_s: float) -> None:
         """Wait until the bot has made more than `after` calls, or for the timeout."""
         with suppress(TimeoutError):
-            await self.wait_for(lambda: len(self.calls) > after or self.closing.is_set(), timeout_s)
+            await self.wait_for(lambda: self.calls.last_number > after or self.closing.is_set(), timeout_s)
 
     async def close(self) -> None:
         self.closing.set()
@@ -168,7 +172,7 @@ class TelegramState:
         self._changed = asyncio.Event()
 
     def add_event(self, chat_id: int, kind: str, content: dict[str, Any]) -> None:
-        self.events.append(Event(len(self.events) + 1, chat_id, kind, content))
+        self.events.append(Event(self.events.last_number + 1, chat_id, kind, content))
         self.notify_change()
 
     def chat(self, chat_id: int) -> Chat:

@@ -67,7 +67,7 @@ async def _played(
     ledger, kept_before = Ledger(stage), await _kept_bytes(redis)
     cpu = {command: cpu_s(pid) for command, pid in processes.items()}
     used, started = await Used.by(redis), time.perf_counter()
-    calls_before = len(stage.telegram.calls)
+    calls_before = stage.telegram.calls.last_number
     await ledger.play_all([mode] * count)
     await ledger.over()
     seconds = time.perf_counter() - started
@@ -77,7 +77,7 @@ async def _played(
     account = ledger.account()
     if account.lost or account.twice or account.explained:
         raise RuntimeError(str(account))
-    calls = stage.telegram.calls[calls_before:]
+    calls = [call for _, call in stage.telegram.calls.after(calls_before)]
     messages = sum(map(_messages, calls)) / count
     stems = ledger.plays[0].stems
     name = f"songs of {stems} stems"

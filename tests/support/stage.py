@@ -137,7 +137,7 @@ class Stage:
         self.provider.clear()
         self.telegram.faults.clear()
         self.ordinary = ()
-        self._calls = len(self.telegram.calls)
+        self._calls = self.telegram.calls.last_number
         self._log_length = len(self.world.logs())
         self._refusals = self.telegram.flood_refusals
 
@@ -148,7 +148,8 @@ class Stage:
         await telegram.wait_for(lambda: not telegram.unanswered_queries)
         assert telegram.flood_refusals == self._refusals
         expected = (*_ORDINARY, *self.ordinary)
-        refused = [call for call in telegram.calls[self._calls :] if call.status != 200 and not call.fault]
+        calls = [call for _, call in telegram.calls.after(self._calls)]
+        refused = [call for call in calls if call.status != 200 and not call.fault]
         told = [f"{call.method} → {call.status} {call.description}" for call in refused]
         assert [line for line in told if not any(word in line for word in expected)] == []
         lines = self.world.logs()[self._log_length :].splitlines()

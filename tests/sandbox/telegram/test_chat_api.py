@@ -120,7 +120,12 @@ async def test_the_stream_of_events_resumes_after_the_last_one(chat: httpx.Async
     assert [json.loads(event["data"])["content"]["text"] for event in events] == ["one", "two"]
     [last] = await read_events(chat, 1, events[-1]["id"])
     assert json.loads(last["data"])["chat_id"] == ada
-    for unknown in ("", "another-run:1", f"{position.partition(':')[0]}:99"):
+    tg.events._max_entries = 2
+    tg.send_text(ada, "four")
+    [last] = await read_events(chat, 1, last["id"])
+    run_id = position.partition(":")[0]
+    forgotten = events[0]["id"]  # two events that came after it are kept, the third is not
+    for unknown in ("", "another-run:1", f"{run_id}:99", f"{run_id}:{'9' * 5000}", forgotten):
         [restarted] = await read_events(chat, 1, unknown)
         assert (restarted["event"], restarted["id"]) == ("restarted", last["id"])
 
