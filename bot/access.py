@@ -36,11 +36,11 @@ async def is_for_admin(update: Update, context: Context) -> bool:
     if context.person.is_admin and is_private(update):
         return True
     if query:
-        await answer_tap(query, context.say("admin.only"))
+        await answer_tap(query, context.translate("admin.only"))
     elif message and context.person.is_admin:
-        await reply(message, context.say("ask_in_private"))
+        await reply(message, context.translate("ask_in_private"))
     elif message and is_private(update):
-        await reply(message, context.say("admin.only"))
+        await reply(message, context.translate("admin.only"))
     return False
 
 
@@ -52,7 +52,7 @@ async def is_for_asker(update: Update, context: Context) -> bool:
     words = tapped_words(query)
     if words and words[0] == str(query.from_user.id):
         return True
-    await answer_tap(query, context.say("tap.not_asked" if len(words) > 1 else "tap.stale_screen"))
+    await answer_tap(query, context.translate("tap.not_asked" if len(words) > 1 else "tap.stale_screen"))
     return False
 
 
@@ -86,7 +86,7 @@ class AccessCheck:
         person = await self.users.person(user_id, chat.id if chat else 0)
         context.person = replace(person, name=user.full_name if user else "")
         language = (user.language_code if user else None) or ""
-        context.say = self.translations.language(person.language or language)
+        context.translate = self.translations.language(person.language or language)
         if person.is_admin and person.telegram_language != language:
             await self.users.set_telegram_language(user_id, language)
         if user and person.name and person.username != (user.username or ""):
@@ -99,9 +99,9 @@ class AccessCheck:
         raise ApplicationHandlerStop
 
     async def _refuse(self, update: Update, context: Context) -> None:
-        say, number = context.say, context.person.id
+        translate, number = context.translate, context.person.id
         if query := update.callback_query:
-            await answer_tap(query, say("access.closed", id=number), is_alert=True)
+            await answer_tap(query, translate("access.closed", id=number), is_alert=True)
             return
         message = update.effective_message
         if message is None or (message.edit_date and is_private(update)):
@@ -111,7 +111,7 @@ class AccessCheck:
             return
         if await self.users.once_in_a_while(f"stranger:{context.person.id}", _STRANGER_AGAIN_S):
             log.info("user %d is a stranger and was told so", context.person.id)
-            await reply(message, say("access.asked" if is_asked else "access.closed", id=number))
+            await reply(message, translate("access.asked" if is_asked else "access.closed", id=number))
 
 
 def _is_open_to_all(update: Update) -> bool:

@@ -110,17 +110,17 @@ class AccessDesk:
         found = (request.id for request in waiting if request.username.lower() == username.lower())
         return next(found, 0)
 
-    async def decided(self, request: AccessRequest, say: Language) -> str:
+    async def decided(self, request: AccessRequest, translate: Language) -> str:
         admin = (await self.users.person(request.admin)).called
         is_in = request.state == Decision.LET_IN
-        return say("request.let_in" if is_in else "request.refused", user=called(request), admin=admin)
+        return translate("request.let_in" if is_in else "request.refused", user=called(request), admin=admin)
 
-    async def _answer(self, bot: Bot, request: AccessRequest, say: Language) -> None:
+    async def _answer(self, bot: Bot, request: AccessRequest, translate: Language) -> None:
         if request.state == Decision.LET_IN:
-            how = say("start") if request.id > 0 else say("group.how", bot=bot.username)
-            text = f"{say('access.let_in')}\n\n{how}"
+            how = translate("start") if request.id > 0 else translate("group.how", bot=bot.username)
+            text = f"{translate('access.let_in')}\n\n{how}"
         elif request.id > 0:
-            text = say("access.refused")
+            text = translate("access.refused")
         else:  # a group was told nothing when it asked
             return
         song = ReplyParameters(request.song, allow_sending_without_reply=True) if request.song else None
@@ -160,12 +160,16 @@ class AccessDesk:
         return self.translations.language(admin.language or admin.telegram_language)
 
 
-def rendered(request: AccessRequest, say: Language) -> Rendered:
+def rendered(request: AccessRequest, translate: Language) -> Rendered:
     buttons = [
-        button(say("button.let_in"), Screen.REQUESTS, LET_IN, request.id, style=KeyboardButtonStyle.SUCCESS),
-        button(say("button.refuse"), Screen.REQUESTS, REFUSE, request.id, style=KeyboardButtonStyle.DANGER),
+        button(
+            translate("button.let_in"), Screen.REQUESTS, LET_IN, request.id, style=KeyboardButtonStyle.SUCCESS
+        ),
+        button(
+            translate("button.refuse"), Screen.REQUESTS, REFUSE, request.id, style=KeyboardButtonStyle.DANGER
+        ),
     ]
-    return say("request.asks", user=called(request)), InlineKeyboardMarkup([buttons])
+    return translate("request.asks", user=called(request)), InlineKeyboardMarkup([buttons])
 
 
 def called(request: AccessRequest) -> str:
@@ -177,7 +181,7 @@ def _request(update: Update, context: Context) -> AccessRequest | None:
     message, user = update.effective_message, update.effective_user
     if message is None:
         return None
-    chat, language = message.chat, context.say.code
+    chat, language = message.chat, context.translate.code
     if chat.type == ChatType.PRIVATE:
         name = user.full_name[:_MAX_NAME] if user else ""
         song = message.message_id if source_of(message) else 0

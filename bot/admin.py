@@ -54,29 +54,29 @@ class Admin:
     async def command(self, update: Update, context: Context) -> None:
         message = update.effective_message
         if message and await is_for_admin(update, context):
-            await reply(message, *await self._overview(context.say))
+            await reply(message, *await self._overview(context.translate))
 
     async def tap(self, update: Update, context: Context) -> None:
         """Do what the button says and show the overview; the job's user sees the change in their own chat."""
-        query, say = update.callback_query, context.say
+        query, translate = update.callback_query, context.translate
         if query is None or not await is_for_admin(update, context):
             return
         match tapped_words(query):
             case (letter,) if letter == _REFRESH:
                 await answer_tap(query, None)
-                await edit(query, *await self._overview(say))
+                await edit(query, *await self._overview(translate))
             case (letter,) if letter == _ASK_CLEAR:
                 await answer_tap(query, None)
-                await edit(query, *await self._question(say))
+                await edit(query, *await self._question(translate))
             case (letter,) if letter == _CLEAR:
                 count = await self.stem_cache.forget_all()
                 log.info("admin %d cleared the cache of %d", context.person.id, count)
-                await answer_tap(query, say("admin.cleared", count=say.number(count)))
-                await edit(query, *await self._overview(say))
+                await answer_tap(query, translate("admin.cleared", count=translate.number(count)))
+                await edit(query, *await self._overview(translate))
             case (letter, job_id) if job := await self.store.get(job_id):
                 await self._act(letter, job, Tapped(query.id, received_at(update)), query, context)
             case _:
-                await answer_tap(query, say("tap.stale_screen"))
+                await answer_tap(query, translate("tap.stale_screen"))
 
     async def _act(
         self, letter: str, job: Job, tapped: Tapped, query: CallbackQuery, context: Context
@@ -84,76 +84,80 @@ class Admin:
         bind_job(job.id, job.task_id)
         ordered = await self.actions.perform(letter, job, tapped, is_unlimited=True)
         log.info("admin %d: job %s: %s", context.person.id, job.id, letter)
-        await answer_tap(query, context.say(ordered.note or "ordered"))
+        await answer_tap(query, context.translate(ordered.note or "ordered"))
         if changed := await self.store.get(ordered.job_id):
             await self.actions.show([changed])
         try:
-            await edit(query, *await self._overview(context.say))
+            await edit(query, *await self._overview(context.translate))
         except (TelegramError, TryLater) as error:  # not handled again: it would be ordered twice
             log.warning("the overview could not be shown: %s", error)
 
-    async def _overview(self, say: Language) -> Rendered:
+    async def _overview(self, translate: Language) -> Rendered:
         failed = await self.store.failed_jobs(FAILED_SHOWN)
         delivered = await self.store.delivered_jobs(DELIVERED_SHOWN)
         cached = await self.stem_cache.count()
-        lines = [*await self._running(say), "", *await self._credits(say)]
-        lines += [say("admin.kept", count=say.number(cached)), ""]
-        lines.append(say("admin.failed" if failed else "admin.none_failed"))
+        lines = [*await self._running(translate), "", *await self._credits(translate)]
+        lines += [translate("admin.kept", count=translate.number(cached)), ""]
+        lines.append(translate("admin.failed" if failed else "admin.none_failed"))
         rows: list[list[InlineKeyboardButton]] = []
         for number, job in enumerate([*failed, *delivered], 1):
             if number == len(failed) + 1:
-                lines += ["", say("admin.delivered")]
-            lines.append(f"{number}. {await self._line(job, say)}")
+                lines += ["", translate("admin.delivered")]
+            lines.append(f"{number}. {await self._line(job, translate)}")
             rows += [
                 [button(f"{number}. {label}", Screen.ADMIN, letter, job.id)]
-                for letter, label in (await self.actions.offered(job, say))[:1]
+                for letter, label in (await self.actions.offered(job, translate))[:1]
             ]
         if cached:
-            label = say("button.clear_kept", count=say.number(cached))
+            label = translate("button.clear_kept", count=translate.number(cached))
             rows.append([button(label, Screen.ADMIN, _ASK_CLEAR)])
-        rows.append([button(say("button.look_again"), Screen.ADMIN, _REFRESH)])
+        rows.append([button(translate("button.look_again"), Screen.ADMIN, _REFRESH)])
         return "\n".join(lines), InlineKeyboardMarkup(rows)
 
-    async def _running(self, say: Language) -> list[str]:
+    async def _running(self, translate: Language) -> list[str]:
         jobs = [job for job in await self.store.open_jobs() if job.state in _RUNNING]
         if not jobs:
-            return [say("admin.idle")]
+            return [translate("admin.idle")]
         counts = Counter(job.state for job in jobs)
         lines = [
-            say(f"admin.{state}", count=say.number(counts[state])) for state in _RUNNING if counts[state]
+            translate(f"admin.{state}", count=translate.number(counts[state]))
+            for state in _RUNNING
+            if counts[state]
         ]
-        lines.append(say("admin.running_longest"))
+        lines.append(translate("admin.running_longest"))
         for job in sorted(jobs, key=_began_at)[:RUNNING_SHOWN]:
-            lines.append(f"• {await self._title(job, say)} · {say.duration(self.clock() - _began_at(job))}")
+            lines.append(
+                f"• {await self._title(job, translate)} · {translate.duration(self.clock() - _began_at(job))}"
+            )
         return lines
 
-    async def _credits(self, say: Language) -> list[str]:
+    async def _credits(self, translate: Language) -> list[str]:
         if (await self.abilities.get()).is_free:
             return []
         try:
             async with asyncio.timeout(CREDITS_WAIT_S):
                 credits = await self.separation.credits()
-            return [say("admin.credits", credits=say.number(round(credits)))]
+            return [translate("admin.credits", credits=translate.number(round(credits)))]
         except (SeparationError, BadContract, TimeoutError) as error:
             log.warning("the credits left are not known: %s", error or "no answer in time")
-            return [say("admin.credits_unknown")]
+            return [translate("admin.credits_unknown")]
 
-    async def _line(self, job: Job, say: Language) -> str:
-        ago = say("admin.ago", time=say.duration(self.clock() - job.moved_at))
-        code = [say("jobs.failed", code=job.failure.code)] if job.failure else []
-        return " · ".join([await self._title(job, say), *code, ago])
+    async def _line(self, job: Job, translate: Language) -> str:
+        ago = translate("admin.ago", time=translate.duration(self.clock() - job.moved_at))
+        code = [translate("jobs.failed", code=job.failure.code)] if job.failure else []
+        return " · ".join([await self._title(job, translate), *code, ago])
 
-    async def _title(self, job: Job, say: Language) -> str:
+    async def _title(self, job: Job, translate: Language) -> str:
         user = (await self.users.person(job.account)).called
-        mode = [say.mode_name(job.mode, job.instrument)] if job.mode else []
-        return " · ".join([say("quoted", text=short_title(job, say)), *mode, user])
+        mode = [translate.mode_name(job.mode, job.instrument)] if job.mode else []
+        return " · ".join([translate("quoted", text=short_title(job, translate)), *mode, user])
 
-    async def _question(self, say: Language) -> Rendered:
-        count = say.number(await self.stem_cache.count())
-        yes = button(say("button.clear_kept", count=count), Screen.ADMIN, _CLEAR)
-        no = button(say("button.back"), Screen.ADMIN, _REFRESH)
+    async def _question(self, translate: Language) -> Rendered:
+        count = translate.number(await self.stem_cache.count())
+        yes = button(translate("button.clear_kept", count=count), Screen.ADMIN, _CLEAR)
+        no = button(translate("button.back"), Screen.ADMIN, _REFRESH)
         is_free = (await self.abilities.get()).is_free
-        question = say("admin.clear_free" if is_free else "admin.clear", count=count)
+        question = translate("admin.clear_free" if is_free else "admin.clear", count=count)
         return question, InlineKeyboardMarkup([[yes], [no]])
 
 

@@ -38,12 +38,12 @@ class AlbumMenu:
     translations: Translations
     rights: ChatRights
 
-    async def show(self, key: str, album: Album, say: Language) -> None:
+    async def show(self, key: str, album: Album, translate: Language) -> None:
         """Show the album's menu, or the songs' own ones where it has none or is closed."""
         jobs = await self._waiting(album)
-        refusals = refusals_of(album, say)
+        refusals = refusals_of(album, translate)
         if jobs and not album.is_closed and (album.message_id or len(jobs) > 1):
-            await self._write_menu(key, album, say, jobs)
+            await self._write_menu(key, album, translate, jobs)
             await self.albums.note_told(key, len(refusals))
             return
         await self.albums.close(key)
@@ -55,7 +55,7 @@ class AlbumMenu:
 
     async def tap(self, update: Update, context: Context) -> None:
         """Do for all songs what the button says, and only for those that its user has seen in the menu."""
-        query, say = update.callback_query, context.say
+        query, translate = update.callback_query, context.translate
         if query is None or query.message is None:
             return
         group, *words = tapped_words(query)
@@ -63,14 +63,14 @@ class AlbumMenu:
         async with self.store.sending(f"album:{key}"):
             album = await self.albums.get(key)
             if album is None or album.asker is None:
-                await answer_tap(query, say("tap.stale"))
+                await answer_tap(query, translate("tap.stale"))
             elif not await may_choose(query, replace(album.files[0].song, user_id=album.asker.user_id)):
-                await answer_tap(query, say("tap.not_yours"))
+                await answer_tap(query, translate("tap.not_yours"))
             else:
-                await self._act(query, say, key, album, words)
+                await self._act(query, translate, key, album, words)
 
     async def _act(
-        self, query: CallbackQuery, say: Language, key: str, album: Album, words: Sequence[str]
+        self, query: CallbackQuery, translate: Language, key: str, album: Album, words: Sequence[str]
     ) -> None:
         jobs = [job for job in await self._waiting(album) if await self._claim(job, query.from_user.id)]
         jobs = [replace(job, user_id=query.from_user.id, account=query.from_user.id) for job in jobs]
@@ -78,7 +78,7 @@ class AlbumMenu:
             case [AlbumAction.SINGLY]:
                 await answer_tap(query, None)
                 await self.albums.close(key)
-                await self._write(key, album, say("album.one_by_one"), None)
+                await self._write(key, album, translate("album.one_by_one"), None)
                 for job in jobs:
                     await self.actions.job_message.show(job)
             case [AlbumAction.CANCEL]:
@@ -87,17 +87,17 @@ class AlbumMenu:
             case [AlbumAction.INSTRUMENTS, number] if jobs and (page := number_of(number)) is not None:
                 await answer_tap(query, None)
                 songs = await self._songs(jobs)
-                shown = render_album_instruments(_group(key), songs, say, max(0, page))
+                shown = render_album_instruments(_group(key), songs, translate, max(0, page))
                 await self._write(key, album, *shown)
             case [AlbumAction.BACK] if jobs:
                 await answer_tap(query, None)
-                await self._write_menu(key, album, say, jobs)
+                await self._write_menu(key, album, translate, jobs)
             case [_, _] if obstacle := await self.rights.obstacle(album.files[0].song.chat_id):
-                await answer_tap(query, say(f"here.{obstacle}"), is_alert=True)
+                await answer_tap(query, translate(f"here.{obstacle}"), is_alert=True)
             case [word, seen] if (jobs or album.order) and (choice := choice_of_word(word)):
-                await self._pick(query, say, key, album, jobs, choice, seen)
+                await self._pick(query, translate, key, album, jobs, choice, seen)
             case _:
-                await answer_tap(query, say("tap.stale"))
+                await answer_tap(query, translate("tap.stale"))
 
     async def cancel(self, user_id: int, chat_id: int, by: str) -> list[Job]:
         """Cancel this user's songs that wait in menus of albums in the chat, and return them.
@@ -120,15 +120,15 @@ class AlbumMenu:
         for job in cancelled:  # the menu's line is for all of them: recovery shows none by itself
             await self.store.close(job.id)
         if cancelled:
-            say = self.translations.language(cancelled[0].language)
-            await self._write(key, album, say.plural("cancel.done", len(cancelled)), None)
+            translate = self.translations.language(cancelled[0].language)
+            await self._write(key, album, translate.plural("cancel.done", len(cancelled)), None)
             await self.albums.close(key)
         return cancelled
 
     async def _pick(
         self,
         query: CallbackQuery,
-        say: Language,
+        translate: Language,
         key: str,
         album: Album,
         jobs: list[Job],
@@ -144,9 +144,9 @@ class AlbumMenu:
             chosen = next((jobs[:end] for end in ends if digest(jobs[:end]) == seen), [])
             count = await self._affordable(await self._songs(chosen), choice)
             if not chosen or count < len(chosen):
-                note = say("album.changed") if not chosen else None
+                note = translate("album.changed") if not chosen else None
                 await answer_tap(query, note, is_alert=bool(note))
-                await self._write_menu(key, album, say, jobs, (choice, count) if chosen else None)
+                await self._write_menu(key, album, translate, jobs, (choice, count) if chosen else None)
                 return
             order = AlbumOrder(query.id, choice[0], [job.id for job in chosen], choice[1])
             await self.albums.order(key, order)
@@ -155,11 +155,13 @@ class AlbumMenu:
             if (await self.actions.orders.pick(job, order.mode, order.instrument)).over:
                 break  # another song was picked meanwhile; the rest stays in the menu
         if left := await self._waiting(album):
-            await self._write_menu(key, album, say, left)
+            await self._write_menu(key, album, translate, left)
         else:
             await self.albums.close(key)
-            name = say.mode_name(order.mode, order.instrument)
-            await self._write(key, album, say.plural("album.ordered", len(order.job_ids), mode=name), None)
+            name = translate.mode_name(order.mode, order.instrument)
+            await self._write(
+                key, album, translate.plural("album.ordered", len(order.job_ids), mode=name), None
+            )
         await self.actions.show(chosen)
 
     async def _affordable(self, songs: Sequence[Song], choice: Choice) -> int:
@@ -188,12 +190,12 @@ class AlbumMenu:
         self,
         key: str,
         album: Album,
-        say: Language,
+        translate: Language,
         jobs: Sequence[Job],
         affordable: tuple[Choice, int] | None = None,
     ) -> None:
-        songs, refusals = await self._songs(jobs), refusals_of(album, say)
-        await self._write(key, album, *render_album(_group(key), songs, refusals, say, affordable))
+        songs, refusals = await self._songs(jobs), refusals_of(album, translate)
+        await self._write(key, album, *render_album(_group(key), songs, refusals, translate, affordable))
 
     async def _write(self, key: str, album: Album, text: str, keyboard: InlineKeyboardMarkup | None) -> None:
         """Edit the album's menu, or send it."""

@@ -55,14 +55,14 @@ class AlbumChats:
 
         False: the request replies to an album for which another message has asked already.
         """
-        say, key = context.say, f"{song.chat_id}:{song.media_group_id}"
+        translate, key = context.translate, f"{song.chat_id}:{song.media_group_id}"
         user_id = 0 if request.sender_chat else context.person.id
         sender = song.from_user.id if song.from_user and not song.sender_chat else 0
         source = source_of(song)
         other = Source(SourceKind.DOCUMENT, "", "", "", title=name_of(song))
-        draft = make_job(song, request, sender, source or other, say)
-        await self.albums.join(key, draft, post_of(song), "" if source else say("other.document"))
-        asking = Asker(user_id, say.code, request.message_id) if is_asked else None
+        draft = make_job(song, request, sender, source or other, translate)
+        await self.albums.join(key, draft, post_of(song), "" if source else translate("other.document"))
+        asking = Asker(user_id, translate.code, request.message_id) if is_asked else None
         asker = await self.albums.ask(key, asking)
         if asking and asker != asking and request is not song:
             return False
@@ -108,17 +108,17 @@ class AlbumChats:
         return not key.startswith("-") or await self.albums.claim(album.files[0].post, key)
 
     async def _check(self, key: str, file: AlbumFile, asker: Asker, *, is_late: bool) -> None:
-        say, number = self.translations.language(asker.language), file.song.source_message_id
+        translate, number = self.translations.language(asker.language), file.song.source_message_id
         account = asker.user_id or file.song.chat_id
-        job = replace(file.song, user_id=asker.user_id, account=account, language=say.code)
+        job = replace(file.song, user_id=asker.user_id, account=account, language=translate.code)
         try:
             if is_late:
-                await self.albums.end(key, number, refusal=say("trouble"))
+                await self.albums.end(key, number, refusal=translate("trouble"))
                 return
             job = await self.uploads.checked(job, number)
         except SourceUnusable as error:
             log.info("a song of album %s was refused: %s", key, error.reason)
-            await self.albums.end(key, number, refusal=explain(error, say))
+            await self.albums.end(key, number, refusal=explain(error, translate))
         except httpx.HTTPError as error:  # its text may hold a URL with the bot's token
             raise TryLater(_AGAIN_S, f"a song broke off: {type(error).__name__}") from error
         else:

@@ -75,18 +75,18 @@ class AutomaticStart:
             await self.store.undo(job.id)
 
     async def _run(self, job: Job, mode: Mode) -> None:
-        say, now = self.translations.language(job.language), self.clock()
+        translate, now = self.translations.language(job.language), self.clock()
         details = await self.actions.job_message.details(job)
         if (mode, job.instrument) in details.free:
             await self._start(job, mode, must_be_free=True)
         elif not details.abilities.can(mode, job.instrument):
-            await self._ask(job, say("tap.not_offered"))
+            await self._ask(job, translate("tap.not_offered"))
         elif not (price := details.abilities.price(mode)):
             await self._start(job, mode, must_be_free=True)
         elif now - max(job.shown_at, job.starts_at) > TOO_LATE_S or await self._is_deaf():
-            await self._ask(job, say("start.late"))
+            await self._ask(job, translate("start.late"))
         elif over := await self.actions.orders.over_limit(job.account, price):
-            await self._ask(job, render_over_limit(say, over))
+            await self._ask(job, render_over_limit(translate, over))
         else:
             await self._wait(job)
             await self._start(job, mode)
@@ -113,11 +113,11 @@ class AutomaticStart:
         )
         if ordered.is_priced:
             raise TryLater(0, "it is no longer free")
-        say = self.translations.language(job.language)
+        translate = self.translations.language(job.language)
         if ordered.over:
-            await self._ask(job, render_over_limit(say, ordered.over))
+            await self._ask(job, render_over_limit(translate, ordered.over))
         elif ordered.note:
-            await self._ask(job, say(ordered.note))
+            await self._ask(job, translate(ordered.note))
         else:
             await self.actions.show([job])
 

@@ -68,13 +68,13 @@ class Commands:
         await self._reply(update, context, key, bot=context.bot.username)
 
     async def help(self, update: Update, context: Context) -> None:
-        say, bot = context.say, context.bot.username
-        text = say("help", size=say.size(self.max_bytes), minutes=MAX_DURATION_S // 60)
+        translate, bot = context.translate, context.bot.username
+        text = translate("help", size=translate.size(self.max_bytes), minutes=MAX_DURATION_S // 60)
         if not (await self.abilities.get()).is_free:
-            text += "\n\n" + say("help.prices")
-        text += "\n\n" + say("help.commands" if is_private(update) else "group.how", bot=bot)
+            text += "\n\n" + translate("help.prices")
+        text += "\n\n" + translate("help.commands" if is_private(update) else "group.how", bot=bot)
         if context.person.is_admin and is_private(update):
-            text += "\n" + say("help.admin")
+            text += "\n" + translate("help.admin")
         if message := update.effective_message:
             await reply(message, text)
 
@@ -93,8 +93,8 @@ class Commands:
         # their menu shows the end of all of them
         in_albums = await self.album_menu.cancel(context.person.id, message.chat_id, by)
         count = len(cancelled.keys() | {job.id for job in in_albums})
-        say = context.say
-        await reply(message, say.plural("cancel.done", count) if count else say("cancel.nothing"))
+        translate = context.translate
+        await reply(message, translate.plural("cancel.done", count) if count else translate("cancel.nothing"))
         await self.actions.show(job for job in cancelled.values() if job.message_id)
 
     async def unknown(self, update: Update, context: Context) -> None:
@@ -110,7 +110,7 @@ class Commands:
 
     async def _reply(self, update: Update, context: Context, key: str, **values: object) -> None:
         if message := update.effective_message:
-            await reply(message, context.say(key, **values))
+            await reply(message, context.translate(key, **values))
 
 
 def _hint(message: Message) -> str:

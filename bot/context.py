@@ -19,4 +19,4 @@ class Context(CallbackContext[ExtBot[float], dict[Any, Any], dict[Any, Any], dic
     ) -> None:
         super().__init__(application, chat_id, user_id)
         self.person = Person(user_id or 0)
-        self.say: Language = load_translations().languages[FALLBACK]
+        self.translate: Language = load_translations().languages[FALLBACK]

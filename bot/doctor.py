@@ -32,19 +32,21 @@ class Doctor:
         if message is None or not await is_for_admin(update, context):
             return
         async with self._lock:
-            shown = await reply(message, context.say("doctor.looking"))
+            shown = await reply(message, context.translate("doctor.looking"))
             findings = await run_checks(self._settings, is_in_bot=True)
             log.info("doctor for admin %d: %s", context.person.id, summary(findings))
-            await shown.edit_text(report(findings, context.say))
+            await shown.edit_text(report(findings, context.translate))
 
 
-def report(findings: Sequence[Finding], say: Language) -> str:
+def report(findings: Sequence[Finding], translate: Language) -> str:
     """Return what is wrong, then the warnings, as far as they fit one message; findings are in English."""
     bad = [it for result in _MARKS for it in findings if it.result is result]
-    fine = say.plural("doctor.fine", count_results(findings)[CheckResult.OK])
+    fine = translate.plural("doctor.fine", count_results(findings)[CheckResult.OK])
     if not bad:
-        return f"{say('doctor.well')}\n{fine}"
-    left = MessageLimit.MAX_TEXT_LENGTH - _length(f"{say('doctor.bad')}\n\n\n\n{say('doctor.rest')}\n{fine}")
+        return f"{translate('doctor.well')}\n{fine}"
+    left = MessageLimit.MAX_TEXT_LENGTH - _length(
+        f"{translate('doctor.bad')}\n\n\n\n{translate('doctor.rest')}\n{fine}"
+    )
     lines = list[str]()
     for it in bad:
         line = (
@@ -54,8 +56,8 @@ def report(findings: Sequence[Finding], say: Language) -> str:
         if left < 0:
             break
         lines.append(line)
-    rest = [say("doctor.rest")] if len(lines) < len(bad) else []
-    return "\n".join([say("doctor.bad"), *lines, "", *rest, fine])
+    rest = [translate("doctor.rest")] if len(lines) < len(bad) else []
+    return "\n".join([translate("doctor.bad"), *lines, "", *rest, fine])
 
 
 def _length(text: str) -> int:

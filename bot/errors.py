@@ -47,9 +47,9 @@ class Apology:
         """Send it; False if the update asked nothing. Raises `TelegramError` or a `StemdropError`."""
         query, message = update.callback_query, update.effective_message
         if query:
-            say = await self._language(update)
-            if not await _answer_query(query, say) and isinstance(query.message, Message):
-                await reply(query.message, say("trouble"))
+            translate = await self._language(update)
+            if not await _answer_query(query, translate) and isinstance(query.message, Message):
+                await reply(query.message, translate("trouble"))
             return True
         if message and (is_private(update) or _is_for_bot(message)):  # else people talk with each other
             await reply(message, (await self._language(update))("trouble"))
@@ -65,10 +65,10 @@ class Apology:
         return self.translations.language(chosen or (user.language_code if user else None))
 
 
-async def _answer_query(query: CallbackQuery, say: Language) -> bool:
+async def _answer_query(query: CallbackQuery, translate: Language) -> bool:
     """Answer a tap; False if it was answered before or is too old by now."""
     try:
-        return await query.answer(say("trouble"))
+        return await query.answer(translate("trouble"))
     except BadRequest:
         return False
 

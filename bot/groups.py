@@ -64,7 +64,7 @@ class GroupChats:
             await self._send_waiting(change.chat.id)
         is_group = change.chat.type in (ChatType.GROUP, ChatType.SUPERGROUP) and context.person.is_allowed
         if is_group and is_new and (obstacle := await self.rights.obstacle(change.chat.id)):
-            await context.bot.send_message(change.chat.id, context.say(f"here.{obstacle}"))
+            await context.bot.send_message(change.chat.id, context.translate(f"here.{obstacle}"))
 
     async def reopened(self, update: Update, context: Context) -> None:
         """Send the stems that waited for a topic, or for General, which has no number and takes all."""
@@ -90,7 +90,7 @@ class GroupChats:
         if song := replied_song(message):
             await self._take(song, update, context)
         elif is_private(update):
-            await reply(message, context.say("group.no_song"))
+            await reply(message, context.translate("group.no_song"))
         else:
             await reply(message, *await self._setting(message.chat, context))
 
@@ -103,7 +103,7 @@ class GroupChats:
         source = source_of(message)
         if source is None and not message.media_group_id:
             if is_asked:
-                await reply(message, context.say("group.no_song"))
+                await reply(message, context.translate("group.no_song"))
             return
         is_song = source is not None and source.kind in _SONGS and source.extension != UNKNOWN_EXTENSION
         is_asked = is_asked or (is_song and await self.group_settings.answers_all(message.chat_id))
@@ -120,7 +120,7 @@ class GroupChats:
         if song := replied_song(message):
             await self._take(song, update, context)
         elif (message.text or "").lstrip().startswith("@"):  # it is addressed, not just mentioned
-            await reply(message, context.say("group.how", bot=context.bot.username))
+            await reply(message, context.translate("group.how", bot=context.bot.username))
 
     async def edited(self, update: Update, context: Context) -> None:
         """Take a song whose caption, or the reply to which, names the bot only now.
@@ -144,16 +144,16 @@ class GroupChats:
 
     async def tap(self, update: Update, context: Context) -> None:
         """Switch the setting; only administrators of the group may."""
-        query, say = update.callback_query, context.say
+        query, translate = update.callback_query, context.translate
         if query is None or query.message is None:
             return
         words = tapped_words(query)
         if words not in ((_EVERY,), (_ASKED,)):
-            await answer_tap(query, say("tap.stale_screen"))
+            await answer_tap(query, translate("tap.stale_screen"))
             return
         chat = query.message.chat
         if not await is_administrator(chat, query.from_user.id):
-            await answer_tap(query, say("group.admins_only"))
+            await answer_tap(query, translate("group.admins_only"))
             return
         await self.group_settings.set_answers_all(chat.id, words == (_EVERY,))
         log.info("group %d: every song is answered: %s", chat.id, words == (_EVERY,))
@@ -175,13 +175,13 @@ class GroupChats:
         await self._send_waiting(new)
 
     async def _setting(self, chat: Chat, context: Context) -> Rendered:
-        say = context.say
+        translate = context.translate
         every = await self.group_settings.answers_all(chat.id)
-        text = f"{say('group.how', bot=context.bot.username)}\n\n"
-        text += say("group.every" if every else "group.asked")
+        text = f"{translate('group.how', bot=context.bot.username)}\n\n"
+        text += translate("group.every" if every else "group.asked")
         if not await _reads_all(chat, context):
-            text += "\n\n" + say("group.blind", bot=context.bot.username)
-        label = say("button.group_asked" if every else "button.group_every")
+            text += "\n\n" + translate("group.blind", bot=context.bot.username)
+        label = translate("button.group_asked" if every else "button.group_every")
         switch = button(label, Screen.GROUP, _ASKED if every else _EVERY)
         return text, InlineKeyboardMarkup([[switch]])
 

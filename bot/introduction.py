@@ -29,15 +29,15 @@ _NOT_LISTED = "zh_Hant"
 
 async def introduce(bot: Bot, translations: Translations, users: Users) -> None:
     """Send all of it to Telegram. Raises `TelegramError`, `TryLater` or `StoreUnavailable`."""
-    for code, say in _languages(translations):
-        await bot.set_my_commands(_commands(PRIVATE, say), BotCommandScopeAllPrivateChats(), code)
-        await bot.set_my_commands(_commands(GROUPS, say), BotCommandScopeAllGroupChats(), code)
+    for code, translate in _languages(translations):
+        await bot.set_my_commands(_commands(PRIVATE, translate), BotCommandScopeAllPrivateChats(), code)
+        await bot.set_my_commands(_commands(GROUPS, translate), BotCommandScopeAllGroupChats(), code)
     for admin_id in await users.admins():
         await introduce_to_admin(bot, translations, admin_id)
     try:
-        for code, say in _languages(translations):
-            await bot.set_my_description(say("bot.description"), code)
-            await bot.set_my_short_description(say("bot.short_description"), code)
+        for code, translate in _languages(translations):
+            await bot.set_my_description(translate("bot.description"), code)
+            await bot.set_my_short_description(translate("bot.short_description"), code)
     except TryLater as error:  # Telegram allows few changes of these; they are the same at the next start
         log.info("the bot's description stays as it is: %s", error)
 
@@ -46,17 +46,17 @@ async def introduce_to_admin(bot: Bot, translations: Translations, admin_id: int
     """List the commands for admins in an admin's private chat, if the admin has ever written to the bot."""
     try:
         scope: BotCommandScope = BotCommandScopeChat(admin_id)
-        for code, say in _languages(translations):
-            await bot.set_my_commands(_commands(ADMINS, say), scope, code)
+        for code, translate in _languages(translations):
+            await bot.set_my_commands(_commands(ADMINS, translate), scope, code)
     except (BadRequest, Forbidden) as error:
         log.info("admin %d has no chat to list commands in: %s", admin_id, error)
 
 
 def _languages(translations: Translations) -> Iterator[tuple[str | None, Language]]:
-    for code, say in translations.languages.items():
+    for code, translate in translations.languages.items():
         if code != _NOT_LISTED:
-            yield None if code == FALLBACK else _TELEGRAM_CODES.get(code, code), say
+            yield None if code == FALLBACK else _TELEGRAM_CODES.get(code, code), translate
 
 
-def _commands(names: tuple[str, ...], say: Language) -> list[BotCommand]:
-    return [BotCommand(name, say(f"command.{name}")) for name in names]
+def _commands(names: tuple[str, ...], translate: Language) -> list[BotCommand]:
+    return [BotCommand(name, translate(f"command.{name}")) for name in names]

@@ -35,23 +35,23 @@ class JobActions:
     orders: Orders
     job_message: JobMessage
 
-    async def offered(self, job: Job, say: Language) -> list[tuple[JobButton, str]]:
+    async def offered(self, job: Job, translate: Language) -> list[tuple[JobButton, str]]:
         """Return the buttons that help a job that has ended; none buys paid stems again."""
         offered: list[tuple[JobButton, str]] = []
         if job.is_paid_and_cancelled:
-            offered.append((JobButton.RESUME, say("button.resume")))
+            offered.append((JobButton.RESUME, translate("button.resume")))
         elif job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
             is_obstacle = job.failure and job.failure.code in set(Obstacle)
             label = "button.send_now" if is_obstacle else "button.fetch_again"
-            offered.append((JobButton.FETCH, say(label)))
+            offered.append((JobButton.FETCH, translate(label)))
         elif job.failure and job.mode and Remedy.RETRY in remedies(job.failure):
             details = await self.job_message.details(job)
-            price = details.price(say, job.mode, job.instrument)
-            offered.append((JobButton.RETRY, say.priced("button.retry", price)))
+            price = details.price(translate, job.mode, job.instrument)
+            offered.append((JobButton.RETRY, translate.priced("button.retry", price)))
         if job.state is JobState.DELIVERED:
             sent = await self.store.sent(job.id)
             if any(stem.file_id for stem in sent.values()):
-                offered.append((JobButton.RESEND, say("button.resend")))
+                offered.append((JobButton.RESEND, translate("button.resend")))
         return offered
 
     async def perform(self, letter: str, job: Job, tapped: Tapped, *, is_unlimited: bool = False) -> Ordered:

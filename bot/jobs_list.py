@@ -46,32 +46,32 @@ class JobsList:
 
     async def show(self, update: Update, context: Context) -> None:
         if message := update.effective_message:
-            shown = await self._page(message.chat, context.person.id, context.bot, context.say, 0)
+            shown = await self._page(message.chat, context.person.id, context.bot, context.translate, 0)
             await reply(message, *shown)
 
     async def tap(self, update: Update, context: Context) -> None:
-        query, say = update.callback_query, context.say
+        query, translate = update.callback_query, context.translate
         if query is None or not await is_for_asker(update, context):
             return
         words = tapped_words(query)
         if len(words) < 3 or query.message is None:
-            await answer_tap(query, say("tap.stale_screen"))
+            await answer_tap(query, translate("tap.stale_screen"))
             return
         chat, user_id, page = query.message.chat, query.from_user.id, number_of(words[2]) or 0
         ordered = Ordered("")
         if words[1] != _PAGE:
             job = await self._job(words, query, chat)
             if job is None:
-                await answer_tap(query, say("tap.stale_screen"))
+                await answer_tap(query, translate("tap.stale_screen"))
                 return
             bind_job(job.id, job.task_id)
             ordered = await self.actions.perform(words[1], job, Tapped(query.id, received_at(update)))
             if ordered.over:
-                await answer_tap(query, render_over_limit(say, ordered.over), is_alert=True)
+                await answer_tap(query, render_over_limit(translate, ordered.over), is_alert=True)
                 return
         # First, because editing the messages may have to wait for Telegram's limits.
-        await answer_tap(query, say(ordered.note) if ordered.note else None)
-        shown = await self._page(chat, user_id, context.bot, say, page)
+        await answer_tap(query, translate(ordered.note) if ordered.note else None)
+        shown = await self._page(chat, user_id, context.bot, translate, page)
         try:
             if changed := await self.store.get(ordered.job_id) if ordered.job_id else None:
                 await self.actions.show([changed])
@@ -88,7 +88,7 @@ class JobsList:
         # A group would get stems that were asked for elsewhere.
         return None if words[1] == JobButton.RESEND and job.chat_id != chat.id else job
 
-    async def _page(self, chat: Chat, asker: int, bot: Bot, say: Language, page: int) -> Rendered:
+    async def _page(self, chat: Chat, asker: int, bot: Bot, translate: Language, page: int) -> Rendered:
         jobs = _listed(await self.store.jobs_of(asker, LISTED))
         if chat.type != ChatType.PRIVATE:  # a group does not see what its members do elsewhere
             jobs = [job for job in jobs if job.chat_id == chat.id]
@@ -96,49 +96,54 @@ class JobsList:
         page = min(max(0, page), last)
         first = page * PAGE_LENGTH
         shown = list(enumerate(jobs[first : first + PAGE_LENGTH], first + 1))
-        lines = [say("jobs.head" if jobs else "jobs.none")]
+        lines = [translate("jobs.head" if jobs else "jobs.none")]
         elsewhere = {job.chat_id for _, job in shown} - {chat.id}
-        groups = {chat_id: await _group_name(bot, chat_id, say) for chat_id in sorted(elsewhere)}
-        lines += [f"{number}. {await self._line(job, groups, say)}" for number, job in shown]
-        lines += await self._allowance(asker, say)
+        groups = {chat_id: await _group_name(bot, chat_id, translate) for chat_id in sorted(elsewhere)}
+        lines += [f"{number}. {await self._line(job, groups, translate)}" for number, job in shown]
+        lines += await self._allowance(asker, translate)
         rows = [
             [button(f"{number}. {label}", Screen.JOBS, asker, letter, page, job.id)]
             for number, job in shown
-            for letter, label in await self._offered(job, chat, say)
+            for letter, label in await self._offered(job, chat, translate)
         ]
         rows += [row for row in [page_buttons(page, last, Screen.JOBS, asker, _PAGE)] if row]
         return "\n".join(lines), InlineKeyboardMarkup(rows) if rows else None
 
-    async def _line(self, job: Job, groups: Mapping[int, str], say: Language) -> str:
-        parts = [say("quoted", text=short_title(job, say))]
-        parts += [say.mode_name(job.mode, job.instrument)] if job.mode else []
+    async def _line(self, job: Job, groups: Mapping[int, str], translate: Language) -> str:
+        parts = [translate("quoted", text=short_title(job, translate))]
+        parts += [translate.mode_name(job.mode, job.instrument)] if job.mode else []
         parts += [groups[job.chat_id]] if job.chat_id in groups else []
-        return " · ".join([*parts, await self._state(job, say)])
+        return " · ".join([*parts, await self._state(job, translate)])
 
-    async def _state(self, job: Job, say: Language) -> str:
+    async def _state(self, job: Job, translate: Language) -> str:
         match job.state:
             case JobState.QUEUED if not job.waits_for:
-                return say("jobs.queued", place=max(1, await self.store.place(job)))
+                return translate("jobs.queued", place=max(1, await self.store.place(job)))
             case JobState.SEPARATING:
-                elapsed = say.duration(self.clock() - (job.create_started_at or job.moved_at))
-                return say("jobs.separating", gone=elapsed)
+                elapsed = translate.duration(self.clock() - (job.create_started_at or job.moved_at))
+                return translate("jobs.separating", gone=elapsed)
             case JobState.DELIVERED:
-                return say.plural("jobs.delivered", len(await self.store.sent(job.id)))
+                return translate.plural("jobs.delivered", len(await self.store.sent(job.id)))
             case JobState.FAILED:
-                return say("jobs.failed", code=job.failure.code if job.failure else "")
-        return say("jobs.waiting" if job.waits_for else f"jobs.{job.state}")
+                return translate("jobs.failed", code=job.failure.code if job.failure else "")
+        return translate("jobs.waiting" if job.waits_for else f"jobs.{job.state}")
 
-    async def _allowance(self, asker: int, say: Language) -> list[str]:
+    async def _allowance(self, asker: int, translate: Language) -> list[str]:
         if not (limit := await self.users.limit(asker)) or (await self.abilities.get()).is_free:
             return []
         today = await self.store.allowance(asker, limit)
-        renewal = say.duration(today.renews_in_s)
-        return ["", say("jobs.today", spent=say.number(today.spent), limit=say.number(limit), time=renewal)]
+        renewal = translate.duration(today.renews_in_s)
+        return [
+            "",
+            translate(
+                "jobs.today", spent=translate.number(today.spent), limit=translate.number(limit), time=renewal
+            ),
+        ]
 
-    async def _offered(self, job: Job, chat: Chat, say: Language) -> list[tuple[JobButton, str]]:
+    async def _offered(self, job: Job, chat: Chat, translate: Language) -> list[tuple[JobButton, str]]:
         if job.state in CANCELLABLE:
-            return [(JobButton.CANCEL, say("button.cancel"))]
-        offered = await self.actions.offered(job, say)
+            return [(JobButton.CANCEL, translate("button.cancel"))]
+        offered = await self.actions.offered(job, translate)
         return [it for it in offered if it[0] is not JobButton.RESEND or job.chat_id == chat.id]
 
 
@@ -155,11 +160,15 @@ def _listed(jobs: list[Job]) -> list[Job]:
     return listed
 
 
-async def _group_name(bot: Bot, chat_id: int, say: Language) -> str:
+async def _group_name(bot: Bot, chat_id: int, translate: Language) -> str:
     """Return the name of a song's group for the list; the bot may no longer be in it."""
     try:
         title = (await bot.get_chat(chat_id)).title
     except (TelegramError, TryLater) as error:
         log.info("the name of chat %d is not known: %s", chat_id, error)
         title = None
-    return say("jobs.in_group", group=in_sentence(title, TITLE_LENGTH)) if title else say("jobs.in_a_group")
+    return (
+        translate("jobs.in_group", group=in_sentence(title, TITLE_LENGTH))
+        if title
+        else translate("jobs.in_a_group")
+    )

@@ -24,8 +24,8 @@ class Languages:
 
     async def ask(self, update: Update, context: Context) -> None:
         if message := update.effective_message:
-            keyboard = self._keyboard(context.person.id, context.person.language, context.say)
-            await reply(message, context.say("language.choose"), keyboard)
+            keyboard = self._keyboard(context.person.id, context.person.language, context.translate)
+            await reply(message, context.translate("language.choose"), keyboard)
 
     async def tap(self, update: Update, context: Context) -> None:
         query = update.callback_query
@@ -35,16 +35,16 @@ class Languages:
             case (_, code) if code == _AS_TELEGRAM or code in self.translations.languages:
                 chosen = "" if code == _AS_TELEGRAM else code
                 await self.users.set_language(query.from_user.id, chosen)
-                say = self.translations.language(chosen or query.from_user.language_code)
+                translate = self.translations.language(chosen or query.from_user.language_code)
                 await answer_tap(query, None)
-                text = say("language.done", name=say("language.name"))
-                await edit(query, text, self._keyboard(query.from_user.id, chosen, say))
+                text = translate("language.done", name=translate("language.name"))
+                await edit(query, text, self._keyboard(query.from_user.id, chosen, translate))
             case _:
-                await answer_tap(query, context.say("tap.stale_screen"))
+                await answer_tap(query, context.translate("tap.stale_screen"))
 
-    def _keyboard(self, asker: int, chosen: str, say: Language) -> InlineKeyboardMarkup:
+    def _keyboard(self, asker: int, chosen: str, translate: Language) -> InlineKeyboardMarkup:
         names = {code: own("language.name") for code, own in self.translations.languages.items()}
-        names[_AS_TELEGRAM] = say("language.telegram")
+        names[_AS_TELEGRAM] = translate("language.telegram")
         marked = chosen or _AS_TELEGRAM
         return InlineKeyboardMarkup.from_column(
             [

@@ -45,7 +45,7 @@ class Menu:
 
     async def tap(self, update: Update, context: Context) -> None:
         """Do what the button says; the tap is always answered, or the button would spin."""
-        query, say = update.callback_query, context.say
+        query, translate = update.callback_query, context.translate
         if query is None:
             return
         tap = Tap.from_data(query.data or "")
@@ -53,17 +53,17 @@ class Menu:
         if job:
             bind_job(job.id, job.task_id)
         if tap is None or job is None:
-            await answer_tap(query, say("tap.stale"))
+            await answer_tap(query, translate("tap.stale"))
         elif not await may_choose(query, job):
-            await answer_tap(query, say("tap.not_yours"))
-        elif job := await self._claim(job, query, say):
+            await answer_tap(query, translate("tap.not_yours"))
+        elif job := await self._claim(job, query, translate):
             ordered = await self._act(tap, job, Tapped(query.id, received_at(update)))
-            await self._answer(query, say, tap, job, ordered)
+            await self._answer(query, translate, tap, job, ordered)
             await self._show(tap, ordered)
         else:
-            await answer_tap(query, say("tap.not_yours"))
+            await answer_tap(query, translate("tap.not_yours"))
 
-    async def _claim(self, job: Job, query: CallbackQuery, say: Language) -> Job | None:
+    async def _claim(self, job: Job, query: CallbackQuery, translate: Language) -> Job | None:
         """Return the job, owned by the first user who taps; None if it has another owner."""
         changes: dict[str, Any] = {}
         if not job.user_id:
@@ -73,21 +73,21 @@ class Menu:
         if query.message and not job.message_id:
             # a process that died just after sending the message did not store which it is: this one
             changes["message_id"] = query.message.message_id
-        if job.language != say.code:
-            changes["language"] = say.code
+        if job.language != translate.code:
+            changes["language"] = translate.code
         if changes:
             await self.store.set(job.id, **changes)
         return replace(job, **changes)
 
     async def _answer(
-        self, query: CallbackQuery, say: Language, tap: Tap, job: Job, ordered: Ordered
+        self, query: CallbackQuery, translate: Language, tap: Tap, job: Job, ordered: Ordered
     ) -> None:
         """Answer the tap, before its message is edited, which may have to wait for Telegram's limits."""
         try:
             if ordered.over:
-                await answer_tap(query, render_over_limit(say, ordered.over), is_alert=True)
+                await answer_tap(query, render_over_limit(translate, ordered.over), is_alert=True)
             else:
-                await answer_tap(query, say(ordered.note) if ordered.note else None)
+                await answer_tap(query, translate(ordered.note) if ordered.note else None)
         except (TelegramError, TryLater) as error:  # what it asked for is done, and must not be done again
             log.warning("job %s: a tap could not be answered: %s", job.id, error)
 
@@ -124,13 +124,13 @@ class Menu:
         job = await self.store.get(ordered.job_id) if ordered.job_id else None
         if job is None:
             return
-        say = self.translations.language(job.language)
+        translate = self.translations.language(job.language)
         text, keyboard = await self.job_message.render(job)
         if tap.action is Action.INSTRUMENTS and job.state is JobState.CHOOSING:
-            text, keyboard = render_instruments(job, say, tap.page, await self.job_message.details(job))
+            text, keyboard = render_instruments(job, translate, tap.page, await self.job_message.details(job))
         elif ordered.over and job.state is JobState.CHOOSING:
             # also in the message, since the answer to the tap vanishes
-            text = f"{text}\n\n{render_over_limit(say, ordered.over)}"
+            text = f"{text}\n\n{render_over_limit(translate, ordered.over)}"
         await self.job_message.edit_or_send(job, text, keyboard)
         if job.state in FINAL:
             await self.store.close(job.id)

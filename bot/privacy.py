@@ -60,57 +60,61 @@ class Privacy:
 
     async def explain(self, update: Update, context: Context) -> None:
         """Say what is stored; to a user in a group in their private chat, or with a link to it."""
-        message, say = update.effective_message, context.say
+        message, translate = update.effective_message, context.translate
         if message is None:
             return
         is_free = (await self.abilities.get()).is_free
-        text = explanation(self.settings, say.where(is_free=is_free), is_free=is_free)
+        text = explanation(self.settings, translate.where(is_free=is_free), is_free=is_free)
         if is_private(update):
             await reply(message, text)
             return
         try:
             await context.bot.send_message(context.person.id, text)
         except (BadRequest, Forbidden):  # the user never wrote to the bot, or is an anonymous admin
-            await reply(message, say("ask_in_private"), link_to_private(context, PRIVACY_WORD))
+            await reply(message, translate("ask_in_private"), link_to_private(context, PRIVACY_WORD))
         else:
-            await reply(message, say("told_in_private"))
+            await reply(message, translate("told_in_private"))
 
     async def ask(self, update: Update, context: Context) -> None:
         """Ask before anything is deleted, and only in private."""
-        message, say = update.effective_message, context.say
+        message, translate = update.effective_message, context.translate
         if message is None:
             return
         if not is_private(update):
-            await reply(message, say("ask_in_private"), link_to_private(context, DELETE_WORD))
+            await reply(message, translate("ask_in_private"), link_to_private(context, DELETE_WORD))
             return
         asker = context.person.id
         rows = [
-            [button(say("button.delete"), Screen.DELETE, asker, _YES, style=KeyboardButtonStyle.DANGER)],
-            [button(say("button.keep"), Screen.DELETE, asker, _NO)],
+            [
+                button(
+                    translate("button.delete"), Screen.DELETE, asker, _YES, style=KeyboardButtonStyle.DANGER
+                )
+            ],
+            [button(translate("button.keep"), Screen.DELETE, asker, _NO)],
         ]
-        await reply(message, say("delete.ask"), InlineKeyboardMarkup(rows))
+        await reply(message, translate("delete.ask"), InlineKeyboardMarkup(rows))
 
     async def tap(self, update: Update, context: Context) -> None:
-        query, say = update.callback_query, context.say
+        query, translate = update.callback_query, context.translate
         if query is None or not await is_for_asker(update, context):
             return
         match tapped_words(query):
             case (_, word) if word == _NO:
                 await answer_tap(query, None)
-                await edit(query, say("delete.kept"))
+                await edit(query, translate("delete.kept"))
             case (_, word) if word == _YES:
                 await answer_tap(query, None)
                 # the second of two taps shows what the first one found, in the language that it deleted
                 once = f"{query.chat_instance}:{query.message.message_id if query.message else query.id}"
-                await edit(query, await self._delete(query.from_user.id, once, say))
+                await edit(query, await self._delete(query.from_user.id, once, translate))
             case _:
-                await answer_tap(query, say("tap.stale_screen"))
+                await answer_tap(query, translate("tap.stale_screen"))
 
-    async def _delete(self, user_id: int, once: str, say: Language) -> str:
+    async def _delete(self, user_id: int, once: str, translate: Language) -> str:
         """Delete everything and return what there was; idempotent for each `once`."""
-        counted = (say.code, *await self._count(user_id))
+        counted = (translate.code, *await self._count(user_id))
         code, songs, cached = await self.users.counted(once, counted)
-        say = self.job_message.translations.language(code)
+        translate = self.job_message.translations.language(code)
         jobs = [job for job in await self.store.jobs_of(user_id) if job.state in CANCELLABLE]
         await self.actions.show(await self.actions.cancel(jobs), _EDIT_PATIENCE_S)
         for job in await self.store.jobs_of(user_id):
@@ -125,13 +129,13 @@ class Privacy:
         await self.users.forget(user_id)
         await self.requests.forget(user_id)
         log.info("user %d had everything deleted: %d songs, %d in the cache", user_id, songs, cached)
-        say = say.where(is_free=(await self.abilities.get()).is_free)
+        translate = translate.where(is_free=(await self.abilities.get()).is_free)
         lines = [
-            say.plural("delete.songs", songs),
-            say.plural("delete.kept_songs", cached),
-            say("delete.choices"),
+            translate.plural("delete.songs", songs),
+            translate.plural("delete.kept_songs", cached),
+            translate("delete.choices"),
             "",
-            say("delete.stays", days=SPENT_LIFETIME_S // DAY_S),
+            translate("delete.stays", days=SPENT_LIFETIME_S // DAY_S),
         ]
         return "\n".join(lines)
 
@@ -153,40 +157,40 @@ class Privacy:
 def link_to_private(context: Context, word: str) -> InlineKeyboardMarkup:
     """Return a button that opens the private chat and asks there."""
     url = f"https://t.me/{context.bot.username}?start={word}"
-    return InlineKeyboardMarkup([[InlineKeyboardButton(context.say("button.in_private"), url=url)]])
+    return InlineKeyboardMarkup([[InlineKeyboardButton(context.translate("button.in_private"), url=url)]])
 
 
-def explanation(settings: Settings, say: Language, *, is_free: bool = False) -> str:
+def explanation(settings: Settings, translate: Language, *, is_free: bool = False) -> str:
     """Say what is stored, for how long, and which services receive the song."""
     return "\n\n".join(
         [
-            say("privacy.head"),
-            say("privacy.audio"),
-            *([say("privacy.local_server")] if settings.telegram_local_mode else []),
-            _passed_on(settings, say),
-            say("privacy.jobs", days=JOB_LIFETIME_S // DAY_S),
-            say("privacy.shelf", days=KEPT_LIFETIME_S // DAY_S),
-            *([] if is_free else [say("privacy.credits", days=SPENT_LIFETIME_S // DAY_S)]),
-            say("privacy.person"),
-            *([_asked(say)] if settings.access == "invite" else []),
-            say("privacy.messages", time=say.duration(UPDATE_RECORD_LIFETIME.total_seconds())),
-            say("privacy.operator"),
-            say("privacy.logs"),
-            say("privacy.delete"),
+            translate("privacy.head"),
+            translate("privacy.audio"),
+            *([translate("privacy.local_server")] if settings.telegram_local_mode else []),
+            _passed_on(settings, translate),
+            translate("privacy.jobs", days=JOB_LIFETIME_S // DAY_S),
+            translate("privacy.shelf", days=KEPT_LIFETIME_S // DAY_S),
+            *([] if is_free else [translate("privacy.credits", days=SPENT_LIFETIME_S // DAY_S)]),
+            translate("privacy.person"),
+            *([_asked(translate)] if settings.access == "invite" else []),
+            translate("privacy.messages", time=translate.duration(UPDATE_RECORD_LIFETIME.total_seconds())),
+            translate("privacy.operator"),
+            translate("privacy.logs"),
+            translate("privacy.delete"),
         ]
     )
 
 
-def _asked(say: Language) -> str:
-    return say("privacy.asked", days=REQUEST_LIFETIME_S // DAY_S, refused=REFUSAL_LIFETIME_S // DAY_S)
+def _asked(translate: Language) -> str:
+    return translate("privacy.asked", days=REQUEST_LIFETIME_S // DAY_S, refused=REFUSAL_LIFETIME_S // DAY_S)
 
 
-def _passed_on(settings: Settings, say: Language) -> str:
+def _passed_on(settings: Settings, translate: Language) -> str:
     """Say which service separates the songs, and what is known of how long it stores them."""
     service = urlsplit(settings.separation_api_url).hostname or ""
     host = urlsplit(settings.upload_url).hostname or ""
     if is_inside(service) and (settings.public_url or is_inside(host)):
-        return say("privacy.own_separator")
+        return translate("privacy.own_separator")
     if settings.public_url:
-        return say("privacy.fetched", service=service)
-    return say("privacy.uploaded", service=service, host=host)
+        return translate("privacy.fetched", service=service)
+    return translate("privacy.uploaded", service=service, host=host)

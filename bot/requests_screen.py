@@ -31,7 +31,7 @@ class RequestsScreen:
     desk: AccessDesk
 
     async def tap(self, update: Update, context: Context) -> None:
-        query, say = update.callback_query, context.say
+        query, translate = update.callback_query, context.translate
         if query is None or not await is_for_admin(update, context):
             return
         match tapped_words(query):
@@ -39,13 +39,17 @@ class RequestsScreen:
                 await self._decide(stranger_id, _DECISIONS[word], query.id, context)
                 await answer_tap(query, None)
                 request = await self.requests.get(stranger_id)
-                shown = await self._list(say) if place else (await self.desk.decided(request, say), None)
+                shown = (
+                    await self._list(translate)
+                    if place
+                    else (await self.desk.decided(request, translate), None)
+                )
                 await edit(query, *shown)
             case (word,) if word == LIST:
                 await answer_tap(query, None)
-                await edit(query, *await self._list(say))
+                await edit(query, *await self._list(translate))
             case _:
-                await answer_tap(query, say("tap.stale_screen"))
+                await answer_tap(query, translate("tap.stale_screen"))
 
     async def _decide(self, stranger_id: int, decision: Decision, once: str, context: Context) -> None:
         admin = context.person.id
@@ -55,14 +59,14 @@ class RequestsScreen:
         if decision is Decision.LET_IN:
             request = await self.requests.get(stranger_id)
             await self.users.set_name(stranger_id, request.name, request.username)
-        await self.desk.close(context.bot, stranger_id, context.say.code)
+        await self.desk.close(context.bot, stranger_id, context.translate.code)
 
-    async def _list(self, say: Language) -> Rendered:
+    async def _list(self, translate: Language) -> Rendered:
         waiting = await self.desk.waiting()
         rows = []
         for stranger_id in waiting[:_SHOWN]:
             name = called(await self.requests.get(stranger_id))
             rows.append([button(f"✅ {name}", Screen.REQUESTS, LET_IN, stranger_id, LIST)])
             rows.append([button(f"✖️ {name}", Screen.REQUESTS, REFUSE, stranger_id, LIST)])
-        rows.append([button(say("button.back"), Screen.USERS, LIST, 0)])
-        return say("request.list" if waiting else "request.empty"), InlineKeyboardMarkup(rows)
+        rows.append([button(translate("button.back"), Screen.USERS, LIST, 0)])
+        return translate("request.list" if waiting else "request.empty"), InlineKeyboardMarkup(rows)

@@ -29,9 +29,9 @@ class SettingsScreen:
         if message is None:
             return
         if is_private(update):
-            await reply(message, *await self._render(context.person, context.say))
+            await reply(message, *await self._render(context.person, context.translate))
         else:
-            await reply(message, context.say("ask_in_private"))
+            await reply(message, context.translate("ask_in_private"))
 
     async def tap(self, update: Update, context: Context) -> None:
         query = update.callback_query
@@ -46,26 +46,28 @@ class SettingsScreen:
             case (_, file_format) if file_format in (await self.abilities.get()).formats:
                 await self.users.set_file_format(asker, file_format)
             case _:
-                await answer_tap(query, context.say("tap.stale_screen"))
+                await answer_tap(query, context.translate("tap.stale_screen"))
                 return
         await answer_tap(query, None)
-        await edit(query, *await self._render(await self.users.person(asker), context.say))
+        await edit(query, *await self._render(await self.users.person(asker), context.translate))
 
-    async def _render(self, person: Person, say: Language) -> Rendered:
+    async def _render(self, person: Person, translate: Language) -> Rendered:
         abilities = await self.abilities.get()
-        lines = [say("settings.usual"), "", say("settings.at_once")]
+        lines = [translate("settings.usual"), "", translate("settings.at_once")]
         if not abilities.is_free:
-            lines.append(say("settings.undo", time=say.duration(UNDO_S)))
+            lines.append(translate("settings.undo", time=translate.duration(UNDO_S)))
         rows = [
-            [_choice(person, say.mode_name(mode), MODE_LETTERS[mode], is_chosen=mode is person.usual)]
+            [_choice(person, translate.mode_name(mode), MODE_LETTERS[mode], is_chosen=mode is person.usual)]
             for mode in ALBUM_MODES
             if abilities.can(mode)
         ]
         at_once = person.splits_at_once
-        ask = _choice(person, say("settings.ask"), SettingsAction.ASK, is_chosen=not at_once)
-        rows.append([ask, _choice(person, say("settings.now"), SettingsAction.AT_ONCE, is_chosen=at_once)])
+        ask = _choice(person, translate("settings.ask"), SettingsAction.ASK, is_chosen=not at_once)
+        rows.append(
+            [ask, _choice(person, translate("settings.now"), SettingsAction.AT_ONCE, is_chosen=at_once)]
+        )
         if len(abilities.formats) > 1:
-            lines += ["", say("settings.files")]
+            lines += ["", translate("settings.files")]
             chosen = abilities.file_format(person.file_format)
             formats = [name for name in FILE_FORMATS if name in abilities.formats]
             rows.append([_choice(person, it.upper(), it, is_chosen=it == chosen) for it in formats])

@@ -81,20 +81,20 @@ class Uploads:
         The message of `update` asks for it: the song's own message, or a reply to it. Its sender owns the
         job; idempotent for each such message. With a `wish` the task `START` splits it by that, or asks.
         """
-        say, request = context.say, update.effective_message
+        translate, request = context.translate, update.effective_message
         if request is None:
             return
         source = source_of(song)
         if source is None:
-            await reply(request, say("other.document"))
+            await reply(request, translate("other.document"))
             return
         if obstacle := await self.rights.obstacle(request.chat_id):
-            await reply(request, say(f"here.{obstacle}"))
+            await reply(request, translate(f"here.{obstacle}"))
             return
         once = post_of(request)
         # A channel or an anonymous admin taps under another id: any member may choose then.
         user_id = context.person.id if not request.sender_chat else 0
-        job = make_job(song, request, user_id, source, say)
+        job = make_job(song, request, user_id, source, translate)
         if wish:
             job = replace(job, mode=wish[0], instrument=wish[1], starts_at=self.clock())
         try:
@@ -103,7 +103,7 @@ class Uploads:
                     job = await self.checked(job, update.update_id)
         except SourceUnusable as error:
             log.info("a song in chat %d was refused: %s", request.chat_id, error.reason)
-            await reply(request, explain(error, say))
+            await reply(request, explain(error, translate))
             return
         holder = await self.store.add(job, once)
         bind_job(holder)
@@ -129,16 +129,19 @@ class Uploads:
             return replace(job, source=await self.audio_check.inspect(job.source))
 
 
-def explain(error: SourceUnusable, say: Language) -> str:
+def explain(error: SourceUnusable, translate: Language) -> str:
     """Return the sentence for a refused file, with sizes and times as this language writes them."""
     values = error.values
     filled: dict[str, object] = {}
     if error.reason == "too_big":
         size_bytes, limit_bytes = int(str(values["size_bytes"])), int(str(values["limit_bytes"]))
-        filled = {"size": say.size(size_bytes, limit_bytes=limit_bytes), "limit": say.size(limit_bytes)}
+        filled = {
+            "size": translate.size(size_bytes, limit_bytes=limit_bytes),
+            "limit": translate.size(limit_bytes),
+        }
     elif error.reason == "too_long":
         filled = {"minutes": _minutes(values["duration_s"]), "limit": _minutes(values["limit_s"])}
-    return say(f"unusable.{error.reason}", **filled)
+    return translate(f"unusable.{error.reason}", **filled)
 
 
 def _minutes(seconds: object) -> int:
@@ -154,9 +157,9 @@ def post_of(request: Message) -> str:
 
 
 def make_job(
-    song: Message | ExternalReplyInfo, request: Message, user_id: int, source: Source, say: Language
+    song: Message | ExternalReplyInfo, request: Message, user_id: int, source: Source, translate: Language
 ) -> Job:
-    named = source.title or say(_TITLES.get(source.kind, "title.song"))
+    named = source.title or translate(_TITLES.get(source.kind, "title.song"))
     return Job(
         id=Job.new_id(),
         chat_id=request.chat_id,
@@ -164,7 +167,7 @@ def make_job(
         account=user_id or request.chat_id,
         source_message_id=(song if isinstance(song, Message) else request).message_id,
         source=replace(source, title=named),
-        language=say.code,
+        language=translate.code,
         # other supergroups use the field for chains of replies
         topic_id=(request.message_thread_id or 0) if request.is_topic_message else 0,
     )

@@ -47,44 +47,44 @@ class UsersCommand:
     async def command(self, update: Update, context: Context) -> None:
         message = update.effective_message
         if message and context.person.is_admin and not is_private(update):
-            await reply(message, context.say("users.in_group", id=message.chat_id))
+            await reply(message, context.translate("users.in_group", id=message.chat_id))
             return
         if message is None or not await is_for_admin(update, context):
             return
         if not context.args:
-            await reply(message, *await self._list(context.say, 0))
+            await reply(message, *await self._list(context.translate, 0))
             return
         await reply(message, await self._typed(context.args, str(update.update_id), context))
 
     async def tap(self, update: Update, context: Context) -> None:
-        query, say = update.callback_query, context.say
+        query, translate = update.callback_query, context.translate
         if query is None or not await is_for_admin(update, context):
             return
         shown = await self._tapped(tapped_words(query), query.id, context)
-        await answer_tap(query, None if shown else say("tap.stale_screen"))
+        await answer_tap(query, None if shown else translate("tap.stale_screen"))
         if shown:
             await edit(query, *shown)
 
     async def _tapped(self, words: tuple[str, ...], once: str, context: Context) -> Rendered | None:
-        say = context.say
+        translate = context.translate
         match words:
             case (letter, page) if letter == _LIST:
-                return await self._list(say, number_of(page) or 0)
+                return await self._list(translate, number_of(page) or 0)
             case (letter,) if letter == _INVITE:
                 return await self._invitation(context)
             case (letter, number, page) if letter == _CARD and (user_id := number_of(number)):
-                return await self._card(user_id, page, say)
+                return await self._card(user_id, page, translate)
             case (letter, number, page, credits) if letter == _CREDITS and (user_id := number_of(number)):
                 await self._set_credits(user_id, credits, context)
-                return await self._card(user_id, page, say)
+                return await self._card(user_id, page, translate)
             case (letter, number, page) if letter == _REMOVE and (user_id := number_of(number)):
                 text = await self._remove(user_id, once, context)
-                listed, keyboard = await self._list(say, number_of(page) or 0)
+                listed, keyboard = await self._list(translate, number_of(page) or 0)
                 return f"{text}\n\n{listed}", keyboard
         return None
 
     async def _typed(self, words: list[str], once: str, context: Context) -> str:
-        say = context.say
+        translate = context.translate
         user_id = await self._id_of(words[1]) if len(words) > 1 else 0
         match words[0].lower(), words[2:]:
             case "add", [] if user_id:
@@ -93,8 +93,8 @@ class UsersCommand:
                 return await self._remove(user_id, once, context)
             case "credits", [credits] if user_id and _is_amount(credits):
                 await self._set_credits(user_id, credits, context)
-                return self._line(await self.users.person(user_id), say)
-        return f"{_mistake(words, user_id, say)}\n\n{_usage(say)}"
+                return self._line(await self.users.person(user_id), translate)
+        return f"{_mistake(words, user_id, translate)}\n\n{_usage(translate)}"
 
     async def _id_of(self, word: str) -> int:
         """Return the id that a Telegram ID or `@name` means; 0 for one that is not known."""
@@ -116,12 +116,12 @@ class UsersCommand:
         if names := await _names(context.bot, user_id):
             await self.users.set_name(user_id, *names)
         if not was_in:
-            await self.desk.close(context.bot, user_id, context.say.code)
+            await self.desk.close(context.bot, user_id, context.translate.code)
         person = await self.users.person(user_id)
-        return context.say("users.added_before" if was_in else "users.added", user=person.called)
+        return context.translate("users.added_before" if was_in else "users.added", user=person.called)
 
     async def _remove(self, user_id: int, once: str, context: Context) -> str:
-        say, before = context.say, await self.users.person(user_id)
+        translate, before = context.translate, await self.users.person(user_id)
         counters = (await self.users.is_let_in(user_id), before.is_admin)
         was_in, was_admin = await self.users.counted(once, counters)
         await self.users.remove(user_id)
@@ -130,14 +130,14 @@ class UsersCommand:
         person = await self.users.person(user_id)
         called = before.called
         if person.is_admin and user_id not in self.settings.admins:
-            return say("users.last_admin", user=called)
-        lines = [say("users.no_admin", user=called)] if was_admin and not person.is_admin else []
+            return translate("users.last_admin", user=called)
+        lines = [translate("users.no_admin", user=called)] if was_admin and not person.is_admin else []
         if person.is_allowed:
-            lines.append(say("users.still", user=called))
+            lines.append(translate("users.still", user=called))
         else:
-            lines.append(say("users.removed" if was_in else "users.unknown", user=called))
+            lines.append(translate("users.removed" if was_in else "users.unknown", user=called))
         if count := await self._cancel_waiting(user_id, once):
-            lines.append(say.plural("users.cancelled", count))
+            lines.append(translate.plural("users.cancelled", count))
         return "\n".join(lines)
 
     async def _cancel_waiting(self, user_id: int, once: str) -> int:
@@ -160,33 +160,33 @@ class UsersCommand:
     async def _invitation(self, context: Context) -> Rendered:
         word = await self.users.invite(context.person.id)
         link = f"https://t.me/{context.bot.username}?start={word}"
-        back = button(context.say("button.back"), Screen.USERS, _LIST, 0)
-        return context.say("users.invitation", link=link), InlineKeyboardMarkup([[back]])
+        back = button(context.translate("button.back"), Screen.USERS, _LIST, 0)
+        return context.translate("users.invitation", link=link), InlineKeyboardMarkup([[back]])
 
-    async def _list(self, say: Language, page: int) -> Rendered:
+    async def _list(self, translate: Language, page: int) -> Rendered:
         users = await self.users.allowed()
         last = max(0, len(users) - 1) // PAGE_LENGTH
         page = min(max(0, page), last)
         shown = users[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
-        lines = [say("users.everybody")] if self.settings.access == "open" else []
-        lines.append(say("users.head" if users else "users.nobody"))
-        lines += [f"• {self._line(person, say)}" for person in shown]
-        lines += ["", _usage(say)]
+        lines = [translate("users.everybody")] if self.settings.access == "open" else []
+        lines.append(translate("users.head" if users else "users.nobody"))
+        lines += [f"• {self._line(person, translate)}" for person in shown]
+        lines += ["", _usage(translate)]
         cards = [button(person.called, Screen.USERS, _CARD, person.id, page) for person in shown]
         waiting = await self.desk.waiting()
-        label = say("button.waiting", count=say.number(len(waiting)))
+        label = translate("button.waiting", count=translate.number(len(waiting)))
         rows = [
             [button(label, Screen.REQUESTS, LIST)] if waiting else [],
             *([card] for card in cards),
             page_buttons(page, last, Screen.USERS, _LIST),
-            [button(say("button.invite"), Screen.USERS, _INVITE)],
+            [button(translate("button.invite"), Screen.USERS, _INVITE)],
         ]
         return "\n".join(lines), InlineKeyboardMarkup([row for row in rows if row])
 
-    async def _card(self, user_id: int, page: str, say: Language) -> Rendered:
+    async def _card(self, user_id: int, page: str, translate: Language) -> Rendered:
         person = await self.users.person(user_id)
-        labels: list[tuple[int | None, str]] = [(None, self._label(None, say))]
-        labels += [(credits, self._label(credits, say)) for credits in CHOICES]
+        labels: list[tuple[int | None, str]] = [(None, self._label(None, translate))]
+        labels += [(credits, self._label(credits, translate)) for credits in CHOICES]
         choices = [
             button(
                 f"✓ {label}" if credits == person.daily_credits else label,
@@ -196,19 +196,23 @@ class UsersCommand:
         ]
         rows = [
             *([choice] for choice in choices),
-            [button(say("button.remove"), Screen.USERS, _REMOVE, user_id, page)],
-            [button(say("button.back"), Screen.USERS, _LIST, page)],
+            [button(translate("button.remove"), Screen.USERS, _REMOVE, user_id, page)],
+            [button(translate("button.back"), Screen.USERS, _LIST, page)],
         ]
-        return say("users.card", user=person.called), InlineKeyboardMarkup(rows)
+        return translate("users.card", user=person.called), InlineKeyboardMarkup(rows)
 
-    def _line(self, person: Person, say: Language) -> str:
-        label = self._label(person.daily_credits, say)
-        return say("users.line", user=person.called, credits=label)
+    def _line(self, person: Person, translate: Language) -> str:
+        label = self._label(person.daily_credits, translate)
+        return translate("users.line", user=person.called, credits=label)
 
-    def _label(self, credits: int | None, say: Language) -> str:
+    def _label(self, credits: int | None, translate: Language) -> str:
         if credits is None:
-            return say("users.as_set", credits=self._label(self.settings.daily_credits, say))
-        return say("users.a_day", credits=say.credits(credits)) if credits else say("users.no_limit")
+            return translate("users.as_set", credits=self._label(self.settings.daily_credits, translate))
+        return (
+            translate("users.a_day", credits=translate.credits(credits))
+            if credits
+            else translate("users.no_limit")
+        )
 
 
 async def _names(bot: Bot, user_id: int) -> tuple[str, str] | None:
@@ -220,23 +224,23 @@ async def _names(bot: Bot, user_id: int) -> tuple[str, str] | None:
     return chat.full_name or chat.title or "", chat.username or ""
 
 
-def _mistake(words: list[str], user_id: int, say: Language) -> str:
+def _mistake(words: list[str], user_id: int, translate: Language) -> str:
     """Say which word of a command is wrong."""
-    verb, most = words[0], say.number(MOST_CREDITS)
+    verb, most = words[0], translate.number(MOST_CREDITS)
     if verb.lower() not in ("add", "remove", "credits"):
-        return say("users.wrong_verb", word=in_sentence(verb, _MAX_WORD))
+        return translate("users.wrong_verb", word=in_sentence(verb, _MAX_WORD))
     if len(words) < 2:
-        return say("users.no_person")
+        return translate("users.no_person")
     if not user_id:
-        return say("users.wrong_person", word=in_sentence(words[1], _MAX_WORD))
+        return translate("users.wrong_person", word=in_sentence(words[1], _MAX_WORD))
     if verb.lower() == "credits" and not _is_amount(" ".join(words[2:3])):
-        return say("users.wrong_credits", word=in_sentence(" ".join(words[2:3]), _MAX_WORD), most=most)
+        return translate("users.wrong_credits", word=in_sentence(" ".join(words[2:3]), _MAX_WORD), most=most)
     extra = words[3:] if verb.lower() == "credits" else words[2:]
-    return say("users.too_much", word=in_sentence(extra[0], _MAX_WORD))
+    return translate("users.too_much", word=in_sentence(extra[0], _MAX_WORD))
 
 
-def _usage(say: Language) -> str:
-    return say("users.usage", most=say.number(MOST_CREDITS))
+def _usage(translate: Language) -> str:
+    return translate("users.usage", most=translate.number(MOST_CREDITS))
 
 
 def _is_amount(word: str) -> bool:

@@ -258,10 +258,10 @@ async def sent(telegram: Telegram, alice: User, song: Path) -> Message:
 
 
 @pytest.fixture
-async def world(tmp_path: Path, provider: Provider) -> AsyncIterator[LocalEnvironment]:
-    """A world whose separation API is `provider`; the test starts the product's processes."""
+async def environment(tmp_path: Path, provider: Provider) -> AsyncIterator[LocalEnvironment]:
+    """A local environment whose separation API is `provider`; the test starts the product's processes."""
     settings = provider_settings(provider)
-    async with LocalEnvironment(tmp_path / "world", settings=settings, separator=False) as running:
+    async with LocalEnvironment(tmp_path / "environment", settings=settings, separator=False) as running:
         yield running
 
 

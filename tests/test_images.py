@@ -71,9 +71,11 @@ def test_every_service_stays_up_and_in_its_bounds(name: str) -> None:
 
 def test_the_stage_that_fetches_the_model_has_what_it_imports() -> None:
     """It contains the package `separator` alone: an import of another one leaves the image without it."""
-    (stage,) = (it for it in STAGES if it.startswith("needs AS models\n"))
-    assert [line for line in stage.splitlines() if line.startswith("COPY")] == ["COPY separator separator"]
-    assert '|| echo "WARNING: this image has NO TRAINED MODEL' in stage
+    (deployment,) = (it for it in STAGES if it.startswith("needs AS models\n"))
+    assert [line for line in deployment.splitlines() if line.startswith("COPY")] == [
+        "COPY separator separator"
+    ]
+    assert '|| echo "WARNING: this image has NO TRAINED MODEL' in deployment
     absent = {"stemdrop", "bot", "worker", "webhook", "sandbox"}
     waiting, seen = ["separator.fetch_model"], set[str]()
     while waiting:
@@ -148,8 +150,11 @@ def test_images_of_others_are_named_in_one_place_with_their_tags() -> None:
 
 
 def test_the_images_are_not_roots_and_of_the_locks_files_alone() -> None:
-    for stage in (STAGES[-1], *(stage for stage in STAGES if "AS proxy" in stage or "AS telegram" in stage)):
-        assert re.findall(r"^USER (.+)$", stage, re.MULTILINE) == ["10001:10001"]
+    for deployment in (
+        STAGES[-1],
+        *(deployment for deployment in STAGES if "AS proxy" in deployment or "AS telegram" in deployment),
+    ):
+        assert re.findall(r"^USER (.+)$", deployment, re.MULTILINE) == ["10001:10001"]
     assert "--require-hashes" in DOCKERFILE
     commands = re.findall(r"\bpip\b.*? install .*?(?= && |\n|$)", DOCKERFILE.replace("\\\n", " "))
     assert len(commands) == 3

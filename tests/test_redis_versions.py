@@ -18,12 +18,12 @@ def test_single_parts_are_tested_with_the_oldest(redis_server: RedisServer, vers
 
 
 @pytest.mark.parametrize("version", [str(NEWEST)])
-def test_whole_stories_are_tested_with_the_newest(world: LocalEnvironment, version: str) -> None:
+def test_whole_stories_are_tested_with_the_newest(environment: LocalEnvironment, version: str) -> None:
     if OLDEST == NEWEST:
         pytest.skip(
             f"NOT TESTED with two servers: there is only {NEWEST} (Debian: apt-get install redis-server)"
         )
-    assert version_of(world.redis) == version
+    assert version_of(environment.redis) == version
 
 
 def version_of(server: RedisServer) -> str:

@@ -20,25 +20,25 @@ _BEGIN, _END = "<!-- stories: written by `make stories` -->", "<!-- end of stori
 _DONE, _FAILED = "✅", "⚠️"
 
 
-class Stage:
+class StoryEnvironment:
     """One local environment with the transcripts of its chats."""
 
     def __init__(self, environment: LocalEnvironment) -> None:
-        self.environment = environment
+        self.local = environment
         self.transcripts: list[Transcript] = []
 
     def person(self, name: str, language: str = "en") -> User:
-        return self.environment.telegram.add_user(name, language_code=language)
+        return self.local.telegram.add_user(name, language_code=language)
 
     def transcript(self, chat_id: int) -> Transcript:
         """Begin a transcript of a private chat or group."""
-        transcript = Transcript(self.environment.telegram, chat_id)
+        transcript = Transcript(self.local.telegram, chat_id)
         self.transcripts.append(transcript)
         return transcript
 
     def song(self, title: str) -> Path:
         """Write the bundled song with this title, which makes it a different file."""
-        path = self.environment.directory / f"{title}.mp3"
+        path = self.local.directory / f"{title}.mp3"
         with av.open(str(DEMO_SONG)) as source, av.open(str(path), "w") as target:
             stream = target.add_stream_from_template(source.streams.audio[0])
             target.metadata.update({**source.metadata, "title": title})
@@ -53,30 +53,30 @@ class Stage:
         return str(re.findall(r"\?start=([\w-]+)", text)[-1])
 
 
-Story = Callable[[Stage], Awaitable[None]]
+Story = Callable[[StoryEnvironment], Awaitable[None]]
 
 
-async def a_song(stage: Stage) -> None:
+async def a_song(environment: StoryEnvironment) -> None:
     """A song"""
-    robin = stage.person("Robin")
-    chat = stage.transcript(robin.id)
-    await _split(stage, chat, robin, "Morning Line")
+    robin = environment.person("Robin")
+    chat = environment.transcript(robin.id)
+    await _split(environment, chat, robin, "Morning Line")
 
 
-async def own_separator(stage: Stage) -> None:
+async def own_separator(environment: StoryEnvironment) -> None:
     """With your own separator nothing has a price"""
-    robin = stage.person("Robin")
-    chat = stage.transcript(robin.id)
-    menu = await _split(stage, chat, robin, "At Home")
+    robin = environment.person("Robin")
+    chat = environment.transcript(robin.id)
+    menu = await _split(environment, chat, robin, "At Home")
     await chat.tap(robin, menu, "One instrument")
     await chat.wait_until(lambda: "isolate" in chat.text_messages()[-1].text)
 
 
-async def another_way(stage: Stage) -> None:
+async def another_way(environment: StoryEnvironment) -> None:
     """Another mode, and one instrument from a list"""
-    robin = stage.person("Robin")
-    chat = stage.transcript(robin.id)
-    menu = await _split(stage, chat, robin, "Blue Hour")
+    robin = environment.person("Robin")
+    chat = environment.transcript(robin.id)
+    menu = await _split(environment, chat, robin, "Blue Hour")
     await chat.tap(robin, menu, "One instrument")
     await chat.wait_until(lambda: len(chat.text_messages()) == 2)
     listed = chat.text_messages()[-1]
@@ -88,25 +88,25 @@ async def another_way(stage: Stage) -> None:
     await chat.wait_for_text(listed, _DONE)
 
 
-async def the_same_song(stage: Stage) -> None:
+async def the_same_song(environment: StoryEnvironment) -> None:
     """The same song again costs nothing"""
-    robin, kim = stage.person("Robin"), stage.person("Kim", "es")
-    song = stage.song("Twice")
-    chat = stage.transcript(robin.id)
+    robin, kim = environment.person("Robin"), environment.person("Kim", "es")
+    song = environment.song("Twice")
+    chat = environment.transcript(robin.id)
     menu = await chat.send_file(robin, song, length="0:30")
     await chat.tap(robin, menu, "Vocals")
     await chat.wait_for_text(menu, _DONE)
-    chat = stage.transcript(kim.id)
+    chat = environment.transcript(kim.id)
     menu = await chat.send_file(kim, song, length="0:30")
     await chat.tap(kim, menu, "🎤")
     await chat.wait_for_text(menu, _DONE)
 
 
-async def cancel_and_back(stage: Stage) -> None:
+async def cancel_and_back(environment: StoryEnvironment) -> None:
     """Cancelled, and taken up again at no further cost"""
-    robin = stage.person("Robin")
-    chat = stage.transcript(robin.id)
-    menu = await chat.send_file(robin, stage.song("On Second Thoughts"), length="0:30")
+    robin = environment.person("Robin")
+    chat = environment.transcript(robin.id)
+    menu = await chat.send_file(robin, environment.song("On Second Thoughts"), length="0:30")
     await chat.tap(robin, menu, "Vocals")
     await chat.wait_for_text(menu, "Splitting")
     await chat.tap(robin, menu, "Cancel")
@@ -115,12 +115,12 @@ async def cancel_and_back(stage: Stage) -> None:
     await chat.wait_for_text(menu, _DONE)
 
 
-async def no_rights(stage: Stage) -> None:
+async def no_rights(environment: StoryEnvironment) -> None:
     """A group where the bot may not send music"""
-    kim, telegram = stage.person("Kim"), stage.environment.telegram
+    kim, telegram = environment.person("Kim"), environment.local.telegram
     group = telegram.add_group("The Band", [kim])
-    chat = stage.transcript(group.id)
-    sent = await telegram.send_file(group.id, stage.song("Hush"), user_id=kim.id)
+    chat = environment.transcript(group.id)
+    sent = await telegram.send_file(group.id, environment.song("Hush"), user_id=kim.id)
     chat.lines.append("Kim       🎵 Hush.mp3  0:30   (members may not send music here)")
     telegram.forbid(group.id, "can_send_audios")
     await chat.send_text(kim, "/stems", reply_to=sent.message_id)
@@ -136,49 +136,53 @@ async def no_rights(stage: Stage) -> None:
     await chat.wait_for_text(menu, _DONE)
 
 
-async def the_days_credits(stage: Stage) -> None:
+async def the_days_credits(environment: StoryEnvironment) -> None:
     """The daily limit of credits"""
-    robin = stage.person("Robin")
-    chat = stage.transcript(robin.id)
-    menu = await _split(stage, chat, robin, "All Of It", "All stems")
-    menu = await chat.send_file(robin, stage.song("And More"), length="0:30")
+    robin = environment.person("Robin")
+    chat = environment.transcript(robin.id)
+    menu = await _split(environment, chat, robin, "All Of It", "All stems")
+    menu = await chat.send_file(robin, environment.song("And More"), length="0:30")
     await chat.tap(robin, menu, "All stems")
     await chat.wait_for_text(menu, "60")
 
 
-async def a_private_bot(stage: Stage) -> None:
+async def a_private_bot(environment: StoryEnvironment) -> None:
     """A private bot: the operator's link, a stranger who wants in, an invitation"""
-    owner, robin, stranger = stage.person("Olga", "ru"), stage.person("Robin"), stage.person("Inés", "es")
-    chat = stage.transcript(owner.id)
-    await chat.send_text(owner, f"/start {stage.start_word(stage.environment.logs())}")
-    theirs, chat = stage.transcript(stranger.id), stage.transcript(owner.id)
-    await theirs.send_file(stranger, stage.song("Puerta"), length="0:30")
+    owner, robin, stranger = (
+        environment.person("Olga", "ru"),
+        environment.person("Robin"),
+        environment.person("Inés", "es"),
+    )
+    chat = environment.transcript(owner.id)
+    await chat.send_text(owner, f"/start {environment.start_word(environment.local.logs())}")
+    theirs, chat = environment.transcript(stranger.id), environment.transcript(owner.id)
+    await theirs.send_file(stranger, environment.song("Puerta"), length="0:30")
     await chat.wait_until(lambda: "🙋" in chat.text_messages()[-1].text)
-    asking, theirs = chat.text_messages()[-1], stage.transcript(stranger.id)
+    asking, theirs = chat.text_messages()[-1], environment.transcript(stranger.id)
     await chat.tap(owner, asking, "✅")
     await theirs.wait_until(lambda: len(theirs.text_messages()) == 3)
     menu = theirs.text_messages()[-1]
     await theirs.tap(stranger, menu, "🎤")
     await theirs.wait_for_text(menu, _DONE)
-    chat = stage.transcript(owner.id)
+    chat = environment.transcript(owner.id)
     users = await chat.send_text(owner, "/users")
     await chat.tap(owner, users, "➕")
     await chat.wait_until(lambda: "?start=" in chat.text_messages()[-1].text)
-    word = stage.start_word(chat.text_messages()[-1].text)
-    chat = stage.transcript(robin.id)
+    word = environment.start_word(chat.text_messages()[-1].text)
+    chat = environment.transcript(robin.id)
     await chat.send_text(robin, f"/start {word}")
-    chat = stage.transcript(owner.id)
+    chat = environment.transcript(owner.id)
     await chat.send_text(owner, "/users")
     await chat.send_text(owner, "/admin")
 
 
-async def many_songs(stage: Stage) -> None:
+async def many_songs(environment: StoryEnvironment) -> None:
     """Many songs at once, and /jobs"""
-    robin = stage.person("Robin")
-    chat = stage.transcript(robin.id)
+    robin = environment.person("Robin")
+    chat = environment.transcript(robin.id)
     menus = []
     for title in ("One", "Two", "Three", "Four", "Five"):
-        menu = await chat.send_file(robin, stage.song(title), length="0:30")
+        menu = await chat.send_file(robin, environment.song(title), length="0:30")
         await chat.tap(robin, menu, "Vocals")
         menus.append(menu)
     await chat.send_text(robin, "/jobs")
@@ -187,41 +191,41 @@ async def many_songs(stage: Stage) -> None:
         await chat.wait_for_text(menu, _DONE)
 
 
-async def an_album(stage: Stage) -> None:
+async def an_album(environment: StoryEnvironment) -> None:
     """Songs that are sent together"""
-    robin = stage.person("Robin")
-    telegram = stage.environment.telegram
-    chat = stage.transcript(robin.id)
+    robin = environment.person("Robin")
+    telegram = environment.local.telegram
+    chat = environment.transcript(robin.id)
     for title in ("Side A", "Side B"):
         chat.lines.append(f"Robin     🎵 {title}.mp3  0:30   (in an album)")
-        await telegram.send_file(robin.id, stage.song(title), media_group_id="1")
-    menu = await chat.send_file(robin, stage.song("Side C"), length="0:30", media_group_id="1")
+        await telegram.send_file(robin.id, environment.song(title), media_group_id="1")
+    menu = await chat.send_file(robin, environment.song("Side C"), length="0:30", media_group_id="1")
     await chat.tap(robin, menu, "All 3: Vocals")
     await chat.wait_until(lambda: sum(_DONE in shown.text for shown in chat.text_messages()) == 3)
 
 
-async def without_a_tap(stage: Stage) -> None:
+async def without_a_tap(environment: StoryEnvironment) -> None:
     """Without a tap: by a setting, by a caption, and undone"""
-    robin = stage.person("Robin")
-    chat = stage.transcript(robin.id)
+    robin = environment.person("Robin")
+    chat = environment.transcript(robin.id)
     settings = await chat.send_text(robin, "/settings")
     await chat.tap(robin, settings, "Split at once")
-    message = await chat.send_file(robin, stage.song("Straight On"), length="0:30")
+    message = await chat.send_file(robin, environment.song("Straight On"), length="0:30")
     await chat.wait_for_text(message, _DONE)
-    message = await chat.send_file(robin, stage.song("No Hurry"), length="0:30", caption="minus bass")
+    message = await chat.send_file(robin, environment.song("No Hurry"), length="0:30", caption="minus bass")
     await chat.tap(robin, message, "Undo")
     await chat.wait_for_text(message, "How do you want it split?")
 
 
-async def a_group(stage: Stage) -> None:
+async def a_group(environment: StoryEnvironment) -> None:
     """A group with topics: the bot answers only when asked, in the same topic"""
-    kim, robin = stage.person("Kim"), stage.person("Robin")
-    telegram = stage.environment.telegram
+    kim, robin = environment.person("Kim"), environment.person("Robin")
+    telegram = environment.local.telegram
     telegram.has_privacy_mode = True
     forum = telegram.add_group("The Band", [kim, robin], forum=True)
     topic = telegram.add_topic(forum.id, "New songs")
-    chat = stage.transcript(forum.id)
-    sent = await telegram.send_file(forum.id, stage.song("Rehearsal"), user_id=kim.id, thread_id=topic)
+    chat = environment.transcript(forum.id)
+    sent = await telegram.send_file(forum.id, environment.song("Rehearsal"), user_id=kim.id, thread_id=topic)
     chat.lines.append(
         "Kim       🎵 Rehearsal.mp3  0:30   (in the topic “New songs”; the bot does not answer)"
     )
@@ -231,49 +235,49 @@ async def a_group(stage: Stage) -> None:
     await chat.wait_for_text(menu, _DONE)
 
 
-async def languages(stage: Stage) -> None:
+async def languages(environment: StoryEnvironment) -> None:
     """Another language"""
-    wei = stage.person("伟", "zh-hans")
-    chat = stage.transcript(wei.id)
+    wei = environment.person("伟", "zh-hans")
+    chat = environment.transcript(wei.id)
     choice = await chat.send_text(wei, "/language")
     await chat.tap(wei, choice, "Português")
-    await _split(stage, chat, wei, "晨光", "🎤")
+    await _split(environment, chat, wei, "晨光", "🎤")
 
 
-async def files(stage: Stage) -> None:
+async def files(environment: StoryEnvironment) -> None:
     """A ZIP file, or voice messages"""
-    robin = stage.person("Robin")
-    chat = stage.transcript(robin.id)
-    menu = await _split(stage, chat, robin, "🎸 Garage, take 3")
+    robin = environment.person("Robin")
+    chat = environment.transcript(robin.id)
+    menu = await _split(environment, chat, robin, "🎸 Garage, take 3")
     await chat.tap(robin, menu, "ZIP")
     await chat.wait_until(
-        lambda: any(m.kind == "document" for m in stage.environment.telegram.bot_messages(robin.id))
+        lambda: any(m.kind == "document" for m in environment.local.telegram.bot_messages(robin.id))
     )
     await chat.tap(robin, menu, "voice")
     await chat.wait_until(
-        lambda: sum(m.kind == "voice" for m in stage.environment.telegram.bot_messages(robin.id)) == 2
+        lambda: sum(m.kind == "voice" for m in environment.local.telegram.bot_messages(robin.id)) == 2
     )
 
 
-async def a_failure(stage: Stage) -> None:
+async def a_failure(environment: StoryEnvironment) -> None:
     """A failure, and another try"""
-    robin = stage.person("Robin")
-    chat = stage.transcript(robin.id)
-    await stage.environment.separator.stop()
-    menu = await chat.send_file(robin, stage.song("Against The Odds"), length="0:30")
+    robin = environment.person("Robin")
+    chat = environment.transcript(robin.id)
+    await environment.local.separator.stop()
+    menu = await chat.send_file(robin, environment.song("Against The Odds"), length="0:30")
     await chat.tap(robin, menu, "Vocals")
     await chat.wait_for_text(menu, _FAILED)
-    stage.environment.separator.start()
-    await stage.environment.separator.wait_for("separator ready")
+    environment.local.separator.start()
+    await environment.local.separator.wait_for("separator ready")
     await chat.tap(robin, menu, "Try again")
     await chat.wait_for_text(menu, _DONE)
 
 
-async def privacy(stage: Stage) -> None:
+async def privacy(environment: StoryEnvironment) -> None:
     """Privacy, and deletion of all data"""
-    robin = stage.person("Robin")
-    chat = stage.transcript(robin.id)
-    await _split(stage, chat, robin, "Secret")
+    robin = environment.person("Robin")
+    chat = environment.transcript(robin.id)
+    await _split(environment, chat, robin, "Secret")
     await chat.send_text(robin, "/privacy")
     question = await chat.send_text(robin, "/delete")
     await chat.tap(robin, question, question.buttons[0]["text"])
@@ -302,17 +306,17 @@ STORIES: dict[Story, dict[str, str]] = {
 
 async def play(story: Story) -> list[str]:
     """Play one story in a new environment; returns the lines of its transcripts."""
-    async with _stage(STORIES[story], charges=story is not own_separator) as stage:
-        await story(stage)
-    return "\n\n".join("\n".join(chat.lines) for chat in stage.transcripts).splitlines()
+    async with _environment(STORIES[story], charges=story is not own_separator) as environment:
+        await story(environment)
+    return "\n\n".join("\n".join(chat.lines) for chat in environment.transcripts).splitlines()
 
 
 @asynccontextmanager
-async def _stage(settings: dict[str, str], *, charges: bool) -> AsyncIterator[Stage]:
+async def _environment(settings: dict[str, str], *, charges: bool) -> AsyncIterator[StoryEnvironment]:
     with tempfile.TemporaryDirectory(prefix="stemdrop-stories-") as folder:
         async with LocalEnvironment(Path(folder), settings=settings, charges=charges) as environment:
             await environment.start("up")
-            yield Stage(environment)
+            yield StoryEnvironment(environment)
 
 
 def title(story: Story) -> str:
@@ -345,9 +349,11 @@ def main() -> int:
     return 0
 
 
-async def _split(stage: Stage, chat: Transcript, person: User, title: str, words: str = "Vocals") -> Message:
+async def _split(
+    environment: StoryEnvironment, chat: Transcript, person: User, title: str, words: str = "Vocals"
+) -> Message:
     """Send a song, tap the button with these words and wait for the stems; returns the bot's message."""
-    menu = await chat.send_file(person, stage.song(title), length="0:30")
+    menu = await chat.send_file(person, environment.song(title), length="0:30")
     await chat.tap(person, menu, words)
     return await chat.wait_for_text(menu, _DONE)
 

@@ -107,36 +107,36 @@ class Archives:
         await self.store.count_run(job.id, kind, by=-run)
 
     async def _pack_or_explain(self, job: Job, kind: Run, run: int) -> None:
-        say = self.translations.language(job.language)
+        translate = self.translations.language(job.language)
         if run > MAX_PACK_RUNS:
-            await self._give_up(job, kind, f"after {MAX_PACK_RUNS} runs", say)
+            await self._give_up(job, kind, f"after {MAX_PACK_RUNS} runs", translate)
             return
         sent = await self.store.sent(job.id)
         listed = job.result.stems if job.result else ()
         stems = [(stem, sent[stem.key]) for stem in listed if stem.key in sent]
         pack = self._send_zip if kind is Run.ZIP else self._send_voices
         try:
-            is_packed = bool(stems) and await pack(job, stems, say)
+            is_packed = bool(stems) and await pack(job, stems, translate)
         except BadRequest as error:
             if not is_refusal(error):
                 raise
-            await self._give_up(job, kind, str(error), say)
+            await self._give_up(job, kind, str(error), translate)
             return
         if not is_packed:
             log.warning("job %s: no stem is available for %s", job.id, kind)
-            await self._send_text(job, say("pack.nothing", title=short_title(job, say)))
+            await self._send_text(job, translate("pack.nothing", title=short_title(job, translate)))
         await self.dead_letters.drop(_dead_letter_key(job, kind))
 
-    async def _give_up(self, job: Job, kind: Run, why: str, say: Language) -> None:
+    async def _give_up(self, job: Job, kind: Run, why: str, translate: Language) -> None:
         """Keep a dead letter and tell the user if possible: a chat without files may forbid texts, too."""
         log.error("job %s: %s given up: %s", job.id, kind, why)
         await self.dead_letters.add(_dead_letter_key(job, kind), _DESCRIPTIONS[kind], why)
-        await self._tell(job, say("pack.failed", title=short_title(job, say)))
+        await self._tell(job, translate("pack.failed", title=short_title(job, translate)))
 
     async def _explain(self, job: Job, kind: Run, obstacle: Obstacle) -> None:
         """Say what to change in the chat; the same order then works."""
-        say = self.translations.language(job.language)
-        await self._tell(job, f"{say(f'here.{obstacle}')}\n🎵 {short_title(job, say)}")
+        translate = self.translations.language(job.language)
+        await self._tell(job, f"{translate(f'here.{obstacle}')}\n🎵 {short_title(job, translate)}")
         await self.dead_letters.drop(_dead_letter_key(job, kind))
 
     async def _tell(self, job: Job, text: str) -> None:
@@ -145,7 +145,7 @@ class Archives:
         except (TelegramError, TryLater) as error:
             log.warning("job %s: its user could not be told: %s", job.id, error)
 
-    async def _send_zip(self, job: Job, stems: SentStems, say: Language) -> bool:
+    async def _send_zip(self, job: Job, stems: SentStems, translate: Language) -> bool:
         """Send all stems in one file; returns whether there was any to send."""
         # the number names the content, since a job's stems only grow in number
         entry = f"zip:{len(stems)}"
@@ -155,19 +155,21 @@ class Archives:
             return True
         with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
             archive = folder / "stems.zip"
-            missing = await self._fill_zip(archive, job, stems, say)
+            missing = await self._fill_zip(archive, job, stems, translate)
             if missing is None:
-                await self._refuse_zip(job, say)
+                await self._refuse_zip(job, translate)
                 return True
             if len(missing) == len(stems):
                 return False
-            upload = Upload(archive, archive_name(job.source.title, say("title.song")))
+            upload = Upload(archive, archive_name(job.source.title, translate("title.song")))
             try:
-                message = await self._send_file(job, DOCUMENT, upload, caption=_missing_text(missing, say))
+                message = await self._send_file(
+                    job, DOCUMENT, upload, caption=_missing_text(missing, translate)
+                )
             except NetworkError as error:
                 if isinstance(error, BadRequest) or not is_refusal(error):
                     raise
-                await self._refuse_zip(job, say)
+                await self._refuse_zip(job, translate)
                 return True
         if not missing:
             await self._record(job, entry, message)
@@ -175,24 +177,26 @@ class Archives:
         log.info("job %s: sent as one ZIP, without %s", job.id, missing)
         return True
 
-    async def _fill_zip(self, archive: Path, job: Job, stems: SentStems, say: Language) -> list[str] | None:
+    async def _fill_zip(
+        self, archive: Path, job: Job, stems: SentStems, translate: Language
+    ) -> list[str] | None:
         """Put every stem into the ZIP; returns the names of missing ones, `None` if it gets too large."""
         missing, taken = [], set[str]()
         for stem, sent in stems:
-            file = await self.downloader.download_sent(job, stem, sent, archive.parent, say)
+            file = await self.downloader.download_sent(job, stem, sent, archive.parent, translate)
             if file is None:
-                missing.append(say.stem(stem))
+                missing.append(translate.stem(stem))
                 continue
             name = unique_name(file.file_name, taken)
             if await run_in_thread(add_to_zip, archive, file.path, name) > self.max_bytes:
                 return None
         return missing
 
-    async def _refuse_zip(self, job: Job, say: Language) -> None:
-        limit = say.size(self.max_bytes)
-        await self._send_text(job, say("pack.too_big", title=short_title(job, say), limit=limit))
+    async def _refuse_zip(self, job: Job, translate: Language) -> None:
+        limit = translate.size(self.max_bytes)
+        await self._send_text(job, translate("pack.too_big", title=short_title(job, translate), limit=limit))
 
-    async def _send_voices(self, job: Job, stems: SentStems, say: Language) -> bool:
+    async def _send_voices(self, job: Job, stems: SentStems, translate: Language) -> bool:
         """Send each stem as a voice message; returns whether there was any to send."""
         before = await self.store.packed(job.id)
         voice, missing, entries = OPUS, list[str](), list[str]()
@@ -201,14 +205,14 @@ class Archives:
                 entry = f"voice:{stem.key}"
                 known = before.get(entry)
                 if not (known and (known.message_id or await self._send_again(job, entry, known))):
-                    file = await self.downloader.download_sent(job, stem, sent, folder, say)
+                    file = await self.downloader.download_sent(job, stem, sent, folder, translate)
                     if file is None or not (used := await self._send_voice(job, entry, file, voice)):
-                        missing.append(say.stem(stem))
+                        missing.append(translate.stem(stem))
                         continue
                     voice = used
                 entries.append(entry)
         if entries and missing:
-            await self._send_text(job, _missing_text(missing, say) or "")
+            await self._send_text(job, _missing_text(missing, translate) or "")
         await self._end_order(job, entries)
         return bool(entries)
 
@@ -280,6 +284,6 @@ def _dead_letter_key(job: Job, kind: Run) -> str:
     return f"{Task.PACK}:{job.id}:{_ACTIONS[kind]}"
 
 
-def _missing_text(missing: Sequence[str], say: Language) -> str | None:
+def _missing_text(missing: Sequence[str], translate: Language) -> str | None:
     names = ", ".join(in_sentence(name, MAX_NAME) for name in missing)
-    return cut(say("pack.missing", names=names), MAX_CAPTION) if missing else None
+    return cut(translate("pack.missing", names=names), MAX_CAPTION) if missing else None

@@ -63,8 +63,8 @@ class ResultSender:
         unsent = Unsent()
         with temp_folder(WORKER_MIN_FREE_BYTES if waiting else 0) as folder:
             cover = await self.downloader.cover(job) if waiting else None
-            say = self.translations.language(job.language)
-            async with self.downloader.start(job, waiting, folder, say, cover) as downloads:
+            translate = self.translations.language(job.language)
+            async with self.downloader.start(job, waiting, folder, translate, cover) as downloads:
                 for album in albums(waiting):
                     outcomes = [await downloads.outcome(stem) for stem in album]
                     await self._send_album(job, outcomes, cover, unsent, check_owner)
@@ -75,11 +75,13 @@ class ResultSender:
 
         Raises `CachedFileGone` when Telegram has lost one, and `DeliveryOverridden`.
         """
-        say, sent = self.translations.language(job.language), await self.store.sent(job.id)
+        translate, sent = self.translations.language(job.language), await self.store.sent(job.id)
         cached = {stem.key: stem for stem in job.cached}
-        names = {stem.key: say.stem(stem) for stem in result.stems}
+        names = {stem.key: translate.stem(stem) for stem in result.stems}
         waiting = [
-            OutgoingStem(stem.key, stem.title, stem.kind, stem.file_id, _caption(job, stem.title, name, say))
+            OutgoingStem(
+                stem.key, stem.title, stem.kind, stem.file_id, _caption(job, stem.title, name, translate)
+            )
             for key, name in names.items()
             if (stem := cached.get(key)) and key not in sent
         ]
@@ -146,7 +148,7 @@ def _outgoing(job: Job, file: DownloadedStem, cover: bytes | None) -> OutgoingSt
     return OutgoingStem(file.key, file.title, AUDIO, upload, present)
 
 
-def _caption(job: Job, sent_title: str, name: str, say: Language) -> Mapping[str, str]:
+def _caption(job: Job, sent_title: str, name: str, translate: Language) -> Mapping[str, str]:
     """Return the job's own title as caption if the first user's title or language was another."""
-    own = title(job.source.title, name, say("title.song"))
+    own = title(job.source.title, name, translate("title.song"))
     return {} if own == sent_title else {"caption": in_sentence(own, MAX_CAPTION)}

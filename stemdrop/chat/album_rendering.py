@@ -35,41 +35,46 @@ def render_album(
     group: str,
     songs: Sequence[Song],
     refusals: Sequence[str],
-    say: Language,
+    translate: Language,
     affordable: tuple[Choice, int] | None = None,
 ) -> Rendered:
     """The menu for all songs. `affordable`: of a choice that is too dear today, how many can be paid."""
-    lines = [say.plural("album.choose", len(songs))]
-    lines += [f"{number}. {short_title(song.job, say)}" for number, song in enumerate(songs, 1)]
+    lines = [translate.plural("album.choose", len(songs))]
+    lines += [f"{number}. {short_title(song.job, translate)}" for number, song in enumerate(songs, 1)]
     lines += refusals
     can = songs[0].details.abilities.can
-    rows = [[_all(group, songs, (mode, ""), say)] for mode in ALBUM_MODES if can(mode)]
+    rows = [[_all(group, songs, (mode, ""), translate)] for mode in ALBUM_MODES if can(mode)]
     if can(Mode.SPLIT_STEM_ADVANCED):
-        rows.append([_button(_label(songs, _ONE, say), group, AlbumAction.INSTRUMENTS, "0")])
+        rows.append([_button(_label(songs, _ONE, translate), group, AlbumAction.INSTRUMENTS, "0")])
     if affordable:
         choice, count = affordable
-        lines += ["", say("album.over", price=say.credits(price_of(songs, choice)), count=say.number(count))]
+        lines += [
+            "",
+            translate(
+                "album.over", price=translate.credits(price_of(songs, choice)), count=translate.number(count)
+            ),
+        ]
         if count:
-            rows.insert(0, [_all(group, songs[:count], choice, say, "album.first")])
-    rows.append([_button(say("button.one_by_one"), group, AlbumAction.SINGLY)])
-    rows.append([_button(say("button.cancel"), group, AlbumAction.CANCEL)])
+            rows.insert(0, [_all(group, songs[:count], choice, translate, "album.first")])
+    rows.append([_button(translate("button.one_by_one"), group, AlbumAction.SINGLY)])
+    rows.append([_button(translate("button.cancel"), group, AlbumAction.CANCEL)])
     return "\n".join(lines), InlineKeyboardMarkup(rows)
 
 
-def render_album_instruments(group: str, songs: Sequence[Song], say: Language, page: int) -> Rendered:
+def render_album_instruments(group: str, songs: Sequence[Song], translate: Language, page: int) -> Rendered:
     """The list of instruments, of which one can be isolated in all songs."""
-    text = f"{say.plural('album.instrument', len(songs))}\n{_label(songs, _ONE, say)}"
+    text = f"{translate.plural('album.instrument', len(songs))}\n{_label(songs, _ONE, translate)}"
     free = frozenset.intersection(*(song.details.free for song in songs))
     seen = digest([song.job for song in songs])
     rows = instrument_rows(
-        say,
+        translate,
         page,
         replace(songs[0].details, free=free),
         lambda label, name: _button(label, group, choice_word(Mode.SPLIT_STEM_ADVANCED, name), seen),
         lambda sign, other: _button(sign, group, AlbumAction.INSTRUMENTS, str(other)),
     )
-    back = _button(say("button.back"), group, AlbumAction.BACK)
-    cancel = _button(say("button.cancel"), group, AlbumAction.CANCEL)
+    back = _button(translate("button.back"), group, AlbumAction.BACK)
+    cancel = _button(translate("button.cancel"), group, AlbumAction.CANCEL)
     return text, InlineKeyboardMarkup([*rows, [back, cancel]])
 
 
@@ -83,33 +88,33 @@ def digest(songs: Sequence[Job]) -> str:
 
 
 def _all(
-    group: str, songs: Sequence[Song], choice: Choice, say: Language, key: str = "album.all"
+    group: str, songs: Sequence[Song], choice: Choice, translate: Language, key: str = "album.all"
 ) -> InlineKeyboardButton:
-    label = _label(songs, choice, say, key)
+    label = _label(songs, choice, translate, key)
     return _button(label, group, choice_word(*choice), digest([song.job for song in songs]))
 
 
-def _label(songs: Sequence[Song], choice: Choice, say: Language, key: str = "album.all") -> str:
+def _label(songs: Sequence[Song], choice: Choice, translate: Language, key: str = "album.all") -> str:
     credits = price_of(songs, choice)
-    price = say.credits(credits) if credits else say("price.free")
+    price = translate.credits(credits) if credits else translate("price.free")
     if songs[0].details.abilities.is_free:
         price = ""
     if len(songs) == 1 and key == "album.all":
-        return say.priced(f"mode.{choice[0]}", price)
-    name, count = say.mode_name(*choice), say.number(len(songs))
+        return translate.priced(f"mode.{choice[0]}", price)
+    name, count = translate.mode_name(*choice), translate.number(len(songs))
     if choice == _ONE:
         name += "…"
-    return say(key, count=count, mode=name, price=price).removesuffix(" · ")
+    return translate(key, count=count, mode=name, price=price).removesuffix(" · ")
 
 
 def _button(label: str, group: str, *words: str) -> InlineKeyboardButton:
     return InlineKeyboardButton(label, callback_data=ScreenTap(Screen.ALBUM, (group, *words)).to_data())
 
 
-def refusals_of(album: Album, say: Language) -> list[str]:
+def refusals_of(album: Album, translate: Language) -> list[str]:
     """Return a line for each file that was refused."""
     return [
-        say("album.refused", name=in_sentence(file.song.source.title, TITLE_LENGTH), why=file.refusal)
+        translate("album.refused", name=in_sentence(file.song.source.title, TITLE_LENGTH), why=file.refusal)
         for file in album.files
         if file.refusal
     ]

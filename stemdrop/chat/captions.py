@@ -25,14 +25,14 @@ def choice_of(caption: str, names: Iterable[str]) -> Choice | None:
 def choices() -> Mapping[str, Choice]:
     """Return the phrases of all languages, normalized; a user may write in any of them."""
     found: dict[str, Choice] = {}
-    for say in load_translations().languages.values():
+    for translate in load_translations().languages.values():
         for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM):
-            phrases = f"{say.mode_name(mode)}|{say(f'caption.{mode}')}"
+            phrases = f"{translate.mode_name(mode)}|{translate(f'caption.{mode}')}"
             found |= dict.fromkeys(_split(phrases), (mode, ""))
         for name in INSTRUMENTS:
-            phrases = say("caption.instrument", name=say.named(name))
+            phrases = translate("caption.instrument", name=translate.named(name))
             found |= dict.fromkeys(_split(phrases), (Mode.SPLIT_STEM_ADVANCED, name))
-        found |= dict.fromkeys(_split(say("caption.drums")), (Mode.SPLIT_STEM_ADVANCED, _DRUMS))
+        found |= dict.fromkeys(_split(translate("caption.drums")), (Mode.SPLIT_STEM_ADVANCED, _DRUMS))
     return found
 
 

@@ -13,23 +13,25 @@ from stemdrop.domain.jobs import Job, Mode
 PAGE_LENGTH = 8
 
 
-def render_instruments(job: Job, say: Language, page: int = 0, details: Details = NO_DETAILS) -> Rendered:
+def render_instruments(
+    job: Job, translate: Language, page: int = 0, details: Details = NO_DETAILS
+) -> Rendered:
     rows = instrument_rows(
-        say,
+        translate,
         page,
         details,
         lambda label, name: job_button(label, Tap(Action.PICK, job.id, Mode.SPLIT_STEM_ADVANCED, name)),
         lambda sign, other: job_button(sign, Tap(Action.INSTRUMENTS, job.id, page=other)),
     )
-    price = details.instrument_price(say)
+    price = details.instrument_price(translate)
     key = "choose_instrument" if price else "choose_instrument_free"
-    text = say(key, title=short_title(job, say), price=price)
-    back = job_button(say("button.back"), Tap(Action.BACK, job.id))
-    return text, InlineKeyboardMarkup([*rows, [back, *cancel_row(job, say)]])
+    text = translate(key, title=short_title(job, translate), price=price)
+    back = job_button(translate("button.back"), Tap(Action.BACK, job.id))
+    return text, InlineKeyboardMarkup([*rows, [back, *cancel_row(job, translate)]])
 
 
 def instrument_rows(
-    say: Language,
+    translate: Language,
     page: int,
     details: Details,
     pick: Callable[[str, str], InlineKeyboardButton],
@@ -41,15 +43,15 @@ def instrument_rows(
     last = max(0, len(offered) - 1) // PAGE_LENGTH
     page = min(page, last)
     shown = offered[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
-    buttons = [pick(_instrument(name, say, details), name) for name in shown]
+    buttons = [pick(_instrument(name, translate, details), name) for name in shown]
     others = (("‹", page - 1), ("›", page + 1))
     pages = [turn(sign, other) for sign, other in others if 0 <= other <= last]
     return [*_pairs(buttons), *_pairs(pages)]
 
 
-def _instrument(name: str, say: Language, details: Details) -> str:
+def _instrument(name: str, translate: Language, details: Details) -> str:
     is_free = (Mode.SPLIT_STEM_ADVANCED, name) in details.free and not details.abilities.is_free
-    return f"{say.named(name)} · {say('price.free')}" if is_free else say.named(name)
+    return f"{translate.named(name)} · {translate('price.free')}" if is_free else translate.named(name)
 
 
 def _pairs(buttons: Sequence[InlineKeyboardButton]) -> list[Sequence[InlineKeyboardButton]]:

@@ -50,8 +50,8 @@ class JobMessage:
             await self.show_current(again)  # the message is the new job's: it was tried again meanwhile
 
     async def render(self, job: Job) -> Rendered:
-        say = self.translations.language(job.language)
-        return render(job, say, await self.details(job))
+        translate = self.translations.language(job.language)
+        return render(job, translate, await self.details(job))
 
     async def show_if_changed(self, job: Job, patience_s: float) -> bool:
         """Write the job's message again if its text has changed. False: it has not."""
@@ -107,8 +107,10 @@ class JobMessage:
 
     async def show_deleted(self, job: Job, patience_s: float | None = None) -> None:
         if job.message_id:
-            say = self.translations.language(job.language)
-            await self._edit(job, say("state.deleted", title=short_title(job, say)), None, patience_s)
+            translate = self.translations.language(job.language)
+            await self._edit(
+                job, translate("state.deleted", title=short_title(job, translate)), None, patience_s
+            )
 
     async def show_current(self, job_id: str) -> None:
         if job := await self.store.get(job_id):

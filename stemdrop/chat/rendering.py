@@ -56,182 +56,197 @@ class Details:
     abilities: Abilities = ALL
     usual: Mode = Mode.SEPARATE_VOCAL
 
-    def price(self, say: Language, mode: Mode | None, instrument: str = "") -> str:
+    def price(self, translate: Language, mode: Mode | None, instrument: str = "") -> str:
         """Return the price to show; empty where nothing costs anything."""
         if mode is None or self.abilities.is_free:
             return ""
         is_free = (mode, instrument) in self.free
-        return say("price.free") if is_free else say.credits(self.abilities.price(mode))
+        return translate("price.free") if is_free else translate.credits(self.abilities.price(mode))
 
-    def instrument_price(self, say: Language) -> str:
+    def instrument_price(self, translate: Language) -> str:
         """Return the price of any instrument that is not cached; empty where nothing costs anything."""
-        return replace(self, free=frozenset()).price(say, Mode.SPLIT_STEM_ADVANCED)
+        return replace(self, free=frozenset()).price(translate, Mode.SPLIT_STEM_ADVANCED)
 
 
 NO_DETAILS = Details()
 
 
-def short_title(job: Job, say: Language) -> str:
-    return in_sentence(job.source.title, TITLE_LENGTH) or say("title.song")
+def short_title(job: Job, translate: Language) -> str:
+    return in_sentence(job.source.title, TITLE_LENGTH) or translate("title.song")
 
 
-def render(job: Job, say: Language, details: Details = NO_DETAILS) -> Rendered:
-    title, say = short_title(job, say), say.where(is_free=details.abilities.is_free)
+def render(job: Job, translate: Language, details: Details = NO_DETAILS) -> Rendered:
+    title, translate = short_title(job, translate), translate.where(is_free=details.abilities.is_free)
     match job.state:
         case JobState.CHOOSING if job.is_cache_lost and job.mode:
-            name = say.mode_name(job.mode, job.instrument)
-            price = details.price(say, job.mode, job.instrument)
+            name = translate.mode_name(job.mode, job.instrument)
+            price = details.price(translate, job.mode, job.instrument)
             label = f"{name} · {price}" if price else name
             again = job_button(label, Tap(Action.PICK, job.id, job.mode, job.instrument))
-            return say("links_lost" if job.paid_by else "kept_lost", title=title), _keyboard(
-                [[again], cancel_row(job, say)]
+            return translate("links_lost" if job.paid_by else "kept_lost", title=title), _keyboard(
+                [[again], cancel_row(job, translate)]
             )
         case JobState.CHOOSING if job.starts_at:
-            return _starting(job, say, title, details)
+            return _starting(job, translate, title, details)
         case JobState.CHOOSING:
-            text = "\n".join([say("choose", title=title), *_stem_names(say, details)])
-            return text, _keyboard(_mode_rows(job, say, details))
+            text = "\n".join([translate("choose", title=title), *_stem_names(translate, details)])
+            return text, _keyboard(_mode_rows(job, translate, details))
         case JobState.QUEUED:
             if job.waits_for:
-                return say("state.waiting", title=title), _keyboard([cancel_row(job, say)])
+                return translate("state.waiting", title=title), _keyboard([cancel_row(job, translate)])
             place = max(1, details.place)
-            return say("state.queued", title=title, place=place), _keyboard([cancel_row(job, say)])
+            return translate("state.queued", title=title, place=place), _keyboard(
+                [cancel_row(job, translate)]
+            )
         case JobState.SUBMITTING:
-            return _submitting(job, say, title, details)
+            return _submitting(job, translate, title, details)
         case JobState.SEPARATING:
-            text = say("state.separating", title=title)
-            return f"{text}\n{_progress(say, details)}".rstrip(), _keyboard([cancel_row(job, say)])
+            text = translate("state.separating", title=title)
+            text = f"{text}\n{_progress(translate, details)}".rstrip()
+            return text, _keyboard([cancel_row(job, translate)])
         case JobState.DELIVERING if job.result and not job.result.stems:
-            return say("state.separating", title=title), None
+            return translate("state.separating", title=title), None
         case JobState.DELIVERING:
             key = "state.delivering_kept" if job.cached else "state.delivering"
-            return say(key, title=title), None
+            return translate(key, title=title), None
         case JobState.DELIVERED:
-            return _closing(job, say, title, details)
+            return _closing(job, translate, title, details)
         case JobState.FAILED:
-            return _failure(job, say, details)
+            return _failure(job, translate, details)
         case JobState.CANCELLED:
             is_charged = job.create_started_at and job.charge is not Charge.RETURNED
             is_charged = is_charged and not details.abilities.is_free
             key = "state.cancelled_late" if is_charged else "state.cancelled"
             back = "button.resume" if job.is_paid_and_cancelled else "button.choose_again"
-            return say(key, title=title), _keyboard([[job_button(say(back), Tap(Action.RESUME, job.id))]])
+            return translate(key, title=title), _keyboard(
+                [[job_button(translate(back), Tap(Action.RESUME, job.id))]]
+            )
 
 
-def render_over_limit(say: Language, allowance: Allowance) -> str:
+def render_over_limit(translate: Language, allowance: Allowance) -> str:
     """Explain why a mode cannot be picked today, in the 200 characters that an answer to a tap may have."""
-    price = say.credits(allowance.price)
+    price = translate.credits(allowance.price)
     if allowance.price > allowance.limit:
-        return say("limit.too_small", price=price, limit=say.number(allowance.limit))
-    return say(
+        return translate("limit.too_small", price=price, limit=translate.number(allowance.limit))
+    return translate(
         "limit.reached",
-        spent=say.number(min(allowance.spent, allowance.limit)),
-        limit=say.number(allowance.limit),
+        spent=translate.number(min(allowance.spent, allowance.limit)),
+        limit=translate.number(allowance.limit),
         price=price,
-        time=say.duration(allowance.renews_in_s),
+        time=translate.duration(allowance.renews_in_s),
     )
 
 
-def _starting(job: Job, say: Language, title: str, details: Details) -> Rendered:
-    name = say.mode_name(job.mode, job.instrument) if job.mode else ""
-    price = details.price(say, job.mode, job.instrument)
-    text = say("start.soon", title=title, mode=name, price=price, time=say.duration(UNDO_S))
+def _starting(job: Job, translate: Language, title: str, details: Details) -> Rendered:
+    name = translate.mode_name(job.mode, job.instrument) if job.mode else ""
+    price = details.price(translate, job.mode, job.instrument)
+    text = translate("start.soon", title=title, mode=name, price=price, time=translate.duration(UNDO_S))
     buttons = ((Action.UNDO, "button.undo"), (Action.START, "button.start_now"))
-    return text, _keyboard([[job_button(say(key), Tap(action, job.id)) for action, key in buttons]])
+    return text, _keyboard([[job_button(translate(key), Tap(action, job.id)) for action, key in buttons]])
 
 
-def _submitting(job: Job, say: Language, title: str, details: Details) -> Rendered:
-    rows = [cancel_row(job, say)]
+def _submitting(job: Job, translate: Language, title: str, details: Details) -> Rendered:
+    rows = [cancel_row(job, translate)]
     if not job.answer_lost_at:
-        return say("state.submitting", title=title), _keyboard(rows)
+        return translate("state.submitting", title=title), _keyboard(rows)
     if details.can_ask_again:
-        price = details.price(say, job.mode)
-        rows.insert(0, [job_button(say.priced("button.ask_again", price), Tap(Action.ASK_AGAIN, job.id))])
+        price = details.price(translate, job.mode)
+        rows.insert(
+            0, [job_button(translate.priced("button.ask_again", price), Tap(Action.ASK_AGAIN, job.id))]
+        )
         known = "lost.not_fetched"
     else:
         known = "lost.fetched" if job.source_fetched_at else "lost.waiting"
-    return f"{say('lost', title=title)}\n{say(known)}", _keyboard(rows)
+    return f"{translate('lost', title=title)}\n{translate(known)}", _keyboard(rows)
 
 
-def _progress(say: Language, details: Details) -> str:
+def _progress(translate: Language, details: Details) -> str:
     """The elapsed time and an estimate; the API reports no percentage."""
-    estimate, gone = details.estimate, say.duration(details.elapsed_s)
+    estimate, gone = details.estimate, translate.duration(details.elapsed_s)
     if details.elapsed_s < WORTH_TELLING_S:
-        return say("progress.soon", high=say.duration(estimate.high_s)) if estimate else say("progress.first")
+        return (
+            translate("progress.soon", high=translate.duration(estimate.high_s))
+            if estimate
+            else translate("progress.first")
+        )
     if estimate is None:
-        return say("progress.unknown", gone=gone)
-    low, high = say.duration(estimate.low_s), say.duration(estimate.high_s)
+        return translate("progress.unknown", gone=gone)
+    low, high = translate.duration(estimate.low_s), translate.duration(estimate.high_s)
     if details.elapsed_s > estimate.high_s:
-        return say("progress.late", gone=gone, high=high)
-    return say("progress.usual", gone=gone, low=low, high=high)
+        return translate("progress.late", gone=gone, high=high)
+    return translate("progress.usual", gone=gone, low=low, high=high)
 
 
-def _mode_rows(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
+def _mode_rows(job: Job, translate: Language, details: Details) -> list[list[InlineKeyboardButton]]:
     modes = (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)
-    rows = [[_pick(job, say, mode, details)] for mode in modes if details.abilities.can(mode)]
-    return [*rows, *_one_instrument(job, say, details), cancel_row(job, say)]
+    rows = [[_pick(job, translate, mode, details)] for mode in modes if details.abilities.can(mode)]
+    return [*rows, *_one_instrument(job, translate, details), cancel_row(job, translate)]
 
 
-def _one_instrument(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
+def _one_instrument(job: Job, translate: Language, details: Details) -> list[list[InlineKeyboardButton]]:
     mode = Mode.SPLIT_STEM_ADVANCED
     if not details.abilities.can(mode):
         return []
-    label = say.priced(f"mode.{mode}", details.instrument_price(say))
+    label = translate.priced(f"mode.{mode}", details.instrument_price(translate))
     return [[job_button(label, Tap(Action.INSTRUMENTS, job.id))]]
 
 
-def _stem_names(say: Language, details: Details) -> list[str]:
+def _stem_names(translate: Language, details: Details) -> list[str]:
     """The line that says how many and which stems *All stems* makes, where the provider tells that."""
     stems = details.abilities.stems(Mode.SPLIT_STEM)
-    named = [say.stem(Stem(key, "", key.replace("_", " ").capitalize())) for key in stems]
-    head = f"{say.mode_name(Mode.SPLIT_STEM)} ({say.number(len(stems))})"
+    named = [translate.stem(Stem(key, "", key.replace("_", " ").capitalize())) for key in stems]
+    head = f"{translate.mode_name(Mode.SPLIT_STEM)} ({translate.number(len(stems))})"
     return [cut(f"{head}: {', '.join(named)}", NAMES_LENGTH)] if stems else []
 
 
 def _pick(
-    job: Job, say: Language, mode: Mode, details: Details, action: Action = Action.PICK
+    job: Job, translate: Language, mode: Mode, details: Details, action: Action = Action.PICK
 ) -> InlineKeyboardButton:
-    label = say.priced(f"mode.{mode}", details.price(say, mode))
+    label = translate.priced(f"mode.{mode}", details.price(translate, mode))
     return job_button(label, Tap(action, job.id, mode), details.usual)
 
 
-def _other_modes(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
+def _other_modes(job: Job, translate: Language, details: Details) -> list[list[InlineKeyboardButton]]:
     others = [mode for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM) if mode is not job.mode]
     can = details.abilities.can
-    rows = [[_pick(job, say, mode, details, Action.OTHER_MODE)] for mode in others if can(mode)]
-    return [*rows, *_one_instrument(job, say, details)]
+    rows = [[_pick(job, translate, mode, details, Action.OTHER_MODE)] for mode in others if can(mode)]
+    return [*rows, *_one_instrument(job, translate, details)]
 
 
-def _closing(job: Job, say: Language, title: str, details: Details) -> Rendered:
+def _closing(job: Job, translate: Language, title: str, details: Details) -> Rendered:
     if details.delivered:
         key = "state.delivered_kept" if job.cached else "state.delivered"
-        lines = [say.plural(key, details.delivered, title=title)]
+        lines = [translate.plural(key, details.delivered, title=title)]
     elif _is_all_silent(job):
-        return say("state.all_silent", title=title), _keyboard(_closing_rows(job, say, details))
+        return translate("state.all_silent", title=title), _keyboard(_closing_rows(job, translate, details))
     else:
-        lines = [say("state.only_links" if job.links else "state.none_delivered", title=title)]
-    mp3 = [say.stem(stem) for stem in (job.result.stems if job.result else ()) if stem.key in details.mp3]
+        lines = [translate("state.only_links" if job.links else "state.none_delivered", title=title)]
+    mp3 = [
+        translate.stem(stem) for stem in (job.result.stems if job.result else ()) if stem.key in details.mp3
+    ]
     named = (("state.silent", job.silent), ("state.missing", job.missing), ("state.refused", job.refused))
     for name, names in (*named, ("state.mp3", mp3)):
         if names:
             shown = ", ".join(in_sentence(stem, TITLE_LENGTH) for stem in names)
-            lines.append(cut(say(name, names=shown), NAMES_LENGTH))
-    links = [say("state.link", name=in_sentence(name, TITLE_LENGTH), url=url) for name, url in job.links]
-    return _fitting(lines, links), _keyboard(_closing_rows(job, say, details))
+            lines.append(cut(translate(name, names=shown), NAMES_LENGTH))
+    links = [
+        translate("state.link", name=in_sentence(name, TITLE_LENGTH), url=url) for name, url in job.links
+    ]
+    return _fitting(lines, links), _keyboard(_closing_rows(job, translate, details))
 
 
 def _is_all_silent(job: Job) -> bool:
     return bool(job.silent) and not (job.missing or job.refused or job.links)
 
 
-def _closing_rows(job: Job, say: Language, details: Details) -> list[list[InlineKeyboardButton]]:
+def _closing_rows(job: Job, translate: Language, details: Details) -> list[list[InlineKeyboardButton]]:
     rows = []
     if job.missing:
-        rows.append([job_button(say("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))])
-    rows += _other_modes(job, say, details)
+        rows.append([job_button(translate("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))])
+    rows += _other_modes(job, translate, details)
     if details.delivered:
         packed = ((Action.ZIP, "button.zip"), (Action.SMALL, "button.small"))
-        rows.append([job_button(say(key), Tap(action, job.id)) for action, key in packed])
+        rows.append([job_button(translate(key), Tap(action, job.id)) for action, key in packed])
     return rows
 
 
@@ -246,26 +261,26 @@ def _fitting(lines: list[str], links: list[str]) -> str:
     return text
 
 
-def _failure(job: Job, say: Language, details: Details) -> Rendered:
+def _failure(job: Job, translate: Language, details: Details) -> Rendered:
     if job.failure is None:
         raise ValueError(f"job {job.id} has failed without a reason")
     rows = []
     if job.is_undelivered:
         label = "button.send_now" if job.failure.code in set(Obstacle) else "button.fetch_again"
-        rows.append([job_button(say(label), Tap(Action.FETCH_AGAIN, job.id))])
+        rows.append([job_button(translate(label), Tap(Action.FETCH_AGAIN, job.id))])
     else:
         offered = remedies(job.failure)
         if Remedy.RETRY in offered:
-            price = details.price(say, job.mode, job.instrument)
-            rows.append([job_button(say.priced("button.retry", price), Tap(Action.RETRY, job.id))])
+            price = details.price(translate, job.mode, job.instrument)
+            rows.append([job_button(translate.priced("button.retry", price), Tap(Action.RETRY, job.id))])
         if Remedy.OTHER_MODE in offered:
-            rows += _other_modes(job, say, details)
-    failure = say.failure(job.failure)
-    return f"{failure}\n🎵 {short_title(job, say)}", _keyboard(rows)
+            rows += _other_modes(job, translate, details)
+    failure = translate.failure(job.failure)
+    return f"{failure}\n🎵 {short_title(job, translate)}", _keyboard(rows)
 
 
-def cancel_row(job: Job, say: Language) -> list[InlineKeyboardButton]:
-    return [job_button(say("button.cancel"), Tap(Action.CANCEL, job.id))]
+def cancel_row(job: Job, translate: Language) -> list[InlineKeyboardButton]:
+    return [job_button(translate("button.cancel"), Tap(Action.CANCEL, job.id))]
 
 
 def job_button(text: str, tap: Tap, usual: Mode = Mode.SEPARATE_VOCAL) -> InlineKeyboardButton:

@@ -71,9 +71,9 @@ class AdminAlerts:
 
     async def _send(self, admin_id: int, key: str, values: dict[str, object]) -> bool:
         admin = await self._users.person(admin_id)
-        say = self._translations.language(admin.language or admin.telegram_language)
+        translate = self._translations.language(admin.language or admin.telegram_language)
         try:
-            await self._bot.send_message(admin_id, say(key, **values))
+            await self._bot.send_message(admin_id, translate(key, **values))
         except (TelegramError, TryLater) as error:
             log.warning("admin %d could not be told of %s: %s", admin_id, key, error)
             return False

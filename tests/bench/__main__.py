@@ -20,14 +20,14 @@ import failover
 import separation
 import songs
 import updates
+from deployment import Deployment, open_deployment
 from fault_case import PATIENCE
-from measure import HEAD, Row, say
-from stage import Stage, open_stage
+from measure import HEAD, Row, print_now
 
 from sandbox.environment.process import Process
 
 _AS_USUAL = {"LOG_LEVEL": "INFO"}
-_PARTS: dict[str, tuple[Callable[[Stage], AsyncIterator[Row]], dict[str, Any]]] = {
+_PARTS: dict[str, tuple[Callable[[Deployment], AsyncIterator[Row]], dict[str, Any]]] = {
     "callbacks": (callbacks.run, _AS_USUAL),
     "updates": (updates.run, _AS_USUAL | {"TELEGRAM_UPDATES": "webhook"}),
     "deliveries": (deliveries.run, _AS_USUAL),
@@ -38,20 +38,20 @@ _PARTS: dict[str, tuple[Callable[[Stage], AsyncIterator[Row]], dict[str, Any]]] 
 
 
 async def bench(names: list[str]) -> None:
-    """Measure these parts, each in a world of its own, and print the table row by row."""
-    say(
+    """Measure these parts, each in an environment of its own, and print the table row by row."""
+    print_now(
         f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}\n\n{HEAD}"
     )
     for name in names:
         run, settings = _PARTS[name]
         with tempfile.TemporaryDirectory(prefix="stemdrop-bench-") as folder:
-            async with open_stage(Path(folder), **settings) as stage:
-                stage.world.process_class = (
+            async with open_deployment(Path(folder), **settings) as deployment:
+                deployment.environment.process_class = (
                     Process  # from nothing, as an operator starts them: memory is theirs
                 )
-                stage.ordinary = ("",)
-                async for row in run(stage):
-                    say(row.line())
+                deployment.ordinary = ("",)
+                async for row in run(deployment):
+                    print_now(row.line())
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def main() -> None:
         sys.exit(f"there is no {', '.join(sorted(unknown))}, only {', '.join(_PARTS)}")
     started = time.perf_counter()
     asyncio.run(bench(sys.argv[1:] or list(_PARTS)))
-    say(f"\n{time.perf_counter() - started:.0f} s, load at the end {os.getloadavg()[0]:.1f}")
+    print_now(f"\n{time.perf_counter() - started:.0f} s, load at the end {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from builders import make_result
+from deployment import Deployment
 from load import fire, post
 from measure import Row, Used, cpu_s
 from redis.asyncio import Redis
 from seeds import separating, task_of
-from stage import Stage
 
 from sandbox.environment.ports import free_port
 from stemdrop.http.signed_links import SignedLinks
@@ -24,7 +24,7 @@ CALLBACKS, ALONE = 1500, 300
 CONNECTIONS = 32
 
 
-async def run(stage: Stage) -> AsyncIterator[Row]:
+async def run(deployment: Deployment) -> AsyncIterator[Row]:
     """Measure with one connection, where no request waits for another, and with many."""
     quick = [post("/callback/token", _body("task"))]
     async with _bare() as port:
@@ -33,12 +33,12 @@ async def run(stage: Stage) -> AsyncIterator[Row]:
         bare = await fire(quick * CALLBACKS, [port], CONNECTIONS)
     yield Row("a bare FastAPI endpoint that answers 200, one request at a time", str(bare_alone))
     yield Row(f"the same, {CONNECTIONS} at a time", str(bare))
-    async with Redis.from_url(stage.redis_url) as redis:
-        first = await _webhook(stage)
-        await fire(await _callbacks(stage, ALONE), [first.port], 1)  # warm
-        alone = await fire(await _callbacks(stage, ALONE), [first.port], 1)
+    async with Redis.from_url(deployment.redis_url) as redis:
+        first = await _webhook(deployment)
+        await fire(await _callbacks(deployment, ALONE), [first.port], 1)  # warm
+        alone = await fire(await _callbacks(deployment, ALONE), [first.port], 1)
         yield Row("callbacks, one at a time", str(alone), "bare", alone.per_s / bare_alone.per_s)
-        requests = await _callbacks(stage, CALLBACKS)
+        requests = await _callbacks(deployment, CALLBACKS)
         cpu, used = cpu_s(first.pid), await Used.by(redis)
         one = await fire(requests, [first.port], CONNECTIONS)
         cpu, used = (cpu_s(first.pid) - cpu) / CALLBACKS, (await Used.by(redis) - used).per(CALLBACKS)
@@ -48,14 +48,14 @@ async def run(stage: Stage) -> AsyncIterator[Row]:
             f"{used.cpu_s * 1e3:.2f} ms = {1 / used.cpu_s:.0f}/s a core, {used.commands:.0f} commands"
         )
         yield Row("… of Redis", redis_each)
-        requests = await _callbacks(stage, CALLBACKS)
+        requests = await _callbacks(deployment, CALLBACKS)
         await redis.config_set("appendfsync", "always")
         safe = await fire(requests, [first.port], CONNECTIONS)
         await redis.config_set("appendfsync", "everysec")
         yield Row("… with `appendfsync always`", str(safe), "`everysec`", safe.per_s / one.per_s)
-        second = await _webhook(stage)
-        await fire(await _callbacks(stage, ALONE), [second.port], 1)  # warm
-        both = await fire(await _callbacks(stage, CALLBACKS), [first.port, second.port], CONNECTIONS)
+        second = await _webhook(deployment)
+        await fire(await _callbacks(deployment, ALONE), [second.port], 1)  # warm
+        both = await fire(await _callbacks(deployment, CALLBACKS), [first.port, second.port], CONNECTIONS)
         yield Row("callbacks, 2 webhooks", str(both), "one webhook", both.per_s / one.per_s)
         await redis.flushall()  # these results are not to be delivered
 
@@ -66,17 +66,17 @@ class _Webhook:
     port: int
 
 
-async def _webhook(stage: Stage) -> _Webhook:
+async def _webhook(deployment: Deployment) -> _Webhook:
     port = free_port()
-    process = await stage.world.start("webhook", f"webhook-{port}", {"LISTEN_PORT": str(port)})
+    process = await deployment.environment.start("webhook", f"webhook-{port}", {"LISTEN_PORT": str(port)})
     return _Webhook(process.pid, port)
 
 
-async def _callbacks(stage: Stage, count: int) -> list[bytes]:
+async def _callbacks(deployment: Deployment, count: int) -> list[bytes]:
     """Valid ones, each for a job of its own."""
-    settings = stage.world.variables()
+    settings = deployment.environment.variables()
     links = SignedLinks(settings["SECRET_KEY"], settings["PUBLIC_URL"])
-    async with stage.store() as store:
+    async with deployment.store() as store:
         jobs = await separating(store, [{}] * count)
     return [post(urlsplit(links.callback_url(job.id, job.chat_id)).path, _body(task_of(job))) for job in jobs]
 

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import Literal
 
 from builders import make_result
+from deployment import Deployment
 from measure import Row, cpu_s, memory_mb
 from redis.asyncio import Redis
 from seeds import each, separating, task_of
-from stage import Stage
 
 from sandbox.environment.process import Process
 from stemdrop.domain.jobs import Job
@@ -23,23 +23,23 @@ JOBS, WORKERS = 96, (1, 2, 4)
 SLOW_S = 3.0
 
 
-async def run(stage: Stage) -> AsyncIterator[Row]:
+async def run(deployment: Deployment) -> AsyncIterator[Row]:
     """One worker is the baseline; this process plays Telegram and the server of the stems."""
     workers: list[Process] = []
     quick_one = slow_one = 0.0
-    async with Redis.from_url(stage.redis_url) as redis, _limits_aside(stage, redis):
+    async with Redis.from_url(deployment.redis_url) as redis, _limits_aside(deployment, redis):
         for count in WORKERS:
             while len(workers) < count:
                 name = f"worker-{len(workers) + 1}"
-                workers.append(await stage.world.start("worker", name, stage.settings))
-                await _delivered(stage, redis, 8)  # warm
+                workers.append(await deployment.environment.start("worker", name, deployment.settings))
+                await _delivered(deployment, redis, 8)  # warm
             pids = [worker.pid for worker in workers]
             cpu = sum(map(cpu_s, pids))
-            quick = await _delivered(stage, redis, JOBS)
+            quick = await _delivered(deployment, redis, JOBS)
             cpu = sum(map(cpu_s, pids)) - cpu
-            at_once, stage.provider.hold_stems = stage.provider.hold_stems, _Late(SLOW_S)
-            slow = await _delivered(stage, redis, JOBS)
-            stage.provider.hold_stems = at_once
+            at_once, deployment.provider.hold_stems = deployment.provider.hold_stems, _Late(SLOW_S)
+            slow = await _delivered(deployment, redis, JOBS)
+            deployment.provider.hold_stems = at_once
             to = "one worker" if quick_one else ""
             yield Row(
                 f"deliveries, {count} worker{'s' * (count > 1)}",
@@ -76,34 +76,34 @@ class _Late(asyncio.Event):
         return True
 
 
-async def _delivered(stage: Stage, redis: Redis, count: int) -> float:
+async def _delivered(deployment: Deployment, redis: Redis, count: int) -> float:
     """How many a minute of so many, all due at once."""
-    jobs = await _due(stage, count)
+    jobs = await _due(deployment, count)
     started = time.perf_counter()
-    async with Engine(stage.redis_url) as engine:
+    async with Engine(deployment.redis_url) as engine:
         await each(jobs, lambda job: engine.add(Task.DELIVER, job.id, job.id))
     while await redis.zcard(OPEN):  # noqa: ASYNC110 - Redis sets no event
         await asyncio.sleep(0.01)
     seconds = time.perf_counter() - started
-    telegram = stage.telegram
+    telegram = deployment.telegram
     arrived = [sum(shown.kind == "audio" for shown in telegram.bot_messages(job.chat_id)) for job in jobs]
     if arrived != [2] * count:
         raise RuntimeError(f"some stems are missing, or came twice: {arrived}")
     return count / seconds * 60
 
 
-async def _due(stage: Stage, count: int) -> list[Job]:
+async def _due(deployment: Deployment, count: int) -> list[Job]:
     """Their results are there, and a message of the bot's, as in every job."""
-    telegram, attributes = stage.telegram, []
+    telegram, attributes = deployment.telegram, []
     for number in range(count):
-        person = stage.person(f"Person {number}")
+        person = deployment.person(f"Person {number}")
         song = person.says("a song")
         shown = telegram.post(telegram.chat(person.id), telegram.bot, {"text": "⏳"}, reply_to=song)
         ids = {"chat_id": person.id, "user_id": person.id, "account": person.id}
         attributes.append({**ids, "source_message_id": song.message_id, "message_id": shown.message_id})
     telegram.updates.drop()
-    stems = [Stem(stem.key, stage.provider.stem_url(stem.key)) for stem in make_result().stems]
-    async with stage.store() as store:
+    stems = [Stem(stem.key, deployment.provider.stem_url(stem.key)) for stem in make_result().stems]
+    async with deployment.store() as store:
         jobs = await separating(store, attributes)
         result = Result(200, tuple(stems))
         await each(jobs, lambda job: store.receive(job.id, job.chat_id, task_of(job), result))
@@ -111,7 +111,7 @@ async def _due(stage: Stage, count: int) -> list[Job]:
 
 
 @asynccontextmanager
-async def _limits_aside(stage: Stage, redis: Redis) -> AsyncIterator[None]:
+async def _limits_aside(deployment: Deployment, redis: Redis) -> AsyncIterator[None]:
     """The bucket of all chats is always full, and Telegram takes everything."""
 
     async def fill() -> None:
@@ -119,7 +119,7 @@ async def _limits_aside(stage: Stage, redis: Redis) -> AsyncIterator[None]:
             await redis.delete("stemdrop:flood:all")
             await asyncio.sleep(0.005)
 
-    stage.telegram.flood.is_enforced = False
+    deployment.telegram.flood.is_enforced = False
     filling = asyncio.create_task(fill())
     try:
         yield
@@ -127,4 +127,4 @@ async def _limits_aside(stage: Stage, redis: Redis) -> AsyncIterator[None]:
         filling.cancel()
         with suppress(asyncio.CancelledError):
             await filling
-        stage.telegram.flood.is_enforced = True
+        deployment.telegram.flood.is_enforced = True

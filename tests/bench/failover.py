@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from deployment import Deployment
 from fault_case import port_of
 from ledger import VOCALS, Ledger
 from measure import Row
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
-from stage import Stage
 from tcp_proxy import TcpProxy
 
 from sandbox.environment.ports import free_port
@@ -25,19 +25,21 @@ PATIENCE_S = 180
 _NAME = "stemdrop"
 
 
-async def run(stage: Stage) -> AsyncIterator[Row]:
+async def run(deployment: Deployment) -> AsyncIterator[Row]:
     """While songs are sent, separated and delivered."""
-    first = stage.world.redis
+    first = deployment.environment.redis
     async with AsyncExitStack() as stack:
-        second = await stack.enter_async_context(RedisServer(stage.world.directory / "replica"))
+        second = await stack.enter_async_context(RedisServer(deployment.environment.directory / "replica"))
         ports = [port_of(first.url)]
         wire = await stack.enter_async_context(TcpProxy(lambda: ports).run())
-        sentinels = await stack.enter_async_context(_sentinels(stage.world.directory, first, second))
-        stage.settings["REDIS_URL"] = first.url.replace(f":{ports[0]}/", f":{wire.port}/")
-        stage.redis_url = stage.settings["REDIS_URL"]
-        await stage.start("bot", "webhook", "worker")
-        stage.provider.remembers = True  # it calls back three times, and may then have to be asked
-        ledger = Ledger(stage)
+        sentinels = await stack.enter_async_context(
+            _sentinels(deployment.environment.directory, first, second)
+        )
+        deployment.settings["REDIS_URL"] = first.url.replace(f":{ports[0]}/", f":{wire.port}/")
+        deployment.redis_url = deployment.settings["REDIS_URL"]
+        await deployment.start("bot", "webhook", "worker")
+        deployment.provider.remembers = True  # it calls back three times, and may then have to be asked
+        ledger = Ledger(deployment)
         async with asyncio.timeout(PATIENCE_S):
             await ledger.play_all([VOCALS] * (SONGS // 2))
             await asyncio.to_thread(first.kill)
@@ -55,10 +57,10 @@ async def run(stage: Stage) -> AsyncIterator[Row]:
             f"promoted after {promoted_s:.1f} s, all of {SONGS} songs delivered after {well_s:.0f} s; "
             f"stems lost {account.lost}, twice {account.twice}; paid twice {account.paid_twice}",
         )
-        for process in stage.processes:
+        for process in deployment.processes:
             await process.stop()
-        await asyncio.to_thread(first.start)  # the stage checks it when it closes
-        stage.redis_url = first.url
+        await asyncio.to_thread(first.start)  # the deployment checks it when it closes
+        deployment.redis_url = first.url
         async with Redis.from_url(first.url) as redis:
             await redis.flushall()
 

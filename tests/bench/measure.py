@@ -74,7 +74,7 @@ def percentile(values: Sequence[float], part: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * part))]
 
 
-def say(text: str) -> None:
+def print_now(text: str) -> None:
     """Write a line to the terminal, and to the file that was named."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
+from deployment import Deployment
 from measure import Row
-from stage import Stage
 
 from sandbox.command import DEMO_SONG
 from separator.models import SPLEETER
@@ -31,7 +31,7 @@ class _Run:
     peak_mb: float
 
 
-async def run(_: Stage) -> AsyncIterator[Row]:
+async def run(_: Deployment) -> AsyncIterator[Row]:
     """The light engine, Spleeter where its model is, and Spleeter with a longer song."""
     with tempfile.TemporaryDirectory(prefix="stemdrop-bench-") as folder:
         async for row in _measured(Path(folder)):

@@ -7,10 +7,10 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 
+from deployment import Deployment
 from ledger import ALL_STEMS, VOCALS, Ledger
 from measure import Row, Used, cpu_s, memory_mb
 from redis.asyncio import Redis
-from stage import Stage
 
 from sandbox.environment.process import Process
 from sandbox.telegram.state import BotCall
@@ -23,33 +23,35 @@ TWO, TWELVE = 40, 10
 IDLE_S = 10.0
 
 
-async def run(stage: Stage) -> AsyncIterator[Row]:
+async def run(deployment: Deployment) -> AsyncIterator[Row]:
     """First idle, then songs of two stems, then of twelve."""
     processes: dict[str, int] = {}
-    async with Redis.from_url(stage.redis_url) as redis:
-        row, process, _ = await _begun(stage, redis, "up", Used(0, 0))
+    async with Redis.from_url(deployment.redis_url) as redis:
+        row, process, _ = await _begun(deployment, redis, "up", Used(0, 0))
         yield row
         await process.stop()
         before = Used(0, 0)
         for command in COMMANDS:
-            row, process, before = await _begun(stage, redis, command, before)
+            row, process, before = await _begun(deployment, redis, command, before)
             yield row
             processes[command] = process.pid
-        row, process, _ = await _begun(stage, redis, "worker", before)
+        row, process, _ = await _begun(deployment, redis, "worker", before)
         yield Row(f"{row.what}, the second", row.figure)
         await process.stop()
-        async for row in _played(stage, redis, processes, before, VOCALS, TWO):
+        async for row in _played(deployment, redis, processes, before, VOCALS, TWO):
             yield row
-        async for row in _played(stage, redis, processes, before, ALL_STEMS, TWELVE):
+        async for row in _played(deployment, redis, processes, before, ALL_STEMS, TWELVE):
             yield row
         for command, pid in processes.items():
             rss, _, most = memory_mb(pid)
             yield Row(f"`{command}` after that", f"{rss:.0f} MB, at most {most:.0f} MB")
 
 
-async def _begun(stage: Stage, redis: Redis, command: str, before: Used) -> tuple[Row, Process, Used]:
+async def _begun(
+    deployment: Deployment, redis: Redis, command: str, before: Used
+) -> tuple[Row, Process, Used]:
     """A process that has nothing to do; what all have used of Redis in a second, of which it is the last."""
-    process = await stage.world.start(command, f"{command}-{time.time():.0f}", stage.settings)
+    process = await deployment.environment.start(command, f"{command}-{time.time():.0f}", deployment.settings)
     await asyncio.sleep(2)  # what it does first, it does once
     used, cpu = await Used.by(redis), cpu_s(process.pid)
     await asyncio.sleep(IDLE_S)
@@ -61,13 +63,13 @@ async def _begun(stage: Stage, redis: Redis, command: str, before: Used) -> tupl
 
 
 async def _played(
-    stage: Stage, redis: Redis, processes: dict[str, int], idle: Used, mode: int, count: int
+    deployment: Deployment, redis: Redis, processes: dict[str, int], idle: Used, mode: int, count: int
 ) -> AsyncIterator[Row]:
-    stage.begin()
-    ledger, kept_before = Ledger(stage), await _kept_bytes(redis)
+    deployment.begin()
+    ledger, kept_before = Ledger(deployment), await _kept_bytes(redis)
     cpu = {command: cpu_s(pid) for command, pid in processes.items()}
     used, started = await Used.by(redis), time.perf_counter()
-    calls_before = stage.telegram.calls.last_number
+    calls_before = deployment.telegram.calls.last_number
     await ledger.play_all([mode] * count)
     await ledger.over()
     seconds = time.perf_counter() - started
@@ -77,7 +79,7 @@ async def _played(
     account = ledger.account()
     if account.lost or account.twice or account.explained:
         raise RuntimeError(str(account))
-    calls = [call for _, call in stage.telegram.calls.after(calls_before)]
+    calls = [call for _, call in deployment.telegram.calls.after(calls_before)]
     messages = sum(map(_messages, calls)) / count
     stems = ledger.plays[0].stems
     name = f"songs of {stems} stems"

@@ -8,10 +8,10 @@ import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 
+from deployment import Deployment
 from measure import Row, Used, cpu_s
 from redis.asyncio import Redis
 from seeds import each
-from stage import Stage
 
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.domain.jobs import Job
@@ -20,16 +20,16 @@ from stemdrop.tasks.engine import Engine, Queue, Task
 UPDATES, PEOPLE = 600, 50
 
 
-async def run(stage: Stage) -> AsyncIterator[Row]:
+async def run(deployment: Deployment) -> AsyncIterator[Row]:
     """One bot is the baseline; the Telegram that both call is this process."""
     one = 0.0
-    async with Redis.from_url(stage.redis_url) as redis, Engine(stage.redis_url) as engine:
+    async with Redis.from_url(deployment.redis_url) as redis, Engine(deployment.redis_url) as engine:
         pids: list[int] = []
         for name in ("bot-1", "bot-2"):
-            pids.append((await stage.world.start("bot", name, stage.settings)).pid)
-            await _handled(stage, redis, engine, pids, PEOPLE)  # warm
+            pids.append((await deployment.environment.start("bot", name, deployment.settings)).pid)
+            await _handled(deployment, redis, engine, pids, PEOPLE)  # warm
             cpu, used = sum(map(cpu_s, pids)), await Used.by(redis)
-            per_s = await _handled(stage, redis, engine, pids, UPDATES)
+            per_s = await _handled(deployment, redis, engine, pids, UPDATES)
             cpu, used = sum(map(cpu_s, pids)) - cpu, (await Used.by(redis) - used).per(UPDATES)
             yield Row(
                 f"updates (taps), {len(pids)} bot{'s' * (len(pids) > 1)}",
@@ -44,10 +44,12 @@ async def run(stage: Stage) -> AsyncIterator[Row]:
                 yield Row("… of Redis", f"{used.cpu_s * 1e6:.0f} µs, {used.commands:.0f} commands")
 
 
-async def _handled(stage: Stage, redis: Redis, engine: Engine, pids: Sequence[int], count: int) -> float:
+async def _handled(
+    deployment: Deployment, redis: Redis, engine: Engine, pids: Sequence[int], count: int
+) -> float:
     """How many a second of so many, which lie in Redis when the bots are let go."""
-    telegram = stage.telegram
-    users = [stage.person(f"Tapper {number}") for number in range(PEOPLE)]
+    telegram = deployment.telegram
+    users = [deployment.person(f"Tapper {number}") for number in range(PEOPLE)]
     old = Tap(Action.RETRY, Job.new_id()).to_data()
     keyboard = {"inline_keyboard": [[{"text": "Try again", "callback_data": old}]]}
     shown = [

@@ -73,9 +73,9 @@ def test_hostile_titles_and_stem_names_are_not_interpreted(state: JobState, word
         links=((words, "https://files.example/a.wav"),),
     )
     shown = in_sentence(words, TITLE_LENGTH)
-    for say in load_translations().languages.values():
+    for translate in load_translations().languages.values():
         for delivered in (0, 2):
-            text, _ = render(job, say, Details(delivered=delivered, place=3, elapsed_s=30))
+            text, _ = render(job, translate, Details(delivered=delivered, place=3, elapsed_s=30))
             assert shown in text
             assert entities(text) <= {"url"}
             assert not INVISIBLE.search(text)

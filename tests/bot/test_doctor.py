@@ -84,8 +84,8 @@ async def test_users_who_are_no_admins_are_refused(private_room: BotRoom, alice:
 
 @pytest.mark.parametrize("code", load_translations().languages)
 def test_a_long_report_fits_one_message(code: str) -> None:
-    say = load_translations().languages[code]
-    text = report([*EVERY, Finding("machine", "clock", CheckResult.OK, "right")], say)
+    translate = load_translations().languages[code]
+    text = report([*EVERY, Finding("machine", "clock", CheckResult.OK, "right")], translate)
     assert 3000 < len(text.encode("utf-16-le")) // 2 <= 4096
-    assert text.startswith(say("doctor.bad"))
-    assert text.endswith(f"{say('doctor.rest')}\n{say.plural('doctor.fine', 1)}")
+    assert text.startswith(translate("doctor.bad"))
+    assert text.endswith(f"{translate('doctor.rest')}\n{translate.plural('doctor.fine', 1)}")

@@ -48,8 +48,8 @@ async def test_the_privacy_text_names_the_services_that_receive_the_song(room: B
 
 
 async def test_a_host_that_charges_nothing_keeps_no_credits(room: BotRoom) -> None:
-    settings, say = load_settings(ENVIRONMENT), room.product.translations.languages["en"]
-    text = explanation(settings, say.where(is_free=True), is_free=True)
+    settings, translate = load_settings(ENVIRONMENT), room.product.translations.languages["en"]
+    text = explanation(settings, translate.where(is_free=True), is_free=True)
     assert "credits" not in text
     assert "credits" in told(room)
 

@@ -18,32 +18,32 @@ ALONE = 4 + 1  # redis, bot, webhook, worker; the separator
 
 
 @pytest.fixture(scope="module")
-def world(clone: Path) -> Iterator[Stack]:
+def telegram(clone: Path) -> Iterator[Stack]:
     """A Telegram that is there all the time."""
-    with Stack("world", clone, SANDBOX) as stack:
+    with Stack("telegram", clone, SANDBOX) as stack:
         stack.up("--no-deps", "sandbox")
         yield stack
 
 
 @pytest.fixture(scope="module")
-def product(world: Stack, clone: Path) -> Iterator[Stack]:
-    with Stack("product", clone, SETTINGS, OVERRIDES / "world.yml") as stack:
+def product(telegram: Stack, clone: Path) -> Iterator[Stack]:
+    with Stack("product", clone, SETTINGS, OVERRIDES / "telegram.yml") as stack:
         stack.up()
         yield stack
 
 
-def begun(world: Stack) -> Played:
+def begun(telegram: Stack) -> Played:
     """A song that is being taken apart."""
-    return world.plays().until("⏳")
+    return telegram.plays().until("⏳")
 
 
 def test_a_song_of_the_previous_version_is_delivered_by_this_one(
-    world: Stack, product: Stack, previous: Path, clone: Path
+    telegram: Stack, product: Stack, previous: Path, clone: Path
 ) -> None:
     """With a separator of this one, which is not its subject."""
     product.move(previous, PREVIOUS)
     product.up("--no-deps", "redis", "bot", "webhook", "worker")
-    song = begun(world)
+    song = begun(telegram)
     product.move(clone)
     product.up()
     song.arrives(2)
@@ -53,8 +53,8 @@ def test_a_song_of_the_previous_version_is_delivered_by_this_one(
     assert set(product.states().values()) == {"healthy"}
 
 
-def test_songs_outlive_down_and_up(world: Stack, product: Stack) -> None:
-    song = begun(world)
+def test_songs_outlive_down_and_up(telegram: Stack, product: Stack) -> None:
+    song = begun(telegram)
     product.compose("down")
     assert product.states() == {}
     product.up()
@@ -62,17 +62,17 @@ def test_songs_outlive_down_and_up(world: Stack, product: Stack) -> None:
 
 
 @pytest.mark.parametrize("service", ["worker", "bot", "redis", "separator", "webhook"])
-def test_a_song_outlives_whoever_is_killed(world: Stack, product: Stack, service: str) -> None:
-    song = begun(world)
+def test_a_song_outlives_whoever_is_killed(telegram: Stack, product: Stack, service: str) -> None:
+    song = begun(telegram)
     product.kill(service)
     song.arrives(2)
     product.wait_until_well()
 
 
-def test_more_of_it_shares_the_work(world: Stack, product: Stack) -> None:
+def test_more_of_it_shares_the_work(telegram: Stack, product: Stack) -> None:
     product.up("--scale", "worker=3", "--scale", "webhook=2")
     assert len(product.states()) == ALONE + 3
-    songs = [begun(world) for _ in range(3)]
+    songs = [begun(telegram) for _ in range(3)]
     product.kill("worker")
     for song in songs:
         song.arrives(2)
@@ -90,8 +90,8 @@ def test_nothing_is_roots_and_little_can_be_written(product: Stack) -> None:
             product.run(service, "touch", "/srv/here", "/usr/here")
 
 
-def test_a_bot_that_hears_nothing_is_not_healthy_and_says_why(world: Stack, product: Stack) -> None:
-    world.compose("stop", "sandbox")
+def test_a_bot_that_hears_nothing_is_not_healthy_and_says_why(telegram: Stack, product: Stack) -> None:
+    telegram.compose("stop", "sandbox")
     product.run(
         "bot", "sh", "-c", "while python -m stemdrop.observability.container_health; do sleep 1; done"
     )

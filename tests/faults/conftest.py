@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("stage", "fault_case")
+pytest.register_assert_rewrite("deployment", "fault_case")
 
 from fault_case import Case  # noqa: E402 - what it asserts is to be explained, too
 from ledger import WAIT_S  # noqa: E402

@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from deployment import Deployment
 from fault_case import Case, port_of
 from ledger import ALL_STEMS, VOCALS, Ledger
 from provider import Provider
-from stage import Stage
 from starlette.responses import Response
 from tcp_proxy import TcpProxy
 
@@ -19,24 +19,24 @@ FAILURES = (400, 408, 413, 451, 500, 501, 531)
 
 @pytest.mark.full
 async def test_every_refusal_is_explained_and_costs_nothing(case: Case) -> None:
-    stage, ledger = await case.open("up")
+    deployment, ledger = await case.open("up")
     codes = REFUSALS[:: case.times(6, 1)]
     for code in codes:
-        stage.provider.refusal = (code, "no")
+        deployment.provider.refusal = (code, "no")
         play = await ledger.play(VOCALS)
         await ledger.over([play])
         assert f"code {code}" in play.translations[-1].text
     case.healed()
     await case.settle(ledger, "API: create refused, every code", len(codes), explained=len(codes))
-    assert stage.provider.creates == []
+    assert deployment.provider.creates == []
 
 
 @pytest.mark.full
 async def test_every_failure_is_explained(case: Case) -> None:
-    stage, ledger = await case.open("up")
+    deployment, ledger = await case.open("up")
     codes = FAILURES[:: case.times(3, 1)]
     for code in codes:
-        stage.provider.failure = code
+        deployment.provider.failure = code
         play = await ledger.play(VOCALS)
         await ledger.over([play])
         assert f"code {code}" in play.translations[-1].text
@@ -47,8 +47,8 @@ async def test_every_failure_is_explained(case: Case) -> None:
 @pytest.mark.full
 async def test_no_answer_before_it_has_accepted(case: Case) -> None:
     """Whether the API has accepted it cannot be known: the job is not sent again, and its user is told."""
-    stage, ledger = await case.open("up", JOB_TIMEOUT_S="5")
-    stage.provider.loses_creates = True
+    deployment, ledger = await case.open("up", JOB_TIMEOUT_S="5")
+    deployment.provider.loses_creates = True
     await ledger.play_all([VOCALS] * case.times(1, 5))
     await ledger.over()
     case.healed()
@@ -58,8 +58,8 @@ async def test_no_answer_before_it_has_accepted(case: Case) -> None:
 
 @pytest.mark.full
 async def test_no_answer_after_it_has_accepted(case: Case) -> None:
-    stage, ledger = await case.open("up")
-    stage.provider.lose_answer = True
+    deployment, ledger = await case.open("up")
+    deployment.provider.lose_answer = True
     await ledger.play_all([VOCALS, ALL_STEMS] * case.times(1, 5))
     case.healed()
     await case.settle(ledger, "API: answer lost after it accepted", len(ledger.plays))
@@ -67,8 +67,8 @@ async def test_no_answer_after_it_has_accepted(case: Case) -> None:
 
 @pytest.mark.full
 async def test_time_out_after_it_has_accepted(case: Case) -> None:
-    stage, ledger = await case.open("up")
-    stage.provider.hold_answer.clear()
+    deployment, ledger = await case.open("up")
+    deployment.provider.hold_answer.clear()
     await ledger.play_all([VOCALS, ALL_STEMS] * 3)
     case.healed()
     await case.settle(ledger, "API: no answer for 60 s after it accepted", len(ledger.plays))
@@ -81,57 +81,60 @@ async def _never() -> Response:
 
 @pytest.mark.full
 async def test_time_out_before_it_has_accepted(case: Case) -> None:
-    stage, ledger = await case.open("up", JOB_TIMEOUT_S="65")
-    stage.provider.odd_create = _never
+    deployment, ledger = await case.open("up", JOB_TIMEOUT_S="65")
+    deployment.provider.odd_create = _never
     songs = await ledger.play_all([VOCALS] * 3)
     await ledger.over()
     assert all("code lost" in play.translations[-1].text for play in songs)
     case.healed()
     fault = "API: no answer for 60 s, nothing accepted"
     await case.settle(ledger, fault, len(songs), explained=len(songs))
-    assert stage.provider.creates == []
+    assert deployment.provider.creates == []
 
 
 @asynccontextmanager
-async def wired(case: Case, **settings: str) -> AsyncIterator[tuple[Stage, Ledger, TcpProxy]]:
-    """A stage with a network to the API that can break; stems come on another."""
-    async with case.stage(**settings) as stage, TcpProxy(lambda: [port_of(stage.provider.url)]).run() as wire:
-        stage.settings["SEPARATION_API_URL"] = f"http://127.0.0.1:{wire.port}"
-        stage.settings["STEM_HOSTS"] = stage.provider.url.removeprefix("http://")
-        await stage.start("up")
-        yield stage, Ledger(stage), wire
+async def wired(case: Case, **settings: str) -> AsyncIterator[tuple[Deployment, Ledger, TcpProxy]]:
+    """A deployment with a network to the API that can break; stems come on another."""
+    async with (
+        case.deployment(**settings) as deployment,
+        TcpProxy(lambda: [port_of(deployment.provider.url)]).run() as wire,
+    ):
+        deployment.settings["SEPARATION_API_URL"] = f"http://127.0.0.1:{wire.port}"
+        deployment.settings["STEM_HOSTS"] = deployment.provider.url.removeprefix("http://")
+        await deployment.start("up")
+        yield deployment, Ledger(deployment), wire
 
 
 @pytest.mark.full
 async def test_reset_before_it_has_accepted(case: Case) -> None:
-    async with wired(case, JOB_TIMEOUT_S="3") as (stage, ledger, wire):
+    async with wired(case, JOB_TIMEOUT_S="3") as (deployment, ledger, wire):
 
         async def reset() -> Response:
             wire.cut()
             wire.mend()
             return Response(status_code=504)
 
-        stage.provider.odd_create = reset
+        deployment.provider.odd_create = reset
         songs = [await ledger.play(VOCALS) for _ in range(case.times(1, 5))]
         await ledger.over()
         assert all("code lost" in play.translations[-1].text for play in songs)
         case.healed()
         fault = "API: connection reset, nothing accepted"
         await case.settle(ledger, fault, len(songs), explained=len(songs))
-        assert stage.provider.creates == []
+        assert deployment.provider.creates == []
 
 
 @pytest.mark.full
 async def test_reset_after_it_has_accepted(case: Case) -> None:
-    async with wired(case) as (stage, ledger, wire):
+    async with wired(case) as (deployment, ledger, wire):
         times = case.times(1, 5)
         for _ in range(times):
-            stage.provider.hold_answer.clear()
+            deployment.provider.hold_answer.clear()
             playing = asyncio.create_task(ledger.play(VOCALS))
-            await stage.accepted(len(ledger.plays) + 1)
+            await deployment.accepted(len(ledger.plays) + 1)
             wire.cut()
             wire.mend()
-            stage.provider.hold_answer.set()
+            deployment.provider.hold_answer.set()
             await playing
         case.healed()
         await case.settle(ledger, "API: connection reset after it has accepted", times)
@@ -139,8 +142,8 @@ async def test_reset_after_it_has_accepted(case: Case) -> None:
 
 @pytest.mark.full
 async def test_called_back_before_the_answer(case: Case) -> None:
-    stage, ledger = await case.open("up")
-    stage.provider.early_callback = True
+    deployment, ledger = await case.open("up")
+    deployment.provider.early_callback = True
     await ledger.play_all([VOCALS, ALL_STEMS] * case.times(1, 5))
     case.healed()
     await case.settle(ledger, "API: callback before the create call's answer", len(ledger.plays))
@@ -148,13 +151,13 @@ async def test_called_back_before_the_answer(case: Case) -> None:
 
 @pytest.mark.full
 async def test_called_back_after_the_job_was_given_up(case: Case) -> None:
-    stage, ledger = await case.open("up", JOB_TIMEOUT_S="3")
-    stage.provider.remembers = stage.provider.answers_by_itself = False
+    deployment, ledger = await case.open("up", JOB_TIMEOUT_S="3")
+    deployment.provider.remembers = deployment.provider.answers_by_itself = False
     plays = await ledger.play_all([VOCALS] * case.times(1, 5))
     await ledger.over()
     assert all("code timeout" in play.translations[-1].text for play in plays)
     for number in range(len(plays)):
-        await stage.provider.call_back(number)
+        await deployment.provider.call_back(number)
     for play in plays:
         await play.person.sees(lambda play=play: play.is_done)
     case.healed()
@@ -163,12 +166,12 @@ async def test_called_back_after_the_job_was_given_up(case: Case) -> None:
 
 async def called_back(case: Case, fault: str, bodies: list[list[dict[str, Any] | None]]) -> None:
     """Send each list of callbacks at the same moment, for two songs; None is the song's own callback."""
-    stage, ledger = await case.open(*(("webhook", "bot", "worker") if case.is_full else ("up",)))
-    provider = stage.provider
+    deployment, ledger = await case.open(*(("webhook", "bot", "worker") if case.is_full else ("up",)))
+    provider = deployment.provider
     provider.answers_by_itself = False
     for wanted in bodies:
         await ledger.play_all([VOCALS, ALL_STEMS])
-        await stage.accepted(len(ledger.plays))
+        await deployment.accepted(len(ledger.plays))
         answers = await asyncio.gather(
             *(
                 provider.call_back(last, with_task(provider, last, body))
@@ -203,20 +206,20 @@ async def test_called_back_as_failed_and_as_done(case: Case) -> None:
 async def test_called_back_the_other_way_one_after_the_other(case: Case) -> None:
     """A failure when the success was answered, a failure when its stems are there, and a success when the
     failure was told."""
-    stage, ledger = await case.open("webhook", "bot", "worker")
-    provider, times = stage.provider, case.times(1, 5)
+    deployment, ledger = await case.open("webhook", "bot", "worker")
+    provider, times = deployment.provider, case.times(1, 5)
     provider.answers_by_itself = False
     orders = [(None, False, FAILED), (None, True, FAILED), (FAILED, True, None)]
     for first, is_awaited, second in orders * times:
         play = await ledger.play(VOCALS)
-        await stage.accepted(len(ledger.plays))
+        await deployment.accepted(len(ledger.plays))
         answers = [await provider.call_back(-1, with_task(provider, -1, first))]
         if is_awaited:
             await play.person.sees(lambda play=play: play.is_over)
         answers.append(await provider.call_back(-1, with_task(provider, -1, second)))
         assert [answer.status_code for answer in answers] == [200, 200]
         await play.person.sees(lambda play=play: play.is_done)
-        await stage.tasks_rest()
+        await deployment.tasks_rest()
         assert play.translations[-1].text.startswith("✅")
     case.healed()
     await case.settle(ledger, "API: failure after success, and success after failure", len(ledger.plays))
@@ -230,25 +233,25 @@ async def polled(case: Case, fault: str, ledger: Ledger) -> None:
 
 @pytest.mark.full
 async def test_never_called_back(case: Case) -> None:
-    stage, ledger = await case.open("up", POLL_AFTER_S="1", POLL_INTERVAL_S="1")
-    stage.provider.answers_by_itself = False
+    deployment, ledger = await case.open("up", POLL_AFTER_S="1", POLL_INTERVAL_S="1")
+    deployment.provider.answers_by_itself = False
     await polled(case, "API: callback never comes (polled)", ledger)
 
 
 @pytest.mark.full
 async def test_callback_exception(case: Case) -> None:
-    stage, ledger = await case.open("up", POLL_AFTER_S="1", POLL_INTERVAL_S="1")
-    stage.provider.answers_by_itself = False
-    stage.provider.flag = "CALLBACK_EXCEPTION"
+    deployment, ledger = await case.open("up", POLL_AFTER_S="1", POLL_INTERVAL_S="1")
+    deployment.provider.answers_by_itself = False
+    deployment.provider.flag = "CALLBACK_EXCEPTION"
     await polled(case, "API: `CALLBACK_EXCEPTION`", ledger)
 
 
 async def test_polled_and_called_back_at_the_same_moment(case: Case) -> None:
-    stage, ledger = await case.open("up", POLL_AFTER_S="1", POLL_INTERVAL_S="1")
-    stage.provider.answers_by_itself = False
-    stage.provider.calls_back_when_asked = True
+    deployment, ledger = await case.open("up", POLL_AFTER_S="1", POLL_INTERVAL_S="1")
+    deployment.provider.answers_by_itself = False
+    deployment.provider.calls_back_when_asked = True
     await polled(case, "API: callback while it is polled", ledger)
-    assert stage.provider.callback_answers
+    assert deployment.provider.callback_answers
 
 
 @pytest.mark.full

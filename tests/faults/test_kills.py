@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
+from deployment import Deployment, until
 from fault_case import Case
 from kill_points import steps
 from ledger import ALL_STEMS, VOCALS, Account, Ledger
 from scenarios import SCENARIOS
-from stage import Stage, until
 
 # What Telegram was given and did not say so in time may come again: the one album in flight.
 ALBUM = 6
@@ -31,19 +31,21 @@ READS = {
 REPEATED = {"StemCache.forget_all", "JobStore.dismiss", "JobStore.reopen", "JobStore.leave"}
 
 
-async def kill(stage: Stage, number: int) -> None:
-    """Kill one of the stage's processes and start it again."""
-    victim = stage.processes[number]
+async def kill(deployment: Deployment, number: int) -> None:
+    """Kill one of the deployment's processes and start it again."""
+    victim = deployment.processes[number]
     victim.kill()
     name = victim.log.stem
-    stage.processes[number] = await stage.world.start(victim.arguments[0], name, stage.settings)
+    deployment.processes[number] = await deployment.environment.start(
+        victim.arguments[0], name, deployment.settings
+    )
 
 
 @pytest.mark.full
 async def test_at_random_moments(case: Case) -> None:
     songs, kills = case.times(4, 100), case.times(6, 200)
-    stage, ledger = await case.open("bot", "webhook", "worker", "worker")
-    stage.provider.few_stems = False
+    deployment, ledger = await case.open("bot", "webhook", "worker", "worker")
+    deployment.provider.few_stems = False
     chance = case.chance
     modes = [(VOCALS, ALL_STEMS)[number % 2] for number in range(songs)]
     # songs come as long as there are kills
@@ -56,7 +58,7 @@ async def test_at_random_moments(case: Case) -> None:
             if number <= at < number + 1
         ]
         await asyncio.sleep(chance.uniform(0.1, 1.5))
-        await kill(stage, chance.randrange(len(stage.processes)))
+        await kill(deployment, chance.randrange(len(deployment.processes)))
     await asyncio.gather(*playing)
     case.healed()
     fault = f"`kill -9` of bot, webhook or worker at random, {songs} songs of 2 and 12 stems"
@@ -66,14 +68,14 @@ async def test_at_random_moments(case: Case) -> None:
 async def points_of(case: Case, name: str) -> set[str]:
     """Return all points that the processes pass in the scenario."""
     path, scenario = case.folder / f"points-{name}", SCENARIOS[name]
-    async with case.stage(**scenario.settings) as stage:
-        stage.settings["STEMDROP_POINTS"] = str(path)
-        await stage.start("up")
-        ledger = Ledger(stage)
+    async with case.deployment(**scenario.settings) as deployment:
+        deployment.settings["STEMDROP_POINTS"] = str(path)
+        await deployment.start("up")
+        ledger = Ledger(deployment)
         await scenario.play(ledger)
         await ledger.all_well()
         assert await ledger.miscounted() == ""
-        assert len(stage.provider.creates) <= scenario.orders
+        assert len(deployment.provider.creates) <= scenario.orders
         account = ledger.account()
         assert (account.lost, account.twice, account.paid_twice) == (0, 0, 0), account.notes
     return set(path.read_text().split())
@@ -89,24 +91,24 @@ async def new_points(case: Case, name: str) -> list[str]:
 async def die_at(case: Case, name: str, point: str) -> Account:
     """Play a scenario whose process kills itself at the point, once, and is started again."""
     scenario = SCENARIOS[name]
-    async with case.stage(**{"JOB_TIMEOUT_S": "120", **scenario.settings}) as stage:
-        ledger = Ledger(stage)
-        stage.provider.few_stems = False
-        passed = stage.world.directory / "passed"
-        stage.settings |= {"STEMDROP_DIE_AT": point, "STEMDROP_POINTS": str(passed)}
+    async with case.deployment(**{"JOB_TIMEOUT_S": "120", **scenario.settings}) as deployment:
+        ledger = Ledger(deployment)
+        deployment.provider.few_stems = False
+        passed = deployment.environment.directory / "passed"
+        deployment.settings |= {"STEMDROP_DIE_AT": point, "STEMDROP_POINTS": str(passed)}
         playing: asyncio.Task[None] | None = None
         with suppress(Exception):  # some points are passed before it is ready
-            await stage.start("up")
+            await deployment.start("up")
             playing = asyncio.create_task(scenario.play(ledger))
-            await until(lambda: not stage.processes[0].is_running)
+            await until(lambda: not deployment.processes[0].is_running)
         assert passed.read_text().split()[-1] == point
-        stage.settings.clear()
-        await stage.start("up")
+        deployment.settings.clear()
+        await deployment.start("up")
         await (playing or scenario.play(ledger))
         await ledger.all_well()
         account = ledger.account()
         # two jobs for one order are no less paid twice than two calls for one job
-        account.paid_twice = max(account.paid_twice, len(stage.provider.creates) - scenario.orders)
+        account.paid_twice = max(account.paid_twice, len(deployment.provider.creates) - scenario.orders)
         if miscounted := await ledger.miscounted():
             account.notes.append(f"credits: {miscounted}")
         account.notes = [f"{point}: {note}" for note in account.notes]

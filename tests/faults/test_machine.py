@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from deployment import until
 from fault_case import Case
 from ledger import ALL_STEMS, VOCALS
-from stage import until
 
 from sandbox.environment.process import Process
 
@@ -45,19 +45,19 @@ def fill(disk: Path) -> Path:
 async def test_disk_full(case: Case) -> None:
     """Before anything is fetched, and while it is being written."""
     disk = case.stack.enter_context(small_disk(case.folder / "disk", 600 * _MEGABYTE))
-    stage, ledger = await case.open("bot", "webhook")
-    stage.settings["TMPDIR"] = str(disk)
+    deployment, ledger = await case.open("bot", "webhook")
+    deployment.settings["TMPDIR"] = str(disk)
     ballast = fill(disk)
-    stage.processes += [await stage.world.start("worker", "worker", stage.settings)]
+    deployment.processes += [await deployment.environment.start("worker", "worker", deployment.settings)]
     waiting = await ledger.play_all([VOCALS, ALL_STEMS] * 3)
-    log = stage.processes[-1].log
+    log = deployment.processes[-1].log
     await until(lambda: "bytes are free for songs and stems" in log.read_text())
     ballast.unlink()
-    stage.provider.hold_stems.clear()
+    deployment.provider.hold_stems.clear()
     writing = await ledger.play_all([VOCALS, ALL_STEMS] * 3)
-    await until(lambda: stage.provider.stem_requests)
+    await until(lambda: deployment.provider.stem_requests)
     ballast = fill(disk)
-    stage.provider.hold_stems.set()
+    deployment.provider.hold_stems.set()
     await until(lambda: "cannot be written" in log.read_text())
     ballast.unlink()
     case.healed()
@@ -71,19 +71,19 @@ async def test_clock_jumps(case: Case, jump_s: int) -> None:
     library = faketime()
     clock = case.folder / "clock"
     clock.write_text("+0")
-    stage, ledger = await case.open()
-    stage.world.process_class = Process  # loaded before anything else: not to be had by forking
+    deployment, ledger = await case.open()
+    deployment.environment.process_class = Process  # loaded before anything else: not to be had by forking
     faked = {"LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(clock)}
-    stage.settings |= {**faked, "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
-    await stage.start("bot", "webhook", "worker")
-    stage.provider.answers_by_itself = False
+    deployment.settings |= {**faked, "FAKETIME_NO_CACHE": "1", "DONT_FAKE_MONOTONIC": "1"}
+    await deployment.start("bot", "webhook", "worker")
+    deployment.provider.answers_by_itself = False
     separating = await ledger.play_all([VOCALS, ALL_STEMS] * 2)
-    await stage.accepted(len(separating))
-    stage.provider.answers_by_itself = True
+    await deployment.accepted(len(separating))
+    deployment.provider.answers_by_itself = True
     playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS] * 2))
     clock.write_text(f"{jump_s:+d}")
-    creates = stage.provider.creates[: len(separating)]
-    await asyncio.gather(playing, *(stage.provider.post_patiently(create) for create in creates))
+    creates = deployment.provider.creates[: len(separating)]
+    await asyncio.gather(playing, *(deployment.provider.post_patiently(create) for create in creates))
     await ledger.play_all([VOCALS] * 2)
     case.healed()
     await case.settle(ledger, f"Clock jumps by {jump_s:+d} s", explained=None)
@@ -93,14 +93,14 @@ async def test_clock_jumps(case: Case, jump_s: int) -> None:
 async def test_sigterm_amid_everything(case: Case) -> None:
     """Clean within the time that supervisors give; what was in hand is handed back."""
     commands = ("bot", "webhook", "worker")
-    stage, ledger = await case.open(*commands)
+    deployment, ledger = await case.open(*commands)
     times = case.times(1, 10)
     for _ in range(times):
         playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS, VOCALS]))
         await asyncio.sleep(case.chance.uniform(0.2, 2))
-        codes = await asyncio.gather(*(process.stop(GRACE_S) for process in stage.processes))
+        codes = await asyncio.gather(*(process.stop(GRACE_S) for process in deployment.processes))
         assert codes == [0] * len(commands)
-        await stage.start(*commands)
+        await deployment.start(*commands)
         await playing
     case.healed()
     # the provider may come for a song while the webhook is being started again (code 451)
@@ -112,16 +112,16 @@ async def test_sigterm_amid_everything(case: Case) -> None:
 async def test_sigterm_without_redis(case: Case) -> None:
     """Also when what is in hand cannot be handed back in good order."""
     commands = ("bot", "webhook", "worker")
-    stage, ledger = await case.open(*commands)
-    stage.provider.hold_stems.clear()
+    deployment, ledger = await case.open(*commands)
+    deployment.provider.hold_stems.clear()
     playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS]))
-    await until(lambda: stage.provider.stem_requests)
-    stage.world.redis.kill()
-    codes = await asyncio.gather(*(process.stop(GRACE_S) for process in stage.processes))
+    await until(lambda: deployment.provider.stem_requests)
+    deployment.environment.redis.kill()
+    codes = await asyncio.gather(*(process.stop(GRACE_S) for process in deployment.processes))
     assert codes == [0] * len(commands)
-    stage.world.redis.start()
-    stage.provider.hold_stems.set()
-    await stage.start(*commands)
+    deployment.environment.redis.start()
+    deployment.provider.hold_stems.set()
+    await deployment.start(*commands)
     await playing
     case.healed()
     await case.settle(ledger, "SIGTERM to all while Redis is away")
@@ -131,25 +131,25 @@ async def test_sigterm_without_redis(case: Case) -> None:
 async def test_sigterm_without_redis_amid_a_create(case: Case) -> None:
     """Without a public URL no callback comes: a lost answer is told, and not paid for again."""
     commands = ("bot", "webhook", "worker")
-    stage, ledger = await case.open(*commands, PUBLIC_URL="", JOB_TIMEOUT_S="20")
+    deployment, ledger = await case.open(*commands, PUBLIC_URL="", JOB_TIMEOUT_S="20")
     times = case.times(1, 3)
     for _ in range(times):
-        stage.provider.hold_answer.clear()
+        deployment.provider.hold_answer.clear()
         playing = asyncio.create_task(ledger.play(VOCALS))
-        await stage.accepted(len(ledger.plays) + 1)
-        stage.world.redis.kill()
-        stage.provider.hold_answer.set()
-        codes = await asyncio.gather(*(process.stop(GRACE_S) for process in stage.processes))
+        await deployment.accepted(len(ledger.plays) + 1)
+        deployment.environment.redis.kill()
+        deployment.provider.hold_answer.set()
+        codes = await asyncio.gather(*(process.stop(GRACE_S) for process in deployment.processes))
         assert codes == [0] * len(commands)
-        stage.world.redis.start()
-        await stage.start(*commands)
+        deployment.environment.redis.start()
+        await deployment.start(*commands)
         play = await playing
         await ledger.over()
         assert "code lost" in play.translations[-1].text
     case.healed()
     fault = "SIGTERM to all while Redis is away, amid a create call, without a public URL"
     await case.settle(ledger, fault, times, explained=times)
-    assert len(stage.provider.creates) == times
+    assert len(deployment.provider.creates) == times
     assert await ledger.miscounted() == ""
 
 
@@ -176,19 +176,19 @@ def older_version(folder: Path) -> Path:
 @pytest.mark.full
 async def test_old_and_new_version_side_by_side(case: Case) -> None:
     old = older_version(case.folder)
-    stage, ledger = await case.open()
-    world, new = stage.world, ("bot", "webhook", "worker")
-    world.process_class = Process  # an older version is not in memory to be forked
+    deployment, ledger = await case.open()
+    environment, new = deployment.environment, ("bot", "webhook", "worker")
+    environment.process_class = Process  # an older version is not in memory to be forked
     before = {"PYTHONPATH": str(old)}
-    olds = [await world.start(name, f"old-{name}", before) for name in ("bot", "webhook", "worker")]
+    olds = [await environment.start(name, f"old-{name}", before) for name in ("bot", "webhook", "worker")]
     await ledger.play_all([VOCALS, ALL_STEMS] * 3)
     playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS] * 3))
-    worker = await world.start("worker", "new-worker")  # both deliver
+    worker = await environment.start("worker", "new-worker")  # both deliver
     await playing
     for command, process in zip(new[:2], olds[:2], strict=True):
         playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS]))
         assert await process.stop(GRACE_S) == 0
-        await world.start(command, f"new-{command}")
+        await environment.start(command, f"new-{command}")
         await playing
     # and back again: a version that does not please
     playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS] * 2))

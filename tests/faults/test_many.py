@@ -18,22 +18,25 @@ SWEEP_EVERY_S = 2
 @pytest.mark.full
 async def test_two_webhooks_and_four_workers_of_which_half_die(case: Case) -> None:
     ports = [free_port() for _ in range(WEBHOOKS)]
-    async with TcpProxy(lambda: ports).run() as front, case.stage(TELEGRAM_UPDATES="webhook") as stage:
-        world, provider = stage.world, stage.provider
+    async with (
+        TcpProxy(lambda: ports).run() as front,
+        case.deployment(TELEGRAM_UPDATES="webhook") as deployment,
+    ):
+        environment, provider = deployment.environment, deployment.provider
         public = {"PUBLIC_URL": f"http://127.0.0.1:{front.port}"}
         webhooks = [
-            await world.start("webhook", f"webhook-{port}", public | {"LISTEN_PORT": str(port)})
+            await environment.start("webhook", f"webhook-{port}", public | {"LISTEN_PORT": str(port)})
             for port in ports
         ]
-        stage.settings |= public
-        bots = await stage.start("bot", "bot")
-        workers = await stage.start(*["worker"] * WORKERS)
-        ledger = Ledger(stage)
+        deployment.settings |= public
+        bots = await deployment.start("bot", "bot")
+        workers = await deployment.start(*["worker"] * WORKERS)
+        ledger = Ledger(deployment)
         times = case.times(1, 5)
         for _ in range(times):
             provider.hold_stems.clear()
             playing = asyncio.create_task(ledger.play_all([VOCALS, ALL_STEMS, VOCALS, ALL_STEMS]))
-            await stage.accepted(len(ledger.plays) + 3)
+            await deployment.accepted(len(ledger.plays) + 3)
             victims = [webhooks[0], bots[0], *workers[: WORKERS // 2]]
             for victim in victims:
                 victim.kill()
@@ -41,17 +44,17 @@ async def test_two_webhooks_and_four_workers_of_which_half_die(case: Case) -> No
             await playing
             case.healed()
             await ledger.all_well()
-            webhooks[0] = await world.start(
+            webhooks[0] = await environment.start(
                 "webhook", f"webhook-{ports[0]}", public | {"LISTEN_PORT": str(ports[0])}
             )
-            bots[0] = await world.start("bot", "bot-1", public)
+            bots[0] = await environment.start("bot", "bot-1", public)
             for number in range(WORKERS // 2):
-                workers[number] = await world.start("worker", f"worker-{number + 1}", public)
+                workers[number] = await environment.start("worker", f"worker-{number + 1}", public)
         fault = f"half of {WEBHOOKS} webhooks, 2 bots and {WORKERS} workers killed"
         await case.settle(ledger, fault, times, twice=2 * times)
-        assert stage.telegram.flood_refusals == 0
-        assert len(stage.provider.creates) == len(ledger.plays)
-        submitted = Counter(re.findall(r"job (\w+): accepted as task", world.logs()))
+        assert deployment.telegram.flood_refusals == 0
+        assert len(deployment.provider.creates) == len(ledger.plays)
+        submitted = Counter(re.findall(r"job (\w+): accepted as task", environment.logs()))
         # none where all that asked died before they could say so
         assert set(submitted.values()) <= {1}
         assert port_of(public["PUBLIC_URL"]) == front.port

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 
 import pytest
+from deployment import Deployment, until
 from fault_case import Case, port_of
 from ledger import ALL_STEMS, VOCALS, Ledger
 from redis.asyncio import Redis
 from scenarios import SAY
-from stage import Stage, until
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.faults import FaultKind
@@ -26,17 +26,17 @@ async def break_amid(
     ledger: Ledger, fail: Callable[[], Awaitable[object]], heal: Callable[[], Awaitable[object]], for_s: float
 ) -> None:
     """Break Redis while songs are delivered, separated and sent."""
-    stage = ledger.stage
+    deployment = ledger.deployment
     delivering = await ledger.play_all(MODES)
     await delivering[0].person.sees(lambda: delivering[0].titles)
-    stage.provider.answers_by_itself = False
+    deployment.provider.answers_by_itself = False
     separating = await ledger.play_all(MODES)
-    await stage.accepted(len(ledger.plays))
+    await deployment.accepted(len(ledger.plays))
     await fail()
-    stage.provider.answers_by_itself = True
+    deployment.provider.answers_by_itself = True
     sending = [asyncio.create_task(ledger.play(mode)) for mode in MODES]
-    creates = stage.provider.creates[-len(separating) :]
-    posting = [asyncio.create_task(stage.provider.post_patiently(create)) for create in creates]
+    creates = deployment.provider.creates[-len(separating) :]
+    posting = [asyncio.create_task(deployment.provider.post_patiently(create)) for create in creates]
     await asyncio.sleep(for_s)
     await heal()
     await asyncio.gather(*sending, *posting)
@@ -44,8 +44,8 @@ async def break_amid(
 
 @pytest.mark.full
 async def test_killed_and_restarted(case: Case) -> None:
-    stage, ledger = await case.open("up")
-    redis, times = stage.world.redis, case.times(1, 10)
+    deployment, ledger = await case.open("up")
+    redis, times = deployment.environment.redis, case.times(1, 10)
     for _ in range(times):
         kill, start = partial(asyncio.to_thread, redis.kill), partial(asyncio.to_thread, redis.start)
         await break_amid(ledger, kill, start, 1)
@@ -55,8 +55,8 @@ async def test_killed_and_restarted(case: Case) -> None:
 
 @pytest.mark.full
 async def test_hung(case: Case) -> None:
-    stage, ledger = await case.open("up")
-    pid, times, for_s = stage.world.redis.pid, case.times(1, 3), case.times(2, 20)
+    deployment, ledger = await case.open("up")
+    pid, times, for_s = deployment.environment.redis.pid, case.times(1, 3), case.times(2, 20)
     assert pid
 
     async def tell(number: signal.Signals) -> None:
@@ -68,18 +68,20 @@ async def test_hung(case: Case) -> None:
     await case.settle(ledger, f"Redis hung for {for_s} s", times)
 
 
-async def limit_memory(stage: Stage, size_bytes: int) -> None:
+async def limit_memory(deployment: Deployment, size_bytes: int) -> None:
     """Limit the memory of Redis; 0 means no limit."""
-    async with Redis.from_url(stage.redis_url) as redis:
+    async with Redis.from_url(deployment.redis_url) as redis:
         await redis.config_set("maxmemory", size_bytes)
 
 
 @pytest.mark.full
 async def test_full(case: Case) -> None:
-    stage, ledger = await case.open("up")
+    deployment, ledger = await case.open("up")
     times, for_s = case.times(1, 5), case.times(2, 10)
     for _ in range(times):
-        await break_amid(ledger, partial(limit_memory, stage, 1), partial(limit_memory, stage, 0), for_s)
+        await break_amid(
+            ledger, partial(limit_memory, deployment, 1), partial(limit_memory, deployment, 0), for_s
+        )
     case.healed()
     await case.settle(ledger, f"Redis full for {for_s} s (`maxmemory`, `noeviction`)", times)
 
@@ -87,22 +89,24 @@ async def test_full(case: Case) -> None:
 @pytest.mark.full
 async def test_full_while_a_song_is_being_handled(case: Case) -> None:
     """Telegram was told that it is received: it is answered when there is room again."""
-    stage, ledger = await case.open("up")
+    deployment, ledger = await case.open("up")
     times, for_s = case.times(1, 3), case.times(1, 10)
-    log = stage.processes[0].log
+    log = deployment.processes[0].log
     for pause_s in (0, for_s) * times if case.is_full else (0,):
         # so that it is begun while there is room, and its job is stored when there is none any more
-        busy = stage.telegram.faults.add(FaultKind.TOO_MANY_REQUESTS, method="getFile", retry_after_s=BUSY_S)
+        busy = deployment.telegram.faults.add(
+            FaultKind.TOO_MANY_REQUESTS, method="getFile", retry_after_s=BUSY_S
+        )
         # a document, which the bot fetches before it stores the job
         playing, begun = asyncio.create_task(ledger.play(VOCALS, kind="document")), log.stat().st_size
         await until(lambda busy=busy: busy.hits)
-        await limit_memory(stage, 1)
+        await limit_memory(deployment, 1)
         async with asyncio.timeout(30):
             # at once: before the engine has found out that it cannot note that the song is done with
             while REFUSED not in log.read_bytes()[begun:]:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         await asyncio.sleep(pause_s)
-        await limit_memory(stage, 0)
+        await limit_memory(deployment, 0)
         play = await playing
         assert SAY("trouble") not in [message.text for message in play.translations]
     case.healed()
@@ -130,8 +134,8 @@ async def test_network_cut(case: Case) -> None:
 async def test_failover_to_its_replica(case: Case) -> None:
     """A replica is promoted behind the same address, as Sentinel or a managed Redis does it."""
     second = await case.stack.enter_async_context(RedisServer(case.folder / "replica"))
-    stage, ledger, _ = await case.open_wired("up")
-    first = stage.world.redis
+    deployment, ledger, _ = await case.open_wired("up")
+    first = deployment.environment.redis
     password = first.url.partition("://:")[2].partition("@")[0]
     replica = await case.stack.enter_async_context(Redis.from_url(second.url, decode_responses=True))
     await replica.config_set("masterauth", password)
@@ -146,7 +150,7 @@ async def test_failover_to_its_replica(case: Case) -> None:
     async def promote() -> None:
         await replica.execute_command("REPLICAOF", "NO", "ONE")
         await replica.config_set("requirepass", password)
-        stage.redis_url = first.url.replace(f":{port_of(first.url)}/", f":{port_of(second.url)}/")
+        deployment.redis_url = first.url.replace(f":{port_of(first.url)}/", f":{port_of(second.url)}/")
 
     await break_amid(ledger, lose_the_first, promote, 2)
     case.healed()

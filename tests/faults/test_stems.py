@@ -62,8 +62,8 @@ FINE: dict[str, Odd] = {
 
 @pytest.mark.parametrize("name", MISSING)
 async def test_a_stem_that_cannot_be_had_is_named_and_the_other_comes(case: Case, name: str) -> None:
-    stage, ledger = await case.open("up")
-    stage.provider.odd_stems["vocal"] = lambda: MISSING[name](stage.provider)
+    deployment, ledger = await case.open("up")
+    deployment.provider.odd_stems["vocal"] = lambda: MISSING[name](deployment.provider)
     times = case.times(1, 5)
     await asyncio.gather(*(ledger.play(VOCALS, stems=1) for _ in range(times)))
     await ledger.over()
@@ -75,21 +75,21 @@ async def test_a_stem_that_cannot_be_had_is_named_and_the_other_comes(case: Case
 
 @pytest.mark.parametrize("name", TOO_BIG)
 async def test_a_stem_too_big_for_telegram_comes_as_a_link(case: Case, name: str) -> None:
-    stage, ledger = await case.open("up")
-    stage.provider.odd_stems["vocal"] = lambda: TOO_BIG[name](stage.provider)
+    deployment, ledger = await case.open("up")
+    deployment.provider.odd_stems["vocal"] = lambda: TOO_BIG[name](deployment.provider)
     times = case.times(1, 5)
     await asyncio.gather(*(ledger.play(VOCALS, stems=1) for _ in range(times)))
     await ledger.over()
     for play in ledger.plays:
-        assert stage.provider.stem_url("vocal") in play.translations[-1].text
+        assert deployment.provider.stem_url("vocal") in play.translations[-1].text
     case.healed()
     await case.settle(ledger, f"Stem: {name}", times)
 
 
 @pytest.mark.parametrize("name", FINE)
 async def test_a_stem_that_takes_its_time_comes(case: Case, name: str) -> None:
-    stage, ledger = await case.open("up")
-    stage.provider.odd_stems["vocal"] = lambda: FINE[name](stage.provider)
+    deployment, ledger = await case.open("up")
+    deployment.provider.odd_stems["vocal"] = lambda: FINE[name](deployment.provider)
     times = case.times(1, 5)
     await asyncio.gather(*(ledger.play(VOCALS) for _ in range(times)))
     case.healed()
@@ -97,8 +97,8 @@ async def test_a_stem_that_takes_its_time_comes(case: Case, name: str) -> None:
 
 
 async def test_an_address_that_expired_before_it_was_fetched_is_asked_for_anew(case: Case) -> None:
-    stage, ledger = await case.open("up")
-    provider = stage.provider
+    deployment, ledger = await case.open("up")
+    provider = deployment.provider
     provider.odd_stems["vocal"] = lambda: Response(status_code=403)
     fresh = {"vocalUrl": provider.stem_url("fresh"), "instrumentalUrl": provider.stem_url("instrumental")}
     times = case.times(1, 5)

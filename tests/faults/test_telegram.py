@@ -32,10 +32,11 @@ QUICK = (FaultKind.RESET_AFTER,)
     [pytest.param(*row, id=row[0], marks=[] if row[0] in QUICK else [pytest.mark.full]) for row in KINDS],
 )
 async def test_every_method_fails(case: Case, kind: FaultKind, fault: str, twice: int) -> None:
-    stage, ledger = await case.open("up")
+    deployment, ledger = await case.open("up")
     times = case.times(1, 5)
     orders = [
-        stage.telegram.faults.add(kind, method=method, times=times, retry_after_s=3) for method in METHODS
+        deployment.telegram.faults.add(kind, method=method, times=times, retry_after_s=3)
+        for method in METHODS
     ]
     await ledger.play_all([VOCALS, ALL_STEMS] * times)
     case.healed()
@@ -44,9 +45,9 @@ async def test_every_method_fails(case: Case, kind: FaultKind, fault: str, twice
 
 
 async def test_uploads_break_off(case: Case) -> None:
-    stage, ledger = await case.open("up")
+    deployment, ledger = await case.open("up")
     times = case.times(2, 10)
-    order = stage.telegram.faults.add(FaultKind.RESET_MID_UPLOAD, method="sendMediaGroup", times=times)
+    order = deployment.telegram.faults.add(FaultKind.RESET_MID_UPLOAD, method="sendMediaGroup", times=times)
     await ledger.play_all([VOCALS, ALL_STEMS] * case.times(1, 5))
     case.healed()
     await case.settle(ledger, "Telegram: connection reset amid an upload", times)
@@ -55,10 +56,10 @@ async def test_uploads_break_off(case: Case) -> None:
 
 @pytest.mark.full
 async def test_sources_break_off(case: Case) -> None:
-    stage, ledger = await case.open("up")
+    deployment, ledger = await case.open("up")
     kinds = (FaultKind.RESET_MID_DOWNLOAD, FaultKind.SLOW, FaultKind.SERVER_ERROR)
     for kind in kinds:
-        stage.telegram.faults.add(kind, method="download", bytes_per_s=8 * 1024)
+        deployment.telegram.faults.add(kind, method="download", bytes_per_s=8 * 1024)
     await ledger.play_all([VOCALS] * 4)
     case.healed()
     await case.settle(ledger, "Telegram: song broken off, at 8 kB/s, refused", len(kinds), explained=None)
@@ -66,26 +67,26 @@ async def test_sources_break_off(case: Case) -> None:
 
 @pytest.mark.full
 async def test_an_expired_source_is_explained(case: Case) -> None:
-    stage, ledger = await case.open("up", PUBLIC_URL="")
+    deployment, ledger = await case.open("up", PUBLIC_URL="")
     times = case.times(1, 5)
-    stage.telegram.faults.add(FaultKind.FILE_GONE, method="getFile", times=times)
+    deployment.telegram.faults.add(FaultKind.FILE_GONE, method="getFile", times=times)
     await ledger.play_all([VOCALS] * times)
     await ledger.play(VOCALS)
     case.healed()
     await case.settle(ledger, "Telegram: `file_id` of the song expired", times, explained=times)
-    assert len(stage.provider.creates) == 1
+    assert len(deployment.provider.creates) == 1
 
 
 @pytest.mark.full
 async def test_an_expired_source_is_not_paid_for(case: Case) -> None:
-    stage, ledger = await case.open("up")
+    deployment, ledger = await case.open("up")
     times = case.times(1, 5)
-    stage.telegram.faults.add(FaultKind.FILE_GONE, method="getFile", times=None)
+    deployment.telegram.faults.add(FaultKind.FILE_GONE, method="getFile", times=None)
     plays = await ledger.play_all([VOCALS] * times)
     await ledger.over()
     assert all("code source_gone" in play.translations[-1].text for play in plays)
-    assert stage.provider.creates == []
-    stage.telegram.faults.clear()
+    assert deployment.provider.creates == []
+    deployment.telegram.faults.clear()
     await ledger.play(VOCALS)
     case.healed()
     fault = "Telegram: `file_id` of the song expired, with a public address"
@@ -96,23 +97,23 @@ async def test_an_expired_source_is_not_paid_for(case: Case) -> None:
 async def test_a_user_whose_cached_stems_expired_is_asked_and_pays_nothing(
     case: Case,
 ) -> None:
-    stage, ledger = await case.open("up")
+    deployment, ledger = await case.open("up")
     times, asked = case.times(1, 5), SAY("kept_lost", title="Kept")
     for _ in range(times):
         cached = await ledger.play(VOCALS, title="Kept")
         await ledger.over()
         for message in cached.shown:
             if message.kind == "audio" and message.media:
-                stage.telegram.forget_file(message.media["file_id"])
+                deployment.telegram.forget_file(message.media["file_id"])
         play = await ledger.play(VOCALS, title="Kept")
         await play.person.sees(lambda play=play: play.translations[-1].text == asked)
-        await stage.tasks_rest()
-        assert len(stage.provider.creates) == 1
+        await deployment.tasks_rest()
+        assert len(deployment.provider.creates) == 1
         await ledger.press(
             play, SAY("mode_name.separate_vocal"), lambda play=play: play.translations[-1].text != asked
         )
         await ledger.over()
-        assert len(stage.provider.creates) == 1
+        assert len(deployment.provider.creates) == 1
     case.healed()
     await case.settle(ledger, "Telegram: `file_id` of kept stems expired", times)
 
@@ -120,7 +121,7 @@ async def test_a_user_whose_cached_stems_expired_is_asked_and_pays_nothing(
 @asynccontextmanager
 async def between_two_albums(case: Case, ledger: Ledger, play: Play) -> AsyncIterator[None]:
     """Of twelve stems the first album is in the chat, and the second waits until the block ends."""
-    provider = ledger.stage.provider
+    provider = ledger.deployment.provider
     provider.held_stems = frozenset(SPLIT_FIELDS[-1:])
     provider.hold_stems.clear()
     await play.person.sees(lambda: len(play.titles) == ALBUM)
@@ -131,21 +132,21 @@ async def between_two_albums(case: Case, ledger: Ledger, play: Play) -> AsyncIte
 @pytest.mark.full
 async def test_a_user_who_blocks_the_bot_between_two_albums_gets_the_rest_later(case: Case) -> None:
     """The job ends as undeliverable; once the user is back, it sends what is missing and no more."""
-    stage, ledger = await case.open("up")
-    stage.provider.few_stems = False
+    deployment, ledger = await case.open("up")
+    deployment.provider.few_stems = False
     times = case.times(1, 5)
     for _ in range(times):
-        stage.provider.hold_stems.clear()
+        deployment.provider.hold_stems.clear()
         play = await ledger.play(ALL_STEMS)
         async with between_two_albums(case, ledger, play):
-            stage.telegram.block_bot(play.person.id)
-        await stage.jobs_rest()
+            deployment.telegram.block_bot(play.person.id)
+        await deployment.jobs_rest()
         assert len(play.titles) == ALBUM
-        async with stage.store() as store:
+        async with deployment.store() as store:
             (job,) = await store.failed_jobs()
             assert job.failure
             assert job.failure.code == "undeliverable"
-        stage.telegram.unblock_bot(play.person.id)
+        deployment.telegram.unblock_bot(play.person.id)
         await ledger.over()
     case.healed()
     await case.settle(ledger, "Telegram: bot blocked between two albums, and unblocked", times)
@@ -153,19 +154,19 @@ async def test_a_user_who_blocks_the_bot_between_two_albums_gets_the_rest_later(
 
 @pytest.mark.full
 async def test_a_group_that_becomes_a_supergroup_between_two_albums_gets_the_rest_there(case: Case) -> None:
-    stage, ledger = await case.open("up")
-    stage.provider.few_stems = False
+    deployment, ledger = await case.open("up")
+    deployment.provider.few_stems = False
     times, account = case.times(1, 5), Account()
     for number in range(times):
         person = ledger.person()
-        group = stage.telegram.add_group("A band", [stage.telegram.user(person.id)])
+        group = deployment.telegram.add_group("A band", [deployment.telegram.user(person.id)])
         person.chat_id = group.id
         play = Play(person, f"Moved {number}", ALL_STEMS, len(SPLIT_FIELDS), is_alone=True)
-        stage.provider.hold_stems.clear()
-        await person.asks(stage.song(play.title), ALL_STEMS, caption="/stems")
+        deployment.provider.hold_stems.clear()
+        await person.asks(deployment.song(play.title), ALL_STEMS, caption="/stems")
         async with between_two_albums(case, ledger, play):
             before = play.titles
-            person.chat_id = stage.telegram.migrate_group(group.id).id
+            person.chat_id = deployment.telegram.migrate_group(group.id).id
         await person.sees(lambda play=play: play.is_done)
         both = before + play.titles
         account.songs += 1
@@ -174,26 +175,26 @@ async def test_a_group_that_becomes_a_supergroup_between_two_albums_gets_the_res
     case.healed()
     case.row("Telegram: group became a supergroup between two albums", times, account)
     assert (account.lost, account.twice) == (0, 0)
-    await stage.jobs_rest()
+    await deployment.jobs_rest()
 
 
 @pytest.mark.full
 async def test_a_user_who_blocks_the_bot_ends_the_job_and_the_operator_sees_it(case: Case) -> None:
-    stage, ledger = await case.open("up")
+    deployment, ledger = await case.open("up")
     times = case.times(1, 5)
-    stage.provider.answers_by_itself = False
+    deployment.provider.answers_by_itself = False
     gone = await ledger.play_all([ALL_STEMS] * times)
-    await stage.accepted(times)
+    await deployment.accepted(times)
     for play in gone:
-        stage.telegram.block_bot(play.person.id)
+        deployment.telegram.block_bot(play.person.id)
     for number in range(times):
-        await stage.provider.call_back(number)
-    stage.provider.answers_by_itself = True
+        await deployment.provider.call_back(number)
+    deployment.provider.answers_by_itself = True
     ledger.plays.clear()
     await ledger.play(VOCALS)
     case.healed()
     await case.settle(ledger, "Telegram: bot blocked amid a job", times)
-    async with stage.store() as store:
+    async with deployment.store() as store:
         failed = await store.failed_jobs()
     assert [job.failure and job.failure.code for job in failed] == ["undeliverable"] * times
     assert {job.state for job in failed} == {JobState.FAILED}
@@ -201,27 +202,27 @@ async def test_a_user_who_blocks_the_bot_ends_the_job_and_the_operator_sees_it(c
 
 @pytest.mark.full
 async def test_a_group_that_becomes_a_supergroup_gets_its_stems_there(case: Case) -> None:
-    stage, _ = await case.open("up")
+    deployment, _ = await case.open("up")
     times, account = case.times(1, 5), Account()
 
     async def one(number: int) -> None:
-        person = stage.person(f"Member {number}")
-        group = stage.telegram.add_group("A band", [stage.telegram.user(person.id)])
+        person = deployment.person(f"Member {number}")
+        group = deployment.telegram.add_group("A band", [deployment.telegram.user(person.id)])
         person.chat_id = group.id
-        _, menu = await person.asks(stage.song(f"Moved {number}"), VOCALS, caption="/stems")
+        _, menu = await person.asks(deployment.song(f"Moved {number}"), VOCALS, caption="/stems")
         await person.shows(menu, "⏳")
-        await stage.tasks_rest()
-        person.chat_id = stage.telegram.migrate_group(group.id).id
-        await stage.provider.call_back(number)
-        await person.sees(lambda: any(shown.text.startswith("✅") for shown in stage.texts(person)))
+        await deployment.tasks_rest()
+        person.chat_id = deployment.telegram.migrate_group(group.id).id
+        await deployment.provider.call_back(number)
+        await person.sees(lambda: any(shown.text.startswith("✅") for shown in deployment.texts(person)))
         account.songs += 1
         account.lost += 2 - len(set(person.titles()))
         account.twice += len(person.titles()) - len(set(person.titles()))
 
-    stage.provider.answers_by_itself = False
+    deployment.provider.answers_by_itself = False
     for number in range(times):
         await one(number)
     case.healed()
     case.row("Telegram: group became a supergroup amid a job", times, account)
     assert (account.lost, account.twice) == (0, 0)
-    await stage.jobs_rest(60)
+    await deployment.jobs_rest(60)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from chat import Person, number_of
-from stage import Stage
+from deployment import Deployment
 
 from stemdrop.chat.translations import load_translations
 
@@ -25,27 +25,27 @@ async def answer(person: Person, words: str) -> str:
     return (await person.answer_to(person.says(words))).text
 
 
-async def test_access_is_settled_in_the_chat_and_outlives_a_restart(stage: Stage) -> None:
+async def test_access_is_settled_in_the_chat_and_outlives_a_restart(deployment: Deployment) -> None:
     # the admin is told of spent credits, and so is the log
-    stage.ordinary = ("credits at the separation service",)
-    boss, rival = stage.person("Wei", language="zh-hans"), stage.person("Rival")
-    guest, stranger = stage.person("Guest"), stage.person("Stranger")
+    deployment.ordinary = ("credits at the separation service",)
+    boss, rival = deployment.person("Wei", language="zh-hans"), deployment.person("Rival")
+    guest, stranger = deployment.person("Guest"), deployment.person("Stranger")
 
     # only the first who opens the link becomes the admin
-    link = word_in(stage.world.logs())
+    link = word_in(deployment.environment.logs())
     assert await answer(boss, f"/start {link}") == IN_CHINESE("access.admin")
     assert await answer(rival, f"/start {link}") == IN_ENGLISH("access.word_bad")
 
     # strangers are told once an hour, and in groups nothing
     told = await answer(stranger, "hello?")
     assert told == IN_ENGLISH("access.asked", id=stranger.id)
-    group = stage.telegram.add_group("Strangers", [stage.telegram.user(stranger.id)])
-    await stage.telegram.send_file(group.id, stage.song("Ignored"), caption="/stems")
-    ignored = await stranger.sends(stage.song("Ignored Too"))
+    group = deployment.telegram.add_group("Strangers", [deployment.telegram.user(stranger.id)])
+    await deployment.telegram.send_file(group.id, deployment.song("Ignored"), caption="/stems")
+    ignored = await stranger.sends(deployment.song("Ignored Too"))
 
     # the admin is asked about both, and refuses one
     await boss.sees(lambda: said(boss).count("🙋") == 2)
-    (asking,) = [it for it in stage.telegram.bot_messages(boss.id) if "Strangers" in it.text]
+    (asking,) = [it for it in deployment.telegram.bot_messages(boss.id) if "Strangers" in it.text]
     await boss.presses(asking, IN_CHINESE("button.refuse"))
     await boss.sees(lambda: asking.text.startswith("✖️ Strangers"))
 
@@ -58,17 +58,17 @@ async def test_access_is_settled_in_the_chat_and_outlives_a_restart(stage: Stage
     assert await answer(rival, f"/start {invitation}") == IN_ENGLISH("access.word_bad")
 
     # credits hold at once, for a menu that was there before
-    _, menu = await guest.asks(stage.song("Dear"))
+    _, menu = await guest.asks(deployment.song("Dear"))
     assert "20" in await answer(boss, f"/users credits {guest.id} 20")
     query = await guest.taps(menu, ALL_STEMS)
     assert query.answer_text.startswith("This costs 50 credits, and you have 20 a day.")
 
     # spent credits at the provider are the admin's to know
-    stage.provider.refusal = (402, "no credits")
+    deployment.provider.refusal = (402, "no credits")
     await guest.taps(menu, VOCALS)
     await guest.shows(menu, "⚠️ That did not work (code 402).")
     await boss.sees(lambda: IN_CHINESE("alert.credits_out") in said(boss))
-    stage.provider.refusal = None
+    deployment.provider.refusal = None
 
     # an admin's retry is for the user, in their chat
     snapshots = await boss.answer_to(boss.says("/admin"))
@@ -76,35 +76,35 @@ async def test_access_is_settled_in_the_chat_and_outlives_a_restart(stage: Stage
     assert "Dear" in snapshots.text
     await boss.presses_twice(snapshots, IN_CHINESE("button.retry", price=IN_CHINESE.credits(10)))
     menu = await guest.shows(menu, "✅ “Dear”: 2 stems are here.")
-    assert len(stage.provider.creates) == 1
+    assert len(deployment.provider.creates) == 1
 
     # who is removed is a stranger: the open menu is gone, other buttons say so
-    _, opened = await guest.asks(stage.song("Too Late"))
+    _, opened = await guest.asks(deployment.song("Too Late"))
     users = await boss.answer_to(boss.says("/users"))
     await boss.account_queue(users, number_of(users, "Guest"))
     await boss.presses(users, IN_CHINESE("button.remove"))
     await guest.shows(opened, "✖️ Cancelled: “Too Late”.")
     assert (await guest.taps(menu, 0)).answer_text == IN_ENGLISH("access.closed", id=guest.id)
-    assert len(stage.provider.creates) == 1
+    assert len(deployment.provider.creates) == 1
 
     await boss.sees(lambda: IN_CHINESE("users.nobody") in said(boss))
     assert "Guest" in await answer(boss, f"/users add {guest.id}")
-    await stage.tasks_rest()
-    before = len(stage.world.logs())
-    await stage.restart()
-    assert "t.me/" not in stage.world.logs()[before:]
+    await deployment.tasks_rest()
+    before = len(deployment.environment.logs())
+    await deployment.restart()
+    assert "t.me/" not in deployment.environment.logs()[before:]
     assert "Guest" in await answer(boss, "/users")
     stranger.says("and now?")
-    _, menu = await guest.asks(stage.song("In Time"))
+    _, menu = await guest.asks(deployment.song("In Time"))
     query = await guest.taps(menu, ALL_STEMS)
     assert query.answer_text.startswith("This costs 50 credits, and you have 20 a day.")
     await guest.taps(menu, VOCALS)
     menu = await guest.shows(menu, "✅ “In Time”: 2 stems are here.")
-    assert len(stage.provider.creates) == 2
+    assert len(deployment.provider.creates) == 2
     # those that came before the guest's were handled
     assert stranger.after(ignored) == []
-    assert stage.telegram.bot_messages(group.id) == []
-    assert len(stage.telegram.bot_messages(stranger.id)) == 1
+    assert deployment.telegram.bot_messages(group.id) == []
+    assert len(deployment.telegram.bot_messages(stranger.id)) == 1
 
 
 def said(person: Person) -> str:

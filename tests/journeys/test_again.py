@@ -3,16 +3,16 @@
 import asyncio
 
 import pytest
-from stage import Stage
+from deployment import Deployment
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 VOCALS, ALL_STEMS = 0, 1
 
 
-async def test_a_song_that_was_split_before_comes_at_once_and_says_so(stage: Stage) -> None:
-    song = stage.song("Everybody's")
-    alice, bai = stage.person("Alice"), stage.person("白", language="zh-hans")
+async def test_a_song_that_was_split_before_comes_at_once_and_says_so(deployment: Deployment) -> None:
+    song = deployment.song("Everybody's")
+    alice, bai = deployment.person("Alice"), deployment.person("白", language="zh-hans")
     _, menu = await alice.asks(song, VOCALS)
     menu = await alice.shows(menu, "✅")
     sent, menu_bai = await bai.asks(song)
@@ -26,30 +26,30 @@ async def test_a_song_that_was_split_before_comes_at_once_and_says_so(stage: Sta
     ]
     assert all(audio.reply_to is sent for audio in bai.audios())
     assert [audio.text for audio in bai.audios()] == ["Everybody's (人声)", "Everybody's (伴奏)"]
-    assert len(stage.provider.creates) == 1
-    assert len(stage.provider.stems_served) == 2
+    assert len(deployment.provider.creates) == 1
+    assert len(deployment.provider.stems_served) == 2
 
 
-async def test_a_song_whose_stems_telegram_lost_is_fetched_again_after_asking(stage: Stage) -> None:
-    stage.ordinary = ("wrong file identifier",)
-    song = stage.song("Forgotten")
-    alice, bob = stage.person("Alice"), stage.person("Bob")
+async def test_a_song_whose_stems_telegram_lost_is_fetched_again_after_asking(deployment: Deployment) -> None:
+    deployment.ordinary = ("wrong file identifier",)
+    song = deployment.song("Forgotten")
+    alice, bob = deployment.person("Alice"), deployment.person("Bob")
     _, menu = await alice.asks(song, VOCALS)
     menu = await alice.shows(menu, "✅")
     for audio in alice.audios():
         assert audio.media
-        stage.telegram.forget_file(audio.media["file_id"])
+        deployment.telegram.forget_file(audio.media["file_id"])
     _, menu = await bob.asks(song, VOCALS)
     await bob.shows(menu, "“Forgotten” was split this way before, but Telegram no longer has")
-    assert len(stage.provider.creates) == 1
+    assert len(deployment.provider.creates) == 1
     assert [button["text"] for button in menu.buttons] == [
         "Vocals + instrumental · free",
         "✖️ Cancel",
     ]
     await asyncio.gather(*(bob.taps(menu, 0) for _ in range(2)))
     menu = await bob.shows(menu, "✅ “Forgotten”: 2 stems are here.")
-    assert len(stage.provider.creates) == 1
-    carol = stage.person("Carol")
+    assert len(deployment.provider.creates) == 1
+    carol = deployment.person("Carol")
     _, menu = await carol.asks(song, VOCALS)
     menu = await carol.shows(menu, "✅")
-    assert len(stage.provider.creates) == 1
+    assert len(deployment.provider.creates) == 1

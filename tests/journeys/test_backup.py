@@ -7,8 +7,8 @@ import subprocess
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from deployment import Deployment, open_deployment, until
 from redis.asyncio import Redis
-from stage import Stage, open_stage, until
 
 from sandbox.environment.redis_server import RedisServer
 
@@ -23,9 +23,9 @@ def restoring() -> str:
     return str(commands)
 
 
-async def snapshot(stage: Stage) -> Path:
+async def snapshot(deployment: Deployment) -> Path:
     """Take a snapshot as `redis-cli --rdb` does and return its path."""
-    async with asyncio.timeout(30), Redis.from_url(stage.redis_url, decode_responses=True) as redis:
+    async with asyncio.timeout(30), Redis.from_url(deployment.redis_url, decode_responses=True) as redis:
         await redis.bgsave()
         while (now := await redis.info("persistence"))["rdb_bgsave_in_progress"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
@@ -38,33 +38,33 @@ async def test_songs_go_on_from_a_snapshot_in_another_redis(tmp_path: Path) -> N
     redis = RedisServer(elsewhere)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(asyncio.to_thread, redis.stop)
-        stage = await stack.enter_async_context(open_stage(tmp_path, "up"))
-        stage.ordinary = ("the client disconnected",)  # as a killed process does
-        provider = stage.provider
-        alice, bob, carol = (stage.person(name) for name in ("Alice", "Bob", "Carol"))
+        deployment = await stack.enter_async_context(open_deployment(tmp_path, "up"))
+        deployment.ordinary = ("the client disconnected",)  # as a killed process does
+        provider = deployment.provider
+        alice, bob, carol = (deployment.person(name) for name in ("Alice", "Bob", "Carol"))
         provider.held_stems = frozenset({"woodwinds"})  # the last
         provider.hold_stems.clear()
-        await alice.asks(stage.song("Half Sent"), ALL_STEMS)
-        await until(lambda: ": sent " in stage.processes[0].log.read_text())  # and ticked off
+        await alice.asks(deployment.song("Half Sent"), ALL_STEMS)
+        await until(lambda: ": sent " in deployment.processes[0].log.read_text())  # and ticked off
         provider.answers_by_itself = False
-        _, separating = await bob.asks(stage.song("Being Separated"), VOCALS)
+        _, separating = await bob.asks(deployment.song("Being Separated"), VOCALS)
         await bob.shows(separating, "⏳")
-        _, unpicked = await carol.asks(stage.song("Not Picked"))
+        _, unpicked = await carol.asks(deployment.song("Not Picked"))
 
-        saved = await snapshot(stage)
+        saved = await snapshot(deployment)
         elsewhere.mkdir()
         shutil.copy(saved, elsewhere / "stemdrop.rdb")
-        stage.processes[0].kill()
-        await asyncio.to_thread(stage.world.redis.kill)
+        deployment.processes[0].kill()
+        await asyncio.to_thread(deployment.environment.redis.kill)
         provider.hold_stems.set()
         provider.answers_by_itself = True
 
         await asyncio.to_thread(subprocess.run, ["sh", "-ec", restoring()], cwd=elsewhere, check=True)
-        stage.redis_url = stage.settings["REDIS_URL"] = await asyncio.to_thread(redis.start)
-        await stage.start("up")
+        deployment.redis_url = deployment.settings["REDIS_URL"] = await asyncio.to_thread(redis.start)
+        await deployment.start("up")
         assert (await provider.call_back()).status_code == 200
         await carol.taps(unpicked, VOCALS)
-        await stage.jobs_rest()
+        await deployment.jobs_rest()
         assert [len(person.audios()) for person in (alice, bob, carol)] == [12, 2, 2]
-        assert [len(stage.texts(person)) for person in (alice, bob, carol)] == [1, 1, 1]
+        assert [len(deployment.texts(person)) for person in (alice, bob, carol)] == [1, 1, 1]
         assert [create["type"] for create in provider.creates] == ["split_stem", *["separate_vocal"] * 2]

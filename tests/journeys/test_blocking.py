@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from chat import Person
-from stage import Stage, until
+from deployment import Deployment, until
 
 from sandbox.telegram.chats import Message
 from stemdrop.chat.translations import load_translations
@@ -15,28 +15,28 @@ VOCALS = 0
 IN_CHINESE = load_translations().language("zh-hans")
 
 
-def tap_and_block(stage: Stage, person: Person, menu: Message, label: str) -> None:
+def tap_and_block(deployment: Deployment, person: Person, menu: Message, label: str) -> None:
     """Press the button and block the bot before it gets the update."""
     button = next(button for button in menu.buttons if label in button["text"])
-    stage.telegram.tap(person.chat_id, menu.message_id, button["callback_data"])
-    stage.telegram.block_bot(person.id)
+    deployment.telegram.tap(person.chat_id, menu.message_id, button["callback_data"])
+    deployment.telegram.block_bot(person.id)
 
 
-async def test_users_who_block_the_bot_delay_no_others_and_may_come_back(stage: Stage) -> None:
-    provider, telegram = stage.provider, stage.telegram
-    stage.ordinary = ("bot was blocked by the user",)
+async def test_users_who_block_the_bot_delay_no_others_and_may_come_back(deployment: Deployment) -> None:
+    provider, telegram = deployment.provider, deployment.telegram
+    deployment.ordinary = ("bot was blocked by the user",)
     at_menu, separating, delivering, archives = (
-        stage.person(name, language="zh-hans" if number % 2 else "en")
+        deployment.person(name, language="zh-hans" if number % 2 else "en")
         for number, name in enumerate(("Menu", "Separating", "Delivering", "Packing"))
     )
-    _, packed = await archives.asks(stage.song("Packed"), VOCALS)
+    _, packed = await archives.asks(deployment.song("Packed"), VOCALS)
     packed = await archives.shows(packed, "✅")
-    _, menu = await at_menu.asks(stage.song("Menu"))
+    _, menu = await at_menu.asks(deployment.song("Menu"))
     provider.answers_by_itself = False
     provider.hold_stems.clear()
-    _, separated = await separating.asks(stage.song("Separating"), VOCALS)
-    _, delivered = await delivering.asks(stage.song("Delivering"), VOCALS)
-    await stage.accepted(3)
+    _, separated = await separating.asks(deployment.song("Separating"), VOCALS)
+    _, delivered = await delivering.asks(deployment.song("Delivering"), VOCALS)
+    await deployment.accepted(3)
     await asyncio.gather(separating.shows(separated, "⏳"), delivering.shows(delivered, "⏳"))
     await asyncio.gather(*(provider.call_back(number) for number in (1, 2)))
     await delivering.shows(delivered, "📤")
@@ -44,18 +44,18 @@ async def test_users_who_block_the_bot_delay_no_others_and_may_come_back(stage: 
 
     for person in (separating, delivering):
         telegram.block_bot(person.id)
-    tap_and_block(stage, at_menu, menu, "Vocals")
-    tap_and_block(stage, archives, packed, IN_CHINESE("button.zip"))
-    await stage.accepted(4)
+    tap_and_block(deployment, at_menu, menu, "Vocals")
+    tap_and_block(deployment, archives, packed, IN_CHINESE("button.zip"))
+    await deployment.accepted(4)
     provider.hold_stems.set()
     provider.answers_by_itself = True
     await provider.call_back(3)
 
-    bystander = stage.person("Bystander")
-    _, menu = await bystander.asks(stage.song("Meanwhile"), VOCALS)
+    bystander = deployment.person("Bystander")
+    _, menu = await bystander.asks(deployment.song("Meanwhile"), VOCALS)
     menu = await bystander.shows(menu, "✅")
-    await stage.jobs_rest()
-    await stage.tasks_rest()
+    await deployment.jobs_rest()
+    await deployment.tasks_rest()
     creates = len(provider.creates)
     gone = (at_menu, separating, delivering, archives)
     assert [len(person.audios()) for person in gone] == [0, 0, 0, 2]
@@ -65,8 +65,8 @@ async def test_users_who_block_the_bot_delay_no_others_and_may_come_back(stage: 
         before = 2 - lost
         if lost:  # what was paid for comes by itself
             await person.sees(lambda: len(person.audios()) == before + 2)
-            await person.sees(lambda: stage.texts(person)[-1].text.startswith("✅"))
-        _, menu = await person.asks(stage.song(f"Back {person.id}"), VOCALS)
+            await person.sees(lambda: deployment.texts(person)[-1].text.startswith("✅"))
+        _, menu = await person.asks(deployment.song(f"Back {person.id}"), VOCALS)
         menu = await person.shows(menu, "✅")
         assert len(person.audios()) == before + lost + 2
 

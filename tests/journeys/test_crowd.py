@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from chat import Person
-from stage import Stage
+from deployment import Deployment
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -15,16 +15,16 @@ LANGUAGES = ("en", "zh-hans", "ru", "es", "pt-br")
 LONG_S = 100.0
 
 
-async def test_fifty_people_at_once_all_get_their_own_stems(stage: Stage) -> None:
-    users = [stage.person(f"P{number}", language=LANGUAGES[number % 5]) for number in range(50)]
+async def test_fifty_people_at_once_all_get_their_own_stems(deployment: Deployment) -> None:
+    users = [deployment.person(f"P{number}", language=LANGUAGES[number % 5]) for number in range(50)]
 
     async def one(number: int, person: Person) -> None:
         person.wait_s = LONG_S
-        _, menu = await person.asks(stage.song(f"Song {number}"), VOCALS)
+        _, menu = await person.asks(deployment.song(f"Song {number}"), VOCALS)
         menu = await person.shows(menu, "✅")
 
     await asyncio.gather(*(one(number, person) for number, person in enumerate(users)))
     for number, person in enumerate(users):
         assert [title.partition(" (")[0] for title in person.titles()] == [f"Song {number}"] * 2
-        assert len(stage.texts(person)) == 1
-    assert len(stage.provider.creates) == 50
+        assert len(deployment.texts(person)) == 1
+    assert len(deployment.provider.creates) == 50

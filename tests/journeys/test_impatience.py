@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from chat import Person, mode_label
-from stage import Stage
+from deployment import Deployment
 
 from sandbox.telegram.chats import Message
 from stemdrop.chat.translations import Language, load_translations
@@ -19,15 +19,15 @@ class Impatient:
     """A person who taps everything twice. Each uses another part of the bot, because a chat gets only one
     message a second."""
 
-    def __init__(self, stage: Stage, language: str, title: str) -> None:
-        self.stage = stage
-        self.say: Language = load_translations().language(language)
-        self.person: Person = stage.person(f"{title} {language}", language=language)
+    def __init__(self, deployment: Deployment, language: str, title: str) -> None:
+        self.deployment = deployment
+        self.translate: Language = load_translations().language(language)
+        self.person: Person = deployment.person(f"{title} {language}", language=language)
         self.title = f"{title} {language}"
         self.menu: Message
 
     async def asks(self) -> None:
-        _, self.menu = await self.person.asks(self.stage.song(self.title))
+        _, self.menu = await self.person.asks(self.deployment.song(self.title))
 
     async def taps(self, label: str, start: str = "", menu: Message | None = None) -> None:
         """Tap the button twice and wait until its message reads so.
@@ -43,7 +43,7 @@ class Impatient:
 
     def kinds(self) -> dict[str, int]:
         """How many messages of each kind have come."""
-        shown = [message.kind for message in self.stage.telegram.bot_messages(self.person.chat_id)]
+        shown = [message.kind for message in self.deployment.telegram.bot_messages(self.person.chat_id)]
         return {kind: shown.count(kind) for kind in sorted(set(shown))}
 
 
@@ -52,13 +52,13 @@ class Chooser(Impatient):
 
     async def chooses(self) -> None:
         await self.asks()
-        await self.taps(mode_label(self.say, Mode.SPLIT_STEM_ADVANCED))
+        await self.taps(mode_label(self.translate, Mode.SPLIT_STEM_ADVANCED))
         await self.taps("›")
         await self.person.sees(lambda: "'‹'" in str(self.menu.buttons))
         await self.taps(self.menu.buttons[0]["text"], "✅")
-        await self.taps(mode_label(self.say, VOCALS))
+        await self.taps(mode_label(self.translate, VOCALS))
         await self.person.sees(lambda: self.kinds() == {"audio": 4, "text": 2})
-        await self.person.shows(self.stage.texts(self.person)[1], "✅")
+        await self.person.shows(self.deployment.texts(self.person)[1], "✅")
 
 
 class Packer(Impatient):
@@ -66,13 +66,13 @@ class Packer(Impatient):
 
     async def fails(self) -> None:
         await self.asks()
-        await self.taps(mode_label(self.say, VOCALS), "⚠️")
+        await self.taps(mode_label(self.translate, VOCALS), "⚠️")
 
     async def packs(self) -> None:
-        await self.taps(self.say("button.retry", price=self.say.credits(10)), "✅")
-        await self.taps(self.say("button.zip"))
+        await self.taps(self.translate("button.retry", price=self.translate.credits(10)), "✅")
+        await self.taps(self.translate("button.zip"))
         await self.person.sees(lambda: "document" in self.kinds())
-        await self.taps(self.say("button.small"))
+        await self.taps(self.translate("button.small"))
         await self.person.sees(lambda: self.kinds().get("voice") == 2)
 
 
@@ -81,19 +81,19 @@ class Lister(Impatient):
 
     async def fails(self) -> None:
         await self.asks()
-        await self.taps(mode_label(self.say, VOCALS), "⚠️")
+        await self.taps(mode_label(self.translate, VOCALS), "⚠️")
         self.failed = self.menu
 
     async def begins(self) -> None:
         self.title = f"Soon {self.title}"
         await self.asks()
-        await self.taps(mode_label(self.say, VOCALS), "⏳")
+        await self.taps(mode_label(self.translate, VOCALS), "⏳")
 
     async def stops_and_repeats(self) -> None:
         listed = await self.person.answer_to(self.person.says("/jobs"))
-        await self.taps(self.say("button.cancel"), menu=listed)
+        await self.taps(self.translate("button.cancel"), menu=listed)
         await self.person.shows(self.menu, "✖️")
-        await self.taps(self.say("button.retry", price=self.say.credits(10)), menu=listed)
+        await self.taps(self.translate("button.retry", price=self.translate.credits(10)), menu=listed)
         self.failed = await self.person.shows(self.failed, "✅")
 
 
@@ -102,16 +102,18 @@ class Leaver(Impatient):
 
     async def leaves(self) -> None:
         await self.asks()
-        await self.taps(mode_label(self.say, VOCALS), "✅")
+        await self.taps(mode_label(self.translate, VOCALS), "✅")
         listed = await self.person.answer_to(self.person.says("/jobs"))
-        await self.taps(self.say("button.resend"), menu=listed)
+        await self.taps(self.translate("button.resend"), menu=listed)
         await self.person.sees(lambda: self.kinds() == {"audio": 4, "text": 3})
-        await self.person.shows(self.stage.texts(self.person)[-1], "✅")
+        await self.person.shows(self.deployment.texts(self.person)[-1], "✅")
         asked = await self.person.answer_to(self.person.says("/language"))
-        say = load_translations().language("es")
-        await self.taps(say("language.name"), say("language.done", name=say("language.name")), asked)
+        translate = load_translations().language("es")
+        await self.taps(
+            translate("language.name"), translate("language.done", name=translate("language.name")), asked
+        )
         asked = await self.person.answer_to(self.person.says("/delete"))
-        await self.taps(say("button.delete"), say.plural("delete.songs", 1), asked)
+        await self.taps(translate("button.delete"), translate.plural("delete.songs", 1), asked)
         self.deleted = asked
 
 
@@ -120,12 +122,12 @@ class Fetcher(Impatient):
 
     async def misses(self) -> None:
         await self.asks()
-        await self.taps(mode_label(self.say, Mode.SPLIT_STEM_ADVANCED))
-        await self.taps(self.say.named("Bass"), "✅")
+        await self.taps(mode_label(self.translate, Mode.SPLIT_STEM_ADVANCED))
+        await self.taps(self.translate.named("Bass"), "✅")
 
     async def fetches_again(self) -> None:
         assert len(self.person.audios()) == 1
-        await self.taps(self.say("button.fetch_again"))
+        await self.taps(self.translate("button.fetch_again"))
         await self.person.sees(lambda: len(self.person.audios()) == 2)
 
 
@@ -134,17 +136,17 @@ class Canceller(Impatient):
 
     async def cancels(self) -> None:
         await self.asks()
-        await self.taps(self.say("button.cancel"), "✖️")
+        await self.taps(self.translate("button.cancel"), "✖️")
 
 
-async def test_every_button_tapped_twice_at_once_takes_effect_once(stage: Stage) -> None:
-    provider = stage.provider
-    chooser = Chooser(stage, "en", "Choice")
-    packer = Packer(stage, "zh-hans", "Pack")
-    lister = Lister(stage, "en", "List")
-    leaver = Leaver(stage, "zh-hans", "Leave")
-    fetcher = Fetcher(stage, "en", "Fetch")
-    canceller = Canceller(stage, "zh-hans", "Cancel")
+async def test_every_button_tapped_twice_at_once_takes_effect_once(deployment: Deployment) -> None:
+    provider = deployment.provider
+    chooser = Chooser(deployment, "en", "Choice")
+    packer = Packer(deployment, "zh-hans", "Pack")
+    lister = Lister(deployment, "en", "List")
+    leaver = Leaver(deployment, "zh-hans", "Leave")
+    fetcher = Fetcher(deployment, "en", "Fetch")
+    canceller = Canceller(deployment, "zh-hans", "Cancel")
 
     provider.refusal = (500, "no")
     await asyncio.gather(packer.fails(), lister.fails())
@@ -163,8 +165,8 @@ async def test_every_button_tapped_twice_at_once_takes_effect_once(stage: Stage)
         fetcher.fetches_again(),
         canceller.cancels(),
     )
-    await stage.jobs_rest()
-    await stage.tasks_rest()
+    await deployment.jobs_rest()
+    await deployment.tasks_rest()
     assert chooser.kinds() == {"audio": 4, "text": 2}
     assert packer.kinds() == {"audio": 2, "document": 1, "text": 1, "voice": 2}
     assert lister.kinds() == {"audio": 2, "text": 3}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from babel.messages.pofile import read_po
 from chat import Person, mode_label
-from stage import Stage
+from deployment import Deployment
 
 from sandbox.telegram.chats import Message
 from stemdrop.chat.translations import LOCALES, Language, load_translations
@@ -55,32 +55,32 @@ def lines_of(shown: Message) -> Iterator[str]:
 class Reader:
     """A person who reads one language."""
 
-    def __init__(self, stage: Stage, code: str) -> None:
-        self.stage = stage
-        self.say: Language = load_translations().language(code)
+    def __init__(self, deployment: Deployment, code: str) -> None:
+        self.deployment = deployment
+        self.translate: Language = load_translations().language(code)
         self.then: Language = load_translations().language(THEN[code])
-        self.person: Person = stage.person(code, language=code)
+        self.person: Person = deployment.person(code, language=code)
         self.menu: Message
 
     async def fails(self) -> None:
-        _, self.menu = await self.person.asks(self.stage.song(f"№ {self.say.code}"))
-        assert self.menu.text == self.say("choose", title=f"№ {self.say.code}")
-        await self.person.presses(self.menu, mode_label(self.say, VOCALS))
+        _, self.menu = await self.person.asks(self.deployment.song(f"№ {self.translate.code}"))
+        assert self.menu.text == self.translate("choose", title=f"№ {self.translate.code}")
+        await self.person.presses(self.menu, mode_label(self.translate, VOCALS))
         await self.person.shows(self.menu, "⚠️")
-        assert self.say("failure.500") in self.menu.text
+        assert self.translate("failure.500") in self.menu.text
 
     async def receives(self) -> None:
-        await self.person.presses(self.menu, self.say("button.retry", price=self.say.credits(10)))
+        await self.person.presses(self.menu, self.translate("button.retry", price=self.translate.credits(10)))
         self.menu = await self.person.shows(self.menu, "✅")
-        assert self.menu.text == self.say.plural("state.delivered", 2, title=f"№ {self.say.code}")
-        names = [self.say(f"stem.{key}") for key in ("vocals", "instrumental")]
-        assert self.person.titles() == [f"№ {self.say.code} ({name})" for name in names]
+        assert self.menu.text == self.translate.plural("state.delivered", 2, title=f"№ {self.translate.code}")
+        names = [self.translate(f"stem.{key}") for key in ("vocals", "instrumental")]
+        assert self.person.titles() == [f"№ {self.translate.code} ({name})" for name in names]
 
     def read(self, pattern: re.Pattern[str]) -> list[str]:
         """Lines of such a form among those that they have read."""
         said = [
             line
-            for shown in self.stage.telegram.chat(self.person.id).messages.values()
+            for shown in self.deployment.telegram.chat(self.person.id).messages.values()
             if shown.is_from_bot  # also what was deleted since
             for line in lines_of(shown)
         ]
@@ -89,34 +89,34 @@ class Reader:
 
     async def changes(self) -> None:
         asked = await self.person.answer_to(self.person.says("/language"))
-        assert asked.text == self.say("language.choose")
+        assert asked.text == self.translate("language.choose")
         await self.person.presses(asked, self.then("language.name"))
         await self.person.shows(asked, self.then("language.done", name=self.then("language.name")))
-        sent = await self.person.sends(self.stage.song(f"And {self.say.code}"))
+        sent = await self.person.sends(self.deployment.song(f"And {self.translate.code}"))
         menu = await self.person.answer_to(sent)
-        assert menu.text == self.then("choose", title=f"And {self.say.code}")
+        assert menu.text == self.then("choose", title=f"And {self.translate.code}")
         assert menu.buttons[0]["text"] == mode_label(self.then, VOCALS)
 
 
-async def test_everybody_reads_their_own_language_until_they_choose_another(stage: Stage) -> None:
-    readers = [Reader(stage, code) for code in THEN]
-    stage.provider.refusal = (500, "no")
+async def test_everybody_reads_their_own_language_until_they_choose_another(deployment: Deployment) -> None:
+    readers = [Reader(deployment, code) for code in THEN]
+    deployment.provider.refusal = (500, "no")
     await asyncio.gather(*(reader.fails() for reader in readers))
-    stage.provider.refusal = None
+    deployment.provider.refusal = None
     await asyncio.gather(*(reader.receives() for reader in readers))
     english, *others = readers
-    assert [reader.read(foreign(reader.say.code)) for reader in others] == [[]] * 4
+    assert [reader.read(foreign(reader.translate.code)) for reader in others] == [[]] * 4
     assert len(english.read(foreign("ru"))) > 10  # or nothing would have been found anywhere
     await asyncio.gather(*(reader.changes() for reader in readers))
 
 
-async def test_commands_are_listed_in_every_language(stage: Stage) -> None:
-    telegram = stage.telegram
+async def test_commands_are_listed_in_every_language(deployment: Deployment) -> None:
+    telegram = deployment.telegram
     await telegram.wait_for(lambda: len(telegram.descriptions) == 10)
     for code, telegram_code in {"en": "", "zh_Hans": "zh", "ru": "ru", "es": "es", "pt_BR": "pt"}.items():
-        say = load_translations().languages[code]
+        translate = load_translations().languages[code]
         for scope, count in (("all_private_chats", 8), ("all_group_chats", 4)):
             listed = telegram.commands[json.dumps({"type": scope}), telegram_code]
             assert len(listed) == count
-            assert all(entry["description"] == say(f"command.{entry['command']}") for entry in listed)
-        assert telegram.descriptions["description", telegram_code] == say("bot.description")
+            assert all(entry["description"] == translate(f"command.{entry['command']}") for entry in listed)
+        assert telegram.descriptions["description", telegram_code] == translate("bot.description")

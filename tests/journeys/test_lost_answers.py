@@ -1,7 +1,7 @@
 """A create call's answer is lost: the chat says so at once, and each song is delivered once."""
 
 import pytest
-from stage import Stage, until
+from deployment import Deployment, until
 from starlette.responses import Response
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -12,12 +12,14 @@ LOST = "⏳ The separation service did not confirm the order for “{}”."
 ASK_AGAIN = "🔁 Ask again · 10 credits"
 
 
-async def test_a_gateway_error_before_acceptance_is_told_and_the_order_can_be_cancelled(stage: Stage) -> None:
-    stage.provider.loses_creates = True
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Bad Gateway"), VOCALS)
+async def test_a_gateway_error_before_acceptance_is_told_and_the_order_can_be_cancelled(
+    deployment: Deployment,
+) -> None:
+    deployment.provider.loses_creates = True
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Bad Gateway"), VOCALS)
     await alice.shows(menu, LOST.format("Bad Gateway"))
-    await stage.age_lost_answers()
+    await deployment.age_lost_answers()
     await alice.sees(lambda: ASK_AGAIN in str(menu.buttons))
     assert "has not fetched your song, so most likely nothing was charged" in menu.text
     await alice.presses(menu, "Cancel")
@@ -25,30 +27,30 @@ async def test_a_gateway_error_before_acceptance_is_told_and_the_order_can_be_ca
     assert alice.audios() == []
 
 
-async def test_a_fetched_source_means_that_the_order_was_accepted(stage: Stage) -> None:
+async def test_a_fetched_source_means_that_the_order_was_accepted(deployment: Deployment) -> None:
     """The provider fetches the song, answers with a reset, and calls back once."""
-    stage.provider.answers_by_itself = False
-    stage.provider.lose_answer = True
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Fetched"), VOCALS)
+    deployment.provider.answers_by_itself = False
+    deployment.provider.lose_answer = True
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Fetched"), VOCALS)
     await alice.shows(menu, LOST.format("Fetched"))
-    await stage.age_lost_answers()
+    await deployment.age_lost_answers()
     await alice.sees(lambda: "It has fetched your song, so it took the order." in menu.text)
     assert [button["text"] for button in menu.buttons] == ["✖️ Cancel"]
-    assert (await stage.provider.call_back()).status_code == 200
+    assert (await deployment.provider.call_back()).status_code == 200
     menu = await alice.shows(menu, "✅")
     assert len(alice.audios()) == 2
-    assert len(stage.provider.creates) == 1
+    assert len(deployment.provider.creates) == 1
 
 
-async def test_asked_again_the_first_of_two_results_is_delivered_once(stage: Stage) -> None:
-    provider = stage.provider
+async def test_asked_again_the_first_of_two_results_is_delivered_once(deployment: Deployment) -> None:
+    provider = deployment.provider
     provider.answers_by_itself = provider.fetches_source = False
     provider.lose_answer = True
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Asked Twice"), VOCALS)
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Asked Twice"), VOCALS)
     await alice.shows(menu, LOST.format("Asked Twice"))
-    await stage.age_lost_answers()
+    await deployment.age_lost_answers()
     await alice.sees(lambda: ASK_AGAIN in str(menu.buttons))
     provider.lose_answer = False
     await alice.presses_twice(menu, ASK_AGAIN)
@@ -56,29 +58,29 @@ async def test_asked_again_the_first_of_two_results_is_delivered_once(stage: Sta
     for number in (1, 0):
         assert (await provider.call_back(number)).status_code == 200
     menu = await alice.shows(menu, "✅")
-    await stage.tasks_rest()
+    await deployment.tasks_rest()
     assert (await provider.call_back(0)).status_code == 200
-    await stage.tasks_rest()
+    await deployment.tasks_rest()
     assert len(alice.audios()) == 2
     assert len(provider.creates) == 2
     assert "20 of 40" in (await alice.answer_to(alice.says("/jobs"))).text
 
 
-async def test_a_reset_connection_is_told_at_once(stage: Stage) -> None:
+async def test_a_reset_connection_is_told_at_once(deployment: Deployment) -> None:
     """Nothing is accepted; asked again, the song comes."""
-    provider, broken = stage.provider, list[int]()
+    provider, broken = deployment.provider, list[int]()
 
     async def break_off() -> Response:
         broken.append(1)
         raise ConnectionResetError
 
     provider.odd_create = break_off
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Broken Off"), VOCALS)
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Broken Off"), VOCALS)
     await alice.shows(menu, LOST.format("Broken Off"))
     await until(lambda: broken)
     provider.odd_create = None
-    await stage.age_lost_answers()
+    await deployment.age_lost_answers()
     await alice.sees(lambda: ASK_AGAIN in str(menu.buttons))
     await alice.presses(menu, ASK_AGAIN)
     menu = await alice.shows(menu, "✅")

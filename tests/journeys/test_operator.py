@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from deployment import Deployment
 from process_pool import ForkedProcess
 from provider import KEY
-from stage import Stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -14,9 +14,9 @@ VOCALS, ALL_STEMS = 0, 1
 
 
 @pytest.fixture
-def desk(stage: Stage, tmp_path: Path) -> Path:
+def desk(deployment: Deployment, tmp_path: Path) -> Path:
     """Return the folder in which the operator works, with the settings in its `.env`."""
-    settings = stage.world.variables()
+    settings = deployment.environment.variables()
     (tmp_path / ".env").write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
     return tmp_path
 
@@ -30,18 +30,18 @@ async def jobs(desk: Path, *words: str) -> tuple[int, str]:
     return code, output
 
 
-async def test_a_failed_job_is_listed_and_retried(stage: Stage, desk: Path) -> None:
-    provider = stage.provider
+async def test_a_failed_job_is_listed_and_retried(deployment: Deployment, desk: Path) -> None:
+    provider = deployment.provider
     provider.few_stems, provider.failure = True, 500
-    alice = stage.person("Alice")
-    _, menu = await alice.asks(stage.song("Broken"), ALL_STEMS)
+    alice = deployment.person("Alice")
+    _, menu = await alice.asks(deployment.song("Broken"), ALL_STEMS)
     await alice.shows(menu, "⚠️ That did not work (code 500).")
-    await stage.jobs_rest()
+    await deployment.jobs_rest()
     code, output = await jobs(desk, "--json")
     (entry,) = json.loads(output)["failed"]
     assert (code, entry["title"], entry["account"]) == (0, "Broken", alice.id)
     assert entry["failure"] == {"code": "500", "charged": True}
-    for secret in (stage.telegram.token, KEY, stage.world.variables()["SECRET_KEY"]):
+    for secret in (deployment.telegram.token, KEY, deployment.environment.variables()["SECRET_KEY"]):
         assert secret not in output
     provider.failure = None
     code, output = await jobs(desk, "retry", entry["id"][:8])
@@ -52,10 +52,10 @@ async def test_a_failed_job_is_listed_and_retried(stage: Stage, desk: Path) -> N
     assert len(provider.creates) == 2
 
 
-async def test_a_hanging_job_is_dropped_and_its_user_told(stage: Stage, desk: Path) -> None:
-    stage.provider.answers_by_itself = False
-    alice = stage.person("Alice")
-    _, menu = await alice.asks(stage.song("Hanging"), VOCALS)
+async def test_a_hanging_job_is_dropped_and_its_user_told(deployment: Deployment, desk: Path) -> None:
+    deployment.provider.answers_by_itself = False
+    alice = deployment.person("Alice")
+    _, menu = await alice.asks(deployment.song("Hanging"), VOCALS)
     await alice.shows(menu, "⏳")
     code, output = await jobs(desk)
     assert code == 0

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 from chat import Person
+from deployment import Deployment
 from redis_search import find_keys
-from stage import Stage
 
 from sandbox.telegram.chats import Message
 from stemdrop.chat.translations import Language, load_translations
@@ -20,9 +20,9 @@ RECORDS = "stemdrop:updates:"
 class Resident:
     """A person with songs in several states, a ZIP, a chosen language, and stems that Telegram keeps."""
 
-    def __init__(self, stage: Stage, name: str, language: str, title: str) -> None:
-        self.stage = stage
-        self.person: Person = stage.person(name, language=language)
+    def __init__(self, deployment: Deployment, name: str, language: str, title: str) -> None:
+        self.deployment = deployment
+        self.person: Person = deployment.person(name, language=language)
         self.title = title
         self.name = name
         self.own: Language = load_translations().language(language)
@@ -30,19 +30,19 @@ class Resident:
         self.open: Message
 
     async def fails(self) -> None:
-        _, menu = await self.person.asks(self.stage.song(f"{self.title} 1"), VOCALS)
+        _, menu = await self.person.asks(self.deployment.song(f"{self.title} 1"), VOCALS)
         await self.person.shows(menu, "⚠️")
 
     async def receives(self) -> None:
         asked = await self.person.answer_to(self.person.says("/language"))
         await self.person.presses(asked, self.chosen("language.name"))
-        _, menu = await self.person.asks(self.stage.song(f"{self.title} 2"), VOCALS)
+        _, menu = await self.person.asks(self.deployment.song(f"{self.title} 2"), VOCALS)
         menu = await self.person.shows(menu, "✅")
         await self.person.presses(menu, self.chosen("button.zip"))
         await self.person.sees(lambda: "document" in str([m.kind for m in self.person.after(menu)]))
 
     async def waits(self) -> None:
-        _, self.open = await self.person.asks(self.stage.song(f"{self.title} 3"), VOCALS)
+        _, self.open = await self.person.asks(self.deployment.song(f"{self.title} 3"), VOCALS)
         await self.person.shows(self.open, "⏳")
 
     async def deletes(self) -> str:
@@ -55,15 +55,15 @@ class Resident:
 
     async def left(self) -> list[str]:
         """The keys that still tell something of them."""
-        redis_url = self.stage.world.redis.url
+        redis_url = self.deployment.environment.redis.url
         found = await find_keys(redis_url, str(self.person.id), self.name, self.title)
         return [key.replace(str(self.person.id), "ID") for key in found if not key.startswith(RECORDS)]
 
 
-async def test_deleting_leaves_only_the_records_that_its_answer_names(stage: Stage) -> None:
-    provider = stage.provider
-    zora = Resident(stage, "Zora Quillfeather", "en", "Xylophone Dawn")
-    wei = Resident(stage, "王小明", "zh-hans", "木琴的黎明")
+async def test_deleting_leaves_only_the_records_that_its_answer_names(deployment: Deployment) -> None:
+    provider = deployment.provider
+    zora = Resident(deployment, "Zora Quillfeather", "en", "Xylophone Dawn")
+    wei = Resident(deployment, "王小明", "zh-hans", "木琴的黎明")
     both = (zora, wei)
     provider.failure = 500
     await asyncio.gather(*(resident.fails() for resident in both))
@@ -75,30 +75,30 @@ async def test_deleting_leaves_only_the_records_that_its_answer_names(stage: Sta
         assert len(await resident.left()) > 5
 
     for told in await asyncio.gather(*(resident.deletes() for resident in both)):
-        say = zora.chosen
+        translate = zora.chosen
         assert told.split("\n")[:3] == [
-            say.plural("delete.songs", 3),
-            say.plural("delete.kept_songs", 1),
-            say("delete.choices"),
+            translate.plural("delete.songs", 3),
+            translate.plural("delete.kept_songs", 1),
+            translate("delete.choices"),
         ]
-        assert say("delete.stays", days=8) in told
-    await stage.tasks_rest()
+        assert translate("delete.stays", days=8) in told
+    await deployment.tasks_rest()
     answers = [await provider.call_back(number) for number in range(len(provider.creates))]
     assert {answer.status_code for answer in answers} == {403}
-    await stage.tasks_rest()
+    await deployment.tasks_rest()
     for resident in both:
         # the credits used today, as the answer says, and for five minutes how fast the chat may be written to
         account, flood = await resident.left()
         assert account.startswith("stemdrop:account:ID:20")
         assert flood == "stemdrop:flood:ID"
         assert len(resident.person.audios()) == 2
-        assert resident.name not in stage.world.logs()
-        assert resident.title not in stage.world.logs()
+        assert resident.name not in deployment.environment.logs()
+        assert resident.title not in deployment.environment.logs()
 
     provider.answers_by_itself = True
 
     async def begins_anew(resident: Resident) -> None:
-        _, menu = await resident.person.asks(stage.song(f"{resident.title} 2"))
+        _, menu = await resident.person.asks(deployment.song(f"{resident.title} 2"))
         assert menu.text == resident.own("choose", title=f"{resident.title} 2")
         assert resident.own("price.free") not in str(menu.buttons)
         await resident.person.taps(menu, VOCALS)

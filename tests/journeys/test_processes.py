@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
-from stage import open_stage
+from deployment import open_deployment
 
 VOCALS = 0
 NAMES = ("Alice", "Bob", "Carol", "Dave", "Erin")
@@ -12,12 +12,12 @@ NAMES = ("Alice", "Bob", "Carol", "Dave", "Erin")
 
 async def test_five_people_at_once_all_get_their_stems_once(tmp_path: Path) -> None:
     commands = ("bot", "bot", "webhook", "worker", "worker")
-    async with open_stage(tmp_path, *commands, TELEGRAM_UPDATES="webhook") as stage:
-        await stage.telegram.wait_for(lambda: stage.telegram.updates.webhook)
-        users = [stage.person(name) for name in NAMES]
+    async with open_deployment(tmp_path, *commands, TELEGRAM_UPDATES="webhook") as deployment:
+        await deployment.telegram.wait_for(lambda: deployment.telegram.updates.webhook)
+        users = [deployment.person(name) for name in NAMES]
         asked = await asyncio.gather(
             *(
-                person.asks(stage.song(f"Song of {name}"), VOCALS)
+                person.asks(deployment.song(f"Song of {name}"), VOCALS)
                 for person, name in zip(users, NAMES, strict=True)
             )
         )
@@ -29,7 +29,7 @@ async def test_five_people_at_once_all_get_their_stems_once(tmp_path: Path) -> N
             assert all(title.startswith(f"Song of {name} (") for title in person.titles())
             assert all(audio.reply_to is sent for audio in person.audios())
             assert len(person.after(sent)) == 3
-        assert len(stage.provider.creates) == 5
-        assert set(Counter(stage.provider.stem_requests).values()) == {5}
-        assert "getUpdates" not in {call.method for call in stage.telegram.calls}
-        assert stage.telegram.flood_refusals == 0
+        assert len(deployment.provider.creates) == 5
+        assert set(Counter(deployment.provider.stem_requests).values()) == {5}
+        assert "getUpdates" not in {call.method for call in deployment.telegram.calls}
+        assert deployment.telegram.flood_refusals == 0

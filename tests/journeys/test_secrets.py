@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from deployment import Deployment, open_deployment
 from provider import KEY
-from stage import Stage, open_stage
 
 from sandbox.telegram.faults import FaultKind
 from stemdrop.http.signed_links import SignedLinks
@@ -14,43 +14,43 @@ from stemdrop.http.signed_links import SignedLinks
 VOCALS, ALL_STEMS = 0, 1
 
 
-async def stories(stage: Stage) -> None:
+async def stories(deployment: Deployment) -> None:
     """Success, failure, a bad day of Telegram's, a provider that repeats the key, a lost Redis."""
-    provider, telegram = stage.provider, stage.telegram
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Well"), ALL_STEMS)
+    provider, telegram = deployment.provider, deployment.telegram
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Well"), ALL_STEMS)
     menu = await alice.shows(menu, "✅")
     for failure in (400, 451, 500):
         provider.failure = failure
-        _, menu = await stage.person().asks(stage.song(f"Failure {failure}"), VOCALS)
+        _, menu = await deployment.person().asks(deployment.song(f"Failure {failure}"), VOCALS)
         await alice.sees(lambda menu=menu: menu.text.startswith("⚠️"))  # type: ignore[misc]
     provider.failure = None
     provider.refusal = (401, f"the key {KEY} is wrong")
-    bob = stage.person("Bob")
-    _, menu = await bob.asks(stage.song("Wrong Key"), VOCALS)
+    bob = deployment.person("Bob")
+    _, menu = await bob.asks(deployment.song("Wrong Key"), VOCALS)
     await bob.shows(menu, "⚠️ That did not work (code 401).")
     provider.refusal = None
     for method in ("sendMessage", "getFile", "download", "getUpdates", "sendMediaGroup", "editMessageText"):
         kind = FaultKind.SERVER_ERROR if method.startswith("send") else FaultKind.RESET_BEFORE
         telegram.faults.add(kind, method=method)
-    carol = stage.person("Carol")
-    _, menu = await carol.asks(stage.song("Bad Day"), VOCALS)
+    carol = deployment.person("Carol")
+    _, menu = await carol.asks(deployment.song("Bad Day"), VOCALS)
     await carol.sees(lambda: carol.current(menu).text.startswith(("✅", "⚠️")))
     telegram.faults.clear()
     provider.answers_by_itself = False
-    dave = stage.person("Dave")
-    _, menu = await dave.asks(stage.song("Blackout"), VOCALS)
+    dave = deployment.person("Dave")
+    _, menu = await dave.asks(deployment.song("Blackout"), VOCALS)
     await dave.shows(menu, "⏳")
-    stage.world.redis.kill()
+    deployment.environment.redis.kill()
     assert (await provider.call_back()).status_code == 503
-    stage.world.redis.start()
+    deployment.environment.redis.start()
     assert (await provider.call_back()).status_code == 200
     menu = await dave.shows(menu, "✅")
 
 
-def said(stage: Stage) -> str:
+def said(deployment: Deployment) -> str:
     """Return everything that the chats have ever shown."""
-    telegram = stage.telegram
+    telegram = deployment.telegram
     messages = [message for chat in telegram.chats.values() for message in chat.messages.values()]
     translations = [json.dumps(message.to_dict(), ensure_ascii=False) for message in messages]
     translations += [str(revision) for message in messages for revision in message.history]
@@ -59,8 +59,8 @@ def said(stage: Stage) -> str:
 
 
 async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> None:
-    async with open_stage(tmp_path, "up") as stage:
-        stage.ordinary = (
+    async with open_deployment(tmp_path, "up") as deployment:
+        deployment.ordinary = (
             "NetworkError",
             "StoreUnavailable",
             "Redis",
@@ -70,15 +70,15 @@ async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> N
             "refuses this bot's key",
             "Traceback",
         )
-        await stories(stage)
-        settings = stage.world.variables()
+        await stories(deployment)
+        settings = deployment.environment.variables()
         password = urlsplit(settings["REDIS_URL"]).password
         assert password
         secrets = [settings["TELEGRAM_BOT_TOKEN"], settings["SECRET_KEY"], password, KEY]
         # the token's second half alone would open the bot, too
         secrets.append(settings["TELEGRAM_BOT_TOKEN"].partition(":")[2])
         secrets.append(SignedLinks(settings["SECRET_KEY"], "").updates_secret)
-        logs, chats = stage.world.logs(), said(stage)
+        logs, chats = deployment.environment.logs(), said(deployment)
         assert "DEBUG" in logs
         # anyone who has the link of a song may fetch it
         assert not re.search(r"/(source|callback)/[\w.-]{40}", logs, re.ASCII)
@@ -86,9 +86,9 @@ async def test_secrets_are_in_no_log_no_chat_and_no_request(tmp_path: Path) -> N
         for secret in secrets:
             assert secret not in logs
             assert secret not in chats
-        for request in stage.provider.requests:
+        for request in deployment.provider.requests:
             outside_its_header = re.sub(rf"'authorization': 'Bearer {KEY}'", "", request)
             assert ("Bearer" in request) == ("/api/" in request.partition("?")[0])
             for secret in secrets:
                 assert secret not in outside_its_header
-        assert any(KEY in request for request in stage.provider.requests)
+        assert any(KEY in request for request in deployment.provider.requests)

@@ -8,7 +8,7 @@ import anyio
 import numpy as np
 import pytest
 from decoding import decode
-from stage import Stage, until
+from deployment import Deployment, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -24,8 +24,8 @@ CHINESE = (
 )
 
 
-async def test_vocals_and_instrumental_come_as_one_album_in_reply(stage: Stage, song: Path) -> None:
-    alice = stage.person()
+async def test_vocals_and_instrumental_come_as_one_album_in_reply(deployment: Deployment, song: Path) -> None:
+    alice = deployment.person()
     sent = await alice.sends(song)
     menu = await alice.answer_to(sent)
     assert menu.reply_to is sent
@@ -49,19 +49,21 @@ async def test_vocals_and_instrumental_come_as_one_album_in_reply(stage: Stage, 
         assert audio.media_group_id == alice.audios()[0].media_group_id
         assert audio.media
         assert audio.media["duration"] == 1  # its own, not the song's
-        arrived = stage.telegram.file_location(audio.media["file_id"])
-        assert np.array_equal(decode(arrived), decode(stage.provider.stem))
-    assert stage.provider.sources == [await anyio.Path(song).read_bytes()]
-    assert [create["type"] for create in stage.provider.creates] == ["separate_vocal"]
+        arrived = deployment.telegram.file_location(audio.media["file_id"])
+        assert np.array_equal(decode(arrived), decode(deployment.provider.stem))
+    assert deployment.provider.sources == [await anyio.Path(song).read_bytes()]
+    assert [create["type"] for create in deployment.provider.creates] == ["separate_vocal"]
 
 
-async def test_every_stem_comes_named_in_the_users_language_and_a_new_one_readably(stage: Stage) -> None:
+async def test_every_stem_comes_named_in_the_users_language_and_a_new_one_readably(
+    deployment: Deployment,
+) -> None:
     def with_a_new_one(create: dict[str, Any]) -> dict[str, Any]:
-        return {**known(create), "hand_drums_url": stage.provider.stem_url("hand drums")}
+        return {**known(create), "hand_drums_url": deployment.provider.stem_url("hand drums")}
 
-    known, stage.provider.info = stage.provider.info, with_a_new_one
-    alice, bai = stage.person("Alice"), stage.person("白", language="zh-hans")
-    songs = [stage.song("Thirteen"), stage.song("十三")]
+    known, deployment.provider.info = deployment.provider.info, with_a_new_one
+    alice, bai = deployment.person("Alice"), deployment.person("白", language="zh-hans")
+    songs = [deployment.song("Thirteen"), deployment.song("十三")]
     (_, menu), (_, menu_bai) = await asyncio.gather(
         alice.asks(songs[0], ALL_STEMS), bai.asks(songs[1], ALL_STEMS)
     )
@@ -73,9 +75,9 @@ async def test_every_stem_comes_named_in_the_users_language_and_a_new_one_readab
     assert [albums.count(album) for album in dict.fromkeys(albums)] == [7, 6]
 
 
-async def test_one_instrument_is_chosen_from_a_list_and_comes_with_the_rest(stage: Stage) -> None:
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Piano Man"), ONE_INSTRUMENT)
+async def test_one_instrument_is_chosen_from_a_list_and_comes_with_the_rest(deployment: Deployment) -> None:
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Piano Man"), ONE_INSTRUMENT)
     translations = [button["text"] for button in menu.buttons]
     assert translations[:3] == ["Lead vocal", "Backing vocals", "Drums"]
     assert translations[-2:] == ["↩️ Back", "✖️ Cancel"]
@@ -85,15 +87,15 @@ async def test_one_instrument_is_chosen_from_a_list_and_comes_with_the_rest(stag
     await alice.taps(menu, translations.index("Piano"))
     menu = await alice.shows(menu, "✅")
     assert alice.titles() == ["Piano Man (Piano)", "Piano Man (Without Piano)"]
-    assert [create["stemName"] for create in stage.provider.creates] == ["Piano"]
-    assert sorted(stage.provider.stem_requests) == ["extract", "remove"]
+    assert [create["stemName"] for create in deployment.provider.creates] == ["Piano"]
+    assert sorted(deployment.provider.stem_requests) == ["extract", "remove"]
 
 
 @pytest.mark.parametrize("code", [500, 531])
-async def test_a_failure_is_one_message_with_its_code(stage: Stage, code: int) -> None:
-    stage.provider.failure = code
-    alice = stage.person()
-    sent, menu = await alice.asks(stage.song(f"Failure {code}"), VOCALS)
+async def test_a_failure_is_one_message_with_its_code(deployment: Deployment, code: int) -> None:
+    deployment.provider.failure = code
+    alice = deployment.person()
+    sent, menu = await alice.asks(deployment.song(f"Failure {code}"), VOCALS)
     await alice.shows(menu, "⚠️")
     assert f"code {code}" in menu.text
     assert ("cost nothing" in menu.text) == (code == 531)
@@ -102,84 +104,86 @@ async def test_a_failure_is_one_message_with_its_code(stage: Stage, code: int) -
 
 @pytest.mark.parametrize(("code", "can_help"), [(413, False), (500, True)])
 async def test_a_refused_create_is_explained_and_tried_again_once(
-    stage: Stage, code: int, can_help: bool
+    deployment: Deployment, code: int, can_help: bool
 ) -> None:
-    stage.provider.refusal = (code, "no")
-    alice = stage.person()
-    sent, menu = await alice.asks(stage.song(f"Refused {code}"), VOCALS)
+    deployment.provider.refusal = (code, "no")
+    alice = deployment.person()
+    sent, menu = await alice.asks(deployment.song(f"Refused {code}"), VOCALS)
     await alice.shows(menu, "⚠️")
     assert f"code {code}" in menu.text
     assert "cost nothing" in menu.text
     retry = [button for button in menu.buttons if button["text"] == "🔁 Try again · 10 credits"]
     assert bool(retry) == can_help
-    assert stage.provider.creates == []
+    assert deployment.provider.creates == []
     if can_help:
-        stage.provider.refusal = None
+        deployment.provider.refusal = None
         await asyncio.gather(*(alice.taps(menu, 0) for _ in range(3)))
         menu = await alice.shows(menu, "✅")
-        assert len(stage.provider.creates) == 1
+        assert len(deployment.provider.creates) == 1
         assert len(alice.audios()) == 2
     assert [shown for shown in alice.after(sent) if shown.kind == "text"] == [menu]
 
 
-async def test_a_callback_may_come_before_the_create_call_is_answered(stage: Stage) -> None:
-    stage.provider.early_callback = True
-    stage.provider.hold_answer.clear()
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Too Early"), VOCALS)
+async def test_a_callback_may_come_before_the_create_call_is_answered(deployment: Deployment) -> None:
+    deployment.provider.early_callback = True
+    deployment.provider.hold_answer.clear()
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Too Early"), VOCALS)
     menu = await alice.shows(menu, "✅")
     assert len(alice.audios()) == 2
-    stage.provider.hold_answer.set()
-    await until(lambda: f"accepted as task {stage.provider.task_id()}" in stage.world.logs())
+    deployment.provider.hold_answer.set()
+    await until(lambda: f"accepted as task {deployment.provider.task_id()}" in deployment.environment.logs())
     assert menu.text.startswith("✅")
-    assert len(stage.provider.creates) == 1
+    assert len(deployment.provider.creates) == 1
 
 
-async def test_a_hundred_copies_of_a_callback_at_once_deliver_once(stage: Stage) -> None:
-    stage.provider.answers_by_itself = False
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Hundredfold"), VOCALS)
-    await stage.accepted()
-    answers = await asyncio.gather(*(stage.provider.call_back() for _ in range(100)))
+async def test_a_hundred_copies_of_a_callback_at_once_deliver_once(deployment: Deployment) -> None:
+    deployment.provider.answers_by_itself = False
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Hundredfold"), VOCALS)
+    await deployment.accepted()
+    answers = await asyncio.gather(*(deployment.provider.call_back() for _ in range(100)))
     menu = await alice.shows(menu, "✅")
-    again = await stage.provider.call_back()
+    again = await deployment.provider.call_back()
     for answer in [*answers, again]:
         assert (answer.status_code, answer.json()) == (200, {"status": "received"})
-    bob = stage.person("Bob")
-    stage.provider.answers_by_itself = True
-    _, menu = await bob.asks(stage.song("Afterwards"), VOCALS)
+    bob = deployment.person("Bob")
+    deployment.provider.answers_by_itself = True
+    _, menu = await bob.asks(deployment.song("Afterwards"), VOCALS)
     menu = await bob.shows(menu, "✅")
     assert len(alice.audios()) == 2
-    assert sorted(stage.provider.stem_requests) == ["instrumental", "instrumental", "vocal", "vocal"]
+    assert sorted(deployment.provider.stem_requests) == ["instrumental", "instrumental", "vocal", "vocal"]
 
 
-async def test_a_callback_is_answered_while_its_stems_have_yet_to_be_fetched(stage: Stage) -> None:
-    stage.provider.hold_stems.clear()
-    stage.provider.answers_by_itself = False
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Patience"), VOCALS)
-    await stage.accepted()
-    answer = await stage.provider.call_back()
+async def test_a_callback_is_answered_while_its_stems_have_yet_to_be_fetched(deployment: Deployment) -> None:
+    deployment.provider.hold_stems.clear()
+    deployment.provider.answers_by_itself = False
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Patience"), VOCALS)
+    await deployment.accepted()
+    answer = await deployment.provider.call_back()
     assert (answer.status_code, answer.json()) == (200, {"status": "received"})
     await alice.shows(menu, "📤")
-    await until(lambda: len(stage.provider.stem_requests) == 2)
-    assert stage.provider.stems_served == []
+    await until(lambda: len(deployment.provider.stem_requests) == 2)
+    assert deployment.provider.stems_served == []
     assert alice.audios() == []
-    stage.provider.hold_stems.set()
+    deployment.provider.hold_stems.set()
     menu = await alice.shows(menu, "✅")
     assert len(alice.audios()) == 2
 
 
-async def test_a_stem_that_cannot_be_fetched_is_named_and_fetched_again_for_nothing(stage: Stage) -> None:
-    stage.provider.broken_stems = {"instrumental": 404}
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Half"), VOCALS)
+async def test_a_stem_that_cannot_be_fetched_is_named_and_fetched_again_for_nothing(
+    deployment: Deployment,
+) -> None:
+    deployment.provider.broken_stems = {"instrumental": 404}
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Half"), VOCALS)
     menu = await alice.shows(menu, "✅ “Half”: 1 stem is here.\nCould not be fetched: Instrumental.")
-    stage.provider.broken_stems = {}
+    deployment.provider.broken_stems = {}
     await alice.taps(menu, 0)
     menu = await alice.shows(menu, "✅ “Half”: 2 stems are here.")
     assert alice.titles() == ["Half (Vocals)", "Half (Instrumental)"]
-    assert len(stage.provider.creates) == 1
+    assert len(deployment.provider.creates) == 1
 
 
 # Each name with what the titles of its stems contain.
@@ -190,11 +194,11 @@ NAMES = {
 }
 
 
-async def test_unusual_file_names_reach_the_stems(stage: Stage) -> None:
+async def test_unusual_file_names_reach_the_stems(deployment: Deployment) -> None:
     async def split(file_name: str, titled: str, seconds: float) -> None:
-        alice = stage.person()
-        with stage.song("", seconds).open("rb") as song:
-            sent = await stage.telegram.send_file(alice.id, song, file_name=file_name)
+        alice = deployment.person()
+        with deployment.song("", seconds).open("rb") as song:
+            sent = await deployment.telegram.send_file(alice.id, song, file_name=file_name)
         menu = await alice.answer_to(sent)
         await alice.taps(menu, VOCALS)
         menu = await alice.shows(menu, "✅")

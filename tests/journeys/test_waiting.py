@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from chat import Person
-from stage import Stage, until
+from deployment import Deployment, until
 
 from sandbox.telegram.chats import Message
 
@@ -14,53 +14,55 @@ SETTINGS = {"POLL_AFTER_S": "1", "POLL_INTERVAL_S": "1", "JOB_TIMEOUT_S": "10", 
 VOCALS, ONE_INSTRUMENT = 0, 2
 
 
-def ready(stage: Stage) -> dict[str, Any]:
+def ready(deployment: Deployment) -> dict[str, Any]:
     """Return the answer of the detail endpoint for a finished task."""
-    response = {"vocalUrl": stage.provider.stem_url("vocal"), "instrumentalUrl": None, "drumsUrl": ""}
+    response = {"vocalUrl": deployment.provider.stem_url("vocal"), "instrumentalUrl": None, "drumsUrl": ""}
     return {"successFlag": "SUCCESS", "response": response}
 
 
-async def test_a_job_without_a_callback_is_polled(stage: Stage) -> None:
-    stage.provider.answers_by_itself = False
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Polled"), VOCALS)
-    await stage.accepted()
-    asked = f"record-info?taskId={stage.provider.task_id()}"
-    await until(lambda: sum(asked in request for request in stage.provider.requests) >= 2)
+async def test_a_job_without_a_callback_is_polled(deployment: Deployment) -> None:
+    deployment.provider.answers_by_itself = False
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Polled"), VOCALS)
+    await deployment.accepted()
+    asked = f"record-info?taskId={deployment.provider.task_id()}"
+    await until(lambda: sum(asked in request for request in deployment.provider.requests) >= 2)
     assert menu.text.startswith("⏳")
-    stage.provider.details[stage.provider.task_id()] = ready(stage)
+    deployment.provider.details[deployment.provider.task_id()] = ready(deployment)
     menu = await alice.shows(menu, "✅")
     assert alice.titles() == ["Polled (Vocals)"]
-    assert (await stage.provider.call_back()).status_code == 200
-    assert len(stage.provider.creates) == 1
+    assert (await deployment.provider.call_back()).status_code == 200
+    assert len(deployment.provider.creates) == 1
 
 
-async def test_a_failure_found_by_polling_is_explained(stage: Stage) -> None:
-    stage.provider.answers_by_itself = False
-    alice = stage.person()
-    _, menu = await alice.asks(stage.song("Polled Failure"), VOCALS)
-    await stage.accepted()
+async def test_a_failure_found_by_polling_is_explained(deployment: Deployment) -> None:
+    deployment.provider.answers_by_itself = False
+    alice = deployment.person()
+    _, menu = await alice.asks(deployment.song("Polled Failure"), VOCALS)
+    await deployment.accepted()
     failed = {"successFlag": "GENERATE_AUDIO_FAILED", "errorCode": 501, "response": None}
-    stage.provider.details[stage.provider.task_id()] = failed
+    deployment.provider.details[deployment.provider.task_id()] = failed
     await alice.shows(menu, "⚠️")
     assert "code 501" in menu.text
 
 
-async def test_jobs_without_a_result_are_explained_and_late_results_still_count(stage: Stage) -> None:
-    provider = stage.provider
+async def test_jobs_without_a_result_are_explained_and_late_results_still_count(
+    deployment: Deployment,
+) -> None:
+    provider = deployment.provider
     provider.answers_by_itself = False
 
     async def asked(title: str, number: int, mode: int = VOCALS) -> tuple[Person, Message]:
-        person = stage.person(title)
-        _, menu = await person.asks(stage.song(title), mode)
+        person = deployment.person(title)
+        _, menu = await person.asks(deployment.song(title), mode)
         if mode == ONE_INSTRUMENT:
             await person.taps(menu, 0)
-        await stage.accepted(number + 1)
+        await deployment.accepted(number + 1)
         return person, menu
 
     late, menu_late = await asked("Late", 0)
     retried, menu_retried = await asked("Tried Again", 1)
-    await stage.tasks_rest()  # both calls are answered
+    await deployment.tasks_rest()  # both calls are answered
     provider.lose_answer = True
     lost, menu_lost = await asked("Lost For Good", 2)
     found, menu_found = await asked("Lost And Late", 3, ONE_INSTRUMENT)
@@ -85,7 +87,7 @@ async def test_jobs_without_a_result_are_explained_and_late_results_still_count(
     assert len(provider.creates) == 4
 
     # the late result is not counted again
-    _, other = await found.asks(stage.song("One More"))
+    _, other = await found.asks(deployment.song("One More"))
     assert "You have used 20 of your 20" in (await found.taps(other, VOCALS)).answer_text
 
     # after another try the late result of the first is dropped
@@ -93,6 +95,6 @@ async def test_jobs_without_a_result_are_explained_and_late_results_still_count(
     await retried.taps(menu_retried, 0)
     menu_retried = await retried.shows(menu_retried, "✅")
     assert (await provider.call_back(1)).status_code == 200
-    await stage.tasks_rest()
+    await deployment.tasks_rest()
     assert len(retried.audios()) == 2
     assert len(provider.creates) == 5

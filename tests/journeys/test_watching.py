@@ -8,47 +8,47 @@ from typing import Any
 
 import httpx
 from chat import WAIT_S
+from deployment import Deployment, open_deployment
 from process_pool import ForkedProcess
 from provider import KEY
-from stage import Stage, open_stage
 
 
 async def test_one_song_is_seen_in_all_processes(tmp_path: Path) -> None:
-    async with open_stage(tmp_path, "bot", "webhook", "worker", LOG_FORMAT="json") as stage:
-        stage.provider.few_stems = True
-        alice = stage.person("Alice")
-        _, menu = await alice.asks(stage.song("Found"), 1)
+    async with open_deployment(tmp_path, "bot", "webhook", "worker", LOG_FORMAT="json") as deployment:
+        deployment.provider.few_stems = True
+        alice = deployment.person("Alice")
+        _, menu = await alice.asks(deployment.song("Found"), 1)
         menu = await alice.shows(menu, "✅")
-        await stage.jobs_rest()
-        async with stage.store() as store:
+        await deployment.jobs_rest()
+        async with deployment.store() as store:
             (job,) = await store.delivered_jobs()
-        assert task_ids_in_logs(stage, job.id) == {
+        assert task_ids_in_logs(deployment, job.id) == {
             "bot": set(),
             "webhook": {job.task_id},
             "worker": {job.task_id},
         }
-        text = await measured(stage)
+        text = await measured(deployment)
         assert re.search(r'^stemdrop_telegram_calls_total{outcome="ok"} [1-9]', text, re.M)
         secrets = (
-            stage.telegram.token,
+            deployment.telegram.token,
             KEY,
-            stage.world.variables()["SECRET_KEY"],
+            deployment.environment.variables()["SECRET_KEY"],
             job.id,
             "Alice",
             "Found",
         )
         assert [word for word in secrets if word in text] == []
-        facts = await status(stage, tmp_path)
+        facts = await status(deployment, tmp_path)
         assert [process["role"] for process in facts["processes"]] == ["bot", "webhook", "worker"]
         assert facts["missing"] == facts["jobs"] == []
         assert facts["last_hour"]["ended"] == {"delivered": 1, "incomplete": 0, "failed": 0, "cancelled": 0}
-        assert facts["credits"]["left"] == stage.provider.credits
+        assert facts["credits"]["left"] == deployment.provider.credits
 
 
-def task_ids_in_logs(stage: Stage, job_id: str) -> dict[str, set[str]]:
+def task_ids_in_logs(deployment: Deployment, job_id: str) -> dict[str, set[str]]:
     """Return the task ids in the log lines about the job, by process; each process must have such lines."""
     seen: dict[str, set[str]] = {}
-    for process in stage.processes:
+    for process in deployment.processes:
         lines = [json.loads(line) for line in process.output().splitlines()]
         for line in lines:
             if named := re.search(r"\bjob ([0-9a-f]{16})\b", line["message"]):
@@ -59,16 +59,16 @@ def task_ids_in_logs(stage: Stage, job_id: str) -> dict[str, set[str]]:
     return seen
 
 
-async def measured(stage: Stage) -> str:
+async def measured(deployment: Deployment) -> str:
     """Return /metrics as soon as all processes have written their counters."""
-    url = f"http://127.0.0.1:{stage.world.variables()['LISTEN_PORT']}/metrics"
+    url = f"http://127.0.0.1:{deployment.environment.variables()['LISTEN_PORT']}/metrics"
     expected = (
         'stemdrop_jobs_ended_total{mode="split_stem",outcome="delivered"} 1.0',
         'stemdrop_job_state_seconds_count{mode="split_stem",state="delivering"} 1.0',
         'stemdrop_callbacks_total{outcome="stored"} 1.0',
         'stemdrop_api_calls_total{call="create",outcome="ok"} 1.0',
         'stemdrop_stem_fetches_total{outcome="ok"} 2.0',
-        f"stemdrop_credits_left {stage.provider.credits:.1f}",
+        f"stemdrop_credits_left {deployment.provider.credits:.1f}",
         *(f'stemdrop_processes{{role="{role}"}} 1.0' for role in ("bot", "webhook", "worker")),
         *(
             f'stemdrop_queue_tasks{{queue="{queue}",state="waiting"}} 0.0'
@@ -84,9 +84,11 @@ async def measured(stage: Stage) -> str:
             await asyncio.sleep(0.3)
 
 
-async def status(stage: Stage, folder: Path) -> Any:
+async def status(deployment: Deployment, folder: Path) -> Any:
     """Return what `stemdrop status --json` prints."""
-    process = ForkedProcess(["status", "--json"], stage.world.variables(), folder / "status", cwd=folder)
+    process = ForkedProcess(
+        ["status", "--json"], deployment.environment.variables(), folder / "status", cwd=folder
+    )
     process.start()
     assert await process.wait(60) == 0
     return json.loads(process.output())

@@ -12,9 +12,9 @@ from stemdrop.domain.jobs import CREDITS, Mode
 WAIT_S = 120.0
 
 
-def mode_label(say: Language, mode: Mode) -> str:
+def mode_label(translate: Language, mode: Mode) -> str:
     """The label of a mode's button at the price of the paid hosts."""
-    return say.priced(f"mode.{mode}", say.credits(CREDITS[mode]))
+    return translate.priced(f"mode.{mode}", translate.credits(CREDITS[mode]))
 
 
 class Person:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from deployment import Deployment, open_deployment
 from ledger import Account, Ledger
 from report import Row
-from stage import Stage, open_stage
 from tcp_proxy import TcpProxy
 
 # Shorter intervals than the defaults.
@@ -20,7 +20,7 @@ PATIENCE = {"POLL_AFTER_S": "5", "POLL_INTERVAL_S": "2", "JOB_TIMEOUT_S": "600"}
 
 @dataclass
 class Case:
-    """One fault: its stage, the songs that are played meanwhile, and its line in the table."""
+    """One fault: its deployment, the songs that are played meanwhile, and its line in the table."""
 
     folder: Path
     is_full: bool
@@ -28,38 +28,38 @@ class Case:
     stack: AsyncExitStack
     chance: random.Random = field(default_factory=lambda: random.Random(1))
     healed_at: float = 0
-    _stages: int = 0
+    _deployments: int = 0
 
     def times(self, short: int, full: int) -> int:
         """Return the number for the suite or for a full run."""
         return full if self.is_full else short
 
-    async def open(self, *commands: str, **settings: Any) -> tuple[Stage, Ledger]:
-        """Open a stage with these processes, which may log errors."""
-        stage = await self.stack.enter_async_context(self.stage(**settings))
-        await stage.start(*commands)
-        return stage, Ledger(stage)
+    async def open(self, *commands: str, **settings: Any) -> tuple[Deployment, Ledger]:
+        """Open a deployment with these processes, which may log errors."""
+        deployment = await self.stack.enter_async_context(self.deployment(**settings))
+        await deployment.start(*commands)
+        return deployment, Ledger(deployment)
 
-    async def open_wired(self, *commands: str, **settings: Any) -> tuple[Stage, Ledger, TcpProxy]:
-        """Open a stage whose connections to Redis can be cut."""
-        wire = await self.stack.enter_async_context(TcpProxy(lambda: [port_of(stage.redis_url)]).run())
-        stage = await self.stack.enter_async_context(self.stage(**settings))
-        url = stage.redis_url
-        stage.settings["REDIS_URL"] = url.replace(f":{port_of(url)}/", f":{wire.port}/")
-        await stage.start(*commands)
-        return stage, Ledger(stage), wire
+    async def open_wired(self, *commands: str, **settings: Any) -> tuple[Deployment, Ledger, TcpProxy]:
+        """Open a deployment whose connections to Redis can be cut."""
+        wire = await self.stack.enter_async_context(TcpProxy(lambda: [port_of(deployment.redis_url)]).run())
+        deployment = await self.stack.enter_async_context(self.deployment(**settings))
+        url = deployment.redis_url
+        deployment.settings["REDIS_URL"] = url.replace(f":{port_of(url)}/", f":{wire.port}/")
+        await deployment.start(*commands)
+        return deployment, Ledger(deployment), wire
 
     @asynccontextmanager
-    async def stage(self, **settings: Any) -> AsyncIterator[Stage]:
-        """A stage on which nothing runs yet. In the suite all stems are only two, which are sooner sent."""
-        self._stages += 1
-        folder = self.folder / f"stage-{self._stages}"
+    async def deployment(self, **settings: Any) -> AsyncIterator[Deployment]:
+        """A deployment without processes. In the suite all stems are only two, which are sooner sent."""
+        self._deployments += 1
+        folder = self.folder / f"deployment-{self._deployments}"
         folder.mkdir()
-        async with open_stage(folder, **(PATIENCE | settings)) as stage:
-            stage.provider.remembers = True
-            stage.provider.few_stems = not self.is_full
-            stage.ordinary = ("",)
-            yield stage
+        async with open_deployment(folder, **(PATIENCE | settings)) as deployment:
+            deployment.provider.remembers = True
+            deployment.provider.few_stems = not self.is_full
+            deployment.ordinary = ("",)
+            yield deployment
 
     def healed(self) -> None:
         """Note the moment from which nothing is broken any more."""

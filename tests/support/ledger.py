@@ -8,8 +8,8 @@ from dataclasses import astuple, dataclass, field
 from functools import partial
 
 from chat import Person
+from deployment import Deployment
 from provider import SPLIT_FIELDS
-from stage import Stage
 
 from sandbox.telegram.chats import Message
 from stemdrop.domain.jobs import CREDITS
@@ -101,15 +101,15 @@ class Account:
 
 
 class Ledger:
-    """Plays songs on a stage, all of different people, and draws up the account."""
+    """Plays songs on a deployment, all of different people, and draws up the account."""
 
-    def __init__(self, stage: Stage) -> None:
-        self.stage = stage
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment = deployment
         self.plays: list[Play] = []
 
     def person(self) -> Person:
         """Add a person who waits for as long as it takes."""
-        person = self.stage.person(f"Person {len(self.plays) + 1}")
+        person = self.deployment.person(f"Person {len(self.plays) + 1}")
         person.wait_s = WAIT_S
         return person
 
@@ -141,10 +141,10 @@ class Ledger:
         number = len(self.plays) + 1
         person = person or self.person()
         if stems is None:
-            stems = 2 if mode == VOCALS or self.stage.provider.few_stems else len(SPLIT_FIELDS)
+            stems = 2 if mode == VOCALS or self.deployment.provider.few_stems else len(SPLIT_FIELDS)
         play = Play(person, title or f"Song {number}", mode, stems)
         self.plays.append(play)
-        play.song = await person.sends(self.stage.song(play.title), **how)
+        play.song = await person.sends(self.deployment.song(play.title), **how)
         await person.sees(lambda: play.translations)
         return play
 
@@ -158,7 +158,7 @@ class Ledger:
             menu = play.translations[-1]
             if menu.text.startswith(_CHOOSING):
                 data = menu.buttons[play.mode]["callback_data"]
-                self.stage.telegram.tap(menu.chat.id, menu.message_id, data, user_id=play.person.id)
+                self.deployment.telegram.tap(menu.chat.id, menu.message_id, data, user_id=play.person.id)
             for _ in range(200):
                 if play.is_over or not menu.text.startswith(_CHOOSING):
                     return
@@ -166,7 +166,7 @@ class Ledger:
 
     async def press(self, play: Play, label: str, effect: Callable[[], object]) -> None:
         """Tap the button on which this can be read until that has had its effect."""
-        telegram = self.stage.telegram
+        telegram = self.deployment.telegram
 
         def shown() -> list[tuple[Message, str]]:
             buttons = ((menu, button) for menu in play.translations for button in menu.buttons)
@@ -188,8 +188,8 @@ class Ledger:
     async def all_well(self, until: Callable[[], Awaitable[None]] | None = None) -> None:
         """Wait until all songs are over and nothing waits or runs any more."""
         await (until or self.over)()
-        await self.stage.jobs_rest(WAIT_S)
-        await self.stage.tasks_rest(WAIT_S)
+        await self.deployment.jobs_rest(WAIT_S)
+        await self.deployment.tasks_rest(WAIT_S)
 
     def account(self) -> Account:
         """Count; `notes` name each irregularity."""
@@ -210,7 +210,7 @@ class Ledger:
                 account.twice += twice
                 account.notes.append(f"{play.title}: {twice} stems twice")
             account.shown_twice += max(0, len(play.translations) - 1)
-        jobs = Counter(_job_of(create["audioUrl"]) for create in self.stage.provider.creates)
+        jobs = Counter(_job_of(create["audioUrl"]) for create in self.deployment.provider.creates)
         account.paid_twice = jobs.total() - len(jobs)
         return account
 
@@ -220,10 +220,10 @@ class Ledger:
         A song whose answer was lost counts as charged.
         """
         prices = {mode.value: credits for mode, credits in CREDITS.items()}
-        creates = self.stage.provider.creates
+        creates = self.deployment.provider.creates
         charged = sum(prices[create["type"]] for create in creates)
         accepted = {_job_of(create["audioUrl"]) for create in creates}
-        async with self.stage.store() as store, connect(self.stage.redis_url) as redis:
+        async with self.deployment.store() as store, connect(self.deployment.redis_url) as redis:
             accounts = {play.person.id for play in self.plays}
             jobs = {job.id: job for account in accounts for job in await store.jobs_of(account)}
             spent = 0

@@ -37,7 +37,7 @@ async def _songs(ledger: Ledger) -> None:
 
 async def _packed(ledger: Ledger) -> None:
     """Uploaded, polled, then wanted as one ZIP and as voice messages."""
-    ledger.stage.provider.answers_by_itself = False
+    ledger.deployment.provider.answers_by_itself = False
     play = await ledger.play(VOCALS)
     await ledger.over()
     if play.is_done:
@@ -48,7 +48,7 @@ async def _packed(ledger: Ledger) -> None:
 
 async def _trouble(ledger: Ledger) -> None:
     """Refused, failed, cancelled, taken up again and cancelled; and a stem that is fetched later."""
-    provider = ledger.stage.provider
+    provider = ledger.deployment.provider
     provider.refusal = (500, "no")
     play = await ledger.play(VOCALS, stems=0)
     await ledger.over()
@@ -56,7 +56,7 @@ async def _trouble(ledger: Ledger) -> None:
     await ledger.press(play, RETRY, lambda: len(provider.creates) == 1)
     # the message of the refused try may still stand
     await play.person.sees(lambda: play.is_over and "cost nothing" not in play.translations[-1].text)
-    await ledger.stage.tasks_rest()
+    await ledger.deployment.tasks_rest()
     provider.failure, provider.answers_by_itself, provider.remembers = None, False, False
     await ledger.press(play, RETRY, lambda: len(provider.creates) == 2)
     await ledger.press(play, SAY("button.cancel"), lambda: play.is_cancelled)
@@ -72,23 +72,23 @@ async def _trouble(ledger: Ledger) -> None:
 
 async def _group(ledger: Ledger) -> None:
     """Asked for by an anonymous admin of a group, which becomes a supergroup before its stems come."""
-    stage, telegram, person = ledger.stage, ledger.stage.telegram, ledger.person()
+    deployment, telegram, person = ledger.deployment, ledger.deployment.telegram, ledger.person()
     group = telegram.add_group("A band", [telegram.user(person.id)])
     person.chat_id = group.id
     play = Play(person, "Song of a band", VOCALS, 2, is_alone=True)
     ledger.plays.append(play)
-    song = await person.sends(stage.song(play.title))
+    song = await person.sends(deployment.song(play.title))
     content = {**text_fields("text", "/stems"), "sender_chat": group.to_dict()}
     telegram.post(group, telegram.user(person.id), content, reply_to=song)
     await person.sees(lambda: play.translations)
     # nor is it polled before
-    stage.provider.answers_by_itself = stage.provider.remembers = False
+    deployment.provider.answers_by_itself = deployment.provider.remembers = False
     await ledger.pick(play)
-    await stage.accepted()
-    await stage.tasks_rest()
+    await deployment.accepted()
+    await deployment.tasks_rest()
     person.chat_id = telegram.migrate_group(group.id).id
-    stage.provider.answers_by_itself = stage.provider.remembers = True
-    await stage.provider.post_patiently(stage.provider.creates[0])
+    deployment.provider.answers_by_itself = deployment.provider.remembers = True
+    await deployment.provider.post_patiently(deployment.provider.creates[0])
 
 
 async def _deleted(ledger: Ledger) -> None:
@@ -97,7 +97,7 @@ async def _deleted(ledger: Ledger) -> None:
     await ledger.over()
     for message in first.shown:
         if message.kind == "audio" and message.media:
-            ledger.stage.telegram.forget_file(message.media["file_id"])
+            ledger.deployment.telegram.forget_file(message.media["file_id"])
     again = await ledger.play(VOCALS, title="First")
     asked = SAY("kept_lost", title="First")
     await again.person.sees(lambda: any(message.text == asked for message in again.translations))
@@ -106,13 +106,13 @@ async def _deleted(ledger: Ledger) -> None:
     menu = await again.person.answer_to(again.person.says("/delete"))
     await again.person.taps(menu, 0)
     await again.person.sees(lambda: not menu.buttons)
-    async with ledger.stage.store() as store:
+    async with ledger.deployment.store() as store:
         assert await store.jobs_of(again.person.id) == []
 
 
 async def _late(ledger: Ledger) -> None:
     """Given up for want of an answer, which comes after all."""
-    provider = ledger.stage.provider
+    provider = ledger.deployment.provider
     provider.answers_by_itself = provider.remembers = False
     play = await ledger.play(VOCALS)
     await ledger.over()
@@ -122,13 +122,13 @@ async def _late(ledger: Ledger) -> None:
 
 async def _lost(ledger: Ledger) -> None:
     """The first create call comes to nothing and loses its answer; its user has the service asked again."""
-    provider = ledger.stage.provider
+    provider = ledger.deployment.provider
     provider.loses_creates = True
     play = await ledger.play(VOCALS)
     lost = SAY("lost", title=play.title)
     await play.person.sees(lambda: any(message.text.startswith(lost) for message in play.translations))
     provider.loses_creates = False
-    await ledger.stage.age_lost_answers()
+    await ledger.deployment.age_lost_answers()
     await ledger.press(play, SAY("button.ask_again", price="").strip(), lambda: provider.creates)
     await ledger.over()
 

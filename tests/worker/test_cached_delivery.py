@@ -151,9 +151,9 @@ async def test_titles_in_another_language_are_captions(
 ) -> None:
     job = await again(product, orders, bob, song, language="zh-hans")
     await delivery.run(job.id)
-    say = product.translations.language("zh-hans")
+    translate = product.translations.language("zh-hans")
     captions = [message.text for message in stems(product, job.chat_id)]
-    assert captions == [f"Morning Line ({say(f'stem.{key}')})" for key in TWELVE]
+    assert captions == [f"Morning Line ({translate(f'stem.{key}')})" for key in TWELVE]
     cached = await product.store.sent(job.id)
     assert cached["vocals"].title == "Morning Line (Vocals)"
 

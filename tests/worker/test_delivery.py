@@ -129,8 +129,8 @@ async def test_twelve_stems_arrive_as_two_albums_in_order(
     job = await product.at(JobState.DELIVERING, sent, result=result_of(put(*TWELVE)))
     await delivery.run(job.id)
     arrived = stems(product, job.chat_id)
-    say = product.translations.language("en")
-    named = [f"Morning Line ({say(f'stem.{key}')})" for key in TWELVE]
+    translate = product.translations.language("en")
+    named = [f"Morning Line ({translate(f'stem.{key}')})" for key in TWELVE]
     assert field(arrived, "title") == named
     album_ids = [message.media_group_id for message in arrived]
     assert album_ids == [album_ids[0]] * 6 + [album_ids[-1]] * 6

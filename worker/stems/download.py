@@ -74,7 +74,7 @@ class StemDownloads:
     job: Job
     stems: Sequence[Stem]
     folder: Path
-    say: Language
+    translate: Language
     cover: bytes | None
     fetcher: StemFetcher
     separation: SeparationClient
@@ -102,7 +102,7 @@ class StemDownloads:
         return await self._running[stem.key]
 
     async def _download(self, stem: Stem, target: Path) -> StemOutcome:
-        name = self.say.stem(stem)
+        name = self.translate.stem(stem)
         url = stem.url
         try:
             async with self._slots:
@@ -115,7 +115,7 @@ class StemDownloads:
                     found = await self._fetch(stem, url, target)
                 if found.is_silent:
                     return StemOutcome(stem, name, is_silent=True)
-                file = describe(self.job, stem, self.say, target, found.extension, found.duration_s)
+                file = describe(self.job, stem, self.translate, target, found.extension, found.duration_s)
                 if found.audio_format:
                     await self._tag(stem, file, name, found.audio_format)
         except StemTooBig:
@@ -142,7 +142,7 @@ class StemDownloads:
         keys = [found.key for found in result.stems] if result else [stem.key]
         tags = Tags(
             title=file.title,
-            album=cut(plain(source.title), MAX_NAME) or self.say("title.song"),
+            album=cut(plain(source.title), MAX_NAME) or self.translate("title.song"),
             stem=name,
             performer=cut(plain(source.performer), MAX_NAME),
             number=keys.index(stem.key) + 1,
@@ -171,10 +171,10 @@ class StemDownloads:
 
 
 def describe(
-    job: Job, stem: Stem, say: Language, path: Path, extension: str, duration_s: float = 0
+    job: Job, stem: Stem, translate: Language, path: Path, extension: str, duration_s: float = 0
 ) -> DownloadedStem:
     """Return the stem's file with the title and the name that the user reads."""
-    song, name, nameless = job.source.title, say.stem(stem), say("title.song")
+    song, name, nameless = job.source.title, translate.stem(stem), translate("title.song")
     return DownloadedStem(
         stem.key,
         title(song, name, nameless),

@@ -36,15 +36,15 @@ class StemDownloader:
         self._files = files
 
     def start(
-        self, job: Job, stems: Sequence[Stem], folder: Path, say: Language, cover: bytes | None = None
+        self, job: Job, stems: Sequence[Stem], folder: Path, translate: Language, cover: bytes | None = None
     ) -> StemDownloads:
         """Return the downloads of these stems from the provider; they begin when their block is entered."""
         return StemDownloads(
-            job, stems, folder, say, cover=cover, fetcher=self._fetcher, separation=self._separation
+            job, stems, folder, translate, cover=cover, fetcher=self._fetcher, separation=self._separation
         )
 
     async def download_sent(
-        self, job: Job, stem: Stem, sent: Sent, folder: Path, say: Language
+        self, job: Job, stem: Stem, sent: Sent, folder: Path, translate: Language
     ) -> DownloadedStem | None:
         """Download a stem that is in the chat, from Telegram or else from the provider.
 
@@ -52,7 +52,7 @@ class StemDownloader:
         `httpx.HTTPError` or `TryLater` when a later try may succeed.
         """
         try:
-            return await self._from_telegram(job, stem, sent, folder / "cached", say)
+            return await self._from_telegram(job, stem, sent, folder / "cached", translate)
         except SourceGone as error:
             log.info("job %s: Telegram does not give stem %s: %s", job.id, stem.key, error)
         except SourceUnavailable as error:
@@ -63,7 +63,7 @@ class StemDownloader:
             raise TryLater(60, f"stems cannot be written: {error.strerror}") from error
         if not stem.url:
             return None
-        async with self.start(job, [stem], folder, say) as downloads:
+        async with self.start(job, [stem], folder, translate) as downloads:
             return (await downloads.outcome(stem)).file
 
     async def cover(self, job: Job) -> bytes | None:
@@ -80,7 +80,7 @@ class StemDownloader:
         return cover if len(cover) <= MAX_COVER_BYTES and cover.startswith(b"\xff\xd8") else None
 
     async def _from_telegram(
-        self, job: Job, stem: Stem, sent: Sent, path: Path, say: Language
+        self, job: Job, stem: Stem, sent: Sent, path: Path, translate: Language
     ) -> DownloadedStem:
         """Raises `SourceGone` also for a file that is too large for a bot to download."""
         if not sent.file_id:
@@ -88,4 +88,4 @@ class StemDownloader:
         await self._files.save(await self._files.find(sent.file_id), path, self._fetcher.max_bytes)
         content = await run_in_thread(inspect, path)
         extension = extension_of_content(content.demuxers if content else "", ".mp3")
-        return describe(job, stem, say, path, extension)
+        return describe(job, stem, translate, path, extension)

@@ -54,26 +54,28 @@ def test_a_song_that_is_called_like_a_phrase_is_not_chosen_by_its_name() -> None
 
 def test_a_phrase_means_the_same_in_every_language() -> None:
     known = choices()
-    for say in load_translations().languages.values():
+    for translate in load_translations().languages.values():
         for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM):
-            for phrase in say(f"caption.{mode}").split("|"):
+            for phrase in translate(f"caption.{mode}").split("|"):
                 assert known[_normalize(phrase)] == (mode, ""), phrase
         for name in INSTRUMENTS:
-            for phrase in say("caption.instrument", name=say.named(name)).split("|"):
+            for phrase in translate("caption.instrument", name=translate.named(name)).split("|"):
                 assert known[_normalize(phrase)] == (ONE, name), phrase
 
 
 def test_no_phrase_is_empty_and_none_is_the_name_of_an_instrument_but_drums() -> None:
-    names = {say.named(name) for say in load_translations().languages.values() for name in INSTRUMENTS}
+    names = {
+        translate.named(name) for translate in load_translations().languages.values() for name in INSTRUMENTS
+    }
     chosen = {name for name in map(_normalize, names) if name in choices()}
-    drums = {say.named("Drum Kit") for say in load_translations().languages.values()}
+    drums = {translate.named("Drum Kit") for translate in load_translations().languages.values()}
     assert chosen == set(map(_normalize, drums))
     assert "" not in choices()
 
 
 def test_the_examples_in_the_help_are_phrases() -> None:
-    for say in load_translations().languages.values():
-        *_, line, _, _ = say("help.commands", bot="a").splitlines()
+    for translate in load_translations().languages.values():
+        *_, line, _, _ = translate("help.commands", bot="a").splitlines()
         examples = re.split("[:：]", line)[-1]
         chosen = [choice_of(example, []) for example in re.split(",|、", examples)]
         assert chosen == [VOCALS, ALL_STEMS, (ONE, "Drum Kit"), (ONE, "Bass")], line

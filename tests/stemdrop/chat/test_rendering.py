@@ -21,11 +21,11 @@ VOCALS, ALL, ONE = Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM, Mode.SPLIT_STEM_ADVANCE
 PAGES = -(-len(INSTRUMENTS) // PAGE_LENGTH)
 
 
-in_every_language = pytest.mark.parametrize("say", sorted(load_translations().languages), indirect=True)
+in_every_language = pytest.mark.parametrize("translate", sorted(load_translations().languages), indirect=True)
 
 
 @pytest.fixture
-def say(request: pytest.FixtureRequest) -> Language:
+def translate(request: pytest.FixtureRequest) -> Language:
     """English, unless the test asks for every language."""
     return load_translations().languages[getattr(request, "param", "en")]
 
@@ -51,9 +51,9 @@ def utf16_length(text: str) -> int:
 # Choosing
 
 
-def test_the_choice_has_the_modes_in_order_with_their_price(say: Language) -> None:
+def test_the_choice_has_the_modes_in_order_with_their_price(translate: Language) -> None:
     job = make_job()
-    text, keyboard = render(job, say)
+    text, keyboard = render(job, translate)
     assert "Morning Line" in text
     assert taps(keyboard) == [
         [Tap(Action.PICK, job.id, VOCALS)],
@@ -65,33 +65,33 @@ def test_the_choice_has_the_modes_in_order_with_their_price(say: Language) -> No
         assert str(CREDITS[mode]) in label
 
 
-def test_a_free_mode_shows_free_instead_of_a_price(say: Language) -> None:
+def test_a_free_mode_shows_free_instead_of_a_price(translate: Language) -> None:
     facts = Details(free=frozenset({(ALL, ""), (ONE, "Bass")}))
-    vocals, everything, one, _ = labels(render(make_job(), say, facts)[1])
-    assert say("price.free") in everything
-    assert say.credits(50) not in everything
-    assert (say.credits(10) in vocals, say.credits(20) in one) == (True, True)
+    vocals, everything, one, _ = labels(render(make_job(), translate, facts)[1])
+    assert translate("price.free") in everything
+    assert translate.credits(50) not in everything
+    assert (translate.credits(10) in vocals, translate.credits(20) in one) == (True, True)
 
 
-def test_lost_cached_stems_are_paid_for_only_after_a_confirmation(say: Language) -> None:
+def test_lost_cached_stems_are_paid_for_only_after_a_confirmation(translate: Language) -> None:
     job = make_job(mode=ONE, instrument="Bass", is_cache_lost=True)
-    text, keyboard = render(job, say)
-    assert text == say("kept_lost", title="Morning Line")
+    text, keyboard = render(job, translate)
+    assert text == translate("kept_lost", title="Morning Line")
     assert taps(keyboard) == [[Tap(Action.PICK, job.id, ONE, "Bass")], [Tap(Action.CANCEL, job.id)]]
-    assert say.credits(20) in labels(keyboard)[0]
+    assert translate.credits(20) in labels(keyboard)[0]
 
 
 # The list of instruments
 
 
-def test_each_instrument_is_on_one_page(say: Language) -> None:
+def test_each_instrument_is_on_one_page(translate: Language) -> None:
     job = make_job()
     order = tuple(reversed(INSTRUMENTS))
     seen: list[str] = []
     for page in range(PAGES):
-        text, keyboard = render_instruments(job, say, page, Details(instruments=order))
+        text, keyboard = render_instruments(job, translate, page, Details(instruments=order))
         assert "Morning Line" in text
-        assert say.credits(CREDITS[ONE]) in text
+        assert translate.credits(CREDITS[ONE]) in text
         *rows, last = taps(keyboard)
         shown = [tap for row in rows for tap in row if tap and tap.action is Action.PICK]
         assert {tap.mode for tap in shown} == {ONE}
@@ -102,54 +102,54 @@ def test_each_instrument_is_on_one_page(say: Language) -> None:
     assert seen == list(order)
 
 
-def test_the_pages_have_buttons_for_the_next_and_the_last_page(say: Language) -> None:
+def test_the_pages_have_buttons_for_the_next_and_the_last_page(translate: Language) -> None:
     job = make_job()
     for page in range(PAGES):
-        account_queue = [tap for row in taps(render_instruments(job, say, page)[1]) for tap in row]
+        account_queue = [tap for row in taps(render_instruments(job, translate, page)[1]) for tap in row]
         found = [tap.page for tap in account_queue if tap and tap.action is Action.INSTRUMENTS]
         assert found == [at for at in (page - 1, page + 1) if 0 <= at < PAGES]
 
 
 @pytest.mark.parametrize("page", [PAGES, 9999])
-def test_a_page_beyond_the_end_is_the_last_page(say: Language, page: int) -> None:
+def test_a_page_beyond_the_end_is_the_last_page(translate: Language, page: int) -> None:
     job = make_job()
-    assert render_instruments(job, say, page) == render_instruments(job, say, PAGES - 1)
+    assert render_instruments(job, translate, page) == render_instruments(job, translate, PAGES - 1)
 
 
-def test_a_free_instrument_is_marked(say: Language) -> None:
+def test_a_free_instrument_is_marked(translate: Language) -> None:
     facts = Details(free=frozenset({(ONE, "Bass"), (ALL, "")}))
-    shown = labels(render_instruments(make_job(), say, 0, facts)[1])
-    assert [label for label in shown if say("price.free") in label] == [
-        f"{say.named('Bass')} · {say('price.free')}"
+    shown = labels(render_instruments(make_job(), translate, 0, facts)[1])
+    assert [label for label in shown if translate("price.free") in label] == [
+        f"{translate.named('Bass')} · {translate('price.free')}"
     ]
 
 
 @in_every_language
-def test_no_two_instruments_have_the_same_label(say: Language) -> None:
-    assert len({say.named(name) for name in INSTRUMENTS}) == len(INSTRUMENTS)
+def test_no_two_instruments_have_the_same_label(translate: Language) -> None:
+    assert len({translate.named(name) for name in INSTRUMENTS}) == len(INSTRUMENTS)
 
 
 # Under way
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING])
-def test_a_job_under_way_can_be_cancelled(say: Language, state: JobState) -> None:
+def test_a_job_under_way_can_be_cancelled(translate: Language, state: JobState) -> None:
     job = make_job(state=state)
-    text, keyboard = render(job, say)
+    text, keyboard = render(job, translate)
     assert "Morning Line" in text
     assert taps(keyboard) == [[Tap(Action.CANCEL, job.id)]]
 
 
-def test_the_place_in_the_queue_is_shown(say: Language) -> None:
+def test_the_place_in_the_queue_is_shown(translate: Language) -> None:
     job = make_job(state=JobState.QUEUED)
-    assert "7" in render(job, say, Details(place=7))[0]
-    assert render(job, say, Details(place=0)) == render(
-        job, say, Details(place=1)
+    assert "7" in render(job, translate, Details(place=7))[0]
+    assert render(job, translate, Details(place=0)) == render(
+        job, translate, Details(place=1)
     )  # its turn comes this moment
 
 
-def test_the_usual_mode_is_green_and_cancel_is_red(say: Language) -> None:
-    _, keyboard = render(make_job(state=JobState.CHOOSING), say)
+def test_the_usual_mode_is_green_and_cancel_is_red(translate: Language) -> None:
+    _, keyboard = render(make_job(state=JobState.CHOOSING), translate)
     assert keyboard is not None
     styles = [button.style for row in keyboard.inline_keyboard for button in row]
     assert styles == ["success", None, None, "danger"]
@@ -173,48 +173,52 @@ USUAL = Estimate(60, 150)
     ],
 )
 def test_the_elapsed_time_and_the_estimate_are_shown(
-    say: Language, elapsed_s: float, estimate: Estimate | None, key: str
+    translate: Language, elapsed_s: float, estimate: Estimate | None, key: str
 ) -> None:
     job = make_job(state=JobState.SEPARATING)
-    times = {"gone": say.duration(elapsed_s), "low": say.duration(60), "high": say.duration(150)}
-    lines = render(job, say, Details(elapsed_s=elapsed_s, estimate=estimate))[0].split("\n")
-    assert lines == [say("state.separating", title="Morning Line"), say(key, **times)]
+    times = {
+        "gone": translate.duration(elapsed_s),
+        "low": translate.duration(60),
+        "high": translate.duration(150),
+    }
+    lines = render(job, translate, Details(elapsed_s=elapsed_s, estimate=estimate))[0].split("\n")
+    assert lines == [translate("state.separating", title="Morning Line"), translate(key, **times)]
 
 
 @pytest.mark.parametrize("changes", [{}, {"source_fetched_at": 2.0}])
 @in_every_language
-def test_a_lost_answer_is_told_with_what_is_known(say: Language, changes: dict[str, Any]) -> None:
+def test_a_lost_answer_is_told_with_what_is_known(translate: Language, changes: dict[str, Any]) -> None:
     job = make_job(state=JobState.SUBMITTING, answer_lost_at=1.0, **changes)
-    text, keyboard = render(job, say)
-    assert text.startswith(say("lost", title="Morning Line"))
+    text, keyboard = render(job, translate)
+    assert text.startswith(translate("lost", title="Morning Line"))
     assert taps(keyboard) == [[Tap(Action.CANCEL, job.id)]]
-    again, keyboard = render(job, say, Details(can_ask_again=True))
+    again, keyboard = render(job, translate, Details(can_ask_again=True))
     assert taps(keyboard) == [[Tap(Action.ASK_AGAIN, job.id)], [Tap(Action.CANCEL, job.id)]]
     assert again != text
 
 
 @in_every_language
-def test_a_job_in_delivery_has_no_buttons(say: Language) -> None:
-    text, keyboard = render(make_job(state=JobState.DELIVERING), say)
+def test_a_job_in_delivery_has_no_buttons(translate: Language) -> None:
+    text, keyboard = render(make_job(state=JobState.DELIVERING), translate)
     assert "Morning Line" in text
     assert keyboard is None
 
 
 @in_every_language
-def test_every_state_has_its_own_text(say: Language) -> None:
+def test_every_state_has_its_own_text(translate: Language) -> None:
     facts = Details(delivered=2)
     translations = {
-        render(make_job(state=state, failure=Failure("500")), say, facts)[0] for state in JobState
+        render(make_job(state=state, failure=Failure("500")), translate, facts)[0] for state in JobState
     }
     assert len(translations) == len(JobState)
 
 
 @in_every_language
-def test_cached_stems_are_announced_as_free(say: Language) -> None:
+def test_cached_stems_are_announced_as_free(translate: Language) -> None:
     cached = (CachedStem("vocals", "audio", "file"),)
     for state in (JobState.DELIVERING, JobState.DELIVERED):
         bought, free = (
-            render(make_job(state=state, cached=stems), say, Details(delivered=1))[0]
+            render(make_job(state=state, cached=stems), translate, Details(delivered=1))[0]
             for stems in ((), cached)
         )
         assert bought != free
@@ -242,33 +246,33 @@ def other_modes(job: Job) -> list[list[Tap]]:
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_a_failure_offers_its_remedies(say: Language, mode: Mode) -> None:
+def test_a_failure_offers_its_remedies(translate: Language, mode: Mode) -> None:
     for code in (*REMEDIES, "599"):
         failure = Failure(code, None)
         job = make_job(state=JobState.FAILED, mode=mode, failure=failure)
-        text, keyboard = render(job, say)
-        assert text.startswith(say.failure(failure))
+        text, keyboard = render(job, translate)
+        assert text.startswith(translate.failure(failure))
         assert "Morning Line" in text
         retry = [[Tap(Action.RETRY, job.id)]] if Remedy.RETRY in remedies(failure) else []
         others = other_modes(job) if Remedy.OTHER_MODE in remedies(failure) else []
         assert taps(keyboard) == [*retry, *others]
         if retry:
-            assert say.credits(CREDITS[mode]) in labels(keyboard)[0]
+            assert translate.credits(CREDITS[mode]) in labels(keyboard)[0]
 
 
-def test_a_free_retry_is_labelled_free(say: Language) -> None:
+def test_a_free_retry_is_labelled_free(translate: Language) -> None:
     job = make_job(state=JobState.FAILED, failure=Failure("500"))
-    (label,) = labels(render(job, say, Details(free=frozenset({(VOCALS, "")})))[1])
-    assert say("price.free") in label
+    (label,) = labels(render(job, translate, Details(free=frozenset({(VOCALS, "")})))[1])
+    assert translate("price.free") in label
 
 
-def test_undelivered_stems_are_fetched_again_and_not_bought_again(say: Language) -> None:
+def test_undelivered_stems_are_fetched_again_and_not_bought_again(translate: Language) -> None:
     job = make_job(state=JobState.FAILED, failure=Failure("undeliverable"), result=make_result())
-    text, keyboard = render(job, say)
-    assert text.startswith(say.failure(Failure("undeliverable")))
+    text, keyboard = render(job, translate)
+    assert text.startswith(translate.failure(Failure("undeliverable")))
     assert taps(keyboard) == [[Tap(Action.FETCH_AGAIN, job.id)]]
     for other in (replace(job, result=None), replace(job, failure=Failure("500"))):
-        assert taps(render(other, say)[1]) == [[Tap(Action.RETRY, job.id)]]
+        assert taps(render(other, translate)[1]) == [[Tap(Action.RETRY, job.id)]]
 
 
 def test_a_failed_job_without_a_failure_raises() -> None:
@@ -278,17 +282,17 @@ def test_a_failed_job_without_a_failure_raises() -> None:
 
 @pytest.mark.parametrize("mode", Mode)
 @in_every_language
-def test_why_a_mode_cannot_be_picked_fits_an_answer_to_a_tap(say: Language, mode: Mode) -> None:
+def test_why_a_mode_cannot_be_picked_fits_an_answer_to_a_tap(translate: Language, mode: Mode) -> None:
     for spent, limit, renews_in_s in ((0, 50, 86_399), (10**9, 10**9, 23 * 3600 + 59 * 60)):
-        text = render_over_limit(say, Allowance(spent, limit, renews_in_s, CREDITS[mode]))
+        text = render_over_limit(translate, Allowance(spent, limit, renews_in_s, CREDITS[mode]))
         assert utf16_length(text) <= 200
-        for part in (say.credits(CREDITS[mode]), say.duration(renews_in_s)):
+        for part in (translate.credits(CREDITS[mode]), translate.duration(renews_in_s)):
             assert part in text
     # what a day never allows does not come back tomorrow
-    text = render_over_limit(say, Allowance(0, 5, 86_399, CREDITS[mode]))
+    text = render_over_limit(translate, Allowance(0, 5, 86_399, CREDITS[mode]))
     assert utf16_length(text) <= 200
-    assert say.credits(CREDITS[mode]) in text
-    assert say.duration(86_399) not in text
+    assert translate.credits(CREDITS[mode]) in text
+    assert translate.duration(86_399) not in text
 
 
 # The end
@@ -300,18 +304,18 @@ def test_the_result_counts_the_stems(delivered: int, words: str) -> None:
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_the_result_offers_other_modes_and_formats(say: Language, mode: Mode) -> None:
+def test_the_result_offers_other_modes_and_formats(translate: Language, mode: Mode) -> None:
     job = make_job(state=JobState.DELIVERED, mode=mode)
     facts = Details(delivered=2, free=frozenset({(ALL, "")}))
-    _, keyboard = render(job, say, facts)
+    _, keyboard = render(job, translate, facts)
     packed = [Tap(Action.ZIP, job.id), Tap(Action.SMALL, job.id)]
     assert taps(keyboard) == [*other_modes(job), packed]
-    assert any(say("price.free") in label for label in labels(keyboard)) is (mode is not ALL)
+    assert any(translate("price.free") in label for label in labels(keyboard)) is (mode is not ALL)
 
 
-def test_without_stems_no_archive_is_offered(say: Language) -> None:
+def test_without_stems_no_archive_is_offered(translate: Language) -> None:
     job = make_job(state=JobState.DELIVERED, links=(("Drums", "https://a.b/c"),))
-    assert taps(render(job, say)[1]) == other_modes(job)
+    assert taps(render(job, translate)[1]) == other_modes(job)
 
 
 def test_missing_stems_are_named_and_can_be_fetched() -> None:
@@ -321,26 +325,26 @@ def test_missing_stems_are_named_and_can_be_fetched() -> None:
     assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
 
 
-def test_a_result_with_only_links_is_no_failure(say: Language) -> None:
+def test_a_result_with_only_links_is_no_failure(translate: Language) -> None:
     url = "https://files.example.com/a%20{b}.mp3?x=1&y=2"
-    text, _ = render(make_job(state=JobState.DELIVERED, links=(("Drums", url),)), say)
+    text, _ = render(make_job(state=JobState.DELIVERED, links=(("Drums", url),)), translate)
     assert text == "\n".join(
-        (say("state.only_links", title="Morning Line"), say("state.link", name="Drums", url=url))
+        (translate("state.only_links", title="Morning Line"), translate("state.link", name="Drums", url=url))
     )
     assert text.startswith("✅")
 
 
-def test_stems_that_were_not_sent_are_named_with_the_reason(say: Language) -> None:
+def test_stems_that_were_not_sent_are_named_with_the_reason(translate: Language) -> None:
     """Fetching again helps only where fetching failed."""
     job = make_job(state=JobState.DELIVERED, refused=("Drums", "Hand {drums}"), silent=("FX", "鼓"))
-    text, keyboard = render(job, say, Details(delivered=3))
+    text, keyboard = render(job, translate, Details(delivered=3))
     assert text.split("\n")[1:] == [
-        say("state.silent", names="FX, 鼓"),
-        say("state.refused", names="Drums, Hand {drums}"),
+        translate("state.silent", names="FX, 鼓"),
+        translate("state.refused", names="Drums, Hand {drums}"),
     ]
     assert [Tap(Action.FETCH_AGAIN, job.id)] not in taps(keyboard)
-    text, keyboard = render(replace(job, missing=("Bass",)), say, Details(delivered=3))
-    assert say("state.missing", names="Bass") in text.split("\n")
+    text, keyboard = render(replace(job, missing=("Bass",)), translate, Details(delivered=3))
+    assert translate("state.missing", names="Bass") in text.split("\n")
     assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
 
 
@@ -353,13 +357,13 @@ def test_a_result_without_any_stem_says_so() -> None:
 
 @pytest.mark.parametrize("url_length", [100, 1000, 5000])
 @in_every_language
-def test_a_long_result_fits_and_cuts_no_link(say: Language, url_length: int) -> None:
+def test_a_long_result_fits_and_cuts_no_link(translate: Language, url_length: int) -> None:
     links = tuple(
         (f"Stem {number}", f"https://files.example.com/{number}/".ljust(url_length, "x"))
         for number in range(20)
     )
     job = titled("🎵" * 500, state=JobState.DELIVERED, links=links, missing=("Drums", "🥁" * 40))
-    text, keyboard = render(job, say, Details(delivered=1))
+    text, keyboard = render(job, translate, Details(delivered=1))
     assert utf16_length(text) <= 4096
     assert "Drums" in text
     assert taps(keyboard)[0] == [Tap(Action.FETCH_AGAIN, job.id)]
@@ -369,7 +373,7 @@ def test_a_long_result_fits_and_cuts_no_link(say: Language, url_length: int) -> 
 
 
 @in_every_language
-def test_the_names_of_64_unsent_stems_fit(say: Language) -> None:
+def test_the_names_of_64_unsent_stems_fit(translate: Language) -> None:
     job = titled(
         "🎵" * 500,
         state=JobState.DELIVERED,
@@ -378,7 +382,7 @@ def test_the_names_of_64_unsent_stems_fit(say: Language) -> None:
         silent=("🎹" * 40,) * 64,
         links=(("Drums", "https://a.b/c"),),
     )
-    text, _ = render(job, say, Details(delivered=1))
+    text, _ = render(job, translate, Details(delivered=1))
     assert utf16_length(text) <= 4096
     for part in ("🥁", "🎸", "🎹", "https://a.b/c"):
         assert part in text
@@ -386,10 +390,10 @@ def test_the_names_of_64_unsent_stems_fit(say: Language) -> None:
 
 @pytest.mark.parametrize("state", JobState)
 @in_every_language
-def test_every_button_fits_its_row(say: Language, state: JobState) -> None:
+def test_every_button_fits_its_row(translate: Language, state: JobState) -> None:
     """A phone shows about 34 characters in a row; a wide script's count double."""
     job = make_job(state=state, failure=Failure("501"), missing=("Bass",))
-    keyboards = [render(job, say, Details(delivered=2))[1], render_instruments(job, say)[1]]
+    keyboards = [render(job, translate, Details(delivered=2))[1], render_instruments(job, translate)[1]]
     for keyboard in keyboards:
         for row in keyboard.inline_keyboard if keyboard else ():
             for button in row:
@@ -416,7 +420,7 @@ def test_titles_are_shortened_for_sentences(title: str, shown: str) -> None:
 
 
 @in_every_language
-def test_large_limits_are_formatted_as_numbers(say: Language) -> None:
-    text = render_over_limit(say, Allowance(12_345, 12_360, 3600, 50))
-    assert say.number(12_345) in text
-    assert say.number(12_360) in text
+def test_large_limits_are_formatted_as_numbers(translate: Language) -> None:
+    text = render_over_limit(translate, Allowance(12_345, 12_360, 3600, 50))
+    assert translate.number(12_345) in text
+    assert translate.number(12_360) in text

@@ -49,7 +49,7 @@ def placeholders(sentence: str) -> set[str]:
 
 
 @pytest.fixture(params=CODES)
-def say(request: pytest.FixtureRequest) -> Language:
+def translate(request: pytest.FixtureRequest) -> Language:
     return load_translations().languages[request.param]
 
 
@@ -97,14 +97,14 @@ _SHARED = ("language.name", "quoted", "users.line", "title.video", "stem.", "ins
 _SCRIPTS = {"zh": r"[\u4e00-\u9fff]", "ru": r"[а-яё]"}
 
 
-def test_every_text_is_in_its_own_script(say: Language) -> None:
+def test_every_text_is_in_its_own_script(translate: Language) -> None:
     """Chinese texts contain Chinese characters, Russian ones Cyrillic, and the others neither."""
-    for message in catalogue(say.code):
+    for message in catalogue(translate.code):
         if not message.id or message.id in ("language.name", "quoted", "users.line", "stem.fx"):
             continue
         for sentence in sentences(message):
             for code, script in _SCRIPTS.items():
-                assert bool(re.search(script, sentence, re.I)) is say.code.startswith(code), message.id
+                assert bool(re.search(script, sentence, re.I)) is translate.code.startswith(code), message.id
 
 
 @pytest.mark.parametrize(("code", "encoding"), [("zh_Hans", "gb2312"), ("zh_Hant", "big5")])
@@ -188,7 +188,7 @@ def test_every_key_that_the_code_asks_for_exists() -> None:
     for name, node in nodes():
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
             called, first = ast.unparse(node.func), str(node.args[0].value)
-            if re.fullmatch(r"(.*\.)?say(\.plural)?|self(\.plural)?", called):
+            if re.fullmatch(r"(.*\.)?translate(\.plural)?|self(\.plural)?", called):
                 asked.append((name, first))
             if called == "SourceUnusable":
                 asked.append((name, f"unusable.{first}"))
@@ -205,23 +205,25 @@ def test_every_key_is_used() -> None:
     assert [key for key in known_keys() if key not in used and not key.startswith(free)] == []
 
 
-def test_an_unknown_key_is_an_error(say: Language) -> None:
+def test_an_unknown_key_is_an_error(translate: Language) -> None:
     for unknown in ("nothing", "stem", "failure."):
         with pytest.raises(KeyError):
-            say(unknown)
+            translate(unknown)
         with pytest.raises(KeyError):
-            say.plural(unknown, 2)
+            translate.plural(unknown, 2)
 
 
 # Failures
 
 
-def test_where_nothing_costs_credits_a_failure_names_none(say: Language) -> None:
+def test_where_nothing_costs_credits_a_failure_names_none(translate: Language) -> None:
     for code in REMEDIES:
-        text = say.where(is_free=True).failure(Failure(code, charged=True))
-        assert text.startswith(say("failure.unsent" if code in UNDELIVERED else "failure.head", code=code))
+        text = translate.where(is_free=True).failure(Failure(code, charged=True))
+        assert text.startswith(
+            translate("failure.unsent" if code in UNDELIVERED else "failure.head", code=code)
+        )
         assert len(text.split("\n")) == 2
-        assert not any(say(f"charged.{known}") in text for known in ("yes", "no", "unknown"))
+        assert not any(translate(f"charged.{known}") in text for known in ("yes", "no", "unknown"))
 
 
 # Texts that speak of charges and that a host which charges nothing never shows, or only to its admins.
@@ -244,17 +246,17 @@ def test_a_host_that_charges_nothing_says_nothing_of_charges() -> None:
         assert key.removeprefix("free.") in english
 
 
-def test_a_free_text_is_said_where_there_is_one(say: Language) -> None:
-    free = say.where(is_free=True)
+def test_a_free_text_is_said_where_there_is_one(translate: Language) -> None:
+    free = translate.where(is_free=True)
     values = {"title": "A"}
     for key in ("state.delivered_kept", "state.delivered"):
         has_own = key == "state.delivered_kept"
-        assert (free.plural(key, 1, **values) != say.plural(key, 1, **values)) is has_own
-    assert free("came_late") == say("free.came_late") != say("came_late")
-    assert free("lost", **values) == say("lost", **values)
+        assert (free.plural(key, 1, **values) != translate.plural(key, 1, **values)) is has_own
+    assert free("came_late") == translate("free.came_late") != translate("came_late")
+    assert free("lost", **values) == translate("lost", **values)
 
 
-def test_a_label_ends_with_its_price_or_has_none(say: Language) -> None:
+def test_a_label_ends_with_its_price_or_has_none(translate: Language) -> None:
     for key in (
         "mode.separate_vocal",
         "mode.split_stem",
@@ -262,19 +264,21 @@ def test_a_label_ends_with_its_price_or_has_none(say: Language) -> None:
         "button.retry",
         "button.ask_again",
     ):
-        bare = say.priced(key, "")
-        assert say.priced(key, "7 x") == f"{bare} · 7 x"
+        bare = translate.priced(key, "")
+        assert translate.priced(key, "7 x") == f"{bare} · 7 x"
         assert "·" not in bare
 
 
-def test_a_failure_says_code_reason_and_charge(say: Language) -> None:
+def test_a_failure_says_code_reason_and_charge(translate: Language) -> None:
     for code, charged in product((*REMEDIES, "599", "0", "9999"), (True, False, None)):
-        lines = say.failure(Failure(code, charged)).split("\n")
+        lines = translate.failure(Failure(code, charged)).split("\n")
         assert len(lines) == 3
-        assert lines[0] == say("failure.unsent" if code in UNDELIVERED else "failure.head", code=code)
+        assert lines[0] == translate("failure.unsent" if code in UNDELIVERED else "failure.head", code=code)
         assert code in lines[0]
-        assert lines[1] == say(f"failure.{code}" if code in REMEDIES else "failure.other")
-        assert lines[2] == say({True: "charged.yes", False: "charged.no", None: "charged.unknown"}[charged])
+        assert lines[1] == translate(f"failure.{code}" if code in REMEDIES else "failure.other")
+        assert lines[2] == translate(
+            {True: "charged.yes", False: "charged.no", None: "charged.unknown"}[charged]
+        )
 
 
 # Languages
@@ -310,22 +314,22 @@ def test_telegrams_language_codes_are_mapped(telegrams: str | None, ours: str) -
 TITLES = ("{title}", "{0}", "{", "}", "{{}}", "%s %(a)s", "<b>bold</b>", "*_`[x](y)", "\\n", "🎵 歌")
 
 
-def test_titles_of_users_are_not_interpreted(say: Language) -> None:
+def test_titles_of_users_are_not_interpreted(translate: Language) -> None:
     for title in TITLES:
-        assert title in say("choose", title=title)
-        assert title in say.plural("state.delivered", 2, title=title)
-        assert title in say("state.missing", names=title)
-        assert say.stem(Stem("x", "https://a.b/c", title)) == title
-        assert title in say.stem(Stem("x", "https://a.b/c", title, is_rest=True))
+        assert title in translate("choose", title=title)
+        assert title in translate.plural("state.delivered", 2, title=title)
+        assert title in translate("state.missing", names=title)
+        assert translate.stem(Stem("x", "https://a.b/c", title)) == title
+        assert title in translate.stem(Stem("x", "https://a.b/c", title, is_rest=True))
 
 
-def test_no_two_modes_have_the_same_label(say: Language) -> None:
+def test_no_two_modes_have_the_same_label(translate: Language) -> None:
     assert (
-        len({say.priced(f"mode.{mode}", "") for mode in Mode})
-        == len({say.mode_name(mode) for mode in Mode})
+        len({translate.priced(f"mode.{mode}", "") for mode in Mode})
+        == len({translate.mode_name(mode) for mode in Mode})
         == 3
     )
-    assert say.mode_name(Mode.SPLIT_STEM_ADVANCED, "Bass") == say.named("Bass")
+    assert translate.mode_name(Mode.SPLIT_STEM_ADVANCED, "Bass") == translate.named("Bass")
 
 
 # Numbers, sizes and times
@@ -358,15 +362,15 @@ def test_no_two_modes_have_the_same_label(say: Language) -> None:
     ],
 )
 def test_credits_are_written_in_the_right_plural_form(code: str, written: dict[int, str]) -> None:
-    say = load_translations().languages[code]
-    assert {count: say.credits(count) for count in written} == written
+    translate = load_translations().languages[code]
+    assert {count: translate.credits(count) for count in written} == written
 
 
-def test_every_plural_has_a_form_for_every_number(say: Language) -> None:
-    for message in catalogue(say.code):
+def test_every_plural_has_a_form_for_every_number(translate: Language) -> None:
+    for message in catalogue(translate.code):
         for count in (0, 1, 2, 5, 11, 21, 101, 1000):
             if isinstance(message.id, tuple):
-                assert "{" not in say.plural(message.id[0], count, title="x", mode="x")
+                assert "{" not in translate.plural(message.id[0], count, title="x", mode="x")
 
 
 def test_stems_are_counted_in_the_right_plural_form() -> None:
@@ -390,13 +394,13 @@ MB = 1024 * 1024
     ],
 )
 def test_sizes_are_formatted_by_language(code: str, written: list[str]) -> None:
-    say = load_translations().languages[code]
-    assert [say.size(round(size * MB)) for size in (0, 1, 1.5, 20.5, 2000)] == written
+    translate = load_translations().languages[code]
+    assert [translate.size(round(size * MB)) for size in (0, 1, 1.5, 20.5, 2000)] == written
 
 
 def test_a_size_above_the_limit_is_never_written_as_the_limit() -> None:
-    say = load_translations().languages["en"]
-    over = [say.size(size, limit_bytes=20 * MB) for size in (20 * MB + 1, 21 * MB, 0)]
+    translate = load_translations().languages["en"]
+    over = [translate.size(size, limit_bytes=20 * MB) for size in (20 * MB + 1, 21 * MB, 0)]
     assert over == ["20.1 MB", "21 MB", "20.1 MB"]
 
 
@@ -415,9 +419,9 @@ def test_a_size_above_the_limit_is_never_written_as_the_limit() -> None:
     ],
 )
 def test_durations_are_formatted_by_language(code: str, written: list[str]) -> None:
-    say = load_translations().languages[code]
+    translate = load_translations().languages[code]
     times = (-3, 45.4, 59.6, 80, 3600, 2 * 3600 + 5 * 60 + 29, 86_399)
-    assert [say.duration(seconds) for seconds in times] == written
+    assert [translate.duration(seconds) for seconds in times] == written
 
 
 # Telegram's limits
@@ -435,9 +439,9 @@ def utf16_length(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
 
 
-def test_an_answer_to_a_tap_fits(say: Language) -> None:
+def test_an_answer_to_a_tap_fits(translate: Language) -> None:
     for key, values in TAPS.items():
-        assert utf16_length(say(key, **(values or {}))) <= 200, key
+        assert utf16_length(translate(key, **(values or {}))) <= 200, key
 
 
 def test_every_answer_to_a_tap_is_checked_for_its_length() -> None:
@@ -455,16 +459,16 @@ def test_every_answer_to_a_tap_is_checked_for_its_length() -> None:
     assert len(answered) > 3
 
 
-def test_the_registered_descriptions_fit(say: Language) -> None:
-    assert utf16_length(say("bot.description")) <= 512
-    assert utf16_length(say("bot.short_description")) <= 120
+def test_the_registered_descriptions_fit(translate: Language) -> None:
+    assert utf16_length(translate("bot.description")) <= 512
+    assert utf16_length(translate("bot.short_description")) <= 120
     for key in known_keys():
         if key.startswith("command."):
-            assert utf16_length(say(key)) <= 256
+            assert utf16_length(translate(key)) <= 256
 
 
-def test_every_text_leaves_room_for_its_values(say: Language) -> None:
-    for message in catalogue(say.code):
+def test_every_text_leaves_room_for_its_values(translate: Language) -> None:
+    for message in catalogue(translate.code):
         assert all(utf16_length(sentence) <= 1024 for sentence in sentences(message) if message.id), (
             message.id
         )
@@ -473,8 +477,8 @@ def test_every_text_leaves_room_for_its_values(say: Language) -> None:
 # Stems
 
 
-def test_every_known_stem_has_a_name_of_its_own(say: Language) -> None:
-    names = [say.stem(Stem(key, "https://a.b/c")) for key in STEM_FIELDS.values()]
+def test_every_known_stem_has_a_name_of_its_own(translate: Language) -> None:
+    names = [translate.stem(Stem(key, "https://a.b/c")) for key in STEM_FIELDS.values()]
     assert len(set(names)) == len(names)
 
 
@@ -485,8 +489,8 @@ def test_every_known_stem_has_a_name_of_its_own(say: Language) -> None:
         *(("strings", "String Section"), ("brass", "Brass Section"), ("backing_vocals", "Backing Vocals")),
     ],
 )
-def test_an_instrument_has_one_name_in_all_modes(say: Language, key: str, name: str) -> None:
-    assert say.named(name) == say(f"stem.{key}")
+def test_an_instrument_has_one_name_in_all_modes(translate: Language, key: str, name: str) -> None:
+    assert translate.named(name) == translate(f"stem.{key}")
 
 
 @pytest.mark.parametrize(
@@ -506,7 +510,7 @@ def test_stems_have_these_names(stem: Stem, name: str) -> None:
     assert load_translations().languages["en"].stem(stem) == name
 
 
-def test_no_name_from_outside_is_taken_for_a_key(say: Language) -> None:
+def test_no_name_from_outside_is_taken_for_a_key(translate: Language) -> None:
     for key in ("rest", "other", "stem", "", "head", "x y"):
-        assert "{" not in say.stem(Stem(key, "u", key.capitalize()))
-        assert "{" not in say.named(key)
+        assert "{" not in translate.stem(Stem(key, "u", key.capitalize()))
+        assert "{" not in translate.named(key)

@@ -195,8 +195,8 @@ async def test_a_song_of_the_group_itself_is_paid_for_by_the_first_user_to_tap(
 async def test_a_message_follows_its_owners_language(room: BotRoom, alice: User, menu: Message) -> None:
     await room.product.users.set_language(alice.id, "ru")
     await room.taps(menu, VOCALS)
-    say = room.product.translations.languages["ru"]
-    assert menu.text == say("state.submitting", title="Morning Line")
+    translate = room.product.translations.languages["ru"]
+    assert menu.text == translate("state.submitting", title="Morning Line")
 
 
 @pytest.mark.parametrize("is_begun", [False, True], ids=["unpaid", "paid"])

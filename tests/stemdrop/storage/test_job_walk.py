@@ -1,4 +1,4 @@
-"""A walk through the states of one job, in a small world; `tests/faults/test_job_states.py` walks the whole.
+"""A walk through the states of one job, of a small model; `tests/faults/test_job_states.py` walks the whole.
 
 The model, its invariants and the faults that they must find are in `tests/support/job_walk`.
 """

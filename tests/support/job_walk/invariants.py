@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from builders import CHAT
 
-from job_walk.model import ACCOUNT_DAY, JOB_ID, PRICE, Model, Moved, World
+from job_walk.model import ACCOUNT_DAY, JOB_ID, PRICE, Model, Moved, State
 from stemdrop.domain.jobs import FINAL, Charge, JobState, is_overtaken
 from stemdrop.storage import keys
 
-OfState = Callable[[World], bool]
-OfStep = Callable[[World, str, Moved], bool]
+OfState = Callable[[State], bool]
+OfStep = Callable[[State, str, Moved], bool]
 STATES: dict[str, OfState] = {}
 STEPS: dict[str, OfStep] = {}
 OF_TWO: dict[str, Callable[..., bool]] = {}  # those of two jobs, in `two_jobs.py`
@@ -29,7 +29,7 @@ def of_states(invariant: OfState) -> OfState:
 
 
 def of_steps(invariant: OfStep) -> OfStep:
-    """Register an invariant of every step: the world before, the action's name, and what it led to."""
+    """Register an invariant of every step: the state before, the action's name, and what it led to."""
     STEPS[invariant.__name__] = invariant
     return invariant
 
@@ -45,72 +45,72 @@ class OneJob(Model):
 
     ours: tuple[str, ...] = ("recovery ", "a delivery ", "the delivery ", "a worker ")
 
-    def has_ended(self, world: World) -> bool:
-        job = world.job
+    def has_ended(self, state: State) -> bool:
+        job = state.job
         return job is None or job.state is JobState.CHOOSING or (job.state in FINAL and not is_overtaken(job))
 
-    def violated(self, before: World, name: str, moved: Moved, *, is_known: bool) -> list[str]:
-        """Return the invariants that do not hold after an action; those of states only for a new world."""
+    def violated(self, before: State, name: str, moved: Moved, *, is_known: bool) -> list[str]:
+        """Return the invariants that do not hold after an action; those of states only for a new state."""
         broken = [invariant for invariant, holds in STEPS.items() if not holds(before, name, moved)]
         if not is_known:
-            broken += [invariant for invariant, holds in STATES.items() if not holds(moved.world)]
+            broken += [invariant for invariant, holds in STATES.items() if not holds(moved.state)]
         return broken
 
 
-def spent(world: World) -> int:
+def spent(state: State) -> int:
     """Return the credits of the account's day that are for the job."""
-    return int(world.stored.mapping(_SPENT).get(JOB_ID, "0"))
+    return int(state.stored.mapping(_SPENT).get(JOB_ID, "0"))
 
 
-def _begins(before: World, moved: Moved) -> bool:
-    return len(moved.world.calls) > len(before.calls)
+def _begins(before: State, moved: Moved) -> bool:
+    return len(moved.state.calls) > len(before.calls)
 
 
-def stems_came(world: World) -> bool:
-    return any("stems" in call.said for call in world.calls)
+def stems_came(state: State) -> bool:
+    return any("stems" in call.said for call in state.calls)
 
 
 @of_steps
-def create_is_sent_once_for_one_price(before: World, action: str, moved: Moved) -> bool:
+def create_is_sent_once_for_one_price(before: State, action: str, moved: Moved) -> bool:
     """Beside a create call that may cost credits another begins only when its user has agreed to pay."""
-    calls = moved.world.calls
-    return not _begins(before, moved) or sum(c.may_be_kept for c in calls) <= 1 + len(moved.world.asked)
+    calls = moved.state.calls
+    return not _begins(before, moved) or sum(c.may_be_kept for c in calls) <= 1 + len(moved.state.asked)
 
 
 @of_steps
-def no_create_after_an_acceptance(before: World, action: str, moved: Moved) -> bool:
+def no_create_after_an_acceptance(before: State, action: str, moved: Moved) -> bool:
     """No create call begins while the store knows that an earlier one was accepted and has no result yet."""
     return not _begins(before, moved) or not any(c.known == "accepted" and not c.said for c in before.calls)
 
 
 @of_steps
-def no_create_after_a_fetch(before: World, action: str, moved: Moved) -> bool:
+def no_create_after_a_fetch(before: State, action: str, moved: Moved) -> bool:
     """No create call begins, or is allowed, once the provider has fetched the song for the last one."""
     is_fetched = before.stored.fields(JOB_ID).get("source_fetched_at", "0") != "0"
-    is_allowed = moved.world.asked > before.asked
+    is_allowed = moved.state.asked > before.asked
     return not (is_fetched and (is_allowed or _begins(before, moved)))
 
 
 @of_steps
-def nothing_starts_after_an_undo(before: World, action: str, moved: Moved) -> bool:
+def nothing_starts_after_an_undo(before: State, action: str, moved: Moved) -> bool:
     """A song starts by itself only until its user has undone that."""
-    was, job = before.job, moved.world.job
+    was, job = before.job, moved.state.job
     if action == "the user undoes that":
         return job is None or not job.starts_at
     is_stopped = was is None or not was.starts_at
-    return action != "the song starts by itself" or not is_stopped or moved.world.stored is before.stored
+    return action != "the song starts by itself" or not is_stopped or moved.state.stored is before.stored
 
 
 @of_states
-def only_a_new_song_starts_by_itself(world: World) -> bool:
+def only_a_new_song_starts_by_itself(state: State) -> bool:
     """A job that was picked, or cancelled, waits for its user when it is taken up again."""
-    return not world.job or world.job.state is JobState.CHOOSING or not world.job.starts_at
+    return not state.job or state.job.state is JobState.CHOOSING or not state.job.starts_at
 
 
 @of_steps
-def an_end_stays(before: World, action: str, moved: Moved) -> bool:
+def an_end_stays(before: State, action: str, moved: Moved) -> bool:
     """A job that has ended moves on only to deliver stems, by a lost answer that came, or by its user."""
-    was, job = before.job, moved.world.job
+    was, job = before.job, moved.state.job
     if not was or not job or was.state not in FINAL or job.state is was.state:
         return True
     if job.state is JobState.DELIVERING and was.state is not JobState.CANCELLED:
@@ -120,37 +120,37 @@ def an_end_stays(before: World, action: str, moved: Moved) -> bool:
 
 
 @of_steps
-def repetition_changes_nothing(before: World, action: str, moved: Moved) -> bool:
+def repetition_changes_nothing(before: State, action: str, moved: Moved) -> bool:
     """A step that runs twice, because its connection broke, leaves what it left the first time."""
     return moved.tried is None or moved.tried.is_idempotent
 
 
 @of_steps
-def a_foreign_callback_changes_nothing(before: World, action: str, moved: Moved) -> bool:
+def a_foreign_callback_changes_nothing(before: State, action: str, moved: Moved) -> bool:
     """A callback with the link of another chat changes nothing."""
-    return action != "a callback of another chat" or moved.world.stored is before.stored
+    return action != "a callback of another chat" or moved.state.stored is before.stored
 
 
 @of_steps
-def own_callbacks_are_taken(before: World, action: str, moved: Moved) -> bool:
+def own_callbacks_are_taken(before: State, action: str, moved: Moved) -> bool:
     """The callback of a task that the provider accepted for the job is not refused as foreign."""
     return " is called back: " not in action or moved.tried is None or moved.tried.answer != "foreign"
 
 
 @of_states
-def delivered_means_settled(world: World) -> bool:
+def delivered_means_settled(state: State) -> bool:
     """A job that is delivered, or being delivered with stems, is paid for."""
-    job = world.job
+    job = state.job
     if not job or not (job.state is JobState.DELIVERED or (job.result and job.result.stems)):
         return True
     return job.charge is Charge.SETTLED
 
 
 @of_states
-def stems_that_came_are_deliverable(world: World) -> bool:
+def stems_that_came_are_deliverable(state: State) -> bool:
     """Stems that came were delivered, or are or can still be, at no cost, unless the user gave up."""
-    job = world.job
-    if not job or not stems_came(world) or world.stored.fields(JOB_ID).get("retried_as"):
+    job = state.job
+    if not job or not stems_came(state) or state.stored.fields(JOB_ID).get("retried_as"):
         return True
     is_deliverable = job.state in (JobState.DELIVERING, JobState.DELIVERED, JobState.CANCELLED)
     return bool(job.result and job.result.stems) and (
@@ -159,77 +159,77 @@ def stems_that_came_are_deliverable(world: World) -> bool:
 
 
 @of_states
-def no_user_pays_for_nothing(world: World) -> bool:
+def no_user_pays_for_nothing(state: State) -> bool:
     """A job that has ended, none of whose create calls was or may have been accepted, costs nothing."""
-    if world.job is None:  # a deleted job no longer knows what was given back
-        return any(call.known != "refused" for call in world.calls) or spent(world) == 0
-    has_ended = world.job.state in _ENDED_UNSPLIT
-    return not has_ended or any(call.may_be_kept for call in world.calls) or spent(world) == 0
+    if state.job is None:  # a deleted job no longer knows what was given back
+        return any(call.known != "refused" for call in state.calls) or spent(state) == 0
+    has_ended = state.job.state in _ENDED_UNSPLIT
+    return not has_ended or any(call.may_be_kept for call in state.calls) or spent(state) == 0
 
 
 @of_states
-def no_user_pays_more_than_the_provider_may_keep(world: World) -> bool:
+def no_user_pays_more_than_the_provider_may_keep(state: State) -> bool:
     """A job costs at most the calls whose credits the provider may keep, and the one that is to be made."""
-    job = world.job
+    job = state.job
     if job is None or job.state is JobState.DELIVERING:  # the delivery settles it by its result
         return True
     is_awaiting = job.state in (JobState.QUEUED, JobState.SUBMITTING)
     is_to_be_made = is_awaiting and (job.is_asking_again or not job.create_started_at)
-    return spent(world) <= PRICE * (is_to_be_made + sum(call.may_be_kept for call in world.calls))
+    return spent(state) <= PRICE * (is_to_be_made + sum(call.may_be_kept for call in state.calls))
 
 
 @of_states
-def nothing_is_given_back_that_the_provider_kept(world: World) -> bool:
+def nothing_is_given_back_that_the_provider_kept(state: State) -> bool:
     """Each call that the store knows as charged is paid for on the account's day."""
-    if world.job is None and world.asked:  # a deleted job no longer knows that it had two calls
+    if state.job is None and state.asked:  # a deleted job no longer knows that it had two calls
         return True
-    known = sum(call.is_kept and call.known == "accepted" for call in world.calls)
-    may_be = any(call.may_be_kept for call in world.calls)
-    return spent(world) >= PRICE * max(known, may_be)
+    known = sum(call.is_kept and call.known == "accepted" for call in state.calls)
+    may_be = any(call.may_be_kept for call in state.calls)
+    return spent(state) >= PRICE * max(known, may_be)
 
 
 @of_states
-def uncharged_is_said_only_when_certain(world: World) -> bool:
+def uncharged_is_said_only_when_certain(state: State) -> bool:
     """A failure is told as *not charged* only if the provider neither keeps nor may still take credits."""
-    job = world.job
+    job = state.job
     if not job or job.state is not JobState.FAILED or not job.failure or job.failure.charged is not False:
         return True
-    return not any(call.is_kept or call.may_be_kept for call in world.calls)
+    return not any(call.is_kept or call.may_be_kept for call in state.calls)
 
 
 @of_states
-def a_refund_is_told(world: World) -> bool:
+def a_refund_is_told(state: State) -> bool:
     """A failure is not told as *charged* when all that the provider took was given back."""
-    job = world.job
+    job = state.job
     if not job or job.state is not JobState.FAILED or not job.failure or not job.failure.charged:
         return True
-    return any(call.may_be_kept for call in world.calls)
+    return any(call.may_be_kept for call in state.calls)
 
 
 @of_states
-def what_moves_is_looked_after(world: World) -> bool:
+def what_moves_is_looked_after(state: State) -> bool:
     """A job that has not ended is in the lists that recovery reads; else it would stop with its process."""
-    job = world.job
+    job = state.job
     if not job or job.state in FINAL or job.state is JobState.CHOOSING:
         return True
-    return all(JOB_ID in world.stored.members(key) for key in (keys.OPEN, keys.RECOVERY_DUE))
+    return all(JOB_ID in state.stored.members(key) for key in (keys.OPEN, keys.RECOVERY_DUE))
 
 
 @of_states
-def lists_say_what_the_state_says(world: World) -> bool:
+def lists_say_what_the_state_says(state: State) -> bool:
     """A job is in its account's queue, the jobs in progress, the failed and delivered ones by its state."""
-    job, stored = world.job, world.stored
-    state = job.state if job else None
+    job, stored = state.job, state.stored
+    is_in = job.state if job else None
     is_retried = "retried_as" in stored.fields(JOB_ID)
     return (
-        (JOB_ID in stored.members(keys.FLIGHT.format(CHAT))) == (state in _IN_FLIGHT)
-        and (JOB_ID in stored.members(keys.QUEUE.format(CHAT))) == (state is JobState.QUEUED)
-        and (is_retried or (JOB_ID in stored.members(keys.FAILED)) == (state is JobState.FAILED))
-        and (JOB_ID in stored.members(keys.DELIVERED)) == (state is JobState.DELIVERED)
+        (JOB_ID in stored.members(keys.FLIGHT.format(CHAT))) == (is_in in _IN_FLIGHT)
+        and (JOB_ID in stored.members(keys.QUEUE.format(CHAT))) == (is_in is JobState.QUEUED)
+        and (is_retried or (JOB_ID in stored.members(keys.FAILED)) == (is_in is JobState.FAILED))
+        and (JOB_ID in stored.members(keys.DELIVERED)) == (is_in is JobState.DELIVERED)
     )
 
 
 @of_states
-def nothing_is_left_of_a_deleted_job(world: World) -> bool:
+def nothing_is_left_of_a_deleted_job(state: State) -> bool:
     """A deleted job leaves nothing but what its account has spent."""
-    return world.job is not None or set(world.stored.naming(JOB_ID)) <= {_SPENT}
+    return state.job is not None or set(state.stored.naming(JOB_ID)) <= {_SPENT}

@@ -1,4 +1,4 @@
-"""The model: one job, its provider, workers and user. `actions` lists what may happen next in a world.
+"""The model: one job, its provider, workers and user. `actions` lists what may happen next in a state.
 
 A worker that waits may wait for ever, which is as good as dying, also once its answer is taken for lost. The
 clock stands still between two create calls: what is due may happen at any moment.
@@ -35,7 +35,7 @@ RESULTS = {
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How large the world is: create calls, what the provider may say, and whether it may correct itself.
+    """How many states there are: create calls, what the provider may say, and whether it may correct itself.
 
     Without `asides` all steps are left out that have nothing to do with the calls and what they cost.
     """
@@ -67,7 +67,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class State:
     """A state: what is stored, and what only the provider, the workers and the user know."""
 
     stored: Stored
@@ -80,7 +80,7 @@ class World:
     def job(self) -> Job | None:
         return self.stored.job(JOB_ID)
 
-    def with_call(self, number: int, **changes: Any) -> "World":
+    def with_call(self, number: int, **changes: Any) -> "State":
         calls = list(self.calls)
         calls[number] = replace(calls[number], **changes)
         return replace(self, calls=tuple(calls))
@@ -90,23 +90,23 @@ class World:
 class Moved:
     """What an action led to, and what the store answered to its step, if it had one."""
 
-    world: World
+    state: State
     tried: Tried | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A step of the store, or none; unless the answer is a refusal, the world becomes `world`, too."""
+    """A step of the store, or none; unless the answer is a refusal, the state is `state` after it."""
 
-    before: World
-    world: World
+    before: State
+    state: State
     trial: Trial | None = None
 
     def moved(self, tried: Tried | None) -> Moved:
         if tried is None:
-            return Moved(self.world)
+            return Moved(self.state)
         is_refused = tried.answer in (False, "", Receipt.UNKNOWN)
-        return Moved(replace(self.before if is_refused else self.world, stored=tried.after), tried)
+        return Moved(replace(self.before if is_refused else self.state, stored=tried.after), tried)
 
 
 Named = Iterator[tuple[str, Action]]
@@ -117,21 +117,21 @@ def task_of(number: int) -> str:
 
 
 class Model:
-    """Lists the actions of a world, with names that say who does what."""
+    """Lists the actions of a state, with names that say who does what."""
 
     def __init__(self, steps: Steps, bounds: Bounds) -> None:
         self.steps = steps
         self._bounds = bounds
 
-    async def first(self) -> World:
-        """Return the world in which the song has arrived."""
+    async def first(self) -> State:
+        """Return the state in which the song has arrived."""
         await self.steps.redis.flushdb()
         await JobStore(self.steps.redis, lambda: BEGAN).add(JOB, "song")
-        return World(await self.steps.take())
+        return State(await self.steps.take())
 
-    def actions(self, world: World) -> dict[str, Action]:
+    def actions(self, state: State) -> dict[str, Action]:
         """Return what may happen next."""
-        parts: tuple[Callable[[World], Named], ...] = (
+        parts: tuple[Callable[[State], Named], ...] = (
             self._user,
             self._submission,
             self._provider,
@@ -140,70 +140,70 @@ class Model:
         )
         if self._bounds.asides:
             parts += (self._asides,)
-        return {name: action for part in parts for name, action in part(world)}
+        return {name: action for part in parts for name, action in part(state)}
 
-    def _step(self, world: World, name: str, step: Step, **changes: Any) -> Action:
+    def _step(self, state: State, name: str, step: Step, **changes: Any) -> Action:
         # only a create call's time is compared with another
-        now = BEGAN + 1000 * len(world.calls) if name.startswith("begin_create") else BEGAN
-        changed = replace(world, **changes) if changes else world
-        return Action(world, changed, Trial(world.stored, name, now, step))
+        now = BEGAN + 1000 * len(state.calls) if name.startswith("begin_create") else BEGAN
+        changed = replace(state, **changes) if changes else state
+        return Action(state, changed, Trial(state.stored, name, now, step))
 
-    def _user(self, world: World) -> Named:
-        yield "the user picks", self._pick(world)
-        yield "the user cancels", self._step(world, "cancel", lambda store: store.cancel(JOB_ID))
-        yield "the user takes it up again", self._step(world, "resume", lambda store: store.resume(JOB_ID))
-        for number in range(len(world.calls)):
-            yield f"the user asks again after call {number + 1}", self._ask_again(world, number)
+    def _user(self, state: State) -> Named:
+        yield "the user picks", self._pick(state)
+        yield "the user cancels", self._step(state, "cancel", lambda store: store.cancel(JOB_ID))
+        yield "the user takes it up again", self._step(state, "resume", lambda store: store.resume(JOB_ID))
+        for number in range(len(state.calls)):
+            yield f"the user asks again after call {number + 1}", self._ask_again(state, number)
 
-    def _asides(self, world: World) -> Named:
-        job = world.job
-        yield "the song starts by itself", self._pick(world, BEGAN)
-        yield "the user undoes that", self._step(world, "undo", lambda store: store.undo(JOB_ID))
-        yield "the user deletes", self._step(world, "forget", lambda store: store.forget(JOB_ID))
-        yield "the user tries again", self._step(world, "retry", lambda s: s.mark_retried(JOB_ID, "j2"))
-        yield "the end is shown", self._step(world, "close", lambda store: store.close(JOB_ID))
+    def _asides(self, state: State) -> Named:
+        job = state.job
+        yield "the song starts by itself", self._pick(state, BEGAN)
+        yield "the user undoes that", self._step(state, "undo", lambda store: store.undo(JOB_ID))
+        yield "the user deletes", self._step(state, "forget", lambda store: store.forget(JOB_ID))
+        yield "the user tries again", self._step(state, "retry", lambda s: s.mark_retried(JOB_ID, "j2"))
+        yield "the end is shown", self._step(state, "close", lambda store: store.close(JOB_ID))
         if job and (job.is_undelivered or job.is_incomplete):
-            yield "the user has stems fetched again", self._deliver_again(world, Credits.KEEP)
-        if world.run == "stems":
-            yield "the chat takes no music now", self._fail(world, "delivering", Obstacle.NO_MUSIC, True)
-        if world.calls and world.calls[0].provider == "accepted":
-            yield "a callback of another chat", self._receive(world, 0, "stems", chat_id=CHAT + 1)
+            yield "the user has stems fetched again", self._deliver_again(state, Credits.KEEP)
+        if state.run == "stems":
+            yield "the chat takes no music now", self._fail(state, "delivering", Obstacle.NO_MUSIC, True)
+        if state.calls and state.calls[0].provider == "accepted":
+            yield "a callback of another chat", self._receive(state, 0, "stems", chat_id=CHAT + 1)
 
-    def _pick(self, world: World, starts_at: float = 0) -> Action:
+    def _pick(self, state: State, starts_at: float = 0) -> Action:
         name = f"pick {starts_at}"
-        return self._step(world, name, lambda store: store.pick(JOB, MODE, "", 0, starts_at=starts_at))
+        return self._step(state, name, lambda store: store.pick(JOB, MODE, "", 0, starts_at=starts_at))
 
-    def _ask_again(self, world: World, number: int) -> Action:
+    def _ask_again(self, state: State, number: int) -> Action:
         tap = f"tap{number + 1}"
         seen = replace(JOB, create_started_at=BEGAN + 1000 * number)
         step = f"ask_again {tap}"
-        return self._step(world, step, lambda s: s.ask_again(seen, tap), asked=world.asked | {tap})
+        return self._step(state, step, lambda s: s.ask_again(seen, tap), asked=state.asked | {tap})
 
-    def _submission(self, world: World) -> Named:
-        if len(world.calls) < self._bounds.calls:
-            yield f"a worker begins call {len(world.calls) + 1}", self._begin(world)
-        for number, call in enumerate(world.calls):
+    def _submission(self, state: State) -> Named:
+        if len(state.calls) < self._bounds.calls:
+            yield f"a worker begins call {len(state.calls) + 1}", self._begin(state)
+        for number, call in enumerate(state.calls):
             name = f"call {number + 1}"
             if call.worker == "begun":
                 yield (
                     f"{name} is sent",
-                    self._known(world, number, worker="waiting", provider="asked"),
+                    self._known(state, number, worker="waiting", provider="asked"),
                 )
             if call.worker == "waiting":
-                yield from self._answer(world, number)
-            yield f"{name} is found without an answer", self._lose(world, number)
-        if (job := world.job) and job.asked_again_by:
-            yield "the submission gives up, asked again", self._fail(world, "submitting", "unreachable", None)
+                yield from self._answer(state, number)
+            yield f"{name} is found without an answer", self._lose(state, number)
+        if (job := state.job) and job.asked_again_by:
+            yield "the submission gives up, asked again", self._fail(state, "submitting", "unreachable", None)
 
-    def _begin(self, world: World) -> Action:
-        begun = (*world.calls, Call() if self._bounds.asides else Call("waiting", "asked"))
+    def _begin(self, state: State) -> Action:
+        begun = (*state.calls, Call() if self._bounds.asides else Call("waiting", "asked"))
         name = f"begin_create {len(begun)}"
-        return self._step(world, name, lambda store: store.begin_create(JOB_ID), calls=begun)
+        return self._step(state, name, lambda store: store.begin_create(JOB_ID), calls=begun)
 
-    def _answer(self, world: World, number: int) -> Named:
-        name, call = f"call {number + 1}", world.calls[number]
-        gone = world.with_call(number, worker="gone")
-        told = {"calls": world.with_call(number, worker="gone", known=call.provider).calls}
+    def _answer(self, state: State, number: int) -> Named:
+        name, call = f"call {number + 1}", state.calls[number]
+        gone = state.with_call(number, worker="gone")
+        told = {"calls": state.with_call(number, worker="gone", known=call.provider).calls}
         if call.provider == "accepted":
             task = task_of(number)
             step = self._step(gone, f"accept {task}", lambda store: store.accept(JOB_ID, task), **told)
@@ -214,34 +214,34 @@ class Model:
             step = self._step(gone, f"not_accepted {token}", lambda s: s.not_accepted(seen, token), **told)
             yield f"the refusal of {name} is stored", step
 
-    def _lose(self, world: World, number: int) -> Action:
+    def _lose(self, state: State, number: int) -> Action:
         token = f"begin_create {number + 1}"
-        return self._step(world, f"lose_answer {token}", lambda store: store.lose_answer(JOB_ID, token))
+        return self._step(state, f"lose_answer {token}", lambda store: store.lose_answer(JOB_ID, token))
 
-    def _known(self, world: World, number: int, **changes: Any) -> Action:
+    def _known(self, state: State, number: int, **changes: Any) -> Action:
         """Return an action of which the store learns nothing."""
-        return Action(world, world.with_call(number, **changes))
+        return Action(state, state.with_call(number, **changes))
 
-    def _provider(self, world: World) -> Named:
-        for number, call in enumerate(world.calls):
+    def _provider(self, state: State) -> Named:
+        for number, call in enumerate(state.calls):
             name = f"call {number + 1}"
             if call.provider == "asked":
                 yield (
                     f"the provider accepts {name}",
-                    self._known(world, number, provider="accepted"),
+                    self._known(state, number, provider="accepted"),
                 )
                 yield (
                     f"the provider refuses {name}",
-                    self._known(world, number, provider="refused"),
+                    self._known(state, number, provider="refused"),
                 )
             if call.provider == "accepted":
-                fetch = self._step(world, "note_fetch", lambda store: store.note_source_fetched(JOB_ID))
+                fetch = self._step(state, "note_fetch", lambda store: store.note_source_fetched(JOB_ID))
                 yield f"the provider fetches the song for {name}", fetch
                 for kind in self._bounds.results:
                     if self._may_say(call, kind):
                         yield (
                             f"call {number + 1} is called back: {kind}",
-                            self._call_back(world, number, kind),
+                            self._call_back(state, number, kind),
                         )
 
     def _may_say(self, call: Call, kind: str) -> bool:
@@ -250,58 +250,58 @@ class Model:
             return True
         return self._bounds.corrections and not {kind, *call.said} & {"refunded"}
 
-    def _call_back(self, world: World, number: int, kind: str) -> Action:
-        said = world.calls[number].said | {kind}
-        calls = world.with_call(number, known="accepted", said=said).calls
-        return self._receive(world, number, kind, calls=calls)
+    def _call_back(self, state: State, number: int, kind: str) -> Action:
+        said = state.calls[number].said | {kind}
+        calls = state.with_call(number, known="accepted", said=said).calls
+        return self._receive(state, number, kind, calls=calls)
 
-    def _receive(self, world: World, number: int, kind: str, chat_id: int = CHAT, **changes: Any) -> Action:
+    def _receive(self, state: State, number: int, kind: str, chat_id: int = CHAT, **changes: Any) -> Action:
         task, result = task_of(number), RESULTS[kind]
         name = f"receive {task} {kind} {chat_id}"
-        return self._step(world, name, lambda s: s.receive(JOB_ID, chat_id, task, result), **changes)
+        return self._step(state, name, lambda s: s.receive(JOB_ID, chat_id, task, result), **changes)
 
-    def _fail(self, world: World, state: str, code: str, charged: bool | None) -> Action:
+    def _fail(self, state: State, job_state: str, code: str, charged: bool | None) -> Action:
         failure = Failure(code, charged)
-        name = f"fail {state} {code} {charged}"
-        return self._step(world, name, lambda store: store.fail(JOB_ID, [JobState(state)], failure))
+        name = f"fail {job_state} {code} {charged}"
+        return self._step(state, name, lambda store: store.fail(JOB_ID, [JobState(job_state)], failure))
 
-    def _recovery(self, world: World) -> Named:
-        yield "recovery takes the answer for lost", self._fail(world, "submitting", "lost", None)
-        yield "recovery gives up before a call", self._fail(world, "submitting", "unreachable", False)
-        yield "recovery gives up waiting", self._fail(world, "separating", "timeout", True)
-        if (job := world.job) and is_overtaken(job):
-            yield "recovery prefers the stems that came", self._deliver_again(world, Credits.SETTLE)
+    def _recovery(self, state: State) -> Named:
+        yield "recovery takes the answer for lost", self._fail(state, "submitting", "lost", None)
+        yield "recovery gives up before a call", self._fail(state, "submitting", "unreachable", False)
+        yield "recovery gives up waiting", self._fail(state, "separating", "timeout", True)
+        if (job := state.job) and is_overtaken(job):
+            yield "recovery prefers the stems that came", self._deliver_again(state, Credits.SETTLE)
 
-    def _deliver_again(self, world: World, credits: Credits) -> Action:
-        return self._step(world, f"deliver_again {credits}", lambda s: s.deliver_again(JOB_ID, credits))
+    def _deliver_again(self, state: State, credits: Credits) -> Action:
+        return self._step(state, f"deliver_again {credits}", lambda s: s.deliver_again(JOB_ID, credits))
 
-    def _delivery(self, world: World) -> Named:
-        job = world.job
+    def _delivery(self, state: State) -> Named:
+        job = state.job
         if job and job.state is JobState.DELIVERING and job.result:
             kind = next(kind for kind, result in RESULTS.items() if result == job.result)
-            begun = replace(world, run=kind, is_other_charged=job.is_other_charged)
+            begun = replace(state, run=kind, is_other_charged=job.is_other_charged)
             step = self._step(begun, "begin_delivery", lambda store: store.begin_delivery(JOB_ID))
             yield "a delivery begins", step
-        if world.run == "stems":
-            yield "the delivery ends", self._deliver(world)
-        elif world.run:
-            yield "the delivery explains the failure", self._explain(world)
+        if state.run == "stems":
+            yield "the delivery ends", self._deliver(state)
+        elif state.run:
+            yield "the delivery explains the failure", self._explain(state)
 
-    def _deliver(self, world: World) -> Action:
-        ended = replace(world, run="", is_other_charged=False)
+    def _deliver(self, state: State) -> Action:
+        ended = replace(state, run="", is_other_charged=False)
         return self._step(
             ended,
             "delivered",
             lambda s: s.move(JOB_ID, [JobState.DELIVERING], JobState.DELIVERED, missing=()),
         )
 
-    def _explain(self, world: World) -> Action:
-        failure = failure_of(RESULTS[world.run])
+    def _explain(self, state: State) -> Action:
+        failure = failure_of(RESULTS[state.run])
         assert failure
         credits = Credits.RETURN if failure.charged is False else Credits.SETTLE
-        if world.is_other_charged:
+        if state.is_other_charged:
             failure = replace(failure, charged=True)
-        ended = replace(world, run="", is_other_charged=False)
+        ended = replace(state, run="", is_other_charged=False)
         return self._step(
             ended,
             f"explain {failure} {credits}",

@@ -12,7 +12,7 @@ import pytest
 from builders import CHAT, make_job
 
 from job_walk.invariants import OF_TWO
-from job_walk.model import ACCOUNT_DAY, BEGAN, MODE, PRICE, RESULTS, Action, Call, Moved, Named, World
+from job_walk.model import ACCOUNT_DAY, BEGAN, MODE, PRICE, RESULTS, Action, Call, Moved, Named, State
 from job_walk.stored import Step, Steps, Stored, Trial
 from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import FINAL, Failure, Job, JobState, is_overtaken
@@ -52,7 +52,7 @@ def one_at_a_time() -> Iterator[None]:
 
 @dataclass
 class TwoJobs:
-    """Lists the actions of a world in which call n belongs to job n, and says what must hold."""
+    """Lists the actions of a state in which call n belongs to job n, and says what must hold."""
 
     steps: Steps
     jobs: tuple[Job, Job]
@@ -63,55 +63,55 @@ class TwoJobs:
         """Say whether the jobs split the same song."""
         self.is_shared = self.jobs[0].source == self.jobs[1].source
 
-    async def first(self) -> World:
+    async def first(self) -> State:
         await self.steps.redis.flushdb()
         for job in self.jobs:
             await JobStore(self.steps.redis, lambda: BEGAN).add(job, job.id)
-        return World(await self.steps.take(), (Call("none"), Call("none")))
+        return State(await self.steps.take(), (Call("none"), Call("none")))
 
-    def actions(self, world: World) -> dict[str, Action]:
-        return {name: action for number in (0, 1) for name, action in self._of_job(world, number)}
+    def actions(self, state: State) -> dict[str, Action]:
+        return {name: action for number in (0, 1) for name, action in self._of_job(state, number)}
 
-    def _step(self, world: World, name: str, step: Step, changed: World | None = None) -> Action:
-        return Action(world, changed or world, Trial(world.stored, name, BEGAN, step))
+    def _step(self, state: State, name: str, step: Step, changed: State | None = None) -> Action:
+        return Action(state, changed or state, Trial(state.stored, name, BEGAN, step))
 
-    def _of_job(self, world: World, number: int) -> Named:
-        yield from self._user(world, number)
-        yield from self._call(world, number)
-        yield from self._provider(world, number)
-        yield from self._product(world, number)
+    def _of_job(self, state: State, number: int) -> Named:
+        yield from self._user(state, number)
+        yield from self._call(state, number)
+        yield from self._provider(state, number)
+        yield from self._product(state, number)
 
-    def _user(self, world: World, number: int) -> Named:
-        job, seen = self.jobs[number], world.stored.job(_NAMES[number])
+    def _user(self, state: State, number: int) -> Named:
+        job, seen = self.jobs[number], state.stored.job(_NAMES[number])
         if seen is None:
             return
         if seen.state is JobState.CHOOSING:
             yield (
                 f"user {number} picks",
-                self._step(world, f"pick {number}", lambda s: s.pick(job, MODE, "", 0)),
+                self._step(state, f"pick {number}", lambda s: s.pick(job, MODE, "", 0)),
             )
         if seen.state is JobState.CANCELLED:
-            yield f"user {number} resumes", self._step(world, f"resume {number}", lambda s: s.resume(job.id))
+            yield f"user {number} resumes", self._step(state, f"resume {number}", lambda s: s.resume(job.id))
         if seen.state in (JobState.QUEUED, *IN_CALL):
-            yield f"user {number} cancels", self._step(world, f"cancel {number}", lambda s: s.cancel(job.id))
+            yield f"user {number} cancels", self._step(state, f"cancel {number}", lambda s: s.cancel(job.id))
         if seen.state is not JobState.CHOOSING:
-            yield f"user {number} deletes", self._step(world, f"forget {number}", lambda s: s.forget(job.id))
+            yield f"user {number} deletes", self._step(state, f"forget {number}", lambda s: s.forget(job.id))
 
-    def _call(self, world: World, number: int) -> Named:
-        job, call, name = self.jobs[number], world.calls[number], f"call {number}"
+    def _call(self, state: State, number: int) -> Named:
+        job, call, name = self.jobs[number], state.calls[number], f"call {number}"
         token = f"begin_create {number}"
         if call.worker == "none":
-            begun = world.with_call(number, worker="waiting", provider="asked")
-            yield f"a worker begins {name}", self._step(world, token, lambda s: s.begin_create(job.id), begun)
+            begun = state.with_call(number, worker="waiting", provider="asked")
+            yield f"a worker begins {name}", self._step(state, token, lambda s: s.begin_create(job.id), begun)
         if call.worker != "waiting":
             return
         gone, told = (
-            world.with_call(number, worker="gone", known=known) for known in (call.known, call.provider)
+            state.with_call(number, worker="gone", known=known) for known in (call.known, call.provider)
         )
         if call.provider == "asked":
             for answer in ("accepted", "refused"):
-                answered = world.with_call(number, provider=answer)
-                yield f"the provider: {name} {answer}", Action(world, answered)
+                answered = state.with_call(number, provider=answer)
+                yield f"the provider: {name} {answer}", Action(state, answered)
         if call.provider == "accepted":
             accept = self._step(gone, f"accept {number}", lambda s: s.accept(job.id, f"task{number}"), told)
             yield f"the task of {name} is stored", accept
@@ -122,24 +122,24 @@ class TwoJobs:
         lose = self._step(gone, f"lose {number}", lambda s: s.lose_answer(job.id, token))
         yield f"the answer to {name} is lost", lose
 
-    def _provider(self, world: World, number: int) -> Named:
+    def _provider(self, state: State, number: int) -> Named:
         """A callback by the link of the call's job, or a poll by the job that has its task now."""
-        call, task = world.calls[number], f"task{number}"
+        call, task = state.calls[number], f"task{number}"
         if call.provider != "accepted":
             return
-        askers = {number} | {n for n in (0, 1) if (it := world.stored.job(_NAMES[n])) and it.task_id == task}
+        askers = {number} | {n for n in (0, 1) if (it := state.stored.job(_NAMES[n])) and it.task_id == task}
         for kind in _KINDS:
             # the URLs of a success may come after it
             if call.said - {kind, "empty"} or (call.said and kind == "failed" and kind not in call.said):
                 continue
-            said = world.with_call(number, known="accepted", said=call.said | {kind})
+            said = state.with_call(number, known="accepted", said=call.said | {kind})
             for asker in sorted(askers):
                 step = _receiving(self.jobs[asker], task, kind)
                 name = f"call {number} brings {kind} to job {asker}"
-                yield name, self._step(world, f"receive {task} {kind} {asker}", step, said)
+                yield name, self._step(state, f"receive {task} {kind} {asker}", step, said)
 
-    def _product(self, world: World, number: int) -> Named:
-        job = world.stored.job(_NAMES[number])
+    def _product(self, state: State, number: int) -> Named:
+        job = state.stored.job(_NAMES[number])
         if job is None:
             return
         name = f"job {number}"
@@ -147,46 +147,46 @@ class TwoJobs:
             account = job.account
             yield (
                 f"the queue of {name} moves on",
-                self._step(world, f"promote {account}", lambda s: s.promote(account)),
+                self._step(state, f"promote {account}", lambda s: s.promote(account)),
             )
         if is_overtaken(job):
             yield (
                 f"{name} prefers its stems",
-                self._step(world, f"again {number}", lambda s: s.deliver_again(job.id, Credits.SETTLE)),
+                self._step(state, f"again {number}", lambda s: s.deliver_again(job.id, Credits.SETTLE)),
             )
         if job.state is JobState.SEPARATING:
-            yield f"{name} runs out of time", self._fail(world, job, Failure("timeout", not job.paid_by))
+            yield f"{name} runs out of time", self._fail(state, job, Failure("timeout", not job.paid_by))
         if job.state is JobState.SUBMITTING and job.create_started_at:
-            yield f"{name} is given up", self._fail(world, job, Failure("lost", None))
+            yield f"{name} is given up", self._fail(state, job, Failure("lost", None))
         if job.state is JobState.SUBMITTING and not job.create_started_at:
-            yield f"{name} cannot call", self._fail(world, job, Failure("unreachable", charged=False))
+            yield f"{name} cannot call", self._fail(state, job, Failure("unreachable", charged=False))
         if job.state is JobState.DELIVERING and job.result:
-            yield f"{name} is delivered or explained", self._deliver(world, job)
+            yield f"{name} is delivered or explained", self._deliver(state, job)
         if job.waits_for:
-            payer = world.stored.job(job.waits_for)
+            payer = state.stored.job(job.waits_for)
             if payer is None or payer.state not in (*IN_CALL, JobState.DELIVERING):
-                yield f"{name} waits no longer", self._step(world, f"leave {number}", lambda s: s.leave(job))
+                yield f"{name} waits no longer", self._step(state, f"leave {number}", lambda s: s.leave(job))
 
-    def _fail(self, world: World, job: Job, failure: Failure, credits: Credits | None = None) -> Action:
+    def _fail(self, state: State, job: Job, failure: Failure, credits: Credits | None = None) -> Action:
         step = f"fail {job.id} {job.state} {failure} {credits}"
-        return self._step(world, step, lambda s: s.fail(job.id, [job.state], failure, credits))
+        return self._step(state, step, lambda s: s.fail(job.id, [job.state], failure, credits))
 
-    def _deliver(self, world: World, job: Job) -> Action:
+    def _deliver(self, state: State, job: Job) -> Action:
         assert job.result
         if failure := failure_of(job.result):
             charged = failure.charged and not job.paid_by
-            return self._fail(world, job, replace(failure, charged=charged))
+            return self._fail(state, job, replace(failure, charged=charged))
         ended = [JobState.DELIVERING], JobState.DELIVERED
-        return self._step(world, f"delivered {job.id}", lambda s: s.move(job.id, *ended, missing=()))
+        return self._step(state, f"delivered {job.id}", lambda s: s.move(job.id, *ended, missing=()))
 
-    def has_ended(self, world: World) -> bool:
-        jobs = [world.stored.job(name) for name in _NAMES]
+    def has_ended(self, state: State) -> bool:
+        jobs = [state.stored.job(name) for name in _NAMES]
         return all(
             job is None or job.state is JobState.CHOOSING or (job.state in FINAL and not is_overtaken(job))
             for job in jobs
         )
 
-    def violated(self, before: World, name: str, moved: Moved, *, is_known: bool) -> list[str]:
+    def violated(self, before: State, name: str, moved: Moved, *, is_known: bool) -> list[str]:
         """Return the names of the invariants that do not hold."""
         if is_known and moved.tried is None:
             return []
@@ -207,14 +207,14 @@ def _spent(stored: Stored, account: int) -> int:
     return sum(map(int, stored.mapping(keys.SPENT.format(account, ACCOUNT_DAY)).values()))
 
 
-def _existing(world: World) -> Iterator[tuple[int, Job]]:
+def _existing(state: State) -> Iterator[tuple[int, Job]]:
     for number, name in enumerate(_NAMES):
-        if job := world.stored.job(name):
+        if job := state.stored.job(name):
             yield number, job
 
 
 @of_two
-def paid_calls_are_awaited(model: TwoJobs, before: World, action: str, moved: Moved) -> bool:
+def paid_calls_are_awaited(model: TwoJobs, before: State, action: str, moved: Moved) -> bool:
     """No job begins to pay for a split while another one's call for it is on its way.
 
     That of a job that is picked anew after its own call was refused may be known to no other job.
@@ -224,60 +224,60 @@ def paid_calls_are_awaited(model: TwoJobs, before: World, action: str, moved: Mo
         is_on_its_way = other and other.state in IN_CALL and call.worker != "none" and not call.said
         is_new = before.calls[number].worker == "none"
         if is_new and model.is_shared and is_on_its_way and call.may_be_kept and action in _TURNS[number]:
-            job = moved.world.stored.job(_NAMES[number])
+            job = moved.state.stored.job(_NAMES[number])
             return job is None or job.state is not JobState.SUBMITTING
     return True
 
 
 @of_two
-def all_pay_for_what_may_be_charged(model: TwoJobs, before: World, action: str, moved: Moved) -> bool:
+def all_pay_for_what_may_be_charged(model: TwoJobs, before: State, action: str, moved: Moved) -> bool:
     """The accounts together pay at most for the calls that may be charged and those that are to be made."""
-    jobs = dict(_existing(moved.world))
+    jobs = dict(_existing(moved.state))
     kept = to_be_made = 0
-    for number, call in enumerate(moved.world.calls):
+    for number, call in enumerate(moved.state.calls):
         # a deleted job no longer knows what was given back
         kept += call.worker != "none" and call.known != "refused"
         job = jobs.get(number)
         is_awaiting = job and job.state in (JobState.QUEUED, JobState.SUBMITTING)
         to_be_made += bool(job and is_awaiting and not job.create_started_at)
-    spent = sum(_spent(moved.world.stored, account) for account in {job.account for job in model.jobs})
+    spent = sum(_spent(moved.state.stored, account) for account in {job.account for job in model.jobs})
     return spent <= PRICE * (kept + to_be_made)
 
 
 @of_two
-def each_pays_for_the_own_call(model: TwoJobs, before: World, action: str, moved: Moved) -> bool:
+def each_pays_for_the_own_call(model: TwoJobs, before: State, action: str, moved: Moved) -> bool:
     """A call that is known as charged is paid for by the account of its job."""
     for account in {job.account for job in model.jobs}:
         known = [
             call
-            for job, call in zip(model.jobs, moved.world.calls, strict=True)
+            for job, call in zip(model.jobs, moved.state.calls, strict=True)
             if job.account == account and call.known == "accepted"
         ]
-        if _spent(moved.world.stored, account) < PRICE * len(known):
+        if _spent(moved.state.stored, account) < PRICE * len(known):
             return False
     return True
 
 
 @of_two
-def what_a_shared_result_costs_is_nothing(model: TwoJobs, before: World, action: str, moved: Moved) -> bool:
+def what_a_shared_result_costs_is_nothing(model: TwoJobs, before: State, action: str, moved: Moved) -> bool:
     """A job that was given another one's result or task has no call of its own to pay for."""
-    for number, job in _existing(moved.world):
-        is_own = moved.world.calls[number].worker != "none"
+    for number, job in _existing(moved.state):
+        is_own = moved.state.calls[number].worker != "none"
         if (
             job.paid_by
             and not is_own
-            and job.id in moved.world.stored.mapping(keys.SPENT.format(job.account, ACCOUNT_DAY))
+            and job.id in moved.state.stored.mapping(keys.SPENT.format(job.account, ACCOUNT_DAY))
         ):
             return False
     return True
 
 
 @of_two
-def stems_of_both_are_deliverable(model: TwoJobs, before: World, action: str, moved: Moved) -> bool:
+def stems_of_both_are_deliverable(model: TwoJobs, before: State, action: str, moved: Moved) -> bool:
     """Stems that came for a job were delivered, or are or can still be."""
     states = (JobState.DELIVERING, JobState.DELIVERED, JobState.CANCELLED)
-    for number, job in _existing(moved.world):
-        if "stems" not in moved.world.calls[number].said or job.state is JobState.CHOOSING:
+    for number, job in _existing(moved.state):
+        if "stems" not in moved.state.calls[number].said or job.state is JobState.CHOOSING:
             continue
         has_stems = bool(job.result and job.result.stems)
         if not has_stems or not (job.state in states or job.is_undelivered or is_overtaken(job)):
@@ -286,14 +286,14 @@ def stems_of_both_are_deliverable(model: TwoJobs, before: World, action: str, mo
 
 
 @of_two
-def those_who_move_are_looked_after(model: TwoJobs, before: World, action: str, moved: Moved) -> bool:
+def those_who_move_are_looked_after(model: TwoJobs, before: State, action: str, moved: Moved) -> bool:
     """Recovery finds each job that has not ended, and a job that waits is known to the one it waits for."""
-    due = moved.world.stored.members(keys.RECOVERY_DUE)
-    for _, job in _existing(moved.world):
+    due = moved.state.stored.members(keys.RECOVERY_DUE)
+    for _, job in _existing(moved.state):
         if job.state not in (JobState.CHOOSING, *FINAL) and job.id not in due:
             return False
         if job.waits_for:
-            waiting = moved.world.stored.members(keys.WAITING.format(job.waits_for))
+            waiting = moved.state.stored.members(keys.WAITING.format(job.waits_for))
             if job.state is not JobState.QUEUED or job.id not in waiting:
                 return False
     return True

@@ -1,4 +1,4 @@
-"""The walk: breadth first over every world that the actions reach, and one chosen way through them."""
+"""The walk: breadth first over every state that the actions reach, and one chosen way through them."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from job_walk.invariants import sentence
-from job_walk.model import Action, Moved, World
+from job_walk.model import Action, Moved, State
 from job_walk.stored import Steps
 
-# Worlds whose steps are run together.
+# States whose steps are run together.
 _AT_ONCE = 100
 
 
@@ -19,16 +19,16 @@ class Walkable(Protocol):
     steps: Steps
     ours: tuple[str, ...]
 
-    async def first(self) -> World:
-        """Return the world in which it begins."""
+    async def first(self) -> State:
+        """Return the state in which it begins."""
 
-    def actions(self, world: World) -> dict[str, Action]:
+    def actions(self, state: State) -> dict[str, Action]:
         """Return what may happen next."""
 
-    def has_ended(self, world: World) -> bool: ...
+    def has_ended(self, state: State) -> bool: ...
 
-    def violated(self, before: World, name: str, moved: Moved, *, is_known: bool) -> list[str]:
-        """Return the invariants that do not hold after an action; those of states only for a new world."""
+    def violated(self, before: State, name: str, moved: Moved, *, is_known: bool) -> list[str]:
+        """Return the invariants that do not hold after an action; those of states only for a new state."""
 
 
 class Violated(AssertionError):
@@ -46,8 +46,8 @@ class Walk:
     """What a walk has seen."""
 
     model: Walkable
-    came_from: dict[World, tuple[World, str] | None] = field(default_factory=dict)
-    edges: dict[World, set[World]] = field(default_factory=dict)  # reversed, by the product's own actions
+    came_from: dict[State, tuple[State, str] | None] = field(default_factory=dict)
+    edges: dict[State, set[State]] = field(default_factory=dict)  # reversed, by the product's own actions
     transitions: int = 0
     is_complete: bool = False
 
@@ -55,65 +55,65 @@ class Walk:
     def states(self) -> int:
         return len(self.came_from)
 
-    def visit(self, world: World, name: str, moved: Moved) -> bool:
-        """Note an action. False: its world is known already. Raises `Violated`."""
+    def visit(self, state: State, name: str, moved: Moved) -> bool:
+        """Note an action. False: its state is known already. Raises `Violated`."""
         self.transitions += 1
-        is_known = moved.world in self.came_from
+        is_known = moved.state in self.came_from
         if name.startswith(self.model.ours):
-            self.edges.setdefault(moved.world, set()).add(world)
-        if broken := self.model.violated(world, name, moved, is_known=is_known):
-            raise Violated(broken, [*self.trace(world), name])
+            self.edges.setdefault(moved.state, set()).add(state)
+        if broken := self.model.violated(state, name, moved, is_known=is_known):
+            raise Violated(broken, [*self.trace(state), name])
         if not is_known:
-            self.came_from[moved.world] = (world, name)
+            self.came_from[moved.state] = (state, name)
         return not is_known
 
-    def trace(self, world: World) -> list[str]:
-        """Return the names of the actions that led to a world."""
+    def trace(self, state: State) -> list[str]:
+        """Return the names of the actions that led to a state."""
         names: list[str] = []
-        while step := self.came_from[world]:
-            world, name = step
+        while step := self.came_from[state]:
+            state, name = step
             names.append(name)
         return names[::-1]
 
     def dead_ends(self) -> list[list[str]]:
-        """Return the ways to worlds from which the product alone never comes to an end."""
-        reached = {world for world in self.came_from if self.model.has_ended(world)}
+        """Return the ways to states from which the product alone never comes to an end."""
+        reached = {state for state in self.came_from if self.model.has_ended(state)}
         waiting = deque(reached)
         while waiting:
             new = self.edges.get(waiting.popleft(), set()) - reached
             reached |= new
             waiting += new
-        return [self.trace(world) for world in self.came_from if world not in reached]
+        return [self.trace(state) for state in self.came_from if state not in reached]
 
 
 async def explore(model: Walkable, *, most_states: int | None = None) -> Walk:
-    """Visit every world, at most about `most_states`. Raises `Violated`."""
+    """Visit every state, at most about `most_states`. Raises `Violated`."""
     first = await model.first()
     walk = Walk(model, {first: None})
     waiting = deque([first])
     while waiting and (most_states is None or walk.states < most_states):
-        worlds = [waiting.popleft() for _ in range(min(len(waiting), _AT_ONCE))]
-        actions = [(world, model.actions(world)) for world in worlds]
+        states = [waiting.popleft() for _ in range(min(len(waiting), _AT_ONCE))]
+        actions = [(state, model.actions(state)) for state in states]
         await model.steps.run_all(it.trial for _, acts in actions for it in acts.values() if it.trial)
-        for world, acts in actions:
+        for state, acts in actions:
             for name, action in acts.items():
                 moved = action.moved(model.steps.tried(action.trial) if action.trial else None)
-                if walk.visit(world, name, moved):
-                    waiting.append(moved.world)
+                if walk.visit(state, name, moved):
+                    waiting.append(moved.state)
     walk.is_complete = not waiting
     return walk
 
 
-async def follow(model: Walkable, names: Iterable[str]) -> World:
+async def follow(model: Walkable, names: Iterable[str]) -> State:
     """Take these actions one after the other, without those that cannot happen. Raises `Violated`."""
-    world = await model.first()
+    state = await model.first()
     taken: list[str] = []
     for name in names:
-        if not (action := model.actions(world).get(name)):
+        if not (action := model.actions(state).get(name)):
             continue
         moved = action.moved(await model.steps.run(action.trial) if action.trial else None)
         taken.append(name)
-        if broken := model.violated(world, name, moved, is_known=False):
+        if broken := model.violated(state, name, moved, is_known=False):
             raise Violated(broken, taken)
-        world = moved.world
-    return world
+        state = moved.state
+    return state

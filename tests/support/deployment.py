@@ -1,11 +1,11 @@
 """The local environment with a `Provider` and the product's real processes, for journeys.
 
-    async with open_stage(folder, "bot", "webhook", "worker") as stage:
-        alice = stage.person("Alice")
-        song, menu = await alice.asks(stage.song("Blue"), 0)
+    async with open_deployment(folder, "bot", "webhook", "worker") as deployment:
+        alice = deployment.person("Alice")
+        song, menu = await alice.asks(deployment.song("Blue"), 0)
         ...
 
-When the stage closes, and after each story that shares it, `end` checks what every story must leave behind.
+When it closes, and after each story that shares it, `end` checks what every story must leave behind.
 """
 
 import asyncio
@@ -46,30 +46,30 @@ async def until(what: Callable[[], object], timeout_s: float = WAIT_S) -> None:
             await asyncio.sleep(0.03)
 
 
-class Stage:
+class Deployment:
     """The local environment and the provider of a story.
 
     `ordinary` are the refusals of Telegram and lines of the log that this story means to cause.
     """
 
-    def __init__(self, world: LocalEnvironment, provider: Provider) -> None:
-        self.world = world
+    def __init__(self, environment: LocalEnvironment, provider: Provider) -> None:
+        self.environment = environment
         self.provider = provider
         self.ordinary: tuple[str, ...] = ()
         self._calls = 0
         self._log_length = 0
         self._refusals = 0
         self.processes: list[Process] = []
-        self.redis_url = world.redis.url  # where the jobs are, seen from here
-        self.settings: dict[str, str] = {}  # beside the world's, of processes that are started from now on
+        self.redis_url = environment.redis.url  # where the jobs are, seen from here
+        self.settings: dict[str, str] = {}  # beside the environment's, of processes started from now on
 
     @property
     def telegram(self) -> Telegram:
-        return self.world.telegram
+        return self.environment.telegram
 
     def song(self, title: str, seconds: float = 1.0) -> Path:
         """A short MP3 of that title, unlike any other."""
-        path = self.world.directory / f"{title[:20].replace('/', '_')}.mp3"
+        path = self.environment.directory / f"{title[:20].replace('/', '_')}.mp3"
         mp3(path, seconds, title)
         return path
 
@@ -82,7 +82,7 @@ class Stage:
         names = [f"{command}-{commands[:i].count(command) + 1}" for i, command in enumerate(commands)]
         together = zip(commands, names, strict=True)
         self.processes = await asyncio.gather(
-            *(self.world.start(command, name, self.settings) for command, name in together)
+            *(self.environment.start(command, name, self.settings) for command, name in together)
         )
         return self.processes
 
@@ -138,7 +138,7 @@ class Stage:
         self.telegram.faults.clear()
         self.ordinary = ()
         self._calls = self.telegram.calls.last_number
-        self._log_length = len(self.world.logs())
+        self._log_length = len(self.environment.logs())
         self._refusals = self.telegram.flood_refusals
 
     async def end(self) -> None:
@@ -152,28 +152,28 @@ class Stage:
         refused = [call for call in calls if call.status != 200 and not call.fault]
         told = [f"{call.method} → {call.status} {call.description}" for call in refused]
         assert [line for line in told if not any(word in line for word in expected)] == []
-        lines = self.world.logs()[self._log_length :].splitlines()
+        lines = self.environment.logs()[self._log_length :].splitlines()
         bad = [line for line in lines if " ERROR " in line or "Traceback" in line]
         assert [line for line in bad if not any(word in line for word in expected)] == []
 
 
 @asynccontextmanager
-async def open_stage(
+async def open_deployment(
     folder: Path, *commands: str, local_mode: bool = False, **settings: str
-) -> AsyncIterator[Stage]:
-    """A world of its own with these processes; `settings` beside those that name the provider."""
+) -> AsyncIterator[Deployment]:
+    """An environment of its own with these processes; `settings` beside those that name the provider."""
     tone = mp3(folder / "tone.mp3")
     async with Provider(tone).run() as provider:
         named = {"SEPARATION_API_URL": provider.url, "SEPARATION_API_KEY": KEY, "LOG_LEVEL": "DEBUG"}
         async with LocalEnvironment(
-            folder / "world",
+            folder / "environment",
             settings=named | settings,
             separator=False,
             local_mode=local_mode,
             process=ForkedProcess,
-        ) as world:
-            stage = Stage(world, provider)
+        ) as environment:
+            deployment = Deployment(environment, provider)
             if commands:
-                await stage.start(*commands)
-            yield stage
-            await stage.end()
+                await deployment.start(*commands)
+            yield deployment
+            await deployment.end()
