@@ -249,7 +249,7 @@ def _folder(data: Path | None) -> Iterator[Path]:
 
 def _announce(console: Console, environment: LocalEnvironment, environ: Mapping[str, str], left: str) -> None:
     """Print the page's address, and open it where there is a screen."""
-    engine = engines.choose(environ.get("ENGINE", engines.AUTO))
+    engine = engines.choose(engines.named_in(environ))
     console.print(f"The separator's engine: {engine}.")
     console.print(f"Open {environment.page.url(environment.telegram_url)}", soft_wrap=True)
     console.print(f"Press Ctrl-C to stop; {left}.", soft_wrap=True)

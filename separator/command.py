@@ -117,7 +117,7 @@ def _settings(args: argparse.Namespace, environ: Mapping[str, str]) -> Separator
         proxies = Proxies.from_environment(environ)
     except ValueError as error:
         raise _UsageError(str(error)) from None
-    wanted = args.engine or environ.get("ENGINE") or engines.AUTO
+    wanted = args.engine or engines.named_in(environ)
     engine = _engine(wanted)
     settings = SeparatorSettings(
         api_key=api_key,

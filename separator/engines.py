@@ -1,5 +1,6 @@
 """The engines by name."""
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 
 from separator import htdemucs, light, spleeter
@@ -12,6 +13,11 @@ _STEMS = {"spleeter": spleeter.STEMS, "light": light.STEMS, "htdemucs": htdemucs
 _MODELS = {"spleeter": SPLEETER, "htdemucs": HTDEMUCS}
 NAMES = (AUTO, *_STEMS)
 """The values of `ENGINE`; `auto` is Spleeter where its model is, else the light engine."""
+
+
+def named_in(environ: Mapping[str, str]) -> str:
+    """Return the value of the setting `ENGINE`; an empty one is `auto`."""
+    return environ.get("ENGINE", "").strip() or AUTO
 
 
 def choose(name: str) -> str:

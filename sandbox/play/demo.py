@@ -55,7 +55,7 @@ def _print_quality(console: Console, stems: list[ReceivedStem]) -> None:
         name = re.sub(r".*\((.*)\)", r"\1", stem.title).lower()
         if (ratio := sdr_db(name, stem.path)) is not None:
             by_mode.setdefault(stem.path.parent.name, []).append(f"{name} {ratio:.1f}")
-    engine = engines.choose(os.environ.get("ENGINE", engines.AUTO))
+    engine = engines.choose(engines.named_in(os.environ))
     if by_mode:
         figures = "; ".join(f"{mode}: {', '.join(ratios)}" for mode, ratios in by_mode.items())
         console.print(f"Engine {engine}; signal to distortion in dB: {figures}.", soft_wrap=True)

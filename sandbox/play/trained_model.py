@@ -10,7 +10,7 @@ from separator.models import SPLEETER
 
 def fetch() -> None:
     """Fetch the model unless it is there or ENGINE chooses another engine; says so where it cannot be had."""
-    if os.environ.get("ENGINE", engines.AUTO) != engines.AUTO or SPLEETER.is_there():
+    if engines.named_in(os.environ) != engines.AUTO or SPLEETER.is_there():
         return
     command = [sys.executable, "-m", "stemdrop", "fetch-model", SPLEETER.name]
     if subprocess.run(command, check=False).returncode:  # noqa: S603

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import os
 import socket
 import sys
 import tarfile
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from separator import engines, fetch_model, model_package
+from separator import engines, fetch_model, model_package, url_download
 from separator.errors import ModelError
 from separator.htdemucs import model_file
 from separator.models import HTDEMUCS, Model, models_folder
@@ -99,6 +100,19 @@ def url(tmp_path: Path) -> Iterator[str]:
         def __init__(self, request: socket.socket, address: tuple[str, int], server: ThreadingHTTPServer):
             super().__init__(request, address, server, directory=str(tmp_path))
 
+        def do_GET(self) -> None:
+            if self.path == "/cut":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"the first bytes")
+            elif self.path in ("/endless", "/lost"):
+                self.send_response(302)
+                self.send_header("Location", {"/endless": "/endless", "/lost": "http://["}[self.path])
+                self.end_headers()
+            else:
+                super().do_GET()
+
         def log_message(self, format: str, *args: object) -> None:
             pass
 
@@ -113,19 +127,69 @@ def url(tmp_path: Path) -> Iterator[str]:
 def test_a_url_is_downloaded(
     model: Model, package: Path, url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(model_package, "_REPORT_EVERY_BYTES", 1)
+    monkeypatch.setattr(url_download, "_REPORT_EVERY_BYTES", 1)
     fetch_model.fetch(model, f"{url}/{package.name}")
     _only_the_model(model)
     assert "MB downloaded" in capsys.readouterr().out
 
 
-def test_a_url_that_is_no_use_is_refused_without_showing_it(
+SECRET = "word-of-a-url"
+AWAY = f"http://me:{SECRET}@127.0.0.1:9"
+NOT_REACHED = "its server, or the proxy, cannot be reached"
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("http://[", "it is malformed"),
+        (f"http://me:{SECRET}@127.0.0.1:many/x", "it is malformed"),
+        (f"https://127.0.0.1/{SECRET}\udcff", "it is malformed"),
+        ("http://", "it names no host"),
+        (f"https:me:{SECRET}@127.0.0.1/x", "it names no host"),
+        (f"ftp://me:{SECRET}@127.0.0.1/x", "it has to begin with http:// or https://"),
+        (f"HTTP://{AWAY.removeprefix('http://')}/x", NOT_REACHED),
+        (f"{{url}}/{SECRET}", "its server answered 404"),
+        ("{url}/cut", "the connection broke off, or what answered is no web server"),
+        ("{url}/lost", NOT_REACHED),
+        ("{url}/endless", "its server sends from one URL to another without end"),
+    ],
+)
+def test_a_url_that_is_no_use_is_one_line_that_does_not_show_it(
+    source: str, reason: str, url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["fetch-model", "htdemucs", "--i-accept", "--from", source.replace("{url}", url)]
+    assert cli.run(command, {}) == 1
+    assert capfd.readouterr().err == f"stemdrop fetch-model: the URL cannot be downloaded: {reason}\n"
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.parametrize(
+    ("proxy", "line"),
+    [
+        (AWAY, f"the URL cannot be downloaded: {NOT_REACHED}"),
+        (AWAY.replace("http", "socks5"), f"the URL cannot be downloaded: {NOT_REACHED}"),
+        (f"socks9://me:{SECRET}@x", "HTTPS_PROXY is wrong: must be http://host:port, "),
+        (f"http://me:{SECRET}@[", "HTTPS_PROXY is wrong: must be http://host:port, "),
+    ],
+)
+def test_a_proxy_that_is_no_use_is_one_line_that_does_not_show_it(
+    proxy: str, line: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    sources = [["--from", "https://outside.example/x"]]
+    if "is wrong" in line:
+        sources.append([])  # a package manager would show it
+    for source in sources:
+        assert cli.run(["fetch-model", "htdemucs", "--i-accept", *source], {}) == 1
+        error = capfd.readouterr().err
+        assert (error.startswith(f"stemdrop fetch-model: {line}"), error.count("\n")) == (True, 1)
+        assert SECRET not in error
+
+
+def test_a_file_that_is_too_large_is_refused(
     model: Model, package: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(ModelError, match=r"^the URL cannot be downloaded: its server answered 404$"):
-        fetch_model.fetch(model, f"{url}/secret.tgz")
-    with pytest.raises(ModelError, match=r"^the URL cannot be downloaded: ConnectError$"):
-        fetch_model.fetch(model, "http://127.0.0.1:9/secret.tgz")
     monkeypatch.setattr(model_package, "_MAX_BYTES", 10)
     with pytest.raises(ModelError, match=r"^the file at the URL is larger than"):
         fetch_model.fetch(model, f"{url}/{package.name}")
@@ -232,6 +296,17 @@ def test_htdemucs_runs_only_when_it_is_asked_for(models: Path, monkeypatch: pyte
 
 def test_it_offers_three_single_instruments() -> None:
     assert stem_names(engines.known_stems("htdemucs")) == ["Lead Vocal", "Drum Kit", "Bass"]
+
+
+@pytest.mark.parametrize("entries", ["", ":", " : "])
+def test_empty_settings_count_as_unset(entries: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("STEMDROP_MODELS", entries)
+    assert models_folder() == tmp_path / "stemdrop" / "models"
+    monkeypatch.setenv("STEMDROP_MODELS", f"{entries}:{tmp_path}:")
+    assert models_folder() == tmp_path
+    monkeypatch.setenv("ENGINE", entries.replace(":", ""))
+    assert engines.named_in(os.environ) == engines.AUTO
 
 
 def test_models_are_found_in_all_folders_and_new_ones_go_to_the_first(
