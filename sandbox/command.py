@@ -229,7 +229,7 @@ async def _run_until_cancelled(
     settings = {"ACCESS": access, "ADMINS": str(FIRST_USER_ID)}
     with _folder(data) as folder:
         async with LocalEnvironment(
-            folder, settings=settings, environment=environ, keeps_data=data is not None
+            folder, settings=settings, environment=environ, bench=True, keeps_data=data is not None
         ) as environment:
             await environment.start("up")
             left = "nothing is left behind" if data is None else f"{data} keeps everything for the next start"

@@ -11,10 +11,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from sandbox.bench.bench import Bench
 from sandbox.environment.kept_folder import Identity, KeptFolder
 from sandbox.environment.process import Process
 from sandbox.environment.redis_server import RedisServer, RedisUnavailableError
@@ -38,8 +40,8 @@ class LocalEnvironment:
     """Everything that stemdrop needs, isolated from the machine's own settings.
 
     `settings` override stemdrop's settings. REDIS_URL and PATH come from `environment`. Without a separator
-    `settings` must have SEPARATION_API_URL; with `charges` it has a paid provider's prices. `process` is the
-    class of all processes.
+    `settings` must have SEPARATION_API_URL; with `charges` it has a paid provider's prices. With `bench` the
+    page's bench stands between stemdrop and the separator. `process` is the class of all processes.
 
     The processes run in `directory`, so that they do not read the caller's `.env`. An external Redis must
     hold no keys of stemdrop (else `RedisUnavailableError`), and holds none after the block.
@@ -57,6 +59,7 @@ class LocalEnvironment:
         local_mode: bool = False,
         separator: bool = True,
         charges: bool = False,
+        bench: bool = False,
         process: type[Process] = Process,
         keeps_data: bool = False,
     ) -> None:
@@ -72,6 +75,7 @@ class LocalEnvironment:
         )
         self.page = PageLink(self.telegram.access_key)
         self.telegram_url = ""
+        self.bench = Bench(self.telegram) if bench else None
         self._settings = dict(settings or {})
         self._local_mode = local_mode
         self._with_separator = separator
@@ -89,8 +93,17 @@ class LocalEnvironment:
                 await self._take_folder(self._kept)
             await self._start_redis()
             self.telegram_url = await self._stack.enter_async_context(
-                run_telegram(self.telegram, self._identity.page_port, with_chat_api=True, link=self.page)
+                run_telegram(
+                    self.telegram,
+                    self._identity.page_port,
+                    with_chat_api=True,
+                    link=self.page,
+                    bench=self.bench,
+                )
             )
+            if self.bench:
+                self.bench.webhook.target_url = self.public_url
+                await self._stack.enter_async_context(self.bench.run(self.redis.url))
             self._stack.push_async_callback(self._stop_all)
             if self._with_separator:
                 await self._start_separator()
@@ -128,7 +141,18 @@ class LocalEnvironment:
             "LISTEN_HOST": "127.0.0.1",
             "LISTEN_PORT": str(self._identity.webhook_port),
             "ACCESS": "open",
+            **self._detour(),
             **self._settings,
+        }
+
+    def _detour(self) -> dict[str, str]:
+        """The settings by which stemdrop and the separator talk through the bench; stems take no detour."""
+        if self.bench is None:
+            return {}
+        return {
+            "SEPARATION_API_URL": f"{self.telegram_url}/separation",
+            "PUBLIC_URL": f"{self.telegram_url}/webhook",
+            "STEM_HOSTS": urlsplit(self._separator_url).netloc,
         }
 
     async def start(self, command: str, name: str = "", settings: Mapping[str, str] | None = None) -> Process:
@@ -219,6 +243,8 @@ class LocalEnvironment:
         process.start()
         ready = await process.wait_for(r"separator ready at (http://\S+)")
         self._separator_url, self._separator_process = ready.group(1), process
+        if self.bench:
+            self.bench.separation.target_url = self._separator_url
 
     def _process(self, arguments: list[str], environment: Mapping[str, str], name: str) -> Process:
         self.directory.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ function itemsOf(message) {
   if (content) items.push(menuItem(text("copy"), () => void copy(content)));
   const file = soundOf(message) ?? message.document ?? message.video ?? message.photo?.at(-1);
   if (file) items.push(menuItem(text("download"), () => element("a", { href: fileUrl(file.file_id), download: file.file_name ?? "" }).click()));
-  items.push(menuItem(text("whichCall"), () => emit("which-call", message)));
+  items.push(menuItem(text("whichCall"), () => emit("which-call", message)), menuItem(text("whichJob"), () => emit("job-calls", message)));
   return items;
 }
 

@@ -1,6 +1,9 @@
 /** The page's texts in English and Chinese, by the person's Telegram language. */
 
+import { BENCH_CHINESE, BENCH_ENGLISH } from "./bench_texts.js";
+
 const ENGLISH = {
+  ...BENCH_ENGLISH,
   title: "stemdrop sandbox",
   bot: "bot",
   messages: "Messages",
@@ -107,32 +110,12 @@ const ENGLISH = {
   joined: "{name} joined",
   left: "{name} left",
   upgraded: "The group became a supergroup",
-  bench: "Bench: the bot's calls and faults",
-  calls: "What the bot asked of Telegram",
-  filter: "Filter by method",
-  noAnswer: "no answer",
-  parameters: "Parameters",
-  answer: "Answer",
-  showMessage: "Show the message",
-  whichCall: "Which call made this?",
-  noCall: "A person sent this, or the call is older than the bench shows.",
-  faults: "Faults",
-  fault: "Fault",
-  method: "Method",
-  anyMethod: "any method",
-  times: "How often",
-  nextCall: "the next call",
-  nextCalls: "the next {count} calls",
-  untilCleared: "until cleared",
-  addFault: "Let it fail",
-  clearFaults: "Clear all faults",
-  faultNow: "{kind} at {method}, {times}",
-  messagesLeft: "Telegram takes {count} more messages to this chat now.",
 };
 /** @typedef {keyof typeof ENGLISH} TextName */
 
 /** @type {Record<TextName, string>} */
 const CHINESE = {
+  ...BENCH_CHINESE,
   title: "stemdrop 沙盒",
   bot: "机器人",
   messages: "消息",
@@ -239,27 +222,6 @@ const CHINESE = {
   joined: "{name} 加入了",
   left: "{name} 退出了",
   upgraded: "群组已升级为超级群组",
-  bench: "工作台：机器人的调用与故障",
-  calls: "机器人向 Telegram 发出的调用",
-  filter: "按方法筛选",
-  noAnswer: "无应答",
-  parameters: "参数",
-  answer: "应答",
-  showMessage: "显示该消息",
-  whichCall: "哪个调用产生了它？",
-  noCall: "这是人员发送的，或该调用早于工作台的记录。",
-  faults: "故障",
-  fault: "故障",
-  method: "方法",
-  anyMethod: "任意方法",
-  times: "次数",
-  nextCall: "下一次调用",
-  nextCalls: "接下来 {count} 次调用",
-  untilCleared: "直到清除",
-  addFault: "让它失败",
-  clearFaults: "清除所有故障",
-  faultNow: "{kind}，{method}，{times}",
-  messagesLeft: "Telegram 现在还接受此聊天的 {count} 条消息。",
 };
 
 /** @type {Record<TextName, string>} */
@@ -299,6 +261,11 @@ export function size(bytes) {
 /** @param {number} unixSeconds */
 export function timeOfDay(unixSeconds) {
   return new Date(unixSeconds * 1000).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+}
+
+/** @param {number} unixSeconds */
+export function secondOfDay(unixSeconds) {
+  return new Date(unixSeconds * 1000).toLocaleTimeString(document.documentElement.lang, { hourCycle: "h23" });
 }
 
 /** @param {number} unixSeconds */

@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from sandbox.bench.bench import Bench
 from sandbox.environment.server import serve
 from sandbox.page import routes as page
 from sandbox.telegram.bot_api import endpoint
@@ -29,14 +30,23 @@ from sandbox.telegram.request_guard import RequestGuard
 
 
 def create_app(
-    telegram: Telegram, *, with_chat_api: bool = False, link: page.PageLink | None = None
+    telegram: Telegram,
+    *,
+    with_chat_api: bool = False,
+    link: page.PageLink | None = None,
+    bench: Bench | None = None,
 ) -> FastAPI:
-    """Create the app. Call `telegram.close()` before the server stops: long polls would delay it."""
+    """Create the app, with `bench` also its proxies.
+
+    Call `telegram.close()` before the server stops: long polls would delay it.
+    """
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(RequestGuard)
     app.router.routes += endpoint.create_routes(telegram)
     if with_chat_api:
-        app.mount("/chat", ChatApi(telegram))
+        app.mount("/chat", ChatApi(telegram, bench))
+    if bench is not None:
+        app.router.routes += bench.routes()
     if link is not None:
         app.router.routes += page.create_routes(link)
 
@@ -70,10 +80,11 @@ async def run_telegram(
     *,
     with_chat_api: bool = False,
     link: page.PageLink | None = None,
+    bench: Bench | None = None,
     host: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
     """Serve the app for the duration of the block, with the page if it has a `link`; yields the base URL."""
-    app = create_app(telegram, with_chat_api=with_chat_api, link=link)
+    app = create_app(telegram, with_chat_api=with_chat_api, link=link, bench=bench)
     async with serve(app, port, host=host) as url:
         telegram.updates.start()
         try:

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
+from sandbox.bench.bench import Bench
 from sandbox.telegram import chat_api
 from sandbox.telegram.person_actions import Telegram
 from sandbox.telegram.request_guard import host_name
@@ -22,15 +23,16 @@ _LARGE_BYTES = 1024 * 1024  # smaller bodies stay in memory
 class ChatApi:
     """The chat API, built at its first request: that takes longer than the rest of a server's start."""
 
-    def __init__(self, telegram: Telegram) -> None:
+    def __init__(self, telegram: Telegram, bench: Bench | None) -> None:
         self._telegram = telegram
+        self._bench = bench
         self._router: APIRouter | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         self._check_access(request)
         size_bytes = int(request.headers.get("content-length", "0"))
-        self._router = self._router or chat_api.create_router(self._telegram)
+        self._router = self._router or chat_api.create_router(self._telegram, self._bench)
         if size_bytes <= _LARGE_BYTES:
             await self._router(scope, receive, send)
             return

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
 
+from sandbox.bench.bench import Bench
 from sandbox.telegram import bot_profile, group_members, sounds
 from sandbox.telegram.bench_api import add_bench
 from sandbox.telegram.chat_bodies import (
@@ -30,14 +31,14 @@ from sandbox.telegram.event_stream import event_stream, position
 from sandbox.telegram.person_actions import Telegram
 
 
-def create_router(telegram: Telegram) -> APIRouter:
+def create_router(telegram: Telegram, bench: Bench | None = None) -> APIRouter:
     router = APIRouter()
     _add_overview(router, telegram)
     _add_people(router, telegram)
     _add_group_changes(router, telegram)
     _add_messages(router, telegram)
     _add_files(router, telegram)
-    add_bench(router, telegram)
+    add_bench(router, telegram, bench)
     return router
 
 

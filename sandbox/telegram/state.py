@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sandbox.bench.records import RecordKind, Records
 from sandbox.telegram.bounded_log import BoundedLog
 from sandbox.telegram.chats import MEDIA_KINDS, CallbackQuery, Chat, Message, Revision, Topic, User
 from sandbox.telegram.disk_room import DiskRoom
@@ -104,7 +105,8 @@ class TelegramState:
         self.room = DiskRoom(directory)
         self.updates = Updates(clock, self.notify_change, webhook_first_pause_s=webhook_first_pause_s)
         self.flood = FloodLimits(clock)
-        self.faults = Faults()
+        self.faults = Faults(clock)
+        self.records = Records(self.wake, clock)
         self.calls: BoundedLog[BotCall] = BoundedLog()
         self.events: BoundedLog[Event] = BoundedLog()
         self.users: dict[int, User] = {}
@@ -155,19 +157,38 @@ class TelegramState:
             await self.wait_for(lambda: new_events() or self.closing.is_set(), timeout_s)
         return new_events()
 
-    async def wait_for_calls(self, after: int, timeout_s: float) -> None:
-        """Wait until the bot has made more than `after` calls, or for the timeout."""
+    async def wait_for_records(self, after: int, timeout_s: float) -> None:
+        """Wait until the bench has something newer than number `after`, or for the timeout."""
         with suppress(TimeoutError):
-            await self.wait_for(lambda: self.calls.last_number > after or self.closing.is_set(), timeout_s)
+            await self.wait_for(lambda: self.records.last_number > after or self.closing.is_set(), timeout_s)
 
     async def close(self) -> None:
         self.closing.set()
         self.notify_change()
         await self.updates.close()
 
+    def log_call(self, call: BotCall) -> None:
+        """Log a call, also for the bench: all but the constant successful getUpdates, which would fill it."""
+        self.calls.append(call)
+        if call.method != "getUpdates" or call.status != 200:
+            self.records.add(
+                RecordKind.BOT,
+                call.method,
+                parameters=call.parameters,
+                status=call.status,
+                description=call.description,
+                fault=call.fault,
+                answer=call.answer,
+            )
+        self.notify_change()
+
     def notify_change(self) -> None:
         """Save the state, then wake the tasks that wait for a change; to be called after every change."""
         self.save()
+        self.wake()
+
+    def wake(self) -> None:
+        """Wake the tasks that wait for a change."""
         self._changed.set()
         self._changed = asyncio.Event()
 

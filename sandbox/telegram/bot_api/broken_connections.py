@@ -57,13 +57,18 @@ class BrokenFile(FileResponse):
         try:
             await super().__call__(scope, receive, send_part)
         except _CutError:
-            _reset(receive, after_sending=True)
-            while (await receive())["type"] != "http.disconnect":
-                pass
+            await break_off(receive)
 
 
 class _CutError(Exception):
     pass
+
+
+async def break_off(receive: Receive) -> None:
+    """Close the connection after what was sent, before the answer's end."""
+    _reset(receive, after_sending=True)
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def until_disconnect(receive: Receive, closing: asyncio.Event) -> None:

@@ -3,7 +3,9 @@
 Each call passes these steps: token, body, injected faults, method, parameters, handler, call log.
 """
 
+import asyncio
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,12 +73,15 @@ class _Exchange:
                 return self._unanswered(fault)
             await self._read()
             fault = self.telegram.faults.take(self.method, self._chat_id())
-            if fault and fault.kind not in _AFTER:
+            if fault and fault.kind == FaultKind.SLOW_ANSWER:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.telegram.closing.wait(), fault.delay_s)
+            elif fault and fault.kind not in _AFTER:
                 return self._faulty(fault)
             result = await self._call()
-            if fault:
+            if fault and fault.kind in _AFTER:
                 return self._unanswered(fault)
-            self._log(200, "", answer=result)
+            self._log(200, "", fault, answer=result)
             return JSONResponse({"ok": True, "result": result})
         except ApiError as error:
             self._log(error.status, error.description, fault)
@@ -149,6 +154,10 @@ class _Exchange:
             self._log(502, "Bad Gateway", fault)
         if fault.kind == FaultKind.BLOCKED:
             raise forbidden("bot was blocked by the user")
+        if fault.kind == FaultKind.NO_RIGHTS:
+            raise bad_request(
+                f"not enough rights to send {_SENT.get(self.method, 'text messages')} to the chat"
+            )
         if fault.kind == FaultKind.FILE_GONE:
             raise bad_request("invalid file_id")
         if fault.kind == FaultKind.FILE_UNAVAILABLE:
@@ -170,20 +179,25 @@ class _Exchange:
             name: {"file_name": upload.file_name, "size_bytes": upload.size_bytes}
             for name, upload in self.uploads.items()
         }
-        self.telegram.calls.append(
-            BotCall(
-                self.method,
-                {**self.sent, **uploads},
-                status,
-                description,
-                self.telegram.clock(),
-                fault.kind.value if fault else None,
-                answer,
-            )
+        call = BotCall(
+            self.method,
+            {**self.sent, **uploads},
+            status,
+            description,
+            self.telegram.clock(),
+            fault.kind.value if fault else None,
+            answer,
         )
-        self.telegram.notify_change()
+        self.telegram.log_call(call)
 
 
+# What a method sends, in Telegram's words; all others send text.
+_SENT = {
+    "sendAudio": "music",
+    "sendMediaGroup": "music",
+    "sendDocument": "documents",
+    "sendVoice": "voice notes",
+}
 _FILE_PARAMETERS = ("audio", "voice", "document", "media")
 
 

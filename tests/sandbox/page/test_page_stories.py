@@ -133,10 +133,10 @@ async def test_the_bench_tells_which_call_made_a_message_and_makes_the_next_one_
         await page.get_by_label("Fault", exact=True).select_option("server_error")
         await page.get_by_label("Method", exact=True).select_option("sendMessage")
         await page.get_by_role("button", name="Let it fail").click()
-        await expect(page.get_by_text("server_error at sendMessage, the next call")).to_be_visible()
+        await expect(page.get_by_text("server error (500) at sendMessage, the next call")).to_be_visible()
         assert (await api.post("sendMessage", json=hello)).status_code == 500
         await expect(page.locator(".calls .refused")).to_contain_text("500")
-        await expect(page.get_by_text("server_error at sendMessage")).to_have_count(0)
+        await expect(page.get_by_text("server error (500) at sendMessage")).to_have_count(0)
         await page.get_by_role("searchbox", name="Filter by method").fill("edit")
         await expect(page.locator(".calls li")).to_have_count(0)
         await page.keyboard.press("Escape")

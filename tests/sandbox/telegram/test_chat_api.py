@@ -195,12 +195,12 @@ async def test_people_join_and_leave_a_group_and_the_bot_loses_a_right(
 async def test_the_bench_shows_the_bots_calls_and_makes_the_next_one_fail(
     chat: httpx.AsyncClient, tg: Telegram, bot: ptb.Bot, alice: User
 ) -> None:
-    before = (await chat.get("calls", params={"timeout": 0})).json()["last_call"]
+    before = (await chat.get("records", params={"timeout": 0})).json()["last_number"]
     assert (await chat.get("faults", params={"chat_id": alice.id})).json()["messages_left"] == 20
-    waiting = asyncio.create_task(chat.get("calls", params={"after": before, "timeout": 20}))
+    waiting = asyncio.create_task(chat.get("records", params={"after": before, "timeout": 20}))
     sent = await bot.send_message(alice.id, "hello")
-    [call] = (await waiting).json()["calls"]
-    assert (call["number"], call["method"], call["status"]) == (before + 1, "sendMessage", 200)
+    [call] = (await waiting).json()["records"]
+    assert (call["number"], call["name"], call["status"]) == (before + 1, "sendMessage", 200)
     assert call["parameters"]["text"] == "hello"
     assert call["answer"]["message_id"] == sent.message_id
 
@@ -210,7 +210,7 @@ async def test_the_bench_shows_the_bots_calls_and_makes_the_next_one_fail(
     assert shown["messages_left"] == 19
     with pytest.raises(RetryAfter):
         await bot.send_message(alice.id, "again")
-    [refused] = (await chat.get("calls", params={"after": before + 1})).json()["calls"]
+    [refused] = (await chat.get("records", params={"after": before + 1})).json()["records"]
     assert (refused["status"], refused["fault"], refused["answer"]) == (429, "too_many_requests", None)
     assert (await chat.get("faults")).json()["faults"] == []
     await chat.post("faults", json={"kind": "server_error", "times": None})

@@ -131,7 +131,7 @@ async def test_malformed_texts_and_values(
         params = to_alice if method.startswith("send") else {}
         answer = await api.post(method, params=params, **as_bytes(request))
         assert refusal(answer)[: len(words)] == words
-    assert (await chat.get("calls")).status_code == 200  # they are logged, and can be shown
+    assert (await chat.get("records")).status_code == 200  # they are logged, and can be shown
 
 
 async def test_a_form_in_a_character_set_with_halves_of_characters(api: httpx.AsyncClient) -> None:

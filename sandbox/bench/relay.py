@@ -1,0 +1,86 @@
+"""Passes one HTTP request on to another server, and its answer back."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from sandbox.telegram.bot_api.broken_connections import break_off
+
+# Of one connection, not of the message (RFC 9110, 7.6.1), and what the client sets anew.
+_OF_CONNECTION = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("host", "content-length", "accept-encoding"),
+    }
+)
+MAX_READ_BYTES = 1024 * 1024  # of a body that is read as a whole
+
+
+class Relay:
+    """Passes requests on to the servers at `http`, whose answers may take any time."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def send(self, request: Request, url: str, body: bytes | None = None) -> httpx.Response:
+        """Return the answer, whose body is still to come; `body` replaces the request's.
+
+        Raises `httpx.HTTPError`.
+        """
+        headers = [(name, value) for name, value in request.headers.items() if name not in _OF_CONNECTION]
+        headers.append(("Accept-Encoding", "identity"))
+        content: bytes | AsyncIterator[bytes] | None = body
+        if body is None and ("content-length" in request.headers or _is_chunked(request)):
+            headers += [("Content-Length", it) for it in request.headers.getlist("content-length")]
+            content = request.stream()
+        query = f"?{request.url.query}" if request.url.query else ""
+        asked = self._http.build_request(request.method, url + query, headers=headers, content=content)
+        return await self._http.send(asked, stream=True)
+
+
+class Relayed(Response):
+    """The answer of a server, passed on as it comes; the connection breaks off where that one's does."""
+
+    def __init__(self, answer: httpx.Response) -> None:
+        super().__init__(status_code=answer.status_code)
+        self._answer = answer
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self._passed()})
+            async for chunk in self._answer.aiter_raw():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+        except httpx.HTTPError:
+            await break_off(receive)
+        finally:
+            await self._answer.aclose()
+
+    def _passed(self) -> list[tuple[bytes, bytes]]:
+        own = (b"connection", b"keep-alive", b"transfer-encoding", b"date", b"server")
+        return [(name.lower(), value) for name, value in self._answer.headers.raw if name.lower() not in own]
+
+
+def bad_gateway() -> Response:
+    """Return the answer of a gateway whose server does not answer."""
+    return HTMLResponse("<html><head><title>502 Bad Gateway</title></head></html>", 502)
+
+
+async def read_body(request: Request) -> bytes | None:
+    """Return a request's body as it was sent; None, of which nothing was read, where it is too large."""
+    length = request.headers.get("content-length", "0")
+    is_short = length.isdecimal() and int(length) <= MAX_READ_BYTES and not _is_chunked(request)
+    return await request.body() if is_short else None
+
+
+def _is_chunked(request: Request) -> bool:
+    return "transfer-encoding" in request.headers
+
+
+async def drain(request: Request) -> None:
+    """Read a body to its end, without which the client would see a broken connection."""
+    async for _ in request.stream():
+        pass

@@ -1,0 +1,92 @@
+"""Injected faults of the separation API: of its answers to stemdrop, and of its callbacks."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+CREATE = "create"
+_MOST_FAILED_TASKS = 1000  # that are remembered
+
+
+class SeparationFaultKind(StrEnum):
+    API_REFUSED = "api_refused"  # `code` in the body, with HTTP status 200
+    API_REFUSED_STATUS = "api_refused_status"  # `code` in the body and as HTTP status
+    API_SLOW = "api_slow"  # answered after `delay_s`
+    API_RESET_BEFORE = "api_reset_before"  # connection reset, no effect
+    API_RESET_AFTER = "api_reset_after"  # takes effect, then resets the connection
+    CALLBACK_LATE = "callback_late"  # passed on after `delay_s`
+    CALLBACK_DOUBLED = "callback_doubled"  # passed on twice at the same moment
+    CALLBACK_FAILED = (
+        "callback_failed"  # says, as the detail endpoint does then, that the task failed with `code`
+    )
+    CALLBACK_NEVER = "callback_never"  # not passed on
+
+    @property
+    def is_of_callback(self) -> bool:
+        return self.startswith("callback")
+
+
+@dataclass
+class SeparationFault:
+    """A fault for the next `times` calls of `method` (None: all, and of any), `until` a time of the clock.
+
+    `method` is create, detail, credits, abilities or upload; callbacks have none.
+    """
+
+    kind: SeparationFaultKind
+    method: str | None = CREATE
+    times: int | None = 1
+    until: float | None = None
+    code: int = 500
+    delay_s: float = 5
+    hits: int = 0
+
+    def is_over(self, now: float) -> bool:
+        is_used = self.times is not None and self.hits >= self.times
+        return is_used or (self.until is not None and now >= self.until)
+
+
+class SeparationFaults:
+    """The faults that calls and callbacks will meet, and the tasks that were said to have failed."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._faults: list[SeparationFault] = []
+        self._failed_tasks: OrderedDict[str, int] = OrderedDict()
+
+    def add(self, fault: SeparationFault) -> SeparationFault:
+        self._faults = [*self.pending, fault]
+        return fault
+
+    def clear(self) -> None:
+        self._faults.clear()
+
+    @property
+    def pending(self) -> list[SeparationFault]:
+        return [fault for fault in self._faults if not fault.is_over(self._clock())]
+
+    def take_call(self, method: str) -> SeparationFault | None:
+        """Return the oldest fault that a call meets, and count it."""
+        return self._take(lambda fault: not fault.kind.is_of_callback and fault.method in (None, method))
+
+    def take_callback(self) -> SeparationFault | None:
+        """Return the oldest fault that a callback meets, and count it."""
+        return self._take(lambda fault: fault.kind.is_of_callback)
+
+    def fail_task(self, task_id: str, code: int) -> None:
+        self._failed_tasks[task_id] = code
+        while len(self._failed_tasks) > _MOST_FAILED_TASKS:
+            self._failed_tasks.popitem(last=False)
+
+    def failed_with(self, task_id: str) -> int | None:
+        """Return the code with which a task was said to have failed."""
+        return self._failed_tasks.get(task_id)
+
+    def _take(self, matches: Callable[[SeparationFault], bool]) -> SeparationFault | None:
+        for fault in self.pending:
+            if matches(fault):
+                fault.hits += 1
+                return fault
+        return None

@@ -1,0 +1,165 @@
+"""Stands between stemdrop and the separation API: records the calls and injects faults."""
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from sandbox.bench.records import RecordKind, Records
+from sandbox.bench.relay import Relay, Relayed, bad_gateway, drain, read_body
+from sandbox.bench.separation_faults import CREATE, SeparationFault, SeparationFaultKind, SeparationFaults
+from sandbox.telegram.bot_api.broken_connections import NoAnswer
+
+# Of the endpoints that are recorded; the files of stems are no calls.
+METHODS = {
+    "api/v1/vocal-removal/generate": CREATE,
+    "api/v1/vocal-removal/record-info": "detail",
+    "api/v1/generate/credit": "credits",
+    "api/v1/vocal-removal/abilities": "abilities",
+    "api/file-stream-upload": "upload",
+}
+_VERBS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
+
+
+class SeparationProxy:
+    """Serves `/separation/…`; `target_url` is the separator's, to be set before the first request."""
+
+    def __init__(
+        self, http: httpx.AsyncClient, records: Records, faults: SeparationFaults, closing: asyncio.Event
+    ) -> None:
+        self._relay = Relay(http)
+        self._records = records
+        self._faults = faults
+        self._closing = closing
+        self.target_url = ""
+
+    def routes(self) -> list[Route]:
+        return [Route("/separation/{path:path}", self._handle, methods=_VERBS)]
+
+    async def _handle(self, request: Request) -> Response:
+        url = f"{self.target_url}/{request.path_params['path']}"
+        method = METHODS.get(request.path_params["path"])
+        if method is None:
+            try:
+                return Relayed(await self._relay.send(request, url))
+            except httpx.HTTPError:
+                return bad_gateway()
+        return await self._answer(_Call(self._records, request, method, await read_body(request)), url)
+
+    async def _answer(self, call: "_Call", url: str) -> Response:
+        fault = self._faults.take_call(call.method)
+        kind = fault.kind if fault else None
+        if fault and kind in (SeparationFaultKind.API_REFUSED, SeparationFaultKind.API_REFUSED_STATUS):
+            return await _refuse(call, fault)
+        if kind is SeparationFaultKind.API_RESET_BEFORE:
+            call.record(None, None, fault)
+            return NoAnswer(self._closing, is_reset=True)
+        if fault and kind is SeparationFaultKind.API_SLOW:
+            await sleep_until(self._closing, fault.delay_s)
+        try:
+            answer = await self._relay.send(call.request, url, call.body)
+            content = self._corrected(call, await answer.aread())
+        except httpx.HTTPError:
+            call.record(502, None, fault, "the separator does not answer")
+            return bad_gateway()
+        if kind is SeparationFaultKind.API_RESET_AFTER:
+            call.record(None, read_json(content), fault)
+            return NoAnswer(self._closing, is_reset=True)
+        call.record(answer.status_code, read_json(content), fault)
+        return Response(content, answer.status_code, media_type=answer.headers.get("content-type"))
+
+    def _corrected(self, call: "_Call", content: bytes) -> bytes:
+        """Return the answer; the detail of a task that a callback has said to have failed says so, too."""
+        code = self._faults.failed_with(call.task_id) if call.method == "detail" else None
+        if code is None:
+            return content
+        failure = {
+            "successFlag": "GENERATE_AUDIO_FAILED",
+            "errorCode": code,
+            "errorMessage": "failed by the bench",
+        }
+        data = {"taskId": call.task_id, **failure, "response": None}
+        return json.dumps({"code": 200, "msg": "success", "data": data}).encode()
+
+
+class _Call:
+    """One call, and what its record says of it."""
+
+    def __init__(self, records: Records, request: Request, method: str, body: bytes | None) -> None:
+        self._records = records
+        self.request = request
+        self.method = method
+        self.body = body
+        self.sent = _sent(request, body)
+        self.task_id = str(self.sent.get("taskId", ""))
+
+    def record(
+        self, status: int | None, answer: Any, fault: SeparationFault | None, description: str = ""
+    ) -> None:
+        self._records.add(
+            RecordKind.SEPARATION,
+            self.method,
+            parameters=self.sent,
+            status=status,
+            answer=answer,
+            description=description,
+            fault=fault.kind if fault else None,
+            job_id=_job_of_link(str(self.sent.get("callBackUrl", ""))),
+            task_id=self.task_id or task_id_of(answer),
+        )
+
+
+async def _refuse(call: _Call, fault: SeparationFault) -> Response:
+    await drain(call.request)
+    refusal = {"code": fault.code, "msg": "refused by the bench", "data": None}
+    status = fault.code if fault.kind is SeparationFaultKind.API_REFUSED_STATUS else 200
+    call.record(status, refusal, fault)
+    return JSONResponse(refusal, status)
+
+
+def _sent(request: Request, body: bytes | None) -> dict[str, Any]:
+    """The query and the fields of a JSON body; of another body its size."""
+    sent: dict[str, Any] = dict(request.query_params)
+    found = read_json(body or b"")
+    if isinstance(found, dict):
+        return {**sent, **found}
+    size = request.headers.get("content-length", "0")
+    return {**sent, "size_bytes": int(size)} if size.isdecimal() and int(size) else sent
+
+
+def _job_of_link(url: str) -> str:
+    return job_of_token(url.rpartition("/")[2])
+
+
+def job_of_token(token: str) -> str:
+    """Return the id of the job of a signed link; whether it is genuine is not checked."""
+    job_id = token.partition(".")[0]
+    return job_id if re.fullmatch(r"[0-9a-f]{16}", job_id) else ""
+
+
+def task_id_of(body: Any) -> str:
+    """Return the task that an answer or a callback names, or an empty text."""
+    data = body.get("data") if isinstance(body, dict) else None
+    found = (data.get("taskId") or data.get("task_id")) if isinstance(data, dict) else None
+    return found if isinstance(found, str) else ""
+
+
+def read_json(content: bytes) -> Any:
+    """Return the content, or None where it is not JSON."""
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+async def sleep_until(closing: asyncio.Event, delay_s: float) -> None:
+    """Wait for a time, or until the sandbox closes."""
+    try:
+        await asyncio.wait_for(closing.wait(), delay_s)
+    except TimeoutError:
+        return
