@@ -43,6 +43,7 @@ RUN mkdir stemdrop bot webhook worker separator sandbox && touch README.md LICEN
 # has none, and the separator uses its light engine.
 FROM needs AS models
 COPY separator separator
+COPY stemdrop/http stemdrop/http
 RUN mkdir models && test -z "$EXTRAS" || PATH=/build/tools/bin:$PATH STEMDROP_MODELS=/build/models \
     /opt/stemdrop/bin/python -m separator.fetch_model spleeter \
     || echo "WARNING: this image has NO TRAINED MODEL: its separator uses the light engine, of lower quality." >&2
