@@ -149,7 +149,7 @@ class AccessDesk:
             if isinstance(error, NetworkError) and not isinstance(error, BadRequest):
                 raise
             log.warning(
-                "admin %d could not be told that %d asks to be let in: %s", admin_id, stranger_id, error
+                "admin %d could not be told that user %d asks to be let in: %s", admin_id, stranger_id, error
             )
             await self.requests.add_unseen(stranger_id, admin_id)
         else:

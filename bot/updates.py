@@ -116,7 +116,7 @@ class UpdateHandler:
         try:
             await self.dead_letters.add(f"{Task.UPDATE}:{data['update_id']}", _kind(data), f"{why}; {told}")
         except StoreUnavailable as error:
-            log.warning("update %s: not among the dead letters: %s", data["update_id"], error)
+            log.warning("update %s could not be added to the dead letters: %s", data["update_id"], error)
 
 
 def _described(error: Exception) -> str:

@@ -145,7 +145,10 @@ class Delivery:
 
     async def _finish(self, job: Job, unsent: Unsent) -> None:
         if unsent.missing or unsent.refused:
-            log.warning("job %s: missing %s, refused %s", job.id, unsent.missing, unsent.refused)
+            log.warning(
+                "job %s: some stems are lacking: not fetched %s, refused by Telegram %s",
+                *(job.id, unsent.missing, unsent.refused),
+            )
         changes = {**vars(unsent), "is_timed": True}
         if await self.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, **changes):
             log.info("job %s: delivered", job.id)
@@ -212,7 +215,7 @@ class Delivery:
         try:
             await self.job_message.show_current(job.id)
         except BadRequest as error:
-            log.warning("job %s: its question could not be shown: %s", job.id, error)
+            log.warning("job %s: the question to its user could not be shown: %s", job.id, error)
         except TelegramError as error:
             if not is_gone(error):
                 raise TryLater(5, f"Telegram: {type(error).__name__}: {error}") from error

@@ -130,7 +130,7 @@ class ProgressUpdates:
         try:
             await self.job_message.show_newer_state(current, CORRECTION_PATIENCE_S)
         except (TelegramError, TryLater) as error:
-            log.warning("job %s: its message is out of date: %s", job.id, error)
+            log.warning("job %s: its message may show an earlier state: %s", job.id, error)
             await self.store.reopen(job.id)
         return True
 

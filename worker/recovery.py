@@ -140,7 +140,7 @@ class Recovery:
         ahead = {name: now for name in _TIMES if getattr(job, name) > now + CLOCK_SKEW_S}
         if not ahead:
             return job
-        log.warning("job %s: its times were in the future, since a clock was set back", job.id)
+        log.warning("job %s: a clock was set back, so its times were in the future and are set anew", job.id)
         await self.store.set(job.id, **ahead)
         return await self.store.get(job.id) or job
 

@@ -109,7 +109,8 @@ class Submission:
         except (Unreachable, Refused):
             # otherwise the refusal would be taken for a lost answer
             await retry_until_stored(
-                lambda: self.store.not_accepted(job, call), f"job {job.id}: refused, not stored"
+                lambda: self.store.not_accepted(job, call),
+                f"job {job.id}: the refusal of its call is not stored yet",
             )
             raise
         except AnswerLost as error:
@@ -122,7 +123,7 @@ class Submission:
             lambda: self.store.accept(job.id, task_id), f"job {job.id}: task {task_id} is not stored yet"
         )
         if receipt is Receipt.FOREIGN:
-            log.error("job %s: its callback named another task than the API", job.id)
+            log.error("job %s: its callback and the create answer name different tasks", job.id)
         elif receipt is Receipt.STORED:
             await self._show(job)
 
@@ -144,7 +145,11 @@ class Submission:
         try:
             await self.files.ask(job.source.file_id)
         except TelegramError as error:  # it may be back when the provider fetches the source
-            log.warning("job %s: Telegram was not asked for the source: %s", job.id, type(error).__name__)
+            log.warning(
+                "job %s: Telegram could not say whether it still has the song: %s",
+                job.id,
+                type(error).__name__,
+            )
 
     async def _again_or_fail(self, job: Job, run: int, code: str, error: Exception) -> None:
         if run < MAX_SUBMISSION_RUNS:

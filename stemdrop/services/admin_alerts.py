@@ -67,7 +67,7 @@ class AdminAlerts:
             if admins and not any(reached):
                 await self._users.may_say_again(key)
         except StoreUnavailable as error:
-            log.warning("the admins could not be told of %s: %s", key, error)
+            log.warning("the message %s could not be sent to the admins: %s", key, error)
 
     async def _send(self, admin_id: int, key: str, values: dict[str, object]) -> bool:
         admin = await self._users.person(admin_id)
@@ -75,6 +75,6 @@ class AdminAlerts:
         try:
             await self._bot.send_message(admin_id, translate(key, **values))
         except (TelegramError, TryLater) as error:
-            log.warning("admin %d could not be told of %s: %s", admin_id, key, error)
+            log.warning("the message %s could not be sent to admin %d: %s", key, admin_id, error)
             return False
         return True

@@ -44,7 +44,7 @@ class ResultPolling:
             log.info("job %s: polled, code %d, %d stems", job.id, result.code, len(result.stems))
             await self.engine.add(Task.DELIVER, job.id, job.id)
         elif receipt is not Receipt.REPEATED:
-            log.error("job %s: polled a result that is not its own (%s)", job.id, receipt)
+            log.error("job %s: the API answered a poll with the result of another task (%s)", job.id, receipt)
             return None
         return receipt
 

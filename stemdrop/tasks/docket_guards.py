@@ -64,7 +64,9 @@ async def reschedule_after_clock_rollback(docket: Docket) -> None:
             async with docket.redis() as redis:
                 late = await redis.zrangebyscore(docket.queue_key, now + LONGEST_AHEAD_S, "+inf")
                 if late:
-                    log.warning("%d tasks were put off by a clock that was set back: they run now", len(late))
+                    log.warning(
+                        "a clock was set back: %d tasks that would have to wait for it run now", len(late)
+                    )
                     await redis.zadd(docket.queue_key, dict.fromkeys(late, now), xx=True)
 
 

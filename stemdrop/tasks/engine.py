@@ -208,7 +208,12 @@ class Engine:
             await notify(argument)
         except Exception as error:  # a task that was given up is not run again because of this
             log.error(
-                *("task %s: giving it up failed: %s: %s", key, type(error).__name__, error),
+                *(
+                    "task %s was given up; the steps after that failed: %s: %s",
+                    key,
+                    type(error).__name__,
+                    error,
+                ),
                 exc_info=self._tracebacks.select(key, error),
             )
             self._tracebacks.forget(key)

@@ -33,7 +33,7 @@ async def store_update(
         await engine.add(Task.UPDATE, str(number), json.dumps(dated))
         return number
     digest = hashlib.sha256(json.dumps(update, sort_keys=True).encode()).hexdigest()[:12]
-    log.error("an update without a usable update_id is passed over (%s)", digest)
+    log.error("an update without a usable update_id is skipped (digest %s)", digest)
     why = "it has no usable update_id; its sender was not told"
     await dead_letters.add(f"{Task.UPDATE}:unnumbered-{digest}", "an update", why)
     return None

@@ -96,7 +96,7 @@ async def test_an_admin_who_blocked_the_bot_does_not_stop_alerts_to_others(
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMessage", chat_id=BOSSES[1])
     await alerts.failed("401")
     assert told(product) == [[], [], [product.translations.language("en")("alert.key")]]
-    assert f"admin {BOSSES[0]} could not be told" in caplog.text
+    assert f"the message alert.key could not be sent to admin {BOSSES[0]}" in caplog.text
 
 
 async def test_an_alert_that_reached_no_admin_is_sent_again(product: Product, alerts: AdminAlerts) -> None:

@@ -402,7 +402,10 @@ async def test_a_task_is_not_run_again_when_its_notification_fails(
         deliver = await given_up(engine, redis, given_up={Task.DELIVER: told})
     await settled(engine, {Task.DELIVER: deliver})
     assert (deliver.arguments, told.arguments) == (["y"], ["x"])
-    assert "task deliver:poison: giving it up failed: LookupError: unreachable" in caplog.text
+    assert (
+        "task deliver:poison was given up; the steps after that failed: LookupError: unreachable"
+        in caplog.text
+    )
 
 
 @pytest.mark.usefixtures("short_lease")
