@@ -213,7 +213,7 @@ class _SavedState:
         if changes:
             self._database.write(changes)
         self._written = state
-        self._last_event = self._telegram.events[-1].number if self._telegram.events else 0
+        self._last_event = self._telegram.events.last_number
 
     def _state(self) -> Iterator[tuple[_Key, str]]:
         """Return all records but the messages; those of what never changes come from the last `save`."""
