@@ -15,7 +15,7 @@ _WAIT_MS = 120_000
 
 
 async def _split_the_demo_song(page: Page) -> None:
-    await page.get_by_role("button", name="Send the demo song").click()
+    await page.get_by_role("button", name="Morning Line").click()
     await page.get_by_role("button", name="All stems").click()
     await page.get_by_role("button", name="Hear the split").wait_for()
 

@@ -7,7 +7,7 @@ import { menuItem, openMenu } from "./menu.js";
 import { toast } from "./notices.js";
 import { Recorder } from "./recorder.js";
 import { call } from "./api.js";
-import { sendDemoSong, sendFiles } from "./sending.js";
+import { SONGS, sendFiles, sendOurs } from "./sending.js";
 import { attempt, on, state } from "./store.js";
 import { clock, text } from "./texts.js";
 
@@ -103,7 +103,7 @@ function attachments() {
     chooser.click();
   };
   return [
-    menuItem(text("demoSong"), () => sendDemoSong()),
+    ...SONGS.map(({ file, title }) => menuItem(text("ourSong", { title }), () => sendOurs(file))),
     menuItem(text("choose"), choose("audio/*,.flac,.m4a,.ogg,.opus,.mp3,.wav")),
     menuItem(text("chooseFile"), choose("")),
   ];

@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { element, icon } from "./dom.js";
 import { say } from "./richtext.js";
-import { sendDemoSong } from "./sending.js";
+import { SONGS, sendOurs } from "./sending.js";
 import { attempt, state } from "./store.js";
 import { text } from "./texts.js";
 
@@ -16,7 +16,8 @@ export function emptyChat() {
       about,
       element("p", { className: "faint" }, text("hint")),
       element("div", { className: "choices" },
-        element("button", { type: "button", className: "primary", onclick: () => sendDemoSong() }, icon("note"), text("demoSong")),
+        ...SONGS.map(({ file, title }, index) =>
+          element("button", { type: "button", className: index ? "" : "primary", onclick: () => sendOurs(file) }, icon("note"), text("ourSong", { title }))),
         state.chatId > 0 && element("button", { type: "button", onclick: () => say("/start") }, text("start")),
       ),
     ),

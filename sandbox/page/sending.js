@@ -5,7 +5,12 @@ import { attempt, emit, state } from "./store.js";
 
 /** Telegram's limit. */
 const ALBUM_LENGTH = 10;
-const DEMO_SONG = "demo-song.mp3";
+/** The songs that come with stemdrop. */
+export const SONGS = [
+  { file: "demo-song.mp3", title: "Morning Line" },
+  { file: "harbour-waltz.mp3", title: "Harbour Waltz" },
+  { file: "night-circuit.mp3", title: "Night Circuit" },
+];
 
 /**
  * Send files to the shown chat in their order.
@@ -44,9 +49,12 @@ function albumOf(files, index) {
   return `${albums.get(files)}${Math.floor(index / ALBUM_LENGTH)}`;
 }
 
-/** Send the song that comes with stemdrop. */
-export async function sendDemoSong() {
-  const answer = await fetch(`/page/songs/${DEMO_SONG}`).catch(() => null);
+/**
+ * Send a song that comes with stemdrop.
+ * @param {string} name  of its file
+ */
+export async function sendOurs(name) {
+  const answer = await fetch(`/page/songs/${name}`).catch(() => null);
   if (!answer?.ok) return emit("refused", "");
-  await sendFiles([new File([await answer.blob()], DEMO_SONG, { type: "audio/mpeg" })]);
+  await sendFiles([new File([await answer.blob()], name, { type: "audio/mpeg" })]);
 }

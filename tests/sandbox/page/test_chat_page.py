@@ -44,7 +44,8 @@ async def test_a_song_is_sent_a_button_tapped_and_the_stems_play(
         await expect(page.get_by_role("heading", name="What can this bot do?")).to_be_visible()
         await assert_accessible(page)
         chat_id = await the_person(tg)
-        await page.get_by_role("button", name="Send the demo song").click()
+        await expect(page.get_by_role("button", name=re.compile("^Send “.+”$"))).to_have_count(3)
+        await page.get_by_role("button", name="Send “Morning Line”").click()
         [original] = await sent(tg, chat_id, 1)
         assert original.media
         assert original.media["title"] == "Morning Line"
@@ -138,6 +139,12 @@ async def test_with_the_keyboard_alone_in_chinese_commands_replies_and_an_album_
         voice = (await sent(tg, chat_id, 6))[-1]
         assert voice.media
         assert (voice.kind, voice.media["mime_type"]) == ("voice", "audio/ogg")
+        for number, name in enumerate(("Harbour Waltz", "Night Circuit"), 7):
+            await page.get_by_role("button", name="附件").click()
+            await page.get_by_role("menuitem", name=f"发送《{name}》").click()
+            ours = (await sent(tg, chat_id, number))[-1]
+            assert ours.media
+            assert ours.media["title"] == name
 
 
 async def test_the_page_needs_no_key_but_names_a_strict_policy_and_a_code_opens_it_once(

@@ -1,0 +1,32 @@
+"""The bundled songs that are computed: their stems, and the files that are committed."""
+
+import av
+import numpy as np
+import pytest
+
+from tools.compose_songs import SONGS, SONGS_FOLDER, STEM_NAMES, Song, compose, mix
+
+
+@pytest.mark.parametrize("song", SONGS, ids=lambda song: song.name)
+def test_four_stems_add_up_to_a_loud_mix_without_clipping(song: Song) -> None:
+    bars = 3  # in which everything but the second song's voice plays
+    stems = compose(song, bars)
+    whole = mix(stems)
+    assert list(stems) == list(STEM_NAMES)
+    assert np.abs(whole).max() < 0.9
+    assert 20 * np.log10(np.sqrt(np.mean(whole**2))) == pytest.approx(-14, abs=1)
+    assert [name for name, sound in stems.items() if not np.any(sound)] in ([], ["vocals"])
+    assert np.array_equal(mix(compose(song, bars)), whole)  # the same each time
+    # nothing plays in the last tenth of a second: the tail has faded
+    assert np.abs(whole[:, -4410:]).max() < 0.05
+
+
+@pytest.mark.parametrize("song", SONGS, ids=lambda song: song.name)
+def test_the_committed_file_is_that_song(song: Song) -> None:
+    path = SONGS_FOLDER / f"{song.name}.mp3"
+    beats = len(song.chords.split()) * song.beats_per_bar
+    with av.open(str(path)) as file:
+        assert file.duration is not None
+        assert file.duration / av.time_base == pytest.approx(beats * song.beat_s + 2, abs=0.1)
+        assert (file.metadata["title"], file.metadata["artist"]) == (song.title, song.performer)
+    assert path.stat().st_size < 600_000
