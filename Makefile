@@ -22,12 +22,12 @@ help:
 
 setup: .venv/.ready
 
-# pip checks every file against the hashes of the lock, then installs the project without dependencies.
+# pip installs exactly what the lock names and checks every file against its hashes, then installs the project.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit("stemdrop needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing the locked requirements into .venv (a minute the first time) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 endef

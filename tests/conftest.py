@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import bot_api_types
 import parallel
 import pytest
 import redis_servers
@@ -29,6 +30,7 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat import telegram_bot
 
 reduce_library_costs()
+bot_api_types.watch_local_telegrams()
 # Of the servers that tests start: each change of a level empties the caches of all loggers.
 logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
 
@@ -60,10 +62,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     leave_out(config, items)
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """What was imported and collected stays to the end: it need not be looked through for garbage, and what a
     test leaves is little. What most tests load is loaded before the workers are forked."""
     load_locales()
+    if session.config.getoption("--workers") > 1:
+        bot_api_types.load_types()
     redis_servers.programs()
     gc.collect()
     gc.freeze()
@@ -91,6 +95,13 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_pauses_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telegram_bot, "UNAVAILABLE_PAUSES_S", (0.001,) * 3)
+
+
+@pytest.fixture(autouse=True)
+def _sent_types() -> Iterator[None]:
+    """What a local Telegram sends has the Bot API's types."""
+    yield
+    assert bot_api_types.take_problems() == []
 
 
 @pytest.fixture(autouse=True)
