@@ -4,11 +4,14 @@ Offsets and lengths are in UTF-16 code units (core.telegram.org/bots/api#message
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 TEXT_LIMIT = 4096
 CAPTION_LIMIT = 1024
 
+# Kinds in which no links, commands and mentions are found.
+_FIXED = ("code", "pre", "text_link")
 # TDLib's `MessageEntity.cpp` finds more kinds; these are the ones that bots read.
 _AUTOMATIC = re.compile(
     r"(?P<url>https?://[^\s<>\"]+)"
@@ -33,8 +36,19 @@ def find_entities(text: str) -> list[dict[str, Any]]:
     ]
 
 
-def text_fields(name: str, text: str) -> dict[str, Any]:
-    """Return a message's fields for a text and its entities; `name` is `text` or `caption`."""
+def text_fields(name: str, text: str, given: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    """Return a message's fields for a text (`name`: text or caption) with its given and found entities."""
+    end = utf16_length(text)
+    kept = [
+        {**one, "length": min(one["length"], end - one["offset"])} for one in given if one["offset"] < end
+    ]
+    fixed = [one for one in kept if one["type"] in _FIXED]
+    found = [one for one in find_entities(text) if one not in kept and not _overlaps(one, fixed)]
+    entities = sorted(kept + found, key=lambda entity: (entity["offset"], -entity["length"]))
     entities_name = "entities" if name == "text" else "caption_entities"
-    entities = find_entities(text)
     return {name: text, **({entities_name: entities} if entities else {})}
+
+
+def _overlaps(entity: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> bool:
+    start, end = entity["offset"], entity["offset"] + entity["length"]
+    return any(start < other["offset"] + other["length"] and other["offset"] < end for other in others)

@@ -31,6 +31,8 @@ from sandbox.telegram.faults import DOWNLOAD, Fault, FaultKind
 from sandbox.telegram.state import BotCall, TelegramState
 
 _FORM_OVERHEAD_BYTES = 1024 * 1024  # of a multipart body, beside its files
+_NAMES = {name.lower(): name for name in METHODS}  # names of methods are case-insensitive
+_OTHER_VERBS = ("PUT", "PATCH", "DELETE", "OPTIONS")
 _AFTER = (FaultKind.TIMEOUT_AFTER, FaultKind.RESET_AFTER)
 _UNANSWERED = (*_AFTER, FaultKind.TIMEOUT_BEFORE, FaultKind.RESET_BEFORE, FaultKind.RESET_MID_UPLOAD)
 _RESETS = (FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER, FaultKind.RESET_MID_UPLOAD)
@@ -40,7 +42,8 @@ def create_routes(telegram: TelegramState) -> list[Route]:
 
     async def call_method(request: Request) -> Response:
         path = request.path_params
-        return await _Exchange(telegram, path["method"], request).run(path["token"])
+        name = _NAMES.get(path["method"].lower(), path["method"])
+        return await _Exchange(telegram, name, request).run(path["token"])
 
     async def download(request: Request) -> Response:
         path = request.path_params
@@ -51,7 +54,7 @@ def create_routes(telegram: TelegramState) -> list[Route]:
             return JSONResponse(error.body(), error.status)
 
     return [
-        Route("/bot{token}/{method}", call_method, methods=["GET", "POST"]),
+        Route("/bot{token}/{method}", call_method, methods=["GET", "POST", *_OTHER_VERBS]),
         Route("/file/bot{token}/{file_path:path}", download, methods=["GET"]),
     ]
 
@@ -67,6 +70,7 @@ class _Exchange:
     async def run(self, token: str) -> Response:
         fault: Fault | None = None
         try:
+            _check_verb(self.request)
             _check_token(self.telegram, token)
             if fault := self.telegram.faults.take_before_body(self.method):
                 await read_half(self.request)
@@ -135,7 +139,9 @@ class _Exchange:
 
     async def _call(self) -> Any:
         if self.method not in METHODS:
-            raise not_found(f": the local Telegram does not support the method {self.method}")
+            raise not_found(
+                f": method not found: the local Telegram does not support the method {self.method}"
+            )
         method = METHODS[self.method]
         arguments = check_arguments(self.method, method.parameters, self.sent, self.uploads)
 
@@ -199,6 +205,11 @@ _SENT = {
     "sendVoice": "voice notes",
 }
 _FILE_PARAMETERS = ("audio", "voice", "document", "media")
+
+
+def _check_verb(request: Request) -> None:
+    if request.method in _OTHER_VERBS:
+        raise ApiError(501, "Not Implemented")  # as TDLib's HttpReader
 
 
 def _check_token(telegram: TelegramState, token: str) -> None:

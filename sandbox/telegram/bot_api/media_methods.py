@@ -13,7 +13,7 @@ from sandbox.telegram.bot_api.parameters import (
     Upload,
     boolean,
     integer,
-    refuse_parse_mode,
+    json_array,
     refuse_unknown_keys,
     string,
     typed,
@@ -28,7 +28,10 @@ _ITEM_KEYS: dict[str, dict[str, Kind]] = {
     "audio": {"duration": integer, "performer": string, "title": string},
     "document": {"disable_content_type_detection": boolean},
 }
-_COMMON_ITEM_KEYS: dict[str, Kind] = dict.fromkeys(("type", "media", "caption", "thumbnail"), string)
+_COMMON_ITEM_KEYS: dict[str, Kind] = {
+    **dict.fromkeys(("type", "media", "caption", "parse_mode", "thumbnail"), string),
+    "caption_entities": json_array,
+}
 
 
 async def send_audio(telegram: TelegramState, call: Call) -> dict[str, Any]:
@@ -54,11 +57,15 @@ _RIGHTS = {
 
 async def send_media_group(telegram: TelegramState, call: Call) -> list[dict[str, Any]]:
     items = call.arguments["media"]
-    if not 2 <= len(items) <= 10:
-        raise bad_request("wrong number of items in the album: 2-10 are allowed")
     kinds = [_item_kind(item) for item in items]
+    if not items:
+        raise bad_request("there are no messages to send")
+    if len(items) > 10:
+        raise bad_request("too many messages to send as an album")
+    if len(items) < 2:  # stricter: Telegram documents 2-10, but sends one without an album
+        raise bad_request("the local Telegram sends albums of 2-10 items only")
     if len(set(kinds)) > 1:
-        raise bad_request("audio and document can't be mixed with other media types in an album")
+        raise bad_request(f"{kinds[0]} can't be mixed with other media types")
     place = destination(telegram, call, _RIGHTS[kinds[0]])
     contents = []
     for kind, item in zip(kinds, items, strict=True):
@@ -105,14 +112,12 @@ async def _send_one(telegram: TelegramState, call: Call, kind: str) -> dict[str,
 
 def _item_kind(item: Any) -> str:
     if not isinstance(item, dict) or not isinstance(item.get("media"), str):
-        raise bad_request("can't parse InputMedia: media is required")
+        raise bad_request("can't parse InputMedia: media not found")
     kind = item.get("type")
+    if kind in ("photo", "video"):
+        raise bad_request(f"the local Telegram has no albums of type {kind}, only of audio and document")
     if not isinstance(kind, str) or kind not in _ITEM_KEYS:
-        raise bad_request(
-            f'can\'t parse InputMedia: the local Telegram does not support type "{kind}", '
-            "only audio and document"
-        )
-    refuse_parse_mode(item)
+        raise bad_request(f'can\'t parse InputMedia: type "{kind}" is unsupported')
     kinds = _COMMON_ITEM_KEYS | _ITEM_KEYS[kind]
     refuse_unknown_keys(item, set(kinds), f"InputMedia of type {kind}")
     for name, value in item.items():
@@ -129,7 +134,7 @@ async def _content(
     found, file_name = await _resolve(telegram, call, source)
     if isinstance(found, StoredFile):
         if found.kind != kind:
-            raise bad_request(f"can't use file of type {found.kind.title()} as {kind.title()}")
+            raise bad_request(f"can't use file of type {_type_name(found.kind)} as {_type_name(kind)}")
         return {kind: found.to_dict(), **caption}
     if found.size_bytes == 0:
         raise bad_request("file must be non-empty")
@@ -150,6 +155,10 @@ async def _content(
         thumbnail=telegram.files.add_jpeg(thumbnail) if thumbnail else None,
     )
     return {kind: stored.to_dict(), **caption}
+
+
+def _type_name(kind: str) -> str:
+    return "VoiceNote" if kind == "voice" else kind.title().replace("_", "")
 
 
 async def _resolve(

@@ -97,20 +97,34 @@ async def set_my_commands(telegram: TelegramState, call: Call) -> bool:
         if not isinstance(command, dict):
             raise bad_request("can't parse BotCommand: expected an Object")
         refuse_unknown_keys(command, {"command", "description"}, "BotCommand")
-        if not re.fullmatch(r"[a-z0-9_]{1,32}", str(command.get("command", ""))):
+        name, description = str(command.get("command", "")), str(command.get("description", ""))
+        if not name:
+            raise bad_request("command must be non-empty")
+        if not re.fullmatch(r"[a-z0-9_]{1,32}", name):
             raise bad_request("BOT_COMMAND_INVALID")
-        if not 1 <= len(str(command.get("description", ""))) <= 256:
+        if not description:
+            raise bad_request("command description must be non-empty")
+        if len(description) > 256:
             raise bad_request("BOT_COMMAND_DESCRIPTION_INVALID")
     telegram.commands[_scope(telegram, call)] = commands
     return True
 
 
+async def get_my_commands(telegram: TelegramState, call: Call) -> list[dict[str, str]]:
+    return telegram.commands.get(_scope(telegram, call), [])
+
+
+async def delete_my_commands(telegram: TelegramState, call: Call) -> bool:
+    telegram.commands.pop(_scope(telegram, call), None)
+    return True
+
+
 async def set_my_description(telegram: TelegramState, call: Call) -> bool:
-    return _describe(telegram, call, "description", 512)
+    return _describe(telegram, call, "description", 512, "BOT_DESC_INVALID")
 
 
 async def set_my_short_description(telegram: TelegramState, call: Call) -> bool:
-    return _describe(telegram, call, "short_description", 120)
+    return _describe(telegram, call, "short_description", 120, "BOT_SHARETEXT_INVALID")
 
 
 async def get_chat(telegram: TelegramState, call: Call) -> dict[str, Any]:
@@ -146,10 +160,10 @@ def _scope(telegram: TelegramState, call: Call) -> tuple[str, str]:
     return json.dumps(scope, sort_keys=True), _language(call)
 
 
-def _describe(telegram: TelegramState, call: Call, name: str, limit: int) -> bool:
+def _describe(telegram: TelegramState, call: Call, name: str, limit: int, error: str) -> bool:
     text = call.get(name) or ""
     if len(text) > limit:
-        raise bad_request(f"{name.upper()}_TOO_LONG")
+        raise bad_request(error)
     telegram.descriptions[name, _language(call)] = text
     return True
 

@@ -99,9 +99,11 @@ def json_array(value: Any) -> list[Any]:
 
 
 def chat_reference(value: Any) -> int | str:
-    if isinstance(value, str) and value.startswith("@"):
-        return value
-    return integer(value)
+    """Accept an id or a name; no chat is found by a word that is neither."""
+    try:
+        return integer(value)
+    except ValueError:
+        return string(value)
 
 
 def input_file(value: Any) -> str | Upload:
@@ -113,7 +115,6 @@ def check_arguments(
     method: str, parameters: tuple[Parameter, ...], sent: Mapping[str, Any], uploads: Mapping[str, Upload]
 ) -> dict[str, Any]:
     """Return the typed arguments by name; an uploaded part can be one. Raises 400."""
-    refuse_parse_mode(sent)
     if unknown := sent.keys() - {parameter.name for parameter in parameters}:
         raise bad_request(f'unknown parameter "{sorted(unknown)[0]}" of {method}')
     arguments: dict[str, Any] = {}
@@ -127,12 +128,6 @@ def check_arguments(
             continue
         arguments[parameter.name] = typed(parameter.name, parameter.kind, value)
     return arguments
-
-
-def refuse_parse_mode(sent: Mapping[str, Any]) -> None:
-    """Raise 400 for formatted text: stemdrop sends plain text only."""
-    if "parse_mode" in sent:
-        raise bad_request("parse_mode is not supported by the local Telegram")
 
 
 def refuse_unknown_keys(value: Mapping[str, Any], known: set[str], what: str) -> None:

@@ -1,0 +1,131 @@
+"""Refused changes of messages, and files."""
+
+from refusals.row import (
+    DOCS,
+    LIMITED,
+    LIST,
+    NOT_MODIFIED,
+    SEEN,
+    SERVER,
+    STRICTER,
+    TDLIB,
+    A,
+    D,
+    Refusal,
+    album,
+    edit,
+    reaction,
+)
+
+EDITS = [
+    edit(NOT_MODIFIED, SERVER, text="own text"),
+    edit("message to edit not found", LIST, message_id=999),
+    edit("message to edit not found", LIST, message_id="$deleted"),
+    edit("message can't be edited", LIST, message_id="$song"),
+    edit("there is no text in the message to edit", SERVER, message_id="$own_audio"),
+    edit(
+        "not enough rights to send text messages to the chat",
+        TDLIB,
+        chat_id="$muted",
+        message_id="$own_muted",
+    ),
+    Refusal(
+        "editMessageText", {"chat_id": "$alice", "text": "x"}, "message identifier is not specified", SERVER
+    ),
+    Refusal("editMessageReplyMarkup", {"chat_id": "$alice", "message_id": "$own_text"}, NOT_MODIFIED, SERVER),
+    Refusal(
+        "editMessageReplyMarkup",
+        {"chat_id": "$alice", "message_id": 999},
+        "message to edit not found",
+        SERVER,
+    ),
+    Refusal("deleteMessage", {"chat_id": "$alice", "message_id": 999}, "message to delete not found", LIST),
+    Refusal("deleteMessage", {"chat_id": "$group", "message_id": "$said"}, "message can't be deleted", LIST),
+    Refusal(
+        "deleteMessage",
+        {"chat_id": "$alice", "message_id": "$old"},
+        "message can't be deleted for everyone",
+        TDLIB,
+    ),
+    reaction("message to react not found", SEEN, {"type": "emoji", "emoji": "👍"}, message_id=999),
+    reaction("REACTION_INVALID", TDLIB, {"type": "emoji", "emoji": "✅"}),
+    reaction("REACTION_INVALID", TDLIB, {"type": "custom_emoji", "custom_emoji_id": "5368324170671202286"}),
+    reaction("REACTION_INVALID", TDLIB, {"type": "paid"}),
+    reaction("REACTIONS_TOO_MANY", TDLIB, {"type": "emoji", "emoji": "👍"}, {"type": "emoji", "emoji": "🎉"}),
+    reaction("can't parse reaction type: expected an Object", DOCS, "👍"),
+]
+
+FILES = [
+    Refusal("sendAudio", {"chat_id": "$alice"}, "there is no audio in the request", SEEN),
+    Refusal(
+        "sendAudio",
+        {"chat_id": "$alice", "audio": "AwACAgIAAx0"},
+        "wrong file identifier/HTTP URL specified",
+        SERVER,
+    ),
+    Refusal(
+        "sendAudio",
+        {"chat_id": "$alice", "audio": "$forgotten"},
+        "wrong file identifier/HTTP URL specified",
+        SERVER,
+    ),
+    Refusal(
+        "sendAudio",
+        {"chat_id": "$alice", "audio": "$document"},
+        "can't use file of type Document as Audio",
+        TDLIB,
+    ),
+    Refusal(
+        "sendAudio",
+        {"chat_id": "$alice", "audio": "$voice"},
+        "can't use file of type VoiceNote as Audio",
+        TDLIB,
+    ),
+    Refusal(
+        "sendAudio",
+        {"chat_id": "$alice", "audio": "https://example.org/a.mp3"},
+        "failed to get HTTP URL content",
+        SERVER,
+    ),
+    Refusal(
+        "sendAudio",
+        {"chat_id": "$alice", "audio": "file:///etc/hostname"},
+        "wrong file identifier/HTTP URL specified",
+        SERVER,
+    ),
+    Refusal(
+        "sendAudio",
+        {"chat_id": "$alice", "audio": "$audio", "caption": "x" * 1025},
+        "message caption is too long",
+        SERVER,
+    ),
+    Refusal("getFile", {}, "file_id not specified", SEEN),
+    Refusal("getFile", {"file_id": "invalid"}, "invalid file_id", SEEN),
+    Refusal("getFile", {"file_id": "$big_file"}, "file is too big", LIST),
+    Refusal("sendMediaGroup", {"chat_id": "$alice"}, 'parameter "media" is required', SEEN),
+    album("there are no messages to send", TDLIB),
+    album(
+        "the local Telegram sends albums of 2-10 items only",
+        "STRICTER, as documented: the Bot API sends one item as a message of its own",
+        A,
+    ),
+    album("too many messages to send as an album", TDLIB, *[A] * 11),
+    album("audio can't be mixed with other media types", TDLIB, A, D),
+    album("document can't be mixed with other media types", TDLIB, D, A),
+    album("can't parse InputMedia: media not found", SERVER, A, {"type": "audio"}),
+    album('can\'t parse InputMedia: type "tune" is unsupported', SERVER, A, {**A, "type": "tune"}),
+    album(
+        "the local Telegram has no albums of type photo, only of audio and document",
+        LIMITED,
+        {**A, "type": "photo"},
+    ),
+    album(
+        'wrong file identifier/HTTP URL specified: no uploaded part "x"',
+        DOCS,
+        A,
+        {**A, "media": "attach://x"},
+    ),
+    album("message caption is too long", SERVER, A, {**A, "caption": "x" * 1025}),
+    album('unknown field "captoin" in InputMedia of type audio', STRICTER, A, {**A, "captoin": "x"}),
+    album("can't use file of type Document as Audio", TDLIB, A, {**A, "media": "$document"}),
+]
