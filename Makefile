@@ -8,7 +8,7 @@ help:
 	@echo "make demo           play a bundled song through the chat in both modes (no account needed)"
 	@echo "make sandbox        chat with the bot in a page of the browser until Ctrl-C (no account needed)"
 	@echo "make test           run the whole test suite"
-	@echo "make page-test      play the stories of the sandbox's page in Chromium (a minute)"
+	@echo "make page-test      play only the stories of the sandbox's page in Chromium (a minute)"
 	@echo "make faults         cause every fault and measure the cost (twenty minutes)"
 	@echo "make compose-test   start and break everything in docker-compose.yml (ten minutes, needs Docker)"
 	@echo "make fuzz           run the fuzz tests with FUZZ=10 times as many inputs (a few minutes)"
@@ -67,9 +67,9 @@ fuzz: setup
 	@FUZZ=$(FUZZ) $(BIN)/python -m pytest -n 2 --timeout 3600 \
 		tests/stemdrop/provider/test_parsers.py tests/webhook/test_parsers.py tests/webhook/test_api_fuzzing.py
 
-# Plays every story of the sandbox's page in a browser: about a minute. Needs Chromium (Debian: chromium).
+# Plays the stories of the sandbox's page in a browser: about a minute. Needs Chromium (Debian: chromium).
 page-test: setup
-	@PAGE_TEST=1 $(BIN)/python -m pytest tests/sandbox/page -n 2
+	@$(BIN)/python -m pytest tests/sandbox/page
 
 # Builds the images, starts every profile of docker-compose.yml, plays songs and kills containers: about ten minutes.
 # Needs Docker with Compose 2.26 or newer, and removes everything that it made.

@@ -25,7 +25,7 @@ const discard = iconButton("close", " ", () => void recorder.stop().then(showSta
 export function addComposer() {
   const { button, list } = addCommands(field, submit); // first, since it takes keys of the open list
   chooser.addEventListener("change", () => {
-    void sendFiles([...(chooser.files ?? [])], takeReply());
+    send([...(chooser.files ?? [])]);
     chooser.value = "";
   });
   field.addEventListener("input", showState);
@@ -38,7 +38,7 @@ export function addComposer() {
     const files = [...(event.clipboardData?.files ?? [])];
     if (!files.length) return;
     event.preventDefault();
-    void sendFiles(files, takeReply());
+    send(files);
   });
   on("sending", (name) => (progress.textContent = name && text("sending", { name })));
   on("reply", startReply);
@@ -69,16 +69,29 @@ function showState() {
   field.style.height = `${Math.min(field.scrollHeight, 160)}px`;
 }
 
-async function submit() {
+/** Send files; what is written already is their caption. @param {File[]} files */
+function send(files) {
+  void sendFiles(files, { caption: takeText(), ...takeReply() });
+}
+
+function takeText() {
   const content = field.value.trim();
+  write("");
+  return content;
+}
+
+/** @param {string} content */
+function write(content) {
+  field.value = content;
+  field.dispatchEvent(new Event("input")); // closes the list of commands, too
+}
+
+async function submit() {
+  const content = takeText();
   if (!content) return;
   const place = { user_id: state.me, thread_id: state.threadId || null, reply_to: takeReply().replyTo ?? null };
-  field.value = "";
-  showState();
   const sent = await attempt(() => call("POST", `${state.chatId}/messages`, { text: content, ...place }));
-  if (sent || field.value) return;
-  field.value = content; // to be corrected
-  showState();
+  if (!sent && !field.value) write(content); // to be corrected
 }
 
 async function record() {
@@ -144,7 +157,7 @@ export function addDrop() {
     event.preventDefault();
     cover.hidden = true;
     const files = [...(event.dataTransfer?.files ?? [])];
-    if (files.length) void sendFiles(files, takeReply());
+    if (files.length) send(files);
   });
   return cover;
 }

@@ -10,6 +10,7 @@ import pytest_asyncio
 from chat import Person
 from kinds import KINDS, record
 from process_pool import ForkedProcess
+from tones import beginning_with_tags
 
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.play.duration import measure
@@ -41,18 +42,6 @@ def stem_seconds(person: Person) -> list[float]:
     """Return the duration of each stem that arrived."""
     files = [audio.media for audio in person.audios() if audio.media]
     return [measure(person.telegram.file_location(file["file_id"])) for file in files]
-
-
-def beginning_with_tags(song: Path, target: Path, seconds: float) -> Path:
-    """Copy the first seconds of an MP3 with its tags."""
-    with av.open(str(song)) as source, av.open(str(target), "w") as out:
-        out.metadata.update(source.metadata)
-        stream = out.add_stream_from_template(source.streams.audio[0])
-        for packet in source.demux(audio=0):
-            if packet.size and packet.pts is not None and packet.pts * packet.time_base < seconds:
-                packet.stream = stream
-                out.mux(packet)
-    return target
 
 
 async def test_a_tagged_song_comes_back_in_all_stems_of_its_length(

@@ -1,6 +1,5 @@
 """Debian's Chromium, driven by Playwright; tests that need it are skipped, loudly, where it is not."""
 
-import os
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,18 +15,13 @@ except ImportError:  # requirements that are older than the lock
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
 ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--mute-audio", "--autoplay-policy=no-user-gesture-required"),
-    *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
+    *("--no-sandbox", "--disable-gpu", "--disable-extensions", "--mute-audio"),
+    *("--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream"),
+    "--use-fake-ui-for-media-stream",
 ]
 expect.set_options(timeout=60_000)
 # What axe calls serious.
 _IMPACTS = ("serious", "critical")
-
-needs_chromium = pytest.mark.skipif(
-    not CHROMIUM, reason="!!! NOT TESTED: the sandbox's page; no Chromium (Debian: apt-get install chromium)"
-)
-# Stories that `make page-test` runs.
-needs_page_test = pytest.mark.skipif("PAGE_TEST" not in os.environ, reason="make page-test runs it")
 
 
 @asynccontextmanager
@@ -41,17 +35,33 @@ async def chromium() -> AsyncIterator[Browser]:
 
 
 @asynccontextmanager
-async def quiet_page(browser: Browser, **options: Any) -> AsyncIterator[Page]:
-    """Yield a page; fails when it logged an error, or a request failed or left this machine."""
+async def quiet_page(browser: Browser, url: str, *, script: str = "", **options: Any) -> AsyncIterator[Page]:
+    """Yield a page at `url`; fails when it logged an error, or a request failed or left this machine.
+
+    `script` runs before the page's own scripts. Motion is reduced unless `options`, those of a context of the
+    browser, ask for it.
+    """
     problems: list[str] = []
-    async with await browser.new_context(**{"locale": "en-US", **options}) as context:
+    async with await browser.new_context(
+        **{"locale": "en-US", "reduced_motion": "reduce", **options}
+    ) as context:
         page = await context.new_page()
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(60_000)
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: problems.extend(_outside(request.url)))
+        page.on("crash", lambda _: problems.append("the page crashed"))
         page.on("requestfailed", lambda request: problems.extend(_failed(request.url, request.failure)))
-        yield page
+        # Playwright asks the browser for this event once there is a listener, too late for the first.
+        page.on("filechooser", lambda _: None)
+        if script:
+            await page.add_init_script(script)
+        try:
+            await page.goto(url)
+            yield page
+        except BaseException as error:
+            error.add_note(f"in the page: {problems}")
+            raise
     assert problems == [], problems
 
 

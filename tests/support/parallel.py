@@ -25,6 +25,8 @@ _CHEAP = {
     "tmp_path_factory",
 }
 _GROUP_SIZE = 12
+# One worker runs all tests that use it, so that there is one browser.
+_BROWSER = "browser"
 # For leases, polls and flood limits; their tests are few and long.
 WAITING = ("journeys", "faults")
 _NUMBER = struct.Struct("!I")
@@ -40,14 +42,19 @@ def add_option(parser: pytest.Parser) -> None:
 def group_tests(items: Sequence[pytest.Item]) -> list[list[pytest.Item]]:
     """Put tests that share a fixture into one group; return the groups in the order in which they are to run.
 
-    Groups that mostly wait are spread over the first part of the run, so that no core is idle meanwhile.
+    The stories in the browser are the first group, since they take the longest. Groups that mostly wait are
+    spread over the first part of the run, so that no core is idle meanwhile.
     """
     groups: dict[bool, list[list[pytest.Item]]] = {True: [], False: []}
-    for path, tests in groupby(items, key=lambda item: item.path):
+    stories = [item for item in items if _BROWSER in _fixtures(item)]
+    for path, tests in groupby(
+        (item for item in items if _BROWSER not in _fixtures(item)), key=lambda item: item.path
+    ):
         waits = path.parent.name in WAITING
         groups[waits] += _split(list(tests), 1 if waits else _GROUP_SIZE)
     spread = [*_spread(groups[True], 0.7), *_spread(groups[False], 1)]
-    return [group for _, group in sorted(spread, key=lambda placed: placed[0])]
+    first = [stories] if stories else []
+    return first + [group for _, group in sorted(spread, key=lambda placed: placed[0])]
 
 
 def _split(tests: list[pytest.Item], size: int) -> Iterator[list[pytest.Item]]:
@@ -58,8 +65,14 @@ def _split(tests: list[pytest.Item], size: int) -> Iterator[list[pytest.Item]]:
 
 
 def _shares_fixtures(test: pytest.Item) -> bool:
+    return any(
+        fixtures[-1].scope != "function" for name, fixtures in _fixtures(test).items() if name not in _CHEAP
+    )
+
+
+def _fixtures(test: pytest.Item) -> dict[str, Sequence[pytest.FixtureDef[Any]]]:
     known: dict[str, Sequence[pytest.FixtureDef[Any]]] = test._fixtureinfo.name2fixturedefs  # type: ignore[attr-defined]
-    return any(fixtures[-1].scope != "function" for name, fixtures in known.items() if name not in _CHEAP)
+    return known
 
 
 def _spread(groups: list[list[pytest.Item]], end: float) -> Iterator[tuple[float, list[pytest.Item]]]:

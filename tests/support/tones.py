@@ -21,6 +21,18 @@ def mp3(path: Path, seconds: float = 1.0, title: str = "") -> bytes:
     return path.read_bytes()
 
 
+def beginning_with_tags(song: Path, target: Path, seconds: float) -> Path:
+    """Copy the first seconds of an MP3 with its tags."""
+    with av.open(str(song)) as source, av.open(str(target), "w") as out:
+        out.metadata.update(source.metadata)
+        stream = out.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(audio=0):
+            if packet.size and packet.pts is not None and packet.pts * packet.time_base < seconds:
+                packet.stream = stream
+                out.mux(packet)
+    return target
+
+
 @cache
 def _tone(seconds: float) -> bytes:
     """Encoding is what takes time."""

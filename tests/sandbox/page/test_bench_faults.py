@@ -4,13 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import assert_accessible, needs_chromium, needs_page_test, quiet_page
-from playwright.async_api import Browser, Page, expect
-from process_pool import ForkedProcess
+from browser import assert_accessible
+from playwright.async_api import Page, expect
+from tones import mp3
 
-from sandbox.environment.local_environment import LocalEnvironment
+from .conftest import Sandbox, drop
 
-pytestmark = [needs_chromium, needs_page_test, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 
 async def switch_on(page: Page, kind: str, **fields: str) -> None:
@@ -21,19 +21,15 @@ async def switch_on(page: Page, kind: str, **fields: str) -> None:
 
 
 async def test_a_refused_call_is_explained_in_the_chat_and_linked_in_the_bench(
-    browser: Browser, tmp_path: Path
+    world: Sandbox, tmp_path: Path
 ) -> None:
-    async with (
-        LocalEnvironment(tmp_path / "world", process=ForkedProcess, bench=True) as world,
-        quiet_page(browser, viewport={"width": 1280, "height": 800}) as page,
-    ):
-        await world.start("up")
-        await page.goto(world.page.url(world.telegram_url))
+    mp3(tmp_path / "Faulty.mp3", title="Faulty")
+    async with world.page(world.guest("Ben"), viewport={"width": 1280, "height": 800}) as page:
         await page.get_by_role("button", name="Bench").click()
         await switch_on(page, "api_refused", code="402")
         await expect(page.get_by_text("refused with code 402 at create, the next call")).to_be_visible()
         await switch_on(page, "api_refused_status", code="501")
-        await page.get_by_role("button", name="Send the demo song").click()
+        await drop(page, tmp_path / "Faulty.mp3")
         await page.get_by_role("button", name="Vocals + Instrumental").click()
         await expect(page.locator(".bubble").last).to_contain_text("This bot has run out of credits")
         jobs = page.get_by_role("list", name="Jobs of this chat").get_by_role("listitem")
@@ -66,4 +62,4 @@ async def test_a_refused_call_is_explained_in_the_chat_and_linked_in_the_bench(
         await page.set_viewport_size({"width": 360, "height": 560})
         await assert_accessible(page)
         assert await page.evaluate("document.querySelector('.bench').scrollWidth <= innerWidth")
-        assert world.variables()["SEPARATION_API_KEY"] not in await page.content()
+        assert world.api_key not in await page.content()

@@ -3,20 +3,18 @@
 import re
 from pathlib import Path
 
-import httpx
 import pytest
-from browser import assert_accessible, needs_chromium, quiet_page
+from browser import assert_accessible, quiet_page
 from playwright.async_api import Browser, Page, expect
 from tones import mp3
 
-from sandbox.page.routes import PageLink
-from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 
-from .conftest import Bot
+from .conftest import PHONE, Bot
 
-PHONE = {"width": 360, "height": 740}
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
 MARKUP = '<img src=x onerror="document.title=1"> <b>bold</b> https://example.org/?a=<script> /start'
 
 
@@ -31,16 +29,13 @@ async def sent(tg: Telegram, chat_id: int, count: int) -> list[Message]:
     return tg.messages(chat_id)
 
 
-@needs_chromium
-@pytest.mark.asyncio(loop_scope="module")
 async def test_a_song_is_sent_a_button_tapped_and_the_stems_play(
     browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
 ) -> None:
     songs = [tmp_path / f"Song ({stem}).mp3" for stem in ("Vocals", "Drums")]
     for song in songs:
         mp3(song, seconds=3)
-    async with quiet_page(browser, viewport=PHONE, reduced_motion="reduce") as page:
-        await page.goto(url)
+    async with quiet_page(browser, url, **PHONE) as page:
         await expect(page.get_by_role("heading", name="What can this bot do?")).to_be_visible()
         await assert_accessible(page)
         chat_id = await the_person(tg)
@@ -73,7 +68,7 @@ async def test_a_song_is_sent_a_button_tapped_and_the_stems_play(
         for colours in ("Night colours", "Day colours"):
             await page.get_by_role("button", name=colours).click()
             await assert_accessible(page)
-        assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
 
         await page.reload()
         await expect(page.get_by_role("article")).to_have_count(4)
@@ -92,15 +87,12 @@ async def tap_and_answer(page: Page, tg: Telegram, answer: str, is_alert: bool) 
     await page.get_by_role("button", name="OK").click()
 
 
-@needs_chromium
-@pytest.mark.asyncio(loop_scope="module")
 async def test_with_the_keyboard_alone_in_chinese_commands_replies_and_an_album_are_sent(
     browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
 ) -> None:
     commands = [{"command": "start", "description": "begin"}, {"command": "help", "description": "help"}]
     tg.commands['{"type": "default"}', ""] = commands
-    async with quiet_page(browser, locale="zh-CN") as page:
-        await page.goto(url)
+    async with quiet_page(browser, url, locale="zh-CN") as page:
         await expect(page.get_by_role("heading", name="这个机器人能做什么？")).to_be_visible()
         chat_id = await the_person(tg)
         assert tg.users[chat_id].language_code == "zh-hans"
@@ -145,31 +137,3 @@ async def test_with_the_keyboard_alone_in_chinese_commands_replies_and_an_album_
             ours = (await sent(tg, chat_id, number))[-1]
             assert ours.media
             assert ours.media["title"] == name
-
-
-async def test_the_page_needs_no_key_but_names_a_strict_policy_and_a_code_opens_it_once(
-    tmp_path: Path,
-) -> None:
-    telegram = Telegram(tmp_path)
-    link = PageLink(telegram.access_key)
-    async with (
-        run_telegram(telegram, with_chat_api=True, link=link) as base,
-        httpx.AsyncClient(base_url=base, trust_env=False) as http,
-    ):
-        page = await http.get("/")
-        policy = page.headers["content-security-policy"]
-        assert policy.startswith("default-src 'none'; script-src 'self'; ")
-        assert "unsafe" not in policy
-        names = re.findall(r'"/page/([\w.-]+)"', page.text)
-        assert [(await http.get(f"/page/{name}")).status_code for name in names] == [200] * 3
-        for path in (
-            "/page/routes.py",
-            "/page/..%2froutes.py",
-            "/page/songs/..%2f..%2fcommand.py",
-            "/open/x",
-        ):
-            assert (await http.get(path)).status_code == 404
-        once = link.single_use_url("")
-        opened = await http.get(once)
-        assert (opened.status_code, opened.headers["location"]) == (303, f"/#{telegram.access_key}")
-        assert (await http.get(once)).status_code == 404

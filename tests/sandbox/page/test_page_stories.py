@@ -1,11 +1,11 @@
-"""Further stories of the page in a real browser, which `make page-test` plays."""
+"""Further stories of the page in a real browser, at a bot that a test plays."""
 
 import re
 from pathlib import Path
 
 import httpx
 import pytest
-from browser import assert_accessible, needs_chromium, needs_page_test, quiet_page
+from browser import assert_accessible, quiet_page
 from playwright.async_api import Browser, expect
 from tones import mp3
 
@@ -13,7 +13,7 @@ from sandbox.telegram.person_actions import Telegram
 
 from .conftest import Bot
 
-pytestmark = [needs_chromium, needs_page_test, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 # When each of the sounds, heard alone, begins and ends in seconds, rendered by the page's own mixer.
 HEARD = """async (fileIds) => {
@@ -39,8 +39,7 @@ async def test_the_stems_are_heard_together_in_step(
     songs = [tmp_path / f"Song ({stem}).mp3" for stem in ("Vocals", "Drums", "Bass")]
     for song in songs:
         mp3(song, seconds=2, title=song.stem)
-    async with quiet_page(browser) as page:
-        await page.goto(url)
+    async with quiet_page(browser, url) as page:
         await expect(page.get_by_role("heading", name="What can this bot do?")).to_be_visible()
         chat_id = next(iter(tg.users))
         original = await tg.send_file(chat_id, songs[0])
@@ -70,8 +69,7 @@ async def test_the_stems_are_heard_together_in_step(
 async def test_people_groups_and_topics(
     browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
 ) -> None:
-    async with quiet_page(browser, viewport={"width": 360, "height": 740}) as page:
-        await page.goto(url)
+    async with quiet_page(browser, url, viewport={"width": 360, "height": 740}) as page:
         await page.get_by_role("button", name="People and chats").click()
         await page.get_by_placeholder("Name").fill("小明")
         await page.get_by_label("Language").select_option("zh-hans")
@@ -113,10 +111,9 @@ async def test_the_bench_tells_which_call_made_a_message_and_makes_the_next_one_
 ) -> None:
     base = url.partition("/#")[0]
     async with (
-        quiet_page(browser) as page,
+        quiet_page(browser, url) as page,
         httpx.AsyncClient(base_url=f"{base}/bot{tg.token}/", trust_env=False) as api,
     ):
-        await page.goto(url)
         await expect(page.get_by_role("heading", name="What can this bot do?")).to_be_visible()
         [chat_id] = tg.users
         hello = {"chat_id": chat_id, "text": "Hello"}
