@@ -12,7 +12,7 @@ from fastapi import APIRouter, Form, HTTPException, Query, Request
 from fastapi.responses import FileResponse, StreamingResponse
 
 from sandbox.bench.bench import Bench
-from sandbox.telegram import bot_profile, group_members, sounds
+from sandbox.telegram import bot_profile, sounds
 from sandbox.telegram.bench_api import add_bench
 from sandbox.telegram.chat_bodies import (
     Edit,
@@ -88,15 +88,15 @@ def _add_people(router: APIRouter, telegram: Telegram) -> None:
 
     @router.post("/{chat_id}/members")
     async def join(chat_id: int, body: Member) -> dict[str, Any]:
-        return _chat(group_members.join(telegram, chat_id, body.user_id))
+        return _chat(telegram.join(chat_id, body.user_id))
 
     @router.delete("/{chat_id}/members/{user_id}")
     async def leave(chat_id: int, user_id: int) -> dict[str, Any]:
-        return _chat(group_members.leave(telegram, chat_id, user_id))
+        return _chat(telegram.leave(chat_id, user_id))
 
     @router.post("/{chat_id}/restriction")
     async def restrict(chat_id: int, body: Restriction) -> dict[str, Any]:
-        return _chat(group_members.restrict(telegram, chat_id, body.forbidden, bot_only=body.bot_only))
+        return _chat(telegram.forbid(chat_id, *body.forbidden, bot_only=body.bot_only))
 
 
 def _add_group_changes(router: APIRouter, telegram: Telegram) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sandbox.telegram.chats import Chat, Topic, User
+from sandbox.telegram.chats import PERMISSIONS, Chat, Topic, User
 from sandbox.telegram.errors import PersonError
 from sandbox.telegram.person_texts import check_name, check_title
 from sandbox.telegram.state import TelegramState
@@ -113,19 +113,41 @@ class Membership(TelegramState):
     def unblock_bot(self, chat_id: int) -> None:
         self._set_bot_out(chat_id, is_out=False)
 
-    def forbid(self, chat_id: int, *permissions: str, bot_only: bool = False) -> None:
-        """Take these permissions from a group's members, or from the bot alone; none gives them back.
+    def join(self, chat_id: int, user_id: int) -> Chat:
+        """Let a person into a group, with the service message of it."""
+        chat, user = self._group(chat_id), self.user(user_id)
+        if chat.members.get(user_id, "left") == "left":
+            chat.members[user_id] = "member"
+            self.post(chat, user, {"new_chat_members": [user.to_dict()]})
+        self.add_event(chat.id, "chat", chat.to_dict())
+        return chat
+
+    def leave(self, chat_id: int, user_id: int) -> Chat:
+        """Let a person leave a group, with the service message of it; the owner stays."""
+        chat, user = self._group(chat_id), self.user(user_id)
+        if chat.members.get(user_id) == "creator":
+            raise PersonError("the owner of a group cannot leave it here")
+        if user_id in chat.members:
+            self.post(chat, user, {"left_chat_member": user.to_dict()})
+            del chat.members[user_id]
+        self.add_event(chat.id, "chat", chat.to_dict())
+        return chat
+
+    def forbid(self, chat_id: int, *permissions: str, bot_only: bool = False) -> Chat:
+        """Take these permissions from a group's members, or from the bot alone, and give all others back.
 
         Only the latter is an update.
         """
-        chat = self.chat(chat_id)
-        if not bot_only:
+        if unknown := set(permissions) - PERMISSIONS.keys():
+            raise PersonError(f"there is no permission {sorted(unknown)[0]}")
+        chat = self._group(chat_id)
+        if bot_only:
+            old, chat.bot_forbidden = chat.member(self.bot), frozenset(permissions)
+            self._change_bot(chat, old, chat.member(self.bot))
+        else:
             chat.forbidden = frozenset(permissions)
-            self.notify_change()
-            return
-        old = chat.member(self.bot)
-        chat.bot_forbidden = frozenset(permissions)
-        self._change_bot(chat, old, chat.member(self.bot))
+        self.add_event(chat.id, "chat", chat.to_dict())
+        return chat
 
     def set_bot_status(self, chat_id: int, status: str) -> None:
         """Make the bot an `administrator` of a group or channel, or a `member`."""
@@ -137,6 +159,11 @@ class Membership(TelegramState):
     def forbid_voice(self, chat_id: int, *, forbidden: bool = True) -> None:
         self.chat(chat_id).forbids_voice = forbidden
         self.notify_change()
+
+    def user(self, user_id: int) -> User:
+        if user_id not in self.users:
+            raise PersonError(f"there is no user {user_id}")
+        return self.users[user_id]
 
     def person(self, chat: Chat, user_id: int | None = None) -> User:
         """Return a member of the chat: by default its person, first member, or a channel's owner."""
@@ -156,6 +183,12 @@ class Membership(TelegramState):
         if topic is None or topic.is_deleted:
             raise PersonError(f"there is no topic {thread_id}")
         return topic
+
+    def _group(self, chat_id: int) -> Chat:
+        chat = self.chat(chat_id)
+        if chat.type not in ("group", "supergroup"):
+            raise PersonError("only a group has members")
+        return chat
 
     def _set_bot_out(self, chat_id: int, *, is_out: bool) -> None:
         chat = self.chat(chat_id)

@@ -17,7 +17,7 @@ import secrets
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sandbox.telegram.chats import CallbackQuery, Message, User
+from sandbox.telegram.chats import CallbackQuery, Message
 from sandbox.telegram.entities import text_fields
 from sandbox.telegram.errors import PersonError
 from sandbox.telegram.files import StoredFile
@@ -124,11 +124,6 @@ class Telegram(Membership):
         self.delete(message)
 
     # Reading
-
-    def user(self, user_id: int) -> User:
-        if user_id not in self.users:
-            raise PersonError(f"there is no user {user_id}")
-        return self.users[user_id]
 
     def messages(self, chat_id: int, *, thread_id: int | None = None) -> list[Message]:
         """Return the chat's undeleted messages in order; with `thread_id` only those of that topic."""

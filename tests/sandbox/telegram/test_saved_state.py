@@ -12,7 +12,6 @@ import pytest
 from tones import mp3
 
 from sandbox.environment.database import Database, DatabaseError
-from sandbox.telegram import group_members
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.bot_api.methods import METHODS
 from sandbox.telegram.bot_api.parameters import Call
@@ -66,9 +65,9 @@ async def play(telegram: Telegram, folder: Path, make_audio: Callable[..., Path]
     telegram.close_topic(forum.id, topics[1])
     telegram.close_topic(forum.id, None)
     telegram.delete_topic(forum.id, topics[2])
-    group_members.join(telegram, group.id, carol.id)
-    group_members.leave(telegram, group.id, bob.id)
-    group_members.restrict(telegram, group.id, ["can_send_audios"], bot_only=True)
+    telegram.join(group.id, carol.id)
+    telegram.leave(group.id, bob.id)
+    telegram.forbid(group.id, "can_send_audios", bot_only=True)
     telegram.forbid(forum.id, "can_send_messages")
     telegram.set_bot_status(forum.id, "administrator")
     telegram.forbid_voice(bob.id)
