@@ -151,10 +151,10 @@ def _scope(telegram: TelegramState, call: Call) -> tuple[str, str]:
     scope = call.get("scope") or {"type": "default"}
     kind = scope.get("type")
     if not isinstance(kind, str) or kind not in _SCOPES:
-        raise bad_request("can't parse BotCommandScope: unsupported type specified")
+        raise bad_request("can't parse BotCommandScope: Unsupported type specified")
     refuse_unknown_keys(scope, {"type"} | _SCOPES[kind], "BotCommandScope")
     if missing := _SCOPES[kind] - scope.keys():
-        raise bad_request(f"can't parse BotCommandScope: {sorted(missing)[0]} is required")
+        raise bad_request(f"can't parse BotCommandScope: Can't find field \"{sorted(missing)[0]}\"")
     if "chat_id" in scope and typed("chat_id", integer, scope["chat_id"]) not in telegram.chats:
         raise bad_request("chat not found")
     return json.dumps(scope, sort_keys=True), _language(call)

@@ -1,4 +1,8 @@
-"""Refused destinations: chats, topics, rights and replies."""
+"""Refused destinations: chats, topics, rights and replies.
+
+PEER_ID_INVALID and "bot can't initiate conversation with a user" cannot happen here: every person has a
+private chat with the bot.
+"""
 
 from refusals.row import LIST, SEEN, SERVER, STRICTER, TDLIB, A, Refusal, text
 

@@ -101,6 +101,7 @@ FILES = [
     ),
     Refusal("getFile", {}, "file_id not specified", SEEN),
     Refusal("getFile", {"file_id": "invalid"}, "invalid file_id", SEEN),
+    Refusal("getFile", {"file_id": "$forgotten"}, "invalid file_id", SEEN),
     Refusal("getFile", {"file_id": "$big_file"}, "file is too big", LIST),
     Refusal("sendMediaGroup", {"chat_id": "$alice"}, 'parameter "media" is required', SEEN),
     album("there are no messages to send", TDLIB),

@@ -47,7 +47,7 @@ OTHERS = [
         "setMyCommands",
         {"commands": [{"command": "start", "description": "x" * 257}]},
         "BOT_COMMAND_DESCRIPTION_INVALID",
-        DOCS,
+        "core.telegram.org/method/bots.setBotCommands",
     ),
     Refusal(
         "setMyCommands",
@@ -58,11 +58,17 @@ OTHERS = [
     Refusal(
         "setMyCommands",
         {"commands": [], "scope": {"type": "everywhere"}},
-        "can't parse BotCommandScope: unsupported type specified",
+        "can't parse BotCommandScope: Unsupported type specified",
         SERVER,
     ),
     Refusal(
         "setMyCommands", {"commands": [], "scope": {"type": "chat", "chat_id": 1}}, "chat not found", SERVER
+    ),
+    Refusal(
+        "setMyCommands",
+        {"commands": [], "scope": {"type": "chat"}},
+        "can't parse BotCommandScope: Can't find field \"chat_id\"",
+        SEEN,
     ),
     Refusal("setMyDescription", {"description": "x" * 513}, "BOT_DESC_INVALID", SEEN),
     Refusal("setMyShortDescription", {"short_description": "x" * 121}, "BOT_SHARETEXT_INVALID", SEEN),

@@ -3,7 +3,6 @@
 from refusals.row import (
     DOCS,
     LIMITED,
-    LIST,
     PARSE_BUTTON,
     SEEN,
     SERVER,
@@ -87,7 +86,7 @@ BUTTONS = [
     ),
     button(PARSE_BUTTON + "Text buttons are unallowed in the inline keyboard", SEEN, text="x"),
     button(PARSE_BUTTON + 'Can\'t find field "text"', SEEN, callback_data="x"),
-    button(PARSE_BUTTON + 'Field "text" must be of type String', LIST, text=1, callback_data="x"),
+    button(PARSE_BUTTON + 'Field "text" must be of type String', SERVER, text=1, callback_data="x"),
     button(PARSE_BUTTON + "text must be non-empty", DOCS, text=" ", callback_data="x"),
     button(
         PARSE_BUTTON + "exactly one action is allowed", DOCS, text="x", callback_data="y", url="https://x.org"
