@@ -18,10 +18,11 @@ from stemdrop.chat.album_rendering import (
     render_album,
     render_album_instruments,
 )
-from stemdrop.chat.callback_data import AlbumAction, choice_of_word
+from stemdrop.chat.callback_data import AlbumAction, choice_of_word, credits_of_word
 from stemdrop.chat.replies import edit_text, send_text
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Choice, Job, JobState
+from stemdrop.domain.taps import DEARER
 from stemdrop.storage.albums import Album, AlbumOrder, Albums
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
@@ -92,9 +93,9 @@ class AlbumMenu:
             case [AlbumAction.BACK] if jobs:
                 await answer_tap(query, None)
                 await self._write_menu(key, album, translate, jobs)
-            case [_, _] if obstacle := await self.rights.obstacle(album.files[0].song.chat_id):
+            case [_, _, *_] if obstacle := await self.rights.obstacle(album.files[0].song.chat_id):
                 await answer_tap(query, translate(f"here.{obstacle}"), is_alert=True)
-            case [word, seen] if (jobs or album.order) and (choice := choice_of_word(word)):
+            case [word, *seen] if seen and (jobs or album.order) and (choice := choice_of_word(word)):
                 await self._pick(query, translate, key, album, jobs, choice, seen)
             case _:
                 await answer_tap(query, translate("tap.stale"))
@@ -133,20 +134,27 @@ class AlbumMenu:
         album: Album,
         jobs: list[Job],
         choice: Choice,
-        seen: str,
+        seen: Sequence[str],
     ) -> None:
-        """Pick the choice, in their order, for the songs that the button was for, if the credits suffice."""
+        """Pick the choice, in their order, for the songs that the button was for, if the credits suffice.
+
+        `seen` are the digest of these songs and, on newer buttons, the price that was shown.
+        """
         order = album.order
         if order and (order.tap_id == query.id or not jobs):  # handled again, or a second tap: it goes on
             chosen = [job for job in jobs if job.id in order.job_ids]
         else:
             ends = range(len(jobs), 0, -1)
-            chosen = next((jobs[:end] for end in ends if digest(jobs[:end]) == seen), [])
-            count = await self._affordable(await self._songs(chosen), choice)
-            if not chosen or count < len(chosen):
-                note = translate("album.changed") if not chosen else None
-                await answer_tap(query, note, is_alert=bool(note))
-                await self._write_menu(key, album, translate, jobs, (choice, count) if chosen else None)
+            chosen = next((jobs[:end] for end in ends if digest(jobs[:end]) == seen[0]), [])
+            songs = await self._songs(chosen)
+            shown = credits_of_word(seen[-1])
+            is_dearer = shown is not None and price_of(songs, choice) > shown
+            count = await self._affordable(songs, choice)
+            if not chosen or is_dearer or count < len(chosen):
+                note = "album.changed" if not chosen else DEARER if is_dearer else ""
+                await answer_tap(query, translate(note) if note else None, is_alert=bool(note))
+                affordable = (choice, count) if count < len(chosen) else None
+                await self._write_menu(key, album, translate, jobs, affordable)
                 return
             order = AlbumOrder(query.id, choice[0], [job.id for job in chosen], choice[1])
             await self.albums.order(key, order)

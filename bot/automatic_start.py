@@ -15,6 +15,7 @@ from stemdrop.chat.refusals import is_gone
 from stemdrop.chat.rendering import UNDO_S, render_over_limit
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import Choice, Job, JobState, Mode
+from stemdrop.domain.taps import DEARER
 from stemdrop.errors import TryLater
 from stemdrop.storage.heartbeats import BEAT_S, Heartbeats
 from stemdrop.storage.job_store import JobStore
@@ -78,18 +79,18 @@ class AutomaticStart:
         translate, now = self.translations.language(job.language), self.clock()
         details = await self.actions.job_message.details(job)
         if (mode, job.instrument) in details.free:
-            await self._start(job, mode, must_be_free=True)
+            await self._start(job, mode, at_most=0)
         elif not details.abilities.can(mode, job.instrument):
             await self._ask(job, translate("tap.not_offered"))
         elif not (price := details.abilities.price(mode)):
-            await self._start(job, mode, must_be_free=True)
+            await self._start(job, mode, at_most=0)
         elif now - max(job.shown_at, job.starts_at) > TOO_LATE_S or await self._is_deaf():
             await self._ask(job, translate("start.late"))
         elif over := await self.actions.orders.over_limit(job.account, price):
             await self._ask(job, render_over_limit(translate, over))
         else:
             await self._wait(job)
-            await self._start(job, mode)
+            await self._start(job, mode, at_most=price)
 
     async def _is_deaf(self) -> bool:
         """Whether taps wait at Telegram, since no webhook runs."""
@@ -106,13 +107,13 @@ class AutomaticStart:
         await self.actions.job_message.show_newer_state(job)
         raise TryLater(UNDO_S, "its user may undo it")
 
-    async def _start(self, job: Job, mode: Mode, *, must_be_free: bool = False) -> None:
-        """Start the job. Raises `TryLater` if it was to be free and no longer is: its user may undo that."""
+    async def _start(self, job: Job, mode: Mode, *, at_most: int | None = None) -> None:
+        """Start the job. Raises `TryLater` if it costs more than `at_most` now."""
         ordered = await self.actions.orders.pick(
-            job, mode, job.instrument, starts_at=job.starts_at, must_be_free=must_be_free
+            job, mode, job.instrument, starts_at=job.starts_at, at_most=at_most
         )
-        if ordered.is_priced:
-            raise TryLater(0, "it is no longer free")
+        if ordered.note == DEARER:
+            raise TryLater(0, "it costs more now")
         translate = self.translations.language(job.language)
         if ordered.over:
             await self._ask(job, render_over_limit(translate, ordered.over))

@@ -96,13 +96,13 @@ class Menu:
             return Ordered(job.id, f"here.{obstacle}")
         match tap.action:
             case Action.PICK if tap.mode:
-                return await self.orders.pick(job, tap.mode, tap.instrument)
+                return await self.orders.pick(job, tap.mode, tap.instrument, at_most=tap.credits)
             case Action.START if job.mode and job.starts_at:
                 return await self.orders.pick(job, job.mode, job.instrument, starts_at=job.starts_at)
             case Action.UNDO:
                 return await self.orders.undo(job)
             case Action.OTHER_MODE if tap.mode:
-                return await self.orders.other_mode(job, tap.mode, tap.instrument, tapped)
+                return await self.orders.other_mode(job, tap.mode, tap.instrument, tapped, tap.credits)
             case Action.INSTRUMENTS if job.state in FINAL and not tapped.before(job.moved_at):
                 return Ordered((await self.orders.choose_again(job, tapped)).id)
             case Action.CANCEL:
@@ -110,7 +110,7 @@ class Menu:
             case Action.RESUME:
                 return await self.orders.resume(job)
             case Action.RETRY:
-                return await self.orders.retry(job)
+                return await self.orders.retry(job, at_most=tap.credits)
             case Action.ASK_AGAIN:
                 return await self.orders.ask_again(job, tapped)
             case Action.FETCH_AGAIN:

@@ -6,7 +6,7 @@ from hashlib import sha256
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
-from stemdrop.chat.callback_data import AlbumAction, Screen, ScreenTap, choice_word
+from stemdrop.chat.callback_data import AlbumAction, Screen, ScreenTap, choice_word, credits_word
 from stemdrop.chat.instrument_rendering import instrument_rows
 from stemdrop.chat.rendering import TITLE_LENGTH, Details, Rendered, short_title
 from stemdrop.chat.translations import Language
@@ -65,12 +65,11 @@ def render_album_instruments(group: str, songs: Sequence[Song], translate: Langu
     """The list of instruments, of which one can be isolated in all songs."""
     text = f"{translate.plural('album.instrument', len(songs))}\n{_label(songs, _ONE, translate)}"
     free = frozenset.intersection(*(song.details.free for song in songs))
-    seen = digest([song.job for song in songs])
     rows = instrument_rows(
         translate,
         page,
         replace(songs[0].details, free=free),
-        lambda label, name: _button(label, group, choice_word(Mode.SPLIT_STEM_ADVANCED, name), seen),
+        lambda label, name: _pick(label, group, songs, (Mode.SPLIT_STEM_ADVANCED, name)),
         lambda sign, other: _button(sign, group, AlbumAction.INSTRUMENTS, str(other)),
     )
     back = _button(translate("button.back"), group, AlbumAction.BACK)
@@ -91,7 +90,12 @@ def _all(
     group: str, songs: Sequence[Song], choice: Choice, translate: Language, key: str = "album.all"
 ) -> InlineKeyboardButton:
     label = _label(songs, choice, translate, key)
-    return _button(label, group, choice_word(*choice), digest([song.job for song in songs]))
+    return _pick(label, group, songs, choice)
+
+
+def _pick(label: str, group: str, songs: Sequence[Song], choice: Choice) -> InlineKeyboardButton:
+    seen, credits = digest([song.job for song in songs]), price_of(songs, choice)
+    return _button(label, group, choice_word(*choice), seen, credits_word(credits))
 
 
 def _label(songs: Sequence[Song], choice: Choice, translate: Language, key: str = "album.all") -> str:

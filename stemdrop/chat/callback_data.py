@@ -47,26 +47,42 @@ def choice_of_word(word: str) -> Choice | None:
     return (mode, INSTRUMENTS[int(number)]) if is_known else None
 
 
+def credits_word(credits: int) -> str:
+    """Encode the price that a button shows, as in `c20`."""
+    return f"c{credits}"
+
+
+def credits_of_word(word: str) -> int | None:
+    """Decode it; `None` if no button of this version has it."""
+    return int(word[1:]) if word[:1] == "c" and _is_number(word[1:]) else None
+
+
 _WITH_MODE = (Action.PICK, Action.OTHER_MODE)
+_PRICED = (*_WITH_MODE, Action.RETRY)
 
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A tap on a job's button; `page` is a page of the list of instruments."""
+    """A tap on a job's button; `page` is a page of the list of instruments.
+
+    `credits` is the price that the button shows; `None` on buttons without one.
+    """
 
     action: Action
     job_id: str
     mode: Mode | None = None
     instrument: str = ""
     page: int = 0
+    credits: int | None = None
 
     def to_data(self) -> str:
-        """Encode it, as in `p:<job>:a3`."""
+        """Encode it, as in `p:<job>:a3:c20`."""
         if self.page:
             return f"{self.action}:{self.job_id}:{self.page}"
-        if self.mode is None:
-            return f"{self.action}:{self.job_id}"
-        return f"{self.action}:{self.job_id}:{choice_word(self.mode, self.instrument)}"
+        words = [self.action.value, self.job_id]
+        words += [choice_word(self.mode, self.instrument)] if self.mode else []
+        words += [] if self.credits is None else [credits_word(self.credits)]
+        return ":".join(words)
 
     @classmethod
     def from_data(cls, data: str) -> "Tap | None":
@@ -75,13 +91,17 @@ class Tap:
         job_id, _, choice = rest.partition(":")
         if letter not in set(Action) or not job_id:
             return None
-        action = Action(letter)
+        action, credits = Action(letter), None
+        if action in _PRICED:
+            first, _, last = choice.rpartition(":")
+            if (credits := credits_of_word(last)) is not None:
+                choice = first
         if action is Action.INSTRUMENTS and choice:
             return cls(action, job_id, page=int(choice)) if _is_number(choice) else None
         if action not in _WITH_MODE:
-            return cls(action, job_id) if not choice else None
+            return cls(action, job_id, credits=credits) if not choice else None
         chosen = choice_of_word(choice)
-        return cls(action, job_id, *chosen) if chosen else None
+        return cls(action, job_id, *chosen, credits=credits) if chosen else None
 
 
 class Screen(StrEnum):

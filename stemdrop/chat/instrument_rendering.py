@@ -16,11 +16,14 @@ PAGE_LENGTH = 8
 def render_instruments(
     job: Job, translate: Language, page: int = 0, details: Details = NO_DETAILS
 ) -> Rendered:
+    one = Mode.SPLIT_STEM_ADVANCED
     rows = instrument_rows(
         translate,
         page,
         details,
-        lambda label, name: job_button(label, Tap(Action.PICK, job.id, Mode.SPLIT_STEM_ADVANCED, name)),
+        lambda label, name: job_button(
+            label, Tap(Action.PICK, job.id, one, name, credits=details.credits(one, name))
+        ),
         lambda sign, other: job_button(sign, Tap(Action.INSTRUMENTS, job.id, page=other)),
     )
     price = details.instrument_price(translate)

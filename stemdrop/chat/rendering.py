@@ -63,6 +63,10 @@ class Details:
         is_free = (mode, instrument) in self.free
         return translate("price.free") if is_free else translate.credits(self.abilities.price(mode))
 
+    def credits(self, mode: Mode | None, instrument: str = "") -> int:
+        """Return the price in credits; 0 for what is free."""
+        return 0 if mode is None or (mode, instrument) in self.free else self.abilities.price(mode)
+
     def instrument_price(self, translate: Language) -> str:
         """Return the price of any instrument that is not cached; empty where nothing costs anything."""
         return replace(self, free=frozenset()).price(translate, Mode.SPLIT_STEM_ADVANCED)
@@ -82,7 +86,8 @@ def render(job: Job, translate: Language, details: Details = NO_DETAILS) -> Rend
             name = translate.mode_name(job.mode, job.instrument)
             price = details.price(translate, job.mode, job.instrument)
             label = f"{name} · {price}" if price else name
-            again = job_button(label, Tap(Action.PICK, job.id, job.mode, job.instrument))
+            credits = details.credits(job.mode, job.instrument)
+            again = job_button(label, Tap(Action.PICK, job.id, job.mode, job.instrument, credits=credits))
             return translate("links_lost" if job.paid_by else "kept_lost", title=title), _keyboard(
                 [[again], cancel_row(job, translate)]
             )
@@ -203,7 +208,7 @@ def _pick(
     job: Job, translate: Language, mode: Mode, details: Details, action: Action = Action.PICK
 ) -> InlineKeyboardButton:
     label = translate.priced(f"mode.{mode}", details.price(translate, mode))
-    return job_button(label, Tap(action, job.id, mode), details.usual)
+    return job_button(label, Tap(action, job.id, mode, credits=details.credits(mode)), details.usual)
 
 
 def _other_modes(job: Job, translate: Language, details: Details) -> list[list[InlineKeyboardButton]]:
@@ -272,7 +277,8 @@ def _failure(job: Job, translate: Language, details: Details) -> Rendered:
         offered = remedies(job.failure)
         if Remedy.RETRY in offered:
             price = details.price(translate, job.mode, job.instrument)
-            rows.append([job_button(translate.priced("button.retry", price), Tap(Action.RETRY, job.id))])
+            tap = Tap(Action.RETRY, job.id, credits=details.credits(job.mode, job.instrument))
+            rows.append([job_button(translate.priced("button.retry", price), tap)])
         if Remedy.OTHER_MODE in offered:
             rows += _other_modes(job, translate, details)
     failure = translate.failure(job.failure)

@@ -48,7 +48,7 @@ class Picked(StrEnum):
     WAITING = "waiting"  # likewise, for a job that pays for the same
     SHARED = "delivering"  # another job has paid for its result
     OVER = "over"  # it would exceed the account's credits of the day; nothing changed
-    PRICED = "priced"  # it would cost, although it was to be free; nothing changed
+    DEARER = "dearer"  # it would cost more than it may; nothing changed
     LATE = "late"  # picked or cancelled before; nothing changed
 
 

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 
 from stemdrop.domain.allowance import Allowance
 
+# The key of the answer when something costs more than was said; nothing was ordered.
+DEARER = "tap.dearer"
+
 
 @dataclass(frozen=True, slots=True)
 class Ordered:
-    """A tap's job to show, the key of its answer, and the account's day where credits lack.
-
-    `is_priced`: nothing was ordered, since it was to be free and is not.
-    """
+    """A tap's job to show, the key of its answer, and the account's day where credits lack."""
 
     job_id: str
     note: str | None = None
     over: Allowance | None = None
-    is_priced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 from stemdrop.domain.allowance import Allowance
-from stemdrop.domain.jobs import FINAL, CachedStem, Job, JobState, Mode
+from stemdrop.domain.jobs import FINAL, CachedStem, Choice, Job, JobState, Mode
 from stemdrop.domain.outcomes import Picked
 from stemdrop.domain.results import Result
-from stemdrop.domain.taps import Ordered, Tapped
+from stemdrop.domain.taps import DEARER, Ordered, Tapped
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.abilities import AbilitiesCache
@@ -56,11 +57,12 @@ class Orders:
         *,
         is_unlimited: bool = False,
         starts_at: float = 0,
-        must_be_free: bool = False,
+        at_most: int | None = None,
     ) -> Ordered:
         """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts.
 
-        With `starts_at` (see `Job`) only if its user has not undone that.
+        With `starts_at` (see `Job`) only if its user has not undone that, with `at_most` only if it costs no
+        more credits.
         """
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
@@ -78,10 +80,10 @@ class Orders:
             *(job, mode, instrument, limit, price),
             file_format=file_format,
             starts_at=starts_at,
-            must_be_free=must_be_free,
+            at_most=at_most,
         )
-        if picked is Picked.PRICED:
-            return Ordered(job.id, is_priced=True)
+        if picked is Picked.DEARER:
+            return Ordered(job.id, DEARER)
         if picked is Picked.OVER:
             log.info("job %s: %s would exceed its account's %d credits a day", job.id, mode, limit)
             allowance = await self.store.allowance(job.account, limit)
@@ -102,7 +104,7 @@ class Orders:
         allowance = replace(await self.store.allowance(account, limit), price=price)
         return allowance if limit and price > allowance.left else None
 
-    async def retry(self, job: Job, *, is_unlimited: bool = False) -> Ordered:
+    async def retry(self, job: Job, *, is_unlimited: bool = False, at_most: int | None = None) -> Ordered:
         """Retry a failed job as a new one, unless a late result, already paid for, has come meanwhile."""
         if job.state is not JobState.FAILED or job.mode is None:
             return Ordered(job.id, "tap.too_late")
@@ -113,9 +115,9 @@ class Orders:
             return Ordered(job.id, "free.came_late" if is_free else "came_late")
         ordered = await self._order(
             lambda: self._new(job, f"retry:{job.id}", _cancelled_at, message_id=job.message_id),
-            job.mode,
-            job.instrument,
+            (job.mode, job.instrument),
             is_unlimited=is_unlimited,
+            at_most=at_most,
         )
         if ordered.over or ordered.note:
             return replace(ordered, job_id=job.id)
@@ -143,23 +145,28 @@ class Orders:
         return current is not None and current.state is not JobState.FAILED
 
     async def other_mode(
-        self, job: Job, mode: Mode, instrument: str = "", tapped: Tapped = _UNKNOWN
+        self,
+        job: Job,
+        mode: Mode,
+        instrument: str = "",
+        tapped: Tapped = _UNKNOWN,
+        at_most: int | None = None,
     ) -> Ordered:
         """Split the song of a job that has ended in another way, as a new job."""
         once = f"other:{job.id}:{mode}:{instrument}"
-        ordered = await self._order(lambda: self._new(job, once, _ended_at, tapped), mode, instrument)
+        ordered = await self._order(
+            lambda: self._new(job, once, _ended_at, tapped), (mode, instrument), at_most=at_most
+        )
         if ordered.over or ordered.note:
             return replace(ordered, job_id=job.id)
         return replace(ordered, note="ordered")
 
-    async def _order(
-        self, make: Callable[[], Awaitable[Job]], mode: Mode, instrument: str, *, is_unlimited: bool = False
-    ) -> Ordered:
-        """Pick for the job that `make` creates or finds; a pick beyond the account's day leaves no job."""
+    async def _order(self, make: Callable[[], Awaitable[Job]], choice: Choice, **options: Any) -> Ordered:
+        """Pick for the job that `make` creates or finds; a pick that is refused leaves no job."""
         while True:
             new = await make()
-            ordered = await self.pick(new, mode, instrument, is_unlimited=is_unlimited)
-            if ordered.over or ordered.note == _NOT_OFFERED:
+            ordered = await self.pick(new, *choice, **options)
+            if ordered.over or ordered.note in (_NOT_OFFERED, DEARER):
                 # unless another tap, an admin's for example, has picked for it meanwhile
                 await self.store.forget(new.id, only_in=JobState.CHOOSING)
                 return ordered

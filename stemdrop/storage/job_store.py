@@ -68,12 +68,12 @@ class JobStore(JobLists):
         *,
         file_format: str = "",
         starts_at: float = 0,
-        must_be_free: bool = False,
+        at_most: int | None = None,
     ) -> tuple[Picked, int]:
         """Choose how to split the song and hold the credits, within the `limit` of the day (0: none).
 
         `price` is the mode's by default. With `starts_at` only if the job still starts by itself, and with
-        `must_be_free` only if it costs nothing.
+        `at_most` only if it costs no more.
         Returns also the credits of the day that are spent or held.
         """
         now = self._clock()
@@ -85,7 +85,8 @@ class JobStore(JobLists):
         changes |= {"account": account, "account_day": day, "picked_at": now}
         held = CREDITS[mode] if price is None else price
         split_id = job.source.split_id(mode, instrument, file_format)
-        args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or "", int(must_be_free)]
+        args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or ""]
+        args += ["" if at_most is None else at_most]
         args += _flat(encode(changes))
         outcome, spent = await self._run(choice_scripts.PICK, keys, args)
         return Picked(outcome), int(spent)

@@ -145,7 +145,7 @@ def of_job(job: Job, owner: int) -> list[str]:
     choosing = (Action.PICK, Action.OTHER_MODE)
     taps = [Tap(action, job.id) for action in Action if action not in choosing]
     taps += [Tap(action, job.id, mode) for action in choosing for mode in modes]
-    taps += [Tap(action, job.id, Mode.SPLIT_STEM_ADVANCED, "Bass") for action in choosing]
+    taps += [Tap(action, job.id, Mode.SPLIT_STEM_ADVANCED, "Bass", credits=20) for action in choosing]
     listed = [f"J:{owner}:{letter}:0:{job.id}" for letter in "xrfs"]
     return [*(tap.to_data() for tap in taps), *listed, *(f"A:{letter}:{job.id}" for letter in "rfs")]
 
@@ -392,7 +392,7 @@ async def test_an_order_creates_its_job_again_if_another_tap_withdrew_it(
             assert await product.store.forget(made[0].id, only_in=JobState.CHOOSING)
         return made[-1]
 
-    ordered = await orders._order(make, Mode.SEPARATE_VOCAL, "")
+    ordered = await orders._order(make, (Mode.SEPARATE_VOCAL, ""))
     assert ordered.job_id == made[1].id != made[0].id
     assert await product.ordered() == [("submit", made[1].id)]
 

@@ -13,7 +13,8 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Chat, Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.domain.jobs import Job, JobState, Mode
+from stemdrop.domain.abilities import ALL, Abilities, Ability
+from stemdrop.domain.jobs import INSTRUMENTS, Job, JobState, Mode
 from stemdrop.errors import TryLater
 from stemdrop.tasks.engine import Queue, Task
 
@@ -111,6 +112,21 @@ async def test_one_instrument_is_isolated_in_all_songs(
     assert chosen == {(Mode.SPLIT_STEM_ADVANCED, "Bass", JobState.SUBMITTING)}
     assert len(await room.product.ordered()) == 3
     assert menu.text == "🎵 3 songs: Bass. They come one by one."
+
+
+async def test_an_albums_button_orders_nothing_that_costs_more_than_it_shows(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    cheap = {mode: Ability(1, instruments=INSTRUMENTS) for mode in Mode}
+    await room.product.abilities.put(Abilities(cheap))
+    menu = await menu_of(room, albums, alice, songs)
+    await room.product.abilities.put(ALL)
+    query = await room.taps(menu, ALL_VOCALS)
+    assert query.answer_text.startswith("The price has changed")
+    assert await room.product.ordered() == []
+    assert labels(menu)[0] == "All 3: Vocals + instrumental · 30 credits"
+    assert (await room.taps(menu, ALL_VOCALS)).answer_text == ""
+    assert len(await room.product.ordered()) == 3
 
 
 async def test_a_song_that_comes_while_instruments_are_shown_is_not_paid_unseen(

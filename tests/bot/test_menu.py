@@ -10,7 +10,7 @@ from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.faults import FaultKind
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.instrument_rendering import PAGE_LENGTH
-from stemdrop.domain.abilities import Abilities, Ability
+from stemdrop.domain.abilities import ALL, Abilities, Ability
 from stemdrop.domain.jobs import INSTRUMENTS, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Run
 from stemdrop.domain.results import Result
@@ -76,6 +76,32 @@ async def test_popular_instruments_come_first_in_the_list(room: BotRoom, menu: M
     await room.product.job_statistics.note_instrument("Snare")
     await room.taps(menu, 2)
     assert [button["text"] for button in menu.buttons[:2]] == ["Snare drum", "Lead vocal"]
+
+
+@pytest.mark.parametrize("way", ["menu", "instruments", "other mode", "retry"])
+async def test_a_button_orders_nothing_that_costs_more_than_it_shows(
+    room: BotRoom, alice: User, menu: Message, way: str
+) -> None:
+    product, job = room.product, await job_of(room, alice)
+    free = {mode: Ability(0, instruments=INSTRUMENTS) for mode in Mode}
+    await product.abilities.put(Abilities({**free, Mode.SEPARATE_VOCAL: Ability(10)}))
+    if way in ("other mode", "retry"):
+        await product.store.pick(job, Mode.SPLIT_STEM if way == "retry" else Mode.SEPARATE_VOCAL, "", 0, 0)
+        await product.fail(job.id, Failure("501", charged=False))
+    await product.job_message.show_current(job.id)
+    if way == "instruments":
+        await room.presses(menu, "One instrument…")
+    label = {"instruments": "Bass", "retry": "Try again"}.get(way, "All stems")
+    await product.abilities.put(ALL)
+    query = await room.presses(menu, label)
+    assert query.answer_text.startswith("The price has changed")
+    assert await product.ordered() == []
+    assert len(await product.jobs(alice.id)) == 1
+    if way == "instruments":
+        await room.presses(menu, "One instrument…")
+    assert "credits" in menu.text + " ".join(button["text"] for button in menu.buttons)
+    await room.presses(menu, label)
+    assert [task for task, _ in await product.ordered()] == ["submit"]
 
 
 OWN = Abilities(

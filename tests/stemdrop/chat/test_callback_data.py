@@ -12,6 +12,8 @@ TAPS = [
     *(Tap(action, JOB, mode) for action in PICKING for mode in (Mode.SEPARATE_VOCAL, Mode.SPLIT_STEM)),
     *(Tap(action, JOB, Mode.SPLIT_STEM_ADVANCED, name) for action in PICKING for name in INSTRUMENTS),
     *(Tap(Action.INSTRUMENTS, JOB, page=page) for page in (1, 2, 9999)),
+    *(Tap(action, JOB, Mode.SPLIT_STEM_ADVANCED, "Bass", credits=20) for action in PICKING),
+    *(Tap(Action.RETRY, JOB, credits=credits) for credits in (0, 9999)),
 ]
 
 
@@ -36,6 +38,14 @@ def test_no_two_buttons_have_the_same_data() -> None:
         *("\x00", "🎵", "\ud800", "{}", "[]", "null", "x" * 64, "p:" + "x" * 62, "retry", "cancel:17"),
         *(f"o:{JOB}", f"o:{JOB}:", f"o:{JOB}:a", f"i:{JOB}:-1", f"i:{JOB}:10000", f"i:{JOB}:²", f"i:{JOB}:v"),
         *(f"r:{JOB}:v", f"z:{JOB}:1", f"s:{JOB}:1", "L:ru", "D:yes", "A"),
+        *(
+            f"x:{JOB}:c1",
+            f"p:{JOB}:c1",
+            f"p:{JOB}:v:c",
+            f"p:{JOB}:v:c-1",
+            f"p:{JOB}:v:c1:c1",
+            f"r:{JOB}:v:c1",
+        ),
         *(f"p:{JOB}:a 1", f"p:{JOB}:a1 ", f"p:{JOB}:a+1", f"p:{JOB}:a1_0"),
     ],
 )

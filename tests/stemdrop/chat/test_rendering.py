@@ -35,9 +35,15 @@ def titled(title: str, **changes: Any) -> Job:
     return replace(job, source=replace(job.source, title=title))
 
 
-def taps(keyboard: InlineKeyboardMarkup | None) -> list[list[Tap | None]]:
+def priced_taps(keyboard: InlineKeyboardMarkup | None) -> list[list[Tap]]:
     rows = keyboard.inline_keyboard if keyboard else ()
-    return [[Tap.from_data(str(button.callback_data)) for button in row] for row in rows]
+    found = [[Tap.from_data(str(button.callback_data)) for button in row] for row in rows]
+    return [[tap for tap in row if tap] for row in found]
+
+
+def taps(keyboard: InlineKeyboardMarkup | None) -> list[list[Tap]]:
+    """Return what the buttons do, without the prices that they show."""
+    return [[replace(tap, credits=None) for tap in row] for row in priced_taps(keyboard)]
 
 
 def labels(keyboard: InlineKeyboardMarkup | None) -> list[str]:
@@ -67,7 +73,9 @@ def test_the_choice_has_the_modes_in_order_with_their_price(translate: Language)
 
 def test_a_free_mode_shows_free_instead_of_a_price(translate: Language) -> None:
     facts = Details(free=frozenset({(ALL, ""), (ONE, "Bass")}))
-    vocals, everything, one, _ = labels(render(make_job(), translate, facts)[1])
+    _, keyboard = render(make_job(), translate, facts)
+    vocals, everything, one, _ = labels(keyboard)
+    assert [tap.credits for (tap,) in priced_taps(keyboard)] == [10, 0, None, None]
     assert translate("price.free") in everything
     assert translate.credits(50) not in everything
     assert (translate.credits(10) in vocals, translate.credits(20) in one) == (True, True)
