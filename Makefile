@@ -40,7 +40,7 @@ endef
 	$(install)
 
 demo: .venv/.sandbox
-	@$(BIN)/python -m sandbox.play.demo
+	@$(BIN)/python -m sandbox.play
 
 # Until Ctrl-C, which is no error.
 sandbox: .venv/.sandbox

@@ -114,20 +114,27 @@ def run_until_signal(work: Coroutine[Any, Any, T]) -> T:
     Raises `KeyboardInterrupt` or, with exit code 143, `SystemExit` after that.
     """
 
+    received: list[signal.Signals] = []
+
     async def cancellable() -> T:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - a running coroutine has a task
 
-        def cancel() -> None:
+        def cancel(number: signal.Signals) -> None:
+            received.append(number)
             if not task.cancelling():  # a second signal must not interrupt the clean-up
                 task.cancel()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, cancel)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                asyncio.get_running_loop().add_signal_handler(number, cancel, number)
         return await work
 
     try:
         return asyncio.run(cancellable())
     except asyncio.CancelledError:
+        if signal.SIGINT in received[:1]:
+            raise KeyboardInterrupt from None
         sys.exit(128 + signal.SIGTERM)
 
 

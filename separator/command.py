@@ -172,10 +172,6 @@ def _lock_folder(folder: Path) -> Iterator[None]:
 
 
 def _serve(settings: SeparatorSettings, listener: socket.socket) -> None:
-    # uvicorn raises the signal again for the previous handler; the default one would end the process with
-    # the signal instead of 0.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
@@ -183,7 +179,16 @@ def _serve(settings: SeparatorSettings, listener: socket.socket) -> None:
         lifespan="on",
         timeout_graceful_shutdown=_SHUTDOWN_TIMEOUT_S,
     )
-    _Server(config, settings.origin).run(sockets=[listener])
+    server = _Server(config, settings.origin)
+
+    def stop(*_: object) -> None:
+        server.should_exit = True  # before uvicorn has its own handlers
+
+    # uvicorn raises the signal again for the previous handler; the default one would end the process with
+    # the signal instead of 0.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    server.run(sockets=[listener])
 
 
 class _Server(uvicorn.Server):

@@ -1,5 +1,13 @@
-"""`python -m stemdrop`: the same as the program `stemdrop`."""
+"""The program `stemdrop`, and `python -m stemdrop`. It imports nothing that takes long."""
 
-from stemdrop.cli import main
+from typing import NoReturn
 
-main()
+from stemdrop import interrupts
+
+
+def main() -> NoReturn:
+    interrupts.run_program("stemdrop.cli")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from stemdrop import interrupts
 from stemdrop.errors import SettingsError, StemdropError
 from stemdrop.observability.logging import hidden, log_crashes, set_up_logging
 from stemdrop.operator.terminal import print_error
@@ -75,8 +76,8 @@ _COMMANDS = {
 _SETTINGS_HINT = "Settings come from the environment or .env; .env.example explains each."
 
 
-def main() -> None:
-    sys.exit(run(sys.argv[1:], os.environ))
+def main() -> int:
+    return run(sys.argv[1:], os.environ)
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -86,6 +87,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if args.command == "separator" and (problem := _set_up_separator_logging(environ)):
         code = print_error(problem, WRONG_SETTINGS)
     elif args.command in _COMMANDS:
+        interrupts.heed()
         code = int(_command(args.command).run(args, environ))
     else:
         code = _serve(_ROLES[args.command][0], environ)
@@ -151,6 +153,7 @@ def _serve(roles: Sequence[str], environ: Mapping[str, str]) -> int:
         log_crashes()
         # imported only now: a wrong setting is reported without waiting for the processes' libraries
         serve = importlib.import_module("stemdrop.serve")
+        interrupts.heed()
         asyncio.run(serve.serve(settings, {serve.Role(role) for role in roles}))
     except SettingsError as error:
         return print_error(hidden(str(error), secrets), WRONG_SETTINGS)

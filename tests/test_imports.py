@@ -17,6 +17,7 @@ _PROCESS = _SERVICES | {"stemdrop.wiring"}
 MAY_IMPORT = {
     "stemdrop.errors": set[str](),
     "stemdrop.log_context": set[str](),
+    "stemdrop.interrupts": set[str](),
     "stemdrop.observability": {"stemdrop.errors", "stemdrop.domain", "stemdrop.log_context"},
     "stemdrop.settings": {"stemdrop.errors", "stemdrop.http"},
     "stemdrop.domain": {"stemdrop.errors"},
@@ -33,11 +34,11 @@ MAY_IMPORT = {
     "webhook": _PROCESS,
     "worker": _PROCESS,
     "stemdrop.serve": _PROCESS | {"bot", "webhook", "worker"},
-    "stemdrop.cli": _PROCESS | {"stemdrop.serve", "stemdrop.operator"},
-    "stemdrop.__main__": {"stemdrop.cli"},
+    "stemdrop.cli": _PROCESS | {"stemdrop.serve", "stemdrop.operator", "stemdrop.interrupts"},
+    "stemdrop.__main__": {"stemdrop.interrupts"},
     "separator": {"stemdrop.http"},  # nothing that knows the contract
     # the bench reads the jobs as they are stored, which is no part of the contract either
-    "sandbox": {"separator", "stemdrop.errors", "stemdrop.storage"},
+    "sandbox": {"separator", "stemdrop.errors", "stemdrop.interrupts", "stemdrop.storage"},
     "tools": _PROCESS | {"sandbox", "stemdrop.doctor", "stemdrop.operator"},
 }
 PACKAGES = ("stemdrop", "bot", "webhook", "worker", "separator", "sandbox", "tools")

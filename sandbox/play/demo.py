@@ -3,7 +3,6 @@
 import os
 import re
 import shutil
-import sys
 import tempfile
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from sandbox.play.duration import measure
 from sandbox.play.quality import sdr_db
 from sandbox.play.simulated_user import ReceivedStem
 from separator import engines
+from stemdrop import interrupts
 
 OUT = Path("demo-out")
 _MODES = ("separate_vocal", "split_stem")
@@ -63,6 +63,7 @@ def _print_quality(console: Console, stems: list[ReceivedStem]) -> None:
 
 def main() -> int:
     """Return 0 when all stems arrived, decode, and are as long as the song; else 1."""
+    interrupts.heed()
     console = plain_console()
     shutil.rmtree(OUT, ignore_errors=True)
     try:
@@ -82,7 +83,3 @@ def main() -> int:
     console.print(f"{len(stems)} stems, each as long as the song ({song_s:.2f} s).")
     _print_quality(console, stems)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -18,4 +18,7 @@ def fetch() -> None:
 
 
 if __name__ == "__main__":
-    fetch()
+    try:
+        fetch()
+    except KeyboardInterrupt:  # the command that fetches the model has ended by it, too
+        sys.exit(130)
