@@ -11,7 +11,9 @@ import subprocess
 import sys
 from typing import Any
 
+# A public service that cannot be reached must not hold up the gate; a mirror that was named is waited for.
 _SERVICE_TIMEOUT_S = 25
+_MIRROR_TIMEOUT_S = 300
 
 
 class NotAsked(Exception):
@@ -41,13 +43,14 @@ def _services() -> list[tuple[str, list[str]]]:
 def _ask(lock: str, options: list[str]) -> list[dict[str, Any]]:
     """Ask a service about each requirement; returns pip-audit's JSON. Raises `NotAsked`."""
     command = [sys.executable, "-m", "pip_audit", "--requirement", lock, "--disable-pip", "--format", "json"]
-    command += ["--progress-spinner", "off", "--timeout", "5", *options]
+    limit_s = _MIRROR_TIMEOUT_S if "--osv-url" in options else _SERVICE_TIMEOUT_S
+    command += ["--progress-spinner", "off", "--timeout", str(limit_s // 5), *options]
     try:
         ended = subprocess.run(  # noqa: S603 - our own command, no shell
-            command, capture_output=True, text=True, timeout=_SERVICE_TIMEOUT_S, check=False
+            command, capture_output=True, text=True, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired:
-        raise NotAsked(f"no answer in {_SERVICE_TIMEOUT_S} s") from None
+        raise NotAsked(f"no answer in {limit_s} s") from None
     try:
         found: list[dict[str, Any]] = json.loads(ended.stdout)["dependencies"]
     except (ValueError, KeyError):

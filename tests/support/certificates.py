@@ -1,4 +1,4 @@
-"""Certificates for 127.0.0.1 and for `*.outside.example`, and wrong ones of several kinds."""
+"""Certificates for 127.0.0.1, `*.outside.example` and `*.outside.test`, and wrong ones of several kinds."""
 
 import ssl
 import subprocess
@@ -37,7 +37,7 @@ class Certificates:
     def _make(self, name: str, days: int) -> None:
         """Create a certificate; only `openssl x509` accepts a negative number of days."""
         key, request, extensions = (self._path(name, extension) for extension in ("key", "csr", "cnf"))
-        names = {"wrong name": "DNS:elsewhere.example", "outside": "DNS:*.outside.example"}
+        names = {"wrong name": "DNS:elsewhere.example", "outside": "DNS:*.outside.example,DNS:*.outside.test"}
         subject = names.get(name, "IP:127.0.0.1")
         extensions.write_text(f"subjectAltName={subject}\nbasicConstraints=CA:false\n")
         _openssl("req", "-new", *_KEY, "-subj", "/CN=webhook", "-keyout", key, "-out", request)
