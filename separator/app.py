@@ -17,7 +17,7 @@ from separator.file_store import ExpiringFiles
 from separator.routes import contract_routes
 from separator.settings import SeparatorSettings
 from separator.task_runner import TaskRunner
-from separator.task_table import TaskTable
+from separator.task_table import TASKS_FILE, TaskTable
 from stemdrop.http.clients import client_options
 
 
@@ -39,7 +39,7 @@ def create_app(settings: SeparatorSettings) -> FastAPI:
         results.open()
         uploads.open()
         async with contextlib.AsyncExitStack() as stack:
-            table = TaskTable(settings.data / "tasks.sqlite3")
+            table = TaskTable(settings.data / TASKS_FILE)
             stack.callback(table.close)
             client = await stack.enter_async_context(_client(settings))
             runner = TaskRunner(settings, table, results, uploads, client)

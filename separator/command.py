@@ -5,6 +5,7 @@ import fcntl
 import logging
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from separator.audio.formats import FileFormat
 from separator.errors import ModelError
 from separator.modes import CONTRACT_PRICES
 from separator.settings import DAY_S, SeparatorSettings, fit_to_engine
+from separator.task_table import TASKS_FILE, TaskTable
 from stemdrop.http.proxies import Proxies
 
 _log = logging.getLogger(__name__)
@@ -73,6 +75,7 @@ def run(args: argparse.Namespace, environ: Mapping[str, str]) -> int:
             if not settings.origin:
                 settings = replace(settings, origin=_origin(host, port))
             with _lock_folder(settings.data):
+                _check_tasks(settings.data)
                 _serve(settings, listener)
     except _UsageError as error:
         sys.stderr.write(f"stemdrop separator: {error}\n")
@@ -169,6 +172,13 @@ def _lock_folder(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise _UsageError(f"--data {folder} is in use by another separator") from error
         yield
+
+
+def _check_tasks(folder: Path) -> None:
+    try:
+        TaskTable(folder / TASKS_FILE).close()
+    except sqlite3.Error as error:
+        raise _UsageError(f"{folder / TASKS_FILE} cannot be used: {error}; move it away") from error
 
 
 def _serve(settings: SeparatorSettings, listener: socket.socket) -> None:

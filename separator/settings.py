@@ -42,6 +42,7 @@ class SeparatorSettings:
 
     callback_timeout_s: float = 15
     callback_pauses_s: tuple[float, ...] = (5, 30)
+    source_pauses_s: tuple[float, ...] = (1, 2, 4, 8, 15)
     """Pauses between attempts; there is one attempt more than pauses."""
 
     keep_results_s: float = 14 * DAY_S

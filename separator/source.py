@@ -12,7 +12,7 @@ class SourceError(Exception):
 
 
 class SourceUnreachableError(SourceError):
-    """The source's server accepted no connection."""
+    """The source's server, or a gateway before it, did not answer or failed: it may be starting."""
 
 
 async def fetch(client: httpx.AsyncClient, url: str, file: Path, max_bytes: int, timeout_s: float) -> None:
@@ -20,14 +20,13 @@ async def fetch(client: httpx.AsyncClient, url: str, file: Path, max_bytes: int,
     try:
         async with asyncio.timeout(timeout_s), client.stream("GET", url, follow_redirects=True) as response:
             if not response.is_success:
-                raise SourceError(
-                    f"the audio could not be downloaded: its server answered {response.status_code}"
-                )
+                refusal = f"the audio could not be downloaded: its server answered {response.status_code}"
+                raise (SourceUnreachableError if response.is_server_error else SourceError)(refusal)
             await _save(response, file, max_bytes)
     except TimeoutError as error:
         raise SourceError(f"the audio could not be downloaded within {timeout_s:g} s") from error
-    except httpx.ConnectError as error:
-        raise SourceUnreachableError("the audio could not be downloaded: ConnectError") from error
+    except httpx.NetworkError as error:
+        raise SourceUnreachableError(f"the audio could not be downloaded: {type(error).__name__}") from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: an invalid host name
         raise SourceError(f"the audio could not be downloaded: {type(error).__name__}") from error
 

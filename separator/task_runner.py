@@ -25,8 +25,6 @@ _log = logging.getLogger(__name__)
 
 _FETCHED_AHEAD = 2  # sources that wait for the engine, so that a slow download does not leave it idle
 _ARRIVAL_ORDER_TIMEOUT_S = 10  # after that a task overtakes an earlier one whose source is still loading
-# When this server was restarted, its clients, who serve the sources, may still be starting, too.
-_PAUSES_AFTER_RESTART_S = (1, 2, 4, 8, 15)
 _MAX_STARTS = 3  # a task that was interrupted this often probably crashes the server
 
 
@@ -52,13 +50,11 @@ class TaskRunner:
         self._arrival_order = ArrivalOrder(_ARRIVAL_ORDER_TIMEOUT_S)
         self._engines = asyncio.Semaphore(settings.engine_runs)
         self._running: set[asyncio.Task[None]] = set()
-        self._resumed: set[str] = set()
 
     def open(self) -> None:
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
         for task in self._table.unfinished():
-            self._resumed.add(task.id)
             self.start(task)
 
     def start(self, task: Task) -> None:
@@ -136,7 +132,7 @@ class TaskRunner:
             return uploaded
         file = folder / "source"
         limits = self._settings.max_source_bytes, self._settings.fetch_timeout_s
-        for pause_s in _PAUSES_AFTER_RESTART_S if task.id in self._resumed else ():
+        for pause_s in self._settings.source_pauses_s:  # the source's server may be restarting
             try:
                 await fetch(self._client, url, file, *limits)
                 return file

@@ -63,6 +63,7 @@ class Task:
     starts: int
 
 
+TASKS_FILE = "tasks.sqlite3"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS task (
     number INTEGER PRIMARY KEY,
@@ -93,6 +94,13 @@ class TaskTable:
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None)
         self._connection.row_factory = sqlite3.Row
+        try:
+            self._prepare()
+        except sqlite3.Error:
+            self._connection.close()
+            raise
+
+    def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.executescript(_SCHEMA)
         known = {row["name"] for row in self._connection.execute("PRAGMA table_info(task)")}

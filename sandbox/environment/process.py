@@ -23,7 +23,8 @@ class ProcessFailedError(Exception):
 class Process:
     """`python -m stemdrop <arguments>` with only these variables, in `cwd`; its output goes to `log`.
 
-    It and its children hold the file descriptors `pass_fds`."""
+    It and its children hold the file descriptors `pass_fds`; to free them, it is killed with its parent.
+    """
 
     def __init__(
         self,
@@ -67,10 +68,11 @@ class Process:
         self._process = self._spawn()
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
+        number = signal.SIGKILL if self._pass_fds else signal.SIGTERM
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 # -P: files in the working directory are data, never modules
-                ends_with_parent([sys.executable, "-P", "-m", "stemdrop", *self.arguments]),
+                ends_with_parent([sys.executable, "-P", "-m", "stemdrop", *self.arguments], number),
                 cwd=self._cwd,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -184,7 +184,7 @@ def _spawn(program: str, configuration: str, pass_fds: Collection[int]) -> subpr
         # The server ends with the thread that forked it, so this thread lives as long as the server.
         try:
             process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-                ends_with_parent([program, "-"]),
+                ends_with_parent([program, "-"], signal.SIGKILL if pass_fds else signal.SIGTERM),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C at the terminal must not end Redis before its clients

@@ -83,7 +83,7 @@ def answer_to(sent: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:
 
 @pytest.mark.usefixtures("heeded")
 async def test_it_goes_on_after_a_kill_and_after_ctrl_c(song: Path, tmp_path: Path) -> None:
-    songs = [record(song, tmp_path / "song.mp3", KINDS["mp3"], 6).read_bytes()]
+    songs = [record(song, tmp_path / "song.mp3", KINDS["mp3"], 3).read_bytes()]
     songs.append(songs[0] + bytes(500))  # another song for the bot
     async with running(tmp_path) as (process, page):
         ann = (await page.call("POST", "users", json={"first_name": "Ann", "language_code": "en"}))["id"]

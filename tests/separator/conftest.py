@@ -103,8 +103,8 @@ class Client:
     def source(self, data: bytes, name: str = "song.mp3", way: str = "source") -> str:
         """Serve `data` and return its URL.
 
-        `way` is `source`, `redirected`, `unannounced` (without Content-Length) or `gated` (blocked until the
-        gate is set).
+        `way` is `source`, `redirected`, `unannounced` (without Content-Length), `restarting` (502 at
+        first) or `gated` (blocked until the gate is set).
         """
         self.sources[name] = data
         return f"{self.origin}/{way}/{name}"
@@ -115,6 +115,8 @@ class Client:
             return RedirectResponse(f"{self.origin}/source/{name}")
         if way == "gated":
             self.gate.wait(60)
+        if way == "restarting" and self.asked.count(name) == 1:
+            return Response(status_code=502)
         if way == "unannounced":
             return StreamingResponse(iter([self.sources[name]]))
         return Response(self.sources[name]) if name in self.sources else Response(status_code=404)
@@ -192,6 +194,7 @@ class RunningSeparator:
 def _running(data: Path, **changes: Any) -> Iterator[RunningSeparator]:
     listener, address = _listener()
     fields: dict[str, Any] = {"api_key": KEY, "data": data, "origin": address, "callback_pauses_s": (0, 0)}
+    fields["source_pauses_s"] = (0, 0)
     settings = SeparatorSettings(**(fields | changes))
     headers = {"Authorization": f"Bearer {KEY}"}
     http_client = httpx.Client(base_url=address, headers=headers, timeout=30)

@@ -174,6 +174,7 @@ def test_the_log_has_no_secret_and_host_and_port_come_from_the_environment(
         ({"SEPARATION_API_KEY": "k", "LISTEN_PORT": "many"}, None, "LISTEN_PORT"),
         ({"SEPARATION_API_KEY": "k"}, ("--port", "99999"), "99999"),
         ({"SEPARATION_API_KEY": "k"}, ("--data", "/proc/nowhere"), "--data"),
+        ({"SEPARATION_API_KEY": "k"}, ("--data", "damaged"), "damaged/tasks.sqlite3 cannot be used"),
         ({"SEPARATION_API_KEY": "k"}, ("--engine-runs", "0"), "--engine-runs"),
     ],
 )
@@ -186,6 +187,8 @@ def test_a_wrong_setting_is_named_in_one_line(
     word: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/tasks.sqlite3").write_text("no database")
     # the command changes it for the whole process
     monkeypatch.setattr(logging.getLogger("httpx"), "level", logging.WARNING)
     parser = argparse.ArgumentParser()

@@ -178,6 +178,14 @@ def test_a_source_that_cannot_be_downloaded_is_451(start: Start, client: Any, po
             _check_signature(headers, task_id, b"hmac-key")
 
 
+def test_a_source_whose_server_restarts_is_asked_for_again(
+    separator: Any, client: Any, short_song: bytes
+) -> None:
+    url = client.source(short_song, way="restarting")
+    task_id = separator.task(audioUrl=url, type="separate_vocal", callBackUrl="https://callback.invalid/none")
+    assert separator.ended(task_id)["successFlag"] == "SUCCESS"
+
+
 def _check_signature(headers: dict[str, str], task_id: str, key: bytes) -> None:
     timestamp = headers["x-webhook-timestamp"]
     assert abs(int(timestamp) - time.time()) < 600

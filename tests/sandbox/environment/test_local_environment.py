@@ -14,7 +14,7 @@ from sandbox.environment.redis_server import RedisUnavailableError
 NO_SEPARATOR = {"SEPARATION_API_URL": "http://127.0.0.1:9", "SEPARATION_API_KEY": "key"}
 
 
-def environment_on(redis_url: str, directory: Path) -> LocalEnvironment:
+def environment_on(redis_url: str, directory: Path, *, keeps_data: bool = False) -> LocalEnvironment:
     """Return an environment on that Redis, without a separator."""
     return LocalEnvironment(
         directory,
@@ -22,6 +22,7 @@ def environment_on(redis_url: str, directory: Path) -> LocalEnvironment:
         environment={"REDIS_URL": redis_url},
         separator=False,
         process=ForkedProcess,
+        keeps_data=keeps_data,
     )
 
 
@@ -75,6 +76,20 @@ async def test_the_callers_env_file_is_ignored_and_an_external_redis_is_left_as_
         await environment.start("up")
         assert len(keys(redis_url)) > len(before) + 1
     assert keys(redis_url) == before
+
+
+async def test_kept_data_in_an_external_redis_belong_to_their_folder(redis_url: str, tmp_path: Path) -> None:
+    seen = []
+    for number in range(2):
+        async with environment_on(redis_url, tmp_path / "one", keeps_data=True) as environment:
+            seen.append((environment.variables(), environment.telegram.access_key))
+            with Redis.from_url(redis_url) as client:
+                assert bool(client.get("stemdrop:kept")) == bool(number)
+                client.set("stemdrop:kept", "1")
+    assert seen[0] == seen[1]  # the addresses, keys and secrets
+    with pytest.raises(RedisUnavailableError):
+        async with environment_on(redis_url, tmp_path / "two", keeps_data=True):
+            pytest.fail("the environment was started")
 
 
 async def test_two_environments_cannot_share_a_redis(redis_url: str, tmp_path: Path) -> None:
