@@ -17,18 +17,25 @@ export function richText(content, entities) {
   for (const entity of entities) {
     if (entity.offset < end) continue;
     const piece = content.slice(entity.offset, entity.offset + entity.length);
-    parts.push(content.slice(end, entity.offset), part(entity.type, piece));
+    parts.push(content.slice(end, entity.offset), part(entity, piece));
     end = entity.offset + entity.length;
   }
   return [...parts, content.slice(end)];
 }
 
+/** @type {Record<string, keyof HTMLElementTagNameMap>} */
+const FORMATS = {
+  bold: "b", italic: "i", underline: "u", strikethrough: "s", code: "code", pre: "code", blockquote: "blockquote", expandable_blockquote: "blockquote",
+};
+
 /**
- * @param {string} kind
+ * @param {import("./store.js").Entity} entity
  * @param {string} piece
  */
-function part(kind, piece) {
-  if (kind === "url") return element("a", { href: piece, target: "_blank", rel: "noopener noreferrer", onclick: onLink }, piece);
+function part({ type: kind, url }, piece) {
+  const href = kind === "url" ? piece : kind === "text_link" && url?.startsWith("http") ? url : "";
+  if (href) return element("a", { href, target: "_blank", rel: "noopener noreferrer", onclick: onLink }, piece);
+  if (FORMATS[kind]) return element(FORMATS[kind], {}, piece);
   if (kind === "bot_command") return element("button", { type: "button", className: "link", onclick: () => say(piece) }, piece);
   if (kind === "mention") return element("span", { className: "mention" }, piece);
   return piece;

@@ -9,11 +9,11 @@ from sandbox.telegram.bot_api.destination import (
     inline_keyboard,
     writable_chat,
 )
+from sandbox.telegram.bot_api.formatting import format_text
 from sandbox.telegram.bot_api.parameters import Call, refuse_unknown_keys
 from sandbox.telegram.chats import Message
 from sandbox.telegram.entities import CAPTION_LIMIT, TEXT_LIMIT, utf16_length
 from sandbox.telegram.errors import NOT_MODIFIED, bad_request
-from sandbox.telegram.formatting import format_text
 from sandbox.telegram.state import TelegramState
 
 _LINK_PREVIEW_KEYS = {"is_disabled", "url", "prefer_small_media", "prefer_large_media", "show_above_text"}

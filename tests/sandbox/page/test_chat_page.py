@@ -53,8 +53,13 @@ async def test_a_song_is_sent_a_button_tapped_and_the_stems_play(
         await page.get_by_role("button", name="You ♪ Morning Line").click()
         await expect(page.locator(f"#message-{original.message_id}")).to_be_focused()
 
-        tg.edit(menu, {"text": "Splitting"}, None)
+        kinds = [{"type": "bold"}, {"type": "text_link", "url": "https://x.org"}]
+        kinds += [{"type": "text_link", "url": "javascript:alert(1)"}]
+        entities = [{**kind, "offset": 3 * place, "length": 3} for place, kind in enumerate(kinds)]
+        tg.edit(menu, {"text": "Splitting", "entities": entities}, None)
         await expect(page.locator(".text")).to_have_text("Splitting")
+        formatted = '<b>Spl</b><a href="https://x.org" target="_blank" rel="noopener noreferrer">itt</a>ing'
+        assert await page.locator(".text").inner_html() == formatted
         tg.add_event(chat_id, "action", {"action": "upload_document"})
         await expect(page.locator(".status")).to_have_text("sending a file …")
         await bot.sends(chat_id, *songs)

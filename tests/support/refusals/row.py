@@ -55,6 +55,11 @@ def formatted(description: str, source: str, html: str) -> Refusal:
     return text(f"can't parse entities: {description}", source, text=html, parse_mode="HTML")
 
 
+def entity(description: str, source: str, **changes: Any) -> Refusal:
+    good = {"type": "bold", "offset": 0, "length": 5, **changes}
+    return text(description, source, entities=[good])
+
+
 def album(description: str, source: str, *items: Any) -> Refusal:
     return Refusal("sendMediaGroup", {"chat_id": "$alice", "media": list(items)}, description, source)
 

@@ -11,6 +11,7 @@ from refusals.row import (
     TOO_OLD,
     Refusal,
     button,
+    entity,
     formatted,
     text,
 )
@@ -38,30 +39,19 @@ TEXTS = [
     formatted("Unclosed start tag at byte offset 0", TDLIB, "<b"),
     formatted("Unclosed end tag at byte offset 4", TDLIB, "<b>x</b"),
     formatted('Tag "span" must have class "tg-spoiler" at byte offset 0', TDLIB, "<span>x</span>"),
-    text(
-        "entity begins after the end of the text at UTF-16 offset 100",
-        SEEN,
-        entities=[{"type": "bold", "offset": 100, "length": 1}],
-    ),
-    text(
+    entity("can't parse MessageEntity: Unsupported type specified", SEEN, type="loud"),
+    entity("can't parse MessageEntity: Can't find field \"url\"", SEEN, type="text_link"),
+    entity("entity URL 'not-a-url' is invalid: Wrong HTTP URL", SEEN, type="text_link", url="not-a-url"),
+    entity("entity URL '' is invalid: URL host is empty", SEEN, type="text_link", url=""),
+    entity("can't parse MessageEntity: Can't find field \"custom_emoji_id\"", SEEN, type="custom_emoji"),
+    entity('unknown field "colour" in MessageEntity', STRICTER, colour="red"),
+    entity("receive an entity with incorrect offset -1", SEEN, offset=-1),
+    entity("receive an entity with incorrect length -1", TDLIB, length=-1),
+    entity("entity begins after the end of the text at UTF-16 offset 100", SEEN, offset=100),
+    entity(
         "entity beginning at UTF-16 offset 0 ends after the end of the text at UTF-16 offset 100",
         SEEN,
-        entities=[{"type": "bold", "offset": 0, "length": 100}],
-    ),
-    text(
-        "receive an entity with incorrect offset -1",
-        SEEN,
-        entities=[{"type": "bold", "offset": -1, "length": 1}],
-    ),
-    text(
-        "receive an entity with incorrect length -1",
-        TDLIB,
-        entities=[{"type": "bold", "offset": 0, "length": -1}],
-    ),
-    text(
-        "can't parse MessageEntity: Unsupported type specified",
-        SEEN,
-        entities=[{"type": "loud", "offset": 0, "length": 1}],
+        length=100,
     ),
     text('field "is_disabled" must be of type Boolean', SEEN, link_preview_options={"is_disabled": "yes"}),
     text(

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from html import unescape
 from typing import Any
 
+from sandbox.telegram.bot_api.parameters import refuse_unknown_keys
 from sandbox.telegram.entities import text_fields, utf16_length
 from sandbox.telegram.errors import ApiError, bad_request
 
@@ -41,6 +42,8 @@ _GIVEN_KINDS = {
     ),
     "phone_number",
 }
+# Kind of entity → its own field.
+_FIELDS = {"text_link": "url", "pre": "language", "custom_emoji": "custom_emoji_id"}
 _TOKEN = re.compile(
     r"<(?P<slash>/?)(?P<name>[^\s>]*)(?P<attributes>[^>]*)(?P<close>>?)"
     r"|(?P<reference>&(?:lt|gt|amp|quot|#\d+|#x[0-9a-fA-F]+);)|[^<&]+|&"
@@ -88,7 +91,8 @@ class _Reader:
             raise _error(f'Unmatched end tag{place}, expected "</{opened.name}>", found "</{name}>"')
         length = utf16_length(self.text) - opened.offset
         within_pre = name == "code" and any("language" in outer.entity for outer in self.open)
-        if length and not within_pre:
+        is_link = "url" not in opened.entity or _url_problem(opened.entity["url"]) is None
+        if length and is_link and not within_pre:
             self.entities.append({**opened.entity, "offset": opened.offset, "length": length})
 
 
@@ -132,6 +136,12 @@ def _check_entities(entities: list[Any], end: int) -> None:
     for entity in entities:
         if not isinstance(entity, dict) or str(entity.get("type")) not in _GIVEN_KINDS:
             raise bad_request("can't parse MessageEntity: Unsupported type specified")
+        refuse_unknown_keys(entity, {"type", "offset", "length", *_FIELDS.values()}, "MessageEntity")
+        wanted = _FIELDS.get(entity["type"])
+        if wanted not in (None, "language") and not isinstance(entity.get(wanted), str):
+            raise bad_request(f"can't parse MessageEntity: Can't find field \"{wanted}\"")
+        if wanted == "url" and (problem := _url_problem(entity["url"])):
+            raise bad_request(f"entity URL '{entity['url']}' is invalid: {problem}")
         offset, length = entity.get("offset"), entity.get("length")
         if not isinstance(offset, int) or offset < 0:
             raise bad_request(f"receive an entity with incorrect offset {offset}")
@@ -142,6 +152,12 @@ def _check_entities(entities: list[Any], end: int) -> None:
         if offset + length > end:
             words = f"entity beginning at UTF-16 offset {offset} ends after the end of the text"
             raise bad_request(f"{words} at UTF-16 offset {offset + length}")
+
+
+def _url_problem(url: str) -> str | None:
+    if not url:
+        return "URL host is empty"
+    return None if re.match(r"(https?|tg)://[^\s/]+", url) else "Wrong HTTP URL"
 
 
 def _error(reason: str) -> ApiError:
