@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from telegram.error import TelegramError
 
+from stemdrop.chat.callback_data import credits_of_word, credits_word
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.failures import Remedy, remedies
@@ -20,7 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class JobButton(StrEnum):
-    """What a job's button on a screen does; the value is its letter in `callback_data`."""
+    """What a job's button on a screen does; the value is its letter in `callback_data`.
+
+    Behind `RETRY` stands the price that the button shows.
+    """
 
     CANCEL = "x"
     RESUME = "c"
@@ -35,9 +39,12 @@ class JobActions:
     orders: Orders
     job_message: JobMessage
 
-    async def offered(self, job: Job, translate: Language) -> list[tuple[JobButton, str]]:
-        """Return the buttons that help a job that has ended; none buys paid stems again."""
-        offered: list[tuple[JobButton, str]] = []
+    async def offered(self, job: Job, translate: Language) -> list[tuple[str, str]]:
+        """Return the buttons that help a job that has ended, as words for `perform` and labels.
+
+        None buys paid stems again.
+        """
+        offered: list[tuple[str, str]] = []
         if job.is_paid_and_cancelled:
             offered.append((JobButton.RESUME, translate("button.resume")))
         elif job.is_undelivered or (job.state is JobState.DELIVERED and job.missing):
@@ -47,22 +54,25 @@ class JobActions:
         elif job.failure and job.mode and Remedy.RETRY in remedies(job.failure):
             details = await self.job_message.details(job)
             price = details.price(translate, job.mode, job.instrument)
-            offered.append((JobButton.RETRY, translate.priced("button.retry", price)))
+            word = f"{JobButton.RETRY}{credits_word(details.credits(job.mode, job.instrument))}"
+            offered.append((word, translate.priced("button.retry", price)))
         if job.state is JobState.DELIVERED:
             sent = await self.store.sent(job.id)
             if any(stem.file_id for stem in sent.values()):
                 offered.append((JobButton.RESEND, translate("button.resend")))
         return offered
 
-    async def perform(self, letter: str, job: Job, tapped: Tapped, *, is_unlimited: bool = False) -> Ordered:
+    async def perform(self, word: str, job: Job, tapped: Tapped, *, is_unlimited: bool = False) -> Ordered:
         """Do what a button says. `is_unlimited` retries beyond the account's daily credits."""
-        match letter:
+        match word[:1]:
             case JobButton.CANCEL:
                 return Ordered(job.id, None if await self.orders.cancel(job) else "tap.too_late")
             case JobButton.RESUME:
                 return await self.orders.resume(job)
             case JobButton.RETRY:
-                return await self.orders.retry(job, is_unlimited=is_unlimited)
+                return await self.orders.retry(
+                    job, is_unlimited=is_unlimited, at_most=credits_of_word(word[1:])
+                )
             case JobButton.FETCH:
                 return await self.orders.fetch_again(job)
             case JobButton.RESEND:

@@ -140,11 +140,11 @@ class JobsList:
             ),
         ]
 
-    async def _offered(self, job: Job, chat: Chat, translate: Language) -> list[tuple[JobButton, str]]:
+    async def _offered(self, job: Job, chat: Chat, translate: Language) -> list[tuple[str, str]]:
         if job.state in CANCELLABLE:
             return [(JobButton.CANCEL, translate("button.cancel"))]
         offered = await self.actions.offered(job, translate)
-        return [it for it in offered if it[0] is not JobButton.RESEND or job.chat_id == chat.id]
+        return [it for it in offered if it[0] != JobButton.RESEND or job.chat_id == chat.id]
 
 
 def _listed(jobs: list[Job]) -> list[Job]:

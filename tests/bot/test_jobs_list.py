@@ -235,11 +235,19 @@ async def test_missing_stems_are_fetched_beside_a_resend(room: BotRoom, alice: U
     assert labels(await listed(room, alice)) == ["1. 🔁 Fetch missing stems", "1. 📨 Send again"]
 
 
-async def test_a_free_retry_says_that_it_is_free(room: BotRoom, alice: User, sent: Message) -> None:
+async def test_a_free_retry_says_so_and_buys_nothing_once_it_is_not(
+    room: BotRoom, alice: User, sent: Message
+) -> None:
     job = await failed(room, sent)
     cached = CachedStems(Result(200), (CachedStem("vocals", "audio", "file"),))
     await room.product.stem_cache.put(job, cached)
-    assert labels(await listed(room, alice)) == ["1. 🔁 Try again · free"]
+    shown = await listed(room, alice)
+    assert labels(shown) == ["1. 🔁 Try again · free"]
+    await room.product.stem_cache.forget_all()
+    query = await room.presses(shown, "Try again")
+    assert query.answer_text.startswith("The price has changed")
+    assert labels(shown) == ["1. 🔁 Try again · 50 credits"]
+    assert await room.product.ordered() == []
 
 
 async def test_a_groups_songs_are_not_resent_from_another_chat(
