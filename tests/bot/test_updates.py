@@ -11,7 +11,7 @@ from product import BotRoom, Product, open_product, until
 from running import running
 from telegram.error import Conflict, InvalidToken
 
-from bot.polling import ALLOWED_UPDATES
+from bot.polling import ALLOWED_UPDATES, POLL_S
 from bot.updates import MAX_TRIES, UNTOLD_TRIES
 from sandbox.environment.redis_server import RedisServer
 from sandbox.telegram.app import run_telegram
@@ -113,7 +113,7 @@ async def test_polling_ends_when_telegram_refuses_the_token(product: Product, te
 
 
 async def test_polling_stops_at_once_while_a_poll_is_open(product: Product, telegram: Telegram) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(POLL_S / 2):
         async with running(product.poller().run):
             await telegram.wait_for(lambda: telegram.updates.is_awaited)
 

@@ -25,7 +25,7 @@ def restoring() -> str:
 
 async def snapshot(deployment: Deployment) -> Path:
     """Take a snapshot as `redis-cli --rdb` does and return its path."""
-    async with asyncio.timeout(30), Redis.from_url(deployment.redis_url, decode_responses=True) as redis:
+    async with asyncio.timeout(120), Redis.from_url(deployment.redis_url, decode_responses=True) as redis:
         await redis.bgsave()
         while (now := await redis.info("persistence"))["rdb_bgsave_in_progress"]:  # noqa: ASYNC110
             await asyncio.sleep(0.02)

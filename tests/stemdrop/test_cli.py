@@ -110,7 +110,7 @@ async def test_a_process_that_is_stopped_while_redis_is_away_was_never_ready(tmp
     environment = {**VALID, "REDIS_URL": f"redis://127.0.0.1:{free_port()}"}
     process = ForkedProcess(["webhook"], {**environment, "LISTEN_PORT": str(free_port())}, tmp_path / "log")
     process.start()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while "waiting for Redis" not in process.output():  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.05)
     process._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
@@ -121,7 +121,7 @@ async def test_a_process_that_is_stopped_while_redis_is_away_was_never_ready(tmp
 async def test_in_a_container_a_process_with_wrong_settings_waits_until_it_is_stopped(tmp_path: Path) -> None:
     process = ForkedProcess(["worker"], {"STEMDROP_SHORTEST_RUN_S": "3600"}, tmp_path / "log")
     process.start()
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         while "this process ends in 3" not in process.output():  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.05)
     process._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]

@@ -193,7 +193,7 @@ async def test_malformed_http_is_refused(
     source = urlsplit(product.links.source_url(job.id, ".mp3")).path
     app = create_app(product)
     statuses: dict[str, int] = {}
-    async with serve(app, protocol=HeaderTimeoutProtocol) as url, asyncio.timeout(60):
+    async with serve(app, protocol=HeaderTimeoutProtocol) as url, asyncio.timeout(120):
         with no_server_errors(caplog):
             for name, request in malformed_requests(callback, source).items():
                 reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(url).port)

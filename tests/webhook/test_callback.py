@@ -337,7 +337,7 @@ async def test_the_token_is_checked_before_the_body_is_read(
 ) -> None:
     reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
     writer.write(b"POST /callback/forged HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         assert b" 403 " in await reader.readline()
     writer.close()
 
@@ -346,7 +346,7 @@ async def test_the_token_is_checked_before_the_body_is_read(
 async def with_short_timeout(product: Product) -> AsyncIterator[Callable[[], Awaitable[Streams]]]:
     """Run a webhook with a body timeout of 50 ms; yields a function that connects to it."""
     app = create_app(product, body_timeout_s=0.05)
-    async with serve(app) as url, asyncio.timeout(30):
+    async with serve(app) as url, asyncio.timeout(120):
         yield lambda: asyncio.open_connection("127.0.0.1", urlsplit(url).port)
 
 

@@ -115,7 +115,7 @@ async def running(
 
     built = build_server(app, max_requests=requests, protocol=Protocol)
     serving = asyncio.create_task(built.serve(sockets=[listening]))
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(120):
         await until(lambda: built.started)
         yield server
         built.should_exit = True

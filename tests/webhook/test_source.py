@@ -287,7 +287,7 @@ async def test_concurrent_downloads_of_one_job_are_limited(
         assert (await client.head(path_of(product, job))).status_code == 200
         assert (await client.get(path_of(product, other))).status_code == 200
         await downloads[0].aclose()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while (answer := await client.get(path_of(product, job))).status_code == 429:
                 product.clock.advance(1)
         assert answer.status_code == 200

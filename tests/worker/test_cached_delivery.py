@@ -478,7 +478,7 @@ async def test_a_frozen_run_sends_no_cached_album_that_another_run_has_sent(
     job = await again(product, orders, bob, song)
     store = PausingStore(product)
     frozen = asyncio.create_task(product.changed(store=store).delivery().run(job.id))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         await store.recorded.wait()
     await product.delivery().run(job.id)
     store.go_on.set()

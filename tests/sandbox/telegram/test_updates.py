@@ -114,7 +114,7 @@ class Receiver:
         return Response(status_code=self.statuses.pop(0) if self.statuses else 200)
 
     async def wait(self, count: int) -> None:
-        async with asyncio.timeout(20), self.arrived:
+        async with asyncio.timeout(120), self.arrived:
             await self.arrived.wait_for(lambda: len(self.updates) >= count)
 
 

@@ -254,7 +254,7 @@ class Terminal:
 
     async def shows(self, what: str) -> str:
         """Wait until the last frame matches; returns that frame."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             while not re.search(what, self.screen):
                 self.text += self.decoder.decode(await asyncio.to_thread(os.read, self.master, 65536))
         return self.screen

@@ -194,6 +194,6 @@ async def test_a_promoted_job_is_submitted_once(store: JobStore, clock: Clock, e
         if job_id == last:
             stop.set()
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         await engine.work(Queue.SUBMISSIONS, {Task.SUBMIT: submit}, stop, concurrency=1)
     assert submitted == [job.id for job in jobs[MAX_IN_FLIGHT:]] + [last]

@@ -447,7 +447,7 @@ async def test_a_killed_workers_tasks_are_taken_over_in_20_s(engine: Engine, red
     async with working(engine, {Task.DELIVER: deliver}):
         process.send_signal(signal.SIGKILL)
         await process.wait()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             await deliver.reach(3)
     assert sorted(deliver.arguments) == ["0", "1", "2"]
 
