@@ -21,6 +21,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
+from sandbox.bench.bench import bench_between
 from sandbox.environment.database import Database, DatabaseError
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import ProcessFailedError
@@ -269,7 +270,10 @@ async def _run_telegram_only(args: argparse.Namespace, environ: Mapping[str, str
     with _folder(args.data) as folder, _telegram(folder, args.data is not None, environ) as telegram:
         telegram.access_key = environ.get(KEY_VARIABLE) or telegram.access_key
         link = PageLink(telegram.access_key)
-        async with run_telegram(telegram, port, with_chat_api=True, link=link, host=host) as url:
+        async with (
+            bench_between(telegram, environ) as bench,
+            run_telegram(telegram, port, with_chat_api=True, link=link, bench=bench, host=host) as url,
+        ):
             console.print(f"The local Telegram is ready at {url}", soft_wrap=True)
             # behind a published port the browser's side of it
             outside = f"http://127.0.0.1:{environ.get('SANDBOX_PORT') or url.rpartition(':')[2]}"

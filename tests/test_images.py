@@ -110,7 +110,11 @@ def test_redis_keeps_what_it_is_given_and_is_reached_by_ours_alone() -> None:
     assert "--maxmemory-policy noeviction" in command
     assert redis["networks"] == ["redis"]
     assert COMPOSED["networks"]["redis"] == {"internal": True}
-    assert {name for name, it in SERVICES.items() if "redis" in it.get("networks", [])} == {"redis", *ROLES}
+    assert {name for name, it in SERVICES.items() if "redis" in it.get("networks", [])} == {
+        "redis",
+        "sandbox",  # whose bench reads the jobs
+        *ROLES,
+    }
     assert all(it["depends_on"]["redis"] == {"condition": "service_healthy"} for it in ROLES.values())
 
 
@@ -183,7 +187,9 @@ def test_the_settings_of_the_sandbox_are_settings() -> None:
     assert values["COMPOSE_PROJECT_NAME"] != COMPOSED["name"]
     settings = load_settings(values)
     assert settings.telegram_api_url.startswith("http://sandbox:")
-    assert settings.separation_api_url.startswith("http://separator:")
+    assert settings.separation_api_url == f"{settings.telegram_api_url}/separation"
+    separator = COMPOSED["services"]["sandbox"]["environment"]["SANDBOX_SEPARATOR_URL"]
+    assert settings.stem_hosts == {separator.removeprefix("http://")}
 
 
 def test_no_health_check_goes_by_a_proxy() -> None:

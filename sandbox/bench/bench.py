@@ -1,16 +1,16 @@
 """`Bench`: what stands between the processes of stemdrop and its surroundings, for the page's bench."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
 from starlette.routing import Route
 
+from sandbox.bench.callback_proxy import CallbackProxy
 from sandbox.bench.job_states import JobStates
 from sandbox.bench.separation_faults import SeparationFaults
 from sandbox.bench.separation_proxy import SeparationProxy
-from sandbox.bench.webhook_proxy import WebhookProxy
 from sandbox.telegram.state import TelegramState
 
 _END_AGAIN_S = 0.2
@@ -19,8 +19,8 @@ _END_AGAIN_S = 0.2
 class Bench:
     """Records and breaks what passes between stemdrop and the separator, and follows the jobs.
 
-    It shares the local Telegram's server: stemdrop's SEPARATION_API_URL is `<url>/separation`, and its
-    PUBLIC_URL is `<url>/webhook`.
+    It shares the local Telegram's server: stemdrop's SEPARATION_API_URL is `<url>/separation`, and callbacks
+    come to `<url>/callback/…`.
     """
 
     def __init__(self, telegram: TelegramState) -> None:
@@ -34,10 +34,10 @@ class Bench:
         self.jobs = JobStates(telegram.records)
         parts = (self._http, telegram.records, self.faults, telegram.closing)
         self.separation = SeparationProxy(*parts)
-        self.webhook = WebhookProxy(*parts)
+        self.callbacks = CallbackProxy(*parts)
 
     def routes(self) -> list[Route]:
-        return [*self.separation.routes(), *self.webhook.routes()]
+        return [*self.separation.routes(), *self.callbacks.routes()]
 
     @asynccontextmanager
     async def run(self, redis_url: str = "") -> AsyncIterator[None]:
@@ -48,8 +48,21 @@ class Bench:
         finally:
             for task in following:
                 await _end(task)
-            await self.webhook.close()
+            await self.callbacks.close()
             await self._http.aclose()
+
+
+@asynccontextmanager
+async def bench_between(telegram: TelegramState, environ: Mapping[str, str]) -> AsyncIterator[Bench | None]:
+    """Yield the bench between the processes of another environment; None if the variables name none."""
+    separator_url, webhook_url = environ.get("SANDBOX_SEPARATOR_URL"), environ.get("SANDBOX_WEBHOOK_URL")
+    if not separator_url or not webhook_url:
+        yield None
+        return
+    bench = Bench(telegram)
+    bench.separation.target_url, bench.callbacks.target_url = separator_url, webhook_url
+    async with bench.run(environ.get("REDIS_URL", "")):
+        yield bench
 
 
 async def _end(task: asyncio.Task[None]) -> None:

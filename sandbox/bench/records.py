@@ -24,7 +24,7 @@ _HIDDEN = "…"
 class RecordKind(StrEnum):
     BOT = "bot"  # a call of the bot to Telegram
     SEPARATION = "separation"  # a call of stemdrop to the separation API
-    WEBHOOK = "webhook"  # a callback, or the fetch of a source, by the separation service
+    CALLBACK = "callback"  # a callback of the separation service to stemdrop
     JOB = "job"  # a job moved on
 
 

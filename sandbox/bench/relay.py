@@ -1,5 +1,7 @@
 """Passes one HTTP request on to another server, and its answer back."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import httpx
@@ -16,20 +18,34 @@ _OF_CONNECTION = frozenset(
         *("host", "content-length", "accept-encoding"),
     }
 )
+# After a restart of all, some are asked before they listen. The separator waits 15 s for a callback's answer.
+_PATIENCE_S = 10.0
+_PAUSE_S = 0.1
 MAX_READ_BYTES = 1024 * 1024  # of a body that is read as a whole
 
 
 class Relay:
-    """Passes requests on to the servers at `http`, whose answers may take any time."""
+    """Passes requests on, as soon as their server listens; its answer may take any time."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, closing: asyncio.Event) -> None:
         self._http = http
+        self._closing = closing
 
     async def send(self, request: Request, url: str, body: bytes | None = None) -> httpx.Response:
         """Return the answer, whose body is still to come; `body` replaces the request's.
 
         Raises `httpx.HTTPError`.
         """
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return await self._send(request, url, body)
+            except httpx.ConnectError:
+                if time.monotonic() > deadline or self._closing.is_set():
+                    raise
+            await sleep_until(self._closing, _PAUSE_S)
+
+    async def _send(self, request: Request, url: str, body: bytes | None) -> httpx.Response:
         headers = [(name, value) for name, value in request.headers.items() if name not in _OF_CONNECTION]
         headers.append(("Accept-Encoding", "identity"))
         content: bytes | AsyncIterator[bytes] | None = body
@@ -84,3 +100,11 @@ async def drain(request: Request) -> None:
     """Read a body to its end, without which the client would see a broken connection."""
     async for _ in request.stream():
         pass
+
+
+async def sleep_until(closing: asyncio.Event, delay_s: float) -> None:
+    """Wait for a time, or until the sandbox closes."""
+    try:
+        await asyncio.wait_for(closing.wait(), delay_s)
+    except TimeoutError:
+        return

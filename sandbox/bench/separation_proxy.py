@@ -1,4 +1,7 @@
-"""Stands between stemdrop and the separation API: records the calls and injects faults."""
+"""Stands between stemdrop and the separation API: records the calls and injects faults.
+
+The callback of a create call is led to `sandbox.bench.callback_proxy`.
+"""
 
 import asyncio
 import json
@@ -11,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.bench.records import RecordKind, Records
-from sandbox.bench.relay import Relay, Relayed, bad_gateway, drain, read_body
+from sandbox.bench.relay import Relay, Relayed, bad_gateway, drain, read_body, sleep_until
 from sandbox.bench.separation_faults import CREATE, SeparationFault, SeparationFaultKind, SeparationFaults
 from sandbox.telegram.bot_api.broken_connections import NoAnswer
 
@@ -32,7 +35,7 @@ class SeparationProxy:
     def __init__(
         self, http: httpx.AsyncClient, records: Records, faults: SeparationFaults, closing: asyncio.Event
     ) -> None:
-        self._relay = Relay(http)
+        self._relay = Relay(http, closing)
         self._records = records
         self._faults = faults
         self._closing = closing
@@ -62,7 +65,7 @@ class SeparationProxy:
         if fault and kind is SeparationFaultKind.API_SLOW:
             await sleep_until(self._closing, fault.delay_s)
         try:
-            answer = await self._relay.send(call.request, url, call.body)
+            answer = await self._relay.send(call.request, url, call.passed_body())
             content = self._corrected(call, await answer.aread())
         except httpx.HTTPError:
             call.record(502, None, fault, "the separator does not answer")
@@ -98,6 +101,13 @@ class _Call:
         self.sent = _sent(request, body)
         self.task_id = str(self.sent.get("taskId", ""))
 
+    def passed_body(self) -> bytes | None:
+        """Return the body for the separator, with our own address in place of the webhook's."""
+        token = _callback_token(self.sent)
+        if not token:
+            return self.body
+        return json.dumps({**self.sent, "callBackUrl": f"{self.request.base_url}callback/{token}"}).encode()
+
     def record(
         self, status: int | None, answer: Any, fault: SeparationFault | None, description: str = ""
     ) -> None:
@@ -109,7 +119,7 @@ class _Call:
             answer=answer,
             description=description,
             fault=fault.kind if fault else None,
-            job_id=_job_of_link(str(self.sent.get("callBackUrl", ""))),
+            job_id=job_of_token(_callback_token(self.sent)),
             task_id=self.task_id or task_id_of(answer),
         )
 
@@ -132,8 +142,9 @@ def _sent(request: Request, body: bytes | None) -> dict[str, Any]:
     return {**sent, "size_bytes": int(size)} if size.isdecimal() and int(size) else sent
 
 
-def _job_of_link(url: str) -> str:
-    return job_of_token(url.rpartition("/")[2])
+def _callback_token(sent: dict[str, Any]) -> str:
+    """Return the token of the callback's link, or an empty text: without a webhook there is none."""
+    return str(sent.get("callBackUrl", "")).partition("/callback/")[2]
 
 
 def job_of_token(token: str) -> str:
@@ -155,11 +166,3 @@ def read_json(content: bytes) -> Any:
         return json.loads(content)
     except (ValueError, RecursionError):
         return None
-
-
-async def sleep_until(closing: asyncio.Event, delay_s: float) -> None:
-    """Wait for a time, or until the sandbox closes."""
-    try:
-        await asyncio.wait_for(closing.wait(), delay_s)
-    except TimeoutError:
-        return

@@ -102,7 +102,7 @@ class LocalEnvironment:
                 )
             )
             if self.bench:
-                self.bench.webhook.target_url = self.public_url
+                self.bench.callbacks.target_url = self.public_url
                 await self._stack.enter_async_context(self.bench.run(self.redis.url))
             self._stack.push_async_callback(self._stop_all)
             if self._with_separator:
@@ -146,12 +146,11 @@ class LocalEnvironment:
         }
 
     def _detour(self) -> dict[str, str]:
-        """The settings by which stemdrop and the separator talk through the bench; stems take no detour."""
+        """The settings by which stemdrop and the separator talk through the bench; sounds take no detour."""
         if self.bench is None:
             return {}
         return {
             "SEPARATION_API_URL": f"{self.telegram_url}/separation",
-            "PUBLIC_URL": f"{self.telegram_url}/webhook",
             "STEM_HOSTS": urlsplit(self._separator_url).netloc,
         }
 

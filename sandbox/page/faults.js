@@ -69,7 +69,7 @@ function form() {
   const kind = element("select", { "aria-label": text("fault"), onchange: () => fit() },
     group(text("kindBot"), known.kinds),
     known.separation_kinds.length > 0 && group(text("kindSeparation"), known.separation_kinds.filter((one) => one.startsWith("api"))),
-    known.separation_kinds.length > 0 && group(text("kindWebhook"), known.separation_kinds.filter((one) => one.startsWith("callback"))));
+    known.separation_kinds.length > 0 && group(text("kindCallback"), known.separation_kinds.filter((one) => one.startsWith("callback"))));
   const method = element("select", { "aria-label": text("method") });
   const codes = element("datalist", { id: "fault-codes" }, ...CODES.map((code) => element("option", { value: String(code) })));
   const code = field(text("code"), element("input", { type: "number", min: "300", max: "599", value: "402", required: true }));

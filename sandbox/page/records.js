@@ -6,13 +6,13 @@ import { say, toast } from "./notices.js";
 import { attempt, emit, on, state } from "./store.js";
 import { secondOfDay, text } from "./texts.js";
 
-/** @typedef {{ number: number, kind: "bot" | "separation" | "webhook" | "job", name: string, parameters: any, status: number | null,
+/** @typedef {{ number: number, kind: "bot" | "separation" | "callback" | "job", name: string, parameters: any, status: number | null,
  *   description: string, time: number, fault: string | null, answer: any, job_id: string, task_id: string }} BenchRecord
  * @typedef {{ id: string, number: number, chat_id: number, message_id: number, title: string, mode: string, failure: string,
  *   task_ids: string[], message_ids: number[], states: string[] }} Job
  * @typedef {{ message_id: number, chat: { id: number } }} MessageId */
 
-const KINDS = /** @type {const} */ ({ bot: "kindBot", separation: "kindSeparation", webhook: "kindWebhook", job: "kindJob" });
+const KINDS = /** @type {const} */ ({ bot: "kindBot", separation: "kindSeparation", callback: "kindCallback", job: "kindJob" });
 const MOST_RECORDS = 500;
 const MOST_JOBS = 100;
 const SHOWN_JOBS = 3;

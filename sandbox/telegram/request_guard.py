@@ -24,7 +24,7 @@ _API_PATHS = (
     "/file/",
     "/chat/",
     "/separation/",
-    "/webhook/",
+    "/callback/",
 )  # the page's files hold no secret, and anyone may link to them
 
 

@@ -48,6 +48,7 @@ def test_over_https_songs_and_results_go_through_the_web_server_and_nothing_else
     sandbox.configure(
         COMPOSE_PROFILES="sandbox,https,port",
         PUBLIC_URL="https://stemdrop.local/",  # as people write it
+        SEPARATION_API_URL="http://separator:8001",  # the bench would lead callbacks past the web server
         LISTEN_PORT="0",
         PRIVATE_PORT="0",
     )

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from sandbox.bench.records import RecordKind
 from sandbox.telegram.bot_api.broken_connections import BrokenFile, NoAnswer, read_half, until_disconnect
 from sandbox.telegram.bot_api.methods import METHODS
 from sandbox.telegram.bot_api.parameters import Call, Upload, check_arguments, parse_json, sendable
@@ -47,11 +48,21 @@ def create_routes(telegram: TelegramState) -> list[Route]:
 
     async def download(request: Request) -> Response:
         path = request.path_params
+        fault: Fault | None = None
         try:
             _check_token(telegram, path["token"])
-            return _download(telegram, path["file_path"])
+            fault = telegram.faults.take(DOWNLOAD, None)
+            response = _download(telegram, path["file_path"], fault)
         except ApiError as error:
-            return JSONResponse(error.body(), error.status)
+            response = JSONResponse(error.body(), error.status)
+        telegram.records.add(
+            RecordKind.BOT,
+            DOWNLOAD,
+            parameters={"file_path": path["file_path"]},
+            status=None if isinstance(response, NoAnswer) else response.status_code,
+            fault=fault.kind if fault else None,
+        )
+        return response
 
     return [
         Route("/bot{token}/{method}", call_method, methods=["GET", "POST", *_OTHER_VERBS]),
@@ -219,9 +230,8 @@ def _check_token(telegram: TelegramState, token: str) -> None:
         raise unauthorized()
 
 
-def _download(telegram: TelegramState, file_path: str) -> Response:
+def _download(telegram: TelegramState, file_path: str, fault: Fault | None) -> Response:
     stored = telegram.files.by_path(file_path)
-    fault = telegram.faults.take(DOWNLOAD, None)
     if stored is None or (fault and fault.kind == FaultKind.FILE_GONE):
         raise not_found()
     limit = telegram.limits.download_bytes

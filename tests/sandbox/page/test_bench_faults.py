@@ -57,7 +57,7 @@ async def test_a_refused_call_is_explained_in_the_chat_and_linked_in_the_bench(
         await page.get_by_role("button", name="Try again").click()
         await expect(page.get_by_role("button", name="Hear the split")).to_be_visible()
         await expect(jobs.first).to_contain_text("separating → delivering → delivered")
-        await page.get_by_label("What is shown").select_option("webhook")
+        await page.get_by_label("What is shown").select_option("callback")
         await expect(shown.filter(has_text="callback doubled")).to_have_count(2)
         await page.set_viewport_size({"width": 360, "height": 560})
         await assert_accessible(page)

@@ -107,6 +107,22 @@ async def test_a_file_that_is_gone(bot: ptb.Bot, tg: Telegram, alice: User, make
     with pytest.raises(ptb.error.InvalidToken):  # the library's error for a 404
         await file.download_as_bytearray()
     assert await file.download_as_bytearray()
+    records = [(record.name, record.status, record.fault) for record in tg.records.after(0)]
+    assert records[-2:] == [(DOWNLOAD, 404, "file_gone"), (DOWNLOAD, 200, None)]
+
+
+async def test_a_slow_answer_and_missing_rights(bot: ptb.Bot, tg: Telegram, alice: User) -> None:
+    tg.faults.add(FaultKind.SLOW_ANSWER, delay_s=0.3)
+    with pytest.raises(ptb.error.TimedOut):
+        await bot.send_message(alice.id, "late", read_timeout=0.05)
+    await tg.wait_for(lambda: [message.text for message in tg.messages(alice.id)] == ["late"])
+    for send, what in (
+        (bot.send_message(alice.id, "no"), "text messages"),
+        (bot.send_audio(alice.id, b"no"), "music"),
+    ):
+        tg.faults.add(FaultKind.NO_RIGHTS)
+        with pytest.raises(ptb.error.BadRequest, match=f"[Nn]ot enough rights to send {what}"):
+            await send
 
 
 async def test_downloads_with_ranges_head_resets_and_slowly(

@@ -1,4 +1,4 @@
-"""Stands between the separation service and stemdrop's webhook: records callbacks and injects faults."""
+"""Stands between the separator and stemdrop's webhook: records callbacks and injects faults."""
 
 import asyncio
 import json
@@ -10,20 +10,18 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sandbox.bench.records import RecordKind, Records
-from sandbox.bench.relay import Relay, Relayed, bad_gateway, drain, read_body
+from sandbox.bench.relay import Relay, bad_gateway, drain, read_body, sleep_until
 from sandbox.bench.separation_faults import SeparationFault, SeparationFaultKind, SeparationFaults
-from sandbox.bench.separation_proxy import job_of_token, read_json, sleep_until, task_id_of
-
-_VERBS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
+from sandbox.bench.separation_proxy import job_of_token, read_json, task_id_of
 
 
-class WebhookProxy:
-    """Serves `/webhook/…`, stemdrop's `PUBLIC_URL`; `target_url` is the webhook's own address."""
+class CallbackProxy:
+    """Serves `/callback/<token>`; `target_url` is the webhook's, to be set before the first request."""
 
     def __init__(
         self, http: httpx.AsyncClient, records: Records, faults: SeparationFaults, closing: asyncio.Event
     ) -> None:
-        self._relay = Relay(http)
+        self._relay = Relay(http, closing)
         self._records = records
         self._faults = faults
         self._closing = closing
@@ -31,33 +29,13 @@ class WebhookProxy:
         self.target_url = ""
 
     def routes(self) -> list[Route]:
-        return [
-            Route("/webhook/callback/{token}", self._callback, methods=["POST"]),
-            Route("/webhook/{path:path}", self._pass, methods=_VERBS),
-        ]
+        return [Route("/callback/{token}", self._callback, methods=["POST"])]
 
     async def close(self) -> None:
         """Drop the callbacks that are held."""
         for task in self._held:
             task.cancel()
         await asyncio.gather(*self._held, return_exceptions=True)
-
-    async def _pass(self, request: Request) -> Response:
-        first, _, rest = request.path_params["path"].partition("/")
-        try:
-            answer = await self._relay.send(request, f"{self.target_url}/{request.path_params['path']}")
-        except httpx.HTTPError:
-            return bad_gateway()
-        if first == "source":
-            parameters = {name: it for name, it in request.headers.items() if name == "range"}
-            self._records.add(
-                RecordKind.WEBHOOK,
-                f"{request.method} source",
-                parameters=parameters,
-                status=answer.status_code,
-                job_id=job_of_token(rest.partition("/")[0]),
-            )
-        return Relayed(answer)
 
     async def _callback(self, request: Request) -> Response:
         body = await read_body(request)
@@ -116,7 +94,7 @@ class WebhookProxy:
     ) -> None:
         sent = read_json(body)
         self._records.add(
-            RecordKind.WEBHOOK,
+            RecordKind.CALLBACK,
             "callback",
             parameters=sent,
             status=status,
