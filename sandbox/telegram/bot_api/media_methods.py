@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from sandbox.telegram.bot_api.destination import destination, writable_chat
 from sandbox.telegram.bot_api.message_methods import caption_content, post_content
@@ -176,7 +176,7 @@ async def _resolve(
             raise bad_request(f'{_WRONG_FILE}: no uploaded part "{name}"')
         return await _read_upload(telegram, upload)
     if scheme == "file" and telegram.local:
-        path = Path(unquote(urlsplit(source).path))
+        path = Path(unquote(source.removeprefix("file://")))
         return await asyncio.to_thread(_read_local_file, telegram, path), path.name
     if scheme in ("http", "https"):
         raise bad_request("failed to get HTTP URL content")  # the local Telegram has no internet access
@@ -187,9 +187,13 @@ async def _resolve(
 
 
 def _read_local_file(telegram: TelegramState, path: Path) -> Content:
-    if not path.is_file():
+    try:
+        is_file, size_bytes = path.is_file(), path.stat().st_size
+    except (OSError, ValueError):  # not there, or no path: too long, or with a zero byte
+        is_file, size_bytes = False, 0
+    if not is_file:
         raise bad_request(f"{_WRONG_FILE}: there is no local file {path}")
-    if path.stat().st_size > telegram.limits.upload_bytes:
+    if size_bytes > telegram.limits.upload_bytes:
         raise too_large()
     return telegram.files.read_path(path)
 

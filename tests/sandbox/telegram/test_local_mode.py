@@ -41,7 +41,10 @@ async def test_a_file_above_20_mb_can_be_fetched(
     assert (await bot.get_file(message.media["file_id"])).file_size == 21 * 1024 * 1024
 
 
-async def test_a_missing_path_is_refused(new_bot: NewBot, alice: User) -> None:
+@pytest.mark.parametrize(
+    "path", ["file:///nowhere/song.mp3", "file:///", "file://[", "file:///a%00b", f"file:///{'x' * 5000}"]
+)
+async def test_a_missing_path_is_refused(new_bot: NewBot, alice: User, path: str) -> None:
     bot = await new_bot(local=True)
     with pytest.raises(ptb.error.BadRequest, match="no local file"):
-        await bot.send_document(alice.id, "file:///nowhere/song.mp3")
+        await bot.send_document(alice.id, path)
