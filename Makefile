@@ -69,7 +69,7 @@ fuzz: setup
 
 # Plays the stories of the sandbox's page in a browser: about a minute. Needs Chromium (Debian: chromium).
 page-test: setup
-	@$(BIN)/python -m pytest tests/sandbox/page
+	@$(BIN)/python -m pytest tests/sandbox/page -n 2
 
 # Builds the images, starts every profile of docker-compose.yml, plays songs and kills containers: about ten minutes.
 # Needs Docker with Compose 2.26 or newer, and removes everything that it made.

@@ -33,6 +33,7 @@ export function addCommands(field, submit) {
   async function read() {
     const bot = await attempt(() => call("GET", `${state.chatId}/bot?user_id=${state.me}`));
     commands = bot?.commands ?? [];
+    if (list.hidden) show(matching()); // a slash was typed meanwhile
   }
 
   function matching() {

@@ -23,6 +23,15 @@ export function element(tag, properties = {}, ...children) {
   return made;
 }
 
+/**
+ * Return the first character of a name, for an avatar; an emoji is one of several code units.
+ * @param {string} name
+ */
+export function initial(name) {
+  const [first] = new Intl.Segmenter().segment(name.trim());
+  return first?.segment.toUpperCase() ?? "";
+}
+
 /** Outlines of 24 × 24. */
 const ICONS = {
   play: "M8 5v14l11-7z",
@@ -34,6 +43,7 @@ const ICONS = {
   menu: "M4 6h16v2H4zm0 5h16v2H4zm0 5h16v2H4z",
   more: "M12 8a2 2 0 1 0 0-4 2 2 0 0 0 0 4zm0 6a2 2 0 1 0 0-4 2 2 0 0 0 0 4zm0 6a2 2 0 1 0 0-4 2 2 0 0 0 0 4z",
   down: "M12 15.500L5.500 9l1.400-1.400 5.100 5.100 5.100-5.100L18.500 9z",
+  download: "M11 4h2v8.200l3.100-3.100 1.400 1.400-5.500 5.500-5.500-5.500 1.400-1.400 3.100 3.100zM5 18h14v2H5z",
   close: "M6.400 5L12 10.600 17.600 5 19 6.400 13.400 12l5.600 5.600-1.400 1.400-5.600-5.600L6.400 19 5 17.600l5.600-5.600L5 6.400z",
   back: "M15.500 5.400L14.100 4 6 12l8.100 8 1.400-1.400L9 12z",
   day: "M12 7a5 5 0 1 0 0 10 5 5 0 0 0 0-10zM11 1h2v4h-2zm0 18h2v4h-2zM1 11h4v2H1zm18 0h4v2h-4zM3.500 4.900l1.400-1.400 2.800 2.800-1.400 1.400zm12.800 12.800l1.400-1.400 2.800 2.800-1.400 1.400zM3.500 19.100l2.800-2.800 1.400 1.400-2.800 2.800zM16.300 6.300l2.800-2.800 1.400 1.400-2.800 2.800z",

@@ -1,6 +1,6 @@
 /** The line at the top: whose chat it is, what the bot is doing, and day or night. */
 
-import { element, iconButton, relabel } from "./dom.js";
+import { element, iconButton, initial, relabel } from "./dom.js";
 import { chat, isFromBot, on, state } from "./store.js";
 import { text } from "./texts.js";
 
@@ -33,10 +33,11 @@ function show() {
   const shown = chat();
   const isPrivate = shown.type === "private";
   const topic = shown.topics.find(({ message_thread_id: id }) => id === state.threadId);
-  title.textContent = isPrivate ? state.bot.first_name : [shown.title, topic?.name].filter(Boolean).join(" · ");
-  avatar.textContent = (title.textContent ?? "").slice(0, 1).toUpperCase();
+  title.textContent = isPrivate ? state.bot.first_name : (topic?.name ?? shown.title ?? "");
+  avatar.textContent = initial(title.textContent ?? "");
   avatar.classList.toggle("is-bot", isPrivate);
-  status.textContent = isPrivate ? text("bot") : text("members", { count: shown.member_ids.length });
+  const members = text("members", { count: shown.member_ids.length });
+  status.textContent = isPrivate ? text("bot") : topic ? `${shown.title} · ${members}` : members;
   status.classList.remove("acting");
   labelColours();
 }

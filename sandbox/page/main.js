@@ -33,7 +33,7 @@ async function start() {
     document.body.classList.add("ready");
   } catch (error) {
     if (!(error instanceof RefusedError)) throw error;
-    if (error.status) return refuse(text("wrongKey"));
+    if (error.status === 403) return refuse(text("wrongKey"));
     refuse(text("lost"));
     setTimeout(() => location.reload(), 2000);
   }

@@ -55,7 +55,7 @@ export function soundBox(media) {
     download: media.file_name ?? "voice.ogg",
     title: text("download"),
     "aria-label": text("downloadFile", { name }),
-  }, icon("down"));
+  }, icon("download"));
   const box = element("div", { className: "sound" },
     play,
     element("div", { className: "sound-body" },
