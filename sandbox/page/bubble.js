@@ -49,7 +49,7 @@ export function summary(message) {
 
 /** @param {Message} message */
 export function authorOf(message) {
-  return message.from?.id === state.me ? text("you") : (message.from?.first_name ?? message.chat.id.toString());
+  return message.from?.id === state.me ? text("you") : (message.from?.first_name ?? message.sender_chat?.title ?? "");
 }
 
 /**

@@ -1,10 +1,10 @@
 /** Small menus beside a button: of a message, and of what can be attached. */
 
-import { fileUrl } from "./api.js";
+import { call, fileUrl } from "./api.js";
 import { element } from "./dom.js";
 import { toast } from "./notices.js";
 import { soundOf } from "./sound.js";
-import { emit, on } from "./store.js";
+import { attempt, emit, on, state } from "./store.js";
 import { text } from "./texts.js";
 
 const menu = element("div", { className: "menu", role: "menu", popover: "auto" });
@@ -56,6 +56,8 @@ function itemsOf(message) {
   if (content) items.push(menuItem(text("copy"), () => void copy(content)));
   const file = soundOf(message) ?? message.document ?? message.video ?? message.photo?.at(-1);
   if (file) items.push(menuItem(text("download"), () => element("a", { href: fileUrl(file.file_id), download: file.file_name ?? "" }).click()));
+  const place = `${state.chatId}/messages/${message.message_id}`;
+  items.push(menuItem(text("deleteMessage"), () => void attempt(() => call("DELETE", place))));
   items.push(menuItem(text("whichCall"), () => emit("which-call", message)), menuItem(text("whichJob"), () => emit("job-calls", message)));
   return items;
 }

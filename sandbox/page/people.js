@@ -1,7 +1,7 @@
 /** Whose phone this is: people, their chats, groups and topics, and what can be done to a chat. */
 
 import { call } from "./api.js";
-import { element, icon, iconButton } from "./dom.js";
+import { element, icon, iconButton, initial } from "./dom.js";
 import { attempt, chat, emit, me, on, readChats, select, state } from "./store.js";
 import { text } from "./texts.js";
 
@@ -87,7 +87,7 @@ function personButton(user) {
 function chatButtons(one) {
   const isPrivate = one.type === "private";
   const name = isPrivate ? state.bot.first_name : (one.title ?? "");
-  const detail = text(isPrivate ? "bot" : one.is_forum ? "forum" : one.type === "group" ? "group" : "supergroup");
+  const detail = text(isPrivate ? "bot" : one.is_forum ? "forum" : /** @type {"group" | "supergroup" | "channel"} */ (one.type));
   const isShown = one.id === state.chatId;
   const rows = [row(`chat-${one.id}`, name, one.is_forum ? `${detail} · ${text("general")}` : detail, isShown && !state.threadId, unread.get(one.id) ?? 0, () => select(state.me, one.id))];
   for (const { message_thread_id: id, name: topic, is_closed: isClosed } of one.topics) {
@@ -106,7 +106,7 @@ function chatButtons(one) {
  */
 function row(id, name, detail, isCurrent, count, choose) {
   return element("button", { type: "button", id, className: "row", "aria-current": String(isCurrent), onclick: () => void attempt(choose) },
-    element("span", { className: "avatar", "aria-hidden": "true" }, name.replace("# ", "").slice(0, 1).toUpperCase()),
+    element("span", { className: "avatar", "aria-hidden": "true" }, initial(name.replace("# ", ""))),
     element("span", { className: "names" }, element("b", {}, name), element("span", { className: "faint" }, detail)),
     count > 0 && element("span", { className: "count", "aria-label": text("unread", { count }) }, String(count)));
 }
@@ -115,10 +115,12 @@ function row(id, name, detail, isCurrent, count, choose) {
 function actions() {
   const shown = chat();
   if (shown.type === "private") return [toggle("block", shown.is_bot_out ? "unblock" : "block", shown.is_bot_out)];
+  const membership = toggle("remove", shown.is_bot_out ? "unblock" : "block", shown.is_bot_out);
+  if (shown.type === "channel") return [membership];
   const isMuted = shown.bot_forbidden.length > 0;
   const topic = shown.topics.find(({ message_thread_id: id }) => id === state.threadId);
   return [
-    toggle("remove", shown.is_bot_out ? "unblock" : "block", shown.is_bot_out),
+    membership,
     action(text(isMuted ? "unmuteBot" : "muteBot"), "mute", () => call("POST", `${shown.id}/restriction`, { forbidden: isMuted ? [] : MUSIC, bot_only: true })),
     ...[...state.users.values()].filter(({ id }) => !shown.member_ids.includes(id)).map((user) => action(text("invite", { name: user.first_name }), `invite-${user.id}`, () => call("POST", `${shown.id}/members`, { user_id: user.id }))),
     shown.member_ids[0] !== state.me && action(text("leave"), "leave", async () => {
@@ -169,10 +171,12 @@ function personForm() {
 
 function groupForm() {
   const name = element("input", { id: "group-name", required: true, maxLength: 60, autocomplete: "off", placeholder: text("groupTitle"), "aria-label": text("groupTitle") });
-  const kind = element("select", { "aria-label": text("kind") }, ...(/** @type {const} */ (["group", "supergroup", "forum"])).map((one) => element("option", { value: one }, text(one))));
+  const kind = element("select", { "aria-label": text("kind") }, ...(/** @type {const} */ (["group", "supergroup", "forum", "channel"])).map((one) => element("option", { value: one }, text(one))));
   return form([name, kind], async () => {
-    const members = [state.me, ...[...state.users.keys()].filter((id) => id !== state.me)];
-    const made = await perform(() => call("POST", "groups", { title: name.value.trim(), member_ids: members, supergroup: kind.value === "supergroup", forum: kind.value === "forum" }));
+    const [title, others] = [name.value.trim(), [...state.users.keys()].filter((id) => id !== state.me)];
+    const made = await perform(() => kind.value === "channel"
+      ? call("POST", "channels", { title, owner_id: state.me, subscriber_ids: others })
+      : call("POST", "groups", { title, member_ids: [state.me, ...others], supergroup: kind.value === "supergroup", forum: kind.value === "forum" }));
     if (made) await attempt(() => select(state.me, made.id));
   });
 }

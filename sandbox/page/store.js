@@ -13,7 +13,7 @@ import { call, follow, RefusedError } from "./api.js";
  *   title?: string, performer?: string, duration?: number, thumbnail?: Media }} Media
  * @typedef {{ message_id: number, date: number, edit_date?: number, chat: { id: number }, from?: User, text?: string,
  *   caption?: string, entities?: Entity[], caption_entities?: Entity[], reply_to_message?: Message, external_reply?: any,
- *   reply_markup?: { inline_keyboard: Button[][] }, media_group_id?: string, message_thread_id?: number,
+ *   is_from_bot: boolean, sender_chat?: Chat, reply_markup?: { inline_keyboard: Button[][] }, media_group_id?: string, message_thread_id?: number,
  *   is_topic_message?: boolean, reaction?: string, audio?: Media, voice?: Media, document?: Media, video?: Media,
  *   video_note?: Media, photo?: Media[], sticker?: Media, [field: string]: any }} Message
  */
@@ -67,7 +67,7 @@ export function messageById(messageId) {
 }
 
 /** @param {Message} message */
-export const isFromBot = (message) => message.from?.is_bot ?? false;
+export const isFromBot = (message) => message.is_from_bot;
 
 /** Read everything, follow what happens, and show a chat of a person; makes a person where there is none. */
 export async function begin() {

@@ -28,6 +28,7 @@ from sandbox.telegram.chat_bodies import (
 )
 from sandbox.telegram.chats import Chat, Message
 from sandbox.telegram.event_stream import event_stream, position
+from sandbox.telegram.first_chats import add_first_chats
 from sandbox.telegram.person_actions import Telegram
 
 
@@ -72,9 +73,10 @@ def _add_people(router: APIRouter, telegram: Telegram) -> None:
 
     @router.post("/users/first")
     async def first_user(body: NewUser) -> dict[str, Any]:
-        """Return the first person; add this one where there is none, once for all pages that open at once."""
-        found = next(iter(telegram.users.values()), None)
-        return (found or telegram.add_user(**body.model_dump())).to_dict()
+        """Return the first person; where there is none add this one, once for all pages, and chats to try."""
+        if not telegram.users:
+            add_first_chats(telegram, telegram.add_user(**body.model_dump()))
+        return next(iter(telegram.users.values())).to_dict()
 
     @router.post("/groups")
     async def add_group(body: NewGroup) -> dict[str, Any]:

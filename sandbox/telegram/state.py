@@ -72,6 +72,11 @@ class Event:
     content: dict[str, Any]
 
 
+def _for_people(message: Message) -> dict[str, Any]:
+    """In a channel the author is not said, so the page could not tell the bot's messages."""
+    return {**message.to_dict(), "is_from_bot": message.is_from_bot}
+
+
 class TelegramState:
     """Chats, messages, files and updates. Not thread-safe: everything runs on one event loop.
 
@@ -232,7 +237,7 @@ class TelegramState:
         chat.last_message_id = message.message_id
         if not sender.is_bot and self._reaches_bot(message):
             self.updates.add("channel_post" if chat.type == "channel" else "message", message.to_dict())
-        self.add_event(chat.id, "message", message.to_dict())
+        self.add_event(chat.id, "message", _for_people(message))
         return message
 
     def edit(self, message: Message, content: dict[str, Any], reply_markup: dict[str, Any] | None) -> None:
@@ -246,7 +251,7 @@ class TelegramState:
         if not message.sender.is_bot and self._reaches_bot(message):
             kind = "channel_post" if message.chat.type == "channel" else "message"
             self.updates.add(f"edited_{kind}", message.to_dict())
-        self.add_event(message.chat.id, "edited", message.to_dict())
+        self.add_event(message.chat.id, "edited", _for_people(message))
 
     def delete(self, message: Message) -> None:
         """Delete a message for everyone; as in Telegram, no update tells the bot."""

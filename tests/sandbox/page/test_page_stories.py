@@ -71,11 +71,11 @@ async def test_people_groups_and_topics(
 ) -> None:
     async with quiet_page(browser, url, viewport={"width": 360, "height": 740}) as page:
         await page.get_by_role("button", name="People and chats").click()
-        await page.get_by_placeholder("Name").fill("小明")
+        await page.get_by_placeholder("Name").fill("小红")
         await page.get_by_label("Language").select_option("zh-hans")
         await page.get_by_placeholder("Name").press("Enter")
         await expect(page.get_by_role("heading", name="人员与聊天")).to_be_visible()  # the person's language
-        robin, ming = tg.users
+        robin, *_, ming = tg.users
         bot.says(robin, "Who is there?")
         await page.get_by_role("button", name="屏蔽机器人").click()
         await expect(page.get_by_role("button", name="解除屏蔽")).to_be_visible()
@@ -84,7 +84,7 @@ async def test_people_groups_and_topics(
         await page.get_by_role("button", name="Robin").click()
         await expect(page.locator(".bubble")).to_have_text(re.compile("Who is there"))
 
-        await page.get_by_placeholder("Title").fill("Band")
+        await page.get_by_placeholder("Title").fill("Orchestra")
         await page.get_by_label("Kind").select_option("forum")
         await page.get_by_placeholder("Title").press("Enter")
         await page.get_by_placeholder("New topic").fill("Songs")
@@ -94,7 +94,7 @@ async def test_people_groups_and_topics(
         await page.keyboard.press("Escape")
         await page.get_by_role("combobox", name="Message").fill("in the topic")
         await page.keyboard.press("Enter")
-        forum = next(chat for chat in tg.chats.values() if chat.is_forum)
+        [forum] = [chat for chat in tg.chats.values() if chat.title == "Orchestra"]
         await tg.wait_for(
             lambda: [message.text for message in tg.messages(forum.id)][-1:] == ["in the topic"]
         )
@@ -102,8 +102,31 @@ async def test_people_groups_and_topics(
         assert tg.messages(forum.id)[-1].thread_id == topic
         assert "can_send_audios" in forum.bot_forbidden
         await page.reload()
-        await expect(page.get_by_role("heading", name="Band · Songs")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Songs")).to_be_visible()
         await expect(page.locator(".bubble")).to_have_text(re.compile("in the topic"))
+
+
+async def test_a_channel_has_no_authors_but_stems_to_hear(
+    browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
+) -> None:
+    songs = [tmp_path / f"News ({stem}).mp3" for stem in ("Vocals", "Drums")]
+    for song in songs:
+        mp3(song)
+    async with quiet_page(browser, url) as page:
+        await page.get_by_role("button", name="People and chats").click()
+        await page.get_by_placeholder("Title").fill("Radio")
+        await page.get_by_label("Kind").select_option("channel")
+        await page.get_by_placeholder("Title").press("Enter")
+        await expect(page.get_by_role("button", name="Remove the bot")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await page.locator("input[type=file]").set_input_files(songs[0])
+        await expect(page.get_by_role("article", name="Radio: ♪ News (Vocals)")).to_be_visible()
+        [channel] = [chat for chat in tg.chats.values() if chat.type == "channel"]
+        [post] = tg.messages(channel.id)
+        await bot.sends(channel.id, *songs, reply_to=post)
+        await expect(page.get_by_role("button", name="Hear the split")).to_be_visible()
+        await page.reload()
+        await expect(page.get_by_role("button", name="Hear the split")).to_be_visible()
 
 
 async def test_the_bench_tells_which_call_made_a_message_and_makes_the_next_one_fail(
@@ -115,7 +138,7 @@ async def test_the_bench_tells_which_call_made_a_message_and_makes_the_next_one_
         httpx.AsyncClient(base_url=f"{base}/bot{tg.token}/", trust_env=False) as api,
     ):
         await expect(page.get_by_role("heading", name="What can this bot do?")).to_be_visible()
-        [chat_id] = tg.users
+        chat_id = next(iter(tg.users))
         hello = {"chat_id": chat_id, "text": "Hello"}
         await api.post("sendMessage", json=hello)
         await page.get_by_role("button", name="More about this message").click()

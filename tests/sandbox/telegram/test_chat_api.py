@@ -244,10 +244,13 @@ async def test_a_timeout_names_the_last_calls_of_the_bot(bot: ptb.Bot, tg: Teleg
         await tg.wait_for(lambda: len(tg.messages(alice.id)) > 5, timeout_s=0.01)
 
 
-async def test_pages_that_open_at_once_make_one_person(chat: httpx.AsyncClient, tg: Telegram) -> None:
+async def test_pages_that_open_at_once_make_one_first_person_and_chats_to_try(
+    chat: httpx.AsyncClient, tg: Telegram
+) -> None:
     robins = await asyncio.gather(*(chat.post("users/first", json={"first_name": "Robin"}) for _ in range(3)))
-    assert {robin.json()["id"] for robin in robins} == set(tg.users)
-    assert len(tg.users) == 1
+    assert {robin.json()["id"] for robin in robins} == {next(iter(tg.users))}
+    assert [user.first_name for user in tg.users.values()] == ["Robin", "小明", "Sam"]
+    assert [chat.type for chat in tg.chats.values() if chat.title] == ["group", "supergroup"]
 
 
 HALF = "\ud83c"  # of a note, as JavaScript cuts one

@@ -1,0 +1,96 @@
+"""What a message may hold and what can be done with it, at a bot that a test plays."""
+
+from pathlib import Path
+
+import pytest
+from browser import assert_accessible, quiet_page
+from playwright.async_api import Browser, expect
+from tones import mp3
+
+from sandbox.telegram.person_actions import Telegram
+
+from .conftest import PHONE, SHOW, Bot
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+MARKUP = "<img src=x onerror=alert(1)><b>bold</b>"
+HOSTILE = [
+    MARKUP,
+    "שיר \u202ehttps://evil.example\u202c ערב",  # right to left, with an override of the direction
+    "👩‍👩‍👧‍👦🏳️‍🌈🎹" * 12,
+    "W" * 300,
+    "https://example.org/" + "long/" * 60,
+    "𝕹𝖔 & &amp; \\n ${x} {name}",
+]
+
+
+async def test_names_and_texts_stay_texts_at_the_width_of_a_phone(
+    browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
+) -> None:
+    person = tg.add_user(MARKUP[:60], language_code="ar")
+    group = tg.add_group(MARKUP + "W" * 80, [person], forum=True)
+    topic = tg.add_topic(group.id, MARKUP)
+    for chat_id in (person.id, group.id):
+        for text in HOSTILE:
+            mp3(tmp_path / "song.mp3", title=text)
+            song = await tg.send_file(
+                chat_id, tmp_path / "song.mp3", file_name=f"{text[:60]}.mp3".replace("/", "_")
+            )
+            bot.says(chat_id, text, [{"text": text[:60], "callback_data": "x"}] * 2, reply_to=song)
+    async with quiet_page(browser, url, script=SHOW.format(person.id, person.id), **PHONE) as page:
+        for scheme in ("light", "dark"):
+            await page.emulate_media(color_scheme=scheme)
+            await expect(page.locator(".messages .text")).to_have_text(HOSTILE)
+            await assert_accessible(page)
+            assert await page.locator(".messages img, .messages b b, .messages script").count() == 0
+            assert await page.evaluate("document.querySelector('.scroller').scrollWidth") <= 360
+        await page.get_by_role("button", name="People and chats").click()
+        await expect(page.locator(".people .row b").first).to_have_text(MARKUP[:60])
+        await assert_accessible(page)
+        assert await page.evaluate("document.querySelector('.people').scrollWidth <= innerWidth")
+        await page.locator(f"#topic-{group.id}-{topic}").click()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text(MARKUP)
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+async def test_a_message_is_copied_downloaded_deleted_and_found_by_its_reply(
+    browser: Browser, url: str, tg: Telegram, bot: Bot, tmp_path: Path
+) -> None:
+    person = tg.add_user("Robin")
+    song = tmp_path / "Song (Vocals).mp3"
+    content = mp3(song)
+    first = bot.says(person.id, "The first of many")
+    for number in range(30):
+        bot.says(person.id, f"Line {number}")
+    await bot.sends(person.id, song, reply_to=first)
+    script = SHOW.format(person.id, person.id)
+    access = ["clipboard-read", "clipboard-write"]
+    async with quiet_page(
+        browser, url, script=script, permissions=access, reduced_motion="no-preference"
+    ) as page:
+        sound = page.get_by_role("article", name="Song (Vocals)")
+        async with page.expect_download() as downloading:
+            await sound.get_by_role("link", name="Download Song (Vocals)").click()
+        assert (await downloading.value).suggested_filename == song.name
+        await sound.get_by_role("button", name="More about this message").click()
+        await assert_accessible(page)
+        async with page.expect_download() as downloading:
+            await page.get_by_role("menuitem", name="Download").click()
+        await (await downloading.value).save_as(tmp_path / "downloaded.mp3")
+        assert (tmp_path / "downloaded.mp3").read_bytes() == content
+
+        await sound.get_by_role("button", name="The first of many").click()
+        await expect(page.locator(f"#message-{first.message_id}")).to_be_in_viewport()
+        bot.says(person.id, "News")
+        await expect(page.get_by_role("button", name="Go to the latest message, 1 unread")).to_be_visible()
+        found = page.get_by_role("article", name="The first of many")
+        await found.get_by_role("button", name="More about this message").click()
+        await page.get_by_role("menuitem", name="Copy the text").click()
+        await expect(page.get_by_role("log").last).to_contain_text("Copied")
+        assert await page.evaluate("navigator.clipboard.readText()") == "The first of many"
+        await page.get_by_role("button", name="Go to the latest message").click()
+        await expect(page.get_by_role("article", name="News")).to_be_in_viewport()
+        await page.get_by_role("article", name="News").get_by_role("button", name="More").click()
+        await page.get_by_role("menuitem", name="Delete").click()
+        await expect(page.get_by_role("article", name="News")).to_have_count(0)
