@@ -9,6 +9,8 @@ import { text } from "./texts.js";
 const POLL_S = 25;
 const panel = element("aside", { className: "bench", hidden: true, "aria-labelledby": "bench-title" });
 const button = iconButton("bench", " ", () => (panel.hidden ? void openAndFocus() : close()), { "aria-expanded": "false" });
+/** As in style.css. */
+const coversChat = matchMedia("(max-width: 999px)");
 let isFollowing = false;
 
 export function addBench() {
@@ -19,6 +21,7 @@ export function addBench() {
     button.setAttribute("aria-label", text("bench"));
     if (!panel.hidden) void build();
   });
+  on("go", () => !panel.hidden && coversChat.matches && close());
   linkMessages(open);
   return button;
 }

@@ -63,3 +63,7 @@ async def test_a_refused_call_is_explained_in_the_chat_and_linked_in_the_bench(
         await assert_accessible(page)
         assert await page.evaluate("document.querySelector('.bench').scrollWidth <= innerWidth")
         assert world.api_key not in await page.content()
+        await shown.first.locator("summary").press("Enter")
+        await shown.first.get_by_role("button", name="Show the message").click()
+        await expect(page.locator(".bench")).to_be_hidden()  # it would cover the chat
+        await expect(page.locator("li.found")).to_be_focused()
