@@ -156,11 +156,13 @@ class AlbumMenu:
                 affordable = (choice, count) if count < len(chosen) else None
                 await self._write_menu(key, album, translate, jobs, affordable)
                 return
-            order = AlbumOrder(query.id, choice[0], [job.id for job in chosen], choice[1])
+            prices = {song.job.id: song.price(choice) for song in songs}
+            order = AlbumOrder(query.id, choice[0], list(prices), choice[1], prices)
             await self.albums.order(key, order)
         await answer_tap(query, None)
         for job in chosen:
-            if (await self.actions.orders.pick(job, order.mode, order.instrument)).over:
+            at_most = order.prices.get(job.id)
+            if (await self.actions.orders.pick(job, order.mode, order.instrument, at_most=at_most)).over:
                 break  # another song was picked meanwhile; the rest stays in the menu
         if left := await self._waiting(album):
             await self._write_menu(key, album, translate, left)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 class JobButton(StrEnum):
     """What a job's button on a screen does; the value is its letter in `callback_data`.
 
-    Behind `RETRY` stands the price that the button shows.
+    The letter of `RETRY` is followed by the price that the button shows.
     """
 
     CANCEL = "x"

@@ -98,7 +98,9 @@ class Menu:
             case Action.PICK if tap.mode:
                 return await self.orders.pick(job, tap.mode, tap.instrument, at_most=tap.credits)
             case Action.START if job.mode and job.starts_at:
-                return await self.orders.pick(job, job.mode, job.instrument, starts_at=job.starts_at)
+                return await self.orders.pick(
+                    job, job.mode, job.instrument, starts_at=job.starts_at, at_most=tap.credits
+                )
             case Action.UNDO:
                 return await self.orders.undo(job)
             case Action.OTHER_MODE if tap.mode:

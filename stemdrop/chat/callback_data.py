@@ -47,6 +47,10 @@ def choice_of_word(word: str) -> Choice | None:
     return (mode, INSTRUMENTS[int(number)]) if is_known else None
 
 
+# A call costs at most 1,000,000 credits (`provider/abilities.py`), an album's songs together more.
+_CREDITS_DIGITS = 9
+
+
 def credits_word(credits: int) -> str:
     """Encode the price that a button shows, as in `c20`."""
     return f"c{credits}"
@@ -54,11 +58,11 @@ def credits_word(credits: int) -> str:
 
 def credits_of_word(word: str) -> int | None:
     """Decode it; `None` if no button of this version has it."""
-    return int(word[1:]) if word[:1] == "c" and _is_number(word[1:]) else None
+    return int(word[1:]) if word[:1] == "c" and _is_number(word[1:], _CREDITS_DIGITS) else None
 
 
 _WITH_MODE = (Action.PICK, Action.OTHER_MODE)
-_PRICED = (*_WITH_MODE, Action.RETRY)
+_PRICED = (*_WITH_MODE, Action.START, Action.RETRY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,5 +156,5 @@ class ScreenTap:
         return cls(Screen(letter), tuple(words)) if letter in set(Screen) else None
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 4
+def _is_number(text: str, most_digits: int = 4) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= most_digits

@@ -146,8 +146,9 @@ def _starting(job: Job, translate: Language, title: str, details: Details) -> Re
     name = translate.mode_name(job.mode, job.instrument) if job.mode else ""
     price = details.price(translate, job.mode, job.instrument)
     text = translate("start.soon", title=title, mode=name, price=price, time=translate.duration(UNDO_S))
-    buttons = ((Action.UNDO, "button.undo"), (Action.START, "button.start_now"))
-    return text, _keyboard([[job_button(translate(key), Tap(action, job.id)) for action, key in buttons]])
+    start = Tap(Action.START, job.id, credits=details.credits(job.mode, job.instrument))
+    buttons = (("button.undo", Tap(Action.UNDO, job.id)), ("button.start_now", start))
+    return text, _keyboard([[job_button(translate(key), tap) for key, tap in buttons]])
 
 
 def _submitting(job: Job, translate: Language, title: str, details: Details) -> Rendered:

@@ -61,8 +61,8 @@ class Orders:
     ) -> Ordered:
         """Choose the mode of a job and submit, queue or deliver it; of two picks the first counts.
 
-        With `starts_at` (see `Job`) only if its user has not undone that, with `at_most` only if it costs no
-        more credits.
+        With `starts_at` (see `Job`) only if its user has not undone that. With `at_most` only if its
+        call costs no more credits. With `is_unlimited` the credits are counted for no account.
         """
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
@@ -74,13 +74,14 @@ class Orders:
         if not abilities.can(mode, instrument):
             log.info("job %s: %s %s is not offered any more", job.id, mode, instrument)
             return Ordered(job.id, _NOT_OFFERED)
-        price = 0 if is_unlimited else abilities.price(mode)
+        cost = abilities.price(mode)
+        price = 0 if is_unlimited else cost
         limit = await self.users.limit(job.account) if price else 0
         picked, spent = await self.store.pick(
             *(job, mode, instrument, limit, price),
             file_format=file_format,
             starts_at=starts_at,
-            at_most=at_most,
+            must_be_free=at_most is not None and cost > at_most,
         )
         if picked is Picked.DEARER:
             return Ordered(job.id, DEARER)

@@ -1,7 +1,7 @@
 """`Albums`: songs that were sent together, from the first that is seen until each has its job."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
 from stemdrop.domain.job_fields import from_fields, to_fields
@@ -41,12 +41,16 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class AlbumOrder:
-    """The songs for which a tap has picked a choice; a tap that is handled again goes on with them."""
+    """The songs for which a tap has picked a choice; a tap that is handled again goes on with them.
+
+    `prices` maps each job's id to the credits that its user has agreed to; earlier versions stored none.
+    """
 
     tap_id: str
     mode: Mode
     job_ids: list[str]
     instrument: str = ""
+    prices: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

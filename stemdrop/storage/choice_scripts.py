@@ -30,8 +30,8 @@ return 1
 
 PICK = """
 -- KEYS: job, spent, flight, queue
--- ARGV: id, now, limit, most in flight, price, split id, expected start ('': any), the highest price
--- ('': any), field, value, …
+-- ARGV: id, now, limit, most in flight, price, split id, expected start ('': any), '1' if it must be free,
+-- field, value, …
 -- returns the outcome and the credits spent today
 local spent = 0
 for _, credits in ipairs(redis.call('HVALS', KEYS[2])) do spent = spent + tonumber(credits) end
@@ -39,7 +39,7 @@ if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return {'late', spent
 if ARGV[7] ~= '' and redis.call('HGET', KEYS[1], 'starts_at') ~= ARGV[7] then return {'late', spent} end
 local limit, price = tonumber(ARGV[3]), tonumber(ARGV[5])
 local _, how = find_payer(ARGV[1], ARGV[6])
-if ARGV[8] ~= '' and price > tonumber(ARGV[8]) and how ~= 'delivering' then return {'dearer', spent} end
+if ARGV[8] == '1' and how ~= 'delivering' then return {'dearer', spent} end
 local is_over = limit > 0 and spent + price > limit
 if is_over and not how then return {'over', spent} end
 -- beyond the day's credits a job may share another one's call, but not make its own

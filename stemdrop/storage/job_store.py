@@ -68,12 +68,12 @@ class JobStore(JobLists):
         *,
         file_format: str = "",
         starts_at: float = 0,
-        at_most: int | None = None,
+        must_be_free: bool = False,
     ) -> tuple[Picked, int]:
         """Choose how to split the song and hold the credits, within the `limit` of the day (0: none).
 
         `price` is the mode's by default. With `starts_at` only if the job still starts by itself, and with
-        `at_most` only if it costs no more.
+        `must_be_free` only if another job has paid for its result.
         Returns also the credits of the day that are spent or held.
         """
         now = self._clock()
@@ -85,8 +85,7 @@ class JobStore(JobLists):
         changes |= {"account": account, "account_day": day, "picked_at": now}
         held = CREDITS[mode] if price is None else price
         split_id = job.source.split_id(mode, instrument, file_format)
-        args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or ""]
-        args += ["" if at_most is None else at_most]
+        args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or "", int(must_be_free)]
         args += _flat(encode(changes))
         outcome, spent = await self._run(choice_scripts.PICK, keys, args)
         return Picked(outcome), int(spent)
@@ -94,7 +93,8 @@ class JobStore(JobLists):
     async def start_by_itself(self, job: Job) -> bool:
         """Let the job start by itself in its mode, announced anew. False: it has been picked."""
         wish = {"mode": job.mode, "instrument": job.instrument, "starts_at": job.starts_at, "shown_at": 0.0}
-        args = _flat(encode(wish))
+        # its message no longer asks about the stems of the earlier choice
+        args = _flat(encode({**wish, "is_cache_lost": False}))
         return bool(await self._run(choice_scripts.START_BY_ITSELF, [JOB.format(job.id)], args))
 
     async def undo(self, job_id: str) -> bool:

@@ -208,7 +208,7 @@ async def test_a_retry_is_offered_only_where_it_may_help(
     assert labels[:-1] == (["1. 🔁 Try again · 50 credits"] if offered else [])
 
 
-async def test_a_free_retry_says_that_it_is_free(
+async def test_a_free_retry_says_so_and_buys_nothing_once_it_is_not(
     run_room: BotRoom, boss: User, alice: User, song: Path
 ) -> None:
     sent = await run_room.sends(alice, song)
@@ -217,7 +217,14 @@ async def test_a_free_retry_says_that_it_is_free(
     await run_room.product.stem_cache.put(
         job, CachedStems(Result(200), (CachedStem("vocals", "audio", "file"),))
     )
-    assert (await look(run_room, boss)).buttons[0]["text"] == "1. 🔁 Try again · free"
+    shown = await look(run_room, boss)
+    assert shown.buttons[0]["text"] == "1. 🔁 Try again · free"
+    await run_room.product.stem_cache.forget_all()
+    query = await run_room.presses(shown, "1. 🔁 Try again")
+    assert query.answer_text.startswith("The price has changed")
+    assert await run_room.product.ordered() == []
+    await run_room.presses(shown, "1. 🔁 Try again · 50 credits")
+    assert [task for task, _ in await run_room.product.ordered()] == ["submit"]
 
 
 async def test_credits_that_are_not_a_number_are_unknown(

@@ -251,6 +251,22 @@ async def test_a_tap_that_is_handled_again_after_a_crash_goes_on_and_picks_each_
     assert len(await room.product.ordered()) == 3
 
 
+async def test_a_tap_that_is_handled_again_later_pays_no_more_than_its_button_showed(
+    room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
+) -> None:
+    cheap = {mode: Ability(1, instruments=INSTRUMENTS) for mode in Mode}
+    await room.product.abilities.put(Abilities(cheap))
+    menu = await menu_of(room, albums, alice, songs)
+    data = menu.buttons[ALL_VOCALS]["callback_data"]
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="answerCallbackQuery", times=3)
+    query = room.telegram.tap(alice.id, menu.message_id, data)
+    await room.handle()
+    await room.product.abilities.put(ALL)
+    await room.again(query)
+    assert await room.product.ordered() == []
+    assert labels(menu)[0] == "All 3: Vocals + instrumental · 30 credits"
+
+
 async def test_other_files_of_an_album_are_named_with_the_reason(
     room: BotRoom, albums: AlbumChats, alice: User, songs: list[Path]
 ) -> None:

@@ -346,6 +346,33 @@ async def test_an_edited_caption_chooses_until_the_mode_is_picked(
     assert (await starts.job()).mode is Mode.SEPARATE_VOCAL
 
 
+async def test_an_edited_caption_is_announced_for_a_song_whose_stems_are_lost(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    starts = Starts(room, alice, build_automatic_start(room.product))
+    sent = await room.sends(alice, song)
+    (job,) = await room.product.jobs(alice.id)
+    starts.job_id = job.id
+    await room.product.store.set(job.id, mode=Mode.SPLIT_STEM, is_cache_lost=True)
+    await room.product.job_message.show_current(job.id)
+    assert starts.message().text.endswith("Split it again?")
+    room.telegram.edit_text(alice.id, sent.message_id, "vocals")
+    await room.handle()
+    assert not await starts.runs()
+    assert starts.message().text == SOON
+
+
+async def test_start_now_starts_nothing_that_costs_more_than_the_message_says(soon: Starts) -> None:
+    cheap = {Mode.SEPARATE_VOCAL: Ability(1)}
+    await soon.room.product.abilities.put(Abilities(cheap))
+    await soon.room.product.job_message.show_current(soon.job_id)
+    await soon.room.product.abilities.put(ALL)
+    query = await soon.room.presses(soon.message(), "Start now")
+    assert query.answer_text.startswith("The price has changed")
+    assert await soon.room.product.ordered() == []
+    assert soon.message().text == SOON
+
+
 async def test_an_edited_caption_starts_nothing_in_an_album(room: BotRoom, alice: User, song: Path) -> None:
     sent = await room.sends(alice, song, media_group_id="7")
     room.telegram.edit_text(alice.id, sent.message_id, "vocals")

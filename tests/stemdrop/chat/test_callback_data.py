@@ -13,7 +13,8 @@ TAPS = [
     *(Tap(action, JOB, Mode.SPLIT_STEM_ADVANCED, name) for action in PICKING for name in INSTRUMENTS),
     *(Tap(Action.INSTRUMENTS, JOB, page=page) for page in (1, 2, 9999)),
     *(Tap(action, JOB, Mode.SPLIT_STEM_ADVANCED, "Bass", credits=20) for action in PICKING),
-    *(Tap(Action.RETRY, JOB, credits=credits) for credits in (0, 9999)),
+    *(Tap(Action.RETRY, JOB, credits=credits) for credits in (0, 10_000_000)),
+    Tap(Action.START, JOB, credits=10),
 ]
 
 
