@@ -33,7 +33,7 @@ class SeparatorSettings:
 
     max_source_bytes: int = 2_000_000_000
     fetch_timeout_s: float = 300
-    """For a whole source with its redirects."""
+    """For a whole source, with its redirects and all attempts."""
 
     callback_object: str = "vocal_removal_info"
     """Name of the object with the URLs, which differs between the two hosts of the contract."""
@@ -43,7 +43,7 @@ class SeparatorSettings:
     callback_timeout_s: float = 15
     callback_pauses_s: tuple[float, ...] = (5, 30)
     source_pauses_s: tuple[float, ...] = (1, 2, 4, 8, 15)
-    """Pauses between attempts; there is one attempt more than pauses."""
+    """Pauses between attempts to send a callback, and to fetch a source: one attempt more than pauses."""
 
     keep_results_s: float = 14 * DAY_S
     keep_uploads_s: float = 3 * DAY_S

@@ -1,6 +1,7 @@
 """Download of the song to separate. Clients with the key are trusted: any address is allowed."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -11,22 +12,43 @@ class SourceError(Exception):
     """The source could not be downloaded; the message says why."""
 
 
-class SourceUnreachableError(SourceError):
-    """The source's server, or a gateway before it, did not answer or failed: it may be starting."""
+class _UnreachableError(SourceError):
+    """The source's server, or a gateway before it, did not answer or failed: it may be restarting."""
 
 
-async def fetch(client: httpx.AsyncClient, url: str, file: Path, max_bytes: int, timeout_s: float) -> None:
-    """Download `url` to `file`, following redirects, in at most `timeout_s`. Raises `SourceError`."""
+async def fetch(
+    client: httpx.AsyncClient,
+    url: str,
+    file: Path,
+    max_bytes: int,
+    timeout_s: float,
+    pauses_s: Sequence[float] = (),
+) -> None:
+    """Download `url` to `file`, following redirects, in at most `timeout_s`. Raises `SourceError`.
+
+    A server that cannot be reached is asked again after each of `pauses_s`.
+    """
     try:
-        async with asyncio.timeout(timeout_s), client.stream("GET", url, follow_redirects=True) as response:
-            if not response.is_success:
-                refusal = f"the audio could not be downloaded: its server answered {response.status_code}"
-                raise (SourceUnreachableError if response.is_server_error else SourceError)(refusal)
-            await _save(response, file, max_bytes)
+        async with asyncio.timeout(timeout_s):
+            for pause_s in pauses_s:
+                try:
+                    return await _download(client, url, file, max_bytes)
+                except _UnreachableError:
+                    await asyncio.sleep(pause_s)
+            await _download(client, url, file, max_bytes)
     except TimeoutError as error:
         raise SourceError(f"the audio could not be downloaded within {timeout_s:g} s") from error
+
+
+async def _download(client: httpx.AsyncClient, url: str, file: Path, max_bytes: int) -> None:
+    try:
+        async with client.stream("GET", url, follow_redirects=True) as response:
+            if not response.is_success:
+                refusal = f"the audio could not be downloaded: its server answered {response.status_code}"
+                raise (_UnreachableError if response.is_server_error else SourceError)(refusal)
+            await _save(response, file, max_bytes)
     except httpx.NetworkError as error:
-        raise SourceUnreachableError(f"the audio could not be downloaded: {type(error).__name__}") from error
+        raise _UnreachableError(f"the audio could not be downloaded: {type(error).__name__}") from error
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: an invalid host name
         raise SourceError(f"the audio could not be downloaded: {type(error).__name__}") from error
 

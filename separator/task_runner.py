@@ -18,7 +18,7 @@ from separator.file_store import ExpiringFiles
 from separator.modes import STEM_NAMES, Mode
 from separator.reports import callback_body
 from separator.settings import SeparatorSettings
-from separator.source import SourceError, SourceUnreachableError, fetch
+from separator.source import SourceError, fetch
 from separator.task_table import CallbackState, PublishedStem, Task, TaskState, TaskTable
 
 _log = logging.getLogger(__name__)
@@ -130,15 +130,9 @@ class TaskRunner:
         uploaded = self._uploads.at(url)  # our public address may be unreachable from here
         if uploaded is not None:
             return uploaded
-        file = folder / "source"
-        limits = self._settings.max_source_bytes, self._settings.fetch_timeout_s
-        for pause_s in self._settings.source_pauses_s:  # the source's server may be restarting
-            try:
-                await fetch(self._client, url, file, *limits)
-                return file
-            except SourceUnreachableError:
-                await asyncio.sleep(pause_s)
-        await fetch(self._client, url, file, *limits)
+        file, settings = folder / "source", self._settings
+        limits = settings.max_source_bytes, settings.fetch_timeout_s
+        await fetch(self._client, url, file, *limits, settings.source_pauses_s)
         return file
 
     def _wanted(self, task: Task) -> str | None:

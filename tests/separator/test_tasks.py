@@ -186,6 +186,12 @@ def test_a_source_whose_server_restarts_is_asked_for_again(
     assert separator.ended(task_id)["successFlag"] == "SUCCESS"
 
 
+def test_all_attempts_to_reach_a_source_take_no_longer_than_one_may(start: Start, client: Any) -> None:
+    with start(fetch_timeout_s=0.2, source_pauses_s=(3600,)) as separator:
+        task_id = separator.task(**_wanted(client, _closed_port()))
+        assert separator.ended(task_id)["errorMessage"] == "the audio could not be downloaded within 0.2 s"
+
+
 def _check_signature(headers: dict[str, str], task_id: str, key: bytes) -> None:
     timestamp = headers["x-webhook-timestamp"]
     assert abs(int(timestamp) - time.time()) < 600
