@@ -237,6 +237,12 @@ async def test_servers_that_are_away_are_a_bad_gateway(
     assert recorded(tg) == [("create", 502, None), ("callback", 502, None)]
 
 
+def test_the_secret_of_telegrams_webhook_is_not_shown(tg: Telegram) -> None:
+    parameters = {"url": "http://webhook.test/telegram", "secret_token": "only-for-telegram"}
+    tg.records.add(RecordKind.BOT, "setWebhook", parameters=parameters)
+    assert tg.records.after(0)[0].parameters == {**parameters, "secret_token": "…"}
+
+
 def test_the_memory_of_the_bench_is_bounded(tg: Telegram) -> None:
     for number in range(100):
         tg.records.add(RecordKind.BOT, str(number), parameters={"text": "x" * 200_000})
