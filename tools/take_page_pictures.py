@@ -31,7 +31,7 @@ async def main() -> None:
             browser = await playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--no-sandbox", "--mute-audio"]
             )
-            page = await browser.new_page(viewport={"width": 900, "height": 720}, locale="en-US")
+            page = await browser.new_page(viewport={"width": 780, "height": 945}, locale="en-US")
             page.set_default_timeout(_WAIT_MS)
             await page.goto(environment.page.url(environment.telegram_url))
             await _split_the_demo_song(page)
@@ -44,6 +44,7 @@ async def main() -> None:
             await page.emulate_media(color_scheme="light")
             await page.get_by_role("button", name="You ♪ Morning Line").first.scroll_into_view_if_needed()
             await page.mouse.move(0, 0)
+            await page.locator(".scroller").focus()
             await page.screenshot(path=_PICTURES / "page-light.png")
             await browser.close()
 

@@ -20,6 +20,7 @@ const toEnd = element("button", { type: "button", className: "to-end", hidden: t
 const items = new Map();
 let unread = 0;
 let wasAtEnd = true;
+let lastTop = 0;
 
 export function addChat() {
   scroller.addEventListener("scroll", onScroll, { passive: true });
@@ -120,7 +121,9 @@ function offerMixer(item, message) {
 }
 
 function onScroll() {
-  wasAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
+  const isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
+  wasAtEnd = isAtEnd || (wasAtEnd && scroller.scrollTop >= lastTop); // what grew below has not moved the reader
+  lastTop = scroller.scrollTop;
   if (wasAtEnd) unread = 0;
   showUnread();
 }

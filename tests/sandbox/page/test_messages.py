@@ -14,6 +14,10 @@ from .conftest import PHONE, SHOW, Bot
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 MARKUP = "<img src=x onerror=alert(1)><b>bold</b>"
+GROW = """() => {
+  document.querySelector(".messages").lastElementChild.style.paddingBottom = "300px";
+  document.querySelector(".scroller").dispatchEvent(new Event("scroll"));
+}"""
 HOSTILE = [
     MARKUP,
     "שיר \u202ehttps://evil.example\u202c ערב",  # right to left, with an override of the direction
@@ -91,6 +95,9 @@ async def test_a_message_is_copied_downloaded_deleted_and_found_by_its_reply(
         assert await page.evaluate("navigator.clipboard.readText()") == "The first of many"
         await page.get_by_role("button", name="Go to the latest message").click()
         await expect(page.get_by_role("article", name="News")).to_be_in_viewport()
+        # the chat stays at its end when it grows before it was told of an earlier scrolling
+        await page.evaluate(GROW)
+        await expect(page.get_by_role("button", name="Go to the latest message")).to_be_hidden()
         await page.get_by_role("article", name="News").get_by_role("button", name="More").click()
         await page.get_by_role("menuitem", name="Delete").click()
         await expect(page.get_by_role("article", name="News")).to_have_count(0)
