@@ -1,5 +1,6 @@
 """A folder in which a sandbox keeps all of its data for the next start: `stemdrop sandbox --data`."""
 
+import asyncio
 import fcntl
 import os
 import secrets
@@ -41,18 +42,18 @@ class KeptFolder:
         self.lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         self.identity = self._identity()
 
-    def take(self) -> None:
+    async def take(self) -> None:
         """Wait until the processes of a killed sandbox have ended, and take its ports again if they are free.
 
-        Blocking. Raises `DatabaseError`.
+        Raises `DatabaseError`.
         """
-        self._wait_for_orphans()
+        await self._wait_for_orphans()
         identity = self.identity
         for name in ("page_port", "webhook_port", "separator_port"):
             setattr(identity, name, free_port(getattr(identity, name)))
         self.database.write({("identity", ""): _IDENTITY.dump_json(identity).decode()})
 
-    def _wait_for_orphans(self) -> None:
+    async def _wait_for_orphans(self) -> None:
         deadline = time.monotonic() + _ORPHANS_WAIT_S
         while True:
             try:
@@ -61,7 +62,7 @@ class KeptFolder:
             except OSError as error:
                 if time.monotonic() > deadline:
                     raise DatabaseError(f"processes of an earlier sandbox still use {self.folder}") from error
-                time.sleep(_POLL_INTERVAL_S)
+                await asyncio.sleep(_POLL_INTERVAL_S)
 
     def close(self) -> None:
         os.close(self.lock)

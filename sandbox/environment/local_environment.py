@@ -181,7 +181,7 @@ class LocalEnvironment:
     async def _take_folder(self, kept: KeptFolder) -> None:
         self._stack.callback(kept.close)
         self._stack.callback(close_telegram, self.telegram, kept.database)
-        await asyncio.to_thread(kept.take)
+        await kept.take()
         self.redis.pass_fds = self._pass_fds = (kept.lock,)
         for log in self.directory.glob("*.log"):
             log.unlink()

@@ -1,12 +1,15 @@
 """The local environment is isolated: its processes do not read the caller's `.env`, and it leaves an external
 Redis as it was."""
 
+import asyncio
+import fcntl
 from pathlib import Path
 
 import pytest
 from process_pool import ForkedProcess
 from redis import Redis
 
+from sandbox.environment import kept_folder
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import Process
 from sandbox.environment.redis_server import RedisUnavailableError
@@ -90,6 +93,22 @@ async def test_kept_data_in_an_external_redis_belong_to_their_folder(redis_url: 
     with pytest.raises(RedisUnavailableError):
         async with environment_on(redis_url, tmp_path / "two", keeps_data=True):
             pytest.fail("the environment was started")
+
+
+def test_a_start_that_waits_for_processes_of_a_killed_one_can_be_cancelled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_folder, "_ORPHANS_WAIT_S", 3600)
+
+    async def start() -> None:
+        environment = LocalEnvironment(tmp_path, separator=False, keeps_data=True)
+        async with asyncio.timeout(0.1), environment:
+            pytest.fail("the environment was started")
+
+    with (tmp_path / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(TimeoutError):
+            asyncio.run(start())
 
 
 async def test_two_environments_cannot_share_a_redis(redis_url: str, tmp_path: Path) -> None:
