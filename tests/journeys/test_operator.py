@@ -25,7 +25,7 @@ async def jobs(desk: Path, *words: str) -> tuple[int, str]:
     """Exit code and output of `stemdrop jobs …`, as a process of its own that knows nothing else."""
     process = ForkedProcess(["jobs", *words], {}, desk / "output", cwd=desk)
     process.start()
-    code, output = await process.wait(60), process.output()
+    code, output = await process.wait(200), process.output()
     assert "Traceback" not in output
     return code, output
 

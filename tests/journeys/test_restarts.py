@@ -27,10 +27,10 @@ class Walk:
         await self.deployment.accepted(2)
 
     async def delivered(self) -> None:
+        self.deployment.provider.hold_stems.set()
         self.menu = await self.person.shows(self.menu, "✅")
 
     async def another_way(self) -> None:
-        # an album that was sent and not yet noted when its process died would be sent again, too
         self.deployment.provider.hold_stems.clear()
         await self.person.taps(self.menu, 0)
         await self.person.sees(lambda: len(self.deployment.texts(self.person)) == 2)
@@ -46,6 +46,8 @@ async def test_songs_survive_a_kill_after_every_step(tmp_path: Path) -> None:
         walks = [Walk(deployment, deployment.person(language=language)) for language in ("en", "ru")]
 
         async def call_back() -> None:
+            # an album that was sent and not yet noted when its process died would be sent again
+            deployment.provider.hold_stems.clear()
             answers = [await deployment.provider.call_back(number) for number in (0, 1)]
             assert [answer.status_code for answer in answers] == [200, 200]
             deployment.provider.answers_by_itself = True

@@ -42,7 +42,7 @@ async def test_the_stems_are_written_to_disk(song: Path, tmp_path: Path, variabl
     arguments = ["sandbox", "--song", "Morning.mp3", "--mode", "split_stem"]
     process = ForkedProcess(arguments, variables, tmp_path / "log", cwd=tmp_path)
     process.start()
-    assert await process.wait(100) == 0, process.output()
+    assert await process.wait(200) == 0, process.output()
     found = {path.name: measure(path) for path in (tmp_path / "stems").iterdir()}
     names = {f"Morning ({stem}).mp3" for stem in STEMS}
     assert found == {name: pytest.approx(measure(cut), abs=0.05) for name in names}

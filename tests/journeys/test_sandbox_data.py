@@ -25,7 +25,7 @@ class Page:
     def __init__(self, address: str) -> None:
         self.address = address
         url, key = address.split("/#")
-        self.http = httpx.AsyncClient(base_url=f"{url}/chat/", headers={"X-Sandbox-Key": key}, timeout=90)
+        self.http = httpx.AsyncClient(base_url=f"{url}/chat/", headers={"X-Sandbox-Key": key}, timeout=120)
 
     async def call(self, method: str, path: str, **options: Any) -> Any:
         answer = await self.http.request(method, path, **options)
@@ -35,7 +35,7 @@ class Page:
     async def wait_for(self, chat_id: int, found: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         """Return the first message for which `found` is true at any time of this run."""
         after = 0
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(120):
             while True:
                 events = await self.call("GET", f"{chat_id}/events", params={"after": after, "timeout": 30})
                 after = events["last_event"]
@@ -113,7 +113,7 @@ async def test_it_goes_on_after_a_kill_and_after_ctrl_c(song: Path, tmp_path: Pa
         drums = await again.wait_for(ann, lambda message: "(Drums)" in str(message))
         await again.call("DELETE", f"{ann}/messages/{sent[1]['message_id']}")
         os.kill(process.pid, signal.SIGINT)
-        assert await process.wait(60) == 128 + signal.SIGINT, process.output()
+        assert await process.wait(200) == 128 + signal.SIGINT, process.output()
 
     with closing(Database(tmp_path / "kept")) as database:
         telegram = open_telegram(database, tmp_path / "kept/telegram")

@@ -90,5 +90,5 @@ async def status(deployment: Deployment, folder: Path) -> Any:
         ["status", "--json"], deployment.environment.variables(), folder / "status", cwd=folder
     )
     process.start()
-    assert await process.wait(60) == 0
+    assert await process.wait(200) == 0
     return json.loads(process.output())

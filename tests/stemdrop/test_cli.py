@@ -45,7 +45,7 @@ async def ended(command: str, environment: Mapping[str, str]) -> tuple[int, str]
     """Run a command in a process of its own; returns its exit code and output."""
     process = ForkedProcess([command], environment, Path(os.getcwd(), "log"))
     process.start()
-    return await process.wait(60), process.output()
+    return await process.wait(200), process.output()
 
 
 @pytest.mark.parametrize("command", ["up", "bot", "webhook", "worker"])
@@ -114,7 +114,7 @@ async def test_a_process_that_is_stopped_while_redis_is_away_was_never_ready(tmp
         while "waiting for Redis" not in process.output():  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.05)
     process._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
-    assert await process.wait(60) == 0
+    assert await process.wait(200) == 0
     assert "ready" not in process.output()
 
 
@@ -125,7 +125,7 @@ async def test_in_a_container_a_process_with_wrong_settings_waits_until_it_is_st
         while "this process ends in 3" not in process.output():  # noqa: ASYNC110 - a file
             await asyncio.sleep(0.05)
     process._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
-    assert await process.wait(60) == 2
+    assert await process.wait(200) == 2
     assert "docker compose run --rm worker doctor" in process.output()
 
 
@@ -174,7 +174,7 @@ async def test_a_token_that_is_revoked_later_ends_the_bot(
     process = await local.start("bot")
     monkeypatch.setattr(local.telegram, "token", "7000000001:a-new-one")
     local.telegram.send_text(alice.id, "/start")  # ends the call that waits for updates
-    assert await process.wait(30) == 2
+    assert await process.wait(200) == 2
     assert process.output().endswith("stemdrop: TELEGRAM_BOT_TOKEN is wrong: Telegram refuses it\n")
     assert "Traceback" not in process.output()
 
@@ -225,7 +225,7 @@ async def test_an_unexpected_exception_is_logged_once_with_its_traceback(local: 
 async def test_sigterm_stops_up_cleanly(local: LocalEnvironment) -> None:
     process = await local.start("up")
     process._process.send_signal(signal.SIGTERM)  # type: ignore[union-attr]
-    assert await process.wait(40) == 0
+    assert await process.wait(200) == 0
     assert "Traceback" not in process.output()
     assert process.output().endswith("stopped\n")
 

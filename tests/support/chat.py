@@ -9,7 +9,7 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CREDITS, Mode
 
-WAIT_S = 120.0
+WAIT_S = 200.0
 
 
 def mode_label(translate: Language, mode: Mode) -> str:

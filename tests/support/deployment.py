@@ -113,6 +113,7 @@ class Deployment:
 
     async def age_lost_answers(self, seconds: float = 121) -> None:
         """Move the times of jobs that have lost the answer to their create call back by so many seconds."""
+        await self.tasks_rest()  # a task that still notes when it showed the message would undo this
         async with self.store() as store:
             for job in await store.open_jobs():
                 if job.answer_lost_at:

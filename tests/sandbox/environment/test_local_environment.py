@@ -46,7 +46,7 @@ async def test_a_process_reads_the_env_file_of_its_own_folder(
     monkeypatch.chdir(tmp_path)
     process = Process(["up"], {}, tmp_path / "log", cwd=own)
     process.start()
-    assert await process.wait(60) == 2
+    assert await process.wait(200) == 2
     assert process.output() == "".join(
         f"stemdrop: {name} is missing: set it in the environment or in .env\n"
         for name in ("SEPARATION_API_KEY", "SECRET_KEY")

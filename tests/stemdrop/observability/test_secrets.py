@@ -480,7 +480,7 @@ async def test_a_command_that_crashes_or_is_refused_hides_secrets(
             settings = {**environment, "TELEGRAM_API_URL": f"{url}/{where}", **changes}
             process = ForkedProcess(["bot"], settings, tmp_path / where, cwd=tmp_path)
             process.start()
-            ended[where] = await process.wait(60), process.output()
+            ended[where] = await process.wait(200), process.output()
 
         await asyncio.gather(run("crash"), run("hook", SECRET_KEY="no key"))
     secrets = secrets_of(load_settings(environment))
