@@ -89,6 +89,7 @@ async def tap_and_answer(page: Page, tg: Telegram, answer: str, is_alert: bool) 
         await expect(page.get_by_role("log").last).to_contain_text(answer)  # beside the toast, which goes
         return
     await expect(page.get_by_role("alertdialog", name=answer)).to_be_visible()
+    await assert_accessible(page)
     await page.get_by_role("button", name="OK").click()
 
 
@@ -105,6 +106,7 @@ async def test_with_the_keyboard_alone_in_chinese_commands_replies_and_an_album_
         await field.focus()
         await page.keyboard.type("/")
         await expect(page.get_by_role("option")).to_have_count(2)
+        await assert_accessible(page)
         await page.keyboard.press("ArrowUp")
         await page.keyboard.press("Enter")
         assert (await sent(tg, chat_id, 1))[-1].text == "/help"
@@ -132,6 +134,7 @@ async def test_with_the_keyboard_alone_in_chinese_commands_replies_and_an_album_
         assert album[0].media_group_id == album[1].media_group_id != ""
         await page.get_by_role("button", name="录制语音消息").click()
         await expect(page.locator(".progress")).to_contain_text("正在录音 0:01")
+        await assert_accessible(page)
         await page.get_by_role("button", name="发送录音").click()
         voice = (await sent(tg, chat_id, 6))[-1]
         assert voice.media
