@@ -97,14 +97,19 @@ class AutomaticStart:
         return self.webhooks is not None and not await self.webhooks.has("webhook", _WEBHOOK_SILENT_S)
 
     async def _wait(self, job: Job) -> None:
-        """Return when the user has had the time to undo. Raises `TryLater` before that."""
-        late_s = self.clock() - job.shown_at - UNDO_S
+        """Return when the user has had the time to undo what the message says, with its price now.
+
+        Raises `TryLater` before that.
+        """
+        late_s, message = self.clock() - job.shown_at - UNDO_S, self.actions.job_message
         if job.message_id and job.shown_at >= self._began_at and -UNDO_S <= late_s <= LATE_S:
             if late_s < 0:
                 raise TryLater(-late_s, "its user may undo it")
-            return
-        await self.actions.job_message.show(job)
-        await self.actions.job_message.show_newer_state(job)
+            if not await message.show_if_changed(job, UNDO_S):
+                return
+        else:
+            await message.show(job)
+        await message.show_newer_state(job)
         raise TryLater(UNDO_S, "its user may undo it")
 
     async def _start(self, job: Job, mode: Mode, *, at_most: int | None = None) -> None:

@@ -52,12 +52,16 @@ class Uploads:
     async def edited(self, update: Update, context: Context) -> None:
         """Let the edited caption of a song in a private chat choose its mode until that is picked.
 
-        Idempotent: a caption that was undone, or says the same as before, starts nothing.
+        Idempotent: a caption that was undone, or says the same as before, starts nothing. Nor does one of a
+        message whose file was replaced: the job has the earlier file.
         """
         song = update.effective_message
         wish = caption_wish(song) if song and not song.media_group_id else None
         job = await self.store.added_for(post_of(song)) if song and wish else None
-        if job is None or wish is None or job.state is not JobState.CHOOSING:
+        source = source_of(song) if song else None
+        if job is None or wish is None or source is None or job.state is not JobState.CHOOSING:
+            return
+        if source.file_unique_id != job.source.file_unique_id:
             return
         bind_job(job.id)
         if (job.mode, job.instrument) != wish:

@@ -362,6 +362,25 @@ async def test_an_edited_caption_is_announced_for_a_song_whose_stems_are_lost(
     assert starts.message().text == SOON
 
 
+async def test_an_edited_caption_starts_nothing_when_the_file_was_replaced_too(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    sent = await room.sends(alice, song)
+    other = {**sent.content["audio"], "file_unique_id": "other"}
+    room.telegram.edit(sent, {**sent.content, "audio": other, "caption": "vocals"}, None)
+    await room.handle()
+    assert await room.product.taken(Queue.UPDATES, Task.START) == []
+
+
+async def test_a_price_that_changes_while_the_seconds_count_is_announced(soon: Starts) -> None:
+    await soon.room.product.abilities.put(Abilities({Mode.SEPARATE_VOCAL: Ability(50)}))
+    assert not await soon.runs(UNDO_S)
+    assert soon.message().text == SOON.replace("10 credits", "50 credits")
+    assert await soon.room.product.ordered() == []
+    assert await soon.runs(UNDO_S)
+    assert await soon.room.product.ordered() == [("submit", soon.job_id)]
+
+
 async def test_start_now_starts_nothing_that_costs_more_than_the_message_says(soon: Starts) -> None:
     cheap = {Mode.SEPARATE_VOCAL: Ability(1)}
     await soon.room.product.abilities.put(Abilities(cheap))
