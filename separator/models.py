@@ -84,7 +84,7 @@ def models_folder() -> Path:
 def _folders() -> list[Path]:
     """Return the folders in `STEMDROP_MODELS`, separated as in PATH, else one in the user's cache folder.
 
-    Empty entries are left out: a `Path` of no name would be the working directory.
+    Empty entries are left out: `Path("")` is the working directory.
     """
     named = [name.strip() for name in os.environ.get(_FOLDER, "").split(os.pathsep)]
     if folders := [Path(name) for name in named if name]:

@@ -35,7 +35,7 @@ def read_proxies() -> Proxies:
 def download(url: str, file: Path, max_bytes: int) -> None:
     """Download `url` to `file`, by the proxy that the environment names.
 
-    Raises `ModelError`, which tells nothing of the URL and the proxy but the name of a malformed variable.
+    Raises `ModelError`; its text contains no part of the URL or of the proxy's address.
     """
     proxies = read_proxies()
     try:

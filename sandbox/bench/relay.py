@@ -86,7 +86,7 @@ def bad_gateway() -> Response:
 
 
 async def read_body(request: Request) -> bytes | None:
-    """Return a request's body as it was sent; None, of which nothing was read, where it is too large."""
+    """Return a request's body, or None, without reading it, when it is large or its length is not said."""
     length = request.headers.get("content-length", "0")
     is_short = length.isdecimal() and int(length) <= MAX_READ_BYTES and not _is_chunked(request)
     return await request.body() if is_short else None

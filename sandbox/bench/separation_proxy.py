@@ -18,7 +18,7 @@ from sandbox.bench.relay import Relay, Relayed, bad_gateway, drain, read_body, s
 from sandbox.bench.separation_faults import CREATE, SeparationFault, SeparationFaultKind, SeparationFaults
 from sandbox.telegram.bot_api.broken_connections import NoAnswer
 
-# Of the endpoints that are recorded; the files of stems are no calls.
+# The names of the endpoints that are recorded; downloads of stems are not.
 METHODS = {
     "api/v1/vocal-removal/generate": CREATE,
     "api/v1/vocal-removal/record-info": "detail",

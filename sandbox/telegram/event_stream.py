@@ -1,7 +1,7 @@
 """The events of all chats as server-sent events, which a browser resumes by `Last-Event-ID`.
 
-An id is `<run>:<number>`. A client of another run, without an id that is known, or with one after which
-events are no longer kept, gets `restarted`: it has to read everything anew.
+An id is `<run>:<number>`. When it is unknown or of another run, or when later events are no longer kept, the
+client gets `restarted`: it has to read everything anew.
 """
 
 import json

@@ -19,13 +19,8 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+)(:\d{1,5})?", re.ASCII)
 _ORIGIN = re.compile(rf"null|[a-z][a-z0-9+.-]*://({_HOST.pattern})", re.ASCII)
 # Names that exist on private networks only (RFC 6761, 6762, 8375; `.internal` is ICANN's) or by custom.
 _PRIVATE_ZONES = (".localhost", ".local", ".internal", ".home.arpa", ".lan", ".localdomain", ".test")
-_API_PATHS = (
-    "/bot",
-    "/file/",
-    "/chat/",
-    "/separation/",
-    "/callback/",
-)  # the page's files hold no secret, and anyone may link to them
+# The page's own files are not among them: they hold no secret, and anyone may link to them.
+_API_PATHS = ("/bot", "/file/", "/chat/", "/separation/", "/callback/")
 
 
 class RequestGuard:
