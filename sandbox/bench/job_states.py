@@ -20,7 +20,7 @@ _MOST_JOBS = 200
 _PAUSE_S = 2.0
 _WAIT_S = 3.0  # less than the client's timeout
 # Events of hashes, by key (redis.io/docs/latest/develop/pubsub/keyspace-notifications).
-_EVENTS, _CHANNELS = "Kh", "__keyspace@*__:"
+_SETTING, _EVENTS, _CHANNELS = "notify-keyspace-events", "Kh", "__keyspace@*__:"
 
 
 @dataclass
@@ -60,7 +60,9 @@ class JobStates:
         while True:
             try:
                 async with connect(redis_url) as redis:
-                    await redis.config_set("notify-keyspace-events", _EVENTS)
+                    # it is the server's, for all databases: other programs keep what they have asked for
+                    others = (await redis.config_get(_SETTING)).get(_SETTING, "")
+                    await redis.config_set(_SETTING, f"{others}{_EVENTS}")
                     await self._listen(redis)
             except (RedisError, StoreUnavailable, OSError) as error:
                 self.is_following.clear()

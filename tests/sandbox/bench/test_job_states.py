@@ -87,6 +87,18 @@ async def test_jobs_that_are_open_at_the_start_are_shown_and_a_missing_redis_is_
     following.cancel()
 
 
+async def test_programs_that_share_the_redis_keep_their_notifications(bench: Bench, redis_url: str) -> None:
+    async with connect(redis_url) as redis:
+        await redis.config_set("notify-keyspace-events", "Ex")
+        try:
+            async with bench.run(redis_url):
+                await asyncio.wait_for(bench.jobs.is_following.wait(), WAIT_S)
+                found = (await redis.config_get("notify-keyspace-events"))["notify-keyspace-events"]
+                assert set(found or "") == set("ExKh")
+        finally:
+            await redis.config_set("notify-keyspace-events", "")
+
+
 async def test_the_bench_ends_at_any_moment(tg: Telegram, redis_url: str) -> None:
     async with asyncio.timeout(WAIT_S):
         for turns in range(0, 60, 3):  # of the event loop
