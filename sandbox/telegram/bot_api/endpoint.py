@@ -187,7 +187,7 @@ class _Exchange:
 
     def _chat_id(self) -> int | None:
         given = str(self.sent.get("chat_id", ""))
-        return int(given) if re.fullmatch(r"-?\d+", given) else None
+        return int(given) if re.fullmatch(r"-?\d{1,18}", given) else None
 
     def _log(
         self, status: int | None, description: str, fault: Fault | None = None, answer: Any = None

@@ -13,6 +13,7 @@ CHATS = [
     text("chat not found", SEEN, chat_id=-1),
     text("chat not found", SEEN, chat_id="@unknown"),
     text("chat not found", SEEN, chat_id="not_a_chat"),
+    text("chat not found", SERVER, chat_id="9" * 5000),
     Refusal("sendMessage", {"chat_id": "$blocked", "text": "x"}, "bot was blocked by the user", SERVER, 403),
     Refusal(
         "sendMessage",
