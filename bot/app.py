@@ -116,7 +116,6 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
         of_words={PRIVACY_WORD: privacy.explain, DELETE_WORD: privacy.ask},
     )
     group_chats = GroupChats(uploads, albums, parts.group_settings, users, rights, store, parts.orders)
-
     application = (
         ApplicationBuilder().bot(parts.bot).updater(None).context_types(ContextTypes(context=Context)).build()
     )

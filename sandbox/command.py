@@ -7,19 +7,14 @@ import os
 import signal
 import sys
 import tempfile
-import time
 import webbrowser
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from av.error import FFmpegError
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from sandbox.bench.bench import bench_between
 from sandbox.environment.database import Database, DatabaseError
@@ -27,8 +22,8 @@ from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import ProcessFailedError
 from sandbox.environment.redis_server import RedisUnavailableError
 from sandbox.page.routes import PageLink
-from sandbox.play.duration import measure
 from sandbox.play.simulated_user import MODES, ONE_INSTRUMENT, NotDeliveredError, ReceivedStem, SimulatedUser
+from sandbox.play.terminal_output import plain_console, print_stems, progress_lines
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.membership import FIRST_USER_ID
 from sandbox.telegram.person_actions import Telegram
@@ -174,61 +169,9 @@ async def play(
     language: str = "en",
 ) -> list[ReceivedStem]:
     """Simulate one user and print the progress. Raises `NotDeliveredError` when no stem arrives."""
-    with _progress(console, ", ".join(filter(None, (song.name, mode, instrument)))) as show:
+    with progress_lines(console, ", ".join(filter(None, (song.name, mode, instrument)))) as show:
         async with SimulatedUser(url, access_key, show, language_code=language) as user:
             return await user.play(song, mode, out, instrument=instrument, kind=kind)
-
-
-def plain_console() -> Console:
-    """Return a console that prints titles of songs as they are: [live] is no markup, and :cat: no emoji."""
-    return Console(highlight=False, markup=False, emoji=False)
-
-
-def print_stems(console: Console, stems: list[ReceivedStem]) -> None:
-    """Print a table of the stems, and below it one unbroken line for each file.
-
-    Raises `NotDeliveredError` for a stem that does not decode.
-    """
-    table = Table("stem")
-    for heading in ("seconds", "kB"):
-        table.add_column(heading, no_wrap=True)  # in a narrow terminal only the titles are cut
-    for stem in stems:
-        title = Text(stem.title, no_wrap=True, overflow="ellipsis")
-        table.add_row(title, f"{stem_seconds(stem):.2f}", str(stem.path.stat().st_size // 1000))
-    console.print(table)
-    for stem in stems:
-        console.print(str(stem.path), soft_wrap=True)
-
-
-def stem_seconds(stem: ReceivedStem) -> float:
-    """Return the duration of a stem. Raises `NotDeliveredError` when it does not decode."""
-    try:
-        return measure(stem.path)
-    except (FFmpegError, IndexError) as error:  # IndexError: a file without an audio stream
-        raise NotDeliveredError(f"{stem.path} arrived, but does not decode") from error
-
-
-@contextmanager
-def _progress(console: Console, title: str) -> Iterator[Callable[[str], None]]:
-    """Yield a function that shows a text: in one changing line on a terminal, else in a line of its own."""
-    if not console.is_terminal:
-        started = time.monotonic()
-
-        def print_line(text: str) -> None:
-            console.print(f"{time.monotonic() - started:6.1f} s  {' '.join(text.split())}", soft_wrap=True)
-
-        console.print(title, soft_wrap=True)
-        yield print_line
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(title)
-
-        def update(text: str) -> None:
-            progress.update(task, description=f"{title}: {' '.join(text.split())[:70]}")
-
-        yield update
-        progress.update(task, total=1, completed=1)
 
 
 async def _run_until_cancelled(

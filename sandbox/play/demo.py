@@ -8,20 +8,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from sandbox.command import (
-    DEMO_SONG,
-    FAILURES,
-    plain_console,
-    play,
-    print_stems,
-    run_until_signal,
-    stem_seconds,
-)
+from sandbox.command import DEMO_SONG, FAILURES, play, run_until_signal
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.play import trained_model
 from sandbox.play.duration import measure
 from sandbox.play.quality import sdr_db
 from sandbox.play.simulated_user import ReceivedStem
+from sandbox.play.terminal_output import plain_console, print_stems, stem_seconds
 from separator import engines
 from stemdrop import interrupts
 

@@ -15,11 +15,11 @@ import pytest
 from kinds import KINDS, record
 from process_pool import ForkedProcess
 
-from sandbox.command import plain_console, print_stems
 from sandbox.environment.process import Process
 from sandbox.play import demo
 from sandbox.play.duration import measure
 from sandbox.play.simulated_user import NotDeliveredError, ReceivedStem
+from sandbox.play.terminal_output import plain_console, print_stems
 from stemdrop import cli
 
 STEMS = ("Vocals", "Drums", "Bass", "Other")
