@@ -2,11 +2,9 @@
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -182,8 +180,6 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(
     assert list(out.iterdir()) == []
     cut = record(song, tmp_path / "Morning.mp3", KINDS["mp3"], 2)
     plays_one_instrument(url, key, cut, out, capsys)
-    if shutil.which("chromium") and find_spec("playwright"):
-        hears_all_stems(page, cut)
 
     children = children_of(process.pid)
     assert len(children) == 3  # Redis, the separator, stemdrop
@@ -199,25 +195,6 @@ def test_it_serves_until_ctrl_c_and_leaves_nothing_behind(
     assert (process.returncode, errors) == (128 + signal.SIGINT, "")
     assert [pid for pid in children if Path(f"/proc/{pid}").exists()] == []
     assert list((tmp_path / "tmp").iterdir()) == []
-
-
-def hears_all_stems(url: str, song: Path) -> None:
-    """Send a song in the page, tap *All stems*, and play the album that comes back."""
-    from browser import ARGUMENTS, CHROMIUM
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(locale="en-US")
-        page.set_default_timeout(120_000)
-        page.goto(url)
-        page.locator("input[type=file]").set_input_files(song)
-        page.get_by_role("button", name="All stems").click()
-        for stem in STEMS:
-            page.get_by_role("button", name=f"Play Morning ({stem})").wait_for()
-        page.get_by_role("button", name="Play Morning (Vocals)").click()
-        page.get_by_role("button", name="Pause Morning (Other)").wait_for()
-        browser.close()
 
 
 def plays_one_instrument(

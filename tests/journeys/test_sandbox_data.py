@@ -81,7 +81,6 @@ def answer_to(sent: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:
     return is_answer
 
 
-@pytest.mark.usefixtures("heeded")
 async def test_it_goes_on_after_a_kill_and_after_ctrl_c(song: Path, tmp_path: Path) -> None:
     songs = [record(song, tmp_path / "song.mp3", KINDS["mp3"], 3).read_bytes()]
     songs.append(songs[0] + bytes(500))  # another song for the bot

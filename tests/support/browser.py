@@ -1,5 +1,6 @@
 """Debian's Chromium, driven by Playwright; tests that need it are skipped, loudly, where it is not."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,7 +20,15 @@ ARGUMENTS = [
     *("--autoplay-policy=no-user-gesture-required", "--use-fake-device-for-media-stream"),
     "--use-fake-ui-for-media-stream",
 ]
-expect.set_options(timeout=60_000)
+expect.set_options(timeout=120_000)
+# Notes each label and status that the page shows: a busy machine may not look at the time when it is there.
+_NOTE_LABELS = """addEventListener("DOMContentLoaded", () => {
+  window.shownLabels = new Set();
+  new MutationObserver(() => {
+    for (const button of document.querySelectorAll("button, .status"))
+      window.shownLabels.add(button.getAttribute("aria-label") ?? button.textContent);
+  }).observe(document.body, { attributes: true, characterData: true, childList: true, subtree: true });
+});"""
 # What axe calls serious.
 _IMPACTS = ("serious", "critical")
 
@@ -46,7 +55,7 @@ async def quiet_page(browser: Browser, url: str, *, script: str = "", **options:
         **{"locale": "en-US", "reduced_motion": "reduce", **options}
     ) as context:
         page = await context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(120_000)
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: problems.extend(_outside(request.url)))
@@ -54,8 +63,7 @@ async def quiet_page(browser: Browser, url: str, *, script: str = "", **options:
         page.on("requestfailed", lambda request: problems.extend(_failed(request.url, request.failure)))
         # Playwright asks the browser for this event once there is a listener, too late for the first.
         page.on("filechooser", lambda _: None)
-        if script:
-            await page.add_init_script(script)
+        await page.add_init_script(_NOTE_LABELS + script)
         try:
             await page.goto(url)
             yield page
@@ -63,6 +71,13 @@ async def quiet_page(browser: Browser, url: str, *, script: str = "", **options:
             error.add_note(f"in the page: {problems}")
             raise
     assert problems == [], problems
+
+
+async def has_shown(page: Page, label: str) -> None:
+    """Wait until the page shows a button or a status of this name, or has shown it since it was loaded."""
+    async with asyncio.timeout(120):
+        while not await page.evaluate("label => window.shownLabels.has(label)", label):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
 
 
 def _outside(url: str) -> list[str]:

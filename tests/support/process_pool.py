@@ -244,6 +244,8 @@ class _Server:
     def _become_child(self, order: Mapping[str, Any]) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        # a suite that runs in the background ignores Ctrl-C, and so would its processes
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         self._selector.close()
         for end in (self._listening, self._wakeup, self._signalled, *self._received):
             end.close()
