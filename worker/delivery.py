@@ -136,7 +136,7 @@ class Delivery:
             await self._drop_cached(job)
         else:
             if unsent.is_complete and not job.cached:
-                await self._cache(job, result)
+                await self._cache(job, result, unsent)
             if job.paid_by and unsent.missing and not await self.store.sent(job.id):
                 log.warning("job %s: the stems that job %s has paid for are gone", job.id, job.paid_by)
                 await self._drop_cached(job)
@@ -149,7 +149,7 @@ class Delivery:
                 "job %s: some stems are lacking: not fetched %s, refused by Telegram %s",
                 *(job.id, unsent.missing, unsent.refused),
             )
-        changes = {**vars(unsent), "is_timed": True}
+        changes = {**unsent.changes(), "is_timed": True}
         if await self.store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED, **changes):
             log.info("job %s: delivered", job.id)
             await self._show(job)
@@ -201,7 +201,8 @@ class Delivery:
             # another user may have paid meanwhile for stems that Telegram has
             if cached and set(cached.stems) == set(job.cached):
                 await self.stem_cache.forget(job.source, choice, job.file_format)
-        changes: dict[str, Any] = {"cached": (), "result": None, "task_id": "", "is_cache_lost": True}
+        changes: dict[str, Any] = {"cached": (), "result": None, "facts": None, "task_id": ""}
+        changes["is_cache_lost"] = True
         changes["create_started_at"] = 0  # that of the job that paid, where this one was given its task
         await self.store.move(job.id, [JobState.DELIVERING], JobState.CHOOSING, **changes)
         # read again: a repeated move, whose first answer was lost, says that nothing was moved
@@ -220,8 +221,8 @@ class Delivery:
             if not is_gone(error):
                 raise TryLater(5, f"Telegram: {type(error).__name__}: {error}") from error
 
-    async def _cache(self, job: Job, result: Result) -> None:
-        """Remember the `file_id`s of a complete result. Idempotent."""
+    async def _cache(self, job: Job, result: Result, unsent: Unsent) -> None:
+        """Remember the `file_id`s of a complete result, and what was measured of it. Idempotent."""
         sent = await self.store.sent(job.id)
         stems = [
             CachedStem(stem.key, entry.kind, entry.file_id, entry.title)
@@ -229,7 +230,9 @@ class Delivery:
             if (entry := sent.get(stem.key))
         ]
         if stems and all(stem.file_id for stem in stems):
-            await self.stem_cache.put(job, CachedStems(result, tuple(stems)))
+            current = await self.store.get(job.id)
+            facts = current.facts if current else None
+            await self.stem_cache.put(job, CachedStems(result, tuple(stems), facts, unsent.peaks))
 
     async def _note_success(self, job: Job) -> None:
         """Note once per job its instrument, and the time from its turn to its result."""

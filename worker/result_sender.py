@@ -1,20 +1,25 @@
 """Sends the stems of one result into the job's chat, downloaded or from Telegram's cache."""
 
+import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.audio_types import PLAYABLE_EXTENSIONS
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Result
+from stemdrop.domain.song_facts import SongFacts
 from stemdrop.domain.titles import MAX_CAPTION, MAX_NAME, cut, in_sentence, title
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS
 from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder
 from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.job_store import JobStore
+from worker.audio.song_meter import MEASURED_AT_ONCE, SongMeter
+from worker.cancellable_thread import run_in_thread
 from worker.stems.download import DownloadedStem, StemOutcome
 from worker.stems.downloader import StemDownloader
 from worker.stems.stem_sender import (
@@ -33,12 +38,17 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Unsent:
-    """The names of stems that are not in the chat, by reason; the fields are those of `Job`."""
+    """The names of stems that are not in the chat, by reason, and the encoded peaks of those that are."""
 
     missing: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     links: list[tuple[str, str]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
+    peaks: Mapping[str, str] = field(default_factory=dict)
+
+    def changes(self) -> dict[str, Any]:
+        """Return the attributes of `Job` that the delivery sets."""
+        return {name: value for name, value in vars(self).items() if name != "peaks"}
 
     @property
     def is_complete(self) -> bool:
@@ -55,6 +65,9 @@ class ResultSender:
     downloader: StemDownloader
     translations: Translations
     counters: Counters
+    _measuring: asyncio.Semaphore = field(
+        init=False, default_factory=lambda: asyncio.Semaphore(MEASURED_AT_ONCE)
+    )
 
     async def send_downloaded(self, job: Job, result: Result, check_owner: CheckOwner) -> Unsent:
         """Download and send the stems. Raises `DeliveryOverridden`."""
@@ -64,10 +77,15 @@ class ResultSender:
         with temp_folder(WORKER_MIN_FREE_BYTES if waiting else 0) as folder:
             cover = await self.downloader.cover(job) if waiting else None
             translate = self.translations.language(job.language)
-            async with self.downloader.start(job, waiting, folder, translate, cover) as downloads:
+            # a song is measured by all of its stems, or not at all
+            meter = None if sent else SongMeter(job.id, result.stems, self._measuring)
+            async with self.downloader.start(job, waiting, folder, translate, cover, meter) as downloads:
                 for album in albums(waiting):
                     outcomes = [await downloads.outcome(stem) for stem in album]
+                    facts = await self._facts(job, meter) if meter else job.facts
+                    await downloads.tag(outcomes, facts)
                     await self._send_album(job, outcomes, cover, unsent, check_owner)
+            unsent.peaks = meter.peaks if meter else {}
         return unsent
 
     async def send_cached(self, job: Job, result: Result, check_owner: CheckOwner) -> Unsent:
@@ -90,6 +108,13 @@ class ResultSender:
             silent=[name for key, name in names.items() if key not in cached],
             refused=[names[stem.key] for stem in waiting if stem.key not in arrived],
         )
+
+    async def _facts(self, job: Job, meter: SongMeter) -> SongFacts | None:
+        """Return and store what is known of the song so far: a run that sends the rest measures nothing."""
+        facts = await run_in_thread(meter.facts)
+        if facts or job.facts:
+            await self.store.set(job.id, facts=facts)
+        return facts
 
     async def _send_album(
         self,

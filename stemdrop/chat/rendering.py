@@ -223,6 +223,8 @@ def _closing(job: Job, translate: Language, title: str, details: Details) -> Ren
     if details.delivered:
         key = "state.delivered_kept" if job.cached else "state.delivered"
         lines = [translate.plural(key, details.delivered, title=title)]
+        if job.facts:
+            lines.append(translate.song_facts(job.facts))
     elif _is_all_silent(job):
         return translate("state.all_silent", title=title), _keyboard(_closing_rows(job, translate, details))
     else:

@@ -18,6 +18,7 @@ from babel.units import format_unit
 from stemdrop.domain.failures import REMEDIES
 from stemdrop.domain.jobs import UNDELIVERED, Failure, Mode
 from stemdrop.domain.results import Stem
+from stemdrop.domain.song_facts import SongFacts
 
 LOCALES = Path(__file__).parent / "locales"
 FALLBACK = "en"
@@ -77,6 +78,16 @@ class Language:
     def mode_name(self, mode: Mode, instrument: str = "") -> str:
         """Return the name of a mode without its price; the instrument, where one was chosen."""
         return self.named(instrument) if instrument else self(f"mode_name.{mode}")
+
+    def song_facts(self, facts: SongFacts) -> str:
+        """Return tempo, key and loudness, as in `104 BPM · G major · −11 LUFS`, without those not known."""
+        tonic, _, mode = facts.key.partition(" ")
+        known = (
+            facts.bpm and f"{facts.bpm:.0f} BPM",
+            mode and self(f"key.{mode}", tonic=self(f"note.{tonic}")),
+            facts.loudness is not None and f"{facts.loudness:.0f} LUFS".replace("-", "−"),
+        )
+        return " · ".join(text for text in known if text)
 
     def number(self, count: float) -> str:
         return str(format_decimal(count, locale=self.code))

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.results import Result
+from stemdrop.domain.song_facts import SongFacts
 
 
 class Mode(StrEnum):
@@ -184,6 +185,7 @@ class Job:
     links: tuple[tuple[str, str], ...] = field(default=())  # (name, URL) of stems too big to send
     silent: tuple[str, ...] = field(default=())  # names of stems with nothing to hear, not sent
     cached: tuple[CachedStem, ...] = field(default=())  # delivered instead of splitting the song again
+    facts: SongFacts | None = None  # `None`: not measured, or nothing is certain
     is_timed: bool = False  # its duration is in the statistics, or would falsify them
     is_cache_lost: bool = False  # Telegram no longer had the cached stems: the user is asked before paying
 

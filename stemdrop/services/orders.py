@@ -239,6 +239,7 @@ class Orders:
             file_format=file_format,
             result=cached.result,
             cached=cached.stems,
+            facts=cached.facts,
             picked_at=self.clock(),
         )
         if moved:

@@ -5,21 +5,28 @@ API, 'File').
 """
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import cast
 
 from stemdrop.domain.jobs import INSTRUMENTS, CachedStem, Choice, Job, Mode, Source
 from stemdrop.domain.results import Result
+from stemdrop.domain.song_facts import SongFacts
 from stemdrop.storage.connection import RedisStore
 from stemdrop.storage.keys import JOB, KEPT, KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF, SPLIT
 
 
 @dataclass(frozen=True, slots=True)
 class CachedStems:
-    """One song's stems in one mode; stems of `result` that are missing in `stems` were silent."""
+    """One song's stems in one mode; stems of `result` that are missing in `stems` were silent.
+
+    `peaks`: stem key → its encoded peaks (`worker/audio/sound.py`); absent where they were not measured.
+    """
 
     result: Result
     stems: tuple[CachedStem, ...]
+    facts: SongFacts | None = None
+    peaks: Mapping[str, str] = field(default_factory=dict)
 
 
 class StemCache(RedisStore):
@@ -29,7 +36,8 @@ class StemCache(RedisStore):
             return None
         value = json.loads(stored)
         stems = tuple(CachedStem(**stem) for stem in value["stems"])
-        return CachedStems(Result.from_json(value["result"]), stems)
+        facts = SongFacts(**value["facts"]) if value.get("facts") else None
+        return CachedStems(Result.from_json(value["result"]), stems, facts, value.get("peaks", {}))
 
     async def free(self, source: Source, file_format: str = "") -> frozenset[Choice]:
         """Return the choices that cost nothing: cached, or paid for with links that still work."""
@@ -58,6 +66,7 @@ class StemCache(RedisStore):
         bare = Result(cached.result.code, tuple(replace(stem, url="") for stem in cached.result.stems))
         stems = [asdict(stem) for stem in cached.stems]
         value = {"result": asdict(bare), "stems": stems, "account": job.account}
+        value |= {"facts": cached.facts and asdict(cached.facts), "peaks": dict(cached.peaks)}
         now = self._clock()
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set(key, json.dumps(value, ensure_ascii=False), ex=KEPT_LIFETIME_S)

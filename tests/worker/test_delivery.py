@@ -4,6 +4,7 @@ import asyncio
 import errno
 import json
 import shutil
+import threading
 from collections import namedtuple
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.services.result_polling import GIVE_UP_S
 from stemdrop.storage.keys import PACE
+from worker.cancellable_thread import raise_if_cancelled
 from worker.delivery import MAX_BROKEN_RUNS, MAX_DELIVERY_RUNS, Delivery
 from worker.stems.download import FETCHES_PER_JOB
 from worker.stems.stem_sender import StemSender
@@ -405,6 +407,105 @@ async def test_each_stem_has_tags_and_the_cover(
             "stem": name,
         }
         assert original in path.read_bytes()
+
+
+@pytest.fixture
+def whole_song(song: Path) -> bytes:
+    return song.read_bytes()
+
+
+async def test_tempo_key_and_loudness_are_shown_tagged_and_kept(
+    product: Product,
+    delivery: Delivery,
+    files: FileServer,
+    telegram: Telegram,
+    sent: Message,
+    song: Path,
+    whole_song: bytes,
+    tone: bytes,
+) -> None:
+    urls = {
+        "vocals": files.put("vocals.mp3", tone),
+        "instrumental": files.put("song.mp3", whole_song),
+    }
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
+    await delivery.run(job.id)
+    told = "104 BPM · C major · −16 LUFS"
+    assert shown(product, job).text == f"✅ “Morning Line”: 2 stems are here.\n{told}"
+    for message in stems(product, job.chat_id):
+        assert message.media
+        tags = tags_of(product.telegram.file_location(message.media["file_id"]))
+        assert (tags["tbpm"], tags["tkey"]) == ("104", "C")
+    again = await product.telegram.send_file(telegram.add_user("Bob").id, song)
+    cached = new_job(again)
+    await product.store.add(cached, once=cached.id)
+    await product.orders.pick(cached, Mode.SPLIT_STEM, "")
+    await delivery.run(cached.id)
+    assert shown(product, await product.job(cached.id)).text.endswith(f"\n{told}")
+    kept = await product.stem_cache.find(cached.source, (Mode.SPLIT_STEM, ""))
+    assert kept
+    assert set(kept.peaks) == set(urls)
+
+
+async def test_a_song_that_cannot_be_measured_is_delivered_all_the_same(
+    product: Product,
+    delivery: Delivery,
+    two: Job,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("worker.audio.song_meter.measure_sound", broken)
+    await delivery.run(two.id)
+    assert shown(product, two).text == "✅ “Morning Line”: 2 stems are here."
+    assert caplog.text.count("Traceback") == 1
+    assert f"job {two.id}: its song cannot be measured" in caplog.text
+
+
+async def test_a_kill_while_stems_are_measured_loses_and_doubles_nothing(
+    product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def endless(*_: object) -> None:
+        begun.set()
+        while True:
+            raise_if_cancelled()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("worker.audio.song_meter.measure_sound", endless)
+        running = asyncio.create_task(delivery.run(two.id))
+        await until(begun.is_set)
+        running.cancel()
+        assert [type(end) for end in await asyncio.gather(running, return_exceptions=True)] == [
+            asyncio.CancelledError
+        ]
+    assert stems(product, two.chat_id) == []
+    await delivery.run(two.id)
+    assert len(stems(product, two.chat_id)) == 2
+    assert shown(product, two).text == "✅ “Morning Line”: 2 stems are here."
+
+
+async def test_a_run_that_sends_the_rest_states_what_the_first_run_knew(
+    product: Product, delivery: Delivery, files: FileServer, sent: Message, whole_song: bytes, tone: bytes
+) -> None:
+    urls = {key: files.put(f"{key}.mp3", tone) for key in TWELVE}
+    urls[TWELVE[2]] = files.put("song.mp3", whole_song)
+    job = await product.at(JobState.DELIVERING, sent, result=result_of(urls))
+    held = [files.hold(f"{key}.mp3") for key in TWELVE[6:]]
+    running = asyncio.create_task(delivery.run(job.id))
+    with anyio.fail_after(100):
+        while not await product.store.sent(job.id):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    for event in held:
+        event.set()
+    await delivery.run(job.id)
+    assert shown(product, job).text == "✅ “Morning Line”: 12 stems are here.\n104 BPM"
+    assert len(set(field(stems(product, job.chat_id), "title"))) == 12
 
 
 async def test_an_unexpected_error_of_the_tag_writer_is_logged_once_with_its_traceback(

@@ -13,6 +13,7 @@ from av.container import OutputContainer
 from av.stream import Disposition
 
 from stemdrop.domain.audio_types import AudioFormat
+from stemdrop.domain.song_facts import SongFacts
 from worker.audio.formats import open_audio
 from worker.audio.id3 import build_id3, write_chunk, write_mp3
 from worker.cancellable_thread import raise_if_cancelled
@@ -41,6 +42,7 @@ class Tags:
     number: int = 1
     count: int = 1
     cover: bytes | None = None
+    facts: SongFacts | None = None
 
 
 def write_tags(path: Path, audio_format: AudioFormat, tags: Tags, max_bytes: int) -> None:
@@ -72,7 +74,13 @@ def _copy_with_id3(path: Path, tagged: Path, audio_format: AudioFormat, tags: Ta
         "TRCK": f"{tags.number}/{tags.count}",
         "TXXX:STEM": tags.stem,
     }
-    id3 = build_id3(texts | ({"TPE1": tags.performer} if tags.performer else {}), tags.cover)
+    facts = tags.facts or SongFacts()
+    found = {
+        "TPE1": tags.performer,
+        "TBPM": str(round(facts.bpm)) if facts.bpm else "",
+        "TKEY": facts.short_key,
+    }
+    id3 = build_id3(texts | {name: text for name, text in found.items() if text}, tags.cover)
     with path.open("rb") as source, tagged.open("wb") as target:
         _ID3_WRITERS[audio_format](source, target, id3)
 
@@ -111,8 +119,14 @@ def _metadata(tags: Tags, audio_format: AudioFormat) -> dict[str, str]:
     found = {"title": tags.title, "album": tags.album}
     if tags.performer:
         found["artist"] = tags.performer
-    if audio_format is AudioFormat.MP4:  # FFmpeg writes only tags that MP4 has a name for
+    facts = tags.facts or SongFacts()
+    if audio_format is AudioFormat.MP4:  # FFmpeg writes only tags that MP4 has a name for; keys have none
+        found |= {"tmpo": str(round(facts.bpm))} if facts.bpm else {}
         return found | {"track": f"{tags.number}/{tags.count}", "grouping": tags.stem}
+    if facts.bpm:
+        found["BPM"] = str(round(facts.bpm))
+    if facts.key:
+        found["INITIALKEY"] = facts.short_key
     found |= {"track": str(tags.number), "tracktotal": str(tags.count), "stem": tags.stem}
     if tags.cover and audio_format is AudioFormat.OGG:
         # RFC 9639, section 8.8: type (front cover), MIME type, description, size and colours (unknown), data

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -13,12 +13,14 @@ from stemdrop.chat.translations import Language
 from stemdrop.domain.audio_types import AudioFormat, extension_of_content
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.results import Stem
+from stemdrop.domain.song_facts import SongFacts
 from stemdrop.domain.titles import MAX_NAME, cut, file_name, plain, title
 from stemdrop.errors import BadContract, FetchFailed, SeparationError, StemGone, StemTooBig, TryLater
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.audio_files import inspect
 from worker.audio.formats import detect_format
 from worker.audio.silence import is_silent
+from worker.audio.song_meter import SongMeter
 from worker.audio.tags import Tags, write_tags
 from worker.cancellable_thread import run_in_thread
 from worker.stems.fetcher import StemFetcher
@@ -42,6 +44,7 @@ class DownloadedStem:
     file_name: str
     path: Path
     duration_s: int
+    audio_format: AudioFormat | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +70,8 @@ class _Download:
 class StemDownloads:
     """Downloads `stems` of `job` into `folder`: a context manager that cancels what still runs at its end.
 
-    `cover` is a JPEG for their tags. Expired URLs, and those that lead to no audio, are replaced once by
-    fresh ones from the provider.
+    `cover` is a JPEG for their tags; `meter`, if any, measures them. Expired URLs, and those that lead to no
+    audio, are replaced once by fresh ones from the provider.
     """
 
     job: Job
@@ -76,6 +79,7 @@ class StemDownloads:
     folder: Path
     translate: Language
     cover: bytes | None
+    meter: SongMeter | None
     fetcher: StemFetcher
     separation: SeparationClient
     _slots: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(FETCHES_PER_JOB))
@@ -114,10 +118,14 @@ class StemDownloads:
                         raise
                     found = await self._fetch(stem, url, target)
                 if found.is_silent:
+                    if self.meter:
+                        self.meter.silent.add(stem.key)
                     return StemOutcome(stem, name, is_silent=True)
+                if self.meter and found.audio_format:
+                    async with self.meter.slots:
+                        await run_in_thread(self.meter.measure, stem, target, found.audio_format)
                 file = describe(self.job, stem, self.translate, target, found.extension, found.duration_s)
-                if found.audio_format:
-                    await self._tag(stem, file, name, found.audio_format)
+                file = replace(file, audio_format=found.audio_format)
         except StemTooBig:
             return StemOutcome(stem, name, link=url)
         except OSError as error:
@@ -136,8 +144,21 @@ class StemDownloads:
             raise FetchFailed(f"the job's downloads take more than {STEMS_TIMEOUT_S} s") from error
         return await run_in_thread(_inspect, target, extension, stem.duration_s)
 
-    async def _tag(self, stem: Stem, file: DownloadedStem, name: str, audio_format: AudioFormat) -> None:
-        """Write tags; a file that cannot be tagged is sent without."""
+    async def tag(self, outcomes: Sequence[StemOutcome], facts: SongFacts | None) -> None:
+        """Write tags into the files; one that cannot be tagged stays without."""
+        files = [(it.stem, it.file, it.name, it.file.audio_format) for it in outcomes if it.file]
+        await asyncio.gather(*(self._tag(*file, facts) for file in files))
+
+    async def _tag(
+        self,
+        stem: Stem,
+        file: DownloadedStem,
+        name: str,
+        audio_format: AudioFormat | None,
+        facts: SongFacts | None,
+    ) -> None:
+        if audio_format is None:
+            return
         source, result = self.job.source, self.job.result
         keys = [found.key for found in result.stems] if result else [stem.key]
         tags = Tags(
@@ -148,6 +169,7 @@ class StemDownloads:
             number=keys.index(stem.key) + 1,
             count=len(keys),
             cover=self.cover,
+            facts=facts,
         )
         try:
             await run_in_thread(write_tags, file.path, audio_format, tags, self.fetcher.max_bytes)

@@ -16,6 +16,7 @@ from stemdrop.domain.results import Stem
 from stemdrop.errors import SourceGone, SourceUnavailable, TryLater
 from stemdrop.provider.client import SeparationClient
 from stemdrop.services.audio_files import inspect
+from worker.audio.song_meter import SongMeter
 from worker.cancellable_thread import run_in_thread
 from worker.stems.download import DownloadedStem, StemDownloads, describe
 from worker.stems.fetcher import StemFetcher
@@ -36,11 +37,19 @@ class StemDownloader:
         self._files = files
 
     def start(
-        self, job: Job, stems: Sequence[Stem], folder: Path, translate: Language, cover: bytes | None = None
+        self,
+        job: Job,
+        stems: Sequence[Stem],
+        folder: Path,
+        translate: Language,
+        cover: bytes | None = None,
+        meter: SongMeter | None = None,
     ) -> StemDownloads:
         """Return the downloads of these stems from the provider; they begin when their block is entered."""
         return StemDownloads(
-            job, stems, folder, translate, cover=cover, fetcher=self._fetcher, separation=self._separation
+            *(job, stems, folder, translate, cover, meter),
+            fetcher=self._fetcher,
+            separation=self._separation,
         )
 
     async def download_sent(
@@ -64,7 +73,9 @@ class StemDownloader:
         if not stem.url:
             return None
         async with self.start(job, [stem], folder, translate) as downloads:
-            return (await downloads.outcome(stem)).file
+            outcome = await downloads.outcome(stem)
+            await downloads.tag([outcome], job.facts)
+            return outcome.file
 
     async def cover(self, job: Job) -> bytes | None:
         """Download Telegram's thumbnail of the source, a JPEG; `None` if there is none or it fails."""

@@ -75,7 +75,7 @@ def test_the_names_of_stored_fields_do_not_change() -> None:
     """Jobs that are in Redis when stemdrop is updated go on."""
     assert set(to_fields(make_job())) == {
         *("id", "chat_id", "user_id", "source_message_id", "source", "language", "topic_id", "message_id"),
-        *("stems_above", "replaced_message_id", "starts_at"),
+        *("stems_above", "replaced_message_id", "starts_at", "facts"),
         *("create_started_by", "answer_lost_at", "source_fetched_at", "asked_again_by", "is_asking_again"),
         *("is_other_charged", "split_id", "waits_for", "paid_by"),
         *("stems_above", "replaced_message_id", "starts_at"),

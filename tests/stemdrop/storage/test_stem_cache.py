@@ -1,5 +1,6 @@
 """Cached stems are found by audio and mode, across users, until they are deleted."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from redis.asyncio import Redis
 
 from stemdrop.domain.jobs import CachedStem, Job, Mode
 from stemdrop.domain.results import Result, Stem
+from stemdrop.domain.song_facts import SongFacts
 from stemdrop.storage.keys import KEPT as KEPT_KEY
 from stemdrop.storage.keys import KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF
 from stemdrop.storage.stem_cache import CachedStems, StemCache
@@ -35,6 +37,20 @@ async def test_stems_are_found_without_their_urls(stem_cache: StemCache) -> None
     await stem_cache.put(job, KEPT)
     found = await stem_cache.find(replace(job.source, file_id="another's", title="Other"), VOCALS)
     assert found == CachedStems(Result(200, (Stem("vocals", ""), Stem("instrumental", ""))), STEMS)
+
+
+async def test_what_was_measured_is_kept_and_may_be_lacking(stem_cache: StemCache, redis: Redis) -> None:
+    """Entries of earlier versions have neither facts nor peaks."""
+    job = make_job()
+    measured = replace(KEPT, facts=SongFacts(104, 0.01, "B♭ minor", -11.4), peaks={"vocals": "c-x"})
+    await stem_cache.put(job, measured)
+    found = await stem_cache.find(job.source, VOCALS)
+    assert found
+    assert (found.facts, found.peaks) == (measured.facts, measured.peaks)
+    key = KEPT_KEY.format(job.source.split_id(*VOCALS))
+    stored = json.loads(await redis.get(key) or "")
+    await redis.set(key, json.dumps({name: stored[name] for name in ("result", "stems", "account")}))
+    assert await stem_cache.find(job.source, VOCALS) == replace(found, facts=None, peaks={})
 
 
 async def test_audio_mode_and_instrument_tell_entries_apart(stem_cache: StemCache) -> None:

@@ -1,6 +1,7 @@
 """Tags of stems in every format, and that writing them does not change the audio."""
 
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -9,6 +10,7 @@ from sounds import FORMS, record, tone
 
 from sandbox.telegram.media import jpeg_from_colour
 from stemdrop.domain.audio_types import AudioFormat
+from stemdrop.domain.song_facts import SongFacts
 from worker.audio.formats import detect_format
 from worker.audio.id3 import build_id3
 from worker.audio.tags import Tags, write_tags
@@ -135,6 +137,20 @@ def test_the_index_of_an_m4a_stays_before_the_audio(tmp_path: Path) -> None:
     tag(path)
     assert path.read_bytes().index(b"moov") < path.read_bytes().index(b"mdat")
     assert read_audio(path) == before
+
+
+@pytest.mark.parametrize("form", TAGGED_FORMS)
+def test_tempo_and_key_are_tags_if_they_are_known(tmp_path: Path, form: str) -> None:
+    tempo, key = ("tbpm", "tkey") if form in ("mp3", "wav", "aiff") else ("bpm", "initialkey")
+    path = recorded(tmp_path, form)
+    tag(path, replace(TAGS, facts=SongFacts(bpm=103.7, key="C♯ minor", loudness=-11)))
+    if form == "m4a":  # FFmpeg writes this box and does not read it, and has no name for a key
+        assert b"tmpo\0\0\0\x12data\0\0\0\x15\0\0\0\0\0\x68" in path.read_bytes()
+        return
+    assert (read_tags(path)[tempo], read_tags(path)[key]) == ("104", "C#m")
+    tag(path, replace(TAGS, facts=SongFacts(key="D♭ major")))
+    assert tempo not in read_tags(path)
+    assert read_tags(path)[key] == "Db"
 
 
 # an MP3 decoder searches for the next frame

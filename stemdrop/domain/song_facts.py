@@ -1,0 +1,29 @@
+"""`SongFacts`: what was measured of a song. Plain data; no I/O."""
+
+from dataclasses import dataclass
+
+# The usual spelling of each key, in semitones from C: the major ones, then the minor ones.
+KEYS = tuple(
+    f"{tonic} {mode}"
+    for mode, tonics in (("major", "C D♭ D E♭ E F F♯ G A♭ A B♭ B"), ("minor", "C C♯ D E♭ E F F♯ G G♯ A B♭ B"))
+    for tonic in tonics.split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SongFacts:
+    """The measures of a song that are certain; the others are 0, empty or `None`.
+
+    Beats are `60 / bpm` seconds apart, and one is at `beat_s`. `key` is one of `KEYS`; `loudness` is in LUFS.
+    """
+
+    bpm: float = 0
+    beat_s: float = 0
+    key: str = ""
+    loudness: float | None = None
+
+    @property
+    def short_key(self) -> str:
+        """The key as ID3v2 writes it in `TKEY`: "Db", "F#m"."""
+        tonic, _, mode = self.key.translate({ord("♭"): "b", ord("♯"): "#"}).partition(" ")
+        return f"{tonic}m" if mode == "minor" else tonic

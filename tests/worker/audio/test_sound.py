@@ -1,0 +1,59 @@
+"""The measures of one stem, in every form of file."""
+
+import base64
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sounds import FORMS, RATE, record, tone
+
+from stemdrop.domain.audio_types import AudioFormat
+from worker.audio.formats import detect_format
+from worker.audio.sound import PEAKS, Sound, measure_sound
+
+
+def measured(path: Path) -> Sound:
+    audio_format = detect_format(path)
+    assert audio_format
+    sound = measure_sound(path, audio_format)
+    assert sound
+    return sound
+
+
+def peaks(sound: Sound) -> bytes:
+    return zlib.decompress(base64.b85decode(sound.peaks))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_tone_has_its_pitch_loudness_length_and_peaks(tmp_path: Path, form: str) -> None:
+    sound = measured(record(tmp_path / "0", form, tone(-20, 2)))
+    assert sound.duration_s == pytest.approx(2, abs=0.15)
+    assert np.argmax(sound.pitches.sum(axis=0)) == 90  # A, nine semitones from C
+    # BS.1770-5 gives 997 Hz in both channels the level of its peaks; 440 Hz is 0.7 dB weaker
+    loudness = -0.691 + 10 * np.log10(np.median(sound.energies))
+    assert loudness == pytest.approx(-20.7, abs=0.5)
+    assert len(peaks(sound)) == PEAKS
+    assert np.median(list(peaks(sound))) == pytest.approx(63 - 20, abs=1)
+
+
+def test_peaks_and_onsets_are_where_the_sound_is(tmp_path: Path) -> None:
+    click = np.zeros(10 * RATE, np.float32)
+    click[7 * RATE : 7 * RATE + 2000] = tone(-6, 1)[:2000]
+    sound = measured(record(tmp_path / "0", "flac", click, np.zeros_like(click)))
+    assert np.argmax(list(peaks(sound))) == pytest.approx(700, abs=4)
+    assert max(peaks(sound)) == pytest.approx(57, abs=1)
+    assert peaks(sound)[500] == 0
+    assert np.argmax(sound.onsets) == pytest.approx(700, abs=2)
+
+
+def test_a_file_that_cannot_be_decoded_or_is_too_long_is_not_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = record(tmp_path / "0", "flac", tone())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:16] + b"no sound at all" * 100)
+    assert measure_sound(path, AudioFormat.FLAC) is None
+    path.write_bytes(whole)
+    monkeypatch.setattr("worker.audio.sound.MAX_AUDIO_S", 0.4)
+    assert measure_sound(path, AudioFormat.FLAC) is None

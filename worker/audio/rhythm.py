@@ -1,0 +1,116 @@
+"""Finds a song's tempo and its beats from onsets; nothing where the tempo is not steady."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+
+from worker.audio.sound import FRAME_RATE, Values
+
+# Shorter clips, and tempi outside, are not judged.
+_MIN_S = 8
+_TEMPI = (58.0, 205.0)
+# Parts of a beat.
+_PARTS = 48
+# How far the strongest part must rise above the mean: noise reaches 1.5, a song 4 and more.
+_MIN_CONTRAST = 2.5
+# The share of a song that must keep the beat: 0.75 where the tempo drifts by 2 %.
+_MIN_STEADY = 0.85
+# Bounds the memory for long songs, at 16 MB.
+_MAX_SPECTRUM = 1 << 20
+# A beat is only half of the real one if its halves are so alike; between the two that cannot be told.
+_DIFFERENT, _ALIKE = 0.85, 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Beats:
+    """Beats are `60 / bpm` seconds apart, and one is at `at_s`."""
+
+    bpm: float
+    at_s: float
+
+
+def find_beats(onsets: Values) -> Beats | None:
+    """Return the beats of these onsets, 100 a second; `None` if they keep no steady tempo."""
+    if onsets.size < _MIN_S * FRAME_RATE:
+        return None
+    onsets = _sharpen(onsets)
+    if not onsets.any() or not (guess := _guess(onsets)):
+        return None
+    beats_per_s = _refine(onsets, guess)
+    beats = np.arange(onsets.size) / FRAME_RATE * beats_per_s
+    profile = _profile(beats, onsets)
+    if profile.max() < _MIN_CONTRAST * profile.mean() or _steadiness(beats, onsets, profile) < _MIN_STEADY:
+        return None
+    # the mean around the strongest part is finer than a part
+    near = profile.argmax() + np.arange(-3, 4)
+    part = np.average(near, weights=profile[near % _PARTS]) + 0.5
+    return Beats(60 * beats_per_s, float(part / _PARTS % 1 / beats_per_s))
+
+
+def _sharpen(onsets: Values) -> Values:
+    """Return how far onsets rise above the second around them; the loudest count no more than many others."""
+    around = np.convolve(onsets, np.ones(FRAME_RATE) / FRAME_RATE, "same")[: onsets.size]
+    above = np.maximum(onsets - around, 0)
+    return cast(Values, np.minimum(above, np.percentile(above[above > 0], 99)) if above.any() else above)
+
+
+def _guess(onsets: Values) -> float:
+    """Return the likeliest number of beats a second; 0 if it may be twice as many, or half."""
+    # eight beats of the slowest tempo, but no lag with little left to compare
+    lags = min(int(onsets.size * 0.75), 10 * FRAME_RATE)
+    spectrum = np.fft.rfft(onsets - onsets.mean(), 1 << (onsets.size + lags).bit_length())
+    likeness = np.fft.irfft(np.abs(spectrum) ** 2)[:lags] / np.arange(onsets.size, onsets.size - lags, -1)
+    likeness = np.convolve(likeness / likeness[0], [0.25, 0.5, 0.25], "same")
+
+    def regularity(tempo: float) -> float:
+        """How alike the onsets are to those one to eight beats later."""
+        later = 60 / tempo * FRAME_RATE * np.arange(1, 9)
+        return float(np.interp(later[later < lags - 1], np.arange(lags), likeness).mean())
+
+    tempi = np.geomspace(*_TEMPI, 300)
+    # most songs are near 115
+    usual = np.exp(-0.5 * (np.log2(tempi / 115) / 0.9) ** 2)
+    slow = float(tempi[np.argmax([regularity(tempo) for tempo in tempi] * usual)])
+    if slow / 2 >= _TEMPI[0]:
+        slow /= 2
+    elif slow * 2 > _TEMPI[1]:
+        return slow / 60
+    slower, faster = (max(regularity(slow * n * near) for near in np.linspace(0.99, 1.01, 9)) for n in (1, 2))
+    if _DIFFERENT * slower < faster < _ALIKE * slower:
+        return 0
+    return slow * (2 if faster >= _ALIKE * slower else 1) / 60
+
+
+def _refine(onsets: Values, guess: float) -> float:
+    """Return the frequency near `guess` that the whole song agrees with, by its harmonics, too."""
+    size = min(1 << (8 * onsets.size).bit_length(), _MAX_SPECTRUM)
+    spectrum = np.abs(np.fft.rfft(onsets - onsets.mean(), size))
+    step = FRAME_RATE / size
+    tried = np.arange(int(guess * 0.97 / step), int(guess * 1.03 / step) + 1)
+    strength = spectrum[tried] + spectrum[2 * tried] + spectrum[4 * tried]
+    at = min(max(int(strength.argmax()), 1), tried.size - 2)
+    before, peak, after = strength[at - 1 : at + 2]
+    # the tip of the parabola through the three is exact to a hundredth of a beat in a whole song
+    return float((tried[at] + 0.5 * (before - after) / (before - 2 * peak + after)) * step)
+
+
+def _profile(beats: Values, onsets: Values) -> Values:
+    """Return how strong the onsets are in each part of a beat, smoothed; `beats` is their time in beats."""
+    profile = np.bincount((beats * _PARTS).astype(int) % _PARTS, onsets, _PARTS)
+    wide = zip((-2, -1, 0, 1, 2), (0.125, 0.25, 0.25, 0.25, 0.125), strict=True)
+    return cast(Values, sum(weight * np.roll(profile, step) for step, weight in wide))
+
+
+def _steadiness(beats: Values, onsets: Values, profile: Values) -> float:
+    """Return the share of onsets in groups of eight beats whose profile is where the song's is."""
+    group, whole = (beats / 8).astype(int), np.fft.rfft(profile - profile.mean())
+    steady = total = 0.0
+    for number in range(group[-1] + 1):
+        own = _profile(beats[group == number], onsets[group == number])
+        alike = np.fft.irfft(np.fft.rfft(own - own.mean()) * whole.conj(), _PARTS)
+        shift = int(alike.argmax())
+        total += own.sum()
+        if min(shift, _PARTS - shift) < _PARTS / 10:
+            steady += own.sum()
+    return steady / total
