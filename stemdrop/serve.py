@@ -11,9 +11,8 @@ from bot.update_health import UpdateHealth
 from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, WORKER_MIN_FREE_BYTES, shortage
 from stemdrop.settings import SHORT_KEY, Settings
 from stemdrop.storage.heartbeats import send_heartbeats
-from stemdrop.wiring import open_parts
+from stemdrop.wiring import Parts, open_parts
 from webhook.run import run_webhook
-from worker.run import run_worker
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ async def serve(settings: Settings, roles: set[Role]) -> None:
         run = {
             Role.BOT: lambda: run_bot(parts, update_health, stop),
             Role.WEBHOOK: lambda: run_webhook(parts, stop),
-            Role.WORKER: lambda: run_worker(parts, stop),
+            Role.WORKER: lambda: _run_worker(parts, stop),
         }
         troubles: dict[Role, Callable[[], str]] = {
             Role.BOT: lambda: update_health.trouble() or shortage(BOT_MIN_FREE_BYTES),
@@ -60,3 +59,10 @@ async def serve(settings: Settings, roles: set[Role]) -> None:
             stop.set()
             await asyncio.gather(*tasks, return_exceptions=True)
     log.info("stopped")
+
+
+async def _run_worker(parts: Parts, stop: asyncio.Event) -> None:
+    # Imported here to keep numpy out of the other processes.
+    from worker.run import run_worker  # noqa: PLC0415
+
+    await run_worker(parts, stop)

@@ -99,6 +99,23 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     list(TopologicalSorter(graph).static_order())  # raises CycleError
 
 
+def test_bot_and_webhook_load_no_numpy() -> None:
+    """It takes 15 MB of each process."""
+    paths, waiting, loaded = dict(modules()), ["stemdrop.serve"], set[str]()
+    while waiting:
+        name = waiting.pop()
+        assert name.partition(".")[0] != "numpy"
+        if name in loaded or name not in paths:
+            continue
+        loaded.add(name)
+        for node in ast.parse(paths[name].read_text("utf-8")).body:
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                waiting += [f"{node.module}", *(f"{node.module}.{alias.name}" for alias in node.names)]
+    assert {"bot.run", "webhook.run"} <= loaded
+
+
 def test_at_most_six_modules_lie_directly_in_stemdrop() -> None:
     entries = {"__init__.py", "__main__.py"}
     files = {path.name for path in (ROOT / "stemdrop").glob("*.py")} - entries

@@ -254,7 +254,14 @@ class _Server:
 
 def _serve() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
-    for name in ("stemdrop.cli", "stemdrop.serve", "separator.command", "sandbox.command", *_IMPORTED_LATER):
+    for name in (
+        "stemdrop.cli",
+        "stemdrop.serve",
+        "worker.run",
+        "separator.command",
+        "sandbox.command",
+        *_IMPORTED_LATER,
+    ):
         importlib.import_module(name)
     load_locales()
     reduce_library_costs()
