@@ -19,7 +19,6 @@ from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.job_store import JobStore
 from worker.audio.song_meter import MEASURED_AT_ONCE, SongMeter
-from worker.cancellable_thread import run_in_thread
 from worker.stems.download import DownloadedStem, StemOutcome
 from worker.stems.downloader import StemDownloader
 from worker.stems.stem_sender import (
@@ -111,7 +110,7 @@ class ResultSender:
 
     async def _facts(self, job: Job, meter: SongMeter) -> SongFacts | None:
         """Return and store what is known of the song so far: a run that sends the rest measures nothing."""
-        facts = await run_in_thread(meter.facts)
+        facts = await meter.facts()
         if facts or job.facts:
             await self.store.set(job.id, facts=facts)
         return facts

@@ -14,11 +14,15 @@ from stemdrop.domain.song_facts import SongFacts
 from worker.audio.rhythm import find_beats
 from worker.audio.sound import Sound, Values, measure_sound
 from worker.audio.tonality import find_key
-from worker.cancellable_thread import ThreadCancelled
+from worker.cancellable_thread import run_in_thread
 
 log = logging.getLogger(__name__)
 
 MEASURED_AT_ONCE = 2
+# So long a delivery waits for its turn; its stems are then sent without being measured.
+MEASURING_PATIENCE_S = 10.0
+# Longer recordings have more than one tempo and key, and would keep the processor from other songs.
+MAX_MEASURED_S = 20 * 60
 # Shorter songs have no tempo or key to speak of.
 MIN_S = 8
 _DRUMS = frozenset({"drums", "percussion", "drum_kit"})
@@ -29,10 +33,9 @@ _ABSOLUTE_GATE, _RELATIVE_GATE_DB, _OFFSET_DB = -70.0, 10, -0.691
 
 @dataclass
 class SongMeter:
-    """Measures the stems of one job, in any order and from several threads, and then the song.
+    """Measures the stems of one job, in any order, and the song by them.
 
-    Nothing here raises anything but `ThreadCancelled`: a song that cannot be measured is delivered all the
-    same.
+    A song that cannot be measured is delivered all the same: an unexpected error is logged, once.
     """
 
     job_id: str
@@ -43,37 +46,41 @@ class SongMeter:
     _sounds: dict[str, Sound] = field(default_factory=dict)
     _is_broken: bool = False
 
-    def measure(self, stem: Stem, path: Path, audio_format: AudioFormat) -> None:
-        """Measure a stem's file. Blocking."""
+    async def measure(self, stem: Stem, path: Path, audio_format: AudioFormat, duration_s: float) -> None:
+        """Measure a stem's file, unless it is long or its turn does not come soon."""
+        if duration_s > MAX_MEASURED_S:
+            return
         try:
-            if sound := measure_sound(path, audio_format):
+            async with asyncio.timeout(MEASURING_PATIENCE_S):
+                await self.slots.acquire()
+        except TimeoutError:
+            log.info("job %s: stem %s is not measured: other songs are", self.job_id, stem.key)
+            return
+        try:
+            if sound := await run_in_thread(measure_sound, path, audio_format):
                 self._sounds[stem.key] = sound
-        except ThreadCancelled:
-            raise
         except Exception:
             self._give_up()
+        finally:
+            self.slots.release()
 
     @property
     def peaks(self) -> dict[str, str]:
         """The encoded peaks of each measured stem."""
         return {key: sound.peaks for key, sound in self._sounds.items()}
 
-    def facts(self) -> SongFacts | None:
-        """Return what is certain by the stems measured so far; `None` if that is no more than the loudness.
-
-        Blocking.
-        """
+    async def facts(self) -> SongFacts | None:
+        """Return what is certain by the stems measured so far; `None` if that is only the loudness."""
         try:
-            return self._facts()
+            return await run_in_thread(self._facts)
         except Exception:
             self._give_up()
             return None
 
     def _facts(self) -> SongFacts | None:
-        if (
-            self._is_broken
-            or max((sound.duration_s for sound in list(self._sounds.values())), default=0) < MIN_S
-        ):
+        # other stems may be added meanwhile
+        longest_s = max([sound.duration_s for sound in list(self._sounds.values())], default=0)
+        if self._is_broken or longest_s < MIN_S:
             return None
         played = [stem for stem in self.stems if stem.is_rest or stem.key not in _SUNG]
         drums = [stem for stem in played if not stem.is_rest and stem.key in _DRUMS]

@@ -37,7 +37,10 @@ _UNTAGGABLE = (av.error.FFmpegError, ValueError, IndexError, OSError)
 
 @dataclass(frozen=True, slots=True)
 class DownloadedStem:
-    """A stem on disk; `title` and `file_name` are for the user, and a length of 0 is not known."""
+    """A stem on disk; `title` and `file_name` are for the user, and a length of 0 is not known.
+
+    `audio_format` is that of its tags, if it is to have any.
+    """
 
     key: str
     title: str
@@ -122,8 +125,7 @@ class StemDownloads:
                         self.meter.silent.add(stem.key)
                     return StemOutcome(stem, name, is_silent=True)
                 if self.meter and found.audio_format:
-                    async with self.meter.slots:
-                        await run_in_thread(self.meter.measure, stem, target, found.audio_format)
+                    await self.meter.measure(stem, target, found.audio_format, found.duration_s)
                 file = describe(self.job, stem, self.translate, target, found.extension, found.duration_s)
                 file = replace(file, audio_format=found.audio_format)
         except StemTooBig:
@@ -146,18 +148,11 @@ class StemDownloads:
 
     async def tag(self, outcomes: Sequence[StemOutcome], facts: SongFacts | None) -> None:
         """Write tags into the files; one that cannot be tagged stays without."""
-        files = [(it.stem, it.file, it.name, it.file.audio_format) for it in outcomes if it.file]
+        files = [(it.stem, it.file, it.name) for it in outcomes if it.file]
         await asyncio.gather(*(self._tag(*file, facts) for file in files))
 
-    async def _tag(
-        self,
-        stem: Stem,
-        file: DownloadedStem,
-        name: str,
-        audio_format: AudioFormat | None,
-        facts: SongFacts | None,
-    ) -> None:
-        if audio_format is None:
+    async def _tag(self, stem: Stem, file: DownloadedStem, name: str, facts: SongFacts | None) -> None:
+        if file.audio_format is None:
             return
         source, result = self.job.source, self.job.result
         keys = [found.key for found in result.stems] if result else [stem.key]
@@ -172,7 +167,7 @@ class StemDownloads:
             facts=facts,
         )
         try:
-            await run_in_thread(write_tags, file.path, audio_format, tags, self.fetcher.max_bytes)
+            await run_in_thread(write_tags, file.path, file.audio_format, tags, self.fetcher.max_bytes)
         except _UNTAGGABLE as error:
             log.info("job %s: stem %s is sent without tags: %s", self.job.id, stem.key, error)
         except Exception:

@@ -1,14 +1,17 @@
 """Songs whose tempo, key and loudness are known, measured by their stems."""
 
+import asyncio
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sounds import RATE, record, tone
 
+from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.results import Stem
+from stemdrop.domain.song_facts import SongFacts
 from worker.audio.formats import detect_format
-from worker.audio.song_meter import SongMeter
+from worker.audio.song_meter import MAX_MEASURED_S, SongMeter
 
 ROOT = Path(__file__).parents[3]
 SONGS = ROOT / "sandbox" / "songs"
@@ -21,8 +24,12 @@ def meter_of(paths: dict[str, Path]) -> SongMeter:
     for stem in stems:
         audio_format = detect_format(paths[stem.key])
         assert audio_format
-        meter.measure(stem, paths[stem.key], audio_format)
+        asyncio.run(meter.measure(stem, paths[stem.key], audio_format, 30))
     return meter
+
+
+def facts_of(meter: SongMeter) -> SongFacts | None:
+    return asyncio.run(meter.facts())
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +39,7 @@ def demo() -> SongMeter:
 
 
 def test_the_demo_song_is_measured_by_its_true_stems(demo: SongMeter) -> None:
-    facts = demo.facts()
+    facts = facts_of(demo)
     assert facts
     assert facts.bpm == pytest.approx(104, abs=0.1)
     period = 60 / facts.bpm
@@ -45,11 +52,11 @@ def test_the_demo_song_is_measured_by_its_true_stems(demo: SongMeter) -> None:
 
 def test_loudness_is_stated_only_if_all_stems_are_known(demo: SongMeter) -> None:
     lacking = SongMeter("a", [*demo.stems, Stem("strings", "")], _sounds=demo._sounds)
-    facts = lacking.facts()
+    facts = facts_of(lacking)
     assert facts
     assert (facts.key, facts.loudness) == ("C major", None)
     lacking.silent.add("strings")
-    assert lacking.facts() == demo.facts()
+    assert facts_of(lacking) == facts_of(demo)
 
 
 @pytest.mark.parametrize("key", ["instrumental", "bass_rest"])
@@ -59,18 +66,36 @@ def test_loudness_is_stated_only_if_all_stems_are_known(demo: SongMeter) -> None
 def test_without_drums_the_instrumental_or_the_rest_is_measured(
     song: str, tempo: float, tonality: str, key: str
 ) -> None:
-    facts = meter_of({key: SONGS / f"{song}.mp3"}).facts()
+    facts = facts_of(meter_of({key: SONGS / f"{song}.mp3"}))
     assert facts
     assert facts.bpm == pytest.approx(tempo, abs=1)
     assert facts.key == tonality
 
 
 def test_vocals_drones_and_short_songs_have_no_facts(demo: SongMeter, tmp_path: Path) -> None:
-    assert SongMeter("a", [Stem("vocals", "")], _sounds=demo._sounds).facts() is None
+    assert facts_of(SongMeter("a", [Stem("vocals", "")], _sounds=demo._sounds)) is None
     noise = np.random.default_rng(1).uniform(-0.3, 0.3, 12 * RATE).astype(np.float32)
-    assert meter_of({"instrumental": record(tmp_path / "0", "flac", noise)}).facts() is None
-    assert meter_of({"drums": record(tmp_path / "1", "flac", tone(seconds=2))}).facts() is None
-    assert SongMeter("a", []).facts() is None
+    assert facts_of(meter_of({"instrumental": record(tmp_path / "0", "flac", noise)})) is None
+    assert facts_of(meter_of({"drums": record(tmp_path / "1", "flac", tone(seconds=2))})) is None
+    assert facts_of(SongMeter("a", [])) is None
+
+
+async def test_long_recordings_and_those_whose_turn_does_not_come_are_not_measured(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stem, song = Stem("drums", ""), SONGS / "harbour-waltz.mp3"
+    meter = SongMeter("a", [stem], asyncio.Semaphore(0))
+    await meter.measure(stem, song, AudioFormat.MP3, MAX_MEASURED_S + 1)
+    monkeypatch.setattr("worker.audio.song_meter.MEASURING_PATIENCE_S", 0.0)
+    with caplog.at_level("INFO"):
+        await meter.measure(stem, song, AudioFormat.MP3, 30)
+    assert [record.getMessage() for record in caplog.records] == [
+        "job a: stem drums is not measured: other songs are"
+    ]
+    assert meter.peaks == {}
+    meter.slots.release()
+    await meter.measure(stem, song, AudioFormat.MP3, 30)
+    assert set(meter.peaks) == {"drums"}
 
 
 def test_an_unexpected_error_is_logged_once(
@@ -81,7 +106,7 @@ def test_an_unexpected_error_is_logged_once(
 
     monkeypatch.setattr("worker.audio.song_meter.measure_sound", broken)
     meter = meter_of(dict.fromkeys(("drums", "bass"), SONGS / "harbour-waltz.mp3"))
-    assert meter.facts() is None
+    assert facts_of(meter) is None
     assert meter.peaks == {}
     assert [record.getMessage() for record in caplog.records] == ["job a: its song cannot be measured"]
     assert caplog.text.count("Traceback") == 1

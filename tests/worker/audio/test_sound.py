@@ -4,6 +4,7 @@ import base64
 import zlib
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from sounds import FORMS, RATE, record, tone
@@ -35,6 +36,23 @@ def test_a_tone_has_its_pitch_loudness_length_and_peaks(tmp_path: Path, form: st
     assert loudness == pytest.approx(-20.7, abs=0.5)
     assert len(peaks(sound)) == PEAKS
     assert np.median(list(peaks(sound))) == pytest.approx(63 - 20, abs=1)
+
+
+@pytest.mark.parametrize(("layout", "louder_db"), [("mono", 0), ("stereo", 3), ("5.1", 3)])
+def test_channels_add_up(tmp_path: Path, layout: str, louder_db: float) -> None:
+    """BS.1770-5 adds the energies of channels; more than two are mixed down to two."""
+    path = tmp_path / "0"
+    with av.open(str(path), "w", format="wav") as container:
+        stream = container.add_stream("pcm_s16le", rate=RATE, layout=layout)
+        samples = np.zeros((stream.layout.nb_channels, 2 * RATE), np.float32)
+        samples[:2] = tone(-20, 2)
+        frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
+        frame.sample_rate = RATE
+        for packed in av.AudioResampler("s16", layout, RATE).resample(frame):
+            container.mux(stream.encode(packed))
+        container.mux(stream.encode(None))
+    loudness = -0.691 + 10 * np.log10(np.median(measured(path).energies))
+    assert loudness == pytest.approx(-23.7 + louder_db, abs=0.5)
 
 
 def test_peaks_and_onsets_are_where_the_sound_is(tmp_path: Path) -> None:
