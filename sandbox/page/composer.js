@@ -8,7 +8,7 @@ import { toast } from "./notices.js";
 import { Recorder } from "./recorder.js";
 import { call } from "./api.js";
 import { SONGS, sendFiles, sendOurs } from "./sending.js";
-import { attempt, on, state } from "./store.js";
+import { attempt, on, state, whenShown } from "./store.js";
 import { clock, text } from "./texts.js";
 
 /** @type {import("./store.js").Message | null} */
@@ -89,6 +89,7 @@ function write(content) {
 async function submit() {
   const content = takeText();
   if (!content) return;
+  await whenShown;
   const place = { user_id: state.me, thread_id: state.threadId || null, reply_to: takeReply().replyTo ?? null };
   const sent = await attempt(() => call("POST", `${state.chatId}/messages`, { text: content, ...place }));
   if (!sent && !field.value) write(content); // to be corrected

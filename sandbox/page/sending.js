@@ -1,7 +1,7 @@
 /** Sending files of the person: one by one, or several as one album. */
 
 import { call } from "./api.js";
-import { attempt, emit, state } from "./store.js";
+import { attempt, emit, state, whenShown } from "./store.js";
 
 /** Telegram's limit. */
 const ALBUM_LENGTH = 10;
@@ -18,6 +18,7 @@ export const SONGS = [
  * @param {{ kind?: string, caption?: string, replyTo?: number }} [how]
  */
 export async function sendFiles(files, { kind, caption, replyTo } = {}) {
+  await whenShown;
   const { chatId, threadId, me } = state;
   for (const [index, file] of files.entries()) {
     const form = new FormData();

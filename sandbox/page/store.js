@@ -69,6 +69,11 @@ export function messageById(messageId) {
 /** @param {Message} message */
 export const isFromBot = (message) => message.is_from_bot;
 
+/** @type {() => void} */
+let showFirst;
+/** Fulfilled when a chat is shown: what a person does before that waits for it. */
+export const whenShown = /** @type {Promise<void>} */ (new Promise((resolve) => (showFirst = resolve)));
+
 /** Read everything, follow what happens, and show a chat of a person; makes a person where there is none. */
 export async function begin() {
   const position = await readAll();
@@ -114,6 +119,7 @@ export async function select(userId, chatId, threadId = 0) {
   [state.me, state.chatId, state.threadId] = [userId, chatId, threadId];
   sessionStorage.setItem("shown", [userId, chatId, threadId].join());
   emit("selected");
+  showFirst();
 }
 
 /** The browser's language as Telegram's clients name theirs. */
@@ -150,6 +156,7 @@ function apply(event) {
  * @returns {Promise<any>}  undefined after a refusal
  */
 export async function attempt(action) {
+  await whenShown;
   try {
     return await action();
   } catch (error) {

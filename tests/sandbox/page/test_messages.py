@@ -9,7 +9,7 @@ from tones import mp3
 
 from sandbox.telegram.person_actions import Telegram
 
-from .conftest import PHONE, SHOW, Bot
+from .conftest import PHONE, SHOW, Bot, drop
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -26,6 +26,26 @@ HOSTILE = [
     "https://example.org/" + "long/" * 60,
     "𝕹𝖔 & &amp; \\n ${x} {name}",
 ]
+
+
+# Keeps the answer about the chats until the test lets it through.
+HOLD_CHATS = """const held = fetch;
+window.fetch = async (...all) => {
+  if (String(all[0]).endsWith("/chat/chats")) await new Promise((resolve) => (window.letThrough = resolve));
+  return held(...all);
+};"""
+
+
+async def test_a_song_that_is_dropped_before_the_chat_is_there_is_sent_to_it(
+    browser: Browser, url: str, tg: Telegram, tmp_path: Path
+) -> None:
+    person = tg.add_user("Early")
+    mp3(tmp_path / "song.mp3", title="Early")
+    async with quiet_page(browser, url, script=HOLD_CHATS) as page:
+        await drop(page, tmp_path / "song.mp3")
+        await page.evaluate("window.letThrough()")
+        await expect(page.get_by_role("button", name="Play Early")).to_be_visible()
+    assert [message.kind for message in tg.messages(person.id)] == ["audio"]
 
 
 async def test_names_and_texts_stay_texts_at_the_width_of_a_phone(
