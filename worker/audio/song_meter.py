@@ -27,6 +27,7 @@ MAX_MEASURED_S = 20 * 60
 MIN_S = 8
 _DRUMS = frozenset({"drums", "percussion", "drum_kit"})
 _SUNG = frozenset({"vocals", "backing_vocals", "lead_vocal"})
+_MAX_ADDED = 2
 # ITU-R BS.1770-5: the gates, and the offset of its scale.
 _ABSOLUTE_GATE, _RELATIVE_GATE_DB, _OFFSET_DB = -70.0, 10, -0.691
 
@@ -103,9 +104,12 @@ class SongMeter:
     def _loudness(self) -> float | None:
         """Return the integrated loudness of all stems together in LUFS; `None` unless all were measured.
 
-        Stems sound at the same time, but hardly correlate: their energies add up to that of the song.
+        The energies of voice and instrumental add up to that of the song. More stems share each sound among
+        them: separated ones were 1 dB too quiet.
         """
-        if any(stem.key not in self._sounds and stem.key not in self.silent for stem in self.stems):
+        if len(self._sounds) > _MAX_ADDED or any(
+            stem.key not in self._sounds and stem.key not in self.silent for stem in self.stems
+        ):
             return None
         energies = np.convolve(self._sum(self.stems, "energies"), np.full(4, 0.25), "valid")
         levels = _OFFSET_DB + 10 * np.log10(np.maximum(energies, 1e-12))
