@@ -10,7 +10,7 @@ from sandbox.telegram.chats import Message
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-SETTINGS = {"POLL_AFTER_S": "1", "POLL_INTERVAL_S": "1", "JOB_TIMEOUT_S": "10", "DAILY_CREDITS": "20"}
+SETTINGS = {"POLL_AFTER_S": "1", "POLL_INTERVAL_S": "1", "JOB_TIMEOUT_S": "1000", "DAILY_CREDITS": "20"}
 VOCALS, ONE_INSTRUMENT = 0, 2
 
 
@@ -66,6 +66,9 @@ async def test_jobs_without_a_result_are_explained_and_late_results_still_count(
     provider.lose_answer = True
     lost, menu_lost = await asked("Lost For Good", 2)
     found, menu_found = await asked("Lost And Late", 3, ONE_INSTRUMENT)
+    for person, menu in ((lost, menu_lost), (found, menu_found)):
+        await person.sees(lambda menu=menu: "did not confirm the order" in menu.text)
+    await deployment.age_jobs(1001)
     await late.shows(menu_late, "⚠️ That did not work (code timeout).")
     await retried.shows(menu_retried, "⚠️ That did not work (code timeout).")
     await lost.shows(menu_lost, "⚠️ That did not work (code lost).")

@@ -111,15 +111,20 @@ class Deployment:
         async with connect(self.redis_url) as redis:
             yield JobStore(redis)
 
-    async def age_lost_answers(self, seconds: float = 121) -> None:
-        """Move the times of jobs that have lost the answer to their create call back by so many seconds."""
+    async def age_jobs(self, seconds: float, *, only_lost: bool = False) -> None:
+        """Move the times of open jobs back by so many seconds, or only of those with a lost create answer."""
         await self.tasks_rest()  # a task that still notes when it showed the message would undo this
         async with self.store() as store:
             for job in await store.open_jobs():
-                if job.answer_lost_at:
-                    names = ("create_started_at", "picked_at", "moved_at", "shown_at")
-                    await store.set(job.id, **{name: getattr(job, name) - seconds for name in names})
+                if job.answer_lost_at or not only_lost:
+                    names = ("create_started_at", "picked_at", "moved_at", "shown_at", "polled_at")
+                    times = {name: getattr(job, name) - seconds for name in names if getattr(job, name)}
+                    await store.set(job.id, **times)
                     await store.reopen(job.id)  # due at once
+
+    async def age_lost_answers(self, seconds: float = 121) -> None:
+        """Let so much time pass for jobs that have lost the answer to their create call."""
+        await self.age_jobs(seconds, only_lost=True)
 
     async def jobs_rest(self, wait_s: float = WAIT_S) -> None:
         """Wait until every job has ended and its user was told, or waits for its user to choose."""
