@@ -21,7 +21,13 @@ QUICK = {
 }
 # No scenario passes these steps, which change nothing: lists and facts for users and operators.
 READS = {
-    *("JobStore.allowance", "JobStore.beginning", "JobStore.delivered_jobs", "JobStore.failed_jobs"),
+    *(
+        "JobStore.added_for",
+        "JobStore.allowance",
+        "JobStore.beginning",
+        "JobStore.delivered_jobs",
+        "JobStore.failed_jobs",
+    ),
     *("JobStore.history", "JobStore.incomplete_jobs", "JobStore.place", "JobStore.runs", "StemCache.count"),
     *("JobStore.open_jobs", "Telegram.getChat"),
     "Telegram.sendChatAction",  # cancelled when the song has been inspected meanwhile

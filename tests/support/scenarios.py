@@ -134,11 +134,14 @@ async def _lost(ledger: Ledger) -> None:
 
 
 async def _by_itself(ledger: Ledger) -> None:
-    """A caption starts a song after ten seconds; another one is undone, and then picked from the menu."""
+    """Captions start two songs, one of them after it was edited; a third is undone, and then picked."""
     undone = await ledger.send(VOCALS, caption="vocals")
     await ledger.press(undone, SAY("button.undo"), lambda: len(undone.translations[-1].buttons) > 2)
     started = await ledger.send(ALL_STEMS, caption="all stems")
-    await ledger.over([started])
+    edited = await ledger.send(VOCALS)
+    assert edited.song
+    ledger.deployment.telegram.edit_text(edited.person.chat_id, edited.song.message_id, "vocals")
+    await ledger.over([started, edited])
     assert SAY("choose", title=undone.title) == undone.translations[-1].text
     await ledger.pick(undone)
 
@@ -161,6 +164,6 @@ SCENARIOS = {
     "lost": Scenario(
         "a lost create answer, asked again", _lost, 1, {"POLL_AFTER_S": "5", "JOB_TIMEOUT_S": "600"}
     ),
-    "by itself": Scenario("songs that start without a tap, one is undone", _by_itself, 2),
+    "by itself": Scenario("songs that start without a tap, one is undone", _by_itself, 3),
     "deleted": Scenario("kept stems lost and paid for again, `/delete`", _deleted, 2),
 }

@@ -296,7 +296,7 @@ FAULTS = (
         "a job that is being delivered is replaced by another",
         "MARK_RETRIED",
         "if redis.call('HGET', KEYS[1], 'state') ~= 'failed' then return 0 end",
-        "",
+        "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end",
         "what_moves_is_looked_after",
         *(*_ACCEPTED, "call 1 is called back: stems", "the user tries again"),
     ),
