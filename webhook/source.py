@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Annotated
 
+import anyio
 import httpx
 from fastapi import APIRouter, Header, Response
 from starlette.responses import JSONResponse, StreamingResponse
@@ -185,7 +186,8 @@ class _Download(Response):
             yield wanted
             sent += len(wanted)
             if not is_noted and sent >= self._part.fetch_bytes:
-                is_noted = await self._note_fetch()
+                with anyio.CancelScope(shield=True):  # a client may close when it has the last byte
+                    is_noted = await self._note_fetch()
             if len(wanted) < len(chunk):
                 return
         if length is not None and sent < length:

@@ -391,6 +391,29 @@ async def test_a_fetch_in_progress_is_noted(
     assert noted[0] < min(size, 2 * FETCH_BYTES)
 
 
+async def test_a_fetch_is_noted_when_the_client_closes_meanwhile(
+    product: Product, client: httpx.AsyncClient, telegram: Telegram, alice: User
+) -> None:
+    """Redis needs longer for the note than the client for its last bytes."""
+    sent = await telegram.send_file(
+        alice.id, BytesIO(bytes(FETCH_BYTES)), kind="document", file_name="long.wav"
+    )
+    job = await product.at(JobState.SUBMITTING, sent)
+    product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=FETCH_BYTES)
+    await product.store.begin_create(job.id)
+    received = 0
+    async with client.stream("GET", path_of(product, job)) as answer:
+        async for chunk in answer.aiter_bytes():
+            if not received:
+                await product.redis.client_pause(1500)
+            received += len(chunk)
+            if received >= FETCH_BYTES / 2:
+                break
+    async with asyncio.timeout(120):
+        while not await fetched_at(product, job):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 async def test_a_source_is_served_while_its_job_needs_it(
     product: Product, client: httpx.AsyncClient, sent: Message, job: Job
 ) -> None:
