@@ -304,7 +304,8 @@ def test_memory_does_not_grow_with_the_song(
     steady = peaks[3:-2]
     assert len(steady) >= 6
     spectra_of_a_block = 2 * 32 * BINS * 8
-    assert max(steady[-3:]) - max(steady[:3]) < spectra_of_a_block / 2
+    # what grows is in each peak; other threads add to some
+    assert min(steady[-3:]) - min(steady[:3]) < spectra_of_a_block / 2
 
 
 @pytest.mark.parametrize("k", [1, 2, 4, 5, 12, 24, 25])
