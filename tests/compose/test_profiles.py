@@ -100,6 +100,7 @@ def test_a_bot_api_server_of_our_own_hands_big_files_over_on_disk(clone: Path, t
     settings = SANDBOX | {
         "COMPOSE_PROFILES": "bigfiles,selfhosted",
         "TELEGRAM_API_URL": "http://telegram:8081",
+        "SEPARATION_API_URL": "http://separator:8001",  # no bench is in between
         "TELEGRAM_LOCAL_MODE": "true",
         "PUBLIC_URL": "http://webhook:8000",
     }
