@@ -7,7 +7,7 @@ import { openMixer, stemsEndingWith } from "./mixer.js";
 import { say } from "./notices.js";
 import { setNext } from "./player.js";
 import { soundOf } from "./sound.js";
-import { isFromBot, messageById, on, shownMessages, state } from "./store.js";
+import { isFromBot, isRead, messageById, on, shownMessages, state } from "./store.js";
 import { dayOf, text } from "./texts.js";
 
 /** @typedef {import("./store.js").Message} Message */
@@ -55,7 +55,7 @@ function update() {
     items.delete(id);
   }
   list.querySelector(".empty")?.remove();
-  if (!shown.length) list.append(emptyChat());
+  if (!shown.length && isRead()) list.append(emptyChat());
   shown.forEach((message, index) => {
     const item = itemOf(message);
     decorate(item, message, shown[index - 1], shown[index + 1]);

@@ -30,6 +30,8 @@ export const state = {
 
 /** @type {Map<number, Map<number, Message>>} */
 const messages = new Map();
+/** The chats whose messages are being read. @type {Map<number, Promise<void>>} */
+const reading = new Map();
 /** @type {Map<string, Set<(detail: any) => void>>} */
 const listeners = new Map();
 
@@ -60,6 +62,9 @@ export function shownMessages() {
   const all = [...(messages.get(state.chatId)?.values() ?? [])].sort((one, other) => one.message_id - other.message_id);
   return chat()?.is_forum ? all.filter((message) => (message.message_thread_id ?? 0) === state.threadId) : all;
 }
+
+/** Return whether the shown chat's messages are known. */
+export const isRead = () => messages.has(state.chatId);
 
 /** @param {number} messageId */
 export function messageById(messageId) {
@@ -108,18 +113,30 @@ async function readAll() {
 }
 
 /**
- * Show a chat as a person sees it.
+ * Show a chat as a person sees it: at once, since what is written next belongs there.
  * @param {number} userId
  * @param {number} chatId
  * @param {number} [threadId]
  */
 export async function select(userId, chatId, threadId = 0) {
-  const answer = await call("GET", `${chatId}/messages`);
-  messages.set(chatId, new Map(answer.messages.map((/** @type {Message} */ message) => [message.message_id, message])));
   [state.me, state.chatId, state.threadId] = [userId, chatId, threadId];
   sessionStorage.setItem("shown", [userId, chatId, threadId].join());
   emit("selected");
   showFirst();
+  if (isRead()) return; // and kept up to date by events
+  if (!reading.has(chatId)) reading.set(chatId, readMessages(chatId));
+  await reading.get(chatId);
+}
+
+/** @param {number} chatId */
+async function readMessages(chatId) {
+  try {
+    const answer = await call("GET", `${chatId}/messages`);
+    messages.set(chatId, new Map(answer.messages.map((/** @type {Message} */ message) => [message.message_id, message])));
+  } finally {
+    reading.delete(chatId);
+  }
+  if (chatId === state.chatId) emit("messages");
 }
 
 /** The browser's language as Telegram's clients name theirs. */
@@ -132,6 +149,8 @@ function telegramLanguage() {
 /** @param {import("./api.js").ChatEvent} event */
 function apply(event) {
   const { chat_id: chatId, kind, content } = event;
+  const read = reading.get(chatId);
+  if (read) return void read.catch(() => undefined).then(() => apply(event)); // after what it changes
   if (!state.chats.has(chatId)) return void readChats().then(() => emit("chats"));
   const known = messages.get(chatId);
   if (kind === "message" || kind === "edited") {

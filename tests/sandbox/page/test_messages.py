@@ -28,10 +28,10 @@ HOSTILE = [
 ]
 
 
-# Keeps the answer about the chats until the test lets it through.
-HOLD_CHATS = """const held = fetch;
+# Keeps the answers to requests whose path ends so until the test lets them through.
+HOLD = """const held = fetch;
 window.fetch = async (...all) => {
-  if (String(all[0]).endsWith("/chat/chats")) await new Promise((resolve) => (window.letThrough = resolve));
+  if (!all[1]?.body && String(all[0]).endsWith("%s")) await new Promise((resolve) => (window.letThrough = resolve));
   return held(...all);
 };"""
 
@@ -41,11 +41,31 @@ async def test_a_song_that_is_dropped_before_the_chat_is_there_is_sent_to_it(
 ) -> None:
     person = tg.add_user("Early")
     mp3(tmp_path / "song.mp3", title="Early")
-    async with quiet_page(browser, url, script=HOLD_CHATS) as page:
+    async with quiet_page(browser, url, script=HOLD % "/chat/chats") as page:
         await drop(page, tmp_path / "song.mp3")
         await page.evaluate("window.letThrough()")
         await expect(page.get_by_role("button", name="Play Early")).to_be_visible()
     assert [message.kind for message in tg.messages(person.id)] == ["audio"]
+
+
+async def test_what_is_written_right_after_another_person_was_chosen_is_theirs(
+    browser: Browser, url: str, tg: Telegram, bot: Bot
+) -> None:
+    sam, kim = (tg.add_user(name) for name in ("Sam", "Kim"))
+    bot.says(kim.id, "Before")
+    hold = SHOW.format(sam.id, sam.id) + ";" + HOLD % f"/{kim.id}/messages"
+    async with quiet_page(browser, url, script=hold) as page:
+        await page.get_by_role("button", name="People and chats").click()
+        await page.get_by_role("button", name="Kim").click()
+        await page.keyboard.press("Escape")
+        bot.says(kim.id, "Meanwhile")
+        await page.get_by_role("combobox", name="Message").fill("Mine")
+        await page.keyboard.press("Enter")
+        await tg.wait_for(lambda: len(tg.messages(kim.id)) == 3)
+        await expect(page.get_by_text("What can this bot do?")).to_have_count(0)
+        await page.evaluate("window.letThrough()")
+        await expect(page.locator(".messages .text")).to_have_text(["Before", "Meanwhile", "Mine"])
+    assert [message.text for message in tg.messages(sam.id)] == []
 
 
 async def test_names_and_texts_stay_texts_at_the_width_of_a_phone(
