@@ -1,4 +1,4 @@
-/** The line at the bottom: a text, files, a recording, the menu of commands, and the message that is replied to. */
+/** The line at the bottom: a text, files, a recording, the menu of commands, and the message that is replied to or edited. */
 
 import { authorOf, summary } from "./bubble.js";
 import { addCommands } from "./commands.js";
@@ -11,8 +11,10 @@ import { SONGS, sendFiles, sendOurs } from "./sending.js";
 import { attempt, on, state, whenShown } from "./store.js";
 import { clock, text } from "./texts.js";
 
-/** @type {import("./store.js").Message | null} */
-let replied = null;
+/** @typedef {import("./store.js").Message} Message */
+
+/** @type {{ message: Message, isEdit: boolean } | null} */
+let target = null;
 const recorder = new Recorder();
 const chooser = element("input", { type: "file", multiple: true, hidden: true, tabIndex: -1 });
 const field = element("textarea", { rows: 1, autocomplete: "off", enterKeyHint: "send" });
@@ -34,6 +36,7 @@ export function addComposer() {
     event.preventDefault();
     void submit();
   });
+  field.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && dropTarget());
   field.addEventListener("paste", (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     if (!files.length) return;
@@ -41,9 +44,13 @@ export function addComposer() {
     send(files);
   });
   on("sending", (name) => (progress.textContent = name && text("sending", { name })));
-  on("reply", startReply);
+  on("reply", (message) => aim(message, false));
+  on("edit", (message) => {
+    aim(message, true);
+    write(message.text ?? message.caption ?? "");
+  });
   on("selected", () => {
-    startReply(null);
+    dropTarget();
     label();
   });
   return element("footer", { className: "composer" }, list, progress, reply,
@@ -90,8 +97,11 @@ async function submit() {
   const content = takeText();
   if (!content) return;
   await whenShown;
+  const edited = target?.isEdit ? target.message : null;
   const place = { user_id: state.me, thread_id: state.threadId || null, reply_to: takeReply().replyTo ?? null };
-  const sent = await attempt(() => call("POST", `${state.chatId}/messages`, { text: content, ...place }));
+  const sent = await attempt(() => edited
+    ? call("PATCH", `${state.chatId}/messages/${edited.message_id}`, { text: content })
+    : call("POST", `${state.chatId}/messages`, { text: content, ...place }));
   if (!sent && !field.value) write(content); // to be corrected
 }
 
@@ -123,22 +133,33 @@ function attachments() {
   ];
 }
 
-/** @param {import("./store.js").Message | null} message */
-function startReply(message) {
-  replied = message;
-  reply.hidden = !message;
-  reply.replaceChildren();
-  if (!message) return;
-  reply.append(
-    element("div", {}, element("b", {}, text("replyTo", { name: authorOf(message) })), element("span", {}, summary(message))),
-    iconButton("close", text("cancelReply"), () => startReply(null)),
+/**
+ * Reply to a message, or edit it.
+ * @param {Message} message
+ * @param {boolean} isEdit
+ */
+function aim(message, isEdit) {
+  if (target?.isEdit) dropTarget();
+  target = { message, isEdit };
+  const title = isEdit ? text("edit") : text("replyTo", { name: authorOf(message) });
+  reply.replaceChildren(
+    element("div", {}, element("b", {}, title), element("span", {}, summary(message))),
+    iconButton("close", text(isEdit ? "cancelEdit" : "cancelReply"), dropTarget),
   );
+  reply.hidden = false;
   field.focus();
 }
 
+function dropTarget() {
+  if (target?.isEdit) write("");
+  target = null;
+  reply.hidden = true;
+}
+
 function takeReply() {
-  const replyTo = replied?.message_id;
-  startReply(null);
+  const replyTo = target && !target.isEdit ? target.message.message_id : undefined;
+  target = null;
+  reply.hidden = true;
   return { replyTo };
 }
 

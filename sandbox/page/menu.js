@@ -4,7 +4,7 @@ import { call, fileUrl } from "./api.js";
 import { element } from "./dom.js";
 import { toast } from "./notices.js";
 import { soundOf } from "./sound.js";
-import { attempt, emit, on, state } from "./store.js";
+import { attempt, emit, isFromBot, on, state } from "./store.js";
 import { text } from "./texts.js";
 
 const menu = element("div", { className: "menu", role: "menu", popover: "auto" });
@@ -54,6 +54,8 @@ function itemsOf(message) {
   const items = [menuItem(text("reply"), () => emit("reply", message))];
   const content = message.text ?? message.caption;
   if (content) items.push(menuItem(text("copy"), () => void copy(content)));
+  const isOwn = message.from?.id === state.me && !isFromBot(message);
+  if (isOwn && (content || soundOf(message))) items.push(menuItem(text("edit"), () => emit("edit", message)));
   const file = soundOf(message) ?? message.document ?? message.video ?? message.photo?.at(-1);
   if (file) items.push(menuItem(text("download"), () => element("a", { href: fileUrl(file.file_id), download: file.file_name ?? "" }).click()));
   const place = `${state.chatId}/messages/${message.message_id}`;

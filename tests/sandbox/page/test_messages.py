@@ -31,7 +31,8 @@ HOSTILE = [
 # Keeps the answers to requests whose path ends so until the test lets them through.
 HOLD = """const held = fetch;
 window.fetch = async (...all) => {
-  if (!all[1]?.body && String(all[0]).endsWith("%s")) await new Promise((resolve) => (window.letThrough = resolve));
+  if (!all[1]?.body && String(all[0]).endsWith("%s")) 
+    await new Promise((resolve) => (window.letThrough = resolve));
   return held(...all);
 };"""
 
@@ -141,3 +142,17 @@ async def test_a_message_is_copied_downloaded_deleted_and_found_by_its_reply(
         await page.get_by_role("article", name="News").get_by_role("button", name="More").click()
         await page.get_by_role("menuitem", name="Delete").click()
         await expect(page.get_by_role("article", name="News")).to_have_count(0)
+
+        field = page.get_by_role("combobox", name="Message")
+        await field.fill("Helo")
+        await field.press("Enter")
+        await page.get_by_role("article", name="Helo").get_by_role("button", name="More").click()
+        await page.get_by_role("menuitem", name="Edit").click()
+        await expect(field).to_have_value("Helo")
+        await field.fill("Hello")
+        await field.press("Enter")
+        await expect(page.get_by_role("article", name="Hello")).to_be_visible()
+        await expect(field).to_have_value("")
+        await found.scroll_into_view_if_needed()
+        await found.get_by_role("button", name="More about this message").click()
+        await expect(page.get_by_role("menuitem", name="Edit")).to_have_count(0)  # the bot's
