@@ -26,6 +26,7 @@ from stemdrop.services.abilities_refresh import AbilitiesRefresh
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.services.orders import Orders
+from stemdrop.services.remixing import Remixing
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.settings import Settings
 from stemdrop.storage.abilities import AbilitiesCache
@@ -43,6 +44,7 @@ from stemdrop.storage.job_statistics import JobStatistics
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import PROGRESS_DUE, RECOVERY_DUE
 from stemdrop.storage.probes import Probes
+from stemdrop.storage.remixes import Remixes
 from stemdrop.storage.snapshot import Snapshots
 from stemdrop.storage.source_quota import SourceQuota
 from stemdrop.storage.stem_cache import StemCache
@@ -94,6 +96,8 @@ class Parts:
         self.users = Users(redis, settings)
         self.access_requests = AccessRequests(redis)
         self.stem_cache = StemCache(redis)
+        self.remixes = Remixes(redis, clock)
+        self.remixing = Remixing(self.remixes, engine)
         self.job_statistics = JobStatistics(redis)
         self.abilities = AbilitiesCache(redis, settings.separation_api_url)
         self.albums = Albums(redis, clock)

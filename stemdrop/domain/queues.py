@@ -9,6 +9,7 @@ class Task(StrEnum):
     SUBMIT = "submit"  # argument: job id
     DELIVER = "deliver"  # argument: job id
     PACK = "pack"  # argument: job id, a colon, and the letter of the button (`callback_data`)
+    RENDER = "render"  # argument: a remix's id
     ALBUM = "album"  # argument: chat, media group and message, between colons
     START = "start"  # argument: job id
     UPDATE = "update"  # argument: an update from Telegram as JSON
@@ -20,6 +21,7 @@ class Queue(StrEnum):
     SUBMISSIONS = "stemdrop:submissions"  # by every `worker`, with the periodic work
     DELIVERIES = "stemdrop:deliveries"  # by every `worker`
     PACKS = "stemdrop:packs"  # by every `worker`: these wait long for Telegram's limits
+    RENDERS = "stemdrop:renders"  # by every `worker`: these need the processor
     UPDATES = "stemdrop:updates"  # by every `bot`
 
     @property
@@ -35,6 +37,7 @@ QUEUE_OF = {
     Task.SUBMIT: Queue.SUBMISSIONS,
     Task.DELIVER: Queue.DELIVERIES,
     Task.PACK: Queue.PACKS,
+    Task.RENDER: Queue.RENDERS,
     Task.ALBUM: Queue.UPDATES,
     Task.START: Queue.UPDATES,
     Task.UPDATE: Queue.UPDATES,

@@ -96,6 +96,13 @@ KEPT_OF = "stemdrop:user:{}:kept"  # sorted set: those that came from one accoun
 KEPT_ALL = "stemdrop:kept"  # sorted set: all of them, by time
 KEPT_LIFETIME_S = 180 * DAY_S
 
+# Remixes
+REMIX = "stemdrop:remix:{}"  # hash: `Remix`, and what has arrived in the chat
+REMIXES_OF = "stemdrop:user:{}:remixes"  # sorted set: ids of one user's open remixes, by order
+DESK = "stemdrop:job:{}:desk"  # hash: user id → JSON of the `Recipe` that this user is setting
+REMIXED = "stemdrop:remixed:{}"  # hash: of one audio and mode: a recipe's digest → JSON of `Sent`
+REMIX_LIFETIME_S = 2 * DAY_S
+
 # Job statistics
 USED = "stemdrop:instruments:used"  # sorted set: instrument → how often it was picked
 PACE = "stemdrop:pace:{}"  # list: seconds of the last jobs of a mode, newest first

@@ -1,0 +1,125 @@
+"""`Recipe`: what a remix does to the stems of a song. Plain data; no I/O."""
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any, Self
+
+# The gain of a stem that is not to be heard, in dB.
+OFF_DB = -96
+QUIET_DB = -12
+LOUDEST_DB = 6
+# Percent of the song's speed, and semitones.
+SLOWEST, FASTEST = 50, 125
+LOWEST, HIGHEST = -6, 6
+# No split has more stems.
+_MAX_STEMS = 64
+_MAX_KEY = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is done to the stems of a song.
+
+    `gains` holds pairs of a stem's key and its gain in dB (`OFF_DB`: not heard), sorted, of those stems that
+    are not played as they are. `speed` is in percent of the song's, with its pitch kept, and `semitones` is
+    added to its pitch. A count-in is two bars of clicks before the song, the metronome clicks on its beats:
+    both need a known tempo. Raises `ValueError` for values that no remix can have.
+    """
+
+    gains: tuple[tuple[str, int], ...] = ()
+    speed: int = 100
+    semitones: int = 0
+    has_count_in: bool = False
+    has_metronome: bool = False
+
+    def __post_init__(self) -> None:
+        keys = [key for key, _ in self.gains]
+        if not (SLOWEST <= self.speed <= FASTEST and LOWEST <= self.semitones <= HIGHEST):
+            raise ValueError("a speed or a key that no remix has")
+        if any(not OFF_DB <= gain <= LOUDEST_DB or gain == 0 for _, gain in self.gains):
+            raise ValueError("a gain that no remix has")
+        if keys != sorted(set(keys)) or len(keys) > _MAX_STEMS or any(len(key) > _MAX_KEY for key in keys):
+            raise ValueError("stems that no song has")
+
+    def gain(self, key: str) -> int:
+        """Return the gain of a stem in dB."""
+        return dict(self.gains).get(key, 0)
+
+    def with_gain(self, key: str, gain: int) -> Self:
+        return self.with_gains({**dict(self.gains), key: gain})
+
+    def with_gains(self, gains: dict[str, int]) -> Self:
+        return replace(self, gains=tuple(sorted((key, gain) for key, gain in gains.items() if gain)))
+
+    def heard(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the stems that are to be heard."""
+        return tuple(key for key in keys if self.gain(key) > OFF_DB)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it changes nothing."""
+        return self == type(self)()
+
+    @property
+    def digest(self) -> str:
+        """Equal recipes have equal digests: 16 hexadecimal digits."""
+        text = json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        """The reverse of `dataclasses.asdict`, also for untrusted values. Raises `ValueError`."""
+        try:
+            recipe = cls(
+                **{**value, "gains": tuple((str(key), _whole(gain)) for key, gain in value["gains"])}
+            )
+            _whole(recipe.speed), _whole(recipe.semitones)
+        except (TypeError, KeyError) as error:
+            raise ValueError("not a recipe") from error
+        if not all(isinstance(flag, bool) for flag in (recipe.has_count_in, recipe.has_metronome)):
+            raise ValueError("not a recipe")
+        return recipe
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise ValueError("not a whole number")
+    return value
+
+
+def only(keys: Collection[str], heard: Collection[str]) -> Recipe:
+    """Return the recipe that plays only some of a song's stems."""
+    return Recipe().with_gains({key: 0 if key in heard else OFF_DB for key in keys})
+
+
+class RemixState(StrEnum):
+    WAITING = "waiting"
+    RENDERING = "rendering"
+    SENT = "sent"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+
+
+OPEN_REMIXES = (RemixState.WAITING, RemixState.RENDERING)
+
+
+@dataclass(frozen=True, slots=True)
+class Remix:
+    """An order of a user: one recipe, or several for a practice pack, of the stems of a delivered job.
+
+    `id` names the order, so that a tap that is handled twice orders once. `message_id` is the message that
+    shows its progress, in the job's chat. Times are Unix seconds.
+    """
+
+    id: str
+    job_id: str
+    user_id: int
+    recipes: tuple[Recipe, ...]
+    is_archive: bool = False  # one ZIP in place of single files
+    language: str = "en"
+    created_at: float = 0
+    state: RemixState = RemixState.WAITING
+    message_id: int = 0
