@@ -120,6 +120,27 @@ class Screen(StrEnum):
     REQUESTS = "W"  # of strangers who want in
     ALBUM = "B"
     SETTINGS = "S"
+    REMIX = "M"
+
+
+class RemixAction(StrEnum):
+    """A button of a mixing desk or of a remix: the first word, before the id of the job or remix."""
+
+    CANCEL = "x"  # the remix of this id
+    OPEN = "d"  # the desk of a job, as a new message
+    HOME = "h"  # the presets
+    PRESET = "p"  # the preset of this word, made at once
+    LEVELS = "l"  # the stems, at a page
+    LEVEL = "g"  # a stem's level, and the page to show
+    TEMPO = "t"  # speed and key
+    SPEED = "s"
+    SEMITONES = "k"
+    COUNT_IN = "c"
+    METRONOME = "m"
+    PACK = "w"  # the practice pack: how it comes, or which way was chosen
+    MAKE = "o"
+    RESET = "r"
+    CLOSE = "e"
 
 
 class SettingsAction(StrEnum):
