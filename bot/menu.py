@@ -114,7 +114,7 @@ class Menu:
             case Action.RETRY:
                 return await self.orders.retry(job, at_most=tap.credits)
             case Action.ASK_AGAIN:
-                return await self.orders.ask_again(job, tapped)
+                return await self.orders.ask_again(job, tapped, at_most=tap.credits)
             case Action.FETCH_AGAIN:
                 return await self.orders.fetch_again(job)
             case Action.ZIP | Action.SMALL:

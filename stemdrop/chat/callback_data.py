@@ -62,7 +62,7 @@ def credits_of_word(word: str) -> int | None:
 
 
 _WITH_MODE = (Action.PICK, Action.OTHER_MODE)
-_PRICED = (*_WITH_MODE, Action.START, Action.RETRY)
+_PRICED = (*_WITH_MODE, Action.START, Action.RETRY, Action.ASK_AGAIN)
 
 
 @dataclass(frozen=True, slots=True)

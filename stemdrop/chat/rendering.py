@@ -156,10 +156,9 @@ def _submitting(job: Job, translate: Language, title: str, details: Details) -> 
     if not job.answer_lost_at:
         return translate("state.submitting", title=title), _keyboard(rows)
     if details.can_ask_again:
-        price = details.price(translate, job.mode)
-        rows.insert(
-            0, [job_button(translate.priced("button.ask_again", price), Tap(Action.ASK_AGAIN, job.id))]
-        )
+        label = translate.priced("button.ask_again", details.price(translate, job.mode))
+        tap = Tap(Action.ASK_AGAIN, job.id, credits=details.credits(job.mode))
+        rows.insert(0, [job_button(label, tap)])
         known = "lost.not_fetched"
     else:
         known = "lost.fetched" if job.source_fetched_at else "lost.waiting"

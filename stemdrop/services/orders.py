@@ -125,16 +125,23 @@ class Orders:
         await self.store.mark_retried(job.id, ordered.job_id)
         return replace(ordered, note="retried")
 
-    async def ask_again(self, job: Job, tapped: Tapped) -> Ordered:
-        """Make one more create call for a job whose last one has lost its answer; idempotent per tap."""
+    async def ask_again(self, job: Job, tapped: Tapped, *, at_most: int | None = None) -> Ordered:
+        """Make one more create call for a job whose last one has lost its answer; idempotent per tap.
+
+        With `at_most` only if it costs no more credits.
+        """
+        is_known = job.asked_again_by == tapped.id
+        if job.mode and not is_known and await self._is_dearer(job.mode, at_most):
+            return Ordered(job.id, DEARER)
         is_offered = job.can_ask_again(self.clock()) and not tapped.before(job.create_started_at)
-        if not (is_offered or job.asked_again_by == tapped.id) or not await self.store.ask_again(
-            job, tapped.id
-        ):
+        if not (is_offered or is_known) or not await self.store.ask_again(job, tapped.id):
             return Ordered(job.id, "tap.too_late")
         log.info("job %s: its user has the separation service asked again", job.id)
         await self.engine.add(Task.SUBMIT, job.id, job.id)
         return Ordered(job.id, "ordered")
+
+    async def _is_dearer(self, mode: Mode, at_most: int | None) -> bool:
+        return at_most is not None and (await self.abilities.get()).price(mode) > at_most
 
     async def _has_come(self, job: Job) -> bool:
         if not job.is_out_of_time:

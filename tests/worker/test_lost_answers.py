@@ -10,6 +10,8 @@ from provider import Provider
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
+from stemdrop.chat.callback_data import Action, Tap
+from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.jobs import Charge, Failure, Job, JobState, Mode
 from stemdrop.domain.outcomes import Receipt, Run
 from stemdrop.domain.results import Result
@@ -88,6 +90,20 @@ async def test_without_a_fetch_the_user_may_ask_again_after_two_minutes(product:
     text, buttons = shown(product, job)
     assert "has not fetched your song, so most likely nothing was charged" in text
     assert buttons == [ASK_AGAIN, CANCEL]
+
+
+async def test_asking_again_never_costs_more_than_its_button_shows(product: Product, job: Job) -> None:
+    await wait_two_minutes(product)
+    (message,) = product.telegram.bot_messages(job.chat_id)
+    tap = Tap.from_data(message.buttons[0]["callback_data"])
+    assert tap == Tap(Action.ASK_AGAIN, job.id, credits=50)
+    await product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability(60)}))
+    asked, tapped = await product.job(job.id), Tapped("tap-1", product.clock())
+    assert (await product.orders.ask_again(asked, tapped, at_most=50)).note == "tap.dearer"
+    assert (await product.orders.ask_again(asked, tapped, at_most=60)).note == "ordered"
+    # the same tap, handled again after the price has risen once more
+    await product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability(70)}))
+    assert (await product.orders.ask_again(await product.job(job.id), tapped, at_most=60)).note == "ordered"
 
 
 async def test_a_fetch_proves_that_the_order_was_accepted(
