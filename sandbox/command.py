@@ -4,6 +4,7 @@ Telegram, for a stemdrop that runs elsewhere."""
 import argparse
 import asyncio
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -212,7 +213,7 @@ async def _run_telegram_only(args: argparse.Namespace, environ: Mapping[str, str
     host, port = args.listen
     with _folder(args.data) as folder, _telegram(folder, args.data is not None, environ) as telegram:
         telegram.access_key = environ.get(KEY_VARIABLE) or telegram.access_key
-        link = PageLink(telegram.access_key)
+        link = PageLink(telegram.access_key, _origin(environ.get("PUBLIC_URL", "")))
         async with (
             bench_between(telegram, environ) as bench,
             run_telegram(telegram, port, with_chat_api=True, link=link, bench=bench, host=host) as url,
@@ -240,6 +241,12 @@ def _telegram(folder: Path, keeps_data: bool, environ: Mapping[str, str]) -> Ite
         except ValueError as error:
             raise NotDeliveredError(f"TELEGRAM_BOT_TOKEN is wrong: {error}") from None
         yield telegram
+
+
+def _origin(url: str) -> str:
+    """Return scheme, host and port; empty where they could not stand in a header."""
+    found = re.match(r"https?://[\w.:\[\]-]+", url, re.ASCII)
+    return found[0] if found else ""
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -91,6 +91,7 @@ class LocalEnvironment:
         try:
             if self._kept is not None:
                 await self._take_folder(self._kept)
+            self.page.web_apps = self.public_url
             await self._start_redis()
             self.telegram_url = await self._stack.enter_async_context(
                 run_telegram(

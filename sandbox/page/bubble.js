@@ -7,6 +7,7 @@ import { openTelegramLink, richText } from "./richtext.js";
 import { soundBox, soundName, soundOf } from "./sound.js";
 import { attempt, emit, isFromBot, messageById, on, state } from "./store.js";
 import { size, text, timeOfDay } from "./texts.js";
+import { openWebApp } from "./web_app.js";
 
 /** @typedef {import("./store.js").Message} Message */
 
@@ -143,6 +144,7 @@ async function press(message, button, pressed) {
     await navigator.clipboard.writeText(button.copy_text.text);
     return toast(text("copied"));
   }
+  if (button.web_app) return openWebApp(message.message_id, button.text, button.web_app.url);
   if (!button.callback_data || pressed.hasAttribute("aria-busy")) return;
   pressed.setAttribute("aria-busy", "true");
   const tap = { message_id: message.message_id, callback_data: button.callback_data, user_id: state.me };

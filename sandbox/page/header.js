@@ -56,7 +56,7 @@ function useColours(colour) {
   if (colour) document.documentElement.dataset.colours = colour;
 }
 
-function isNight() {
+export function isNight() {
   const chosen = document.documentElement.dataset.colours;
   return chosen ? chosen === "night" : matchMedia("(prefers-color-scheme: dark)").matches;
 }

@@ -13,6 +13,7 @@ import { addNotices } from "./notices.js";
 import { addPeople } from "./people.js";
 import { begin, me, on } from "./store.js";
 import { setLanguage, text } from "./texts.js";
+import { addWebApps } from "./web_app.js";
 
 addEventListener("hashchange", () => location.reload()); // another key
 
@@ -23,6 +24,7 @@ document.body.append(main, addDrop());
 addNotices();
 addMenu();
 addMixer();
+addWebApps();
 showAnswers();
 if (key) await start();
 else refuse(text("noKey"));

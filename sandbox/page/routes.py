@@ -23,10 +23,12 @@ _TYPES = {
     ".svg": "image/svg+xml",
     ".mp3": "audio/mpeg",
 }
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; "
+    "img-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
 _HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "media-src 'self'; img-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'",
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -38,10 +40,14 @@ _INVITATION_S = 60
 
 
 class PageLink:
-    """The page's address with its key, and an address without the key that leads there once."""
+    """The page's address with its key, and an address without the key that leads there once.
 
-    def __init__(self, access_key: str) -> None:
+    `web_apps` is the origin whose Web Apps the page may open in a frame.
+    """
+
+    def __init__(self, access_key: str, web_apps: str = "") -> None:
         self._access_key = access_key
+        self.web_apps = web_apps
         self._codes: dict[str, float] = {}
 
     def url(self, base: str) -> str:
@@ -56,25 +62,29 @@ class PageLink:
     async def open(self, request: Request) -> Response:
         if self._codes.pop(request.path_params["code"], 0) < time.monotonic():
             raise HTTPException(404)
-        return RedirectResponse(f"/#{self._access_key}", 303, _HEADERS)
+        return RedirectResponse(f"/#{self._access_key}", 303, self.headers())
+
+    def headers(self) -> dict[str, str]:
+        frames = f"; frame-src {self.web_apps}" if self.web_apps else ""
+        return {"Content-Security-Policy": _POLICY + frames, **_HEADERS}
 
 
 def create_routes(link: PageLink) -> list[Route]:
     return [
-        Route("/", _sender(_FOLDER, "index.html")),
-        Route("/page/songs/{name}", _sender(SONGS)),
-        Route("/page/{name}", _sender(_FOLDER)),
+        Route("/", _sender(link, _FOLDER, "index.html")),
+        Route("/page/songs/{name}", _sender(link, SONGS)),
+        Route("/page/{name}", _sender(link, _FOLDER)),
         Route("/open/{code}", link.open),
     ]
 
 
-def _sender(folder: Path, fixed: str = "") -> Callable[[Request], Awaitable[Response]]:
+def _sender(link: PageLink, folder: Path, fixed: str = "") -> Callable[[Request], Awaitable[Response]]:
     files = {path.name: path for path in folder.iterdir() if path.suffix in _TYPES}
 
     async def send(request: Request) -> Response:
         path = files.get(fixed or request.path_params["name"])
         if path is None:
             raise HTTPException(404)
-        return FileResponse(path, media_type=_TYPES[path.suffix], headers=_HEADERS)
+        return FileResponse(path, media_type=_TYPES[path.suffix], headers=link.headers())
 
     return send

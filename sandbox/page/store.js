@@ -7,7 +7,7 @@ import { call, follow, RefusedError } from "./api.js";
  * @typedef {{ message_thread_id: number, name: string, is_closed: boolean }} Topic
  * @typedef {{ id: number, type: string, title?: string, first_name?: string, member_ids: number[], topics: Topic[],
  *   is_forum?: boolean, is_bot_out: boolean, bot_forbidden: string[], migrated_to: number | null }} Chat
- * @typedef {{ text: string, callback_data?: string, url?: string, copy_text?: { text: string }, style?: string }} Button
+ * @typedef {{ text: string, callback_data?: string, url?: string, web_app?: { url: string }, copy_text?: { text: string }, style?: string }} Button
  * @typedef {{ type: string, offset: number, length: number, url?: string }} Entity
  * @typedef {{ file_id: string, file_unique_id: string, file_size: number, file_name?: string, mime_type?: string,
  *   title?: string, performer?: string, duration?: number, thumbnail?: Media }} Media

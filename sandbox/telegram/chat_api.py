@@ -25,6 +25,7 @@ from sandbox.telegram.chat_bodies import (
     NewUser,
     Restriction,
     Tap,
+    WebApp,
 )
 from sandbox.telegram.chats import Chat, Message
 from sandbox.telegram.event_stream import event_stream, position
@@ -162,6 +163,10 @@ def _add_messages(router: APIRouter, telegram: Telegram) -> None:
     async def tap(chat_id: int, body: Tap) -> dict[str, Any]:
         query = telegram.tap(chat_id, body.message_id, body.callback_data, user_id=body.user_id)
         return {"callback_query_id": query.id}
+
+    @router.post("/{chat_id}/web-apps")
+    async def open_web_app(chat_id: int, body: WebApp) -> dict[str, str]:
+        return {"url": telegram.open_web_app(chat_id, **body.model_dump())}
 
     @router.get("/taps/{callback_query_id}")
     async def tapped(callback_query_id: str) -> dict[str, Any]:

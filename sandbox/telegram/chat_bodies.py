@@ -87,6 +87,15 @@ class Edit(Body):
     text: str
 
 
+class WebApp(Body):
+    """`is_night` chooses the colours of which the Web App is told."""
+
+    message_id: int
+    url: str
+    user_id: int | None = None
+    is_night: bool = False
+
+
 class Tap(Body):
     message_id: int
     callback_data: str

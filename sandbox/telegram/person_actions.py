@@ -24,6 +24,7 @@ from sandbox.telegram.files import StoredFile
 from sandbox.telegram.membership import Membership
 from sandbox.telegram.message_content import file_content, other_content
 from sandbox.telegram.person_texts import check_caption, check_text
+from sandbox.telegram.web_apps import launch_url
 
 
 class Telegram(Membership):
@@ -106,6 +107,19 @@ class Telegram(Membership):
         self.updates.add("callback_query", query.to_dict())
         self.notify_change()
         return query
+
+    def open_web_app(
+        self, chat_id: int, message_id: int, url: str, *, user_id: int | None = None, is_night: bool = False
+    ) -> str:
+        """Press a button that opens a Web App; returns the address that the client opens."""
+        chat = self.chat(chat_id)
+        message = self.find_message(chat, message_id)
+        shown = (
+            [button["web_app"]["url"] for button in message.buttons if "web_app" in button] if message else []
+        )
+        if url not in shown:
+            raise PersonError(f"message {message_id} opens no Web App {url!r}, only {shown}")
+        return launch_url(url, self.token, self.person(chat, user_id), self.clock(), is_night=is_night)
 
     def edit_text(self, chat_id: int, message_id: int, text: str) -> Message:
         message = self._own(chat_id, message_id)

@@ -1,26 +1,15 @@
-"""Destination checks of send methods: the chat, its topic, the replied message, the keyboard."""
+"""Destination checks of send methods: the chat, its topic and the replied message."""
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from sandbox.telegram.bot_api.parameters import Call, refuse_unknown_keys
 from sandbox.telegram.chats import PERMISSIONS, Chat, Message
-from sandbox.telegram.errors import ApiError, bad_request, forbidden, migrated
+from sandbox.telegram.errors import bad_request, forbidden, migrated
 from sandbox.telegram.state import TelegramState
 
 # Libraries send `quote_parse_mode` also without a quote.
 _REPLY_KEYS = {"message_id", "chat_id", "allow_sending_without_reply", "quote_parse_mode"}
-# core.telegram.org/bots/api#inlinekeyboardbutton: text, style, and exactly one of the actions.
-_BUTTON_ACTIONS = {
-    "callback_data",
-    "url",
-    "copy_text",
-    "switch_inline_query",
-    "switch_inline_query_current_chat",
-}
-_BUTTON_KEYS = {"text", "style", "icon_custom_emoji_id"} | _BUTTON_ACTIONS
-_BUTTON_STYLES = ("danger", "success", "primary")
 _GENERAL_TOPIC = 1
 
 
@@ -83,75 +72,6 @@ def check_topic(chat: Chat, thread_id: int | None, *, general_has_id: bool = Fal
         raise bad_request("message thread not found")
     if topic.is_closed:
         raise bad_request("TOPIC_CLOSED")
-
-
-def inline_keyboard(markup: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Return a valid inline keyboard, None without buttons. Raises 400, also for other kinds of markup."""
-    if markup is None:
-        return None
-    refuse_unknown_keys(
-        markup, {"inline_keyboard"}, "reply_markup (the local Telegram supports inline keyboards only)"
-    )
-    rows = markup.get("inline_keyboard")
-    if not isinstance(rows, list):
-        raise bad_request('field "inline_keyboard" must be of type Array')
-    if not all(isinstance(row, list) for row in rows):
-        raise bad_request("can't parse inline keyboard button: expected an Array of Arrays")
-    buttons = [button for row in rows for button in row]
-    for button in buttons:
-        _check_button(button)
-    if len(buttons) > 100:
-        raise bad_request("reply markup is too long")
-    return markup if buttons else None
-
-
-def _check_button(button: Any) -> None:
-    if not isinstance(button, dict):
-        raise _button_error("expected an Object")
-    refuse_unknown_keys(button, _BUTTON_KEYS, "InlineKeyboardButton")
-    if "text" not in button:
-        raise _button_error('Can\'t find field "text"')
-    if not isinstance(button["text"], str):
-        raise _button_error('Field "text" must be of type String')
-    if not button["text"].strip():
-        raise _button_error("text must be non-empty")
-    if button.get("style", "primary") not in _BUTTON_STYLES:
-        raise _button_error("invalid button style specified")
-    # An empty string is no action, except as a query.
-    actions = [name for name in _BUTTON_ACTIONS & button.keys() if button[name] or name.startswith("switch")]
-    if not actions:
-        raise _button_error("Text buttons are unallowed in the inline keyboard")
-    if len(actions) > 1:
-        raise _button_error("exactly one action is allowed")
-    _check_action(button)
-
-
-def _check_action(button: dict[str, Any]) -> None:
-    if "callback_data" in button:
-        data = button["callback_data"]
-        if not isinstance(data, str) or len(data.encode()) > 64:
-            raise bad_request("BUTTON_DATA_INVALID")
-    if "copy_text" in button:
-        copied = button["copy_text"].get("text") if isinstance(button["copy_text"], dict) else None
-        if not isinstance(copied, str) or not 1 <= len(copied) <= 256:
-            raise bad_request("BUTTON_COPY_TEXT_INVALID")
-    if "url" in button:
-        _check_url(str(button["url"]))
-
-
-def _check_url(url: str) -> None:
-    scheme, separator, rest = url.partition("://")
-    if separator and scheme.lower() not in ("http", "https", "tg", "ton"):
-        problem = "Unsupported URL protocol"
-    elif not separator or not re.match(r"[^\s/]+", rest):
-        problem = "Wrong HTTP URL"
-    else:
-        return
-    raise bad_request(f"inline keyboard button URL '{url}' is invalid: {problem}")
-
-
-def _button_error(reason: str) -> ApiError:
-    return bad_request(f"can't parse inline keyboard button: {reason}")
 
 
 def _reply_to(telegram: TelegramState, chat: Chat, wanted: dict[str, Any] | None) -> Message | None:

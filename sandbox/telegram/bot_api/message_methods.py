@@ -6,10 +6,10 @@ from sandbox.telegram.bot_api.destination import (
     Destination,
     check_right,
     destination,
-    inline_keyboard,
     writable_chat,
 )
 from sandbox.telegram.bot_api.formatting import format_text
+from sandbox.telegram.bot_api.keyboards import inline_keyboard
 from sandbox.telegram.bot_api.parameters import Call, refuse_unknown_keys
 from sandbox.telegram.chats import Message
 from sandbox.telegram.entities import CAPTION_LIMIT, TEXT_LIMIT, utf16_length
@@ -55,7 +55,7 @@ def post_content(
     telegram: TelegramState, call: Call, place: Destination, content: dict[str, Any]
 ) -> dict[str, Any]:
     """Post one message of the bot with the call's keyboard; counts against the flood limits."""
-    markup = inline_keyboard(call.get("reply_markup"))
+    markup = inline_keyboard(call.get("reply_markup"), place.chat)
     call.refuse_unused_uploads()
     telegram.flood.take(place.chat.id)
     return telegram.post(
@@ -88,7 +88,7 @@ def _editable(telegram: TelegramState, call: Call) -> Message:
 
 
 def _edit(telegram: TelegramState, call: Call, message: Message, content: dict[str, Any]) -> dict[str, Any]:
-    markup = inline_keyboard(call.get("reply_markup"))
+    markup = inline_keyboard(call.get("reply_markup"), message.chat)
     if (content, markup) == (message.content, message.reply_markup):
         raise bad_request(NOT_MODIFIED)
     telegram.flood.take(message.chat.id)

@@ -80,7 +80,7 @@ class Bot:
         self._telegram = telegram
 
     def says(
-        self, chat_id: int, text: str, *buttons: Sequence[dict[str, str]], reply_to: Message | None = None
+        self, chat_id: int, text: str, *buttons: Sequence[dict[str, Any]], reply_to: Message | None = None
     ) -> Message:
         chat = self._telegram.chat(chat_id)
         markup = {"inline_keyboard": [list(row) for row in buttons]} if buttons else None

@@ -92,6 +92,44 @@ BUTTONS = [
         text="x",
         url="ftp://x.org",
     ),
+    *(
+        button(
+            f"inline keyboard button Web App URL '{url}' is invalid: {problem}",
+            source,
+            text="x",
+            web_app={"url": url},
+        )
+        for url, problem, source in [
+            ("", "URL host is empty", TDLIB),
+            ("https://", "URL host is empty", TDLIB),
+            ("bad", "Only HTTPS links are allowed", SEEN),
+            ("http://example.com", "Only HTTPS links are allowed", SEEN),
+            ("http://127.0.0.1.example.com", "Only HTTPS links are allowed", SEEN),
+            ("tg://resolve", "Only HTTPS links are allowed", TDLIB),
+            ("https://nowhere/", "Wrong HTTP URL", TDLIB),
+            ("https://[", "Wrong HTTP URL", DOCS),
+        ]
+    ),
+    button(
+        "link to a user can't be used in Web App URL buttons",
+        TDLIB,
+        text="x",
+        web_app={"url": "tg://user?id=1"},
+    ),
+    button(
+        PARSE_BUTTON + 'Field "web_app" must be of type Object', SERVER, text="x", web_app="https://x.org"
+    ),
+    button(PARSE_BUTTON + 'Can\'t find field "url"', SERVER, text="x", web_app={}),
+    button(PARSE_BUTTON + 'Field "url" must be of type String', SERVER, text="x", web_app={"url": 1}),
+    *(
+        text(
+            "BUTTON_TYPE_INVALID",
+            "core.telegram.org/bots/api#inlinekeyboardbutton: in private chats only",
+            chat_id=chat,
+            reply_markup={"inline_keyboard": [[{"text": "x", "web_app": {"url": "https://x.org"}}]]},
+        )
+        for chat in ("$group", "$channel")
+    ),
     button("BUTTON_COPY_TEXT_INVALID", SEEN, text="x", copy_text={"text": ""}),
     text(
         "reply markup is too long",
