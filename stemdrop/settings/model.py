@@ -5,7 +5,9 @@
 """
 
 import base64
+import ipaddress
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
@@ -188,6 +190,24 @@ class Settings(BaseModel):
         return 2_000_000_000 if self.telegram_local_mode else 50 * 1024 * 1024
 
     @property
+    def mixer_url(self) -> str:
+        """Return the address of the mixer's page; empty where Telegram would refuse a button that opens it.
+
+        Telegram takes HTTPS only, and a host with a dot (TDLib, `LinkManager`). The local Telegram takes HTTP
+        on loopback, too.
+        """
+        parts = urlsplit(self.public_url)
+        is_public = parts.scheme == "https" and any(sign in (parts.hostname or "") for sign in ".:")
+        return f"{self.public_url}/mixer/" if is_public or self.sandbox_origin else ""
+
+    @property
+    def sandbox_origin(self) -> str:
+        """Return the origin of the sandbox's page, which its local Telegram serves; empty outside of it."""
+        is_local = _is_loopback(self.public_url) and _is_loopback(self.telegram_api_url)
+        parts = urlsplit(self.telegram_api_url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}" if is_local else ""
+
+    @property
     def redis_address(self) -> str:
         """Return host and port, or the socket path, of Redis, without its password."""
         parts = urlsplit(self.redis_url)
@@ -211,6 +231,12 @@ class Settings(BaseModel):
         values += [str(value) for name, value in redis_options(self.redis_url).items() if "password" in name]
         # hiding a very short one would hide parts of ordinary words
         return tuple(dict.fromkeys(value for value in values if len(value) >= 6))
+
+
+def _is_loopback(url: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(urlsplit(url).hostname or "").is_loopback
+    return False
 
 
 def _passwords(url: str) -> Iterator[str]:

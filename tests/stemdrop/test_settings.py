@@ -311,6 +311,34 @@ def test_a_binary_file_is_named(tmp_path: Path) -> None:
         load(file)
 
 
+# The mixer
+
+
+@pytest.mark.parametrize(
+    ("public_url", "telegram_url", "mixer_url", "sandbox_origin"),
+    [
+        ("https://stems.example/a", "https://api.telegram.org", "https://stems.example/a/mixer/", ""),
+        ("https://[2001:db8::1]", "https://api.telegram.org", "https://[2001:db8::1]/mixer/", ""),
+        ("https://stems", "https://api.telegram.org", "", ""),
+        ("http://stems.example", "https://api.telegram.org", "", ""),
+        ("http://webhook:8000", "http://telegram:8081", "", ""),
+        ("http://127.0.0.1:8000", "https://api.telegram.org", "", ""),
+        (
+            "http://127.0.0.1:8000",
+            "http://127.0.0.1:81",
+            "http://127.0.0.1:8000/mixer/",
+            "http://127.0.0.1:81",
+        ),
+        ("", "http://127.0.0.1:81", "", ""),
+    ],
+)
+def test_the_mixer_has_an_address_where_telegram_accepts_its_button(
+    public_url: str, telegram_url: str, mixer_url: str, sandbox_origin: str
+) -> None:
+    settings = load(PUBLIC_URL=public_url, TELEGRAM_API_URL=telegram_url)
+    assert (settings.mixer_url, settings.sandbox_origin) == (mixer_url, sandbox_origin)
+
+
 # Secrets
 
 
