@@ -28,7 +28,8 @@ from stemdrop.storage.dead_letters import DeadLetters
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Task
 from stemdrop.tasks.owner_limits import OwnerLimits, account_is_busy
-from worker.audio.voice_encoder import AAC, OPUS, NotAudio, VoiceFormat, encode_voice
+from worker.audio.formats import NotAudio
+from worker.audio.voice_encoder import AAC, OPUS, VoiceFormat, encode_voice
 from worker.cancellable_thread import run_in_thread
 from worker.stems.download import DownloadedStem
 from worker.stems.downloader import StemDownloader

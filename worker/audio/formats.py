@@ -6,6 +6,11 @@ import av
 from av.container import InputContainer
 
 from stemdrop.domain.audio_types import SIGNATURE_BYTES, AudioFormat, format_of
+from stemdrop.errors import StemdropError
+
+
+class NotAudio(StemdropError):
+    """A file cannot be decoded as audio, or is longer than any song."""
 
 
 def detect_format(path: Path) -> AudioFormat | None:

@@ -8,8 +8,7 @@ import av
 import av.error
 from av.audio.stream import AudioStream
 
-from stemdrop.errors import StemdropError
-from worker.audio.formats import detect_format, open_audio
+from worker.audio.formats import NotAudio, detect_format, open_audio
 from worker.audio.silence import MAX_AUDIO_S
 from worker.cancellable_thread import raise_if_cancelled
 
@@ -29,10 +28,6 @@ class VoiceFormat:
 OPUS = VoiceFormat(".ogg", "ogg", "libopus", 48_000, 48_000)
 # Bot API, sendAudio: "must be in the .MP3 or .M4A format".
 AAC = VoiceFormat(".m4a", "ipod", "aac", 44_100, 64_000)
-
-
-class NotAudio(StemdropError):
-    """A file cannot be decoded as audio, or is longer than any song."""
 
 
 def encode_voice(source: Path, target: Path, voice: VoiceFormat) -> float:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from sounds import FORMS, record, tone
 
-from worker.audio.voice_encoder import AAC, OPUS, NotAudio, VoiceFormat, encode_voice
+from worker.audio.formats import NotAudio
+from worker.audio.voice_encoder import AAC, OPUS, VoiceFormat, encode_voice
 
 
 @pytest.mark.parametrize(("form", "voice"), [*((form, OPUS) for form in FORMS), ("mp3", AAC)])

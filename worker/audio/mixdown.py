@@ -1,0 +1,45 @@
+"""Renders a remix: stems in, one audio file out. Its memory does not grow with the song."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from stemdrop.domain.audio_types import AudioFormat
+from stemdrop.domain.recipes import Recipe
+from stemdrop.domain.song_facts import SongFacts
+from worker.audio.blocks import Block
+from worker.audio.clicks import Clicks
+from worker.audio.formats import NotAudio
+from worker.audio.mix_encoder import encode_mix
+from worker.audio.stem_mixer import MixInput, mix_stems
+from worker.audio.stretch import stretch
+
+
+def mix_down(
+    inputs: Sequence[MixInput],
+    recipe: Recipe,
+    facts: SongFacts | None,
+    target: Path,
+    audio_format: AudioFormat,
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> float:
+    """Render the inputs, each with its own gain, by the rest of the recipe; return the length in seconds.
+
+    Writes MP3 or FLAC, without tags. `on_progress` is called about every second of the song with a share of
+    1. Blocking. Raises `NotAudio` if an input cannot be decoded or nothing is to be heard, and `NoTempo`.
+    """
+    clicks = Clicks.of(recipe, facts)
+    with closing(mix_stems(inputs, on_progress)) as blocks:
+        song: Iterator[Block] = blocks
+        if recipe.speed != 100 or recipe.semitones:
+            song = stretch(song, recipe.speed, recipe.semitones)
+        if clicks is not None:
+            song = clicks.add_to(song)
+        length_s = encode_mix(song, target, audio_format)
+    if not length_s:
+        raise NotAudio("nothing is to be heard")
+    on_progress(1)
+    return length_s
+
+
+__all__ = ["MixInput", "mix_down"]

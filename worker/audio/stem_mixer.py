@@ -1,0 +1,106 @@
+"""Decodes stems in step and adds them up, block by block."""
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+import av.error
+import numpy as np
+from av.container import InputContainer
+
+from stemdrop.domain.audio_types import AudioFormat
+from stemdrop.domain.recipes import OFF_DB
+from worker.audio.blocks import BLOCK, RATE, Block
+from worker.audio.formats import NotAudio, open_audio
+from worker.audio.silence import MAX_AUDIO_S
+from worker.cancellable_thread import raise_if_cancelled
+
+_DECODING_ERRORS = (av.error.FFmpegError, ValueError, IndexError)
+
+
+@dataclass(frozen=True, slots=True)
+class MixInput:
+    """A stem's file, and how loud it is played; `OFF_DB` is not decoded at all."""
+
+    path: Path
+    audio_format: AudioFormat
+    gain_db: int = 0
+
+
+def mix_stems(inputs: Sequence[MixInput], on_progress: Callable[[float], None]) -> Generator[Block]:
+    """Yield the sum of the stems that are heard, as long as the longest of them. Raises `NotAudio`."""
+    heard = [given for given in inputs if given.gain_db > OFF_DB]
+    mixed, longest_s = 0, 0.0
+    with ExitStack() as files:
+        stems = []
+        for given in heard:
+            stems.append(files.enter_context(_Stem(given)))
+            longest_s = max(longest_s, stems[-1].duration_s)
+        while True:
+            raise_if_cancelled()
+            block = np.zeros((2, BLOCK), np.float32)
+            added = max([stem.add_to(block) for stem in stems], default=0)
+            mixed += added
+            if mixed > MAX_AUDIO_S * RATE:
+                raise NotAudio(f"it is longer than {MAX_AUDIO_S} s")
+            if added:
+                yield block[:, :added]
+            on_progress(min(mixed / RATE / longest_s, 1) if longest_s else 0)
+            if added < BLOCK:
+                return
+
+
+@dataclass
+class _Stem:
+    """The samples of a stem as a player plays them: without what its encoder added at both ends."""
+
+    given: MixInput
+    duration_s: float = 0.0  # as the file states it, 0 if it does not
+    _container: InputContainer | None = None
+    _frames: Iterator[Block] = field(default_factory=lambda: iter(()))
+    _left: Block = field(default_factory=lambda: np.zeros((1, 0), np.float32))
+
+    def __enter__(self) -> Self:
+        try:
+            self._container = open_audio(self.given.path, self.given.audio_format)
+            self._frames = self._decode(self._container)
+        except _DECODING_ERRORS as error:
+            raise NotAudio(f"{type(error).__name__}: {error.args[-1]}") from error
+        self.duration_s = (self._container.duration or 0) / av.time_base
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._container is not None:
+            self._container.close()
+
+    def add_to(self, block: Block) -> int:
+        """Add the next samples to the block and return how many: fewer than it has at the stem's end."""
+        filled, gain = 0, np.float32(10 ** (self.given.gain_db / 20))
+        while filled < block.shape[1]:
+            if not self._left.shape[1]:
+                try:
+                    self._left = next(self._frames)
+                except StopIteration:
+                    break
+                except _DECODING_ERRORS as error:
+                    raise NotAudio(f"{type(error).__name__}: {error.args[-1]}") from error
+            part = self._left[:, : block.shape[1] - filled]
+            block[:, filled : filled + part.shape[1]] += part * gain
+            filled += part.shape[1]
+            self._left = self._left[:, part.shape[1] :]
+        return filled
+
+    def _decode(self, container: InputContainer) -> Iterator[Block]:
+        # FFmpeg makes a mono sound 3 dB quieter in both channels
+        is_mono = container.streams.audio[0].codec_context.layout.nb_channels == 1
+        resampler = av.AudioResampler("fltp", "mono" if is_mono else "stereo", RATE)
+        for frame in chain(container.decode(audio=0), [None]):
+            for part in resampler.resample(frame):
+                yield part.to_ndarray()

@@ -1,0 +1,90 @@
+"""Changes the tempo and the pitch of a song while it streams, with Signalsmith's stretch.
+
+The library stretches a whole sound at once and holds Python's lock meanwhile, so the song is stretched in
+segments of some seconds. They overlap, and one is blended into the next with their phases brought together:
+a plain cross-fade would let tones beat or vanish for a moment.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from python_stretch.Signalsmith import Stretch
+
+from worker.audio.blocks import RATE, Block
+from worker.cancellable_thread import raise_if_cancelled
+
+# All of these are of the input, and rounded to multiples of the percentage: then so are those of the output.
+_SEGMENT_S = 5.0
+_OVERLAP_S = 0.5
+# The library needs sound around what it stretches: its own windows are 0.12 s long.
+_MARGIN_S = 0.15
+# Above, overtones are shifted by as many hertz as those at this frequency: voices stay natural.
+_TONALITY_HZ = 8000
+_WINDOW = 4096
+_HOP = _WINDOW // 4
+
+
+def stretch(blocks: Iterator[Block], speed: int, semitones: int) -> Iterator[Block]:
+    """Yield the song at `speed` percent and `semitones` higher: exactly 100 / `speed` times its length."""
+    tool = Stretch(0)
+    tool.preset(2, RATE)
+    tool.setTimeFactor(speed / 100)
+    tool.setTransposeSemitones(semitones, _TONALITY_HZ / RATE)
+    segment, overlap, margin = (
+        round(seconds * RATE / speed) for seconds in (_SEGMENT_S, _OVERLAP_S, _MARGIN_S)
+    )
+    waiting, before, last = np.zeros((2, 0), np.float32), 0, np.zeros((2, 0), np.float32)
+    for block in blocks:
+        waiting = np.concatenate((waiting, block), axis=1)
+        while waiting.shape[1] > (before + segment + overlap + margin) * speed:
+            raise_if_cancelled()
+            given = waiting[:, : (before + segment + overlap + margin) * speed]
+            made = _process(tool, given)[:, before * 100 :]
+            yield _blend(last, made[:, : segment * 100])
+            last = made[:, segment * 100 : (segment + overlap) * 100]
+            waiting = waiting[:, (before + segment - margin) * speed :]
+            before = margin
+    if waiting.shape[1] > before * speed:
+        yield _blend(last, _process(tool, waiting)[:, before * 100 :])
+
+
+def _process(tool: Stretch, samples: Block) -> Block:
+    return np.asarray(tool.process(np.ascontiguousarray(samples)))
+
+
+def _blend(last: Block, following: Block) -> Block:
+    """Return `following` whose beginning is `last` and becomes `following`."""
+    length = min(last.shape[1], following.shape[1])
+    if not length:
+        return following
+    return np.concatenate((_morph(last[:, :length], following[:, :length]), following[:, length:]), axis=1)
+
+
+def _morph(old: Block, new: Block) -> Block:
+    """Return a sound that is `old` at first and `new` at last; both are the same but for their phases."""
+    length = old.shape[1]
+    pad = ((0, 0), (_WINDOW, _WINDOW + -length % _HOP))
+    old_spectra, new_spectra = (
+        np.fft.rfft(
+            np.lib.stride_tricks.sliding_window_view(np.pad(sound, pad), _WINDOW, 1)[:, ::_HOP] * _BELL
+        )
+        for sound in (old, new)
+    )
+    middles = np.arange(old_spectra.shape[1]) * _HOP - _WINDOW // 2
+    # the outermost windows hold only one of both sounds
+    share = np.clip((middles - _HOP) / (length - 2 * _HOP), 0, 1)[:, np.newaxis]
+    # how far the phases of each frequency are apart, the same for both channels and all of the time
+    apart = np.angle((new_spectra * old_spectra.conj()).sum(axis=(0, 1)))
+    mixed = (1 - share) * old_spectra * np.exp(1j * share * apart) + share * new_spectra * np.exp(
+        -1j * (1 - share) * apart
+    )
+    loudness = (1 - share) * np.abs(old_spectra) + share * np.abs(new_spectra)
+    mixed *= loudness / np.maximum(np.abs(mixed), 1e-12)
+    frames = np.fft.irfft(mixed) * _BELL
+    sound = np.zeros((2, (frames.shape[1] + 3) * _HOP))
+    for number in range(frames.shape[1]):
+        sound[:, number * _HOP : number * _HOP + _WINDOW] += frames[:, number]
+    return (sound[:, _WINDOW : _WINDOW + length] / 1.5).astype(np.float32)
+
+
+_BELL = np.hanning(_WINDOW + 1)[:-1].astype(np.float32)
