@@ -98,12 +98,14 @@ def only(keys: Collection[str], heard: Collection[str]) -> Recipe:
 class RemixState(StrEnum):
     WAITING = "waiting"
     RENDERING = "rendering"
+    SENDING = "sending"  # too late to cancel it
     SENT = "sent"
     CANCELLED = "cancelled"
     FAILED = "failed"
 
 
-OPEN_REMIXES = (RemixState.WAITING, RemixState.RENDERING)
+CANCELLABLE_REMIXES = (RemixState.WAITING, RemixState.RENDERING)
+OPEN_REMIXES = (*CANCELLABLE_REMIXES, RemixState.SENDING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ class Remix:
     """An order of a user: one recipe, or several for a practice pack, of the stems of a delivered job.
 
     `id` names the order, so that a tap that is handled twice orders once. `message_id` is the message that
-    shows its progress, in the job's chat. Times are Unix seconds.
+    shows its progress, in the chat `chat_id`: a group that became a supergroup has another id. Times are Unix
+    seconds.
     """
 
     id: str
@@ -123,3 +126,10 @@ class Remix:
     created_at: float = 0
     state: RemixState = RemixState.WAITING
     message_id: int = 0
+    chat_id: int = 0
+
+    @property
+    def digest(self) -> str:
+        """Names what the order makes, as one ZIP: 16 hexadecimal digits."""
+        text = " ".join(recipe.digest for recipe in self.recipes)
+        return hashlib.sha256(f"zip {text}".encode()).hexdigest()[:16]

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from stemdrop.domain.jobs import Job
-from stemdrop.domain.recipes import Recipe, Remix, RemixState
+from stemdrop.domain.recipes import CANCELLABLE_REMIXES, Recipe, Remix, RemixState
 from stemdrop.storage.remixes import Remixes
 from stemdrop.tasks.engine import Engine, Task
 
@@ -43,5 +43,5 @@ class Remixing:
         return remix
 
     async def cancel(self, remix: Remix) -> bool:
-        """Cancel a remix that is not sent yet. False: it is too late. Idempotent."""
-        return await self._remixes.move(remix, RemixState.CANCELLED)
+        """Cancel a remix that is not being sent yet. False: it is too late. Idempotent."""
+        return await self._remixes.move(remix, RemixState.CANCELLED, CANCELLABLE_REMIXES)

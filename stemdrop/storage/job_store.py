@@ -18,6 +18,7 @@ from stemdrop.storage import call_scripts, choice_scripts, record_scripts, scrip
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.job_lists import DELIVERY_OWNER, RUNS, JobLists
 from stemdrop.storage.keys import (
+    DESK,
     FLIGHT,
     JOB,
     JOB_LIFETIME_S,
@@ -268,7 +269,7 @@ class JobStore(JobLists):
 
     async def forget(self, job_id: str, only_in: JobState | None = None) -> bool:
         """Delete the job with its keys. False: there was none, or it was not `only_in` this state."""
-        keys = [key.format(job_id) for key in (JOB, SENT, PACKED)]
+        keys = [key.format(job_id) for key in (JOB, SENT, PACKED, DESK)]
         return bool(await self._run(record_scripts.FORGET, keys, [job_id, self._clock(), only_in or ""]))
 
     async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:

@@ -98,7 +98,9 @@ KEPT_LIFETIME_S = 180 * DAY_S
 
 # Remixes
 REMIX = "stemdrop:remix:{}"  # hash: `Remix`, and what has arrived in the chat
+REMIXES_OPEN = "stemdrop:remixes:open"  # sorted set: ids of all open remixes, by order
 REMIXES_OF = "stemdrop:user:{}:remixes"  # sorted set: ids of one user's open remixes, by order
+ALL_REMIXES_OF = "stemdrop:user:{}:remixes:all"  # sorted set: ids of one user's remixes, by order
 DESK = "stemdrop:job:{}:desk"  # hash: user id → JSON of the `Recipe` that this user is setting
 REMIXED = "stemdrop:remixed:{}"  # hash: of one audio and mode: a recipe's digest → JSON of `Sent`
 REMIX_LIFETIME_S = 2 * DAY_S

@@ -88,7 +88,7 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('EXPIRE', KEYS[1], ARGV
 """
 
 FORGET = """
--- KEYS: job, sent, packed   ARGV: id, now, the state that it must be in ('': any)
+-- KEYS: job, sent, packed, desk   ARGV: id, now, the state that it must be in ('': any)
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if ARGV[3] ~= '' and get(ARGV[1], 'state') ~= ARGV[3] then return 0 end
 if get(ARGV[1], 'create_started_at') == '0' then give_back(ARGV[1]) end
@@ -115,6 +115,6 @@ if redis.call('GET', TASK:format(task)) == ARGV[1] then redis.call('DEL', TASK:f
 for other in string.gmatch(get(ARGV[1], 'other_task_ids') or '', '[^\\n]+') do
   redis.call('DEL', TASK:format(other))
 end
-redis.call('DEL', get(ARGV[1], 'once') or KEYS[1], KEYS[1], KEYS[2], KEYS[3])
+redis.call('DEL', get(ARGV[1], 'once') or KEYS[1], KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return 1
 """

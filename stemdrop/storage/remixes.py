@@ -1,7 +1,9 @@
 """`Remixes`: orders of remixes, the drafts of mixing desks, and the remixes that Telegram stores."""
 
 import json
-from dataclasses import asdict
+import secrets
+from collections.abc import Collection
+from dataclasses import asdict, dataclass
 from typing import cast
 
 from stemdrop.domain.jobs import Job
@@ -9,35 +11,67 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.recipes import OPEN_REMIXES, Recipe, Remix, RemixState
 from stemdrop.storage.connection import RedisStore, run_script
 from stemdrop.storage.keys import (
+    ALL_REMIXES_OF,
     DESK,
     JOB_LIFETIME_S,
-    KEPT_LIFETIME_S,
+    KEPT,
     REMIX,
     REMIX_LIFETIME_S,
     REMIXED,
     REMIXES_OF,
+    REMIXES_OPEN,
 )
 
 _ADD = """
--- KEYS: remix, remixes of its user   ARGV: id, now, lifetime, most open ones, field, value, …
+-- KEYS: remix, open ones of its user, open ones of all, all of its user
+-- ARGV: id, now, lifetime, most open ones, field, value, …
 if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[2] - ARGV[3])
 if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[1], ARGV[3])
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
-redis.call('EXPIRE', KEYS[2], ARGV[3])
+for i = 2, 4 do
+  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', ARGV[2] - ARGV[3])
+  redis.call('ZADD', KEYS[i], ARGV[2], ARGV[1])
+  redis.call('EXPIRE', KEYS[i], ARGV[3])
+end
 return 1
 """
 
 _MOVE = """
--- KEYS: remix, remixes of its user   ARGV: id, states that it may have, new state, is open
-local state = redis.call('HGET', KEYS[1], 'state')
-if not state then return 0 end
-if ARGV[4] == '' then redis.call('ZREM', KEYS[2], ARGV[1]) end
-if state == ARGV[3] then return 1 end
-if not string.find(ARGV[2], ',' .. state .. ',', 1, true) then return 0 end
+-- KEYS: remix, open ones of its user, open ones of all
+-- ARGV: id, states that it may have, new state, is open, the run that moves it ('': any)
+local state, run = unpack(redis.call('HMGET', KEYS[1], 'state', 'run'))
+if not state or (ARGV[5] ~= '' and run ~= ARGV[5]) then return 0 end
+if state ~= ARGV[3] and not string.find(ARGV[2], ',' .. state .. ',', 1, true) then return 0 end
 redis.call('HSET', KEYS[1], 'state', ARGV[3])
+for i = 2, 3 do if ARGV[4] == '' then redis.call('ZREM', KEYS[i], ARGV[1]) end end
+return 1
+"""
+
+_BEGIN = """
+-- KEYS: remix   ARGV: states that it may have, new state, the run
+local state, run = unpack(redis.call('HMGET', KEYS[1], 'state', 'run'))
+if not state or not string.find(ARGV[1], ',' .. state .. ',', 1, true) then return 0 end
+if run == ARGV[3] then return tonumber(redis.call('HGET', KEYS[1], 'runs')) end
+redis.call('HSET', KEYS[1], 'state', ARGV[2], 'run', ARGV[3])
+return redis.call('HINCRBY', KEYS[1], 'runs', 1)
+"""
+
+_UNCOUNT = """
+-- KEYS: remix   ARGV: the run
+if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then return end
+redis.call('HSET', KEYS[1], 'run', '')
+redis.call('HINCRBY', KEYS[1], 'runs', -1)
+"""
+
+_REOPEN = """
+-- KEYS: remix, open ones of its user, open ones of all   ARGV: id, now, new state, state that it must have
+local state = redis.call('HGET', KEYS[1], 'state')
+if state == ARGV[3] then return 1 end
+if state ~= ARGV[4] then return 0 end
+redis.call('HSET', KEYS[1], 'state', ARGV[3], 'runs', 0, 'message_id', 0)
+for i = 2, 3 do redis.call('ZADD', KEYS[i], ARGV[2], ARGV[1]) end
 return 1
 """
 
@@ -46,7 +80,24 @@ _WRITE = """
 if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
 """
 
+_CACHE = """
+-- KEYS: remixes of a split, its stems   ARGV: digest, JSON of `Sent`
+local lifetime = redis.call('TTL', KEYS[2])
+if lifetime > 0 then
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+  redis.call('EXPIRE', KEYS[1], lifetime)
+end
+"""
+
 _SENT = "sent:"
+
+
+@dataclass(frozen=True, slots=True)
+class RenderRun:
+    """A run of the task that renders a remix: the `number`-th that counts; `token` tells it from others."""
+
+    token: str
+    number: int
 
 
 class Remixes(RedisStore):
@@ -63,7 +114,8 @@ class Remixes(RedisStore):
         }
         args = [remix.id, self._clock(), REMIX_LIFETIME_S, most_open]
         args += [text for pair in fields.items() for text in pair]
-        return bool(await run_script(self._redis, _ADD, self._keys(remix), args))
+        keys = [*self._keys(remix), ALL_REMIXES_OF.format(remix.user_id)]
+        return bool(await run_script(self._redis, _ADD, keys, args))
 
     async def get(self, remix_id: str) -> Remix | None:
         stored = cast(dict[str, str], await self._redis.hgetall(REMIX.format(remix_id)))
@@ -79,17 +131,61 @@ class Remixes(RedisStore):
             created_at=float(stored["created_at"]),
             state=RemixState(stored["state"]),
             message_id=int(stored.get("message_id", 0)),
+            chat_id=int(stored.get("chat_id", 0)),
         )
 
-    async def move(self, remix: Remix, to: RemixState) -> bool:
-        """Move an open order on. Idempotent. False: it has ended otherwise, or was deleted."""
-        states = f",{','.join(OPEN_REMIXES)},"
-        args = [remix.id, states, to.value, "1" if to in OPEN_REMIXES else ""]
+    async def move(
+        self, remix: Remix, to: RemixState, states: Collection[RemixState] = OPEN_REMIXES, token: str = ""
+    ) -> bool:
+        """Move an order on that is in one of these states. Idempotent.
+
+        False: it is in another one, was deleted, or `token` is not that of its last run.
+        """
+        args = [remix.id, _listed(states), to.value, "1" if to in OPEN_REMIXES else "", token]
         return bool(await run_script(self._redis, _MOVE, self._keys(remix), args))
 
-    async def note_message(self, remix_id: str, message_id: int) -> None:
+    async def begin(self, remix: Remix) -> RenderRun | None:
+        """Begin a run, which overrides earlier ones. `None`: the order has ended, or was deleted."""
+        token = secrets.token_hex(8)
+        args = [_listed(OPEN_REMIXES), RemixState.RENDERING.value, token]
+        number = int(await run_script(self._redis, _BEGIN, [REMIX.format(remix.id)], args))
+        return RenderRun(token, number) if number else None
+
+    async def is_rendered_by(self, remix_id: str, token: str) -> bool:
+        """Whether the order is to be rendered, by this run."""
+        state, run = await self._redis.hmget(REMIX.format(remix_id), ["state", "run"])
+        return state == RemixState.RENDERING and run == token
+
+    async def uncount(self, remix_id: str, token: str) -> None:
+        """Let a run not count that something else has ended. Idempotent."""
+        await run_script(self._redis, _UNCOUNT, [REMIX.format(remix_id)], [token])
+
+    async def reopen(self, remix: Remix) -> bool:
+        """Let a failed order be rendered again. Idempotent. False: it has not failed."""
+        args = [remix.id, self._clock(), RemixState.WAITING.value, RemixState.FAILED.value]
+        return bool(await run_script(self._redis, _REOPEN, self._keys(remix), args))
+
+    async def open_ids(self, before: float) -> list[str]:
+        """Return the ids of orders that were made `before` (Unix seconds) and have not ended."""
+        return cast(list[str], await self._redis.zrangebyscore(REMIXES_OPEN, "-inf", before))
+
+    async def drop(self, remix_id: str) -> None:
+        """Take an order that has expired off the list of open ones."""
+        await self._redis.zrem(REMIXES_OPEN, remix_id)
+
+    async def forget_of(self, user_id: int) -> None:
+        """Delete a user's orders; those that are being rendered are not sent."""
+        known = ALL_REMIXES_OF.format(user_id)
+        ids = cast(list[str], await self._redis.zrange(known, 0, -1))
+        if ids:
+            await self._redis.zrem(REMIXES_OPEN, *ids)
+        keys = [REMIX.format(remix_id) for remix_id in ids]
+        await self._redis.delete(*keys, known, REMIXES_OF.format(user_id))
+
+    async def note_message(self, remix_id: str, chat_id: int, message_id: int) -> None:
         """Note the message that shows the progress."""
-        await run_script(self._redis, _WRITE, [REMIX.format(remix_id)], ["message_id", str(message_id)])
+        fields = ["message_id", str(message_id), "chat_id", str(chat_id)]
+        await run_script(self._redis, _WRITE, [REMIX.format(remix_id)], fields)
 
     async def tick(self, remix_id: str, entry: str, sent: Sent) -> None:
         """Record that a file of this name arrived in the chat."""
@@ -114,28 +210,30 @@ class Remixes(RedisStore):
         stored = await self._redis.hget(DESK.format(job_id), str(user_id))
         return Recipe.from_json(json.loads(stored)) if stored else Recipe()
 
-    async def cached(self, job: Job, recipe: Recipe) -> Sent | None:
-        """Return the remix of the same split and recipe that Telegram stores, for all users."""
-        stored = await self._redis.hget(_cache_key(job), recipe.digest)
+    async def cached(self, job: Job, digest: str) -> Sent | None:
+        """Return what Telegram stores of the same split, by the digest of a recipe or of a ZIP's order."""
+        stored = await self._redis.hget(REMIXED.format(_split_id(job)), digest)
         return Sent(**json.loads(stored)) if stored else None
 
-    async def cache(self, job: Job, recipe: Recipe, sent: Sent) -> None:
-        key = _cache_key(job)
-        async with self._redis.pipeline() as pipeline:
-            pipeline.hset(key, recipe.digest, json.dumps(asdict(sent)))
-            pipeline.expire(key, KEPT_LIFETIME_S)
-            await pipeline.execute()
+    async def cache(self, job: Job, digest: str, sent: Sent) -> None:
+        """Remember it for all users, as long as the stems of the split are in the cache."""
+        keys = [key.format(_split_id(job)) for key in (REMIXED, KEPT)]
+        await run_script(self._redis, _CACHE, keys, [digest, json.dumps(asdict(sent))])
 
-    async def forget_cached(self, job: Job, recipe: Recipe) -> None:
+    async def forget_cached(self, job: Job, digest: str) -> None:
         """Delete an entry whose file Telegram no longer has."""
-        await self._redis.hdel(_cache_key(job), recipe.digest)
+        await self._redis.hdel(REMIXED.format(_split_id(job)), digest)
 
     @staticmethod
     def _keys(remix: Remix) -> list[str]:
-        return [REMIX.format(remix.id), REMIXES_OF.format(remix.user_id)]
+        return [REMIX.format(remix.id), REMIXES_OF.format(remix.user_id), REMIXES_OPEN]
 
 
-def _cache_key(job: Job) -> str:
+def _listed(states: Collection[RemixState]) -> str:
+    return f",{','.join(states)},"
+
+
+def _split_id(job: Job) -> str:
     if job.mode is None:
         raise ValueError(f"job {job.id} has no mode")
-    return REMIXED.format(job.source.split_id(job.mode, job.instrument, job.file_format))
+    return job.source.split_id(job.mode, job.instrument, job.file_format)

@@ -13,7 +13,7 @@ from stemdrop.domain.jobs import INSTRUMENTS, CachedStem, Choice, Job, Mode, Sou
 from stemdrop.domain.results import Result
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.storage.connection import RedisStore
-from stemdrop.storage.keys import JOB, KEPT, KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF, SPLIT
+from stemdrop.storage.keys import JOB, KEPT, KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF, REMIXED, SPLIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,10 @@ class StemCache(RedisStore):
         )
 
     async def put(self, job: Job, cached: CachedStems) -> None:
-        """Cache the stems of `job`; replaces earlier ones of the same audio, choice and format."""
+        """Cache the stems of `job`; replaces earlier ones of the same audio, choice and format.
+
+        Remixes of replaced or deleted stems are deleted, too.
+        """
         if job.mode is None:
             raise ValueError(f"job {job.id} has no mode")
         key = _key(job.source, (job.mode, job.instrument), job.file_format)
@@ -70,6 +73,7 @@ class StemCache(RedisStore):
         now = self._clock()
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set(key, json.dumps(value, ensure_ascii=False), ex=KEPT_LIFETIME_S)
+            pipeline.delete(_remixed(key))
             for index in (KEPT_ALL, KEPT_OF.format(job.account)):
                 pipeline.zadd(index, {key: now})
                 # the expiry of the index is renewed each day that its account is active
@@ -90,7 +94,7 @@ class StemCache(RedisStore):
         if stored is None:
             return
         async with self._redis.pipeline(transaction=True) as pipeline:
-            pipeline.delete(key)
+            pipeline.delete(key, _remixed(key))
             for index in (KEPT_ALL, KEPT_OF.format(json.loads(stored).get("account"))):
                 pipeline.zrem(index, key)
             await pipeline.execute()
@@ -113,6 +117,7 @@ class StemCache(RedisStore):
     async def _forget(self, keys: list[str], index: str) -> int:
         forgotten = int(await self._redis.unlink(*keys)) if keys else 0
         if keys:
+            await self._redis.unlink(*map(_remixed, keys))
             await self._redis.zrem(KEPT_ALL, *keys)
         await self._redis.delete(index)
         return forgotten
@@ -120,3 +125,8 @@ class StemCache(RedisStore):
 
 def _key(source: Source, choice: Choice, file_format: str) -> str:
     return KEPT.format(source.split_id(*choice, file_format))
+
+
+def _remixed(key: str) -> str:
+    """Return the key of the remixes of these stems."""
+    return REMIXED.format(key.removeprefix(KEPT.format("")))
