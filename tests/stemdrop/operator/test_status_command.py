@@ -116,7 +116,13 @@ async def test_json_has_all_figures(environ: dict[str, str], redis_url: str, cap
     assert [(it["state"], it["mode"], it["count"]) for it in facts["jobs"]] == [
         ("submitting", "split_stem", 3)
     ]
-    assert [it["queue"] for it in facts["queues"]] == ["submissions", "deliveries", "packs", "updates"]
+    assert [it["queue"] for it in facts["queues"]] == [
+        "submissions",
+        "deliveries",
+        "packs",
+        "renders",
+        "updates",
+    ]
     hour = facts["last_hour"]
     assert hour["ended"] == {"delivered": 0, "incomplete": 0, "failed": 3, "cancelled": 0}
     assert hour["failed"] == {"500": 2, "timeout": 1}
