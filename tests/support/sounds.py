@@ -1,5 +1,6 @@
 """Short sounds in every form in which a separator may give stems."""
 
+from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
@@ -45,7 +46,8 @@ def record(
         stream.codec_context.options = {"strict": "experimental"}  # FFmpeg's own encoder of Vorbis
         channels = np.stack([left, left if right is None else right])
         frame = av.AudioFrame.from_ndarray(channels, format="fltp", layout="stereo")
-        frame.sample_rate, frame.pts = RATE, 0
+        # without a time base the samples that an encoder adds before the first one are not marked as such
+        frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
         resampler = av.AudioResampler(format=stream.codec_context.format, layout="stereo", rate=RATE)
         fifo = av.AudioFifo()
         for even in resampler.resample(frame):

@@ -1,7 +1,7 @@
 """Encodes a mix as MP3 or FLAC while it streams."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,11 +24,13 @@ class _Encoding:
     sample_format: str
     ceiling: float
     bits_per_s: int = 0
+    options: dict[str, str] = field(default_factory=dict)
 
 
 _ENCODINGS = {
-    # an MP3 differs from its source: measured peaks were up to 0.9 dB higher
-    AudioFormat.MP3: _Encoding("libmp3lame", "fltp", 10 ** (-1.5 / 20), 320_000),
+    # An MP3 differs from its source: peaks were up to 0.3 dB higher in songs, 1.1 dB in white noise. At this
+    # bit rate LAME's level 7 is as near to the source as its usual 5, in half the time.
+    AudioFormat.MP3: _Encoding("libmp3lame", "fltp", 10 ** (-1.5 / 20), 320_000, {"compression_level": "7"}),
     AudioFormat.FLAC: _Encoding("flac", "s16", 1 - 1 / _FULL_SCALE),
 }
 
@@ -37,7 +39,7 @@ def encode_mix(blocks: Iterator[Block], target: Path, audio_format: AudioFormat)
     """Write the limited blocks and return their length in seconds; an MP3's header states it exactly."""
     encoding, written = _ENCODINGS[audio_format], 0
     with av.open(str(target), "w", format=audio_format.value) as file:
-        stream = file.add_stream(encoding.codec, rate=RATE, layout="stereo")
+        stream = file.add_stream(encoding.codec, rate=RATE, layout="stereo", options=encoding.options)
         assert isinstance(stream, AudioStream)  # noqa: S101 - both codecs are for audio
         stream.codec_context.format = encoding.sample_format
         if encoding.bits_per_s:

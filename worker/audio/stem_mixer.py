@@ -38,8 +38,8 @@ def mix_stems(inputs: Sequence[MixInput], on_progress: Callable[[float], None]) 
     mixed, longest_s = 0, 0.0
     with ExitStack() as files:
         stems = []
-        for given in heard:
-            stems.append(files.enter_context(_Stem(given)))
+        for number, given in enumerate(heard, 1):
+            stems.append(files.enter_context(_Stem(number, given)))
             longest_s = max(longest_s, stems[-1].duration_s)
         while True:
             raise_if_cancelled()
@@ -59,18 +59,19 @@ def mix_stems(inputs: Sequence[MixInput], on_progress: Callable[[float], None]) 
 class _Stem:
     """The samples of a stem as a player plays them: without what its encoder added at both ends."""
 
+    number: int
     given: MixInput
     duration_s: float = 0.0  # as the file states it, 0 if it does not
     _container: InputContainer | None = None
     _frames: Iterator[Block] = field(default_factory=lambda: iter(()))
-    _left: Block = field(default_factory=lambda: np.zeros((1, 0), np.float32))
+    _left: Block | None = None  # `None` before the first samples
 
     def __enter__(self) -> Self:
         try:
             self._container = open_audio(self.given.path, self.given.audio_format)
             self._frames = self._decode(self._container)
         except _DECODING_ERRORS as error:
-            raise NotAudio(f"{type(error).__name__}: {error.args[-1]}") from error
+            raise self._not_audio(type(error).__name__) from error
         self.duration_s = (self._container.duration or 0) / av.time_base
         return self
 
@@ -84,13 +85,15 @@ class _Stem:
         """Add the next samples to the block and return how many: fewer than it has at the stem's end."""
         filled, gain = 0, np.float32(10 ** (self.given.gain_db / 20))
         while filled < block.shape[1]:
-            if not self._left.shape[1]:
+            if self._left is None or not self._left.shape[1]:
                 try:
                     self._left = next(self._frames)
                 except StopIteration:
+                    if self._left is None:
+                        raise self._not_audio("no sound") from None
                     break
                 except _DECODING_ERRORS as error:
-                    raise NotAudio(f"{type(error).__name__}: {error.args[-1]}") from error
+                    raise self._not_audio(type(error).__name__) from error
             part = self._left[:, : block.shape[1] - filled]
             block[:, filled : filled + part.shape[1]] += part * gain
             filled += part.shape[1]
@@ -104,3 +107,6 @@ class _Stem:
         for frame in chain(container.decode(audio=0), [None]):
             for part in resampler.resample(frame):
                 yield part.to_ndarray()
+
+    def _not_audio(self, why: str) -> NotAudio:
+        return NotAudio(f"stem {self.number}: {why}")  # the error itself names the file
