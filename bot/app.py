@@ -35,6 +35,7 @@ from bot.jobs_list import JobsList
 from bot.languages import Languages
 from bot.menu import Menu
 from bot.privacy import DELETE_WORD, PRIVACY_WORD, Privacy
+from bot.remix_desk import RemixDesk
 from bot.requests_screen import RequestsScreen
 from bot.settings_screen import SettingsScreen
 from bot.uploads import Uploads
@@ -130,6 +131,7 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
             CommandHandler("stems", group_chats.stems, _NEW | _POST),
             CallbackQueryHandler(group_chats.tap, f"^{Screen.GROUP}:"),
             CallbackQueryHandler(albums.menu.tap, f"^{Screen.ALBUM}:"),
+            CallbackQueryHandler(_build_remix_desk(parts, rights).tap, f"^{Screen.REMIX}:"),
             CallbackQueryHandler(menu.tap),
             ChatMemberHandler(group_chats.joined, ChatMemberHandler.MY_CHAT_MEMBER),
             MessageHandler(_NEW & filters.StatusUpdate.MIGRATE, group_chats.migrated),
@@ -148,12 +150,24 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
     return application
 
 
+def _build_remix_desk(parts: Parts, rights: ChatRights) -> RemixDesk:
+    return RemixDesk(
+        store=parts.store,
+        remixes=parts.remixes,
+        remixing=parts.remixing,
+        users=parts.users,
+        abilities=parts.abilities,
+        rights=rights,
+    )
+
+
 def _build_privacy(parts: Parts, shared: _Shared) -> Privacy:
     return Privacy(
         **shared,
         requests=parts.access_requests,
         albums=parts.albums,
         stem_cache=parts.stem_cache,
+        remixes=parts.remixes,
         job_message=parts.job_message,
         settings=parts.settings,
         abilities=parts.abilities,

@@ -11,8 +11,9 @@ from telegram.error import BadRequest, TelegramError
 from bot.job_actions import JobActions
 from bot.sources import source_of
 from stemdrop.chat.captions import choice_of
+from stemdrop.chat.limit_rendering import render_over_limit
 from stemdrop.chat.refusals import is_gone
-from stemdrop.chat.rendering import UNDO_S, render_over_limit
+from stemdrop.chat.rendering import UNDO_S
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import Choice, Job, JobState, Mode
 from stemdrop.domain.taps import DEARER

@@ -72,6 +72,7 @@ class Commands:
         text = translate("help", size=translate.size(self.max_bytes), minutes=MAX_DURATION_S // 60)
         if not (await self.abilities.get()).is_free:
             text += "\n\n" + translate("help.prices")
+        text += "\n\n" + translate("help.remix")
         text += "\n\n" + translate("help.commands" if is_private(update) else "group.how", bot=bot)
         if context.person.is_admin and is_private(update):
             text += "\n" + translate("help.admin")

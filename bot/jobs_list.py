@@ -14,7 +14,8 @@ from bot.context import Context
 from bot.job_actions import JobActions, JobButton
 from bot.replies import answer_tap, button, edit, number_of, page_buttons, reply, tapped_words
 from stemdrop.chat.callback_data import Screen
-from stemdrop.chat.rendering import TITLE_LENGTH, Rendered, render_over_limit, short_title
+from stemdrop.chat.limit_rendering import render_over_limit
+from stemdrop.chat.rendering import TITLE_LENGTH, Rendered, short_title
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.domain.taps import Ordered, Tapped

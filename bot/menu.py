@@ -15,7 +15,7 @@ from bot.replies import answer_tap
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.instrument_rendering import render_instruments
 from stemdrop.chat.job_message import JobMessage
-from stemdrop.chat.rendering import render_over_limit
+from stemdrop.chat.limit_rendering import render_over_limit
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import FINAL, Job, JobState
 from stemdrop.domain.taps import Ordered, Tapped

@@ -28,9 +28,11 @@ from stemdrop.storage.keys import (
     JOB_LIFETIME_S,
     KEPT_LIFETIME_S,
     REFUSAL_LIFETIME_S,
+    REMIX_LIFETIME_S,
     REQUEST_LIFETIME_S,
     SPENT_LIFETIME_S,
 )
+from stemdrop.storage.remixes import Remixes
 from stemdrop.storage.stem_cache import StemCache
 from stemdrop.storage.users import Users
 from stemdrop.tasks.engine import UPDATE_RECORD_LIFETIME
@@ -54,6 +56,7 @@ class Privacy:
     requests: AccessRequests
     albums: Albums
     stem_cache: StemCache
+    remixes: Remixes
     job_message: JobMessage
     settings: Settings
     abilities: AbilitiesCache
@@ -126,6 +129,7 @@ class Privacy:
             await self.store.forget(job_id)
         await self.albums.forget_of(user_id)
         await self.stem_cache.forget_of(user_id)
+        await self.remixes.forget_of(user_id)
         await self.users.forget(user_id)
         await self.requests.forget(user_id)
         log.info("user %d had everything deleted: %d songs, %d in the cache", user_id, songs, cached)
@@ -170,6 +174,8 @@ def explanation(settings: Settings, translate: Language, *, is_free: bool = Fals
             _passed_on(settings, translate),
             translate("privacy.jobs", days=JOB_LIFETIME_S // DAY_S),
             translate("privacy.shelf", days=KEPT_LIFETIME_S // DAY_S),
+            translate("privacy.remixes", days=REMIX_LIFETIME_S // DAY_S, cached=KEPT_LIFETIME_S // DAY_S),
+            *([translate("privacy.mixer")] if settings.mixer_url else []),
             *([] if is_free else [translate("privacy.credits", days=SPENT_LIFETIME_S // DAY_S)]),
             translate("privacy.person"),
             *([_asked(translate)] if settings.access == "invite" else []),

@@ -1,4 +1,4 @@
-"""`/settings`: a user's usual mode, whether songs are split by it without a tap, and the kind of files."""
+"""`/settings`: a user's usual mode, whether songs are split by it without a tap, files, and instrument."""
 
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from stemdrop.chat.callback_data import MODE_LETTERS, MODES_BY_LETTER, Screen, S
 from stemdrop.chat.rendering import UNDO_S, Rendered
 from stemdrop.chat.translations import Language
 from stemdrop.domain.audio_types import FILE_FORMATS
+from stemdrop.domain.mixing_desk import INSTRUMENTS
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.users import Person, Users
 
@@ -41,6 +42,14 @@ class SettingsScreen:
         match tapped_words(query):
             case (_, (SettingsAction.ASK | SettingsAction.AT_ONCE) as action):
                 await self.users.set_splits_at_once(asker, action == SettingsAction.AT_ONCE)
+            case (_, SettingsAction.INSTRUMENT):
+                await answer_tap(query, None)
+                await edit(query, *_render_instruments(context.person, context.translate))
+                return
+            case (_, SettingsAction.INSTRUMENT, name) if name in ("", *INSTRUMENTS):
+                await self.users.set_instrument(asker, name)
+            case (_, SettingsAction.BACK):
+                pass
             case (_, letter) if (mode := MODES_BY_LETTER.get(letter)) and mode in ALBUM_MODES:
                 await self.users.set_usual(asker, mode)
             case (_, file_format) if file_format in (await self.abilities.get()).formats:
@@ -71,7 +80,25 @@ class SettingsScreen:
             chosen = abilities.file_format(person.file_format)
             formats = [name for name in FILE_FORMATS if name in abilities.formats]
             rows.append([_choice(person, it.upper(), it, is_chosen=it == chosen) for it in formats])
+        lines += ["", translate("settings.instrument")]
+        name = translate.instrument(person.instrument) if person.instrument else translate("settings.none")
+        mine = translate("settings.my_instrument", name=name)
+        rows.append([button(mine, Screen.SETTINGS, person.id, SettingsAction.INSTRUMENT)])
         return "\n".join(lines), InlineKeyboardMarkup(rows)
+
+
+def _render_instruments(person: Person, translate: Language) -> Rendered:
+    named = {name: translate.instrument(name) for name in INSTRUMENTS} | {"": translate("settings.none")}
+    buttons = [
+        button(
+            f"✓ {label}" if name == person.instrument else label,
+            *(Screen.SETTINGS, person.id, SettingsAction.INSTRUMENT, name),
+        )
+        for name, label in named.items()
+    ]
+    rows = [buttons[start : start + 2] for start in range(0, len(buttons), 2)]
+    rows.append([button(translate("button.back"), Screen.SETTINGS, person.id, SettingsAction.BACK)])
+    return translate("settings.instrument"), InlineKeyboardMarkup(rows)
 
 
 def _choice(person: Person, label: str, word: str, *, is_chosen: bool) -> InlineKeyboardButton:

@@ -122,6 +122,7 @@ class Parts:
             self.clock,
             Reactions(self.bot),
             self.users,
+            self.settings.mixer_url,
         )
 
     @cached_property

@@ -148,6 +148,8 @@ class SettingsAction(StrEnum):
 
     ASK = "q"  # show the menu for each song
     AT_ONCE = "n"  # split each song in the usual mode without a tap
+    INSTRUMENT = "i"  # the list of instruments, or the one that the user plays
+    BACK = "b"  # from that list back to the settings
 
 
 class AlbumAction(StrEnum):

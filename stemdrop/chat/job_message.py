@@ -38,6 +38,7 @@ class JobMessage:
     clock: Callable[[], float] = time.time
     reactions: Reactions | None = None
     users: Users | None = None
+    mixer_url: str = ""  # empty: Telegram would refuse its button
 
     async def show(self, job: Job, patience_s: float | None = None) -> None:
         """Show the state of `job` within `patience_s`, and close it if it has ended. Idempotent."""
@@ -87,7 +88,10 @@ class JobMessage:
                 sent = await self.store.sent(job.id)
                 # Telegram takes MP3 as music and lossless files as documents
                 mp3 = frozenset(key for key, stem in sent.items() if job.is_lossless and stem.kind == "audio")
-                return Details(delivered=len(sent), mp3=mp3, free=await self._free(job, abilities))
+                # Telegram opens pages of a bot only in private chats
+                mixer_url = f"{self.mixer_url}?job={job.id}" if self.mixer_url and job.chat_id > 0 else ""
+                free = await self._free(job, abilities)
+                return Details(delivered=len(sent), mp3=mp3, free=free, mixer_url=mixer_url)
             case JobState.FAILED:
                 return Details(free=await self._free(job, abilities))
         return Details()

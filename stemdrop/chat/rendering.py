@@ -7,9 +7,9 @@ from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.constants import KeyboardButtonStyle, MessageLimit
 
 from stemdrop.chat.callback_data import Action, Tap
+from stemdrop.chat.remix_buttons import remix_row
 from stemdrop.chat.translations import Language
 from stemdrop.domain.abilities import ALL, Abilities
-from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.failures import Remedy, remedies
 from stemdrop.domain.jobs import INSTRUMENTS, Charge, Choice, Job, JobState, Mode, Obstacle
 from stemdrop.domain.results import Stem
@@ -42,7 +42,7 @@ class Details:
     lossless file; `place` is the job's in its queue, from 1; `elapsed_s` runs
     since its turn came; `can_ask_again`: another create call is offered; `free` are the choices that cost
     nothing with this song; `instruments` are in the order to be shown; `abilities` are the provider's;
-    the button of the mode `usual` is marked.
+    the button of the mode `usual` is marked; `mixer_url` is the job's mixer, empty where none can be opened.
     """
 
     delivered: int = 0
@@ -55,6 +55,7 @@ class Details:
     instruments: tuple[str, ...] = INSTRUMENTS
     abilities: Abilities = ALL
     usual: Mode = Mode.SEPARATE_VOCAL
+    mixer_url: str = ""
 
     def price(self, translate: Language, mode: Mode | None, instrument: str = "") -> str:
         """Return the price to show; empty where nothing costs anything."""
@@ -126,20 +127,6 @@ def render(job: Job, translate: Language, details: Details = NO_DETAILS) -> Rend
             return translate(key, title=title), _keyboard(
                 [[job_button(translate(back), Tap(Action.RESUME, job.id))]]
             )
-
-
-def render_over_limit(translate: Language, allowance: Allowance) -> str:
-    """Explain why a mode cannot be picked today, in the 200 characters that an answer to a tap may have."""
-    price = translate.credits(allowance.price)
-    if allowance.price > allowance.limit:
-        return translate("limit.too_small", price=price, limit=translate.number(allowance.limit))
-    return translate(
-        "limit.reached",
-        spent=translate.number(min(allowance.spent, allowance.limit)),
-        limit=translate.number(allowance.limit),
-        price=price,
-        time=translate.duration(allowance.renews_in_s),
-    )
 
 
 def _starting(job: Job, translate: Language, title: str, details: Details) -> Rendered:
@@ -251,6 +238,8 @@ def _closing_rows(job: Job, translate: Language, details: Details) -> list[list[
     if job.missing:
         rows.append([job_button(translate("button.fetch_again"), Tap(Action.FETCH_AGAIN, job.id))])
     rows += _other_modes(job, translate, details)
+    if details.delivered > 1:
+        rows.append(remix_row(job.id, details.mixer_url, translate))
     if details.delivered:
         packed = ((Action.ZIP, "button.zip"), (Action.SMALL, "button.small"))
         rows.append([job_button(translate(key), Tap(action, job.id)) for action, key in packed])

@@ -59,6 +59,10 @@ class Language:
             return self("rest_of", name=self.named(stem.name) if stem.name else "…")
         return self._own(f"stem.{stem.key}") or self.named(stem.name) or stem.key
 
+    def instrument(self, key: str) -> str:
+        """Return the name of one of `mixing_desk.INSTRUMENTS`."""
+        return self(f"stem.{key}")
+
     def named(self, name: str) -> str:
         """Translate the provider's name of an instrument ('Lead Vocal'), if we know it."""
         return self._own(f"instrument.{name}") or name
@@ -81,13 +85,17 @@ class Language:
 
     def song_facts(self, facts: SongFacts) -> str:
         """Return tempo, key and loudness, as in `104 BPM · G major · −11 LUFS`, without those not known."""
-        tonic, _, mode = facts.key.partition(" ")
         known = (
             facts.bpm and f"{facts.bpm:.0f} BPM",
-            mode and self(f"key.{mode}", tonic=self(f"note.{tonic}")),
+            facts.key and self.key(facts.key),
             facts.loudness is not None and f"{facts.loudness:.0f} LUFS".replace("-", "−"),
         )
         return " · ".join(text for text in known if text)
+
+    def key(self, key: str) -> str:
+        """Return the name of one of `song_facts.KEYS`."""
+        tonic, _, mode = key.partition(" ")
+        return self(f"key.{mode}", tonic=self(f"note.{tonic}"))
 
     def number(self, count: float) -> str:
         return str(format_decimal(count, locale=self.code))

@@ -27,3 +27,9 @@ class SongFacts:
         """The key as ID3v2 writes it in `TKEY`: "Db", "F#m"."""
         tonic, _, mode = self.key.translate({ord("♭"): "b", ord("♯"): "#"}).partition(" ")
         return f"{tonic}m" if mode == "minor" else tonic
+
+
+def transposed(key: str, semitones: int) -> str:
+    """Return the one of `KEYS` that is so many semitones above another."""
+    mode, tonic = divmod(KEYS.index(key), 12)
+    return KEYS[mode * 12 + (tonic + semitones) % 12]

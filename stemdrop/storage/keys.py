@@ -59,7 +59,7 @@ SPENT = "stemdrop:account:{}:{}"  # hash: of one day (UTC, ISO): job id → cred
 SPENT_LIFETIME_S = 8 * DAY_S
 
 # Users and groups
-USER = "stemdrop:user:{}"  # hash: name, username, language, telegram_language, usual, at_once, daily_credits
+USER = "stemdrop:user:{}"  # hash: the fields of `Person` that were set
 ADMINS = "stemdrop:people:admins"  # set: user ids
 ALLOWED = "stemdrop:people:allowed"  # set: user and chat ids that an admin let in
 ADMIN_LINK = "stemdrop:people:admin-link"  # string: the one-time word that makes the first admin
@@ -101,9 +101,11 @@ REMIX = "stemdrop:remix:{}"  # hash: `Remix`, and what has arrived in the chat
 REMIXES_OPEN = "stemdrop:remixes:open"  # sorted set: ids of all open remixes, by order
 REMIXES_OF = "stemdrop:user:{}:remixes"  # sorted set: ids of one user's open remixes, by order
 ALL_REMIXES_OF = "stemdrop:user:{}:remixes:all"  # sorted set: ids of one user's remixes, by order
-DESK = "stemdrop:job:{}:desk"  # hash: user id → JSON of the `Recipe` that this user is setting
+DESK = "stemdrop:job:{}:desk"  # hash: user id → JSON of the `Draft` that this user is setting
+QUICK_TAP = "stemdrop:user:{}:tap:{}"  # string: the first of quick taps that order the same
 REMIXED = "stemdrop:remixed:{}"  # hash: of one audio and mode: a recipe's digest → JSON of `Sent`
 REMIX_LIFETIME_S = 2 * DAY_S
+QUICK_TAP_LIFETIME_S = 5
 
 # Job statistics
 USED = "stemdrop:instruments:used"  # sorted set: instrument → how often it was picked

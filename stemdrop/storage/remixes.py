@@ -2,19 +2,23 @@
 
 import json
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from typing import cast
 
 from stemdrop.domain.jobs import Job
+from stemdrop.domain.mixing_desk import Draft
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.recipes import OPEN_REMIXES, Recipe, Remix, RemixState
 from stemdrop.storage.connection import RedisStore, run_script
 from stemdrop.storage.keys import (
     ALL_REMIXES_OF,
     DESK,
+    JOB,
     JOB_LIFETIME_S,
     KEPT,
+    QUICK_TAP,
+    QUICK_TAP_LIFETIME_S,
     REMIX,
     REMIX_LIFETIME_S,
     REMIXED,
@@ -87,6 +91,15 @@ if lifetime > 0 then
   redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
   redis.call('EXPIRE', KEYS[1], lifetime)
 end
+"""
+
+_SET_DRAFT = """
+-- KEYS: desk, job   ARGV: user id, the draft that was read ('': none), the new one, lifetime
+if redis.call('EXISTS', KEYS[2]) == 0 then return 1 end  -- a job that was deleted has no desk
+if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+return 1
 """
 
 _SENT = "sent:"
@@ -198,17 +211,30 @@ class Remixes(RedisStore):
         found = {name: text for name, text in stored.items() if name.startswith(_SENT)}
         return {name.removeprefix(_SENT): Sent(**json.loads(text)) for name, text in found.items()}
 
-    async def set_draft(self, job_id: str, user_id: int, recipe: Recipe) -> None:
-        """Store what a user is setting on the mixing desk of a job."""
-        key = DESK.format(job_id)
-        async with self._redis.pipeline() as pipeline:
-            pipeline.hset(key, str(user_id), json.dumps(asdict(recipe)))
-            pipeline.expire(key, JOB_LIFETIME_S)
-            await pipeline.execute()
+    async def change_draft(self, job_id: str, user_id: int, change: Callable[[Draft], Draft]) -> Draft:
+        """Change what a user is setting on the mixing desk of a job, and return it.
 
-    async def draft(self, job_id: str, user_id: int) -> Recipe:
-        stored = await self._redis.hget(DESK.format(job_id), str(user_id))
-        return Recipe.from_json(json.loads(stored)) if stored else Recipe()
+        `change` may be called again where two taps are handled at once: it must set, and not add.
+        """
+        keys = [DESK.format(job_id), JOB.format(job_id)]
+        while True:
+            stored = await self._stored_draft(job_id, user_id)
+            draft = change(_draft(stored))
+            args = [str(user_id), stored, json.dumps(draft.to_json()), JOB_LIFETIME_S]
+            if await run_script(self._redis, _SET_DRAFT, keys, args):
+                return draft
+
+    async def draft(self, job_id: str, user_id: int) -> Draft:
+        return _draft(await self._stored_draft(job_id, user_id))
+
+    async def _stored_draft(self, job_id: str, user_id: int) -> str:
+        return cast(str | None, await self._redis.hget(DESK.format(job_id), str(user_id))) or ""
+
+    async def first_tap(self, user_id: int, what: str, tap_id: str) -> str:
+        """Return the first of a user's taps that ask for the same within seconds: they order it once."""
+        key = QUICK_TAP.format(user_id, what)
+        await self._redis.set(key, tap_id, ex=QUICK_TAP_LIFETIME_S, nx=True)
+        return cast(str | None, await self._redis.get(key)) or tap_id
 
     async def cached(self, job: Job, digest: str) -> Sent | None:
         """Return what Telegram stores of the same split, by the digest of a recipe or of a ZIP's order."""
@@ -237,3 +263,7 @@ def _split_id(job: Job) -> str:
     if job.mode is None:
         raise ValueError(f"job {job.id} has no mode")
     return job.source.split_id(job.mode, job.instrument, job.file_format)
+
+
+def _draft(stored: str) -> Draft:
+    return Draft.from_json(json.loads(stored)) if stored else Draft()

@@ -86,7 +86,8 @@ class Person:
     `language` is empty unless the user chose one; `daily_credits` is `None` unless an admin set it, and 0 for
     no limit. `telegram_language` is the language of an admin's Telegram, for alerts. `usual` is the mode
     whose button is marked; `splits_at_once`: a private song is split by it without a tap. `file_format` is
-    what stems are to be, empty unless the user chose.
+    what stems are to be, empty unless the user chose; `instrument` is what the user plays, one of
+    `mixing_desk.INSTRUMENTS`.
     """
 
     id: int
@@ -98,6 +99,7 @@ class Person:
     usual: Mode = Mode.SEPARATE_VOCAL
     file_format: str = ""
     splits_at_once: bool = False
+    instrument: str = ""
     is_admin: bool = False
     is_allowed: bool = False
 
@@ -138,6 +140,7 @@ class Users:
             usual=Mode(known.get("usual", Mode.SEPARATE_VOCAL)),
             file_format=known.get("file_format", ""),
             splits_at_once=known.get("at_once") == "1",
+            instrument=known.get("instrument", ""),
             is_admin=is_admin,
             is_allowed=is_admin or bool(by_setting) or any(allowed),
         )
@@ -173,6 +176,10 @@ class Users:
 
     async def set_splits_at_once(self, user_id: int, is_on: bool) -> None:
         await self._set(user_id, at_once="1" if is_on else "0")
+
+    async def set_instrument(self, user_id: int, instrument: str) -> None:
+        """Set what the user plays; empty: nothing."""
+        await self._set(user_id, instrument=instrument)
 
     async def set_telegram_language(self, user_id: int, code: str) -> None:
         await self._set(user_id, telegram_language=code)
@@ -258,7 +265,7 @@ class Users:
     async def forget(self, user_id: int) -> None:
         """Delete the user's name, language and settings; what admins have set for the user stays."""
         names = ("name", "username", "language", "telegram_language", "usual", "file_format", "at_once")
-        await self._redis.hdel(USER.format(user_id), *names)
+        await self._redis.hdel(USER.format(user_id), *names, "instrument")
 
     @property
     def _needs_admin(self) -> bool:

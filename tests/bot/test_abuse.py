@@ -19,7 +19,7 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.entities import find_entities
 from sandbox.telegram.person_actions import Telegram
-from stemdrop.chat.callback_data import Action, Screen, Tap
+from stemdrop.chat.callback_data import Action, RemixAction, Screen, Tap
 from stemdrop.chat.rendering import TITLE_LENGTH, Details, render
 from stemdrop.chat.translations import load_translations
 from stemdrop.domain.jobs import CREDITS, Failure, Job, JobState, Mode
@@ -147,7 +147,9 @@ def of_job(job: Job, owner: int) -> list[str]:
     taps += [Tap(action, job.id, mode) for action in choosing for mode in modes]
     taps += [Tap(action, job.id, Mode.SPLIT_STEM_ADVANCED, "Bass", credits=20) for action in choosing]
     listed = [f"J:{owner}:{letter}:0:{job.id}" for letter in "xrfs"]
-    return [*(tap.to_data() for tap in taps), *listed, *(f"A:{letter}:{job.id}" for letter in "rfs")]
+    mixed = [f"M:{action}:{job.id}" for action in RemixAction]
+    mixed += [f"M:{word}" for word in (f"s:{job.id}:80", f"k:{job.id}:-2", f"w:{job.id}:z", f"r:{job.id}:h")]
+    return [*(tap.to_data() for tap in taps), *listed, *mixed, *(f"A:{letter}:{job.id}" for letter in "rfs")]
 
 
 def of_screens(owner: int) -> list[str]:

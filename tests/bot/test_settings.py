@@ -10,6 +10,7 @@ from stemdrop.domain.jobs import Mode
 
 VOCALS, STEMS = "Vocals + instrumental", "All stems"
 ASK_OR_NOW = ["✓ Ask first", "Split at once"]
+MINE = "🎸 My instrument: none"
 
 
 def green(menu: Message) -> list[str]:
@@ -20,10 +21,10 @@ async def test_the_chosen_mode_is_green_in_the_menus(room: BotRoom, alice: User,
     menu = await room.menu(alice, song)
     assert green(menu) == ["🎤 Vocals + instrumental · 10 credits"]
     (shown,) = await room.says(alice, "/settings")
-    assert [button["text"] for button in shown.buttons] == [f"✓ {VOCALS}", STEMS, *ASK_OR_NOW]
+    assert [button["text"] for button in shown.buttons] == [f"✓ {VOCALS}", STEMS, *ASK_OR_NOW, MINE]
     query = await room.presses(shown, STEMS)
     await room.again(query)
-    assert [button["text"] for button in shown.buttons] == [VOCALS, f"✓ {STEMS}", *ASK_OR_NOW]
+    assert [button["text"] for button in shown.buttons] == [VOCALS, f"✓ {STEMS}", *ASK_OR_NOW, MINE]
     assert green(await room.other_menu(alice, song)) == ["🎛 All stems · 50 credits"]
 
 
@@ -34,7 +35,7 @@ async def test_songs_can_be_split_at_once(room: BotRoom, alice: User) -> None:
         query = await room.presses(shown, label)
         await room.again(query)
         assert (await room.product.users.person(alice.id)).splits_at_once is is_on
-    assert [button["text"] for button in shown.buttons][2:] == ["Ask first", "✓ Split at once"]
+    assert [button["text"] for button in shown.buttons][2:] == ["Ask first", "✓ Split at once", MINE]
     await room.product.abilities.put(Abilities({Mode.SEPARATE_VOCAL: Ability(0)}))
     (shown,) = await room.says(alice, "/settings")
     assert "credits" not in shown.text
@@ -49,10 +50,10 @@ async def test_the_kind_of_files_can_be_chosen_where_the_provider_has_several(
     await room.product.abilities.put(Abilities(modes, formats=("mp3", "wav", "flac")))
     (shown,) = await room.says(alice, "/settings")
     assert "MP3 is small" in shown.text
-    assert [button["text"] for button in shown.buttons][3:] == ["✓ MP3", "FLAC", "WAV"]
+    assert [button["text"] for button in shown.buttons][3:] == ["✓ MP3", "FLAC", "WAV", MINE]
     query = await room.presses(shown, "FLAC")
     await room.again(query)
-    assert [button["text"] for button in shown.buttons][3:] == ["MP3", "✓ FLAC", "WAV"]
+    assert [button["text"] for button in shown.buttons][3:] == ["MP3", "✓ FLAC", "WAV", MINE]
     menu = await room.menu(alice, song)
     await room.taps(menu, 0)
     assert (await room.product.jobs(alice.id))[0].file_format == "flac"
@@ -62,12 +63,32 @@ async def test_the_kind_of_files_can_be_chosen_where_the_provider_has_several(
     assert (await room.product.users.person(alice.id)).file_format == "flac"
 
 
+async def test_the_instrument_that_a_user_plays_can_be_chosen(room: BotRoom, alice: User) -> None:
+    (shown,) = await room.says(alice, "/settings")
+    settings = shown.text
+    await room.presses(shown, MINE)
+    listed = [button["text"] for button in shown.buttons]
+    assert listed[0] == "Vocals"
+    assert listed[-2:] == ["✓ none", "↩️ Back"]
+    await room.presses(shown, "Back")
+    assert shown.text == settings
+    await room.presses(shown, MINE)
+    query = await room.presses(shown, "Bass")
+    await room.again(query)
+    assert shown.buttons[-1]["text"] == "🎸 My instrument: Bass"
+    await room.presses(shown, "My instrument")
+    assert "✓ Bass" in [button["text"] for button in shown.buttons]
+    assert (await room.product.users.person(alice.id)).instrument == "bass"
+    await room.presses(shown, "none")
+    assert (await room.product.users.person(alice.id)).instrument == ""
+
+
 async def test_an_unknown_mode_and_another_users_tap_change_nothing(
     room: BotRoom, alice: User, mei: User
 ) -> None:
     (shown,) = await room.says(alice, "/settings")
     data = shown.buttons[1]["callback_data"]
-    for forged in (data[:-1] + "a", data[:-1] + "?", data + ":x", "S:"):
+    for forged in (data[:-1] + "a", data[:-1] + "?", data + ":x", data[:-1] + "i:tuba", "S:"):
         assert (await room.forges(shown, forged, alice)).answer_text
     assert (await room.forges(shown, data, mei)).answer_text
     for user in (alice, mei):
@@ -85,8 +106,9 @@ async def test_deletion_forgets_it(room: BotRoom, alice: User) -> None:
     await room.presses(shown, STEMS)
     await room.presses(shown, "Split at once")
     await room.product.users.set_file_format(alice.id, "flac")
+    await room.product.users.set_instrument(alice.id, "bass")
     (asked,) = await room.says(alice, "/delete")
     await room.taps(asked, 0)
     person = await room.product.users.person(alice.id)
     assert (person.usual, person.splits_at_once) == (Mode.SEPARATE_VOCAL, False)
-    assert person.file_format == ""
+    assert (person.file_format, person.instrument) == ("", "")

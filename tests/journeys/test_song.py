@@ -40,6 +40,8 @@ async def test_vocals_and_instrumental_come_as_one_album_in_reply(deployment: De
     assert [button["text"] for button in menu.buttons] == [
         "🎛 All stems · 50 credits",
         "🎸 One instrument… · 20 credits",
+        "🎚 Remix · free",
+        "🎛 Mixer",
         "📦 One ZIP",
         "🎙 As voice messages",
     ]

@@ -48,6 +48,7 @@ from worker.stems.stem_sender import StemSender
 AGAIN = "🔁 Fetch missing stems"
 OTHER_MODES = ("🎤 Vocals + instrumental · 10 credits", "🎸 One instrument… · 20 credits")
 ASKING = "api/v1/vocal-removal/record-info"
+REMIXED = ("🎚 Remix · free", "🎛 Mixer")
 PACKED = ("📦 One ZIP", "🎙 As voice messages")
 
 
@@ -678,7 +679,7 @@ async def test_a_missing_stem_is_named_and_only_it_is_fetched_again(
     message = shown(product, job)
     assert message.text == "✅ “Morning Line”: 3 stems are here."
     assert product.telegram.bot_messages(job.chat_id)[-1] is message
-    assert labels(message) == [*OTHER_MODES, *PACKED]
+    assert labels(message) == [*OTHER_MODES, *REMIXED, *PACKED]
 
 
 async def test_a_result_without_any_available_stem_is_explained(

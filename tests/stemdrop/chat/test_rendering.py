@@ -9,8 +9,10 @@ from telegram import InlineKeyboardMarkup
 
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.instrument_rendering import PAGE_LENGTH, render_instruments
-from stemdrop.chat.rendering import Details, render, render_over_limit, short_title
+from stemdrop.chat.limit_rendering import render_over_limit
+from stemdrop.chat.rendering import Details, render, short_title
 from stemdrop.chat.translations import Language, load_translations
+from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.failures import REMEDIES, Remedy, remedies
 from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, CachedStem, Failure, Job, JobState, Mode
@@ -317,8 +319,27 @@ def test_the_result_offers_other_modes_and_formats(translate: Language, mode: Mo
     facts = Details(delivered=2, free=frozenset({(ALL, "")}))
     _, keyboard = render(job, translate, facts)
     packed = [Tap(Action.ZIP, job.id), Tap(Action.SMALL, job.id)]
-    assert taps(keyboard) == [*other_modes(job), packed]
-    assert any(translate("price.free") in label for label in labels(keyboard)) is (mode is not ALL)
+    assert taps(keyboard) == [*other_modes(job), [], packed]
+    assert any(translate("price.free") in label for label in labels(keyboard)[:-3]) is (mode is not ALL)
+
+
+def remix_row(keyboard: InlineKeyboardMarkup | None) -> list[tuple[str, str]]:
+    """Return the labels of the buttons for remixes, with what they send or open."""
+    buttons = [button for row in keyboard.inline_keyboard for button in row] if keyboard else []
+    opened = [
+        (button.text, button.web_app.url if button.web_app else button.callback_data) for button in buttons
+    ]
+    return [(text, str(data)) for text, data in opened if str(data).startswith(("M:", "https://"))]
+
+
+def test_two_stems_can_be_remixed_for_free() -> None:
+    job, url = make_job(state=JobState.DELIVERED), "https://stems.example/mixer/?job=1"
+    desk = ("🎚 Remix · free", f"M:d:{job.id}")
+    assert remix_row(render(job, SAY, Details(delivered=2))[1]) == [desk]
+    assert remix_row(render(job, SAY, Details(delivered=2, mixer_url=url))[1]) == [desk, ("🎛 Mixer", url)]
+    assert remix_row(render(job, SAY, Details(delivered=1, mixer_url=url))[1]) == []
+    free = Details(delivered=2, abilities=Abilities({}))
+    assert remix_row(render(job, SAY, free)[1]) == [("🎚 Remix", f"M:d:{job.id}")]
 
 
 def test_without_stems_no_archive_is_offered(translate: Language) -> None:

@@ -1,0 +1,22 @@
+"""The buttons of mixing desks, and those below a result that open them. Pure functions; no I/O."""
+
+from telegram import InlineKeyboardButton, WebAppInfo
+from telegram.constants import KeyboardButtonStyle
+
+from stemdrop.chat.callback_data import RemixAction, Screen, ScreenTap
+from stemdrop.chat.translations import Language
+
+
+def remix_button(
+    text: str, action: RemixAction, job_id: str, *words: object, style: KeyboardButtonStyle | None = None
+) -> InlineKeyboardButton:
+    data = ScreenTap(Screen.REMIX, (action, job_id, *map(str, words))).to_data()
+    return InlineKeyboardButton(text, callback_data=data, style=style)
+
+
+def remix_row(job_id: str, mixer_url: str, translate: Language) -> list[InlineKeyboardButton]:
+    """Return the buttons that open the desk and, where there is a URL, the mixer."""
+    row = [remix_button(translate("button.remix"), RemixAction.OPEN, job_id)]
+    if mixer_url:
+        row.append(InlineKeyboardButton(translate("button.mixer"), web_app=WebAppInfo(mixer_url)))
+    return row

@@ -1,0 +1,255 @@
+"""The mixing desk of a job in the chat: its text and its buttons. Pure functions; no I/O.
+
+`translate` is for a host that charges, or for one that does not (`Language.where`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.constants import KeyboardButtonStyle
+
+from stemdrop.chat.callback_data import RemixAction
+from stemdrop.chat.remix_buttons import remix_button
+from stemdrop.chat.rendering import NAMES_LENGTH, Rendered, short_title
+from stemdrop.chat.translations import Language
+from stemdrop.domain.jobs import Job
+from stemdrop.domain.mixing_desk import (
+    PRACTICE_SPEEDS,
+    Draft,
+    Level,
+    Preset,
+    PresetKind,
+    presets,
+    stem_word,
+    stepped,
+)
+from stemdrop.domain.recipes import HIGHEST, LOWEST, OFF_DB, Recipe
+from stemdrop.domain.results import Stem
+from stemdrop.domain.song_facts import transposed
+from stemdrop.domain.titles import cut, in_sentence
+
+# Stems on one page of the levels, two in a row: six rows fit on a phone.
+PAGE_LENGTH = 12
+# The longest name of a stem on a button, in characters: half the width of a phone.
+_LABEL_LENGTH = 20
+_ICONS = {Level.NORMAL: "🔊", Level.QUIET: "🔉", Level.OFF: "🔇", Level.SOLO: "⭐"}
+ALBUM, ZIP = "a", "z"
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a desk shows: the stems of its job that are in the chat, and what its user has set."""
+
+    job: Job
+    stems: tuple[Stem, ...]
+    draft: Draft
+    my_instrument: str = ""
+
+    @property
+    def has_tempo(self) -> bool:
+        return bool(self.job.facts and self.job.facts.bpm)
+
+    @property
+    def recipe(self) -> Recipe:
+        return self.draft.played([stem.key for stem in self.stems], has_tempo=self.has_tempo)
+
+    @property
+    def is_heard(self) -> bool:
+        return bool(self.recipe.heard(stem.key for stem in self.stems))
+
+
+def render_presets(desk: Desk, translate: Language) -> Rendered:
+    """Return the first page of a desk."""
+    offered = presets(desk.stems, desk.my_instrument)
+    buttons = [
+        remix_button(_preset_name(preset, translate), RemixAction.PRESET, desk.job.id, preset.word)
+        for preset in offered
+    ]
+    mine = sum(preset.is_mine for preset in offered)  # in a row of its own, above the others
+    rows = [
+        *([buttons[:mine]] if mine else []),
+        *_pairs(buttons[mine:]),
+        [
+            remix_button(translate("button.levels"), RemixAction.LEVELS, desk.job.id),
+            remix_button(translate("button.tempo"), RemixAction.TEMPO, desk.job.id),
+        ],
+        [
+            remix_button(translate("button.practice"), RemixAction.PACK, desk.job.id),
+            _make(desk, translate),
+        ],
+        [
+            remix_button(translate("button.reset"), RemixAction.RESET, desk.job.id, RemixAction.HOME),
+            remix_button(translate("button.close"), RemixAction.CLOSE, desk.job.id),
+        ],
+    ]
+    return _text(desk, translate, translate("desk.how")), InlineKeyboardMarkup(rows)
+
+
+def render_levels(desk: Desk, translate: Language, page: int = 0) -> Rendered:
+    """Return a page with the levels of some stems, a button each, which sets the next level."""
+    last = max(0, len(desk.stems) - 1) // PAGE_LENGTH
+    page = min(page, last)
+    shown = desk.stems[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
+    levels = [
+        remix_button(
+            f"{_icon(desk, stem.key)} {_name(stem, translate, _LABEL_LENGTH)}",
+            RemixAction.LEVEL,
+            desk.job.id,
+            stem_word(stem.key),
+            desk.draft.next_level(stem.key),
+            page,
+        )
+        for stem in shown
+    ]
+    turns = [
+        remix_button(sign, RemixAction.LEVELS, desk.job.id, other)
+        for sign, other in (("‹", page - 1), ("›", page + 1))
+        if 0 <= other <= last
+    ]
+    rows = [*_pairs(levels), *_pairs(turns), *_last_rows(desk, translate, RemixAction.LEVELS)]
+    return _text(desk, translate, translate("desk.levels")), InlineKeyboardMarkup(rows)
+
+
+def render_tempo(desk: Desk, translate: Language) -> Rendered:
+    """Return the page with speed and key, and with clicks where the tempo is known."""
+    job_id, recipe = desk.job.id, desk.recipe
+    slower, faster = stepped(recipe.speed, -1), stepped(recipe.speed, 1)
+    lower, higher = max(LOWEST, recipe.semitones - 1), min(HIGHEST, recipe.semitones + 1)
+    rows = [
+        [
+            remix_button("−", RemixAction.SPEED, job_id, slower),
+            remix_button(f"⏱ {recipe.speed} %", RemixAction.SPEED, job_id, 100),
+            remix_button("+", RemixAction.SPEED, job_id, faster),
+        ],
+        [
+            remix_button("−", RemixAction.SEMITONES, job_id, lower),
+            remix_button(f"🎼 {_signed(recipe.semitones)}", RemixAction.SEMITONES, job_id, 0),
+            remix_button("+", RemixAction.SEMITONES, job_id, higher),
+        ],
+    ]
+    if desk.has_tempo:
+        clicks = (
+            (RemixAction.COUNT_IN, "button.count_in", recipe.has_count_in),
+            (RemixAction.METRONOME, "button.metronome", recipe.has_metronome),
+        )
+        rows.append(
+            [
+                remix_button(
+                    f"✓ {translate(key)}" if is_on else translate(key), action, job_id, int(not is_on)
+                )
+                for action, key, is_on in clicks
+            ]
+        )
+    rows += _last_rows(desk, translate, RemixAction.TEMPO)
+    hint = translate("desk.tempo" if desk.has_tempo else "desk.no_tempo")
+    return _text(desk, translate, hint), InlineKeyboardMarkup(rows)
+
+
+def render_pack(desk: Desk, translate: Language) -> Rendered:
+    """Return the page that asks how the practice pack is to come."""
+    rows = [
+        [
+            remix_button(translate("button.as_songs"), RemixAction.PACK, desk.job.id, ALBUM),
+            remix_button(translate("button.zip"), RemixAction.PACK, desk.job.id, ZIP),
+        ],
+        [remix_button(translate("button.back"), RemixAction.HOME, desk.job.id)],
+    ]
+    *slower, full = map(str, PRACTICE_SPEEDS)
+    key = "desk.pack_clicks" if desk.has_tempo else "desk.pack"
+    hint = translate(key, speeds=", ".join(slower), full=full)
+    return _text(desk, translate, hint), InlineKeyboardMarkup(rows)
+
+
+def _last_rows(desk: Desk, translate: Language, page: RemixAction) -> list[list[InlineKeyboardButton]]:
+    back = remix_button(translate("button.back"), RemixAction.HOME, desk.job.id)
+    reset = remix_button(translate("button.reset"), RemixAction.RESET, desk.job.id, page)
+    return [[back, reset], [_make(desk, translate)]]
+
+
+def _make(desk: Desk, translate: Language) -> InlineKeyboardButton:
+    style = KeyboardButtonStyle.SUCCESS
+    return remix_button(translate("button.make"), RemixAction.MAKE, desk.job.id, style=style)
+
+
+def _text(desk: Desk, translate: Language, hint: str) -> str:
+    title = short_title(desk.job, translate)
+    now = translate("desk.now", recipe=describe(desk, translate))
+    return f"{translate('desk.head', title=title)}\n{now}\n\n{hint}"
+
+
+def describe(desk: Desk, translate: Language) -> str:
+    """Say in words what is set, as in "without Vocals · 80 % (83 BPM) · key −2 (F major)"."""
+    recipe = desk.recipe
+    parts = _described_levels(desk, recipe, translate)
+    parts += [_speed(desk)] if recipe.speed != 100 else []
+    parts += [translate("desk.key", key=_key(desk, translate))] if recipe.semitones else []
+    parts += [translate("desk.count_in")] if recipe.has_count_in else []
+    parts += [translate("desk.metronome")] if recipe.has_metronome else []
+    return " · ".join(parts) or translate("desk.as_it_is")
+
+
+def _described_levels(desk: Desk, recipe: Recipe, translate: Language) -> list[str]:
+    def named(stems: Sequence[Stem]) -> str:
+        return cut(", ".join(_name(stem, translate, NAMES_LENGTH) for stem in stems), NAMES_LENGTH)
+
+    heard = [stem for stem in desk.stems if recipe.gain(stem.key) > OFF_DB]
+    silent = [stem for stem in desk.stems if stem not in heard]
+    quiet = [stem for stem in heard if recipe.gain(stem.key)]
+    if not heard:
+        return [translate("desk.silence")]
+    parts = []
+    if 1 < len(silent) >= len(heard):
+        parts.append(translate("desk.only", names=named(heard)))
+    elif silent:
+        parts.append(translate("desk.without", names=named(silent)))
+    return [*parts, *([translate("desk.quiet", names=named(quiet))] if quiet else [])]
+
+
+def _speed(desk: Desk) -> str:
+    """Return the speed, with the tempo that results where it is known: "80 % (83 BPM)"."""
+    speed, facts = desk.recipe.speed, desk.job.facts
+    tempo = f" ({facts.bpm * speed / 100:.0f} BPM)" if facts and facts.bpm else ""
+    return f"{speed} %{tempo}"
+
+
+def _key(desk: Desk, translate: Language) -> str:
+    """Return the semitones, with the key that results where it is known: "−2 (F major)"."""
+    semitones, facts = desk.recipe.semitones, desk.job.facts
+    named = f" ({translate.key(transposed(facts.key, semitones))})" if facts and facts.key else ""
+    return _signed(semitones) + named
+
+
+def _signed(semitones: int) -> str:
+    return f"{semitones:+d}".replace("-", "−") if semitones else "0"
+
+
+def _icon(desk: Desk, key: str) -> str:
+    """Return the sign of a level; stems that are silenced by others' solo are shown as off."""
+    level = desk.draft.level(key)
+    is_silenced = level is not Level.SOLO and desk.recipe.gain(key) == OFF_DB
+    return _ICONS[Level.OFF if is_silenced else level]
+
+
+def _preset_name(preset: Preset, translate: Language) -> str:
+    if preset.kind is PresetKind.QUIET:
+        return translate("preset.quiet_vocals")
+    if preset.stem is None:
+        return translate("preset.rhythm")
+    name = translate("preset.without", name=_name(preset.stem, translate, _LABEL_LENGTH))
+    return f"⭐ {name}" if preset.is_mine else name
+
+
+def _name(stem: Stem, translate: Language, length: int) -> str:
+    return in_sentence(translate.stem(stem), length) or "…"
+
+
+def _pairs(buttons: Sequence[InlineKeyboardButton]) -> list[list[InlineKeyboardButton]]:
+    return [list(buttons[start : start + 2]) for start in range(0, len(buttons), 2)]
+
+
+PAGES: dict[str, Callable[[Desk, Language], Rendered]] = {
+    RemixAction.HOME: render_presets,
+    RemixAction.LEVELS: render_levels,
+    RemixAction.TEMPO: render_tempo,
+}
