@@ -101,7 +101,7 @@ async def test_a_server_that_refuses_styles_of_buttons_is_sent_none(
 ) -> None:
     styled = InlineKeyboardMarkup([[InlineKeyboardButton("x", callback_data="x", style="danger")]])
     first = await bot.send_message(alice.id, "styled", reply_markup=styled)
-    monkeypatch.setattr("sandbox.telegram.bot_api.destination._BUTTON_STYLES", ("primary",))
+    monkeypatch.setattr("sandbox.telegram.bot_api.keyboards._BUTTON_STYLES", ("primary",))
     await bot.edit_message_text("bare", alice.id, first.message_id, reply_markup=styled)
     await bot.send_message(alice.id, "bare too", reply_markup=styled)
     shown = telegram.bot_messages(alice.id)
