@@ -56,7 +56,7 @@ RUN tools/bin/pip wheel --quiet --no-deps --no-index --no-build-isolation --whee
 FROM ${PYTHON_IMAGE}
 RUN groupadd --gid 10001 stemdrop \
  && useradd --uid 10001 --gid stemdrop --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin stemdrop \
- && for folder in stems telegram separator sandbox; do install -d -o 10001 -g 10001 /var/lib/stemdrop/$folder; done \
+ && for folder in stems segments telegram separator sandbox; do install -d -o 10001 -g 10001 /var/lib/stemdrop/$folder; done \
  && install -d -o 10001 -g 10001 /var/lib/stemdrop/telegram/tmp
 COPY --from=needs /opt/stemdrop /opt/stemdrop
 COPY --from=models /build/models /opt/stemdrop/models

@@ -14,7 +14,7 @@ from bot.sources import MAX_DURATION_S, check_duration, check_size
 from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.audio_types import UNKNOWN_EXTENSION, extension_of_content
 from stemdrop.domain.jobs import Source, SourceKind
-from stemdrop.errors import SourceGone, SourceUnavailable, SourceUnusable, TryLater
+from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable, SourceUnusable, TryLater
 from stemdrop.services.audio_files import inspect
 from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, NO_ROOM_AGAIN_S, temp_folder
 
@@ -37,7 +37,7 @@ class AudioCheck:
         try:
             inspected = await self._download(source)
         except (SourceGone, SourceUnavailable) as error:
-            reason = "too_big" if "too big" in str(error).lower() else "gone"
+            reason = "too_big" if isinstance(error, SourceTooBig) else "gone"
             raise SourceUnusable(
                 reason, size_bytes=source.size_bytes or self._max_bytes, limit_bytes=self._max_bytes
             ) from error

@@ -17,6 +17,7 @@ StemdropError
 │   └── AnswerLost       it may have accepted and charged: never ask again blindly
 ├── SourceUnusable       the user must send something else
 ├── SourceGone           Telegram no longer has the file
+│   └── SourceTooBig     it does not give a file of this size to a bot
 ├── SourceUnavailable    Telegram has the file and does not return it now: try again soon
 ├── CachedFileGone       Telegram no longer has a cached stem: ask before paying again
 └── FetchFailed          a stem could not be downloaded
@@ -109,6 +110,10 @@ class SourceUnusable(StemdropError):
 
 class SourceGone(StemdropError):
     """Telegram does not return the file (any more)."""
+
+
+class SourceTooBig(SourceGone):
+    """Telegram does not return a file of this size to a bot (20 MB)."""
 
 
 class SourceUnavailable(StemdropError):

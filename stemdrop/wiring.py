@@ -44,6 +44,7 @@ from stemdrop.storage.job_statistics import JobStatistics
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import PROGRESS_DUE, RECOVERY_DUE
 from stemdrop.storage.probes import Probes
+from stemdrop.storage.rate_limits import RateLimits
 from stemdrop.storage.remixes import Remixes
 from stemdrop.storage.snapshot import Snapshots
 from stemdrop.storage.source_quota import SourceQuota
@@ -89,6 +90,7 @@ class Parts:
         self.chat_activity = ChatActivity(redis, clock)
         self.counters = Counters(redis)
         self.source_quota = SourceQuota(redis, source_clock)
+        self.rate_limits = RateLimits(redis, source_clock)
         self.probes = Probes(redis)
         self.snapshots = Snapshots(redis)
         self.heartbeats = Heartbeats(redis)

@@ -127,7 +127,10 @@ def test_no_port_is_open_but_those_of_the_profiles_that_are_there_for_it() -> No
 
 def test_the_internet_reaches_its_own_paths_alone() -> None:
     caddy = (ROOT / "ops" / "Caddyfile").read_text("utf-8")
-    assert re.findall(r"@public path (.+)", caddy) == ["/callback/* /source/* /probe/* /telegram"]
+    assert re.findall(r"@(?:public|mixer) path (.+)", caddy) == [
+        "/callback/* /source/* /probe/* /telegram",
+        "/mixer/*",
+    ]
     assert re.findall(r"@private path (.+)", caddy) == ["/healthz /readyz /metrics"]
 
 
@@ -135,8 +138,9 @@ def test_only_tmp_and_volumes_are_written_and_the_worker_has_room_for_stems() ->
     for name, service in ROLES.items():
         assert re.fullmatch(r"/tmp:size=\d+m", *service["tmpfs"])
         written = [volume for volume in service["volumes"] if not volume.endswith(":ro")]
-        assert written == (["stems:/var/lib/stemdrop/stems"] if name == "worker" else [])
-    assert ROLES["worker"]["environment"]["TMPDIR"] == "/var/lib/stemdrop/stems"
+        folder = {"worker": "stems", "webhook": "segments"}.get(name, "")
+        assert written == ([f"{folder}:/var/lib/stemdrop/{folder}"] if folder else [])
+        assert service["environment"].get("TMPDIR", "") == (f"/var/lib/stemdrop/{folder}" if folder else "")
 
 
 def test_the_bot_has_room_for_all_songs_that_it_downloads_at_once() -> None:

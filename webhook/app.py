@@ -8,6 +8,8 @@ from webhook.errors import add_error_handlers
 from webhook.health import health_router
 from webhook.json_body import BODY_TIMEOUT_S
 from webhook.metrics import metrics_router
+from webhook.mixer.app import mixer_app
+from webhook.mixer.segments import Segments
 from webhook.probe import probe_router
 from webhook.source import SOURCE_TIMEOUT_S, source_router
 from webhook.updates import updates_router
@@ -18,8 +20,9 @@ def create_app(
     *,
     body_timeout_s: float = BODY_TIMEOUT_S,
     download_timeout_s: float = SOURCE_TIMEOUT_S,
+    segments: Segments | None = None,
 ) -> FastAPI:
-    """Build the application; the caller opens and closes `parts`."""
+    """Build the application; the caller opens and closes `parts`, and `segments`, which the mixer needs."""
     settings, store, engine, links = parts.settings, parts.store, parts.engine, parts.links
     app = FastAPI(openapi_url=None)
     hmac_key = settings.callback_hmac_key.get_secret_value()
@@ -32,5 +35,7 @@ def create_app(
     app.include_router(probe_router(parts.probes, settings.secret_key.get_secret_value(), body_timeout_s))
     if settings.telegram_updates == "webhook":
         app.include_router(updates_router(store, engine, parts.dead_letters, links, body_timeout_s))
+    if segments is not None:
+        app.mount("/mixer", mixer_app(parts, segments, body_timeout_s))
     add_error_handlers(app)
     return app

@@ -14,6 +14,7 @@ from stemdrop.settings import Settings
 from stemdrop.wiring import STOP_GRACE_S, Parts
 from webhook.app import create_app
 from webhook.connection_limits import MAX_REQUESTS, HeaderTimeoutProtocol, RequestLimit
+from webhook.mixer.app import open_segments
 
 log = logging.getLogger(__name__)
 
@@ -27,12 +28,16 @@ UNREAD_TIMEOUT_MS = 60_000
 async def run_webhook(parts: Parts, stop: asyncio.Event) -> None:
     """Serve until `stop`. Raises `SettingsError` when the port cannot be used."""
     listening = listen(parts.settings)
-    server = build_server(create_app(parts))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
-    log.info("webhook ready at port %d", listening.getsockname()[1])
-    await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    await serving
+    async with contextlib.AsyncExitStack() as stack:
+        segments = None
+        if parts.settings.mixer_url:
+            segments = await stack.enter_async_context(open_segments(parts))
+        server = build_server(create_app(parts, segments=segments))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        log.info("webhook ready at port %d", listening.getsockname()[1])
+        await asyncio.wait({serving, asyncio.create_task(stop.wait())}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
 
 
 def build_server(

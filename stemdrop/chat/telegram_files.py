@@ -14,7 +14,7 @@ from telegram import Bot, File
 from telegram.error import BadRequest, Forbidden
 
 from stemdrop.chat.telegram_bot import is_file_unavailable
-from stemdrop.errors import SourceGone, SourceUnavailable
+from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable
 
 CHUNK_BYTES = 64 * 1024
 
@@ -57,8 +57,10 @@ class TelegramFiles:
         try:
             return await self._bot.get_file(file_id)
         except (BadRequest, Forbidden) as error:
-            is_away = is_file_unavailable(error)
-            raise (SourceUnavailable if is_away else SourceGone)(str(error)) from error
+            if is_file_unavailable(error):
+                raise SourceUnavailable(str(error)) from error
+            is_too_big = "too big" in str(error).lower()
+            raise (SourceTooBig if is_too_big else SourceGone)(str(error)) from error
 
     @asynccontextmanager
     async def open(

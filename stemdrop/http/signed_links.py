@@ -1,4 +1,5 @@
-"""Signed, short, expiring tokens for callback and source links, and the secret of Telegram's webhook.
+"""Signed, short, expiring tokens for callback and source links and for the mixer, and the secret of
+Telegram's webhook.
 
 One salt per purpose, so that a token for one endpoint is refused by the others.
 """
@@ -20,6 +21,8 @@ from stemdrop.errors import ExpiredLink, ForgedRequest
 CALLBACK_LIFETIME_S = 14 * 24 * 3600
 # The provider fetches the source within minutes; its job's end closes the link earlier.
 SOURCE_LIFETIME_S = 24 * 3600
+# The mixer's page gets a new one when it is opened again.
+MIXER_LIFETIME_S = 3600
 # How far a signature's time may be off, in both directions (Standard Webhooks: five minutes).
 SIGNATURE_WINDOW_S = 300
 # How far ahead a token may have been signed: the clocks of two machines differ, and one may be set back.
@@ -35,6 +38,15 @@ class CallbackToken:
     chat_id: int
 
 
+@dataclass(frozen=True, slots=True)
+class MixerToken:
+    """`version` identifies the stems of the job as they were when the mixer was opened."""
+
+    job_id: str
+    user_id: int
+    version: str
+
+
 class SignedLinks:
     """Signs and verifies the links of one server. `base_url` is `PUBLIC_URL`, without a slash at the end."""
 
@@ -42,6 +54,7 @@ class SignedLinks:
         self._base_url = base_url
         self._callback = _signer(secret_key, "stemdrop.callback")
         self._source = _signer(secret_key, "stemdrop.source")
+        self._mixer = _signer(secret_key, "stemdrop.mixer")
         self._updates_secret = SecretStr(
             hmac.digest(secret_key.encode(), b"stemdrop.updates", "sha256").hex()
         )
@@ -53,6 +66,10 @@ class SignedLinks:
     def source_url(self, job_id: str, extension: str) -> str:
         """The URL of this job's audio; it ends in `extension`, since some providers rely on that."""
         return f"{self._base_url}/source/{self._source.sign(job_id).decode()}/audio{extension}"
+
+    def mixer_token(self, token: MixerToken) -> str:
+        """The token with which the mixer's page of one user plays the stems of one job."""
+        return self._mixer.sign(f"{token.job_id}.{token.user_id}.{token.version}").decode()
 
     @property
     def updates_url(self) -> str:
@@ -71,6 +88,11 @@ class SignedLinks:
     def read_source(self, token: str) -> str:
         """Return the id of the job of a source token. Raises `ForgedRequest` or `ExpiredLink`."""
         return _unsign(self._source, token, SOURCE_LIFETIME_S)
+
+    def read_mixer(self, token: str) -> MixerToken:
+        """Verify a token of the mixer. Raises `ForgedRequest` or `ExpiredLink`."""
+        job_id, user_id, version = _unsign(self._mixer, token, MIXER_LIFETIME_S).split(".")
+        return MixerToken(job_id, int(user_id), version)
 
 
 def check_signature(

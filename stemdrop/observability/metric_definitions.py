@@ -155,6 +155,17 @@ FETCHES = _counter(
     "Stems by how fetching them ended; `gone`: no stem there, `refused`: an address that is not allowed",
     (Label("outcome", ("ok", "gone", "too_big", "refused", "failed")),),
 )
+MIXER_SEGMENTS = _counter(
+    "mixer_segments",
+    "Segments of stems for the mixer: `made`, or `served` to its page",
+    (Label("step", ("made", "served")),),
+)
+MIXER_WAIT = _histogram(
+    "mixer_wait_seconds",
+    "How long the mixer's page waited for a segment that it got",
+    (),
+    (0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 20),
+)
 TELEGRAM_CALLS = _counter(
     "telegram_calls",
     "Calls of Telegram except polling. `flood`: asked to slow down; `gone`: blocked, kicked or no such chat",
@@ -190,6 +201,15 @@ INFO = _gauge("info", "Always 1; the version of the webhook that answers", (Labe
 METRICS = (
     *(JOBS, OLDEST_JOB, STATE_SECONDS, ENDED, FAILED, CALLBACKS, EXPECTS_CALLBACKS),
     *(API_CALLS, API_REFUSALS, CREDITS_LEFT, CREDITS_SEEN, LAST_TRY),
-    *(DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES, TELEGRAM_CALLS, FLOOD_WAITS, FLOOD_SECONDS),
+    *(
+        DELIVERY_BYTES,
+        DELIVERY_SECONDS,
+        FETCHES,
+        MIXER_SEGMENTS,
+        MIXER_WAIT,
+        TELEGRAM_CALLS,
+        FLOOD_WAITS,
+        FLOOD_SECONDS,
+    ),
     *(QUEUE_TASKS, QUEUE_OLDEST, GIVEN_UP, PROCESSES, IN_TROUBLE, REDIS_BYTES, REDIS_LIMIT, INFO),
 )

@@ -107,6 +107,11 @@ REMIXED = "stemdrop:remixed:{}"  # hash: of one audio and mode: a recipe's diges
 REMIX_LIFETIME_S = 2 * DAY_S
 QUICK_TAP_LIFETIME_S = 5
 
+# Limits of users
+LIMIT = "stemdrop:limit:{}:{}"  # hash: the token bucket of what a user asks for
+# longer than any bucket needs to fill
+LIMIT_LIFETIME_S = 300
+
 # Job statistics
 USED = "stemdrop:instruments:used"  # sorted set: instrument → how often it was picked
 PACE = "stemdrop:pace:{}"  # list: seconds of the last jobs of a mode, newest first

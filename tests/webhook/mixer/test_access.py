@@ -1,0 +1,316 @@
+"""Who may open which song in the mixer, and what everybody else gets."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import httpx
+import pytest
+from itsdangerous import TimestampSigner
+from product import Product, new_job, result_of
+
+from sandbox.telegram.chats import Message, User
+from sandbox.telegram.faults import FaultKind
+from sandbox.telegram.person_actions import Telegram
+from stemdrop.domain.jobs import Job, JobState
+from stemdrop.domain.song_facts import SongFacts
+from stemdrop.http.signed_links import MIXER_LIFETIME_S, MixerToken
+from stemdrop.tasks.engine import Queue, Task
+from webhook.mixer.app import MIXES_PER_MINUTE, OPENED_PER_MINUTE
+
+from .conftest import Mixer, refusal
+
+STRANGER = "7000000000:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+FORBIDDEN = (403, "forbidden")
+
+
+async def test_the_owner_opens_a_song(mixer: Mixer, job: Job, alice: User) -> None:
+    answer = await mixer.open(job, alice)
+    assert answer.status_code == 200
+    song = answer.json()
+    assert (song["title"], song["segment_s"], song["expires_in_s"]) == ("Morning Line", 5, 3600)
+    assert [(stem["key"], stem["name"]) for stem in song["stems"]] == [
+        ("vocals", "Vocals"),
+        ("instrumental", "Instrumental"),
+    ]
+    assert (song["language"], song["facts"], song["can_send"]) == ("en", None, True)
+    assert song["duration_s"] == job.source.duration_s
+    token = mixer.product.links.read_mixer(song["token"])
+    assert (token.job_id, token.user_id) == (job.id, alice.id)
+
+
+def changed(signed: str, **fields: str) -> str:
+    return urlencode({**dict(parse_qsl(signed)), **fields})
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda mixer, user: mixer.init_data(user, token=STRANGER),
+        lambda mixer, user: mixer.init_data(user, age_s=24 * 3600 + 5),
+        lambda mixer, user: mixer.init_data(user, age_s=-70),
+        lambda mixer, user: changed(mixer.init_data(user), hash="0" * 64),
+        lambda mixer, user: changed(mixer.init_data(user), hash="é"),
+        lambda mixer, user: changed(mixer.init_data(user), hash=""),
+        lambda mixer, user: changed(mixer.init_data(user), auth_date="9" * 20),
+        lambda mixer, user: changed(mixer.init_data(user), user=json.dumps({"id": user.id})),
+        lambda mixer, user: mixer.init_data(user) + "&start_param=x",
+        lambda mixer, user: mixer.init_data(user) + "&auth_date=1",
+        lambda mixer, user: mixer.init_data(user).replace("hash=", "hush="),
+        lambda mixer, user: "&".join(f"a{number}=1" for number in range(100)),
+        lambda mixer, user: "\ud83c=1&hash=\ud83c",
+        lambda mixer, user: "x",
+        lambda mixer, user: "",
+    ],
+)
+async def test_forged_and_old_data_is_refused(
+    mixer: Mixer, job: Job, alice: User, forge: Callable[[Mixer, User], str]
+) -> None:
+    body = json.dumps({"init_data": forge(mixer, alice), "job": job.id})
+    assert refusal(await mixer.client.post("/mixer/open", content=body)) == FORBIDDEN
+
+
+@pytest.mark.parametrize("user", ["", "{}", "[]", "1", '{"id": "x"}', "[" * 5000])
+async def test_data_without_a_user_is_refused(mixer: Mixer, job: Job, alice: User, user: str) -> None:
+    class Nobody(User):
+        def to_dict(self) -> dict[str, Any]:
+            return {}
+
+    signed = mixer.init_data(Nobody(0, ""))
+    assert refusal(await mixer.open(job, alice, signed)) == FORBIDDEN
+
+
+async def test_another_users_job_is_refused(mixer: Mixer, job: Job, mei: User) -> None:
+    assert refusal(await mixer.open(job, mei)) == FORBIDDEN
+
+
+async def test_a_job_that_is_gone_or_has_no_stems_is_said_so(
+    mixer: Mixer, job: Job, alice: User, sent: Message
+) -> None:
+    waiting = await mixer.product.at(JobState.SEPARATING, sent)
+    assert refusal(await mixer.open(waiting, alice)) == (404, "gone")
+    token = await mixer.token(job, alice)
+    await mixer.product.store.forget(job.id)
+    assert refusal(await mixer.open(job, alice)) == (404, "gone")
+    assert refusal(await mixer.segment(token, 0, 0)) == (404, "gone")
+    assert refusal(await mixer.order(token)) == (404, "gone")
+
+
+class TestInvited:
+    """With `ACCESS=invite` only those who were let in, also later."""
+
+    @pytest.fixture
+    def product_options(self, alice: User) -> dict[str, Any]:
+        return {"ACCESS": "invite", "ADMINS": "1"}
+
+    async def test_a_stranger_is_refused(self, mixer: Mixer, job: Job, alice: User) -> None:
+        assert refusal(await mixer.open(job, alice)) == FORBIDDEN
+        await mixer.product.users.add(alice.id)
+        token = await mixer.token(job, alice)
+        await mixer.product.users.remove(alice.id)
+        assert refusal(await mixer.order(token)) == FORBIDDEN
+        assert refusal(await mixer.open(job, alice)) == FORBIDDEN
+
+
+async def test_a_group_opens_the_job_that_all_of_it_may_use(
+    mixer: Mixer, telegram: Telegram, alice: User, mei: User, sent: Message, stems: dict[str, bytes]
+) -> None:
+    group = telegram.add_group("Band", [alice, mei])
+    product = mixer.product
+    changes = {"chat_id": group.id, "user_id": 0, "account": group.id}
+    result = result_of(dict.fromkeys(stems, "https://cdn.example/x.mp3"))
+    job = await mixer.store(await product.at(JobState.DELIVERING, sent, result=result, **changes), stems)
+    stranger = telegram.add_user("Eve")
+    assert (await mixer.open(job, mei)).status_code == 200
+    asked = len(telegram.calls)
+    assert (await mixer.open(job, mei)).status_code == 200
+    assert len(telegram.calls) == asked  # for a minute
+    assert refusal(await mixer.open(job, stranger)) == FORBIDDEN
+    telegram.faults.add(FaultKind.SERVER_ERROR, method="getChatMember", times=None)
+    answer = await mixer.open(job, alice)
+    assert refusal(answer) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "5"
+    await product.store.set(job.id, user_id=alice.id)
+    assert refusal(await mixer.open(job, mei)) == FORBIDDEN
+
+
+async def test_a_token_opens_one_job_for_an_hour(
+    mixer: Mixer, job: Job, alice: User, sent: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await mixer.token(job, alice)
+    links = mixer.product.links
+    forged = [
+        token[:-1] + ("A" if token[-1] != "A" else "B"),
+        token.replace(job.id, new_job(sent).id),
+        links.source_url(job.id, ".mp3").split("/")[-2],
+        links.callback_url(job.id, alice.id).split("/")[-1],
+        "x",
+        "é",
+        "x" * 3000,
+    ]
+    for other in forged:
+        assert refusal(await mixer.segment(other, 0, 0)) == FORBIDDEN, other
+        assert refusal(await mixer.order(other)) == FORBIDDEN, other
+    assert (await mixer.segment(token, 1, 0)).status_code == 200
+    now = TimestampSigner.get_timestamp
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda self: now(self) + MIXER_LIFETIME_S + 2)
+    assert refusal(await mixer.segment(token, 1, 0)) == FORBIDDEN
+    assert refusal(await mixer.order(token)) == FORBIDDEN
+
+
+async def test_a_stems_number_never_means_another_stem(
+    mixer: Mixer, job: Job, alice: User, tone: bytes
+) -> None:
+    token = await mixer.token(job, alice)
+    keys = ("vocals", "instrumental", "drums")
+    await mixer.product.store.set(job.id, result=result_of(dict.fromkeys(keys, "")))
+    assert (await mixer.segment(token, 1, 0)).status_code == 200
+    await mixer.store(job, {"drums": tone})
+    assert refusal(await mixer.segment(token, 1, 0)) == (404, "gone")
+    assert (await mixer.segment(await mixer.token(job, alice), 2, 0)).status_code == 200
+
+
+async def test_each_kind_of_request_has_its_limit(mixer: Mixer, job: Job, alice: User, mei: User) -> None:
+    for _ in range(OPENED_PER_MINUTE):
+        token = await mixer.token(job, alice)
+    answer = await mixer.open(job, alice)
+    assert refusal(answer) == (429, "slow_down")
+    assert 1 <= int(answer.headers["retry-after"]) <= 3
+    assert refusal(await mixer.open(job, mei)) == FORBIDDEN  # her own limit
+    for _ in range(MIXES_PER_MINUTE):
+        assert (await mixer.order(token)).status_code == 202
+    assert refusal(await mixer.order(token)) == (429, "slow_down")
+    mixer.product.clock.advance(10)
+    assert (await mixer.order(token)).status_code == 202
+
+
+async def test_a_mix_is_ordered_once_for_each_wish(mixer: Mixer, job: Job, alice: User) -> None:
+    token = await mixer.token(job, alice)
+    answers = await asyncio.gather(*(mixer.order(token, "abc", speed=80) for _ in range(5)))
+    assert [(answer.status_code, answer.json()) for answer in answers] == [(202, {})] * 5
+    (remix_id,) = await mixer.product.taken(Queue.RENDERS, Task.RENDER)
+    remix = await mixer.product.remixes.get(remix_id)
+    assert (remix.job_id, remix.user_id, remix.language) == (job.id, alice.id, "en")
+    assert [(recipe.gains, recipe.speed) for recipe in remix.recipes] == [((("vocals", -96),), 80)]
+    for number in range(20):
+        answer = await mixer.order(token, str(number))
+        if answer.status_code != 202:
+            break
+    assert refusal(answer) == (429, "too_many")
+    assert number == 9
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"gains": [["drums", -96]]},
+        {"gains": [["vocals", -96], ["instrumental", -96]]},
+        {"gains": [["vocals", 99]]},
+        {"gains": [["vocals"]]},
+        {"gains": "vocals"},
+        {"gains": None},
+        {"speed": "80"},
+        {"speed": 10},
+        {"speed": True},
+        {"semitones": 1.5},
+        {"semitones": 7},
+        {"has_count_in": 1},
+        {"has_count_in": True},
+        {"colour": "red"},
+    ],
+)
+async def test_a_recipe_that_cannot_be_made_is_refused(
+    mixer: Mixer, job: Job, alice: User, change: dict[str, Any]
+) -> None:
+    assert refusal(await mixer.order(await mixer.token(job, alice), **change)) == (422, "malformed")
+
+
+async def test_a_song_with_a_tempo_can_be_counted_in(mixer: Mixer, job: Job, alice: User) -> None:
+    await mixer.product.store.set(job.id, facts=SongFacts(104, 0.5, "G major", -11))
+    facts = (await mixer.open(job, alice)).json()["facts"]
+    assert facts == {"bpm": 104, "beat_s": 0.5, "key": "G major", "loudness": -11}
+    token = await mixer.token(job, alice)
+    assert (await mixer.order(token, has_count_in=True)).status_code == 202
+
+
+@pytest.mark.parametrize("path", ["open", "mixes"])
+async def test_bodies_are_bounded_in_size_and_time(mixer: Mixer, path: str) -> None:
+    async def post(content: Any) -> tuple[int, str]:
+        return refusal(await mixer.client.post(f"/mixer/{path}", content=content))
+
+    async def slow() -> Any:
+        yield b"{"
+        await asyncio.sleep(1)
+
+    assert await post(b" " * (16 * 1024 + 1)) == (413, "too_large")
+    assert await post(slow()) == (408, "too_slow")
+    for content in (b"", b"{", b"[]", b"1", b"[" * 9999, b"{}", b'{"token": 1, "init_data": 1}', b"\xff"):
+        assert await post(content) == (422, "malformed")
+
+
+async def test_while_redis_takes_no_writes_the_page_is_asked_to_come_again(
+    mixer: Mixer, job: Job, alice: User
+) -> None:
+    token = await mixer.token(job, alice)
+    await mixer.product.redis.config_set("maxmemory", 1)
+    try:
+        answers = (await mixer.open(job, alice), await mixer.segment(token, 0, 0), await mixer.order(token))
+    finally:
+        await mixer.product.redis.config_set("maxmemory", 0)
+    for answer in answers:
+        assert refusal(answer) == (503, "unavailable")
+        assert answer.headers["retry-after"] == "5"
+
+
+async def test_every_answer_has_the_strict_headers(mixer: Mixer, job: Job, alice: User) -> None:
+    token = await mixer.token(job, alice)
+    requests = [
+        ("GET", "/mixer/"),
+        ("GET", f"/mixer/segments/{token}/0/0.flac"),
+        ("GET", "/mixer/segments/x/0/0.flac"),
+        ("GET", "/mixer/nothing"),
+        ("GET", "/mixer/open"),
+        ("POST", "/mixer/open"),
+        ("GET", "/mixer/static/..%2fapp.py"),
+    ]
+    statuses = []
+    for method, path in requests:
+        answer = await mixer.client.request(method, path)
+        statuses.append(answer.status_code)
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; "), path
+        assert "frame-ancestors https://web.telegram.org https://*.telegram.org;" in policy
+        assert "unsafe" not in policy
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "no-referrer"
+        assert "cache-control" in answer.headers
+    assert statuses == [200, 200, 403, 404, 405, 422, 404]
+
+
+async def test_the_page_is_served_with_its_version(mixer: Mixer) -> None:
+    page = await mixer.client.get("/mixer/?job=x")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["cache-control"] == "no-cache"
+    again = await mixer.client.get("/mixer/", headers={"If-None-Match": page.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_no_answer_and_no_line_of_the_log_holds_the_token(
+    mixer: Mixer, job: Job, alice: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG", "webhook")
+    signed = mixer.init_data(alice)
+    token = (await mixer.open(job, alice, signed)).json()["token"]
+    answers: list[httpx.Response] = [await mixer.open(job, alice, changed(signed, hash="0"))]
+    mixer.product.telegram.faults.add(FaultKind.RESET_BEFORE, method="getFile")
+    answers.append(await mixer.segment(token, 0, 0))
+    texts = caplog.text + "".join(answer.text for answer in answers)
+    for secret in (mixer.product.telegram.token, token, signed, dict(parse_qsl(signed))["hash"]):
+        assert secret not in texts
+
+
+def test_a_token_of_the_mixer_is_short(product: Product) -> None:
+    token = product.links.mixer_token(MixerToken("0" * 16, 2**52, "0" * 8))
+    assert len(token) < 140

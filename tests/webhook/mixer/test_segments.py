@@ -1,0 +1,225 @@
+"""Segments of stems: sample-exact, made once, within a budget, by a process that does not outlive its own."""
+
+import asyncio
+import os
+import signal
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+import av
+import numpy as np
+import pytest
+from av import AudioStream
+from numpy.typing import NDArray
+from product import Product, result_of, until
+
+from sandbox.telegram.chats import User
+from sandbox.telegram.faults import DOWNLOAD, FaultKind
+from sandbox.telegram.state import Limits
+from stemdrop.domain.jobs import Job
+from webhook.mixer import segment_folder
+from webhook.mixer.app import open_segments
+from webhook.mixer.segment_folder import SegmentFolder, remove_leftovers
+from webhook.mixer.segments import LIFETIME_S
+
+from .conftest import Mixer, refusal
+
+SEGMENT = 5 * 44_100
+
+
+def samples_of(content: bytes) -> NDArray[np.int16]:
+    """Decode to stereo at 44.1 kHz; mono in both channels alike."""
+    with av.open(BytesIO(content), "r") as container:
+        is_mono = container.streams.audio[0].codec_context.layout.nb_channels == 1
+        resampler = av.AudioResampler("s16p", "mono" if is_mono else "stereo", 44_100)
+        frames = [part for frame in [*container.decode(audio=0), None] for part in resampler.resample(frame)]
+    whole = np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
+    return np.repeat(whole, 2, axis=0) if is_mono else whole
+
+
+def sound(codec: str, form: str, layout: str = "stereo", rate: int = 44_100, seconds: float = 6) -> bytes:
+    """Noise that differs in its channels."""
+    channels = 1 if layout == "mono" else 2
+    noise = np.random.default_rng(1).integers(-9000, 9000, (channels, int(rate * seconds)), np.int16)
+    written = BytesIO()
+    with av.open(written, "w", format=form) as container:
+        stream = cast(AudioStream, container.add_stream(codec, rate=rate, layout=layout))
+        frame = av.AudioFrame.from_ndarray(noise, format="s16p", layout=layout)
+        frame.sample_rate = rate
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return written.getvalue()
+
+
+async def whole(mixer: Mixer, token: str, stem: int) -> list[NDArray[np.int16]]:
+    """Fetch and decode a stem's segments up to its end."""
+    found: list[NDArray[np.int16]] = []
+    while (answer := await mixer.segment(token, stem, len(found))).status_code == 200:
+        found.append(samples_of(answer.content))
+    assert refusal(answer) == (404, "past_end")
+    return found
+
+
+def stored(mixer: Mixer) -> list[Path]:
+    """The files that the webhook holds."""
+    folder = mixer.segments.folder._path
+    return sorted(folder.glob("*/*"), key=lambda path: path.name) if folder else []
+
+
+async def test_segments_together_are_the_stem_to_the_sample(
+    mixer: Mixer, job: Job, alice: User, stems: dict[str, bytes]
+) -> None:
+    """Of each format, and at the same place in all of them: the encoder's delay of MP3 is left out."""
+    kinds = [
+        stems["vocals"],
+        sound("flac", "flac", seconds=10),
+        sound("pcm_s16le", "wav", "mono"),
+        sound("flac", "flac", rate=48_000),
+        sound("aac", "mp4"),
+        sound("libopus", "ogg", rate=48_000),
+    ]
+    keys = ["vocals", "instrumental", "drums", "bass", "guitar", "other"]
+    files = dict(zip(keys, kinds, strict=True))
+    await mixer.product.store.set(job.id, result=result_of(dict.fromkeys(files, "")))
+    await mixer.store(job, files)
+    token = await mixer.token(job, alice)
+    for number, content in enumerate(kinds):
+        found = await whole(mixer, token, number)
+        assert [segment.shape[1] for segment in found[:-1]] == [SEGMENT] * (len(found) - 1)
+        assert np.array_equal(np.concatenate(found, axis=1), samples_of(content)), number
+    # whose length in whole segments has no empty one after it
+    assert [segment.shape for segment in await whole(mixer, token, 1)] == [(2, SEGMENT)] * 2
+
+
+async def test_a_segment_is_a_flac_file_that_the_browser_may_keep(
+    mixer: Mixer, job: Job, alice: User
+) -> None:
+    token = await mixer.token(job, alice)
+    answer = await mixer.segment(token, 0, 2)
+    assert answer.status_code == 200
+    assert answer.content[:4] == b"fLaC"
+    assert answer.headers["content-type"] == "audio/flac"
+    assert answer.headers["content-length"] == str(len(answer.content))
+    assert answer.headers["cache-control"] == "private, max-age=86400, immutable"
+    for path in ("0/x", "0/-1", "0/99999", "2/0", "x/0", f"{'9' * 5000}/0"):
+        other = await mixer.client.get(f"/mixer/segments/{token}/{path}.flac")
+        assert refusal(other) == (404, "not_found"), path
+
+
+async def test_a_stem_is_fetched_once_however_many_ask_for_it_at_once(
+    mixer: Mixer, job: Job, alice: User
+) -> None:
+    token = await mixer.token(job, alice)
+    product = mixer.product
+    answers = await asyncio.gather(*(mixer.segment(token, stem, 0) for stem in (0, 1) for _ in range(12)))
+    assert [answer.status_code for answer in answers] == [200] * 24
+    assert len({answer.content for answer in answers}) == 2
+    assert [call.method for call in product.telegram.calls].count("getFile") == 2
+    await until(lambda: not mixer.segments._making)
+    assert [path.name for path in stored(mixer)] == ["0.flac", "0.flac", "1.flac", "2.flac"]
+    await product.counters.write()
+    counted = await product.counters.all()
+    assert (counted["mixer_segments|made"], counted["mixer_segments|served"]) == (4, 24)
+
+
+@pytest.mark.parametrize(
+    ("content", "limit", "fault", "expected"),
+    [
+        (b"no sound at all", None, None, (404, "not_audio")),
+        (b"ID3" + bytes(5000), None, None, (404, "not_audio")),
+        (None, 100, None, (404, "too_big")),
+        (None, None, FaultKind.FILE_GONE, (404, "gone")),
+        (None, None, FaultKind.FILE_UNAVAILABLE, (503, "unavailable")),
+        (None, None, FaultKind.SERVER_ERROR, (503, "unavailable")),
+    ],
+)
+async def test_a_stem_that_cannot_be_had_is_said_so_and_tried_again_later(
+    mixer: Mixer,
+    job: Job,
+    alice: User,
+    content: bytes | None,
+    limit: int | None,
+    fault: FaultKind | None,
+    expected: tuple[int, str],
+) -> None:
+    telegram, product = mixer.product.telegram, mixer.product
+    if content is not None:
+        await mixer.store(job, {"vocals": content})
+    if limit:
+        telegram.limits = Limits(limit, 0)
+    if fault:
+        telegram.faults.add(fault, method="getFile", times=None)
+    token = await mixer.token(job, alice)
+    answer = await mixer.segment(token, 0, 0)
+    assert refusal(answer) == expected
+    assert ("retry-after" in answer.headers) is (expected[0] == 503)
+    asked = len(telegram.calls)
+    assert refusal(await mixer.segment(token, 0, 0)) == expected
+    assert len(telegram.calls) == asked
+    telegram.faults.clear()
+    telegram.limits = Limits(None, 0)
+    product.clock.advance(60)
+    again = await mixer.segment(token, 0, 0)
+    assert again.status_code == (404 if content is not None else 200)
+
+
+async def test_a_download_that_breaks_off_is_tried_again_later(mixer: Mixer, job: Job, alice: User) -> None:
+    token = await mixer.token(job, alice)
+    mixer.product.telegram.faults.add(FaultKind.RESET_BEFORE, method=DOWNLOAD)
+    assert refusal(await mixer.segment(token, 0, 0)) == (503, "unavailable")
+    mixer.product.clock.advance(60)
+    assert (await mixer.segment(token, 0, 0)).status_code == 200
+
+
+async def test_the_oldest_stems_make_room_for_new_ones(
+    mixer: Mixer, job: Job, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = await mixer.token(job, alice)
+    assert (await mixer.segment(token, 0, 2)).status_code == 200
+    await until(lambda: not mixer.segments._making)
+    first = [path.stat().st_size for path in stored(mixer)]
+    monkeypatch.setattr(segment_folder, "MOST_BYTES", sum(first) + 1000)
+    assert (await mixer.segment(token, 1, 0)).status_code == 200
+    await until(lambda: len(stored(mixer)) == 1)
+    assert (await mixer.segment(token, 0, 0)).status_code == 200  # made again
+    monkeypatch.setattr(segment_folder, "MOST_BYTES", 1000)
+    mixer.product.clock.advance(LIFETIME_S + 1)
+    await mixer.segments.remove_old()
+    token = await mixer.token(job, alice)
+    assert refusal(await mixer.segment(token, 0, 2)) == (503, "busy")
+    assert stored(mixer) == []
+
+
+async def test_a_full_disk_is_a_line_in_the_log(
+    mixer: Mixer, job: Job, alice: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(segment_folder, "temp_root", lambda: "/dev/full")
+    answer = await mixer.segment(await mixer.token(job, alice), 0, 0)
+    assert refusal(answer) == (503, "busy")
+    assert "the mixer's segments cannot be written" in caplog.text
+
+
+async def test_a_process_that_dies_is_started_again(mixer: Mixer, job: Job, alice: User) -> None:
+    token = await mixer.token(job, alice)
+    assert (await mixer.segment(token, 1, 0)).status_code == 200
+    pid = mixer.segments.maker.pid
+    assert pid
+    assert os.getpriority(os.PRIO_PROCESS, pid) >= 10
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: mixer.segments.maker.pid != pid)
+    assert (await mixer.segment(token, 0, 0)).status_code == 200
+
+
+async def test_nothing_is_left_of_a_webhook_that_ends_or_was_killed(product: Product, tmp_path: Path) -> None:
+    async with open_segments(product) as opened:
+        kept = opened.folder.new()
+        killed = SegmentFolder()
+        left = killed.new()
+        remove_leftovers()
+        assert left.exists()  # its webhook lives
+        os.close(killed._lock)
+        remove_leftovers()
+        assert not left.exists()
+        assert kept.exists()
+    assert not kept.parent.exists()

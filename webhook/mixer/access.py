@@ -1,0 +1,63 @@
+"""Which jobs a person may open in the mixer."""
+
+import time
+
+from telegram import Bot, ChatMember, ChatMemberRestricted
+from telegram.constants import ChatMemberStatus
+from telegram.error import BadRequest
+
+from stemdrop.domain.jobs import Job
+from stemdrop.errors import ForgedRequest, SourceGone
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.users import Person, Users
+
+_MEMBERSHIP_AGE_S = 60
+_MAX_MEMBERSHIPS = 1000
+
+
+class MixerAccess:
+    """Decides by `ACCESS`, by who owns the job, and for jobs of a whole group by who is in the group."""
+
+    def __init__(self, store: JobStore, users: Users, bot: Bot) -> None:
+        self._store = store
+        self._users = users
+        self._bot = bot
+        # (chat, user) → is a member, and until when that is taken for true
+        self._memberships: dict[tuple[int, int], tuple[bool, float]] = {}
+
+    async def job(self, job_id: str, user_id: int) -> tuple[Job, Person]:
+        """Return a job that this user may open.
+
+        Raises `ForgedRequest` where the user may not, `SourceGone`, `StoreUnavailable`, and `TelegramError`
+        where Telegram does not say who is in the group.
+        """
+        job = await self._store.get(job_id)
+        person = await self._users.person(user_id, job.chat_id if job else 0)
+        if not person.is_allowed:
+            raise ForgedRequest("a stranger opened the mixer")
+        if job is None:
+            raise SourceGone("the job of the mixer is gone")
+        if job.user_id != user_id and not (
+            job.user_id == 0 and job.chat_id < 0 and await self._is_member(job.chat_id, user_id)
+        ):
+            raise ForgedRequest("another user's job was opened in the mixer")
+        return job, person
+
+    async def _is_member(self, chat_id: int, user_id: int) -> bool:
+        key, now = (chat_id, user_id), time.monotonic()
+        is_member, until = self._memberships.get(key, (False, 0.0))
+        if until <= now:
+            try:
+                is_member = _is_in(await self._bot.get_chat_member(chat_id, user_id))
+            except BadRequest:  # the user was never there
+                is_member = False
+            if len(self._memberships) >= _MAX_MEMBERSHIPS:
+                self._memberships.clear()
+            self._memberships[key] = (is_member, now + _MEMBERSHIP_AGE_S)
+        return is_member
+
+
+def _is_in(member: ChatMember) -> bool:
+    if isinstance(member, ChatMemberRestricted):
+        return member.is_member
+    return member.status not in (ChatMemberStatus.LEFT, ChatMemberStatus.BANNED)

@@ -1,0 +1,172 @@
+"""The process that cuts stems into segments: `webhook.mixer.segment_maker` starts it with `python -m`.
+
+It reads orders from standard input, one line of JSON each, and answers with lines on standard output. It
+cuts all stems that it was given in turn, a segment of each, so that every stem of a song begins soon. It ends
+with its standard input, which closes when the webhook ends, however that ends.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+from array import array
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+
+from stemdrop.domain.audio_types import SIGNATURE_BYTES, format_of
+from webhook.mixer.sample_grid import MAX_SEGMENTS, RATE, SEGMENT_SAMPLES
+
+_SAMPLE_BYTES = 4  # two channels of 16 bits
+_SEGMENT_BYTES = SEGMENT_SAMPLES * _SAMPLE_BYTES
+# Callbacks have priority.
+_NICENESS = 10
+_MEMORY_BYTES = 1024**3
+
+
+class DiskTrouble(Exception):
+    """A segment could not be written."""
+
+
+class Cut:
+    """One stem that is being cut; `step` writes its next segment."""
+
+    def __init__(self, order: dict[str, Any]) -> None:
+        self._name = order["folder"]
+        self._folder = Path(self._name)
+        self._made = 0
+        self._segments = _segments(self._folder / "source")
+
+    def step(self) -> bool:
+        """Write the next segment and report it. False: that was the last."""
+        try:
+            samples = next(self._segments, None)
+            if samples is None or self._made == MAX_SEGMENTS:  # a few bytes can decode to hours
+                _report(folder=self._name, end=True)
+                return False
+            size_bytes = _write(samples, self._folder, self._made)
+        except DiskTrouble as error:
+            _report(folder=self._name, failed="disk", why=str(error))
+        except (av.error.FFmpegError, ValueError, IndexError, OSError):
+            _report(folder=self._name, failed="not_audio")
+        else:
+            self._made += 1
+            _report(folder=self._name, size_bytes=size_bytes)
+            return True
+        return False
+
+
+def main() -> None:
+    _lower_priority()
+    orders: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+    threading.Thread(target=_read_orders, args=(orders,), daemon=True).start()
+    cuts: dict[str, Cut] = {}
+    while True:
+        while not cuts or not orders.empty():
+            order = orders.get()
+            if order.get("drop"):
+                cuts.pop(order["folder"], None)
+            else:
+                cuts[order["folder"]] = Cut(order)
+        for name in list(cuts):
+            if not cuts[name].step():
+                del cuts[name]
+
+
+def _segments(source: Path) -> Iterator[bytes]:
+    """Yield the samples of each segment: interleaved stereo, 16 bits, 44.1 kHz.
+
+    FFmpeg leaves out the encoder's delay. Damaged packets end the sound.
+    """
+    with source.open("rb") as file:
+        audio_format = format_of(file.read(SIGNATURE_BYTES))
+    if audio_format is None:
+        raise ValueError("an unknown format")
+    samples = bytearray()
+    # named, since FFmpeg would open other files that a playlist lists
+    with av.open(str(source), format=audio_format.value, metadata_errors="replace") as container:
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1
+        is_mono = stream.codec_context.layout.nb_channels == 1
+        # FFmpeg would make mono 3 dB quieter as stereo
+        resampler = av.AudioResampler("s16", "mono" if is_mono else "stereo", RATE)
+        for part in _parts(container, resampler):
+            data = bytes(part.planes[0])[: part.samples * (2 if is_mono else 4)]
+            samples += _doubled(data) if is_mono else data
+            while len(samples) >= _SEGMENT_BYTES:
+                yield bytes(samples[:_SEGMENT_BYTES])
+                del samples[:_SEGMENT_BYTES]
+    if samples:
+        yield bytes(samples)
+
+
+def _parts(container: av.container.InputContainer, resampler: av.AudioResampler) -> "Iterator[av.AudioFrame]":
+    is_empty = True
+    frames = chain(container.decode(audio=0), [None])
+    while True:
+        try:
+            for frame in frames:
+                for part in resampler.resample(frame):
+                    is_empty = False
+                    yield part
+            return
+        except av.error.FFmpegError:
+            if is_empty:
+                raise
+            frames = chain([None])
+
+
+def _doubled(mono: bytes) -> bytes:
+    both = array("h", bytes(2 * len(mono)))
+    both[::2] = both[1::2] = array("h", mono)
+    return both.tobytes()
+
+
+def _write(samples: bytes, folder: Path, number: int) -> int:
+    """Write a FLAC file under its name when it is whole; returns its size."""
+    part, path = folder / "part", folder / f"{number}.flac"
+    try:
+        with av.open(str(part), "w", format="flac") as container:
+            stream = container.add_stream("flac", rate=RATE, layout="stereo", format="s16")
+            frame = av.AudioFrame("s16", "stereo", len(samples) // _SAMPLE_BYTES)
+            frame.sample_rate = RATE
+            frame.planes[0].update(samples.ljust(frame.planes[0].buffer_size, b"\0"))
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+        part.rename(path)
+        return path.stat().st_size
+    except OSError as error:  # FFmpeg's errors of files are among them
+        raise DiskTrouble(os.strerror(error.errno or 0)) from error
+
+
+def _report(**answer: Any) -> None:
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()
+
+
+def _read_orders(orders: "queue.SimpleQueue[dict[str, Any]]") -> None:
+    """Take orders until the webhook ends."""
+    for line in sys.stdin:
+        orders.put(json.loads(line))
+    os._exit(0)
+
+
+def _lower_priority() -> None:
+    """Let callbacks go first, and this process be the first that a full memory ends."""
+    os.nice(_NICENESS)
+    with suppress(ImportError, OSError, ValueError):  # unsupported on some systems
+        import resource  # noqa: PLC0415 - missing on some systems
+
+        resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""`Segments`: the stems of songs in pieces of five seconds, made when they are first asked for."""
+
+import asyncio
+import hashlib
+import logging
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack, aclosing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import anyio
+import httpx
+from telegram.error import TelegramError
+
+from stemdrop.chat.telegram_files import TelegramFiles
+from stemdrop.domain.outcomes import Sent
+from stemdrop.errors import SourceTooBig, SourceUnavailable, StemdropError, TryLater
+from stemdrop.observability.metric_definitions import MIXER_SEGMENTS
+from stemdrop.storage.counters import Counters
+from webhook.mixer.segment_folder import SegmentFolder, remove_leftovers
+from webhook.mixer.segment_maker import SegmentMaker
+
+log = logging.getLogger(__name__)
+
+# The stems of five songs. Each takes 2 MB of the process that cuts them in turn; the others wait.
+_CUT_AT_ONCE = 64
+_FETCHED_AT_ONCE = 8
+_MOST_UNDER_WAY = 256
+# A request waits so long for its segment; then its client asks again.
+PATIENCE_S = 20.0
+_BUSY_AGAIN_S = 2
+# A stem that could not be cut is tried again after this time.
+_FAILED_AGAIN_S = 10
+LIFETIME_S = 24 * 3600
+_SWEEP_EVERY_S = 600
+
+
+class PastEnd(StemdropError):
+    """The stem has ended before this segment."""
+
+
+@dataclass
+class _Stem:
+    made_at: float
+    folder: Path = Path()
+    made: int = 0
+    size_bytes: int = 0
+    is_over: bool = False
+    trouble: StemdropError | None = None
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def change(self) -> None:
+        """Wake the requests that wait for a segment."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+    async def wait_for(self, number: int) -> None:
+        """Wait for a segment. Raises `PastEnd`, or why the stem cannot be cut."""
+        while self.made <= number:
+            if self.is_over:
+                raise self.trouble or PastEnd("the stem has ended before this segment")
+            await self.changed.wait()
+
+
+class Segments:
+    """Fetches each stem from Telegram once, cuts it, and stores the segments within a budget for a day.
+
+    The stems that were used last stay. `clock` returns Unix seconds.
+    """
+
+    def __init__(
+        self,
+        files: TelegramFiles,
+        counters: Counters,
+        max_source_bytes: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._files = files
+        self._counters = counters
+        self._max_source_bytes = max_source_bytes
+        self._clock = clock
+        self.maker = SegmentMaker()
+        self.folder = SegmentFolder()
+        self._stems: dict[str, _Stem] = {}
+        self._making: set[asyncio.Task[None]] = set()
+        self._cutting = asyncio.Semaphore(_CUT_AT_ONCE)
+        self._fetching = asyncio.Semaphore(_FETCHED_AT_ONCE)
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(remove_leftovers)
+        self._stack.callback(self.folder.remove)
+        self._stack.push_async_callback(self.maker.close)
+        sweeping = asyncio.create_task(self._sweep(), name="segments")
+        self._stack.callback(sweeping.cancel)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._making:
+            task.cancel()
+        await asyncio.gather(*self._making, return_exceptions=True)
+        await self._stack.aclose()
+
+    async def get(self, sent: Sent, number: int) -> Path:
+        """Return the file of a stem's segment, which may be removed at any later time.
+
+        Raises `PastEnd`, `NotPlayable`, `TryLater`, `SourceGone`, `SourceTooBig` and `SourceUnavailable`.
+        """
+        stem = self._stem(sent)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await stem.wait_for(number)
+        except TimeoutError:
+            raise TryLater(_BUSY_AGAIN_S, "the segment is being made") from None
+        return stem.folder / f"{number}.flac"
+
+    def _stem(self, sent: Sent) -> _Stem:
+        """Return the stem of a file, which is begun if it is not there. The last used is last in order."""
+        now = self._clock()
+        # equal files of all users share their segments
+        name = hashlib.sha256(sent.file_unique_id.encode()).hexdigest()[:32]
+        stem = self._stems.pop(name, None)
+        if stem and stem.trouble and now - stem.made_at > _FAILED_AGAIN_S:
+            stem = None
+        if stem is None:
+            if len(self._making) >= _MOST_UNDER_WAY:
+                raise TryLater(_BUSY_AGAIN_S, "too many stems are being cut")
+            stem = _Stem(now)
+            task = asyncio.create_task(self._make(stem, sent.file_id))
+            self._making.add(task)
+            task.add_done_callback(self._making.discard)
+        self._stems[name] = stem
+        return stem
+
+    async def _make(self, stem: _Stem, file_id: str) -> None:
+        try:
+            async with self._cutting:
+                stem.folder = await asyncio.to_thread(self.folder.new)
+                source = stem.folder / "source"
+                async with self._fetching:
+                    await self._fetch(file_id, source)
+                async with aclosing(self.maker.cut(stem.folder)) as sizes:
+                    async for size_bytes in sizes:
+                        stem.made += 1
+                        stem.size_bytes += size_bytes
+                        stem.change()
+                        self._counters.add(MIXER_SEGMENTS, "made")
+                        await self._make_room(stem)
+            await asyncio.to_thread(source.unlink)
+        except StemdropError as error:
+            await self._fail(stem, error)
+        except OSError as error:
+            log.warning("the mixer's segments cannot be written: %s", error.strerror or error)
+            await self._fail(stem, TryLater(_FAILED_AGAIN_S, "there is no room for segments"))
+        finally:
+            stem.is_over = True
+            stem.made_at = self._clock()
+            stem.change()
+
+    async def _fail(self, stem: _Stem, trouble: StemdropError) -> None:
+        stem.trouble, stem.made, stem.size_bytes = trouble, 0, 0
+        if stem.folder.name:
+            await _remove_folder(stem.folder)
+
+    async def _fetch(self, file_id: str, target: Path) -> None:
+        """Write a file of Telegram's to the disk; a link where it shares the disk with us."""
+        try:
+            found = await self._files.find(file_id)
+            if found.path is not None:
+                await anyio.Path(target).symlink_to(found.path)
+            elif await self._files.save(found, target, self._max_source_bytes) > self._max_source_bytes:
+                raise SourceTooBig("the stem is larger than Telegram said")
+        except (TelegramError, httpx.HTTPError, httpx.InvalidURL) as error:
+            # a library's text may hold the file's address, and so the token
+            raise SourceUnavailable(
+                f"a stem cannot be fetched for the mixer: {type(error).__name__}"
+            ) from error
+
+    async def _make_room(self, current: _Stem) -> None:
+        """Remove the stems that were not used for the longest time. Raises `TryLater` if it is too little."""
+        used = sum(stem.size_bytes for stem in self._stems.values())
+        excess = used - self.folder.limit_bytes(used)
+        for name, stem in list(self._stems.items()):
+            if excess <= 0:
+                return
+            if stem.is_over and stem is not current:
+                excess -= stem.size_bytes
+                await self._remove(name)
+        if excess > 0:
+            log.warning("the mixer's segments cannot be written: their part of the disk is full")
+            raise TryLater(_FAILED_AGAIN_S, "there is no room for segments")
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_EVERY_S)
+            await self.remove_old()
+
+    async def remove_old(self) -> None:
+        """Remove the stems that were made a day ago."""
+        for name, stem in list(self._stems.items()):
+            if stem.is_over and self._clock() - stem.made_at > LIFETIME_S:
+                await self._remove(name)
+
+    async def _remove(self, name: str) -> None:
+        if stem := self._stems.pop(name, None):
+            await _remove_folder(stem.folder)
+
+
+async def _remove_folder(folder: Path) -> None:
+    with suppress(OSError):
+        await asyncio.to_thread(shutil.rmtree, folder)
