@@ -157,6 +157,7 @@ def _build_remix_desk(parts: Parts, rights: ChatRights) -> RemixDesk:
         remixing=parts.remixing,
         users=parts.users,
         abilities=parts.abilities,
+        translations=parts.translations,
         rights=rights,
     )
 

@@ -27,9 +27,9 @@ from stemdrop.chat.remix_rendering import (
 )
 from stemdrop.chat.rendering import Rendered, short_title
 from stemdrop.chat.replies import send_text
-from stemdrop.chat.translations import Language
+from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Job
-from stemdrop.domain.mixing_desk import SPEEDS, Draft, Level, Preset, practice_pack, presets, stem_of_word
+from stemdrop.domain.mixing_desk import SPEEDS, Draft, Level, practice_pack, presets, stem_of_word
 from stemdrop.domain.recipes import HIGHEST, LOWEST, Recipe
 from stemdrop.errors import TryLater
 from stemdrop.log_context import bind_job
@@ -58,6 +58,7 @@ class RemixDesk:
     remixing: Remixing
     users: Users
     abilities: AbilitiesCache
+    translations: Translations
     rights: ChatRights
 
     async def tap(self, update: Update, context: Context) -> None:
@@ -156,8 +157,7 @@ class RemixDesk:
         offered = presets(desk.stems, desk.my_instrument)
         preset = next((preset for preset in offered if preset.word == word), None)
         if preset is not None:
-            change = partial(_with_preset, preset)
-            draft = await self.remixes.change_draft(tap.job.id, tap.user_id, change)
+            draft = await self.remixes.change_draft(tap.job.id, tap.user_id, preset.applied)
             desk = replace(desk, draft=draft)
             await self._order(tap, desk, [desk.recipe])
         else:
@@ -205,14 +205,10 @@ class RemixDesk:
             await edit(tap.query, tap.translate("desk.head", title=short_title(tap.job, tap.translate)))
 
     async def _desk(self, tap: "_Tap") -> Desk:
-        sent = await self.store.sent(tap.job.id)
-        stems = tap.job.result.stems if tap.job.result else ()
-        return Desk(
-            tap.job,
-            tuple(stem for stem in stems if stem.key in sent),
-            await self.remixes.draft(tap.job.id, tap.user_id),
-            tap.my_instrument,
-        )
+        job, named = tap.job, self.translations.language(tap.job.language).stem
+        listed = job.result.stems if job.result else ()
+        stems = tuple(stem for stem in listed if named(stem) not in job.silent)
+        return Desk(job, stems, await self.remixes.draft(job.id, tap.user_id), tap.my_instrument)
 
     async def _show(self, tap: "_Tap", render: _Render) -> None:
         # first, since the edit may have to wait for Telegram's limits
@@ -283,8 +279,3 @@ def _with_level(key: str, level: Level, draft: Draft) -> Draft:
 
 def _with(values: dict[str, Any], draft: Draft) -> Draft:
     return replace(draft, recipe=replace(draft.recipe, **values))
-
-
-def _with_preset(preset: Preset, draft: Draft) -> Draft:
-    """Return the preset's levels with the speed, key and clicks of the draft."""
-    return Draft(draft.recipe.with_gains(dict(preset.recipe.gains)))

@@ -39,7 +39,7 @@ ALBUM, ZIP = "a", "z"
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a desk shows: the stems of its job that are in the chat, and what its user has set."""
+    """What a desk shows: the stems of its job in which anything is heard, and what its user has set."""
 
     job: Job
     stems: tuple[Stem, ...]
@@ -52,7 +52,9 @@ class Desk:
 
     @property
     def recipe(self) -> Recipe:
-        return self.draft.played([stem.key for stem in self.stems], has_tempo=self.has_tempo)
+        """What is set for all stems of the job, also for silent ones."""
+        stems = self.job.result.stems if self.job.result else self.stems
+        return self.draft.played([stem.key for stem in stems], has_tempo=self.has_tempo)
 
     @property
     def is_heard(self) -> bool:

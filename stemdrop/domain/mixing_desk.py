@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from stemdrop.domain.recipes import OFF_DB, QUIET_DB, Recipe, only
+from stemdrop.domain.recipes import OFF_DB, QUIET_DB, Recipe
 from stemdrop.domain.results import Stem
 
 # In percent; 100 is the song's own speed.
@@ -103,7 +103,7 @@ class Preset:
     """A ready mix; `is_mine`: it leaves out the instrument that the user plays."""
 
     kind: PresetKind
-    recipe: Recipe
+    draft: Draft
     stem: Stem | None = None
     is_mine: bool = False
 
@@ -111,6 +111,10 @@ class Preset:
     def word(self) -> str:
         """Name the preset in `callback_data`."""
         return f"{self.kind}{stem_word(self.stem.key)}" if self.stem else self.kind.value
+
+    def applied(self, draft: Draft) -> Draft:
+        """Return the preset's levels with the speed, key and clicks of the draft."""
+        return Draft(draft.recipe.with_gains(dict(self.draft.recipe.gains)), self.draft.solos)
 
 
 def presets(stems: Sequence[Stem], my_instrument: str = "") -> list[Preset]:
@@ -123,15 +127,15 @@ def presets(stems: Sequence[Stem], my_instrument: str = "") -> list[Preset]:
         names.insert(0, my_instrument)
     found = [_without(by_name[name], is_mine=name == my_instrument) for name in names]
     if vocals := by_name.get("vocals"):
-        found.append(Preset(PresetKind.QUIET, Recipe().with_gain(vocals.key, QUIET_DB), vocals))
-    rhythm = [by_name[name].key for name in ("drums", "bass") if name in by_name]
+        found.append(Preset(PresetKind.QUIET, Draft().with_level(vocals.key, Level.QUIET), vocals))
+    rhythm = sorted(by_name[name].key for name in ("drums", "bass") if name in by_name)
     if len(rhythm) == 2 < len(stems):
-        found.append(Preset(PresetKind.RHYTHM, only([stem.key for stem in stems], rhythm)))
+        found.append(Preset(PresetKind.RHYTHM, Draft(solos=tuple(rhythm))))
     return found
 
 
 def _without(stem: Stem, *, is_mine: bool) -> Preset:
-    return Preset(PresetKind.WITHOUT, Recipe().with_gain(stem.key, OFF_DB), stem, is_mine)
+    return Preset(PresetKind.WITHOUT, Draft().with_level(stem.key, Level.OFF), stem, is_mine)
 
 
 def instrument_of(stem: Stem) -> str:

@@ -121,6 +121,19 @@ async def test_each_preset_is_ordered_at_once(room: BotRoom, desk: Message) -> N
     assert says(desk) == "Now: only Drums, Bass. Making it is free."
 
 
+async def test_silent_stems_are_not_on_the_desk(room: BotRoom, alice: User, sent: Message) -> None:
+    await room.handle()
+    job = await delivered(room, sent, *BAND, "fx")
+    await room.product.store.set(job.id, silent=("FX",))
+    desk = await opened(room, job, alice)
+    await room.presses(desk, "Levels…")
+    labels = [button["text"] for button in desk.buttons[:5]]
+    assert labels == ["🔊 Vocals", "🔊 Drums", "🔊 Bass", "🔊 Other", "↩️ Back"]
+    await room.presses(desk, "Back")
+    await room.presses(desk, "Only drums + bass")
+    assert await recipes(room) == [only((*BAND, "fx"), ("drums", "bass"))]
+
+
 async def test_the_users_instrument_comes_first(room: BotRoom, job: Job, alice: User) -> None:
     await room.product.users.set_instrument(alice.id, "bass")
     desk = await opened(room, job, alice)

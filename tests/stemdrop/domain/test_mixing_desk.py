@@ -103,10 +103,14 @@ def test_presets_fit_the_stems(keys: tuple[str, ...], mine: str, expected: list[
 
 
 def test_presets_do_what_they_say() -> None:
-    without, *_, quiet, rhythm = (preset.recipe for preset in presets(BAND, "bass"))
-    assert without == Recipe((("bass", OFF_DB),))
-    assert quiet == Recipe((("vocals", QUIET_DB),))
-    assert rhythm.heard(KEYS) == ("drums", "bass")
+    without, *_, quiet, rhythm = presets(BAND, "bass")
+    assert without.applied(Draft()) == Draft(Recipe((("bass", OFF_DB),)))
+    assert quiet.applied(Draft()) == Draft(Recipe((("vocals", QUIET_DB),)))
+    assert heard(rhythm.applied(Draft(Recipe((("drums", OFF_DB),))))) == ["drums", "bass"]
+    slow = Recipe((("other", OFF_DB),), 80, -2, has_count_in=True)
+    assert without.applied(Draft(slow, ("other",))) == Draft(
+        Recipe((("bass", OFF_DB),), 80, -2, has_count_in=True)
+    )
 
 
 def test_the_rest_of_a_song_is_no_instrument() -> None:
