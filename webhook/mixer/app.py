@@ -47,7 +47,7 @@ from webhook.mixer.page_files import page_routes
 from webhook.mixer.sample_grid import SEGMENT_S
 from webhook.mixer.security_headers import SecurityHeaders
 from webhook.mixer.segment_maker import NotPlayable
-from webhook.mixer.segments import PastEnd, Segments
+from webhook.mixer.segments import Segments
 from webhook.mixer.songs import PlayableStem, check_recipe, describe, playable_stems, version_of
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,8 @@ MAX_BODY_BYTES = 16 * 1024
 OPENED_PER_MINUTE, SEGMENTS_PER_MINUTE, MIXES_PER_MINUTE = 30, 600, 20
 # Of one user, in this process: each may wait for its segment.
 SEGMENTS_AT_ONCE = 32
+# Of all users: the others of the requests that a webhook handles at once are left for callbacks.
+SEGMENTS_IN_PROGRESS = 200
 SEGMENT_AGE_S = 24 * 3600
 _CHUNK_BYTES = 64 * 1024
 _JOB_ID, _WISH = r"[0-9a-f]{16}", r"[\w-]{1,64}"
@@ -70,7 +72,6 @@ class TooManyMixes(StemdropError):
 _ANSWERS: dict[type[Exception], tuple[int, str]] = {
     BodyIncomplete: (400, "incomplete"),
     ForgedRequest: (403, "forbidden"),
-    PastEnd: (404, "past_end"),
     NotPlayable: (404, "not_audio"),
     SourceTooBig: (404, "too_big"),
     SourceGone: (404, "gone"),
@@ -85,7 +86,7 @@ _ANSWERS: dict[type[Exception], tuple[int, str]] = {
     TelegramError: (503, "unavailable"),
 }
 # What happens all the time.
-_QUIET = (PastEnd, TooOften, TryLater)
+_QUIET = (TooOften, TryLater)
 
 
 def open_segments(parts: Parts) -> Segments:
@@ -115,6 +116,7 @@ class _Mixer:
         self._body_timeout_s = body_timeout_s
         self._access = MixerAccess(parts.store, parts.users, parts.bot)
         self._at_once = OwnerLimits[int](SEGMENTS_AT_ONCE, _too_many_at_once)
+        self._in_progress = OwnerLimits[str](SEGMENTS_IN_PROGRESS, _too_many_in_progress)
 
     async def open(self, request: Request) -> Response:
         """Say what the page needs to play a song, with a token for its segments."""
@@ -150,7 +152,8 @@ class _Mixer:
         number, stem = _number(path["segment"]), _number(path["stem"])
         if stem >= len(stems):
             raise HTTPException(404)
-        with self._at_once.of(token.user_id), parts.counters.timed(MIXER_WAIT):
+        all_users, of_user = self._in_progress.of(""), self._at_once.of(token.user_id)
+        with of_user, all_users, parts.counters.timed(MIXER_WAIT):
             file = await self._segments.get(stems[stem].sent, number)
         parts.counters.add(MIXER_SEGMENTS, "served")
         return await _flac(file)
@@ -234,6 +237,10 @@ async def _flac(path: Path) -> Response:
 
 def _too_many_at_once() -> TooOften:
     return TooOften(1, "a user asks for too many segments at once")
+
+
+def _too_many_in_progress() -> TryLater:
+    return TryLater(1, "too many segments are asked for at once")
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:

@@ -21,10 +21,14 @@ import av
 import av.error
 
 from stemdrop.domain.audio_types import SIGNATURE_BYTES, format_of
-from webhook.mixer.sample_grid import MAX_SEGMENTS, RATE, SEGMENT_SAMPLES
+from webhook.mixer.sample_grid import AFTER_END, MAX_SEGMENTS, RATE, SEGMENT_SAMPLES
 
 _SAMPLE_BYTES = 4  # two channels of 16 bits
 _SEGMENT_BYTES = SEGMENT_SAMPLES * _SAMPLE_BYTES
+# Browsers decode no empty file: 10 ms of silence.
+_AFTER_END = bytes(RATE // 100 * _SAMPLE_BYTES)
+# FFmpeg leaves 8 kB for tags to be added.
+_NO_PADDING = {"metadata_header_padding": "0"}
 # Callbacks have priority.
 _NICENESS = 10
 _MEMORY_BYTES = 1024**3
@@ -48,9 +52,10 @@ class Cut:
         try:
             samples = next(self._segments, None)
             if samples is None or self._made == MAX_SEGMENTS:  # a few bytes can decode to hours
+                _write(_AFTER_END, self._folder, AFTER_END)
                 _report(folder=self._name, end=True)
                 return False
-            size_bytes = _write(samples, self._folder, self._made)
+            size_bytes = _write(samples, self._folder, f"{self._made}.flac")
         except DiskTrouble as error:
             _report(folder=self._name, failed="disk", why=str(error))
         except (av.error.FFmpegError, ValueError, IndexError, OSError):
@@ -128,11 +133,11 @@ def _doubled(mono: bytes) -> bytes:
     return both.tobytes()
 
 
-def _write(samples: bytes, folder: Path, number: int) -> int:
+def _write(samples: bytes, folder: Path, name: str) -> int:
     """Write a FLAC file under its name when it is whole; returns its size."""
-    part, path = folder / "part", folder / f"{number}.flac"
+    part, path = folder / "part", folder / name
     try:
-        with av.open(str(part), "w", format="flac") as container:
+        with av.open(str(part), "w", format="flac", container_options=_NO_PADDING) as container:
             stream = container.add_stream("flac", rate=RATE, layout="stereo", format="s16")
             frame = av.AudioFrame("s16", "stereo", len(samples) // _SAMPLE_BYTES)
             frame.sample_rate = RATE

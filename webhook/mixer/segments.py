@@ -21,6 +21,7 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.errors import SourceTooBig, SourceUnavailable, StemdropError, TryLater
 from stemdrop.observability.metric_definitions import MIXER_SEGMENTS
 from stemdrop.storage.counters import Counters
+from webhook.mixer.sample_grid import AFTER_END
 from webhook.mixer.segment_folder import SegmentFolder, remove_leftovers
 from webhook.mixer.segment_maker import SegmentMaker
 
@@ -39,10 +40,6 @@ LIFETIME_S = 24 * 3600
 _SWEEP_EVERY_S = 600
 
 
-class PastEnd(StemdropError):
-    """The stem has ended before this segment."""
-
-
 @dataclass
 class _Stem:
     made_at: float
@@ -58,12 +55,15 @@ class _Stem:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    async def wait_for(self, number: int) -> None:
-        """Wait for a segment. Raises `PastEnd`, or why the stem cannot be cut."""
+    async def wait_for(self, number: int) -> Path:
+        """Wait for a segment's file; after the end it is silence. Raises why the stem cannot be cut."""
         while self.made <= number:
+            if self.trouble:
+                raise self.trouble
             if self.is_over:
-                raise self.trouble or PastEnd("the stem has ended before this segment")
+                return self.folder / AFTER_END
             await self.changed.wait()
+        return self.folder / f"{number}.flac"
 
 
 class Segments:
@@ -110,15 +110,14 @@ class Segments:
     async def get(self, sent: Sent, number: int) -> Path:
         """Return the file of a stem's segment, which may be removed at any later time.
 
-        Raises `PastEnd`, `NotPlayable`, `TryLater`, `SourceGone`, `SourceTooBig` and `SourceUnavailable`.
+        Raises `NotPlayable`, `TryLater`, `SourceGone`, `SourceTooBig` and `SourceUnavailable`.
         """
         stem = self._stem(sent)
         try:
             async with asyncio.timeout(PATIENCE_S):
-                await stem.wait_for(number)
+                return await stem.wait_for(number)
         except TimeoutError:
             raise TryLater(_BUSY_AGAIN_S, "the segment is being made") from None
-        return stem.folder / f"{number}.flac"
 
     def _stem(self, sent: Sent) -> _Stem:
         """Return the stem of a file, which is begun if it is not there. The last used is last in order."""

@@ -47,10 +47,12 @@ def describe(
 ) -> dict[str, Any]:
     """Return title, measures and stems of a song, with the page's texts in the person's language.
 
-    Durations are those that the provider or Telegram names: they may be some tenths of a second off.
+    Durations are those that the provider or Telegram names: at most a second too long.
     """
     peaks = cached.peaks if cached else {}
-    duration_s = max((playable.stem.duration_s for playable in stems), default=0) or job.source.duration_s
+    duration_s = max((playable.stem.duration_s for playable in stems), default=0)
+    # Telegram's are whole seconds, which some clients round down
+    duration_s = duration_s or job.source.duration_s + 1
     return {
         "language": translate.code,
         "texts": mixer_texts(translate),

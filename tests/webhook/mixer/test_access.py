@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
@@ -18,7 +19,14 @@ from stemdrop.domain.jobs import Job, JobState
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.http.signed_links import MIXER_LIFETIME_S, MixerToken
 from stemdrop.tasks.engine import Queue, Task
-from webhook.mixer.app import MIXES_PER_MINUTE, OPENED_PER_MINUTE
+from webhook.connection_limits import MAX_REQUESTS
+from webhook.mixer import segments
+from webhook.mixer.app import (
+    MIXES_PER_MINUTE,
+    OPENED_PER_MINUTE,
+    SEGMENTS_AT_ONCE,
+    SEGMENTS_IN_PROGRESS,
+)
 
 from .conftest import Mixer, refusal
 
@@ -36,7 +44,7 @@ async def test_the_owner_opens_a_song(mixer: Mixer, job: Job, alice: User) -> No
         ("instrumental", "Instrumental"),
     ]
     assert (song["language"], song["facts"], song["can_send"]) == ("en", None, True)
-    assert song["duration_s"] == job.source.duration_s
+    assert song["duration_s"] == job.source.duration_s + 1
     token = mixer.product.links.read_mixer(song["token"])
     assert (token.job_id, token.user_id) == (job.id, alice.id)
 
@@ -184,6 +192,20 @@ async def test_each_kind_of_request_has_its_limit(mixer: Mixer, job: Job, alice:
     assert refusal(await mixer.order(token)) == (429, "slow_down")
     mixer.product.clock.advance(10)
     assert (await mixer.order(token)).status_code == 202
+
+
+async def test_segments_that_are_waited_for_leave_room_for_callbacks(
+    mixer: Mixer, job: Job, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user may wait for some at once, and all users together for half of what a webhook handles."""
+    assert SEGMENTS_IN_PROGRESS <= MAX_REQUESTS / 2
+    monkeypatch.setattr(segments, "PATIENCE_S", 1)
+    mixer.product.telegram.faults.add(FaultKind.TIMEOUT_BEFORE, method="getFile", times=None)
+    token = await mixer.token(job, alice)
+    answers = await asyncio.gather(*(mixer.segment(token, 0, 0) for _ in range(SEGMENTS_AT_ONCE + 9)))
+    counted = Counter(map(refusal, answers))
+    assert counted.keys() == {(503, "busy"), (429, "slow_down")}
+    assert {answer.headers["retry-after"] for answer in answers} == {"1", "2"}
 
 
 async def test_a_mix_is_ordered_once_for_each_wish(mixer: Mixer, job: Job, alice: User) -> None:

@@ -53,11 +53,12 @@ def sound(codec: str, form: str, layout: str = "stereo", rate: int = 44_100, sec
 
 
 async def whole(mixer: Mixer, token: str, stem: int) -> list[NDArray[np.int16]]:
-    """Fetch and decode a stem's segments up to its end."""
+    """Fetch and decode a stem's segments up to its end, after which there is silence."""
     found: list[NDArray[np.int16]] = []
-    while (answer := await mixer.segment(token, stem, len(found))).status_code == 200:
-        found.append(samples_of(answer.content))
-    assert refusal(answer) == (404, "past_end")
+    while (segment := samples_of((await mixer.segment(token, stem, len(found))).content)).any():
+        found.append(segment)
+    assert segment.shape == (2, 441)
+    assert (await mixer.segment(token, stem, 9999)).status_code == 200
     return found
 
 
@@ -117,7 +118,14 @@ async def test_a_stem_is_fetched_once_however_many_ask_for_it_at_once(
     assert len({answer.content for answer in answers}) == 2
     assert [call.method for call in product.telegram.calls].count("getFile") == 2
     await until(lambda: not mixer.segments._making)
-    assert [path.name for path in stored(mixer)] == ["0.flac", "0.flac", "1.flac", "2.flac"]
+    names = [path.name for path in stored(mixer)]
+    assert names == [
+        "0.flac",
+        "0.flac",
+        "1.flac",
+        "2.flac",
+        *["after_end.flac"] * 2,
+    ]
     await product.counters.write()
     counted = await product.counters.all()
     assert (counted["mixer_segments|made"], counted["mixer_segments|served"]) == (4, 24)
@@ -181,7 +189,7 @@ async def test_the_oldest_stems_make_room_for_new_ones(
     first = [path.stat().st_size for path in stored(mixer)]
     monkeypatch.setattr(segment_folder, "MOST_BYTES", sum(first) + 1000)
     assert (await mixer.segment(token, 1, 0)).status_code == 200
-    await until(lambda: len(stored(mixer)) == 1)
+    await until(lambda: len(stored(mixer)) == 2)
     assert (await mixer.segment(token, 0, 0)).status_code == 200  # made again
     monkeypatch.setattr(segment_folder, "MOST_BYTES", 1000)
     mixer.product.clock.advance(LIFETIME_S + 1)
