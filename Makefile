@@ -96,9 +96,10 @@ lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@export npm_config_fetch_retries=0 npm_config_fetch_timeout=20000; \
 	if npx --yes --package typescript@5.9 tsc --version >/dev/null 2>&1; then \
+		npx --yes --package typescript@5.9 tsc --project webhook/mixer/page/jsconfig.json && \
 		npx --yes --package typescript@5.9 tsc --project sandbox/page/jsconfig.json; \
 	else \
-		echo '!!! NOT CHECKED: the types of sandbox/page. There is no npx here, or no TypeScript for it' >&2; \
+		echo '!!! NOT CHECKED: the types of the pages. There is no npx here, or no TypeScript for it' >&2; \
 	fi
 
 types: setup

@@ -1,6 +1,6 @@
 /** The bench: what passes between stemdrop, Telegram and the separation API, the states of jobs, and faults. */
 
-import { element, iconButton } from "./dom.js";
+import { element, iconButton } from "/mixer/static/dom.js";
 import { faultsSection, showFaults } from "./faults.js";
 import { focusFilter, linkMessages, read, recordsSection, show } from "./records.js";
 import { on } from "./store.js";

@@ -1,7 +1,7 @@
 /** One message as a bubble: whom it replies to, its text or file, its buttons. */
 
 import { call, fileUrl } from "./api.js";
-import { element, icon, iconButton } from "./dom.js";
+import { element, icon, iconButton } from "/mixer/static/dom.js";
 import { alert, toast } from "./notices.js";
 import { openTelegramLink, richText } from "./richtext.js";
 import { soundBox, soundName, soundOf } from "./sound.js";

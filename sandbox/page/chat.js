@@ -1,7 +1,7 @@
 /** The shown chat: its messages in order, kept at the end while the reader is there. */
 
 import { bubble, authorOf, summary } from "./bubble.js";
-import { element, icon } from "./dom.js";
+import { element, icon } from "/mixer/static/dom.js";
 import { emptyChat } from "./empty.js";
 import { openMixer, stemsEndingWith } from "./mixer.js";
 import { say } from "./notices.js";

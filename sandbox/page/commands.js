@@ -1,7 +1,7 @@
 /** The bot's menu of commands: a button, and a list that follows what is typed after a slash. */
 
 import { call } from "./api.js";
-import { element, iconButton, relabel } from "./dom.js";
+import { element, iconButton, relabel } from "/mixer/static/dom.js";
 import { attempt, on, state } from "./store.js";
 import { text } from "./texts.js";
 

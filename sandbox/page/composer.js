@@ -2,7 +2,7 @@
 
 import { authorOf, summary } from "./bubble.js";
 import { addCommands } from "./commands.js";
-import { element, icon, iconButton, relabel } from "./dom.js";
+import { element, icon, iconButton, relabel } from "/mixer/static/dom.js";
 import { menuItem, openMenu } from "./menu.js";
 import { toast } from "./notices.js";
 import { Recorder } from "./recorder.js";

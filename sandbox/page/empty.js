@@ -1,7 +1,7 @@
 /** A chat without messages: what the bot can do, and how to begin. */
 
 import { call } from "./api.js";
-import { element, icon } from "./dom.js";
+import { element, icon } from "/mixer/static/dom.js";
 import { say } from "./richtext.js";
 import { SONGS, sendOurs } from "./sending.js";
 import { attempt, state } from "./store.js";

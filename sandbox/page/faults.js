@@ -1,7 +1,7 @@
 /** The bench's faults: of the next calls, or of all calls for a while, at Telegram and at the separation API. */
 
 import { call } from "./api.js";
-import { element } from "./dom.js";
+import { element } from "/mixer/static/dom.js";
 import { faultName } from "./records.js";
 import { attempt, state } from "./store.js";
 import { secondOfDay, text } from "./texts.js";

@@ -1,6 +1,6 @@
 /** The line at the top: whose chat it is, what the bot is doing, and day or night. */
 
-import { element, iconButton, initial, relabel } from "./dom.js";
+import { element, iconButton, initial, relabel } from "/mixer/static/dom.js";
 import { chat, isFromBot, on, state } from "./store.js";
 import { text } from "./texts.js";
 

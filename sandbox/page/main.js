@@ -5,7 +5,7 @@ import { addBench } from "./bench.js";
 import { showAnswers } from "./bubble.js";
 import { addChat } from "./chat.js";
 import { addComposer, addDrop } from "./composer.js";
-import { element } from "./dom.js";
+import { element } from "/mixer/static/dom.js";
 import { addHeader } from "./header.js";
 import { addMenu } from "./menu.js";
 import { addMixer } from "./mixer.js";

@@ -1,7 +1,7 @@
 /** Small menus beside a button: of a message, and of what can be attached. */
 
 import { call, fileUrl } from "./api.js";
-import { element } from "./dom.js";
+import { element } from "/mixer/static/dom.js";
 import { toast } from "./notices.js";
 import { soundOf } from "./sound.js";
 import { attempt, emit, isFromBot, on, state } from "./store.js";

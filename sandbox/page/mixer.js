@@ -1,25 +1,29 @@
 /** Hearing a split: its stems together, each with mute, solo and volume, and the song before it was split. */
 
-import { element, icon, iconButton, relabel } from "./dom.js";
-import { Mix } from "./mix.js";
+import { element, icon, iconButton, relabel } from "/mixer/static/dom.js";
+import { followTransport } from "/mixer/static/frames.js";
+import { levelOf } from "/mixer/static/mix.js";
+import { draw } from "/mixer/static/waveform.js";
+import { Split } from "./split.js";
 import { toast } from "./notices.js";
+import { LOUDEST, outlineOf } from "./outlines.js";
 import { pause as pausePlayer } from "./player.js";
 import { soundName, soundOf } from "./sound.js";
 import { isFromBot, messageById, shownMessages } from "./store.js";
 import { clock, text } from "./texts.js";
-import { draw, outlineOf } from "./waveform.js";
 
 /** @typedef {import("./store.js").Message} Message @typedef {import("./store.js").Media} Media */
+/** @typedef {import("/mixer/static/mix.js").Track} Track */
 
 const dialog = element("dialog", { className: "mixer", "aria-labelledby": "mixer-title" });
-/** @type {Mix | undefined} */
-let mix;
+/** @type {Split | undefined} */
+let split;
 
 export function addMixer() {
   document.body.append(dialog);
   dialog.addEventListener("close", () => {
-    mix?.close();
-    mix = undefined;
+    split?.close();
+    split = undefined;
     dialog.replaceChildren();
   });
 }
@@ -51,20 +55,21 @@ function isStem(message, other) {
 /** @param {Message[]} stems */
 export async function openMixer(stems) {
   pausePlayer();
-  const opened = (mix = new Mix());
+  const opened = (split = new Split());
   const media = stems.map((stem) => /** @type {Media} */ (stem.audio));
   const song = stems[0].reply_to_message;
   const original = song && soundOf(messageById(song.message_id) ?? song);
   dialog.replaceChildren(head(original ? soundName(original) : text("split")), element("p", { role: "status", className: "faint" }, text("loading")));
   dialog.showModal();
+  let tracks;
   try {
-    await opened.load(media.map(({ file_id: id }) => id), original?.file_id);
+    tracks = await opened.load(media.map(({ file_id: id }) => id), original?.file_id);
   } catch {
     toast(text("notDecoded"));
     return dialog.close();
   }
-  if (mix !== opened) return opened.close(); // closed meanwhile
-  show(opened, media, original);
+  if (split !== opened) return opened.close(); // closed meanwhile
+  show(opened, tracks, media);
 }
 
 /** @param {string} title */
@@ -73,56 +78,47 @@ function head(title) {
 }
 
 /**
- * @param {Mix} mixed
+ * @param {Split} opened
+ * @param {Track[]} tracks
  * @param {Media[]} media
- * @param {Media | undefined} original
  */
-function show(mixed, media, original) {
+function show(opened, tracks, media) {
+  const { transport, original } = opened;
   const play = iconButton("play", text("playAll"), () => {
-    if (mixed.isPlaying) mixed.pause();
-    else mixed.play();
-    update();
+    if (transport.isPlaying) transport.pause();
+    else transport.play();
   }, { className: "play" });
   const times = element("span", { className: "times" });
-  const seek = element("input", { type: "range", min: "0", max: String(mixed.length), step: "0.1", "aria-label": text("position"), oninput: () => {
-    mixed.seek(Number(seek.value));
+  const seek = element("input", { type: "range", min: "0", max: String(transport.length), step: "0.1", "aria-label": text("position"), oninput: () => {
+    transport.seek(Number(seek.value));
     update();
   } });
-  const rows = media.map((stem, index) => trackRow(mixed, index, stem, update));
-  const transport = element("div", { className: "transport" }, play, seek, times);
-  dialog.replaceChildren(/** @type {Node} */ (dialog.firstChild), transport, original && mixed.original ? sides(mixed, update) : "", element("div", { className: "tracks" }, ...rows.map(({ row }) => row)));
+  const rows = tracks.map((track, index) => trackRow(opened, track, media[index], update));
+  const bar = element("div", { className: "transport" }, play, seek, times);
+  dialog.replaceChildren(/** @type {Node} */ (dialog.firstChild), bar, original ? sides(opened, update) : "", element("div", { className: "tracks" }, ...rows.map(({ row }) => row)));
   play.focus();
 
   function update() {
-    if (mixed.isPlaying && mixed.position >= mixed.length) {
-      mixed.pause();
-      mixed.seek(0);
-    }
-    relabel(play, mixed.isPlaying ? "pause" : "play", text(mixed.isPlaying ? "pauseAll" : "playAll"));
-    seek.value = String(mixed.position);
-    seek.setAttribute("aria-valuetext", text("at", { at: clock(mixed.position), length: clock(mixed.length) }));
-    times.textContent = `${clock(mixed.position)} / ${clock(mixed.length)}`;
+    const { isPlaying, position, length } = transport;
+    relabel(play, isPlaying ? "pause" : "play", text(isPlaying ? "pauseAll" : "playAll"));
+    seek.value = String(position);
+    seek.setAttribute("aria-valuetext", text("at", { at: clock(position), length: clock(length) }));
+    times.textContent = `${clock(position)} / ${clock(length)}`;
     for (const { draw: drawRow } of rows) drawRow();
   }
-  function follow() {
-    if (mix !== mixed) return;
-    if (mixed.isPlaying) update();
-    requestAnimationFrame(follow);
-  }
-  update();
-  follow();
+  followTransport(transport, update);
 }
 
 /**
  * Create the choice between the stems and the song.
- * @param {Mix} mixed
+ * @param {Split} opened
  * @param {() => void} update
  */
-function sides(mixed, update) {
+function sides({ mix, original }, update) {
   /** @param {boolean} hearsOriginal */
   const side = (hearsOriginal) => element("label", {},
     element("input", { type: "radio", name: "side", checked: !hearsOriginal, onchange: () => {
-      mixed.set(undefined, { hearsOriginal });
+      mix.set(undefined, { alone: hearsOriginal ? original : undefined });
       update();
     } }),
     element("span", {}, text(hearsOriginal ? "original" : "stems")));
@@ -131,16 +127,15 @@ function sides(mixed, update) {
 
 /**
  * Create a stem's controls; `draw` shows their state.
- * @param {Mix} mixed
- * @param {number} index
+ * @param {Split} opened
+ * @param {Track} track
  * @param {Media} media
  * @param {() => void} update
  */
-function trackRow(mixed, index, media, update) {
-  const track = mixed.tracks[index];
+function trackRow({ mix, transport }, track, media, update) {
   const name = /\(([^()]+)\)\s*$/.exec(soundName(media))?.[1] ?? soundName(media);
   const canvas = element("canvas", { "aria-hidden": "true", onclick: (/** @type {MouseEvent} */ event) => {
-    mixed.seek((event.offsetX / canvas.clientWidth) * mixed.length);
+    transport.seek((event.offsetX / canvas.clientWidth) * transport.length);
     update();
   } });
   /** @type {number[]} */
@@ -150,22 +145,22 @@ function trackRow(mixed, index, media, update) {
     drawRow();
   });
   const mute = element("button", { type: "button", className: "letter", title: text("mute", { name }), "aria-label": text("mute", { name }), onclick: () => {
-    mixed.set(track, { isMuted: !track.isMuted });
+    mix.set(track, { isMuted: !track.isMuted });
     update();
   } }, "M");
   const solo = element("button", { type: "button", className: "letter", title: text("solo", { name }), "aria-label": text("solo", { name }), onclick: () => {
-    mixed.set(track, { isSolo: !track.isSolo });
+    mix.set(track, { isSolo: !track.isSolo });
     update();
   } }, "S");
-  const volume = element("input", { type: "range", min: "0", max: "1", step: "0.01", value: "1", "aria-label": text("volume", { name }), oninput: () => mixed.set(track, { volume: Number(volume.value) }) });
+  const volume = element("input", { type: "range", min: "0", max: "1", step: "0.01", value: "1", "aria-label": text("volume", { name }), oninput: () => mix.set(track, { db: levelOf(Number(volume.value)) }) });
   const row = element("div", { className: "track", role: "group", "aria-label": name },
     element("div", { className: "track-name" }, icon("note"), name), element("div", { className: "track-controls" }, mute, solo, volume), element("div", { className: "wave" }, canvas));
 
   function drawRow() {
     mute.setAttribute("aria-pressed", String(track.isMuted));
     solo.setAttribute("aria-pressed", String(track.isSolo));
-    row.classList.toggle("silent", mixed.hearsOriginal || !mixed.isHeard(track));
-    draw(canvas, outline, mixed.length ? mixed.position / mixed.length : 0);
+    row.classList.toggle("silent", !mix.isHeard(track));
+    draw(canvas, outline, transport.length ? transport.position / transport.length : 0, LOUDEST);
   }
   return { row, draw: drawRow };
 }

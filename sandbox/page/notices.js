@@ -1,25 +1,18 @@
-/** Short notices over the chat: the answers to taps, refusals, and what a screen reader is told. */
+/** Notices over the chat: those of the page that both share, refusals, and alerts. */
 
-import { element } from "./dom.js";
+import { element } from "/mixer/static/dom.js";
+import { addToasts, toast } from "/mixer/static/notices.js";
 import { on } from "./store.js";
 import { text } from "./texts.js";
 
-const TOAST_MS = 5000;
-const toasts = element("div", { className: "toasts", "aria-hidden": "true" }); // `spoken` says them
-const spoken = element("div", { className: "unseen", role: "log", "aria-live": "polite" });
+export { say, toast } from "/mixer/static/notices.js";
+
 const dialog = element("dialog", { className: "alert", role: "alertdialog", "aria-labelledby": "alert-text" });
 
 export function addNotices() {
-  document.body.append(toasts, spoken, dialog);
+  addToasts();
+  document.body.append(dialog);
   on("refused", (reason) => toast(reason || text("lost")));
-}
-
-/** @param {string} message */
-export function toast(message) {
-  const shown = element("div", { className: "toast" }, message);
-  say(message);
-  toasts.append(shown);
-  setTimeout(() => shown.remove(), TOAST_MS);
 }
 
 /**
@@ -32,14 +25,4 @@ export function alert(message) {
     element("button", { type: "button", className: "primary", onclick: () => dialog.close() }, text("ok")),
   );
   dialog.showModal();
-}
-
-/**
- * Let a screen reader say a text after what it says now.
- * @param {string} message
- */
-export function say(message) {
-  const line = element("p", {}, message);
-  spoken.append(line);
-  while (spoken.childElementCount > 5) spoken.firstElementChild?.remove();
 }

@@ -1,7 +1,7 @@
 /** Whose phone this is: people, their chats, groups and topics, and what can be done to a chat. */
 
 import { call } from "./api.js";
-import { element, icon, iconButton, initial } from "./dom.js";
+import { element, icon, iconButton, initial } from "/mixer/static/dom.js";
 import { attempt, chat, emit, me, on, readChats, select, state } from "./store.js";
 import { text } from "./texts.js";
 

@@ -1,7 +1,7 @@
 /** The bench's list: calls of the bot, calls to the separation API, callbacks and states of jobs, the latest first. */
 
 import { call } from "./api.js";
-import { element } from "./dom.js";
+import { element } from "/mixer/static/dom.js";
 import { say, toast } from "./notices.js";
 import { attempt, emit, on, state } from "./store.js";
 import { secondOfDay, text } from "./texts.js";

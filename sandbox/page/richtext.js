@@ -1,6 +1,6 @@
 /** A message's text with its links, commands and mentions. */
 
-import { element } from "./dom.js";
+import { element } from "/mixer/static/dom.js";
 import { toast } from "./notices.js";
 import { attempt, select, state } from "./store.js";
 import { call } from "./api.js";

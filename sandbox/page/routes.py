@@ -1,5 +1,7 @@
 """The page in the browser: its files at `/` and `/page/…`, and the bundled songs at `/page/songs/…`.
 
+It shares modules with the mixer's page, which the webhook serves at the same path.
+
 They hold no secret, so they need no key. The page takes its key from the address' fragment, which no browser
 sends.
 """
@@ -16,6 +18,7 @@ from starlette.routing import Route
 
 _FOLDER = Path(__file__).parent
 SONGS = _FOLDER.parent / "songs"
+_MIXER = _FOLDER.parent.parent / "webhook" / "mixer" / "page"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -74,6 +77,7 @@ def create_routes(link: PageLink) -> list[Route]:
         Route("/", _sender(link, _FOLDER, "index.html")),
         Route("/page/songs/{name}", _sender(link, SONGS)),
         Route("/page/{name}", _sender(link, _FOLDER)),
+        Route("/mixer/static/{name}", _sender(link, _MIXER)),
         Route("/open/{code}", link.open),
     ]
 

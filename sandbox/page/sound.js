@@ -1,10 +1,11 @@
 /** A sound in a message: play, its outline to seek in, its title and times. */
 
+import { draw } from "/mixer/static/waveform.js";
+import { element, icon, iconButton, relabel } from "/mixer/static/dom.js";
 import { fileUrl } from "./api.js";
-import { element, icon, iconButton, relabel } from "./dom.js";
+import { LOUDEST, outlineOf } from "./outlines.js";
 import { onPlaying, playing, seek, toggle } from "./player.js";
 import { clock, size, text } from "./texts.js";
-import { draw, outlineOf } from "./waveform.js";
 
 /** @type {Set<{ box: HTMLElement, show: () => void }>} */
 const shown = new Set();
@@ -75,7 +76,7 @@ export function soundBox(media) {
     range.value = String(at);
     range.setAttribute("aria-valuetext", text("at", { at: clock(at), length: clock(length) }));
     times.textContent = at > 0 || isPlaying ? `${clock(at)} / ${clock(length)}` : clock(length);
-    draw(canvas, outline, length ? at / length : 0);
+    draw(canvas, outline, length ? at / length : 0, LOUDEST);
   }
   shown.add({ box, show });
   new IntersectionObserver((entries, observer) => {

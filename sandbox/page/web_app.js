@@ -1,7 +1,7 @@
 /** The Web App that a button opens: a page of the bot in a frame, as in Telegram's web client. */
 
 import { call } from "./api.js";
-import { element, iconButton } from "./dom.js";
+import { element, iconButton } from "/mixer/static/dom.js";
 import { isNight } from "./header.js";
 import { toast } from "./notices.js";
 import { pause as pausePlayer } from "./player.js";

@@ -17,14 +17,14 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 # When each of the sounds, heard alone, begins and ends in seconds, rendered by the page's own mixer.
 HEARD = """async (fileIds) => {
-  const { Mix } = await import("/page/mix.js");
+  const { Split } = await import("/page/split.js");
   const heard = [];
   for (const index of fileIds.keys()) {
     const context = new OfflineAudioContext(1, 4 * 44100, 44100);
-    const mix = new Mix(context);
-    await mix.load(fileIds);
-    mix.set(mix.tracks[index], { isSolo: true });
-    mix.play();
+    const split = new Split(context);
+    const tracks = await split.load(fileIds);
+    split.mix.set(tracks[index], { isSolo: true });
+    split.transport.play();
     const samples = (await context.startRendering()).getChannelData(0);
     const isLoud = (sample) => Math.abs(sample) > 0.05;
     heard.push([samples.findIndex(isLoud), samples.findLastIndex(isLoud)]);

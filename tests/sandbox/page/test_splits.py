@@ -18,16 +18,17 @@ pytestmark = pytest.mark.asyncio(loop_scope="package")
 RATE = 8000
 # What is heard of each stem alone, and of the song, rendered by the page's own mixer.
 HEARD = """async ([fileIds, songId, rate]) => {
-  const { Mix } = await import("/page/mix.js");
+  const { Split } = await import("/page/split.js");
   const heard = [];
   for (const index of [...fileIds.keys(), -1]) {
-    const mix = new Mix(new OfflineAudioContext(1, 4 * rate, rate));
-    await mix.load(fileIds, songId);
-    mix.set(mix.tracks[index], index < 0 ? { hearsOriginal: true } : { isSolo: true });
-    mix.play();
+    const split = new Split(new OfflineAudioContext(1, 4 * rate, rate));
+    const { mix, transport } = split;
+    const tracks = await split.load(fileIds, songId);
+    mix.set(tracks[index], index < 0 ? { alone: split.original } : { isSolo: true });
+    transport.play();
     const samples = (await mix.context.startRendering()).getChannelData(0);
     const rounded = [...samples].map((sample) => Math.round(sample * 1e4));
-    heard.push({ seconds: mix.tracks[0].buffer.duration, samples: rounded });
+    heard.push({ seconds: tracks[0].frames / rate, samples: rounded });
   }
   return heard;
 }"""

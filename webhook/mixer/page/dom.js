@@ -53,6 +53,7 @@ const ICONS = {
   note: "M9 17.500a3 3 0 1 1-2-2.800V5l12-2v11.500a3 3 0 1 1-2-2.800V7.300L9 8.700z",
   people: "M9 11a4 4 0 1 0 0-8 4 4 0 0 0 0 8zm0 2c-4 0-8 2-8 5v2h16v-2c0-3-4-5-8-5zm8-2a3 3 0 1 0-1-5.800 6 6 0 0 1-.7 5.300c.5.300 1.100.5 1.700.5zm1.500 2.200A6.500 6.500 0 0 1 19 18v2h4v-2c0-2.300-2-4-4.500-4.800z",
   tune: "M4 4h2v8H4zm0 12h2v4H4zm-1-3h4v2H3zM11 4h2v3h-2zm0 7h2v9h-2zm-1-3h4v2h-4zM18 4h2v9h-2zm0 13h2v3h-2zm-1-3h4v2h-4z",
+  keyboard: "M2 5h20v14H2zm2 2v10h16V7zm1.500 1.500h2v2h-2zm3.500 0h2v2H9zm3.500 0h2v2h-2zm3.500 0h2v2h-2zM5.500 12h2v2h-2zm3.500 0h6v2H9zm7.500 0h2v2h-2z",
   bench: "M3 4h18v16H3zm2 4v10h14V8zm2 2l3 2.500L7 15v-1.800l1.400-.700L7 11.800zm4 4h5v1.300h-5z",
 };
 /** @typedef {keyof typeof ICONS} Icon */

@@ -1,0 +1,131 @@
+"""The mixer's page with stems that a test computes, served as the webhook does; its refusals are the test's."""
+
+import html
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av import AudioStream
+from numpy.typing import NDArray
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+import webhook
+from sandbox.environment.server import serve
+from stemdrop.chat.mixer_texts import mixer_texts
+from stemdrop.chat.translations import load_translations
+
+RATE = 44_100
+PAGE = Path(webhook.__file__).parent / "mixer" / "page"
+_CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+
+def flac(samples: NDArray[np.int16]) -> bytes:
+    """Encode one channel as both of a FLAC file."""
+    encoded = io.BytesIO()
+    with av.open(encoded, "w", format="flac") as container:
+        stream = cast(AudioStream, container.add_stream("flac", rate=RATE, layout="stereo"))
+        stream.codec_context.format = "s16"
+        frame = av.AudioFrame.from_ndarray(np.repeat(samples, 2)[None, :], format="s16", layout="stereo")
+        frame.sample_rate = RATE
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return encoded.getvalue()
+
+
+@dataclass
+class Stage:
+    """A song of named stems; `refuse` may answer a request (its path below `/mixer/`) in the server's place."""
+
+    stems: dict[str, NDArray[np.int16]]
+    segment_s: int = 5
+    facts: dict[str, Any] | None = None
+    language: str = "en"
+    title: str = "Morning Line"
+    refuse: Callable[[str], Response | None] = lambda path: None
+    asked: list[str] = field(default_factory=list)
+    mixes: list[dict[str, Any]] = field(default_factory=list)
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/mixer/", self._page),
+                Route("/mixer/static/{name}", self._static),
+                Route("/mixer/open", self._open, methods=["POST"]),
+                Route("/mixer/mixes", self._mix, methods=["POST"]),
+                Route("/mixer/segments/{token}/{stem:int}/{name}", self._segment),
+            ]
+        )
+
+    @asynccontextmanager
+    async def served(self) -> AsyncIterator[str]:
+        """Yield the page's address."""
+        async with serve(self.app()) as base:
+            yield f"{base}/mixer/?job=1#tgWebAppData=signed"
+
+    async def _page(self, request: Request) -> Response:
+        texts = json.dumps(mixer_texts(load_translations().language(self.language)))
+        page = (PAGE / "index.html").read_text("utf-8")
+        page = page.replace("{language}", self.language).replace("{texts}", html.escape(texts))
+        return Response(page, media_type="text/html", headers={"Content-Security-Policy": _CSP})
+
+    async def _static(self, request: Request) -> Response:
+        path = PAGE / request.path_params["name"]
+        return FileResponse(path, media_type=_TYPES[path.suffix])
+
+    def _refused(self, request: Request) -> Response | None:
+        path = request.url.path.removeprefix("/mixer/")
+        self.asked.append(path)
+        return self.refuse(path)
+
+    async def _open(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        translate = load_translations().language(self.language)
+        stems = [
+            {"key": name.lower(), "name": name, "duration_s": len(samples) / RATE, "peaks": _peaks(samples)}
+            for name, samples in self.stems.items()
+        ]
+        song = {
+            "token": "t",
+            "expires_in_s": 3600,
+            "language": self.language,
+            "texts": mixer_texts(translate),
+        }
+        song |= {"title": self.title, "about": "104 BPM · G major", "facts": self.facts, "can_send": True}
+        duration = max(map(len, self.stems.values())) / RATE
+        return JSONResponse(song | {"duration_s": duration, "segment_s": self.segment_s, "stems": stems})
+
+    async def _segment(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        samples = list(self.stems.values())[request.path_params["stem"]]
+        size, number = self.segment_s * RATE, int(request.path_params["name"].removesuffix(".flac"))
+        part = samples[number * size : (number + 1) * size]
+        if not len(part):
+            return JSONResponse({"error": "gone"}, 404)
+        cached = {"Cache-Control": "private, max-age=3600, immutable"}
+        return Response(flac(part), media_type="audio/flac", headers=cached)
+
+    async def _mix(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        self.mixes.append(await request.json())
+        return JSONResponse({}, 202)
+
+
+def _peaks(samples: NDArray[np.int16]) -> list[int]:
+    parts = np.array_split(np.abs(samples.astype(int)), 1000)
+    return [int(part.max(initial=0)) * 63 // 32768 for part in parts]

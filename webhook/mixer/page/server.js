@@ -1,0 +1,121 @@
+/** The mixer's endpoints: opening a song, its segments, and mixes for the chat. What can pass is tried again. */
+
+/**
+ * @typedef {{ key: string, name: string, duration_s: number, peaks: number[] | null }} Stem
+ * @typedef {{ bpm: number, beat_s: number, key: string, loudness: number | null }} Facts
+ * @typedef {{ token: string, language: string, texts: Record<string, string>, title: string, about?: string, facts: Facts | null,
+ *   duration_s: number, segment_s: number, stems: Stem[], can_send: boolean }} Song
+ * @typedef {{ gains: [string, number][], speed: number, semitones: number, has_count_in: boolean, has_metronome: boolean }} Recipe
+ * @typedef {"" | "offline" | "busy"} Trouble
+ */
+
+const FIRST_WAIT_S = 1;
+const LONGEST_WAIT_S = 8;
+
+/** The server refused; `code` says why: `expired` is what was open before and is not any more. */
+export class RefusedError extends Error {
+  /** @param {string} code */
+  constructor(code) {
+    super(code);
+    this.code = code;
+  }
+}
+
+export class Server {
+  /** @type {Song | undefined} */ #song;
+  /** @type {Promise<Song> | undefined} */ #renewal;
+
+  /**
+   * @param {string} initData  Telegram's, as it was signed
+   * @param {string} job
+   * @param {(trouble: Trouble) => void} ontrouble  called with "" when the server answers again
+   */
+  constructor(initData, job, ontrouble) {
+    this.initData = initData;
+    this.job = job;
+    this.ontrouble = ontrouble;
+  }
+
+  /** Open the song, or renew its token. */
+  async open() {
+    const response = await this.#ask("open", { init_data: this.initData, job: this.job });
+    if (response.status === 403) throw new RefusedError(this.#song ? "expired" : "forbidden");
+    if (!response.ok) throw new RefusedError("gone");
+    this.#song = await response.json();
+    return /** @type {Song} */ (this.#song);
+  }
+
+  /**
+   * @param {number} stem
+   * @param {number} segment
+   * @param {AbortSignal} signal
+   */
+  async segment(stem, segment, signal) {
+    const response = await this.#withToken((token) => this.#ask(`segments/${token}/${stem}/${segment}.flac`, undefined, signal));
+    if (!response.ok) throw new RefusedError("gone");
+    return response.arrayBuffer();
+  }
+
+  /**
+   * Order a mix for the chat; an order that is sent again makes one mix.
+   * @param {Recipe} recipe
+   */
+  async send(recipe) {
+    const id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+    const response = await this.#withToken((token) => this.#ask("mixes", { token, id, recipe }));
+    if (!response.ok) throw new RefusedError(response.status === 429 ? "too_many" : response.status === 404 ? "gone" : "refused");
+  }
+
+  /** @param {(token: string) => Promise<Response>} ask */
+  async #withToken(ask) {
+    const { token } = this.#song ?? (await this.open());
+    const response = await ask(token);
+    if (response.status !== 403) return response;
+    if (this.#song?.token === token) this.#renewal ??= this.open().finally(() => (this.#renewal = undefined));
+    const renewed = await (this.#renewal ?? this.#song);
+    const second = await ask(/** @type {Song} */ (renewed).token);
+    if (second.status === 403) throw new RefusedError("expired");
+    return second;
+  }
+
+  /**
+   * @param {string} path
+   * @param {object} [body]
+   * @param {AbortSignal} [signal]
+   */
+  async #ask(path, body, signal) {
+    const options = body ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) } : {};
+    for (let waitS = FIRST_WAIT_S; ; waitS = Math.min(2 * waitS, LONGEST_WAIT_S)) {
+      const response = await fetch(`/mixer/${path}`, { ...options, signal }).catch((error) => {
+        if (signal?.aborted) throw error;
+        return undefined;
+      });
+      if (response && !(await isPassing(response))) {
+        this.ontrouble("");
+        return response;
+      }
+      this.ontrouble(response ? "busy" : "offline");
+      await pause(Number(response?.headers.get("Retry-After")) || waitS, signal);
+    }
+  }
+}
+
+/** @param {Response} response */
+async function isPassing(response) {
+  if (response.status !== 429) return response.status >= 500;
+  const { error } = await response.clone().json().catch(() => ({}));
+  return error !== "too_many";
+}
+
+/**
+ * Wait for some seconds, or for the network.
+ * @param {number} seconds
+ * @param {AbortSignal} [signal]
+ */
+function pause(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    setTimeout(resolve, seconds * 1000);
+    addEventListener("online", resolve, { once: true });
+    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
