@@ -33,6 +33,7 @@ MIXER_TEXTS = (
     "mixer.expired",
     "mixer.forbidden",
     "mixer.gone",
+    "mixer.stem_missing",
     "mixer.not_playable",
     "mixer.keys",
     "mixer.close",

@@ -1,4 +1,4 @@
-"""The mixer's page with stems that a test computes, served as the webhook does; its refusals are the test's."""
+"""The mixer's page with stems that a test computes, served as the webhook does."""
 
 import html
 import io
@@ -7,11 +7,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import av
 import numpy as np
-from av import AudioStream
 from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -36,7 +35,7 @@ def flac(samples: NDArray[np.int16]) -> bytes:
     """Encode one channel as both of a FLAC file."""
     encoded = io.BytesIO()
     with av.open(encoded, "w", format="flac") as container:
-        stream = cast(AudioStream, container.add_stream("flac", rate=RATE, layout="stereo"))
+        stream = container.add_stream("flac", rate=RATE, layout="stereo")
         stream.codec_context.format = "s16"
         frame = av.AudioFrame.from_ndarray(np.repeat(samples, 2)[None, :], format="s16", layout="stereo")
         frame.sample_rate = RATE
@@ -47,7 +46,7 @@ def flac(samples: NDArray[np.int16]) -> bytes:
 
 @dataclass
 class Stage:
-    """A song of named stems; `refuse` may answer a request (its path below `/mixer/`) in the server's place."""
+    """A song of named stems; `refuse` may answer a request by its path below `/mixer/`."""
 
     stems: dict[str, NDArray[np.int16]]
     segment_s: int = 5
@@ -115,7 +114,7 @@ class Stage:
         size, number = self.segment_s * RATE, int(request.path_params["name"].removesuffix(".flac"))
         part = samples[number * size : (number + 1) * size]
         if not len(part):
-            return JSONResponse({"error": "gone"}, 404)
+            return JSONResponse({"error": "past_end"}, 404)
         cached = {"Cache-Control": "private, max-age=3600, immutable"}
         return Response(flac(part), media_type="audio/flac", headers=cached)
 
@@ -128,4 +127,4 @@ class Stage:
 
 def _peaks(samples: NDArray[np.int16]) -> list[int]:
     parts = np.array_split(np.abs(samples.astype(int)), 1000)
-    return [int(part.max(initial=0)) * 63 // 32768 for part in parts]
+    return [max(0, 63 + int(20 * np.log10(max(1, part.max(initial=0)) / 32768))) for part in parts]

@@ -98,7 +98,7 @@ def mixer_app(parts: Parts, segments: Segments, body_timeout_s: float = BODY_TIM
     """Build the application that is mounted at `/mixer`; the caller opens and closes `segments`."""
     mixer = _Mixer(parts, segments, body_timeout_s)
     routes = [
-        *page_routes(),
+        *page_routes(parts.translations),
         Route("/open", mixer.open, methods=["POST"]),
         Route("/segments/{token}/{stem}/{segment}.flac", mixer.segment),
         Route("/mixes", mixer.order, methods=["POST"]),

@@ -4,7 +4,7 @@ import { controls, sendButton } from "./controls.js";
 import { element, iconButton } from "./dom.js";
 import { followTransport } from "./frames.js";
 import { addKeys } from "./keyboard.js";
-import { addToasts, say } from "./notices.js";
+import { addToasts, say, toast } from "./notices.js";
 import { Player } from "./player.js";
 import { RefusedError, Server } from "./server.js";
 import { stemRow } from "./stem_row.js";
@@ -55,7 +55,7 @@ function show(song) {
   const rows = song.stems.map((_, index) => stemRow(opened, index));
   const showKeys = addKeys(opened, rows);
   const head = element("header", {},
-    element("div", { className: "names" }, element("h1", { dir: "auto" }, song.title), Boolean(song.about) && element("p", { className: "faint" }, song.about)),
+    element("div", { className: "names" }, element("h1", { dir: "auto" }, song.title), about(song)),
     iconButton("keyboard", text("keys"), showKeys, { className: "icon-button keys-button" }));
   const foot = element("footer", {},
     element("button", { type: "button", className: "plain", onclick: () => opened.reset() }, text("reset")),
@@ -80,9 +80,16 @@ function show(song) {
     showStatus();
   }
   opened.onchange = update;
+  opened.onmissing = (name) => toast(text("stem_missing", { name }));
   followTransport(opened.transport, follow);
   addEventListener("resize", follow);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", follow);
+}
+
+/** @param {import("./server.js").Song} song */
+function about({ facts }) {
+  const known = [facts?.bpm && `${Math.round(facts.bpm)} BPM`, facts?.key].filter(Boolean);
+  return known.length > 0 && element("p", { className: "faint" }, known.join(" · "));
 }
 
 function showStatus() {

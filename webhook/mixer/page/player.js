@@ -17,6 +17,7 @@ export class Player {
   speed = 100;
   /** Called when levels, marks or the speed change. */
   onchange = () => {};
+  /** Called for a stem that cannot be played. @type {(name: string) => void} */ onmissing = () => {};
 
   /**
    * @param {Song} song
@@ -28,7 +29,7 @@ export class Player {
     this.song = song;
     this.mix = new Mix(context);
     const pieceFrames = Math.round(song.segment_s * context.sampleRate);
-    const sounds = new Segments(context, { pieceFrames, stems: song.stems.length, fetch, onerror });
+    const sounds = new Segments(context, { pieceFrames, stems: song.stems.length, fetch, onmissing: ({ index }) => this.onmissing(song.stems[index].name), onerror });
     for (const { duration_s: seconds } of song.stems) this.mix.add(Math.round(seconds * context.sampleRate));
     this.transport = new Transport(this.mix, sounds);
     this.close = () => {

@@ -1,7 +1,10 @@
 /** The decoded segments of stems near the position: a window of a few seconds each, so that memory does not grow. */
 
 /** @typedef {import("./mix.js").Track} Track */
-/** @typedef {(stem: number, segment: number, signal: AbortSignal) => Promise<ArrayBuffer>} Fetch  rejected when aborted */
+/**
+ * Returns a segment's file, or why there is none; rejected when aborted.
+ * @typedef {(stem: number, segment: number, signal: AbortSignal) => Promise<ArrayBuffer | string>} Fetch
+ */
 
 /** For all stems together, as 32-bit samples of two channels. */
 const WINDOW_BYTES = 64e6;
@@ -17,12 +20,14 @@ export class Segments {
 
   /**
    * @param {BaseAudioContext} context
-   * @param {{ pieceFrames: number, stems: number, fetch: Fetch, onerror: (error: unknown) => void }} options
+   * @param {{ pieceFrames: number, stems: number, fetch: Fetch, onmissing: (track: Track, reason: string) => void,
+   *   onerror: (error: unknown) => void }} options
    */
-  constructor(context, { pieceFrames, stems, fetch, onerror }) {
+  constructor(context, { pieceFrames, stems, fetch, onmissing, onerror }) {
     this.context = context;
     this.pieceFrames = pieceFrames;
     this.fetch = fetch;
+    this.onmissing = onmissing;
     this.onerror = onerror;
     const column = stems * pieceFrames * BYTES_PER_FRAME;
     /** How many segments of a stem are held: the one that sounds, and those that come. */
@@ -91,9 +96,14 @@ export class Segments {
     this.#loading.set(key, loading);
     try {
       const encoded = await this.fetch(track.index, piece, loading.signal);
-      const buffer = await this.context.decodeAudioData(encoded);
-      if (loading.signal.aborted) return;
-      this.#buffers.set(key, buffer);
+      if (typeof encoded === "string") {
+        track.frames = piece * this.pieceFrames; // lengths are known to some tenths of a second
+        if (encoded !== "past_end") this.onmissing(track, encoded);
+      } else {
+        const buffer = await this.context.decodeAudioData(encoded);
+        if (loading.signal.aborted) return;
+        this.#buffers.set(key, buffer);
+      }
       this.onready();
     } catch (error) {
       if (!loading.signal.aborted) this.onerror(error);

@@ -2,8 +2,8 @@
 
 /**
  * @typedef {{ key: string, name: string, duration_s: number, peaks: number[] | null }} Stem
- * @typedef {{ bpm: number, beat_s: number, key: string, loudness: number | null }} Facts
- * @typedef {{ token: string, language: string, texts: Record<string, string>, title: string, about?: string, facts: Facts | null,
+ * @typedef {{ bpm: number | null, beat_s: number | null, key: string | null, loudness: number | null }} Facts
+ * @typedef {{ token: string, language: string, texts: Record<string, string>, title: string, facts: Facts | null,
  *   duration_s: number, segment_s: number, stems: Stem[], can_send: boolean }} Song
  * @typedef {{ gains: [string, number][], speed: number, semitones: number, has_count_in: boolean, has_metronome: boolean }} Recipe
  * @typedef {"" | "offline" | "busy"} Trouble
@@ -46,14 +46,17 @@ export class Server {
   }
 
   /**
+   * Return a segment, or why this stem has none there: `past_end`, `not_audio` or `too_big`.
    * @param {number} stem
    * @param {number} segment
    * @param {AbortSignal} signal
    */
   async segment(stem, segment, signal) {
     const response = await this.#withToken((token) => this.#ask(`segments/${token}/${stem}/${segment}.flac`, undefined, signal));
-    if (!response.ok) throw new RefusedError("gone");
-    return response.arrayBuffer();
+    if (response.ok) return response.arrayBuffer();
+    const { error } = await response.json().catch(() => ({}));
+    if (["past_end", "not_audio", "too_big"].includes(error)) return String(error);
+    throw new RefusedError("gone");
   }
 
   /**

@@ -38,10 +38,11 @@ export function piecesFrom(frame, course, count) {
 /**
  * Return the beat that is nearest to a time, in seconds; the time itself where no tempo is known.
  * @param {number} seconds
- * @param {{ bpm: number, beat_s: number } | null | undefined} facts
+ * @param {{ bpm: number | null, beat_s: number | null } | null} facts
  */
 export function nearestBeat(seconds, facts) {
   if (!facts?.bpm) return seconds;
   const beatS = 60 / facts.bpm;
-  return Math.max(0, facts.beat_s + Math.round((seconds - facts.beat_s) / beatS) * beatS);
+  const firstS = facts.beat_s ?? 0;
+  return Math.max(0, firstS + Math.round((seconds - firstS) / beatS) * beatS);
 }

@@ -7,8 +7,8 @@ import { draw } from "./waveform.js";
 
 const LOUDEST_DB = 6;
 const QUIETEST_DB = -40;
-/** Of the peaks that the server sends. */
-export const LOUDEST_PEAK = 63;
+/** Of the peaks that the server sends, in dB above the quietest. */
+const LOUDEST_PEAK = 63;
 
 /** @typedef {{ row: HTMLElement, mute: HTMLElement, show: () => void, draw: (played: number) => void }} StemRow */
 
@@ -20,7 +20,7 @@ export const LOUDEST_PEAK = 63;
 export function stemRow(player, index) {
   const track = player.mix.tracks[index];
   const { name, peaks } = player.song.stems[index];
-  const levels = peaks ?? [];
+  const levels = levelsOf(peaks);
   const mute = letter("M", text("mute", { name }), () => player.set(index, { isMuted: !track.isMuted }));
   const solo = letter("S", text("solo", { name }), () => player.set(index, { isSolo: !track.isSolo }));
   const volume = element("input", {
@@ -50,7 +50,15 @@ export function stemRow(player, index) {
     level.textContent = said;
     row.classList.toggle("silent", !player.mix.isHeard(track));
   }
-  return { row, mute, show, draw: (played) => draw(canvas, levels, played, LOUDEST_PEAK) };
+  return { row, mute, show, draw: (played) => draw(canvas, levels, played, 1) };
+}
+
+/**
+ * Return the heights of a waveform, from 0 to 1.
+ * @param {number[] | null} peaks
+ */
+export function levelsOf(peaks) {
+  return (peaks ?? []).map((peak) => (peak / LOUDEST_PEAK) ** 2);
 }
 
 /**

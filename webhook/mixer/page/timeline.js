@@ -2,7 +2,7 @@
 
 import { element } from "./dom.js";
 import { say } from "./notices.js";
-import { LOUDEST_PEAK } from "./stem_row.js";
+import { levelsOf } from "./stem_row.js";
 import { clock, text } from "./texts.js";
 import { draw } from "./waveform.js";
 
@@ -12,7 +12,7 @@ const STEP_S = 0.5;
 /** @param {import("./player.js").Player} player */
 export function timeline(player) {
   const { transport, song } = player;
-  const levels = loudest(song.stems.map(({ peaks }) => peaks ?? []));
+  const levels = loudest(song.stems.map(({ peaks }) => levelsOf(peaks)));
   const canvas = element("canvas", { "aria-hidden": "true" });
   const times = element("span", { className: "times" });
   const range = element("input", { type: "range", min: "0", max: String(transport.length), step: "any", "aria-label": text("position") });
@@ -31,7 +31,7 @@ export function timeline(player) {
   function draw_(position) {
     range.setAttribute("aria-valuetext", text("at", { at: clock(position), length: clock(transport.length) }));
     times.textContent = `${clock(position)} / ${clock(transport.length)}`;
-    draw(canvas, levels, transport.length ? position / transport.length : 0, LOUDEST_PEAK);
+    draw(canvas, levels, transport.length ? position / transport.length : 0, 1);
   }
 
   /** @param {"start" | "end"} which */
