@@ -148,8 +148,11 @@ class RemixDesk:
             await self._show(tap, lambda desk: render_presets(desk, tap.translate))
             return
         change, render = found
-        await self.remixes.change_draft(tap.job.id, tap.user_id, change)
+        await self._change(tap, change)
         await self._show(tap, render)
+
+    async def _change(self, tap: "_Tap", change: Callable[[Draft], Draft]) -> Draft:
+        return await self.remixes.change_draft(tap.job.id, tap.user_id, change, by=tap.query.id)
 
     async def _order_preset(self, tap: "_Tap", word: str) -> None:
         """Order a preset with the speed, key and clicks that are set, and show it on the desk."""
@@ -157,8 +160,8 @@ class RemixDesk:
         offered = presets(desk.stems, desk.my_instrument)
         preset = next((preset for preset in offered if preset.word == word), None)
         if preset is not None:
-            draft = await self.remixes.change_draft(tap.job.id, tap.user_id, preset.applied)
-            desk = replace(desk, draft=draft)
+            draft = await self._change(tap, preset.applied)
+            desk = replace(desk, draft=preset.applied(draft))
             await self._order(tap, desk, [desk.recipe])
         else:
             await answer_tap(tap.query, None)
@@ -181,10 +184,9 @@ class RemixDesk:
         elif obstacle := await self.rights.obstacle(job.chat_id):
             await answer_tap(tap.query, translate(f"here.{obstacle}"), is_alert=True)
         else:
-            what = ":".join([job.id, str(is_archive), *(recipe.digest for recipe in recipes)])
-            first = await self.remixes.first_tap(tap.user_id, what, tap.query.id)
-            remix = await self.remixing.order(
-                job, tap.user_id, recipes, by=first, language=translate.code, is_archive=is_archive
+            order = self.remixing.order_once
+            remix = await order(
+                job, tap.user_id, recipes, by=tap.query.id, language=translate.code, is_archive=is_archive
             )
             if remix:
                 await answer_tap(tap.query, translate("ordered"))

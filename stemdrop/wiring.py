@@ -99,7 +99,7 @@ class Parts:
         self.access_requests = AccessRequests(redis)
         self.stem_cache = StemCache(redis)
         self.remixes = Remixes(redis, clock)
-        self.remixing = Remixing(self.remixes, engine)
+        self.remixing = Remixing(self.remixes, engine, clock)
         self.job_statistics = JobStatistics(redis)
         self.abilities = AbilitiesCache(redis, settings.separation_api_url)
         self.albums = Albums(redis, clock)

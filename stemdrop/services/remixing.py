@@ -2,10 +2,11 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from stemdrop.domain.jobs import Job
-from stemdrop.domain.recipes import CANCELLABLE_REMIXES, Recipe, Remix, RemixState
+from stemdrop.domain.recipes import CANCELLABLE_REMIXES, OPEN_REMIXES, Recipe, Remix, RemixState
 from stemdrop.storage.remixes import Remixes
 from stemdrop.tasks.engine import Engine, Task
 
@@ -13,12 +14,15 @@ log = logging.getLogger(__name__)
 
 # Of one user; more are refused until one of them has ended.
 MAX_OPEN_REMIXES = 10
+# Two taps within this time are one.
+QUICK_TAPS_S = 2.0
 
 
 class Remixing:
-    def __init__(self, remixes: Remixes, engine: Engine) -> None:
+    def __init__(self, remixes: Remixes, engine: Engine, clock: Callable[[], float] = time.time) -> None:
         self._remixes = remixes
         self._engine = engine
+        self._clock = clock
 
     async def order(
         self,
@@ -34,14 +38,41 @@ class Remixing:
 
         `by` names the tap or the request: the same one orders once. Raises `StoreUnavailable`.
         """
-        remix_id = hashlib.sha256(f"{user_id}:{by}".encode()).hexdigest()[:16]
-        remix = Remix(remix_id, job.id, user_id, tuple(recipes), is_archive, language)
+        remix = Remix(_id(user_id, by), job.id, user_id, tuple(recipes), is_archive, language)
         if not await self._remixes.add(remix, MAX_OPEN_REMIXES):
             return None
         log.info("job %s: remix %s ordered, %d recipe(s)", job.id, remix.id, len(recipes))
         await self._engine.add(Task.RENDER, remix.id, remix.id)
         return remix
 
+    async def order_once(
+        self,
+        job: Job,
+        user_id: int,
+        recipes: Sequence[Recipe],
+        *,
+        by: str,
+        language: str,
+        is_archive: bool = False,
+    ) -> Remix | None:
+        """Order as `order`, but not again what the user has ordered and not got, or got a moment ago."""
+        wanted = Remix(_id(user_id, by), job.id, user_id, tuple(recipes), is_archive)
+        first = await self._remixes.first_order(wanted, by)
+        earlier = await self._remixes.get(_id(user_id, first))
+        if first != by and earlier and not self._is_same(earlier):
+            first = by
+            await self._remixes.replace_order(wanted, by)
+        return await self.order(job, user_id, recipes, by=first, language=language, is_archive=is_archive)
+
+    def _is_same(self, earlier: Remix) -> bool:
+        """Whether a user who orders the same again has only tapped twice."""
+        is_quick = self._clock() - earlier.created_at < QUICK_TAPS_S
+        return earlier.state in OPEN_REMIXES or (earlier.state is RemixState.SENT and is_quick)
+
     async def cancel(self, remix: Remix) -> bool:
         """Cancel a remix that is not being sent yet. False: it is too late. Idempotent."""
         return await self._remixes.move(remix, RemixState.CANCELLED, CANCELLABLE_REMIXES)
+
+
+def _id(user_id: int, by: str) -> str:
+    return hashlib.sha256(f"{user_id}:{by}".encode()).hexdigest()[:16]

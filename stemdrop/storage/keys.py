@@ -102,10 +102,9 @@ REMIXES_OPEN = "stemdrop:remixes:open"  # sorted set: ids of all open remixes, b
 REMIXES_OF = "stemdrop:user:{}:remixes"  # sorted set: ids of one user's open remixes, by order
 ALL_REMIXES_OF = "stemdrop:user:{}:remixes:all"  # sorted set: ids of one user's remixes, by order
 DESK = "stemdrop:job:{}:desk"  # hash: user id → JSON of the `Draft` that this user is setting
-QUICK_TAP = "stemdrop:user:{}:tap:{}"  # string: the first of quick taps that order the same
+ORDERS_OF = "stemdrop:user:{}:remixes:orders"  # hash: what one user ordered → the tap that ordered it
 REMIXED = "stemdrop:remixed:{}"  # hash: of one audio and mode: a recipe's digest → JSON of `Sent`
 REMIX_LIFETIME_S = 2 * DAY_S
-QUICK_TAP_LIFETIME_S = 5
 
 # Limits of users
 LIMIT = "stemdrop:limit:{}:{}"  # hash: the token bucket of what a user asks for

@@ -4,7 +4,7 @@ import json
 import secrets
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
-from typing import cast
+from typing import Any, cast
 
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.mixing_desk import Draft
@@ -17,8 +17,7 @@ from stemdrop.storage.keys import (
     JOB,
     JOB_LIFETIME_S,
     KEPT,
-    QUICK_TAP,
-    QUICK_TAP_LIFETIME_S,
+    ORDERS_OF,
     REMIX,
     REMIX_LIFETIME_S,
     REMIXED,
@@ -103,6 +102,8 @@ return 1
 """
 
 _SENT = "sent:"
+# Of a draft: a tap is handled again only if it is among the last.
+_TAPS_KNOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,8 @@ class Remixes(RedisStore):
         if ids:
             await self._redis.zrem(REMIXES_OPEN, *ids)
         keys = [REMIX.format(remix_id) for remix_id in ids]
-        await self._redis.delete(*keys, known, REMIXES_OF.format(user_id))
+        keys += [known, REMIXES_OF.format(user_id), ORDERS_OF.format(user_id)]
+        await self._redis.delete(*keys)
 
     async def note_message(self, remix_id: str, chat_id: int, message_id: int) -> None:
         """Note the message that shows the progress."""
@@ -211,17 +213,25 @@ class Remixes(RedisStore):
         found = {name: text for name, text in stored.items() if name.startswith(_SENT)}
         return {name.removeprefix(_SENT): Sent(**json.loads(text)) for name, text in found.items()}
 
-    async def change_draft(self, job_id: str, user_id: int, change: Callable[[Draft], Draft]) -> Draft:
+    async def change_draft(
+        self, job_id: str, user_id: int, change: Callable[[Draft], Draft], by: str = ""
+    ) -> Draft:
         """Change what a user is setting on the mixing desk of a job, and return it.
 
-        `change` may be called again where two taps are handled at once: it must set, and not add.
+        `by` names the tap: one that is handled again changes nothing. `change` may be called again where two
+        taps are handled at once: it must set, and not add.
         """
         keys = [DESK.format(job_id), JOB.format(job_id)]
         while True:
             stored = await self._stored_draft(job_id, user_id)
+            taps = json.loads(stored)["taps"] if stored else []
+            if by in taps:
+                return _draft(stored)
             draft = change(_draft(stored))
-            args = [str(user_id), stored, json.dumps(draft.to_json()), JOB_LIFETIME_S]
-            if await run_script(self._redis, _SET_DRAFT, keys, args):
+            new = draft.to_json() | {"taps": [*taps, *([by] if by else [])][-_TAPS_KNOWN:]}
+            if await run_script(
+                self._redis, _SET_DRAFT, keys, [str(user_id), stored, json.dumps(new), JOB_LIFETIME_S]
+            ):
                 return draft
 
     async def draft(self, job_id: str, user_id: int) -> Draft:
@@ -230,11 +240,19 @@ class Remixes(RedisStore):
     async def _stored_draft(self, job_id: str, user_id: int) -> str:
         return cast(str | None, await self._redis.hget(DESK.format(job_id), str(user_id))) or ""
 
-    async def first_tap(self, user_id: int, what: str, tap_id: str) -> str:
-        """Return the first of a user's taps that ask for the same within seconds: they order it once."""
-        key = QUICK_TAP.format(user_id, what)
-        await self._redis.set(key, tap_id, ex=QUICK_TAP_LIFETIME_S, nx=True)
-        return cast(str | None, await self._redis.get(key)) or tap_id
+    async def first_order(self, remix: Remix, by: str) -> str:
+        """Return the name of the order that makes the same for this user; `by` if there is none."""
+        key, what = ORDERS_OF.format(remix.user_id), _what(remix)
+        async with self._redis.pipeline() as pipeline:
+            pipeline.hsetnx(key, what, by)
+            pipeline.expire(key, REMIX_LIFETIME_S)
+            pipeline.hget(key, what)
+            *_, first = await pipeline.execute()
+        return str(first)
+
+    async def replace_order(self, remix: Remix, by: str) -> None:
+        """Let `first_order` return this name."""
+        await cast(Any, self._redis.hset(ORDERS_OF.format(remix.user_id), _what(remix), by))
 
     async def cached(self, job: Job, digest: str) -> Sent | None:
         """Return what Telegram stores of the same split, by the digest of a recipe or of a ZIP's order."""
@@ -267,3 +285,7 @@ def _split_id(job: Job) -> str:
 
 def _draft(stored: str) -> Draft:
     return Draft.from_json(json.loads(stored)) if stored else Draft()
+
+
+def _what(remix: Remix) -> str:
+    return f"{remix.job_id}:{remix.is_archive}:{remix.digest}"

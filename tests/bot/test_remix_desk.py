@@ -220,13 +220,41 @@ async def test_a_double_tap_orders_once_and_sets_once(room: BotRoom, desk: Messa
     assert await recipes(room) == [Recipe((("bass", QUIET_DB),))]
 
 
-async def test_an_update_that_is_handled_again_orders_once(room: BotRoom, desk: Message) -> None:
-    query = await room.presses(desk, "Without Bass")
-    await room.product.redis.delete(*await room.product.redis.keys("*:tap:*"))  # as after some seconds
-    await room.again(query)
+async def test_an_update_that_is_handled_again_does_nothing_again(
+    room: BotRoom, job: Job, desk: Message, alice: User
+) -> None:
+    preset = await room.presses(desk, "Without Bass")
+    await room.presses(desk, "Levels…")
+    level = await room.presses(desk, "🔊 Drums")
+    await room.presses(desk, "🔉 Drums")
+    for query in (level, preset):
+        await room.again(query)
+    assert (await room.product.remixes.draft(job.id, alice.id)).recipe == only(BAND, ("vocals", "other"))
     assert len({remix.id for remix in await orders(room)}) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "later_s", "is_again"),
+    [
+        (RemixState.WAITING, 3600, False),
+        (RemixState.SENDING, 60, False),
+        (RemixState.SENT, 1, False),
+        (RemixState.SENT, 3, True),
+        (RemixState.CANCELLED, 0, True),
+        (RemixState.FAILED, 0, True),
+    ],
+)
+async def test_the_same_is_ordered_again_when_it_has_come_or_will_not_come(
+    room: BotRoom, desk: Message, state: RemixState, later_s: float, is_again: bool
+) -> None:
     await room.presses(desk, "Without Bass")
-    assert len(await orders(room)) == 1
+    (first,) = await orders(room)
+    await room.product.remixes.move(first, state)
+    room.product.clock.advance(later_s)
+    assert (await room.presses(desk, "Without Bass")).answer_text == ON_ITS_WAY
+    assert {remix.id != first.id for remix in await orders(room)} == {is_again}
+    await room.presses(desk, "Without Bass")
+    assert len({remix.id for remix in await orders(room)} - {first.id}) == is_again
 
 
 async def test_taps_that_are_handled_at_once_are_all_kept(room: BotRoom, job: Job, alice: User) -> None:
