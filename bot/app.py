@@ -38,6 +38,7 @@ from bot.privacy import DELETE_WORD, PRIVACY_WORD, Privacy
 from bot.remix_desk import RemixDesk
 from bot.requests_screen import RequestsScreen
 from bot.settings_screen import SettingsScreen
+from bot.song_pictures import SongPictures
 from bot.uploads import Uploads
 from bot.users import UsersCommand
 from stemdrop.chat.callback_data import Screen
@@ -159,6 +160,7 @@ def _build_remix_desk(parts: Parts, rights: ChatRights) -> RemixDesk:
         abilities=parts.abilities,
         translations=parts.translations,
         rights=rights,
+        pictures=SongPictures(parts.stem_cache),
     )
 
 

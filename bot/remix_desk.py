@@ -14,6 +14,7 @@ from bot.chat_rights import ChatRights
 from bot.context import Context
 from bot.menu import may_choose
 from bot.replies import answer_tap, edit, number_of, tapped_words
+from bot.song_pictures import SongPictures
 from stemdrop.chat.callback_data import RemixAction
 from stemdrop.chat.remix_rendering import (
     ALBUM,
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 
 # A second tap on *Remix* within this time opens no second desk.
 _OPEN_AGAIN_S = 3
+# And one on *Picture* sends no second picture.
+_PICTURE_AGAIN_S = 10
 # A desk is shown again at most so often when other taps change it meanwhile.
 _MOST_EDITS = 5
 
@@ -60,6 +63,7 @@ class RemixDesk:
     abilities: AbilitiesCache
     translations: Translations
     rights: ChatRights
+    pictures: SongPictures
 
     async def tap(self, update: Update, context: Context) -> None:
         """Do what the button says; the tap is always answered, or the button would spin."""
@@ -115,6 +119,8 @@ class RemixDesk:
             case (RemixAction.MAKE,):
                 desk = await self._desk(tap)
                 await self._order(tap, desk, [desk.recipe])
+            case (RemixAction.PICTURE,):
+                await self._send_picture(tap)
             case (RemixAction.CLOSE,):
                 await self._close(tap)
             case (page,) if page in PAGES:
@@ -193,6 +199,16 @@ class RemixDesk:
             else:
                 full = translate("desk.too_many", count=translate.number(MAX_OPEN_REMIXES))
                 await answer_tap(tap.query, full, is_alert=True)
+
+    async def _send_picture(self, tap: "_Tap") -> None:
+        """Send the song's picture; the second of two quick taps sends none."""
+        lanes = await self.pictures.lanes(tap.job)
+        if not lanes:
+            await answer_tap(tap.query, tap.translate("desk.no_picture"), is_alert=True)
+            return
+        await answer_tap(tap.query, None)
+        if await self.users.once_in_a_while(f"picture:{tap.job.id}:{tap.user_id}", _PICTURE_AGAIN_S):
+            await self.pictures.send(tap.bot, tap.job, lanes, tap.translate)
 
     async def _close(self, tap: "_Tap") -> None:
         """Delete the desk; one that can no longer be deleted becomes one line."""

@@ -100,7 +100,7 @@ def jpeg_from_colour(width: int, height: int) -> bytes:
     frame = av.VideoFrame(width, height, "yuvj420p")
     for plane, level in zip(frame.planes, (160, 110, 150), strict=True):
         plane.update(bytes([level]) * plane.buffer_size)
-    return _to_jpeg(frame)
+    return to_jpeg(frame)
 
 
 def _by_first_bytes(start: bytes) -> str | None:
@@ -160,13 +160,13 @@ def _cover(container: InputContainer, stream: VideoStream) -> bytes | None:
         for frame in container.decode(stream):
             scale = min(1.0, THUMBNAIL_LIMIT_PIXELS / max(frame.width, frame.height))
             width, height = (max(2, int(side * scale) // 2 * 2) for side in (frame.width, frame.height))
-            return _to_jpeg(frame.reformat(width, height, "yuvj420p"))
+            return to_jpeg(frame.reformat(width, height, "yuvj420p"))
     except av.error.FFmpegError:
         pass  # a broken cover counts as none
     return None
 
 
-def _to_jpeg(frame: av.VideoFrame) -> bytes:
+def to_jpeg(frame: av.VideoFrame) -> bytes:
     encoder = av.CodecContext.create("mjpeg", "w")
     assert isinstance(encoder, av.VideoCodecContext)  # noqa: S101 - for the type checker
     encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "yuvj420p"

@@ -139,6 +139,7 @@ class RemixAction(StrEnum):
     METRONOME = "m"
     PACK = "w"  # the practice pack: how it comes, or which way was chosen
     MAKE = "o"
+    PICTURE = "i"  # of the song, as a new message
     RESET = "r"
     CLOSE = "e"
 

@@ -81,6 +81,7 @@ def render_presets(desk: Desk, translate: Language) -> Rendered:
             _make(desk, translate),
         ],
         [
+            remix_button(translate("button.picture"), RemixAction.PICTURE, desk.job.id),
             remix_button(translate("button.reset"), RemixAction.RESET, desk.job.id, RemixAction.HOME),
             remix_button(translate("button.close"), RemixAction.CLOSE, desk.job.id),
         ],

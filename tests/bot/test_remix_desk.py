@@ -13,9 +13,11 @@ from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.jobs import Job, JobState, Obstacle
 from stemdrop.domain.mixing_desk import Draft
 from stemdrop.domain.outcomes import Sent
+from stemdrop.domain.peaks import encode_peaks
 from stemdrop.domain.recipes import OFF_DB, QUIET_DB, Recipe, Remix, RemixState, only
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.services.remixing import MAX_OPEN_REMIXES
+from stemdrop.storage.stem_cache import CachedStems
 from stemdrop.tasks.engine import Queue, Task
 
 BAND = ("vocals", "drums", "bass", "other")
@@ -430,3 +432,18 @@ async def test_everything_of_a_user_is_deleted(
     assert [
         key for key in held if "renders:" not in key and ":tap:" not in key and "throttle" not in key
     ] == []
+
+
+async def test_a_picture_shows_when_each_measured_stem_plays(room: BotRoom, job: Job, desk: Message) -> None:
+    query = await room.presses(desk, "🖼 Picture")
+    assert query.answer_text == "The stems of this song were not measured, so there is no picture of it."
+    assert job.result
+    peaks = {key: encode_peaks(bytes(range(50)) * 20) for key in ("vocals", "bass")}
+    await room.product.stem_cache.put(job, CachedStems(job.result, (), peaks=peaks))
+    for _ in range(2):
+        room.telegram.tap(job.chat_id, desk.message_id, f"M:i:{job.id}")
+    await room.handle()
+    (picture,) = [it for it in room.after(desk) if "photo" in it.content]
+    assert picture.content["caption"] == "🎵 Morning Line\n🟥 Vocals\n🟧 Bass"
+    assert picture.reply_to is desk.reply_to
+    assert {size["width"] for size in picture.content["photo"]} == {320, 800, 1048}

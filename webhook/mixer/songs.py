@@ -1,10 +1,7 @@
 """What the mixer's page is told of a song, and which files its stems are."""
 
-import base64
 import hashlib
-import zlib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,14 +9,12 @@ from stemdrop.chat.mixer_texts import mixer_texts
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
+from stemdrop.domain.peaks import decode_peaks
 from stemdrop.domain.recipes import Recipe
 from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.errors import BadContract
 from stemdrop.storage.stem_cache import CachedStems
-
-# Of each stem, as the worker measures them.
-PEAKS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +95,5 @@ def _facts(facts: SongFacts | None, translate: Language) -> dict[str, Any] | Non
 
 
 def _peaks(encoded: str) -> list[int] | None:
-    """Decode `worker.audio.sound`'s peaks, in dB above −63 dBFS; `None` where there are none."""
-    with suppress(ValueError, zlib.error):
-        peaks = zlib.decompressobj().decompress(base64.b85decode(encoded), PEAKS)
-        return list(peaks) if len(peaks) == PEAKS else None
-    return None
+    peaks = decode_peaks(encoded)
+    return list(peaks) if peaks else None

@@ -3,8 +3,6 @@
 The memory for an hour is 3 MB. All is measured at 24 kHz: what is above 12 kHz adds less than 0.1 dB.
 """
 
-import base64
-import zlib
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -16,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stemdrop.domain.audio_types import AudioFormat
+from stemdrop.domain.peaks import FLOOR_DB, PEAKS, encode_peaks
 from worker.audio.formats import open_audio
 from worker.audio.silence import MAX_AUDIO_S
 from worker.cancellable_thread import raise_if_cancelled
@@ -36,17 +35,14 @@ _PITCHES_HZ = (55, 1800)
 PITCH_STEPS = 120
 # The bins of 50 Hz at which the bands of the onsets begin.
 _BANDS = np.array([1, 2, 4, 6, 12, 24, 48, 96])
-PEAKS = 1000
-# The lowest peak that is told from silence, in dB below full scale.
-_FLOOR_DB = 63
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
     """The measures of one stem.
 
-    `peaks`: see `_encode`; `energies`: K-weighted, 10 a second; `onsets`: 100 a second; `pitches`: the
-    strength of each tenth of a semitone, from C on, in each block of two seconds.
+    `peaks`: see `stemdrop.domain.peaks`; `energies`: K-weighted, 10 a second; `onsets`: 100 a second;
+    `pitches`: the strength of each tenth of a semitone, from C on, in each block of two seconds.
     """
 
     duration_s: float
@@ -123,11 +119,10 @@ _PITCH_WINDOW = np.hanning(_PITCH_FRAME).astype(np.float32)
 
 
 def _encode(levels: Values) -> str:
-    """Return the peaks of `PEAKS` equal parts, a byte each, in dB above -63 dBFS: zlib, in base 85."""
+    """Return the encoded peaks (`stemdrop.domain.peaks`)."""
     parts = np.maximum.reduceat(levels, np.arange(PEAKS) * levels.size // PEAKS)
-    decibels = _FLOOR_DB + 20 * np.log10(np.maximum(parts, 1e-9))
-    packed = zlib.compress(np.clip(np.rint(decibels), 0, _FLOOR_DB).astype(np.uint8).tobytes(), 9)
-    return base64.b85encode(packed).decode()
+    decibels = FLOOR_DB + 20 * np.log10(np.maximum(parts, 1e-9))
+    return encode_peaks(np.clip(np.rint(decibels), 0, FLOOR_DB).astype(np.uint8).tobytes())
 
 
 def _k_weighted(samples: Values) -> Values:

@@ -214,8 +214,9 @@ _SENT = {
     "sendMediaGroup": "music",
     "sendDocument": "documents",
     "sendVoice": "voice notes",
+    "sendPhoto": "photos",
 }
-_FILE_PARAMETERS = ("audio", "voice", "document", "media")
+_FILE_PARAMETERS = ("audio", "voice", "photo", "document", "media")
 
 
 def _check_verb(request: Request) -> None:

@@ -1,4 +1,4 @@
-"""Bot API methods for files: sendAudio, sendVoice, sendDocument, sendMediaGroup and getFile."""
+"""Bot API methods for files: sendAudio, sendVoice, sendDocument, sendPhoto, sendMediaGroup and getFile."""
 
 import asyncio
 from pathlib import Path
@@ -21,6 +21,7 @@ from sandbox.telegram.bot_api.parameters import (
 from sandbox.telegram.errors import bad_request, too_large
 from sandbox.telegram.files import Content, StoredFile
 from sandbox.telegram.media import THUMBNAIL_LIMIT_BYTES, THUMBNAIL_LIMIT_PIXELS, jpeg_size
+from sandbox.telegram.photos import photo_sizes
 from sandbox.telegram.state import TelegramState
 
 _WRONG_FILE = "wrong file identifier/HTTP URL specified"
@@ -46,6 +47,19 @@ async def send_voice(telegram: TelegramState, call: Call) -> dict[str, Any]:
 
 async def send_document(telegram: TelegramState, call: Call) -> dict[str, Any]:
     return await _send_one(telegram, call, "document")
+
+
+async def send_photo(telegram: TelegramState, call: Call) -> dict[str, Any]:
+    place = destination(telegram, call, "can_send_photos")
+    caption = caption_content(call.arguments)
+    found, _ = await _resolve(telegram, call, call.arguments["photo"])
+    if isinstance(found, StoredFile):
+        if found.kind != "photo":
+            raise bad_request(f"can't use file of type {_type_name(found.kind)} as Photo")
+        return post_content(telegram, call, place, {"photo": [found.to_dict()], **caption})
+    jpegs = await asyncio.to_thread(photo_sizes, found.path)
+    sizes = [telegram.files.add_jpeg(jpeg, "photo") for jpeg in jpegs]
+    return post_content(telegram, call, place, {"photo": sizes, **caption})
 
 
 _RIGHTS = {

@@ -46,7 +46,7 @@ _KINDS: dict[str, Kind] = {
     **dict.fromkeys(("allowed_updates", "media", "commands", "reaction"), json_array),
     **dict.fromkeys(("entities", "caption_entities"), json_array),
     **dict.fromkeys(("reply_markup", "reply_parameters", "link_preview_options", "scope"), json_object),
-    **dict.fromkeys(("audio", "voice", "document", "thumbnail"), input_file),
+    **dict.fromkeys(("audio", "voice", "document", "photo", "thumbnail"), input_file),
 }
 # Telegram's words for a required parameter that is absent or empty.
 _MISSING = {
@@ -58,7 +58,7 @@ _MISSING = {
     "callback_query_id": QUERY_TOO_OLD,
     "user_id": "invalid user_id specified",
     "action": "wrong parameter action in request",
-    **{name: f"there is no {name} in the request" for name in ("audio", "voice", "document")},
+    **{name: f"there is no {name} in the request" for name in ("audio", "voice", "document", "photo")},
 }
 _PLACE = "message_thread_id reply_parameters disable_notification"
 _FORMAT = "parse_mode entities"
@@ -105,6 +105,7 @@ METHODS: dict[str, Method] = {
         "chat_id document",
         f"disable_content_type_detection thumbnail {_CAPTION} {_PLACE} reply_markup",
     ),
+    "sendPhoto": _method(media_methods.send_photo, "chat_id photo", f"{_CAPTION} {_PLACE} reply_markup"),
     "sendMediaGroup": _method(media_methods.send_media_group, "chat_id media", _PLACE),
     "getFile": _method(media_methods.get_file, "file_id"),
     "answerCallbackQuery": _method(

@@ -456,7 +456,7 @@ def test_durations_are_formatted_by_language(code: str, written: list[str]) -> N
 TAPS = {
     **dict.fromkeys(("ordered", "came_late", "pack.working", "retried", "admin.only", "group.admins_only")),
     **dict.fromkeys(("tap.stale", "tap.stale_screen", "tap.not_yours", "tap.not_asked", "tap.too_late")),
-    **dict.fromkeys(("desk.deleted", "desk.unheard", "desk.unchanged")),
+    **dict.fromkeys(("desk.deleted", "desk.unheard", "desk.no_picture", "desk.unchanged")),
     "desk.too_many": {"count": 10**6},
     "admin.cleared": {"count": 10**6},
     "access.closed": {"id": 10**13},

@@ -61,6 +61,12 @@ CHATS = [
         TDLIB,
     ),
     Refusal(
+        "sendPhoto",
+        {"chat_id": "$muted", "photo": "$document"},
+        "not enough rights to send photos to the chat",
+        TDLIB,
+    ),
+    Refusal(
         "sendMediaGroup",
         {"chat_id": "$muted", "media": [A, A]},
         "not enough rights to send music to the chat",

@@ -57,6 +57,13 @@ EDITS = [
 
 FILES = [
     Refusal("sendAudio", {"chat_id": "$alice"}, "there is no audio in the request", SEEN),
+    Refusal("sendPhoto", {"chat_id": "$alice"}, "there is no photo in the request", SEEN),
+    Refusal(
+        "sendPhoto",
+        {"chat_id": "$alice", "photo": "$document"},
+        "can't use file of type Document as Photo",
+        TDLIB,
+    ),
     Refusal(
         "sendAudio",
         {"chat_id": "$alice", "audio": "AwACAgIAAx0"},

@@ -90,9 +90,9 @@ OTHERS = [
     Refusal("getChatMember", {"chat_id": "$group"}, "invalid user_id specified", SEEN),
     Refusal("getChatMember", {"chat_id": "$group", "user_id": 999_999_999_999}, "member not found", SEEN),
     Refusal(
-        "sendPhoto",
+        "sendLocation",
         {},
-        "method not found: the local Telegram does not support the method sendPhoto",
+        "method not found: the local Telegram does not support the method sendLocation",
         LIMITED,
         404,
     ),

@@ -79,8 +79,8 @@ class World:
 
     @cached_property
     def muted(self) -> Chat:
-        rights = ("can_send_messages", "can_send_audios", "can_send_voice_notes", "can_send_documents")
-        self.telegram.forbid(self.group.id, *rights)
+        rights = ("messages", "audios", "voice_notes", "documents", "photos")
+        self.telegram.forbid(self.group.id, *(f"can_send_{right}" for right in rights))
         return self.group
 
     @cached_property

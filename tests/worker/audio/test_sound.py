@@ -1,7 +1,5 @@
 """The measures of one stem, in every form of file."""
 
-import base64
-import zlib
 from pathlib import Path
 
 import av
@@ -10,8 +8,9 @@ import pytest
 from sounds import FORMS, RATE, record, tone
 
 from stemdrop.domain.audio_types import AudioFormat
+from stemdrop.domain.peaks import PEAKS, decode_peaks
 from worker.audio.formats import detect_format
-from worker.audio.sound import PEAKS, Sound, measure_sound
+from worker.audio.sound import Sound, measure_sound
 
 
 def measured(path: Path) -> Sound:
@@ -23,7 +22,9 @@ def measured(path: Path) -> Sound:
 
 
 def peaks(sound: Sound) -> bytes:
-    return zlib.decompress(base64.b85decode(sound.peaks))
+    decoded = decode_peaks(sound.peaks)
+    assert decoded
+    return decoded
 
 
 @pytest.mark.parametrize("form", FORMS)
