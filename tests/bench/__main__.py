@@ -17,6 +17,7 @@ from typing import Any
 import callbacks
 import deliveries
 import failover
+import remixes
 import separation
 import songs
 import updates
@@ -33,6 +34,7 @@ _PARTS: dict[str, tuple[Callable[[Deployment], AsyncIterator[Row]], dict[str, An
     "deliveries": (deliveries.run, _AS_USUAL),
     "songs": (songs.run, _AS_USUAL),
     "separation": (separation.run, _AS_USUAL),
+    "remixes": (remixes.run, _AS_USUAL),
     "failover": (failover.run, _AS_USUAL | PATIENCE),
 }
 

@@ -39,7 +39,7 @@ async def run(_: Deployment) -> AsyncIterator[Row]:
 
 
 async def _measured(folder: Path) -> AsyncIterator[Row]:
-    song = _repeated(folder / "song.mp3", _REPEATS)
+    song = repeated(folder / "song.mp3", _REPEATS)
     light: dict[str, _Run] = {}
     for engine in ("light", "spleeter"):
         if engine == "spleeter" and not SPLEETER.is_there():
@@ -52,14 +52,14 @@ async def _measured(folder: Path) -> AsyncIterator[Row]:
             before = light.setdefault(mode, done)
             ratio = before.wall_s / done.wall_s if engine != "light" else None
             yield Row(f"`{engine}`, {mode} of {done.song_s:.0f} s", figure, "`light`" if ratio else "", ratio)
-    longer = _repeated(folder / "longer.mp3", _REPEATS * _LONGER)
+    longer = repeated(folder / "longer.mp3", _REPEATS * _LONGER)
     done_longer = await asyncio.to_thread(_separate, "spleeter", longer, None, folder)
     figure = f"at most {done_longer.peak_mb:.0f} MB"
     ratio = done_longer.peak_mb / done.peak_mb
     yield Row(f"`spleeter`, {mode} of {done_longer.song_s:.0f} s", figure, "the shorter song", ratio)
 
 
-def _repeated(file: Path, times: int) -> Path:
+def repeated(file: Path, times: int) -> Path:
     """Write the bundled song several times over, packet by packet."""
     with av.open(str(file), "w", format="mp3") as target, av.open(str(DEMO_SONG)) as first:
         stream = target.add_stream_from_template(first.streams.audio[0])

@@ -2,11 +2,9 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import av.error
@@ -35,12 +33,10 @@ class MixInput:
 def mix_stems(inputs: Sequence[MixInput], on_progress: Callable[[float], None]) -> Generator[Block]:
     """Yield the sum of the stems that are heard, as long as the longest of them. Raises `NotAudio`."""
     heard = [given for given in inputs if given.gain_db > OFF_DB]
-    mixed, longest_s = 0, 0.0
+    mixed = 0
     with ExitStack() as files:
-        stems = []
-        for number, given in enumerate(heard, 1):
-            stems.append(files.enter_context(_Stem(number, given)))
-            longest_s = max(longest_s, stems[-1].duration_s)
+        stems = [_Stem(number, given, files) for number, given in enumerate(heard, 1)]
+        longest_s = max([stem.duration_s for stem in stems], default=0)
         while True:
             raise_if_cancelled()
             block = np.zeros((2, BLOCK), np.float32)
@@ -55,35 +51,24 @@ def mix_stems(inputs: Sequence[MixInput], on_progress: Callable[[float], None]) 
                 return
 
 
-@dataclass
 class _Stem:
     """The samples of a stem as a player plays them: without what its encoder added at both ends."""
 
-    number: int
-    given: MixInput
-    duration_s: float = 0.0  # as the file states it, 0 if it does not
-    _container: InputContainer | None = None
-    _frames: Iterator[Block] = field(default_factory=lambda: iter(()))
-    _left: Block | None = None  # `None` before the first samples
-
-    def __enter__(self) -> Self:
+    def __init__(self, number: int, given: MixInput, files: ExitStack) -> None:
+        self._number = number
+        self._gain = np.float32(10 ** (given.gain_db / 20))
         try:
-            self._container = open_audio(self.given.path, self.given.audio_format)
-            self._frames = self._decode(self._container)
+            container = files.enter_context(open_audio(given.path, given.audio_format))
         except _DECODING_ERRORS as error:
             raise self._not_audio(type(error).__name__) from error
-        self.duration_s = (self._container.duration or 0) / av.time_base
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._container is not None:
-            self._container.close()
+        # as the file states it, 0 if it does not
+        self.duration_s = (container.duration or 0) / av.time_base
+        self._frames = _decode(container)
+        self._left: Block | None = None  # `None` before the first samples
 
     def add_to(self, block: Block) -> int:
         """Add the next samples to the block and return how many: fewer than it has at the stem's end."""
-        filled, gain = 0, np.float32(10 ** (self.given.gain_db / 20))
+        filled = 0
         while filled < block.shape[1]:
             if self._left is None or not self._left.shape[1]:
                 try:
@@ -95,18 +80,19 @@ class _Stem:
                 except _DECODING_ERRORS as error:
                     raise self._not_audio(type(error).__name__) from error
             part = self._left[:, : block.shape[1] - filled]
-            block[:, filled : filled + part.shape[1]] += part * gain
+            block[:, filled : filled + part.shape[1]] += part * self._gain
             filled += part.shape[1]
             self._left = self._left[:, part.shape[1] :]
         return filled
 
-    def _decode(self, container: InputContainer) -> Iterator[Block]:
-        # FFmpeg makes a mono sound 3 dB quieter in both channels
-        is_mono = container.streams.audio[0].codec_context.layout.nb_channels == 1
-        resampler = av.AudioResampler("fltp", "mono" if is_mono else "stereo", RATE)
-        for frame in chain(container.decode(audio=0), [None]):
-            for part in resampler.resample(frame):
-                yield part.to_ndarray()
-
     def _not_audio(self, why: str) -> NotAudio:
-        return NotAudio(f"stem {self.number}: {why}")  # the error itself names the file
+        return NotAudio(f"stem {self._number}: {why}")  # the error itself names the file
+
+
+def _decode(container: InputContainer) -> Iterator[Block]:
+    # FFmpeg makes a mono sound 3 dB quieter in both channels
+    is_mono = container.streams.audio[0].codec_context.layout.nb_channels == 1
+    resampler = av.AudioResampler("fltp", "mono" if is_mono else "stereo", RATE)
+    for frame in chain(container.decode(audio=0), [None]):
+        for part in resampler.resample(frame):
+            yield part.to_ndarray()

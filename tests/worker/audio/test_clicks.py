@@ -11,6 +11,7 @@ from sounds import record
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.recipes import Recipe
 from stemdrop.domain.song_facts import SongFacts
+from worker.audio.clicks import Clicks
 from worker.audio.mixdown import MixInput, mix_down
 from worker.audio.rhythm import find_beats
 from worker.audio.sound import measure_sound
@@ -75,3 +76,14 @@ def test_a_beat_just_before_the_first_one_is_the_first_one(knocks: Path, tmp_pat
     song = rendered(knocks, facts, tmp_path / "b", Recipe())
     clicks = onsets(rendered(knocks, facts, tmp_path / "c", Recipe(has_metronome=True)) - song)
     assert clicks[:3] == pytest.approx([0, 0.49, 0.99], abs=0.001)
+
+
+def test_a_click_is_whole_wherever_blocks_end() -> None:
+    clicks = Clicks(lead=0, first=900, period=20_000, count=2)
+
+    def clicked(*sizes: int) -> NDArray[np.float32]:
+        return np.concatenate(list(clicks.add_to(np.zeros((2, size), np.float32) for size in sizes)), axis=1)
+
+    whole = clicked(50_000)
+    assert np.count_nonzero(np.diff(whole[0]) == 0) < 46_000
+    assert np.array_equal(clicked(1000, 1000, 19_000, 29_000), whole)
