@@ -4,17 +4,16 @@ At least once: a run sends what is not recorded as sent. A repeated order is sen
 """
 
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import httpx
 from telegram import Message
-from telegram.error import BadRequest, ChatMigrated, NetworkError, TelegramError
+from telegram.error import BadRequest, NetworkError, TelegramError
 
 from stemdrop.chat.callback_data import Action
-from stemdrop.chat.refusals import is_gone, obstacle_of, wait_s
+from stemdrop.chat.refusals import obstacle_of
 from stemdrop.chat.rendering import short_title
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Job, Obstacle
@@ -31,6 +30,7 @@ from stemdrop.tasks.owner_limits import OwnerLimits, account_is_busy
 from worker.audio.formats import NotAudio
 from worker.audio.voice_encoder import AAC, OPUS, VoiceFormat, encode_voice
 from worker.cancellable_thread import run_in_thread
+from worker.chat_errors import ChatClosed, Limited, chat_errors, uncounted
 from worker.stems.download import DownloadedStem
 from worker.stems.downloader import StemDownloader
 from worker.stems.stem_sender import AUDIO, DOCUMENT, VOICE, StemSender, Upload, is_refusal, sent_as
@@ -48,10 +48,6 @@ _ACTIONS = {run: action for action, run in _RUNS.items()}
 _DESCRIPTIONS = {Run.ZIP: "one ZIP of a job's stems", Run.SMALL: "a job's stems as voice messages"}
 
 SentStems = Sequence[tuple[Stem, Sent]]
-
-
-class _Limited(TryLater):
-    """Telegram's limits delay a message; such a run does not count."""
 
 
 @dataclass(kw_only=True)
@@ -89,22 +85,15 @@ class Archives:
     async def _run(self, job: Job, kind: Run) -> None:
         run = await self.store.count_run(job.id, kind)
         try:
-            await self._pack_or_explain(job, kind, run)
-        except ChatMigrated as error:
-            await self.store.migrate(job, error.new_chat_id)
-            raise TryLater(0.1, "the group became a supergroup") from error
-        except TelegramError as error:
-            if obstacle := obstacle_of(error):
-                await self._explain(job, kind, obstacle)
-            elif not is_gone(error):
-                pause_s = wait_s(error, min(2.0**run, 300))
-                raise TryLater(pause_s, f"Telegram: {type(error).__name__}: {error}") from error
+            async with chat_errors(job, self.store, run):
+                await self._pack_or_explain(job, kind, run)
+        except ChatClosed as error:
+            if error.obstacle:
+                await self._explain(job, kind, error.obstacle)
             log.info("job %s: its chat does not take %s: %s", job.id, kind, error)
-        except _Limited:
+        except Limited:
             await self.store.count_run(job.id, kind, by=-1)
             raise
-        except httpx.HTTPError as error:  # its text may hold a URL with the bot's token
-            raise TryLater(min(2.0**run, 300), f"a stem broke off: {type(error).__name__}") from error
         await self.store.count_run(job.id, kind, by=-run)
 
     async def _pack_or_explain(self, job: Job, kind: Run, run: int) -> None:
@@ -255,10 +244,10 @@ class Archives:
         return True
 
     async def _send_file(self, job: Job, kind: str, media: Upload | str, **labels: Any) -> Message:
-        return await _uncounted(self.sender.send_file(job, kind, media, **labels))
+        return await uncounted(self.sender.send_file(job, kind, media, **labels))
 
     async def _send_text(self, job: Job, text: str) -> None:
-        await _uncounted(self.sender.send_text(job, text))
+        await uncounted(self.sender.send_text(job, text))
 
     async def _record(self, job: Job, entry: str, message: Message) -> None:
         # with the caption as title: it belongs to the file whenever it is sent again
@@ -272,13 +261,6 @@ class Archives:
         done = {entry: replace(packed[entry], message_id=0) for entry in entries if entry in packed}
         if done:
             await self.store.tick_packed(job.id, done)
-
-
-async def _uncounted(sending: Awaitable[Message]) -> Message:
-    try:
-        return await sending
-    except TryLater as error:
-        raise _Limited(error.after_s, str(error)) from error
 
 
 def _dead_letter_key(job: Job, kind: Run) -> str:

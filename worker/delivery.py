@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
-from telegram.error import BadRequest, ChatMigrated, TelegramError
+from telegram.error import BadRequest, TelegramError
 
 from stemdrop.chat.job_message import JobMessage
-from stemdrop.chat.refusals import is_gone, obstacle_of, wait_s
+from stemdrop.chat.refusals import is_gone, obstacle_of
 from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S
 from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, is_overtaken
@@ -29,6 +29,7 @@ from stemdrop.storage.job_statistics import JobStatistics
 from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
 from stemdrop.storage.stem_cache import CachedStems, StemCache
 from stemdrop.tasks.owner_limits import OwnerLimits, account_is_busy
+from worker.chat_errors import ChatClosed, chat_errors
 from worker.result_sender import ResultSender, Unsent
 
 log = logging.getLogger(__name__)
@@ -101,20 +102,14 @@ class Delivery:
 
     async def _deliver_or_retry(self, job: Job, result: Result, run: int, token: str) -> None:
         try:
-            await self._show(job, is_progress=True)
-            await self._deliver(job, result, token)
-        except ChatMigrated as error:
-            log.info("job %s: its group became the supergroup %d", job.id, error.new_chat_id)
-            await self.store.migrate(job, error.new_chat_id)
-            raise TryLater(0.1, "the group became a supergroup") from error
-        except TelegramError as error:
-            if obstacle := obstacle_of(error):
+            async with chat_errors(job, self.store, run):
+                await self._show(job, is_progress=True)
+                await self._deliver(job, result, token)
+        except ChatClosed as error:
+            if error.obstacle:
                 log.warning("job %s: its chat does not take its stems now: %s", job.id, error)
-                await self._fail(job, replace(_undeliverable(job), code=obstacle))
+                await self._fail(job, replace(_undeliverable(job), code=error.obstacle))
                 return
-            if not is_gone(error):
-                pause_s = wait_s(error, min(2.0**run, 300))
-                raise TryLater(pause_s, f"Telegram: {type(error).__name__}: {error}") from error
             log.warning("job %s: its chat is gone: %s", job.id, error)
             if await self.store.fail(job.id, [JobState.DELIVERING], _undeliverable(job)):
                 await self.store.close(job.id)
