@@ -16,6 +16,7 @@ from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
+from stemdrop.domain.recipes import Remix
 from stemdrop.errors import TryLater
 from stemdrop.http.proxies import is_inside
 from stemdrop.settings import Settings
@@ -127,6 +128,8 @@ class Privacy:
         for job_id in await self.store.ids_of(user_id):  # only those that cannot be read are left
             log.warning("job %s: its user has deleted it; it could not be read", job_id)
             await self.store.forget(job_id)
+        for remix in await self.remixes.open_of(user_id):
+            await self._remove_progress(remix)
         await self.albums.forget_of(user_id)
         await self.stem_cache.forget_of(user_id)
         await self.remixes.forget_of(user_id)
@@ -156,6 +159,15 @@ class Privacy:
             await self.job_message.show_deleted(job, _EDIT_PATIENCE_S)
         except (TelegramError, TryLater) as error:
             log.info("job %s: its message could not be edited: %s", job.id, error)
+
+    async def _remove_progress(self, remix: Remix) -> None:
+        """Delete the message that says that a remix is being made."""
+        if not remix.message_id:
+            return
+        try:
+            await self.job_message.bot.delete_message(remix.chat_id, remix.message_id)
+        except (TelegramError, TryLater) as error:
+            log.info("job %s: the message of a remix could not be deleted: %s", remix.job_id, error)
 
 
 def link_to_private(context: Context, word: str) -> InlineKeyboardMarkup:

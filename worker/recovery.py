@@ -20,6 +20,7 @@ from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.storage.due_jobs import CLOCK_SKEW_S, LONGEST_WAIT_S, DueJobs
 from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.remixes import Remixes
 from stemdrop.tasks.engine import Engine, Task
 from stemdrop.tasks.tracebacks import EXPECTED, Tracebacks
 
@@ -34,6 +35,8 @@ LATE_AT_ONCE = 100
 _LATE_EVERY = 0.1  # of the time since it was given up
 # The answer to the create call of a job that was deleted during that call comes within this time.
 ANSWER_OF_DELETED_S = 120.0
+# A remix that has not ended so long after its order is rendered again if its task was lost.
+REMIX_AGAIN_S = 60.0
 AT_ONCE = 8
 # The jobs that are read in one step, which blocks the process for about 10 ms.
 BATCH = 50
@@ -64,6 +67,7 @@ class Recovery:
     job_message: JobMessage
     account_queue: AccountQueue
     deadlines: Deadlines
+    remixes: Remixes
     clock: Callable[[], float] = time.time
     _tracebacks: Tracebacks = field(init=False, default_factory=Tracebacks)
     _slots: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(AT_ONCE))
@@ -71,6 +75,7 @@ class Recovery:
     async def run(self) -> None:
         """Move on the jobs that are due, a few at a time; an error with one is logged and stops no other."""
         began_at = self.clock()
+        await self._restart_remixes(began_at - REMIX_AGAIN_S)
         late = await self.store.late_jobs(LATE_AT_ONCE)
         await asyncio.gather(*(self._try(job, self._poll_late) for job in late))
         await self.due_jobs.add_missing()
@@ -78,6 +83,14 @@ class Recovery:
         while due := await self.due_jobs.find(BATCH, before=min(began_at, self.clock())):
             await asyncio.gather(*(self._try(it.job, self._recover) for it in due if it.job))
             await self.due_jobs.put_off([(it, self._next_look_at(it.job)) for it in due])
+
+    async def _restart_remixes(self, before: float) -> None:
+        """Add the tasks of open remixes, which may be lost; those that are not lost stay as they are."""
+        for remix_id in await self.remixes.open_ids(before):
+            if await self.remixes.get(remix_id):
+                await self.engine.add(Task.RENDER, remix_id, remix_id)
+            else:  # it has expired
+                await self.remixes.drop(remix_id)
 
     async def _try(self, job: Job, step: Callable[[Job], Awaitable[None]]) -> None:
         bind_job(job.id, job.task_id)

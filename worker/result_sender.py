@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from stemdrop.chat.translations import Language, Translations
+from stemdrop.chat.translations import Translations
 from stemdrop.domain.audio_types import PLAYABLE_EXTENSIONS
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
@@ -97,7 +97,11 @@ class ResultSender:
         names = {stem.key: translate.stem(stem) for stem in result.stems}
         waiting = [
             OutgoingStem(
-                stem.key, stem.title, stem.kind, stem.file_id, _caption(job, stem.title, name, translate)
+                stem.key,
+                stem.title,
+                stem.kind,
+                stem.file_id,
+                own_caption(stem.title, title(job.source.title, name, translate("title.song"))),
             )
             for key, name in names.items()
             if (stem := cached.get(key)) and key not in sent
@@ -138,7 +142,7 @@ class ResultSender:
     async def _send_files(
         self, job: Job, files: Sequence[DownloadedStem], cover: bytes | None, check_owner: CheckOwner
     ) -> set[str]:
-        stems = [_outgoing(job, file, cover) for file in files]
+        stems = [outgoing(job, file, cover) for file in files]
         with self.counters.timed(DELIVERY_SECONDS, "send"):
             arrived = await self.sender.send(job, stems, self._record(job), check_owner)
         sizes = [file.path.stat().st_size for file in files if file.key in arrived]
@@ -157,7 +161,8 @@ class ResultSender:
         return record
 
 
-def _outgoing(job: Job, file: DownloadedStem, cover: bytes | None) -> OutgoingStem:
+def outgoing(job: Job, file: DownloadedStem, cover: bytes | None) -> OutgoingStem:
+    """Return the file as it is sent: as audio, or as a document in a format that not every player takes."""
     upload = Upload(file.path, file.file_name)
     if not file.file_name.endswith(tuple(PLAYABLE_EXTENSIONS)):
         # otherwise Telegram may take it for music, whose file is no longer what was sent
@@ -172,7 +177,6 @@ def _outgoing(job: Job, file: DownloadedStem, cover: bytes | None) -> OutgoingSt
     return OutgoingStem(file.key, file.title, AUDIO, upload, present)
 
 
-def _caption(job: Job, sent_title: str, name: str, translate: Language) -> Mapping[str, str]:
+def own_caption(sent_title: str, own: str) -> Mapping[str, str]:
     """Return the job's own title as caption if the first user's title or language was another."""
-    own = title(job.source.title, name, translate("title.song"))
     return {} if own == sent_title else {"caption": in_sentence(own, MAX_CAPTION)}

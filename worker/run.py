@@ -8,13 +8,17 @@ from functools import partial
 from stemdrop.domain.queues import PERIODIC
 from stemdrop.errors import SettingsError
 from stemdrop.services.stem_host import find_stem_host_problem
-from stemdrop.tasks.engine import Periodic, Queue, Task
+from stemdrop.tasks.engine import Handler, Periodic, Queue, Task
 from stemdrop.wiring import STOP_GRACE_S, Parts, greet_telegram
 from worker.archives import PACKS_AT_ONCE, Archives
 from worker.credits_monitor import CreditsMonitor
 from worker.delivery import JOBS_ON_DISK, Delivery
 from worker.progress_updates import ProgressUpdates
 from worker.recovery import Deadlines, Recovery
+from worker.remix_files import RemixMaker
+from worker.remix_sender import RemixSender
+from worker.render_message import RenderMessage
+from worker.renders import RENDERS_ON_DISK, Renders
 from worker.result_sender import ResultSender
 from worker.stems.address_rules import AddressRules
 from worker.stems.downloader import StemDownloader
@@ -36,6 +40,7 @@ class Tasks:
     submission: Submission
     delivery: Delivery
     archives: Archives
+    renders: Renders
     recovery: Recovery
     progress_updates: ProgressUpdates
     credits_monitor: CreditsMonitor
@@ -78,6 +83,7 @@ def build_tasks(
         ),
         delivery=_build_delivery(parts, sender, downloader),
         archives=_build_archives(parts, sender, downloader, max_bytes),
+        renders=_build_renders(parts, sender, downloader, max_bytes or settings.max_upload_bytes),
         recovery=Recovery(
             store=store,
             due_jobs=parts.recovery_due,
@@ -86,6 +92,7 @@ def build_tasks(
             job_message=parts.job_message,
             account_queue=parts.account_queue,
             deadlines=deadlines,
+            remixes=parts.remixes,
             clock=parts.clock,
         ),
         progress_updates=ProgressUpdates(
@@ -127,6 +134,24 @@ def _build_archives(
     )
 
 
+def _build_renders(parts: Parts, sender: StemSender, downloader: StemDownloader, max_bytes: int) -> Renders:
+    return Renders(
+        store=parts.store,
+        remixes=parts.remixes,
+        dead_letters=parts.dead_letters,
+        maker=RemixMaker(
+            downloader=downloader,
+            translations=parts.translations,
+            counters=parts.counters,
+            max_bytes=max_bytes,
+        ),
+        sender=RemixSender(remixes=parts.remixes, sender=sender, max_bytes=max_bytes),
+        message=RenderMessage(parts.bot, parts.remixes),
+        translations=parts.translations,
+        counters=parts.counters,
+    )
+
+
 async def run_worker(parts: Parts, stop: asyncio.Event) -> None:
     """Run the worker's tasks until `stop`.
 
@@ -153,5 +178,9 @@ async def run_worker(parts: Parts, stop: asyncio.Event) -> None:
         group.create_task(work(Queue.SUBMISSIONS, submissions, periodic=periodic, concurrency=16))
         deliveries = {Task.DELIVER: tasks.delivery.run}
         group.create_task(work(Queue.DELIVERIES, deliveries, concurrency=JOBS_ON_DISK))
-        packs, given_up = {Task.PACK: tasks.archives.run}, {Task.PACK: tasks.archives.give_up}
+        packs = {Task.PACK: tasks.archives.run}
+        given_up: dict[Task, Handler] = {Task.PACK: tasks.archives.give_up}
         group.create_task(work(Queue.PACKS, packs, given_up=given_up, concurrency=PACKS_AT_ONCE))
+        renders = {Task.RENDER: tasks.renders.run}
+        given_up = {Task.RENDER: tasks.renders.give_up}
+        group.create_task(work(Queue.RENDERS, renders, given_up=given_up, concurrency=RENDERS_ON_DISK))

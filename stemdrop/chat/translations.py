@@ -12,7 +12,7 @@ from pathlib import Path
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from babel.numbers import format_decimal
+from babel.numbers import format_decimal, format_percent
 from babel.units import format_unit
 
 from stemdrop.domain.failures import REMEDIES
@@ -99,6 +99,9 @@ class Language:
 
     def number(self, count: float) -> str:
         return str(format_decimal(count, locale=self.code))
+
+    def percent(self, share: float) -> str:
+        return str(format_percent(share, locale=self.code))
 
     def credits(self, count: int) -> str:
         return self.plural("credit", count)

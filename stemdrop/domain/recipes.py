@@ -59,6 +59,11 @@ class Recipe:
         return tuple(key for key in keys if self.gain(key) > OFF_DB)
 
     @property
+    def without_clicks(self) -> Self:
+        """The same for a song of unknown tempo."""
+        return replace(self, has_count_in=False, has_metronome=False)
+
+    @property
     def is_plain(self) -> bool:
         """Whether it changes nothing."""
         return self == type(self)()

@@ -1,6 +1,7 @@
 """`SongFacts`: what was measured of a song. Plain data; no I/O."""
 
 from dataclasses import dataclass
+from typing import Self
 
 # The usual spelling of each key, in semitones from C: the major ones, then the minor ones.
 KEYS = tuple(
@@ -27,6 +28,11 @@ class SongFacts:
         """The key as ID3v2 writes it in `TKEY`: "Db", "F#m"."""
         tonic, _, mode = self.key.translate({ord("♭"): "b", ord("♯"): "#"}).partition(" ")
         return f"{tonic}m" if mode == "minor" else tonic
+
+    def changed(self, speed: int, semitones: int) -> Self:
+        """Return what holds of the song at this speed, in percent, and so many semitones higher."""
+        key = transposed(self.key, semitones) if self.key else ""
+        return type(self)(self.bpm * speed / 100, self.beat_s * 100 / speed, key)
 
 
 def transposed(key: str, semitones: int) -> str:

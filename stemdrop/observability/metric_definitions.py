@@ -150,6 +150,13 @@ DELIVERY_SECONDS = _histogram(
     (_STEP,),
     _BUCKETS_S,
 )
+RENDERS = _counter(
+    "renders",
+    "Orders of remixes by how they ended; `cached`: sent from what Telegram stores, `nothing`: no stem to be "
+    "heard, or too large, `refused`: the chat or Telegram takes no such file, `failed`: given up",
+    (Label("outcome", ("sent", "cached", "cancelled", "nothing", "refused", "failed")),),
+)
+RENDER_SECONDS = _histogram("render_seconds", "How long it took to render one remix", (), _BUCKETS_S)
 FETCHES = _counter(
     "stem_fetches",
     "Stems by how fetching them ended; `gone`: no stem there, `refused`: an address that is not allowed",
@@ -201,15 +208,7 @@ INFO = _gauge("info", "Always 1; the version of the webhook that answers", (Labe
 METRICS = (
     *(JOBS, OLDEST_JOB, STATE_SECONDS, ENDED, FAILED, CALLBACKS, EXPECTS_CALLBACKS),
     *(API_CALLS, API_REFUSALS, CREDITS_LEFT, CREDITS_SEEN, LAST_TRY),
-    *(
-        DELIVERY_BYTES,
-        DELIVERY_SECONDS,
-        FETCHES,
-        MIXER_SEGMENTS,
-        MIXER_WAIT,
-        TELEGRAM_CALLS,
-        FLOOD_WAITS,
-        FLOOD_SECONDS,
-    ),
+    *(DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES, RENDERS, RENDER_SECONDS, MIXER_SEGMENTS, MIXER_WAIT),
+    *(TELEGRAM_CALLS, FLOOD_WAITS, FLOOD_SECONDS),
     *(QUEUE_TASKS, QUEUE_OLDEST, GIVEN_UP, PROCESSES, IN_TROUBLE, REDIS_BYTES, REDIS_LIMIT, INFO),
 )

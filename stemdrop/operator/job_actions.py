@@ -25,7 +25,7 @@ from stemdrop.wiring import Parts
 
 # The operator does not wait longer for Telegram: recovery updates the job's message later.
 TELEGRAM_WAIT_S = 5.0
-_PACK = f"{Task.PACK}:"
+_PACK, _RENDER = f"{Task.PACK}:", f"{Task.RENDER}:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class OperatorActions:
         self._orders = parts.orders
         self._abilities = parts.abilities
         self._dead_letters = parts.dead_letters
+        self._remixes = parts.remixes
         self._account_queue = parts.account_queue
 
     async def perform(self, action: str, found: Job | DeadLetter) -> ActionOutcome:
@@ -131,17 +132,24 @@ class OperatorActions:
         return ActionOutcome(True, text, job.id if is_ended_now else "")
 
     async def _perform_on_task(self, action: str, letter: DeadLetter) -> ActionOutcome:
-        order = letter.key.removeprefix(_PACK)
         if action == "drop":
             dropped = await self._dead_letters.drop(letter.key)
             return ActionOutcome(dropped, f"task {letter.key}: {'dropped' if dropped else 'dropped before'}")
-        if action == "retry" and order != letter.key:
+        if action != "retry" or not letter.key.startswith((_PACK, _RENDER)):
+            return ActionOutcome(
+                False, f"task {letter.key}: users' messages are not stored; they have to send it again"
+            )
+        if letter.key.startswith(_PACK):
+            order = letter.key.removeprefix(_PACK)
             await self._engine.add(Task.PACK, order, order)
-            await self._dead_letters.drop(letter.key)
-            return ActionOutcome(True, f"task {letter.key}: run again; costs nothing")
-        return ActionOutcome(
-            False, f"task {letter.key}: users' messages are not stored; they have to send it again"
-        )
+        else:
+            order = letter.key.removeprefix(_RENDER)
+            remix = await self._remixes.get(order)
+            if remix is None or not await self._remixes.reopen(remix):
+                return ActionOutcome(False, f"task {letter.key}: its order has ended; it can be ordered anew")
+            await self._engine.add(Task.RENDER, order, order)
+        await self._dead_letters.drop(letter.key)
+        return ActionOutcome(True, f"task {letter.key}: run again; costs nothing")
 
 
 async def perform(settings: Settings, redis: Redis, action: str, found: Job | DeadLetter) -> ActionOutcome:

@@ -2,7 +2,7 @@
 
 import json
 import secrets
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -183,6 +183,11 @@ class Remixes(RedisStore):
         """Return the ids of orders that were made `before` (Unix seconds) and have not ended."""
         return cast(list[str], await self._redis.zrangebyscore(REMIXES_OPEN, "-inf", before))
 
+    async def open_of(self, user_id: int) -> list[Remix]:
+        """Return a user's orders that have not ended."""
+        ids = cast(list[str], await self._redis.zrange(REMIXES_OF.format(user_id), 0, -1))
+        return [remix for remix_id in ids if (remix := await self.get(remix_id))]
+
     async def drop(self, remix_id: str) -> None:
         """Take an order that has expired off the list of open ones."""
         await self._redis.zrem(REMIXES_OPEN, remix_id)
@@ -202,10 +207,10 @@ class Remixes(RedisStore):
         fields = ["message_id", str(message_id), "chat_id", str(chat_id)]
         await run_script(self._redis, _WRITE, [REMIX.format(remix_id)], fields)
 
-    async def tick(self, remix_id: str, entry: str, sent: Sent) -> None:
-        """Record that a file of this name arrived in the chat."""
-        stored = json.dumps(asdict(sent))
-        await run_script(self._redis, _WRITE, [REMIX.format(remix_id)], [f"{_SENT}{entry}", stored])
+    async def tick(self, remix_id: str, sent: Mapping[str, Sent]) -> None:
+        """Record that these files (name → message) are in the chat."""
+        args = [text for name, it in sent.items() for text in (f"{_SENT}{name}", json.dumps(asdict(it)))]
+        await run_script(self._redis, _WRITE, [REMIX.format(remix_id)], args)
 
     async def sent(self, remix_id: str) -> dict[str, Sent]:
         """Return what has arrived in the chat, by name."""

@@ -231,8 +231,8 @@ class _Worker(Worker):
 
 
 def _job_of(task: Task, argument: str) -> str:
-    """Return the job of a task; the handler of an update finds it later."""
-    return "" if task in (Task.UPDATE, Task.ALBUM) else argument.partition(":")[0]
+    """Return the job of a task; the handlers of an update and of a remix find it later."""
+    return "" if task in (Task.UPDATE, Task.ALBUM, Task.RENDER) else argument.partition(":")[0]
 
 
 def _periodic(name: str, item: Periodic) -> Callable[..., Awaitable[None]]:

@@ -40,6 +40,7 @@ from worker.archives import Archives
 from worker.delivery import Delivery
 from worker.progress_updates import ProgressUpdates
 from worker.recovery import Deadlines, Recovery
+from worker.renders import Renders
 from worker.run import Tasks, build_fetcher, build_tasks
 from worker.submission import Submission
 
@@ -135,6 +136,10 @@ class Product(Parts):
     def archives(self, *, max_bytes: int | None = None) -> Archives:
         """The task PACK; `max_bytes` is what Telegram takes."""
         return self._tasks(max_bytes).archives
+
+    def renders(self, *, max_bytes: int | None = None) -> Renders:
+        """The task RENDER; `max_bytes` is what Telegram takes."""
+        return self._tasks(max_bytes).renders
 
     def poller(self, update_health: UpdateHealth | None = None) -> Poller:
         return Poller(self.bot, self.store, self.engine, self.dead_letters, update_health or UpdateHealth())

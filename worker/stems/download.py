@@ -166,12 +166,9 @@ class StemDownloads:
             cover=self.cover,
             facts=facts,
         )
-        try:
-            await run_in_thread(write_tags, file.path, file.audio_format, tags, self.fetcher.max_bytes)
-        except _UNTAGGABLE as error:
-            log.info("job %s: stem %s is sent without tags: %s", self.job.id, stem.key, error)
-        except Exception:
-            log.exception("job %s: stem %s is sent without tags", self.job.id, stem.key)
+        await write_tags_or_none(
+            self.job, f"stem {stem.key}", file.path, file.audio_format, tags, self.fetcher.max_bytes
+        )
 
     async def _fresh_url(self, stem: Stem) -> str:
         if self._fresh_urls is None:
@@ -185,6 +182,18 @@ class StemDownloads:
             log.info("job %s: no fresh URLs: %s", self.job.id, error)
             return {}
         return {stem.key: stem.url for stem in result.stems} if result else {}
+
+
+async def write_tags_or_none(
+    job: Job, what: str, path: Path, audio_format: AudioFormat, tags: Tags, max_bytes: int
+) -> None:
+    """Write tags into a file; one that cannot be tagged stays without."""
+    try:
+        await run_in_thread(write_tags, path, audio_format, tags, max_bytes)
+    except _UNTAGGABLE as error:
+        log.info("job %s: %s is sent without tags: %s", job.id, what, error)
+    except Exception:
+        log.exception("job %s: %s is sent without tags", job.id, what)
 
 
 def describe(

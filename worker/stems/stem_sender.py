@@ -27,6 +27,8 @@ MAX_ALBUM = 10
 UPLOAD_TIMEOUT_S = 300
 # Files on disk wait for Telegram's limits (a full album in a group: a minute) and are not downloaded again.
 UPLOAD_PATIENCE_S = 300.0
+# The arguments that every kind of file has.
+_LABELS_OF_ALL = ("caption", "reply_markup")
 Item = TypeVar("Item")
 RecordSent = Callable[[dict[str, Sent]], Awaitable[None]]
 # Raises `DeliveryOverridden` if the caller no longer delivers the job.
@@ -107,7 +109,7 @@ class StemSender:
             try:
                 messages = await self._send_album(job, stems)
             except NetworkError as error:
-                _raise_unless_refused(error, stems[0].media)
+                _raise_unless_refused(error, _one_of(str, stems))
                 log.warning("job %s: Telegram refuses an album, sending its stems singly: %s", job.id, error)
             else:
                 together = zip(stems, messages, strict=False)
@@ -141,7 +143,7 @@ class StemSender:
                     [_input_media(stem, files) for stem in stems],
                     message_thread_id=topic_id,
                     reply_parameters=reply,
-                    **_timeouts(stems[0].media),
+                    **_timeouts(_one_of(Upload, stems)),
                 )
 
         return await send_in_topic(job, send)
@@ -167,7 +169,13 @@ def _variants(stem: OutgoingStem) -> Iterator[OutgoingStem]:
         if "thumbnail" in stem.labels:
             labels = {name: value for name, value in stem.labels.items() if name != "thumbnail"}
             yield replace(stem, labels=labels)
-        yield replace(stem, kind=DOCUMENT, labels={})
+        labels = {name: value for name, value in stem.labels.items() if name in _LABELS_OF_ALL}
+        yield replace(stem, kind=DOCUMENT, labels=labels)
+
+
+def _one_of(kind: type[Upload] | type[str], stems: Sequence[OutgoingStem]) -> Upload | str:
+    """Return a medium of this kind, if the album has one."""
+    return next((stem.media for stem in stems if isinstance(stem.media, kind)), stems[0].media)
 
 
 def _raise_unless_refused(error: NetworkError, media: Upload | str) -> None:

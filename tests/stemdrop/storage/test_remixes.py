@@ -105,7 +105,7 @@ async def test_only_a_failed_order_is_opened_again(remixes: Remixes, ordered: Re
 async def test_what_arrived_is_recorded_and_deleted_orders_stay_deleted(
     remixes: Remixes, ordered: Remix, redis: Redis
 ) -> None:
-    await remixes.tick(ordered.id, "0", SENT)
+    await remixes.tick(ordered.id, {"0": SENT})
     await remixes.note_message(ordered.id, -5, 8)
     assert await remixes.sent(ordered.id) == {"0": SENT}
     found = await remixes.get(ordered.id)
@@ -114,7 +114,7 @@ async def test_what_arrived_is_recorded_and_deleted_orders_stay_deleted(
     await remixes.move(ordered, RemixState.SENT)
     for _ in range(2):
         await remixes.forget_of(CHAT)
-        await remixes.tick(ordered.id, "1", SENT)
+        await remixes.tick(ordered.id, {"1": SENT})
         await remixes.note_message(ordered.id, -5, 9)
         assert await remixes.begin(ordered) is None
         assert await redis.keys("stemdrop:*remix*") == []

@@ -1,0 +1,189 @@
+"""Makes the files of a remix: fetches the stems that are heard, mixes and tags them."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+
+from stemdrop.chat.translations import Translations
+from stemdrop.domain.audio_types import AudioFormat
+from stemdrop.domain.outcomes import Sent
+from stemdrop.domain.recipes import Recipe
+from stemdrop.domain.results import Stem
+from stemdrop.domain.titles import MAX_NAME, cut, plain
+from stemdrop.errors import TryLater
+from stemdrop.observability.metric_definitions import RENDER_SECONDS
+from stemdrop.storage.counters import Counters
+from worker.audio.formats import detect_format
+from worker.audio.mixdown import MixInput, mix_down
+from worker.audio.tags import Tags
+from worker.cancellable_thread import run_in_thread
+from worker.render_order import RenderOrder
+from worker.stems.download import FETCHES_PER_JOB, DownloadedStem, write_tags_or_none
+from worker.stems.downloader import StemDownloader
+
+# Of one process: a render needs a whole core.
+RENDERS_AT_ONCE = 1
+_EXTENSIONS = {AudioFormat.MP3: ".mp3", AudioFormat.FLAC: ".flac"}
+_NOT_SENT = Sent(0, "", "")
+
+
+@dataclass
+class Progress:
+    """How much of an order is rendered: `share` of 1. The thread that renders writes it."""
+
+    recipes: int
+    done: int = 0
+    share: float = 0.0
+
+    def note(self, share: float) -> None:
+        self.share = (self.done + share) / self.recipes
+
+
+@dataclass
+class RemixFiles:
+    """The files that were made, by the numbers of their recipes, and why others were not.
+
+    `missing` and `too_big` are names for the user; `is_silent`: no recipe lets anything be heard.
+    """
+
+    files: dict[int, DownloadedStem] = field(default_factory=dict)
+    cover: bytes | None = None
+    missing: list[str] = field(default_factory=list)
+    too_big: list[str] = field(default_factory=list)
+    is_silent: bool = False
+
+
+@dataclass(kw_only=True)
+class RemixMaker:
+    """Makes remixes of any job; one object serves all renders of a process."""
+
+    downloader: StemDownloader
+    translations: Translations
+    counters: Counters
+    max_bytes: int
+    _slots: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(RENDERS_AT_ONCE))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether another render comes first."""
+        return self._slots.locked()
+
+    async def make(
+        self,
+        order: RenderOrder,
+        recipes: Mapping[int, Recipe],
+        sent: Mapping[str, Sent],
+        folder: Path,
+        progress: Progress,
+    ) -> RemixFiles:
+        """Make a file of each recipe from the job's `sent` stems; a stem that is gone is left out.
+
+        Raises as `StemDownloader.download_sent`, and `NotAudio`.
+        """
+        made = RemixFiles()
+        heard = [
+            stem for stem in self._audible(order) if any(it.heard([stem.key]) for it in recipes.values())
+        ]
+        made.is_silent = not heard
+        inputs = await self._fetch(order, heard, sent, folder)
+        made.missing = [order.translate.stem(stem) for stem in heard if stem.key not in inputs]
+        made.cover = await self.downloader.cover(order.job) if inputs else None
+        for number, recipe in recipes.items():
+            mixed = [
+                MixInput(it.path, it.audio_format, recipe.gain(key))
+                for key, it in inputs.items()
+                if recipe.heard([key])
+            ]
+            if mixed and (file := await self._mix(order, number, mixed, folder, progress)):
+                made.files[number] = file
+                await self._tag(order, number, file, made.cover)
+            elif mixed:
+                made.too_big.append(order.title(recipe))
+            progress.done += 1
+        return made
+
+    def _audible(self, order: RenderOrder) -> list[Stem]:
+        """Return the job's stems without those that are silent, which were not sent."""
+        named = self.translations.language(order.job.language).stem
+        return [stem for stem in order.stems if named(stem) not in order.job.silent]
+
+    async def _fetch(
+        self, order: RenderOrder, stems: Sequence[Stem], sent: Mapping[str, Sent], folder: Path
+    ) -> dict[str, MixInput]:
+        """Fetch the stems, a few at a time; those that are gone are left out."""
+        slots = asyncio.Semaphore(FETCHES_PER_JOB)
+
+        async def fetch(stem: Stem, place: Path) -> MixInput | None:
+            async with slots:
+                await anyio.Path(place).mkdir()
+                known = sent.get(stem.key, _NOT_SENT)
+                file = await self.downloader.download_sent(order.job, stem, known, place, order.translate)
+                audio_format = await run_in_thread(detect_format, file.path) if file else None
+            return MixInput(file.path, audio_format) if file and audio_format else None
+
+        running = [
+            asyncio.create_task(fetch(stem, folder / f"stem-{number}")) for number, stem in enumerate(stems)
+        ]
+        try:
+            found = await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+        return {stem.key: given for stem, given in zip(stems, found, strict=True) if given}
+
+    async def _mix(
+        self,
+        order: RenderOrder,
+        number: int,
+        inputs: Sequence[MixInput],
+        folder: Path,
+        progress: Progress,
+    ) -> DownloadedStem | None:
+        """Mix one recipe; `None` if it is larger than Telegram accepts, also as MP3."""
+        recipe, path = order.recipes[number], folder / f"mix-{number}"
+        formats = (AudioFormat.FLAC, AudioFormat.MP3) if order.job.is_lossless else (AudioFormat.MP3,)
+        for audio_format in formats:
+            async with self._slots:
+                with self.counters.timed(RENDER_SECONDS):
+                    length_s = await _mix_down(order, recipe, inputs, path, audio_format, progress)
+            if path.stat().st_size <= self.max_bytes:
+                name = order.file_name(recipe, _EXTENSIONS[audio_format])
+                duration_s = max(1, round(length_s))
+                return DownloadedStem(str(number), order.title(recipe), name, path, duration_s, audio_format)
+        path.unlink()
+        return None
+
+    async def _tag(self, order: RenderOrder, number: int, file: DownloadedStem, cover: bytes | None) -> None:
+        recipe, source = order.recipes[number], order.job.source
+        tags = Tags(
+            title=file.title,
+            album=cut(plain(source.title), MAX_NAME) or order.translate("title.song"),
+            stem=order.words(recipe),
+            performer=cut(plain(source.performer), MAX_NAME),
+            number=number + 1,
+            count=len(order.recipes),
+            cover=cover,
+            facts=order.facts(recipe),
+        )
+        if file.audio_format:
+            await write_tags_or_none(order.job, "a remix", file.path, file.audio_format, tags, self.max_bytes)
+
+
+async def _mix_down(
+    order: RenderOrder,
+    recipe: Recipe,
+    inputs: Sequence[MixInput],
+    path: Path,
+    audio_format: AudioFormat,
+    progress: Progress,
+) -> float:
+    try:
+        return await run_in_thread(
+            mix_down, inputs, recipe, order.job.facts, path, audio_format, progress.note
+        )
+    except OSError as error:
+        raise TryLater(60, f"remixes cannot be written: {error.strerror}") from error

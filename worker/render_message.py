@@ -1,0 +1,95 @@
+"""`RenderMessage`: the message that shows how a remix is being made, until it is there."""
+
+import logging
+from dataclasses import dataclass
+
+from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram.error import BadRequest, ChatMigrated, TelegramError
+from telegram.ext import ExtBot
+
+from stemdrop.chat.callback_data import RemixAction, Screen, ScreenTap
+from stemdrop.chat.replies import edit_text, send_text
+from stemdrop.errors import TryLater
+from stemdrop.storage.remixes import Remixes
+from worker.render_order import RenderOrder
+
+log = logging.getLogger(__name__)
+
+# Progress is not worth a wait for Telegram's limits.
+_PROGRESS_PATIENCE_S = 0.1
+
+
+@dataclass
+class RenderMessage:
+    bot: ExtBot[float]
+    remixes: Remixes
+
+    async def begin(self, order: RenderOrder, *, must_wait: bool) -> None:
+        """Show that the remix is being made, with a button to cancel it. Raises `TelegramError`."""
+        key = "remix.waiting" if must_wait else "remix.making"
+        try:
+            await self._edit_or_send(order, order.translate(key, title=order.name), _cancel_button(order))
+        except TryLater as error:
+            log.info("job %s: its remix is made without a message: %s", order.job.id, error)
+
+    async def show_progress(self, order: RenderOrder, share: float) -> None:
+        """Show how much is made, if Telegram takes that at once."""
+        if not order.message_id:
+            return
+        percent = order.translate.percent(share)
+        text = order.translate("remix.making_at", title=order.name, percent=percent)
+        try:
+            await edit_text(
+                self.bot,
+                order.job.chat_id,
+                order.message_id,
+                text,
+                _cancel_button(order),
+                _PROGRESS_PATIENCE_S,
+            )
+        except (TelegramError, TryLater) as error:
+            log.debug("job %s: the progress of its remix is not shown: %s", order.job.id, error)
+
+    async def end(self, order: RenderOrder, text: str = "", *, can_change: bool = False) -> None:
+        """Replace the message by a text, or remove it. Raises `TelegramError` or `TryLater`."""
+        if text:
+            await self._edit_or_send(order, text, change_button(order) if can_change else None)
+        elif order.message_id:
+            await self._remove(order)
+
+    async def _edit_or_send(
+        self, order: RenderOrder, text: str, keyboard: InlineKeyboardMarkup | None
+    ) -> None:
+        job = order.job
+        if order.message_id and await edit_text(self.bot, job.chat_id, order.message_id, text, keyboard):
+            return
+        message = await send_text(self.bot, job, text, keyboard)
+        order.message_id = message.message_id
+        await self.remixes.note_message(order.remix.id, job.chat_id, message.message_id)
+
+    async def _remove(self, order: RenderOrder) -> None:
+        """Delete the message; one that can no longer be deleted loses its button."""
+        job = order.job
+        try:
+            await self.bot.delete_message(job.chat_id, order.message_id)
+        except ChatMigrated:
+            pass  # its number names another message now
+        except BadRequest as error:
+            if "not found" not in str(error).lower():
+                log.info("job %s: the message above its remix stays: %s", job.id, error)
+                await edit_text(self.bot, job.chat_id, order.message_id, f"🎚 {order.name}", None)
+
+
+def change_button(order: RenderOrder) -> InlineKeyboardMarkup:
+    """Return the button that opens the desk of the job."""
+    data = ScreenTap(Screen.REMIX, (RemixAction.OPEN, order.job.id)).to_data()
+    return _keyboard(order.translate("button.change_remix"), data)
+
+
+def _cancel_button(order: RenderOrder) -> InlineKeyboardMarkup:
+    data = ScreenTap(Screen.REMIX, (RemixAction.CANCEL, order.remix.id)).to_data()
+    return _keyboard(order.translate("button.cancel"), data)
+
+
+def _keyboard(text: str, data: str) -> InlineKeyboardMarkup:
+    return InlineKeyboardMarkup([[InlineKeyboardButton(text, callback_data=data)]])
