@@ -62,7 +62,8 @@ class Pitch extends Processor {
 
   /** Begin the next piece: what was read goes on as the old one while the new one is faded in. */
   next() {
-    const latest = this.came - 2 - SEARCH - Math.max(0, Math.ceil(GRAIN * (this.ratio - 1)));
+    // What is compared now, and what is read until the piece ends, must have come by then.
+    const latest = this.came - 2 - SEARCH - Math.ceil(Math.max(FADE * this.ratio, GRAIN * (this.ratio - 1)));
     this.old = this.at;
     this.at = this.old < 0 ? latest : latest + this.offset(this.old, latest);
     this.left = GRAIN - FADE;
