@@ -79,11 +79,11 @@ def test_a_beat_just_before_the_first_one_is_the_first_one(knocks: Path, tmp_pat
 
 
 def test_a_click_is_whole_wherever_blocks_end() -> None:
-    clicks = Clicks(lead=0, first=900, period=20_000, count=2)
+    clicks = Clicks(lead=0, first=19_900, period=20_000, count=2)
 
     def clicked(*sizes: int) -> NDArray[np.float32]:
         return np.concatenate(list(clicks.add_to(np.zeros((2, size), np.float32) for size in sizes)), axis=1)
 
     whole = clicked(50_000)
     assert np.count_nonzero(np.diff(whole[0]) == 0) < 46_000
-    assert np.array_equal(clicked(1000, 1000, 19_000, 29_000), whole)
+    assert np.array_equal(clicked(20_500, 500, 19_000, 10_000), whole)
