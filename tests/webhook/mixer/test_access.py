@@ -210,12 +210,15 @@ async def test_segments_that_are_waited_for_leave_room_for_callbacks(
 
 async def test_a_mix_is_ordered_once_for_each_wish(mixer: Mixer, job: Job, alice: User) -> None:
     token = await mixer.token(job, alice)
-    answers = await asyncio.gather(*(mixer.order(token, "abc", speed=80) for _ in range(5)))
+    gains = [["instrumental", -12], ["vocals", -96]]
+    answers = await asyncio.gather(*(mixer.order(token, "abc", speed=80, gains=gains) for _ in range(5)))
     assert [(answer.status_code, answer.json()) for answer in answers] == [(202, {})] * 5
     (remix_id,) = await mixer.product.taken(Queue.RENDERS, Task.RENDER)
     remix = await mixer.product.remixes.get(remix_id)
     assert (remix.job_id, remix.user_id, remix.language) == (job.id, alice.id, "en")
-    assert [(recipe.gains, recipe.speed) for recipe in remix.recipes] == [((("vocals", -96),), 80)]
+    assert [(recipe.gains, recipe.speed) for recipe in remix.recipes] == [
+        ((("instrumental", -12), ("vocals", -96)), 80)
+    ]
     for number in range(20):
         answer = await mixer.order(token, str(number))
         if answer.status_code != 202:
@@ -228,7 +231,8 @@ async def test_a_mix_is_ordered_once_for_each_wish(mixer: Mixer, job: Job, alice
     "change",
     [
         {"gains": [["drums", -96]]},
-        {"gains": [["vocals", -96], ["instrumental", -96]]},
+        {"gains": [["instrumental", -96], ["vocals", -96]]},
+        {"gains": [["vocals", -96], ["instrumental", -12]]},
         {"gains": [["vocals", 99]]},
         {"gains": [["vocals"]]},
         {"gains": "vocals"},

@@ -214,8 +214,14 @@ async def test_a_process_that_dies_is_started_again(mixer: Mixer, job: Job, alic
     pid = mixer.segments.maker.pid
     assert pid
     assert os.getpriority(os.PRIO_PROCESS, pid) >= 10
+    await until(lambda: not mixer.segments._making)
+    os.kill(pid, signal.SIGSTOP)
+    waiting = asyncio.create_task(mixer.segment(token, 0, 0))
+    await until(lambda: mixer.segments.maker._answers)
     os.kill(pid, signal.SIGKILL)
-    await until(lambda: mixer.segments.maker.pid != pid)
+    assert refusal(await waiting) == (503, "busy")
+    assert mixer.segments.maker.pid is None
+    mixer.product.clock.advance(60)
     assert (await mixer.segment(token, 0, 0)).status_code == 200
 
 
