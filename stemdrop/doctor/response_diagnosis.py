@@ -7,7 +7,7 @@ import httpx
 
 from stemdrop.doctor.server_requests import Response, origin, quoted
 
-PASS_ON = "let the proxy forward /callback, /source, /probe and /telegram to the webhook unchanged"  # noqa: S105 - a sentence
+PASS_ON = "let the proxy forward /callback, /source, /probe, /mixer and /telegram to the webhook unchanged"  # noqa: S105 - a sentence
 _REDIRECTS = (301, 302, 303, 307, 308)
 
 
@@ -32,7 +32,7 @@ def foreign_response(response: Response) -> tuple[str, str]:
         return f"POST is not allowed: {who}", "let the proxy forward POST to the webhook"
     if status in (401, 403, 407):
         found = f"a login or a filter blocks requests: {who}"
-        return found, "exempt /callback, /source, /probe and /telegram, which are signed, from it"
+        return found, "exempt /callback, /source, /probe, /mixer and /telegram, which are signed, from it"
     if status == 503 and "Redis" in detail:
         return "the webhook answers that it cannot reach Redis", "look at the webhook's log for the reason"
     if status in (502, 503, 504) or 520 <= status <= 530:

@@ -30,21 +30,23 @@ class _WebhookCheck:
         self._report = report
         self._http = http
         self._url = context.settings.public_url
+        self._mixers = ("mixer",) if context.settings.mixer_url else ()
 
     async def run(self) -> None:
         probes = await self._create_probes()
         if not probes:
-            for check in ("webhook", "callback", "source"):
+            for check in ("webhook", "callback", "source", *self._mixers):
                 self._report.unchecked(check, "this needs Redis", "correct what is wrong with Redis first")
             return
         nonce, nonce_of_source = probes
         if not await self._probe(nonce):
-            for check in ("callback", "source"):
+            for check in ("callback", "source", *self._mixers):
                 self._report.unchecked(check, "this webhook is not reached")
             return
         checks = [self._refusal("callback", f"/callback/{_FORGED}"), self._source(nonce_of_source)]
         if self._context.settings.telegram_updates == "webhook":
             checks.append(self._refusal("updates", "/telegram"))
+        checks += [self._mixer() for _ in self._mixers]
         await asyncio.gather(*checks)
 
     async def _create_probes(self) -> tuple[str, str] | None:
@@ -103,6 +105,19 @@ class _WebhookCheck:
         else:
             found = f"a forged request does not reach the webhook: {described(response)}"
             self._report.wrong(check, found, PASS_ON)
+
+    async def _mixer(self) -> None:
+        """Check that /mixer leads to the webhook, which opens no song for forged data of Telegram."""
+        try:
+            response = await self._send("POST", "/mixer/open", json={"init_data": _FORGED, "job": "0" * 16})
+        except ServerUnreachable as error:
+            self._report.wrong("mixer", str(error), PASS_ON)
+            return
+        if response.status == 403 and response.field("error"):
+            self._report.ok("mixer", "the webhook refuses forged data of Telegram")
+        else:
+            found = f"requests for /mixer do not reach the webhook: {described(response)}"
+            self._report.wrong("mixer", found, PASS_ON)
 
     async def _source(self, nonce: str) -> None:
         """Check that /source leads to the webhook, and that a range of a file arrives unchanged."""

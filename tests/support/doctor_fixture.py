@@ -34,6 +34,7 @@ from stemdrop.settings import load_settings
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.keys import PRESENT
 from webhook.app import create_app
+from webhook.mixer.app import open_segments
 
 ADMIN = 4711
 # Long enough for any machine, where nothing times out.
@@ -112,7 +113,8 @@ class DoctorFixture:
     def webhook(self, **settings: object) -> ASGIApp:
         """Return the webhook's application with changed settings."""
         changed = self.product.settings.model_copy(update=settings)
-        return create_app(self.product.changed(settings=changed))
+        product = self.product.changed(settings=changed)
+        return create_app(product, segments=open_segments(product))
 
     @asynccontextmanager
     async def behind(self, app: ASGIApp, certificate: str = "good") -> AsyncIterator[None]:

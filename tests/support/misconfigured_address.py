@@ -22,6 +22,7 @@ from stemdrop.storage.connection import connect
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.probes import Probes
 from webhook.app import create_app
+from webhook.mixer.app import open_segments
 
 # Only for a server that never answers.
 SHORT_TIMEOUT_S = 1.0
@@ -123,7 +124,7 @@ def answered(text: str, found: str, advice: str, answer: Callable[[Request], Res
             yield
 
 
-_PASS_ON = "let the proxy forward /callback, /source, /probe and /telegram"
+_PASS_ON = "let the proxy forward /callback, /source, /probe, /mixer and /telegram"
 answered(
     "another web server answers",
     "does not know this path: HTTP 404, a page “404 Not Found”",
@@ -205,7 +206,8 @@ async def webhook_without_redis(doctor_fixture: DoctorFixture) -> AsyncIterator[
 async def webhook_at(doctor_fixture: DoctorFixture, redis_url: str) -> AsyncIterator[None]:
     product = doctor_fixture.product
     async with connect(redis_url) as redis:
-        app = create_app(product.changed(store=JobStore(redis), probes=Probes(redis)))
+        changed = product.changed(store=JobStore(redis), probes=Probes(redis))
+        app = create_app(changed, segments=open_segments(changed))
         async with doctor_fixture.behind(app):
             yield
 
@@ -249,6 +251,17 @@ async def no_callback_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]
 )
 async def no_source_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
     async with doctor_fixture.behind(without(doctor_fixture.webhook(), "/source")):
+        yield
+
+
+@misconfiguration(
+    "a proxy without `/mixer`",
+    "public address: mixer",
+    "requests for /mixer do not reach the webhook: HTTP 404",
+    _PASS_ON,
+)
+async def no_mixer_path(doctor_fixture: DoctorFixture) -> AsyncIterator[None]:
+    async with doctor_fixture.behind(without(doctor_fixture.webhook(), "/mixer")):
         yield
 
 

@@ -34,6 +34,7 @@ from stemdrop.storage.connection import connect
 from stemdrop.tasks.engine import Engine
 from stemdrop.wiring import Parts
 from webhook.app import create_app
+from webhook.mixer.app import open_segments
 
 _HOST = f"www.{CERTIFIED}"
 _ZONE = {
@@ -159,7 +160,8 @@ async def _run_all(folder: Path) -> dict[str, list[Finding]]:
     ):
         environ["REDIS_URL"] = server.url
         settings = load_settings({**environ, "PUBLIC_URL": "https://x.test", "TELEGRAM_UPDATES": "webhook"})
-        app = create_app(Parts(settings, redis, engine, http=parts_http, api_http=parts_http))
+        parts = Parts(settings, redis, engine, http=parts_http, api_http=parts_http)
+        app = create_app(parts, segments=open_segments(parts))
         async with serve(app) as url, httpx.AsyncClient(trust_env=False, verify=False) as http:
             port = int(url.rpartition(":")[2])
             ways = [(PUBLIC, 443, tls), (PUBLIC, 9443, tls), (PUBLIC, 80, None), ("10.0.0.1", 443, tls)]
