@@ -1,56 +1,19 @@
 """`make stories`: plays chats with the bot on the local Telegram and writes them into docs/chat.md."""
 
 import asyncio
-import re
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import av
-
-from sandbox.command import DEMO_SONG
 from sandbox.environment.local_environment import LocalEnvironment
-from sandbox.telegram.chats import Message, User
-from tools.transcript import Transcript
+from tools.remix_stories import minus_one, practice_pack, slower_and_lower
+from tools.story_environment import DONE, StoryEnvironment, split
 
 PAGE = Path(__file__).parent.parent / "docs" / "chat.md"
 _BEGIN, _END = "<!-- stories: written by `make stories` -->", "<!-- end of stories -->"
-_DONE, _FAILED = "✅", "⚠️"
-
-
-class StoryEnvironment:
-    """One local environment with the transcripts of its chats."""
-
-    def __init__(self, environment: LocalEnvironment) -> None:
-        self.local = environment
-        self.transcripts: list[Transcript] = []
-
-    def person(self, name: str, language: str = "en") -> User:
-        return self.local.telegram.add_user(name, language_code=language)
-
-    def transcript(self, chat_id: int) -> Transcript:
-        """Begin a transcript of a private chat or group."""
-        transcript = Transcript(self.local.telegram, chat_id)
-        self.transcripts.append(transcript)
-        return transcript
-
-    def song(self, title: str) -> Path:
-        """Write the bundled song with this title, which makes it a different file."""
-        path = self.local.directory / f"{title}.mp3"
-        with av.open(str(DEMO_SONG)) as source, av.open(str(path), "w") as target:
-            stream = target.add_stream_from_template(source.streams.audio[0])
-            target.metadata.update({**source.metadata, "title": title})
-            for packet in source.demux(audio=0):
-                if packet.size:
-                    packet.stream = stream
-                    target.mux(packet)
-        return path
-
-    def start_word(self, text: str) -> str:
-        """Return the word of the last `t.me/…?start=` link in a text."""
-        return str(re.findall(r"\?start=([\w-]+)", text)[-1])
+_FAILED = "⚠️"
 
 
 Story = Callable[[StoryEnvironment], Awaitable[None]]
@@ -60,14 +23,14 @@ async def a_song(environment: StoryEnvironment) -> None:
     """A song"""
     robin = environment.person("Robin")
     chat = environment.transcript(robin.id)
-    await _split(environment, chat, robin, "Morning Line")
+    await split(environment, chat, robin, "Morning Line")
 
 
 async def own_separator(environment: StoryEnvironment) -> None:
     """With your own separator nothing has a price"""
     robin = environment.person("Robin")
     chat = environment.transcript(robin.id)
-    menu = await _split(environment, chat, robin, "At Home")
+    menu = await split(environment, chat, robin, "At Home")
     await chat.tap(robin, menu, "One instrument")
     await chat.wait_until(lambda: "isolate" in chat.text_messages()[-1].text)
 
@@ -76,7 +39,7 @@ async def another_way(environment: StoryEnvironment) -> None:
     """Another mode, and one instrument from a list"""
     robin = environment.person("Robin")
     chat = environment.transcript(robin.id)
-    menu = await _split(environment, chat, robin, "Blue Hour")
+    menu = await split(environment, chat, robin, "Blue Hour")
     await chat.tap(robin, menu, "One instrument")
     await chat.wait_until(lambda: len(chat.text_messages()) == 2)
     listed = chat.text_messages()[-1]
@@ -85,7 +48,7 @@ async def another_way(environment: StoryEnvironment) -> None:
     await chat.tap(robin, listed, "One instrument")
     await chat.wait_until(lambda: any("Bass" in button["text"] for button in listed.buttons))
     await chat.tap(robin, listed, "Bass")
-    await chat.wait_for_text(listed, _DONE)
+    await chat.wait_for_text(listed, DONE)
 
 
 async def the_same_song(environment: StoryEnvironment) -> None:
@@ -95,11 +58,11 @@ async def the_same_song(environment: StoryEnvironment) -> None:
     chat = environment.transcript(robin.id)
     menu = await chat.send_file(robin, song, length="0:30")
     await chat.tap(robin, menu, "Vocals")
-    await chat.wait_for_text(menu, _DONE)
+    await chat.wait_for_text(menu, DONE)
     chat = environment.transcript(kim.id)
     menu = await chat.send_file(kim, song, length="0:30")
     await chat.tap(kim, menu, "🎤")
-    await chat.wait_for_text(menu, _DONE)
+    await chat.wait_for_text(menu, DONE)
 
 
 async def cancel_and_back(environment: StoryEnvironment) -> None:
@@ -112,7 +75,7 @@ async def cancel_and_back(environment: StoryEnvironment) -> None:
     await chat.tap(robin, menu, "Cancel")
     await chat.wait_for_text(menu, "Cancelled")
     await chat.tap(robin, menu, "Continue")
-    await chat.wait_for_text(menu, _DONE)
+    await chat.wait_for_text(menu, DONE)
 
 
 async def no_rights(environment: StoryEnvironment) -> None:
@@ -133,14 +96,14 @@ async def no_rights(environment: StoryEnvironment) -> None:
     menu = await chat.wait_for_text(menu, "14 days")
     chat.lines.append("          (and makes the bot an administrator)")
     telegram.set_bot_status(group.id, "administrator")
-    await chat.wait_for_text(menu, _DONE)
+    await chat.wait_for_text(menu, DONE)
 
 
 async def the_days_credits(environment: StoryEnvironment) -> None:
     """The daily limit of credits"""
     robin = environment.person("Robin")
     chat = environment.transcript(robin.id)
-    menu = await _split(environment, chat, robin, "All Of It", "All stems")
+    menu = await split(environment, chat, robin, "All Of It", "All stems")
     menu = await chat.send_file(robin, environment.song("And More"), length="0:30")
     await chat.tap(robin, menu, "All stems")
     await chat.wait_for_text(menu, "60")
@@ -163,7 +126,7 @@ async def a_private_bot(environment: StoryEnvironment) -> None:
     await theirs.wait_until(lambda: len(theirs.text_messages()) == 3)
     menu = theirs.text_messages()[-1]
     await theirs.tap(stranger, menu, "🎤")
-    await theirs.wait_for_text(menu, _DONE)
+    await theirs.wait_for_text(menu, DONE)
     chat = environment.transcript(owner.id)
     users = await chat.send_text(owner, "/users")
     await chat.tap(owner, users, "➕")
@@ -188,7 +151,7 @@ async def many_songs(environment: StoryEnvironment) -> None:
     await chat.send_text(robin, "/jobs")
     await chat.tap(robin, menus[-1], "Cancel")
     for menu in menus[:-1]:
-        await chat.wait_for_text(menu, _DONE)
+        await chat.wait_for_text(menu, DONE)
 
 
 async def an_album(environment: StoryEnvironment) -> None:
@@ -201,7 +164,7 @@ async def an_album(environment: StoryEnvironment) -> None:
         await telegram.send_file(robin.id, environment.song(title), media_group_id="1")
     menu = await chat.send_file(robin, environment.song("Side C"), length="0:30", media_group_id="1")
     await chat.tap(robin, menu, "All 3: Vocals")
-    await chat.wait_until(lambda: sum(_DONE in shown.text for shown in chat.text_messages()) == 3)
+    await chat.wait_until(lambda: sum(DONE in shown.text for shown in chat.text_messages()) == 3)
 
 
 async def without_a_tap(environment: StoryEnvironment) -> None:
@@ -211,7 +174,7 @@ async def without_a_tap(environment: StoryEnvironment) -> None:
     settings = await chat.send_text(robin, "/settings")
     await chat.tap(robin, settings, "Split at once")
     message = await chat.send_file(robin, environment.song("Straight On"), length="0:30")
-    await chat.wait_for_text(message, _DONE)
+    await chat.wait_for_text(message, DONE)
     message = await chat.send_file(robin, environment.song("No Hurry"), length="0:30", caption="minus bass")
     await chat.tap(robin, message, "Undo")
     await chat.wait_for_text(message, "How do you want it split?")
@@ -232,7 +195,7 @@ async def a_group(environment: StoryEnvironment) -> None:
     menu = await chat.send_text(robin, "/stems", thread_id=topic, reply_to=sent.message_id)
     await chat.tap(kim, menu, "Vocals")
     await chat.tap(robin, menu, "Vocals")
-    await chat.wait_for_text(menu, _DONE)
+    await chat.wait_for_text(menu, DONE)
 
 
 async def languages(environment: StoryEnvironment) -> None:
@@ -241,14 +204,14 @@ async def languages(environment: StoryEnvironment) -> None:
     chat = environment.transcript(wei.id)
     choice = await chat.send_text(wei, "/language")
     await chat.tap(wei, choice, "Português")
-    await _split(environment, chat, wei, "晨光", "🎤")
+    await split(environment, chat, wei, "晨光", "🎤")
 
 
 async def files(environment: StoryEnvironment) -> None:
     """A ZIP file, or voice messages"""
     robin = environment.person("Robin")
     chat = environment.transcript(robin.id)
-    menu = await _split(environment, chat, robin, "🎸 Garage, take 3")
+    menu = await split(environment, chat, robin, "🎸 Garage, take 3")
     await chat.tap(robin, menu, "ZIP")
     await chat.wait_until(
         lambda: any(m.kind == "document" for m in environment.local.telegram.bot_messages(robin.id))
@@ -270,14 +233,14 @@ async def a_failure(environment: StoryEnvironment) -> None:
     environment.local.separator.start()
     await environment.local.separator.wait_for("separator ready")
     await chat.tap(robin, menu, "Try again")
-    await chat.wait_for_text(menu, _DONE)
+    await chat.wait_for_text(menu, DONE)
 
 
 async def privacy(environment: StoryEnvironment) -> None:
     """Privacy, and deletion of all data"""
     robin = environment.person("Robin")
     chat = environment.transcript(robin.id)
-    await _split(environment, chat, robin, "Secret")
+    await split(environment, chat, robin, "Secret")
     await chat.send_text(robin, "/privacy")
     question = await chat.send_text(robin, "/delete")
     await chat.tap(robin, question, question.buttons[0]["text"])
@@ -299,6 +262,9 @@ STORIES: dict[Story, dict[str, str]] = {
     a_group: {},
     languages: {},
     files: {},
+    minus_one: {},
+    slower_and_lower: {},
+    practice_pack: {},
     a_failure: {},
     privacy: {},
 }
@@ -347,15 +313,6 @@ def main() -> int:
     if len(wanted) == len(STORIES):
         write(transcripts)
     return 0
-
-
-async def _split(
-    environment: StoryEnvironment, chat: Transcript, person: User, title: str, words: str = "Vocals"
-) -> Message:
-    """Send a song, tap the button with these words and wait for the stems; returns the bot's message."""
-    menu = await chat.send_file(person, environment.song(title), length="0:30")
-    await chat.tap(person, menu, words)
-    return await chat.wait_for_text(menu, _DONE)
 
 
 if __name__ == "__main__":

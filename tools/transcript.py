@@ -43,14 +43,17 @@ class Transcript:
             self.telegram.send_text(self.chat_id, text, **self._sender(person), **options)
         )
 
-    async def tap(self, person: User, message: Message, words: str) -> CallbackQuery:
-        """Press the button whose text contains `words`, and wait for the bot's answer."""
+    async def tap(self, person: User, message: Message, words: str, number: int = 0) -> CallbackQuery:
+        """Press a button whose text contains `words`, and wait for the bot's answer.
+
+        `number` says which of several, from 0.
+        """
         texts = [button["text"] for button in message.buttons]
         found = [button for button in message.buttons if words in button["text"]]
-        if not found:
+        if len(found) <= number:
             raise NoReplyError(f"there is no button {words!r}, only {texts}")
-        self._add_line(person.first_name, f"taps [ {found[0]['text']} ]")
-        data = found[0]["callback_data"]
+        self._add_line(person.first_name, f"taps [ {found[number]['text']} ]")
+        data = found[number]["callback_data"]
         query = self.telegram.tap(self.chat_id, message.message_id, data, **self._sender(person))
         await self.wait_until(lambda: query.is_answered)
         return query
