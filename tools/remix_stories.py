@@ -15,11 +15,8 @@ async def minus_one(environment: StoryEnvironment) -> None:
     await chat.tap(robin, settings, "Bass")
     menu = await split(environment, chat, robin, "Rhythm Section", "All stems")
     desk = await _open_desk(chat, robin, menu)
-    await chat.tap(robin, desk, "Without Bass")
+    await chat.tap(robin, desk, "Without bass")
     await chat.wait_until(lambda: _remixes(environment, robin))
-    again = await _open_desk(chat, robin, menu)
-    await chat.tap(robin, again, "Without Bass")
-    await chat.wait_until(lambda: len(_remixes(environment, robin)) == 2)
 
 
 async def slower_and_lower(environment: StoryEnvironment) -> None:
@@ -36,9 +33,9 @@ async def slower_and_lower(environment: StoryEnvironment) -> None:
     await tap("Levels", "🔊 Vocals")
     await tap("🔊 Vocals", "🔉 Vocals")
     await tap("Back", "Speed & key")
-    await tap("Speed & key", "⏱ 100 %")
-    await tap("−", "⏱ 90 %")
-    await tap("−", "⏱ 80 %")
+    await tap("Speed & key", "⏱ 100%")
+    await tap("−", "⏱ 90%")
+    await tap("−", "⏱ 80%")
     await tap("−", "🎼 −1", 1)
     await tap("−", "🎼 −2", 1)
     await tap("Count-in", "✓ Count-in")
@@ -52,7 +49,7 @@ async def practice_pack(environment: StoryEnvironment) -> None:
     chat = environment.transcript(robin.id)
     menu = await split(environment, chat, robin, "Étude")
     desk = await _open_desk(chat, robin, menu)
-    await chat.tap(robin, desk, "Without Vocals")
+    await chat.tap(robin, desk, "Without vocals")
     await chat.wait_until(lambda: _remixes(environment, robin))
     await chat.tap(robin, desk, "Practice pack")
     await chat.wait_until(lambda: any("One ZIP" in button["text"] for button in desk.buttons))
@@ -62,9 +59,8 @@ async def practice_pack(environment: StoryEnvironment) -> None:
 
 async def _open_desk(chat: Transcript, person: User, menu: Message) -> Message:
     """Open the desk below a result; returns its message."""
-    known = len(chat.text_messages())
     await chat.tap(person, menu, "Remix")
-    await chat.wait_until(lambda: len(chat.text_messages()) > known)
+    await chat.wait_until(lambda: chat.text_messages()[-1].text.startswith("🎚"))
     return chat.text_messages()[-1]
 
 

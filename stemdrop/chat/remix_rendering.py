@@ -11,6 +11,7 @@ from telegram.constants import KeyboardButtonStyle
 
 from stemdrop.chat.callback_data import RemixAction
 from stemdrop.chat.remix_buttons import remix_button
+from stemdrop.chat.remix_titles import remix_words, signed
 from stemdrop.chat.rendering import NAMES_LENGTH, Rendered, short_title
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Job
@@ -26,8 +27,8 @@ from stemdrop.domain.mixing_desk import (
 )
 from stemdrop.domain.recipes import HIGHEST, LOWEST, OFF_DB, Recipe
 from stemdrop.domain.results import Stem
-from stemdrop.domain.song_facts import transposed
-from stemdrop.domain.titles import cut, in_sentence
+from stemdrop.domain.song_facts import SongFacts
+from stemdrop.domain.titles import in_sentence
 
 # Stems on one page of the levels, two in a row: six rows fit on a phone.
 PAGE_LENGTH = 12
@@ -65,7 +66,7 @@ def render_presets(desk: Desk, translate: Language) -> Rendered:
     """Return the first page of a desk."""
     offered = presets(desk.stems, desk.my_instrument)
     buttons = [
-        remix_button(_preset_name(preset, translate), RemixAction.PRESET, desk.job.id, preset.word)
+        remix_button(_preset_name(preset, desk, translate), RemixAction.PRESET, desk.job.id, preset.word)
         for preset in offered
     ]
     mine = sum(preset.is_mine for preset in offered)  # in a row of its own, above the others
@@ -96,7 +97,7 @@ def render_levels(desk: Desk, translate: Language, page: int = 0) -> Rendered:
     shown = desk.stems[page * PAGE_LENGTH : (page + 1) * PAGE_LENGTH]
     levels = [
         remix_button(
-            f"{_icon(desk, stem.key)} {_name(stem, translate, _LABEL_LENGTH)}",
+            f"{_icon(desk, stem.key)} {_name(stem, translate)}",
             RemixAction.LEVEL,
             desk.job.id,
             stem_word(stem.key),
@@ -118,16 +119,17 @@ def render_tempo(desk: Desk, translate: Language) -> Rendered:
     """Return the page with speed and key, and with clicks where the tempo is known."""
     job_id, recipe = desk.job.id, desk.recipe
     slower, faster = stepped(recipe.speed, -1), stepped(recipe.speed, 1)
+    semitones = signed(recipe.semitones) if recipe.semitones else "0"
     lower, higher = max(LOWEST, recipe.semitones - 1), min(HIGHEST, recipe.semitones + 1)
     rows = [
         [
             remix_button("−", RemixAction.SPEED, job_id, slower),
-            remix_button(f"⏱ {recipe.speed} %", RemixAction.SPEED, job_id, 100),
+            remix_button(f"⏱ {translate.percent(recipe.speed / 100)}", RemixAction.SPEED, job_id, 100),
             remix_button("+", RemixAction.SPEED, job_id, faster),
         ],
         [
             remix_button("−", RemixAction.SEMITONES, job_id, lower),
-            remix_button(f"🎼 {_signed(recipe.semitones)}", RemixAction.SEMITONES, job_id, 0),
+            remix_button(f"🎼 {semitones}", RemixAction.SEMITONES, job_id, 0),
             remix_button("+", RemixAction.SEMITONES, job_id, higher),
         ],
     ]
@@ -182,49 +184,17 @@ def _text(desk: Desk, translate: Language, hint: str) -> str:
 
 
 def describe(desk: Desk, translate: Language) -> str:
-    """Say in words what is set, as in "without Vocals · 80 % (83 BPM) · key −2 (F major)"."""
-    recipe = desk.recipe
-    parts = _described_levels(desk, recipe, translate)
-    parts += [_speed(desk)] if recipe.speed != 100 else []
-    parts += [translate("desk.key", key=_key(desk, translate))] if recipe.semitones else []
-    parts += [translate("desk.count_in")] if recipe.has_count_in else []
-    parts += [translate("desk.metronome")] if recipe.has_metronome else []
-    return " · ".join(parts) or translate("desk.as_it_is")
-
-
-def _described_levels(desk: Desk, recipe: Recipe, translate: Language) -> list[str]:
-    def named(stems: Sequence[Stem]) -> str:
-        return cut(", ".join(_name(stem, translate, NAMES_LENGTH) for stem in stems), NAMES_LENGTH)
-
-    heard = [stem for stem in desk.stems if recipe.gain(stem.key) > OFF_DB]
-    silent = [stem for stem in desk.stems if stem not in heard]
-    quiet = [stem for stem in heard if recipe.gain(stem.key)]
-    if not heard:
-        return [translate("desk.silence")]
-    parts = []
-    if 1 < len(silent) >= len(heard):
-        parts.append(translate("desk.only", names=named(heard)))
-    elif silent:
-        parts.append(translate("desk.without", names=named(silent)))
-    return [*parts, *([translate("desk.quiet", names=named(quiet))] if quiet else [])]
-
-
-def _speed(desk: Desk) -> str:
-    """Return the speed, with the tempo that results where it is known: "80 % (83 BPM)"."""
-    speed, facts = desk.recipe.speed, desk.job.facts
-    tempo = f" ({facts.bpm * speed / 100:.0f} BPM)" if facts and facts.bpm else ""
-    return f"{speed} %{tempo}"
-
-
-def _key(desk: Desk, translate: Language) -> str:
-    """Return the semitones, with the key that results where it is known: "−2 (F major)"."""
-    semitones, facts = desk.recipe.semitones, desk.job.facts
-    named = f" ({translate.key(transposed(facts.key, semitones))})" if facts and facts.key else ""
-    return _signed(semitones) + named
-
-
-def _signed(semitones: int) -> str:
-    return f"{semitones:+d}".replace("-", "−") if semitones else "0"
+    """Say in words what is set, and what it makes of tempo and key: "without bass, 80% (83 BPM)"."""
+    recipe, facts = desk.recipe, desk.job.facts or SongFacts()
+    if not desk.is_heard:
+        return translate("desk.silence")
+    if recipe.is_plain:
+        return translate("desk.as_it_is")
+    words = in_sentence(remix_words(recipe, desk.stems, translate), NAMES_LENGTH)
+    new = facts.changed(recipe.speed, recipe.semitones)
+    told = SongFacts(new.bpm if recipe.speed != 100 else 0, key=new.key if recipe.semitones else "")
+    known = translate.song_facts(told)
+    return f"{words} ({known})" if known else words
 
 
 def _icon(desk: Desk, key: str) -> str:
@@ -234,17 +204,18 @@ def _icon(desk: Desk, key: str) -> str:
     return _ICONS[Level.OFF if is_silenced else level]
 
 
-def _preset_name(preset: Preset, translate: Language) -> str:
+def _preset_name(preset: Preset, desk: Desk, translate: Language) -> str:
     if preset.kind is PresetKind.QUIET:
         return translate("preset.quiet_vocals")
     if preset.stem is None:
         return translate("preset.rhythm")
-    name = translate("preset.without", name=_name(preset.stem, translate, _LABEL_LENGTH))
+    words = in_sentence(remix_words(preset.draft.recipe, desk.stems, translate), NAMES_LENGTH)
+    name = words[:1].upper() + words[1:]
     return f"⭐ {name}" if preset.is_mine else name
 
 
-def _name(stem: Stem, translate: Language, length: int) -> str:
-    return in_sentence(translate.stem(stem), length) or "…"
+def _name(stem: Stem, translate: Language) -> str:
+    return in_sentence(translate.stem(stem), _LABEL_LENGTH) or "…"
 
 
 def _pairs(buttons: Sequence[InlineKeyboardButton]) -> list[list[InlineKeyboardButton]]:

@@ -44,7 +44,7 @@ def _levels(recipe: Recipe, stems: Sequence[Stem], translate: Language) -> list[
     off = [stem for stem in stems if stem not in heard]
     quiet = [stem for stem in heard if recipe.gain(stem.key) == QUIET_DB]
     words = []
-    if off and heard and (len(heard) < len(off) or (len(stems) == 2 and _is_rest(off[0]))):
+    if heard and (1 < len(off) >= len(heard) or (len(off) == len(heard) == 1 and _is_rest(off[0]))):
         words.append(translate("remix.only", stems=_names(heard, " + ", translate)))
     elif off:
         words.append(translate("remix.without", stems=_names(off, " + ", translate)))

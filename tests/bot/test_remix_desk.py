@@ -114,13 +114,13 @@ async def test_each_preset_is_ordered_at_once(room: BotRoom, desk: Message) -> N
         assert (await room.presses(desk, name)).answer_text == ON_ITS_WAY
         (ordered[name],) = await recipes(room)
     assert ordered == {
-        "Without Vocals": Recipe((("vocals", OFF_DB),)),
-        "Without Drums": Recipe((("drums", OFF_DB),)),
-        "Without Bass": Recipe((("bass", OFF_DB),)),
+        "Without vocals": Recipe((("vocals", OFF_DB),)),
+        "Without drums": Recipe((("drums", OFF_DB),)),
+        "Without bass": Recipe((("bass", OFF_DB),)),
         "Quiet vocals (−12 dB)": Recipe((("vocals", QUIET_DB),)),
         "Only drums + bass": only(BAND, ("drums", "bass")),
     }
-    assert says(desk) == "Now: only Drums, Bass. Making it is free."
+    assert says(desk) == "Now: only drums + bass. Making it is free."
 
 
 async def test_silent_stems_are_not_on_the_desk(room: BotRoom, alice: User, sent: Message) -> None:
@@ -139,7 +139,7 @@ async def test_silent_stems_are_not_on_the_desk(room: BotRoom, alice: User, sent
 async def test_the_users_instrument_comes_first(room: BotRoom, job: Job, alice: User) -> None:
     await room.product.users.set_instrument(alice.id, "bass")
     desk = await opened(room, job, alice)
-    assert desk.buttons[0]["text"] == "⭐ Without Bass"
+    assert desk.buttons[0]["text"] == "⭐ Without bass"
     await room.taps(desk, 0)
     assert await recipes(room) == [Recipe((("bass", OFF_DB),))]
 
@@ -156,8 +156,8 @@ async def test_a_mix_of_ones_own_is_set_and_made(room: BotRoom, desk: Message, a
     await room.presses(desk, "Count-in")
     await room.presses(desk, "Metronome")
     await room.presses(desk, "✓ Metronome")
-    levels, tempo = "without Bass · quieter: Vocals", "90 % (94 BPM) · key −1 (F♯ major) · count-in"
-    assert says(desk) == f"Now: {levels} · {tempo}. Making it is free."
+    words = "without bass, quiet vocals, 90%, −1, count-in (94 BPM · F♯ major)"
+    assert says(desk) == f"Now: {words}. Making it is free."
     assert (await room.presses(desk, "Make it")).answer_text == ON_ITS_WAY
     (remix,) = await orders(room)
     gains = (("bass", OFF_DB), ("vocals", QUIET_DB))
@@ -172,8 +172,8 @@ async def test_a_preset_keeps_the_speed_that_is_set(room: BotRoom, desk: Message
     await room.presses(desk, "Speed & key…")
     await room.presses(desk, "−")
     await room.presses(desk, "Back")
-    await room.presses(desk, "Without Bass")
-    await room.presses(desk, "Without Drums")
+    await room.presses(desk, "Without bass")
+    await room.presses(desk, "Without drums")
     assert [(recipe.gains, recipe.speed) for recipe in await recipes(room)] == [
         ((("bass", OFF_DB),), 90),
         ((("drums", OFF_DB),), 90),
@@ -184,7 +184,7 @@ async def test_a_preset_keeps_the_speed_that_is_set(room: BotRoom, desk: Message
 async def test_a_practice_pack_has_the_mix_at_four_speeds(
     room: BotRoom, desk: Message, label: str, is_archive: bool
 ) -> None:
-    await room.presses(desk, "Without Bass")
+    await room.presses(desk, "Without bass")
     await orders(room)
     await room.presses(desk, "Practice pack")
     assert "70, 80, 90 and 100 %" in desk.text
@@ -218,14 +218,14 @@ async def test_a_double_tap_orders_once_and_sets_once(room: BotRoom, desk: Messa
     for data in taps:
         room.telegram.tap(desk.chat.id, desk.message_id, data)
     await room.handle()
-    assert says(desk).startswith("Now: quieter: Bass.")
+    assert says(desk).startswith("Now: quiet bass.")
     assert await recipes(room) == [Recipe((("bass", QUIET_DB),))]
 
 
 async def test_an_update_that_is_handled_again_does_nothing_again(
     room: BotRoom, job: Job, desk: Message, alice: User
 ) -> None:
-    preset = await room.presses(desk, "Without Bass")
+    preset = await room.presses(desk, "Without bass")
     await room.presses(desk, "Levels…")
     level = await room.presses(desk, "🔊 Drums")
     await room.presses(desk, "🔉 Drums")
@@ -249,13 +249,13 @@ async def test_an_update_that_is_handled_again_does_nothing_again(
 async def test_the_same_is_ordered_again_when_it_has_come_or_will_not_come(
     room: BotRoom, desk: Message, state: RemixState, later_s: float, is_again: bool
 ) -> None:
-    await room.presses(desk, "Without Bass")
+    await room.presses(desk, "Without bass")
     (first,) = await orders(room)
     await room.product.remixes.move(first, state)
     room.product.clock.advance(later_s)
-    assert (await room.presses(desk, "Without Bass")).answer_text == ON_ITS_WAY
+    assert (await room.presses(desk, "Without bass")).answer_text == ON_ITS_WAY
     assert {remix.id != first.id for remix in await orders(room)} == {is_again}
-    await room.presses(desk, "Without Bass")
+    await room.presses(desk, "Without bass")
     assert len({remix.id for remix in await orders(room)} - {first.id}) == is_again
 
 
@@ -311,7 +311,7 @@ async def test_in_a_channel_its_administrators_remix(
     await room.handle()
     job = await delivered(room, replace_sender(song_there, alice), user_id=0)
     desk = await opened(room, job, alice)
-    assert (await room.presses(desk, "Without Bass", alice)).answer_text == ON_ITS_WAY
+    assert (await room.presses(desk, "Without bass", alice)).answer_text == ON_ITS_WAY
     assert (await room.forges(desk, f"M:h:{job.id}", mei)).answer_text == "只有发起的人才能选择。"
     (remix,) = await orders(room)
     assert remix.user_id == alice.id
@@ -326,7 +326,7 @@ async def test_ten_open_remixes_are_enough(room: BotRoom, job: Job, desk: Messag
     for number in range(MAX_OPEN_REMIXES):
         assert await product.remixing.order(job, alice.id, [Recipe()], by=f"{number}", language="en")
     await orders(room)
-    query = await room.presses(desk, "Without Bass")
+    query = await room.presses(desk, "Without bass")
     assert query.is_alert
     assert query.answer_text.startswith("10 of your remixes are still being made.")
     assert await orders(room) == []
@@ -339,14 +339,14 @@ async def test_a_chat_without_rights_orders_nothing(room: BotRoom, alice: User, 
     job = await delivered(room, await room.sends(alice, song, chat_id=group.id))
     desk = await opened(room, job, alice)
     room.telegram.forbid(group.id, "can_send_audios")
-    query = await room.presses(desk, "Without Bass", alice)
+    query = await room.presses(desk, "Without bass", alice)
     assert query.answer_text == room.product.translations.languages["en"](f"here.{Obstacle.NO_MUSIC}")
     assert await orders(room) == []
 
 
 async def test_a_deleted_song_says_so(room: BotRoom, job: Job, desk: Message) -> None:
     await room.product.store.forget(job.id)
-    for label in ("Without Bass", "Levels…", "Make it", "Close"):
+    for label in ("Without bass", "Levels…", "Make it", "Close"):
         query = await room.presses(desk, label)
         assert query.answer_text.startswith("This song was deleted")
         assert query.is_alert
@@ -368,7 +368,7 @@ async def test_a_remix_is_cancelled_by_its_user(
     room: BotRoom, job: Job, desk: Message, alice: User, mei: User, kind: str
 ) -> None:
     remixes = room.product.remixes
-    await room.presses(desk, "Without Bass")
+    await room.presses(desk, "Without bass")
     (remix,) = await orders(room)
     if kind == "too late":
         await remixes.move(remix, RemixState.SENT)
@@ -422,7 +422,7 @@ async def test_where_nothing_costs_anything_nothing_is_free(room: BotRoom, job: 
 async def test_everything_of_a_user_is_deleted(
     room: BotRoom, job: Job, desk: Message, alice: User, redis_url: str
 ) -> None:
-    await room.presses(desk, "Without Bass")
+    await room.presses(desk, "Without bass")
     (remix,) = await orders(room)
     (asked,) = (await room.says(alice, "/delete"))[-1:]
     await room.taps(asked, 0)

@@ -72,12 +72,12 @@ def test_the_first_page_has_presets_and_ways_to_more() -> None:
         "Tap a mix to get it at once, or set your own."
     )
     assert labels((text, keyboard)) == [
-        ["⭐ Without Bass"],
-        ["Without Vocals", "Without Drums"],
+        ["⭐ Without bass"],
+        ["Without vocals", "Without drums"],
         ["Quiet vocals (−12 dB)", "Only drums + bass"],
         ["🔊 Levels…", "⏱ Speed & key…"],
         ["🎓 Practice pack", "✅ Make it · free"],
-        ["🔄 Reset", "✖️ Close"],
+        ["🖼 Picture", "🔄 Reset", "✖️ Close"],
     ]
 
 
@@ -90,15 +90,15 @@ def test_where_nothing_costs_anything_nothing_is_said_to_be_free() -> None:
     ("recipe", "solos", "said"),
     [
         (Recipe(), (), "the song as it is"),
-        (Recipe((("bass", OFF_DB),)), (), "without Bass"),
-        (Recipe((("bass", OFF_DB), ("vocals", QUIET_DB))), (), "without Bass · quieter: Vocals"),
-        (only(["vocals", "drums", "bass", "other"], ["drums"]), (), "only Drums"),
-        (Recipe(), ("bass",), "only Bass"),
+        (Recipe((("bass", OFF_DB),)), (), "without bass"),
+        (Recipe((("bass", OFF_DB), ("vocals", QUIET_DB))), (), "without bass, quiet vocals"),
+        (only(["vocals", "drums", "bass", "other"], ["drums"]), (), "only drums"),
+        (Recipe(), ("bass",), "only bass"),
         (only(["vocals", "drums", "bass", "other"], []), (), "silence"),
         (
             Recipe((), 80, -2, has_count_in=True, has_metronome=True),
             (),
-            "80 % (83 BPM) · key −2 (F major) · count-in · metronome",
+            "80%, −2, count-in, metronome (83 BPM · F major)",
         ),
     ],
 )
@@ -108,8 +108,8 @@ def test_the_desk_says_what_is_set(recipe: Recipe, solos: tuple[str, ...], said:
 
 def test_what_is_not_known_of_a_song_is_not_said() -> None:
     set_up = Recipe((), 80, 3, has_count_in=True, has_metronome=True)
-    assert describe(desk(recipe=set_up, facts=None), SAY) == "80 % · key +3"
-    assert describe(desk(recipe=set_up, facts=SongFacts(key="A minor")), SAY) == "80 % · key +3 (C minor)"
+    assert describe(desk(recipe=set_up, facts=None), SAY) == "80%, +3"
+    assert describe(desk(recipe=set_up, facts=SongFacts(key="A minor")), SAY) == "80%, +3 (C minor)"
     shown = render_tempo(desk(recipe=set_up, facts=None), SAY)
     assert "Metronome" not in str(labels(shown))
     assert "not certain" in shown[0]
