@@ -12,7 +12,11 @@ from worker.audio.clicks import Clicks
 from worker.audio.formats import NotAudio
 from worker.audio.mix_encoder import encode_mix
 from worker.audio.stem_mixer import MixInput, mix_stems
-from worker.audio.stretch import stretch
+
+try:
+    from worker.audio.stretch import stretch
+except ImportError:
+    from worker.audio.tempo_filter import stretch
 
 
 def mix_down(
