@@ -53,3 +53,24 @@ async def test_a_song_whose_stems_telegram_lost_is_fetched_again_after_asking(de
     _, menu = await carol.asks(song, VOCALS)
     menu = await carol.shows(menu, "✅")
     assert len(deployment.provider.creates) == 1
+
+
+async def test_a_remix_of_the_same_split_is_made_once_and_costs_nothing(deployment: Deployment) -> None:
+    song = deployment.song("Mixed")
+    alice, bai = deployment.person("Alice"), deployment.person("白", language="zh-hans")
+    for person, remix, preset in ((alice, "Remix", "Quiet vocals"), (bai, "重新混音", "人声调低")):
+        _, menu = await person.asks(song, VOCALS)
+        menu = await person.shows(menu, "✅")
+        stems = len(person.audios())
+        await person.presses(menu, remix)
+        desk = await person.answer_to(menu)
+        await person.presses_twice(desk, preset)
+        await person.sees(lambda person=person, stems=stems: len(person.audios()) > stems)
+    made, again = alice.audios()[-1], bai.audios()[-1]
+    assert made.media
+    assert again.media
+    assert made.media["title"] == "Mixed (quiet vocals)"
+    assert again.media["file_id"] == made.media["file_id"]
+    assert again.text == "Mixed (人声调低)"
+    assert made.reply_to
+    assert len(deployment.provider.creates) == 1
