@@ -17,6 +17,7 @@ from typing import Any
 import callbacks
 import deliveries
 import failover
+import mixer
 import remixes
 import separation
 import songs
@@ -35,6 +36,7 @@ _PARTS: dict[str, tuple[Callable[[Deployment], AsyncIterator[Row]], dict[str, An
     "songs": (songs.run, _AS_USUAL),
     "separation": (separation.run, _AS_USUAL),
     "remixes": (remixes.run, _AS_USUAL),
+    "mixer": (mixer.run, _AS_USUAL),
     "failover": (failover.run, _AS_USUAL | PATIENCE),
 }
 

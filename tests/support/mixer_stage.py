@@ -56,6 +56,7 @@ class Stage:
     refuse: Callable[[str], Response | None] = lambda path: None
     asked: list[str] = field(default_factory=list)
     mixes: list[dict[str, Any]] = field(default_factory=list)
+    encoded: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def app(self) -> Starlette:
         return Starlette(
@@ -116,7 +117,10 @@ class Stage:
         if not len(part):
             return JSONResponse({"error": "past_end"}, 404)
         cached = {"Cache-Control": "private, max-age=3600, immutable"}
-        return Response(flac(part), media_type="audio/flac", headers=cached)
+        key = (id(samples), number)
+        if key not in self.encoded:
+            self.encoded[key] = flac(part)
+        return Response(self.encoded[key], media_type="audio/flac", headers=cached)
 
     async def _mix(self, request: Request) -> Response:
         if refused := self._refused(request):

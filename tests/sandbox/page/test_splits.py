@@ -70,6 +70,38 @@ async def test_a_song_is_dropped_and_its_stems_are_heard_in_step(
         await expect(page.get_by_role("button", name="Play Morning Line (Instrumental)")).to_be_visible()
 
 
+async def test_a_split_song_is_mixed_and_the_mix_arrives_in_the_chat(
+    world: Sandbox, song: Path, tmp_path: Path
+) -> None:
+    part = beginning_with_tags(song, tmp_path / "song.mp3", 6)
+    lena = world.guest("Lena")
+    async with world.page(lena) as page:
+        await drop(page, part)
+        await page.get_by_role("button", name="All stems").click()
+        await page.get_by_role("button", name="Mixer").click()
+        mixer = page.frame_locator("dialog iframe")
+        await mixer.get_by_role("button", name="Mute Drums").click()
+        await mixer.get_by_role("button", name="Play", exact=True).click()
+        await expect(mixer.get_by_role("slider", name="Position in the song")).not_to_have_value("0")
+        await mixer.get_by_role("button", name="Pause", exact=True).press("l")
+        await mixer.get_by_role("slider", name="Position in the song").fill("4")
+        await mixer.locator("body").press("l")
+        await expect(mixer.get_by_role("slider", name="Loop end")).to_be_visible()
+        await mixer.get_by_role("button", name="Send this mix to the chat").click()
+        await expect(mixer.get_by_role("log")).to_contain_text("on its way to the chat")
+        await page.get_by_role("button", name="Close").click()
+
+        name = "Morning Line (without drums)"
+        await page.get_by_role("button", name=f"Play {name}").click()
+        await has_shown(page, f"Pause {name}")
+        *stems, mix = [
+            message.media for message in world.telegram.messages(lena.id) if message.kind == "audio"
+        ]
+        assert len(stems) == 5
+        assert (mix or {})["title"] == name
+        assert (mix or {})["duration"] == 6
+
+
 async def test_a_song_that_cannot_be_fetched_is_explained_and_tried_again(
     world: Sandbox, tmp_path: Path
 ) -> None:

@@ -16,8 +16,8 @@ export function addKeys(player, rows) {
   document.body.append(dialog);
   /** @type {Record<string, () => void>} */
   const actions = {
-    ArrowLeft: () => player.skip(-SEEK_S),
-    ArrowRight: () => player.skip(SEEK_S),
+    arrowleft: () => player.skip(-SEEK_S),
+    arrowright: () => player.skip(SEEK_S),
     l: () => player.stepLoop(),
     "?": () => dialog.showModal(),
   };
@@ -27,12 +27,11 @@ export function addKeys(player, rows) {
     if (event.key === " " ? target.matches("button") : event.key.startsWith("Arrow") && isFader(target)) return; // the browser's own
     const stem = rows.findIndex(({ row }) => row.contains(target));
     const track = player.mix.tracks[stem];
-    const key = event.key.toLowerCase();
+    const key = (/^[^\x00-\x7f]$/.test(event.key) ? event.code.replace("Key", "") : event.key).toLowerCase(); // ь is on the key of M
     if (event.key === " ") player.togglePlay();
     else if (/^[1-9]$/.test(key)) rows[Number(key) - 1]?.mute.focus();
     else if (key === "m" && track) player.set(stem, { isMuted: !track.isMuted });
     else if (key === "s" && track) player.set(stem, { isSolo: !track.isSolo });
-    else if (Object.hasOwn(actions, event.key)) actions[event.key]();
     else if (Object.hasOwn(actions, key)) actions[key]();
     else return;
     event.preventDefault();

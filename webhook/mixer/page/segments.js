@@ -7,7 +7,7 @@
  */
 
 /** For all stems together, as 32-bit samples of two channels. */
-const WINDOW_BYTES = 64e6;
+const WINDOW_BYTES = 48e6;
 const BYTES_PER_FRAME = 8;
 /** Browsers open six connections to a host. */
 const AT_ONCE = 6;
@@ -101,6 +101,8 @@ export class Segments {
         if (encoded !== "past_end") this.onmissing(track, encoded);
       } else {
         const buffer = await this.context.decodeAudioData(encoded);
+        // Chromium counts a buffer's memory, and so frees it in time, only when its samples were asked for.
+        for (let channel = 0; channel < buffer.numberOfChannels; channel++) buffer.getChannelData(channel);
         if (loading.signal.aborted) return;
         this.#buffers.set(key, buffer);
       }

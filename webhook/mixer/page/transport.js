@@ -106,7 +106,7 @@ export class Transport {
   /** Schedule what is due, and ask for what is needed next. */
   tick() {
     const now = this.context.currentTime * this.context.sampleRate;
-    while (this.#rows.length > 1 && this.#end(this.#rows[0]) < now) this.#rows.shift();
+    while (this.#rows.length > 1 && this.#rows[1].start < now) this.#rows.shift();
     this.#want();
     if (!this.isPlaying) return;
     if (this.state === "waiting" && this.#isReady()) this.#start();
@@ -128,11 +128,6 @@ export class Transport {
 
   get #nextStart() {
     return this.#base + this.#done / this.rate;
-  }
-
-  /** @param {Row} row */
-  #end(row) {
-    return row.start + (row.to - row.from) / this.rate;
   }
 
   /** @param {State} state */
