@@ -1,10 +1,11 @@
 """A process of the product that kills itself at a named point.
 
 A point is `<class>.<step>:before` or `:after`. The steps are the public coroutines and contexts of `KINDS`
-(the `:after` of a context is when it has been entered), each move of a job by its new state, each added task
-by its kind, and each method of Telegram. They are found in the classes and in the calls of the code, so that
-a new step is a new point; `steps` returns all of them. A process kills itself when it first passes the point
-that `STEMDROP_DIE_AT` names. `STEMDROP_POINTS` is a file to which all passed points are written.
+(the `:after` of a context is when it has been entered), each move of a job or remix by its new state, each
+added task by its kind, and each method of Telegram. They are found in the classes and in the calls of the
+code, so that a new step is a new point; `steps` returns all of them. A process kills itself when it first
+passes the point that `STEMDROP_DIE_AT` names. `STEMDROP_POINTS` is a file to which all passed points are
+written.
 """
 
 import ast
@@ -23,16 +24,21 @@ from telegram.ext import ExtBot
 from stemdrop.chat.telegram_bot import RateLimiter
 from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.jobs import JobState
+from stemdrop.domain.recipes import RemixState
 from stemdrop.provider.client import SeparationClient
 from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.remixes import Remixes
 from stemdrop.storage.stem_cache import StemCache
 from stemdrop.tasks.engine import Engine, Task
+from worker.remix_files import RemixMaker
 from worker.stems.fetcher import StemFetcher
 
-KINDS = (JobStore, StemCache, SeparationClient, TelegramFiles, StemFetcher)
+KINDS = (JobStore, StemCache, Remixes, SeparationClient, TelegramFiles, StemFetcher, RemixMaker)
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _PACKAGES = ("stemdrop", "bot", "webhook", "worker")
-_MOVE = "JobStore.move"
+_MOVE, _MOVE_REMIX = "JobStore.move", "Remixes.move"
+# A remix comes to the others only by a fault.
+_REMIX_STATES = (RemixState.SENDING, RemixState.SENT, RemixState.CANCELLED)
 # Each method of the Bot API begins with one of these.
 _VERBS = ("send_", "edit_", "answer_", "get_", "set_", "delete_", "copy_", "forward_", "leave_", "pin_")
 
@@ -82,7 +88,9 @@ def _is_context(step: object) -> bool:
 
 def steps() -> set[str]:
     """Return the names of all steps, whether or not a scenario passes them."""
-    found = {f"{kind.__name__}.{name}" for kind in KINDS for name, _ in _steps(kind)} - {_MOVE}
+    found = {f"{kind.__name__}.{name}" for kind in KINDS for name, _ in _steps(kind)}
+    found -= {_MOVE, _MOVE_REMIX}
+    found |= {f"{_MOVE_REMIX}({state})" for state in _REMIX_STATES}
     found |= {f"Engine.add({task})" for task in Task}
     for package in _PACKAGES:
         for path in (_ROOT / package).rglob("*.py"):
@@ -117,6 +125,12 @@ def install_kill_points() -> None:
         return await _with_points(f"{_MOVE}({to_state})", move)(store, *args, **changes)
 
     JobStore.move = move_with_points  # type: ignore[method-assign,assignment]
+    move_remix = inspect.unwrap(Remixes.move)
+
+    async def move_remix_with_points(remixes: Remixes, remix: Any, to: RemixState, *args: Any) -> Any:
+        return await _with_points(f"{_MOVE_REMIX}({to})", move_remix)(remixes, remix, to, *args)
+
+    Remixes.move = move_remix_with_points  # type: ignore[method-assign,assignment]
     add = Engine.add
 
     async def add_with_points(engine: Engine, task: Any, key: str, argument: str) -> None:

@@ -6,14 +6,18 @@ A process is killed at each of these points (`kill_points.py`); the story goes o
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from ledger import ALL_STEMS, VOCALS, Ledger, Play
 from starlette.responses import Response
 
 from sandbox.telegram.entities import text_fields
+from sandbox.telegram.faults import FaultKind
 from stemdrop.chat.translations import load_translations
+from stemdrop.services.remixing import QUICK_TAPS_S
 
 SAY = load_translations().language("en")
+WITHOUT_VOCALS = SAY("remix.without", stems="vocals").capitalize()
 RETRY = SAY("button.retry", price="").strip()
 
 
@@ -146,6 +150,61 @@ async def _by_itself(ledger: Ledger) -> None:
     await ledger.pick(undone)
 
 
+async def _remixed(ledger: Ledger) -> None:
+    """Remixes: made, cached, lost by Telegram and made again, cancelled; a practice pack in both ways."""
+    telegram = ledger.deployment.telegram
+    plays = [await with_desk(ledger) for _ in range(3)]
+    quiet = SAY("preset.quiet_vocals")
+    for play in plays:  # the second comes from the cache, the third no longer does
+        await order_remix(ledger, play, WITHOUT_VOCALS, songs=1)
+        if play is plays[1]:
+            remix = [message for message in plays[0].shown if message.kind == "audio"][-1]
+            assert remix.media
+            telegram.forget_file(remix.media["file_id"])
+    first, as_it_is = plays[0], SAY("desk.as_it_is")
+    await ledger.press(
+        first, SAY("button.reset"), lambda: any(as_it_is in message.text for message in first.translations)
+    )
+    for kind, songs, zips in (("button.zip", 0, 1), ("button.zip", 0, 1), ("button.as_songs", 4, 0)):
+        await ledger.press(first, SAY("button.practice"), lambda: _has(first, SAY("button.as_songs")))
+        await order_remix(ledger, first, SAY(kind), songs=songs, zips=zips)
+        await asyncio.sleep(QUICK_TAPS_S)
+        await ledger.press(first, SAY("button.back"), lambda: _has(first, WITHOUT_VOCALS))
+    telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=1)
+    songs = len(first.titles)
+    await ledger.press(first, quiet, lambda: _has(first, SAY("button.cancel")) or len(first.titles) > songs)
+    # a worker that was killed meanwhile is not slow any more
+    await ledger.press(first, SAY("button.cancel"), lambda: first.is_cancelled or len(first.titles) > songs)
+    first.stems = max(first.stems, len(first.titles))
+    for play in plays:
+        await ledger.press(play, SAY("button.close"), partial(_is_closed, play))
+
+
+async def with_desk(ledger: Ledger, title: str = "First") -> Play:
+    """A song that was split, with its desk below it."""
+    play = await ledger.play(VOCALS, title=title)
+    await ledger.over([play])
+    label = SAY("button.remix")
+    await ledger.press(play, label, lambda: _has(play, SAY("button.practice")))
+    return play
+
+
+async def order_remix(ledger: Ledger, play: Play, label: str, *, songs: int = 0, zips: int = 0) -> None:
+    """Tap a button of a desk until what it orders is in the chat."""
+    play.stems += songs
+    play.packs += zips
+    await ledger.press(play, label, lambda: len(play.titles) >= play.stems and play.packed >= play.packs)
+
+
+def _is_closed(play: Play) -> bool:
+    return not _has(play, WITHOUT_VOCALS)
+
+
+def _has(play: Play, label: str) -> bool:
+    """Whether a button with this label can be tapped."""
+    return any(label in button["text"] for message in play.translations for button in message.buttons)
+
+
 SCENARIOS = {
     "songs": Scenario("songs of two and twelve stems, and kept ones", _songs, 3),
     "packed": Scenario(
@@ -165,5 +224,6 @@ SCENARIOS = {
         "a lost create answer, asked again", _lost, 1, {"POLL_AFTER_S": "5", "JOB_TIMEOUT_S": "600"}
     ),
     "by itself": Scenario("songs that start without a tap, one is undone", _by_itself, 3),
+    "remixed": Scenario("remixes, cached and cancelled ones, practice packs", _remixed, 1),
     "deleted": Scenario("kept stems lost and paid for again, `/delete`", _deleted, 2),
 }
