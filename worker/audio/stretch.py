@@ -15,8 +15,9 @@ from worker.audio.blocks import RATE, Block
 from worker.cancellable_thread import raise_if_cancelled
 
 # All of these are of the input, and rounded to multiples of the percentage: then so are those of the output.
-_SEGMENT_S = 3.0
-_OVERLAP_S = 0.3
+_SEGMENT_S = 4.0
+# Tones are bent by up to half a hertz meanwhile: with 0.3 s a bass was a quarter tone off.
+_OVERLAP_S = 0.8
 # The library needs sound around what it stretches: its own windows are 0.12 s long.
 _MARGIN_S = 0.15
 # Above, overtones are shifted by as many hertz as those at this frequency: voices stay natural.
