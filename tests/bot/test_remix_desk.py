@@ -9,6 +9,7 @@ import pytest
 from product import BotRoom, result_of
 
 from sandbox.telegram.chats import Message, User
+from sandbox.telegram.faults import FaultKind
 from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.jobs import Job, JobState, Obstacle
 from stemdrop.domain.mixing_desk import Draft
@@ -447,3 +448,39 @@ async def test_a_picture_shows_when_each_measured_stem_plays(room: BotRoom, job:
     assert picture.content["caption"] == "🎵 Morning Line\n🟥 Vocals\n🟧 Bass"
     assert picture.reply_to is desk.reply_to
     assert {size["width"] for size in picture.content["photo"]} == {320, 800, 1048}
+
+
+@pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.RESET_BEFORE])
+async def test_a_desk_that_telegram_did_not_take_is_opened_later(
+    room: BotRoom, job: Job, kind: FaultKind
+) -> None:
+    message = result(room, job)
+    room.telegram.faults.add(kind, method="sendMessage")
+    await room.presses(message, "🎚 Remix")
+    assert room.after(message) == []
+    await room.handle_again()
+    assert [it.text.partition("\n")[0] for it in room.after(message)] == ["🎚 Remix of “Morning Line”"]
+
+
+async def test_a_page_that_telegram_did_not_take_is_shown_later_without_undoing_other_taps(
+    room: BotRoom, desk: Message
+) -> None:
+    await room.presses(desk, "Levels…")
+    room.telegram.faults.add(FaultKind.SERVER_ERROR, method="editMessageText")
+    query = await room.presses(desk, "🔊 Bass")
+    assert "🔊 Bass" in [button["text"] for button in desk.buttons]
+    await room.presses(desk, "🔊 Drums")
+    await room.presses(desk, "🔉 Bass")
+    await room.again(query)
+    assert says(desk).startswith("Now: without bass, quiet drums.")
+
+
+async def test_in_a_group_that_became_a_supergroup_the_desk_is_opened_there(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    group = room.telegram.add_group("Band", [alice])
+    job = await delivered(room, await room.sends(alice, song, chat_id=group.id))
+    old = result(room, job)
+    there = room.telegram.migrate_group(group.id)
+    await room.forges(old, f"M:d:{job.id}", alice)
+    assert [it.text[:1] for it in room.telegram.bot_messages(there.id)] == ["🎚"]
