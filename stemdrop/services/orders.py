@@ -30,8 +30,6 @@ log = logging.getLogger(__name__)
 _TASKS = {Picked.STARTED: Task.SUBMIT, Picked.SHARED: Task.DELIVER}
 # The longest time that a person who has tapped waits for the separation API.
 POLL_WAIT_S = 5.0
-
-
 _UNKNOWN = Tapped()
 _NOT_OFFERED = "tap.not_offered"
 
@@ -131,7 +129,8 @@ class Orders:
         With `at_most` only if it costs no more credits.
         """
         is_known = job.asked_again_by == tapped.id
-        if job.mode and not is_known and await self._is_dearer(job.mode, at_most):
+        price = (await self.abilities.get()).price(job.mode) if job.mode else 0
+        if not is_known and at_most is not None and price > at_most:
             return Ordered(job.id, DEARER)
         is_offered = job.can_ask_again(self.clock()) and not tapped.before(job.create_started_at)
         if not (is_offered or is_known) or not await self.store.ask_again(job, tapped.id):
@@ -139,9 +138,6 @@ class Orders:
         log.info("job %s: its user has the separation service asked again", job.id)
         await self.engine.add(Task.SUBMIT, job.id, job.id)
         return Ordered(job.id, "ordered")
-
-    async def _is_dearer(self, mode: Mode, at_most: int | None) -> bool:
-        return at_most is not None and (await self.abilities.get()).price(mode) > at_most
 
     async def _has_come(self, job: Job) -> bool:
         if not job.is_out_of_time:
