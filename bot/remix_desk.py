@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -31,7 +32,7 @@ from stemdrop.chat.replies import send_text
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.mixing_desk import SPEEDS, Draft, Level, practice_pack, presets, stem_of_word
-from stemdrop.domain.recipes import HIGHEST, LOWEST, Recipe
+from stemdrop.domain.recipes import HIGHEST, LOWEST, OPEN_REMIXES, Recipe
 from stemdrop.errors import TryLater
 from stemdrop.log_context import bind_job
 from stemdrop.services.remixing import MAX_OPEN_REMIXES, Remixing
@@ -42,10 +43,8 @@ from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
 
-# A second tap on *Remix* within this time opens no second desk.
-_OPEN_AGAIN_S = 3
-# And one on *Picture* sends no second picture.
-_PICTURE_AGAIN_S = 10
+# A second tap on *Remix*, or on *Picture*, within this time sends nothing.
+_OPEN_AGAIN_S, _PICTURE_AGAIN_S = 3, 10
 # A desk is shown again at most so often when other taps change it meanwhile.
 _MOST_EDITS = 5
 
@@ -83,14 +82,15 @@ class RemixDesk:
 
     async def _cancel(self, query: CallbackQuery, remix_id: str, translate: Language) -> None:
         remix = await self.remixes.get(remix_id)
-        if remix is None:
-            await answer_tap(query, translate("tap.too_late"))
-        elif remix.user_id != query.from_user.id:
+        if remix and remix.user_id != query.from_user.id:
             await answer_tap(query, translate("tap.not_yours"))
+        elif remix and await self.remixing.cancel(remix):
+            await answer_tap(query, None)  # the worker, which shows its progress, shows its end
         else:
-            # the worker, which shows its progress, shows its end
-            is_cancelled = await self.remixing.cancel(remix)
-            await answer_tap(query, None if is_cancelled else translate("tap.too_late"))
+            await answer_tap(query, translate("tap.too_late"))
+            if not (remix and remix.state in OPEN_REMIXES):
+                with suppress(BadRequest):  # a worker that was killed may have left the message
+                    await query.delete_message()
 
     async def _job(self, query: CallbackQuery, job_id: str, translate: Language) -> Job | None:
         """Return the job of a desk if this user may remix it; the tap is answered otherwise."""

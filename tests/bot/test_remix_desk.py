@@ -378,6 +378,8 @@ async def test_a_remix_is_cancelled_by_its_user(
     query = await room.forges(desk, f"M:x:{remix.id}", mei if kind == "another's" else alice)
     await room.again(query)
     assert bool(query.answer_text) is (kind != "cancelled")
+    # what a killed worker has left is removed
+    assert desk.is_deleted == (kind in ("too late", "gone"))
     stored = await remixes.get(remix.id)
     state = {"cancelled": RemixState.CANCELLED, "too late": RemixState.SENT, "another's": RemixState.WAITING}
     assert (stored and stored.state) == state.get(kind)

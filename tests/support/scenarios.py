@@ -162,17 +162,16 @@ async def _remixed(ledger: Ledger) -> None:
             assert remix.media
             telegram.forget_file(remix.media["file_id"])
     first, as_it_is = plays[0], SAY("desk.as_it_is")
-    await ledger.press(
-        first, SAY("button.reset"), lambda: any(as_it_is in message.text for message in first.translations)
-    )
+    await ledger.press(first, SAY("button.reset"), lambda: _says(first, as_it_is))
     for kind, songs, zips in (("button.zip", 0, 1), ("button.zip", 0, 1), ("button.as_songs", 4, 0)):
         await ledger.press(first, SAY("button.practice"), lambda: _has(first, SAY("button.as_songs")))
         await order_remix(ledger, first, SAY(kind), songs=songs, zips=zips)
         await asyncio.sleep(QUICK_TAPS_S)
         await ledger.press(first, SAY("button.back"), lambda: _has(first, WITHOUT_VOCALS))
     telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=1)
-    songs = len(first.titles)
-    await ledger.press(first, quiet, lambda: _has(first, SAY("button.cancel")) or len(first.titles) > songs)
+    songs, making = len(first.titles), SAY("remix.quiet", stems="vocals")
+    making = SAY("remix.making", title=f"First ({making})")
+    await ledger.press(first, quiet, lambda: _says(first, making) or len(first.titles) > songs)
     # a worker that was killed meanwhile is not slow any more
     await ledger.press(first, SAY("button.cancel"), lambda: first.is_cancelled or len(first.titles) > songs)
     first.stems = max(first.stems, len(first.titles))
@@ -194,6 +193,10 @@ async def order_remix(ledger: Ledger, play: Play, label: str, *, songs: int = 0,
     play.stems += songs
     play.packs += zips
     await ledger.press(play, label, lambda: len(play.titles) >= play.stems and play.packed >= play.packs)
+
+
+def _says(play: Play, text: str) -> bool:
+    return any(text in message.text for message in play.translations)
 
 
 def _is_closed(play: Play) -> bool:
