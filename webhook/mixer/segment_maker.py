@@ -133,4 +133,6 @@ def _trouble(answer: dict[str, Any]) -> StemdropError:
         return NotPlayable("a stem cannot be decoded for the mixer")
     if answer["failed"] == "disk":
         log.warning("the mixer's segments cannot be written: %s", answer["why"])
+    if answer["failed"] == "memory":
+        log.warning("the process that cuts stems for the mixer has no memory left")
     return TryLater(_AGAIN_S, "a stem could not be cut into segments")

@@ -90,7 +90,7 @@ async def test_a_long_stem_needs_no_memory_and_a_killed_webhook_leaves_no_proces
     # 5 minutes decode to 50 MiB
     assert peak_mib(child) < short[0] + 12
     assert peak_mib(process.pid) < short[1] + 12
-    assert len(list((tmp_path / "room").glob("stemdrop-mixer-*/*/*.flac"))) == 74
+    assert len(list((tmp_path / "room").glob("stemdrop-mixer-*/*/[0-9]*.flac"))) == 72
     os.kill(process.pid, signal.SIGKILL)
     await until(lambda: not Path(f"/proc/{child}").exists())
     await asyncio.to_thread(process.kill)
