@@ -11,9 +11,11 @@ import httpx
 import pytest
 from process_pool import ForkedProcess
 from product import Product, until
+from tones import mp3
 
 from sandbox.telegram.chats import User
 from stemdrop.domain.jobs import Job
+from webhook.mixer.segment_maker import SegmentMaker
 
 from .conftest import Mixer
 
@@ -70,6 +72,23 @@ async def webhook(
             yield process, Mixer(product, client, None)  # type: ignore[arg-type]
     finally:
         await process.stop()
+
+
+async def test_the_stems_of_many_songs_are_cut_in_turn(tmp_path: Path) -> None:
+    source = tmp_path / "source.mp3"
+    mp3(source, 6)
+
+    async def cut(number: int) -> int:
+        folder = tmp_path / str(number)
+        await asyncio.to_thread(folder.mkdir)
+        await asyncio.to_thread((folder / "source").symlink_to, source)
+        return len([size async for size in maker.cut(folder)])
+
+    maker = SegmentMaker()
+    try:
+        assert await asyncio.gather(*map(cut, range(50))) == [2] * 50
+    finally:
+        await maker.close()
 
 
 async def test_a_long_stem_needs_no_memory_and_a_killed_webhook_leaves_no_process(
