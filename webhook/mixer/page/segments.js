@@ -96,8 +96,9 @@ export class Segments {
     this.#loading.set(key, loading);
     try {
       const encoded = await this.fetch(track.index, piece, loading.signal);
+      // The lengths that the server knows are some tenths of a second off.
       if (typeof encoded === "string") {
-        track.frames = piece * this.pieceFrames; // lengths are known to some tenths of a second
+        track.frames = piece * this.pieceFrames;
         if (encoded !== "past_end") this.onmissing(track, encoded);
       } else {
         const buffer = await this.context.decodeAudioData(encoded);
@@ -105,6 +106,7 @@ export class Segments {
         for (let channel = 0; channel < buffer.numberOfChannels; channel++) buffer.getChannelData(channel);
         if (loading.signal.aborted) return;
         this.#buffers.set(key, buffer);
+        if (buffer.length < this.pieceFrames - 1) track.frames = piece * this.pieceFrames + buffer.length;
       }
       this.onready();
     } catch (error) {

@@ -61,14 +61,27 @@ function useTheme(json) {
   for (const [name, property] of Object.entries(COLOURS)) {
     if (/^#[0-9a-f]{6}$/i.test(theme[name])) style.setProperty(property, theme[name]);
   }
-  if (/^#[0-9a-f]{6}$/i.test(theme.bg_color)) dataset.colours = isDark(theme.bg_color) ? "night" : "day";
+  const [page, button] = [theme.bg_color, theme.button_color].map(luminance);
+  if (page !== undefined) dataset.colours = page < 0.18 ? "night" : "day";
+  // White on Telegram's own blue is hard to read.
+  const written = luminance(theme.button_text_color) ?? 1;
+  if (button !== undefined && contrast(button, written) < 4.5) style.setProperty("--on-accent", contrast(button, 0) > contrast(button, 1) ? "#000000" : "#ffffff");
   dispatchEvent(new Event("resize")); // waveforms are drawn in these colours
 }
 
-/** @param {string} colour  #rrggbb */
-function isDark(colour) {
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-  return 0.299 * red + 0.587 * green + 0.114 * blue < 128;
+/**
+ * Return how bright a colour is, from 0 to 1 (https://www.w3.org/TR/WCAG22/#dfn-relative-luminance).
+ * @param {unknown} colour  #rrggbb
+ */
+function luminance(colour) {
+  if (typeof colour !== "string" || !/^#[0-9a-f]{6}$/i.test(colour)) return undefined;
+  const [red, green, blue] = [1, 3, 5].map((at) => (parseInt(colour.slice(at, at + 2), 16) / 255) ** 2.2);
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
+
+/** @param {number} one @param {number} other */
+function contrast(one, other) {
+  return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
 }
 
 /** @param {string} json @returns {Record<string, any>} */

@@ -15,7 +15,7 @@ export function timeline(player) {
   const levels = loudest(song.stems.map(({ peaks }) => levelsOf(peaks)));
   const canvas = element("canvas", { "aria-hidden": "true" });
   const times = element("span", { className: "times" });
-  const range = element("input", { type: "range", min: "0", max: String(transport.length), step: "any", "aria-label": text("position") });
+  const range = element("input", { type: "range", min: "0", step: "any", "aria-label": text("position") });
   range.addEventListener("input", () => draw_(range.valueAsNumber));
   range.addEventListener("change", () => transport.seek(range.valueAsNumber));
   range.addEventListener("keydown", (event) => {
@@ -99,6 +99,7 @@ export function timeline(player) {
   /** @param {number} position  in seconds */
   function follow(position) {
     if (range.matches(":active")) return; // it is being dragged
+    range.max = String(transport.length);
     range.value = String(position);
     draw_(position);
   }

@@ -25,7 +25,7 @@ const TICK_MS = 100;
 export class Transport {
   /** @type {State} */ state = "paused";
   /** @type {number} how fast the song is played; 1: as it is */ rate = 1;
-  /** Called when the state changes. */
+  /** Called when the state changes, and after a seek. */
   onchange = () => {};
   /** @type {Loop | undefined} in frames */ #loop;
   /** @type {Row[]} those that sound, and later ones */ #rows = [];
@@ -212,7 +212,7 @@ export class Transport {
   #restart(change) {
     const at = this.#cut();
     change(at);
-    if (this.isPlaying) this.#change("waiting");
+    this.#change(this.isPlaying ? "waiting" : "paused");
     this.tick();
   }
 
