@@ -49,7 +49,7 @@ class Stage:
     """A song of named stems; `refuse` may answer a request by its path below `/mixer/`."""
 
     stems: dict[str, NDArray[np.int16]]
-    segment_s: int = 5
+    segment_s: int = 3
     facts: dict[str, Any] | None = None
     language: str = "en"
     title: str = "Morning Line"

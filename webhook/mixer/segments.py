@@ -1,4 +1,4 @@
-"""`Segments`: the stems of songs in pieces of five seconds, made when they are first asked for."""
+"""`Segments`: the stems of songs in pieces of three seconds, made when they are first asked for."""
 
 import asyncio
 import hashlib

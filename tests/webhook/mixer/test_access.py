@@ -38,7 +38,7 @@ async def test_the_owner_opens_a_song(mixer: Mixer, job: Job, alice: User) -> No
     answer = await mixer.open(job, alice)
     assert answer.status_code == 200
     song = answer.json()
-    assert (song["title"], song["segment_s"], song["expires_in_s"]) == ("Morning Line", 5, 3600)
+    assert (song["title"], song["segment_s"], song["expires_in_s"]) == ("Morning Line", 3, 3600)
     assert [(stem["key"], stem["name"]) for stem in song["stems"]] == [
         ("vocals", "Vocals"),
         ("instrumental", "Instrumental"),

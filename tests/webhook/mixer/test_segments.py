@@ -25,7 +25,7 @@ from webhook.mixer.segments import LIFETIME_S
 
 from .conftest import Mixer, refusal
 
-SEGMENT = 5 * 44_100
+SEGMENT = 3 * 44_100
 
 
 def samples_of(content: bytes) -> NDArray[np.int16]:
@@ -74,7 +74,7 @@ async def test_segments_together_are_the_stem_to_the_sample(
     """Of each format, and at the same place in all of them: the encoder's delay of MP3 is left out."""
     kinds = [
         stems["vocals"],
-        sound("flac", "flac", seconds=10),
+        sound("flac", "flac", seconds=9),
         sound("pcm_s16le", "wav", "mono"),
         sound("flac", "flac", rate=48_000),
         sound("aac", "mp4"),
@@ -90,7 +90,7 @@ async def test_segments_together_are_the_stem_to_the_sample(
         assert [segment.shape[1] for segment in found[:-1]] == [SEGMENT] * (len(found) - 1)
         assert np.array_equal(np.concatenate(found, axis=1), samples_of(content)), number
     # whose length in whole segments has no empty one after it
-    assert [segment.shape for segment in await whole(mixer, token, 1)] == [(2, SEGMENT)] * 2
+    assert [segment.shape for segment in await whole(mixer, token, 1)] == [(2, SEGMENT)] * 3
 
 
 async def test_a_segment_is_a_flac_file_that_the_browser_may_keep(
@@ -124,11 +124,12 @@ async def test_a_stem_is_fetched_once_however_many_ask_for_it_at_once(
         "0.flac",
         "1.flac",
         "2.flac",
+        "3.flac",
         *["after_end.flac"] * 2,
     ]
     await product.counters.write()
     counted = await product.counters.all()
-    assert (counted["mixer_segments|made"], counted["mixer_segments|served"]) == (4, 24)
+    assert (counted["mixer_segments|made"], counted["mixer_segments|served"]) == (5, 24)
 
 
 @pytest.mark.parametrize(
