@@ -60,8 +60,7 @@ class Remixing:
         first = await self._remixes.first_order(wanted, by)
         earlier = await self._remixes.get(_id(user_id, first))
         if first != by and earlier and not self._is_same(earlier):
-            first = by
-            await self._remixes.replace_order(wanted, by)
+            first = await self._remixes.first_order(wanted, by, instead_of=first)
         return await self.order(job, user_id, recipes, by=first, language=language, is_archive=is_archive)
 
     def _is_same(self, earlier: Remix) -> bool:

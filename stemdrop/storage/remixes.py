@@ -3,13 +3,15 @@
 import json
 import secrets
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import cast
 
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.mixing_desk import Draft
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.recipes import OPEN_REMIXES, Recipe, Remix, RemixState
+from stemdrop.storage import remix_scripts
 from stemdrop.storage.connection import RedisStore, run_script
 from stemdrop.storage.keys import (
     ALL_REMIXES_OF,
@@ -25,83 +27,9 @@ from stemdrop.storage.keys import (
     REMIXES_OPEN,
 )
 
-_ADD = """
--- KEYS: remix, open ones of its user, open ones of all, all of its user
--- ARGV: id, now, lifetime, most open ones, field, value, …
-if redis.call('EXISTS', KEYS[1]) == 1 then return 1 end
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[2] - ARGV[3])
-if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
-redis.call('EXPIRE', KEYS[1], ARGV[3])
-for i = 2, 4 do
-  redis.call('ZREMRANGEBYSCORE', KEYS[i], '-inf', ARGV[2] - ARGV[3])
-  redis.call('ZADD', KEYS[i], ARGV[2], ARGV[1])
-  redis.call('EXPIRE', KEYS[i], ARGV[3])
-end
-return 1
-"""
-
-_MOVE = """
--- KEYS: remix, open ones of its user, open ones of all
--- ARGV: id, states that it may have, new state, is open, the run that moves it ('': any)
-local state, run = unpack(redis.call('HMGET', KEYS[1], 'state', 'run'))
-if not state or (ARGV[5] ~= '' and run ~= ARGV[5]) then return 0 end
-if state ~= ARGV[3] and not string.find(ARGV[2], ',' .. state .. ',', 1, true) then return 0 end
-redis.call('HSET', KEYS[1], 'state', ARGV[3])
-for i = 2, 3 do if ARGV[4] == '' then redis.call('ZREM', KEYS[i], ARGV[1]) end end
-return 1
-"""
-
-_BEGIN = """
--- KEYS: remix   ARGV: states that it may have, new state, the run
-local state, run = unpack(redis.call('HMGET', KEYS[1], 'state', 'run'))
-if not state or not string.find(ARGV[1], ',' .. state .. ',', 1, true) then return 0 end
-if run == ARGV[3] then return tonumber(redis.call('HGET', KEYS[1], 'runs')) end
-redis.call('HSET', KEYS[1], 'state', ARGV[2], 'run', ARGV[3])
-return redis.call('HINCRBY', KEYS[1], 'runs', 1)
-"""
-
-_UNCOUNT = """
--- KEYS: remix   ARGV: the run
-if redis.call('HGET', KEYS[1], 'run') ~= ARGV[1] then return end
-redis.call('HSET', KEYS[1], 'run', '')
-redis.call('HINCRBY', KEYS[1], 'runs', -1)
-"""
-
-_REOPEN = """
--- KEYS: remix, open ones of its user, open ones of all   ARGV: id, now, new state, state that it must have
-local state = redis.call('HGET', KEYS[1], 'state')
-if state == ARGV[3] then return 1 end
-if state ~= ARGV[4] then return 0 end
-redis.call('HSET', KEYS[1], 'state', ARGV[3], 'runs', 0, 'message_id', 0)
-for i = 2, 3 do redis.call('ZADD', KEYS[i], ARGV[2], ARGV[1]) end
-return 1
-"""
-
-_WRITE = """
--- KEYS: remix   ARGV: field, value, …     one that was deleted stays deleted
-if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], unpack(ARGV)) end
-"""
-
-_CACHE = """
--- KEYS: remixes of a split, its stems   ARGV: digest, JSON of `Sent`
-local lifetime = redis.call('TTL', KEYS[2])
-if lifetime > 0 then
-  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-  redis.call('EXPIRE', KEYS[1], lifetime)
-end
-"""
-
-_SET_DRAFT = """
--- KEYS: desk, job   ARGV: user id, the draft that was read ('': none), the new one, lifetime
-if redis.call('EXISTS', KEYS[2]) == 0 then return 1 end  -- a job that was deleted has no desk
-if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-redis.call('EXPIRE', KEYS[1], ARGV[4])
-return 1
-"""
-
 _SENT = "sent:"
+# Of one user: more than are ordered within the time in which two taps are one.
+_ORDERS_KNOWN = 200
 # Of a draft: a tap is handled again only if it is among the last.
 _TAPS_KNOWN = 20
 
@@ -129,7 +57,7 @@ class Remixes(RedisStore):
         args = [remix.id, self._clock(), REMIX_LIFETIME_S, most_open]
         args += [text for pair in fields.items() for text in pair]
         keys = [*self._keys(remix), ALL_REMIXES_OF.format(remix.user_id)]
-        return bool(await run_script(self._redis, _ADD, keys, args))
+        return bool(await run_script(self._redis, remix_scripts.ADD, keys, args))
 
     async def get(self, remix_id: str) -> Remix | None:
         stored = cast(dict[str, str], await self._redis.hgetall(REMIX.format(remix_id)))
@@ -156,13 +84,13 @@ class Remixes(RedisStore):
         False: it is in another one, was deleted, or `token` is not that of its last run.
         """
         args = [remix.id, _listed(states), to.value, "1" if to in OPEN_REMIXES else "", token]
-        return bool(await run_script(self._redis, _MOVE, self._keys(remix), args))
+        return bool(await run_script(self._redis, remix_scripts.MOVE, self._keys(remix), args))
 
     async def begin(self, remix: Remix) -> RenderRun | None:
         """Begin a run, which overrides earlier ones. `None`: the order has ended, or was deleted."""
         token = secrets.token_hex(8)
         args = [_listed(OPEN_REMIXES), RemixState.RENDERING.value, token]
-        number = int(await run_script(self._redis, _BEGIN, [REMIX.format(remix.id)], args))
+        number = int(await run_script(self._redis, remix_scripts.BEGIN, [REMIX.format(remix.id)], args))
         return RenderRun(token, number) if number else None
 
     async def is_rendered_by(self, remix_id: str, token: str) -> bool:
@@ -172,21 +100,30 @@ class Remixes(RedisStore):
 
     async def uncount(self, remix_id: str, token: str) -> None:
         """Let a run not count that something else has ended. Idempotent."""
-        await run_script(self._redis, _UNCOUNT, [REMIX.format(remix_id)], [token])
+        await run_script(self._redis, remix_scripts.UNCOUNT, [REMIX.format(remix_id)], [token])
 
     async def reopen(self, remix: Remix) -> bool:
         """Let a failed order be rendered again. Idempotent. False: it has not failed."""
-        args = [remix.id, self._clock(), RemixState.WAITING.value, RemixState.FAILED.value]
-        return bool(await run_script(self._redis, _REOPEN, self._keys(remix), args))
+        states = [RemixState.WAITING.value, RemixState.FAILED.value]
+        args = [remix.id, self._clock(), REMIX_LIFETIME_S, *states]
+        return bool(await run_script(self._redis, remix_scripts.REOPEN, self._keys(remix), args))
 
     async def open_ids(self, before: float) -> list[str]:
         """Return the ids of orders that were made `before` (Unix seconds) and have not ended."""
         return cast(list[str], await self._redis.zrangebyscore(REMIXES_OPEN, "-inf", before))
 
+    async def exists(self, remix_id: str) -> bool:
+        """Whether the order is stored, even if only another version can read it."""
+        return bool(await self._redis.exists(REMIX.format(remix_id)))
+
     async def open_of(self, user_id: int) -> list[Remix]:
-        """Return a user's orders that have not ended."""
+        """Return a user's orders that have not ended, without those that this version cannot read."""
         ids = cast(list[str], await self._redis.zrange(REMIXES_OF.format(user_id), 0, -1))
-        return [remix for remix_id in ids if (remix := await self.get(remix_id))]
+        found = []
+        for remix_id in ids:
+            with suppress(ValueError):  # of another version
+                found.append(await self.get(remix_id))
+        return [remix for remix in found if remix]
 
     async def drop(self, remix_id: str) -> None:
         """Take an order that has expired off the list of open ones."""
@@ -205,12 +142,12 @@ class Remixes(RedisStore):
     async def note_message(self, remix_id: str, chat_id: int, message_id: int) -> None:
         """Note the message that shows the progress."""
         fields = ["message_id", str(message_id), "chat_id", str(chat_id)]
-        await run_script(self._redis, _WRITE, [REMIX.format(remix_id)], fields)
+        await run_script(self._redis, remix_scripts.WRITE, [REMIX.format(remix_id)], fields)
 
     async def tick(self, remix_id: str, sent: Mapping[str, Sent]) -> None:
         """Record that these files (name → message) are in the chat."""
         args = [text for name, it in sent.items() for text in (f"{_SENT}{name}", json.dumps(asdict(it)))]
-        await run_script(self._redis, _WRITE, [REMIX.format(remix_id)], args)
+        await run_script(self._redis, remix_scripts.WRITE, [REMIX.format(remix_id)], args)
 
     async def sent(self, remix_id: str) -> dict[str, Sent]:
         """Return what has arrived in the chat, by name."""
@@ -235,7 +172,10 @@ class Remixes(RedisStore):
             draft = change(_draft(stored))
             new = draft.to_json() | {"taps": [*taps, *([by] if by else [])][-_TAPS_KNOWN:]}
             if await run_script(
-                self._redis, _SET_DRAFT, keys, [str(user_id), stored, json.dumps(new), JOB_LIFETIME_S]
+                self._redis,
+                remix_scripts.SET_DRAFT,
+                keys,
+                [str(user_id), stored, json.dumps(new), JOB_LIFETIME_S],
             ):
                 return draft
 
@@ -245,19 +185,12 @@ class Remixes(RedisStore):
     async def _stored_draft(self, job_id: str, user_id: int) -> str:
         return cast(str | None, await self._redis.hget(DESK.format(job_id), str(user_id))) or ""
 
-    async def first_order(self, remix: Remix, by: str) -> str:
-        """Return the name of the order that makes the same for this user; `by` if there is none."""
-        key, what = ORDERS_OF.format(remix.user_id), _what(remix)
-        async with self._redis.pipeline() as pipeline:
-            pipeline.hsetnx(key, what, by)
-            pipeline.expire(key, REMIX_LIFETIME_S)
-            pipeline.hget(key, what)
-            *_, first = await pipeline.execute()
-        return str(first)
-
-    async def replace_order(self, remix: Remix, by: str) -> None:
-        """Let `first_order` return this name."""
-        await cast(Any, self._redis.hset(ORDERS_OF.format(remix.user_id), _what(remix), by))
+    async def first_order(self, remix: Remix, by: str, instead_of: str = "") -> str:
+        """Return the name of the order that makes the same for this user; else `by`, which then is it."""
+        args = [_what(remix), by, instead_of, REMIX_LIFETIME_S, _ORDERS_KNOWN]
+        return str(
+            await run_script(self._redis, remix_scripts.FIRST_ORDER, [ORDERS_OF.format(remix.user_id)], args)
+        )
 
     async def cached(self, job: Job, digest: str) -> Sent | None:
         """Return what Telegram stores of the same split, by the digest of a recipe or of a ZIP's order."""
@@ -267,7 +200,7 @@ class Remixes(RedisStore):
     async def cache(self, job: Job, digest: str, sent: Sent) -> None:
         """Remember it for all users, as long as the stems of the split are in the cache."""
         keys = [key.format(_split_id(job)) for key in (REMIXED, KEPT)]
-        await run_script(self._redis, _CACHE, keys, [digest, json.dumps(asdict(sent))])
+        await run_script(self._redis, remix_scripts.CACHE, keys, [digest, json.dumps(asdict(sent))])
 
     async def forget_cached(self, job: Job, digest: str) -> None:
         """Delete an entry whose file Telegram no longer has."""

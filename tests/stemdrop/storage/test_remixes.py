@@ -1,5 +1,6 @@
 """Orders of remixes move on once, and what Telegram stores of them goes with the stems they come from."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.recipes import OFF_DB, Recipe, Remix, RemixState
 from stemdrop.services.remixing import Remixing
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.keys import DESK, REMIX, REMIX_LIFETIME_S, REMIXED, REMIXES_OPEN
+from stemdrop.storage.keys import DESK, ORDERS_OF, REMIX, REMIX_LIFETIME_S, REMIXED, REMIXES_OPEN
 from stemdrop.storage.remixes import Remixes
 from stemdrop.storage.stem_cache import CachedStems, StemCache
 from stemdrop.tasks.engine import Engine
@@ -184,3 +185,49 @@ def test_an_order_of_a_zip_has_a_digest_of_its_own() -> None:
     one = Remix("a", "job", 1, (QUIET,), is_archive=True)
     assert one.digest == replace(one, id="b", user_id=2).digest
     assert len({one.digest, QUIET.digest, replace(one, recipes=(QUIET, Recipe())).digest}) == 3
+
+
+async def test_every_key_of_an_order_expires(remixes: Remixes, ordered: Remix, redis: Redis) -> None:
+    """One that is opened again is the only one of its user."""
+    await remixes.move(ordered, RemixState.FAILED)
+    await remixes.reopen(ordered)
+    await remixes.first_order(ordered, "tap")
+    keys = await redis.keys("stemdrop:*remix*")
+    assert [key for key in keys if await redis.ttl(key) < 0] == []
+    assert len(keys) == 5
+
+
+async def test_two_taps_at_once_for_what_has_come_order_it_once(
+    remixes: Remixes, redis: Redis, redis_url: str, clock: Clock
+) -> None:
+    await asyncio.gather(*(redis.ping() for _ in range(3)))
+    async with Engine(redis_url) as engine:
+        remixing = Remixing(remixes, engine, clock)
+        job = make_job(id="job-1")
+        first = await remixing.order_once(job, CHAT, [QUIET], by="tap 1", language="en")
+        assert first
+        await remixes.move(first, RemixState.SENT)
+        clock.advance(60)
+        taps = ("tap 2", "tap 3")
+        orders = [remixing.order_once(job, CHAT, [QUIET], by=tap, language="en") for tap in taps]
+        again = await asyncio.gather(*orders)
+        assert len({remix.id for remix in again if remix}) == 1
+        assert first not in again
+
+
+async def test_what_a_user_has_ordered_is_known_for_a_limited_number(
+    remixes: Remixes, ordered: Remix, redis: Redis
+) -> None:
+    for number in range(205):
+        one = replace(ordered, job_id=f"job-{number}")
+        assert await remixes.first_order(one, "tap") == await remixes.first_order(one, "other tap") == "tap"
+    assert await redis.hlen(ORDERS_OF.format(CHAT)) <= 200
+
+
+async def test_orders_of_another_version_do_not_keep_a_user_from_deleting(
+    remixes: Remixes, ordered: Remix, redis: Redis
+) -> None:
+    assert await remixes.add(replace(ordered, id="remix-3"), 9)
+    await redis.hset(REMIX.format(ordered.id), "recipes", '[{"gains": [], "reverb": 3}]')
+    assert [remix.id for remix in await remixes.open_of(CHAT)] == ["remix-3"]
+    assert await remixes.exists(ordered.id)
