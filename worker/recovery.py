@@ -87,7 +87,7 @@ class Recovery:
     async def _restart_remixes(self, before: float) -> None:
         """Add the tasks of open remixes, which may be lost; those that are not lost stay as they are."""
         for remix_id in await self.remixes.open_ids(before):
-            if await self.remixes.get(remix_id):
+            if await self.remixes.exists(remix_id):
                 await self.engine.add(Task.RENDER, remix_id, remix_id)
             else:  # it has expired
                 await self.remixes.drop(remix_id)

@@ -56,7 +56,7 @@ class RemixSender:
         if made.too_big:
             notes.append(translate("remix.too_big", limit=limit, names=_names(made.too_big)))
         await self._check_owner(order)
-        if ZIP in cached or (order.remix.is_archive and self._fits(made)):
+        if ZIP in cached or (order.remix.is_archive and self._fits(order, made)):
             return notes + await self._send_zip(order, made, cached.get(ZIP))
         if order.remix.is_archive and made.files:
             notes.append(translate("remix.zip_too_big", limit=limit))
@@ -65,7 +65,10 @@ class RemixSender:
             notes.append(translate("remix.refused", names=_names(refused)))
         return notes
 
-    def _fits(self, made: RemixFiles) -> bool:
+    def _fits(self, order: RenderOrder, made: RemixFiles) -> bool:
+        """Whether one ZIP holds all; what is left of a pack that came singly is none."""
+        if len(made.files) + len(made.too_big) < len(order.recipes):
+            return False
         sizes = [file.path.stat().st_size + _ZIP_ENTRY_BYTES for file in made.files.values()]
         return bool(sizes) and sum(sizes) <= self.max_bytes
 

@@ -162,8 +162,8 @@ class Renders:
 
     async def _finish(self, order: RenderOrder, outcome: str, text: str = "") -> None:
         """Remove the message, or say in it what did not come, and end the order."""
-        async with chat_errors(order.job, self.store, run=1):
-            with suppress(ChatClosed):
+        with suppress(ChatClosed):
+            async with chat_errors(order.job, self.store, run=1):
                 await uncounted(self.message.end(order, text, can_change=True))
         ended = RemixState.SENT if outcome in ("sent", "cached") else RemixState.FAILED
         if await self.remixes.move(order.remix, ended):
@@ -217,8 +217,8 @@ class Renders:
             self.counters.add(RENDERS, "cancelled")
         if text and not order.message_id:
             return
-        async with chat_errors(order.job, self.store, run=5):
-            with suppress(ChatClosed):
+        with suppress(ChatClosed):
+            async with chat_errors(order.job, self.store, run=5):
                 await self.message.end(order, text, can_change=True)
 
     async def _refuse(self, order: RenderOrder, error: ChatClosed) -> None:

@@ -29,6 +29,7 @@ from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.state import Limits
 from stemdrop.domain.jobs import CachedStem, Job, JobState
+from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.recipes import OFF_DB, Recipe, Remix, RemixState
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.errors import StoreUnavailable, TryLater
@@ -724,3 +725,60 @@ async def test_redis_away_during_a_render_loses_nothing(
             await running
     await renders.run(remix.id)
     assert len(remixed(product, two)) == 1
+
+
+async def test_a_chat_that_closes_when_its_remix_is_there_does_not_fail_the_order(
+    product: Product, renders: Renders, two: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message above the remix cannot be removed any more; the second run is after a kill."""
+    remix = await order(product, two, KARAOKE)
+    note = product.remixes.tick
+
+    async def blocked(*args: Any) -> None:
+        await note(*args)
+        product.telegram.block_bot(two.chat_id)
+
+    monkeypatch.setattr(product.remixes, "tick", blocked)
+    await renders.run(remix.id)
+    assert await state(product, remix) is RemixState.SENT
+    await product.redis.hset(REMIX.format(remix.id), "state", "sending")
+    await renders.run(remix.id)
+    assert await state(product, remix) is RemixState.SENT
+    assert product.counters._added[RENDERS.field("refused")] == 0
+
+
+async def test_a_chat_that_closes_after_a_cancel_ends_the_run(
+    product: Product, renders: Renders, two: Job, rendering: Rendering
+) -> None:
+    remix = await order(product, two, KARAOKE)
+    running = asyncio.create_task(renders.run(remix.id))
+    await rendering.has_begun()
+    product.telegram.block_bot(two.chat_id)
+    await product.remixing.cancel(remix)
+    with anyio.fail_after(20):
+        await running
+    await renders.run(remix.id)
+
+
+async def test_a_pack_of_which_a_part_has_come_singly_goes_on_singly(
+    product: Product, renders: Renders, two: Job
+) -> None:
+    """What is left is no whole pack, which others would get from the cache."""
+    remix = await order(product, two, *PACK, is_archive=True)
+    await product.remixes.tick(remix.id, {"0": Sent(9, "file-9", "unique-9")})
+    await renders.run(remix.id)
+    assert titles(product, two) == ["Morning Line (without vocals, 80%)", "Morning Line (without vocals)"]
+    await renders.run((await order(product, two, *PACK, is_archive=True)).id)
+    (document,) = remixed(product, two, "document")
+    with zipfile.ZipFile(io.BytesIO(content(product, document))) as archive:
+        assert len(archive.namelist()) == 3
+
+
+async def test_an_order_that_cannot_be_read_stops_no_other_recovery(product: Product, two: Job) -> None:
+    """A process of a newer version may have stored it."""
+    odd, remix = await order(product, two, KARAOKE), await order(product, two, KARAOKE)
+    await product.redis.hset(REMIX.format(odd.id), "recipes", '[{"gains": [], "reverb": 3}]')
+    await product.taken(Queue.RENDERS, Task.RENDER)
+    product.clock.advance(61)
+    await product.recovery().run()
+    assert await product.taken(Queue.RENDERS, Task.RENDER) == [odd.id, remix.id]
