@@ -144,7 +144,7 @@ async def test_the_mixer_waits_for_a_busy_server_and_says_when_it_is_over(browse
         refusals.clear()
         await page.get_by_role("button", name="Играть").click()
         await expect(page.get_by_role("button", name="Пауза")).to_be_visible()
-        refusals.update({"segments": 403})
+        refusals.update({"segments": 403, "open": 403})
         await page.get_by_role("slider", name="Место в песне").fill("19")
         await expect(page.get_by_role("alert")).to_have_text(
             "Срок этого микшера истёк. Откройте его снова кнопкой в чате."
