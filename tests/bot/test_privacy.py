@@ -13,6 +13,7 @@ from sandbox.telegram.chats import User
 from sandbox.telegram.faults import FaultKind
 from stemdrop.chat.translations import load_translations
 from stemdrop.domain.jobs import CachedStem, Failure, JobState, Mode
+from stemdrop.domain.recipes import Recipe
 from stemdrop.domain.results import Result
 from stemdrop.settings import load_settings
 from stemdrop.storage.keys import JOB, JOB_LIFETIME_S, KEPT_LIFETIME_S, OPEN, SPENT_LIFETIME_S
@@ -217,6 +218,24 @@ async def test_a_job_deleted_during_its_delivery_is_shown_as_deleted(
     await delete(room, alice)
     assert menu.text == "🗑 Deleted: “Morning Line”."
     assert not menu.buttons
+
+
+async def test_deleting_removes_remixes_and_the_message_that_shows_their_progress(
+    room: BotRoom, alice: User, song: Path
+) -> None:
+    product, menu = room.product, await room.menu(alice, song)
+    (job,) = await product.jobs(alice.id)
+    await product.store.set(job.id, mode=Mode.SPLIT_STEM)
+    for number in range(2):
+        order = product.remixing.order
+        assert await order(job, alice.id, [Recipe(speed=80)], by=f"tap {number}", language="en")
+    (remix, _) = await product.remixes.open_of(alice.id)
+    await product.remixes.note_message(remix.id, alice.id, menu.message_id)
+    await delete(room, alice)
+    assert menu.is_deleted
+    assert await product.remixes.get(remix.id) is None
+    assert await product.remixes.open_ids(product.clock()) == []
+    assert await product.redis.keys("stemdrop:*remix*") == []
 
 
 async def test_deleting_sends_no_message_that_is_gone(room: BotRoom, alice: User, song: Path) -> None:
