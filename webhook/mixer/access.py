@@ -1,10 +1,10 @@
 """Which jobs a person may open in the mixer."""
 
-import time
+from collections.abc import Callable
 
 from telegram import Bot, ChatMember, ChatMemberRestricted
 from telegram.constants import ChatMemberStatus
-from telegram.error import BadRequest
+from telegram.error import BadRequest, Forbidden
 
 from stemdrop.domain.jobs import Job
 from stemdrop.errors import ForgedRequest, SourceGone
@@ -16,12 +16,16 @@ _MAX_MEMBERSHIPS = 1000
 
 
 class MixerAccess:
-    """Decides by `ACCESS`, by who owns the job, and for jobs of a whole group by who is in the group."""
+    """Decides by `ACCESS`, by who owns the job, and for a group's jobs by who is in the group.
 
-    def __init__(self, store: JobStore, users: Users, bot: Bot) -> None:
+    `clock` returns Unix seconds.
+    """
+
+    def __init__(self, store: JobStore, users: Users, bot: Bot, clock: Callable[[], float]) -> None:
         self._store = store
         self._users = users
         self._bot = bot
+        self._clock = clock
         # (chat, user) → is a member, and until when that is taken for true
         self._memberships: dict[tuple[int, int], tuple[bool, float]] = {}
 
@@ -37,19 +41,21 @@ class MixerAccess:
             raise ForgedRequest("a stranger opened the mixer")
         if job is None:
             raise SourceGone("the job of the mixer is gone")
-        if job.user_id != user_id and not (
-            job.user_id == 0 and job.chat_id < 0 and await self._is_member(job.chat_id, user_id)
-        ):
+        is_group = job.chat_id < 0
+        if job.user_id != user_id and not (is_group and job.user_id == 0):
             raise ForgedRequest("another user's job was opened in the mixer")
+        # its mixes are sent to the group
+        if is_group and not await self._is_member(job.chat_id, user_id):
+            raise ForgedRequest("the mixer was opened for a group by one who is not in it")
         return job, person
 
     async def _is_member(self, chat_id: int, user_id: int) -> bool:
-        key, now = (chat_id, user_id), time.monotonic()
+        key, now = (chat_id, user_id), self._clock()
         is_member, until = self._memberships.get(key, (False, 0.0))
         if until <= now:
             try:
                 is_member = _is_in(await self._bot.get_chat_member(chat_id, user_id))
-            except BadRequest:  # the user was never there
+            except (BadRequest, Forbidden):  # the user was never there, or the bot is out
                 is_member = False
             if len(self._memberships) >= _MAX_MEMBERSHIPS:
                 self._memberships.clear()

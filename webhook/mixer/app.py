@@ -114,7 +114,7 @@ class _Mixer:
         self._parts = parts
         self._segments = segments
         self._body_timeout_s = body_timeout_s
-        self._access = MixerAccess(parts.store, parts.users, parts.bot)
+        self._access = MixerAccess(parts.store, parts.users, parts.bot, parts.clock)
         self._at_once = OwnerLimits[int](SEGMENTS_AT_ONCE, _too_many_at_once)
         self._in_progress = OwnerLimits[str](SEGMENTS_IN_PROGRESS, _too_many_in_progress)
 

@@ -140,7 +140,28 @@ async def test_a_group_opens_the_job_that_all_of_it_may_use(
     answer = await mixer.open(job, alice)
     assert refusal(answer) == (503, "unavailable")
     assert answer.headers["retry-after"] == "5"
+    telegram.faults.clear()
     await product.store.set(job.id, user_id=alice.id)
+    assert refusal(await mixer.open(job, mei)) == FORBIDDEN
+
+
+async def test_who_has_left_a_group_sends_no_mixes_to_it(
+    mixer: Mixer, telegram: Telegram, alice: User, mei: User, sent: Message, stems: dict[str, bytes]
+) -> None:
+    """Nor anybody when the bot is out of it."""
+    group = telegram.add_group("Band", [alice, mei])
+    product = mixer.product
+    result = result_of(dict.fromkeys(stems, "https://cdn.example/x.mp3"))
+    changes = {"chat_id": group.id, "user_id": mei.id, "account": group.id, "result": result}
+    job = await mixer.store(await product.at(JobState.DELIVERING, sent, **changes), stems)
+    token = await mixer.token(job, mei)
+    telegram.leave(group.id, mei.id)
+    product.clock.advance(61)
+    assert refusal(await mixer.order(token)) == FORBIDDEN
+    assert refusal(await mixer.open(job, mei)) == FORBIDDEN
+    telegram.join(group.id, mei.id)
+    telegram.faults.add(FaultKind.BLOCKED, method="getChatMember")
+    product.clock.advance(61)
     assert refusal(await mixer.open(job, mei)) == FORBIDDEN
 
 
