@@ -1,7 +1,7 @@
 """The mixing desk of a job: orders remixes of its stems, from presets or as its user sets them."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -85,7 +85,10 @@ class RemixDesk:
         if remix and remix.user_id != query.from_user.id:
             await answer_tap(query, translate("tap.not_yours"))
         elif remix and await self.remixing.cancel(remix):
-            await answer_tap(query, None)  # the worker, which shows its progress, shows its end
+            # a worker shows its end in the chat, much later where it waits for Telegram
+            job = await self.store.get(remix.job_id)
+            done = translate("remix.cancelled", title=short_title(job, translate)) if job else None
+            await answer_tap(query, done)
         else:
             await answer_tap(query, translate("tap.too_late"))
             if not (remix and remix.state in OPEN_REMIXES):
@@ -130,7 +133,7 @@ class RemixDesk:
 
     async def _open(self, tap: "_Tap") -> None:
         """Send the desk as a new message; the second of two quick taps opens none."""
-        bot, job, desk = tap.bot, tap.job, await self._desk(tap)
+        job, desk = tap.job, await self._desk(tap)
         if len(desk.stems) < 2:
             await answer_tap(tap.query, tap.translate("tap.stale"))
             return
@@ -139,13 +142,18 @@ class RemixDesk:
         if not await self.users.once_in_a_while(once, _OPEN_AGAIN_S):
             return
         try:
-            await send_text(bot, job, *render_presets(desk, tap.translate))
-        except ChatMigrated as error:
-            job = await self.store.migrate(job, error.new_chat_id)
-            await send_text(bot, job, *render_presets(desk, tap.translate))
+            shown = render_presets(desk, tap.translate)
+            await self._send(job, lambda job: send_text(tap.bot, job, *shown))
         except (TelegramError, TryLater):
             await self.users.may_say_again(once)
             raise
+
+    async def _send(self, job: Job, send: Callable[[Job], Awaitable[object]]) -> None:
+        """Send to the job's chat, or to the supergroup that it became."""
+        try:
+            await send(job)
+        except ChatMigrated as error:
+            await send(await self.store.migrate(job, error.new_chat_id))
 
     async def _set(self, tap: "_Tap") -> None:
         """Set what the button names, and show its page. Idempotent; unknown buttons show the first page."""
@@ -208,7 +216,7 @@ class RemixDesk:
             return
         await answer_tap(tap.query, None)
         if await self.users.once_in_a_while(f"picture:{tap.job.id}:{tap.user_id}", _PICTURE_AGAIN_S):
-            await self.pictures.send(tap.bot, tap.job, lanes, tap.translate)
+            await self._send(tap.job, lambda job: self.pictures.send(tap.bot, job, lanes, tap.translate))
 
     async def _close(self, tap: "_Tap") -> None:
         """Delete the desk; one that can no longer be deleted becomes one line."""
@@ -267,13 +275,13 @@ def _setting(tap: _Tap, desk: Desk) -> tuple[Callable[[Draft], Draft], _Render] 
             stem, shown = stem_of_word(desk.stems, word), max(0, number_of(page) or 0)
             if stem is None:
                 return None
-            change = partial(_with_level, stem.key, Level(level))
+            change = partial(Draft.with_level, key=stem.key, level=Level(level))
             return change, lambda desk: render_levels(desk, translate, shown)
         case (RemixAction.RESET, page) if page in PAGES:
             return lambda _: Draft(), lambda desk: PAGES[page](desk, translate)
         case (action, text) if (number := number_of(text)) is not None:
             if values := _values(action, number):
-                return partial(_with, values), lambda desk: render_tempo(desk, translate)
+                return partial(Draft.with_values, **values), lambda desk: render_tempo(desk, translate)
     return None
 
 
@@ -289,11 +297,3 @@ def _values(action: str, number: int) -> dict[str, Any]:
         case RemixAction.METRONOME:
             return {"has_metronome": number > 0}
     return {}
-
-
-def _with_level(key: str, level: Level, draft: Draft) -> Draft:
-    return draft.with_level(key, level)
-
-
-def _with(values: dict[str, Any], draft: Draft) -> Draft:
-    return replace(draft, recipe=replace(draft.recipe, **values))

@@ -72,6 +72,10 @@ class Draft:
         recipe = self.recipe.with_gain(key, _GAINS.get(level, 0))
         return replace(self, recipe=recipe, solos=tuple(sorted(solos)))
 
+    def with_values(self, **values: Any) -> Self:
+        """Return it with these attributes of its recipe."""
+        return replace(self, recipe=replace(self.recipe, **values))
+
     def played(self, keys: Collection[str], *, has_tempo: bool) -> Recipe:
         """Return the recipe for a song that has only these stems; clicks need a known tempo."""
         solos = set(self.solos) & set(keys)

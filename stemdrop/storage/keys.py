@@ -102,6 +102,7 @@ REMIXES_OPEN = "stemdrop:remixes:open"  # sorted set: ids of all open remixes, b
 REMIXES_OF = "stemdrop:user:{}:remixes"  # sorted set: ids of one user's open remixes, by order
 ALL_REMIXES_OF = "stemdrop:user:{}:remixes:all"  # sorted set: ids of one user's remixes, by order
 DESK = "stemdrop:job:{}:desk"  # hash: user id → JSON of the `Draft` that this user is setting
+DESKS_OF = "stemdrop:user:{}:desks"  # set: ids of the jobs on whose desks this user has set something
 ORDERS_OF = "stemdrop:user:{}:remixes:orders"  # hash: what one user ordered → the tap that ordered it
 REMIXED = "stemdrop:remixed:{}"  # hash: of one audio and mode: a recipe's digest → JSON of `Sent`
 REMIX_LIFETIME_S = 2 * DAY_S

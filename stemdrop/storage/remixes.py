@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import cast
+from typing import Any, cast
 
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.mixing_desk import Draft
@@ -16,6 +16,7 @@ from stemdrop.storage.connection import RedisStore, run_script
 from stemdrop.storage.keys import (
     ALL_REMIXES_OF,
     DESK,
+    DESKS_OF,
     JOB,
     JOB_LIFETIME_S,
     KEPT,
@@ -130,13 +131,16 @@ class Remixes(RedisStore):
         await self._redis.zrem(REMIXES_OPEN, remix_id)
 
     async def forget_of(self, user_id: int) -> None:
-        """Delete a user's orders; those that are being rendered are not sent."""
+        """Delete a user's orders, and what the user has set; what is being rendered is not sent."""
         known = ALL_REMIXES_OF.format(user_id)
         ids = cast(list[str], await self._redis.zrange(known, 0, -1))
         if ids:
             await self._redis.zrem(REMIXES_OPEN, *ids)
         keys = [REMIX.format(remix_id) for remix_id in ids]
-        keys += [known, REMIXES_OF.format(user_id), ORDERS_OF.format(user_id)]
+        for job_id in await cast(Any, self._redis.smembers(DESKS_OF.format(user_id))):
+            # jobs of channels and groups outlive their people
+            await cast(Any, self._redis.hdel(DESK.format(job_id), str(user_id)))
+        keys += [key.format(user_id) for key in (REMIXES_OF, ALL_REMIXES_OF, ORDERS_OF, DESKS_OF)]
         await self._redis.delete(*keys)
 
     async def note_message(self, remix_id: str, chat_id: int, message_id: int) -> None:
@@ -163,7 +167,7 @@ class Remixes(RedisStore):
         `by` names the tap: one that is handled again changes nothing. `change` may be called again where two
         taps are handled at once: it must set, and not add.
         """
-        keys = [DESK.format(job_id), JOB.format(job_id)]
+        keys = [DESK.format(job_id), JOB.format(job_id), DESKS_OF.format(user_id)]
         while True:
             stored = await self._stored_draft(job_id, user_id)
             taps = json.loads(stored)["taps"] if stored else []
@@ -171,12 +175,8 @@ class Remixes(RedisStore):
                 return _draft(stored)
             draft = change(_draft(stored))
             new = draft.to_json() | {"taps": [*taps, *([by] if by else [])][-_TAPS_KNOWN:]}
-            if await run_script(
-                self._redis,
-                remix_scripts.SET_DRAFT,
-                keys,
-                [str(user_id), stored, json.dumps(new), JOB_LIFETIME_S],
-            ):
+            args = [str(user_id), stored, json.dumps(new), JOB_LIFETIME_S, job_id]
+            if await run_script(self._redis, remix_scripts.SET_DRAFT, keys, args):
                 return draft
 
     async def draft(self, job_id: str, user_id: int) -> Draft:
