@@ -151,7 +151,7 @@ async def _by_itself(ledger: Ledger) -> None:
 
 
 async def _remixed(ledger: Ledger) -> None:
-    """Remixes: made, cached, lost by Telegram and made again, cancelled; a practice pack in both ways."""
+    """Remixes: made, cached, lost and made again, cancelled; a picture; a practice pack in both ways."""
     telegram = ledger.deployment.telegram
     plays = [await with_desk(ledger) for _ in range(3)]
     quiet = SAY("preset.quiet_vocals")
@@ -163,6 +163,8 @@ async def _remixed(ledger: Ledger) -> None:
             telegram.forget_file(remix.media["file_id"])
     first, as_it_is = plays[0], SAY("desk.as_it_is")
     await ledger.press(first, SAY("button.reset"), lambda: _says(first, as_it_is))
+    picture = SAY("button.picture")
+    await ledger.press(first, picture, lambda: any(message.kind == "photo" for message in first.shown))
     for kind, songs, zips in (("button.zip", 0, 1), ("button.zip", 0, 1), ("button.as_songs", 4, 0)):
         await ledger.press(first, SAY("button.practice"), lambda: _has(first, SAY("button.as_songs")))
         await order_remix(ledger, first, SAY(kind), songs=songs, zips=zips)
