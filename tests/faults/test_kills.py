@@ -29,7 +29,7 @@ READS = {
         "JobStore.failed_jobs",
     ),
     *("JobStore.history", "JobStore.incomplete_jobs", "JobStore.place", "JobStore.runs", "StemCache.count"),
-    *("JobStore.open_jobs", "Telegram.getChat"),
+    *("JobStore.open_jobs", "Remixes.exists", "Telegram.getChat"),
     "Telegram.sendChatAction",  # cancelled when the song has been inspected meanwhile
 }
 # Steps that change one thing on which nothing else depends. The admin or operator who ordered them repeats
