@@ -71,11 +71,12 @@ end
 
 SET_DRAFT = """
 -- KEYS: desk, job, desks of the user
--- ARGV: user id, the draft that was read ('': none), the new one, lifetime, job id
+-- ARGV: user id, the draft that was read ('': none), the new one, lifetime, job id, now
 if redis.call('EXISTS', KEYS[2]) == 0 then return 1 end  -- a job that was deleted has no desk
 if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-redis.call('SADD', KEYS[3], ARGV[5])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', ARGV[6] - ARGV[4])
+redis.call('ZADD', KEYS[3], ARGV[6], ARGV[5])
 for i = 1, 3, 2 do redis.call('EXPIRE', KEYS[i], ARGV[4]) end
 return 1
 """

@@ -137,7 +137,7 @@ class Remixes(RedisStore):
         if ids:
             await self._redis.zrem(REMIXES_OPEN, *ids)
         keys = [REMIX.format(remix_id) for remix_id in ids]
-        for job_id in await cast(Any, self._redis.smembers(DESKS_OF.format(user_id))):
+        for job_id in await self._redis.zrange(DESKS_OF.format(user_id), 0, -1):
             # jobs of channels and groups outlive their people
             await cast(Any, self._redis.hdel(DESK.format(job_id), str(user_id)))
         keys += [key.format(user_id) for key in (REMIXES_OF, ALL_REMIXES_OF, ORDERS_OF, DESKS_OF)]
@@ -175,7 +175,7 @@ class Remixes(RedisStore):
                 return _draft(stored)
             draft = change(_draft(stored))
             new = draft.to_json() | {"taps": [*taps, *([by] if by else [])][-_TAPS_KNOWN:]}
-            args = [str(user_id), stored, json.dumps(new), JOB_LIFETIME_S, job_id]
+            args = [str(user_id), stored, json.dumps(new), JOB_LIFETIME_S, job_id, self._clock()]
             if await run_script(self._redis, remix_scripts.SET_DRAFT, keys, args):
                 return draft
 

@@ -12,7 +12,16 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.recipes import OFF_DB, Recipe, Remix, RemixState
 from stemdrop.services.remixing import Remixing
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.keys import DESK, ORDERS_OF, REMIX, REMIX_LIFETIME_S, REMIXED, REMIXES_OPEN
+from stemdrop.storage.keys import (
+    DESK,
+    DESKS_OF,
+    JOB_LIFETIME_S,
+    ORDERS_OF,
+    REMIX,
+    REMIX_LIFETIME_S,
+    REMIXED,
+    REMIXES_OPEN,
+)
 from stemdrop.storage.remixes import Remixes
 from stemdrop.storage.stem_cache import CachedStems, StemCache
 from stemdrop.tasks.engine import Engine
@@ -231,3 +240,15 @@ async def test_orders_of_another_version_do_not_keep_a_user_from_deleting(
     await redis.hset(REMIX.format(ordered.id), "recipes", '[{"gains": [], "reverb": 3}]')
     assert [remix.id for remix in await remixes.open_of(CHAT)] == ["remix-3"]
     assert await remixes.exists(ordered.id)
+
+
+async def test_desks_of_long_ago_are_forgotten(
+    remixes: Remixes, store: JobStore, redis: Redis, clock: Clock
+) -> None:
+    for job_id in ("job-1", "job-2"):
+        await store.add(make_job(id=job_id), once=job_id)
+        await remixes.change_draft(job_id, CHAT, lambda draft: draft)
+        clock.advance(JOB_LIFETIME_S + 1)
+    assert await redis.zrange(DESKS_OF.format(CHAT), 0, -1) == ["job-2"]
+    await remixes.forget_of(CHAT)
+    assert await redis.exists(DESK.format("job-2")) == 0
