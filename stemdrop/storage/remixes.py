@@ -222,7 +222,10 @@ def _split_id(job: Job) -> str:
 
 
 def _draft(stored: str) -> Draft:
-    return Draft.from_json(json.loads(stored)) if stored else Draft()
+    if stored:
+        with suppress(ValueError):  # of another version
+            return Draft.from_json(json.loads(stored))
+    return Draft()
 
 
 def _what(remix: Remix) -> str:

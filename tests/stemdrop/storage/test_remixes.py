@@ -8,6 +8,7 @@ from builders import CHAT, Clock, make_job, make_result
 from redis.asyncio import Redis
 
 from stemdrop.domain.jobs import CachedStem, Job, Mode
+from stemdrop.domain.mixing_desk import Draft
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.recipes import OFF_DB, Recipe, Remix, RemixState
 from stemdrop.services.remixing import Remixing
@@ -252,3 +253,14 @@ async def test_desks_of_long_ago_are_forgotten(
     assert await redis.zrange(DESKS_OF.format(CHAT), 0, -1) == ["job-2"]
     await remixes.forget_of(CHAT)
     assert await redis.exists(DESK.format("job-2")) == 0
+
+
+async def test_a_draft_of_another_version_is_replaced(
+    remixes: Remixes, store: JobStore, redis: Redis
+) -> None:
+    await store.add(make_job(id="job-1"), once="job-1")
+    newer = '{"recipe": {"gains": [], "reverb": 3}, "solos": [], "taps": []}'
+    await redis.hset(DESK.format("job-1"), str(CHAT), newer)
+    assert await remixes.draft("job-1", CHAT) == Draft()
+    assert await remixes.change_draft("job-1", CHAT, lambda draft: draft.with_values(speed=80))
+    assert (await remixes.draft("job-1", CHAT)).recipe.speed == 80
