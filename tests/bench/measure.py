@@ -25,6 +25,11 @@ def memory_mb(pid: int) -> tuple[float, float, float]:
     return _kilobytes(smaps, "Rss") / 1e3, _kilobytes(smaps, "Pss") / 1e3, _kilobytes(status, "VmHWM") / 1e3
 
 
+def own_mb(pid: int) -> float:
+    """Return the memory that no file stands behind: without the program's code."""
+    return _kilobytes(Path(f"/proc/{pid}/smaps_rollup").read_text(), "Anonymous") / 1e3
+
+
 def _kilobytes(text: str, name: str) -> float:
     line = next(line for line in text.splitlines() if line.startswith(f"{name}:"))
     return int(line.split()[1]) * 1.024
