@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 import webhook
 from sandbox.environment.server import serve
@@ -46,34 +46,37 @@ def flac(samples: NDArray[np.int16]) -> bytes:
 
 @dataclass
 class Stage:
-    """A song of named stems; `refuse` may answer a request by its path below `/mixer/`."""
+    """A song of named stems; `refuse` may answer a request by its path below `/mixer/`.
+
+    `below` is the path of the public address.
+    """
 
     stems: dict[str, NDArray[np.int16]]
     segment_s: int = 3
     facts: dict[str, Any] | None = None
     language: str = "en"
     title: str = "Morning Line"
+    below: str = ""
     refuse: Callable[[str], Response | None] = lambda path: None
     asked: list[str] = field(default_factory=list)
     mixes: list[dict[str, Any]] = field(default_factory=list)
     encoded: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
     def app(self) -> Starlette:
-        return Starlette(
-            routes=[
-                Route("/mixer/", self._page),
-                Route("/mixer/static/{name}", self._static),
-                Route("/mixer/open", self._open, methods=["POST"]),
-                Route("/mixer/mixes", self._mix, methods=["POST"]),
-                Route("/mixer/segments/{token}/{stem:int}/{name}", self._segment),
-            ]
-        )
+        routes = [
+            Route("/", self._page),
+            Route("/static/{name}", self._static),
+            Route("/open", self._open, methods=["POST"]),
+            Route("/mixes", self._mix, methods=["POST"]),
+            Route("/segments/{token}/{stem:int}/{name}", self._segment),
+        ]
+        return Starlette(routes=[Mount(f"{self.below}/mixer", routes=routes)])
 
     @asynccontextmanager
     async def served(self) -> AsyncIterator[str]:
         """Yield the page's address."""
         async with serve(self.app()) as base:
-            yield f"{base}/mixer/?job=1#tgWebAppData=signed"
+            yield f"{base}{self.below}/mixer/?job=1#tgWebAppData=signed"
 
     async def _page(self, request: Request) -> Response:
         texts = json.dumps(mixer_texts(load_translations().language(self.language)))
@@ -86,7 +89,7 @@ class Stage:
         return FileResponse(path, media_type=_TYPES[path.suffix])
 
     def _refused(self, request: Request) -> Response | None:
-        path = request.url.path.removeprefix("/mixer/")
+        path = request.url.path.partition("/mixer/")[2]
         self.asked.append(path)
         return self.refuse(path)
 

@@ -10,7 +10,7 @@ import pytest
 from browser import assert_accessible, quiet_page
 from mixer_stage import RATE, Stage
 from playwright.async_api import Browser, Page, expect
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from .conftest import PHONE
 
@@ -149,4 +149,37 @@ async def test_the_mixer_waits_for_a_busy_server_and_says_when_it_is_over(browse
         await expect(page.get_by_role("alert")).to_have_text(
             "Срок этого микшера истёк. Откройте его снова кнопкой в чате."
         )
+    await page.close()
+
+
+async def test_the_mixer_outlives_answers_that_break_off_and_ends_for_other_stems(browser: Browser) -> None:
+    """Below an address with a path."""
+    sound = np.zeros(20 * RATE, np.int16)
+    stage = Stage({"Vocals": sound}, segment_s=1, below="/stems")
+    broken = {"open", "segments/t/0/2.flac"}
+
+    def break_off(path: str) -> Response | None:
+        if path not in broken:
+            return None
+        broken.remove(path)
+        return StreamingResponse(iter([b"{"]), headers={"Content-Length": "2000"})
+
+    stage.refuse = break_off
+    page = await browser.new_page(locale="en-US")
+    async with stage.served() as url:
+        await page.goto(url)
+        await page.get_by_role("button", name="Play").click()
+        await expect(page.get_by_role("button", name="Pause")).to_be_visible()
+        await expect(page.locator(".times")).to_have_text(re.compile("^0:0[3-9]"))
+        assert not broken
+
+        # the stems are sent anew while the page is open: numbers mean others now
+        stage.stems = {"Drums": sound, "Vocals": sound}
+        stage.refuse = lambda path: JSONResponse({}, 403) if path.startswith("segments") else None
+        await page.get_by_role("slider", name="Position in the song").fill("15")
+        await expect(page.get_by_role("alert")).to_contain_text("no longer available")
+        asked = len(stage.asked)
+        await page.keyboard.press("Space")
+        await page.evaluate("new Promise((done) => setTimeout(done, 300))")
+        assert len(stage.asked) == asked
     await page.close()

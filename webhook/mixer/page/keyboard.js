@@ -22,7 +22,8 @@ export function addKeys(player, rows) {
     "?": () => dialog.showModal(),
   };
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || dialog.open) return;
+    const isOver = !rows.some(({ row }) => row.isConnected);
+    if (event.ctrlKey || event.metaKey || event.altKey || dialog.open || isOver) return;
     const target = /** @type {HTMLElement} */ (event.target);
     if (event.key === " " ? target.matches("button") : event.key.startsWith("Arrow") && isFader(target)) return; // the browser's own
     const stem = rows.findIndex(({ row }) => row.contains(target));

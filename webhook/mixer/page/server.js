@@ -41,8 +41,10 @@ export class Server {
     const response = await this.#ask("open", { init_data: this.initData, job: this.job });
     if (response.status === 403) throw new RefusedError(this.#song ? "expired" : "forbidden");
     if (!response.ok) throw new RefusedError("gone");
-    this.#song = await response.json();
-    return /** @type {Song} */ (this.#song);
+    /** @type {Song} */
+    const song = await response.json();
+    if (this.#song && keysOf(song) !== keysOf(this.#song)) throw new RefusedError("gone"); // a number means another stem
+    return (this.#song = song);
   }
 
   /**
@@ -89,7 +91,7 @@ export class Server {
   async #ask(path, body, signal) {
     const options = body ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) } : {};
     for (let waitS = FIRST_WAIT_S; ; waitS = Math.min(2 * waitS, LONGEST_WAIT_S)) {
-      const response = await fetch(`/mixer/${path}`, { ...options, signal }).catch((error) => {
+      const response = await load(path, { ...options, signal }).catch((error) => {
         if (signal?.aborted) throw error;
         return undefined;
       });
@@ -101,6 +103,21 @@ export class Server {
       await pause(Number(response?.headers.get("Retry-After")) || waitS, signal);
     }
   }
+}
+
+/** @param {Song} song */
+function keysOf({ stems }) {
+  return stems.map(({ key }) => key).join();
+}
+
+/**
+ * Fetch a whole answer: a connection may also fail after the answer has begun.
+ * @param {string} path
+ * @param {RequestInit} options
+ */
+async function load(path, options) {
+  const response = await fetch(path, options);
+  return new Response(await response.arrayBuffer(), response);
 }
 
 /** @param {Response} response */
