@@ -112,6 +112,8 @@ def build_application(parts: Parts) -> "Application":  # type: ignore[type-arg]
         **shared,
         desk=desk,
         album_menu=albums.menu,
+        remixes=parts.remixes,
+        remixing=parts.remixing,
         translations=translations,
         max_bytes=settings.max_source_bytes,
         abilities=parts.abilities,

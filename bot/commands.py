@@ -16,8 +16,11 @@ from bot.replies import reply
 from bot.sources import MAX_DURATION_S
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import CANCELLABLE, JobState
+from stemdrop.domain.recipes import CANCELLABLE_REMIXES
+from stemdrop.services.remixing import Remixing
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.remixes import Remixes
 from stemdrop.storage.users import Users
 
 log = logging.getLogger(__name__)
@@ -33,6 +36,8 @@ class Commands:
     store: JobStore
     actions: JobActions
     album_menu: AlbumMenu
+    remixes: Remixes
+    remixing: Remixing
     users: Users
     desk: AccessDesk
     translations: Translations
@@ -80,7 +85,7 @@ class Commands:
             await reply(message, text)
 
     async def cancel(self, update: Update, context: Context) -> None:
-        """Cancel every job of this user in this chat that has no result yet."""
+        """Cancel every job of this user in this chat that has no result yet, and remixes not sent yet."""
         message = update.effective_message
         if message is None:
             return
@@ -94,9 +99,25 @@ class Commands:
         # their menu shows the end of all of them
         in_albums = await self.album_menu.cancel(context.person.id, message.chat_id, by)
         count = len(cancelled.keys() | {job.id for job in in_albums})
-        translate = context.translate
-        await reply(message, translate.plural("cancel.done", count) if count else translate("cancel.nothing"))
+        remixes, translate = (
+            await self._cancel_remixes(context.person.id, message.chat_id, by),
+            context.translate,
+        )
+        lines = [translate.plural("cancel.done", count)] if count else []
+        if remixes:
+            lines.append(translate("cancel.remixes", count=translate.number(remixes)))
+        await reply(message, "\n".join(lines) or translate("cancel.nothing"))
         await self.actions.show(job for job in cancelled.values() if job.message_id)
+
+    async def _cancel_remixes(self, user_id: int, chat_id: int, by: str) -> int:
+        """Cancel this user's remixes in this chat; returns how many. Idempotent for each `by`."""
+        remixes = [it for it in await self.remixes.open_of(user_id) if it.state in CANCELLABLE_REMIXES]
+        jobs = [await self.store.get(remix.job_id) for remix in remixes]
+        here = [it for it, job in zip(remixes, jobs, strict=True) if job and job.chat_id == chat_id]
+        (count,) = await self.users.counted(f"cancel:{by}", (len(here),))
+        for remix in here:
+            await self.remixing.cancel(remix)
+        return int(count)
 
     async def unknown(self, update: Update, context: Context) -> None:
         """Reply to an unknown command; in groups it may be meant for another bot."""

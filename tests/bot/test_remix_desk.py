@@ -517,3 +517,18 @@ async def test_what_an_administrator_set_in_a_channel_is_deleted_with_everything
     await room.taps(asked, 0)
     assert await room.product.redis.hgetall(DESK.format(job.id)) == {}
     assert (await room.product.store.get(job.id)) is not None
+
+
+async def test_the_command_cancels_the_remixes_of_this_chat(
+    room: BotRoom, job: Job, desk: Message, alice: User
+) -> None:
+    """Also those that wait for their turn, which have no message and so no button."""
+    await room.presses(desk, "Without bass")
+    await room.presses(desk, "Without drums")
+    group = room.telegram.add_group("Band", [alice])
+    elsewhere = (await room.says(alice, "/cancel", chat_id=group.id))[-1]
+    assert elsewhere.text == "There is nothing to cancel."
+    # the song is that of the menu which the bot has sent by itself
+    assert (await room.says(alice, "/cancel"))[-1].text == "Cancelled 1 song.\nRemixes cancelled: 2."
+    assert {remix.state for remix in await orders(room)} == {RemixState.CANCELLED}
+    assert (await room.says(alice, "/cancel"))[-1].text == "There is nothing to cancel."
