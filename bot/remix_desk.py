@@ -233,7 +233,8 @@ class RemixDesk:
     async def _desk(self, tap: "_Tap") -> Desk:
         job, named = tap.job, self.translations.language(tap.job.language).stem
         listed = job.result.stems if job.result else ()
-        stems = tuple(stem for stem in listed if named(stem) not in job.silent)
+        sent = await self.store.sent(job.id)  # tells stems of one name apart
+        stems = tuple(stem for stem in listed if stem.key in sent or named(stem) not in job.silent)
         return Desk(job, stems, await self.remixes.draft(job.id, tap.user_id), tap.my_instrument)
 
     async def _show(self, tap: "_Tap", render: _Render) -> None:

@@ -85,7 +85,9 @@ class RemixMaker:
         """
         made = RemixFiles()
         heard = [
-            stem for stem in self._audible(order) if any(it.heard([stem.key]) for it in recipes.values())
+            stem
+            for stem in self._audible(order, sent)
+            if any(it.heard([stem.key]) for it in recipes.values())
         ]
         made.is_silent = not heard
         inputs = await self._fetch(order, heard, sent, folder)
@@ -105,10 +107,11 @@ class RemixMaker:
             progress.done += 1
         return made
 
-    def _audible(self, order: RenderOrder) -> list[Stem]:
+    def _audible(self, order: RenderOrder, sent: Mapping[str, Sent]) -> list[Stem]:
         """Return the job's stems without those that are silent, which were not sent."""
-        named = self.translations.language(order.job.language).stem
-        return [stem for stem in order.stems if named(stem) not in order.job.silent]
+        named, silent = self.translations.language(order.job.language).stem, order.job.silent
+        # stems of one name are told apart by their keys
+        return [stem for stem in order.stems if stem.key in sent or named(stem) not in silent]
 
     async def _fetch(
         self, order: RenderOrder, stems: Sequence[Stem], sent: Mapping[str, Sent], folder: Path

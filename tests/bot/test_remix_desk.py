@@ -16,9 +16,10 @@ from stemdrop.domain.mixing_desk import Draft
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.peaks import encode_peaks
 from stemdrop.domain.recipes import OFF_DB, QUIET_DB, Recipe, Remix, RemixState, only
+from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.services.remixing import MAX_OPEN_REMIXES
-from stemdrop.storage.keys import DESK
+from stemdrop.storage.keys import DESK, SENT
 from stemdrop.storage.stem_cache import CachedStems
 from stemdrop.tasks.engine import Queue, Task
 
@@ -129,6 +130,7 @@ async def test_silent_stems_are_not_on_the_desk(room: BotRoom, alice: User, sent
     await room.handle()
     job = await delivered(room, sent, *BAND, "fx")
     await room.product.store.set(job.id, silent=("FX",))
+    await room.product.redis.hdel(SENT.format(job.id), "fx")
     desk = await opened(room, job, alice)
     await room.presses(desk, "Levels…")
     labels = [button["text"] for button in desk.buttons[:5]]
@@ -136,6 +138,21 @@ async def test_silent_stems_are_not_on_the_desk(room: BotRoom, alice: User, sent
     await room.presses(desk, "Back")
     await room.presses(desk, "Only drums + bass")
     assert await recipes(room) == [only((*BAND, "fx"), ("drums", "bass"))]
+
+
+async def test_a_stem_in_the_chat_is_on_the_desk_although_a_silent_one_has_its_name(
+    room: BotRoom, alice: User, sent: Message
+) -> None:
+    await room.handle()
+    job = await delivered(room, sent)
+    assert job.result
+    second = Stem("bass_2", "", name="Bass")
+    result = replace(job.result, stems=(*job.result.stems, second))
+    await room.product.store.set(job.id, result=result, silent=("Bass",))
+    desk = await opened(room, job, alice)
+    await room.presses(desk, "Levels…")
+    labels = [button["text"] for button in desk.buttons[:5]]
+    assert labels == ["🔊 Vocals", "🔊 Drums", "🔊 Bass", "🔊 Other", "↩️ Back"]
 
 
 async def test_the_users_instrument_comes_first(room: BotRoom, job: Job, alice: User) -> None:

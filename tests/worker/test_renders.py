@@ -791,3 +791,15 @@ async def test_an_order_that_cannot_be_read_stops_no_other_recovery(product: Pro
     product.clock.advance(61)
     await product.recovery().run()
     assert await product.taken(Queue.RENDERS, Task.RENDER) == [odd.id, remix.id]
+
+
+async def test_a_stem_in_the_chat_is_mixed_although_a_silent_one_has_its_name(
+    product: Product, renders: Renders, deliver: Deliver, sent: Message
+) -> None:
+    job = await deliver(sent, "vocals", "guitar")
+    assert job.result
+    second = replace(job.result.stems[1], key="guitar_2", name="Guitar", url="")
+    result = replace(job.result, stems=(*job.result.stems, second))
+    await product.store.set(job.id, result=result, silent=("Guitar",))
+    await renders.run((await order(product, await product.job(job.id), KARAOKE)).id)
+    assert titles(product, job) == ["Morning Line (without vocals)"]
