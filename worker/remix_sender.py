@@ -116,7 +116,8 @@ class RemixSender:
             for file in files:
                 await run_in_thread(add_to_zip, archive, file.path, unique_name(file.file_name, taken))
             media = Upload(archive, order.archive_name)
-        labels: dict[str, Any] = {"reply_markup": change_button(order), **_missing(order, made)}
+        caption = own_caption(cached.title, order.archive_name) if cached else {}
+        labels: dict[str, Any] = {"reply_markup": change_button(order), **caption, **_missing(order, made)}
         try:
             await self._check_owner(order)
             message = await uncounted(self.sender.send_file(order.job, DOCUMENT, media, **labels))
@@ -127,7 +128,7 @@ class RemixSender:
                 await self._forget(order, {ZIP: cached}, CachedFileGone(str(error)))
             log.warning("job %s: Telegram refuses a ZIP of remixes: %s", order.job.id, error)
             return [order.translate("remix.refused", names=order.name)]
-        sent = sent_as(message, order.archive_name)
+        sent = sent_as(message, cached.title if cached else order.archive_name)
         await self._record(order, {ZIP: sent}, is_complete=not (made.missing or made.too_big))
         return []
 

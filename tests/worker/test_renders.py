@@ -803,3 +803,12 @@ async def test_a_stem_in_the_chat_is_mixed_although_a_silent_one_has_its_name(
     await product.store.set(job.id, result=result, silent=("Guitar",))
     await renders.run((await order(product, await product.job(job.id), KARAOKE)).id)
     assert titles(product, job) == ["Morning Line (without vocals)"]
+
+
+async def test_a_pack_from_the_cache_is_named_in_its_users_language(
+    product: Product, renders: Renders, two: Job
+) -> None:
+    for language in ("en", "en", "ru", "ru"):
+        await renders.run((await order(product, two, *PACK, is_archive=True, language=language)).id)
+    captions = [it.content.get("caption") for it in remixed(product, two, "document")]
+    assert captions == [None, None, *["Morning Line (для занятий).zip"] * 2]
