@@ -1,6 +1,7 @@
 """Small real audio for tests."""
 
 import io
+import struct
 from functools import cache
 from pathlib import Path
 
@@ -46,3 +47,11 @@ def _tone(seconds: float) -> bytes:
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     return encoded.getvalue()
+
+
+def of_unknown_codec() -> bytes:
+    """A WAV file whose sound no decoder knows."""
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH", b"RIFF", 1036, b"WAVE", b"fmt ", 16, 0x9999, 2, 44_100, 176_400, 4, 16
+    )
+    return header + struct.pack("<4sI", b"data", 1000) + bytes(1000)

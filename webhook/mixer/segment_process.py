@@ -100,6 +100,8 @@ def _segments(source: Path) -> Iterator[bytes]:
     # named, since FFmpeg would open other files that a playlist lists
     with av.open(str(source), format=audio_format.value, metadata_errors="replace") as container:
         stream = container.streams.audio[0]
+        if stream.codec_context is None:
+            raise ValueError("a codec that FFmpeg does not have")
         is_mono = stream.codec_context.layout.nb_channels == 1
         # FFmpeg would make mono 3 dB quieter as stereo
         resampler = av.AudioResampler("s16", "mono" if is_mono else "stereo", RATE)

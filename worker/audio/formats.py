@@ -22,3 +22,11 @@ def detect_format(path: Path) -> AudioFormat | None:
 def open_audio(path: Path, audio_format: AudioFormat) -> InputContainer:
     """Open a file of this format; unasked, FFmpeg would open other files that a playlist lists. Blocking."""
     return av.open(str(path), format=audio_format.value, metadata_errors="replace")
+
+
+def is_mono(container: InputContainer) -> bool:
+    """Return whether the sound has one channel. Raises `ValueError` if FFmpeg does not have its codec."""
+    codec = container.streams.audio[0].codec_context
+    if codec is None:
+        raise ValueError("a codec that FFmpeg does not have")
+    return codec.layout.nb_channels == 1

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.peaks import FLOOR_DB, PEAKS, encode_peaks
-from worker.audio.formats import open_audio
+from worker.audio.formats import is_mono, open_audio
 from worker.audio.silence import MAX_AUDIO_S
 from worker.cancellable_thread import raise_if_cancelled
 
@@ -57,8 +57,7 @@ def measure_sound(path: Path, audio_format: AudioFormat) -> Sound | None:
     meter, fifo, decoded = _Meter(), av.AudioFifo(), 0
     try:
         with open_audio(path, audio_format) as container:
-            is_mono = container.streams.audio[0].codec_context.layout.nb_channels == 1
-            resampler = av.AudioResampler("fltp", "mono" if is_mono else "stereo", RATE)
+            resampler = av.AudioResampler("fltp", "mono" if is_mono(container) else "stereo", RATE)
             for frame in chain(container.decode(audio=0), [None]):
                 raise_if_cancelled()
                 for part in resampler.resample(frame):

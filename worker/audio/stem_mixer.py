@@ -14,7 +14,7 @@ from av.container import InputContainer
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.recipes import OFF_DB
 from worker.audio.blocks import BLOCK, RATE, Block
-from worker.audio.formats import NotAudio, open_audio
+from worker.audio.formats import NotAudio, is_mono, open_audio
 from worker.audio.silence import MAX_AUDIO_S
 from worker.cancellable_thread import raise_if_cancelled
 
@@ -91,8 +91,7 @@ class _Stem:
 
 def _decode(container: InputContainer) -> Iterator[Block]:
     # FFmpeg makes a mono sound 3 dB quieter in both channels
-    is_mono = container.streams.audio[0].codec_context.layout.nb_channels == 1
-    resampler = av.AudioResampler("fltp", "mono" if is_mono else "stereo", RATE)
+    resampler = av.AudioResampler("fltp", "mono" if is_mono(container) else "stereo", RATE)
     for frame in chain(container.decode(audio=0), [None]):
         for part in resampler.resample(frame):
             yield part.to_ndarray()

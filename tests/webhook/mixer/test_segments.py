@@ -13,6 +13,7 @@ import pytest
 from av import AudioStream
 from numpy.typing import NDArray
 from product import Product, result_of, until
+from tones import of_unknown_codec
 
 from sandbox.telegram.chats import User
 from sandbox.telegram.faults import DOWNLOAD, FaultKind
@@ -137,6 +138,7 @@ async def test_a_stem_is_fetched_once_however_many_ask_for_it_at_once(
     [
         (b"no sound at all", None, None, (404, "not_audio")),
         (b"ID3" + bytes(5000), None, None, (404, "not_audio")),
+        (of_unknown_codec(), None, None, (404, "not_audio")),
         (None, 100, None, (404, "too_big")),
         (None, None, FaultKind.FILE_GONE, (404, "gone")),
         (None, None, FaultKind.FILE_UNAVAILABLE, (503, "unavailable")),

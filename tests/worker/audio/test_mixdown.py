@@ -11,6 +11,7 @@ import pytest
 from decoding import decode
 from numpy.typing import NDArray
 from sounds import FORMS, record, tone
+from tones import of_unknown_codec
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.recipes import OFF_DB, Recipe
@@ -166,7 +167,9 @@ def is_cancelled() -> bool:
 @pytest.mark.parametrize(
     "audio_format", [AudioFormat.FLAC, AudioFormat.MP3, AudioFormat.MP4, AudioFormat.WAV]
 )
-@pytest.mark.parametrize("content", [b"", b"not audio at all", b"fLaC" + bytes(500), None])
+@pytest.mark.parametrize(
+    "content", [b"", b"not audio at all", b"fLaC" + bytes(500), of_unknown_codec(), None]
+)
 def test_a_stem_that_cannot_be_decoded_is_told(
     tmp_path: Path, content: bytes | None, audio_format: AudioFormat
 ) -> None:
