@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 _CUT_AT_ONCE = 128
 _FETCHED_AT_ONCE = 8
 _MOST_UNDER_WAY = 256
+# Of one user: a song has at most as many.
+_MOST_OF_USER = 64
 # A request waits so long for its segment; then its client asks again.
 PATIENCE_S = 20.0
 _BUSY_AGAIN_S = 2
@@ -86,7 +88,8 @@ class Segments:
         self.maker = SegmentMaker()
         self.folder = SegmentFolder()
         self._stems: dict[str, _Stem] = {}
-        self._making: set[asyncio.Task[None]] = set()
+        # the tasks that cut stems, each with the user who first asked for its stem
+        self._making: dict[asyncio.Task[None], int] = {}
         self._cutting = asyncio.Semaphore(_CUT_AT_ONCE)
         self._fetching = asyncio.Semaphore(_FETCHED_AT_ONCE)
         self._stack = AsyncExitStack()
@@ -107,35 +110,41 @@ class Segments:
         await asyncio.gather(*self._making, return_exceptions=True)
         await self._stack.aclose()
 
-    async def get(self, sent: Sent, number: int) -> Path:
-        """Return the file of a stem's segment, which may be removed at any later time.
+    async def get(self, sent: Sent, number: int, user_id: int) -> Path:
+        """Return the file of a stem's segment, which may be removed at any later time (then: `forget`).
 
         Raises `NotPlayable`, `TryLater`, `SourceGone`, `SourceTooBig` and `SourceUnavailable`.
         """
-        stem = self._stem(sent)
+        stem = self._stem(sent, user_id)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await stem.wait_for(number)
         except TimeoutError:
             raise TryLater(_BUSY_AGAIN_S, "the segment is being made") from None
 
-    def _stem(self, sent: Sent) -> _Stem:
+    def _stem(self, sent: Sent, user_id: int) -> _Stem:
         """Return the stem of a file, which is begun if it is not there. The last used is last in order."""
         now = self._clock()
-        # equal files of all users share their segments
-        name = hashlib.sha256(sent.file_unique_id.encode()).hexdigest()[:32]
+        name = _name(sent)
         stem = self._stems.pop(name, None)
         if stem and stem.trouble and now - stem.made_at > _FAILED_AGAIN_S:
             stem = None
         if stem is None:
-            if len(self._making) >= _MOST_UNDER_WAY:
+            of_user = list(self._making.values()).count(user_id)
+            if len(self._making) >= _MOST_UNDER_WAY or of_user >= _MOST_OF_USER:
                 raise TryLater(_BUSY_AGAIN_S, "too many stems are being cut")
             stem = _Stem(now)
             task = asyncio.create_task(self._make(stem, sent.file_id))
-            self._making.add(task)
-            task.add_done_callback(self._making.discard)
+            self._making[task] = user_id
+            task.add_done_callback(self._making.pop)
         self._stems[name] = stem
         return stem
+
+    async def forget(self, sent: Sent, file: Path) -> None:
+        """Let a stem be made again whose file `get` has returned, and which is not there any more."""
+        stem = self._stems.get(_name(sent))
+        if stem and stem.is_over and stem.folder == file.parent:
+            await self._remove(_name(sent))
 
     async def _make(self, stem: _Stem, file_id: str) -> None:
         try:
@@ -209,6 +218,11 @@ class Segments:
     async def _remove(self, name: str) -> None:
         if stem := self._stems.pop(name, None):
             await _remove_folder(stem.folder)
+
+
+def _name(sent: Sent) -> str:
+    """Return the name of a file's segments, which equal files of all users share."""
+    return hashlib.sha256(sent.file_unique_id.encode()).hexdigest()[:32]
 
 
 async def _remove_folder(folder: Path) -> None:

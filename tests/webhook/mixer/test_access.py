@@ -16,8 +16,10 @@ from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import Job, JobState
+from stemdrop.domain.recipes import FASTEST
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.http.signed_links import MIXER_LIFETIME_S, MixerToken
+from stemdrop.provider.answers import MAX_STEMS
 from stemdrop.tasks.engine import Queue, Task
 from webhook.connection_limits import MAX_REQUESTS
 from webhook.mixer import segments
@@ -26,7 +28,9 @@ from webhook.mixer.app import (
     OPENED_PER_MINUTE,
     SEGMENTS_AT_ONCE,
     SEGMENTS_IN_PROGRESS,
+    SEGMENTS_PER_MINUTE,
 )
+from webhook.mixer.sample_grid import SEGMENT_S
 
 from .conftest import Mixer, refusal
 
@@ -213,6 +217,10 @@ async def test_each_kind_of_request_has_its_limit(mixer: Mixer, job: Job, alice:
     assert refusal(await mixer.order(token)) == (429, "slow_down")
     mixer.product.clock.advance(10)
     assert (await mixer.order(token)).status_code == 202
+
+
+def test_the_limit_of_segments_lets_a_song_of_the_most_stems_play_at_its_fastest() -> None:
+    assert MAX_STEMS * 60 / SEGMENT_S * FASTEST / 100 < SEGMENTS_PER_MINUTE
 
 
 async def test_segments_that_are_waited_for_leave_room_for_callbacks(

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import cast
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 from product import Product, result_of, until
 from tones import of_unknown_codec
 
-from sandbox.telegram.chats import User
+from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import DOWNLOAD, FaultKind
 from sandbox.telegram.state import Limits
 from stemdrop.domain.jobs import Job
-from webhook.mixer import segment_folder
+from webhook.mixer import segment_folder, segments
 from webhook.mixer.app import open_segments
 from webhook.mixer.segment_folder import SegmentFolder, remove_leftovers
 from webhook.mixer.segments import LIFETIME_S
@@ -240,3 +241,28 @@ async def test_nothing_is_left_of_a_webhook_that_ends_or_was_killed(product: Pro
         assert not left.exists()
         assert kept.exists()
     assert not kept.parent.exists()
+
+
+async def test_stems_whose_folder_was_removed_are_made_again(mixer: Mixer, job: Job, alice: User) -> None:
+    token = await mixer.token(job, alice)
+    assert (await mixer.segment(token, 1, 0)).status_code == 200
+    await until(lambda: not mixer.segments._making)
+    for path in stored(mixer):
+        path.unlink()
+    assert refusal(await mixer.segment(token, 1, 0)) == (503, "busy")
+    assert (await mixer.segment(token, 1, 0)).status_code == 200
+
+
+async def test_one_user_does_not_take_all_places_of_stems_that_are_cut(
+    mixer: Mixer, job: Job, alice: User, mei: User, sent: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "_MOST_OF_USER", 1)
+    monkeypatch.setattr(segments, "PATIENCE_S", 0.1)
+    mixer.product.telegram.faults.add(FaultKind.SLOW_ANSWER, method="getFile", times=None, delay_s=30)
+    token = await mixer.token(job, alice)
+    links = mixer.product.links
+    others = links.mixer_token(replace(links.read_mixer(token), user_id=mei.id))
+
+    for user, stem, expected in ((token, 0, 1), (token, 1, 1), (others, 1, 2)):
+        assert refusal(await mixer.segment(user, stem, 0)) == (503, "busy")
+        assert len(mixer.segments._making) == expected
