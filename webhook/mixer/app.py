@@ -173,9 +173,8 @@ class _Mixer:
         bind_job(token.job_id)
         await parts.rate_limits.take("mixes", token.user_id, MIXES_PER_MINUTE)
         job, person = await self._access.job(token.job_id, token.user_id)
-        cached = await self._cached(job)
-        facts = job.facts or (cached.facts if cached else None)
-        recipe = check_recipe(body.get("recipe"), await self._stems(job, token.version), facts)
+        # the facts by which the worker places its clicks
+        recipe = check_recipe(body.get("recipe"), await self._stems(job, token.version), job.facts)
         language = parts.translations.language(person.language or job.language).code
         remix = await parts.remixing.order(
             job, token.user_id, [recipe], by=f"mixer:{wish}", language=language

@@ -52,7 +52,7 @@ def describe(
         "language": translate.code,
         "texts": mixer_texts(translate),
         "title": job.source.title,
-        "facts": _facts(job.facts or (cached.facts if cached else None), translate),
+        "facts": _facts(job.facts, translate),
         "duration_s": duration_s,
         "stems": [
             {
