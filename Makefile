@@ -57,9 +57,9 @@ page-pictures: setup
 docs: setup
 	@$(BIN)/python -m tools.generate_settings_docs
 
-# Six processes for two cores: much of a journey is waiting for leases, polls and flood limits.
+# Eight processes for two cores: much of a journey is waiting for leases, polls and flood limits.
 test: setup
-	@$(BIN)/python -m pytest -n 6
+	@$(BIN)/python -m pytest -n 8
 
 # An input that fails here becomes an ordinary test.
 FUZZ ?= 10

@@ -1,4 +1,4 @@
-"""Runs the tests in several processes (`-n 6`), which are forked after everything was imported and collected.
+"""Runs the tests in several processes (`-n 8`), which are forked after everything was imported and collected.
 
 Each worker of pytest-xdist imports and collects all tests again, which costs more than most files take to
 run.
