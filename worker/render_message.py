@@ -3,11 +3,12 @@
 import logging
 from dataclasses import dataclass
 
-from telegram import InlineKeyboardButton, InlineKeyboardMarkup
+from telegram import InlineKeyboardMarkup
 from telegram.error import BadRequest, ChatMigrated, TelegramError
 from telegram.ext import ExtBot
 
-from stemdrop.chat.callback_data import RemixAction, Screen, ScreenTap
+from stemdrop.chat.callback_data import RemixAction
+from stemdrop.chat.remix_buttons import remix_button
 from stemdrop.chat.replies import edit_text, send_text
 from stemdrop.errors import TryLater
 from stemdrop.storage.remixes import Remixes
@@ -82,14 +83,10 @@ class RenderMessage:
 
 def change_button(order: RenderOrder) -> InlineKeyboardMarkup:
     """Return the button that opens the desk of the job."""
-    data = ScreenTap(Screen.REMIX, (RemixAction.OPEN, order.job.id)).to_data()
-    return _keyboard(order.translate("button.change_remix"), data)
+    text = order.translate("button.change_remix")
+    return InlineKeyboardMarkup([[remix_button(text, RemixAction.OPEN, order.job.id)]])
 
 
 def _cancel_button(order: RenderOrder) -> InlineKeyboardMarkup:
-    data = ScreenTap(Screen.REMIX, (RemixAction.CANCEL, order.remix.id)).to_data()
-    return _keyboard(order.translate("button.cancel"), data)
-
-
-def _keyboard(text: str, data: str) -> InlineKeyboardMarkup:
-    return InlineKeyboardMarkup([[InlineKeyboardButton(text, callback_data=data)]])
+    text = order.translate("button.cancel")
+    return InlineKeyboardMarkup([[remix_button(text, RemixAction.CANCEL, order.remix.id)]])

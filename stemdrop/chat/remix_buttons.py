@@ -8,9 +8,10 @@ from stemdrop.chat.translations import Language
 
 
 def remix_button(
-    text: str, action: RemixAction, job_id: str, *words: object, style: KeyboardButtonStyle | None = None
+    text: str, action: RemixAction, target_id: str, *words: object, style: KeyboardButtonStyle | None = None
 ) -> InlineKeyboardButton:
-    data = ScreenTap(Screen.REMIX, (action, job_id, *map(str, words))).to_data()
+    """Return a button for a job's desk or, to cancel it, for a remix: `target_id` is the id of either."""
+    data = ScreenTap(Screen.REMIX, (action, target_id, *map(str, words))).to_data()
     return InlineKeyboardButton(text, callback_data=data, style=style)
 
 
