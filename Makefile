@@ -65,7 +65,7 @@ test: setup
 FUZZ ?= 10
 fuzz: setup
 	@FUZZ=$(FUZZ) $(BIN)/python -m pytest -n 2 --timeout 3600 \
-		tests/stemdrop/provider/test_parsers.py tests/webhook/test_parsers.py tests/webhook/test_api_fuzzing.py
+		tests/stemdrop/provider/sunoapi/test_parsers.py tests/webhook/test_parsers.py tests/webhook/test_api_fuzzing.py
 
 # Plays the stories of the sandbox's page in a browser: about a minute. Needs Chromium (Debian: chromium).
 page-test: setup

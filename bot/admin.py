@@ -21,7 +21,7 @@ from stemdrop.domain.jobs import Job, JobState
 from stemdrop.domain.taps import Tapped
 from stemdrop.errors import BadContract, SeparationError, TryLater
 from stemdrop.log_context import bind_job
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.registry import Providers
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.stem_cache import StemCache
@@ -47,7 +47,7 @@ class Admin:
     actions: JobActions
     users: Users
     stem_cache: StemCache
-    separation: SeparationClient
+    providers: Providers
     abilities: AbilitiesCache
     clock: Callable[[], float] = time.time
 
@@ -136,8 +136,8 @@ class Admin:
             return []
         try:
             async with asyncio.timeout(CREDITS_WAIT_S):
-                credits = await self.separation.credits()
-            return [translate("admin.credits", credits=translate.number(round(credits)))]
+                credits = await self.providers.asked[0].balance()
+            return [translate("admin.credits", credits=translate.number(round(credits or 0)))]
         except (SeparationError, BadContract, TimeoutError) as error:
             log.warning("the credits left are not known: %s", error or "no answer in time")
             return [translate("admin.credits_unknown")]

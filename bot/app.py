@@ -200,9 +200,7 @@ def _screens(parts: Parts, shared: _Shared, privacy: Privacy) -> list[_Handler]:
 def _admin_screens(parts: Parts, shared: _Shared, desk: AccessDesk) -> list[_Handler]:
     users = UsersCommand(**shared, desk=desk, settings=parts.settings)
     requests = RequestsScreen(parts.users, parts.access_requests, desk)
-    admin = Admin(
-        **shared, stem_cache=parts.stem_cache, separation=parts.separation, abilities=parts.abilities
-    )
+    admin = Admin(**shared, stem_cache=parts.stem_cache, providers=parts.providers, abilities=parts.abilities)
     return [
         CommandHandler("users", users.command, _NEW),
         CommandHandler("admin", admin.command, _NEW),

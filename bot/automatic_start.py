@@ -83,7 +83,7 @@ class AutomaticStart:
             await self._start(job, mode, at_most=0)
         elif not details.abilities.can(mode, job.instrument):
             await self._ask(job, translate("tap.not_offered"))
-        elif not (price := details.abilities.price(mode)):
+        elif not (price := details.abilities.price(mode, job.instrument)):
             await self._start(job, mode, at_most=0)
         elif now - max(job.shown_at, job.starts_at) > TOO_LATE_S or await self._is_deaf():
             await self._ask(job, translate("start.late"))

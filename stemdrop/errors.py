@@ -84,11 +84,15 @@ class SeparationError(StemdropError):
 
 
 class Refused(SeparationError):
-    """The API answered with a code other than 200; it accepted and charged nothing."""
+    """The API refused: it accepted and charged nothing.
 
-    def __init__(self, code: int, message: str) -> None:
+    `retry_after_s` is the time after which it says that it will accept; `None` if it does not say.
+    """
+
+    def __init__(self, code: int, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"the separation API refused with code {code}: {message[:200]}")
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 class Unreachable(SeparationError):

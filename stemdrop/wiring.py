@@ -21,7 +21,7 @@ from stemdrop.chat.translations import load_translations
 from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.http.clients import client_options
 from stemdrop.http.signed_links import SignedLinks
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.registry import build_abilities_cache, build_providers
 from stemdrop.services.abilities_refresh import AbilitiesRefresh
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.admin_alerts import AdminAlerts
@@ -29,12 +29,13 @@ from stemdrop.services.orders import Orders
 from stemdrop.services.remixing import Remixing
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.settings import Settings
-from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.access_requests import AccessRequests
 from stemdrop.storage.albums import Albums
 from stemdrop.storage.chat_activity import ChatActivity
+from stemdrop.storage.circuits import Circuits
 from stemdrop.storage.connection import connect
 from stemdrop.storage.counters import Counters
+from stemdrop.storage.create_calls import CreateCalls
 from stemdrop.storage.dead_letters import DeadLetters
 from stemdrop.storage.due_jobs import DueJobs
 from stemdrop.storage.flood_limiter import FloodLimiter
@@ -101,16 +102,16 @@ class Parts:
         self.remixes = Remixes(redis, clock)
         self.remixing = Remixing(self.remixes, engine, clock)
         self.job_statistics = JobStatistics(redis)
-        self.abilities = AbilitiesCache(redis, settings.separation_api_url)
+        self.providers = build_providers(settings, api_http, self.counters)
+        self.abilities = build_abilities_cache(settings, redis)
+        self.circuits = Circuits(redis, clock)
+        self.create_calls = CreateCalls(redis, clock)
         self.albums = Albums(redis, clock)
         self.group_settings = GroupSettings(redis)
         self.translations = load_translations()
         self.links = SignedLinks(settings.secret_key.get_secret_value(), settings.public_url)
         self.bot: ExtBot[float] = build_bot(settings, FloodLimiter(redis, flood_clock), self.counters)
         self.files = TelegramFiles(self.bot, http)
-        key = settings.separation_api_key.get_secret_value()
-        urls = (settings.separation_api_url, settings.upload_url)
-        self.separation = SeparationClient(api_http, *urls, key, self.counters)
 
     @cached_property
     def job_message(self) -> JobMessage:
@@ -135,7 +136,7 @@ class Parts:
     def result_polling(self) -> ResultPolling:
         """Asks the separation API for results whose callback did not come."""
         ask_again_s = self.settings.poll_interval_s
-        return ResultPolling(self.store, self.engine, self.separation, self.clock, ask_again_s)
+        return ResultPolling(self.store, self.engine, self.providers, self.clock, ask_again_s)
 
     @cached_property
     def orders(self) -> Orders:
@@ -153,7 +154,7 @@ class Parts:
 
     @cached_property
     def abilities_refresh(self) -> AbilitiesRefresh:
-        return AbilitiesRefresh(self.separation, self.abilities)
+        return AbilitiesRefresh(self.providers, self.abilities)
 
     @cached_property
     def alerts(self) -> AdminAlerts:

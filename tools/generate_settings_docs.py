@@ -20,6 +20,8 @@ _HEADINGS = {
     "public_url": "Reachability",
     "telegram_api_url": "Telegram",
     "separation_api_url": "Separation API",
+    "providers": "Other providers",
+    "poll_after_s": "Waiting for results",
     "access": "Who may use it",
     "https_proxy": "Proxies",
     "redis_url": "Storage and logs",
@@ -107,7 +109,7 @@ def _default(field: FieldInfo) -> str:
     default = field.get_default()
     if hasattr(default, "get_secret_value"):
         default = default.get_secret_value()
-    if isinstance(default, frozenset):
+    if isinstance(default, frozenset | tuple):
         return ",".join(map(str, default))
     return str(default).lower() if isinstance(default, bool) else str(default)
 

@@ -25,10 +25,7 @@ def create_app(
     """Build the application; the caller opens and closes `parts`, and `segments`, which the mixer needs."""
     settings, store, engine, links = parts.settings, parts.store, parts.engine, parts.links
     app = FastAPI(openapi_url=None)
-    hmac_key = settings.callback_hmac_key.get_secret_value()
-    app.include_router(
-        callback_router(store, engine, parts.separation, links, parts.counters, hmac_key, body_timeout_s)
-    )
+    app.include_router(callback_router(store, engine, parts.providers, links, parts.counters, body_timeout_s))
     app.include_router(source_router(store, parts.source_quota, links, parts.files, download_timeout_s))
     app.include_router(health_router(store))
     app.include_router(metrics_router(parts.snapshots, expects_callbacks=bool(settings.public_url)))

@@ -1,4 +1,4 @@
-"""`POST /callback/{token}`: stores the provider's result and adds its delivery task before it answers."""
+"""`POST /callback/{token}` and `/callback/{provider}/{token}`: stores a result before it answers."""
 
 import logging
 
@@ -7,15 +7,15 @@ from fastapi import APIRouter, Request
 from stemdrop.domain.jobs import JobState
 from stemdrop.domain.outcomes import Receipt
 from stemdrop.errors import BadContract, ExpiredLink, ForgedRequest, StemdropError, StoreUnavailable
-from stemdrop.http.signed_links import SignedLinks, check_signature
+from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import bind_job
 from stemdrop.observability.metric_definitions import CALLBACKS, OTHER
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.registry import Providers
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
 from webhook.errors import BodyIncomplete, BodyTooLarge, BodyTooSlow
-from webhook.json_body import BODY_TIMEOUT_S, read_json
+from webhook.json_body import BODY_TIMEOUT_S, read_body
 
 log = logging.getLogger(__name__)
 
@@ -43,33 +43,40 @@ _OUTCOMES: dict[type[StemdropError], str] = {
 def callback_router(
     store: JobStore,
     engine: Engine,
-    separation: SeparationClient,
+    providers: Providers,
     links: SignedLinks,
     counters: Counters,
-    hmac_key: str,
     body_timeout_s: float = BODY_TIMEOUT_S,
 ) -> APIRouter:
-    """Build the route. With an `hmac_key` it refuses callbacks without a valid, fresh signature."""
+    """Build the routes. Each provider has its own path, tokens and verification."""
     router = APIRouter()
 
     @router.post("/callback/{token}")
     async def receive(token: str, request: Request) -> dict[str, str]:
+        return await answer("", token, request)
+
+    @router.post("/callback/{provider}/{token}")
+    async def receive_of(provider: str, token: str, request: Request) -> dict[str, str]:
+        return await answer(provider, token, request)
+
+    async def answer(path: str, token: str, request: Request) -> dict[str, str]:
         try:
-            receipt = await store_result(token, request)
+            receipt = await store_result(path, token, request)
         except StemdropError as error:
             counters.add(CALLBACKS, _outcome(error))
             raise
         counters.add(CALLBACKS, receipt)
         return {"status": "received"}
 
-    async def store_result(token: str, request: Request) -> Receipt:
-        link = links.read_callback(token)
+    async def store_result(path: str, token: str, request: Request) -> Receipt:
+        provider = providers.named_by(path)
+        if provider is None:
+            raise ForgedRequest("the callback's path names no provider")
+        link = links.read_callback(token, path)
         bind_job(link.job_id)
-        task_id, result = separation.callback(await read_json(request, body_timeout_s))
-        if hmac_key:
-            timestamp = request.headers.get("x-webhook-timestamp", "")
-            check_signature(hmac_key, task_id, timestamp, request.headers.get("x-webhook-signature", ""))
-        receipt = await store.receive(link.job_id, link.chat_id, task_id, result)
+        body = await read_body(request, body_timeout_s)
+        task_id, result = await providers.read_callback(provider, request.headers, body)
+        receipt = await store.receive(link.job_id, link.chat_id, task_id, result, provider)
         if receipt in (Receipt.FOREIGN, Receipt.UNKNOWN):
             raise _WrongTask(link.job_id, receipt)
         bind_job(link.job_id, task_id)

@@ -1,12 +1,11 @@
 """Reads a request's body as JSON, bounded in size and time."""
 
 import asyncio
-import json
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from stemdrop.errors import BadContract
+from stemdrop.provider.json_body import parse_json
 from webhook.errors import BodyIncomplete, BodyTooLarge, BodyTooSlow
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -17,7 +16,14 @@ BODY_TIMEOUT_S = 30.0
 async def read_json(
     request: Request, timeout_s: float = BODY_TIMEOUT_S, *, max_bytes: int = MAX_BODY_BYTES
 ) -> object:
-    """Return the body. Raises `BodyTooLarge`, `BodyTooSlow`, `BodyIncomplete`, or `BadContract` (no JSON)."""
+    """Return the body. Raises as `read_body`, and `BadContract` (no JSON)."""
+    return parse_json(await read_body(request, timeout_s, max_bytes=max_bytes))
+
+
+async def read_body(
+    request: Request, timeout_s: float = BODY_TIMEOUT_S, *, max_bytes: int = MAX_BODY_BYTES
+) -> bytes:
+    """Return the body as it came. Raises `BodyTooLarge`, `BodyTooSlow` or `BodyIncomplete`."""
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:20]) > max_bytes:
         raise BodyTooLarge(f"the body is over {max_bytes} bytes")
@@ -32,7 +38,4 @@ async def read_json(
         raise BodyTooSlow(f"the body did not arrive within {timeout_s:g} s") from error
     except ClientDisconnect as error:
         raise BodyIncomplete("the client disconnected before the end of the body") from error
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise BadContract("the body is not JSON") from error
+    return bytes(body)

@@ -4,7 +4,8 @@ import logging
 import math
 
 from stemdrop.errors import BadContract, Refused, SeparationError
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.interface import Provider
+from stemdrop.provider.registry import Providers
 from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.storage.abilities import AbilitiesCache
 
@@ -12,29 +13,34 @@ log = logging.getLogger(__name__)
 
 
 class CreditsMonitor:
-    """Asks the separation API for the credits that are left; `AdminAlerts` decides what to send."""
+    """Asks the providers for the credits that are left; `AdminAlerts` decides what to send."""
 
-    def __init__(self, separation: SeparationClient, alerts: AdminAlerts, abilities: AbilitiesCache) -> None:
-        self._separation = separation
+    def __init__(self, providers: Providers, alerts: AdminAlerts, abilities: AbilitiesCache) -> None:
+        self._providers = providers
         self._alerts = alerts
         self._abilities = abilities
-        self._logged: str | None = None
+        self._logged: dict[str, str] = {}
 
     async def run(self) -> None:
-        """Ask once. Admins get no alert when the API is unreachable: their users' songs wait for it."""
+        """Ask each once. Admins get no alert when one is unreachable: their users' songs wait for it."""
+        for provider in self._providers.asked:
+            await self._ask(provider)
+
+    async def _ask(self, provider: Provider) -> None:
         try:
-            credits = await self._separation.credits()
+            credits = await provider.balance()
         except Refused as error:
-            self._log_once(error)
+            self._log_once(provider, error)
             await self._alerts.failed(str(error.code))
         except (SeparationError, BadContract) as error:
-            self._log_once(error)
+            self._log_once(provider, error)
         else:
-            self._logged = None
-            is_free = (await self._abilities.get()).is_free
-            await self._alerts.credits_left(math.inf if is_free else credits)
+            self._logged.pop(provider.name, None)
+            if credits is not None:
+                is_free = (await self._abilities.of(provider.name)).is_free
+                await self._alerts.credits_left(math.inf if is_free else credits)
 
-    def _log_once(self, error: Exception) -> None:
-        if self._logged != str(error):
+    def _log_once(self, provider: Provider, error: Exception) -> None:
+        if self._logged.get(provider.name) != str(error):
             log.warning("the number of credits left is unknown: %s", error)
-            self._logged = str(error)
+            self._logged[provider.name] = str(error)

@@ -30,6 +30,7 @@ from stemdrop.storage.job_store import MAX_IN_FLIGHT, JobStore
 from stemdrop.storage.stem_cache import CachedStems, StemCache
 from stemdrop.tasks.owner_limits import OwnerLimits, account_is_busy
 from worker.chat_errors import ChatClosed, chat_errors
+from worker.fail_over import FailOver
 from worker.result_sender import ResultSender, Unsent
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ class Delivery:
     alerts: AdminAlerts
     stem_cache: StemCache
     job_statistics: JobStatistics
+    fail_over: FailOver
     _owner_limits: OwnerLimits[int] = field(
         init=False, default_factory=lambda: OwnerLimits[int](MAX_IN_FLIGHT, account_is_busy)
     )
@@ -88,7 +90,10 @@ class Delivery:
             if await self.store.owns_delivery(job.id, token):
                 if result.is_success and not result.stems:
                     result = await self.polling.confirm_empty(job, result)
-                if failure := failure_of(result):
+                failure = failure_of(result)
+                if failure and await self.fail_over.run(job, failure):
+                    log.warning("job %s: failed with %s at %s", job.id, failure.code, job.provider)
+                elif failure:
                     await self._fail(job, failure)
                     await self._alert(job, result, failure)
                 else:

@@ -13,6 +13,7 @@ from stemdrop.wiring import STOP_GRACE_S, Parts, greet_telegram
 from worker.archives import PACKS_AT_ONCE, Archives
 from worker.credits_monitor import CreditsMonitor
 from worker.delivery import JOBS_ON_DISK, Delivery
+from worker.fail_over import FailOver
 from worker.progress_updates import ProgressUpdates
 from worker.recovery import Deadlines, Recovery
 from worker.remix_files import RemixMaker
@@ -49,7 +50,7 @@ class Tasks:
 def build_fetcher(parts: Parts, max_bytes: int | None = None) -> StemFetcher:
     """Build the client that downloads stems; the caller opens it. `max_bytes`: what Telegram accepts."""
     settings = parts.settings
-    rules = AddressRules(settings.separation_api_url, settings.stem_hosts, settings.stem_networks)
+    rules = AddressRules(settings.provider_urls, settings.stem_hosts, settings.stem_networks)
     return StemFetcher(rules, max_bytes or settings.max_upload_bytes, parts.counters, settings.proxies)
 
 
@@ -68,11 +69,14 @@ def build_tasks(
         settings.poll_after_s, settings.poll_interval_s, settings.job_timeout_s, has_callbacks
     )
     sender = StemSender(parts.bot)
-    downloader = StemDownloader(fetcher, parts.separation, parts.files)
+    downloader = StemDownloader(fetcher, parts.providers, parts.files)
     return Tasks(
         submission=Submission(
             store=store,
-            separation=parts.separation,
+            providers=parts.providers,
+            abilities=parts.abilities,
+            circuits=parts.circuits,
+            calls=parts.create_calls,
             files=parts.files,
             links=parts.links if has_callbacks else None,
             job_message=parts.job_message,
@@ -98,7 +102,7 @@ def build_tasks(
         progress_updates=ProgressUpdates(
             store, parts.progress_due, parts.chat_activity, parts.job_message, parts.clock
         ),
-        credits_monitor=CreditsMonitor(parts.separation, parts.alerts, parts.abilities),
+        credits_monitor=CreditsMonitor(parts.providers, parts.alerts, parts.abilities),
     )
 
 
@@ -118,6 +122,7 @@ def _build_delivery(parts: Parts, sender: StemSender, downloader: StemDownloader
         alerts=parts.alerts,
         stem_cache=parts.stem_cache,
         job_statistics=parts.job_statistics,
+        fail_over=FailOver(parts.store, parts.engine, parts.abilities, parts.circuits),
     )
 
 

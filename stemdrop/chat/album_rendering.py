@@ -28,7 +28,7 @@ class Song:
     details: Details
 
     def price(self, choice: Choice) -> int:
-        return 0 if choice in self.details.free else self.details.abilities.price(choice[0])
+        return 0 if choice in self.details.free else self.details.abilities.price(*choice)
 
 
 def render_album(

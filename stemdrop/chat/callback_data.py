@@ -47,7 +47,7 @@ def choice_of_word(word: str) -> Choice | None:
     return (mode, INSTRUMENTS[int(number)]) if is_known else None
 
 
-# A call costs at most 1,000,000 credits (`provider/abilities.py`), an album's songs together more.
+# A call costs at most 1,000,000 credits (`provider/sunoapi/abilities.py`), an album's songs together more.
 _CREDITS_DIGITS = 9
 
 

@@ -64,7 +64,7 @@ class JobMessage:
 
     async def details(self, job: Job) -> Details:
         """Read what the job's message shows in this state beside the job itself."""
-        abilities = await self.abilities.get()
+        abilities = await self.abilities.get(job.source.duration_s, job.asked_before)
         return replace(await self._details(job, abilities), abilities=abilities)
 
     async def _details(self, job: Job, abilities: Abilities) -> Details:

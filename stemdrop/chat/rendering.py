@@ -61,12 +61,15 @@ class Details:
         """Return the price to show; empty where nothing costs anything."""
         if mode is None or self.abilities.is_free:
             return ""
-        is_free = (mode, instrument) in self.free
-        return translate("price.free") if is_free else translate.credits(self.abilities.price(mode))
+        if (mode, instrument) in self.free:
+            return translate("price.free")
+        return translate.credits(self.abilities.price(mode, instrument))
 
     def credits(self, mode: Mode | None, instrument: str = "") -> int:
         """Return the price in credits; 0 for what is free."""
-        return 0 if mode is None or (mode, instrument) in self.free else self.abilities.price(mode)
+        return (
+            0 if mode is None or (mode, instrument) in self.free else self.abilities.price(mode, instrument)
+        )
 
     def instrument_price(self, translate: Language) -> str:
         """Return the price of any instrument that is not cached; empty where nothing costs anything."""

@@ -17,7 +17,7 @@ from stemdrop.doctor.server_requests import (
 from stemdrop.domain.abilities import ALL, Abilities
 from stemdrop.domain.jobs import CREDITS
 from stemdrop.errors import BadContract, Refused, SeparationError
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.services.admin_alerts import LOW_CREDITS
 from stemdrop.services.stem_host import find_stem_host_problem
 
@@ -41,7 +41,7 @@ async def _check_key(context: CheckContext, report: SubjectReport) -> None:
     try:
         await resolve(context, url)
         async with asyncio.timeout(timeout_s):
-            credits = await client.credits()
+            credits = await client.balance()
     except ServerUnreachable as error:
         report.wrong("API key", f"{origin(url)}: {error}", error.advice)
     except Refused as error:

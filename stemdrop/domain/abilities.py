@@ -1,19 +1,37 @@
-"""`Abilities`: what a provider can do, and what it costs there. Plain data."""
+"""`Abilities`: what a provider, or several in order, can do, and what it costs there. Plain data."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from math import ceil
 from typing import Any, Self
 
 from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, Mode
 
+# A song whose length is not known is priced as one of so many seconds.
+UNKNOWN_LENGTH_S = 300
+
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """One mode: its price in credits, the keys of its stems (none: not known), and its instruments."""
+    """One mode: its price in credits, the keys of its stems (none: not known), and its instruments.
+
+    A call costs `price` and, for each minute of the song, `per_minute`. `prices` are those of
+    instruments that another provider isolates at another price.
+    """
 
     price: int = 0
     stems: tuple[str, ...] = ()
     instruments: tuple[str, ...] = ()
+    per_minute: float = 0
+    prices: Mapping[str, int] = field(default_factory=dict)
+
+    def for_song(self, duration_s: float) -> "Ability":
+        """Return it with the price of one song of this length (0: not known)."""
+        if not self.per_minute:
+            return self
+        seconds = duration_s or UNKNOWN_LENGTH_S
+        # without what floating-point numbers add to a whole number
+        return replace(self, price=self.price + ceil(self.per_minute * seconds / 60 - 1e-9), per_minute=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +55,15 @@ class Abilities:
             return ability is not None
         return instrument in ability.instruments if instrument else bool(ability.instruments)
 
-    def price(self, mode: Mode) -> int:
+    def price(self, mode: Mode, instrument: str = "") -> int:
         """Return the credits of one accepted call; 0 for a mode that cannot be ordered."""
-        return self.modes[mode].price if mode in self.modes else 0
+        if (ability := self.modes.get(mode)) is None:
+            return 0
+        return ability.prices.get(instrument, ability.price)
+
+    def for_song(self, duration_s: float) -> "Abilities":
+        """Return them with the prices of one song of this length in seconds (0: not known)."""
+        return replace(self, modes={mode: it.for_song(duration_s) for mode, it in self.modes.items()})
 
     def stems(self, mode: Mode) -> tuple[str, ...]:
         return self.modes[mode].stems if mode in self.modes else ()
@@ -51,7 +75,7 @@ class Abilities:
     @property
     def is_free(self) -> bool:
         """Whether nothing costs credits: then no price is shown."""
-        return not any(ability.price for ability in self.modes.values())
+        return not any(it.price or it.per_minute for it in self.modes.values())
 
     @property
     def engine_advice(self) -> str:
@@ -65,7 +89,9 @@ class Abilities:
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The reverse of `to_json`; reads also the form of version 0.1, which had only the modes."""
         modes = {
-            Mode(mode): Ability(it["price"], tuple(it["stems"]), tuple(it["instruments"]))
+            Mode(mode): Ability(
+                it["price"], tuple(it["stems"]), tuple(it["instruments"]), it.get("per_minute", 0)
+            )
             for mode, it in value.get("modes", value).items()
         }
         formats = tuple(value.get("formats", ()))
@@ -79,3 +105,29 @@ ALL = Abilities(
         for mode, price in CREDITS.items()
     }
 )
+
+
+def merged(offers: Sequence[Abilities]) -> Abilities:
+    """Return what several providers can do together; each choice as the first that has it does it."""
+    modes: dict[Mode, Ability] = {}
+    for abilities in offers:
+        for mode, ability in abilities.modes.items():
+            first = modes.get(mode)
+            modes[mode] = _with_instruments_of(first, ability) if first else ability
+    own = next((it for it in offers if it.engine), NOTHING)
+    # only the first provider keeps a promise about the files: another one takes its place without asking
+    formats = offers[0].formats if offers else ()
+    return Abilities(modes, own.engine, own.better_engine, formats)
+
+
+def _with_instruments_of(first: Ability, other: Ability) -> Ability:
+    added = [name for name in other.instruments if name not in first.instruments]
+    if not added:
+        return first
+    prices = {**first.prices, **{name: other.prices.get(name, other.price) for name in added}}
+    # in the order of the buttons
+    instruments = tuple(name for name in INSTRUMENTS if name in (*first.instruments, *added))
+    return replace(first, instruments=instruments, prices=prices)
+
+
+NOTHING = Abilities({})

@@ -14,8 +14,12 @@ class Remedy(StrEnum):
     OTHER_MODE = "other_mode"  # another way of splitting may
 
 
-# Codes that are handled in their own way; `provider/codes.py` maps the providers' spellings to them.
+# Codes that are handled in their own way; `provider/sunoapi/codes.py` maps the providers' spellings to them.
 NO_CREDITS, TOO_BUSY = 402, 429
+# Refusals of every order for now: no key, no credits, maintenance.
+CLOSED_CODES = frozenset({401, NO_CREDITS, 403, 455})
+# What is wrong with the song, so that it matters more than why another provider refused.
+SONG_CODES = frozenset({"400", "413", "422", "451"})
 
 _RETRY, _OTHER = (Remedy.RETRY,), (Remedy.OTHER_MODE,)
 # the user must send another file
@@ -46,6 +50,7 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
     "unknown_form": _NONE,
     "source_gone": _NONE,
     "over_limit": _RETRY,
+    "dearer": _RETRY,  # the provider whose price was shown refused; the others cost more
     "internal": _RETRY,
     "undeliverable": _RETRY,
     **dict.fromkeys(Obstacle, _NONE),

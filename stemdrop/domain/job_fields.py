@@ -12,7 +12,7 @@ from stemdrop.domain.jobs import Job
 # Attributes that are stored as they are; the others are stored as JSON.
 _BARE = frozenset(
     {"id", "state", "task_id", "account_day", "charge", "asked_again_by", "create_started_by"}
-    | {"split_id", "waits_for", "paid_by"}
+    | {"split_id", "waits_for", "paid_by", "provider", "tried", "refusal"}
 )
 # Attributes whose field has another name.
 _FIELD_NAMES = {"cached": "kept", "is_cache_lost": "is_kept_lost"}

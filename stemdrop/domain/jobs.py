@@ -168,6 +168,11 @@ class Job:
     paid_by: str = ""  # the job that has paid for this one's result
     shown_at: float = 0  # when its message was last written
     shown_as: str = ""  # a digest of what was written
+    provider: str = ""  # whose create call it is; empty: not asked yet, or the job is older than providers
+    tried: str = ""  # the providers that refused it or failed without a charge, separated by commas
+    refusal: str = ""  # the code of that, to be shown where there is no other provider
+    agreed_price: int | None = None  # of the button that was tapped: no call may cost more; `None`: any
+    progress: int = 0  # in percent, as the provider tells it
     create_started_at: float = 0
     create_started_by: str = ""  # the name of that create call
     answer_lost_at: float = 0  # when the answer to that call was found to be lost
@@ -188,6 +193,20 @@ class Job:
     facts: SongFacts | None = None  # `None`: not measured, or nothing is certain
     is_timed: bool = False  # its duration is in the statistics, or would falsify them
     is_cache_lost: bool = False  # Telegram no longer had the cached stems: the user is asked before paying
+
+    @property
+    def tried_providers(self) -> tuple[str, ...]:
+        return tuple(name for name in self.tried.split(",") if name)
+
+    def may_cost(self, price: int) -> bool:
+        """Whether its user has agreed to a call of this price."""
+        return self.agreed_price is None or price <= max(self.agreed_price, self.price)
+
+    @property
+    def asked_before(self) -> tuple[str, ...]:
+        """Return the providers that are asked for the song again only where there is no other."""
+        has_failed = self.state is JobState.FAILED or bool(self.answer_lost_at) or self.is_asking_again
+        return (*self.tried_providers, *([self.provider] if has_failed and self.provider else []))
 
     @property
     def is_lossless(self) -> bool:

@@ -35,6 +35,7 @@ MEANINGS = {
     "empty": "the separation API found nothing to separate",
     "unknown_form": "the form of the result is unknown and in the log; fetching it again is free",
     "over_limit": "it waited for another job's result, which did not come, and its account's day is used up",
+    "dearer": "the provider whose price was shown refused; the others cost more, so its user was asked",
     "source_gone": "Telegram no longer has the song",
     "undeliverable": "there are stems, but they could not be sent, or the chat is gone; the log says why",
     "no_music": "the chat does not let the bot send music; the stems are sent once it does",

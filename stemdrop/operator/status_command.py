@@ -20,8 +20,8 @@ from stemdrop.errors import StoreUnavailable
 from stemdrop.operator.status_tables import status_lines
 from stemdrop.operator.system_status import SystemStatus
 from stemdrop.operator.terminal import print_lines, run_command, tolerant_stdout
+from stemdrop.provider.registry import build_abilities_cache
 from stemdrop.settings import Settings
-from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.connection import connect
 from stemdrop.storage.snapshot import Snapshots
 
@@ -73,7 +73,7 @@ async def _status(settings: Settings, redis: Redis) -> SystemStatus:
         await snapshots.take(),
         await snapshots.lately(),
         expects_callbacks=bool(settings.public_url),
-        abilities=await AbilitiesCache(redis, settings.separation_api_url).get(),
+        abilities=await build_abilities_cache(settings, redis).get(),
     )
 
 

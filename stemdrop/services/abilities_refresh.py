@@ -1,11 +1,12 @@
-"""`AbilitiesRefresh`: asks the provider what it can do, so that only that is offered."""
+"""`AbilitiesRefresh`: asks the providers what they can do, so that only that is offered."""
 
 import asyncio
 import logging
 from dataclasses import dataclass, field
 
 from stemdrop.errors import BadContract, Refused, SeparationError
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.interface import Provider
+from stemdrop.provider.registry import Providers
 from stemdrop.storage.abilities import AbilitiesCache
 
 log = logging.getLogger(__name__)
@@ -18,20 +19,23 @@ PATIENCE_S = 3.0
 class AbilitiesRefresh:
     """Run at the start of the bot and by one worker periodically."""
 
-    separation: SeparationClient
+    providers: Providers
     cache: AbilitiesCache
-    _last_error: str = field(init=False, default="")
+    _last_errors: dict[str, str] = field(init=False, default_factory=dict)
 
     async def run(self) -> None:
-        """Ask once; without an answer the last one holds. Raises `StoreUnavailable`."""
+        """Ask each once; without an answer the last one holds. Raises `StoreUnavailable`."""
+        await asyncio.gather(*map(self._ask, self.providers.asked))
+
+    async def _ask(self, provider: Provider) -> None:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                abilities = await self.separation.abilities()
+                abilities = await provider.abilities()
         except (Refused, SeparationError, BadContract, TimeoutError) as error:
             why = str(error) or "no answer in time"
-            if why != self._last_error:  # not once a minute for ever
-                log.info("the separation API's abilities are as before: %s", why)
-            self._last_error = why
+            if why != self._last_errors.get(provider.name):  # not once a minute for ever
+                log.info("the abilities of %s are as before: %s", provider.capabilities.title, why)
+            self._last_errors[provider.name] = why
             return
-        self._last_error = ""
-        await self.cache.put(abilities)
+        self._last_errors.pop(provider.name, None)
+        await self.cache.put(abilities, provider.name)

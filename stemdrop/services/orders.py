@@ -64,7 +64,7 @@ class Orders:
         """
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
-        abilities = await self.abilities.get()
+        abilities = await self.abilities.get(job.source.duration_s, job.tried_providers)
         file_format = await self.users.file_format(job, abilities)
         if cached := await self.stem_cache.find(job.source, (mode, instrument), file_format):
             await self._deliver_cached(job, mode, instrument, file_format, cached, starts_at)
@@ -72,7 +72,7 @@ class Orders:
         if not abilities.can(mode, instrument):
             log.info("job %s: %s %s is not offered any more", job.id, mode, instrument)
             return Ordered(job.id, _NOT_OFFERED)
-        cost = abilities.price(mode)
+        cost = abilities.price(mode, instrument)
         price = 0 if is_unlimited else cost
         limit = await self.users.limit(job.account) if price else 0
         picked, spent = await self.store.pick(
@@ -80,6 +80,7 @@ class Orders:
             file_format=file_format,
             starts_at=starts_at,
             must_be_free=at_most is not None and cost > at_most,
+            agreed_price=cost,
         )
         if picked is Picked.DEARER:
             return Ordered(job.id, DEARER)
@@ -129,11 +130,12 @@ class Orders:
         With `at_most` only if it costs no more credits.
         """
         is_known = job.asked_again_by == tapped.id
-        price = (await self.abilities.get()).price(job.mode) if job.mode else 0
+        abilities = await self.abilities.get(job.source.duration_s, job.asked_before)
+        price = abilities.price(job.mode, job.instrument) if job.mode else 0
         if not is_known and at_most is not None and price > at_most:
             return Ordered(job.id, DEARER)
         is_offered = job.can_ask_again(self.clock()) and not tapped.before(job.create_started_at)
-        if not (is_offered or is_known) or not await self.store.ask_again(job, tapped.id):
+        if not (is_offered or is_known) or not await self.store.ask_again(job, tapped.id, price):
             return Ordered(job.id, "tap.too_late")
         log.info("job %s: its user has the separation service asked again", job.id)
         await self.engine.add(Task.SUBMIT, job.id, job.id)

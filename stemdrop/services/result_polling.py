@@ -9,7 +9,7 @@ from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Receipt
 from stemdrop.domain.results import Result
 from stemdrop.errors import AnswerLost, BadContract, SeparationError, TryLater, Unreachable
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.registry import Providers
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Engine, Task
 
@@ -25,7 +25,7 @@ class ResultPolling:
 
     store: JobStore
     engine: Engine
-    separation: SeparationClient
+    providers: Providers
     clock: Callable[[], float] = time.time
     ask_again_s: float = 30
 
@@ -33,11 +33,13 @@ class ResultPolling:
         """Poll the task and store its result, which orders its delivery; `None`: there is none yet."""
         await self.store.set(job.id, polled_at=self.clock())
         try:
-            result = await self.separation.detail(job.task_id)
+            report = await self.providers.fetch(job.task_id)
         except (SeparationError, BadContract) as error:
             log.warning("job %s: polling failed: %s", job.id, error)
             return None
-        if result is None:
+        if (result := report.result) is None:
+            if report.progress is not None and report.progress != job.progress:
+                await self.store.set(job.id, progress=report.progress)
             return None
         receipt = await self.store.receive(job.id, job.chat_id, job.task_id, result)
         if receipt is Receipt.STORED:
@@ -59,7 +61,7 @@ class ResultPolling:
             raise TryLater(wait_s, f"job {job.id}: a success without stems is asked for again")
         detail = None
         try:
-            detail = await self.separation.detail(job.task_id)
+            detail = (await self.providers.fetch(job.task_id)).result
         except (SeparationError, BadContract) as error:
             log.warning("job %s: its stems could not be asked for: %s", job.id, error)
             if isinstance(error, Unreachable | AnswerLost) and now - job.moved_at < GIVE_UP_S:

@@ -12,8 +12,16 @@ from pydantic_core import ErrorDetails
 from stemdrop.errors import SettingsError
 from stemdrop.settings.model import Settings
 from stemdrop.settings.unknown_names import unknown_names
+from stemdrop.settings.values import split_list
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_MISSING = "{} is missing: set it in the environment or in .env"
+_KEYS = {
+    **{"sunoapi": "separation_api_key", "stemsplit": "stemsplit_api_key", "lalal": "lalal_api_key"},
+    **{"fal": "fal_api_key", "selfhosted": "selfhosted_api_key"},
+}
+# The key that is taken where one is empty.
+_SHARED_KEY = {"selfhosted_api_key": "separation_api_key"}
 # What is valid, by pydantic's type of error.
 _WORDS = {
     "int_parsing": "must be a whole number",
@@ -46,12 +54,25 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> S
         settings = Settings.model_validate({name: value for name, value in values.items() if value})
     except ValidationError as error:
         problems = [_in_our_words(it) for it in error.errors(include_input=False, include_url=False)]
+    problems += _missing_keys(values)
     if values["telegram_updates"].lower() == "webhook" and not values["public_url"]:
         problems.append("PUBLIC_URL is missing: TELEGRAM_UPDATES=webhook needs it")
     if problems:
         raise SettingsError("\n".join([*problems, *warnings]))
     settings._warnings = tuple(warnings)
     return settings
+
+
+def _missing_keys(values: Mapping[str, str]) -> list[str]:
+    """Return a line for each provider that is to be asked and has no key."""
+    providers = split_list(values["providers"].lower())
+    if not providers and not values["separation_api_key"]:
+        return [_MISSING.format("SEPARATION_API_KEY")]
+    return [
+        f"{name.upper()} is missing: PROVIDERS names {provider}"
+        for provider in providers
+        if (name := _KEYS.get(provider)) and not (values[name] or values[_SHARED_KEY.get(name, name)])
+    ]
 
 
 def _read_file(path: Path | None) -> dict[str, str | None]:
@@ -70,7 +91,7 @@ def _read_file(path: Path | None) -> dict[str, str | None]:
 def _in_our_words(error: ErrorDetails) -> str:
     name = str(error["loc"][0]).upper()
     if error["type"] == "missing":
-        return f"{name} is missing: set it in the environment or in .env"
+        return _MISSING.format(name)
     context = dict(error.get("ctx", {}))
     if "expected" in context:
         context["expected"] = str(context["expected"]).replace("'", "")

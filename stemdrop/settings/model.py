@@ -25,8 +25,10 @@ from stemdrop.settings.values import (
     LogLevel,
     Networks,
     OptionalUrl,
+    Providers,
     ProxyUrl,
     PublicUrl,
+    Rate,
     RedisUrl,
     Seconds,
     Secret,
@@ -56,8 +58,9 @@ class Settings(BaseModel):
     telegram_bot_token: BotToken
     """The bot's token, from @BotFather."""
 
-    separation_api_key: ApiKey
-    """The key of the separation API. For your own separator, choose any word."""
+    separation_api_key: ApiKey = SecretStr("")
+    """The key of the separation API. For your own separator, choose any word. Required unless PROVIDERS
+    names other providers only."""
 
     secret_key: Secret
     """Signs links. Use a long random text, for example from `openssl rand -hex 32`, and the same for all
@@ -94,6 +97,47 @@ class Settings(BaseModel):
     callback_hmac_key: SecretStr = SecretStr("")
     """The provider's key for webhook signatures, if you enabled them there. When set, a callback without a
     valid and recent signature is refused."""
+
+    providers: Providers = ()
+    """Who splits the songs, in the order in which they are asked: sunoapi (the API at SEPARATION_API_URL),
+    stemsplit, lalal, fal, selfhosted, separated by commas; each needs its key (docs/providers.md). Empty:
+    the API at SEPARATION_API_URL alone."""
+
+    stemsplit_api_key: ApiKey = SecretStr("")
+    """The API key of StemSplit."""
+
+    stemsplit_webhook_secret: SecretStr = SecretStr("")
+    """The secret by which StemSplit signs its callbacks. Empty: they are not used, and jobs are polled."""
+
+    stemsplit_credits_per_minute: Rate = 20
+    """The credits that a minute of a song costs its user with StemSplit."""
+
+    stemsplit_api_url: Url = "https://stemsplit.io/api/v1"
+    """The API of StemSplit."""
+
+    lalal_api_key: ApiKey = SecretStr("")
+    """The license key of LALAL.AI."""
+
+    lalal_credits_per_minute: Rate = 12
+    """The credits that a minute of a song costs its user with LALAL.AI, for each stem."""
+
+    lalal_api_url: Url = "https://www.lalal.ai/api/v1"
+    """The API of LALAL.AI."""
+
+    fal_api_key: ApiKey = SecretStr("")
+    """The API key of fal."""
+
+    fal_credits_per_minute: Rate = 8
+    """The credits that a minute of a song costs its user with fal."""
+
+    fal_api_url: Url = "https://queue.fal.run"
+    """The queue of fal."""
+
+    selfhosted_api_key: ApiKey = SecretStr("")
+    """The key of your own separator, where PROVIDERS names it. Empty: SEPARATION_API_KEY."""
+
+    selfhosted_api_url: Url = "http://separator:8001"
+    """Your own separator, where PROVIDERS names it."""
 
     poll_after_s: Seconds = 120
     """After so many seconds without a callback, stemdrop polls the API for the job's result. Without
@@ -214,18 +258,29 @@ class Settings(BaseModel):
         return f"{parts.hostname}:{parts.port or 6379}" if parts.hostname else parts.path
 
     @property
+    def provider_secrets(self) -> tuple[SecretStr, ...]:
+        """Return the keys of all providers, and of their callbacks."""
+        keys = (self.separation_api_key, self.stemsplit_api_key, self.lalal_api_key, self.fal_api_key)
+        return (*keys, self.selfhosted_api_key, self.stemsplit_webhook_secret, self.callback_hmac_key)
+
+    @property
+    def provider_urls(self) -> tuple[str, ...]:
+        """Return where the providers are asked; stems at these origins may be private."""
+        urls = (self.separation_api_url, self.stemsplit_api_url, self.lalal_api_url, self.fal_api_url)
+        return (*urls, self.selfhosted_api_url)
+
+    @property
     def secrets(self) -> tuple[str, ...]:
         """Return all values that the log must hide."""
         token, key = self.telegram_bot_token.get_secret_value(), self.secret_key.get_secret_value()
         values = [
             token,
             token.partition(":")[2],  # the secret half; the other is the bot's public id
-            self.separation_api_key.get_secret_value(),
+            *(key.get_secret_value() for key in self.provider_secrets),
             key,
             SignedLinks(key, "").updates_secret,
-            self.callback_hmac_key.get_secret_value(),
         ]
-        servers = (self.telegram_api_url, self.separation_api_url, self.separation_upload_url, self.redis_url)
+        servers = (self.telegram_api_url, self.separation_upload_url, self.redis_url, *self.provider_urls)
         for url in (*servers, self.https_proxy, self.http_proxy, self.all_proxy):
             values += _passwords(url)
         values += [str(value) for name, value in redis_options(self.redis_url).items() if "password" in name]

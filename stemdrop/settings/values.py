@@ -11,6 +11,8 @@ from redis.connection import parse_url
 from stemdrop.http.proxies import UNQUOTED, check_quoting, read_proxy
 from stemdrop.http.public_addresses import Network
 
+# `PROVIDERS` may list these; the first is the API at SEPARATION_API_URL.
+PROVIDER_CHOICES = ("sunoapi", "stemsplit", "lalal", "fal", "selfhosted")
 LONGEST_S = 14 * 24 * 3600  # a callback link expires then
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[^\s/:@?#\[\]]+)(:\d{1,5})?")
 
@@ -93,6 +95,15 @@ def _ids(value: str) -> frozenset[int]:
         raise ValueError("must be Telegram ids (numbers), separated by commas") from None
 
 
+def _providers(value: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(name.lower() for name in split_list(value)))
+    if unknown := [name for name in names if name not in PROVIDER_CHOICES]:
+        raise ValueError(
+            f"must be of {', '.join(PROVIDER_CHOICES)}, separated by commas, not {unknown[0][:20]}"
+        )
+    return names
+
+
 def _hosts(value: str) -> frozenset[str]:
     hosts = frozenset(host.lower() for host in split_list(value))
     if not all(map(_HOST.fullmatch, hosts)):
@@ -115,6 +126,10 @@ def _bot_token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _optional_header_value(value: SecretStr) -> SecretStr:
+    return _header_value(value) if value.get_secret_value() else value
+
+
 def _header_value(value: SecretStr) -> SecretStr:
     # httpx would quote an invalid header value in its error
     if not re.fullmatch(r"[!-~]+", value.get_secret_value()):
@@ -129,7 +144,9 @@ RedisUrl = Annotated[str, AfterValidator(_redis_url)]
 ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
 Secret = Annotated[SecretStr, Field(min_length=1)]
 BotToken = Annotated[Secret, AfterValidator(_bot_token)]
-ApiKey = Annotated[Secret, AfterValidator(_header_value)]
+ApiKey = Annotated[SecretStr, AfterValidator(_optional_header_value)]
+Providers = Annotated[tuple[str, ...], BeforeValidator(_providers)]
+Rate = Annotated[float, Field(ge=0, le=1_000_000, allow_inf_nan=False)]
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 Ids = Annotated[frozenset[int], BeforeValidator(_ids)]
 Hosts = Annotated[frozenset[str], BeforeValidator(_hosts)]

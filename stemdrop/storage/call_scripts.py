@@ -1,22 +1,29 @@
 """The create call at the provider, and what comes of it: no answer, a refusal, a task, a result."""
 
 BEGIN_CREATE = """
--- KEYS: job   ARGV: now, caller
+-- KEYS: job, call   ARGV: id, now, caller, provider, its price, field of the call, value, …
 if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end
 local caller = redis.call('HGET', KEYS[1], 'create_started_by')
-if caller == ARGV[2] then return 1 end  -- the same call, repeated after a broken connection
+if caller == ARGV[3] then return 1 end  -- the same call, repeated after a broken connection
 if redis.call('HGET', KEYS[1], 'is_asking_again') == 'true' then
   redis.call('HSET', KEYS[1], 'is_asking_again', 'false')
   if (redis.call('HGET', KEYS[1], 'source_fetched_at') or '0') ~= '0' then  -- the earlier call was accepted
-    redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[1])
+    redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[2])
     return 0
   end
   redis.call('HINCRBY', KEYS[1], 'further_calls', 1)
 elseif redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then
   return 0
 end
-redis.call('HSET', KEYS[1], 'create_started_at', ARGV[1], 'create_started_by', ARGV[2],
-  'answer_lost_at', '0', 'source_fetched_at', '0')
+redis.call('HSET', KEYS[1], 'create_started_at', ARGV[2], 'create_started_by', ARGV[3],
+  'answer_lost_at', '0', 'source_fetched_at', '0', 'progress', '0', 'provider', ARGV[4])
+if ARGV[4] == '' then return 1 end
+set(ARGV[1], 'asked', (get(ARGV[1], 'asked') or '') .. ',' .. ARGV[4])
+change_price(ARGV[1], tonumber(ARGV[5]))
+redis.call('HSET', KEYS[2], 'outcome', 'asked', unpack(ARGV, 6))
+redis.call('EXPIRE', KEYS[2], CALL_LIFETIME_S)
+redis.call('ZADD', LEDGER, ARGV[2], ARGV[3])
+redis.call('ZREMRANGEBYSCORE', LEDGER, '-inf', ARGV[2] - CALL_LIFETIME_S)
 return 1
 """
 
@@ -26,25 +33,29 @@ local state, started, caller, lost, again = unpack(redis.call('HMGET', KEYS[1],
   'state', 'create_started_at', 'create_started_by', 'answer_lost_at', 'is_asking_again'))
 if state ~= 'submitting' or started == '0' or again == 'true' then return 0 end
 if caller ~= ARGV[2] then return 0 end  -- a later call was begun, which may still be answered
+note_call(ARGV[2], 'lost', ARGV[1])
 if (lost or '0') == '0' then redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[1]) end
 return 1
 """
 
 ASK_AGAIN = """
--- KEYS: job   ARGV: id, now, tap, the create call that is given up: when it began, the field of its runs
+-- KEYS: job   ARGV: id, now, tap, the create call that is given up: when it began, the field of its runs,
+-- the price that its user has agreed to
 if redis.call('HGET', KEYS[1], 'asked_again_by') == ARGV[3] then return 1 end  -- the same tap, handled again
 local state, started, lost, fetched = unpack(redis.call(
   'HMGET', KEYS[1], 'state', 'create_started_at', 'answer_lost_at', 'source_fetched_at'))
 local is_lost = (lost or '0') ~= '0' and (fetched or '0') == '0'
 if state ~= 'submitting' or started ~= ARGV[4] or not is_lost then return 0 end
 redis.call('HSET', KEYS[1], 'asked_again_by', ARGV[3], 'is_asking_again', 'true', 'answer_lost_at', '0',
-  ARGV[5], '0')
+  ARGV[5], '0', 'agreed_price', ARGV[6])
 redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
 return 1
 """
 
 NOT_ACCEPTED = """
--- KEYS: job, spent   ARGV: id, now, the caller of BEGIN_CREATE ('': the last)
+-- KEYS: job, spent   ARGV: id, now, the caller of BEGIN_CREATE ('': the last), the code of the refusal,
+-- the provider that is not to be asked again ('': none)
+if ARGV[3] ~= '' then note_call(ARGV[3], 'refused', ARGV[2], 'code', ARGV[4]) end
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then  -- the job was deleted meanwhile, which kept its credits held
   redis.call('HDEL', KEYS[2], ARGV[1])
@@ -54,6 +65,7 @@ end
 local last = redis.call('HGET', KEYS[1], 'create_started_by') or ''
 local caller = ARGV[3] ~= '' and ARGV[3] or last
 if redis.call('HSETNX', KEYS[1], 'refused:' .. caller, 1) == 0 then return end
+if ARGV[5] ~= '' then avoid(ARGV[1], ARGV[5], ARGV[4]) end
 if redis.call('HINCRBY', KEYS[1], 'further_calls', -1) >= 0 then  -- another may have been accepted
   if state == 'cancelled' or state == 'failed' then
     if have_calls_failed(ARGV[1]) then
@@ -75,7 +87,11 @@ end
 """
 
 ACCEPT = """
--- KEYS: job, task   ARGV: id, task_id, now, lifetime
+-- KEYS: job, task   ARGV: id, task_id, now, lifetime, the caller of BEGIN_CREATE ('': not known)
+if ARGV[5] ~= '' then
+  redis.call('SET', CALL_OF_TASK:format(ARGV[2]), ARGV[5], 'EX', ARGV[4])
+  note_call(ARGV[5], 'accepted', ARGV[3], 'task', ARGV[2])
+end
 local known = redis.call('HGET', KEYS[1], 'task_id')
 if not known then  -- it was deleted during the call
   hand_over(ARGV[1], ARGV[2], ARGV[3])
@@ -108,7 +124,7 @@ return 'stored'
 
 RECEIVE = """
 -- KEYS: job, task   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if it has stems, 1 if success,
--- 1 if refunded
+-- 1 if refunded, the provider's name ('': not known)
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then
   if ARGV[8] ~= '1' then release(ARGV[1], ARGV[4]) end
@@ -123,12 +139,14 @@ if redis.call('HGET', KEYS[1], 'chat_id') ~= ARGV[2] and
 local owner = redis.call('GET', KEYS[2])
 if owner and owner ~= ARGV[1] then return 'foreign' end
 local known = redis.call('HGET', KEYS[1], 'task_id')
-if not is_own_task(ARGV[1], ARGV[3]) then return 'foreign' end
+if not is_own_task(ARGV[1], ARGV[3]) or not was_asked(ARGV[1], ARGV[10]) then return 'foreign' end
 -- there is no task before the create call
 if known == '' and redis.call('HGET', KEYS[1], 'create_started_at') == '0' then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
+note_result(ARGV[1], ARGV[3], ARGV[8], ARGV[9], ARGV[4])
 -- this failure is known, and what the job waits for now is another call
-if ARGV[8] ~= '1' and ARGV[9] ~= '1' and contains(get(ARGV[1], 'failed_task_ids'), ARGV[3]) then
+local is_known = ARGV[9] ~= '1' or redis.call('HEXISTS', KEYS[1], 'refunded:' .. ARGV[3]) == 1
+if ARGV[8] ~= '1' and is_known and contains(get(ARGV[1], 'failed_task_ids'), ARGV[3]) then
   return 'repeated'
 end
 local has_stems_to_send = state == 'delivering' or state == 'delivered'
@@ -168,4 +186,24 @@ elseif is_kept then
   stop_sharing(ARGV[1], 'failed', ARGV[4])
 end
 return is_kept and 'repeated' or 'stored'
+"""
+
+FAIL_OVER = """
+-- KEYS: job   ARGV: id, now, token, the task that failed, the code, the field of its runs
+-- a task has failed and cost nothing: another provider is asked in its place
+if get(ARGV[1], 'asked_again_by') == ARGV[3] then return 1 end  -- repeated after a broken connection
+local state, task, success, stems, paid_by = unpack(redis.call('HMGET', KEYS[1],
+  'state', 'task_id', 'is_success', 'has_stems', 'paid_by'))
+if state ~= 'delivering' or task ~= ARGV[4] or paid_by ~= '' then return 0 end
+if success == '1' or stems == '1' then return 0 end
+set(ARGV[1], 'failed_task_ids', (get(ARGV[1], 'failed_task_ids') or '') .. '\\n' .. task,
+  'other_task_ids', (get(ARGV[1], 'other_task_ids') or '') .. '\\n' .. task, 'refunded:' .. task, '1',
+  'task_id', '', 'result', 'null', 'has_stems', '0', 'is_success', '0', 'asked_again_by', ARGV[3],
+  'is_asking_again', 'true', 'create_started_at', ARGV[2], 'answer_lost_at', '0', 'source_fetched_at', '0',
+  ARGV[6], '0')
+-- the price is held for the next call
+if get(ARGV[1], 'charge') == 'settled' then set(ARGV[1], 'charge', 'held') end
+avoid(ARGV[1], get(ARGV[1], 'provider') or '', ARGV[5])
+enter(ARGV[1], 'submitting', ARGV[2])
+return 1
 """

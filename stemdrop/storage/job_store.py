@@ -16,8 +16,10 @@ from stemdrop.domain.results import Result
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.storage import call_scripts, choice_scripts, record_scripts, script_prelude
 from stemdrop.storage.connection import run_script
+from stemdrop.storage.create_calls import CreateCall
 from stemdrop.storage.job_lists import DELIVERY_OWNER, RUNS, JobLists
 from stemdrop.storage.keys import (
+    CALL,
     DESK,
     FLIGHT,
     JOB,
@@ -70,11 +72,12 @@ class JobStore(JobLists):
         file_format: str = "",
         starts_at: float = 0,
         must_be_free: bool = False,
+        agreed_price: int | None = None,
     ) -> tuple[Picked, int]:
         """Choose how to split the song and hold the credits, within the `limit` of the day (0: none).
 
-        `price` is the mode's by default. With `starts_at` only if the job still starts by itself, and with
-        `must_be_free` only if another job has paid for its result.
+        `price` is the mode's by default; no call may cost more than `agreed_price`. With `starts_at` only if
+        the job still starts by itself, and with `must_be_free` only if another job has paid for its result.
         Returns also the credits of the day that are spent or held.
         """
         now = self._clock()
@@ -84,6 +87,7 @@ class JobStore(JobLists):
         keys += [FLIGHT.format(account), QUEUE.format(account)]
         changes: dict[str, object] = {"mode": mode, "instrument": instrument, "file_format": file_format}
         changes |= {"account": account, "account_day": day, "picked_at": now}
+        changes["agreed_price"] = agreed_price
         held = CREDITS[mode] if price is None else price
         split_id = job.source.split_id(mode, instrument, file_format)
         args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or "", int(must_be_free)]
@@ -195,47 +199,68 @@ class JobStore(JobLists):
             with suppress(StoreUnavailable):
                 await self._run(record_scripts.SENDING, [key], [token, SENDING_LIFETIME_S])
 
-    async def begin_create(self, job_id: str) -> str:
-        """Note a create call and return its name; empty if it must not be made (again)."""
-        call = secrets.token_hex(8)
-        may_begin = await self._run(call_scripts.BEGIN_CREATE, [JOB.format(job_id)], [self._clock(), call])
-        return call if may_begin else ""
+    async def begin_create(self, job_id: str, call: CreateCall | None = None) -> str:
+        """Note a create call and return its name; empty if it must not be made (again).
 
-    async def not_accepted(self, job: Job, call: str = "") -> None:
+        The price that the job's account holds becomes that of the call.
+        """
+        name = call.id if call else secrets.token_hex(8)
+        keys = [JOB.format(job_id), CALL.format(name)]
+        args: list[str | float] = [job_id, self._clock(), name]
+        args += [call.provider if call else "", "" if call is None else call.price]
+        args += _flat(call.to_fields() if call else {"job": job_id})
+        return name if await self._run(call_scripts.BEGIN_CREATE, keys, args) else ""
+
+    async def not_accepted(self, job: Job, call: str = "", *, code: str = "", avoid: str = "") -> None:
         """Note that this create call (default: the last) certainly came to nothing: it may be made again.
 
+        `avoid` is the provider that refused it with this code and is not to be asked again.
         Credits that the job held when it ended, or was deleted, are returned, unless an earlier call may have
         cost them.
         """
         keys = [JOB.format(job.id), SPENT.format(job.account, job.account_day)]
-        await self._run(call_scripts.NOT_ACCEPTED, keys, [job.id, self._clock(), call])
+        args = [job.id, self._clock(), call, code, avoid]
+        await self._run(call_scripts.NOT_ACCEPTED, keys, args)
+
+    async def fail_over(self, job: Job, code: str) -> bool:
+        """Let another provider be asked: the task has failed, at no cost. False: the job has moved on."""
+        token = f"failover:{job.task_id}"
+        args = [job.id, self._clock(), token, job.task_id, code, RUNS.format(Run.SUBMIT)]
+        return bool(await self._run(call_scripts.FAIL_OVER, [JOB.format(job.id)], args))
 
     async def lose_answer(self, job_id: str, call: str) -> bool:
         """Note that this create call's answer is lost. False: the job no longer waits for it."""
         return bool(await self._run(call_scripts.LOSE_ANSWER, [JOB.format(job_id)], [self._clock(), call]))
 
-    async def ask_again(self, job: Job, tap_id: str) -> bool:
-        """Allow one more create call after a lost answer, its runs counted anew. False: done, or accepted."""
+    async def ask_again(self, job: Job, tap_id: str, price: int = 0) -> bool:
+        """Allow one more create call after a lost answer, its runs counted anew. False: done, or accepted.
+
+        The call may cost `price`, if that is more than its user has agreed to before.
+        """
         # compared as text: `repr` is how it was written
         args = [job.id, self._clock(), tap_id, job.create_started_at, RUNS.format(Run.SUBMIT)]
+        args.append("null" if job.agreed_price is None else max(price, job.agreed_price))
         return bool(await self._run(call_scripts.ASK_AGAIN, [JOB.format(job.id)], args))
 
     async def note_source_fetched(self, job_id: str) -> None:
         """Note that the provider has fetched the job's source; the next create call takes the note back."""
         await self.set(job_id, source_fetched_at=self._clock())
 
-    async def accept(self, job_id: str, task_id: str) -> Receipt:
+    async def accept(self, job_id: str, task_id: str, call: str = "") -> Receipt:
         """Store the create call's task id and move on to `separating`, unless the callback was quicker."""
         keys = [JOB.format(job_id), TASK.format(task_id)]
-        args = [job_id, task_id, self._clock(), JOB_LIFETIME_S]
+        args = [job_id, task_id, self._clock(), JOB_LIFETIME_S, call]
         return Receipt(await self._run(call_scripts.ACCEPT, keys, args))
 
-    async def receive(self, job_id: str, chat_id: int, task_id: str, result: Result) -> Receipt:
-        """Store a result and move on to `delivering`. Job, chat and task must belong together."""
+    async def receive(
+        self, job_id: str, chat_id: int, task_id: str, result: Result, provider: str = ""
+    ) -> Receipt:
+        """Store a result and move on to `delivering`. Job, chat, task and provider must belong together."""
         keys = [JOB.format(job_id), TASK.format(task_id)]
         stored = encode({"result": result})
         args: list[str | float] = [job_id, str(chat_id), task_id, self._clock(), JOB_LIFETIME_S]
         args += [stored["result"], stored["has_stems"], int(result.is_success), int(result.is_refunded)]
+        args.append(provider)
         return Receipt(await self._run(call_scripts.RECEIVE, keys, args))
 
     async def migrate(self, job: Job, new_chat_id: int) -> Job:

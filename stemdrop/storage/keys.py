@@ -116,8 +116,15 @@ LIMIT_LIFETIME_S = 300
 USED = "stemdrop:instruments:used"  # sorted set: instrument → how often it was picked
 PACE = "stemdrop:pace:{}"  # list: seconds of the last jobs of a mode, newest first
 
-# The provider
+# The providers
 ABILITIES = "stemdrop:abilities:{}"  # string: host → JSON of what it can do, by its last answer
+CIRCUIT = "stemdrop:circuit:{}"  # hash: a provider's failures since its last success, and when it was opened
+CIRCUIT_OPEN = "stemdrop:circuit:{}:open"  # string: why a provider is not asked now; it expires
+CIRCUIT_LIFETIME_S = 2 * 3600
+CALL = "stemdrop:call:{}"  # hash: one create call: job, provider, price, task, outcome
+CALL_OF_TASK = "stemdrop:task:{}:call"  # string: the provider's task id → its create call
+LEDGER = "stemdrop:calls"  # sorted set: all create calls by time, which `stemdrop jobs ledger` lists
+CALL_LIFETIME_S = 400 * DAY_S
 
 # Counters of all processes
 COUNTS = "stemdrop:counts"  # hash: a metric with its labels → number, since the first start

@@ -8,13 +8,14 @@ allows.
 from stemdrop.domain.failures import OVER_LIMIT
 from stemdrop.domain.job_fields import encode
 from stemdrop.storage import keys
+from stemdrop.storage.create_calls import CREATE_CALLS
 from stemdrop.storage.script_tally import TALLY
 from stemdrop.storage.split_sharing import SHARING
 
 _KEY_NAMES = (
     *("JOB", "TASK", "OPEN", "RECOVERY_DUE", "PROGRESS_DUE", "LATE", "DELIVERED", "INCOMPLETE"),
     *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "RECEIVING", "COUNTS", "COUNTS_LATELY"),
-    *("SPLIT", "WAITING", "OBSTRUCTED"),
+    *("SPLIT", "WAITING", "OBSTRUCTED", "CALL", "CALL_OF_TASK", "LEDGER"),
 )
 # Lua constants; a key that depends on something is made by `NAME:format(…)`.
 _KEYS = "".join(f"local {name} = '{getattr(keys, name).replace('{}', '%s')}'\n" for name in _KEY_NAMES)
@@ -23,6 +24,7 @@ _KEYS += f"local RECEIVING_LIFETIME_S = {keys.RECEIVING_LIFETIME_S}\n"
 _KEYS += f"local SPENT_LIFETIME_S = {keys.SPENT_LIFETIME_S}\n"
 _KEYS += f"local SPLIT_LIFETIME_S = {keys.SPLIT_LIFETIME_S}\n"
 _KEYS += f"local JOB_LIFETIME_S = {keys.JOB_LIFETIME_S}\n"
+_KEYS += f"local CALL_LIFETIME_S = {keys.CALL_LIFETIME_S}\n"
 _OVER_LIMIT = ", ".join(f"'{text}'" for pair in encode({"failure": OVER_LIMIT}).items() for text in pair)
 _KEYS += f"local over_limit = {{{_OVER_LIMIT}}}\n"
 
@@ -223,4 +225,5 @@ local function note_failed_call(id, task, is_refunded, now)
   end
 end
 """
+    + CREATE_CALLS
 )

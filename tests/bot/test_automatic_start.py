@@ -191,7 +191,7 @@ async def test_a_start_that_stops_being_free_waits_for_an_undo(
         shown.stem_cache = _Vanishing(product.redis)
     else:
         before = shown.abilities
-        shown.abilities = AbilitiesCache(product.redis, "https://as-it-was.example")
+        shown.abilities = AbilitiesCache(product.redis, ["as-it-was"], {})
         await shown.abilities.put(Abilities({Mode.SEPARATE_VOCAL: Ability(0)}))
     assert not await starts.runs()
     assert await product.ordered() == []

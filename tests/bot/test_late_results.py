@@ -114,7 +114,7 @@ async def test_an_api_that_does_not_answer_does_not_delay_the_retry(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        monkeypatch.setattr(room.product.separation, "_api_url", address)
+        monkeypatch.setattr(room.product.providers.asked[0], "_api_url", address)
         monkeypatch.setattr("stemdrop.services.orders.POLL_WAIT_S", 0.1)
         await room.presses(given_up.message, "Try again")
     new, _ = await room.product.jobs(alice.id)

@@ -321,7 +321,7 @@ async def _fetch_all(folder: Path) -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     await loop.create_datagram_endpoint(lambda: Names(wanted["zone"]), ("127.0.0.1", 53))
     watch = _Watch()
-    rules = AddressRules(wanted["api_url"], wanted["hosts"])
+    rules = AddressRules([wanted["api_url"]], wanted["hosts"])
     played = {}
     for case, urls in wanted["cases"].items():
         outcomes = []

@@ -25,7 +25,7 @@ from stemdrop.chat.telegram_bot import RateLimiter
 from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.jobs import JobState
 from stemdrop.domain.recipes import RemixState
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.remixes import Remixes
 from stemdrop.storage.stem_cache import StemCache

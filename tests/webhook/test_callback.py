@@ -23,7 +23,8 @@ from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import Failure, Job, JobState
 from stemdrop.domain.outcomes import Receipt
-from stemdrop.http.signed_links import CALLBACK_LIFETIME_S, LINK_CLOCK_SKEW_S, SIGNATURE_WINDOW_S, SignedLinks
+from stemdrop.http.signed_links import CALLBACK_LIFETIME_S, LINK_CLOCK_SKEW_S, SignedLinks
+from stemdrop.provider.sunoapi.signatures import SIGNATURE_WINDOW_S
 from webhook.app import create_app
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]

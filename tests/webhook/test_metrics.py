@@ -30,7 +30,7 @@ from stemdrop.observability.metric_definitions import (
     METRICS,
     Kind,
 )
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.keys import COUNTS
@@ -228,14 +228,14 @@ async def test_api_calls_are_counted_by_call_outcome_and_code(
     provided_product: Product, provider: Provider
 ) -> None:
     provider.credits = 73
-    await provided_product.separation.credits()
+    await provided_product.providers.asked[0].balance()
     for code in (401, 9876):
         provider.credits_refusal = (code, "no")
         with pytest.raises(Refused):
-            await provided_product.separation.credits()
+            await provided_product.providers.asked[0].balance()
     async with httpx.AsyncClient(trust_env=False, verify=False) as http:
         with pytest.raises(Unreachable):
-            await SeparationClient(http, NOBODY, NOBODY, KEY, provided_product.counters).detail("task-1")
+            await SeparationClient(http, NOBODY, NOBODY, KEY, provided_product.counters).fetch("task-1")
     found = await scraped(provided_product)
     assert only(found, "api_calls_total", "api_refusals_total", "credits_left") == {
         "api_calls_total{credits,ok}": 1,

@@ -48,7 +48,7 @@ def monitor(product: Product) -> CreditsMonitor:
 def another_monitor(product: Product) -> CreditsMonitor:
     """Return the monitor of another worker."""
     alerts = AdminAlerts(product.bot, product.users, product.translations)
-    return CreditsMonitor(product.separation, alerts, product.abilities)
+    return CreditsMonitor(product.providers, alerts, product.abilities)
 
 
 def alerts(product: Product, user_id: int = BOSS) -> list[str]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -334,11 +335,11 @@ async def test_a_refusal_survives_a_failure_of_redis(
     soon(monkeypatch)
     not_accepted, away = product.store.not_accepted, [1, 2, 3]
 
-    async def later(job: Job, call: str) -> None:
+    async def later(*arguments: Any, **options: Any) -> None:
         if away:
             away.pop()
             raise StoreUnavailable("Redis does not answer")
-        await not_accepted(job, call)
+        await not_accepted(*arguments, **options)
 
     monkeypatch.setattr(product.store, "not_accepted", later)
     provider.refusal = (402, "no credits")

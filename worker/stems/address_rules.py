@@ -14,13 +14,15 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class AddressRules:
-    """Allows the origin of `api_url` and `hosts` (`host` or `host:port`) even if private, and over HTTP.
+    """Allows the origins of `api_urls` and `hosts` (`host` or `host:port`) even if private, and over HTTP.
 
     `networks` are allowed although they are not public.
     """
 
-    def __init__(self, api_url: str, hosts: Iterable[str], networks: Collection[Network] = ()) -> None:
-        self._origin = _origin(httpx.URL(api_url))
+    def __init__(
+        self, api_urls: Iterable[str], hosts: Iterable[str], networks: Collection[Network] = ()
+    ) -> None:
+        self._origins = frozenset(_origin(httpx.URL(url)) for url in api_urls)
         self._hosts = frozenset(hosts)
         self._networks = networks
 
@@ -34,7 +36,7 @@ class AddressRules:
         scheme, host, port = _origin(read)
         if scheme not in _DEFAULT_PORTS or not host:
             raise AddressRefused(f"{scheme or 'no'} scheme")
-        is_allowed = _origin(read) == self._origin or self._is_named(host, port)
+        is_allowed = _origin(read) in self._origins or self._is_named(host, port)
         if not is_allowed and (scheme, port) != ("https", 443):
             raise AddressRefused(f"{host} may be fetched from over HTTPS only")
         return read
@@ -42,7 +44,7 @@ class AddressRules:
     def check(self, host: str, port: int, addresses: Iterable[str]) -> None:
         """Raise `AddressRefused` if any address of the host is not public and the host is not allowed."""
         host = host.lower()
-        if (host, port) == self._origin[1:] or self._is_named(host, port):
+        if (host, port) in {origin[1:] for origin in self._origins} or self._is_named(host, port):
             return
         if not all(is_allowed(address, self._networks) for address in addresses):
             raise AddressRefused(f"{host} is not a public address")

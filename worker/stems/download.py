@@ -16,7 +16,7 @@ from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.domain.titles import MAX_NAME, cut, file_name, plain, title
 from stemdrop.errors import BadContract, FetchFailed, SeparationError, StemGone, StemTooBig, TryLater
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.registry import Providers
 from stemdrop.services.audio_files import inspect
 from worker.audio.formats import detect_format
 from worker.audio.silence import is_silent
@@ -84,7 +84,7 @@ class StemDownloads:
     cover: bytes | None
     meter: SongMeter | None
     fetcher: StemFetcher
-    separation: SeparationClient
+    providers: Providers
     _slots: asyncio.Semaphore = field(init=False, default_factory=lambda: asyncio.Semaphore(FETCHES_PER_JOB))
     _running: dict[str, asyncio.Task[StemOutcome]] = field(init=False, default_factory=dict)
     _fresh_urls: asyncio.Task[dict[str, str]] | None = field(init=False, default=None)
@@ -177,7 +177,7 @@ class StemDownloads:
 
     async def _ask_for_urls(self) -> dict[str, str]:
         try:
-            result = await self.separation.detail(self.job.task_id)
+            result = (await self.providers.fetch(self.job.task_id)).result
         except (SeparationError, BadContract) as error:
             log.info("job %s: no fresh URLs: %s", self.job.id, error)
             return {}

@@ -14,7 +14,7 @@ from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Stem
 from stemdrop.errors import SourceGone, SourceUnavailable, TryLater
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.registry import Providers
 from stemdrop.services.audio_files import inspect
 from worker.audio.song_meter import SongMeter
 from worker.cancellable_thread import run_in_thread
@@ -31,9 +31,9 @@ _UNAVAILABLE_S = 30.0
 class StemDownloader:
     """Downloads stems of any job; one object serves all jobs of a process."""
 
-    def __init__(self, fetcher: StemFetcher, separation: SeparationClient, files: TelegramFiles) -> None:
+    def __init__(self, fetcher: StemFetcher, providers: Providers, files: TelegramFiles) -> None:
         self._fetcher = fetcher
-        self._separation = separation
+        self._providers = providers
         self._files = files
 
     def start(
@@ -49,7 +49,7 @@ class StemDownloader:
         return StemDownloads(
             *(job, stems, folder, translate, cover, meter),
             fetcher=self._fetcher,
-            separation=self._separation,
+            providers=self._providers,
         )
 
     async def download_sent(

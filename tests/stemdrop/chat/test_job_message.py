@@ -44,7 +44,7 @@ def job_statistics(redis: Redis) -> JobStatistics:
 
 @pytest.fixture
 def abilities(redis: Redis) -> AbilitiesCache:
-    return AbilitiesCache(redis, "http://separator:8001")
+    return AbilitiesCache(redis, ["selfhosted"], {})
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from stemdrop.domain.mixing_desk import INSTRUMENTS, Draft, Level, stem_word
 from stemdrop.domain.recipes import OFF_DB, QUIET_DB, Recipe, only
 from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
-from stemdrop.provider.answers import STEM_FIELDS
+from stemdrop.provider.sunoapi.answers import STEM_FIELDS
 
 SAY = load_translations().languages["en"]
 FREE = SAY.where(is_free=True)

@@ -17,7 +17,7 @@ from stemdrop.domain.failures import REMEDIES
 from stemdrop.domain.jobs import INSTRUMENTS, UNDELIVERED, Failure, Mode
 from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import KEYS, SongFacts
-from stemdrop.provider.answers import STEM_FIELDS
+from stemdrop.provider.sunoapi.answers import STEM_FIELDS
 
 ROOT = Path(__file__).parents[3]
 CODES = sorted(path.stem for path in LOCALES.glob("*.po"))
@@ -255,7 +255,7 @@ def test_where_nothing_costs_credits_a_failure_names_none(translate: Language) -
 # Texts that speak of charges and that a host which charges nothing never shows, or only to its admins.
 ABOUT_CHARGES = re.compile(
     r"help\.prices|(album\.over|price\.free|credit|state\.cancelled_late|jobs\.today|settings\.undo|privacy\.credits)"
-    r"|(limit|users|admin|alert|charged)\..*|failure\.(402|531|over_limit)"
+    r"|(limit|users|admin|alert|charged)\..*|failure\.(402|531|over_limit|dearer)"
 )
 
 

@@ -21,7 +21,7 @@ from stemdrop.chat.telegram_bot import build_bot
 from stemdrop.errors import AddressRefused, FetchFailed, Unreachable
 from stemdrop.http.clients import client_options
 from stemdrop.http.proxies import Proxies
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.settings import load_settings
 from stemdrop.storage.flood_limiter import FloodLimiter
 from worker.stems.address_rules import AddressRules
@@ -82,7 +82,7 @@ async def outside(
 
 def fetcher(proxy_url: str) -> StemFetcher:
     settings = load_settings({**REQUIRED, "ALL_PROXY": proxy_url})
-    rules = AddressRules(settings.separation_api_url, settings.stem_hosts)
+    rules = AddressRules([settings.separation_api_url], settings.stem_hosts)
     return StemFetcher(rules, 1000, proxies=settings.proxies)
 
 
@@ -128,7 +128,7 @@ async def test_a_proxy_that_refuses_is_told_without_its_password(
     async with httpx.AsyncClient(**client_options(proxies)) as http:
         api = "https://api.outside.example"
         with pytest.raises(Unreachable) as missed:  # nothing was sent: a create call may be repeated
-            await SeparationClient(http, api, api, "key").credits()
+            await SeparationClient(http, api, api, "key").balance()
     assert outside.asked == []
     assert "wrong-word" not in f"{met.value} {met.value!r} {missed.value!r} {proxies!r} {caplog.text}"
 

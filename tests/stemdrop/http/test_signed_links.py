@@ -15,12 +15,11 @@ from stemdrop.errors import ExpiredLink, ForgedRequest
 from stemdrop.http.signed_links import (
     CALLBACK_LIFETIME_S,
     LINK_CLOCK_SKEW_S,
-    SIGNATURE_WINDOW_S,
     SOURCE_LIFETIME_S,
     CallbackToken,
     SignedLinks,
-    check_signature,
 )
+from stemdrop.provider.sunoapi.signatures import SIGNATURE_WINDOW_S, check_signature
 
 BASE = "https://bot.example.com/stems"
 CHAT = -1_009_999_999_999  # as long as a chat's id gets

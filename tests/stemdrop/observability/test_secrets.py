@@ -33,7 +33,8 @@ from stemdrop.domain.jobs import Job, Mode
 from stemdrop.errors import ForgedRequest, SettingsError, StemdropError, StoreUnavailable
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.observability.logging import hidden, set_up_logging
-from stemdrop.provider.client import SeparationClient
+from stemdrop.provider.interface import Order
+from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.settings import Settings, load_settings
 from stemdrop.storage.connection import connect, translated
 from stemdrop.tasks.engine import Engine, Task
@@ -124,7 +125,7 @@ def test_a_password_in_an_address_does_not_show() -> None:
 def test_the_documentation_says_how_to_change_each_secret() -> None:
     text = (Path(__file__).parents[3] / "SECURITY.md").read_text("utf-8")
     secret = [name.upper() for name, field in Settings.model_fields.items() if "SecretStr" in repr(field)]
-    assert len(secret) == 4
+    assert len(secret) == 9
     assert [name for name in secret if f"\n| `{name}` |" not in text] == []
 
 
@@ -207,6 +208,7 @@ def calls(bot: ExtBot[float], http: httpx.AsyncClient, url: str) -> dict[str, Ca
         async with files.open(file) as chunks:
             _ = [chunk async for chunk in chunks]
 
+    order = Order(call_id="a", source="https://a", is_uploaded=False, mode=Mode.SPLIT_STEM)
     return {
         "getMe": bot.get_me,
         "getUpdates": lambda: bot.get_updates(timeout=0),
@@ -214,9 +216,9 @@ def calls(bot: ExtBot[float], http: httpx.AsyncClient, url: str) -> dict[str, Ca
         "setWebhook": lambda: bot.set_webhook("https://stems.example/telegram"),
         "getFile": lambda: files.find("a-file"),
         "download": read,
-        "create": lambda: separation.create("https://a", Mode.SPLIT_STEM, "", "https://b"),
-        "detail": lambda: separation.detail("a-task"),
-        "credits": separation.credits,
+        "create": lambda: separation.create(order),
+        "detail": lambda: separation.fetch("a-task"),
+        "credits": separation.balance,
         "upload": lambda: separation.upload("audio.mp3", content(), 5),
     }
 

@@ -204,7 +204,7 @@ async def test_the_own_separators_engine_is_named_and_no_credits(
     environ["SEPARATION_API_URL"] = "http://separator:8000"
     abilities = Abilities({Mode.SPLIT_STEM: Ability()}, engine="light", better_engine="spleeter")
     async with connect(redis_url) as redis:
-        await AbilitiesCache(redis, environ["SEPARATION_API_URL"]).put(abilities)
+        await AbilitiesCache(redis, ["selfhosted"], {"selfhosted": "separator:8000"}).put(abilities)
     assert await asyncio.to_thread(run, ["status", "--once"], environ) == 0
     out = capsys.readouterr().out
     assert "Separation own separator, engine light; better stems: stemdrop fetch-model spleeter\n" in out

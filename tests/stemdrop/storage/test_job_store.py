@@ -18,7 +18,17 @@ from stemdrop.errors import StoreClosed, StoreRefused, StoreUnavailable, TryLate
 from stemdrop.storage import record_scripts
 from stemdrop.storage.connection import connect, retry_until_stored
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.keys import FAILED, JOB, JOB_LIFETIME_S, LATE, OF_ACCOUNT, ONCE, OPEN, SENDING, SPENT
+from stemdrop.storage.keys import (
+    FAILED,
+    JOB,
+    JOB_LIFETIME_S,
+    LATE,
+    OF_ACCOUNT,
+    ONCE,
+    OPEN,
+    SENDING,
+    SPENT,
+)
 from stemdrop.storage.keys import TASK as TASK_KEY
 
 CALLERS = 50

@@ -237,7 +237,7 @@ FAULTS = (
     _fault(
         "a failure that is called back again ends a job that waits for its next call",
         "RECEIVE",
-        "if ARGV[8] ~= '1' and ARGV[9] ~= '1' and contains(get(ARGV[1], 'failed_task_ids'), ARGV[3]) then",
+        "if ARGV[8] ~= '1' and is_known and contains(get(ARGV[1], 'failed_task_ids'), ARGV[3]) then",
         "if false then",
         "no_user_pays_more_than_the_provider_may_keep",
         *(*_TWO[:-1], "call 1 is called back: failed", "the provider refuses call 2"),

@@ -19,7 +19,7 @@ from stemdrop.domain.jobs import Job, JobState
 from stemdrop.domain.recipes import FASTEST
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.http.signed_links import MIXER_LIFETIME_S, MixerToken
-from stemdrop.provider.answers import MAX_STEMS
+from stemdrop.provider.sunoapi.answers import MAX_STEMS
 from stemdrop.tasks.engine import Queue, Task
 from webhook.connection_limits import MAX_REQUESTS
 from webhook.mixer import segments

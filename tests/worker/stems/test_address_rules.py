@@ -9,7 +9,7 @@ from stemdrop.errors import AddressRefused
 from stemdrop.http.public_addresses import is_public
 from worker.stems.address_rules import AddressRules
 
-RULES = AddressRules("https://api.example:8443/base", ["allowed.example", "other.example:9000"])
+RULES = AddressRules(["https://api.example:8443/base"], ["allowed.example", "other.example:9000"])
 PUBLIC, PRIVATE = "93.184.216.34", "10.0.0.1"
 
 
@@ -52,7 +52,7 @@ def test_other_addresses_are_refused(address: str) -> None:
 
 
 def test_addresses_in_an_allowed_network_are_allowed() -> None:
-    rules = AddressRules("https://api.example", [], [ip_network("198.18.0.0/15"), ip_network("fc00::/18")])
+    rules = AddressRules(["https://api.example"], [], [ip_network("198.18.0.0/15"), ip_network("fc00::/18")])
     rules.check("cdn.example", 443, ["198.19.255.255", "fc00::1", PUBLIC])
     for address in (PRIVATE, "fd00::1", "127.0.0.1"):
         with pytest.raises(AddressRefused):

@@ -196,19 +196,19 @@ def test_an_allowed_host_may_have_a_private_address(played: dict[str, Played]) -
 @pytest.mark.parametrize("host", ["127.0.0.1", "2130706433", "0x7f.1", "127.1", "0", "localhost", "::1"])
 async def test_the_backend_refuses_private_addresses(host: str) -> None:
     """Needs no namespaces: it uses this machine's resolver."""
-    connections = CheckedConnections(AddressRules("http://api.test", []))
+    connections = CheckedConnections(AddressRules(["http://api.test"], []))
     with pytest.raises(AddressRefused):
         await connections.connect_tcp(host, 443, timeout=5)
 
 
 async def test_unix_sockets_are_refused(tmp_path: Path) -> None:
-    connections = CheckedConnections(AddressRules("http://api.test", []))
+    connections = CheckedConnections(AddressRules(["http://api.test"], []))
     with pytest.raises(AddressRefused):
         await connections.connect_unix_socket(str(tmp_path / "socket"))
 
 
 async def test_a_name_that_does_not_resolve_can_be_retried() -> None:
-    connections = CheckedConnections(AddressRules("http://api.test", []))
+    connections = CheckedConnections(AddressRules(["http://api.test"], []))
     with pytest.raises(FetchFailed) as failed:
         await connections.connect_tcp("no-such-name.invalid", 443, timeout=20)
     assert not isinstance(failed.value, AddressRefused)

@@ -38,7 +38,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def fetching_from(url: str) -> StemFetcher:
     """Return a fetcher, to be entered, that may fetch from this server only."""
-    return StemFetcher(AddressRules(url, []), MAX_BYTES)
+    return StemFetcher(AddressRules([url], []), MAX_BYTES)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ async def test_a_file_in_many_small_chunks_is_downloaded(target: Path) -> None:
     count, piece = 2 * MAX_TINY_CHUNKS, b"x" * 2 * TINY_CHUNK_BYTES
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer = chunked + (b"%x\r\n%b\r\n" % (len(piece), piece)) * count + b"0\r\n\r\n"
-    async with raw_server(answer) as url, StemFetcher(AddressRules(url, []), 5 * MAX_BYTES) as fetcher:
+    async with raw_server(answer) as url, StemFetcher(AddressRules([url], []), 5 * MAX_BYTES) as fetcher:
         await fetcher.fetch(f"{url}/a.mp3", target)
     assert read(target) == piece * count
 
@@ -249,7 +249,7 @@ async def test_a_slow_server_is_tried_twice(
         waits.pass_by(PORTION_TIMEOUT_S + 1)
         await reader.read()  # until the client disconnects
 
-    async with raw_server(serve) as url, StemFetcher(AddressRules(url, []), 2 * PORTION_BYTES) as fetcher:
+    async with raw_server(serve) as url, StemFetcher(AddressRules([url], []), 2 * PORTION_BYTES) as fetcher:
         with pytest.raises(FetchFailed, match=f"less than {PORTION_BYTES} bytes in {PORTION_TIMEOUT_S} s"):
             await fetcher.fetch(f"{url}/a.mp3", target)
     assert len(asked) == MAX_SLOW_TRIES
@@ -276,7 +276,7 @@ async def test_the_deadline_moves_with_each_portion(
                 await asyncio.wait_for(reader.read(), 3)  # the client disconnects
         writer.write(bytes(portion_bytes))
 
-    async with raw_server(serve) as url, StemFetcher(AddressRules(url, []), 9 * PORTION_BYTES) as fetcher:
+    async with raw_server(serve) as url, StemFetcher(AddressRules([url], []), 9 * PORTION_BYTES) as fetcher:
         if arrives:
             await fetcher.fetch(f"{url}/a.mp3", target)
             assert len(read(target)) == count * portion_bytes

@@ -21,14 +21,13 @@ from stemdrop.errors import BadContract, ForgedRequest
 from stemdrop.http.signed_links import (
     CALLBACK_LIFETIME_S,
     LINK_CLOCK_SKEW_S,
-    SIGNATURE_WINDOW_S,
     SOURCE_LIFETIME_S,
     CallbackToken,
     SignedLinks,
-    check_signature,
 )
-from stemdrop.provider.answers import MAX_STEMS, MAX_TASK_ID, STEM_FIELDS, read_callback, read_detail
 from stemdrop.provider.stem_urls import MAX_URL
+from stemdrop.provider.sunoapi.answers import MAX_STEMS, MAX_TASK_ID, STEM_FIELDS, read_callback, read_detail
+from stemdrop.provider.sunoapi.signatures import SIGNATURE_WINDOW_S, check_signature
 
 NAMES = (
     st.sampled_from([*STEM_FIELDS, "origin"])

@@ -2,8 +2,8 @@
 
 import pytest
 
-from stemdrop.provider.answers import read_callback, read_detail
-from stemdrop.provider.codes import known_code
+from stemdrop.provider.sunoapi.answers import read_callback, read_detail
+from stemdrop.provider.sunoapi.codes import known_code
 
 SUNO, KIE = "https://api.sunoapi.org", "https://api.kie.ai"
 OWN = "http://separator:8100"

@@ -12,8 +12,8 @@ from typing import Any
 
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import BadContract
-from stemdrop.provider.codes import known_code, read_code
 from stemdrop.provider.stem_urls import is_image, stem_url
+from stemdrop.provider.sunoapi.codes import known_code, read_code
 
 # More than any song has; a body with more is an attack.
 MAX_STEMS = 64

@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -22,7 +23,9 @@ from separator import create_request
 from stemdrop.domain.jobs import Mode
 from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError, Unreachable
 from stemdrop.observability.metric_definitions import LAST_TRY
-from stemdrop.provider.client import MAX_ANSWER_BYTES, SeparationClient
+from stemdrop.provider.http_calls import MAX_ANSWER_BYTES
+from stemdrop.provider.interface import Order
+from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.storage.counters import Counters
 
 CALLBACK = "https://bot.example.com/callback/token"
@@ -40,8 +43,14 @@ def client(http: httpx.AsyncClient, provider: Provider) -> SeparationClient:
     return SeparationClient(http, provider.url, provider.url, KEY)
 
 
+def order(mode: Mode = Mode.SEPARATE_VOCAL, instrument: str = "", **options: Any) -> Order:
+    source = "https://bot.example.com/source/t/audio.mp3"
+    known = {"call_id": "call", "source": source, "is_uploaded": False, "callback_url": CALLBACK}
+    return Order(mode=mode, instrument=instrument, **{**known, **options})
+
+
 async def create(client: SeparationClient, mode: Mode = Mode.SEPARATE_VOCAL, instrument: str = "") -> str:
-    return await client.create("https://bot.example.com/source/t/audio.mp3", mode, instrument, CALLBACK)
+    return await client.create(order(mode, instrument))
 
 
 async def upload(client: SeparationClient, content: bytes = b"song", name: str = "song.mp3") -> str:
@@ -54,8 +63,8 @@ async def upload(client: SeparationClient, content: bytes = b"song", name: str =
 
 CALLS: dict[str, Callable[[SeparationClient], Awaitable[object]]] = {
     "create": create,
-    "detail": lambda client: client.detail("task"),
-    "credits": lambda client: client.credits(),
+    "detail": lambda client: client.fetch("task"),
+    "credits": lambda client: client.balance(),
     "upload": upload,
 }
 
@@ -80,8 +89,8 @@ async def test_the_format_is_named_to_our_own_separator_only(
     client: SeparationClient, provider: Provider
 ) -> None:
     provider.abilities = {"formats": ["mp3", "flac"]}
-    arguments = ("https://bot.example.com/source/t/audio.mp3", Mode.SPLIT_STEM, "", CALLBACK, "flac", 7)
-    await client.create(*arguments)
+    wanted = order(Mode.SPLIT_STEM, file_format="flac", max_file_bytes=7)
+    await client.create(wanted)
     body = provider.creates[0]
     del body["taskId"]
     understood = create_request.read(body, ["vocals"])
@@ -93,7 +102,7 @@ async def test_the_format_is_named_to_our_own_separator_only(
         return httpx.Response(200, json={"code": 200, "data": {"taskId": "task-1"}})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
-        await SeparationClient(http, "https://api.sunoapi.org", "", KEY).create(*arguments)
+        await SeparationClient(http, "https://api.sunoapi.org", "", KEY).create(wanted)
     assert set(bodies[0]) == {"audioUrl", "type", "callBackUrl"}
 
 
@@ -104,9 +113,9 @@ async def test_create_for_one_instrument(client: SeparationClient, provider: Pro
 
 async def test_detail(client: SeparationClient, provider: Provider) -> None:
     task = await create(client)
-    assert await client.detail(task) is None
+    assert (await client.fetch(task)).result is None
     provider.details[task] = {"successFlag": "SUCCESS", "response": {"vocalUrl": provider.stem_url("vocal")}}
-    result = await client.detail(task)
+    result = (await client.fetch(task)).result
     assert result
     assert [stem.url for stem in result.stems] == [provider.stem_url("vocal")]
 
@@ -116,11 +125,11 @@ async def test_a_task_id_is_quoted_in_the_url(
     client: SeparationClient, provider: Provider, task_id: str
 ) -> None:
     provider.details[task_id] = {"successFlag": "SUCCESS", "response": None}
-    assert await client.detail(task_id)
+    assert (await client.fetch(task_id)).result
 
 
 async def test_credits(client: SeparationClient) -> None:
-    assert await client.credits() == 1000
+    assert await client.balance() == 1000
 
 
 @pytest.mark.parametrize(
@@ -285,7 +294,7 @@ async def test_an_acceptance_without_a_task_id_is_a_lost_answer(data: object) ->
 async def test_credits_that_are_no_number_break_the_contract(data: object) -> None:
     async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
         with pytest.raises(BadContract):
-            await client.credits()
+            await client.balance()
 
 
 @pytest.mark.parametrize("data", ["NaN", "-Infinity", "1e400"])
@@ -293,14 +302,14 @@ async def test_credits_without_end_break_the_contract(data: str) -> None:
     body = f'{{"code": 200, "data": {data}}}'
     async with answering(lambda request: httpx.Response(200, text=body)) as client:
         with pytest.raises(BadContract):
-            await client.credits()
+            await client.balance()
 
 
 @pytest.mark.parametrize("data", [None, [], "x", {}, {"successFlag": "DONE"}])
 async def test_details_of_another_shape_break_the_contract(data: object) -> None:
     async with answering(lambda request: httpx.Response(200, json={"code": 200, "data": data})) as client:
         with pytest.raises(BadContract):
-            await client.detail("task")
+            await client.fetch("task")
 
 
 @pytest.mark.parametrize(
@@ -417,7 +426,7 @@ async def test_a_redirect_is_not_followed_with_the_key(http: httpx.AsyncClient, 
     answer = f"HTTP/1.1 307 x\r\nLocation: {provider.url}/api/v1/generate/credit\r\nContent-Length: 0\r\n\r\n"
     async with raw_server(answer.encode()) as url:
         with pytest.raises(SeparationError):
-            await SeparationClient(http, url, url, KEY).credits()
+            await SeparationClient(http, url, url, KEY).balance()
     assert provider.requests == []
 
 
@@ -468,7 +477,7 @@ async def test_whether_the_api_was_reached_is_noted(
     for url, key in ((provider.url, "wrong key"), ("http://127.0.0.1:9", KEY)):
         counters = Counters(redis, partial(float, now))
         with suppress(SeparationError):
-            await SeparationClient(http, url, url, key, counters).credits()
+            await SeparationClient(http, url, url, key, counters).balance()
         await counters.write()
         found = await counters.all()
         noted.append([found.get(LAST_TRY.field("api", how)) for how in ("reached", "failed")])

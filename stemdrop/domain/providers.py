@@ -1,0 +1,49 @@
+"""What is known of a separation provider before it is asked. Plain data."""
+
+from dataclasses import dataclass, replace
+
+from stemdrop.domain.abilities import Abilities
+from stemdrop.domain.jobs import Mode
+
+# The names that `PROVIDERS` may list; `kie` is the second host of the first contract.
+SUNOAPI, KIE, STEMSPLIT, LALAL, FAL, SELFHOSTED = "sunoapi", "kie", "stemsplit", "lalal", "fal", "selfhosted"
+PROVIDER_NAMES = (SUNOAPI, KIE, STEMSPLIT, LALAL, FAL, SELFHOSTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capabilities:
+    """How a provider works, by its documentation. 0 and an empty text mean 'not documented'.
+
+    `signature` names what its callbacks are verified by. `charges_failures`: a task that fails may be
+    charged. `rates` are its prices as multiples of the operator's `…_CREDITS_PER_MINUTE`, by mode; a mode
+    without a rate has the price per call that `abilities` names.
+    """
+
+    title: str
+    api_url: str
+    abilities: Abilities
+    rates: tuple[tuple[Mode, float], ...] = ()
+    takes_url: bool
+    takes_upload: bool
+    has_callbacks: bool
+    signature: str = ""
+    has_idempotency_key: bool = False
+    reports_progress: bool = False
+    has_cancel: bool = False
+    has_balance: bool = False
+    formats: tuple[str, ...] = ()  # of sources: extensions with the dot
+    longest_s: int = 0
+    largest_bytes: int = 0
+    links_live_s: int = 0
+    charges_failures: bool = True
+    price_note: str = ""  # the provider's own price, for docs/providers.md
+    unknown: str = ""  # what its documentation leaves open
+
+    def priced(self, credits_per_minute: float) -> Abilities:
+        """Return its abilities at the operator's exchange, in credits per minute."""
+        rates = dict(self.rates)
+        modes = {
+            mode: replace(it, per_minute=credits_per_minute * rates.get(mode, 0))
+            for mode, it in self.abilities.modes.items()
+        }
+        return replace(self.abilities, modes=modes)

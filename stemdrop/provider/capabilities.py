@@ -1,0 +1,108 @@
+"""What each provider can do, and how it works: the table from which docs/providers.md is written.
+
+Sources: docs.sunoapi.org, docs.kie.ai, and the public documentation and clients of StemSplit, LALAL.AI and
+fal, read in 2026-11. What they leave open is in `unknown`.
+"""
+
+from urllib.parse import urlsplit
+
+from stemdrop.domain.abilities import ALL, Abilities, Ability
+from stemdrop.domain.jobs import Mode
+from stemdrop.domain.providers import FAL, KIE, LALAL, SELFHOSTED, STEMSPLIT, SUNOAPI, Capabilities
+
+_VOCALS = ("vocals", "instrumental")
+_SIX = ("vocals", "drums", "bass", "guitar", "piano", "other")
+
+_CONTRACT = Capabilities(
+    title="sunoapi.org",
+    api_url="https://api.sunoapi.org",
+    abilities=ALL,
+    takes_url=True,
+    takes_upload=True,
+    has_callbacks=True,
+    signature="HMAC-SHA256 of task id and time, where the operator has switched it on",
+    has_balance=True,
+    largest_bytes=20 * 1024 * 1024,
+    links_live_s=14 * 24 * 3600,
+    price_note="10, 50 or 20 credits a song",
+)
+
+CAPABILITIES: dict[str, Capabilities] = {
+    SUNOAPI: _CONTRACT,
+    KIE: Capabilities(
+        title="kie.ai",
+        api_url="https://api.kie.ai",
+        abilities=ALL,
+        takes_url=True,
+        takes_upload=True,
+        has_callbacks=True,
+        signature=_CONTRACT.signature,
+        has_balance=True,
+        largest_bytes=20 * 1024 * 1024,
+        links_live_s=14 * 24 * 3600,
+        price_note="10, 50 or 20 credits a song; filed under old models",
+    ),
+    STEMSPLIT: Capabilities(
+        title="StemSplit",
+        api_url="https://stemsplit.io/api/v1",
+        abilities=Abilities(
+            {Mode.SEPARATE_VOCAL: Ability(stems=_VOCALS), Mode.SPLIT_STEM: Ability(stems=_SIX)}
+        ),
+        rates=((Mode.SEPARATE_VOCAL, 1), (Mode.SPLIT_STEM, 1)),
+        takes_url=True,
+        takes_upload=True,
+        has_callbacks=True,
+        signature="HMAC-SHA256 of the raw body",
+        has_idempotency_key=True,
+        reports_progress=True,
+        has_balance=True,
+        links_live_s=3600,
+        price_note="1 credit a second of audio",
+    ),
+    LALAL: Capabilities(
+        title="LALAL.AI",
+        api_url="https://www.lalal.ai/api/v1",
+        abilities=Abilities(
+            {Mode.SEPARATE_VOCAL: Ability(stems=_VOCALS), Mode.SPLIT_STEM: Ability(stems=_SIX)}
+        ),
+        rates=((Mode.SEPARATE_VOCAL, 1), (Mode.SPLIT_STEM, 6)),
+        takes_url=False,
+        takes_upload=True,
+        has_callbacks=False,
+        has_idempotency_key=True,
+        reports_progress=True,
+        has_cancel=True,
+        price_note="$0.060 to 0.067 a minute and stem",
+    ),
+    FAL: Capabilities(
+        title="fal",
+        api_url="https://queue.fal.run",
+        abilities=Abilities({Mode.SPLIT_STEM: Ability(stems=_SIX)}),
+        rates=((Mode.SPLIT_STEM, 1),),
+        takes_url=True,
+        takes_upload=False,
+        has_callbacks=True,
+        signature="ED25519, with fal's published keys",
+        has_cancel=True,
+        price_note="$0.042 a minute, all stems",
+    ),
+    SELFHOSTED: Capabilities(
+        title="own separator",
+        api_url="http://separator:8001",
+        abilities=ALL,
+        takes_url=True,
+        takes_upload=True,
+        has_callbacks=True,
+        signature=_CONTRACT.signature,
+        has_balance=True,
+        charges_failures=False,
+        price_note="nothing",
+    ),
+}
+
+
+def sunoapi_name(api_url: str) -> str:
+    """Return the name of the provider at a URL that speaks the contract of sunoapi.org."""
+    host = urlsplit(api_url).hostname
+    paid = (name for name in (SUNOAPI, KIE) if urlsplit(CAPABILITIES[name].api_url).hostname == host)
+    return next(paid, SELFHOSTED)

@@ -1,0 +1,91 @@
+"""`HttpCalls`: one provider's HTTP requests, bounded and counted; a failure says whether it was accepted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import httpx
+
+from stemdrop.errors import AnswerLost, Refused, SeparationError, Unreachable
+from stemdrop.observability.metric_definitions import API_CALLS, API_REFUSALS, OTHER
+from stemdrop.storage.counters import Counters
+
+# A create call returns at once. A slow gateway gets time, since giving up early may cost twice.
+CREATE_TIMEOUT = httpx.Timeout(60, connect=10)
+ASK_TIMEOUT = httpx.Timeout(20, connect=10)
+# For 20 MB over a slow uplink; the time is per write, not for the whole.
+UPLOAD_TIMEOUT = httpx.Timeout(120, connect=10)
+MAX_ANSWER_BYTES = 1024 * 1024
+
+# Failures before the first byte was sent: the provider cannot have accepted anything.
+_NOT_SENT = (
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout),
+    *(httpx.ProxyError, httpx.UnsupportedProtocol),
+)
+
+# The metric label of a failed call.
+_OUTCOMES: dict[type[SeparationError], str] = {
+    Refused: "refused",
+    Unreachable: "unreachable",
+    AnswerLost: "lost",
+}
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer: its status, its headers and its whole body."""
+
+    status: int
+    headers: httpx.Headers
+    body: bytes
+
+
+class HttpCalls:
+    """Makes the requests of the provider that operators know as `title`."""
+
+    def __init__(self, http: httpx.AsyncClient, title: str, counters: Counters | None = None) -> None:
+        self._http = http
+        self._title = title
+        self._counters = counters or Counters(None)
+
+    async def ask(self, call: str, read: Callable[[Answer], _T], method: str, url: str, **request: Any) -> _T:
+        """Send a request and return what `read` makes of its answer; count it under the name `call`.
+
+        `read` raises `Refused` or `AnswerLost`. Raises also `Unreachable`.
+        """
+        try:
+            found = read(await self.send(method, url, **request))
+        except SeparationError as error:
+            self._counters.add(API_CALLS, call, _OUTCOMES.get(type(error), OTHER))
+            self._counters.note_try("api", is_reached=isinstance(error, Refused))
+            if isinstance(error, Refused):
+                self._counters.add(API_REFUSALS, str(error.code))
+            raise
+        self._counters.add(API_CALLS, call, "ok")
+        self._counters.note_try("api", is_reached=True)
+        return found
+
+    async def send(self, method: str, url: str, **request: Any) -> Answer:
+        """Send a request that is not counted. Raises `Unreachable` or `AnswerLost`."""
+        try:
+            async with self._http.stream(method, url, **request) as response:
+                return Answer(response.status_code, response.headers, await self._read(response))
+        except _NOT_SENT as error:
+            raise Unreachable(f"no connection to {self._title} ({type(error).__name__})") from error
+        except httpx.HTTPError as error:
+            raise AnswerLost(f"the answer of {self._title} was lost ({type(error).__name__})") from error
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        body = b""
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_ANSWER_BYTES:
+                raise AnswerLost(f"the answer of {self._title} is too long")
+        return body
+
+    def of_status(self, status: int) -> SeparationError:
+        """Return the failure that an HTTP status without an explanation means."""
+        if 400 <= status < 500 and status != 408:
+            return Refused(status, "no explanation")
+        return AnswerLost(f"{self._title} answered HTTP {status} without its contract")

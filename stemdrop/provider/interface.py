@@ -1,0 +1,68 @@
+"""The interface of every separation provider. Outside this package no provider's spelling is known."""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from stemdrop.domain.abilities import Abilities
+from stemdrop.domain.jobs import Mode
+from stemdrop.domain.providers import Capabilities
+from stemdrop.domain.results import Result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One create call. `call_id` names it: where there are idempotency keys, the same one orders once.
+
+    `source` is a URL, or what `upload` returned. `callback_url` is empty where results are polled.
+    `file_format` and `max_file_bytes` are wishes for the stems, for a provider that offers the choice.
+    """
+
+    call_id: str
+    source: str
+    is_uploaded: bool
+    mode: Mode
+    instrument: str = ""
+    callback_url: str = ""
+    file_format: str = ""
+    max_file_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answer to a poll: the result, if there is one, and the progress in percent, if it is told."""
+
+    result: Result | None = None
+    progress: int | None = None
+
+
+class Provider(Protocol):
+    """A client of one provider.
+
+    Each call raises `Refused` (not accepted, not charged), `Unreachable` (not sent), `AnswerLost` (perhaps
+    accepted) or `BadContract` (the answer is not what its documentation says).
+    """
+
+    name: str
+    capabilities: Capabilities
+
+    async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
+        """Upload a song as a stream and return the `source` of an order. Free of charge."""
+
+    async def create(self, order: Order) -> str:
+        """Order a split and return the task id. An accepted call is charged."""
+
+    async def fetch(self, task_id: str) -> Report:
+        """Return what is known of a task. Its stems' links are fresh. Free of charge."""
+
+    async def read_callback(self, headers: Mapping[str, str], body: bytes) -> tuple[str, Result]:
+        """Verify a callback and return task id and result. Raises `ForgedRequest` or `BadContract`.
+
+        The names in `headers` are in lower case; `body` is unchanged, since signatures cover it.
+        """
+
+    async def balance(self) -> float | None:
+        """Return what is left of the account, in the provider's own unit; `None` where it does not tell."""
+
+    async def abilities(self) -> Abilities:
+        """Return what it can do now, with its prices in credits."""

@@ -1,0 +1,131 @@
+"""`Providers`: the separation providers that the settings name, and which task is whose.
+
+A task id is stored with the name of its provider before it (`lalal:1234`), so that no two providers' tasks
+are taken for each other. The API at SEPARATION_API_URL has no such prefix.
+"""
+
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import httpx
+from redis.asyncio import Redis
+
+from stemdrop.domain.providers import FAL, LALAL, SELFHOSTED, STEMSPLIT, SUNOAPI
+from stemdrop.domain.results import Result
+from stemdrop.errors import BadContract, Unreachable
+from stemdrop.provider.capabilities import CAPABILITIES, sunoapi_name
+from stemdrop.provider.interface import Provider, Report
+from stemdrop.provider.sunoapi.client import SeparationClient
+from stemdrop.settings import Settings
+from stemdrop.storage.abilities import AbilitiesCache
+from stemdrop.storage.counters import Counters
+
+_PREFIXES = tuple(f"{name}:" for name in (STEMSPLIT, LALAL, FAL, SELFHOSTED))
+
+
+class Providers:
+    """The providers by name; `order` are those that are asked, in order of preference.
+
+    A provider that has a key but is not in the order is only asked for the results of its tasks.
+    `first` is the name of the API at SEPARATION_API_URL.
+    """
+
+    def __init__(self, known: Mapping[str, Provider], order: Sequence[str], first: str) -> None:
+        self._known = known
+        self.order = tuple(order)
+        self._first = first
+
+    def __getitem__(self, name: str) -> Provider:
+        return self._known[name]
+
+    def get(self, name: str) -> Provider | None:
+        return self._known.get(name)
+
+    @property
+    def asked(self) -> list[Provider]:
+        """Return the providers that are asked, in order of preference."""
+        return [self._known[name] for name in self.order]
+
+    def path(self, name: str) -> str:
+        """Return the part of a callback's path that names the provider; empty for the first contract."""
+        return "" if name == self._first else name
+
+    def named_by(self, path: str) -> str | None:
+        """The reverse of `path`; `None` for a provider that is not known."""
+        return self._first if not path else path if path in self._known and path != self._first else None
+
+    def qualified(self, name: str, task_id: str) -> str:
+        """Return the task id as it is stored. Raises `BadContract` if it could be taken for another's."""
+        if name != self._first:
+            return f"{name}:{task_id}"
+        if task_id.startswith(_PREFIXES):
+            raise BadContract("the task id looks like one of another provider")
+        return task_id
+
+    def name_of(self, task_id: str) -> str:
+        """Return the name of the provider of a stored task id."""
+        return task_id.partition(":")[0] if task_id.startswith(_PREFIXES) else self._first
+
+    async def fetch(self, task_id: str) -> Report:
+        """Poll a task by its stored id. Raises as `Provider.fetch`."""
+        name = self.name_of(task_id)
+        if (provider := self._known.get(name)) is None:
+            raise Unreachable(f"{name} is no longer in the settings")
+        is_prefixed = task_id.startswith(_PREFIXES)
+        return await provider.fetch(task_id.partition(":")[2] if is_prefixed else task_id)
+
+    async def read_callback(self, name: str, headers: Mapping[str, str], body: bytes) -> tuple[str, Result]:
+        """Verify a callback of a provider; returns the stored task id. Raises as `Provider.read_callback`."""
+        task_id, result = await self._known[name].read_callback(headers, body)
+        return self.qualified(name, task_id), result
+
+
+def build_providers(settings: Settings, http: httpx.AsyncClient, counters: Counters) -> Providers:
+    """Build the client of each provider that has a key."""
+    first = first_name(settings)
+    known: dict[str, Provider] = {
+        first: SeparationClient(
+            http,
+            settings.separation_api_url,
+            settings.upload_url,
+            settings.separation_api_key.get_secret_value(),
+            counters,
+            hmac_key=settings.callback_hmac_key.get_secret_value(),
+            name=first,
+        )
+    }
+    if SELFHOSTED in settings.providers:
+        url, key = settings.selfhosted_api_url, settings.selfhosted_api_key or settings.separation_api_key
+        known[SELFHOSTED] = SeparationClient(
+            http, url, url, key.get_secret_value(), counters, name=SELFHOSTED
+        )
+    return Providers(known, [name for name in provider_order(settings) if name in known], first)
+
+
+def first_name(settings: Settings) -> str:
+    """Return the name of the API at SEPARATION_API_URL."""
+    name = sunoapi_name(settings.separation_api_url)
+    # beside `selfhosted` it is another server, whatever its address
+    return SUNOAPI if settings.providers and name == SELFHOSTED else name
+
+
+def provider_order(settings: Settings) -> list[str]:
+    """Return the names of the providers that are asked, in order of preference."""
+    first = first_name(settings)
+    return [first if name == SUNOAPI else name for name in settings.providers] or [first]
+
+
+def build_abilities_cache(settings: Settings, redis: Redis) -> AbilitiesCache:
+    """Build the cache of what the providers can do, at the operator's prices."""
+    rates = {
+        STEMSPLIT: settings.stemsplit_credits_per_minute,
+        LALAL: settings.lalal_credits_per_minute,
+        FAL: settings.fal_credits_per_minute,
+    }
+    # the servers that say themselves what they can do
+    urls = {first_name(settings): settings.separation_api_url}
+    if SELFHOSTED in settings.providers:
+        urls[SELFHOSTED] = settings.selfhosted_api_url
+    hosts = {name: urlsplit(url).netloc.rpartition("@")[2] for name, url in urls.items()}
+    known = {name: CAPABILITIES[name].priced(rate) for name, rate in rates.items()}
+    return AbilitiesCache(redis, provider_order(settings), hosts, known)

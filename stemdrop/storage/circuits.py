@@ -1,0 +1,67 @@
+"""`Circuits`: a circuit breaker for each provider, the same for all processes.
+
+A provider that has failed several times in a row, or that cannot take any order for now, is not asked for a
+while; the first failure after that opens the circuit again, for twice as long.
+"""
+
+from dataclasses import dataclass
+from typing import cast
+
+from stemdrop.storage.connection import RedisStore, run_script
+from stemdrop.storage.keys import CIRCUIT, CIRCUIT_LIFETIME_S, CIRCUIT_OPEN
+
+FAILURES_TO_OPEN = 5
+FIRST_OPEN_S, LONGEST_OPEN_S = 30, 600
+
+_FAILED = """
+-- KEYS: circuit, open   ARGV: now, why, failures that open it, first and longest time for which it is open,
+-- lifetime
+-- returns the seconds for which it is open from now, 0 if it stays as it is
+local failures = redis.call('HINCRBY', KEYS[1], 'failures', 1)
+redis.call('HSET', KEYS[1], 'why', ARGV[2], 'failed_at', ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[6])
+if failures < tonumber(ARGV[3]) or redis.call('EXISTS', KEYS[2]) == 1 then return 0 end
+local openings = redis.call('HINCRBY', KEYS[1], 'openings', 1)
+local open_s = math.min(tonumber(ARGV[4]) * 2 ^ (openings - 1), tonumber(ARGV[5]))
+redis.call('SET', KEYS[2], ARGV[2], 'EX', math.floor(open_s))
+redis.call('HSET', KEYS[1], 'opened_at', ARGV[1])
+return math.floor(open_s)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """The state of one provider's circuit; `asked_again_s` is 0 while the provider is asked."""
+
+    failures: int = 0
+    why: str = ""
+    asked_again_s: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.asked_again_s > 0
+
+
+class Circuits(RedisStore):
+    """Every method raises `StoreUnavailable`."""
+
+    async def failed(self, provider: str, why: str, *, at_once: bool = False) -> int:
+        """Count a failure; returns for how many seconds the circuit has just been opened, 0 if it was not.
+
+        `at_once`: the provider takes no orders for now, so one failure suffices.
+        """
+        keys = [CIRCUIT.format(provider), CIRCUIT_OPEN.format(provider)]
+        limit = 1 if at_once else FAILURES_TO_OPEN
+        args = [self._clock(), why[:200], limit, FIRST_OPEN_S, LONGEST_OPEN_S, CIRCUIT_LIFETIME_S]
+        return int(await run_script(self._redis, _FAILED, keys, args))
+
+    async def succeeded(self, provider: str) -> None:
+        """Close the circuit: the provider has answered."""
+        await self._redis.delete(CIRCUIT.format(provider), CIRCUIT_OPEN.format(provider))
+
+    async def get(self, provider: str) -> Circuit:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hmget(CIRCUIT.format(provider), ["failures", "why"])
+            pipeline.ttl(CIRCUIT_OPEN.format(provider))
+            (failures, why), left_s = cast(tuple[list[str | None], int], await pipeline.execute())
+        return Circuit(int(failures or 0), why or "", max(0, left_s))
