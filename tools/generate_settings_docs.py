@@ -14,9 +14,10 @@ from stemdrop.settings import Settings
 from tools.generate_metrics_docs import metrics_page
 
 ROOT = Path(__file__).parent.parent
-# Setting → the heading above it.
+# They stand first, under this heading.
+_REQUIRED = ("telegram_bot_token", "separation_api_key", "secret_key")
+# The first setting of each further section → its heading, in the order of the pages.
 _HEADINGS = {
-    "telegram_bot_token": "Required",
     "public_url": "Reachability",
     "telegram_api_url": "Telegram",
     "separation_api_url": "Separation API",
@@ -48,7 +49,7 @@ _WIDTH = 100
 _INTRODUCTION = """\
 # Settings
 
-<!-- written by `make docs` from stemdrop/settings/model.py -->
+<!-- written by `make docs` from stemdrop/settings/ -->
 
 Set them in the environment, or in a file `.env` in the folder where you start the command; the environment
 takes precedence. An empty value means the default. If settings are missing or wrong, the command ends with
@@ -64,10 +65,10 @@ def env_example() -> str:
         "# An empty value means the default. The environment takes precedence over this file. The same",
         "# as a page: docs/settings.md; `make docs` writes both.",
     ]
-    for name, field in Settings.model_fields.items():
-        if heading := _HEADINGS.get(name):
-            lines += _rule(heading)
-        lines += _commented(_meaning(field), f"{name.upper()}={_default(field)}")
+    for heading, fields in _sections():
+        lines += _rule(heading)
+        for name, field in fields.items():
+            lines += _commented(_meaning(field), f"{name.upper()}={_default(field)}")
     if COMPOSE:
         lines += _rule(_COMPOSE_HEADING)
         for variable, meaning in COMPOSE.items():
@@ -78,10 +79,11 @@ def env_example() -> str:
 def settings_page() -> str:
     """Return the text of docs/settings.md."""
     lines = [_INTRODUCTION]
-    for name, field in Settings.model_fields.items():
-        if heading := _HEADINGS.get(name):
-            lines += _table(heading)
-        lines.append(_row(name.upper(), _shown_default(field), _meaning(field)))
+    for heading, fields in _sections():
+        lines += _table(heading)
+        for name, field in fields.items():
+            default = "required" if name in _REQUIRED else _shown_default(field)
+            lines.append(_row(name.upper(), default, _meaning(field)))
     if COMPOSE:
         lines += _table(_COMPOSE_HEADING)
         lines += [_row(variable, "empty", meaning) for variable, meaning in COMPOSE.items()]
@@ -93,6 +95,17 @@ PAGES = {
     "docs/settings.md": settings_page,
     "docs/metrics.md": metrics_page,
 }
+
+
+def _sections() -> list[tuple[str, dict[str, FieldInfo]]]:
+    """Return each heading with its settings."""
+    fields, heading = Settings.model_fields, ""
+    sections: dict[str, dict[str, FieldInfo]] = {it: {} for it in _HEADINGS.values()}
+    for name, field in fields.items():
+        heading = _HEADINGS.get(name, heading)
+        if name not in _REQUIRED:
+            sections[heading][name] = field
+    return [("Required", {name: fields[name] for name in _REQUIRED}), *sections.items()]
 
 
 def _meaning(field: FieldInfo) -> str:
@@ -115,8 +128,6 @@ def _default(field: FieldInfo) -> str:
 
 
 def _shown_default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
     return f"`{default}`" if (default := _default(field)) else "empty"
 
 

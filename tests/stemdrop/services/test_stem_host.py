@@ -14,7 +14,7 @@ from stemdrop.doctor.separation_api import check_stem_host
 from stemdrop.errors import SettingsError
 from stemdrop.services.stem_host import find_stem_host_problem
 from stemdrop.settings import Settings, load_settings
-from stemdrop.settings.model import KNOWN_STEM_HOSTS
+from stemdrop.settings.providers import KNOWN_STEM_HOSTS
 from worker.run import run_worker
 
 API = "api.sunoapi.org"
