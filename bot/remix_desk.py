@@ -28,7 +28,7 @@ from stemdrop.chat.remix_rendering import (
     render_tempo,
 )
 from stemdrop.chat.rendering import Rendered, short_title
-from stemdrop.chat.replies import send_text
+from stemdrop.chat.replies import delete_or_shorten, send_text
 from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.mixing_desk import SPEEDS, Draft, Level, practice_pack, presets, stem_of_word
@@ -224,11 +224,8 @@ class RemixDesk:
         message = tap.query.message
         if message is None:
             return
-        try:
-            await tap.bot.delete_message(message.chat.id, message.message_id)
-        except BadRequest as error:
-            log.info("job %s: its desk is shortened: %s", tap.job.id, error)
-            await edit(tap.query, tap.translate("desk.head", title=short_title(tap.job, tap.translate)))
+        line = tap.translate("desk.head", title=short_title(tap.job, tap.translate))
+        await delete_or_shorten(tap.bot, message.chat.id, message.message_id, line)
 
     async def _desk(self, tap: "_Tap") -> Desk:
         job, named = tap.job, self.translations.language(tap.job.language).stem

@@ -4,12 +4,12 @@ import logging
 from dataclasses import dataclass
 
 from telegram import InlineKeyboardMarkup
-from telegram.error import BadRequest, ChatMigrated, TelegramError
+from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
 from stemdrop.chat.callback_data import RemixAction
 from stemdrop.chat.remix_buttons import remix_button
-from stemdrop.chat.replies import edit_text, send_text
+from stemdrop.chat.replies import delete_or_shorten, edit_text, send_text
 from stemdrop.errors import TryLater
 from stemdrop.storage.remixes import Remixes
 from worker.render_order import RenderOrder
@@ -56,7 +56,8 @@ class RenderMessage:
         if text:
             await self._edit_or_send(order, text, change_button(order) if can_change else None)
         elif order.message_id:
-            await self._remove(order)
+            job = order.job
+            await delete_or_shorten(self.bot, job.chat_id, order.message_id, f"🎚 {order.name}")
 
     async def _edit_or_send(
         self, order: RenderOrder, text: str, keyboard: InlineKeyboardMarkup | None
@@ -67,18 +68,6 @@ class RenderMessage:
         message = await send_text(self.bot, job, text, keyboard)
         order.message_id = message.message_id
         await self.remixes.note_message(order.remix.id, job.chat_id, message.message_id)
-
-    async def _remove(self, order: RenderOrder) -> None:
-        """Delete the message; one that can no longer be deleted loses its button."""
-        job = order.job
-        try:
-            await self.bot.delete_message(job.chat_id, order.message_id)
-        except ChatMigrated:
-            pass  # its number names another message now
-        except BadRequest as error:
-            if "not found" not in str(error).lower():
-                log.info("job %s: the message above its remix stays: %s", job.id, error)
-                await edit_text(self.bot, job.chat_id, order.message_id, f"🎚 {order.name}", None)
 
 
 def change_button(order: RenderOrder) -> InlineKeyboardMarkup:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from telegram import InlineKeyboardMarkup
-from telegram.error import BadRequest, ChatMigrated
+from telegram.error import ChatMigrated
 from telegram.ext import ExtBot
 
 from stemdrop.chat.reactions import Reactions
 from stemdrop.chat.rendering import Details, Rendered, render, short_title
-from stemdrop.chat.replies import edit_text, send_text
+from stemdrop.chat.replies import delete_or_shorten, edit_text, send_text
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.jobs import FINAL, Choice, Job, JobState
@@ -171,15 +171,8 @@ class JobMessage:
 
     async def _delete_replaced(self, job: Job, text: str, patience_s: float | None) -> None:
         """Delete the message above the stems; one that can no longer be deleted becomes one line."""
-        try:
-            await self.bot.delete_message(job.chat_id, job.replaced_message_id)
-        except ChatMigrated:
-            pass  # its number names another message now
-        except BadRequest as error:
-            if "not found" not in str(error).lower():
-                log.info("job %s: the message above its stems is shortened: %s", job.id, error)
-                old = replace(job, message_id=job.replaced_message_id)
-                await self._edit(old, text.partition("\n")[0], None, patience_s)
+        number, line = job.replaced_message_id, text.partition("\n")[0]
+        await delete_or_shorten(self.bot, job.chat_id, number, line, patience_s)
         await self.store.set(job.id, replaced_message_id=0)
 
 

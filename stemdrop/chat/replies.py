@@ -1,13 +1,16 @@
 """Sending in a job's topic, as a reply to the user's audio, and editing what the bot has sent."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from telegram import Bot, InlineKeyboardMarkup, Message, ReplyParameters
-from telegram.error import BadRequest
+from telegram.error import BadRequest, ChatMigrated
 from telegram.ext import ExtBot
 
 from stemdrop.domain.jobs import Job
+
+log = logging.getLogger(__name__)
 
 Answer = TypeVar("Answer")
 
@@ -71,6 +74,20 @@ async def edit_text(
         if "not modified" not in words:
             raise
     return True
+
+
+async def delete_or_shorten(
+    bot: Bot, chat_id: int, message_id: int, text: str, patience_s: float | None = None
+) -> None:
+    """Delete a message of the bot; one that can no longer be deleted keeps only `text`. Idempotent."""
+    try:
+        await bot.delete_message(chat_id, message_id)
+    except ChatMigrated:
+        pass  # its number names another message now
+    except BadRequest as error:
+        if "not found" not in str(error).lower():
+            log.info("message %d is shortened in place of being deleted: %s", message_id, error)
+            await edit_text(bot, chat_id, message_id, text, None, patience_s)
 
 
 def _is_topic_gone(error: BadRequest) -> bool:
