@@ -1,7 +1,11 @@
 """`HttpCalls`: one provider's HTTP requests, bounded and counted; a failure says whether it was accepted."""
 
-from collections.abc import Callable
+import re
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 import httpx
@@ -29,6 +33,8 @@ _OUTCOMES: dict[type[SeparationError], str] = {
     Unreachable: "unreachable",
     AnswerLost: "lost",
 }
+# More digits than any sensible pause has are not read.
+_SECONDS = re.compile(r"\d{1,7}(\.\d{1,6})?", re.ASCII)
 _T = TypeVar("_T")
 
 
@@ -84,8 +90,36 @@ class HttpCalls:
                 raise AnswerLost(f"the answer of {self._title} is too long")
         return body
 
-    def of_status(self, status: int) -> SeparationError:
+    def of_status(self, status: int, headers: Mapping[str, str] | None = None) -> SeparationError:
         """Return the failure that an HTTP status without an explanation means."""
         if 400 <= status < 500 and status != 408:
-            return Refused(status, "no explanation")
+            return Refused(status, "no explanation", retry_after_s(headers or {}))
         return AnswerLost(f"{self._title} answered HTTP {status} without its contract")
+
+
+def retry_after_s(headers: Mapping[str, str], clock: Callable[[], float] = time.time) -> float | None:
+    """Return the pause in seconds that `Retry-After` asks for, as a number or as a date (RFC 9110, 10.2.3).
+
+    The names in `headers` are in lower case, or those of httpx. `None`: there is no readable one.
+    """
+    value = headers.get("retry-after", "").strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    return max(0.0, (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - clock())
+
+
+async def of_length(content: AsyncIterator[bytes], size_bytes: int) -> AsyncIterator[bytes]:
+    """Pass on the parts of an upload; raise `AnswerLost` if they are not as long together as was announced,
+    for which the HTTP library has only an unspecific exception."""
+    sent = 0
+    async for chunk in content:
+        sent += len(chunk)
+        if sent > size_bytes:
+            break
+        yield chunk
+    if sent != size_bytes:
+        raise AnswerLost("the source is not as long as it was said to be")

@@ -19,7 +19,15 @@ from stemdrop.domain.results import Result
 from stemdrop.errors import AnswerLost, BadContract, Refused
 from stemdrop.observability.metric_definitions import CREDITS_LEFT, CREDITS_SEEN
 from stemdrop.provider.capabilities import CAPABILITIES, sunoapi_name
-from stemdrop.provider.http_calls import ASK_TIMEOUT, CREATE_TIMEOUT, UPLOAD_TIMEOUT, Answer, HttpCalls
+from stemdrop.provider.http_calls import (
+    ASK_TIMEOUT,
+    CREATE_TIMEOUT,
+    UPLOAD_TIMEOUT,
+    Answer,
+    HttpCalls,
+    of_length,
+    retry_after_s,
+)
 from stemdrop.provider.interface import Order, Report
 from stemdrop.provider.json_body import parse_json
 from stemdrop.provider.sunoapi.abilities import PATH, known_abilities, read_abilities
@@ -157,13 +165,14 @@ class SeparationClient:
             read = json.loads(answer.body)
             code = read_code(read["code"])
         except (ValueError, KeyError, TypeError, RecursionError, BadContract):
-            raise self._calls.of_status(answer.status) from None
+            raise self._calls.of_status(answer.status, answer.headers) from None
         if code != 200:
             message = read.get("msg")
             # some servers repeat the request
             text = message.replace(self._key.get_secret_value(), "***") if isinstance(message, str) else ""
             known = known_code(self._api_url, code, message)
-            raise Refused(known, text if known == code else f"{text[:150]} (its code {code})")
+            why = text if known == code else f"{text[:150]} (its code {code})"
+            raise Refused(known, why, retry_after_s(answer.headers))
         if answer.status >= 300:
             raise self._calls.of_status(answer.status)
         return read.get("data")
@@ -189,14 +198,8 @@ def _multipart(
 
     async def body() -> AsyncIterator[bytes]:
         yield head.encode()
-        sent = 0
-        async for chunk in content:
-            sent += len(chunk)
-            if sent > size_bytes:
-                break
+        async for chunk in of_length(content, size_bytes):
             yield chunk
-        if sent != size_bytes:  # otherwise the HTTP library raises an unspecific exception
-            raise AnswerLost("the source is not as long as it was said to be")
         yield tail.encode()
 
     length = len(head.encode()) + size_bytes + len(tail.encode())

@@ -220,11 +220,12 @@ async def test_a_source_of_another_length_than_declared_is_refused(
 @pytest.mark.parametrize("http_status", [200, 0])
 async def test_a_refusal_has_its_code(code: int, http_status: int) -> None:
     """The HTTP status is 200 or the code itself."""
-    answer = httpx.Response(http_status or code, json={"code": code, "msg": "because", "data": None})
+    body, headers = {"code": code, "msg": "because", "data": None}, {"Retry-After": "7"}
+    answer = httpx.Response(http_status or code, json=body, headers=headers)
     async with answering(lambda request: answer) as client:
         with pytest.raises(Refused, match="because") as met:
             await create(client)
-    assert met.value.code == code
+    assert (met.value.code, met.value.retry_after_s) == (code, 7)
 
 
 async def test_a_refusal_by_the_provider(client: SeparationClient, provider: Provider) -> None:
@@ -246,10 +247,11 @@ async def test_a_wrong_key_is_refused_and_not_told(
 
 @pytest.mark.parametrize("status", [400, 407, 409, 451])
 async def test_a_4xx_without_contract_is_a_refusal(status: int) -> None:
-    async with answering(lambda request: httpx.Response(status, text="<html>no</html>")) as client:
+    answer = httpx.Response(status, text="<html>no</html>", headers={"Retry-After": "7"})
+    async with answering(lambda request: answer) as client:
         with pytest.raises(Refused) as met:
             await create(client)
-    assert met.value.code == status
+    assert (met.value.code, met.value.retry_after_s) == (status, 7)
 
 
 BODIES = (
