@@ -195,6 +195,7 @@ async def test_the_oldest_stems_make_room_for_new_ones(
     assert (await mixer.segment(token, 1, 0)).status_code == 200
     await until(lambda: len(stored(mixer)) == 2)
     assert (await mixer.segment(token, 0, 0)).status_code == 200  # made again
+    await until(lambda: not mixer.segments._making)
     monkeypatch.setattr(segment_folder, "MOST_BYTES", 1000)
     mixer.product.clock.advance(LIFETIME_S + 1)
     await mixer.segments.remove_old()
