@@ -205,6 +205,31 @@ async def provided_product(redis_url: str, telegram: Telegram, provider: Provide
 
 
 @pytest.fixture
+async def own_separator(tone: bytes) -> AsyncIterator[Provider]:
+    """The second provider of `several_providers`."""
+    async with Provider(tone).run() as running:
+        yield running
+
+
+@pytest.fixture
+async def several_providers(
+    redis_url: str, telegram: Telegram, provider: Provider, own_separator: Provider
+) -> AsyncIterator[Product]:
+    """The same; `provider` is asked first, then `own_separator`. Its admin is user 555, if there is one."""
+    settings: dict[str, Any] = {
+        "PROVIDERS": "sunoapi,selfhosted",
+        "SELFHOSTED_API_URL": own_separator.url,
+        "PUBLIC_URL": "",
+        "ADMINS": "555",
+    }
+    async with (
+        run_telegram(telegram) as url,
+        open_product(redis_url, telegram, url, api_url=provider.url, **settings) as opened,
+    ):
+        yield opened
+
+
+@pytest.fixture
 async def room(product: Product) -> AsyncIterator[BotRoom]:
     application = product.application()
     await application.initialize()

@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI
 
+from stemdrop.provider.registry import provider_labels
 from stemdrop.wiring import Parts
 from webhook.callback import callback_router
 from webhook.errors import add_error_handlers
@@ -28,7 +29,10 @@ def create_app(
     app.include_router(callback_router(store, engine, parts.providers, links, parts.counters, body_timeout_s))
     app.include_router(source_router(store, parts.source_quota, links, parts.files, download_timeout_s))
     app.include_router(health_router(store))
-    app.include_router(metrics_router(parts.snapshots, expects_callbacks=bool(settings.public_url)))
+    providers = provider_labels(settings)
+    app.include_router(
+        metrics_router(parts.snapshots, providers, expects_callbacks=bool(settings.public_url))
+    )
     app.include_router(probe_router(parts.probes, settings.secret_key.get_secret_value(), body_timeout_s))
     if settings.telegram_updates == "webhook":
         app.include_router(updates_router(store, engine, parts.dead_letters, links, body_timeout_s))

@@ -6,7 +6,7 @@ Every webhook answers the same, so figures of two webhooks must not be added up.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from importlib.metadata import version
 from itertools import product
 from typing import Any
@@ -17,23 +17,32 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
+from stemdrop.domain.providers import PROVIDER_NAMES
 from stemdrop.observability import metric_definitions as metrics
-from stemdrop.observability.metric_definitions import METRICS, Kind, Metric
+from stemdrop.observability.metric_definitions import METRICS, Kind, Label, Metric
 from stemdrop.storage.snapshot import Snapshot, Snapshots
 
 # More frequent requests get the same figures, so that strangers cannot keep Redis busy.
 MAX_AGE_S = 1.0
 
+_PROVIDERS = ("", *PROVIDER_NAMES)
+
 # Label values → value of the sample.
 Samples = dict[tuple[str, ...], float]
 
 
-def metrics_router(snapshots: Snapshots, *, expects_callbacks: bool) -> APIRouter:
-    """Build the route. `expects_callbacks`: whether PUBLIC_URL is set."""
+def metrics_router(
+    snapshots: Snapshots, providers: Mapping[str, str], *, expects_callbacks: bool
+) -> APIRouter:
+    """Build the route. `expects_callbacks`: whether PUBLIC_URL is set.
+
+    `providers` are those that are asked, with the names that are stored with their API calls: an empty one of
+    the API at SEPARATION_API_URL.
+    """
     router = APIRouter()
 
     async def render() -> bytes:
-        return render_metrics(await snapshots.take(), expects_callbacks=expects_callbacks)
+        return render_metrics(await snapshots.take(), providers, expects_callbacks=expects_callbacks)
 
     cache = MetricsCache(render)
 
@@ -65,22 +74,66 @@ class MetricsCache:
         return await asyncio.shield(self._rendering)
 
 
-def render_metrics(snapshot: Snapshot, *, expects_callbacks: bool) -> bytes:
+def render_metrics(snapshot: Snapshot, providers: Mapping[str, str], *, expects_callbacks: bool) -> bytes:
     """Return every metric in Prometheus' text format."""
-    return generate_latest(_SnapshotCollector(snapshot, expects_callbacks))
+    return generate_latest(_SnapshotCollector(snapshot, providers, expects_callbacks))
 
 
 class _SnapshotCollector(Collector):
-    def __init__(self, snapshot: Snapshot, expects_callbacks: bool) -> None:
+    def __init__(self, snapshot: Snapshot, providers: Mapping[str, str], expects_callbacks: bool) -> None:
+        self._providers = providers
         self._samples = _counted(snapshot.counters)
         for metric, samples in _gauges(snapshot, expects_callbacks).items():
             self._samples[metric.name] = samples
+        self._samples[metrics.CIRCUIT_OPEN.name] = {
+            (name,): float(snapshot.circuits[name].is_open) for name in providers
+        }
 
     def collect(self) -> Iterator[Family]:
         """Yield every metric, also those without a value yet, so that rules can ask for all of them."""
         for metric in METRICS:
             samples = self._samples.get(metric.name, {})
-            yield _histogram(metric, samples) if metric.kind is Kind.HISTOGRAM else _family(metric, samples)
+            yield (
+                _histogram(metric, samples)
+                if metric.kind is Kind.HISTOGRAM
+                else self._family(metric, samples)
+            )
+
+    def _family(self, metric: Metric, samples: Samples) -> Family:
+        kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+        family = kind(metric.full_name, metric.meaning, labels=[label.name for label in metric.labels])
+        samples = {_whole(metric, labels): value for labels, value in samples.items()}
+        if metric.kind is Kind.COUNTER or any(label is not metrics.API for label in metric.labels):
+            # all foreseen label values start at 0, so that the first event shows as an increase
+            samples = dict.fromkeys(product(*map(self._foreseen, metric.labels)), 0.0) | samples
+        for labels, value in samples.items():
+            if len(labels) == len(metric.labels) and self._is_current(metric, labels):
+                family.add_metric(self._shown(metric, labels), value)
+        return family
+
+    def _foreseen(self, label: Label) -> list[str]:
+        """Return the values of a label; of the providers only those that are asked."""
+        asked = set(self._providers if label is metrics.PROVIDER else self._providers.values())
+        values = (*label.values, *[""] * label.is_optional)
+        return [it for it in values if it in asked or it not in _PROVIDERS]
+
+    def _is_current(self, metric: Metric, labels: tuple[str, ...]) -> bool:
+        """Whether it is no gauge of a provider that is no longer asked."""
+        is_of_past = metrics.API in metric.labels and labels[-1] not in self._providers.values()
+        return metric.kind is not Kind.GAUGE or not is_of_past
+
+    def _shown(self, metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Name the API at SEPARATION_API_URL where others are asked, too; otherwise the label is left out."""
+        if metrics.API not in metric.labels or labels[-1]:
+            return labels
+        first = next((name for name, stored in self._providers.items() if not stored), "")
+        return (*labels[:-1], first) if first and any(self._providers.values()) else labels[:-1]
+
+
+def _whole(metric: Metric, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the labels with the optional one, where it is stored without."""
+    is_short = metrics.API in metric.labels and len(labels) == len(metric.labels) - 1
+    return (*labels, "") if is_short else labels
 
 
 def _counted(counters: dict[str, float]) -> dict[str, Samples]:
@@ -114,18 +167,6 @@ def _gauges(snapshot: Snapshot, expects_callbacks: bool) -> dict[Metric, Samples
         metrics.REDIS_LIMIT: {(): snapshot.memory_limit_bytes},
         metrics.INFO: {(version("stemdrop"),): 1},
     }
-
-
-def _family(metric: Metric, samples: Samples) -> Family:
-    kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
-    family = kind(metric.full_name, metric.meaning, labels=[label.name for label in metric.labels])
-    if metric.labels or metric.kind is Kind.COUNTER:
-        # all foreseen label values start at 0, so that the first event shows as an increase
-        samples = dict.fromkeys(product(*(label.values for label in metric.labels)), 0.0) | samples
-    for labels, value in samples.items():
-        if len(labels) == len(metric.labels):
-            family.add_metric(labels, value)
-    return family
 
 
 def _histogram(metric: Metric, samples: Samples) -> Family:

@@ -11,6 +11,7 @@ from functools import partial
 
 from stemdrop.domain.failures import REMEDIES
 from stemdrop.domain.jobs import FINAL, JobState, Mode
+from stemdrop.domain.providers import KIE, PROVIDER_NAMES, SUNOAPI
 from stemdrop.domain.queues import Queue, Task
 
 # Stands for every label value that is not foreseen.
@@ -25,13 +26,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """`values` are all foreseen ones except `OTHER`; empty where any value is allowed."""
+    """`values` are all foreseen ones except `OTHER`; empty where any value is allowed.
+
+    An optional label, which must be a metric's last, is left out where its value is empty.
+    """
 
     name: str
     values: tuple[str, ...] = ()
+    is_optional: bool = False
 
     def bounded(self, value: str) -> str:
         """Return the value, or `OTHER` if it is not foreseen."""
+        if self.is_optional and not value:
+            return value
         return value if value in self.values or not self.values else OTHER
 
 
@@ -60,8 +67,10 @@ class Metric:
 
     def field(self, *values: str) -> str:
         """Return the field in Redis that counts it with these label values."""
+        if len(values) < len(self.labels) and self.labels[-1].is_optional:
+            values += ("",)
         bounded = [label.bounded(value) for label, value in zip(self.labels, values, strict=True)]
-        return "|".join([self.name, *bounded])
+        return "|".join([self.name, *bounded]).removesuffix("|")
 
 
 OPEN_STATES = tuple(state.value for state in JobState if state not in FINAL and state != JobState.CHOOSING)
@@ -73,6 +82,17 @@ _OPEN_STATE = Label("state", (*OPEN_STATES, *sorted(FINAL)))
 _MODE = Label("mode", (*(mode.value for mode in Mode), NO_MODE))
 _QUEUE = Label("queue", tuple(queue.label for queue in Queue))
 _STEP = Label("step", ("fetch", "send"))
+# Whom a job's create call asked.
+PROVIDER = Label("provider", PROVIDER_NAMES)
+# Whose API was called. The one at SEPARATION_API_URL is stored without a name; it gets one where several are
+# asked (`webhook/metrics.py`).
+API = Label("provider", PROVIDER_NAMES, is_optional=True)
+# The API at SEPARATION_API_URL is `api`.
+FIRST_API = "api"
+_SERVER = Label(
+    "server", ("telegram", FIRST_API, *(name for name in PROVIDER_NAMES if name not in (SUNOAPI, KIE)))
+)
+_CALL_OUTCOMES = ("asked", "accepted", "refused", "lost", "succeeded", "failed", "refunded")
 _WAIT = Label("how", ("waited", "put_off", "asked"))
 _CALLBACK_OUTCOMES = (
     *("stored", "repeated", "forged", "expired", "foreign", "unknown", "bad_contract"),
@@ -119,25 +139,44 @@ EXPECTS_CALLBACKS = _gauge(
 )
 API_CALLS = _counter(
     "api_calls",
-    "Calls of the separation API. `unreachable`: no connection; `lost`: no usable answer",
+    "Calls of the separation API. `unreachable`: no connection; `lost`: no usable answer. `provider` is only "
+    "there where PROVIDERS names others than the API at SEPARATION_API_URL",
     (
         Label("call", ("create", "detail", "credits", "upload")),
         Label("outcome", ("ok", "refused", "unreachable", "lost")),
+        API,
     ),
 )
 API_REFUSALS = _counter(
     "api_refusals",
     "Calls that the separation API refused, by its code: 401 is the key, 402 means no credits",
-    (Label("code", tuple(code for code in REMEDIES if code.isdigit())),),
+    (Label("code", tuple(code for code in REMEDIES if code.isdigit())), API),
 )
 CREDITS_LEFT = _gauge(
-    "credits_left", "Credits left at the separation API, as it last said; absent until it has answered once"
+    "credits_left",
+    "Credits left at the separation API, as it last said, in its own unit; absent until it has answered once",
+    (API,),
 )
-CREDITS_SEEN = _gauge("credits_seen_timestamp_seconds", "When the separation API last said so (Unix time)")
+CREDITS_SEEN = _gauge(
+    "credits_seen_timestamp_seconds", "When the separation API last said so (Unix time)", (API,)
+)
+CREATE_CALLS = _counter(
+    "create_calls",
+    "Create calls: each is `asked`; then `refused` (not accepted), `lost` (no answer) or `accepted`; then it "
+    "has `succeeded`, `failed` (perhaps charged) or been `refunded` (failed uncharged)",
+    (PROVIDER, Label("outcome", _CALL_OUTCOMES)),
+)
+FAIL_OVERS = _counter(
+    "fail_overs", "Jobs that went to another provider, by the provider that they left", (PROVIDER,)
+)
+CIRCUIT_OPEN = _gauge(
+    "circuit_open", "1 while a provider gets no orders, since it failed or takes none", (PROVIDER,)
+)
 LAST_TRY = _gauge(
     "last_try_timestamp_seconds",
-    "When Telegram and the separation API were last `reached`, and when a try last `failed` (Unix time)",
-    (Label("server", ("telegram", "api")), Label("outcome", ("reached", "failed"))),
+    "When Telegram and the separation API were last `reached`, and when a try last `failed` (Unix time); "
+    "`api` is the one at SEPARATION_API_URL, another provider has its name",
+    (_SERVER, Label("outcome", ("reached", "failed"))),
 )
 DELIVERY_BYTES = _counter(
     "delivery_bytes",
@@ -208,6 +247,7 @@ INFO = _gauge("info", "Always 1; the version of the webhook that answers", (Labe
 METRICS = (
     *(JOBS, OLDEST_JOB, STATE_SECONDS, ENDED, FAILED, CALLBACKS, EXPECTS_CALLBACKS),
     *(API_CALLS, API_REFUSALS, CREDITS_LEFT, CREDITS_SEEN, LAST_TRY),
+    *(CREATE_CALLS, FAIL_OVERS, CIRCUIT_OPEN),
     *(DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES, RENDERS, RENDER_SECONDS, MIXER_SEGMENTS, MIXER_WAIT),
     *(TELEGRAM_CALLS, FLOOD_WAITS, FLOOD_SECONDS),
     *(QUEUE_TASKS, QUEUE_OLDEST, GIVEN_UP, PROCESSES, IN_TROUBLE, REDIS_BYTES, REDIS_LIMIT, INFO),

@@ -11,7 +11,14 @@ from typing import Any, TypeVar
 import httpx
 
 from stemdrop.errors import AnswerLost, Refused, SeparationError, Unreachable
-from stemdrop.observability.metric_definitions import API_CALLS, API_REFUSALS, OTHER
+from stemdrop.observability.metric_definitions import (
+    API_CALLS,
+    API_REFUSALS,
+    CREDITS_LEFT,
+    CREDITS_SEEN,
+    FIRST_API,
+    OTHER,
+)
 from stemdrop.storage.counters import Counters
 
 # A create call returns at once. A slow gateway gets time, since giving up early may cost twice.
@@ -48,10 +55,16 @@ class Answer:
 
 
 class HttpCalls:
-    """Makes the requests of the provider that operators know as `title`."""
+    """Makes the requests of the provider that operators know as `title`.
 
-    def __init__(self, http: httpx.AsyncClient, title: str, counters: Counters | None = None) -> None:
+    `provider` names it in metrics; it is empty for the API at SEPARATION_API_URL.
+    """
+
+    def __init__(
+        self, http: httpx.AsyncClient, title: str, counters: Counters | None = None, provider: str = ""
+    ) -> None:
         self._http = http
+        self._provider = provider
         self._title = title
         self._counters = counters or Counters(None)
 
@@ -63,14 +76,17 @@ class HttpCalls:
         try:
             found = read(await self.send(method, url, **request))
         except SeparationError as error:
-            self._counters.add(API_CALLS, call, _OUTCOMES.get(type(error), OTHER))
-            self._counters.note_try("api", is_reached=isinstance(error, Refused))
+            self._count(call, _OUTCOMES.get(type(error), OTHER), is_reached=isinstance(error, Refused))
             if isinstance(error, Refused):
-                self._counters.add(API_REFUSALS, str(error.code))
+                self._counters.add(API_REFUSALS, str(error.code), self._provider)
             raise
-        self._counters.add(API_CALLS, call, "ok")
-        self._counters.note_try("api", is_reached=True)
+        self._count(call, "ok", is_reached=True)
         return found
+
+    def note_balance(self, credits: float) -> None:
+        """Note what is left of the account, for `/metrics` and `stemdrop status`."""
+        self._counters.set_gauge(CREDITS_LEFT, credits, self._provider)
+        self._counters.set_gauge(CREDITS_SEEN, time.time(), self._provider)
 
     async def send(self, method: str, url: str, **request: Any) -> Answer:
         """Send a request that is not counted. Raises `Unreachable` or `AnswerLost`."""
@@ -81,6 +97,10 @@ class HttpCalls:
             raise Unreachable(f"no connection to {self._title} ({type(error).__name__})") from error
         except httpx.HTTPError as error:
             raise AnswerLost(f"the answer of {self._title} was lost ({type(error).__name__})") from error
+
+    def _count(self, call: str, outcome: str, *, is_reached: bool) -> None:
+        self._counters.add(API_CALLS, call, outcome, self._provider)
+        self._counters.note_try(self._provider or FIRST_API, is_reached=is_reached)
 
     async def _read(self, response: httpx.Response) -> bytes:
         body = b""

@@ -97,7 +97,7 @@ def build_providers(settings: Settings, http: httpx.AsyncClient, counters: Count
     if SELFHOSTED in settings.providers:
         url, key = settings.selfhosted_api_url, settings.selfhosted_api_key or settings.separation_api_key
         known[SELFHOSTED] = SeparationClient(
-            http, url, url, key.get_secret_value(), counters, name=SELFHOSTED
+            http, url, url, key.get_secret_value(), counters, name=SELFHOSTED, is_first=False
         )
     return Providers(known, [name for name in provider_order(settings) if name in known], first)
 
@@ -113,6 +113,15 @@ def provider_order(settings: Settings) -> list[str]:
     """Return the names of the providers that are asked, in order of preference."""
     first = first_name(settings)
     return [first if name == SUNOAPI else name for name in settings.providers] or [first]
+
+
+def provider_labels(settings: Settings) -> dict[str, str]:
+    """Return how the metrics of the API calls of each provider that is asked name it.
+
+    The name is empty for the API at SEPARATION_API_URL (`metric_definitions.API`).
+    """
+    first = first_name(settings)
+    return {name: "" if name == first else name for name in provider_order(settings)}
 
 
 def build_abilities_cache(settings: Settings, redis: Redis) -> AbilitiesCache:

@@ -15,9 +15,12 @@ if redis.call('HGET', KEYS[1], 'is_asking_again') == 'true' then
 elseif redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then
   return 0
 end
+local before = get(ARGV[1], 'provider') or ''
 redis.call('HSET', KEYS[1], 'create_started_at', ARGV[2], 'create_started_by', ARGV[3],
   'answer_lost_at', '0', 'source_fetched_at', '0', 'progress', '0', 'provider', ARGV[4])
 if ARGV[4] == '' then return 1 end
+tally('create_calls|' .. ARGV[4] .. '|asked', 1, ARGV[2])
+if before ~= '' and before ~= ARGV[4] then tally('fail_overs|' .. before, 1, ARGV[2]) end
 set(ARGV[1], 'asked', (get(ARGV[1], 'asked') or '') .. ',' .. ARGV[4])
 change_price(ARGV[1], tonumber(ARGV[5]))
 redis.call('HSET', KEYS[2], 'outcome', 'asked', unpack(ARGV, 6))

@@ -4,8 +4,8 @@ A provider that has failed several times in a row, or that cannot take any order
 while; the first failure after that opens the circuit again, for twice as long.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import cast
 
 from stemdrop.storage.connection import RedisStore, run_script
 from stemdrop.storage.keys import CIRCUIT, CIRCUIT_LIFETIME_S, CIRCUIT_OPEN
@@ -24,18 +24,22 @@ if failures < tonumber(ARGV[3]) or redis.call('EXISTS', KEYS[2]) == 1 then retur
 local openings = redis.call('HINCRBY', KEYS[1], 'openings', 1)
 local open_s = math.min(tonumber(ARGV[4]) * 2 ^ (openings - 1), tonumber(ARGV[5]))
 redis.call('SET', KEYS[2], ARGV[2], 'EX', math.floor(open_s))
-redis.call('HSET', KEYS[1], 'opened_at', ARGV[1])
+redis.call('HSETNX', KEYS[1], 'opened_at', ARGV[1])
 return math.floor(open_s)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Circuit:
-    """The state of one provider's circuit; `asked_again_s` is 0 while the provider is asked."""
+    """The state of one provider's circuit; `asked_again_s` is 0 while the provider is asked.
+
+    `opened_at` is when it was first opened since the last success (Unix seconds, 0: never).
+    """
 
     failures: int = 0
     why: str = ""
     asked_again_s: int = 0
+    opened_at: float = 0
 
     @property
     def is_open(self) -> bool:
@@ -60,8 +64,18 @@ class Circuits(RedisStore):
         await self._redis.delete(CIRCUIT.format(provider), CIRCUIT_OPEN.format(provider))
 
     async def get(self, provider: str) -> Circuit:
+        return (await self.all([provider]))[provider]
+
+    async def all(self, providers: Collection[str]) -> dict[str, Circuit]:
+        """Return the circuit of each of these providers."""
         async with self._redis.pipeline(transaction=False) as pipeline:
-            pipeline.hmget(CIRCUIT.format(provider), ["failures", "why"])
-            pipeline.ttl(CIRCUIT_OPEN.format(provider))
-            (failures, why), left_s = cast(tuple[list[str | None], int], await pipeline.execute())
-        return Circuit(int(failures or 0), why or "", max(0, left_s))
+            for provider in providers:
+                pipeline.hmget(CIRCUIT.format(provider), ["failures", "why", "opened_at"])
+                pipeline.ttl(CIRCUIT_OPEN.format(provider))
+            found = await pipeline.execute()
+        return {
+            provider: Circuit(int(failures or 0), why or "", max(0, left_s), float(opened_at or 0))
+            for provider, (failures, why, opened_at), left_s in zip(
+                providers, found[::2], found[1::2], strict=True
+            )
+        }

@@ -53,7 +53,7 @@ class Counters:
         self._gauges[metric.field(*labels)] = value
 
     def note_try(self, server: str, *, is_reached: bool) -> None:
-        """Note that a try to reach `telegram` or the `api` has just succeeded or failed."""
+        """Note that a try to reach `telegram`, the `api` or another provider has just succeeded or failed."""
         self.set_gauge(LAST_TRY, self._clock(), server, "reached" if is_reached else "failed")
 
     async def write(self) -> None:

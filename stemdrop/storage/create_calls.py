@@ -14,7 +14,9 @@ from stemdrop.storage.keys import CALL, LEDGER
 
 CREATE_CALLS = """
 local function note_call(call, outcome, now, ...)
-  if redis.call('EXISTS', CALL:format(call)) == 0 then return end
+  local provider, before = unpack(redis.call('HMGET', CALL:format(call), 'provider', 'outcome'))
+  if not provider then return end
+  if before ~= outcome then tally('create_calls|' .. provider .. '|' .. outcome, 1, now) end
   redis.call('HSET', CALL:format(call), 'outcome', outcome, 'at', now, ...)
   -- only a call that may be sent again needs the link to the song
   if outcome ~= 'lost' then redis.call('HDEL', CALL:format(call), 'source') end

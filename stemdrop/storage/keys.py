@@ -118,7 +118,9 @@ PACE = "stemdrop:pace:{}"  # list: seconds of the last jobs of a mode, newest fi
 
 # The providers
 ABILITIES = "stemdrop:abilities:{}"  # string: host → JSON of what it can do, by its last answer
-CIRCUIT = "stemdrop:circuit:{}"  # hash: a provider's failures since its last success, and when it was opened
+CIRCUIT = (
+    "stemdrop:circuit:{}"  # hash: a provider's failures since its last success, and when it was first opened
+)
 CIRCUIT_OPEN = "stemdrop:circuit:{}:open"  # string: why a provider is not asked now; it expires
 CIRCUIT_LIFETIME_S = 2 * 3600
 CALL = "stemdrop:call:{}"  # hash: one create call: job, provider, price, task, outcome

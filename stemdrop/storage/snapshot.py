@@ -12,8 +12,10 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 
+from stemdrop.domain.providers import PROVIDER_NAMES
 from stemdrop.domain.queues import PERIODIC, Queue
 from stemdrop.observability.metric_definitions import NO_MODE
+from stemdrop.storage.circuits import Circuit, Circuits
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import pause_left
@@ -103,7 +105,7 @@ class Snapshot:
     """The state at `at` (Unix seconds).
 
     `jobs` is by state and mode, `given_up` counts dead letters by kind, `counters` is as of `Counters.all`,
-    and `flood_pause_s` is the rest of a pause that Telegram asked for.
+    `circuits` is by provider, and `flood_pause_s` is the rest of a pause that Telegram asked for.
     """
 
     at: float
@@ -115,6 +117,7 @@ class Snapshot:
     flood_pause_s: float
     memory_bytes: int
     memory_limit_bytes: int
+    circuits: dict[str, Circuit]
 
 
 class Snapshots:
@@ -125,6 +128,7 @@ class Snapshots:
         self._clock = clock
         self._counters = Counters(redis, clock)
         self._heartbeats = Heartbeats(redis)
+        self._circuits = Circuits(redis, clock)
 
     async def take(self) -> Snapshot:
         memory = await self._redis.info("memory")
@@ -138,6 +142,7 @@ class Snapshots:
             flood_pause_s=await pause_left(self._redis),
             memory_bytes=int(memory.get("used_memory", 0)),
             memory_limit_bytes=int(memory.get("maxmemory", 0)),
+            circuits=await self._circuits.all(PROVIDER_NAMES),
         )
 
     async def lately(self) -> dict[str, float]:

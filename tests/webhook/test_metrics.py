@@ -30,6 +30,7 @@ from stemdrop.observability.metric_definitions import (
     METRICS,
     Kind,
 )
+from stemdrop.provider.registry import provider_labels
 from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
@@ -43,7 +44,8 @@ Samples = dict[str, float]
 async def scraped(product: Product) -> Samples:
     """Return every sample that is not 0, without the prefix of the names."""
     await product.counters.write()
-    return samples(render_metrics(await product.snapshots.take(), expects_callbacks=True).decode())
+    snapshot, providers = await product.snapshots.take(), provider_labels(product.settings)
+    return samples(render_metrics(snapshot, providers, expects_callbacks=True).decode())
 
 
 def samples(text: str) -> Samples:
@@ -52,7 +54,7 @@ def samples(text: str) -> Samples:
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
             ordered = [*names[family.name], *(["le"] if "le" in sample.labels else [])]
-            labels = ",".join(sample.labels[name] for name in ordered)
+            labels = ",".join(sample.labels[name] for name in ordered if name in sample.labels)
             if sample.value:
                 found[f"{sample.name.removeprefix('stemdrop_')}{{{labels}}}"] = sample.value
     return found
@@ -246,6 +248,37 @@ async def test_api_calls_are_counted_by_call_outcome_and_code(
         "credits_left{}": 73,
     }
     assert found["credits_seen_timestamp_seconds{}"] == pytest.approx(time.time(), abs=60)
+
+
+async def test_where_several_are_asked_each_figure_names_its_provider(
+    several_providers: Product, provider: Provider, own_separator: Provider, sent: Message
+) -> None:
+    product = several_providers
+    provider.refusal, provider.credits, own_separator.answers_by_itself = (402, "no credits"), 7, False
+    for it in product.providers.asked:
+        await it.balance()
+    job = await product.at(JobState.SUBMITTING, sent)
+    await product.submission(has_callbacks=False).run(job.id)
+    task_id = (await product.job(job.id)).task_id
+    for _ in range(2):  # a repeated result is counted once
+        await product.store.receive(job.id, job.chat_id, task_id, result_of({"vocals": "https://a.example"}))
+    found = await scraped(product)
+    names = ("create_calls_total", "fail_overs_total", "circuit_open", "credits_left", "api_refusals_total")
+    assert only(found, *names) == {
+        "create_calls_total{sunoapi,asked}": 1,
+        "create_calls_total{sunoapi,refused}": 1,
+        "create_calls_total{selfhosted,asked}": 1,
+        "create_calls_total{selfhosted,accepted}": 1,
+        "create_calls_total{selfhosted,succeeded}": 1,
+        "fail_overs_total{sunoapi}": 1,
+        "circuit_open{sunoapi}": 1,
+        "credits_left{sunoapi}": 7,
+        "credits_left{selfhosted}": 1000,
+        "api_refusals_total{402,sunoapi}": 1,
+    }
+    assert found["api_calls_total{create,refused,sunoapi}"] == found["api_calls_total{create,ok,selfhosted}"]
+    tries = only(found, "last_try_timestamp_seconds")
+    assert {key.partition("{")[2] for key in tries} >= {"api,reached}", "selfhosted,reached}"}
 
 
 async def test_stems_are_counted_in_bytes_and_seconds(
@@ -443,7 +476,7 @@ async def test_metrics_hold_no_secret_and_no_personal_data(
     await provided_product.dead_letters.add(f"pack:{job.id}:z", "a ZIP", "it died")
     await provided_product.counters.write()
     snapshot = await provided_product.snapshots.take()
-    text = render_metrics(snapshot, expects_callbacks=True).decode()
+    text = render_metrics(snapshot, {"sunoapi": ""}, expects_callbacks=True).decode()
     assert "stemdrop_delivery_bytes_total" in text
     of_the_job = [job.id, str(job.chat_id), job.source.title, "task-1", "Organ", "Alice"]
     assert [word for word in (*provided_product.settings.secrets, *of_the_job) if word in text] == []

@@ -5,7 +5,6 @@ A failed call was refused, was never sent, or may have been accepted: the except
 
 import json
 import secrets
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +16,6 @@ from stemdrop.domain.abilities import ALL, Abilities
 from stemdrop.domain.jobs import Mode
 from stemdrop.domain.results import Result
 from stemdrop.errors import AnswerLost, BadContract, Refused
-from stemdrop.observability.metric_definitions import CREDITS_LEFT, CREDITS_SEEN
 from stemdrop.provider.capabilities import CAPABILITIES, sunoapi_name
 from stemdrop.provider.http_calls import (
     ASK_TIMEOUT,
@@ -50,7 +48,8 @@ NO_CALLBACK_URL = "https://callback.invalid/none"
 class SeparationClient:
     """The client of both paid hosts and of our own separator. The URLs have no slash at the end.
 
-    `hmac_key` is the operator's key for signatures of callbacks; without one they are not signed.
+    `hmac_key` is the operator's key for signatures of callbacks; without one they are not signed. `is_first`:
+    it is the API at SEPARATION_API_URL.
     """
 
     def __init__(
@@ -63,15 +62,15 @@ class SeparationClient:
         *,
         hmac_key: str = "",
         name: str = "",
+        is_first: bool = True,
     ) -> None:
         self.name = name or sunoapi_name(api_url)
         self.capabilities = CAPABILITIES[self.name]
-        self._calls = HttpCalls(http, "the separation API", counters)
+        self._calls = HttpCalls(http, "the separation API", counters, "" if is_first else self.name)
         self._api_url = api_url
         self._upload_url = upload_url
         self._key = SecretStr(key)
         self._hmac_key = SecretStr(hmac_key)
-        self._counters = counters or Counters(None)
 
     async def create(self, order: Order) -> str:
         """Order a split. Our own separator makes stems of the format that is asked for, and MP3 of those that
@@ -128,8 +127,7 @@ class SeparationClient:
         """Return the credits that are left. Raises as `Provider`."""
         url = f"{self._api_url}/api/v1/generate/credit"
         credits = read_credits(await self._ask("credits", "GET", url, timeout=ASK_TIMEOUT))
-        self._counters.set_gauge(CREDITS_LEFT, credits)
-        self._counters.set_gauge(CREDITS_SEEN, time.time())
+        self._calls.note_balance(credits)
         return credits
 
     async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
