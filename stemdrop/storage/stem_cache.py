@@ -46,16 +46,16 @@ class StemCache(RedisStore):
         async with self._redis.pipeline(transaction=False) as pipeline:
             for choice in choices:
                 pipeline.exists(_key(source, choice, file_format))
-                pipeline.get(SPLIT.format(source.split_id(*choice, file_format)))
-            answers = await pipeline.execute()
-            cached, payers = answers[::2], answers[1::2]
-            for payer in payers:
+            pipeline.mget([SPLIT.format(source.split_id(*choice, file_format)) for choice in choices])
+            *cached, payers = await pipeline.execute()
+            paying = [payer for payer in payers if payer]
+            for payer in paying:
                 pipeline.hget(JOB.format(payer), "has_stems")
-            paid = await pipeline.execute()
+            paid = dict(zip(paying, await pipeline.execute(), strict=True)) if paying else {}
         return frozenset(
             choice
-            for choice, is_cached, has_stems in zip(choices, cached, paid, strict=True)
-            if is_cached or has_stems == "1"
+            for choice, is_cached, payer in zip(choices, cached, payers, strict=True)
+            if is_cached or paid.get(payer) == "1"
         )
 
     async def put(self, job: Job, cached: CachedStems) -> None:
