@@ -3,21 +3,24 @@
 No I/O. The JSON holds no secret: no address of a stem and no `file_id`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
-from stemdrop.domain.jobs import FINAL, Failure, Job
+from stemdrop.domain.jobs import FINAL, Job
 from stemdrop.domain.outcomes import History, Sent
+from stemdrop.operator.call_data import call_facts, utc
+from stemdrop.settings.providers import KEY_SETTINGS
+from stemdrop.storage.create_calls import CreateCall
 from stemdrop.storage.dead_letters import DeadLetter
 
-# By failure code: what it means for the operator. The users' texts are in the translations.
+# By failure code: what it means for the operator. The users' texts are in the translations. `{key}` and
+# `{url}` are the settings of the provider that was asked last.
 MEANINGS = {
     "400": "the separation API cannot read this audio, or refuses a parameter",
-    "401": "the separation API refuses SEPARATION_API_KEY",
+    "401": "the separation API refuses {key}",
     "402": "the separation API has no credits left: buy more",
-    "404": "the separation API does not know the job; is SEPARATION_API_URL right?",
+    "404": "the separation API does not know the job; is {url} right?",
     "408": "the separation API timed out",
     "409": "the separation API is still busy with this job",
     "413": "the file is too big for the separation API, or matches an existing work",
@@ -84,16 +87,21 @@ class ListedJob:
             "missing": list(job.missing),
             "refused": list(job.refused),
             "is_closed": self.is_closed,
+            "provider": job.provider,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class JobDetails(ListedJob):
-    """All that is known of one job; `sent` and `packed`: what arrived in the chat, by key."""
+    """All that is known of one job; `sent` and `packed`: what arrived in the chat, by key.
+
+    `calls` are the create calls that were made for it.
+    """
 
     history: History
     sent: Mapping[str, Sent]
     packed: Mapping[str, Sent]
+    calls: Sequence[CreateCall]
 
     def to_json(self) -> dict[str, Any]:
         """Return every field of the job that is no secret; times in UTC."""
@@ -115,7 +123,7 @@ class JobDetails(ListedJob):
             "source": source,
             "result": job.result
             and {"code": job.result.code, "stems": [stem.key for stem in job.result.stems]},
-            "meaning": meaning(job.failure) if job.failure else "",
+            "meaning": meaning(job),
             "sent": {key: stem.message_id for key, stem in self.sent.items()},
             "silent": list(job.silent),
             "too_big": [stem for stem, _ in job.links],
@@ -126,6 +134,7 @@ class JobDetails(ListedJob):
             "charge": job.charge.value,
             "account_day": job.account_day,
             "retried_as": history.retried_as,
+            "calls": [call_facts(call) for call in self.calls],
         }
 
 
@@ -152,15 +161,15 @@ class ListedTask:
         }
 
 
-def meaning(failure: Failure) -> str:
-    return MEANINGS.get(failure.code, "the separation API returned an unknown code")
+def meaning(job: Job) -> str:
+    """Return what the job's failure means for the operator; empty where it has not failed."""
+    if job.failure is None:
+        return ""
+    text = MEANINGS.get(job.failure.code, "the separation API returned an unknown code")
+    key = KEY_SETTINGS.get(job.provider, "separation_api_key").upper()
+    return text.format(key=key, url=key.replace("_KEY", "_URL"))
 
 
 def seconds_since(at: float, now: float) -> int:
     """Return whole seconds, none where the clock of another machine is ahead."""
     return round(max(0.0, now - at))
-
-
-def utc(at: float) -> str | None:
-    """Return a time in ISO 8601; None where there is none (0)."""
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") if at else None

@@ -5,8 +5,10 @@ from datetime import datetime
 
 from stemdrop.domain.jobs import FINAL, Charge, Job, Mode, Source
 from stemdrop.observability.printable_text import printable
+from stemdrop.operator.call_data import PAID
 from stemdrop.operator.job_data import JobDetails, ListedJob, ListedTask, meaning, seconds_since
 from stemdrop.operator.tables import shortened, table_lines
+from stemdrop.storage.create_calls import CallOutcome, CreateCall
 
 _CHARGED = {True: "charged", False: "not charged", None: "maybe charged"}
 _CREDITS = {
@@ -21,14 +23,18 @@ _JOB_HEADINGS = ("MODE", "FOR", "CHAT", "TITLE", "TASK")
 _SHORT_ID = 8
 
 
-def open_table(jobs: Sequence[ListedJob], width: int | None = None) -> list[str]:
-    """List open jobs, in at most `width` cells where that is possible."""
-    return _table("STATE", _state, jobs, width)
+def open_table(
+    jobs: Sequence[ListedJob], width: int | None = None, *, has_providers: bool = False
+) -> list[str]:
+    """List open jobs, in at most `width` cells where that is possible; `has_providers`: who is asked."""
+    return _table("STATE", _state, jobs, width, has_providers=has_providers)
 
 
-def dead_table(jobs: Sequence[ListedJob], width: int | None = None) -> list[str]:
+def dead_table(
+    jobs: Sequence[ListedJob], width: int | None = None, *, has_providers: bool = False
+) -> list[str]:
     """List jobs that failed, or that were delivered without some of their stems."""
-    return _table("WHAT", lambda listed: _problem(listed.job), jobs, width)
+    return _table("WHAT", lambda listed: _problem(listed.job), jobs, width, has_providers=has_providers)
 
 
 def task_table(tasks: Sequence[ListedTask], width: int | None = None) -> list[str]:
@@ -58,10 +64,19 @@ def span(seconds: float) -> str:
 
 
 def _table(
-    heading: str, describe: Callable[[ListedJob], str], jobs: Sequence[ListedJob], width: int | None
+    heading: str,
+    describe: Callable[[ListedJob], str],
+    jobs: Sequence[ListedJob],
+    width: int | None,
+    *,
+    has_providers: bool,
 ) -> list[str]:
-    rows = [(job_id, describe(it), span(it.age_s), *_job_cells(it)) for job_id, it in _with_short_ids(jobs)]
-    return table_lines(["ID", heading, "AGE", *_JOB_HEADINGS], rows, width)
+    rows = [
+        (job_id, describe(it), span(it.age_s), *([it.job.provider] if has_providers else []), *_job_cells(it))
+        for job_id, it in _with_short_ids(jobs)
+    ]
+    provider = ["PROVIDER"] if has_providers else []
+    return table_lines(["ID", heading, "AGE", *provider, *_JOB_HEADINGS], rows, width)
 
 
 def _page(facts: Iterable[tuple[str, str]]) -> list[str]:
@@ -75,7 +90,7 @@ def _facts(details: JobDetails) -> Iterator[tuple[str, str]]:
     yield "job", job.id
     yield "state", _state(details)
     if job.failure:
-        yield "failure", f"{job.failure.code}: {meaning(job.failure)}"
+        yield "failure", f"{job.failure.code}: {meaning(job)}"
         yield "this try", _CHARGED[job.failure.charged]
     yield "mode", _mode(job)
     yield "for", _account(details)
@@ -87,6 +102,8 @@ def _facts(details: JobDetails) -> Iterator[tuple[str, str]]:
     yield "last polled", _when(job.polled_at, now)
     yield "in this state", _when(job.moved_at, now)
     yield "last shown", _when(job.shown_at, now)
+    yield from ((f"call {number}", _call(call, now)) for number, call in enumerate(details.calls, 1))
+    yield "split by", _split_by(details)
     yield "task", job.task_id
     if job.result:
         origin = ", kept by Telegram" if job.cached else ""
@@ -112,6 +129,20 @@ def _problem(job: Job) -> str:
     parts += [f"missing: {', '.join(job.missing)}"] if job.missing else []
     parts += [f"refused: {', '.join(job.refused)}"] if job.refused else []
     return "; ".join(parts)
+
+
+def _call(call: CreateCall, now: float) -> str:
+    outcome = f"{call.outcome} with {call.code}" if call.code else call.outcome.value
+    paid = f"{call.price} credits, paid: {PAID[call.is_paid]}"
+    who = ", ".join(filter(None, (call.provider, _when(call.asked_at, now))))
+    return f"{who}: {outcome}; {paid}"
+
+
+def _split_by(details: JobDetails) -> str:
+    """Say who split the song and what all calls for it have cost; empty where no call has succeeded."""
+    name = next((it.provider for it in details.calls if it.outcome is CallOutcome.SUCCEEDED), "")
+    paid = sum(it.price for it in details.calls if it.is_paid)
+    return f"{name}, for {paid} credits" if name else ""
 
 
 def _state(listed: ListedJob) -> str:

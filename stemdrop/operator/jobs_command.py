@@ -1,4 +1,4 @@
-"""`stemdrop jobs`: lists open and failed jobs, shows one, and retries, resends or drops it.
+"""`stemdrop jobs`: lists open and failed jobs, shows one, retries, resends or drops it; and the ledger.
 
 Needs Redis and the settings, on any machine. Listing does not import the product's processes, so it is fast.
 """
@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.asyncio import Redis
@@ -21,9 +22,11 @@ from stemdrop.errors import NoSuchJob
 from stemdrop.observability.printable_text import printable
 from stemdrop.operator.job_data import JobDetails, ListedJob, ListedTask
 from stemdrop.operator.job_tables import dead_table, job_page, open_table, task_page, task_table
+from stemdrop.operator.ledger_command import TEXT, add_ledger_arguments, print_ledger
 from stemdrop.operator.terminal import print_error, print_lines, run_command
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import connect
+from stemdrop.storage.create_calls import CreateCalls
 from stemdrop.storage.dead_letters import DeadLetter, DeadLetters
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
@@ -66,6 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "list open and failed jobs (the default)"
     listing = actions.add_parser("list", help=text, description=text)
     _add_list_options(listing, default=argparse.SUPPRESS)
+    ledger = actions.add_parser("ledger", help=TEXT, description=TEXT)
+    add_ledger_arguments(ledger)
+    _add_json(ledger, default=argparse.SUPPRESS)
     for name, text in _ACTIONS.items():
         action = actions.add_parser(name, help=text, description=text)
         action.add_argument("id", help="the job's id or its beginning, or a given-up task's key")
@@ -83,6 +89,8 @@ async def _run(args: argparse.Namespace, settings: Settings) -> int:
         if args.action in (None, "list"):
             print_lines(await jobs.listed(args))
             return 0
+        if args.action == "ledger":
+            return await print_ledger(args, CreateCalls(redis))
         found = await jobs.find(args.id)
         if args.action == "show":
             print_lines(await jobs.shown(found, is_json=args.json))
@@ -104,6 +112,10 @@ class _Jobs:
         self._store = JobStore(redis)
         self._dead_letters = DeadLetters(redis)
         self._users = Users(redis, settings)
+        self._calls = CreateCalls(redis)
+        several = len(settings.providers) > 1
+        self._open_table = partial(open_table, has_providers=several)
+        self._dead_table = partial(dead_table, has_providers=several)
         self._names: dict[int, str] = {}  # by account
         self._now = time.time()
 
@@ -118,17 +130,21 @@ class _Jobs:
             # a failed job whose user was not told yet is open, but listed among the dead letters
             jobs = [job for job in jobs if job.state is not JobState.FAILED and not job.is_incomplete]
             opened = await self._list(jobs, open_ids)
-            sections["open"] = _Section(opened, "Open", "Nothing is open.", open_table)
+            sections["open"] = _Section(opened, "Open", "Nothing is open.", self._open_table)
         if "failed" in asked:
             failed = await self._list(await store.failed_jobs(_ALL), open_ids)
-            sections["failed"] = _Section(failed, "Failed", "Nothing has failed.", dead_table)
+            sections["failed"] = _Section(failed, "Failed", "Nothing has failed.", self._dead_table)
             incomplete = await self._list(await store.incomplete_jobs(_ALL), open_ids)
-            sections["incomplete"] = _Section(incomplete, "Delivered with stems missing", "", dead_table)
+            sections["incomplete"] = _Section(
+                incomplete, "Delivered with stems missing", "", self._dead_table
+            )
             tasks = [ListedTask(letter, self._now) for letter in await self._dead_letters.all()]
             sections["given_up"] = _Section(tasks, "Tasks given up", "", task_table)
         if "delivered" in asked:
             delivered = await self._list(await store.delivered_jobs(_ALL), open_ids)
-            sections["delivered"] = _Section(delivered, "Delivered", "Nothing was delivered.", open_table)
+            sections["delivered"] = _Section(
+                delivered, "Delivered", "Nothing was delivered.", self._open_table
+            )
         if args.json:
             lists = {
                 name: [item.to_json() for item in section.items[: args.limit]]
@@ -146,7 +162,8 @@ class _Jobs:
         store, name = self._store, await self._name(found)
         history, sent = await store.history(found.id), await store.sent(found.id)
         packed = await store.packed(found.id)
-        details = JobDetails(found, name, self._now, history.is_open, history, sent, packed)
+        calls = await self._calls.of_job(found.id)
+        details = JobDetails(found, name, self._now, history.is_open, history, sent, packed, calls)
         return [json.dumps(details.to_json(), indent=2)] if is_json else job_page(details)
 
     async def find(self, words: str) -> Job | DeadLetter:

@@ -7,7 +7,8 @@ from typing import Any
 
 from stemdrop.domain.abilities import Abilities
 from stemdrop.observability import metric_definitions as metrics
-from stemdrop.operator.job_data import seconds_since, utc
+from stemdrop.operator.call_data import utc
+from stemdrop.operator.job_data import seconds_since
 from stemdrop.storage.snapshot import Snapshot
 
 OUTCOMES = ("delivered", "incomplete", "failed", "cancelled")

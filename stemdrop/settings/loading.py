@@ -11,15 +11,12 @@ from pydantic_core import ErrorDetails
 
 from stemdrop.errors import SettingsError
 from stemdrop.settings.model import Settings
+from stemdrop.settings.providers import KEY_SETTINGS
 from stemdrop.settings.unknown_names import unknown_names
 from stemdrop.settings.values import split_list
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _MISSING = "{} is missing: set it in the environment or in .env"
-_KEYS = {
-    **{"sunoapi": "separation_api_key", "stemsplit": "stemsplit_api_key", "lalal": "lalal_api_key"},
-    **{"fal": "fal_api_key", "selfhosted": "selfhosted_api_key"},
-}
 # The key that is taken where one is empty.
 _SHARED_KEY = {"selfhosted_api_key": "separation_api_key"}
 # What is valid, by pydantic's type of error.
@@ -71,7 +68,7 @@ def _missing_keys(values: Mapping[str, str]) -> list[str]:
     return [
         f"{name.upper()} is missing: PROVIDERS names {provider}"
         for provider in providers
-        if (name := _KEYS.get(provider)) and not (values[name] or values[_SHARED_KEY.get(name, name)])
+        if (name := KEY_SETTINGS.get(provider)) and not (values[name] or values[_SHARED_KEY.get(name, name)])
     ]
 
 

@@ -14,6 +14,12 @@ UPLOAD_URLS = {
 # By the API's host: where its stems are, in the examples of docs.kie.ai ("Get Vocal Separation Details").
 KNOWN_STEM_HOSTS = dict.fromkeys(UPLOAD_URLS, "file.aiquickdraw.com")
 
+# By the provider's name: the setting of its key.
+KEY_SETTINGS = {
+    **{"sunoapi": "separation_api_key", "stemsplit": "stemsplit_api_key", "lalal": "lalal_api_key"},
+    **{"fal": "fal_api_key", "selfhosted": "selfhosted_api_key"},
+}
+
 
 class ProviderSettings(BaseModel):
     """Who splits the songs, with each provider's key, address and prices."""

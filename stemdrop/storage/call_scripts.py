@@ -1,7 +1,7 @@
 """The create call at the provider, and what comes of it: no answer, a refusal, a task, a result."""
 
 BEGIN_CREATE = """
--- KEYS: job, call   ARGV: id, now, caller, provider, its price, field of the call, value, …
+-- KEYS: job, call   ARGV: id, now, caller, provider, its price, source, field of the call, value, …
 if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end
 local caller = redis.call('HGET', KEYS[1], 'create_started_by')
 if caller == ARGV[3] then return 1 end  -- the same call, repeated after a broken connection
@@ -22,8 +22,10 @@ if ARGV[4] == '' then return 1 end
 tally('create_calls|' .. ARGV[4] .. '|asked', 1, ARGV[2])
 if before ~= '' and before ~= ARGV[4] then tally('fail_overs|' .. before, 1, ARGV[2]) end
 set(ARGV[1], 'asked', (get(ARGV[1], 'asked') or '') .. ',' .. ARGV[4])
+set(ARGV[1], 'calls', (get(ARGV[1], 'calls') or '') .. ',' .. ARGV[3])
 change_price(ARGV[1], tonumber(ARGV[5]))
-redis.call('HSET', KEYS[2], 'outcome', 'asked', unpack(ARGV, 6))
+redis.call('HSET', KEYS[2], 'outcome', 'asked', unpack(ARGV, 7))
+redis.call('SET', CALL_SOURCE:format(ARGV[3]), ARGV[6], 'EX', JOB_LIFETIME_S)
 redis.call('EXPIRE', KEYS[2], CALL_LIFETIME_S)
 redis.call('ZADD', LEDGER, ARGV[2], ARGV[3])
 redis.call('ZREMRANGEBYSCORE', LEDGER, '-inf', ARGV[2] - CALL_LIFETIME_S)

@@ -4,13 +4,16 @@
 job; it names no person, chat or song.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self, cast
 
 from stemdrop.storage.connection import RedisStore
-from stemdrop.storage.keys import CALL, LEDGER
+from stemdrop.storage.keys import CALL, CALL_SOURCE, JOB, LEDGER
+
+# So many records are read from Redis at once.
+_PORTION = 500
 
 CREATE_CALLS = """
 local function note_call(call, outcome, now, ...)
@@ -19,7 +22,7 @@ local function note_call(call, outcome, now, ...)
   if before ~= outcome then tally('create_calls|' .. provider .. '|' .. outcome, 1, now) end
   redis.call('HSET', CALL:format(call), 'outcome', outcome, 'at', now, ...)
   -- only a call that may be sent again needs the link to the song
-  if outcome ~= 'lost' then redis.call('HDEL', CALL:format(call), 'source') end
+  if outcome ~= 'lost' then redis.call('DEL', CALL_SOURCE:format(call)) end
 end
 
 -- notes what came of the call whose task this is; a callback may be quicker than the answer to the call
@@ -75,7 +78,10 @@ class CallOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CreateCall:
-    """One create call. `price` is in credits, for one accepted call; times are Unix seconds."""
+    """One create call. `price` is in credits, for one accepted call; times are Unix seconds.
+
+    `source` is its link to the song, which is only kept while it may be sent again.
+    """
 
     id: str
     job_id: str
@@ -100,7 +106,7 @@ class CreateCall:
         return None if self.outcome in (CallOutcome.LOST, CallOutcome.ACCEPTED, CallOutcome.ASKED) else False
 
     def to_fields(self) -> dict[str, str]:
-        """Return the fields that its begin writes."""
+        """Return the fields that its begin writes, without the source: a long one trebles a record's size."""
         return {
             "job": self.job_id,
             "provider": self.provider,
@@ -108,13 +114,12 @@ class CreateCall:
             "instrument": self.instrument,
             "seconds": str(self.duration_s),
             "price": str(self.price),
-            "source": self.source,
             "is_uploaded": "1" if self.is_uploaded else "",
             "asked_at": str(self.asked_at),
         }
 
     @classmethod
-    def from_fields(cls, call_id: str, stored: Mapping[str, str]) -> Self:
+    def from_fields(cls, call_id: str, stored: Mapping[str, str], source: str = "") -> Self:
         """The reverse of `to_fields`, with what was noted since."""
         return cls(
             id=call_id,
@@ -124,7 +129,7 @@ class CreateCall:
             instrument=stored.get("instrument", ""),
             duration_s=int(stored.get("seconds") or 0),
             price=int(stored.get("price") or 0),
-            source=stored.get("source", ""),
+            source=source,
             is_uploaded=bool(stored.get("is_uploaded")),
             asked_at=float(stored.get("asked_at") or 0),
             outcome=CallOutcome(stored.get("outcome", "asked")),
@@ -138,13 +143,33 @@ class CreateCalls(RedisStore):
     """Reads the records. Every method raises `StoreUnavailable`."""
 
     async def get(self, call_id: str) -> CreateCall | None:
-        found = await self._read([call_id])
-        return found[0] if found else None
+        """Return one call, with its source."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            pipeline.hgetall(CALL.format(call_id))
+            pipeline.get(CALL_SOURCE.format(call_id))
+            stored, source = cast(tuple[dict[str, str], str | None], await pipeline.execute())
+        return CreateCall.from_fields(call_id, stored, source or "") if stored else None
 
-    async def since(self, began_at: float) -> list[CreateCall]:
-        """Return the calls that began since then (Unix seconds), the first one first."""
-        ids = cast(list[str], await self._redis.zrangebyscore(LEDGER, began_at, "+inf"))
-        return await self._read(ids)
+    async def of_job(self, job_id: str) -> list[CreateCall]:
+        """Return the calls that were made for a job that is still stored, the first one first."""
+        ids = cast(str | None, await self._redis.hget(JOB.format(job_id), "calls")) or ""
+        return await self._read([it for it in ids.split(",") if it])
+
+    async def since(self, began_at: float) -> AsyncIterator[CreateCall]:
+        """Yield the calls that began since then (Unix seconds), the first one first, read in portions."""
+        low, known = began_at, 0  # of the calls that began at `low`, so many were read
+        while found := await self._portion(low, known):
+            for call in await self._read([call_id for call_id, _ in found]):
+                yield call
+            last = found[-1][1]
+            known = sum(at == last for _, at in found) + (known if last == low else 0)
+            low = last
+
+    async def _portion(self, began_at: float, known: int) -> list[tuple[str, float]]:
+        found = await self._redis.zrangebyscore(
+            LEDGER, began_at, "+inf", start=known, num=_PORTION, withscores=True
+        )
+        return cast(list[tuple[str, float]], found)
 
     async def _read(self, ids: list[str]) -> list[CreateCall]:
         async with self._redis.pipeline(transaction=False) as pipeline:

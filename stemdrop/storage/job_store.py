@@ -208,6 +208,7 @@ class JobStore(JobLists):
         keys = [JOB.format(job_id), CALL.format(name)]
         args: list[str | float] = [job_id, self._clock(), name]
         args += [call.provider if call else "", "" if call is None else call.price]
+        args.append(call.source if call else "")
         args += _flat(call.to_fields() if call else {"job": job_id})
         return name if await self._run(call_scripts.BEGIN_CREATE, keys, args) else ""
 

@@ -124,6 +124,7 @@ CIRCUIT = (
 CIRCUIT_OPEN = "stemdrop:circuit:{}:open"  # string: why a provider is not asked now; it expires
 CIRCUIT_LIFETIME_S = 2 * 3600
 CALL = "stemdrop:call:{}"  # hash: one create call: job, provider, price, task, outcome
+CALL_SOURCE = "stemdrop:call:{}:source"  # string: its link to the song, while the call may be sent again
 CALL_OF_TASK = "stemdrop:task:{}:call"  # string: the provider's task id → its create call
 LEDGER = "stemdrop:calls"  # sorted set: all create calls by time, which `stemdrop jobs ledger` lists
 CALL_LIFETIME_S = 400 * DAY_S

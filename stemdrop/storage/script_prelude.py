@@ -15,7 +15,7 @@ from stemdrop.storage.split_sharing import SHARING
 _KEY_NAMES = (
     *("JOB", "TASK", "OPEN", "RECOVERY_DUE", "PROGRESS_DUE", "LATE", "DELIVERED", "INCOMPLETE"),
     *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "RECEIVING", "COUNTS", "COUNTS_LATELY"),
-    *("SPLIT", "WAITING", "OBSTRUCTED", "CALL", "CALL_OF_TASK", "LEDGER"),
+    *("SPLIT", "WAITING", "OBSTRUCTED", "CALL", "CALL_SOURCE", "CALL_OF_TASK", "LEDGER"),
 )
 # Lua constants; a key that depends on something is made by `NAME:format(…)`.
 _KEYS = "".join(f"local {name} = '{getattr(keys, name).replace('{}', '%s')}'\n" for name in _KEY_NAMES)

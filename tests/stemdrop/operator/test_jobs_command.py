@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from builders import make_call
 from product import Product, new_job, one_authority, result_of
 from provider import Provider
 
@@ -312,6 +313,8 @@ async def test_a_failure_is_explained_to_the_operator(product: Product, jobs: Co
     assert "failure        401: the separation API refuses SEPARATION_API_KEY\n" in ended.out
     assert "this try       not charged\n" in ended.out
     assert "credits        50 returned on " in ended.out
+    asked = await failed(product, sent, Failure("401", charged=False), provider="lalal")
+    assert "401: the separation API refuses LALAL_API_KEY\n" in (await jobs("show", asked.id)).out
     other = await failed(product, sent, Failure("999", charged=None))
     ended = await jobs("show", other.id)
     assert "999: the separation API returned an unknown code" in ended.out
@@ -320,12 +323,13 @@ async def test_a_failure_is_explained_to_the_operator(product: Product, jobs: Co
 
 LIST_FIELDS = [
     *("id", "state", "age_s", "moved_at", "mode", "instrument", "account", "name", "user_id", "chat_id"),
-    *("title", "task_id", "failure", "missing", "refused", "is_closed"),
+    *("title", "task_id", "failure", "missing", "refused", "is_closed", "provider"),
 ]
 JOB_FIELDS = [
     *("created_at", "picked_at", "create_started_at", "polled_at", "shown_at", "topic_id"),
     *("source_message_id", "message_id", "language", "source", "result", "meaning", "sent", "silent"),
     *("too_big", "packed", "is_from_kept", "runs", "price", "charge", "account_day", "retried_as"),
+    "calls",
 ]
 SOURCE_FIELDS = {
     *("kind", "file_unique_id", "extension", "size_bytes", "duration_s", "title", "performer"),
@@ -363,6 +367,29 @@ async def test_json_of_one_job(product: Product, jobs: Command, sent: Message) -
     assert facts["source"]["duration_s"] == 30
     assert (facts["price"], facts["charge"]) == (50, "settled")
     assert facts["polled_at"] is None
+
+
+async def test_one_job_shows_its_calls_and_who_split_the_song(
+    product: Product, jobs: Command, sent: Message
+) -> None:
+    job = await picked(product, sent)
+    first, second = make_call(job.id, asked_at=1.0), make_call(job.id, provider="lalal", price=48)
+    await product.store.begin_create(job.id, first)
+    await product.store.not_accepted(job, first.id, code="402", avoid="sunoapi")
+    await product.store.begin_create(job.id, second)
+    await product.store.accept(job.id, "lalal:1", second.id)
+    await product.store.receive(job.id, job.chat_id, "lalal:1", STEMS, "lalal")
+    ended = await jobs("show", job.id)
+    lines = dict(line.split("  ", 1) for line in ended.out.splitlines())
+    assert lines["call 1"].strip().startswith("sunoapi, 1970-01-01 ")
+    assert lines["call 1"].endswith("refused with 402; 10 credits, paid: no")
+    assert lines["call 2"].strip() == "lalal: succeeded; 48 credits, paid: yes"
+    assert lines["split by"].strip() == "lalal, for 48 credits"
+    calls = (await jobs("show", job.id, "--json")).json["calls"]
+    assert [(it["provider"], it["credits_paid"]) for it in calls] == [("sunoapi", 0), ("lalal", 48)]
+    assert "PROVIDER" not in (await jobs()).out
+    listed = (await jobs(PROVIDERS="sunoapi,lalal", LALAL_API_KEY="key")).out
+    assert re.search(r"^\S+ +delivering +\w+ +lalal +split_stem", listed, re.MULTILINE)
 
 
 async def test_an_unknown_id_is_one_line(product: Product, jobs: Command, sent: Message) -> None:
