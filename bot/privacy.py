@@ -19,12 +19,14 @@ from stemdrop.domain.jobs import CANCELLABLE, Job, JobState
 from stemdrop.domain.recipes import Remix
 from stemdrop.errors import TryLater
 from stemdrop.http.proxies import is_inside
+from stemdrop.provider.registry import first_name, provider_order
 from stemdrop.settings import Settings
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.access_requests import AccessRequests
 from stemdrop.storage.albums import Albums
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.keys import (
+    CALL_LIFETIME_S,
     DAY_S,
     JOB_LIFETIME_S,
     KEPT_LIFETIME_S,
@@ -183,7 +185,7 @@ def explanation(settings: Settings, translate: Language, *, is_free: bool = Fals
             translate("privacy.head"),
             translate("privacy.audio"),
             *([translate("privacy.local_server")] if settings.telegram_local_mode else []),
-            _passed_on(settings, translate),
+            *_passed_on(settings, translate),
             translate("privacy.jobs", days=JOB_LIFETIME_S // DAY_S),
             translate("privacy.shelf", days=KEPT_LIFETIME_S // DAY_S),
             translate("privacy.remixes", days=REMIX_LIFETIME_S // DAY_S, cached=KEPT_LIFETIME_S // DAY_S),
@@ -194,6 +196,7 @@ def explanation(settings: Settings, translate: Language, *, is_free: bool = Fals
             translate("privacy.messages", time=translate.duration(UPDATE_RECORD_LIFETIME.total_seconds())),
             translate("privacy.operator"),
             translate("privacy.logs"),
+            translate("privacy.calls", days=CALL_LIFETIME_S // DAY_S),
             translate("privacy.delete"),
         ]
     )
@@ -203,8 +206,25 @@ def _asked(translate: Language) -> str:
     return translate("privacy.asked", days=REQUEST_LIFETIME_S // DAY_S, refused=REFUSAL_LIFETIME_S // DAY_S)
 
 
-def _passed_on(settings: Settings, translate: Language) -> str:
-    """Say which service separates the songs, and what is known of how long it stores them."""
+def _passed_on(settings: Settings, translate: Language) -> list[str]:
+    """Say which services separate the songs, and what is known of how long they store them."""
+    first, order = first_name(settings), provider_order(settings)
+    if order == [first]:
+        return [_passed_to_first(settings, translate)]
+    urls = [
+        settings.separation_api_url if it == first else getattr(settings, f"{it}_api_url") for it in order
+    ]
+    if first in order and not settings.public_url:
+        urls.append(settings.upload_url)
+    hosts = dict.fromkeys(urlsplit(url).hostname or "" for url in urls)
+    services = [host for host in hosts if not is_inside(host)]
+    texts = [translate("privacy.own_separator")] if len(services) < len(hosts) else []
+    if len(services) == 1:
+        return [translate("privacy.sent", service=services[0]), *texts]
+    return [translate("privacy.several", services=", ".join(services)), *texts] if services else texts
+
+
+def _passed_to_first(settings: Settings, translate: Language) -> str:
     service = urlsplit(settings.separation_api_url).hostname or ""
     host = urlsplit(settings.upload_url).hostname or ""
     if is_inside(service) and (settings.public_url or is_inside(host)):

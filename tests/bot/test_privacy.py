@@ -93,6 +93,25 @@ async def test_the_privacy_text_names_an_upload_host_beside_ones_own_separator(r
     assert "uploaded to up.example" in told(room, **elsewhere)
 
 
+@pytest.mark.parametrize(
+    ("providers", "public_url", "named"),
+    [
+        ("sunoapi,stemsplit", "https://stems.example", "fails: api.kie.ai, stemsplit.io. Each"),
+        ("lalal,sunoapi", "", "fails: www.lalal.ai, api.kie.ai, kieai.redpandaai.co. Each"),
+        ("selfhosted,lalal", "", "To split a song, www.lalal.ai gets it, and keeps it"),
+        ("fal", "https://stems.example", "To split a song, queue.fal.run gets it, and keeps it"),
+        ("selfhosted", "", OWN),
+    ],
+)
+def test_the_privacy_text_names_every_provider(providers: str, public_url: str, named: str) -> None:
+    keys = {f"{name}_API_KEY": "key" for name in ("STEMSPLIT", "LALAL", "FAL", "SELFHOSTED")}
+    settings = load_settings({**ENVIRONMENT, **keys, "PROVIDERS": providers, "PUBLIC_URL": public_url})
+    text = explanation(settings, ENGLISH)
+    assert named in text
+    assert (OWN in text) is ("selfhosted" in providers)
+    assert ENGLISH("privacy.calls", days=400) in text
+
+
 async def test_the_privacy_text_says_what_the_operator_sees_and_what_stays(room: BotRoom) -> None:
     text = told(room)
     assert ENGLISH("privacy.operator") in text
