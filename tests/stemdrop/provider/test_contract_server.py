@@ -171,6 +171,25 @@ async def test_sources_are_fetched_and_callbacks_of_stemsplit_are_signed(
         assert server.sources == [listening.song]
 
 
+async def test_fal_fetches_what_was_uploaded_and_charges_no_error_of_its_own(
+    http: httpx.AsyncClient, tone: bytes
+) -> None:
+    async with ContractServer("fal").run() as server:
+        headers, kind = _authorized(server), {"Content-Type": "audio/mpeg"}
+        named = {"file_name": "a.mp3", "content_type": "audio/mpeg"}
+        ticket = (
+            await http.post(f"{server.url}/storage/upload/initiate", json=named, headers=headers)
+        ).json()
+        assert (await http.put(ticket["upload_url"], content=tone, headers=kind)).status_code == 200
+        server.fault("create", "fails_refunded")
+        body = {"audio_url": ticket["file_url"]}
+        task = (await http.post(server.url + FAL_CREATE, json=body, headers=headers)).json()
+        while (await http.get(task["status_url"], headers=headers)).status_code == 202:
+            pass
+        assert (await http.get(task["response_url"], headers=headers)).status_code == 500
+        assert (server.sources, server.charged) == ([tone], [])
+
+
 async def test_fal_tells_later_what_the_model_refuses_and_signs_it(
     http: httpx.AsyncClient, listener: tuple[Listener, str]
 ) -> None:

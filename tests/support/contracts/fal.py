@@ -1,5 +1,7 @@
 """fal's queue and its model fal-ai/demucs, by docs.fal.ai (asynchronous inference, webhooks, errors, request
-errors, FAQ) and the model's page (fal.ai/models/fal-ai/demucs/llms.txt).
+errors, FAQ), the model's page (fal.ai/models/fal-ai/demucs/llms.txt) and, for uploads, its own clients
+(fal-ai/fal, fal-ai/fal-js): they and the keys of webhooks are at https://rest.fal.ai, here at the queue's
+address.
 
 The queue takes any JSON object: what the model refuses is told later, as a failed request (the webhook's page
 shows a missing field as an example). Errors of 500 and more are never charged; a 422 'may' be charged, and
@@ -18,6 +20,7 @@ from uuid import uuid4
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.requests import Request
 
+from contracts import storage
 from contracts.model import (
     CANCELLED,
     CHARGED,
@@ -151,6 +154,16 @@ async def cancel(server: "ContractServer", request: Request) -> Reply:
     return Reply(202, {"status": "CANCELLATION_REQUESTED"})
 
 
+async def initiate(server: "ContractServer", request: Request) -> Reply:
+    """Announce an upload; the file's URL is public."""
+    body = await read_json(request) or {}
+    if set(body) != {"file_name", "content_type"} or not all(map(str, body.values())):
+        refuse(422, {"detail": [_problem("file_name", "missing")]})
+    key = f"files/{uuid4().hex}/{body['file_name']}"
+    upload_url = storage.presigned(server, key, body["content_type"])
+    return Reply(200, {"upload_url": upload_url, "file_url": f"{server.root}/storage/{key}"})
+
+
 def cost(job: Job) -> float:
     """Dollars, whatever the number of stems."""
     return PRICE_PER_S * job.seconds
@@ -178,7 +191,7 @@ def sign(server: "ContractServer", job: Job, body: bytes, wrong: bool) -> dict[s
 
 
 async def jwks(server: "ContractServer", request: Request) -> Reply:
-    """Those of fal are at https://rest.fal.ai/.well-known/jwks.json. An older key stands before the valid."""
+    """An older key stands before the valid one."""
     keys = [_OLDER_KEY, _KEY]
     raw = [base64.urlsafe_b64encode(key.public_key().public_bytes_raw()).decode().rstrip("=") for key in keys]
     known = [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": f"key-{i}"} for i, x in enumerate(raw)]
@@ -197,6 +210,9 @@ CONTRACT = Contract(
         Call("GET", f"{PATH}/requests/{{id}}/status", "status", status),
         Call("GET", f"{PATH}/requests/{{id}}", "result", result),
         Call("PUT", f"{PATH}/requests/{{id}}/cancel", "cancel", cancel),
+        Call("POST", "/storage/upload/initiate", "upload", initiate),
+        Call("PUT", storage.PATH, "put", storage.put, needs_key=False),
+        Call("GET", storage.PATH, "get", storage.get, needs_key=False),
         Call("GET", "/.well-known/jwks.json", "keys", jwks, needs_key=False),
     ),
     refusals={

@@ -24,13 +24,15 @@ CHARGED, REFUNDED, NO_SOURCE, INVALID = "fails_charged", "fails_refunded", "no_s
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer of the API."""
+    """An answer of the API: JSON, or a file."""
 
     status: int
     body: Any
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def response(self) -> Response:
+        if isinstance(self.body, bytes):
+            return Response(self.body, self.status, dict(self.headers))
         return JSONResponse(self.body, self.status, dict(self.headers))
 
 

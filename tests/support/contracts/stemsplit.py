@@ -18,6 +18,7 @@ from uuid import uuid4
 
 from starlette.requests import Request
 
+from contracts import storage
 from contracts.model import (
     CHARGED,
     DONE,
@@ -49,7 +50,7 @@ FIELDS = {
     *("quality", "outputFormat", "metadata", "callbackUrl"),
 }
 EXTENSIONS = ("mp3", "wav", "flac", "m4a", "aac", "ogg", "opus", "webm")
-MAX_BYTES, MAX_S, LINK_S, UPLOAD_S = 50 * 1024 * 1024, 3600, 3600, 900
+LINK_S = 3600
 
 STATES = {DONE: "COMPLETED", FAILED: "FAILED", QUEUED: "PENDING", EXPIRED: "EXPIRED"}
 
@@ -140,36 +141,17 @@ async def upload(server: "ContractServer", request: Request) -> Reply:
         refuse(400, _error("UNSUPPORTED_FORMAT"))
     key = f"uploads/api_{uuid4().hex}/input.{extension}"
     kind = body.get("contentType") or mimetypes.guess_type(name)[0] or "application/octet-stream"
-    server.expected_uploads[key] = kind
     return Reply(
         200,
         {
-            "uploadUrl": f"{server.root}/storage/{key}?X-Amz-Expires={UPLOAD_S}&X-Amz-Signature=abcdef",
+            "uploadUrl": storage.presigned(server, key, kind),
             "uploadKey": key,
-            "expiresAt": iso(time.time() + UPLOAD_S),
-            "maxFileSizeBytes": MAX_BYTES,
-            "maxFileSizeMb": MAX_BYTES // 1024**2,
+            "expiresAt": iso(time.time() + storage.UPLOAD_S),
+            "maxFileSizeBytes": storage.MAX_BYTES,
+            "maxFileSizeMb": storage.MAX_BYTES // 1024**2,
             "contentType": kind,
         },
     )
-
-
-async def put(server: "ContractServer", request: Request) -> Reply:
-    """Object storage behind the presigned URL: it takes no second authorization and no unknown length."""
-    key = request.path_params["key"]
-    content = await request.body()
-    if "authorization" in request.headers:
-        refuse(400, {"Code": "InvalidArgument", "Message": "Only one auth mechanism allowed"})
-    if key not in server.expected_uploads or "X-Amz-Signature" not in request.query_params:
-        refuse(403, {"Code": "SignatureDoesNotMatch"})
-    if request.headers.get("content-type") != server.expected_uploads[key]:
-        refuse(403, {"Code": "SignatureDoesNotMatch", "Message": "content-type"})
-    if "content-length" not in request.headers:
-        refuse(411, {"Code": "MissingContentLength"})
-    if len(content) > MAX_BYTES:
-        refuse(400, {"Code": "EntityTooLarge"})
-    server.uploads[key] = content
-    return Reply(200, None)
 
 
 async def balance(server: "ContractServer", request: Request) -> Reply:
@@ -205,7 +187,7 @@ CONTRACT = Contract(
         Call("POST", "/api/v1/jobs", "create", create),
         Call("GET", "/api/v1/jobs/{id}", "status", status),
         Call("POST", "/api/v1/upload", "upload", upload),
-        Call("PUT", "/storage/{key:path}", "put", put, needs_key=False),
+        Call("PUT", storage.PATH, "put", storage.put, needs_key=False),
         Call("GET", "/api/v1/balance", "balance", balance),
     ),
     refusals={
