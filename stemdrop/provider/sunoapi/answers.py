@@ -12,14 +12,13 @@ from typing import Any
 
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import BadContract
+from stemdrop.provider.answer_shape import MAX_DEPTH, shape_of
 from stemdrop.provider.stem_urls import is_image, stem_url
 from stemdrop.provider.sunoapi.codes import known_code, read_code
 
 # More than any song has; a body with more is an attack.
 MAX_STEMS = 64
 MAX_TASK_ID = 128
-# What lies deeper is not read.
-MAX_DEPTH = 12
 # Far more than any answer has.
 MAX_VALUES = 10_000
 _HUMP = re.compile(r"(?<=[a-z0-9])([A-Z])")
@@ -124,22 +123,6 @@ def read_credits(data: object) -> float:
     if isinstance(data, bool) or not isinstance(data, int | float) or not abs(data) < 1e15:
         raise BadContract("the credits are no number")
     return data
-
-
-def shape_of(value: object, depth: int = 0) -> str:
-    """Return the keys and types of an answer, without any of its values, in at most 600 characters."""
-    if isinstance(value, dict) and depth < MAX_DEPTH:
-        parts = (f"{_shape_key(name)}: {shape_of(item, depth + 1)}" for name, item in [*value.items()][:40])
-        return f"{{{', '.join(parts)}}}"[:600]
-    if isinstance(value, list) and depth < MAX_DEPTH:
-        return f"[{len(value)} × {shape_of(value[0], depth + 1)}]"[:600] if value else "[]"
-    if isinstance(value, str):
-        return "URL" if stem_url(value) else "text"
-    return "null" if value is None else type(value).__name__
-
-
-def _shape_key(name: str) -> str:
-    return name if re.fullmatch(r"[A-Za-z_-]{1,40}", name) else "?"
 
 
 def _plain(value: object, depth: int = 0, count: Iterator[int] | None = None) -> Any:

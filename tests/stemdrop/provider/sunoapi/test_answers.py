@@ -14,8 +14,8 @@ from stemdrop.domain.job_fields import encode
 from stemdrop.domain.jobs import Failure
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import BadContract
+from stemdrop.provider.answer_shape import MAX_DEPTH
 from stemdrop.provider.sunoapi.answers import (
-    MAX_DEPTH,
     MAX_STEMS,
     MAX_TASK_ID,
     MAX_VALUES,
