@@ -6,7 +6,14 @@ from fastapi import APIRouter, Request
 
 from stemdrop.domain.jobs import JobState
 from stemdrop.domain.outcomes import Receipt
-from stemdrop.errors import BadContract, ExpiredLink, ForgedRequest, StemdropError, StoreUnavailable
+from stemdrop.errors import (
+    BadContract,
+    ExpiredLink,
+    ForgedRequest,
+    SeparationError,
+    StemdropError,
+    StoreUnavailable,
+)
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import bind_job
 from stemdrop.observability.metric_definitions import CALLBACKS, OTHER
@@ -37,6 +44,7 @@ _OUTCOMES: dict[type[StemdropError], str] = {
     BodyTooSlow: "too_slow",
     BodyIncomplete: "broken_off",
     StoreUnavailable: "unavailable",
+    SeparationError: "unavailable",
 }
 
 

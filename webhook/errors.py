@@ -10,6 +10,7 @@ from telegram.error import TelegramError
 from stemdrop.errors import (
     BadContract,
     ForgedRequest,
+    SeparationError,
     SourceGone,
     SourceUnavailable,
     StemdropError,
@@ -46,6 +47,7 @@ STATUS: dict[type[Exception], int] = {
     BodyTooLarge: 413,
     BadContract: 422,
     TooOften: 429,
+    SeparationError: 503,  # the provider that must be asked to verify its callback does not answer
     SourceUnavailable: 503,
     TelegramError: 503,
     StoreUnavailable: 503,

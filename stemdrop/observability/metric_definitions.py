@@ -131,7 +131,8 @@ CALLBACKS = _counter(
     "callbacks",
     "Callbacks by outcome. Accepted (200): `stored`, `repeated`. Refused: `forged` (link or signature), "
     "`expired` (link), `foreign` (another job's task), `unknown` (no such job), `bad_contract`, `too_large`, "
-    "`too_slow`, `broken_off` (incomplete body), `unavailable` (no Redis; the provider tries again)",
+    "`too_slow`, `broken_off` (incomplete body), `unavailable` (no Redis, or no answer of the "
+    "provider when it is asked for its keys; it tries again)",
     (Label("outcome", _CALLBACK_OUTCOMES),),
 )
 EXPECTS_CALLBACKS = _gauge(

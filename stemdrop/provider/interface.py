@@ -58,7 +58,8 @@ class Provider(Protocol):
     async def read_callback(self, headers: Mapping[str, str], body: bytes) -> tuple[str, Result]:
         """Verify a callback and return task id and result. Raises `ForgedRequest` or `BadContract`.
 
-        The names in `headers` are in lower case; `body` is unchanged, since signatures cover it.
+        Raises also `SeparationError` if the provider has to be asked for that and does not answer. The names
+        in `headers` are in lower case; `body` is unchanged, since signatures cover it.
         """
 
     async def balance(self) -> float | None:
