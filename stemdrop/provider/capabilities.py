@@ -80,11 +80,15 @@ CAPABILITIES: dict[str, Capabilities] = {
         abilities=Abilities({Mode.SPLIT_STEM: Ability(stems=_SIX)}),
         rates=((Mode.SPLIT_STEM, 1),),
         takes_url=True,
-        takes_upload=False,
+        takes_upload=True,
         has_callbacks=True,
         signature="ED25519, with fal's published keys",
         has_cancel=True,
-        price_note="$0.042 a minute, all stems",
+        links_live_s=7 * 24 * 3600,
+        price_note="$0.0007 a second of audio ($0.042 a minute), all stems; server errors are not charged",
+        unknown="The formats and the longest song that the model takes; whether a song that it refuses is "
+        "charged; whether a repeated callback is signed anew (if not, it is too old, and the job is polled). "
+        "Uploads are known from fal's client libraries only.",
     ),
     SELFHOSTED: Capabilities(
         title="own separator",

@@ -14,6 +14,7 @@ from stemdrop.domain.providers import FAL, LALAL, SELFHOSTED, STEMSPLIT, SUNOAPI
 from stemdrop.domain.results import Result
 from stemdrop.errors import BadContract, Unreachable
 from stemdrop.provider.capabilities import CAPABILITIES, sunoapi_name
+from stemdrop.provider.fal.client import FalClient
 from stemdrop.provider.interface import Provider, Report
 from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.settings import Settings
@@ -99,6 +100,8 @@ def build_providers(settings: Settings, http: httpx.AsyncClient, counters: Count
         known[SELFHOSTED] = SeparationClient(
             http, url, url, key.get_secret_value(), counters, name=SELFHOSTED, is_first=False
         )
+    if fal_key := settings.fal_api_key.get_secret_value():
+        known[FAL] = FalClient(http, settings.fal_api_url, fal_key, counters)
     return Providers(known, [name for name in provider_order(settings) if name in known], first)
 
 

@@ -73,10 +73,10 @@ class ProviderSettings(BaseModel):
     """The API key of fal."""
 
     fal_credits_per_minute: Rate = 8
-    """The credits that a minute of a song costs its user with fal."""
+    """The credits that a minute of a song costs its user with fal, all its stems included."""
 
     fal_api_url: Url = "https://queue.fal.run"
-    """The queue of fal."""
+    """The queue of fal. At another address, its uploads and the keys of its callbacks are there, too."""
 
     selfhosted_api_key: ApiKey = SecretStr("")
     """The key of your own separator, where PROVIDERS names it. Empty: SEPARATION_API_KEY."""

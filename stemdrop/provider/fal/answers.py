@@ -1,0 +1,115 @@
+"""The reader of fal's answers: the queue's, the webhook's, and the files of its model demucs.
+
+The forms are those of fal.ai/docs ('Asynchronous Inference', 'Webhooks') and of the model's page.
+"""
+
+import base64
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from stemdrop.domain.results import Result, Stem
+from stemdrop.errors import BadContract
+from stemdrop.provider.answer_shape import shape_of
+from stemdrop.provider.fal.codes import error_types, task_failure
+from stemdrop.provider.stem_urls import stem_url
+
+# The fields of the model's output, which are our keys, in the order in which stems are delivered.
+STEMS = ("vocals", "drums", "bass", "guitar", "piano", "other")
+MAX_ID = 128
+_KEY_BYTES = 32
+_STATUS = re.compile(r"\bstatus code: (\d{3})\b", re.ASCII)
+# Statuses that tell of the call for a result, not of the request whose result it is.
+_OF_CALL = frozenset({401, 402, 403, 404, 408, 429})
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """What the queue says of a request."""
+
+    is_completed: bool
+    has_failed: bool
+
+
+def read_request_id(body: object) -> str:
+    """Return the id of a request. Raises `BadContract`."""
+    value = _object(body).get("request_id")
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_ID and value.isprintable()):
+        raise BadContract("request_id is missing")
+    return value
+
+
+def read_status(body: object) -> QueueStatus:
+    """Read the answer to a status call. A failed request is completed, too, and names its error."""
+    fields = _object(body)
+    status = fields.get("status")
+    if status not in ("IN_QUEUE", "IN_PROGRESS", "COMPLETED"):
+        raise BadContract(f"unknown status {str(status)[:40]!r}")
+    has_failed = bool(fields.get("error") or fields.get("error_type"))
+    return QueueStatus(status == "COMPLETED", has_failed)
+
+
+def read_output(output: object) -> Result:
+    """Read what the model has made: an object of files, null for stems that it has not made."""
+    fields = _object(output)
+    urls = ((key, stem_url(_url(fields.get(key)))) for key in STEMS)
+    stems = tuple(Stem(key, url) for key, url in urls if url)
+    return Result(200, stems, "" if stems else shape_of(fields))
+
+
+def read_failure(status: int, body: object, *, has_failed: bool) -> Result | None:
+    """Read the answer to a call for a result that is an error; `None`: it is not the request's own error."""
+    is_own = isinstance(body, dict) and "detail" in body and (has_failed or error_types(body))
+    return Result(task_failure(status, body)) if is_own and status not in _OF_CALL else None
+
+
+def read_webhook(body: object) -> tuple[str, Result | None]:
+    """Read a webhook into request id and result; `None`: only the queue can tell. Raises `BadContract`.
+
+    An output that cannot be sent is left out, with a `payload_error`.
+    """
+    fields = _object(body)
+    request_id, payload = read_request_id(fields), fields.get("payload")
+    match fields.get("status"):
+        case "OK":
+            return request_id, read_output(payload) if isinstance(payload, dict) else None
+        case "ERROR":
+            status = _STATUS.search(str(fields.get("error"))[:500])
+            return request_id, Result(task_failure(int(status[1]), payload)) if status else None
+    raise BadContract("unknown status of a webhook")
+
+
+def read_upload(body: object) -> tuple[str, str]:
+    """Return where a file is uploaded to, a signed URL, and its URL after that. Raises `BadContract`."""
+    fields = _object(body)
+    to, url = fields.get("upload_url"), stem_url(fields.get("file_url"))
+    if not isinstance(to, str) or not to.startswith(("https://", "http://")) or not url:
+        raise BadContract("upload_url or file_url is missing")
+    return to, url
+
+
+def read_keys(body: object) -> list[bytes]:
+    """Return the ED25519 keys of a JSON Web Key Set. Raises `BadContract` if there is none."""
+    listed = _object(body).get("keys")
+    keys = [it for it in listed if isinstance(it, dict)] if isinstance(listed, list) else []
+    found = [_key(it.get("x")) for it in keys if (it.get("kty"), it.get("crv")) == ("OKP", "Ed25519")]
+    if not (known := [key for key in found if len(key) == _KEY_BYTES]):
+        raise BadContract("there is no ED25519 key")
+    return known
+
+
+def _key(value: object) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(str(value).rstrip("=") + "=")
+    except ValueError:
+        return b""
+
+
+def _url(file: object) -> object:
+    return file.get("url") if isinstance(file, dict) else file
+
+
+def _object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadContract("the answer is not an object")
+    return value

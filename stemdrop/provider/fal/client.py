@@ -1,0 +1,179 @@
+"""`FalClient`: calls fal's queue with its model demucs (six stems)."""
+
+import json
+import mimetypes
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import SecretStr
+
+from stemdrop.domain.abilities import Abilities
+from stemdrop.domain.providers import FAL
+from stemdrop.domain.results import Result
+from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError
+from stemdrop.provider.capabilities import CAPABILITIES
+from stemdrop.provider.fal.answers import (
+    STEMS,
+    QueueStatus,
+    read_failure,
+    read_output,
+    read_request_id,
+    read_status,
+    read_upload,
+    read_webhook,
+)
+from stemdrop.provider.fal.codes import error_types, refusal
+from stemdrop.provider.fal.signatures import WebhookKeys
+from stemdrop.provider.http_calls import (
+    ASK_TIMEOUT,
+    CREATE_TIMEOUT,
+    UPLOAD_TIMEOUT,
+    Answer,
+    HttpCalls,
+    of_length,
+    retry_after_s,
+)
+from stemdrop.provider.interface import Order, Report
+from stemdrop.provider.json_body import parse_json
+from stemdrop.storage.counters import Counters
+
+# The uploads and the keys of webhooks. A queue at another address has them beside it.
+REST_URL = "https://rest.fal.ai"
+_MODEL = "htdemucs_6s"
+# A song that was uploaded has a public URL: it is deleted after a day.
+_LIFECYCLE = json.dumps({"expiration_duration_seconds": 24 * 3600})
+_T = TypeVar("_T")
+
+
+class FalClient:
+    """The client of fal. It asks only the addresses that it was given, not those that answers name."""
+
+    name = FAL
+    capabilities = CAPABILITIES[FAL]
+
+    def __init__(
+        self, http: httpx.AsyncClient, api_url: str, key: str, counters: Counters | None = None
+    ) -> None:
+        self._calls = HttpCalls(http, "fal", counters, FAL)
+        self._url = f"{api_url}/fal-ai/demucs"
+        self._rest_url = REST_URL if api_url == self.capabilities.api_url else api_url
+        self._key = SecretStr(key)
+        self._keys = WebhookKeys(self._calls, f"{self._rest_url}/.well-known/jwks.json")
+
+    async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
+        """Upload a song, as fal's client libraries do; see `Provider`."""
+        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        to, url = await self._ask(
+            "upload",
+            read_upload,
+            "POST",
+            f"{self._rest_url}/storage/upload/initiate?storage_type=fal-cdn-v3",
+            json={"file_name": name, "content_type": kind},
+            headers={"X-Fal-Object-Lifecycle": _LIFECYCLE},
+            timeout=ASK_TIMEOUT,
+        )
+        # the URL is signed: the key is not sent there
+        await self._calls.ask(
+            "upload",
+            _check_uploaded,
+            "PUT",
+            to,
+            content=of_length(content, size_bytes),
+            headers={"Content-Type": kind, "Content-Length": str(size_bytes)},
+            timeout=UPLOAD_TIMEOUT,
+        )
+        return url
+
+    async def create(self, order: Order) -> str:
+        """Order a split and return the id of the request. Raises as `Provider`."""
+        return await self._ask(
+            "create",
+            read_request_id,
+            "POST",
+            self._url,
+            params={"fal_webhook": order.callback_url} if order.callback_url else {},
+            json={"audio_url": order.source, "model": _MODEL, "stems": STEMS, "output_format": "mp3"},
+            timeout=CREATE_TIMEOUT,
+        )
+
+    async def fetch(self, task_id: str) -> Report:
+        """Poll a request, and get its result when it is completed. Raises as `Provider`."""
+        url = f"{self._url}/requests/{quote(task_id, safe='')}"
+        status: QueueStatus = await self._ask(
+            "detail", read_status, "GET", f"{url}/status", timeout=ASK_TIMEOUT
+        )
+        if not status.is_completed:
+            return Report()
+        read = partial(self._result, has_failed=status.has_failed)
+        return Report(await self._send("detail", read, "GET", url, timeout=ASK_TIMEOUT))
+
+    async def read_callback(self, headers: Mapping[str, str], body: bytes) -> tuple[str, Result]:
+        """Verify and read a webhook; see `Provider`. Raises also `SeparationError` if fal must be asked for
+        its keys, or for a result that the webhook could not hold, and does not answer."""
+        await self._keys.check(headers, body)
+        task_id, result = read_webhook(parse_json(body))
+        if result is None and (result := (await self.fetch(task_id)).result) is None:
+            raise BadContract("the webhook has no result, nor has the queue")
+        return task_id, result
+
+    async def balance(self) -> float | None:
+        """Return nothing: fal tells the balance only to a key with admin rights."""
+        return None
+
+    async def abilities(self) -> Abilities:
+        """Return what the model does. The operator's price is not known here."""
+        return self.capabilities.abilities
+
+    async def _ask(
+        self, call: str, read: Callable[[object], _T], method: str, url: str, **request: Any
+    ) -> _T:
+        """Return what `read` makes of the body of an accepted call."""
+        return await self._send(call, partial(self._accepted, read), method, url, **request)
+
+    async def _send(
+        self, call: str, read: Callable[[Answer], _T], method: str, url: str, **request: Any
+    ) -> _T:
+        headers = {"Authorization": f"Key {self._key.get_secret_value()}"} | request.pop("headers", {})
+        return await self._calls.ask(call, read, method, url, headers=headers, **request)
+
+    def _accepted(self, read: Callable[[object], _T], answer: Answer) -> _T:
+        if answer.status >= 300:
+            raise self._failure(answer)
+        try:
+            return read(parse_json(answer.body))
+        except BadContract as error:
+            raise AnswerLost(f"an answer of fal is not what it documents: {error}") from error
+
+    def _result(self, answer: Answer, *, has_failed: bool) -> Result:
+        if answer.status < 300:
+            return self._accepted(read_output, answer)
+        failed = read_failure(answer.status, _body(answer), has_failed=has_failed)
+        if failed is None:
+            raise self._failure(answer)
+        return failed
+
+    def _failure(self, answer: Answer) -> SeparationError:
+        """Return what a refused or failed call raises."""
+        body = _body(answer)
+        if not isinstance(body, dict) or (code := refusal(answer.status, body)) is None:
+            return self._calls.of_status(answer.status, answer.headers)
+        detail = body.get("detail")
+        # a list repeats the request, and its types say enough
+        why = detail if isinstance(detail, str) else ", ".join(error_types(body))
+        why = why.replace(self._key.get_secret_value(), "***")
+        return Refused(code, why or "no explanation", retry_after_s(answer.headers))
+
+
+def _body(answer: Answer) -> object:
+    try:
+        return parse_json(answer.body)
+    except BadContract:
+        return None
+
+
+def _check_uploaded(answer: Answer) -> None:
+    if answer.status >= 300:  # free of charge, so that it may be repeated
+        raise AnswerLost(f"fal's storage answered HTTP {answer.status}")
