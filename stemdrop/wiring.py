@@ -21,7 +21,7 @@ from stemdrop.chat.translations import load_translations
 from stemdrop.errors import SettingsError, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.http.clients import client_options
 from stemdrop.http.signed_links import SignedLinks
-from stemdrop.provider.registry import build_abilities_cache, build_providers
+from stemdrop.provider.registry import build_abilities_cache, build_providers, provider_titles
 from stemdrop.services.abilities_refresh import AbilitiesRefresh
 from stemdrop.services.account_queue import AccountQueue
 from stemdrop.services.admin_alerts import AdminAlerts
@@ -159,7 +159,8 @@ class Parts:
     @cached_property
     def alerts(self) -> AdminAlerts:
         """Notifies the admins of problems that only an operator can correct."""
-        return AdminAlerts(self.bot, self.users, self.translations)
+        titles = provider_titles(self.settings)
+        return AdminAlerts(self.bot, self.users, self.translations, titles)
 
 
 @asynccontextmanager

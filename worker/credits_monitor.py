@@ -1,13 +1,16 @@
-"""Periodic task, run by one worker at a time: warns the admins before the credits run out."""
+"""Periodic task, run by one worker at a time: warns the admins of few credits and failing providers."""
 
 import logging
 import math
+import time
+from collections.abc import Callable
 
 from stemdrop.errors import BadContract, Refused, SeparationError
 from stemdrop.provider.interface import Provider
 from stemdrop.provider.registry import Providers
 from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.storage.abilities import AbilitiesCache
+from stemdrop.storage.circuits import Circuits
 
 log = logging.getLogger(__name__)
 
@@ -15,10 +18,19 @@ log = logging.getLogger(__name__)
 class CreditsMonitor:
     """Asks the providers for the credits that are left; `AdminAlerts` decides what to send."""
 
-    def __init__(self, providers: Providers, alerts: AdminAlerts, abilities: AbilitiesCache) -> None:
+    def __init__(
+        self,
+        providers: Providers,
+        alerts: AdminAlerts,
+        abilities: AbilitiesCache,
+        circuits: Circuits,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._providers = providers
         self._alerts = alerts
         self._abilities = abilities
+        self._circuits = circuits
+        self._clock = clock
         self._logged: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -31,14 +43,22 @@ class CreditsMonitor:
             credits = await provider.balance()
         except Refused as error:
             self._log_once(provider, error)
-            await self._alerts.failed(str(error.code))
+            await self._alerts.failed(str(error.code), provider.name)
+            return
         except (SeparationError, BadContract) as error:
             self._log_once(provider, error)
         else:
             self._logged.pop(provider.name, None)
             if credits is not None:
-                is_free = (await self._abilities.of(provider.name)).is_free
-                await self._alerts.credits_left(math.inf if is_free else credits)
+                is_free = await self._is_free(provider)
+                few = provider.capabilities.few_left
+                await self._alerts.credits_left(math.inf if is_free else credits, provider.name, few)
+        opened_at = (await self._circuits.get(provider.name)).opened_at
+        await self._alerts.failing(provider.name, self._clock() - opened_at if opened_at else 0)
+
+    async def _is_free(self, provider: Provider) -> bool:
+        """Whether it charges nothing; what the operator lets users pay for it does not count."""
+        return not provider.capabilities.rates and (await self._abilities.of(provider.name)).is_free
 
     def _log_once(self, provider: Provider, error: Exception) -> None:
         if self._logged.get(provider.name) != str(error):

@@ -93,6 +93,7 @@ class Delivery:
                 failure = failure_of(result)
                 if failure and await self.fail_over.run(job, failure):
                     log.warning("job %s: failed with %s at %s", job.id, failure.code, job.provider)
+                    await self._alert(job, result, failure)
                 elif failure:
                     await self._fail(job, failure)
                     await self._alert(job, result, failure)
@@ -181,7 +182,7 @@ class Delivery:
                 job.id,
                 result.shape,
             )
-        await self.alerts.failed(failure.code)
+        await self.alerts.failed(failure.code, job.provider)
 
     async def _prefer_success(self, job: Job | None) -> None:
         """Raise `TryLater` if a success, which is paid for, came after the failure: the next run sends it."""

@@ -239,7 +239,7 @@ class Submission:
             if error.code != TOO_BUSY:
                 return  # it has answered, and refuses this song
         elif isinstance(error, Refused):
-            await self.alerts.failed(str(error.code))
+            await self.alerts.failed(str(error.code), provider)
         at_once = isinstance(error, Refused) and error.code in CLOSED_CODES
         with suppress(StoreUnavailable):
             if open_s := await self.circuits.failed(provider, str(error), at_once=at_once):

@@ -127,6 +127,12 @@ def provider_labels(settings: Settings) -> dict[str, str]:
     return {name: "" if name == first else name for name in provider_order(settings)}
 
 
+def provider_titles(settings: Settings) -> dict[str, str]:
+    """Return the title of each provider that is asked; none if that is only the API at SEPARATION_API_URL."""
+    labels = provider_labels(settings)
+    return {name: CAPABILITIES[name].title for name in labels} if any(labels.values()) else {}
+
+
 def build_abilities_cache(settings: Settings, redis: Redis) -> AbilitiesCache:
     """Build the cache of what the providers can do, at the operator's prices."""
     rates = {

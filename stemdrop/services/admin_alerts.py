@@ -1,6 +1,7 @@
 """`AdminAlerts`: messages to the admins about what only an operator can fix, at most once a day each."""
 
 import logging
+from collections.abc import Mapping
 
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
@@ -16,6 +17,8 @@ log = logging.getLogger(__name__)
 REPEAT_AFTER_S = 24 * 3600
 # The price of two songs in all stems: below it the admins are alerted.
 LOW_CREDITS = 100
+# A provider that has failed for so long is worth an alert.
+LONG_FAILING_S = 1800
 
 _OF_CODE = {
     "401": "alert.key",
@@ -25,49 +28,73 @@ _OF_CODE = {
 
 
 class AdminAlerts:
-    """Alerts the admins in their chats; an alert that cannot be sent is in the log."""
+    """Alerts the admins in their chats; an alert that cannot be sent is in the log.
 
-    def __init__(self, bot: ExtBot[float], users: Users, translations: Translations) -> None:
+    `titles` are those of the providers, by name. With them each alert says whose it is, and the answers of
+    one provider do not end the alerts of another.
+    """
+
+    def __init__(
+        self,
+        bot: ExtBot[float],
+        users: Users,
+        translations: Translations,
+        titles: Mapping[str, str] | None = None,
+    ) -> None:
         self._bot = bot
         self._users = users
         self._translations = translations
+        self._titles = titles or {}
 
-    async def failed(self, code: str) -> None:
+    async def failed(self, code: str, provider: str = "") -> None:
         """Alert the admins if only they can correct what made a call or a job fail with this code."""
         if code in _OF_CODE:
-            await self._alert(_OF_CODE[code])
+            await self._alert(_OF_CODE[code], provider)
 
-    async def credits_left(self, credits: float) -> None:
+    async def credits_left(self, credits: float, provider: str = "", few: float = LOW_CREDITS) -> None:
         """Alert the admins if few credits are left. An answer shows that the key is accepted."""
-        await self._clear("alert.key")
-        if credits < LOW_CREDITS:
-            await self._alert("alert.credits_low", credits=round(credits))
+        await self._clear(provider, "alert.key")
+        if credits < few:
+            await self._alert("alert.credits_low", provider, credits=round(credits))
             return
-        await self._clear("alert.credits_low", "alert.credits_out")
+        await self._clear(provider, "alert.credits_low", "alert.credits_out")
+
+    async def failing(self, provider: str, for_s: float) -> None:
+        """Alert the admins if this provider has failed for long (0: it works) and others are asked."""
+        if len(self._titles) > 1 and for_s > LONG_FAILING_S:
+            await self._alert("alert.at.failing", provider)
+        elif not for_s:
+            await self._clear(provider, "alert.at.failing")
 
     async def too_many_strangers(self, count: int) -> None:
         """Tell the admins that more strangers asked to be let in today than they are shown."""
         await self._alert("request.too_many", count=count)
 
-    async def _clear(self, *keys: str) -> None:
+    async def _clear(self, provider: str, *keys: str) -> None:
         """Let these alerts be sent at once when their reason returns."""
         try:
             for key in keys:
-                await self._users.may_say_again(key)
+                await self._users.may_say_again(self._once(key, provider))
         except StoreUnavailable as error:
             log.info("the end of an alert could not be stored: %s", error)
 
-    async def _alert(self, key: str, **values: object) -> None:
+    async def _alert(self, key: str, provider: str = "", **values: object) -> None:
+        once = self._once(key, provider)
+        if provider in self._titles:
+            key, values = f"alert.at.{key.rpartition('.')[2]}", {**values, "provider": self._titles[provider]}
         try:
-            if not await self._users.once_in_a_while(key, REPEAT_AFTER_S):
+            if not await self._users.once_in_a_while(once, REPEAT_AFTER_S):
                 return
             log.error("%s", self._translations.language(None)(key, **values))
             admins = await self._users.admins()
             reached = [await self._send(admin_id, key, values) for admin_id in admins]
             if admins and not any(reached):
-                await self._users.may_say_again(key)
+                await self._users.may_say_again(once)
         except StoreUnavailable as error:
             log.warning("the message %s could not be sent to the admins: %s", key, error)
+
+    def _once(self, key: str, provider: str) -> str:
+        return f"{key}:{provider}" if provider in self._titles else key
 
     async def _send(self, admin_id: int, key: str, values: dict[str, object]) -> bool:
         admin = await self._users.person(admin_id)

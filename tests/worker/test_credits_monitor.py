@@ -48,7 +48,7 @@ def monitor(product: Product) -> CreditsMonitor:
 def another_monitor(product: Product) -> CreditsMonitor:
     """Return the monitor of another worker."""
     alerts = AdminAlerts(product.bot, product.users, product.translations)
-    return CreditsMonitor(product.providers, alerts, product.abilities)
+    return CreditsMonitor(product.providers, alerts, product.abilities, product.circuits)
 
 
 def alerts(product: Product, user_id: int = BOSS) -> list[str]:
@@ -156,6 +156,26 @@ async def test_each_new_error_is_logged_once(
         await monitor.run()
     assert caplog.text.count("the number of credits left is unknown") == 3
     assert alerts(product) == []
+
+
+async def test_where_several_are_asked_an_alert_names_its_provider_and_ends_with_it(
+    boss: User, several_providers: Product, provider: Provider, own_separator: Provider
+) -> None:
+    product = several_providers
+    parts = (product.providers, product.alerts, product.abilities, product.circuits)
+    monitor = CreditsMonitor(*parts, clock=product.clock)
+    own_separator.credits = 99
+    for provider.key in ("another", KEY, "another"):  # the second answer does not end the first's alert
+        await monitor.run()
+    refused = "⚠️ sunoapi.org refuses this bot's key. Until it is corrected, no song can be split there."
+    few = "⚠️ Only 99 credits are left at own separator."
+    assert alerts(product) == [refused, few, refused]
+    await product.circuits.failed("selfhosted", "it is away", at_once=True)
+    await monitor.run()
+    assert len(alerts(product)) == 3
+    product.clock.advance(1900)
+    await monitor.run()
+    assert alerts(product)[3].startswith("⚠️ own separator has failed for more than half an hour.")
 
 
 async def test_an_unreachable_api_is_logged_once(
