@@ -12,6 +12,12 @@ from stemdrop.domain.providers import FAL, KIE, LALAL, SELFHOSTED, STEMSPLIT, SU
 
 _VOCALS = ("vocals", "instrumental")
 _SIX = ("vocals", "drums", "bass", "guitar", "piano", "other")
+_LALAL_STEMS = ("vocals", "drums", "bass", "piano", "electric_guitar", "acoustic_guitar", "other")
+# its wind instruments are no brass section
+_LALAL_INSTRUMENTS = (
+    *("Drum Kit", "Bass", "Piano", "Electric Guitar", "Acoustic Guitar"),
+    *("Synth", "String Section"),
+)
 
 _CONTRACT = Capabilities(
     title="sunoapi.org",
@@ -66,16 +72,26 @@ CAPABILITIES: dict[str, Capabilities] = {
         title="LALAL.AI",
         api_url="https://www.lalal.ai/api/v1",
         abilities=Abilities(
-            {Mode.SEPARATE_VOCAL: Ability(stems=_VOCALS), Mode.SPLIT_STEM: Ability(stems=_SIX)}
+            {
+                Mode.SEPARATE_VOCAL: Ability(stems=_VOCALS),
+                Mode.SPLIT_STEM: Ability(stems=_LALAL_STEMS),
+                Mode.SPLIT_STEM_ADVANCED: Ability(instruments=_LALAL_INSTRUMENTS),
+            }
         ),
-        rates=((Mode.SEPARATE_VOCAL, 1), (Mode.SPLIT_STEM, 6)),
+        # each stem costs the song's minutes, what is left of the song nothing
+        rates=((Mode.SEPARATE_VOCAL, 1), (Mode.SPLIT_STEM, 6), (Mode.SPLIT_STEM_ADVANCED, 1)),
         takes_url=False,
         takes_upload=True,
         has_callbacks=False,
         has_idempotency_key=True,
         reports_progress=True,
         has_cancel=True,
+        has_balance=True,
+        largest_bytes=10 * 1024**3,
+        links_live_s=24 * 3600,
         price_note="$0.060 to 0.067 a minute and stem",
+        unknown="whether a failed or cancelled task is charged, so none is cancelled; the price of lead "
+        "without backing vocals, so they are not offered; the longest song of a license",
     ),
     FAL: Capabilities(
         title="fal",

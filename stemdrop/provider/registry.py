@@ -16,6 +16,7 @@ from stemdrop.errors import BadContract, Unreachable
 from stemdrop.provider.capabilities import CAPABILITIES, sunoapi_name
 from stemdrop.provider.fal.client import FalClient
 from stemdrop.provider.interface import Provider, Report
+from stemdrop.provider.lalal.client import LalalClient
 from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.settings import Settings
 from stemdrop.storage.abilities import AbilitiesCache
@@ -102,6 +103,8 @@ def build_providers(settings: Settings, http: httpx.AsyncClient, counters: Count
         )
     if fal_key := settings.fal_api_key.get_secret_value():
         known[FAL] = FalClient(http, settings.fal_api_url, fal_key, counters)
+    if lalal_key := settings.lalal_api_key.get_secret_value():
+        known[LALAL] = LalalClient(http, settings.lalal_api_url, lalal_key, counters)
     return Providers(known, [name for name in provider_order(settings) if name in known], first)
 
 

@@ -63,7 +63,7 @@ class ProviderSettings(BaseModel):
     lalal_api_key: ApiKey = SecretStr("")
     """The license key of LALAL.AI."""
 
-    lalal_credits_per_minute: Rate = 12
+    lalal_credits_per_minute: Rate = 13
     """The credits that a minute of a song costs its user with LALAL.AI, for each stem."""
 
     lalal_api_url: Url = "https://www.lalal.ai/api/v1"
