@@ -8,6 +8,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -34,7 +35,8 @@ from stemdrop.errors import ForgedRequest, SettingsError, StemdropError, StoreUn
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.observability.logging import hidden, set_up_logging
 from stemdrop.provider.fal.client import FalClient
-from stemdrop.provider.interface import Order
+from stemdrop.provider.interface import Order, Provider
+from stemdrop.provider.lalal.client import LalalClient
 from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.settings import Settings, load_settings
 from stemdrop.storage.connection import connect, translated
@@ -47,7 +49,7 @@ PACKAGES = ("stemdrop", "bot", "webhook", "worker")
 
 @pytest.fixture
 def product_options() -> dict[str, Any]:
-    return {"CALLBACK_HMAC_KEY": HMAC}
+    return {"CALLBACK_HMAC_KEY": HMAC, "LALAL_API_KEY": KEY}
 
 
 def secrets_of(settings: Settings) -> set[str]:
@@ -179,7 +181,8 @@ def echo_server() -> Starlette:
 
     async def repeat(request: Request) -> Response:
         form = request.path_params["form"]
-        said = f"what about {request.url.path} with {request.headers.get('authorization')}?"
+        keys = [request.headers.get(name) for name in ("authorization", "x-license-key")]
+        said = f"what about {request.url.path} with {keys}?"
         if form == "redirect":
             return RedirectResponse(f"/404{request.url.path}")
         if form == "no json":
@@ -188,6 +191,7 @@ def echo_server() -> Starlette:
             return JSONResponse({"code": 200, "ok": True, "data": said, "result": said})
         status = int(form)
         body = {"ok": False, "error_code": status, "description": said, "code": status, "msg": said}
+        body["detail"] = said
         return JSONResponse(body, 200 if status == 422 else status)
 
     return Starlette(routes=[Route("/{form}/{path:path}", repeat, methods=["GET", "POST"])])
@@ -199,7 +203,11 @@ FORMS = ["400", "401", "403", "404", "409", "422", "500", "502", "no json", "oth
 def calls(bot: ExtBot[float], http: httpx.AsyncClient, url: str) -> dict[str, Call]:
     """Return every call that the product makes to Telegram and to the providers."""
     files = TelegramFiles(bot, http)
-    separation, fal = SeparationClient(http, url, url, KEY), FalClient(http, url, KEY)
+    providers: list[Provider] = [
+        SeparationClient(http, url, url, KEY),
+        FalClient(http, url, KEY),
+        LalalClient(http, url, KEY),
+    ]
 
     async def content() -> AsyncIterator[bytes]:
         yield b"sound"
@@ -217,13 +225,10 @@ def calls(bot: ExtBot[float], http: httpx.AsyncClient, url: str) -> dict[str, Ca
         "setWebhook": lambda: bot.set_webhook("https://stems.example/telegram"),
         "getFile": lambda: files.find("a-file"),
         "download": read,
-        "create": lambda: separation.create(order),
-        "detail": lambda: separation.fetch("a-task"),
-        "credits": separation.balance,
-        "upload": lambda: separation.upload("audio.mp3", content(), 5),
-        "fal: create": lambda: fal.create(order),
-        "fal: detail": lambda: fal.fetch("a-task"),
-        "fal: upload": lambda: fal.upload("audio.mp3", content(), 5),
+        **{f"{it.name} create": partial(it.create, order) for it in providers},
+        **{f"{it.name} detail": partial(it.fetch, "a-task") for it in providers},
+        **{f"{it.name} credits": it.balance for it in providers if it.capabilities.has_balance},
+        **{f"{it.name} upload": lambda it=it: it.upload("audio.mp3", content(), 5) for it in providers},
     }
 
 
