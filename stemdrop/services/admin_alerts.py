@@ -62,9 +62,9 @@ class AdminAlerts:
     async def failing(self, provider: str, for_s: float) -> None:
         """Alert the admins if this provider has failed for long (0: it works) and others are asked."""
         if len(self._titles) > 1 and for_s > LONG_FAILING_S:
-            await self._alert("alert.at.failing", provider)
+            await self._alert("alert_at.failing", provider)
         elif not for_s:
-            await self._clear(provider, "alert.at.failing")
+            await self._clear(provider, "alert_at.failing")
 
     async def too_many_strangers(self, count: int) -> None:
         """Tell the admins that more strangers asked to be let in today than they are shown."""
@@ -81,7 +81,7 @@ class AdminAlerts:
     async def _alert(self, key: str, provider: str = "", **values: object) -> None:
         once = self._once(key, provider)
         if provider in self._titles:
-            key, values = f"alert.at.{key.rpartition('.')[2]}", {**values, "provider": self._titles[provider]}
+            key, values = f"alert_at.{key.rpartition('.')[2]}", {**values, "provider": self._titles[provider]}
         try:
             if not await self._users.once_in_a_while(once, REPEAT_AFTER_S):
                 return

@@ -255,7 +255,7 @@ def test_where_nothing_costs_credits_a_failure_names_none(translate: Language) -
 # Texts that speak of charges and that a host which charges nothing never shows, or only to its admins.
 ABOUT_CHARGES = re.compile(
     r"help\.prices|(album\.over|price\.free|credit|state\.cancelled_late|jobs\.today|settings\.undo|privacy\.credits)"
-    r"|(limit|users|admin|alert|charged)\..*|failure\.(402|531|over_limit|dearer)"
+    r"|(limit|users|admin|alert|alert_at|charged)\..*|failure\.(402|531|over_limit|dearer)"
 )
 
 
