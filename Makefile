@@ -16,7 +16,7 @@ help:
 	@echo "make quality        measure the separation of songs with known stems (a few minutes)"
 	@echo "make stories        play the stories of docs/chat.md and write it"
 	@echo "make page-pictures  take the README's pictures of the sandbox's page in Chromium"
-	@echo "make docs           write .env.example and docs/settings.md from the settings"
+	@echo "make docs           write .env.example and the pages on settings, metrics and providers"
 	@echo "make ops-check      check the Prometheus rules in ops/ with promtool"
 	@echo "make setup | lint | types | audit | format | all"
 

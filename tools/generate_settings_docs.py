@@ -1,4 +1,4 @@
-"""Generates `.env.example` and docs/settings.md from the settings, and docs/metrics.md from the metrics.
+"""Generates `.env.example` and docs/settings.md from the settings, and the pages on metrics and providers.
 
 `make docs` writes them; a test checks that they are current.
 """
@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from stemdrop.settings import Settings
 from tools.generate_metrics_docs import metrics_page
+from tools.generate_provider_docs import providers_page
 
 ROOT = Path(__file__).parent.parent
 # They stand first, under this heading.
@@ -94,6 +95,7 @@ PAGES = {
     ".env.example": env_example,
     "docs/settings.md": settings_page,
     "docs/metrics.md": metrics_page,
+    "docs/providers.md": providers_page,
 }
 
 

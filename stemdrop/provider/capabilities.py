@@ -32,6 +32,8 @@ _CONTRACT = Capabilities(
     largest_bytes=20 * 1024 * 1024,
     links_live_s=14 * 24 * 3600,
     price_note="10, 50 or 20 credits a song",
+    unknown="Whether it splits every song: its page speaks of tracks that were made there, while its clients "
+    "upload others. The longest song, and the formats.",
 )
 
 CAPABILITIES: dict[str, Capabilities] = {
@@ -48,7 +50,9 @@ CAPABILITIES: dict[str, Capabilities] = {
         few_left=100,
         largest_bytes=20 * 1024 * 1024,
         links_live_s=14 * 24 * 3600,
-        price_note="10, 50 or 20 credits a song; filed under old models",
+        price_note="10, 50 or 20 credits a song",
+        unknown="How long it keeps this call: its page stands under old models. The longest song, and the "
+        "formats.",
     ),
     STEMSPLIT: Capabilities(
         title="StemSplit",
