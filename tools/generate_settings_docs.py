@@ -56,7 +56,7 @@ Set them in the environment, or in a file `.env` in the folder where you start t
 takes precedence. An empty value means the default. If settings are missing or wrong, the command ends with
 exit code 2 and one line for each of them. Give all processes the same settings; they read
 them when they start. While a worker sends stems, it stores them in the folder that the environment variable
-`TMPDIR` names."""
+`TMPDIR` names. [providers.md](providers.md) says which provider to take, and what the prices mean."""
 
 
 def env_example() -> str:

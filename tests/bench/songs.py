@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from sandbox.environment.process import Process
 from sandbox.telegram.state import BotCall
 from stemdrop.storage.flood_limiter import OVERALL
-from stemdrop.storage.keys import DAY_S, JOB_LIFETIME_S, KEPT, KEPT_LIFETIME_S
+from stemdrop.storage.keys import CALL, CALL_LIFETIME_S, DAY_S, JOB_LIFETIME_S, KEPT, KEPT_LIFETIME_S, LEDGER
 from stemdrop.tasks.engine import Queue
 
 COMMANDS = ("bot", "webhook", "worker")
@@ -99,11 +99,15 @@ async def _played(
     yield Row("… processor time a job", f"{told}, Redis {per_job.cpu_s * 1000:.1f} ms")
     yield Row("… Redis commands a job", f"{per_job.commands:.0f} beside the idle ones")
     sizes = {kind: (size - kept_before[kind]) / count for kind, size in (await _kept_bytes(redis)).items()}
-    days, shelf_days = JOB_LIFETIME_S / DAY_S, KEPT_LIFETIME_S / DAY_S
-    of_a_day = sizes["job"] * days + sizes["shelf"] * shelf_days
+    days = {
+        "job": JOB_LIFETIME_S // DAY_S,
+        "shelf": KEPT_LIFETIME_S // DAY_S,
+        "call": CALL_LIFETIME_S // DAY_S,
+    }
+    of_a_day = sum(sizes[kind] * lifetime for kind, lifetime in days.items())
     yield Row(
         "… kept in Redis a job",
-        f"{sizes['job']:.0f} bytes for {days:.0f} days, {sizes['shelf']:.0f} for {shelf_days:.0f}, "
+        f"{', '.join(f'{sizes[kind]:.0f} bytes for {it} days' for kind, it in days.items())}, "
         f"{sizes['tasks']:.0f} for minutes: 1 GB holds {1e9 / of_a_day:.0f} jobs a day",
     )
 
@@ -117,12 +121,14 @@ def _messages(call: BotCall) -> int:
 
 
 async def _kept_bytes(redis: Redis) -> Counter[str]:
-    """What lies there by how long it stays: of jobs, on the shelf, and the engine's."""
-    sizes: Counter[str] = Counter(job=0, stem_cache=0, tasks=0)
+    """What lies there by how long it stays: of jobs, on the shelf, of create calls, and the engine's."""
+    sizes: Counter[str] = Counter(job=0, shelf=0, call=0, tasks=0)
     async for key in redis.scan_iter(count=1000):
         name = key.decode()
         if name.startswith(tuple(Queue)):
             kind = "tasks"
+        elif name == LEDGER or (name.startswith(CALL.format("")) and not name.endswith(":source")):
+            kind = "call"
         else:
             kind = "shelf" if name.startswith(KEPT.format("")) or name.endswith(":kept") else "job"
         sizes[kind] += await redis.memory_usage(key, samples=0) or 0
