@@ -65,5 +65,5 @@ class Provider(Protocol):
     async def balance(self) -> float | None:
         """Return what is left of the account, in the provider's own unit; `None` where it does not tell."""
 
-    async def abilities(self) -> Abilities:
-        """Return what it can do now, with its prices in credits."""
+    async def abilities(self) -> Abilities | None:
+        """Return what it says that it can do, with its prices in credits; `None`: its table row holds."""

@@ -38,4 +38,5 @@ class AbilitiesRefresh:
             self._last_errors[provider.name] = why
             return
         self._last_errors.pop(provider.name, None)
-        await self.cache.put(abilities, provider.name)
+        if abilities:
+            await self.cache.put(abilities, provider.name)

@@ -10,7 +10,6 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.providers import FAL
 from stemdrop.domain.results import Result
 from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError
@@ -123,9 +122,8 @@ class FalClient:
         """Return nothing: fal tells the balance only to a key with admin rights."""
         return None
 
-    async def abilities(self) -> Abilities:
-        """Return what the model does. The operator's price is not known here."""
-        return self.capabilities.abilities
+    async def abilities(self) -> None:
+        """Return nothing: fal does not tell, so the table holds."""
 
     async def _ask(
         self, call: str, read: Callable[[object], _T], method: str, url: str, **request: Any
