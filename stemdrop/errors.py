@@ -26,6 +26,9 @@ StemdropError
     └── StemTooBig       it is larger than Telegram accepts
 """
 
+# A provider that is overloaded for longer leaves a job to the next one.
+LONGEST_BUSY_S = 60.0
+
 
 class StemdropError(Exception):
     """Base class. The text is meant for the operator's log and holds no secret."""
@@ -93,6 +96,11 @@ class Refused(SeparationError):
         super().__init__(f"the separation API refused with code {code}: {message[:200]}")
         self.code = code
         self.retry_after_s = retry_after_s
+
+    @property
+    def is_soon_over(self) -> bool:
+        """Whether the provider says that it will accept, and soon."""
+        return self.retry_after_s is not None and self.retry_after_s <= LONGEST_BUSY_S
 
 
 class Unreachable(SeparationError):

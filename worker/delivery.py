@@ -91,14 +91,12 @@ class Delivery:
                 if result.is_success and not result.stems:
                     result = await self.polling.confirm_empty(job, result)
                 failure = failure_of(result)
-                if failure and await self.fail_over.run(job, failure):
-                    log.warning("job %s: failed with %s at %s", job.id, failure.code, job.provider)
-                    await self._alert(job, result, failure)
-                elif failure:
-                    await self._fail(job, failure)
-                    await self._alert(job, result, failure)
-                else:
+                if failure is None:
                     await self._deliver_or_retry(job, result, runs, token)
+                else:
+                    if told := await self.fail_over.run(job, failure):
+                        await self._fail(job, told)
+                    await self._alert(job, result, failure)
         except (TryLater, StoreUnavailable, asyncio.CancelledError):
             # an expected end: a process that stops cancels its runs
             with suppress(StoreUnavailable):

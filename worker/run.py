@@ -11,6 +11,7 @@ from stemdrop.services.stem_host import find_stem_host_problem
 from stemdrop.tasks.engine import Handler, Periodic, Queue, Task
 from stemdrop.wiring import STOP_GRACE_S, Parts, greet_telegram
 from worker.archives import PACKS_AT_ONCE, Archives
+from worker.call_sender import CallSender
 from worker.credits_monitor import CreditsMonitor
 from worker.delivery import JOBS_ON_DISK, Delivery
 from worker.fail_over import FailOver
@@ -73,16 +74,20 @@ def build_tasks(
     return Tasks(
         submission=Submission(
             store=store,
-            providers=parts.providers,
             abilities=parts.abilities,
-            circuits=parts.circuits,
-            calls=parts.create_calls,
-            files=parts.files,
-            links=parts.links if has_callbacks else None,
+            sender=CallSender(
+                store=store,
+                providers=parts.providers,
+                circuits=parts.circuits,
+                calls=parts.create_calls,
+                files=parts.files,
+                links=parts.links if has_callbacks else None,
+                alerts=parts.alerts,
+                max_bytes=max_bytes or settings.max_upload_bytes,
+                clock=parts.clock,
+            ),
             job_message=parts.job_message,
             account_queue=parts.account_queue,
-            alerts=parts.alerts,
-            max_bytes=max_bytes or settings.max_upload_bytes,
             clock=parts.clock,
         ),
         delivery=_build_delivery(parts, sender, downloader),
@@ -124,7 +129,7 @@ def _build_delivery(parts: Parts, sender: StemSender, downloader: StemDownloader
         alerts=parts.alerts,
         stem_cache=parts.stem_cache,
         job_statistics=parts.job_statistics,
-        fail_over=FailOver(parts.store, parts.engine, parts.abilities, parts.circuits),
+        fail_over=FailOver(parts.store, parts.engine, parts.providers, parts.abilities, parts.circuits),
     )
 
 

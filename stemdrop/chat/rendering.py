@@ -146,8 +146,8 @@ def _submitting(job: Job, translate: Language, title: str, details: Details) -> 
     if not job.answer_lost_at:
         return translate("state.submitting", title=title), _keyboard(rows)
     if details.can_ask_again:
-        label = translate.priced("button.ask_again", details.price(translate, job.mode))
-        tap = Tap(Action.ASK_AGAIN, job.id, credits=details.credits(job.mode))
+        label = translate.priced("button.ask_again", details.price(translate, job.mode, job.instrument))
+        tap = Tap(Action.ASK_AGAIN, job.id, credits=details.credits(job.mode, job.instrument))
         rows.insert(0, [job_button(label, tap)])
         known = "lost.not_fetched"
     else:

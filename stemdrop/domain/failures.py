@@ -21,6 +21,12 @@ CLOSED_CODES = frozenset({401, NO_CREDITS, 403, 455})
 # What is wrong with the song, so that it matters more than why another provider refused.
 SONG_CODES = frozenset({"400", "413", "422", "451"})
 
+
+def more_helpful(earlier: str, later: str) -> str:
+    """Return which of two providers' codes a user is told: of the song, or else of the last provider."""
+    return earlier if earlier in SONG_CODES else later
+
+
 _RETRY, _OTHER = (Remedy.RETRY,), (Remedy.OTHER_MODE,)
 # the user must send another file
 _NONE: tuple[Remedy, ...] = ()
@@ -59,6 +65,8 @@ REMEDIES: dict[str, tuple[Remedy, ...]] = {
 
 # of a job that could only share another one's call, and got no stems
 OVER_LIMIT = Failure("over_limit", charged=False)
+# of a job that only providers can do now which cost more than its user has agreed to
+DEARER = Failure("dearer", charged=False)
 
 
 def remedies(failure: Failure) -> tuple[Remedy, ...]:

@@ -171,7 +171,8 @@ class Job:
     provider: str = ""  # whose create call it is; empty: not asked yet, or the job is older than providers
     tried: str = ""  # the providers that refused it or failed without a charge, separated by commas
     refusal: str = ""  # the code of that, to be shown where there is no other provider
-    agreed_price: int | None = None  # of the button that was tapped: no call may cost more; `None`: any
+    agreed_price: int | None = None  # of the tapped button: no call may cost more; `None`: than `price`
+    is_unlimited: bool = False  # its account pays for no call
     progress: int = 0  # in percent, as the provider tells it
     create_started_at: float = 0
     create_started_by: str = ""  # the name of that create call
@@ -200,11 +201,13 @@ class Job:
 
     def may_cost(self, price: int) -> bool:
         """Whether its user has agreed to a call of this price."""
-        return self.agreed_price is None or price <= max(self.agreed_price, self.price)
+        return price <= (self.price if self.agreed_price is None else self.agreed_price)
 
     @property
     def asked_before(self) -> tuple[str, ...]:
         """Return the providers that are asked for the song again only where there is no other."""
+        if self.state is JobState.DELIVERED:
+            return ()  # what is ordered after a success begins anew
         has_failed = self.state is JobState.FAILED or bool(self.answer_lost_at) or self.is_asking_again
         return (*self.tried_providers, *([self.provider] if has_failed and self.provider else []))
 

@@ -84,7 +84,7 @@ class OperatorActions:
                 f"job {job.id} was tried again before, as job {new.id}, which {_is(new)}",
                 new.id if new.state not in FINAL else "",
             )
-        credits = 0 if new.cached else (await self._abilities.get()).price(job.mode)
+        credits = 0 if new.cached else new.agreed_price or 0
         kept = "Telegram keeps its stems, so it" if new.cached else "it"
         cost = f"costs {credits} credits" if credits else f"{kept} costs nothing"
         return ActionOutcome(True, f"job {job.id}: trying again as job {new.id}; {cost}", new.id, credits)

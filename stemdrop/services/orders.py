@@ -64,7 +64,7 @@ class Orders:
         """
         if job.state is not JobState.CHOOSING:
             return Ordered(job.id)
-        abilities = await self.abilities.get(job.source.duration_s, job.tried_providers)
+        abilities = await self.abilities.get(job.source.duration_s, job.asked_before)
         file_format = await self.users.file_format(job, abilities)
         if cached := await self.stem_cache.find(job.source, (mode, instrument), file_format):
             await self._deliver_cached(job, mode, instrument, file_format, cached, starts_at)
@@ -80,7 +80,8 @@ class Orders:
             file_format=file_format,
             starts_at=starts_at,
             must_be_free=at_most is not None and cost > at_most,
-            agreed_price=cost,
+            agreed_price=cost if at_most is None else at_most,
+            is_unlimited=is_unlimited,
         )
         if picked is Picked.DEARER:
             return Ordered(job.id, DEARER)
@@ -274,6 +275,7 @@ class Orders:
 
 
 def _again(job: Job) -> Job:
+    """Return a new job for the same song, which other providers are asked for, as its buttons said."""
     return Job(
         id=Job.new_id(),
         chat_id=job.chat_id,
@@ -283,6 +285,7 @@ def _again(job: Job) -> Job:
         language=job.language,
         topic_id=job.topic_id,
         account=job.account,
+        tried=",".join(job.asked_before),
     )
 
 

@@ -20,11 +20,18 @@ class Candidate:
     price: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    name: str
+    abilities: Abilities
+    is_open: bool  # its circuit
+
+
 class AbilitiesCache:
     """The abilities of the providers in `order`: what each last said, or else `known` of it.
 
     `hosts` names the providers that say themselves what they can do, with the key of the answer. A provider
-    whose circuit is open comes only where no other does. Every method raises `StoreUnavailable`.
+    whose circuit is open comes only where no other can do the same. Every method raises `StoreUnavailable`.
     """
 
     def __init__(
@@ -42,19 +49,23 @@ class AbilitiesCache:
     async def get(self, duration_s: float = 0, avoid: Collection[str] = ()) -> Abilities:
         """Return what can be ordered now, with the prices of a song of this length (0: not known).
 
-        Providers to `avoid` count only where there is no other.
+        Each choice is as the first provider of `candidates` does it, or else as one to `avoid`.
         """
-        return merged([it for _, it in await self._ranked(avoid)]).for_song(duration_s)
+        return merged([it.abilities for it in await self._ranked(avoid)]).for_song(duration_s)
 
     async def candidates(
         self, mode: Mode, instrument: str, duration_s: float, avoid: Collection[str] = ()
     ) -> list[Candidate]:
         """Return the providers that can do this, in the order in which they are asked."""
-        ranked = [(name, it) for name, it in await self._ranked(avoid) if name not in avoid]
+        able = [
+            it
+            for it in await self._ranked(avoid)
+            if it.name not in avoid and it.abilities.can(mode, instrument)
+        ]
+        closed = [it for it in able if not it.is_open]
         return [
-            Candidate(name, it.for_song(duration_s).price(mode, instrument))
-            for name, it in ranked
-            if it.can(mode, instrument)
+            Candidate(it.name, it.abilities.for_song(duration_s).price(mode, instrument))
+            for it in closed or able
         ]
 
     async def of(self, provider: str) -> Abilities:
@@ -66,15 +77,16 @@ class AbilitiesCache:
         key = self._key(provider or self._order[0])
         await self._redis.set(key, json.dumps(abilities.to_json()))
 
-    async def _ranked(self, avoid: Collection[str]) -> list[tuple[str, Abilities]]:
-        names = [name for name in self._order if name not in avoid] or list(self._order)
-        keys = [self._key(name) for name in names]
-        if len(names) > 1:
-            keys += [CIRCUIT_OPEN.format(name) for name in names]
+    async def _ranked(self, avoid: Collection[str]) -> list[_Ranked]:
+        """Return all providers, those with an open circuit after the others, and those to avoid last."""
+        keys = [*map(self._key, self._order), *map(CIRCUIT_OPEN.format, self._order)]
         stored = cast(list[str | None], await self._redis.mget(keys))
-        found = [(name, self._read(name, stored[index])) for index, name in enumerate(names)]
-        closed = [it for it, is_open in zip(found, stored[len(names) :], strict=False) if not is_open]
-        return closed or found
+        circuits = stored[len(self._order) :]
+        found = [
+            _Ranked(name, self._read(name, said), bool(circuit))
+            for name, said, circuit in zip(self._order, stored, circuits, strict=False)
+        ]
+        return sorted(found, key=lambda it: (it.name in avoid, it.is_open))
 
     def _key(self, provider: str) -> str:
         return ABILITIES.format(self._hosts.get(provider, provider))

@@ -21,7 +21,6 @@ redis.call('HSET', KEYS[1], 'create_started_at', ARGV[2], 'create_started_by', A
 if ARGV[4] == '' then return 1 end
 tally('create_calls|' .. ARGV[4] .. '|asked', 1, ARGV[2])
 if before ~= '' and before ~= ARGV[4] then tally('fail_overs|' .. before, 1, ARGV[2]) end
-set(ARGV[1], 'asked', (get(ARGV[1], 'asked') or '') .. ',' .. ARGV[4])
 set(ARGV[1], 'calls', (get(ARGV[1], 'calls') or '') .. ',' .. ARGV[3])
 change_price(ARGV[1], tonumber(ARGV[5]))
 redis.call('HSET', KEYS[2], 'outcome', 'asked', unpack(ARGV, 7))
@@ -59,7 +58,7 @@ return 1
 
 NOT_ACCEPTED = """
 -- KEYS: job, spent   ARGV: id, now, the caller of BEGIN_CREATE ('': the last), the code of the refusal,
--- the provider that is not to be asked again ('': none)
+-- the provider that is not to be asked again ('': none), the code that is told where all refuse
 if ARGV[3] ~= '' then note_call(ARGV[3], 'refused', ARGV[2], 'code', ARGV[4]) end
 local state = redis.call('HGET', KEYS[1], 'state')
 if not state then  -- the job was deleted meanwhile, which kept its credits held
@@ -70,7 +69,7 @@ end
 local last = redis.call('HGET', KEYS[1], 'create_started_by') or ''
 local caller = ARGV[3] ~= '' and ARGV[3] or last
 if redis.call('HSETNX', KEYS[1], 'refused:' .. caller, 1) == 0 then return end
-if ARGV[5] ~= '' then avoid(ARGV[1], ARGV[5], ARGV[4]) end
+if ARGV[5] ~= '' then avoid(ARGV[1], ARGV[5], ARGV[6]) end
 if redis.call('HINCRBY', KEYS[1], 'further_calls', -1) >= 0 then  -- another may have been accepted
   if state == 'cancelled' or state == 'failed' then
     if have_calls_failed(ARGV[1]) then
@@ -94,7 +93,7 @@ end
 ACCEPT = """
 -- KEYS: job, task   ARGV: id, task_id, now, lifetime, the caller of BEGIN_CREATE ('': not known)
 if ARGV[5] ~= '' then
-  redis.call('SET', CALL_OF_TASK:format(ARGV[2]), ARGV[5], 'EX', ARGV[4])
+  redis.call('SET', CALL_OF_TASK:format(ARGV[2]), ARGV[5], 'EX', ARGV[4], 'NX')
   note_call(ARGV[5], 'accepted', ARGV[3], 'task', ARGV[2])
 end
 local known = redis.call('HGET', KEYS[1], 'task_id')
@@ -112,7 +111,7 @@ if contains(get(ARGV[1], 'failed_task_ids'), ARGV[2]) then
   end
   return 'repeated'
 end
-if known == '' then redis.call('HSET', KEYS[1], 'task_id', ARGV[2]) end
+if known == '' then await_task(ARGV[1], ARGV[2]) end
 -- an earlier callback may have said that the credits were given back
 if get(ARGV[1], 'charge') == 'held' then take(ARGV[1], 'settled') end
 count_other_task(ARGV[1], ARGV[2], false)
@@ -131,6 +130,7 @@ RECEIVE = """
 -- KEYS: job, task   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if it has stems, 1 if success,
 -- 1 if refunded, the provider's name ('': not known)
 local state = redis.call('HGET', KEYS[1], 'state')
+local provider = ARGV[10]
 if not state then
   if ARGV[8] ~= '1' then release(ARGV[1], ARGV[4]) end
   -- it was deleted: the result is for the job that has its task now
@@ -138,17 +138,18 @@ if not state then
   if not heir then return 'unknown' end
   ARGV[1], ARGV[2], KEYS[1] = heir, get(heir, 'chat_id'), JOB:format(heir)
   state = get(heir, 'state')
+  provider = ''  -- it was asked for the deleted job
 end
 if redis.call('HGET', KEYS[1], 'chat_id') ~= ARGV[2] and
    redis.call('HGET', KEYS[1], 'token_chat_id') ~= ARGV[2] then return 'foreign' end
 local owner = redis.call('GET', KEYS[2])
 if owner and owner ~= ARGV[1] then return 'foreign' end
 local known = redis.call('HGET', KEYS[1], 'task_id')
-if not is_own_task(ARGV[1], ARGV[3]) or not was_asked(ARGV[1], ARGV[10]) then return 'foreign' end
+if not is_own_task(ARGV[1], ARGV[3]) or not was_asked(ARGV[1], provider) then return 'foreign' end
 -- there is no task before the create call
 if known == '' and redis.call('HGET', KEYS[1], 'create_started_at') == '0' then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
-note_result(ARGV[1], ARGV[3], ARGV[8], ARGV[9], ARGV[4])
+note_result(ARGV[1], ARGV[3], ARGV[10], ARGV[8], ARGV[9], ARGV[4])
 -- this failure is known, and what the job waits for now is another call
 local is_known = ARGV[9] ~= '1' or redis.call('HEXISTS', KEYS[1], 'refunded:' .. ARGV[3]) == 1
 if ARGV[8] ~= '1' and is_known and contains(get(ARGV[1], 'failed_task_ids'), ARGV[3]) then
@@ -159,7 +160,7 @@ if ARGV[8] ~= '1' and not has_stems_to_send and is_other_call_open(ARGV[1], ARGV
   note_failed_call(ARGV[1], ARGV[3], ARGV[9] == '1', ARGV[4])
   return 'repeated'
 end
-if known == '' then redis.call('HSET', KEYS[1], 'task_id', ARGV[3]) end
+if known == '' then await_task(ARGV[1], ARGV[3]) end
 local is_other = known ~= '' and known ~= ARGV[3]
 if is_other then
   count_other_task(ARGV[1], ARGV[3], ARGV[9] == '1')
@@ -178,9 +179,11 @@ if ARGV[9] == '1' and (state == 'failed' or state == 'cancelled') then give_back
 local is_end = ARGV[7] == '1' or ARGV[8] ~= '1'
 local is_kept = state == 'cancelled' and get(ARGV[1], 'has_stems') ~= '1' and is_end
 if not is_waiting and not is_late and not is_kept then return 'repeated' end
-redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'is_success', ARGV[8],
-  'task_id', ARGV[3])
-if is_other then set(ARGV[1], 'other_task_ids', get(ARGV[1], 'other_task_ids') .. '\\n' .. known) end
+redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'is_success', ARGV[8])
+if is_other then
+  await_task(ARGV[1], ARGV[3], true)
+  set(ARGV[1], 'other_task_ids', get(ARGV[1], 'other_task_ids') .. '\\n' .. known)
+end
 if not is_kept then
   clear_failure(ARGV[1])
   enter(ARGV[1], 'delivering', ARGV[4])
@@ -203,6 +206,7 @@ if state ~= 'delivering' or task ~= ARGV[4] or paid_by ~= '' then return 0 end
 if success == '1' or stems == '1' then return 0 end
 set(ARGV[1], 'failed_task_ids', (get(ARGV[1], 'failed_task_ids') or '') .. '\\n' .. task,
   'other_task_ids', (get(ARGV[1], 'other_task_ids') or '') .. '\\n' .. task, 'refunded:' .. task, '1',
+  'replaced:' .. task, '1',
   'task_id', '', 'result', 'null', 'has_stems', '0', 'is_success', '0', 'asked_again_by', ARGV[3],
   'is_asking_again', 'true', 'create_started_at', ARGV[2], 'answer_lost_at', '0', 'source_fetched_at', '0',
   ARGV[6], '0')

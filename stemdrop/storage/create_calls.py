@@ -16,23 +16,35 @@ from stemdrop.storage.keys import CALL, CALL_SOURCE, JOB, LEDGER
 _PORTION = 500
 
 CREATE_CALLS = """
+local ranks = {asked = 0, lost = 1, refused = 1, accepted = 2, failed = 3, refunded = 3, succeeded = 3}
+
+-- notes what came of a call; an acceptance that is stored after the result is no news
 local function note_call(call, outcome, now, ...)
   local provider, before = unpack(redis.call('HMGET', CALL:format(call), 'provider', 'outcome'))
   if not provider then return end
+  if (ranks[before] or 0) > ranks[outcome] then outcome = before end
   if before ~= outcome then tally('create_calls|' .. provider .. '|' .. outcome, 1, now) end
   redis.call('HSET', CALL:format(call), 'outcome', outcome, 'at', now, ...)
   -- only a call that may be sent again needs the link to the song
   if outcome ~= 'lost' then redis.call('DEL', CALL_SOURCE:format(call)) end
 end
 
--- notes what came of the call whose task this is; a callback may be quicker than the answer to the call
-local function note_result(id, task, is_success, is_refunded, now)
-  local call = redis.call('GET', CALL_OF_TASK:format(task))
-  if not call then
-    call = get(id, 'create_started_by') or ''
-    if redis.call('HEXISTS', CALL:format(call), 'task') == 1 then return end
-    redis.call('SET', CALL_OF_TASK:format(task), call, 'EX', JOB_LIFETIME_S)
+-- the last call of the job, at this provider if one is named, whose answer is still to come
+local function open_call(id, provider)
+  local found
+  for call in string.gmatch(get(id, 'calls') or '', '[^,]+') do
+    local by, outcome, task = unpack(redis.call('HMGET', CALL:format(call), 'provider', 'outcome', 'task'))
+    local is_open = (outcome == 'asked' or outcome == 'lost') and not task
+    if is_open and (provider == '' or by == provider) then found = call end
   end
+  return found
+end
+
+-- notes what came of the call whose task this is; a callback may be quicker than the answer to the call
+local function note_result(id, task, provider, is_success, is_refunded, now)
+  local call = redis.call('GET', CALL_OF_TASK:format(task)) or open_call(id, provider)
+  if not call then return end
+  redis.call('SET', CALL_OF_TASK:format(task), call, 'EX', JOB_LIFETIME_S)
   if redis.call('HGET', CALL:format(call), 'outcome') == 'succeeded' then return end
   local outcome = is_success == '1' and 'succeeded' or is_refunded == '1' and 'refunded' or 'failed'
   note_call(call, outcome, now, 'task', task)
@@ -40,28 +52,58 @@ end
 
 -- whether this provider was asked for the job; of older jobs it is not known
 local function was_asked(id, provider)
-  local asked = get(id, 'asked') or ''
-  return asked == '' or provider == '' or string.find(asked .. ',', ',' .. provider .. ',', 1, true) ~= nil
+  local calls = get(id, 'calls') or ''
+  if calls == '' or provider == '' then return true end
+  for call in string.gmatch(calls, '[^,]+') do
+    if redis.call('HGET', CALL:format(call), 'provider') == provider then return true end
+  end
+  return false
 end
 
--- another provider than this one is asked next; `code` says why
+-- another provider than this one is asked next; `code` says what a failure of all is told as
 local function avoid(id, provider, code)
   local tried = get(id, 'tried') or ''
   if string.find(',' .. tried .. ',', ',' .. provider .. ',', 1, true) == nil then
     set(id, 'tried', tried == '' and provider or tried .. ',' .. provider)
   end
-  if (get(id, 'refusal') or '') == '' then set(id, 'refusal', code) end
+  set(id, 'refusal', code)
 end
 
--- the held price becomes that of the provider that is asked, unless the account pays nothing
+-- the price of the job becomes that of the call which it waits for, unless its account pays nothing
 local function change_price(id, price)
-  local held = tonumber(get(id, 'price') or '0')
-  if held == 0 or held == price then return end
-  local charge = get(id, 'charge')
-  if charge == 'held' then
-    redis.call('HINCRBY', spent_key(id), id, price - held)
-    set(id, 'price', tostring(price))
+  if not price or get(id, 'is_unlimited') == 'true' or has(id, 'paid_by') then return end
+  local charge, before = get(id, 'charge') or '', tonumber(get(id, 'price') or '0')
+  set(id, 'price', tostring(price))
+  if charge == 'held' or charge == 'settled' then
+    redis.call('HINCRBY', spent_key(id), id, price - before)
+  elseif charge == '' then
+    take(id, 'held')
   end
+end
+
+-- what the call cost that has brought the task; a call without a record cost as much as the job
+local function price_of(id, task)
+  local call = get(id, 'is_unlimited') ~= 'true' and redis.call('GET', CALL_OF_TASK:format(task))
+  local price = call and redis.call('HGET', CALL:format(call), 'price')
+  return tonumber(price or get(id, 'price') or '0')
+end
+
+-- whether the task failed at no cost, so that another call was made in its place: its price is never taken,
+-- and that of the other call is held
+local function was_replaced(id, task)
+  return redis.call('HEXISTS', JOB:format(id), 'replaced:' .. task) == 1
+end
+
+-- the job waits for this task now, or has its result; `is_counted`: the task is paid for beside another one,
+-- whose place it takes
+local function await_task(id, task, is_counted)
+  set(id, 'task_id', task)
+  local call = redis.call('GET', CALL_OF_TASK:format(task))
+  local provider = call and redis.call('HGET', CALL:format(call), 'provider')
+  if provider then set(id, 'provider', provider) end
+  if not provider or was_replaced(id, task) or has(id, 'paid_by') then return end
+  local price = price_of(id, task)
+  if is_counted then set(id, 'price', tostring(price)) else change_price(id, price) end
 end
 """
 

@@ -11,15 +11,12 @@ from typing import Any, cast
 from stemdrop.domain.allowance import day_of
 from stemdrop.domain.job_fields import encode, to_fields
 from stemdrop.domain.jobs import CANCELLABLE, CREDITS, Failure, Job, JobState, Mode
-from stemdrop.domain.outcomes import Credits, Picked, Receipt, Run, Sent
-from stemdrop.domain.results import Result
+from stemdrop.domain.outcomes import Credits, Picked, Run, Sent
 from stemdrop.errors import StoreUnavailable, TryLater
-from stemdrop.storage import call_scripts, choice_scripts, record_scripts, script_prelude
-from stemdrop.storage.connection import run_script
-from stemdrop.storage.create_calls import CreateCall
-from stemdrop.storage.job_lists import DELIVERY_OWNER, RUNS, JobLists
+from stemdrop.storage import choice_scripts, record_scripts
+from stemdrop.storage.call_steps import CallSteps, flat
+from stemdrop.storage.job_lists import DELIVERY_OWNER, RUNS
 from stemdrop.storage.keys import (
-    CALL,
     DESK,
     FLIGHT,
     JOB,
@@ -33,7 +30,6 @@ from stemdrop.storage.keys import (
     SENDING_LIFETIME_S,
     SENT,
     SPENT,
-    TASK,
 )
 
 # One account's jobs that are in progress at once. The others wait in its queue: one user's fifty songs must
@@ -41,7 +37,7 @@ from stemdrop.storage.keys import (
 MAX_IN_FLIGHT = 3
 
 
-class JobStore(JobLists):
+class JobStore(CallSteps):
     """The jobs' steps, each one script. Every method raises `StoreUnavailable`."""
 
     async def ping(self) -> None:
@@ -53,7 +49,7 @@ class JobStore(JobLists):
         now = self._clock()
         fields = {**to_fields(job), "created_at": str(now), "moved_at": str(now)}
         keys = [ONCE.format(once), JOB.format(job.id), OF_ACCOUNT.format(job.account)]
-        args = [job.id, now, JOB_LIFETIME_S, job.state.value, *_flat(fields)]
+        args = [job.id, now, JOB_LIFETIME_S, job.state.value, *flat(fields)]
         return str(await self._run(choice_scripts.CREATE, keys, args))
 
     async def claim(self, job: Job, user_id: int) -> bool:
@@ -73,10 +69,12 @@ class JobStore(JobLists):
         starts_at: float = 0,
         must_be_free: bool = False,
         agreed_price: int | None = None,
+        is_unlimited: bool = False,
     ) -> tuple[Picked, int]:
         """Choose how to split the song and hold the credits, within the `limit` of the day (0: none).
 
-        `price` is the mode's by default; no call may cost more than `agreed_price`. With `starts_at` only if
+        `price` is the mode's by default; no call may cost more than `agreed_price`, and with
+        `is_unlimited` none is counted. With `starts_at` only if
         the job still starts by itself, and with `must_be_free` only if another job has paid for its result.
         Returns also the credits of the day that are spent or held.
         """
@@ -87,11 +85,11 @@ class JobStore(JobLists):
         keys += [FLIGHT.format(account), QUEUE.format(account)]
         changes: dict[str, object] = {"mode": mode, "instrument": instrument, "file_format": file_format}
         changes |= {"account": account, "account_day": day, "picked_at": now}
-        changes["agreed_price"] = agreed_price
+        changes |= {"agreed_price": agreed_price, "is_unlimited": is_unlimited}
         held = CREDITS[mode] if price is None else price
         split_id = job.source.split_id(mode, instrument, file_format)
         args = [job.id, now, limit, MAX_IN_FLIGHT, held, split_id, starts_at or "", int(must_be_free)]
-        args += _flat(encode(changes))
+        args += flat(encode(changes))
         outcome, spent = await self._run(choice_scripts.PICK, keys, args)
         return Picked(outcome), int(spent)
 
@@ -99,7 +97,7 @@ class JobStore(JobLists):
         """Let the job start by itself in its mode, announced anew. False: it has been picked."""
         wish = {"mode": job.mode, "instrument": job.instrument, "starts_at": job.starts_at, "shown_at": 0.0}
         # its message no longer asks about the stems of the earlier choice
-        args = _flat(encode({**wish, "is_cache_lost": False}))
+        args = flat(encode({**wish, "is_cache_lost": False}))
         return bool(await self._run(choice_scripts.START_BY_ITSELF, [JOB.format(job.id)], args))
 
     async def undo(self, job_id: str) -> bool:
@@ -110,10 +108,6 @@ class JobStore(JobLists):
         """Move on the next jobs in this account's queue; returns the ids of those to be submitted."""
         keys = [FLIGHT.format(account), QUEUE.format(account)]
         return cast(list[str], await self._run(choice_scripts.PROMOTE, keys, [self._clock(), MAX_IN_FLIGHT]))
-
-    async def set(self, job_id: str, **changes: object) -> None:
-        """Write attributes that no two processes write at once (a message's id, a poll's time)."""
-        await self._write_fields(job_id, encode(changes))
 
     async def move(
         self,
@@ -132,7 +126,7 @@ class JobStore(JobLists):
         """
         allowed = f",{','.join(from_states)},"
         args = [job_id, self._clock(), allowed, to_state.value, credits.value, starts_at or ""]
-        args += _flat(encode(changes))
+        args += flat(encode(changes))
         return bool(await self._run(record_scripts.MOVE, [JOB.format(job_id)], args))
 
     async def fail(
@@ -199,71 +193,6 @@ class JobStore(JobLists):
             with suppress(StoreUnavailable):
                 await self._run(record_scripts.SENDING, [key], [token, SENDING_LIFETIME_S])
 
-    async def begin_create(self, job_id: str, call: CreateCall | None = None) -> str:
-        """Note a create call and return its name; empty if it must not be made (again).
-
-        The price that the job's account holds becomes that of the call.
-        """
-        name = call.id if call else secrets.token_hex(8)
-        keys = [JOB.format(job_id), CALL.format(name)]
-        args: list[str | float] = [job_id, self._clock(), name]
-        args += [call.provider if call else "", "" if call is None else call.price]
-        args.append(call.source if call else "")
-        args += _flat(call.to_fields() if call else {"job": job_id})
-        return name if await self._run(call_scripts.BEGIN_CREATE, keys, args) else ""
-
-    async def not_accepted(self, job: Job, call: str = "", *, code: str = "", avoid: str = "") -> None:
-        """Note that this create call (default: the last) certainly came to nothing: it may be made again.
-
-        `avoid` is the provider that refused it with this code and is not to be asked again.
-        Credits that the job held when it ended, or was deleted, are returned, unless an earlier call may have
-        cost them.
-        """
-        keys = [JOB.format(job.id), SPENT.format(job.account, job.account_day)]
-        args = [job.id, self._clock(), call, code, avoid]
-        await self._run(call_scripts.NOT_ACCEPTED, keys, args)
-
-    async def fail_over(self, job: Job, code: str) -> bool:
-        """Let another provider be asked: the task has failed, at no cost. False: the job has moved on."""
-        token = f"failover:{job.task_id}"
-        args = [job.id, self._clock(), token, job.task_id, code, RUNS.format(Run.SUBMIT)]
-        return bool(await self._run(call_scripts.FAIL_OVER, [JOB.format(job.id)], args))
-
-    async def lose_answer(self, job_id: str, call: str) -> bool:
-        """Note that this create call's answer is lost. False: the job no longer waits for it."""
-        return bool(await self._run(call_scripts.LOSE_ANSWER, [JOB.format(job_id)], [self._clock(), call]))
-
-    async def ask_again(self, job: Job, tap_id: str, price: int = 0) -> bool:
-        """Allow one more create call after a lost answer, its runs counted anew. False: done, or accepted.
-
-        The call may cost `price`, if that is more than its user has agreed to before.
-        """
-        # compared as text: `repr` is how it was written
-        args = [job.id, self._clock(), tap_id, job.create_started_at, RUNS.format(Run.SUBMIT)]
-        args.append("null" if job.agreed_price is None else max(price, job.agreed_price))
-        return bool(await self._run(call_scripts.ASK_AGAIN, [JOB.format(job.id)], args))
-
-    async def note_source_fetched(self, job_id: str) -> None:
-        """Note that the provider has fetched the job's source; the next create call takes the note back."""
-        await self.set(job_id, source_fetched_at=self._clock())
-
-    async def accept(self, job_id: str, task_id: str, call: str = "") -> Receipt:
-        """Store the create call's task id and move on to `separating`, unless the callback was quicker."""
-        keys = [JOB.format(job_id), TASK.format(task_id)]
-        args = [job_id, task_id, self._clock(), JOB_LIFETIME_S, call]
-        return Receipt(await self._run(call_scripts.ACCEPT, keys, args))
-
-    async def receive(
-        self, job_id: str, chat_id: int, task_id: str, result: Result, provider: str = ""
-    ) -> Receipt:
-        """Store a result and move on to `delivering`. Job, chat, task and provider must belong together."""
-        keys = [JOB.format(job_id), TASK.format(task_id)]
-        stored = encode({"result": result})
-        args: list[str | float] = [job_id, str(chat_id), task_id, self._clock(), JOB_LIFETIME_S]
-        args += [stored["result"], stored["has_stems"], int(result.is_success), int(result.is_refunded)]
-        args.append(provider)
-        return Receipt(await self._run(call_scripts.RECEIVE, keys, args))
-
     async def migrate(self, job: Job, new_chat_id: int) -> Job:
         """Move the job to the supergroup that its group became. Idempotent.
 
@@ -298,17 +227,6 @@ class JobStore(JobLists):
         keys = [key.format(job_id) for key in (JOB, SENT, PACKED, DESK)]
         return bool(await self._run(record_scripts.FORGET, keys, [job_id, self._clock(), only_in or ""]))
 
-    async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
-        return await run_script(self._redis, script_prelude.PRELUDE + text, keys, args)
-
     async def _write_sent(self, job_id: str, sent: dict[str, Sent], key: str) -> None:
         fields = {name: json.dumps(asdict(value)) for name, value in sent.items()}
         await self._write_fields(job_id, fields, key)
-
-    async def _write_fields(self, job_id: str, fields: dict[str, str], key: str = JOB) -> None:
-        keys = [JOB.format(job_id), key.format(job_id)]
-        await self._run(record_scripts.WRITE, keys, [JOB_LIFETIME_S, *_flat(fields)])
-
-
-def _flat(fields: dict[str, str]) -> list[str]:
-    return [text for pair in fields.items() for text in pair]

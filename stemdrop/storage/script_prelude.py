@@ -82,6 +82,7 @@ end
 
 local enter
 """
+    + CREATE_CALLS
     + SHARING
     + """
 -- sets a job's state and puts it into the lists of that state
@@ -173,11 +174,12 @@ end
 -- notes a further task of the job and what it cost, once; `is_refunded`: its credits came back
 local function count_other_task(id, task, is_refunded)
   if get(id, 'task_id') == task then return end
-  local price, by = tonumber(get(id, 'price') or '0'), 0
+  local price, by = price_of(id, task), 0
   local others = get(id, 'other_task_ids') or ''
   if not contains(others, task) then
     set(id, 'other_task_ids', others .. '\\n' .. task)
-    by = price
+    -- the price that is held is this one's where the job has the late stems of a task that it replaced
+    if not was_replaced(id, get(id, 'task_id')) then by = price end
   end
   if is_refunded and redis.call('HSETNX', JOB:format(id), 'refunded:' .. task, 1) == 1 then
     by = by - price
@@ -213,9 +215,18 @@ local function note_failed_call(id, task, is_refunded, now)
     for other in string.gmatch(others, '[^\\n]+') do
       if not contains(failed, other) then awaited = other end
     end
-    set(id, 'task_id', awaited)
-    -- the price of the task that is awaited now was counted beside that of this one
-    if awaited ~= '' then set(id, 'other_task_ids', others .. '\\n' .. task) end
+    if awaited ~= '' then
+      -- its price was counted beside that of this one
+      await_task(id, awaited, true)
+      set(id, 'other_task_ids', others .. '\\n' .. task)
+    else
+      local open = open_call(id, '')
+      set(id, 'task_id', '')
+      if open then
+        set(id, 'provider', redis.call('HGET', CALL:format(open), 'provider') or '')
+        change_price(id, tonumber(redis.call('HGET', CALL:format(open), 'price') or ''))
+      end
+    end
   end
   count_other_task(id, task, is_refunded)
   if is_awaited and awaited == '' and get(id, 'state') == 'separating' then
@@ -225,5 +236,4 @@ local function note_failed_call(id, task, is_refunded, now)
   end
 end
 """
-    + CREATE_CALLS
 )

@@ -68,8 +68,8 @@ end
 -- gives a job the result that another one has paid for
 local function adopt(id, payer, task, result, now)
   give_back(id)
-  set(id, 'price', '0', 'result', result, 'has_stems', '1', 'is_success', '1',
-    'task_id', task, 'paid_by', payer)
+  set(id, 'price', '0', 'result', result, 'has_stems', '1', 'is_success', '1', 'paid_by', payer)
+  await_task(id, task)
   enter(id, 'delivering', now)
 end
 
@@ -89,7 +89,8 @@ local function hand_over(id, task, now)
     else
       heir = other
       give_back(heir)
-      set(heir, 'price', '0', 'task_id', task, 'paid_by', id, 'create_started_at', now)
+      set(heir, 'price', '0', 'paid_by', id, 'create_started_at', now)
+      await_task(heir, task)
       redis.call('SET', TASK:format(task), heir, 'EX', JOB_LIFETIME_S)
       enter(heir, 'separating', now)
       claim_split(heir)

@@ -199,7 +199,8 @@ class Product(Parts):
         `result`; its mode is all stems unless named."""
         task_id = changes.pop("task_id", "task-1")
         result = changes.pop("result", None)
-        job = replace(new_job(source), **({"mode": Mode.SPLIT_STEM} | changes))
+        usual: dict[str, Any] = {"mode": Mode.SPLIT_STEM, "agreed_price": 50}
+        job = replace(new_job(source), **(usual | changes))
         await self.store.add(job, once=job.id)
         steps = [JobState.CHOOSING, JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING]
         depth = steps.index(state)

@@ -92,7 +92,7 @@ def test_the_names_of_stored_fields_do_not_change() -> None:
             "refused",
         ),
         *("links", "silent", "kept", "is_timed", "is_kept_lost"),
-        *("provider", "tried", "refusal", "agreed_price", "progress"),
+        *("provider", "tried", "refusal", "agreed_price", "is_unlimited", "progress"),
         *("mode_name", "failure_code", "failure_charged", "has_stems", "is_success"),
         *("missing_count", "refused_count"),
     }

@@ -263,8 +263,8 @@ FAULTS = (
     _fault(
         "the second of two accepted calls is not counted",
         "PRELUDE",
-        "    by = price\n",
-        "    by = 0\n",
+        "then by = price end",
+        "then by = 0 end",
         "nothing_is_given_back_that_the_provider_kept",
         *(*_TWO, "the task of call 2 is stored", "call 1 is called back: stems"),
     ),

@@ -19,7 +19,7 @@ from redis.commands.core import AsyncScript
 
 from stemdrop.domain.job_fields import from_fields
 from stemdrop.domain.jobs import Job
-from stemdrop.storage import job_store, keys, script_prelude
+from stemdrop.storage import call_steps, job_store, keys, script_prelude
 from stemdrop.storage.job_store import JobStore
 
 # Equal contents are equal texts. Counters of metrics differ by the way to a state, and no step reads them.
@@ -179,7 +179,8 @@ class Steps:
     def named_tokens(self) -> Iterator[None]:
         """Let the store draw the token of the step instead of a random one."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(job_store, "secrets", SimpleNamespace(token_hex=lambda _: self.token))
+            for module in (job_store, call_steps):
+                patch.setattr(module, "secrets", SimpleNamespace(token_hex=lambda _: self.token))
             yield
 
     async def run(self, trial: Trial) -> Tried:

@@ -1,0 +1,102 @@
+"""`CallSteps`: the steps of a job's create calls, each one script, and how a script is run."""
+
+import secrets
+from typing import Any
+
+from stemdrop.domain.job_fields import encode
+from stemdrop.domain.jobs import Job
+from stemdrop.domain.outcomes import Receipt, Run
+from stemdrop.domain.results import Result
+from stemdrop.storage import call_scripts, record_scripts, script_prelude
+from stemdrop.storage.connection import run_script
+from stemdrop.storage.create_calls import CreateCall
+from stemdrop.storage.job_lists import RUNS, JobLists
+from stemdrop.storage.keys import CALL, JOB, JOB_LIFETIME_S, SPENT, TASK
+
+
+class CallSteps(JobLists):
+    """Every method raises `StoreUnavailable`."""
+
+    async def set(self, job_id: str, **changes: object) -> None:
+        """Write attributes that no two processes write at once (a message's id, a poll's time)."""
+        await self._write_fields(job_id, encode(changes))
+
+    async def begin_create(self, job_id: str, call: CreateCall | None = None) -> str:
+        """Note a create call and return its name; empty if it must not be made (again).
+
+        The price that the job's account holds becomes that of the call.
+        """
+        name = call.id if call else secrets.token_hex(8)
+        keys = [JOB.format(job_id), CALL.format(name)]
+        args: list[str | float] = [job_id, self._clock(), name]
+        args += [call.provider if call else "", "" if call is None else call.price]
+        args.append(call.source if call else "")
+        args += flat(call.to_fields() if call else {"job": job_id})
+        return name if await self._run(call_scripts.BEGIN_CREATE, keys, args) else ""
+
+    async def not_accepted(
+        self, job: Job, call: str = "", *, code: str = "", avoid: str = "", told: str = ""
+    ) -> None:
+        """Note that this create call (default: the last) certainly came to nothing: it may be made again.
+
+        `code` is that of the refusal, and `told` what the job fails with where all refuse; `avoid` is the
+        provider that is not to be asked again.
+        Credits that the job held when it ended, or was deleted, are returned, unless an earlier call may have
+        cost them.
+        """
+        keys = [JOB.format(job.id), SPENT.format(job.account, job.account_day)]
+        args = [job.id, self._clock(), call, code, avoid, told]
+        await self._run(call_scripts.NOT_ACCEPTED, keys, args)
+
+    async def fail_over(self, job: Job, code: str) -> bool:
+        """Let another provider be asked: the task has failed, at no cost. False: the job has moved on."""
+        token = f"failover:{job.task_id}"
+        args = [job.id, self._clock(), token, job.task_id, code, RUNS.format(Run.SUBMIT)]
+        return bool(await self._run(call_scripts.FAIL_OVER, [JOB.format(job.id)], args))
+
+    async def lose_answer(self, job_id: str, call: str) -> bool:
+        """Note that this create call's answer is lost. False: the job no longer waits for it."""
+        return bool(await self._run(call_scripts.LOSE_ANSWER, [JOB.format(job_id)], [self._clock(), call]))
+
+    async def ask_again(self, job: Job, tap_id: str, price: int | None = None) -> bool:
+        """Allow one more create call after a lost answer, its runs counted anew. False: done, or accepted.
+
+        No further call may cost more than `price`, which its user has agreed to (`None`: as before).
+        """
+        # compared as text: `repr` is how it was written
+        args = [job.id, self._clock(), tap_id, job.create_started_at, RUNS.format(Run.SUBMIT)]
+        args.append(encode({"agreed_price": job.agreed_price if price is None else price})["agreed_price"])
+        return bool(await self._run(call_scripts.ASK_AGAIN, [JOB.format(job.id)], args))
+
+    async def note_source_fetched(self, job_id: str) -> None:
+        """Note that the provider has fetched the job's source; the next create call takes the note back."""
+        await self.set(job_id, source_fetched_at=self._clock())
+
+    async def accept(self, job_id: str, task_id: str, call: str = "") -> Receipt:
+        """Store the create call's task id and move on to `separating`, unless the callback was quicker."""
+        keys = [JOB.format(job_id), TASK.format(task_id)]
+        args = [job_id, task_id, self._clock(), JOB_LIFETIME_S, call]
+        return Receipt(await self._run(call_scripts.ACCEPT, keys, args))
+
+    async def receive(
+        self, job_id: str, chat_id: int, task_id: str, result: Result, provider: str = ""
+    ) -> Receipt:
+        """Store a result and move on to `delivering`. Job, chat, task and provider must belong together."""
+        keys = [JOB.format(job_id), TASK.format(task_id)]
+        stored = encode({"result": result})
+        args: list[str | float] = [job_id, str(chat_id), task_id, self._clock(), JOB_LIFETIME_S]
+        args += [stored["result"], stored["has_stems"], int(result.is_success), int(result.is_refunded)]
+        args.append(provider)
+        return Receipt(await self._run(call_scripts.RECEIVE, keys, args))
+
+    async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
+        return await run_script(self._redis, script_prelude.PRELUDE + text, keys, args)
+
+    async def _write_fields(self, job_id: str, fields: dict[str, str], key: str = JOB) -> None:
+        keys = [JOB.format(job_id), key.format(job_id)]
+        await self._run(record_scripts.WRITE, keys, [JOB_LIFETIME_S, *flat(fields)])
+
+
+def flat(fields: dict[str, str]) -> list[str]:
+    """Return fields and values in turn, as scripts take them."""
+    return [text for pair in fields.items() for text in pair]
