@@ -1,15 +1,16 @@
 """`FalClient`: calls fal's queue with its model demucs (six stems)."""
 
 import json
-import mimetypes
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
+from pathlib import PurePath
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import httpx
 from pydantic import SecretStr
 
+from stemdrop.domain.audio_types import mime_type_of
 from stemdrop.domain.providers import FAL
 from stemdrop.domain.results import Result
 from stemdrop.errors import AnswerLost, BadContract, Refused, SeparationError
@@ -64,7 +65,7 @@ class FalClient:
 
     async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
         """Upload a song, as fal's client libraries do; see `Provider`."""
-        kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        kind = mime_type_of(PurePath(name).suffix)
         to, url = await self._ask(
             "upload",
             read_upload,

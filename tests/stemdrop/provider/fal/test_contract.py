@@ -81,6 +81,18 @@ async def test_poll_and_callback_tell_the_same(
     assert [await client.read_callback(*it) for it in bot.callbacks] == [(task, polled)] * 2
 
 
+async def test_an_uploaded_song_is_split(fal: ContractServer, client: FalClient, tone: bytes) -> None:
+    async def content() -> AsyncIterator[bytes]:
+        yield tone
+
+    source = await client.upload("song.mp3", content(), len(tone))
+    task = await client.create(order(source))
+    await fal.finish(task)
+    result = (await client.fetch(task)).result
+    assert result
+    assert (result.code, {*fal.sources}) == (200, {tone})
+
+
 async def test_a_song_that_fal_cannot_read(fal: ContractServer, client: FalClient) -> None:
     async with serve(Bot(b"no song").app()) as url:
         task = await client.create(order(f"{url}/song.mp3"))
