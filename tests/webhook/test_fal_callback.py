@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.signing import SigningKey
 from product import open_product
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,7 +24,7 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import JobState
 from webhook.app import create_app
 
-SIGNER = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
+SIGNER = SigningKey(b"k" * 32)
 
 
 class Fal:
@@ -36,7 +36,7 @@ class Fal:
         return Starlette(routes=[Route("/.well-known/jwks.json", self._keys)])
 
     async def _keys(self, request: Request) -> Response:
-        x = base64.urlsafe_b64encode(SIGNER.public_key().public_bytes_raw()).decode()
+        x = base64.urlsafe_b64encode(SIGNER.verify_key.encode()).decode()
         keys = {"keys": [{"kty": "OKP", "crv": "Ed25519", "x": x}]}
         return Response(status_code=500) if self.is_away else JSONResponse(keys)
 
@@ -44,7 +44,7 @@ class Fal:
 def signed(body: bytes) -> dict[str, str]:
     named = {"request-id": "id-1", "user-id": "user", "timestamp": str(int(time.time()))}
     message = "\n".join((*named.values(), hashlib.sha256(body).hexdigest())).encode()
-    named["signature"] = SIGNER.sign(message).hex()
+    named["signature"] = SIGNER.sign(message).signature.hex()
     return {f"X-Fal-Webhook-{name}": value for name, value in named.items()}
 
 

@@ -49,7 +49,7 @@ _T = TypeVar("_T")
 
 
 class FalClient:
-    """The client of fal. It asks only the addresses that it was given, not those that answers name."""
+    """The client of fal. It asks for results at the address that it was given, whatever an answer names."""
 
     name = FAL
     capabilities = CAPABILITIES[FAL]

@@ -71,14 +71,14 @@ def _from_hex(written: str) -> bytes:
 
 
 def _is_signed(message: bytes, signature: bytes, keys: Sequence[bytes]) -> bool:
-    # It takes 9 MB of a process, and only those need it that receive fal's webhooks.
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415
+    # only processes that receive fal's webhooks load it
+    from nacl.exceptions import BadSignatureError  # noqa: PLC0415
+    from nacl.signing import VerifyKey  # noqa: PLC0415
 
     for key in keys:
         try:
-            Ed25519PublicKey.from_public_bytes(key).verify(signature, message)
-        except (InvalidSignature, ValueError):
+            VerifyKey(key).verify(message, signature)
+        except (BadSignatureError, ValueError):
             continue
         return True
     return False

@@ -17,7 +17,7 @@ import time
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.signing import SigningKey
 from starlette.requests import Request
 
 from contracts import storage
@@ -50,7 +50,7 @@ MODELS = {
 FIELDS = ("audio_url", "model", "stems", "segment_length", "shifts", "overlap", "output_format")
 PRICE_PER_S = 0.0007
 PATH, USER = "/fal-ai/demucs", "user-of-the-tests"
-_OLDER_KEY, _KEY = (Ed25519PrivateKey.from_private_bytes(bytes([seed]) * 32) for seed in (1, 2))
+_OLDER_KEY, _KEY = (SigningKey(bytes([seed]) * 32) for seed in (1, 2))
 
 
 async def submit(server: "ContractServer", request: Request) -> Reply:
@@ -186,14 +186,14 @@ def sign(server: "ContractServer", job: Job, body: bytes, wrong: bool) -> dict[s
         "X-Fal-Webhook-Request-Id": job.id,
         "X-Fal-Webhook-User-Id": USER,
         "X-Fal-Webhook-Timestamp": signed_at,
-        "X-Fal-Webhook-Signature": _KEY.sign(message).hex(),
+        "X-Fal-Webhook-Signature": _KEY.sign(message).signature.hex(),
     }
 
 
 async def jwks(server: "ContractServer", request: Request) -> Reply:
     """An older key stands before the valid one."""
     keys = [_OLDER_KEY, _KEY]
-    raw = [base64.urlsafe_b64encode(key.public_key().public_bytes_raw()).decode().rstrip("=") for key in keys]
+    raw = [base64.urlsafe_b64encode(key.verify_key.encode()).decode().rstrip("=") for key in keys]
     known = [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": f"key-{i}"} for i, x in enumerate(raw)]
     return Reply(200, {"keys": known})
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from nacl.signing import SigningKey
 
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import AnswerLost, BadContract, ForgedRequest, SeparationError
@@ -18,7 +18,7 @@ from stemdrop.provider.http_calls import HttpCalls
 
 API = "http://127.0.0.1:9999"
 BASS = "https://v3.fal.media/files/a/b.mp3"
-OLD, NEW, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2, 3))
+OLD, NEW, STRANGER = (SigningKey(bytes([number]) * 32) for number in (1, 2, 3))
 
 
 def webhook(status: str, **fields: Any) -> bytes:
@@ -30,18 +30,16 @@ def webhook(status: str, **fields: Any) -> bytes:
 BODY = webhook("OK", payload={"bass": {"url": BASS}})
 
 
-def jwk(key: Ed25519PrivateKey, **changes: Any) -> dict[str, Any]:
-    x = base64.urlsafe_b64encode(key.public_key().public_bytes_raw()).rstrip(b"=").decode()
+def jwk(key: SigningKey, **changes: Any) -> dict[str, Any]:
+    x = base64.urlsafe_b64encode(key.verify_key.encode()).rstrip(b"=").decode()
     return {"kty": "OKP", "crv": "Ed25519", "x": x, **changes}
 
 
-def signed(
-    body: bytes = BODY, key: Ed25519PrivateKey = OLD, timestamp: str = "", **changes: str
-) -> dict[str, str]:
+def signed(body: bytes = BODY, key: SigningKey = OLD, timestamp: str = "", **changes: str) -> dict[str, str]:
     """Return fal's headers for a body; `changes` are made after the signature."""
     named = {"request-id": "id-1", "user-id": "user", "timestamp": timestamp or str(int(time.time()))}
     message = "\n".join((*named.values(), hashlib.sha256(body).hexdigest())).encode()
-    named["signature"] = key.sign(message).hex()
+    named["signature"] = key.sign(message).signature.hex()
     return {f"x-fal-webhook-{name}": value for name, value in (named | changes).items()}
 
 
@@ -128,7 +126,7 @@ async def test_without_readable_keys_nothing_is_accepted(fal: Fal, status: int, 
 
 
 async def test_keys_are_fetched_anew_after_a_day_and_for_an_unknown_one(fal: Fal) -> None:
-    def headers(key: Ed25519PrivateKey) -> dict[str, str]:
+    def headers(key: SigningKey) -> dict[str, str]:
         return signed(key=key, timestamp=str(int(fal.now)))
 
     await fal.keys.check(headers(OLD), BODY)
