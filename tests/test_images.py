@@ -196,6 +196,12 @@ def test_the_settings_of_the_sandbox_are_settings() -> None:
     assert settings.stem_hosts == {separator.removeprefix("http://")}
 
 
+def test_the_separator_takes_the_key_that_is_sent_to_it() -> None:
+    """`SELFHOSTED_API_KEY` where it is set, as the bot's processes do (`build_providers`)."""
+    key = COMPOSED["services"]["separator"]["environment"]["SEPARATION_API_KEY"]
+    assert key == "${SELFHOSTED_API_KEY:-${SEPARATION_API_KEY:-}}"
+
+
 def test_no_health_check_goes_by_a_proxy() -> None:
     """`docker` itself may set the variables in every container (~/.docker/config.json)."""
     checks = [str(it["healthcheck"]["test"]) for it in COMPOSED["services"].values() if "healthcheck" in it]

@@ -139,10 +139,15 @@ def _call(call: CreateCall, now: float) -> str:
 
 
 def _split_by(details: JobDetails) -> str:
-    """Say who split the song and what all calls for it have cost; empty where no call has succeeded."""
-    name = next((it.provider for it in details.calls if it.outcome is CallOutcome.SUCCEEDED), "")
-    paid = sum(it.price for it in details.calls if it.is_paid)
-    return f"{name}, for {paid} credits" if name else ""
+    """Say who split the song and what all calls for it have cost; empty where that is not known."""
+    job, paid = details.job, sum(it.price for it in details.calls if it.is_paid)
+    if name := next((it.provider for it in details.calls if it.outcome is CallOutcome.SUCCEEDED), ""):
+        return f"{name}, for {paid} credits"
+    if job.result is None or not job.result.is_success:
+        return ""
+    if job.paid_by:
+        return f"the call of job {job.paid_by}, at no further cost"
+    return "an earlier split, at no further cost" if job.cached else ""
 
 
 def _state(listed: ListedJob) -> str:

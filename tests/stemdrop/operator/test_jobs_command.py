@@ -555,7 +555,9 @@ async def test_a_job_that_shares_a_call_says_whose(product: Product, jobs: Comma
     assert f"waits for job  {payer.id}" in (await jobs("show", waiting.id)).out
     await product.store.begin_create(payer.id)
     await product.store.receive(payer.id, payer.chat_id, "task-1", STEMS)
-    assert f"paid by job    {payer.id}" in (await jobs("show", waiting.id)).out
+    shown = (await jobs("show", waiting.id)).out
+    assert f"paid by job    {payer.id}" in shown
+    assert f"split by       the call of job {payer.id}, at no further cost\n" in shown
 
 
 async def test_stems_that_a_chat_did_not_take_are_sent(
