@@ -101,7 +101,7 @@ def _minutes(seconds: int) -> str:
 
 def _megabytes(size_bytes: int) -> str:
     megabytes = size_bytes // 1024**2
-    return f"{megabytes} MB" if megabytes < 1024 else f"{megabytes // 1024} GB"
+    return f"{megabytes} MB" if megabytes < 1024 else f"{megabytes / 1024:.2g} GB"
 
 
 def _span(seconds: int) -> str:
