@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,26 +15,19 @@ from stemdrop.doctor.processes import check_processes
 from stemdrop.doctor.public_address import check_public_address
 from stemdrop.doctor.redis_server import check_redis
 from stemdrop.doctor.report import Finding, SubjectReport
-from stemdrop.doctor.separation_api import check_separation
+from stemdrop.doctor.separation_api import check_provider, check_separation
 from stemdrop.doctor.setting_choices import check_settings
 from stemdrop.doctor.telegram import check_telegram
 from stemdrop.errors import StemdropError
 from stemdrop.http.clients import client_options
 from stemdrop.observability.logging import hidden
+from stemdrop.provider.registry import provider_titles
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import connect
 
 log = logging.getLogger(__name__)
 
 _SubjectCheck = Callable[[CheckContext, SubjectReport], Awaitable[None]]
-_CHECKS: dict[str, _SubjectCheck] = {
-    "settings": check_settings,
-    "Telegram": check_telegram,
-    "separation API": check_separation,
-    "public address": check_public_address,
-    "machine": check_disk,
-    "processes": check_processes,
-}
 
 
 async def run_checks(
@@ -54,18 +48,34 @@ async def run_checks(
     except OSError as error:
         raise StemdropError(f"SSL_CERT_FILE or SSL_CERT_DIR cannot be read: {error}") from error
     options = client_options(settings.proxies, verify=trusted)
+    checks = _checks(settings)
     async with connect(settings.redis_url) as redis, httpx.AsyncClient(**options) as http:
         context = CheckContext(settings, timeouts, redis, http, trusted, folder, is_in_bot)
         http.event_hooks = {"response": [context.note_clock]}
         # first, since the other checks need the heartbeats
         redis_report = await _bounded("Redis", check_redis, context, timeouts.redis_s)
         others = await asyncio.gather(
-            *(_bounded(subject, check, context, timeouts.subject_s) for subject, check in _CHECKS.items())
+            *(_bounded(subject, check, context, timeouts.subject_s) for subject, check in checks.items())
         )
-    reports = dict(zip(_CHECKS, others, strict=True))
+    reports = dict(zip(checks, others, strict=True))
     check_clock(context, reports["machine"])
     in_order = [reports.pop("settings"), redis_report, *reports.values()]
     return _without_secrets([finding for it in in_order for finding in it.findings], settings)
+
+
+def _checks(settings: Settings) -> dict[str, _SubjectCheck]:
+    """Return the checks by their subject; the providers are subjects where several are to be asked."""
+    providers = {
+        title: partial(check_provider, name=name) for name, title in provider_titles(settings).items()
+    }
+    return {
+        "settings": check_settings,
+        "Telegram": check_telegram,
+        **(providers or {"separation API": check_separation}),
+        "public address": check_public_address,
+        "machine": check_disk,
+        "processes": check_processes,
+    }
 
 
 async def _bounded(name: str, check: _SubjectCheck, context: CheckContext, timeout_s: float) -> SubjectReport:

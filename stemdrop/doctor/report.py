@@ -29,7 +29,7 @@ class Finding:
 class SubjectReport:
     def __init__(self, subject: str) -> None:
         self.findings: list[Finding] = []
-        self._subject = subject
+        self.subject = subject
 
     def ok(self, check: str, found: str) -> None:
         self._add(check, CheckResult.OK, found)
@@ -52,7 +52,7 @@ class SubjectReport:
             self.ok(check, found)
 
     def _add(self, check: str, result: CheckResult, found: str, advice: str = "") -> None:
-        self.findings.append(Finding(self._subject, check, result, printable(found), printable(advice)))
+        self.findings.append(Finding(self.subject, check, result, printable(found), printable(advice)))
 
 
 def count_results(findings: Sequence[Finding]) -> Counter[CheckResult]:

@@ -168,7 +168,7 @@ async def test_where_several_are_asked_an_alert_names_its_provider_and_ends_with
     for provider.key in ("another", KEY, "another"):  # the second answer does not end the first's alert
         await monitor.run()
     refused = "⚠️ sunoapi.org refuses this bot's key. Until it is corrected, no song can be split there."
-    few = "⚠️ Only 99 credits are left at own separator."
+    few = "⚠️ The balance at own separator is low: 99."
     assert alerts(product) == [refused, few, refused]
     await product.circuits.failed("selfhosted", "it is away", at_once=True)
     await monitor.run()

@@ -51,7 +51,7 @@ class LalalClient:
     ) -> None:
         self.name = LALAL
         self.capabilities = CAPABILITIES[LALAL]
-        self._calls = HttpCalls(http, self.capabilities.title, counters)
+        self._calls = HttpCalls(http, self.capabilities.title, counters, self.name)
         self._api_url = api_url
         self._key = SecretStr(key)
         self._checks = Checks(self._check)
@@ -94,7 +94,9 @@ class LalalClient:
 
     async def balance(self) -> float:
         """Return the minutes of audio that are left. Raises as `Provider`."""
-        return read_minutes(await self._ask("credits", "limits/minutes_left", timeout=ASK_TIMEOUT))
+        minutes = read_minutes(await self._ask("credits", "limits/minutes_left", timeout=ASK_TIMEOUT))
+        self._calls.note_balance(minutes)
+        return minutes
 
     async def abilities(self) -> Abilities:
         """Return what its documentation names; the operator's price is not in it."""

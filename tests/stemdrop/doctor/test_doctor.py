@@ -10,9 +10,11 @@ from doctor_page import names, row, rows
 from internet import NoNamespaces
 from misconfiguration import Misconfiguration
 from misconfigurations import runs
+from provider import Provider
 
 from separator.reports import report_abilities
 from stemdrop.doctor.report import CheckResult, Finding, is_well
+from stemdrop.storage.circuits import Circuits
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -50,6 +52,33 @@ async def test_the_own_separators_engine_is_named_and_no_credits(
     assert (checks["engine"].found, checks["engine"].result) == (found, CheckResult.OK)
     assert "credits" not in checks
     assert "JOB_TIMEOUT_S" not in checks
+
+
+async def test_each_of_several_providers_is_a_subject(doctor_fixture: DoctorFixture) -> None:
+    names = ("LALAL", "FAL")
+    doctor_fixture.environ |= {
+        **{f"{name}_API_URL": doctor_fixture.provider.url for name in names},
+        **{f"{name}_API_KEY": f"a-key-of-{name}" for name in names},
+        "PROVIDERS": "sunoapi,selfhosted,lalal,fal",
+        "SELFHOSTED_API_KEY": "not-this-one",
+        "LALAL_CREDITS_PER_MINUTE": "7",
+    }
+    await Circuits(doctor_fixture.product.redis).failed("fal", "it is away", at_once=True)
+    async with Provider(b"").run() as own_separator:
+        doctor_fixture.environ["SELFHOSTED_API_URL"] = own_separator.url
+        findings = await doctor_fixture.run_checks()
+    found = {(it.subject, it.check): it for it in findings}
+    assert found["sunoapi.org", "credits"].found == "1,000 left"
+    assert found["own separator", "API key"].advice == "copy SELFHOSTED_API_KEY again from the provider"
+    assert found["LALAL.AI", "API key"].advice.startswith("correct LALAL_API_URL")
+    assert found["LALAL.AI", "results"].found == "polled: it has no callbacks"
+    assert found["LALAL.AI", "price"].found.startswith("separate_vocal 7 credits a minute, split_stem 42")
+    assert found["fal", "API key"].result is CheckResult.UNCHECKED
+    assert found["fal", "results"].found == "by callbacks to PUBLIC_URL"
+    orders = found["fal", "orders"]
+    assert (orders.result, orders.found.rpartition(": ")[2]) == (CheckResult.WARNING, "it is away")
+    assert found["sunoapi.org", "orders"].result is CheckResult.OK
+    assert "separation API" not in {it.subject for it in findings}
 
 
 @pytest.mark.parametrize("cases", runs(), ids=lambda cases: ", ".join(it.text for it in cases))
