@@ -14,6 +14,7 @@ PROVIDER_NAMES = (SUNOAPI, KIE, STEMSPLIT, LALAL, FAL, SELFHOSTED)
 class Capabilities:
     """How a provider works, by its documentation. 0 and an empty text mean 'not documented'.
 
+    `finds_orders`: it honours no idempotency keys, but an order whose answer was lost can be found again.
     `signature` names what its callbacks are verified by. `charges_failures`: a task that fails may be
     charged. `rates` are its prices as multiples of the operator's `…_CREDITS_PER_MINUTE`, by mode; a mode
     without a rate has the price per call that `abilities` names.
@@ -28,6 +29,7 @@ class Capabilities:
     has_callbacks: bool
     signature: str = ""
     has_idempotency_key: bool = False
+    finds_orders: bool = False
     reports_progress: bool = False
     has_cancel: bool = False
     has_balance: bool = False
@@ -40,6 +42,11 @@ class Capabilities:
     charges_failures: bool = True
     price_note: str = ""  # the provider's own price, for docs/providers.md
     unknown: str = ""  # what its documentation leaves open
+
+    @property
+    def can_repeat(self) -> bool:
+        """Whether a create call may be made again after a lost answer: there will be one order."""
+        return self.has_idempotency_key or self.finds_orders
 
     def priced(self, credits_per_minute: float) -> Abilities:
         """Return its abilities at the operator's exchange, in credits per minute."""

@@ -54,6 +54,9 @@ CAPABILITIES: dict[str, Capabilities] = {
         unknown="How long it keeps this call: its page stands under old models. The longest song, and the "
         "formats.",
     ),
+    # Limits and formats: README of @stemsplit/sdk 0.1.0 (2026-06); its pages also name 50 MB and 500 MB.
+    # Price: what its users report of stemsplit.io/pricing, by the size of the pack. Our default of 20 credits
+    # a minute is the lower end, at $0.005 a credit.
     STEMSPLIT: Capabilities(
         title="StemSplit",
         api_url="https://stemsplit.io/api/v1",
@@ -65,12 +68,18 @@ CAPABILITIES: dict[str, Capabilities] = {
         takes_upload=True,
         has_callbacks=True,
         signature="HMAC-SHA256 of the raw body",
-        has_idempotency_key=True,
+        finds_orders=True,
         reports_progress=True,
         has_balance=True,
         few_left=600,
+        formats=(".mp3", ".wav", ".flac", ".m4a", ".aac", ".ogg", ".webm", ".wma"),
+        longest_s=3600,
+        largest_bytes=100 * 1024 * 1024,
         links_live_s=3600,
-        price_note="1 credit a second of audio",
+        price_note="1 credit a second of audio, $0.10 to 0.20 a minute",
+        unknown="Whether it honours `callbackUrl`, which only its Python library sends, and by which secret "
+        "it signs those callbacks; how old one may be. Whether `creditsCharged` of a failed job is 0 once "
+        "it is refunded. Whether its list of jobs begins with the newest.",
     ),
     LALAL: Capabilities(
         title="LALAL.AI",

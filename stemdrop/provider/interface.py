@@ -14,8 +14,9 @@ from stemdrop.domain.results import Result
 class Order:
     """One create call. `call_id` names it: where there are idempotency keys, the same one orders once.
 
-    `source` is a URL, or what `upload` returned. `callback_url` is empty where results are polled.
-    `file_format` and `max_file_bytes` are wishes for the stems, for a provider that offers the choice.
+    `is_repeated`: it was made before, and its answer was lost. `source` is a URL, or what `upload` returned.
+    `callback_url` is empty where results are polled. `file_format` and `max_file_bytes` are wishes for the
+    stems, for a provider that offers the choice.
     """
 
     call_id: str
@@ -26,6 +27,7 @@ class Order:
     callback_url: str = ""
     file_format: str = ""
     max_file_bytes: int = 0
+    is_repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

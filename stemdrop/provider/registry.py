@@ -17,6 +17,7 @@ from stemdrop.provider.capabilities import CAPABILITIES, sunoapi_name
 from stemdrop.provider.fal.client import FalClient
 from stemdrop.provider.interface import Provider, Report
 from stemdrop.provider.lalal.client import LalalClient
+from stemdrop.provider.stemsplit.client import StemSplitClient
 from stemdrop.provider.sunoapi.client import SeparationClient
 from stemdrop.settings import Settings
 from stemdrop.storage.abilities import AbilitiesCache
@@ -68,6 +69,11 @@ class Providers:
         """Return the name of the provider of a stored task id."""
         return task_id.partition(":")[0] if task_id.startswith(_PREFIXES) else self._first
 
+    def calls_back(self, task_id: str) -> bool:
+        """Whether the provider of a stored task id sends callbacks, where we have a public URL."""
+        provider = self._known.get(self.name_of(task_id))
+        return provider is None or provider.capabilities.has_callbacks
+
     async def fetch(self, task_id: str) -> Report:
         """Poll a task by its stored id. Raises as `Provider.fetch`."""
         name = self.name_of(task_id)
@@ -105,6 +111,14 @@ def build_providers(settings: Settings, http: httpx.AsyncClient, counters: Count
         known[FAL] = FalClient(http, settings.fal_api_url, fal_key, counters)
     if lalal_key := settings.lalal_api_key.get_secret_value():
         known[LALAL] = LalalClient(http, settings.lalal_api_url, lalal_key, counters)
+    if stemsplit_key := settings.stemsplit_api_key.get_secret_value():
+        known[STEMSPLIT] = StemSplitClient(
+            http,
+            settings.stemsplit_api_url,
+            stemsplit_key,
+            counters,
+            webhook_secret=settings.stemsplit_webhook_secret.get_secret_value(),
+        )
     return Providers(known, [name for name in provider_order(settings) if name in known], first)
 
 

@@ -10,6 +10,7 @@ _REFUSALS = ("no_key", "no_credits", "busy", "busy_with_retry_after", "maintenan
 _KINDS = {
     "create": (*_REFUSALS, "lost", "used_key", "early_callback", *FAILURES),
     "status": (*_REFUSALS, "lost", *FAILURES),
+    "list": (*_REFUSALS, "lost"),
     "upload": (*_REFUSALS, "lost"),
     "balance": (*_REFUSALS, "lost"),
     "callback": ("lost", "twice", "wrongly_signed"),

@@ -131,6 +131,19 @@ async def status(server: "ContractServer", request: Request) -> Reply:
     return Reply(200, _detail(server, job))
 
 
+async def listed(server: "ContractServer", request: Request) -> Reply:
+    """The document does not say which jobs come first; here it is the newest."""
+    limit, offset = (
+        int(request.query_params.get(name, value)) for name, value in (("limit", 20), ("offset", 0))
+    )
+    if not 1 <= limit <= 100:
+        refuse(400, _error("VALIDATION_ERROR", "limit"))
+    jobs = [_detail(server, job) for job in reversed(server.jobs.values())]
+    page = [{name: value for name, value in job.items() if name != "outputs"} for job in jobs]
+    told = {"total": len(jobs), "limit": limit, "offset": offset, "hasMore": len(jobs) > offset + limit}
+    return Reply(200, {"jobs": page[offset : offset + limit], "pagination": told})
+
+
 async def upload(server: "ContractServer", request: Request) -> Reply:
     body = await read_json(request) or {}
     name, known = str(body.get("filename", "")), {"filename", "contentType"}
@@ -185,6 +198,7 @@ CONTRACT = Contract(
     scheme="Bearer ",
     calls=(
         Call("POST", "/api/v1/jobs", "create", create),
+        Call("GET", "/api/v1/jobs", "list", listed),
         Call("GET", "/api/v1/jobs/{id}", "status", status),
         Call("POST", "/api/v1/upload", "upload", upload),
         Call("PUT", storage.PATH, "put", storage.put, needs_key=False),

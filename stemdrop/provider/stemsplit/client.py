@@ -1,0 +1,187 @@
+"""`StemSplitClient`: calls the API of StemSplit."""
+
+import hmac
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx
+from pydantic import SecretStr
+
+from stemdrop.domain.jobs import Mode
+from stemdrop.domain.providers import STEMSPLIT
+from stemdrop.domain.results import Result
+from stemdrop.errors import AnswerLost, BadContract, ForgedRequest, Refused, SeparationError
+from stemdrop.provider.capabilities import CAPABILITIES
+from stemdrop.provider.http_calls import (
+    ASK_TIMEOUT,
+    CREATE_TIMEOUT,
+    UPLOAD_TIMEOUT,
+    Answer,
+    HttpCalls,
+    of_length,
+    retry_after_s,
+)
+from stemdrop.provider.interface import Order, Report
+from stemdrop.provider.json_body import parse_json
+from stemdrop.provider.stemsplit.answers import (
+    find_job,
+    read_balance,
+    read_callback,
+    read_error,
+    read_job,
+    read_task_id,
+    read_upload,
+)
+from stemdrop.provider.stemsplit.codes import known_code
+from stemdrop.storage.counters import Counters
+
+_OUTPUT_TYPES = {Mode.SEPARATE_VOCAL: "BOTH", Mode.SPLIT_STEM: "SIX_STEMS"}
+# The most that one page of its list holds. An order is looked for within minutes.
+_LISTED = 100
+
+
+class StemSplitClient:
+    """The URL has no slash at the end. Without the secret of its webhooks there are no callbacks."""
+
+    name = STEMSPLIT
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        api_url: str,
+        key: str,
+        counters: Counters | None = None,
+        *,
+        webhook_secret: str = "",
+    ) -> None:
+        self.capabilities = replace(CAPABILITIES[STEMSPLIT], has_callbacks=bool(webhook_secret))
+        self._calls = HttpCalls(http, self.capabilities.title, counters, STEMSPLIT)
+        self._api_url = api_url
+        self._key = SecretStr(key)
+        self._secret = SecretStr(webhook_secret)
+
+    async def create(self, order: Order) -> str:
+        """Order a split; see `Provider`.
+
+        It does not say that it honours idempotency keys. So a call whose answer was lost is not made again:
+        its job is looked for in the list of jobs, by the name of its file, which is ours. Raises `AnswerLost`
+        until it is found.
+        """
+        if order.is_repeated:
+            return await self._find(order.call_id)
+        source = "uploadKey" if order.is_uploaded else "sourceUrl"
+        body = {
+            source: order.source,
+            "fileName": order.call_id + PurePosixPath(order.source).suffix,
+            "outputType": _OUTPUT_TYPES[order.mode],
+            "quality": "BEST",  # six stems need it; the price is the same
+            "outputFormat": "MP3",
+        }
+        if order.callback_url and self.capabilities.has_callbacks:
+            body["callbackUrl"] = order.callback_url
+        url, headers = f"{self._api_url}/jobs", {"Idempotency-Key": order.call_id}
+        options: dict[str, Any] = {"json": body, "headers": headers, "timeout": CREATE_TIMEOUT}
+        return await self._ask("create", "POST", url, **options) or await self._find(order.call_id)
+
+    async def fetch(self, task_id: str) -> Report:
+        """Poll a task; see `Provider`."""
+        url = f"{self._api_url}/jobs/{quote(task_id, safe='')}"
+        return read_job(await self._ask("detail", "GET", url))
+
+    async def read_callback(self, headers: Mapping[str, str], body: bytes) -> tuple[str, Result]:
+        """Read a callback; see `Provider`.
+
+        A repeated or late one does no harm: each is for one job, whose result is stored once.
+        """
+        secret = self._secret.get_secret_value()
+        expected = f"sha256={hmac.digest(secret.encode(), body, 'sha256').hex()}"
+        given = headers.get("x-webhook-signature", "")
+        # everyone can sign with an empty secret
+        if not secret or not hmac.compare_digest(expected.encode(), given.encode(errors="surrogatepass")):
+            raise ForgedRequest("the callback's signature is wrong")
+        return read_callback(parse_json(body))
+
+    async def abilities(self) -> None:
+        """Return nothing: StemSplit does not tell, so the table holds."""
+
+    async def balance(self) -> float:
+        """Return what is left, in seconds of audio."""
+        seconds = read_balance(await self._ask("credits", "GET", f"{self._api_url}/balance"))
+        self._calls.note_balance(seconds)
+        return seconds
+
+    async def upload(self, name: str, content: AsyncIterator[bytes], size_bytes: int) -> str:
+        """Upload a source to the storage that it names, without our key, and return the key of the upload."""
+        answer = await self._ask("upload", "POST", f"{self._api_url}/upload", json={"filename": name})
+        url, upload_key, media_type = read_upload(answer)
+        if urlsplit(url).scheme != "https" and not url.startswith(_origin(self._api_url)):
+            raise BadContract("uploadUrl is not HTTPS")
+        await self._calls.ask(
+            "upload",
+            self._stored,
+            "PUT",
+            url,
+            content=of_length(content, size_bytes),
+            headers={"Content-Type": media_type, "Content-Length": str(size_bytes)},
+            timeout=UPLOAD_TIMEOUT,
+        )
+        return upload_key
+
+    async def _find(self, call_id: str) -> str:
+        """Return the id of the job of this call. Raises `AnswerLost` if it is not, or not yet, listed."""
+        try:
+            jobs = await self._ask("detail", "GET", f"{self._api_url}/jobs?limit={_LISTED}")
+            task_id = find_job(jobs, call_id)
+        except (SeparationError, BadContract) as error:
+            # that the list cannot be read does not mean that nothing was ordered
+            raise AnswerLost(f"the list of StemSplit's jobs cannot be read: {error}") from error
+        if not task_id:
+            raise AnswerLost("StemSplit's list of jobs does not have the job of this order")
+        return task_id
+
+    async def _ask(self, call: str, method: str, url: str, **request: Any) -> Any:
+        """Return what an answer holds: of a create call the task id, which is empty if it must be found."""
+        read = self._created if call == "create" else self._body
+        # Cloudflare, which stands before it, refuses some libraries' names
+        headers = {"Authorization": f"Bearer {self._key.get_secret_value()}", "User-Agent": "stemdrop"}
+        headers |= request.pop("headers", {})
+        return await self._calls.ask(
+            call, read, method, url, headers=headers, **{"timeout": ASK_TIMEOUT, **request}
+        )
+
+    def _created(self, answer: Answer) -> str:
+        """Return the task id; of a key that was used before that of its job, if it is named."""
+        if answer.status == 409:
+            try:
+                return read_task_id(parse_json(answer.body))
+            except BadContract:
+                return ""
+        return read_task_id(self._body(answer))
+
+    def _body(self, answer: Answer) -> object:
+        try:
+            body = parse_json(answer.body)
+        except BadContract:
+            raise self._calls.of_status(answer.status, answer.headers) from None
+        if answer.status < 300:
+            return body
+        code, message = read_error(body)
+        known = known_code(answer.status, code) if code else 0
+        if not known:
+            raise self._calls.of_status(answer.status, answer.headers)
+        # some servers repeat the request
+        text = f"{code}: {message}".replace(self._key.get_secret_value(), "***")
+        raise Refused(known, text, retry_after_s(answer.headers))
+
+    @staticmethod
+    def _stored(answer: Answer) -> None:
+        if not 200 <= answer.status < 300:  # the storage refuses, which says nothing about our key
+            raise AnswerLost(f"the storage of StemSplit's uploads answered HTTP {answer.status}")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}/"
