@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 # The part of Telegram's limit for one file that tags and a cover may take (0.5 of 50 MB).
 _PART_FOR_TAGS = 100
-# A create call with an idempotency key is sent again so often after a lost answer.
+# A create call that can be repeated is sent again so often after a lost answer.
 MAX_REPEATS = 8
 _REPEAT_AFTER_S = 2.0
 
@@ -79,10 +79,10 @@ class CallSender:
         )
 
     async def repeatable(self, job: Job) -> CreateCall | None:
-        """Return the job's last call if it may be sent again: its idempotency key orders once."""
+        """Return the job's last call if it may be sent again: there will be one order."""
         call = await self.calls.get(job.create_started_by)
         provider = self.providers.get(call.provider) if call else None
-        if provider is None or not provider.capabilities.has_idempotency_key:
+        if provider is None or not provider.capabilities.can_repeat:
             return None
         runs = await self.store.runs(job.id, Run.SUBMIT)
         return call if call and call.source and runs < MAX_REPEATS else None
@@ -96,7 +96,7 @@ class CallSender:
             raise
         except (AnswerLost, BadContract) as error:
             await self.count_failure(call.provider, error)
-            if self.providers[call.provider].capabilities.has_idempotency_key:
+            if self.providers[call.provider].capabilities.can_repeat:
                 _repeat_later(job, run, error)
             log.warning("job %s: the answer to its create call is lost: %s", job.id, error)
             return Answered.LOST
@@ -109,7 +109,7 @@ class CallSender:
         first time.
         """
         try:
-            task_id = await self._create(job, call)
+            task_id = await self._create(job, call, is_repeated=True)
         except (Unreachable, Refused, AnswerLost, BadContract) as error:
             await self.count_failure(call.provider, error)
             _repeat_later(job, run, error)
@@ -117,7 +117,7 @@ class CallSender:
             return Answered.LOST
         return await self._accepted(job, call, task_id)
 
-    async def _create(self, job: Job, call: CreateCall) -> str:
+    async def _create(self, job: Job, call: CreateCall, *, is_repeated: bool = False) -> str:
         provider = self.providers[call.provider]
         callback_url = ""
         if self.links and provider.capabilities.has_callbacks:
@@ -132,6 +132,7 @@ class CallSender:
             callback_url=callback_url,
             file_format=job.file_format,
             max_file_bytes=self.max_bytes - self.max_bytes // _PART_FOR_TAGS,
+            is_repeated=is_repeated,
         )
         return self.providers.qualified(call.provider, await provider.create(order))
 
