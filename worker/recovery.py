@@ -133,8 +133,9 @@ class Recovery:
             moved_at = min(job.moved_at, now)
             times.append(moved_at + limits.job_timeout_s)
             if job.state is JobState.SEPARATING:
-                poll_at = max(moved_at + self._first_poll_s, min(job.polled_at, now) + limits.poll_interval_s)
-                times.append(poll_at if poll_at > now else now + limits.poll_interval_s)
+                first_at, interval_s = moved_at + self._first_poll_s(job), limits.poll_interval_s
+                poll_at = max(first_at, min(job.polled_at, now) + interval_s)
+                times.append(poll_at if poll_at > now else now + interval_s)
             elif job.state is JobState.SUBMITTING and job.create_started_at and not job.is_asking_again:
                 times.append(job.create_started_at + limits.job_timeout_s)
             else:
@@ -142,10 +143,10 @@ class Recovery:
                 times.append(now + min(max((now - moved_at) / 2, shortest_s), longest_s))
         return min(at for at in times if at > now)
 
-    @property
-    def _first_poll_s(self) -> float:
+    def _first_poll_s(self, job: Job) -> float:
         limits = self.deadlines
-        return limits.poll_after_s if limits.has_callbacks else limits.poll_interval_s
+        has_callbacks = limits.has_callbacks and self.polling.providers.calls_back(job.task_id)
+        return limits.poll_after_s if has_callbacks else limits.poll_interval_s
 
     async def _correct_times(self, job: Job) -> Job:
         """Replace times in the future, which a clock that was set back has left: the job would wait."""
@@ -170,7 +171,7 @@ class Recovery:
     async def _poll(self, job: Job, age_s: float) -> None:
         limits = self.deadlines
         is_over = age_s > limits.job_timeout_s
-        is_due = age_s >= self._first_poll_s and self.clock() - job.polled_at >= limits.poll_interval_s
+        is_due = age_s >= self._first_poll_s(job) and self.clock() - job.polled_at >= limits.poll_interval_s
         # a job that runs out of time is polled once more before it fails
         if (is_due or is_over) and await self.polling.ask(job):
             return

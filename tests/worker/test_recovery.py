@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from builders import make_job, make_result
-from product import DEADLINES, Product, new_job, open_product
+from product import DEADLINES, NOBODY, Product, new_job, open_product
 from provider import Provider
 
 from sandbox.telegram.app import run_telegram
@@ -108,6 +108,26 @@ async def test_without_callbacks_polling_begins_after_one_interval(
         await recovery.run()
         counters.append(polls(provider))
     assert counters == [0, 1, 1, 2]
+
+
+async def test_a_provider_without_callbacks_is_polled_sooner_than_another(
+    redis_url: str, telegram: Telegram, sent: Message
+) -> None:
+    """Also where we have a public URL. Without its secret StemSplit has no callbacks."""
+    async with (
+        run_telegram(telegram) as url,
+        open_product(redis_url, telegram, url, STEMSPLIT_API_KEY="k", STEMSPLIT_API_URL=NOBODY) as product,
+    ):
+        tasks = {"stemsplit:1": [False, True, False, True], "task-1": [False] * 4, "lalal:1": [False] * 4}
+        jobs = [await product.at(JobState.SEPARATING, sent, task_id=task_id) for task_id in tasks]
+        polled: dict[str, list[bool]] = {task_id: [] for task_id in tasks}
+        for advance_s in (EVERY_S - 5, 6, EVERY_S - 5, 6):
+            product.clock.advance(advance_s)
+            began_at = product.clock.now
+            await product.recovery().run()
+            for job in jobs:
+                polled[job.task_id].append((await product.job(job.id)).polled_at > began_at)
+        assert polled == tasks
 
 
 async def test_a_polled_success_is_delivered(product: Product, provider: Provider, job: Job) -> None:
