@@ -68,9 +68,7 @@ def _workings() -> str:
         "A callback is verified by": lambda it: it.signature if it.has_callbacks else "–",
         "With `PUBLIC_URL` the song is": lambda it: "fetched from there" if it.takes_url else "uploaded",
         "Without it, the song is": lambda it: "uploaded" if it.takes_upload else "not split there",
-        "After a lost answer the call is": lambda it: (
-            "repeated" if it.has_idempotency_key else "not repeated"
-        ),
+        "After a lost answer the call is": _after_lost_answer,
         "Progress in percent": lambda it: _yes(it.reports_progress),
         "Tells what is left of the account": lambda it: _yes(it.has_balance),
         "Charges failures": lambda it: "unless it says otherwise" if it.charges_failures else "no",
@@ -82,6 +80,12 @@ def _workings() -> str:
     found = {label: {name: told(it) for name, it in CAPABILITIES.items()} for label, told in rows.items()}
     unknown = [f"- **{it.title}**: {_sentence(it.unknown)}" for it in CAPABILITIES.values() if it.unknown]
     return "\n".join([_table(found), "", "What their documentation leaves open:", "", *unknown])
+
+
+def _after_lost_answer(provider: Capabilities) -> str:
+    if provider.has_idempotency_key:
+        return "repeated"
+    return "looked for in its list of jobs" if provider.finds_orders else "not repeated"
 
 
 def _table(rows: Mapping[str, Mapping[str, str]]) -> str:

@@ -9,7 +9,6 @@ from urllib.parse import quote
 import httpx
 from pydantic import SecretStr
 
-from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.jobs import Mode
 from stemdrop.domain.providers import LALAL
 from stemdrop.errors import AnswerLost, BadContract, ForgedRequest, Refused
@@ -98,9 +97,8 @@ class LalalClient:
         self._calls.note_balance(minutes)
         return minutes
 
-    async def abilities(self) -> Abilities:
-        """Return what its documentation names; the operator's price is not in it."""
-        return self.capabilities.abilities
+    async def abilities(self) -> None:
+        """Return nothing: LALAL.AI does not tell, so the table holds."""
 
     async def _check(self, task_ids: Sequence[str]) -> dict[str, object]:
         body = {"task_ids": list(task_ids)}
