@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from stemdrop.errors import BadContract, Refused, SeparationError
 from stemdrop.provider.interface import Provider
-from stemdrop.provider.registry import Providers
+from stemdrop.provider.registry import Providers, is_free
 from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.storage.abilities import AbilitiesCache
 from stemdrop.storage.circuits import Circuits
@@ -50,15 +50,10 @@ class CreditsMonitor:
         else:
             self._logged.pop(provider.name, None)
             if credits is not None:
-                is_free = await self._is_free(provider)
-                few = provider.capabilities.few_left
-                await self._alerts.credits_left(math.inf if is_free else credits, provider.name, few)
+                left = math.inf if await is_free(provider.name, self._abilities) else credits
+                await self._alerts.credits_left(left, provider.name, provider.capabilities.few_left)
         opened_at = (await self._circuits.get(provider.name)).opened_at
         await self._alerts.failing(provider.name, self._clock() - opened_at if opened_at else 0)
-
-    async def _is_free(self, provider: Provider) -> bool:
-        """Whether it charges nothing; what the operator lets users pay for it does not count."""
-        return not provider.capabilities.rates and (await self._abilities.of(provider.name)).is_free
 
     def _log_once(self, provider: Provider, error: Exception) -> None:
         if self._logged.get(provider.name) != str(error):

@@ -20,7 +20,7 @@ from stemdrop.errors import StoreUnavailable
 from stemdrop.operator.status_tables import status_lines
 from stemdrop.operator.system_status import SystemStatus
 from stemdrop.operator.terminal import print_lines, run_command, tolerant_stdout
-from stemdrop.provider.registry import build_abilities_cache
+from stemdrop.provider.registry import build_abilities_cache, is_free, provider_labels
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import connect
 from stemdrop.storage.snapshot import Snapshots
@@ -68,12 +68,15 @@ async def _watch(_: argparse.Namespace, settings: Settings) -> int:
 
 
 async def _status(settings: Settings, redis: Redis) -> SystemStatus:
-    snapshots = Snapshots(redis)
+    snapshots, cache = Snapshots(redis), build_abilities_cache(settings, redis)
+    providers = provider_labels(settings)
     return SystemStatus(
         await snapshots.take(),
         await snapshots.lately(),
         expects_callbacks=bool(settings.public_url),
-        abilities=await build_abilities_cache(settings, redis).get(),
+        abilities=await cache.get(),
+        providers=providers,
+        free=frozenset([name for name in providers if await is_free(name, cache)]),
     )
 
 

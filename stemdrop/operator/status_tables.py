@@ -1,6 +1,7 @@
 """The state of the whole system as lines for a terminal. No I/O."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from stemdrop.observability import metric_definitions as metrics
 from stemdrop.observability.printable_text import printable
@@ -13,13 +14,15 @@ _ACCEPTED_CALLBACKS = ("stored", "repeated")
 _MEGABYTE = 1024 * 1024
 _PROCESS_HEADINGS = ("PROCESS", "HOST", "PID", "VERSION", "UP", "SEEN", "STATE")
 _JOB_HEADINGS = ("OPEN JOBS", "MODE", "COUNT", "OLDEST")
+_PROVIDER_HEADINGS = ("PROVIDER", "API", "LEFT", "LAST HOUR", "ORDERS")
 _QUEUE_HEADINGS = ("QUEUE", "WAITING", "RUNNING", "PUT OFF", "OLDEST")
 
 
 def status_lines(status: SystemStatus, width: int | None = None) -> list[str]:
     """Return the lines of `stemdrop status`, none wider than `width` cells."""
-    parts = [_processes(status, width), _jobs(status, width), _queues(status, width), list(_figures(status))]
-    lines = [line for part in parts for line in ("", *part)][1:]
+    parts = [_processes(status, width), _jobs(status, width), _queues(status, width)]
+    parts += [_providers(status, width)] if status.has_several else []
+    lines = [line for part in (*parts, list(_figures(status))) for line in ("", *part)][1:]
     return [shortened(line, width) if width else line for line in lines]
 
 
@@ -68,6 +71,22 @@ def _queues(status: SystemStatus, width: int | None) -> list[str]:
     return [*table_lines(_QUEUE_HEADINGS, rows, width), *waits]
 
 
+def _providers(status: SystemStatus, width: int | None) -> list[str]:
+    return table_lines(_PROVIDER_HEADINGS, [_provider(status, name) for name in status.providers], width)
+
+
+def _provider(status: SystemStatus, name: str) -> tuple[str, ...]:
+    facts = status.provider(name)
+    credits, hour, closed_s = facts["credits"], facts["last_hour"], facts["not_asked_s"]
+    return (
+        name,
+        _reached(facts["last_try"]),
+        f"{credits['left']:,}, {span(credits['seen_s'])} ago" if credits else "",
+        f"{hour['succeeded']} of {sum(hour.values())} succeeded",
+        f"! none for {span(closed_s)}: {printable(facts['why'])}" if closed_s else "well",
+    )
+
+
 def _figures(status: SystemStatus) -> Iterator[str]:
     snapshot, ended, callbacks = status.snapshot, status.ended, status.counts(metrics.CALLBACKS)
     yield "Last hour  " + ", ".join(f"{ended[name]} {name}" for name in OUTCOMES)
@@ -76,14 +95,11 @@ def _figures(status: SystemStatus) -> Iterator[str]:
     accepted = sum(callbacks.pop(name, 0) for name in _ACCEPTED_CALLBACKS)
     yield f"Callbacks  {accepted} accepted" + (f"; refused: {_most_first(callbacks)}" if callbacks else "")
     refusals = status.counts(metrics.API_REFUSALS)
-    yield f"API        {_reached(status, 'api')}" + (
-        f"; refused with {_most_first(refusals)}" if refusals else ""
-    )
-    yield f"Telegram   {_reached(status, 'telegram')}; {_limits(status)}"
-    if credits := status.credits:
-        yield f"Credits    {credits['left']:,} left, {span(credits['seen_s'])} ago"
-    elif not status.abilities.is_free:
-        yield "Credits    not known yet"
+    refused = [f"refused with {_most_first(refusals)}"] if refusals else []
+    if parts := ([] if status.has_several else [_reached(status.last_try("api"))]) + refused:
+        yield f"API        {'; '.join(parts)}"
+    yield f"Telegram   {_reached(status.last_try('telegram'))}; {_limits(status)}"
+    yield from _credits(status)
     if engine := status.abilities.engine:
         advice = status.abilities.engine_advice
         yield f"Separation own separator, engine {engine}" + (f"; better stems: {advice}" if advice else "")
@@ -94,6 +110,15 @@ def _figures(status: SystemStatus) -> Iterator[str]:
     yield f"Redis      {snapshot.memory_bytes / _MEGABYTE:.1f} MB{of_limit}"
 
 
+def _credits(status: SystemStatus) -> Iterator[str]:
+    if status.has_several:
+        return
+    if credits := status.credits:
+        yield f"Credits    {credits['left']:,} left, {span(credits['seen_s'])} ago"
+    elif not status.abilities.is_free:
+        yield "Credits    not known yet"
+
+
 def _limits(status: SystemStatus) -> str:
     pause_s = status.snapshot.flood_pause_s
     waits = sum(status.counts(metrics.FLOOD_WAITS).values())
@@ -102,8 +127,8 @@ def _limits(status: SystemStatus) -> str:
     return f"{now}{waits} waits for its limits, {span(seconds)} in all"
 
 
-def _reached(status: SystemStatus, server: str) -> str:
-    if not (last := status.last_try(server)):
+def _reached(last: Mapping[str, Any] | None) -> str:
+    if not last:
         return "not tried yet"
     if last["reached"]:
         return f"reached {span(last['tried_s'])} ago"

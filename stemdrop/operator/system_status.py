@@ -1,7 +1,7 @@
 """The state of the whole system: typed, and as the JSON of `stemdrop status --json`. No I/O."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import floor
 from typing import Any
 
@@ -12,6 +12,8 @@ from stemdrop.operator.job_data import seconds_since
 from stemdrop.storage.snapshot import Snapshot
 
 OUTCOMES = ("delivered", "incomplete", "failed", "cancelled")
+# What may come of a create call that was answered.
+_CALLS_ENDED = ("succeeded", "failed", "refunded", "refused")
 # Field of the JSON → the counter of the last hour.
 _COUNTED = {
     "failed": metrics.FAILED,
@@ -24,12 +26,18 @@ _COUNTED = {
 
 @dataclass(frozen=True, slots=True)
 class SystemStatus:
-    """A snapshot of Redis, and the counters of the last hour; with callbacks a webhook is needed."""
+    """A snapshot of Redis, and the counters of the last hour; with callbacks a webhook is needed.
+
+    `providers` are those that are asked, with the names of their API calls' metrics; `free` are those of them
+    that charge nothing.
+    """
 
     snapshot: Snapshot
     last_hour: Mapping[str, float]
     expects_callbacks: bool
     abilities: Abilities
+    providers: Mapping[str, str] = field(default_factory=dict)
+    free: frozenset[str] = frozenset()
 
     @property
     def missing_roles(self) -> list[str]:
@@ -46,13 +54,39 @@ class SystemStatus:
         """Return the credits left, and when that was seen; None if it never was, or nothing costs credits."""
         if self.abilities.is_free:
             return None
-        left = self.snapshot.counters.get(metrics.CREDITS_LEFT.name)
-        seen_at = self.snapshot.counters.get(metrics.CREDITS_SEEN.name, 0.0)
+        return self._credits("")
+
+    @property
+    def has_several(self) -> bool:
+        """Whether others than the API at SEPARATION_API_URL are asked."""
+        return any(self.providers.values())
+
+    def provider(self, name: str) -> dict[str, Any]:
+        """Return the state of one of the providers that are asked."""
+        label, circuit = self.providers[name], self.snapshot.circuits[name]
+        ended = {
+            it: round(self.last_hour.get(metrics.CREATE_CALLS.field(name, it), 0)) for it in _CALLS_ENDED
+        }
+        return {
+            "name": name,
+            "credits": None if name in self.free else self._credits(label),
+            "last_try": self.last_try(label or metrics.FIRST_API),
+            "last_hour": ended,
+            "not_asked_s": circuit.asked_again_s,
+            "why": circuit.why if circuit.is_open else "",
+        }
+
+    def _credits(self, label: str) -> dict[str, Any] | None:
+        left = self.snapshot.counters.get(metrics.CREDITS_LEFT.field(label))
+        seen_at = self.snapshot.counters.get(metrics.CREDITS_SEEN.field(label), 0.0)
         seen_s = seconds_since(seen_at, self.snapshot.at)
         return None if left is None else {"left": floor(left), "seen_s": seen_s, "seen_at": utc(seen_at)}
 
     def last_try(self, server: str) -> dict[str, Any] | None:
-        """Return whether `telegram` or the `api` was reached at the last try, and when; None without one."""
+        """Return whether a server was reached at the last try, and when; None without one.
+
+        `server` is `telegram`, `api` or the name of another provider.
+        """
         times = [
             self.snapshot.counters.get(metrics.LAST_TRY.field(server, how), 0.0)
             for how in ("reached", "failed")
@@ -70,8 +104,8 @@ class SystemStatus:
     def counts(self, metric: metrics.Metric) -> dict[str, int]:
         """Return a counter of the last hour, added up by its first label."""
         sums: dict[str, int] = {}
-        for field, value in self.last_hour.items():
-            name, _, labels = field.partition("|")
+        for key, value in self.last_hour.items():
+            name, _, labels = key.partition("|")
             if name == metric.name and value:
                 label = labels.partition("|")[0]
                 sums[label] = sums.get(label, 0) + round(value)
@@ -120,4 +154,5 @@ class SystemStatus:
                 "memory_bytes": snapshot.memory_bytes,
                 "memory_limit_bytes": snapshot.memory_limit_bytes,
             },
+            "providers": [self.provider(name) for name in self.providers],
         }

@@ -150,6 +150,11 @@ def provider_titles(settings: Settings) -> dict[str, str]:
     return {name: CAPABILITIES[name].title for name in labels} if any(labels.values()) else {}
 
 
+async def is_free(name: str, abilities: AbilitiesCache) -> bool:
+    """Whether a provider charges the operator nothing; what users pay for it does not count."""
+    return not CAPABILITIES[name].rates and (await abilities.of(name)).is_free
+
+
 def build_abilities_cache(settings: Settings, redis: Redis) -> AbilitiesCache:
     """Build the cache of what the providers can do, at the operator's prices."""
     rates = {

@@ -32,6 +32,7 @@ from stemdrop.domain.jobs import Failure, JobState, Mode
 from stemdrop.domain.queues import PERIODIC, Queue
 from stemdrop.observability.metric_definitions import (
     CALLBACKS,
+    CREATE_CALLS,
     CREDITS_LEFT,
     CREDITS_SEEN,
     FLOOD_SECONDS,
@@ -40,6 +41,7 @@ from stemdrop.observability.metric_definitions import (
 from stemdrop.operator.status_tables import status_lines
 from stemdrop.operator.system_status import SystemStatus
 from stemdrop.storage.abilities import AbilitiesCache
+from stemdrop.storage.circuits import Circuits
 from stemdrop.storage.connection import connect
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.dead_letters import DeadLetters
@@ -140,7 +142,7 @@ async def test_json_has_all_figures(environ: dict[str, str], redis_url: str, cap
 
 FIELDS = [
     *("at", "processes", "missing", "jobs", "queues", "last_hour", "flood_pause_s", "engine"),
-    *("credits", "servers", "given_up", "redis"),
+    *("credits", "servers", "given_up", "redis", "providers"),
 ]
 
 
@@ -185,6 +187,38 @@ async def test_the_text_has_all_figures(environ: dict[str, str], redis_url: str,
         r"Redis      \d+\.\d MB",
     ):
         assert re.search(f"^{line}", out, re.M), line
+
+
+async def test_each_of_several_providers_has_a_line(
+    environ: dict[str, str], redis_url: str, capsys: Capture
+) -> None:
+    environ |= {"PROVIDERS": "sunoapi,selfhosted"}
+    async with connect(redis_url) as redis:
+        counters = Counters(redis)
+        for label, credits in (("", 1200), ("selfhosted", 5)):
+            counters.set_gauge(CREDITS_LEFT, credits, label)
+            counters.set_gauge(CREDITS_SEEN, time.time(), label)
+        counters.note_try("selfhosted", is_reached=True)
+        for outcome, count in (("asked", 9), ("succeeded", 3), ("refunded", 1)):
+            counters.add(CREATE_CALLS, "selfhosted", outcome, by=count)
+        await counters.write()
+        await Circuits(redis).failed("sunoapi", "it refuses the key", at_once=True)
+    assert await asyncio.to_thread(run, ["status"], environ) == 0
+    out = capsys.readouterr().out
+    for line in (
+        r"sunoapi +not tried yet +1,200, \d+s ago +0 of 0 succeeded +! none for \d+s: it refuses the key",
+        r"selfhosted +reached \d+s ago +5, \d+s ago +3 of 4 succeeded +well",
+    ):
+        assert re.search(f"^{line}", out, re.M), line
+    assert re.search("^(API|Credits) ", out, re.M) is None
+    assert await asyncio.to_thread(run, ["status", "--json"], environ) == 0
+    first, second = json.loads(capsys.readouterr().out)["providers"]
+    assert (first["name"], first["why"], first["not_asked_s"] > 0) == ("sunoapi", "it refuses the key", True)
+    assert (second["name"], second["credits"]["left"], second["last_try"]["reached"]) == (
+        "selfhosted",
+        5,
+        True,
+    )
 
 
 async def test_an_empty_system_has_a_status(environ: dict[str, str], capsys: Capture) -> None:
