@@ -37,9 +37,9 @@ class WebhookKeys:
         names = ("request-id", "user-id", "timestamp", "signature")
         request_id, user_id, timestamp, written = (headers.get(f"x-fal-webhook-{name}", "") for name in names)
         if not (timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= 12):
-            raise ForgedRequest("the webhook's signature has no readable time")
+            raise ForgedRequest("the callback's signature has no readable time")
         if abs(self._clock() - int(timestamp)) > SIGNATURE_WINDOW_S:
-            raise ForgedRequest("the webhook's signature is too old or too new")
+            raise ForgedRequest("the callback's signature is too old or too new")
         signature = _from_hex(written)
         message = "\n".join((request_id, user_id, timestamp, hashlib.sha256(body).hexdigest())).encode()
         for kept_for_s in (KEEP_S, RENEW_S):
@@ -47,7 +47,7 @@ class WebhookKeys:
                 await self._fetch()
             if _is_signed(message, signature, self._keys):
                 return
-        raise ForgedRequest("the webhook's signature is wrong")
+        raise ForgedRequest("the callback's signature is wrong")
 
     async def _fetch(self) -> None:
         answer = await self._calls.send("GET", self._url, timeout=_TIMEOUT)
@@ -66,7 +66,7 @@ def _from_hex(written: str) -> bytes:
     except ValueError:
         signature = b""
     if len(signature) != _SIGNATURE_BYTES:
-        raise ForgedRequest("the webhook has no readable signature")
+        raise ForgedRequest("the callback's signature is not readable")
     return signature
 
 
