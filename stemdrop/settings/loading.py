@@ -16,6 +16,7 @@ from stemdrop.settings.unknown_names import unknown_names
 from stemdrop.settings.values import split_list
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_ORDER = {name: number for number, name in enumerate(Settings.model_fields)}
 _MISSING = "{} is missing: set it in the environment or in .env"
 # The key that is taken where one is empty.
 _SHARED_KEY = {"selfhosted_api_key": "separation_api_key"}
@@ -54,6 +55,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> S
     problems += _missing_keys(values)
     if values["telegram_updates"].lower() == "webhook" and not values["public_url"]:
         problems.append("PUBLIC_URL is missing: TELEGRAM_UPDATES=webhook needs it")
+    problems.sort(key=lambda line: _ORDER.get(line.partition(" ")[0].lower(), 0))
     if problems:
         raise SettingsError("\n".join([*problems, *warnings]))
     settings._warnings = tuple(warnings)
