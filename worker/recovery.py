@@ -38,6 +38,9 @@ ANSWER_OF_DELETED_S = 120.0
 # A remix that has not ended so long after its order is rendered again if its task was lost.
 REMIX_AGAIN_S = 60.0
 AT_ONCE = 8
+# A job whose progress is told in polls of many jobs is polled this often: a little less than the pause
+# between two runs, so that it is polled in each.
+PROGRESS_EVERY_S = 8.0
 # The jobs that are read in one step, which blocks the process for about 10 ms.
 BATCH = 50
 # A job that waits for another task is looked at again after half of its time in the state, but not sooner and
@@ -133,7 +136,7 @@ class Recovery:
             moved_at = min(job.moved_at, now)
             times.append(moved_at + limits.job_timeout_s)
             if job.state is JobState.SEPARATING:
-                first_at, interval_s = moved_at + self._first_poll_s(job), limits.poll_interval_s
+                first_at, interval_s = moved_at + self._first_poll_s(job), self._poll_interval_s(job)
                 poll_at = max(first_at, min(job.polled_at, now) + interval_s)
                 times.append(poll_at if poll_at > now else now + interval_s)
             elif job.state is JobState.SUBMITTING and job.create_started_at and not job.is_asking_again:
@@ -146,7 +149,16 @@ class Recovery:
     def _first_poll_s(self, job: Job) -> float:
         limits = self.deadlines
         has_callbacks = limits.has_callbacks and self.polling.providers.calls_back(job.task_id)
-        return limits.poll_after_s if has_callbacks else limits.poll_interval_s
+        return limits.poll_after_s if has_callbacks else self._poll_interval_s(job)
+
+    def _poll_interval_s(self, job: Job) -> float:
+        """Return how often a job is polled, which is more often where that tells its progress.
+
+        A provider that calls back limits its polls too much for that: each task is a request.
+        """
+        limit_s, works = self.deadlines.poll_interval_s, self.polling.providers.capabilities(job.task_id)
+        is_often = works is not None and works.reports_progress and not works.has_callbacks
+        return min(PROGRESS_EVERY_S, limit_s) if is_often else limit_s
 
     async def _correct_times(self, job: Job) -> Job:
         """Replace times in the future, which a clock that was set back has left: the job would wait."""
@@ -171,7 +183,8 @@ class Recovery:
     async def _poll(self, job: Job, age_s: float) -> None:
         limits = self.deadlines
         is_over = age_s > limits.job_timeout_s
-        is_due = age_s >= self._first_poll_s(job) and self.clock() - job.polled_at >= limits.poll_interval_s
+        polled_s = self.clock() - job.polled_at
+        is_due = age_s >= self._first_poll_s(job) and polled_s >= self._poll_interval_s(job)
         # a job that runs out of time is polled once more before it fails
         if (is_due or is_over) and await self.polling.ask(job):
             return

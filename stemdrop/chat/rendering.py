@@ -111,7 +111,7 @@ def render(job: Job, translate: Language, details: Details = NO_DETAILS) -> Rend
             return _submitting(job, translate, title, details)
         case JobState.SEPARATING:
             text = translate("state.separating", title=title)
-            text = f"{text}\n{_progress(translate, details)}".rstrip()
+            text = f"{text}\n{_progress(job, translate, details)}".rstrip()
             return text, _keyboard([cancel_row(job, translate)])
         case JobState.DELIVERING if job.result and not job.result.stems:
             return translate("state.separating", title=title), None
@@ -155,9 +155,11 @@ def _submitting(job: Job, translate: Language, title: str, details: Details) -> 
     return f"{translate('lost', title=title)}\n{translate(known)}", _keyboard(rows)
 
 
-def _progress(translate: Language, details: Details) -> str:
-    """The elapsed time and an estimate; the API reports no percentage."""
+def _progress(job: Job, translate: Language, details: Details) -> str:
+    """The elapsed time, with the percentage where the provider reports one, and else an estimate."""
     estimate, gone = details.estimate, translate.duration(details.elapsed_s)
+    if job.progress:
+        return translate("progress.percent", percent=translate.percent(job.progress / 100), gone=gone)
     if details.elapsed_s < WORTH_TELLING_S:
         return (
             translate("progress.soon", high=translate.duration(estimate.high_s))
@@ -189,7 +191,7 @@ def _one_instrument(job: Job, translate: Language, details: Details) -> list[lis
 def _stem_names(translate: Language, details: Details) -> list[str]:
     """The line that says how many and which stems *All stems* makes, where the provider tells that."""
     stems = details.abilities.stems(Mode.SPLIT_STEM)
-    named = [translate.stem(Stem(key, "", key.replace("_", " ").capitalize())) for key in stems]
+    named = [translate.stem(Stem(key, "", key.replace("_", " ").title())) for key in stems]
     head = f"{translate.mode_name(Mode.SPLIT_STEM)} ({translate.number(len(stems))})"
     return [cut(f"{head}: {', '.join(named)}", NAMES_LENGTH)] if stems else []
 

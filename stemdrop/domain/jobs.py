@@ -173,7 +173,7 @@ class Job:
     refusal: str = ""  # the code of that, to be shown where there is no other provider
     agreed_price: int | None = None  # of the tapped button: no call may cost more; `None`: than `price`
     is_unlimited: bool = False  # its account pays for no call
-    progress: int = 0  # in percent, as the provider tells it
+    progress: int = 0  # in percent, as the provider tells it; it never falls
     create_started_at: float = 0
     create_started_by: str = ""  # the name of that create call
     answer_lost_at: float = 0  # when the answer to that call was found to be lost

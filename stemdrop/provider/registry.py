@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 from redis.asyncio import Redis
 
-from stemdrop.domain.providers import FAL, LALAL, SELFHOSTED, STEMSPLIT, SUNOAPI
+from stemdrop.domain.providers import FAL, LALAL, SELFHOSTED, STEMSPLIT, SUNOAPI, Capabilities
 from stemdrop.domain.results import Result
 from stemdrop.errors import BadContract, Unreachable
 from stemdrop.provider.capabilities import CAPABILITIES, sunoapi_name
@@ -69,10 +69,15 @@ class Providers:
         """Return the name of the provider of a stored task id."""
         return task_id.partition(":")[0] if task_id.startswith(_PREFIXES) else self._first
 
+    def capabilities(self, task_id: str) -> Capabilities | None:
+        """Return how the provider of a stored task id works; `None`: it is no longer in the settings."""
+        provider = self._known.get(self.name_of(task_id))
+        return provider.capabilities if provider else None
+
     def calls_back(self, task_id: str) -> bool:
         """Whether the provider of a stored task id sends callbacks, where we have a public URL."""
-        provider = self._known.get(self.name_of(task_id))
-        return provider is None or provider.capabilities.has_callbacks
+        works = self.capabilities(task_id)
+        return works is None or works.has_callbacks
 
     async def fetch(self, task_id: str) -> Report:
         """Poll a task by its stored id. Raises as `Provider.fetch`."""

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 # A success without stems fails after this time even if the separation API has not answered since.
 GIVE_UP_S = 900
+# The progress of a task whose stems have not come.
+MOST_PERCENT = 99
 
 
 @dataclass
@@ -38,8 +40,9 @@ class ResultPolling:
             log.warning("job %s: polling failed: %s", job.id, error)
             return None
         if (result := report.result) is None:
-            if report.progress is not None and report.progress != job.progress:
-                await self.store.set(job.id, progress=report.progress)
+            # some providers count a second pass from the start again, or say 100 before there are stems
+            if (progress := min(report.progress or 0, MOST_PERCENT)) > job.progress:
+                await self.store.set(job.id, progress=progress)
             return None
         receipt = await self.store.receive(job.id, job.chat_id, job.task_id, result)
         if receipt is Receipt.STORED:

@@ -195,6 +195,16 @@ def test_the_elapsed_time_and_the_estimate_are_shown(
     assert lines == [translate("state.separating", title="Morning Line"), translate(key, **times)]
 
 
+@pytest.mark.parametrize("elapsed_s", [0, 200])
+@in_every_language
+def test_a_percentage_takes_the_place_of_the_estimate(translate: Language, elapsed_s: float) -> None:
+    job, details = make_job(state=JobState.SEPARATING, progress=42), Details(elapsed_s=elapsed_s)
+    line = render(job, translate, replace(details, estimate=USUAL))[0].split("\n")[1]
+    assert translate.percent(0.42) in line
+    assert translate.duration(elapsed_s) in line
+    assert line != render(replace(job, progress=43), translate, details)[0].split("\n")[1]
+
+
 @pytest.mark.parametrize("changes", [{}, {"source_fetched_at": 2.0}])
 @in_every_language
 def test_a_lost_answer_is_told_with_what_is_known(translate: Language, changes: dict[str, Any]) -> None:
