@@ -13,6 +13,7 @@ from telegram.error import TelegramError
 from bot.access import is_for_admin
 from bot.context import Context
 from bot.job_actions import JobActions
+from bot.provider_lines import CREDITS_WAIT_S, ProviderLines
 from bot.replies import answer_tap, button, edit, reply, tapped_words
 from stemdrop.chat.callback_data import Screen
 from stemdrop.chat.rendering import Rendered, short_title
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 
 # How many of the last jobs, and of the running ones, are listed.
 FAILED_SHOWN, DELIVERED_SHOWN, RUNNING_SHOWN = 6, 3, 3
-# The screen does not wait longer for the separation API.
-CREDITS_WAIT_S = 3
 
 _REFRESH, _ASK_CLEAR, _CLEAR = "v", "k", "K"
 _RUNNING = (JobState.QUEUED, JobState.SUBMITTING, JobState.SEPARATING, JobState.DELIVERING)
@@ -49,6 +48,7 @@ class Admin:
     stem_cache: StemCache
     providers: Providers
     abilities: AbilitiesCache
+    provider_lines: ProviderLines
     clock: Callable[[], float] = time.time
 
     async def command(self, update: Update, context: Context) -> None:
@@ -132,6 +132,8 @@ class Admin:
         return lines
 
     async def _credits(self, translate: Language) -> list[str]:
+        if self.provider_lines.titles:
+            return await self.provider_lines.all(translate)
         if (await self.abilities.get()).is_free:
             return []
         try:

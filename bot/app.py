@@ -35,6 +35,7 @@ from bot.jobs_list import JobsList
 from bot.languages import Languages
 from bot.menu import Menu
 from bot.privacy import DELETE_WORD, PRIVACY_WORD, Privacy
+from bot.provider_lines import ProviderLines
 from bot.remix_desk import RemixDesk
 from bot.requests_screen import RequestsScreen
 from bot.settings_screen import SettingsScreen
@@ -42,6 +43,7 @@ from bot.song_pictures import SongPictures
 from bot.uploads import Uploads
 from bot.users import UsersCommand
 from stemdrop.chat.callback_data import Screen
+from stemdrop.provider.registry import provider_titles
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.users import Users
 from stemdrop.wiring import Parts
@@ -200,7 +202,21 @@ def _screens(parts: Parts, shared: _Shared, privacy: Privacy) -> list[_Handler]:
 def _admin_screens(parts: Parts, shared: _Shared, desk: AccessDesk) -> list[_Handler]:
     users = UsersCommand(**shared, desk=desk, settings=parts.settings)
     requests = RequestsScreen(parts.users, parts.access_requests, desk)
-    admin = Admin(**shared, stem_cache=parts.stem_cache, providers=parts.providers, abilities=parts.abilities)
+    providers, abilities = parts.providers, parts.abilities
+    lines = ProviderLines(
+        providers=providers,
+        abilities=abilities,
+        circuits=parts.circuits,
+        counters=parts.counters,
+        titles=provider_titles(parts.settings),
+    )
+    admin = Admin(
+        **shared,
+        stem_cache=parts.stem_cache,
+        providers=providers,
+        abilities=abilities,
+        provider_lines=lines,
+    )
     return [
         CommandHandler("users", users.command, _NEW),
         CommandHandler("admin", admin.command, _NEW),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from product import BotRoom, open_product, result_of
+from product import BotRoom, Product, open_product, result_of
 from provider import Provider
 
 from sandbox.telegram.app import run_telegram
@@ -17,6 +17,7 @@ from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.jobs import CachedStem, Failure, JobState, Mode
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Result
+from stemdrop.observability.metric_definitions import CREATE_CALLS
 from stemdrop.storage.stem_cache import CachedStems
 
 URL = "https://cdn.example/a.mp3"
@@ -54,6 +55,23 @@ async def test_the_credits_left_are_shown_or_said_to_be_unknown(
 ) -> None:
     assert "Credits left at the separation service: 1" in (await look(run_room, boss)).text
     assert "unknown, it does not answer" in (await look(private_room, boss)).text
+
+
+async def test_each_of_several_providers_has_a_line(
+    several_providers: Product, provider: Provider, telegram: Telegram
+) -> None:
+    product, boss = several_providers, telegram.add_user("Boss", user_id=555)
+    provider.key = "another"
+    product.counters.add(CREATE_CALLS, "selfhosted", "succeeded", by=2)
+    product.counters.add(CREATE_CALLS, "selfhosted", "failed")
+    await product.counters.write()
+    await product.circuits.failed("sunoapi", "it refuses the key", at_once=True)
+    application = product.application()
+    await application.initialize()
+    lines = (await look(BotRoom(product, application), boss)).text.split("\n")
+    await application.shutdown()
+    assert re.fullmatch(r"sunoapi\.org · refuses \(code 401\) · gets no songs for \d+ sec", lines[2])
+    assert lines[3] == "own separator · 1,000 left · 2 of 3 succeeded in the last hour"
 
 
 async def test_no_credits_are_shown_where_nothing_costs_any(run_room: BotRoom, boss: User) -> None:
