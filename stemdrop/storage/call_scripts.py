@@ -7,7 +7,8 @@ local caller = redis.call('HGET', KEYS[1], 'create_started_by')
 if caller == ARGV[3] then return 1 end  -- the same call, repeated after a broken connection
 if redis.call('HGET', KEYS[1], 'is_asking_again') == 'true' then
   redis.call('HSET', KEYS[1], 'is_asking_again', 'false')
-  if (redis.call('HGET', KEYS[1], 'source_fetched_at') or '0') ~= '0' then  -- the earlier call was accepted
+  local is_fetched = (redis.call('HGET', KEYS[1], 'source_fetched_at') or '0') ~= '0'
+  if is_fetched and not have_calls_failed(ARGV[1]) then  -- the earlier call was accepted
     redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[2])
     return 0
   end
@@ -23,6 +24,8 @@ tally('create_calls|' .. ARGV[4] .. '|asked', 1, ARGV[2])
 if before ~= '' and before ~= ARGV[4] then tally('fail_overs|' .. before, 1, ARGV[2]) end
 set(ARGV[1], 'calls', (get(ARGV[1], 'calls') or '') .. ',' .. ARGV[3])
 change_price(ARGV[1], tonumber(ARGV[5]))
+-- what was given back when the job was cancelled is held again
+if get(ARGV[1], 'charge') == 'returned' and not has(ARGV[1], 'paid_by') then take(ARGV[1], 'held') end
 redis.call('HSET', KEYS[2], 'outcome', 'asked', unpack(ARGV, 7))
 redis.call('SET', CALL_SOURCE:format(ARGV[3]), ARGV[6], 'EX', JOB_LIFETIME_S)
 redis.call('EXPIRE', KEYS[2], CALL_LIFETIME_S)
@@ -71,6 +74,7 @@ local caller = ARGV[3] ~= '' and ARGV[3] or last
 if redis.call('HSETNX', KEYS[1], 'refused:' .. caller, 1) == 0 then return end
 if ARGV[5] ~= '' then avoid(ARGV[1], ARGV[5], ARGV[6]) end
 if redis.call('HINCRBY', KEYS[1], 'further_calls', -1) >= 0 then  -- another may have been accepted
+  if get(ARGV[1], 'task_id') == '' then await_call(ARGV[1], open_call(ARGV[1], '')) end
   if state == 'cancelled' or state == 'failed' then
     if have_calls_failed(ARGV[1]) then
       give_back_late(ARGV[1], ARGV[2])
@@ -165,7 +169,8 @@ local is_other = known ~= '' and known ~= ARGV[3]
 if is_other then
   count_other_task(ARGV[1], ARGV[3], ARGV[9] == '1')
   if ARGV[8] ~= '1' then return 'repeated' end  -- the task that is waited for may bring stems
-elseif ARGV[8] == '1' then
+  if get(ARGV[1], 'charge') == 'held' then take(ARGV[1], 'settled') end
+elseif ARGV[8] == '1' and (get(ARGV[1], 'charge') == 'held' or not was_replaced(ARGV[1], ARGV[3])) then
   take(ARGV[1], 'settled')
 end
 local is_waiting = state == 'submitting' or state == 'separating'
@@ -181,6 +186,8 @@ local is_kept = state == 'cancelled' and get(ARGV[1], 'has_stems') ~= '1' and is
 if not is_waiting and not is_late and not is_kept then return 'repeated' end
 redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'is_success', ARGV[8])
 if is_other then
+  -- what was given back for the earlier task is not given back again
+  if get(ARGV[1], 'charge') == 'returned' then set(ARGV[1], 'refunded:' .. known, '1') end
   await_task(ARGV[1], ARGV[3], true)
   set(ARGV[1], 'other_task_ids', get(ARGV[1], 'other_task_ids') .. '\\n' .. known)
 end
@@ -210,8 +217,7 @@ set(ARGV[1], 'failed_task_ids', (get(ARGV[1], 'failed_task_ids') or '') .. '\\n'
   'task_id', '', 'result', 'null', 'has_stems', '0', 'is_success', '0', 'asked_again_by', ARGV[3],
   'is_asking_again', 'true', 'create_started_at', ARGV[2], 'answer_lost_at', '0', 'source_fetched_at', '0',
   ARGV[6], '0')
--- the price is held for the next call
-if get(ARGV[1], 'charge') == 'settled' then set(ARGV[1], 'charge', 'held') end
+take(ARGV[1], 'held')  -- for the next call; it was given back if the job had been cancelled meanwhile
 avoid(ARGV[1], get(ARGV[1], 'provider') or '', ARGV[5])
 enter(ARGV[1], 'submitting', ARGV[2])
 return 1

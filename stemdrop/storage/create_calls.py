@@ -16,7 +16,7 @@ from stemdrop.storage.keys import CALL, CALL_SOURCE, JOB, LEDGER
 _PORTION = 500
 
 CREATE_CALLS = """
-local ranks = {asked = 0, lost = 1, refused = 1, accepted = 2, failed = 3, refunded = 3, succeeded = 3}
+local ranks = {asked = 0, lost = 1, refused = 2, accepted = 2, failed = 3, refunded = 3, succeeded = 3}
 
 -- notes what came of a call; an acceptance that is stored after the result is no news
 local function note_call(call, outcome, now, ...)
@@ -92,6 +92,14 @@ end
 -- and that of the other call is held
 local function was_replaced(id, task)
   return redis.call('HEXISTS', JOB:format(id), 'replaced:' .. task) == 1
+end
+
+-- the job waits for the answer to this call now
+local function await_call(id, call)
+  local provider, price = unpack(redis.call('HMGET', CALL:format(call or ''), 'provider', 'price'))
+  if not provider then return end
+  set(id, 'provider', provider)
+  change_price(id, tonumber(price))
 end
 
 -- the job waits for this task now, or has its result; `is_counted`: the task is paid for beside another one,

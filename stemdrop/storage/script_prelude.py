@@ -220,14 +220,10 @@ local function note_failed_call(id, task, is_refunded, now)
       await_task(id, awaited, true)
       set(id, 'other_task_ids', others .. '\\n' .. task)
     else
-      local open = open_call(id, '')
       set(id, 'task_id', '')
-      if open then
-        set(id, 'provider', redis.call('HGET', CALL:format(open), 'provider') or '')
-        change_price(id, tonumber(redis.call('HGET', CALL:format(open), 'price') or ''))
-      end
     end
   end
+  if get(id, 'task_id') == '' then await_call(id, open_call(id, '')) end
   count_other_task(id, task, is_refunded)
   if is_awaited and awaited == '' and get(id, 'state') == 'separating' then
     -- the source was fetched for this task; the other call's answer is lost

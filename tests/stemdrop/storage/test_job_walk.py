@@ -9,7 +9,7 @@ import pytest
 from job_walk import invariants
 from job_walk.invariants import OneJob
 from job_walk.model import Bounds
-from job_walk.planted_faults import FAULTS, PlantedFault
+from job_walk.planted_faults import FAULTS, PROVIDER_FAULTS, PlantedFault
 from job_walk.several_jobs import play
 from job_walk.stored import Steps
 from job_walk.walk import Violated, explore, follow
@@ -18,6 +18,10 @@ from stemdrop.storage.connection import connect
 
 # Enough to end a job in every way; corrections and further calls are for the whole walk.
 SMALL = Bounds(calls=1, results=("stems", "refunded"), corrections=False)
+# One provider takes over from another, at another price.
+TWO_PROVIDERS = Bounds(
+    calls=2, prices=(10, 6), results=("stems", "refunded"), corrections=False, asides=False
+)
 STATES = 250
 
 
@@ -29,8 +33,9 @@ async def steps(redis_url: str) -> AsyncIterator[Steps]:
             yield steps
 
 
-async def test_every_invariant_holds_in_the_first_states(steps: Steps) -> None:
-    walk = await explore(OneJob(steps, SMALL), most_states=STATES)
+@pytest.mark.parametrize("bounds", [SMALL, TWO_PROVIDERS], ids=["one provider", "two"])
+async def test_every_invariant_holds_in_the_first_states(steps: Steps, bounds: Bounds) -> None:
+    walk = await explore(OneJob(steps, bounds), most_states=STATES)
     assert walk.states >= STATES
 
 
@@ -43,13 +48,15 @@ async def violated_by(model: OneJob, fault: PlantedFault) -> Sequence[str]:
 
 
 async def test_a_planted_fault_violates_its_invariant_and_the_product_does_not(steps: Steps) -> None:
-    model = OneJob(steps, Bounds())
-    for fault in FAULTS:
-        await follow(model, fault.witness)
-    for fault in FAULTS:
+    one, two = OneJob(steps, Bounds()), OneJob(steps, Bounds(prices=(6, 10)))
+    for faults, model in ((FAULTS, one), (PROVIDER_FAULTS, two)):
         steps.forget()
-        with fault.planted():
-            assert fault.invariant in await violated_by(model, fault), fault
+        for fault in faults:
+            await follow(model, fault.witness)
+        for fault in faults:
+            steps.forget()
+            with fault.planted():
+                assert fault.invariant in await violated_by(model, fault), fault
 
 
 def test_several_jobs_share_what_was_paid_for(redis_url: str) -> None:
@@ -57,7 +64,8 @@ def test_several_jobs_share_what_was_paid_for(redis_url: str) -> None:
 
 
 def test_every_invariant_finds_a_planted_fault() -> None:
-    assert {fault.invariant for fault in FAULTS} == set(invariants.STATES) | set(invariants.STEPS)
+    found = {fault.invariant for fault in (*FAULTS, *PROVIDER_FAULTS)}
+    assert found == set(invariants.STATES) | set(invariants.STEPS)
 
 
 def test_a_planted_fault_that_no_longer_fits_says_so() -> None:

@@ -85,10 +85,11 @@ def no_create_after_an_acceptance(before: State, action: str, moved: Moved) -> b
 
 @of_steps
 def no_create_after_a_fetch(before: State, action: str, moved: Moved) -> bool:
-    """No create call begins, or is allowed, once the provider has fetched the song for the last one."""
+    """No create call begins, or is allowed, once the song was fetched, unless all calls came to nothing."""
     is_fetched = before.stored.fields(JOB_ID).get("source_fetched_at", "0") != "0"
     is_allowed = moved.state.asked > before.asked
-    return not (is_fetched and (is_allowed or _begins(before, moved)))
+    may_be_for = any(call.may_be_kept for call in before.calls)
+    return not (is_fetched and may_be_for and (is_allowed or _begins(before, moved)))
 
 
 @of_steps
@@ -139,11 +140,12 @@ def own_callbacks_are_taken(before: State, action: str, moved: Moved) -> bool:
 
 @of_states
 def delivered_means_settled(state: State) -> bool:
-    """A job that is delivered, or being delivered with stems, is paid for."""
+    """A job that is delivered, or being delivered with stems, is paid for, unless they were given back."""
     job = state.job
     if not job or not (job.state is JobState.DELIVERED or (job.result and job.result.stems)):
         return True
-    return job.charge is Charge.SETTLED
+    was_given_back = f"replaced:{job.task_id}" in state.stored.fields(JOB_ID)
+    return job.charge is Charge.SETTLED or was_given_back
 
 
 @of_states
@@ -175,7 +177,13 @@ def no_user_pays_more_than_the_provider_may_keep(state: State) -> bool:
         return True
     is_awaiting = job.state in (JobState.QUEUED, JobState.SUBMITTING)
     is_to_be_made = is_awaiting and (job.is_asking_again or not job.create_started_at)
-    return spent(state) <= PRICE * (is_to_be_made + sum(call.may_be_kept for call in state.calls))
+    return spent(state) <= PRICE * is_to_be_made + sum(call.price for call in state.calls if call.may_be_kept)
+
+
+@of_states
+def no_user_pays_more_than_agreed(state: State) -> bool:
+    """A job costs at most what the button said, for the first call and for each that its user asked for."""
+    return spent(state) <= PRICE * (1 + len(state.asked))
 
 
 @of_states
@@ -183,9 +191,10 @@ def nothing_is_given_back_that_the_provider_kept(state: State) -> bool:
     """Each call that the store knows as charged is paid for on the account's day."""
     if state.job is None and state.asked:  # a deleted job no longer knows that it had two calls
         return True
-    known = sum(call.is_kept and call.known == "accepted" for call in state.calls)
-    may_be = any(call.may_be_kept for call in state.calls)
-    return spent(state) >= PRICE * max(known, may_be)
+    known = sum(call.price for call in state.calls if call.is_kept and call.known == "accepted")
+    not_said = [call for call in state.calls if call.may_be_kept and "refunded" not in call.said]
+    may_be = min((call.price for call in not_said), default=0)
+    return spent(state) >= max(known, may_be)
 
 
 @of_states
@@ -232,4 +241,24 @@ def lists_say_what_the_state_says(state: State) -> bool:
 @of_states
 def nothing_is_left_of_a_deleted_job(state: State) -> bool:
     """A deleted job leaves nothing but what its account has spent."""
-    return state.job is not None or set(state.stored.naming(JOB_ID)) <= {_SPENT}
+    left = {key for key in state.stored.naming(JOB_ID) if not key.startswith(keys.CALL.format(""))}
+    return state.job is not None or left <= {_SPENT}
+
+
+@of_states
+def the_ledger_says_what_came(state: State) -> bool:
+    """Each call's record says what the store was told of it, at whichever provider it was made."""
+    for number, call in enumerate(state.calls, 1):
+        noted = state.stored.mapping(keys.CALL.format(f"begin_create {number}")).get("outcome")
+        if noted is None or state.job is None:
+            continue  # a deleted job no longer knows its calls
+        told = {call.known}
+        if call.said & {"stems", "empty"}:
+            told = {"succeeded"}
+        elif call.said:
+            told = {"refunded" if it == "refunded" else "failed" for it in call.said}
+        elif not call.known:
+            told = {"asked", "lost"}
+        if noted not in told:
+            return False
+    return True

@@ -16,6 +16,7 @@ from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import CREDITS, Failure, Job, JobState, Mode, Obstacle, is_overtaken
 from stemdrop.domain.outcomes import Credits, Receipt
 from stemdrop.domain.results import Result, Stem
+from stemdrop.storage.create_calls import CreateCall
 from stemdrop.storage.job_store import JobStore
 
 JOB_ID = "j1"
@@ -38,9 +39,11 @@ class Bounds:
     """How many states there are: create calls, what the provider may say, and whether it may correct itself.
 
     Without `asides` all steps are left out that have nothing to do with the calls and what they cost.
+    `prices` are those of two providers that are asked in turn; without any there is one provider.
     """
 
     calls: int = 2
+    prices: tuple[int, ...] = ()
     results: tuple[str, ...] = tuple(RESULTS)
     corrections: bool = True
     asides: bool = True
@@ -54,6 +57,7 @@ class Call:
     provider: str = ""  # "": not sent, "asked", "accepted" (and charged), "refused"
     known: str = ""  # what the store was told of it: "", "accepted", "refused"
     said: frozenset[str] = frozenset()  # the results that were called back
+    price: int = PRICE
 
     @property
     def is_kept(self) -> bool:
@@ -63,7 +67,7 @@ class Call:
     @property
     def may_be_kept(self) -> bool:
         """Whether, as far as the store was told, the provider has charged it, or may."""
-        return self.known != "refused" and "refunded" not in self.said
+        return self.known != "refused" and ("refunded" not in self.said or "stems" in self.said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +111,21 @@ class Action:
             return Moved(self.state)
         is_refused = tried.answer in (False, "", Receipt.UNKNOWN)
         return Moved(replace(self.before if is_refused else self.state, stored=tried.after), tried)
+
+
+def _noted(name: str, provider: str, price: int) -> CreateCall:
+    return CreateCall(
+        id=name,
+        job_id=JOB_ID,
+        provider=provider,
+        mode=MODE,
+        instrument="",
+        duration_s=0,
+        price=price,
+        source="",
+        is_uploaded=False,
+        asked_at=0,
+    )
 
 
 Named = Iterator[tuple[str, Action]]
@@ -171,13 +190,14 @@ class Model:
 
     def _pick(self, state: State, starts_at: float = 0) -> Action:
         name = f"pick {starts_at}"
-        return self._step(state, name, lambda store: store.pick(JOB, MODE, "", 0, starts_at=starts_at))
+        options = {"starts_at": starts_at, "agreed_price": PRICE}
+        return self._step(state, name, lambda store: store.pick(JOB, MODE, "", 0, **options))  # type: ignore[arg-type]
 
     def _ask_again(self, state: State, number: int) -> Action:
         tap = f"tap{number + 1}"
         seen = replace(JOB, create_started_at=BEGAN + 1000 * number)
         step = f"ask_again {tap}"
-        return self._step(state, step, lambda s: s.ask_again(seen, tap), asked=state.asked | {tap})
+        return self._step(state, step, lambda s: s.ask_again(seen, tap, PRICE), asked=state.asked | {tap})
 
     def _submission(self, state: State) -> Named:
         if len(state.calls) < self._bounds.calls:
@@ -196,9 +216,17 @@ class Model:
             yield "the submission gives up, asked again", self._fail(state, "submitting", "unreachable", None)
 
     def _begin(self, state: State) -> Action:
-        begun = (*state.calls, Call() if self._bounds.asides else Call("waiting", "asked"))
-        name = f"begin_create {len(begun)}"
-        return self._step(state, name, lambda store: store.begin_create(JOB_ID), calls=begun)
+        made = Call() if self._bounds.asides else Call("waiting", "asked")
+        number = len(state.calls)
+        name, call = f"begin_create {number + 1}", None
+        if prices := self._bounds.prices:
+            made = replace(made, price=prices[number % len(prices)])
+            call = _noted(name, self._provider_of(number), made.price)
+        calls = (*state.calls, made)
+        return self._step(state, name, lambda store: store.begin_create(JOB_ID, call), calls=calls)
+
+    def _provider_of(self, number: int) -> str:
+        return f"p{number % len(self._bounds.prices) + 1}" if self._bounds.prices else ""
 
     def _answer(self, state: State, number: int) -> Named:
         name, call = f"call {number + 1}", state.calls[number]
@@ -206,12 +234,16 @@ class Model:
         told = {"calls": state.with_call(number, worker="gone", known=call.provider).calls}
         if call.provider == "accepted":
             task = task_of(number)
-            step = self._step(gone, f"accept {task}", lambda store: store.accept(JOB_ID, task), **told)
+            begun = f"begin_create {number + 1}" if self._bounds.prices else ""
+            step = self._step(gone, f"accept {task}", lambda store: store.accept(JOB_ID, task, begun), **told)
             yield f"the task of {name} is stored", step
         if call.provider == "refused":
             seen = replace(JOB, account_day=ACCOUNT_DAY)
             token = f"begin_create {number + 1}"
-            step = self._step(gone, f"not_accepted {token}", lambda s: s.not_accepted(seen, token), **told)
+            noted = {"code": "402", "avoid": self._provider_of(number), "told": "402"}
+            step = self._step(
+                gone, f"not_accepted {token}", lambda s: s.not_accepted(seen, token, **noted), **told
+            )
             yield f"the refusal of {name} is stored", step
 
     def _lose(self, state: State, number: int) -> Action:
@@ -237,12 +269,20 @@ class Model:
             if call.provider == "accepted":
                 fetch = self._step(state, "note_fetch", lambda store: store.note_source_fetched(JOB_ID))
                 yield f"the provider fetches the song for {name}", fetch
+                if self._bounds.prices and "refunded" in call.said:
+                    yield f"another provider is asked after {name}", self._replace(state, number)
                 for kind in self._bounds.results:
-                    if self._may_say(call, kind):
+                    # what was given back and replaced may come all the same, but not amid a delivery
+                    is_late = f"replaced:{task_of(number)}" in state.stored.fields(JOB_ID) and not state.run
+                    if self._may_say(call, kind) or (is_late and kind == "stems"):
                         yield (
                             f"call {number + 1} is called back: {kind}",
                             self._call_back(state, number, kind),
                         )
+
+    def _replace(self, state: State, number: int) -> Action:
+        seen = replace(JOB, task_id=task_of(number))
+        return self._step(state, f"fail_over {number + 1}", lambda store: store.fail_over(seen, "531"))
 
     def _may_say(self, call: Call, kind: str) -> bool:
         """Repeat itself; a failure and stems in any order, but stems that it has given back it has not."""
@@ -256,9 +296,9 @@ class Model:
         return self._receive(state, number, kind, calls=calls)
 
     def _receive(self, state: State, number: int, kind: str, chat_id: int = CHAT, **changes: Any) -> Action:
-        task, result = task_of(number), RESULTS[kind]
+        task, result, by = task_of(number), RESULTS[kind], self._provider_of(number)
         name = f"receive {task} {kind} {chat_id}"
-        return self._step(state, name, lambda s: s.receive(JOB_ID, chat_id, task, result), **changes)
+        return self._step(state, name, lambda s: s.receive(JOB_ID, chat_id, task, result, by), **changes)
 
     def _fail(self, state: State, job_state: str, code: str, charged: bool | None) -> Action:
         failure = Failure(code, charged)
@@ -284,8 +324,13 @@ class Model:
             yield "a delivery begins", step
         if state.run == "stems":
             yield "the delivery ends", self._deliver(state)
+        elif state.run == "refunded" and self._is_replaced(state):
+            yield "the delivery finds its task replaced", Action(state, replace(state, run=""))
         elif state.run:
             yield "the delivery explains the failure", self._explain(state)
+
+    def _is_replaced(self, state: State) -> bool:
+        return any(name.startswith("replaced:") for name in state.stored.fields(JOB_ID))
 
     def _deliver(self, state: State) -> Action:
         ended = replace(state, run="", is_other_charged=False)

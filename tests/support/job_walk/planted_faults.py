@@ -73,7 +73,7 @@ FAULTS = (
     _fault(
         "a create call begins although the song was fetched",
         "BEGIN_CREATE",
-        "if (redis.call('HGET', KEYS[1], 'source_fetched_at') or '0') ~= '0' then",
+        "if is_fetched and not have_calls_failed(ARGV[1]) then",
         "if false then",
         "no_create_after_a_fetch",
         *(*_ASKED_AGAIN, "the provider fetches the song for call 1", "a worker begins call 2"),
@@ -323,6 +323,72 @@ FAULTS = (
         "",
         "nothing_is_left_of_a_deleted_job",
         *(*_ACCEPTED, "the user deletes", "the provider fetches the song for call 1"),
+    ),
+)
+
+# Found by the walk of a job that two providers are asked for.
+_REPLACED = (
+    *(*_SEPARATING, "call 1 is called back: refunded", "another provider is asked after call 1"),
+    *("a worker begins call 2", "call 2 is sent", "the provider accepts call 2"),
+)
+PROVIDER_FAULTS = (
+    _fault(
+        "a callback is noted for the last call",
+        "PRELUDE",
+        "if is_open and (provider == '' or by == provider) then found = call end",
+        "if is_open then found = call end",
+        "the_ledger_says_what_came",
+        *(*_TWO, "call 1 is called back: stems"),
+    ),
+    _fault(
+        "an acceptance hides the result",
+        "PRELUDE",
+        "if (ranks[before] or 0) > ranks[outcome] then outcome = before end",
+        "",
+        "the_ledger_says_what_came",
+        *(*_ACCEPTED, "call 1 is called back: stems", "the task of call 1 is stored"),
+    ),
+    _fault(
+        "a job pays what the first provider would have cost",
+        "BEGIN_CREATE",
+        "change_price(ARGV[1], tonumber(ARGV[5]))",
+        "",
+        "no_user_pays_more_than_the_provider_may_keep",
+        *_ACCEPTED,
+    ),
+    _fault(
+        "two accepted calls cost twice what the last one does",
+        "PRELUDE",
+        "local price, by = price_of(id, task), 0",
+        "local price, by = tonumber(get(id, 'price')), 0",
+        "nothing_is_given_back_that_the_provider_kept",
+        *(*_TWO, "call 1 is called back: stems", "the task of call 2 is stored"),
+    ),
+    _fault(
+        "the late stems of a replaced task cost twice",
+        "PRELUDE",
+        "if not was_replaced(id, get(id, 'task_id')) then by = price end",
+        "by = price",
+        "no_user_pays_more_than_agreed",
+        *(*_REPLACED, "call 1 is called back: stems", "the task of call 2 is stored", "a delivery begins"),
+        "the delivery ends",
+    ),
+    _fault(
+        "a job that has ended is replaced",
+        "FAIL_OVER",
+        "if state ~= 'delivering' or task",
+        "if task",
+        "an_end_stays",
+        *(*_SEPARATING, "call 1 is called back: refunded", "a delivery begins"),
+        *("the delivery explains the failure", "another provider is asked after call 1"),
+    ),
+    _fault(
+        "a replaced task is replaced again",
+        "FAIL_OVER",
+        "if get(ARGV[1], 'asked_again_by') == ARGV[3] then return 1 end",
+        "redis.call('HINCRBY', KEYS[1], 'further_calls', 1)",
+        "repetition_changes_nothing",
+        *(*_SEPARATING, "call 1 is called back: refunded", "another provider is asked after call 1"),
     ),
 )
 
