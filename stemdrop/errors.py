@@ -15,6 +15,7 @@ StemdropError
 │   ├── Refused          it refused: nothing was accepted
 │   ├── Unreachable      nothing was sent: asking again is safe
 │   └── AnswerLost       it may have accepted and charged: never ask again blindly
+│       └── TaskNotTold  it has accepted, and will not tell the task
 ├── SourceUnusable       the user must send something else
 ├── SourceGone           Telegram no longer has the file
 │   └── SourceTooBig     it does not give a file of this size to a bot
@@ -109,6 +110,10 @@ class Unreachable(SeparationError):
 
 class AnswerLost(SeparationError):
     """The request was sent and no usable answer came: it may have been accepted and charged."""
+
+
+class TaskNotTold(AnswerLost):
+    """The provider has accepted the order before and does not tell its task: asking again is useless."""
 
 
 class SourceUnusable(StemdropError):

@@ -15,7 +15,15 @@ from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.failures import CLOSED_CODES, TOO_BUSY, more_helpful
 from stemdrop.domain.jobs import Job, Mode
 from stemdrop.domain.outcomes import Receipt, Run
-from stemdrop.errors import AnswerLost, BadContract, Refused, StoreUnavailable, TryLater, Unreachable
+from stemdrop.errors import (
+    AnswerLost,
+    BadContract,
+    Refused,
+    StoreUnavailable,
+    TaskNotTold,
+    TryLater,
+    Unreachable,
+)
 from stemdrop.http.signed_links import SignedLinks
 from stemdrop.log_context import bind_job
 from stemdrop.provider.interface import Order, Provider
@@ -110,6 +118,9 @@ class CallSender:
         """
         try:
             task_id = await self._create(job, call, is_repeated=True)
+        except TaskNotTold as error:
+            log.warning("job %s: the answer to its create call is lost: %s", job.id, error)
+            return Answered.LOST
         except (Unreachable, Refused, AnswerLost, BadContract) as error:
             await self.count_failure(call.provider, error)
             _repeat_later(job, run, error)

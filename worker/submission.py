@@ -152,13 +152,12 @@ class Submission:
     async def _answer_lost(self, job: Job, call: str, provider_name: str) -> None:
         provider = self.sender.providers.get(provider_name)
         has_callbacks = provider is None or provider.capabilities.has_callbacks
-        if self.sender.links is None or not has_callbacks:  # no result can come: polling needs the task id
-            await self._fail(job, Failure("lost", charged=None), "the answer to its create call is lost")
-            return
         lost = await retry_until_stored(
             lambda: self.store.lose_answer(job.id, call), f"job {job.id}: the lost answer is not stored yet"
         )
-        if lost:
+        if self.sender.links is None or not has_callbacks:  # no result can come: polling needs the task id
+            await self._fail(job, Failure("lost", charged=None), "the answer to its create call is lost")
+        elif lost:
             await self._show(job)
 
     async def _fail(self, job: Job, failure: Failure, why: object) -> None:

@@ -16,7 +16,13 @@ from stemdrop.settings.unknown_names import unknown_names
 from stemdrop.settings.values import split_list
 
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-_ORDER = {name: number for number, name in enumerate(Settings.model_fields)}
+# Wrong settings are listed in this order, those that every operator sets first.
+_ORDER = {
+    name: number
+    for number, name in enumerate(
+        dict.fromkeys(("telegram_bot_token", "separation_api_key", "secret_key", *Settings.model_fields))
+    )
+}
 _MISSING = "{} is missing: set it in the environment or in .env"
 # The key that is taken where one is empty.
 _SHARED_KEY = {"selfhosted_api_key": "separation_api_key"}

@@ -54,7 +54,7 @@ async def test_two_webhooks_and_four_workers_of_which_half_die(case: Case) -> No
         await case.settle(ledger, fault, times, twice=2 * times)
         assert deployment.telegram.flood_refusals == 0
         assert len(deployment.provider.creates) == len(ledger.plays)
-        submitted = Counter(re.findall(r"job (\w+): accepted as task", environment.logs()))
+        submitted = Counter(re.findall(r"job (\w+): accepted by \w+ as task", environment.logs()))
         # none where all that asked died before they could say so
         assert set(submitted.values()) <= {1}
         assert port_of(public["PUBLIC_URL"]) == front.port

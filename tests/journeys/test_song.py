@@ -134,7 +134,7 @@ async def test_a_callback_may_come_before_the_create_call_is_answered(deployment
     menu = await alice.shows(menu, "✅")
     assert len(alice.audios()) == 2
     deployment.provider.hold_answer.set()
-    await until(lambda: f"accepted as task {deployment.provider.task_id()}" in deployment.environment.logs())
+    await until(lambda: f" as task {deployment.provider.task_id()}" in deployment.environment.logs())
     assert menu.text.startswith("✅")
     assert len(deployment.provider.creates) == 1
 

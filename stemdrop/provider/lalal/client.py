@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from stemdrop.domain.jobs import Mode
 from stemdrop.domain.providers import LALAL
-from stemdrop.errors import AnswerLost, BadContract, ForgedRequest, Refused
+from stemdrop.errors import AnswerLost, BadContract, ForgedRequest, Refused, TaskNotTold
 from stemdrop.provider.capabilities import CAPABILITIES
 from stemdrop.provider.http_calls import (
     ASK_TIMEOUT,
@@ -32,7 +32,7 @@ from stemdrop.provider.lalal.answers import (
     read_tasks,
 )
 from stemdrop.provider.lalal.checks import Checks
-from stemdrop.provider.lalal.codes import NOT_REFUSALS, refusal_code
+from stemdrop.provider.lalal.codes import INTERNAL_ERROR, KEY_USED, refusal_code
 from stemdrop.storage.counters import Counters
 
 # The stems of one request for several, in our order of delivery.
@@ -119,7 +119,9 @@ class LalalClient:
         if answer.status == 200:
             return data
         code, text = read_error(data)
-        if code in NOT_REFUSALS:
+        if code == KEY_USED:
+            raise TaskNotTold("LALAL.AI has accepted the order before and does not name its task")
+        if code == INTERNAL_ERROR:
             raise AnswerLost(f"LALAL.AI answered {code}")
         if not isinstance(failure, Refused):
             raise failure

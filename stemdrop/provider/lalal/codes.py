@@ -15,8 +15,10 @@ _REFUSALS = {
     "exceeded_size": TOO_LARGE,
     "max_duration": TOO_LARGE,
 }
-# The key is that of a task that has begun, or the task may have begun: the answer is no refusal.
-NOT_REFUSALS = frozenset({"idempotency_key_used", "internal_error"})
+# The key is that of a task that has begun, which LALAL.AI does not name.
+KEY_USED = "idempotency_key_used"
+# The task may have begun: the answer is no refusal.
+INTERNAL_ERROR = "internal_error"
 
 _LICENSE = re.compile(r"\blicen[cs]e\b", re.IGNORECASE)
 _NOTHING_FOUND = re.compile(r"unable to detect", re.IGNORECASE)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode
 
 import httpx
 import pytest
+from deployment import until
 from itsdangerous import TimestampSigner
 from product import Product, new_job, result_of
 
@@ -228,13 +229,22 @@ async def test_segments_that_are_waited_for_leave_room_for_callbacks(
 ) -> None:
     """A user may wait for some at once, and all users together for half of what a webhook handles."""
     assert SEGMENTS_IN_PROGRESS <= MAX_REQUESTS / 2
-    monkeypatch.setattr(segments, "PATIENCE_S", 1)
+    monkeypatch.setattr(segments, "PATIENCE_S", 3600)
     mixer.product.telegram.faults.add(FaultKind.TIMEOUT_BEFORE, method="getFile", times=None)
     token = await mixer.token(job, alice)
-    answers = await asyncio.gather(*(mixer.segment(token, 0, 0) for _ in range(SEGMENTS_AT_ONCE + 9)))
-    counted = Counter(map(refusal, answers))
-    assert counted.keys() == {(503, "busy"), (429, "slow_down")}
-    assert {answer.headers["retry-after"] for answer in answers} == {"1", "2"}
+    asked = [asyncio.create_task(mixer.segment(token, 0, 0)) for _ in range(SEGMENTS_AT_ONCE + 9)]
+    await until(lambda: sum(task.done() for task in asked) == 9)
+    for task in list(mixer.segments._making):
+        task.cancel()
+    answers = await asyncio.gather(*asked)
+    assert Counter((*refusal(it), it.headers["retry-after"]) for it in answers) == {
+        (429, "slow_down", "1"): 9,
+        (503, "busy", "1"): SEGMENTS_AT_ONCE,
+    }
+    monkeypatch.setattr(segments, "PATIENCE_S", 0.1)
+    mixer.product.telegram.faults.add(FaultKind.TIMEOUT_BEFORE, method="getFile", times=None)
+    answer = await mixer.segment(token, 1, 0)
+    assert (*refusal(answer), answer.headers["retry-after"]) == (503, "busy", "2")
 
 
 async def test_a_mix_is_ordered_once_for_each_wish(mixer: Mixer, job: Job, alice: User) -> None:
