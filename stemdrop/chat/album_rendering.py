@@ -1,13 +1,13 @@
 """The text and the buttons of the one menu of an album. Pure functions; no I/O."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 
 from stemdrop.chat.callback_data import AlbumAction, Screen, ScreenTap, choice_word, credits_word
-from stemdrop.chat.instrument_rendering import instrument_rows
+from stemdrop.chat.instrument_rendering import instrument_label, instrument_rows
 from stemdrop.chat.rendering import TITLE_LENGTH, Details, Rendered, short_title
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import Choice, Job, Mode
@@ -64,12 +64,17 @@ def render_album(
 def render_album_instruments(group: str, songs: Sequence[Song], translate: Language, page: int) -> Rendered:
     """The list of instruments, of which one can be isolated in all songs."""
     text = f"{translate.plural('album.instrument', len(songs))}\n{_label(songs, _ONE, translate)}"
-    free = frozenset.intersection(*(song.details.free for song in songs))
+    one, usual_price = Mode.SPLIT_STEM_ADVANCED, _price(songs, _ONE, translate)
+
+    def pick(name: str) -> InlineKeyboardButton:
+        price = _price(songs, (one, name), translate)
+        label = instrument_label(name, price, usual_price, translate)
+        return _pick(label, group, songs, (one, name))
+
     rows = instrument_rows(
-        translate,
         page,
-        replace(songs[0].details, free=free),
-        lambda label, name: _pick(label, group, songs, (Mode.SPLIT_STEM_ADVANCED, name)),
+        songs[0].details,
+        pick,
         lambda sign, other: _button(sign, group, AlbumAction.INSTRUMENTS, str(other)),
     )
     back = _button(translate("button.back"), group, AlbumAction.BACK)
@@ -99,16 +104,21 @@ def _pick(label: str, group: str, songs: Sequence[Song], choice: Choice) -> Inli
 
 
 def _label(songs: Sequence[Song], choice: Choice, translate: Language, key: str = "album.all") -> str:
-    credits = price_of(songs, choice)
-    price = translate.credits(credits) if credits else translate("price.free")
-    if songs[0].details.abilities.is_free:
-        price = ""
+    price = _price(songs, choice, translate)
     if len(songs) == 1 and key == "album.all":
         return translate.priced(f"mode.{choice[0]}", price)
     name, count = translate.mode_name(*choice), translate.number(len(songs))
     if choice == _ONE:
         name += "…"
     return translate(key, count=count, mode=name, price=price).removesuffix(" · ")
+
+
+def _price(songs: Sequence[Song], choice: Choice, translate: Language) -> str:
+    """Return the price to show, as `Details.price` and `Details.instrument_price` do of one song."""
+    credits = price_of(songs, choice)
+    if credits:
+        return translate.credits(credits)
+    return "" if choice == _ONE or songs[0].details.abilities.is_free else translate("price.free")
 
 
 def _button(label: str, group: str, *words: str) -> InlineKeyboardButton:

@@ -1,7 +1,7 @@
 """The text and the buttons of a job's message in each state. Pure functions; no I/O."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.constants import KeyboardButtonStyle, MessageLimit
@@ -61,9 +61,8 @@ class Details:
         """Return the price to show; empty where nothing costs anything."""
         if mode is None or self.abilities.is_free:
             return ""
-        if (mode, instrument) in self.free:
-            return translate("price.free")
-        return translate.credits(self.abilities.price(mode, instrument))
+        credits = self.credits(mode, instrument)
+        return translate.credits(credits) if credits else translate("price.free")
 
     def credits(self, mode: Mode | None, instrument: str = "") -> int:
         """Return the price in credits; 0 for what is free."""
@@ -72,8 +71,9 @@ class Details:
         )
 
     def instrument_price(self, translate: Language) -> str:
-        """Return the price of any instrument that is not cached; empty where nothing costs anything."""
-        return replace(self, free=frozenset()).price(translate, Mode.SPLIT_STEM_ADVANCED)
+        """Return the price of each instrument whose button names no other; empty if that is nothing."""
+        credits = self.abilities.price(Mode.SPLIT_STEM_ADVANCED)
+        return translate.credits(credits) if credits else ""
 
 
 NO_DETAILS = Details()

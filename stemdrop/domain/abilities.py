@@ -75,7 +75,7 @@ class Abilities:
     @property
     def is_free(self) -> bool:
         """Whether nothing costs credits: then no price is shown."""
-        return not any(it.price or it.per_minute for it in self.modes.values())
+        return not any(it.price or it.per_minute or any(it.prices.values()) for it in self.modes.values())
 
     @property
     def engine_advice(self) -> str:
@@ -108,7 +108,10 @@ ALL = Abilities(
 
 
 def merged(offers: Sequence[Abilities]) -> Abilities:
-    """Return what several providers can do together; each choice as the first that has it does it."""
+    """Return what several providers can do together; each choice as the first that has it does it.
+
+    Their prices are those of one song (`for_song`).
+    """
     modes: dict[Mode, Ability] = {}
     for abilities in offers:
         for mode, ability in abilities.modes.items():

@@ -51,7 +51,7 @@ class AbilitiesCache:
 
         Each choice is as the first provider of `candidates` does it, or else as one to `avoid`.
         """
-        return merged([it.abilities for it in await self._ranked(avoid)]).for_song(duration_s)
+        return merged([it.abilities.for_song(duration_s) for it in await self._ranked(avoid)])
 
     async def candidates(
         self, mode: Mode, instrument: str, duration_s: float, avoid: Collection[str] = ()

@@ -7,12 +7,13 @@ import pytest
 from builders import make_job, make_result
 from telegram import InlineKeyboardMarkup
 
+from stemdrop.chat.album_rendering import Song, render_album_instruments
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.instrument_rendering import PAGE_LENGTH, render_instruments
 from stemdrop.chat.limit_rendering import render_over_limit
 from stemdrop.chat.rendering import Details, render, short_title
 from stemdrop.chat.translations import Language, load_translations
-from stemdrop.domain.abilities import Abilities
+from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.allowance import Allowance
 from stemdrop.domain.failures import REMEDIES, Remedy, remedies
 from stemdrop.domain.jobs import CREDITS, INSTRUMENTS, CachedStem, Failure, Job, JobState, Mode
@@ -132,6 +133,18 @@ def test_a_free_instrument_is_marked(translate: Language) -> None:
     assert [label for label in shown if translate("price.free") in label] == [
         f"{translate.named('Bass')} · {translate('price.free')}"
     ]
+
+
+def test_an_instrument_of_another_price_has_it_on_its_button() -> None:
+    one = Ability(0, instruments=("Bass", "Synth"), prices={"Synth": 26})
+    facts = Details(abilities=Abilities({ONE: one}), instruments=("Bass", "Synth"))
+    text, keyboard = render_instruments(make_job(), SAY, 0, facts)
+    assert "credit" not in text
+    assert labels(keyboard)[:2] == ["Bass · free", "Synth · 26 credits"]
+    songs = [Song(make_job(), facts), Song(make_job(), facts)]
+    text, keyboard = render_album_instruments("a", songs, SAY, 0)
+    assert "credit" not in text
+    assert labels(keyboard)[:2] == ["Bass · free", "Synth · 52 credits"]
 
 
 @in_every_language
