@@ -130,8 +130,8 @@ def build_providers(settings: Settings, http: httpx.AsyncClient, counters: Count
 def first_name(settings: Settings) -> str:
     """Return the name of the API at SEPARATION_API_URL."""
     name = sunoapi_name(settings.separation_api_url)
-    # beside `selfhosted` it is another server, whatever its address
-    return SUNOAPI if settings.providers and name == SELFHOSTED else name
+    # a second own separator needs another name
+    return SUNOAPI if SELFHOSTED in settings.providers and name == SELFHOSTED else name
 
 
 def provider_order(settings: Settings) -> list[str]:
