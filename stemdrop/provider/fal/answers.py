@@ -13,6 +13,7 @@ from stemdrop.errors import BadContract
 from stemdrop.provider.answer_shape import shape_of
 from stemdrop.provider.fal.codes import error_types, task_failure
 from stemdrop.provider.stem_urls import stem_url
+from stemdrop.provider.upload_urls import upload_url
 
 # The fields of the model's output, which are our keys, in the order in which stems are delivered.
 STEMS = ("vocals", "drums", "bass", "guitar", "piano", "other")
@@ -79,11 +80,11 @@ def read_webhook(body: object) -> tuple[str, Result | None]:
     raise BadContract("unknown status of a webhook")
 
 
-def read_upload(body: object) -> tuple[str, str]:
+def read_upload(body: object, api_url: str) -> tuple[str, str]:
     """Return where a file is uploaded to, a signed URL, and its URL after that. Raises `BadContract`."""
     fields = _object(body)
-    to, url = fields.get("upload_url"), stem_url(fields.get("file_url"))
-    if not isinstance(to, str) or not to.startswith(("https://", "http://")) or not url:
+    to, url = upload_url(fields.get("upload_url"), api_url), stem_url(fields.get("file_url"))
+    if not to or not url:
         raise BadContract("upload_url or file_url is missing")
     return to, url
 

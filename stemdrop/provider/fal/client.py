@@ -68,7 +68,7 @@ class FalClient:
         kind = mime_type_of(PurePath(name).suffix)
         to, url = await self._ask(
             "upload",
-            read_upload,
+            partial(read_upload, api_url=self._rest_url),
             "POST",
             f"{self._rest_url}/storage/upload/initiate?storage_type=fal-cdn-v3",
             json={"file_name": name, "content_type": kind},

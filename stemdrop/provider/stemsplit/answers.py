@@ -9,6 +9,7 @@ from stemdrop.provider.answer_shape import shape_of
 from stemdrop.provider.interface import Report
 from stemdrop.provider.stem_urls import stem_url
 from stemdrop.provider.stemsplit.codes import FAILED, UNCHARGED
+from stemdrop.provider.upload_urls import upload_url
 
 # The keys of its outputs, which are ours, too, in the order in which stems are delivered.
 STEMS = ("vocals", "instrumental", "drums", "bass", "guitar", "piano", "other")
@@ -69,10 +70,10 @@ def find_job(body: object, name: str) -> str:
     return ""
 
 
-def read_upload(body: object) -> tuple[str, str, str]:
+def read_upload(body: object, api_url: str) -> tuple[str, str, str]:
     """Return where to upload, the key for the order, and the media type. Raises `BadContract`."""
     answer = _mapping(body, "the upload")
-    url, key = stem_url(answer.get("uploadUrl")), answer.get("uploadKey")
+    url, key = upload_url(answer.get("uploadUrl"), api_url), answer.get("uploadKey")
     if not url or not isinstance(key, str) or not 0 < len(key) <= 1024:
         raise BadContract("uploadUrl or uploadKey is missing")
     media_type = answer.get("contentType")

@@ -220,7 +220,8 @@ async def test_a_failed_upload_may_be_repeated(fal: Fal) -> None:
     for size_bytes in (4, 5):  # 5: another length than the song's
         with pytest.raises(AnswerLost):
             await upload(fal, size_bytes)
-    for body in ({**links, "upload_url": "file:///etc/passwd"}, {**links, "file_url": None}):
+    odd = ("file:///etc/passwd", "http://storage.example/a", "https://10.0.0.1/a", "https://[", None)
+    for body in (*({**links, "upload_url": it} for it in odd), {**links, "file_url": None}):
         fal.says(INITIATE, 200, body)
         with pytest.raises(AnswerLost):
             await upload(fal)

@@ -17,6 +17,7 @@ from stemdrop.provider.stemsplit.answers import (
 )
 
 NO_OBJECTS: tuple[object, ...] = (None, [], "a", 7, {})
+API = "https://stemsplit.io/api/v1"
 URL = "https://files.example/a/vocals.mp3?X-Amz-Signature=ab%2Fc"
 
 
@@ -133,13 +134,13 @@ def test_a_job_is_found_by_the_name_of_its_file() -> None:
 
 def test_an_upload_is_read() -> None:
     upload = {"uploadUrl": URL, "uploadKey": "uploads/a/input.mp3", "contentType": "audio/mpeg"}
-    assert read_upload(upload) == (URL, "uploads/a/input.mp3", "audio/mpeg")
+    assert read_upload(upload, API) == (URL, "uploads/a/input.mp3", "audio/mpeg")
     for odd in (None, 7, "a\r\nX-Header: b", "é"):
-        assert read_upload({**upload, "contentType": odd})[2] == "application/octet-stream"
+        assert read_upload({**upload, "contentType": odd}, API)[2] == "application/octet-stream"
     for name in ("uploadUrl", "uploadKey"):
         for odd in (None, "", 7):
             with pytest.raises(BadContract):
-                read_upload({**upload, name: odd})
+                read_upload({**upload, name: odd}, API)
 
 
 def test_the_balance_is_a_number_of_seconds() -> None:

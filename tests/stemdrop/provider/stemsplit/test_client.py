@@ -260,8 +260,10 @@ async def test_a_song_of_another_length_than_declared_is_not_stored(
 @pytest.mark.parametrize(
     ("answer", "error"),
     [
-        (httpx.Response(200, json={"uploadUrl": "http://10.0.0.1/x", "uploadKey": "k"}), BadContract),
-        (httpx.Response(200, json={"uploadUrl": "", "uploadKey": "k"}), BadContract),
+        *(
+            (httpx.Response(200, json={"uploadUrl": url, "uploadKey": "k"}), BadContract)
+            for url in ("http://10.0.0.1/x", "https://10.0.0.1/x", "https://[", "")
+        ),
         (httpx.Response(403, json={"error": {"code": "API_KEY_REVOKED"}}), Refused),
     ],
 )
