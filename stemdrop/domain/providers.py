@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from stemdrop.domain.abilities import Abilities
 from stemdrop.domain.jobs import Mode
 
-# The names that `PROVIDERS` may list; `kie` is the second host of the first contract.
+# As metrics and the records of calls name them; `PROVIDERS` has `sunoapi` for both hosts of its contract.
 SUNOAPI, KIE, STEMSPLIT, LALAL, FAL, SELFHOSTED = "sunoapi", "kie", "stemsplit", "lalal", "fal", "selfhosted"
 PROVIDER_NAMES = (SUNOAPI, KIE, STEMSPLIT, LALAL, FAL, SELFHOSTED)
 

@@ -107,7 +107,7 @@ def build_providers(settings: Settings, http: httpx.AsyncClient, counters: Count
             name=first,
         )
     }
-    if SELFHOSTED in settings.providers:
+    if settings.has_second_separator and first != SELFHOSTED:
         url, key = settings.selfhosted_api_url, settings.selfhosted_api_key or settings.separation_api_key
         known[SELFHOSTED] = SeparationClient(
             http, url, url, key.get_secret_value(), counters, name=SELFHOSTED, is_first=False

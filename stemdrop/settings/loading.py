@@ -70,7 +70,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None = None) -> S
 
 def _missing_keys(values: Mapping[str, str]) -> list[str]:
     """Return a line for each provider that is to be asked and has no key."""
-    providers = split_list(values["providers"].lower())
+    providers = dict.fromkeys(split_list(values["providers"].lower()))
     if not providers and not values["separation_api_key"]:
         return [_MISSING.format("SEPARATION_API_KEY")]
     return [

@@ -81,7 +81,8 @@ class Settings(ProviderSettings):
 
     stem_hosts: Hosts = frozenset()
     """Private hosts from which stems may be downloaded: host or host:port, separated by commas. All others
-    must be public, with HTTPS on port 443; the origin of SEPARATION_API_URL is always allowed."""
+    must be public, with HTTPS on port 443; the origins of the providers are always
+    allowed."""
 
     stem_networks: Networks = frozenset()
     """Address ranges from which stems may be downloaded although they are not public, separated by commas:

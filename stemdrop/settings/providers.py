@@ -105,4 +105,9 @@ class ProviderSettings(BaseModel):
     def provider_urls(self) -> tuple[str, ...]:
         """Return where the providers are asked; stems at these origins may be private."""
         urls = (self.separation_api_url, self.stemsplit_api_url, self.lalal_api_url, self.fal_api_url)
-        return (*urls, self.selfhosted_api_url)
+        return (*urls, self.selfhosted_api_url) if self.has_second_separator else urls
+
+    @property
+    def has_second_separator(self) -> bool:
+        """Whether the separator at SELFHOSTED_API_URL is asked, or may have tasks from when it was."""
+        return "selfhosted" in self.providers or bool(self.selfhosted_api_key.get_secret_value())

@@ -122,6 +122,21 @@ def test_all_errors_are_named_at_once_in_our_words() -> None:
     ]
 
 
+def test_all_that_providers_lack_is_named_at_once() -> None:
+    names = " Lalal;FAL, fal\nselfhosted sk_live_hidden kie sunoapi"
+    environ = {"TELEGRAM_BOT_TOKEN": "1:a", "SECRET_KEY": "s" * 16, "FAL_CREDITS_PER_MINUTE": "-1"}
+    with pytest.raises(SettingsError) as met:
+        load_settings({**environ, "PROVIDERS": names})
+    assert str(met.value).splitlines() == [
+        "SEPARATION_API_KEY is missing: PROVIDERS names sunoapi",
+        "PROVIDERS is wrong: must be of sunoapi, stemsplit, lalal, fal, selfhosted, separated by commas",
+        "LALAL_API_KEY is missing: PROVIDERS names lalal",
+        "FAL_API_KEY is missing: PROVIDERS names fal",
+        "FAL_CREDITS_PER_MINUTE is wrong: must be at least 0",
+        "SELFHOSTED_API_KEY is missing: PROVIDERS names selfhosted",
+    ]
+
+
 @pytest.mark.parametrize("character", "#/?@")
 @pytest.mark.parametrize("name", ["REDIS_URL", "HTTPS_PROXY"])
 def test_an_unquoted_password_is_one_line_that_says_how_to_quote_it(name: str, character: str) -> None:

@@ -1,10 +1,13 @@
 """Which providers the settings name, and what they are called."""
 
+import httpx
 import pytest
 
-from stemdrop.provider.registry import provider_labels, provider_titles
+from stemdrop.provider.registry import build_providers, provider_labels, provider_titles
 from stemdrop.settings import load_settings
+from stemdrop.storage.counters import Counters
 
+KNOWN = {"TELEGRAM_BOT_TOKEN": "1:a", "SECRET_KEY": "s" * 16}
 KEYS = {"SEPARATION_API_KEY": "a", "FAL_API_KEY": "b", "SELFHOSTED_API_KEY": "c"}
 OWN, KIE = "http://separator:8001", "https://api.kie.ai"
 
@@ -24,7 +27,19 @@ OWN, KIE = "http://separator:8001", "https://api.kie.ai"
 def test_a_provider_has_the_name_of_what_is_at_its_address(
     providers: str, api_url: str, labels: dict[str, str], titles: list[str] | None
 ) -> None:
-    known = {"TELEGRAM_BOT_TOKEN": "1:a", "SECRET_KEY": "s" * 16, **KEYS}
-    settings = load_settings({**known, "PROVIDERS": providers, "SEPARATION_API_URL": api_url})
+    settings = load_settings({**KNOWN, **KEYS, "PROVIDERS": providers, "SEPARATION_API_URL": api_url})
     assert list(provider_labels(settings).items()) == list(labels.items())
     assert titles is None or list(provider_titles(settings).values()) == titles
+
+
+@pytest.mark.parametrize("name", ["stemsplit", "lalal", "fal", "selfhosted"])
+async def test_a_provider_that_is_no_longer_asked_is_known_by_its_key(name: str) -> None:
+    environ = {**KNOWN, "SEPARATION_API_KEY": "a"}
+    async with httpx.AsyncClient() as http:
+        for key, is_known in (("a-key", True), ("", False)):
+            settings = load_settings({**environ, f"{name.upper()}_API_KEY": key})
+            providers = build_providers(settings, http, Counters(None))
+            assert providers.order == ("sunoapi",)
+            assert (providers.named_by(name) == name) is (providers.get(name) is not None) is is_known
+            # its stems may be fetched, and at no private address of a server that is not used
+            assert (OWN in settings.provider_urls) is (name == "selfhosted" and is_known)
