@@ -115,6 +115,9 @@ if redis.call('GET', TASK:format(task)) == ARGV[1] then redis.call('DEL', TASK:f
 for other in string.gmatch(get(ARGV[1], 'other_task_ids') or '', '[^\\n]+') do
   redis.call('DEL', TASK:format(other))
 end
+for call in string.gmatch(get(ARGV[1], 'calls') or '', '[^,]+') do
+  redis.call('DEL', CALL_SOURCE:format(call))
+end
 redis.call('DEL', get(ARGV[1], 'once') or KEYS[1], KEYS[1], KEYS[2], KEYS[3], KEYS[4])
 return 1
 """

@@ -84,7 +84,7 @@ def _text(error: object) -> str:
     first = error[0] if isinstance(error, list) and error else error
     if isinstance(first, dict):
         first = next((first[name] for name in ("detail", "msg") if name in first), "")
-    return first[:200] if isinstance(first, str) else ""
+    return first if isinstance(first, str) else ""
 
 
 def _percent(value: object) -> int | None:

@@ -1,5 +1,7 @@
 """The records of create calls, against a real Redis."""
 
+from dataclasses import replace
+
 import pytest
 from builders import Clock, make_call, make_job
 from redis.asyncio import Redis
@@ -43,7 +45,7 @@ async def test_a_record_is_small_and_loses_its_link_to_the_song(redis_url: str) 
         assert [key async for key in redis.scan_iter("*:source")] == []
 
 
-async def test_a_call_that_may_be_sent_again_keeps_its_link(redis_url: str) -> None:
+async def test_a_call_that_may_be_sent_again_keeps_its_link_until_its_job_is_deleted(redis_url: str) -> None:
     async with connect(redis_url) as redis:
         store, job = JobStore(redis), make_job(state=JobState.SUBMITTING)
         await store.add(job, once=job.id)
@@ -53,3 +55,5 @@ async def test_a_call_that_may_be_sent_again_keeps_its_link(redis_url: str) -> N
         found = await CreateCalls(redis).get(call.id)
         assert found
         assert (found.outcome, found.source) == (CallOutcome.LOST, call.source)
+        assert await store.forget(job.id)
+        assert (await CreateCalls(redis).get(call.id)) == replace(found, source="")

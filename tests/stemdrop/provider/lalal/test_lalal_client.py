@@ -221,3 +221,13 @@ async def test_a_song_of_another_length_is_not_taken(client: LalalClient, tone: 
 async def test_there_are_no_callbacks(client: LalalClient) -> None:
     with pytest.raises(ForgedRequest):
         await client.read_callback({}, b"{}")
+
+
+async def test_a_long_explanation_shows_no_part_of_the_key() -> None:
+    def explain(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(422, json={"detail": "x" * 190 + request.headers["X-License-Key"]})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(explain)) as http:
+        with pytest.raises(Refused) as met:
+            await LalalClient(http, "https://lalal.example", "the-license-key").balance()
+    assert "the-lic" not in str(met.value)
