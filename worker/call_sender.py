@@ -149,7 +149,9 @@ class CallSender:
 
     async def _accepted(self, job: Job, call: CreateCall, task_id: str) -> Answered:
         bind_job(job.id, task_id)
-        log.info("job %s: accepted by %s as task %s", job.id, call.provider, task_id)
+        log.info(
+            "job %s: accepted by %s as task %s, for %d credits", job.id, call.provider, task_id, call.price
+        )
         # the task is paid for: its id must survive a short failure of Redis
         receipt = await retry_until_stored(
             lambda: self.store.accept(job.id, task_id, call.id),

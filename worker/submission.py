@@ -119,7 +119,10 @@ class Submission:
                 is_awaited = isinstance(error, Refused) and error.is_soon_over and run < MAX_SUBMISSION_RUNS
                 if is_last or is_awaited:
                     raise
-                log.warning("job %s: %s is asked next: %s", job.id, candidates[number].provider, error)
+                following = candidates[number].provider
+                log.warning(
+                    "job %s: after %s, %s is asked next: %s", job.id, candidate.provider, following, error
+                )
                 job = await self.store.get(job.id) or job
 
     async def _prepare(self, job: Job, candidate: Candidate) -> CreateCall:

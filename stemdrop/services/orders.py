@@ -90,7 +90,8 @@ class Orders:
             allowance = await self.store.allowance(job.account, limit)
             return Ordered(job.id, over=replace(allowance, price=price))
         if picked is not Picked.LATE:
-            log.info("job %s: %s %s, %s; %d credits today", job.id, mode, instrument, picked, spent)
+            chosen = f"{mode} {instrument}".rstrip()
+            log.info("job %s: %s, %s; %d credits today", job.id, chosen, picked, spent)
         if picked in _TASKS:
             await self.engine.add(_TASKS[picked], job.id, job.id)
         return Ordered(job.id)
