@@ -34,7 +34,7 @@ def _check_stem_hosts(context: CheckContext, report: SubjectReport) -> None:
     if private:
         report.ok("STEM_HOSTS", f"stems may come from these private hosts: {', '.join(private)}")
     else:
-        report.ok("STEM_HOSTS", "empty: stems come from public addresses and from the API's own host")
+        report.ok("STEM_HOSTS", "empty: stems come from public addresses and from the providers' own hosts")
 
 
 async def _check_admins(context: CheckContext, report: SubjectReport) -> None:

@@ -101,7 +101,7 @@ class Settings(ProviderSettings):
     /users."""
 
     daily_credits: Annotated[int, Field(ge=0)] = 0
-    """Credits that each user may spend per day; a song costs 10, 20 or 50 by mode. 0: no limit. Admins can
+    """Credits that each user may spend per day; a song costs what its button says. 0: no limit. Admins can
     change it per user in the chat."""
 
     https_proxy: ProxyUrl = ""
