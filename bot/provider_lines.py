@@ -53,4 +53,5 @@ class ProviderLines:
             return [translate("admin.no_answer")]
         if balance is None or await is_free(provider.name, self.abilities):
             return []
-        return [translate("admin.balance", credits=translate.number(round(balance)))]
+        left = translate.balance(balance, provider.capabilities.balance_unit)
+        return [translate("admin.balance", credits=left)]

@@ -51,7 +51,8 @@ class CreditsMonitor:
             self._logged.pop(provider.name, None)
             if credits is not None:
                 left = math.inf if await is_free(provider.name, self._abilities) else credits
-                await self._alerts.credits_left(left, provider.name, provider.capabilities.few_left)
+                works = provider.capabilities
+                await self._alerts.credits_left(left, provider.name, works.few_left, works.balance_unit)
         opened_at = (await self._circuits.get(provider.name)).opened_at
         await self._alerts.failing(provider.name, self._clock() - opened_at if opened_at else 0)
 

@@ -106,6 +106,11 @@ class Language:
     def credits(self, count: int) -> str:
         return self.plural("credit", count)
 
+    def balance(self, left: float, unit: str) -> str:
+        """Return what is left of a provider's account, in its unit (`Capabilities.balance_unit`)."""
+        seconds = {"seconds": 1, "minutes": 60}.get(unit)
+        return self.duration(left * seconds) if seconds else self.number(round(left))
+
     def duration(self, seconds: float) -> str:
         """Format a duration, as in `45 sec`, `1 min 20 sec`, `2 hr 5 min`."""
         total = max(0, round(seconds))

@@ -33,7 +33,7 @@ class Capabilities:
     reports_progress: bool = False
     has_cancel: bool = False
     has_balance: bool = False
-    balance_unit: str = ""  # credits are not named
+    balance_unit: str = ""  # `seconds` or `minutes` of audio; credits are not named
     few_left: float = 0  # below this balance, the price of two songs, the admins are alerted
     formats: tuple[str, ...] = ()  # of sources: extensions with the dot
     longest_s: int = 0

@@ -81,7 +81,7 @@ def _provider(status: SystemStatus, name: str) -> tuple[str, ...]:
     return (
         name,
         _reached(facts["last_try"]),
-        f"{credits['left']:,}, {span(credits['seen_s'])} ago" if credits else "",
+        f"{credits['left']:,} {facts['credits_unit']}, {span(credits['seen_s'])} ago" if credits else "",
         f"{hour['succeeded']} of {sum(hour.values())} succeeded",
         f"! none for {span(closed_s)}: {printable(facts['why'])}" if closed_s else "well",
     )

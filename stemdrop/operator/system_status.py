@@ -9,6 +9,7 @@ from stemdrop.domain.abilities import Abilities
 from stemdrop.observability import metric_definitions as metrics
 from stemdrop.operator.call_data import utc
 from stemdrop.operator.job_data import seconds_since
+from stemdrop.provider.capabilities import CAPABILITIES
 from stemdrop.storage.snapshot import Snapshot
 
 OUTCOMES = ("delivered", "incomplete", "failed", "cancelled")
@@ -70,6 +71,7 @@ class SystemStatus:
         return {
             "name": name,
             "credits": None if name in self.free else self._credits(label),
+            "credits_unit": CAPABILITIES[name].balance_unit or "credits",
             "last_try": self.last_try(label or metrics.FIRST_API),
             "last_hour": ended,
             "not_asked_s": circuit.asked_again_s,

@@ -71,6 +71,7 @@ CAPABILITIES: dict[str, Capabilities] = {
         finds_orders=True,
         reports_progress=True,
         has_balance=True,
+        balance_unit="seconds",
         few_left=600,
         formats=(".mp3", ".wav", ".flac", ".m4a", ".aac", ".ogg", ".webm", ".wma"),
         longest_s=3600,

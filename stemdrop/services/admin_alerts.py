@@ -1,12 +1,12 @@
 """`AdminAlerts`: messages to the admins about what only an operator can fix, at most once a day each."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from telegram.error import TelegramError
 from telegram.ext import ExtBot
 
-from stemdrop.chat.translations import Translations
+from stemdrop.chat.translations import Language, Translations
 from stemdrop.domain.failures import NO_CREDITS
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.storage.users import Users
@@ -51,11 +51,15 @@ class AdminAlerts:
         if code in _OF_CODE:
             await self._alert(_OF_CODE[code], provider)
 
-    async def credits_left(self, credits: float, provider: str = "", few: float = LOW_CREDITS) -> None:
+    async def credits_left(
+        self, credits: float, provider: str = "", few: float = LOW_CREDITS, unit: str = ""
+    ) -> None:
         """Alert the admins if few credits are left. An answer shows that the key is accepted."""
         await self._clear(provider, "alert.key")
         if credits < few:
-            await self._alert("alert.credits_low", provider, credits=round(credits))
+            await self._alert(
+                "alert.credits_low", provider, lambda translate: {"credits": translate.balance(credits, unit)}
+            )
             return
         await self._clear(provider, "alert.credits_low", "alert.credits_out")
 
@@ -68,7 +72,7 @@ class AdminAlerts:
 
     async def too_many_strangers(self, count: int) -> None:
         """Tell the admins that more strangers asked to be let in today than they are shown."""
-        await self._alert("request.too_many", count=count)
+        await self._alert("request.too_many", values=lambda _: {"count": count})
 
     async def _clear(self, provider: str, *keys: str) -> None:
         """Let these alerts be sent at once when their reason returns."""
@@ -78,16 +82,22 @@ class AdminAlerts:
         except StoreUnavailable as error:
             log.info("the end of an alert could not be stored: %s", error)
 
-    async def _alert(self, key: str, provider: str = "", **values: object) -> None:
-        once = self._once(key, provider)
-        if provider in self._titles:
-            key, values = f"alert_at.{key.rpartition('.')[2]}", {**values, "provider": self._titles[provider]}
+    async def _alert(
+        self, key: str, provider: str = "", values: Callable[[Language], dict[str, object]] = lambda _: {}
+    ) -> None:
+        once, title = self._once(key, provider), self._titles.get(provider, "")
+        if title:
+            key = f"alert_at.{key.rpartition('.')[2]}"
+
+        def say(translate: Language) -> str:
+            return translate(key, provider=title, **values(translate))
+
         try:
             if not await self._users.once_in_a_while(once, REPEAT_AFTER_S):
                 return
-            log.error("%s", self._translations.language(None)(key, **values))
+            log.error("%s", say(self._translations.language(None)))
             admins = await self._users.admins()
-            reached = [await self._send(admin_id, key, values) for admin_id in admins]
+            reached = [await self._send(admin_id, key, say) for admin_id in admins]
             if admins and not any(reached):
                 await self._users.may_say_again(once)
         except StoreUnavailable as error:
@@ -96,11 +106,11 @@ class AdminAlerts:
     def _once(self, key: str, provider: str) -> str:
         return f"{key}:{provider}" if provider in self._titles else key
 
-    async def _send(self, admin_id: int, key: str, values: dict[str, object]) -> bool:
+    async def _send(self, admin_id: int, key: str, say: Callable[[Language], str]) -> bool:
         admin = await self._users.person(admin_id)
         translate = self._translations.language(admin.language or admin.telegram_language)
         try:
-            await self._bot.send_message(admin_id, translate(key, **values))
+            await self._bot.send_message(admin_id, say(translate))
         except (TelegramError, TryLater) as error:
             log.warning("the message %s could not be sent to admin %d: %s", key, admin_id, error)
             return False

@@ -1,6 +1,8 @@
 """Alerts to the admins about low credits and a refused key."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from product import Product, open_product
@@ -165,10 +167,12 @@ async def test_where_several_are_asked_an_alert_names_its_provider_and_ends_with
     parts = (product.providers, product.alerts, product.abilities, product.circuits)
     monitor = CreditsMonitor(*parts, clock=product.clock)
     own_separator.credits = 99
+    client: Any = product.providers["selfhosted"]
+    client.capabilities = replace(client.capabilities, balance_unit="minutes")
     for provider.key in ("another", KEY, "another"):  # the second answer does not end the first's alert
         await monitor.run()
     refused = "⚠️ sunoapi.org refuses this bot's key. Until it is corrected, no song can be split there."
-    few = "⚠️ The balance at own separator is low: 99."
+    few = "⚠️ The balance at own separator is low: 1 hr 39 min."
     assert alerts(product) == [refused, few, refused]
     await product.circuits.failed("selfhosted", "it is away", at_once=True)
     await monitor.run()
