@@ -28,7 +28,10 @@ _LEVELS = {
 
 # With such a link anyone can fetch a song or answer in the provider's place. A provider may repeat the link
 # in a query string or inside JSON, so the slashes may be escaped.
-_LINK = re.compile(r"((?:\\*/|%(?:25)*2F)(?:source|callback)(?:\\*/|%(?:25)*2F))[\w.-]{40,}", re.ASCII | re.I)
+_SLASH = r"(?:\\*/|%(?:25)*2F)"
+_LINK = re.compile(
+    rf"({_SLASH}(?:source|callback){_SLASH}(?:[a-z]+{_SLASH})?)[\w.-]{{40,}}", re.ASCII | re.IGNORECASE
+)
 
 log = logging.getLogger(__name__)
 

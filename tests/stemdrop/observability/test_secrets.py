@@ -4,6 +4,7 @@ import asyncio
 import io
 import logging
 import os
+import re
 import subprocess
 import sys
 import traceback
@@ -405,6 +406,9 @@ def test_tokens_of_our_links_are_hidden() -> None:
         "could not fetch https://stems.example/bot/source/***/audio.mp3, "
         "told https://stems.example/bot/callback/***"
     )
+    other = links.callback_url(Job.new_id(), -17, "stemsplit")
+    for written in (other, quote(other, safe="")):
+        assert re.search(r"callback(/|%2F)stemsplit(/|%2F)\*{3}$", hidden(written, []))
     assert hidden("POST /callback/{token} → 403", []) == "POST /callback/{token} → 403"
 
 
