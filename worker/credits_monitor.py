@@ -58,5 +58,6 @@ class CreditsMonitor:
 
     def _log_once(self, provider: Provider, error: Exception) -> None:
         if self._logged.get(provider.name) != str(error):
-            log.warning("the number of credits left is unknown: %s", error)
+            title = provider.capabilities.title
+            log.warning("the number of credits left is unknown (%s): %s", title, error)
             self._logged[provider.name] = str(error)

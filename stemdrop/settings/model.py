@@ -71,7 +71,7 @@ class Settings(ProviderSettings):
 
     poll_after_s: Seconds = 120
     """After so many seconds without a callback, stemdrop polls the API for the job's result. Without
-    PUBLIC_URL there are no callbacks, and only POLL_INTERVAL_S counts."""
+    PUBLIC_URL, and with a provider that sends none, only POLL_INTERVAL_S counts."""
 
     poll_interval_s: Seconds = 30
     """Seconds between two polls for the same job."""

@@ -40,8 +40,8 @@ class ProviderSettings(BaseModel):
     """Where songs are uploaded when PUBLIC_URL is empty. Empty: chosen by the API's host."""
 
     callback_hmac_key: SecretStr = SecretStr("")
-    """The provider's key for webhook signatures, if you enabled them there. When set, a callback without a
-    valid and recent signature is refused."""
+    """The key of the API at SEPARATION_API_URL for webhook signatures, if you enabled them there. When set,
+    its callbacks without a valid and recent signature are refused."""
 
     providers: Providers = ()
     """Who splits the songs, in the order in which they are asked: sunoapi (the API at SEPARATION_API_URL),

@@ -156,7 +156,7 @@ async def test_each_new_error_is_logged_once(
     for refusal in ((455, "maintenance"), (455, "maintenance"), None, (455, "maintenance"), (500, "x")):
         provider.credits_refusal = refusal
         await monitor.run()
-    assert caplog.text.count("the number of credits left is unknown") == 3
+    assert caplog.text.count("the number of credits left is unknown (own separator)") == 3
     assert alerts(product) == []
 
 
