@@ -30,9 +30,8 @@ def create_app(
     app.include_router(source_router(store, parts.source_quota, links, parts.files, download_timeout_s))
     app.include_router(health_router(store))
     providers = provider_labels(settings)
-    app.include_router(
-        metrics_router(parts.snapshots, providers, expects_callbacks=bool(settings.public_url))
-    )
+    expects_callbacks = bool(settings.public_url) and parts.providers.all_call_back
+    app.include_router(metrics_router(parts.snapshots, providers, expects_callbacks=expects_callbacks))
     app.include_router(probe_router(parts.probes, settings.secret_key.get_secret_value(), body_timeout_s))
     if settings.telegram_updates == "webhook":
         app.include_router(updates_router(store, engine, parts.dead_letters, links, body_timeout_s))

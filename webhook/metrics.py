@@ -34,7 +34,7 @@ Samples = dict[tuple[str, ...], float]
 def metrics_router(
     snapshots: Snapshots, providers: Mapping[str, str], *, expects_callbacks: bool
 ) -> APIRouter:
-    """Build the route. `expects_callbacks`: whether PUBLIC_URL is set.
+    """Build the route. `expects_callbacks`: whether all results come by callback.
 
     `providers` are those that are asked, with the names that are stored with their API calls: an empty one of
     the API at SEPARATION_API_URL.

@@ -136,7 +136,7 @@ CALLBACKS = _counter(
     (Label("outcome", _CALLBACK_OUTCOMES),),
 )
 EXPECTS_CALLBACKS = _gauge(
-    "callbacks_expected", "1 if PUBLIC_URL is set; 0: jobs are polled, no callbacks are expected"
+    "callbacks_expected", "1 if PUBLIC_URL is set and every provider sends callbacks; 0: jobs are polled"
 )
 API_CALLS = _counter(
     "api_calls",

@@ -79,6 +79,11 @@ class Providers:
         works = self.capabilities(task_id)
         return works is None or works.has_callbacks
 
+    @property
+    def all_call_back(self) -> bool:
+        """Whether each provider that is asked sends callbacks, where we have a public URL."""
+        return all(provider.capabilities.has_callbacks for provider in self.asked)
+
     async def fetch(self, task_id: str) -> Report:
         """Poll a task by its stored id. Raises as `Provider.fetch`."""
         name = self.name_of(task_id)

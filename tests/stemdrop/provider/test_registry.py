@@ -32,6 +32,24 @@ def test_a_provider_has_the_name_of_what_is_at_its_address(
     assert titles is None or list(provider_titles(settings).values()) == titles
 
 
+@pytest.mark.parametrize(
+    ("providers", "secret", "all_call_back"),
+    [
+        ("", "", True),
+        ("fal,stemsplit", "s", True),
+        ("fal,stemsplit", "", False),
+        ("sunoapi,lalal", "", False),
+    ],
+)
+async def test_callbacks_are_missed_only_where_every_provider_sends_them(
+    providers: str, secret: str, all_call_back: bool
+) -> None:
+    keys = {**KEYS, "LALAL_API_KEY": "d", "STEMSPLIT_API_KEY": "e", "STEMSPLIT_WEBHOOK_SECRET": secret}
+    settings = load_settings({**KNOWN, **keys, "PROVIDERS": providers})
+    async with httpx.AsyncClient() as http:
+        assert build_providers(settings, http, Counters(None)).all_call_back is all_call_back
+
+
 @pytest.mark.parametrize("name", ["stemsplit", "lalal", "fal", "selfhosted"])
 async def test_a_provider_that_is_no_longer_asked_is_known_by_its_key(name: str) -> None:
     environ = {**KNOWN, "SEPARATION_API_KEY": "a"}
