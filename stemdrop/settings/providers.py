@@ -86,7 +86,9 @@ class ProviderSettings(BaseModel):
 
     @property
     def known_stem_host(self) -> str:
-        """Return a host from which this API's stems are known to come; empty if none is known."""
+        """Return a host of the stems of SEPARATION_API_URL; empty if none is known, or it is not asked."""
+        if self.providers and "sunoapi" not in self.providers:
+            return ""
         return KNOWN_STEM_HOSTS.get(urlsplit(self.separation_api_url).hostname or "", "")
 
     @property

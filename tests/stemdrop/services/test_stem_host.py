@@ -48,6 +48,10 @@ async def test_the_problem_says_what_to_set_and_goes_with_it(address: str) -> No
         name, _, value = SET[address].removeprefix("set ").partition("=")
         assert await find_stem_host_problem(settings(**{name: value})) == ""
     assert await find_stem_host_problem(settings(SEPARATION_API_URL="http://separator:8001")) == ""
+    other = settings(PROVIDERS="lalal", LALAL_API_KEY="key")
+    assert await find_stem_host_problem(other) == ""
+    both = settings(PROVIDERS="lalal,sunoapi", LALAL_API_KEY="key")
+    assert await find_stem_host_problem(both) == problem
 
 
 @pytest.mark.parametrize("address", ["198.18.3.7"], indirect=True)
