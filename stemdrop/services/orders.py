@@ -70,7 +70,7 @@ class Orders:
             await self._deliver_cached(job, mode, instrument, file_format, cached, starts_at)
             return Ordered(job.id)
         if not abilities.can(mode, instrument):
-            log.info("job %s: %s %s is not offered any more", job.id, mode, instrument)
+            log.info("job %s: %s %s is not offered", job.id, mode, instrument)
             return Ordered(job.id, _NOT_OFFERED)
         cost = abilities.price(mode, instrument)
         price = 0 if is_unlimited else cost

@@ -207,7 +207,7 @@ async def test_a_mode_that_is_not_offered_is_explained(starts: Starts, song: Pat
     await starts.room.product.abilities.put(Abilities({Mode.SPLIT_STEM: Ability(50)}))
     await starts.sends(song)
     assert await starts.runs()
-    assert "The service does not offer this any more." in starts.message().text
+    assert "The service does not offer this." in starts.message().text
     assert "All stems" in starts.message().buttons[0]["text"]
     assert await starts.room.product.ordered() == []
 

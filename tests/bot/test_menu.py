@@ -141,7 +141,7 @@ async def test_a_mode_that_is_not_offered_any_more_is_not_ordered(
 ) -> None:
     await room.product.abilities.put(Abilities({Mode.SEPARATE_VOCAL: Ability(10)}))
     query = await room.taps(menu, 1)
-    assert query.answer_text == "The service does not offer this any more. Choose another way."
+    assert query.answer_text == "The service does not offer this. Choose another way."
     assert [button["text"] for button in menu.buttons] == [
         "🎤 Vocals + instrumental · 10 credits",
         "✖️ Cancel",
