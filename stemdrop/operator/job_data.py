@@ -9,6 +9,7 @@ from typing import Any
 
 from stemdrop.domain.jobs import FINAL, Job
 from stemdrop.domain.outcomes import History, Sent
+from stemdrop.domain.providers import SELFHOSTED
 from stemdrop.operator.call_data import call_facts, utc
 from stemdrop.settings.providers import KEY_SETTINGS
 from stemdrop.storage.create_calls import CreateCall
@@ -167,6 +168,8 @@ def meaning(job: Job) -> str:
         return ""
     text = MEANINGS.get(job.failure.code, "the separation API returned an unknown code")
     key = KEY_SETTINGS.get(job.provider, "separation_api_key").upper()
+    if job.provider == SELFHOSTED:  # it may be named by either
+        key = f"SEPARATION_API_KEY or {key}"
     return text.format(key=key, url=key.replace("_KEY", "_URL"))
 
 

@@ -313,8 +313,10 @@ async def test_a_failure_is_explained_to_the_operator(product: Product, jobs: Co
     assert "failure        401: the separation API refuses SEPARATION_API_KEY\n" in ended.out
     assert "this try       not charged\n" in ended.out
     assert "credits        50 returned on " in ended.out
-    asked = await failed(product, sent, Failure("401", charged=False), provider="lalal")
-    assert "401: the separation API refuses LALAL_API_KEY\n" in (await jobs("show", asked.id)).out
+    own = "SEPARATION_API_KEY or SELFHOSTED_API_KEY"
+    for provider, key in (("lalal", "LALAL_API_KEY"), ("selfhosted", own)):
+        asked = await failed(product, sent, Failure("401", charged=False), provider=provider)
+        assert f"401: the separation API refuses {key}\n" in (await jobs("show", asked.id)).out
     other = await failed(product, sent, Failure("999", charged=None))
     ended = await jobs("show", other.id)
     assert "999: the separation API returned an unknown code" in ended.out
