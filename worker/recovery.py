@@ -152,12 +152,9 @@ class Recovery:
         return limits.poll_after_s if has_callbacks else self._poll_interval_s(job)
 
     def _poll_interval_s(self, job: Job) -> float:
-        """Return how often a job is polled, which is more often where that tells its progress.
-
-        A provider that calls back limits its polls too much for that: each task is a request.
-        """
+        """Return how often a job is polled, which is more often where one request tells of many jobs."""
         limit_s, works = self.deadlines.poll_interval_s, self.polling.providers.capabilities(job.task_id)
-        is_often = works is not None and works.reports_progress and not works.has_callbacks
+        is_often = works is not None and works.polls_many
         return min(PROGRESS_EVERY_S, limit_s) if is_often else limit_s
 
     async def _correct_times(self, job: Job) -> Job:

@@ -31,6 +31,7 @@ class Capabilities:
     has_idempotency_key: bool = False
     finds_orders: bool = False
     reports_progress: bool = False
+    polls_many: bool = False  # one request tells of many tasks, so that they can be polled often
     has_cancel: bool = False
     has_balance: bool = False
     balance_unit: str = ""  # `seconds` or `minutes` of audio; credits are not named

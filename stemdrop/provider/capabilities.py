@@ -99,6 +99,7 @@ CAPABILITIES: dict[str, Capabilities] = {
         has_callbacks=False,
         has_idempotency_key=True,
         reports_progress=True,
+        polls_many=True,
         has_cancel=True,
         has_balance=True,
         balance_unit="minutes",

@@ -205,6 +205,7 @@ def said(telegram: Telegram) -> list[tuple[str, int]]:
 async def refused(room: BotRoom, where: Message, data: list[str], who: User) -> dict[str, str]:
     """Let a user press these buttons and check that nothing changes; returns the answers."""
     telegram = room.telegram
+    telegram.query_lifetime_s = 3600  # a busy machine takes minutes for hundreds of taps
     held, words = redis_content(room.product.settings.redis_url), said(telegram)
     queries = [CallbackQuery(f"{where.message_id}-{one}", who, where, one, telegram.clock()) for one in data]
     for query in queries:
