@@ -91,16 +91,17 @@ def callback_router(
         log.info(
             "job %s: callback, code %d, %d stems (%s)", link.job_id, result.code, len(result.stems), receipt
         )
-        if receipt is Receipt.STORED or await is_delivering(link.job_id):
+        if receipt is Receipt.STORED or await _is_delivering(store, link.job_id):
             await engine.add(Task.DELIVER, link.job_id, link.job_id)
         return receipt
 
-    async def is_delivering(job_id: str) -> bool:
-        # a process may have been killed between storing the result and adding the delivery task
-        job = await store.get(job_id)
-        return job is not None and job.state is JobState.DELIVERING
-
     return router
+
+
+async def _is_delivering(store: JobStore, job_id: str) -> bool:
+    # a process may have been killed between storing the result and adding the delivery task
+    job = await store.get(job_id)
+    return job is not None and job.state is JobState.DELIVERING
 
 
 def _outcome(error: StemdropError) -> str:

@@ -72,24 +72,7 @@ def build_tasks(
     sender = StemSender(parts.bot)
     downloader = StemDownloader(fetcher, parts.providers, parts.files)
     return Tasks(
-        submission=Submission(
-            store=store,
-            abilities=parts.abilities,
-            sender=CallSender(
-                store=store,
-                providers=parts.providers,
-                circuits=parts.circuits,
-                calls=parts.create_calls,
-                files=parts.files,
-                links=parts.links if has_callbacks else None,
-                alerts=parts.alerts,
-                max_bytes=max_bytes or settings.max_upload_bytes,
-                clock=parts.clock,
-            ),
-            job_message=parts.job_message,
-            account_queue=parts.account_queue,
-            clock=parts.clock,
-        ),
+        submission=_build_submission(parts, max_bytes, has_callbacks=has_callbacks),
         delivery=_build_delivery(parts, sender, downloader),
         archives=_build_archives(parts, sender, downloader, max_bytes),
         renders=_build_renders(parts, sender, downloader, max_bytes or settings.max_upload_bytes),
@@ -110,6 +93,28 @@ def build_tasks(
         credits_monitor=CreditsMonitor(
             parts.providers, parts.alerts, parts.abilities, parts.circuits, parts.clock
         ),
+    )
+
+
+def _build_submission(parts: Parts, max_bytes: int | None, *, has_callbacks: bool) -> Submission:
+    sender = CallSender(
+        store=parts.store,
+        providers=parts.providers,
+        circuits=parts.circuits,
+        calls=parts.create_calls,
+        files=parts.files,
+        links=parts.links if has_callbacks else None,
+        alerts=parts.alerts,
+        max_bytes=max_bytes or parts.settings.max_upload_bytes,
+        clock=parts.clock,
+    )
+    return Submission(
+        store=parts.store,
+        abilities=parts.abilities,
+        sender=sender,
+        job_message=parts.job_message,
+        account_queue=parts.account_queue,
+        clock=parts.clock,
     )
 
 

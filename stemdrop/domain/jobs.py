@@ -261,6 +261,20 @@ class Job:
         """Whether some stems could not be fetched or were refused by Telegram."""
         return self.state is JobState.DELIVERED and bool(self.missing or self.refused)
 
+    def again(self) -> "Job":
+        """Return a new job for the same song, which other providers are asked for, as its buttons said."""
+        return Job(
+            id=Job.new_id(),
+            chat_id=self.chat_id,
+            user_id=self.user_id,
+            source_message_id=self.source_message_id,
+            source=self.source,
+            language=self.language,
+            topic_id=self.topic_id,
+            account=self.account,
+            tried=",".join(self.asked_before),
+        )
+
     @staticmethod
     def new_id() -> str:
         """Return 16 random hexadecimal digits: short enough for a button and a link, and not guessable."""

@@ -266,28 +266,13 @@ class Orders:
 
         `over_at` returns when a job stopped being what the tap asks for (Unix seconds; infinity: not yet).
         """
-        new = replace(_again(job), ordered_by=tapped.id, message_id=message_id)
+        new = replace(job.again(), ordered_by=tapped.id, message_id=message_id)
         number = 0
         while True:
             made = await self.store.get(await self.store.add(new, once=f"{once}:{number}"))
             if made and (made.ordered_by == tapped.id != "" or _is_same_wish(tapped, over_at(made))):
                 return made
             number += 1
-
-
-def _again(job: Job) -> Job:
-    """Return a new job for the same song, which other providers are asked for, as its buttons said."""
-    return Job(
-        id=Job.new_id(),
-        chat_id=job.chat_id,
-        user_id=job.user_id,
-        source_message_id=job.source_message_id,
-        source=job.source,
-        language=job.language,
-        topic_id=job.topic_id,
-        account=job.account,
-        tried=",".join(job.asked_before),
-    )
 
 
 def _is_same_wish(tapped: Tapped, over_at: float) -> bool:
