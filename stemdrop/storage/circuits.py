@@ -6,6 +6,7 @@ while; the first failure after that opens the circuit again, for twice as long.
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from math import ceil
 
 from stemdrop.storage.connection import RedisStore, run_script
 from stemdrop.storage.keys import CIRCUIT, CIRCUIT_LIFETIME_S, CIRCUIT_OPEN
@@ -71,11 +72,13 @@ class Circuits(RedisStore):
         async with self._redis.pipeline(transaction=False) as pipeline:
             for provider in providers:
                 pipeline.hmget(CIRCUIT.format(provider), ["failures", "why", "opened_at"])
-                pipeline.ttl(CIRCUIT_OPEN.format(provider))
+                pipeline.pttl(CIRCUIT_OPEN.format(provider))  # the TTL is rounded, maybe to 0
             found = await pipeline.execute()
         return {
-            provider: Circuit(int(failures or 0), why or "", max(0, left_s), float(opened_at or 0))
-            for provider, (failures, why, opened_at), left_s in zip(
+            provider: Circuit(
+                int(failures or 0), why or "", ceil(max(0, left_ms) / 1000), float(opened_at or 0)
+            )
+            for provider, (failures, why, opened_at), left_ms in zip(
                 providers, found[::2], found[1::2], strict=True
             )
         }
