@@ -1,17 +1,13 @@
 """The separation API refuses, loses answers, and calls back early, late, often, wrongly or never."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from deployment import Deployment
-from fault_case import Case, port_of
+from fault_case import Case, wired
 from ledger import ALL_STEMS, VOCALS, Ledger
 from provider import Provider
 from starlette.responses import Response
-from tcp_proxy import TcpProxy
 
 REFUSALS = (400, 401, 402, 404, 408, 409, 413, 422, 429, 451, 455, 500, 501, 505)
 FAILURES = (400, 408, 413, 451, 500, 501, 531)
@@ -90,19 +86,6 @@ async def test_time_out_before_it_has_accepted(case: Case) -> None:
     fault = "API: no answer for 60 s, nothing accepted"
     await case.settle(ledger, fault, len(songs), explained=len(songs))
     assert deployment.provider.creates == []
-
-
-@asynccontextmanager
-async def wired(case: Case, **settings: str) -> AsyncIterator[tuple[Deployment, Ledger, TcpProxy]]:
-    """A deployment with a network to the API that can break; stems come on another."""
-    async with (
-        case.deployment(**settings) as deployment,
-        TcpProxy(lambda: [port_of(deployment.provider.url)]).run() as wire,
-    ):
-        deployment.settings["SEPARATION_API_URL"] = f"http://127.0.0.1:{wire.port}"
-        deployment.settings["STEM_HOSTS"] = deployment.provider.url.removeprefix("http://")
-        await deployment.start("up")
-        yield deployment, Ledger(deployment), wire
 
 
 @pytest.mark.full

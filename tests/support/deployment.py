@@ -9,7 +9,7 @@ When it closes, and after each story that shares it, `end` checks what every sto
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -23,9 +23,14 @@ from sandbox.environment.process import Process
 from sandbox.telegram.chats import Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import JobState
+from stemdrop.domain.providers import PROVIDER_NAMES
+from stemdrop.storage.circuits import Circuits
 from stemdrop.storage.connection import connect
 from stemdrop.storage.job_store import JobStore
 from stemdrop.tasks.engine import Queue
+
+# The settings with which `Deployment.second` is asked where `provider` does not do it.
+TWO_PROVIDERS = {"PROVIDERS": "sunoapi,selfhosted"}
 
 # Refusals of Telegram without a fault: two taps on a button show the same text, and a tap that waited for the
 # flood limits is answered again.
@@ -49,12 +54,14 @@ async def until(what: Callable[[], object], timeout_s: float = WAIT_S) -> None:
 class Deployment:
     """The local environment and the provider of a story.
 
+    `second` is the provider that is asked after `provider`, where the story's settings are `TWO_PROVIDERS`.
     `ordinary` are the refusals of Telegram and lines of the log that this story means to cause.
     """
 
-    def __init__(self, environment: LocalEnvironment, provider: Provider) -> None:
+    def __init__(self, environment: LocalEnvironment, provider: Provider, second: Provider) -> None:
         self.environment = environment
         self.provider = provider
+        self.second = second
         self.ordinary: tuple[str, ...] = ()
         self._calls = 0
         self._log_length = 0
@@ -66,6 +73,10 @@ class Deployment:
     @property
     def telegram(self) -> Telegram:
         return self.environment.telegram
+
+    @property
+    def providers(self) -> tuple[Provider, Provider]:
+        return self.provider, self.second
 
     def song(self, title: str, seconds: float = 1.0) -> Path:
         """A short MP3 of that title, unlike any other."""
@@ -104,6 +115,12 @@ class Deployment:
     async def accepted(self, count: int = 1) -> None:
         """Wait until the provider has accepted so many jobs of this story."""
         await until(lambda: len(self.provider.creates) >= count)
+
+    async def close_circuits(self) -> None:
+        """Let the product ask each provider again, whatever has failed there."""
+        async with connect(self.redis_url) as redis:
+            for name in PROVIDER_NAMES:
+                await Circuits(redis).succeeded(name)
 
     @asynccontextmanager
     async def store(self) -> AsyncIterator[JobStore]:
@@ -164,13 +181,27 @@ class Deployment:
 
 
 @asynccontextmanager
+async def _second_provider(stem: bytes, settings: Mapping[str, str]) -> AsyncIterator[Provider]:
+    """Yield the second provider, which runs only where it is asked: cheaper, since dearer ones are not."""
+    second = Provider(stem)
+    second.abilities = {"modes": {"separate_vocal": {"credits": 6}, "split_stem": {"credits": 30}}}
+    if settings.get("PROVIDERS") != TWO_PROVIDERS["PROVIDERS"]:
+        yield second
+        return
+    async with second.run():
+        yield second
+
+
+@asynccontextmanager
 async def open_deployment(
     folder: Path, *commands: str, local_mode: bool = False, **settings: str
 ) -> AsyncIterator[Deployment]:
     """An environment of its own with these processes; `settings` beside those that name the provider."""
     tone = mp3(folder / "tone.mp3")
-    async with Provider(tone).run() as provider:
+    async with Provider(tone).run() as provider, _second_provider(tone, settings) as second:
         named = {"SEPARATION_API_URL": provider.url, "SEPARATION_API_KEY": KEY, "LOG_LEVEL": "DEBUG"}
+        if second.url:
+            named |= {"SELFHOSTED_API_URL": second.url, "SELFHOSTED_API_KEY": KEY}
         async with LocalEnvironment(
             folder / "environment",
             settings=named | settings,
@@ -178,7 +209,7 @@ async def open_deployment(
             local_mode=local_mode,
             process=ForkedProcess,
         ) as environment:
-            deployment = Deployment(environment, provider)
+            deployment = Deployment(environment, provider, second)
             if commands:
                 await deployment.start(*commands)
             yield deployment

@@ -56,8 +56,9 @@ class Case:
         folder = self.folder / f"deployment-{self._deployments}"
         folder.mkdir()
         async with open_deployment(folder, **(PATIENCE | settings)) as deployment:
-            deployment.provider.remembers = True
-            deployment.provider.few_stems = not self.is_full
+            for provider in deployment.providers:
+                provider.remembers = True
+                provider.few_stems = not self.is_full
             deployment.ordinary = ("",)
             yield deployment
 
@@ -86,6 +87,19 @@ class Case:
         seconds = time.monotonic() - self.healed_at
         self.record("fault", asdict(Row(fault, times, seconds=seconds, **counted)))
         self.healed_at = 0
+
+
+@asynccontextmanager
+async def wired(case: Case, **settings: str) -> AsyncIterator[tuple[Deployment, Ledger, TcpProxy]]:
+    """A deployment with a network to the API that can break; stems come on another."""
+    async with (
+        case.deployment(**settings) as deployment,
+        TcpProxy(lambda: [port_of(deployment.provider.url)]).run() as wire,
+    ):
+        deployment.settings["SEPARATION_API_URL"] = f"http://127.0.0.1:{wire.port}"
+        deployment.settings["STEM_HOSTS"] = deployment.provider.url.removeprefix("http://")
+        await deployment.start("up")
+        yield deployment, Ledger(deployment), wire
 
 
 def port_of(url: str) -> int:

@@ -4,8 +4,8 @@ A point is `<class>.<step>:before` or `:after`. The steps are the public corouti
 (the `:after` of a context is when it has been entered), each move of a job or remix by its new state, each
 added task by its kind, and each method of Telegram. They are found in the classes and in the calls of the
 code, so that a new step is a new point; `steps` returns all of them. A process kills itself when it first
-passes the point that `STEMDROP_DIE_AT` names. `STEMDROP_POINTS` is a file to which all passed points are
-written.
+passes the point that `STEMDROP_DIE_AT` names; `<point>#2` is the second time. `STEMDROP_POINTS` is a file to
+which all passed points are written.
 """
 
 import ast
@@ -13,6 +13,7 @@ import functools
 import inspect
 import os
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -26,14 +27,19 @@ from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.jobs import JobState
 from stemdrop.domain.recipes import RemixState
 from stemdrop.provider.sunoapi.client import SeparationClient
+from stemdrop.storage.circuits import Circuits
 from stemdrop.storage.job_store import JobStore
 from stemdrop.storage.remixes import Remixes
 from stemdrop.storage.stem_cache import StemCache
 from stemdrop.tasks.engine import Engine, Task
+from worker.fail_over import FailOver
 from worker.remix_files import RemixMaker
 from worker.stems.fetcher import StemFetcher
 
-KINDS = (JobStore, StemCache, Remixes, SeparationClient, TelegramFiles, StemFetcher, RemixMaker)
+KINDS = (
+    *(JobStore, StemCache, Remixes, Circuits, FailOver),
+    *(SeparationClient, TelegramFiles, StemFetcher, RemixMaker),
+)
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _PACKAGES = ("stemdrop", "bot", "webhook", "worker")
 _MOVE, _MOVE_REMIX = "JobStore.move", "Remixes.move"
@@ -42,12 +48,16 @@ _REMIX_STATES = (RemixState.SENDING, RemixState.SENT, RemixState.CANCELLED)
 # Each method of the Bot API begins with one of these.
 _VERBS = ("send_", "edit_", "answer_", "get_", "set_", "delete_", "copy_", "forward_", "leave_", "pin_")
 
+# How often each point was passed.
+_passed: Counter[str] = Counter()
+
 
 def _pass(point: str) -> None:
+    _passed[point] += 1
     if points := os.environ.get("STEMDROP_POINTS"):
         with open(points, "a") as file:
             file.write(f"{point}\n")
-    if point == os.environ.get("STEMDROP_DIE_AT"):
+    if os.environ.get("STEMDROP_DIE_AT") in (point, f"{point}#{_passed[point]}"):
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from functools import partial
+from typing import Any
 
 from chat import Person
 from deployment import Deployment
-from provider import SPLIT_FIELDS
+from provider import SPLIT_FIELDS, Provider
 
 from sandbox.telegram.chats import Message
-from stemdrop.domain.jobs import CREDITS
 from stemdrop.storage.connection import connect
 from stemdrop.storage.keys import SPENT
 
@@ -93,7 +93,7 @@ class Account:
     lost: int = 0  # stems that did not come without an explanation; all stems of a song that never ends
     twice: int = 0  # stems that came again
     shown_twice: int = 0  # messages of a job that came again
-    paid_twice: int = 0  # accepted create calls beyond one a job
+    paid_twice: int = 0  # create calls beyond one a job that a provider was paid for, whichever
     notes: list[str] = field(default_factory=list)
 
     def __add__(self, other: "Account") -> "Account":
@@ -210,19 +210,22 @@ class Ledger:
                 account.twice += twice
                 account.notes.append(f"{play.title}: {twice} stems twice")
             account.shown_twice += max(0, len(play.translations) - 1)
-        jobs = Counter(_job_of(create["audioUrl"]) for create in self.deployment.provider.creates)
+        jobs = Counter(_job_of(create["audioUrl"]) for _, create in self.paid)
         account.paid_twice = jobs.total() - len(jobs)
         return account
 
+    @property
+    def paid(self) -> list[tuple[Provider, dict[str, Any]]]:
+        """Return the create calls that a provider was paid for, with the provider."""
+        return [(provider, create) for provider in self.deployment.providers for create in provider.charged]
+
     async def miscounted(self) -> str:
-        """Compare the spent credits of all accounts with the provider's charges; '' if they are equal.
+        """Compare the spent credits of all accounts with the providers' charges; '' if they are equal.
 
         A song whose answer was lost counts as charged.
         """
-        prices = {mode.value: credits for mode, credits in CREDITS.items()}
-        creates = self.deployment.provider.creates
-        charged = sum(prices[create["type"]] for create in creates)
-        accepted = {_job_of(create["audioUrl"]) for create in creates}
+        charged = sum(provider.price(create) for provider, create in self.paid)
+        accepted = {_job_of(create["audioUrl"]) for _, create in self.paid}
         async with self.deployment.store() as store, connect(self.deployment.redis_url) as redis:
             accounts = {play.person.id for play in self.plays}
             jobs = {job.id: job for account in accounts for job in await store.jobs_of(account)}

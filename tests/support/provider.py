@@ -20,6 +20,10 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 KEY = "provider-key-for-tests"
 TYPES = ("separate_vocal", "split_stem", "split_stem_advanced")
+# What its page says that they cost, in credits.
+CREDITS = {"separate_vocal": 10, "split_stem": 50, "split_stem_advanced": 20}
+# The code of a task that has failed and whose credits were given back.
+REFUNDED = 531
 
 # 'After 3 failed attempts the provider stops' (its callback page names no pause between them).
 CALLBACK_PAUSES_S = (0.0, 0.5, 0.5)
@@ -45,12 +49,14 @@ class Provider:
     known to the detail endpoint, which else knows only `details`, and with this `flag`;
     `calls_back_when_asked` posts it while it is being polled; `loses_creates` neither accepts nor refuses;
     `odd_create` is what happens instead of accepting; `odd_stems` answers for the stem of that name.
+    `refunded` are the tasks that it has said to have cost nothing.
     """
 
     def __init__(self, stem: bytes) -> None:
         self.url = ""
         self.stem = stem
         self.creates: list[dict[str, Any]] = []
+        self.refunded: set[str] = set()
         self.sources: list[bytes] = []
         self.uploads: dict[str, bytes] = {}
         self.requests: list[str] = []  # every request's method, URL and headers, for secrets to be looked for
@@ -115,6 +121,7 @@ class Provider:
     def body(self, create: dict[str, Any]) -> dict[str, Any]:
         """The callback for an accepted create call, by the orders in force."""
         if self.failure is not None:
+            self._note_refund(create)
             return _failed(create, self.failure)
         return {
             "code": 200,
@@ -133,9 +140,24 @@ class Provider:
         if task_id in self.details or create is None or not self.remembers:
             return self.details.get(task_id, pending)
         if self.failure is not None:
+            self._note_refund(create)
             return {**pending, "successFlag": "GENERATE_AUDIO_FAILED", "errorCode": self.failure}
         response = {_camel_case(name): value for name, value in self.info(create).items()}
         return {**pending, "successFlag": self.flag, "response": response}
+
+    @property
+    def charged(self) -> list[dict[str, Any]]:
+        """Return the accepted create calls, without those whose credits it has given back."""
+        return [create for create in self.creates if create["taskId"] not in self.refunded]
+
+    def price(self, create: dict[str, Any]) -> int:
+        """Return what a create call costs, in credits."""
+        mode = create["type"]
+        return int(self.abilities["modes"][mode]["credits"] if self.abilities else CREDITS[mode])
+
+    def _note_refund(self, create: dict[str, Any]) -> None:
+        if self.failure == REFUNDED:
+            self.refunded.add(create["taskId"])
 
     async def post_patiently(self, create: dict[str, Any], body: dict[str, Any] | None = None) -> None:
         """Post the result of a create call until it is received, as often as the provider does."""

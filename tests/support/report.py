@@ -12,7 +12,7 @@ _HEAD = (
     "| fault | times | songs | explained | lost | stems twice | texts twice | paid twice | well after, s |"
 )
 # The order of the rows, by test file.
-_FILES = ("kills", "redis", "telegram", "api", "stems", "remixes", "machine", "many")
+_FILES = ("kills", "redis", "telegram", "api", "providers", "stems", "remixes", "machine", "many")
 
 
 @dataclass(frozen=True)

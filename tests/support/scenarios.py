@@ -8,7 +8,9 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from deployment import TWO_PROVIDERS
 from ledger import ALL_STEMS, VOCALS, Ledger, Play
+from provider import REFUNDED
 from starlette.responses import Response
 
 from sandbox.telegram.entities import text_fields
@@ -18,18 +20,21 @@ from stemdrop.services.remixing import QUICK_TAPS_S
 
 SAY = load_translations().language("en")
 WITHOUT_VOCALS = SAY("remix.without", stems="vocals").capitalize()
+# No server listens at the port for discarded bytes.
+NOWHERE = "http://127.0.0.1:9"
 RETRY = SAY("button.retry", price="").strip()
 
 
 @dataclass(frozen=True)
 class Scenario:
     """`play` is what people do, who order so many times what costs; `text` names it in the table; `settings`
-    are of the product's processes."""
+    are of the product's processes. With `is_fail_over` these are killed at every step of the create calls."""
 
     text: str
     play: Callable[[Ledger], Coroutine[object, object, None]]
     orders: int
     settings: Mapping[str, str] = field(default_factory=dict)
+    is_fail_over: bool = False
 
 
 async def _songs(ledger: Ledger) -> None:
@@ -212,6 +217,26 @@ def _has(play: Play, label: str) -> bool:
     return any(label in button["text"] for message in play.translations for button in message.buttons)
 
 
+async def _no_credits(ledger: Ledger) -> None:
+    """Refused by the first provider for want of credits."""
+    ledger.deployment.provider.refusal = (402, "no credits")
+    await ledger.play(VOCALS)
+    await ledger.over()
+
+
+async def _elsewhere(ledger: Ledger) -> None:
+    """Two stems, from whichever provider."""
+    await ledger.play(VOCALS)
+    await ledger.over()
+
+
+async def _refunded(ledger: Ledger) -> None:
+    """Accepted by the first provider, which fails and gives the credits back."""
+    ledger.deployment.provider.failure = REFUNDED
+    await ledger.play(VOCALS)
+    await ledger.over()
+
+
 SCENARIOS = {
     "songs": Scenario("songs of two and twelve stems, and kept ones", _songs, 3),
     "packed": Scenario(
@@ -233,4 +258,21 @@ SCENARIOS = {
     "by itself": Scenario("songs that start without a tap, one is undone", _by_itself, 3),
     "remixed": Scenario("remixes, cached and cancelled ones, practice packs", _remixed, 1),
     "deleted": Scenario("kept stems lost and paid for again, `/delete`", _deleted, 2),
+    "no credits": Scenario(
+        "the first of two providers has no credits", _no_credits, 1, TWO_PROVIDERS, is_fail_over=True
+    ),
+    "away": Scenario(
+        "the first of two providers is unreachable",
+        _elsewhere,
+        1,
+        {**TWO_PROVIDERS, "SEPARATION_API_URL": NOWHERE},
+        is_fail_over=True,
+    ),
+    "refunded": Scenario(
+        "the first of two providers accepts, fails and charges nothing",
+        _refunded,
+        1,
+        TWO_PROVIDERS,
+        is_fail_over=True,
+    ),
 }
