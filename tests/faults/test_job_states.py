@@ -1,6 +1,7 @@
 """The walks through every state of one job and of two; `test_job_walk.py` is their short form."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import pytest
 from job_walk.invariants import OneJob
@@ -17,6 +18,9 @@ Record = Callable[[str, object], None]
 ONE_CALL = Bounds(calls=1)
 # What else can happen to a job is the same with one call.
 TWO_CALLS = Bounds(calls=2, results=("stems", "failed", "refunded"), corrections=False, asides=False)
+# The second call is of another, cheaper provider.
+TWO_PROVIDERS = replace(TWO_CALLS, results=("stems", "refunded"), prices=(10, 6))
+WALKS = {"one call": ONE_CALL, "two calls": TWO_CALLS, "two providers": TWO_PROVIDERS}
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(3600)]
 
@@ -36,9 +40,9 @@ async def walk_through(model: Walkable, name: str, record: Record) -> None:
     assert walk.dead_ends() == []
 
 
-@pytest.mark.parametrize(("name", "bounds"), [("one call", ONE_CALL), ("two calls", TWO_CALLS)])
-async def test_every_state_of_a_job(steps: Steps, record_property: Record, name: str, bounds: Bounds) -> None:
-    await walk_through(OneJob(steps, bounds), name, record_property)
+@pytest.mark.parametrize("name", WALKS)
+async def test_every_state_of_a_job(steps: Steps, record_property: Record, name: str) -> None:
+    await walk_through(OneJob(steps, WALKS[name]), name, record_property)
 
 
 @pytest.mark.parametrize("name", PAIRS)

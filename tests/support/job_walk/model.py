@@ -330,7 +330,10 @@ class Model:
             yield "the delivery explains the failure", self._explain(state)
 
     def _is_replaced(self, state: State) -> bool:
-        return any(name.startswith("replaced:") for name in state.stored.fields(JOB_ID))
+        """Whether the job no longer has the refunded result that a delivery has read."""
+        job = state.job
+        has_it = job and job.state is JobState.DELIVERING and job.result == RESULTS["refunded"]
+        return not has_it and any(name.startswith("replaced:") for name in state.stored.fields(JOB_ID))
 
     def _deliver(self, state: State) -> Action:
         ended = replace(state, run="", is_other_charged=False)
