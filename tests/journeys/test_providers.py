@@ -70,12 +70,14 @@ class Stage:
         own = {"SELFHOSTED_API_URL": self.deployment.provider.url, "SELFHOSTED_API_KEY": KEY}
         return settings | own
 
-    async def gets(self, song: Path, mode: str) -> list[str]:
+    async def gets(self, song: Path, *buttons: str) -> list[str]:
         """Have a song split; returns the names of its stems, which are all that its sender is shown."""
         person = self.deployment.person()  # each has their own limit of messages a minute
         sent = await person.sends(song)
         menu = await person.answer_to(sent)
-        await person.presses(menu, mode)
+        for label in buttons:
+            await person.sees(lambda label=label: any(label in str(it["text"]) for it in menu.buttons))
+            await person.presses(menu, label)
         menu = await person.shows(menu, "✅")
         shown = person.after(sent)
         assert [message for message in shown if message.kind != "audio"] == [menu]
@@ -144,6 +146,16 @@ async def test_a_task_that_failed_for_nothing_is_done_by_the_next_provider(stage
         ("lalal", SUCCEEDED),
     ]
     assert (stemsplit.charged, lalal.charged) == ([], [lalal.task_id()])
+
+
+async def test_the_first_provider_that_can_isolates_an_instrument(stage: Stage) -> None:
+    """StemSplit cannot; also without a public URL, since LALAL.AI is polled in any case."""
+    await stage.open(has_public_url=False)
+    song = stage.deployment.song("Bass alone")
+    assert await stage.gets(song, "One instrument", "Bass") == ["Bass", "Without Bass"]
+    assert [(call.provider, call.instrument) for call in await stage.calls()] == [("lalal", "Bass")]
+    lalal = stage.servers["lalal"]
+    assert lalal.charged == [lalal.task_id()]
 
 
 @pytest.mark.parametrize("has_public_url", [True, False], ids=["callbacks", "polled"])
