@@ -70,6 +70,7 @@ def _workings() -> str:
         "Without it, the song is": lambda it: "uploaded" if it.takes_upload else "not split there",
         "After a lost answer the call is": _after_lost_answer,
         "Progress in percent": lambda it: _yes(it.reports_progress),
+        "Can cancel a task (which is not done: what is paid for is kept)": lambda it: _yes(it.has_cancel),
         "Tells what is left of the account": lambda it: _yes(it.has_balance),
         "Charges failures": lambda it: "unless it says otherwise" if it.charges_failures else "no",
         "Songs": lambda it: ", ".join(it.formats) or "not documented",

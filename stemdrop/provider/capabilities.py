@@ -4,6 +4,7 @@ Sources: docs.sunoapi.org, docs.kie.ai, and the public documentation and clients
 fal, read in 2026-11. What they leave open is in `unknown`.
 """
 
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from stemdrop.domain.abilities import ALL, Abilities, Ability
@@ -38,19 +39,10 @@ _CONTRACT = Capabilities(
 
 CAPABILITIES: dict[str, Capabilities] = {
     SUNOAPI: _CONTRACT,
-    KIE: Capabilities(
+    KIE: replace(
+        _CONTRACT,
         title="kie.ai",
         api_url="https://api.kie.ai",
-        abilities=ALL,
-        takes_url=True,
-        takes_upload=True,
-        has_callbacks=True,
-        signature=_CONTRACT.signature,
-        has_balance=True,
-        few_left=100,
-        largest_bytes=20 * 1024 * 1024,
-        links_live_s=14 * 24 * 3600,
-        price_note="10, 50 or 20 credits a song",
         unknown="How long it keeps this call: its page stands under old models. The longest song, and the "
         "formats.",
     ),
@@ -126,21 +118,16 @@ CAPABILITIES: dict[str, Capabilities] = {
         "charged; whether a repeated callback is signed anew (if not, it is too old, and the job is polled). "
         "Uploads are known from fal's client libraries only.",
     ),
-    SELFHOSTED: Capabilities(
+    SELFHOSTED: replace(
+        _CONTRACT,
         title="own separator",
         api_url="http://separator:8001",
-        abilities=ALL,
-        takes_url=True,
-        takes_upload=True,
-        has_callbacks=True,
         signature="as sunoapi.org, where it is the API at `SEPARATION_API_URL`",
-        has_balance=True,
-        few_left=100,
         longest_s=3600,
         largest_bytes=2_000_000_000,
-        links_live_s=14 * 24 * 3600,
         charges_failures=False,
         price_note="nothing",
+        unknown="",
     ),
 }
 

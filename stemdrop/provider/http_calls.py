@@ -88,6 +88,20 @@ class HttpCalls:
         self._counters.set_gauge(CREDITS_LEFT, credits, self._provider)
         self._counters.set_gauge(CREDITS_SEEN, time.time(), self._provider)
 
+    async def put(self, url: str, content: AsyncIterator[bytes], size_bytes: int, media_type: str) -> None:
+        """Upload a song to a storage, whose signed URL stands for a key. Raises as `ask`.
+
+        A refusal counts as a lost answer: uploads are free, so that they may be repeated.
+        """
+
+        def check(answer: Answer) -> None:
+            if not 200 <= answer.status < 300:
+                raise AnswerLost(f"the storage of {self._title} answered HTTP {answer.status}")
+
+        headers = {"Content-Type": media_type, "Content-Length": str(size_bytes)}
+        body = of_length(content, size_bytes)
+        await self.ask("upload", check, "PUT", url, content=body, headers=headers, timeout=UPLOAD_TIMEOUT)
+
     async def send(self, method: str, url: str, **request: Any) -> Answer:
         """Send a request that is not counted. Raises `Unreachable` or `AnswerLost`."""
         try:

@@ -30,10 +30,8 @@ from stemdrop.provider.fal.signatures import WebhookKeys
 from stemdrop.provider.http_calls import (
     ASK_TIMEOUT,
     CREATE_TIMEOUT,
-    UPLOAD_TIMEOUT,
     Answer,
     HttpCalls,
-    of_length,
     retry_after_s,
 )
 from stemdrop.provider.interface import Order, Report
@@ -76,15 +74,7 @@ class FalClient:
             timeout=ASK_TIMEOUT,
         )
         # the URL is signed: the key is not sent there
-        await self._calls.ask(
-            "upload",
-            _check_uploaded,
-            "PUT",
-            to,
-            content=of_length(content, size_bytes),
-            headers={"Content-Type": kind, "Content-Length": str(size_bytes)},
-            timeout=UPLOAD_TIMEOUT,
-        )
+        await self._calls.put(to, content, size_bytes, kind)
         return url
 
     async def create(self, order: Order) -> str:
@@ -171,8 +161,3 @@ def _body(answer: Answer) -> object:
         return parse_json(answer.body)
     except BadContract:
         return None
-
-
-def _check_uploaded(answer: Answer) -> None:
-    if answer.status >= 300:  # free of charge, so that it may be repeated
-        raise AnswerLost(f"fal's storage answered HTTP {answer.status}")

@@ -18,10 +18,8 @@ from stemdrop.provider.capabilities import CAPABILITIES
 from stemdrop.provider.http_calls import (
     ASK_TIMEOUT,
     CREATE_TIMEOUT,
-    UPLOAD_TIMEOUT,
     Answer,
     HttpCalls,
-    of_length,
     retry_after_s,
 )
 from stemdrop.provider.interface import Order, Report
@@ -117,15 +115,7 @@ class StemSplitClient:
         """Upload a source to the storage that it names, without our key, and return the key of the upload."""
         answer = await self._ask("upload", "POST", f"{self._api_url}/upload", json={"filename": name})
         url, upload_key, media_type = read_upload(answer, self._api_url)
-        await self._calls.ask(
-            "upload",
-            self._stored,
-            "PUT",
-            url,
-            content=of_length(content, size_bytes),
-            headers={"Content-Type": media_type, "Content-Length": str(size_bytes)},
-            timeout=UPLOAD_TIMEOUT,
-        )
+        await self._calls.put(url, content, size_bytes, media_type)
         return upload_key
 
     async def _find(self, call_id: str) -> str:
@@ -173,8 +163,3 @@ class StemSplitClient:
         # some servers repeat the request
         text = f"{code}: {message}".replace(self._key.get_secret_value(), "***")
         raise Refused(known, text, retry_after_s(answer.headers))
-
-    @staticmethod
-    def _stored(answer: Answer) -> None:
-        if not 200 <= answer.status < 300:  # the storage refuses, which says nothing about our key
-            raise AnswerLost(f"the storage of StemSplit's uploads answered HTTP {answer.status}")
