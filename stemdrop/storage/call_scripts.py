@@ -2,22 +2,22 @@
 
 BEGIN_CREATE = """
 -- KEYS: job, call   ARGV: id, now, caller, provider, its price, source, field of the call, value, …
-if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end
-local caller = redis.call('HGET', KEYS[1], 'create_started_by')
-if caller == ARGV[3] then return 1 end  -- the same call, repeated after a broken connection
-if redis.call('HGET', KEYS[1], 'is_asking_again') == 'true' then
-  redis.call('HSET', KEYS[1], 'is_asking_again', 'false')
-  local is_fetched = (redis.call('HGET', KEYS[1], 'source_fetched_at') or '0') ~= '0'
+if get(ARGV[1], 'state') ~= 'submitting' then return 0 end
+-- the same call, repeated after a broken connection
+if get(ARGV[1], 'create_started_by') == ARGV[3] then return 1 end
+if get(ARGV[1], 'is_asking_again') == 'true' then
+  set(ARGV[1], 'is_asking_again', 'false')
+  local is_fetched = (get(ARGV[1], 'source_fetched_at') or '0') ~= '0'
   if is_fetched and not have_calls_failed(ARGV[1]) then  -- the earlier call was accepted
-    redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[2])
+    set(ARGV[1], 'answer_lost_at', ARGV[2])
     return 0
   end
-  redis.call('HINCRBY', KEYS[1], 'further_calls', 1)
-elseif redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then
+  set(ARGV[1], 'further_calls', further_calls(ARGV[1]) + 1)
+elseif get(ARGV[1], 'create_started_at') ~= '0' then
   return 0
 end
 local before = get(ARGV[1], 'provider') or ''
-redis.call('HSET', KEYS[1], 'create_started_at', ARGV[2], 'create_started_by', ARGV[3],
+set(ARGV[1], 'create_started_at', ARGV[2], 'create_started_by', ARGV[3],
   'answer_lost_at', '0', 'source_fetched_at', '0', 'progress', '0', 'provider', ARGV[4])
 if ARGV[4] == '' then return 1 end
 tally('create_calls|' .. ARGV[4] .. '|asked', 1, ARGV[2])
@@ -26,7 +26,7 @@ set(ARGV[1], 'calls', (get(ARGV[1], 'calls') or '') .. ',' .. ARGV[3])
 change_price(ARGV[1], tonumber(ARGV[5]))
 -- what was given back when the job was cancelled is held again
 if get(ARGV[1], 'charge') == 'returned' and not has(ARGV[1], 'paid_by') then take(ARGV[1], 'held') end
-redis.call('HSET', KEYS[2], 'outcome', 'asked', unpack(ARGV, 7))
+write(KEYS[2], 'outcome', 'asked', unpack(ARGV, 7))
 redis.call('SET', CALL_SOURCE:format(ARGV[3]), ARGV[6], 'EX', JOB_LIFETIME_S)
 redis.call('EXPIRE', KEYS[2], CALL_LIFETIME_S)
 redis.call('ZADD', LEDGER, ARGV[2], ARGV[3])
@@ -35,25 +35,23 @@ return 1
 """
 
 LOSE_ANSWER = """
--- KEYS: job   ARGV: now, the caller of BEGIN_CREATE
-local state, started, caller, lost, again = unpack(redis.call('HMGET', KEYS[1],
-  'state', 'create_started_at', 'create_started_by', 'answer_lost_at', 'is_asking_again'))
-if state ~= 'submitting' or started == '0' or again == 'true' then return 0 end
-if caller ~= ARGV[2] then return 0 end  -- a later call was begun, which may still be answered
-note_call(ARGV[2], 'lost', ARGV[1])
-if (lost or '0') == '0' then redis.call('HSET', KEYS[1], 'answer_lost_at', ARGV[1]) end
+-- KEYS: job   ARGV: id, now, the caller of BEGIN_CREATE
+local it = job(ARGV[1])
+if it.state ~= 'submitting' or it.create_started_at == '0' or it.is_asking_again == 'true' then return 0 end
+if it.create_started_by ~= ARGV[3] then return 0 end  -- a later call was begun, which may still be answered
+note_call(ARGV[3], 'lost', ARGV[2])
+if (it.answer_lost_at or '0') == '0' then set(ARGV[1], 'answer_lost_at', ARGV[2]) end
 return 1
 """
 
 ASK_AGAIN = """
 -- KEYS: job   ARGV: id, now, tap, the create call that is given up: when it began, the field of its runs,
 -- the price that its user has agreed to
-if redis.call('HGET', KEYS[1], 'asked_again_by') == ARGV[3] then return 1 end  -- the same tap, handled again
-local state, started, lost, fetched = unpack(redis.call(
-  'HMGET', KEYS[1], 'state', 'create_started_at', 'answer_lost_at', 'source_fetched_at'))
-local is_lost = (lost or '0') ~= '0' and (fetched or '0') == '0'
-if state ~= 'submitting' or started ~= ARGV[4] or not is_lost then return 0 end
-redis.call('HSET', KEYS[1], 'asked_again_by', ARGV[3], 'is_asking_again', 'true', 'answer_lost_at', '0',
+local it = job(ARGV[1])
+if it.asked_again_by == ARGV[3] then return 1 end  -- the same tap, handled again
+local is_lost = (it.answer_lost_at or '0') ~= '0' and (it.source_fetched_at or '0') == '0'
+if it.state ~= 'submitting' or it.create_started_at ~= ARGV[4] or not is_lost then return 0 end
+set(ARGV[1], 'asked_again_by', ARGV[3], 'is_asking_again', 'true', 'answer_lost_at', '0',
   ARGV[5], '0', 'agreed_price', ARGV[6])
 redis.call('ZADD', RECOVERY_DUE, 'XX', ARGV[2], ARGV[1])
 return 1
@@ -63,17 +61,20 @@ NOT_ACCEPTED = """
 -- KEYS: job, spent   ARGV: id, now, the caller of BEGIN_CREATE ('': the last), the code of the refusal,
 -- the provider that is not to be asked again ('': none), the code that is told where all refuse
 if ARGV[3] ~= '' then note_call(ARGV[3], 'refused', ARGV[2], 'code', ARGV[4]) end
-local state = redis.call('HGET', KEYS[1], 'state')
+local state = get(ARGV[1], 'state')
 if not state then  -- the job was deleted meanwhile, which kept its credits held
   redis.call('HDEL', KEYS[2], ARGV[1])
   release(ARGV[1], ARGV[2])
   return
 end
-local last = redis.call('HGET', KEYS[1], 'create_started_by') or ''
+local last = get(ARGV[1], 'create_started_by') or ''
 local caller = ARGV[3] ~= '' and ARGV[3] or last
-if redis.call('HSETNX', KEYS[1], 'refused:' .. caller, 1) == 0 then return end
+if get(ARGV[1], 'refused:' .. caller) then return end
+set(ARGV[1], 'refused:' .. caller, '1')
 if ARGV[5] ~= '' then avoid(ARGV[1], ARGV[5], ARGV[6]) end
-if redis.call('HINCRBY', KEYS[1], 'further_calls', -1) >= 0 then  -- another may have been accepted
+local further = further_calls(ARGV[1]) - 1
+if further >= 0 then  -- another may have been accepted
+  set(ARGV[1], 'further_calls', further)
   if get(ARGV[1], 'task_id') == '' then await_call(ARGV[1], open_call(ARGV[1], '')) end
   if state == 'cancelled' or state == 'failed' then
     if have_calls_failed(ARGV[1]) then
@@ -100,7 +101,7 @@ if ARGV[5] ~= '' then
   redis.call('SET', CALL_OF_TASK:format(ARGV[2]), ARGV[5], 'EX', ARGV[4], 'NX')
   note_call(ARGV[5], 'accepted', ARGV[3], 'task', ARGV[2])
 end
-local known = redis.call('HGET', KEYS[1], 'task_id')
+local known = get(ARGV[1], 'task_id')
 if not known then  -- it was deleted during the call
   hand_over(ARGV[1], ARGV[2], ARGV[3])
   return 'unknown'
@@ -133,29 +134,28 @@ return 'stored'
 RECEIVE = """
 -- KEYS: job, task   ARGV: id, chat_id, task_id, now, lifetime, result, 1 if it has stems, 1 if success,
 -- 1 if refunded, the provider's name ('': not known)
-local state = redis.call('HGET', KEYS[1], 'state')
+local state = get(ARGV[1], 'state')
 local provider = ARGV[10]
 if not state then
   if ARGV[8] ~= '1' then release(ARGV[1], ARGV[4]) end
   -- it was deleted: the result is for the job that has its task now
   local heir = hand_over(ARGV[1], ARGV[3], ARGV[4])
   if not heir then return 'unknown' end
-  ARGV[1], ARGV[2], KEYS[1] = heir, get(heir, 'chat_id'), JOB:format(heir)
+  ARGV[1], ARGV[2] = heir, get(heir, 'chat_id')
   state = get(heir, 'state')
   provider = ''  -- it was asked for the deleted job
 end
-if redis.call('HGET', KEYS[1], 'chat_id') ~= ARGV[2] and
-   redis.call('HGET', KEYS[1], 'token_chat_id') ~= ARGV[2] then return 'foreign' end
+if get(ARGV[1], 'chat_id') ~= ARGV[2] and get(ARGV[1], 'token_chat_id') ~= ARGV[2] then return 'foreign' end
 local owner = redis.call('GET', KEYS[2])
 if owner and owner ~= ARGV[1] then return 'foreign' end
-local known = redis.call('HGET', KEYS[1], 'task_id')
+local known = get(ARGV[1], 'task_id')
 if not is_own_task(ARGV[1], ARGV[3]) or not was_asked(ARGV[1], provider) then return 'foreign' end
 -- there is no task before the create call
-if known == '' and redis.call('HGET', KEYS[1], 'create_started_at') == '0' then return 'foreign' end
+if known == '' and get(ARGV[1], 'create_started_at') == '0' then return 'foreign' end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[5])
 note_result(ARGV[1], ARGV[3], ARGV[10], ARGV[8], ARGV[9], ARGV[4])
 -- this failure is known, and what the job waits for now is another call
-local is_known = ARGV[9] ~= '1' or redis.call('HEXISTS', KEYS[1], 'refunded:' .. ARGV[3]) == 1
+local is_known = ARGV[9] ~= '1' or get(ARGV[1], 'refunded:' .. ARGV[3])
 if ARGV[8] ~= '1' and is_known and contains(get(ARGV[1], 'failed_task_ids'), ARGV[3]) then
   return 'repeated'
 end
@@ -184,7 +184,7 @@ if ARGV[9] == '1' and (state == 'failed' or state == 'cancelled') then give_back
 local is_end = ARGV[7] == '1' or ARGV[8] ~= '1'
 local is_kept = state == 'cancelled' and get(ARGV[1], 'has_stems') ~= '1' and is_end
 if not is_waiting and not is_late and not is_kept then return 'repeated' end
-redis.call('HSET', KEYS[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'is_success', ARGV[8])
+set(ARGV[1], 'result', ARGV[6], 'has_stems', ARGV[7], 'is_success', ARGV[8])
 if is_other then
   -- what was given back for the earlier task is not given back again
   if get(ARGV[1], 'charge') == 'returned' then set(ARGV[1], 'refunded:' .. known, '1') end
@@ -207,10 +207,9 @@ FAIL_OVER = """
 -- KEYS: job   ARGV: id, now, token, the task that failed, the code, the field of its runs
 -- a task has failed and cost nothing: another provider is asked in its place
 if get(ARGV[1], 'asked_again_by') == ARGV[3] then return 1 end  -- repeated after a broken connection
-local state, task, success, stems, paid_by = unpack(redis.call('HMGET', KEYS[1],
-  'state', 'task_id', 'is_success', 'has_stems', 'paid_by'))
-if state ~= 'delivering' or task ~= ARGV[4] or paid_by ~= '' then return 0 end
-if success == '1' or stems == '1' then return 0 end
+local it, task = job(ARGV[1]), ARGV[4]
+if it.state ~= 'delivering' or it.task_id ~= task or it.paid_by ~= '' then return 0 end
+if it.is_success == '1' or it.has_stems == '1' then return 0 end
 set(ARGV[1], 'failed_task_ids', (get(ARGV[1], 'failed_task_ids') or '') .. '\\n' .. task,
   'other_task_ids', (get(ARGV[1], 'other_task_ids') or '') .. '\\n' .. task, 'refunded:' .. task, '1',
   'replaced:' .. task, '1',

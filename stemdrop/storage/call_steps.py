@@ -56,7 +56,8 @@ class CallSteps(JobLists):
 
     async def lose_answer(self, job_id: str, call: str) -> bool:
         """Note that this create call's answer is lost. False: the job no longer waits for it."""
-        return bool(await self._run(call_scripts.LOSE_ANSWER, [JOB.format(job_id)], [self._clock(), call]))
+        args = [job_id, self._clock(), call]
+        return bool(await self._run(call_scripts.LOSE_ANSWER, [JOB.format(job_id)], args))
 
     async def ask_again(self, job: Job, tap_id: str, price: int | None = None) -> bool:
         """Allow one more create call after a lost answer, its runs counted anew. False: done, or accepted.

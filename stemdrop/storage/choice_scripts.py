@@ -5,7 +5,7 @@ CREATE = """
 local holder = redis.call('GET', KEYS[1])
 if holder then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
-redis.call('HSET', KEYS[2], 'once', KEYS[1], unpack(ARGV, 5))
+set(ARGV[1], 'once', KEYS[1], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 -- jobs of that age have expired, unless something was written to them since
@@ -35,15 +35,15 @@ PICK = """
 -- returns the outcome and the credits spent today
 local spent = 0
 for _, credits in ipairs(redis.call('HVALS', KEYS[2])) do spent = spent + tonumber(credits) end
-if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return {'late', spent} end
-if ARGV[7] ~= '' and redis.call('HGET', KEYS[1], 'starts_at') ~= ARGV[7] then return {'late', spent} end
+if get(ARGV[1], 'state') ~= 'choosing' then return {'late', spent} end
+if ARGV[7] ~= '' and get(ARGV[1], 'starts_at') ~= ARGV[7] then return {'late', spent} end
 local limit, price = tonumber(ARGV[3]), tonumber(ARGV[5])
 local _, how = find_payer(ARGV[1], ARGV[6])
 if ARGV[8] == '1' and how ~= 'delivering' then return {'dearer', spent} end
 local is_over = limit > 0 and spent + price > limit
 if is_over and not how then return {'over', spent} end
 -- beyond the day's credits a job may share another one's call, but not make its own
-redis.call('HSET', KEYS[1], 'price', ARGV[5], 'split_id', ARGV[6], 'paid_by', '',
+set(ARGV[1], 'price', ARGV[5], 'split_id', ARGV[6], 'paid_by', '',
   'must_share', is_over and '1' or '', unpack(ARGV, 9))
 if is_over or how == 'delivering' then price = 0 else take(ARGV[1], 'held') end
 local busy = redis.call('ZCARD', KEYS[3]) >= tonumber(ARGV[4]) or redis.call('ZCARD', KEYS[4]) > 0
@@ -100,20 +100,21 @@ return 1
 RESUME = """
 -- KEYS: job   ARGV: id, now
 -- takes a cancelled job up again where its call is now; returns the state that it has
-local state, started, task, result, again = unpack(redis.call('HMGET', KEYS[1],
-  'state', 'create_started_at', 'task_id', 'result', 'is_asking_again'))
+local state = get(ARGV[1], 'state')
 if state ~= 'cancelled' then return state or '' end
 set(ARGV[1], 'cancelled_by', '""')
-if started == '0' then
+if get(ARGV[1], 'create_started_at') == '0' then
   state = 'choosing'
-elseif (result or 'null') ~= 'null' then
+elseif (get(ARGV[1], 'result') or 'null') ~= 'null' then
   state = 'delivering'
-elseif task ~= '' then
+elseif get(ARGV[1], 'task_id') ~= '' then
   state = 'separating'
 else
   state = 'submitting'
   -- a further call would cost: its user may ask for it anew
-  if again == 'true' then set(ARGV[1], 'is_asking_again', 'false', 'answer_lost_at', ARGV[2]) end
+  if get(ARGV[1], 'is_asking_again') == 'true' then
+    set(ARGV[1], 'is_asking_again', 'false', 'answer_lost_at', ARGV[2])
+  end
 end
 enter(ARGV[1], state, ARGV[2])
 return state

@@ -20,11 +20,12 @@ local ranks = {asked = 0, lost = 1, refused = 2, accepted = 2, failed = 3, refun
 
 -- notes what came of a call; an acceptance that is stored after the result is no news
 local function note_call(call, outcome, now, ...)
-  local provider, before = unpack(redis.call('HMGET', CALL:format(call), 'provider', 'outcome'))
+  local known = record(CALL:format(call))
+  local provider, before = known.provider, known.outcome
   if not provider then return end
   if (ranks[before] or 0) > ranks[outcome] then outcome = before end
   if before ~= outcome then tally('create_calls|' .. provider .. '|' .. outcome, 1, now) end
-  redis.call('HSET', CALL:format(call), 'outcome', outcome, 'at', now, ...)
+  write(CALL:format(call), 'outcome', outcome, 'at', now, ...)
   -- only a call that may be sent again needs the link to the song
   if outcome ~= 'lost' then redis.call('DEL', CALL_SOURCE:format(call)) end
 end
@@ -33,9 +34,9 @@ end
 local function open_call(id, provider)
   local found
   for call in string.gmatch(get(id, 'calls') or '', '[^,]+') do
-    local by, outcome, task = unpack(redis.call('HMGET', CALL:format(call), 'provider', 'outcome', 'task'))
-    local is_open = (outcome == 'asked' or outcome == 'lost') and not task
-    if is_open and (provider == '' or by == provider) then found = call end
+    local known = record(CALL:format(call))
+    local is_open = (known.outcome == 'asked' or known.outcome == 'lost') and not known.task
+    if is_open and (provider == '' or known.provider == provider) then found = call end
   end
   return found
 end
@@ -45,7 +46,7 @@ local function note_result(id, task, provider, is_success, is_refunded, now)
   local call = redis.call('GET', CALL_OF_TASK:format(task)) or open_call(id, provider)
   if not call then return end
   redis.call('SET', CALL_OF_TASK:format(task), call, 'EX', JOB_LIFETIME_S)
-  if redis.call('HGET', CALL:format(call), 'outcome') == 'succeeded' then return end
+  if record(CALL:format(call)).outcome == 'succeeded' then return end
   local outcome = is_success == '1' and 'succeeded' or is_refunded == '1' and 'refunded' or 'failed'
   note_call(call, outcome, now, 'task', task)
 end
@@ -55,7 +56,7 @@ local function was_asked(id, provider)
   local calls = get(id, 'calls') or ''
   if calls == '' or provider == '' then return true end
   for call in string.gmatch(calls, '[^,]+') do
-    if redis.call('HGET', CALL:format(call), 'provider') == provider then return true end
+    if record(CALL:format(call)).provider == provider then return true end
   end
   return false
 end
@@ -81,33 +82,37 @@ local function change_price(id, price)
   end
 end
 
+-- the call that has brought the task; empty if it is not known
+local function call_of(task)
+  local call = redis.call('GET', CALL_OF_TASK:format(task))
+  return call and record(CALL:format(call)) or {}
+end
+
 -- what the call cost that has brought the task; a call without a record cost as much as the job
 local function price_of(id, task)
-  local call = get(id, 'is_unlimited') ~= 'true' and redis.call('GET', CALL_OF_TASK:format(task))
-  local price = call and redis.call('HGET', CALL:format(call), 'price')
+  local price = get(id, 'is_unlimited') ~= 'true' and call_of(task).price
   return tonumber(price or get(id, 'price') or '0')
 end
 
 -- whether the task failed at no cost, so that another call was made in its place: its price is never taken,
 -- and that of the other call is held
 local function was_replaced(id, task)
-  return redis.call('HEXISTS', JOB:format(id), 'replaced:' .. task) == 1
+  return get(id, 'replaced:' .. task) ~= nil
 end
 
 -- the job waits for the answer to this call now
 local function await_call(id, call)
-  local provider, price = unpack(redis.call('HMGET', CALL:format(call or ''), 'provider', 'price'))
-  if not provider then return end
-  set(id, 'provider', provider)
-  change_price(id, tonumber(price))
+  local asked = call and record(CALL:format(call)) or {}
+  if not asked.provider then return end
+  set(id, 'provider', asked.provider)
+  change_price(id, tonumber(asked.price))
 end
 
 -- the job waits for this task now, or has its result; `is_counted`: the task is paid for beside another one,
 -- whose place it takes
 local function await_task(id, task, is_counted)
   set(id, 'task_id', task)
-  local call = redis.call('GET', CALL_OF_TASK:format(task))
-  local provider = call and redis.call('HGET', CALL:format(call), 'provider')
+  local provider = call_of(task).provider
   if provider then set(id, 'provider', provider) end
   if not provider or was_replaced(id, task) or has(id, 'paid_by') then return end
   local price = price_of(id, task)

@@ -4,13 +4,13 @@ MOVE = """
 -- KEYS: job
 -- ARGV: id, now, allowed states between commas, state, what becomes of credits, expected start ('': any),
 -- field, value, …
-local state = redis.call('HGET', KEYS[1], 'state')
+local state = get(ARGV[1], 'state')
 if not state or not string.find(ARGV[3], ',' .. state .. ',', 1, true) then return 0 end
-if ARGV[6] ~= '' and redis.call('HGET', KEYS[1], 'starts_at') ~= ARGV[6] then return 0 end
+if ARGV[6] ~= '' and get(ARGV[1], 'starts_at') ~= ARGV[6] then return 0 end
 -- the caller may have read the job before its create call was begun, or before that call was refused
-local is_uncharged = redis.call('HGET', KEYS[1], 'create_started_at') == '0'
+local is_uncharged = get(ARGV[1], 'create_started_at') == '0'
 if state == 'submitting' and ARGV[4] == 'failed' and is_uncharged ~= (ARGV[5] == 'return') then return 0 end
-if #ARGV > 6 then redis.call('HSET', KEYS[1], unpack(ARGV, 7)) end
+if #ARGV > 6 then set(ARGV[1], unpack(ARGV, 7)) end
 enter(ARGV[1], ARGV[4], ARGV[2])
 local credits = ARGV[5]
 if credits == 'cancel' then credits = is_uncharged and 'return' or 'settle' end
@@ -61,7 +61,7 @@ return 1
 CLOSE = """
 -- KEYS: job   ARGV: id
 -- a job that has moved on since its end was shown stays open
-local state = redis.call('HGET', KEYS[1], 'state')
+local state = get(ARGV[1], 'state')
 if not state or state == 'delivered' or state == 'failed' or state == 'cancelled' then close(ARGV[1]) end
 """
 
@@ -73,8 +73,8 @@ if redis.call('EXISTS', KEYS[1]) == 1 then open(ARGV[1], ARGV[2]) end
 MARK_RETRIED = """
 -- KEYS: job   ARGV: id, the new job's id
 -- a job with a result that came meanwhile is being delivered
-if redis.call('HGET', KEYS[1], 'state') ~= 'failed' then return 0 end
-redis.call('HSET', KEYS[1], 'retried_as', ARGV[2])
+if get(ARGV[1], 'state') ~= 'failed' then return 0 end
+set(ARGV[1], 'retried_as', ARGV[2])
 close(ARGV[1])
 redis.call('ZREM', FAILED_JOBS, ARGV[1])
 redis.call('ZREM', LATE, ARGV[1])
@@ -89,7 +89,7 @@ if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('EXPIRE', KEYS[1], ARGV
 
 FORGET = """
 -- KEYS: job, sent, packed, desk   ARGV: id, now, the state that it must be in ('': any)
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if not get(ARGV[1], 'state') then return 0 end
 if ARGV[3] ~= '' and get(ARGV[1], 'state') ~= ARGV[3] then return 0 end
 if get(ARGV[1], 'create_started_at') == '0' then give_back(ARGV[1]) end
 local task = get(ARGV[1], 'task_id') or ''

@@ -32,8 +32,32 @@ _KEYS += f"local over_limit = {{{_OVER_LIMIT}}}\n"
 PRELUDE = (
     _KEYS
     + """
-local function get(id, field) return redis.call('HGET', JOB:format(id), field) end
-local function set(id, ...) redis.call('HSET', JOB:format(id), ...) end
+-- the hashes of jobs and calls that were read so far: each is read once, and only `write` changes it
+local records = {}
+
+local function record(key)
+  local known = records[key]
+  if not known then
+    local stored = redis.call('HGETALL', key)
+    known = {}
+    for i = 1, #stored, 2 do known[stored[i]] = stored[i + 1] end
+    records[key] = known
+  end
+  return known
+end
+
+local function write(key, ...)
+  redis.call('HSET', key, ...)
+  local known = records[key]
+  for i = 1, known and select('#', ...) or 0, 2 do
+    local field, value = select(i, ...)
+    known[field] = tostring(value)
+  end
+end
+
+local function job(id) return record(JOB:format(id)) end
+local function get(id, field) return job(id)[field] end
+local function set(id, ...) write(JOB:format(id), ...) end
 local function has(id, field) return (get(id, field) or '') ~= '' end
 
 local function is_incomplete(id)
@@ -87,10 +111,10 @@ local enter
     + """
 -- sets a job's state and puts it into the lists of that state
 enter = function(id, state, now)
-  local was = redis.call('HMGET', JOB:format(id), 'state', 'moved_at')
+  local was, since = get(id, 'state'), get(id, 'moved_at')
   set(id, 'state', state, 'moved_at', now, 'starts_at', '0')
   -- after the first write: a full Redis refuses that, and then nothing has happened
-  tally_move(id, was, state, now)
+  tally_move(id, was, since, state, now)
   leave_payer(id, state)
   local account, receiving = get(id, 'account') or '0', RECEIVING:format(get(id, 'chat_id') or '0')
   local queue, flight = QUEUE:format(account), FLIGHT:format(account)
@@ -181,7 +205,8 @@ local function count_other_task(id, task, is_refunded)
     -- the price that is held is this one's where the job has the late stems of a task that it replaced
     if not was_replaced(id, get(id, 'task_id')) then by = price end
   end
-  if is_refunded and redis.call('HSETNX', JOB:format(id), 'refunded:' .. task, 1) == 1 then
+  if is_refunded and not get(id, 'refunded:' .. task) then
+    set(id, 'refunded:' .. task, '1')
     by = by - price
   end
   if by == 0 or (get(id, 'charge') or '') == '' then return end
@@ -189,18 +214,21 @@ local function count_other_task(id, task, is_refunded)
   redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
 end
 
+-- how many create calls after the first were not refused
+local function further_calls(id) return tonumber(get(id, 'further_calls') or '0') end
+
 -- whether another create call of the job, beside the task's, may still bring stems
 local function is_other_call_open(id, task)
   local failed = get(id, 'failed_task_ids') or ''
   local _, count = string.gsub(failed, '\\n', '')
   if contains(failed, task) then count = count - 1 end
-  return tonumber(get(id, 'further_calls') or '0') > count
+  return further_calls(id) > count
 end
 
 -- whether all create calls that were not refused have failed, so that a held price is for a call to be made
 local function have_calls_failed(id)
   local _, count = string.gsub(get(id, 'failed_task_ids') or '', '\\n', '')
-  return count > tonumber(get(id, 'further_calls') or '0')
+  return count > further_calls(id)
 end
 
 -- notes that a task has failed while another call may still bring stems: the job waits for that call

@@ -24,10 +24,9 @@ local function tally(field, by, now)
   redis.pcall('EXPIRE', lately, {keys.COUNTS_LATELY_LIFETIME_S})
 end
 
--- counts how long the job was in the state that it leaves, and how it ends; `was`: that state and its start
-local function tally_move(id, was, state, now)
-  local before, since = was[1], tonumber(was[2] or '')
-  now = tonumber(now)
+-- counts how long the job was in the state that it leaves, and how it ends; `since`: when that state began
+local function tally_move(id, before, since, state, now)
+  since, now = tonumber(since or ''), tonumber(now)
   if before == state or not before or not now then return end
   local mode = get(id, 'mode_name')
   if not mode or mode == '' then mode = '{NO_MODE}' end

@@ -108,12 +108,11 @@ end
 local function find_payer(id, split)
   local payer = split ~= '' and redis.call('GET', SPLIT:format(split))
   if not payer or payer == id then return end
-  local state, has_stems, started = unpack(redis.call('HMGET', JOB:format(payer),
-    'state', 'has_stems', 'create_started_at'))
-  if has_stems == '1' then return payer, 'delivering' end
+  local state = get(payer, 'state')
+  if get(payer, 'has_stems') == '1' then return payer, 'delivering' end
   -- the URLs of a success may come after it
   if state == 'submitting' or state == 'separating' or state == 'delivering'
-    or (state == 'cancelled' and started ~= '0') then
+    or (state == 'cancelled' and get(payer, 'create_started_at') ~= '0') then
     return payer, 'waiting'
   end
 end

@@ -56,7 +56,7 @@ FAULTS = (
     _fault(
         "a create call is repeated after its worker died",
         "BEGIN_CREATE",
-        "elseif redis.call('HGET', KEYS[1], 'create_started_at') ~= '0' then",
+        "elseif get(ARGV[1], 'create_started_at') ~= '0' then",
         "elseif false then",
         "create_is_sent_once_for_one_price",
         *(*_ACCEPTED, "a worker begins call 2"),
@@ -64,7 +64,7 @@ FAULTS = (
     _fault(
         "a create call begins in any state",
         "BEGIN_CREATE",
-        "if redis.call('HGET', KEYS[1], 'state') ~= 'submitting' then return 0 end",
+        "if get(ARGV[1], 'state') ~= 'submitting' then return 0 end",
         "",
         "no_create_after_an_acceptance",
         *(*_ACCEPTED, "call 1 is found without an answer", "the user asks again after call 1"),
@@ -81,15 +81,15 @@ FAULTS = (
     _fault(
         "another call is offered although the song was fetched",
         "ASK_AGAIN",
-        "(lost or '0') ~= '0' and (fetched or '0') == '0'",
-        "(lost or '0') ~= '0'",
+        "(it.answer_lost_at or '0') ~= '0' and (it.source_fetched_at or '0') == '0'",
+        "(it.answer_lost_at or '0') ~= '0'",
         "no_create_after_a_fetch",
         *(*_LOST, "the provider fetches the song for call 1", "the user asks again after call 1"),
     ),
     _fault(
         "an ended job is picked again",
         "PICK",
-        "if redis.call('HGET', KEYS[1], 'state') ~= 'choosing' then return {'late', spent} end",
+        "if get(ARGV[1], 'state') ~= 'choosing' then return {'late', spent} end",
         "",
         "an_end_stays",
         *("the user picks", "the user cancels", "the user picks"),
@@ -97,7 +97,7 @@ FAULTS = (
     _fault(
         "a song starts although its user has undone that",
         "PICK",
-        "if ARGV[7] ~= '' and redis.call('HGET', KEYS[1], 'starts_at') ~= ARGV[7] then",
+        "if ARGV[7] ~= '' and get(ARGV[1], 'starts_at') ~= ARGV[7] then",
         "if false then",
         "nothing_starts_after_an_undo",
         *("the user undoes that", "the song starts by itself"),
@@ -145,7 +145,7 @@ FAULTS = (
     _fault(
         "a repeated refusal counts again",
         "NOT_ACCEPTED",
-        "if redis.call('HSETNX', KEYS[1], 'refused:' .. caller, 1) == 0 then return end",
+        "if get(ARGV[1], 'refused:' .. caller) then return end",
         "",
         "repetition_changes_nothing",
         *(*_ASKED_AGAIN, "a worker begins call 2", "call 2 is sent", "the provider refuses call 2"),
@@ -154,7 +154,7 @@ FAULTS = (
     _fault(
         "a callback may name any chat",
         "RECEIVE",
-        "redis.call('HGET', KEYS[1], 'token_chat_id') ~= ARGV[2] then return 'foreign' end",
+        "get(ARGV[1], 'token_chat_id') ~= ARGV[2] then return 'foreign' end",
         "false then return 'foreign' end",
         "a_foreign_callback_changes_nothing",
         *(*_ACCEPTED, "a callback of another chat"),
@@ -295,8 +295,8 @@ FAULTS = (
     _fault(
         "a job that is being delivered is replaced by another",
         "MARK_RETRIED",
-        "if redis.call('HGET', KEYS[1], 'state') ~= 'failed' then return 0 end",
-        "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end",
+        "if get(ARGV[1], 'state') ~= 'failed' then return 0 end",
+        "if not get(ARGV[1], 'state') then return 0 end",
         "what_moves_is_looked_after",
         *(*_ACCEPTED, "call 1 is called back: stems", "the user tries again"),
     ),
@@ -335,7 +335,7 @@ PROVIDER_FAULTS = (
     _fault(
         "a callback is noted for the last call",
         "PRELUDE",
-        "if is_open and (provider == '' or by == provider) then found = call end",
+        "if is_open and (provider == '' or known.provider == provider) then found = call end",
         "if is_open then found = call end",
         "the_ledger_says_what_came",
         *(*_TWO, "call 1 is called back: stems"),
@@ -376,8 +376,8 @@ PROVIDER_FAULTS = (
     _fault(
         "a job that has ended is replaced",
         "FAIL_OVER",
-        "if state ~= 'delivering' or task",
-        "if task",
+        "if it.state ~= 'delivering' or it.task_id",
+        "if it.task_id",
         "an_end_stays",
         *(*_SEPARATING, "call 1 is called back: refunded", "a delivery begins"),
         *("the delivery explains the failure", "another provider is asked after call 1"),
@@ -386,7 +386,7 @@ PROVIDER_FAULTS = (
         "a replaced task is replaced again",
         "FAIL_OVER",
         "if get(ARGV[1], 'asked_again_by') == ARGV[3] then return 1 end",
-        "redis.call('HINCRBY', KEYS[1], 'further_calls', 1)",
+        "set(ARGV[1], 'further_calls', further_calls(ARGV[1]) + 1)",
         "repetition_changes_nothing",
         *(*_SEPARATING, "call 1 is called back: refunded", "another provider is asked after call 1"),
     ),
