@@ -22,13 +22,20 @@ help:
 
 setup: .venv/.ready
 
-# pip installs exactly what the lock names and checks every file against its hashes, then installs the project.
+# Installs exactly what the lock names, with every file checked against its hashes, then the project. uv takes seconds
+# where pip takes most of a minute. Where there is no uv, or it cannot reach what pip can, pip does the same.
+UV := $(shell command -v uv)
 define install
 	@$(PYTHON) -c 'import sys; sys.exit("stemdrop needs Python 3.11 or newer; set PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing the locked requirements into .venv (a minute the first time) …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@if test -n "$(UV)" && { test -x $(BIN)/python || $(UV) venv --quiet --seed --no-project --python $(PYTHON) .venv; } && \
+		$(UV) pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r $< && \
+		$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .; \
+	then :; else \
+		{ test -x $(BIN)/pip || $(PYTHON) -m venv .venv; } && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $< && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .; \
+	fi
 	@touch $@
 endef
 
