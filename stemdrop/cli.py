@@ -1,7 +1,10 @@
-"""The command line: `stemdrop up | bot | webhook | worker | doctor | jobs | status | separator | sandbox`."""
+"""The command line: `stemdrop up | bot | webhook | worker | doctor | jobs | status | separator | sandbox`.
+
+It imports nothing that takes long, so that help comes at once; each command imports what it needs when it
+runs, the settings before all else.
+"""
 
 import argparse
-import asyncio
 import importlib
 import logging
 import os
@@ -10,15 +13,12 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from stemdrop import interrupts
 from stemdrop.errors import SettingsError, StemdropError
-from stemdrop.observability.logging import hidden, log_crashes, set_up_logging
 from stemdrop.operator.terminal import print_error
-from stemdrop.settings import load_settings
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="stemdrop", description="Drop a song, get its stems.", epilog=_SETTINGS_HINT
     )
-    parser.add_argument("--version", action="version", version=f"stemdrop {version('stemdrop')}")
+    parser.add_argument("--version", action="version", version=_version() if _asks_version(argv) else "")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     commands.add_parser("help", help="show this, or what one command does: stemdrop help jobs")
     for name, (_, text, more) in {**_ROLES, **_COMMANDS}.items():
@@ -114,8 +114,20 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def _asks_version(argv: Sequence[str]) -> bool:
+    return any(word.startswith("--v") for word in argv)  # argparse accepts beginnings
+
+
+def _version() -> str:
+    from importlib.metadata import version  # noqa: PLC0415 - finding it takes longer than printing all help
+
+    return f"stemdrop {version('stemdrop')}"
+
+
 def _set_up_separator_logging(environ: Mapping[str, str]) -> str:
     """Log as the other processes do; returns what is wrong with the settings for it."""
+    from stemdrop.observability.logging import set_up_logging  # noqa: PLC0415
+
     level, form = (
         (environ.get("LOG_LEVEL") or "INFO").upper(),
         (environ.get("LOG_FORMAT") or "console").lower(),
@@ -145,6 +157,11 @@ def _delay_exit(shortest_run_s: str, began: float) -> None:
 
 
 def _serve(roles: Sequence[str], environ: Mapping[str, str]) -> int:
+    import asyncio  # noqa: PLC0415
+
+    from stemdrop.observability.logging import hidden, log_crashes, set_up_logging  # noqa: PLC0415
+    from stemdrop.settings import load_settings  # noqa: PLC0415
+
     secrets: tuple[str, ...] = ()
     try:
         settings = load_settings(environ, Path(".env"))

@@ -10,7 +10,8 @@ from itertools import groupby
 
 from stemdrop.doctor.report import CheckResult, Finding, count_results, is_well, summary
 from stemdrop.errors import SettingsError
-from stemdrop.operator.terminal import print_lines, run_command
+from stemdrop.operator.command_run import run_command
+from stemdrop.operator.terminal import print_lines
 from stemdrop.settings import Settings
 
 _MARKS = {CheckResult.OK: "✓", CheckResult.WARNING: "!", CheckResult.WRONG: "✗", CheckResult.UNCHECKED: "–"}

@@ -20,10 +20,11 @@ from redis.asyncio import Redis
 from stemdrop.domain.jobs import Job, JobState
 from stemdrop.errors import NoSuchJob
 from stemdrop.observability.printable_text import printable
+from stemdrop.operator.command_run import run_command
 from stemdrop.operator.job_data import JobDetails, ListedJob, ListedTask
 from stemdrop.operator.job_tables import dead_table, job_page, open_table, task_page, task_table
 from stemdrop.operator.ledger_command import TEXT, add_ledger_arguments, print_ledger
-from stemdrop.operator.terminal import print_error, print_lines, run_command
+from stemdrop.operator.terminal import print_error, print_lines
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import connect
 from stemdrop.storage.create_calls import CreateCalls

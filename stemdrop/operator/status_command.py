@@ -17,9 +17,10 @@ from rich.live import Live
 from rich.text import Text
 
 from stemdrop.errors import StoreUnavailable
+from stemdrop.operator.command_run import run_command
 from stemdrop.operator.status_tables import status_lines
 from stemdrop.operator.system_status import SystemStatus
-from stemdrop.operator.terminal import print_lines, run_command, tolerant_stdout
+from stemdrop.operator.terminal import print_lines, tolerant_stdout
 from stemdrop.provider.registry import build_abilities_cache, is_free, provider_labels
 from stemdrop.settings import Settings
 from stemdrop.storage.connection import connect

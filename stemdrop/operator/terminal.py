@@ -1,55 +1,10 @@
-"""Standard output and standard error of the operator's commands, and the errors that all of them share."""
+"""Standard output and standard error of the operator's commands."""
 
-import argparse
-import asyncio
-import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable
 from io import TextIOWrapper
-from pathlib import Path
 from typing import TextIO
-
-from stemdrop.errors import SettingsError, StemdropError, StoreUnavailable
-from stemdrop.observability.logging import set_up_logging
-from stemdrop.settings import Settings, load_settings
-
-log = logging.getLogger(__name__)
-
-
-def run_command(
-    command: Callable[[argparse.Namespace, Settings], Coroutine[None, None, int]],
-    args: argparse.Namespace,
-    environ: Mapping[str, str],
-    *,
-    on_wrong_setting: Callable[[SettingsError], None] | None = None,
-) -> int:
-    """Run one of the operator's commands with the settings; returns its exit code.
-
-    The exit code is 1 for an error and 2 for wrong settings. Each is a line on standard error, unless
-    `on_wrong_setting` prints it; only an unexpected exception is logged with its traceback.
-    """
-    try:
-        settings = load_settings(environ, Path(".env"))
-    except SettingsError as error:
-        if on_wrong_setting is None:
-            return print_error(error, 2)
-        on_wrong_setting(error)
-        return 2
-    set_up_logging("ERROR", settings.log_format, settings.secrets, sys.stderr)
-    try:
-        return asyncio.run(command(args, settings))
-    except StoreUnavailable as error:
-        return print_error(f"REDIS_URL: {settings.redis_address}: {error}", 1)
-    except StemdropError as error:
-        return print_error(error, 1)
-    except BrokenPipeError:
-        return on_broken_pipe()
-    except KeyboardInterrupt:
-        return 130
-    except Exception:
-        log.exception("stopped by an unexpected error")
-        return 1
 
 
 def print_lines(lines: Iterable[str]) -> None:
