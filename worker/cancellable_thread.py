@@ -9,7 +9,8 @@ from typing import IO, Any, TypeVar
 
 from stemdrop.errors import StemdropError
 
-_CHUNK_BYTES = 1024 * 1024
+# Larger pieces are slower: the memory for each is mapped anew.
+_CHUNK_BYTES = 128 * 1024
 _is_cancelled: ContextVar[threading.Event | None] = ContextVar("is_cancelled", default=None)
 
 Returned = TypeVar("Returned")

@@ -14,7 +14,7 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 
-from stemdrop.domain.audio_types import SAFE_DEMUXERS
+from stemdrop.domain.audio_types import SAFE_DEMUXERS, SIGNATURE_BYTES, AudioFormat, format_of
 
 # Broken packets are common at the start of cut files; so many without a frame are no song.
 _MAX_SILENT_PACKETS = 200
@@ -26,6 +26,14 @@ _MAX_STEP_S = 60
 MAX_PACKETS = 1_000_000
 # Longer than any song: a few megabytes of nothing can be days.
 _MAX_COUNTED_S = 4 * 3600
+# Demuxers with one timeline, whose last packet tells the length.
+_ONE_TIMELINE = frozenset({"mp3", "flac", "wav"})
+# To find it in an MP3, FFmpeg reads the headers of all frames.
+_MAX_SOUGHT_BYTES = 64 * 1024 * 1024
+# The header and the last packet may differ by so much; otherwise all packets are read.
+_AGREEMENT_S = 1
+# In 5 MB of a WAV file FFmpeg would look for DTS. All other formats are left to its own limit.
+_WAV_PROBE = {"probesize": "16384"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +48,14 @@ class AudioContent:
 def inspect(path: Path, max_packets: int = MAX_PACKETS) -> AudioContent | None:
     """Return the content of a file by its first track with sound; `None` without one. Blocking.
 
-    Reads all packets but decodes only the first frame: the length is that of the packets' timestamps, since
-    headers, and estimates by the bit rate, are often wrong. Packets beyond `max_packets` do not count.
+    Decodes only the first frame: the length is that of the packets' timestamps, since headers, and estimates
+    by the bit rate, are often wrong. Reads all packets, unless the last one agrees with the header. Packets
+    beyond `max_packets` do not count.
     """
     try:
         tracks, number, budget = 1, 0, iter(range(max_packets))
+        if content := _inspect_ends(path):
+            return content
         while number < tracks:
             with _open(path) as container:
                 tracks = min(len(container.streams.audio), _MAX_TRACKS)
@@ -57,9 +68,37 @@ def inspect(path: Path, max_packets: int = MAX_PACKETS) -> AudioContent | None:
     return None
 
 
-def _open(path: Path) -> InputContainer:
-    options = {"format_whitelist": SAFE_DEMUXERS, "protocol_whitelist": "file"}
+def probe_options(audio_format: AudioFormat | None) -> dict[str, str]:
+    """Return FFmpeg's options for opening a file of this format in little time."""
+    return _WAV_PROBE if audio_format is AudioFormat.WAV else {}
+
+
+def _open(path: Path, **options: str) -> InputContainer:
+    options |= {"format_whitelist": SAFE_DEMUXERS, "protocol_whitelist": "file"}
     return av.open(str(path), container_options=options, metadata_errors="replace")
+
+
+def _inspect_ends(path: Path) -> AudioContent | None:
+    """Inspect a file by its first and last packets; `None` if these do not suffice."""
+    if not path.is_file() or path.stat().st_size > _MAX_SOUGHT_BYTES:
+        return None
+    with path.open("rb") as file:
+        options = probe_options(format_of(file.read(SIGNATURE_BYTES)))
+    with suppress(av.error.FFmpegError), _open(path, **options) as container:
+        stated = container.duration or 0
+        if container.format.name not in _ONE_TIMELINE or len(container.streams.audio) != 1 or not stated:
+            return None
+        track = container.streams.audio[0]
+        first = _packets_of_first_frame(container.demux(track))
+        container.seek(max(0, stated - av.time_base))
+        ends = [
+            packet.pts + (packet.duration or 0) for packet in container.demux(track) if packet.pts is not None
+        ]
+        if first and first[0].pts is not None and ends and track.time_base:
+            duration_s = float((ends[-1] - max(0, first[0].pts)) * track.time_base)
+            if abs(duration_s - stated / av.time_base) < _AGREEMENT_S:
+                return AudioContent(container.format.name, _has_picture(container), duration_s)
+    return None
 
 
 def _has_picture(container: InputContainer) -> bool:

@@ -7,6 +7,7 @@ from av.container import InputContainer
 
 from stemdrop.domain.audio_types import SIGNATURE_BYTES, AudioFormat, format_of
 from stemdrop.errors import StemdropError
+from stemdrop.services.audio_files import probe_options
 
 
 class NotAudio(StemdropError):
@@ -20,8 +21,12 @@ def detect_format(path: Path) -> AudioFormat | None:
 
 
 def open_audio(path: Path, audio_format: AudioFormat) -> InputContainer:
-    """Open a file of this format; unasked, FFmpeg would open other files that a playlist lists. Blocking."""
-    return av.open(str(path), format=audio_format.value, metadata_errors="replace")
+    """Open a file of this format; unasked, FFmpeg would open other files that a playlist lists. Blocking.
+
+    A place that is sought in an MP3 is estimated.
+    """
+    options = probe_options(audio_format) | {"fflags": "fastseek"}
+    return av.open(str(path), format=audio_format.value, container_options=options, metadata_errors="replace")
 
 
 def is_mono(container: InputContainer) -> bool:

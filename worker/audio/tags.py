@@ -4,7 +4,6 @@ import base64
 import hashlib
 import io
 import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +13,13 @@ from av.stream import Disposition
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.song_facts import SongFacts
+from worker.audio.flac_tags import build_picture, write_flac
 from worker.audio.formats import open_audio
 from worker.audio.id3 import build_id3, write_chunk, write_mp3
 from worker.cancellable_thread import raise_if_cancelled
 
 # Options of FFmpeg's muxers. Players that stream need the index of an MP4 before the audio (`faststart`).
 _MUXER_OPTIONS: dict[AudioFormat, dict[str, str]] = {
-    AudioFormat.FLAC: {},
     AudioFormat.OGG: {},
     AudioFormat.MP4: {"brand": "M4A ", "movflags": "+faststart"},
 }
@@ -55,6 +54,9 @@ def write_tags(path: Path, audio_format: AudioFormat, tags: Tags, max_bytes: int
     try:
         if audio_format in _MUXER_OPTIONS:
             _remux(path, tagged, audio_format, tags)
+        elif audio_format is AudioFormat.FLAC:
+            with path.open("rb") as source, tagged.open("wb") as target:
+                write_flac(source, target, _metadata(tags, audio_format), tags.cover)
         elif audio_format in _ID3_WRITERS:
             _copy_with_id3(path, tagged, audio_format, tags)
         else:
@@ -127,13 +129,9 @@ def _metadata(tags: Tags, audio_format: AudioFormat) -> dict[str, str]:
         found["BPM"] = str(round(facts.bpm))
     if facts.key:
         found["INITIALKEY"] = facts.short_key
-    found |= {"track": str(tags.number), "tracktotal": str(tags.count), "stem": tags.stem}
+    found |= {"tracknumber": str(tags.number), "tracktotal": str(tags.count), "stem": tags.stem}
     if tags.cover and audio_format is AudioFormat.OGG:
-        # RFC 9639, section 8.8: type (front cover), MIME type, description, size and colours (unknown), data
-        mime_type = b"image/jpeg"
-        head = struct.pack(">II", 3, len(mime_type)) + mime_type + bytes(20)
-        block = head + struct.pack(">I", len(tags.cover)) + tags.cover
-        found["metadata_block_picture"] = base64.b64encode(block).decode()
+        found["metadata_block_picture"] = base64.b64encode(build_picture(tags.cover)).decode()
     return found
 
 

@@ -153,6 +153,23 @@ def test_a_wrong_length_in_the_header_is_ignored(tmp_path: Path) -> None:
     assert measure(path) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.parametrize("form", ["mp3", "flac", "wav"])
+def test_the_length_of_a_stem_is_read_from_its_ends(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = sounds.record(tmp_path / "a", form, tone(seconds=6))
+    by_ends = measure(path)
+    monkeypatch.setattr("stemdrop.services.audio_files._ONE_TIMELINE", frozenset())
+    assert by_ends == measure(path)
+
+
+@pytest.mark.parametrize("form", ["mp3", "flac", "wav"])
+def test_a_file_that_is_cut_off_is_as_long_as_what_is_left(tmp_path: Path, form: str) -> None:
+    path = sounds.record(tmp_path / "a", form, tone(seconds=6))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert measure(path) == pytest.approx(3, abs=0.3)
+
+
 def test_the_silence_before_the_start_of_an_edit_list_counts(tmp_path: Path) -> None:
     sound = sounds.record(tmp_path / "a", "m4a", tone(seconds=1))
     assert measure(remux(tmp_path / "late.m4a", "ipod", sound, start_s=2)) == pytest.approx(3, abs=0.1)

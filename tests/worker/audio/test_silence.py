@@ -50,6 +50,17 @@ def test_a_file_that_cannot_be_decoded_is_not_silent(tmp_path: Path, form: str) 
     assert not is_silent(path, found)
 
 
+@pytest.mark.parametrize("form", ["mp3", "flac", "wav"])
+@pytest.mark.parametrize("at", [None, 0, 0.2, 0.55, 0.98])
+def test_a_short_sound_anywhere_is_found(tmp_path: Path, form: str, at: float | None) -> None:
+    """The likeliest places are looked at first, and then all of them."""
+    sound = np.zeros(12 * RATE, np.float32)
+    if at is not None:
+        sound[round(at * sound.size) :][: RATE // 10] = tone(-20)[: RATE // 10]
+    path = record(tmp_path / "0", form, sound)
+    assert is_silent(path, detect_format(path)) is (at is None)
+
+
 def test_a_file_longer_than_any_song_is_not_decoded_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

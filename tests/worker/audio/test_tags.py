@@ -185,6 +185,7 @@ def test_memory_does_not_grow_with_a_file_that_is_copied(tmp_path: Path) -> None
     path, size = tmp_path / "stem", 64 * 1024 * 1024
     starts = {
         AudioFormat.MP3: b"",
+        AudioFormat.FLAC: b"fLaC\x80\0\0\x22" + bytes(34),
         AudioFormat.WAV: b"RIFF\0\0\0\0WAVEdata" + size.to_bytes(4, "little"),
     }
     for audio_format, start in starts.items():
@@ -196,3 +197,10 @@ def test_memory_does_not_grow_with_a_file_that_is_copied(tmp_path: Path) -> None
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < size / 8, audio_format
+
+
+def test_a_flac_with_more_metadata_than_audio_needs_is_not_read_into_memory(tmp_path: Path) -> None:
+    path = tmp_path / "stem.flac"
+    path.write_bytes(b"fLaC" + b"\x02\xff\xff\xff" + bytes(2**24 - 1))
+    with pytest.raises(ValueError, match="too long"):
+        tag(path)
