@@ -11,17 +11,29 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, cast
+from typing import cast
 
 from redis.asyncio import Redis
 
 from stemdrop.errors import StoreUnavailable
 from stemdrop.observability.metric_definitions import LAST_TRY, Metric
-from stemdrop.storage.keys import COUNTS, COUNTS_LATELY, COUNTS_LATELY_LIFETIME_S, COUNTS_SLOT_S
+from stemdrop.storage.connection import run_script
+from stemdrop.storage.keys import COUNTS, COUNTS_BEFORE, COUNTS_SLOT_S
+from stemdrop.storage.script_tally import KEEP_COUNTS
 
 log = logging.getLogger(__name__)
 
 WRITE_EVERY_S = 1.0
+_ADD = (
+    KEEP_COUNTS
+    + """
+-- KEYS: counts, those before   ARGV: number of counts, field, value, … of these and of gauges
+local gauges = 2 + 2 * ARGV[1]
+keep_counts(KEYS[1], KEYS[2])
+for i = 2, gauges - 1, 2 do redis.call('HINCRBYFLOAT', KEYS[1], ARGV[i], ARGV[i + 1]) end
+if ARGV[gauges] then redis.call('HSET', KEYS[1], unpack(ARGV, gauges)) end
+"""
+)
 
 
 class Counters:
@@ -62,16 +74,10 @@ class Counters:
         if self._redis is None or not (added or gauges):
             return
         self._added, self._gauges = defaultdict(float), {}
-        slot = COUNTS_LATELY.format(int(self._clock() // COUNTS_SLOT_S))
+        before = COUNTS_BEFORE.format(int(self._clock() // COUNTS_SLOT_S))
+        values = [text for pair in (*added.items(), *gauges.items()) for text in pair]
         try:
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                for field, by in added.items():
-                    pipeline.hincrbyfloat(COUNTS, field, by)
-                    pipeline.hincrbyfloat(slot, field, by)
-                pipeline.expire(slot, COUNTS_LATELY_LIFETIME_S)
-                if gauges:
-                    pipeline.hset(COUNTS, mapping=cast(Any, gauges))
-                await pipeline.execute()
+            await run_script(self._redis, _ADD, [COUNTS, before], [len(added), *values])
         except StoreUnavailable as error:
             log.debug("the counters could not be written: %s", error)
             for field, by in added.items():
@@ -100,23 +106,30 @@ class Counters:
 
     async def all(self) -> dict[str, float]:
         """Return the totals since the first start, by field. Raises `StoreUnavailable`."""
-        return await self._sums([COUNTS])
+        return (await self._read([COUNTS]))[0]
 
     async def lately(self) -> dict[str, float]:
         """Return the sums of the last hour and up to five minutes more. Raises `StoreUnavailable`."""
         now = int(self._clock() // COUNTS_SLOT_S)
         slots = range(now - 3600 // COUNTS_SLOT_S, now + 1)
-        return await self._sums([COUNTS_LATELY.format(slot) for slot in slots])
+        totals, *before = await self._read([COUNTS, *map(COUNTS_BEFORE.format, slots)])
+        # the clocks of two machines differ: the smallest value is the earliest
+        kept = [values for values in before if values]
+        if not kept:
+            return {}
+        sums = {field: total - min(it.get(field, 0) for it in kept) for field, total in totals.items()}
+        return {field: by for field, by in sums.items() if by}
 
-    async def _sums(self, keys: list[str]) -> dict[str, float]:
-        sums: defaultdict[str, float] = defaultdict(float)
+    async def _read(self, keys: list[str]) -> list[dict[str, float]]:
+        found: list[dict[str, float]] = []
         if self._redis is None:
-            return sums
+            return [{} for _ in keys]
         async with self._redis.pipeline(transaction=False) as pipeline:
             for key in keys:
                 pipeline.hgetall(key)
             for stored in cast(list[dict[str, str]], await pipeline.execute()):
+                found.append({})
                 for field, value in stored.items():
                     with suppress(ValueError):  # not written by us
-                        sums[field] += float(value)
-        return sums
+                        found[-1][field] = float(value)
+        return found

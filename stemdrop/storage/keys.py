@@ -131,9 +131,10 @@ CALL_LIFETIME_S = 400 * DAY_S
 
 # Counters of all processes
 COUNTS = "stemdrop:counts"  # hash: a metric with its labels → number, since the first start
-COUNTS_LATELY = "stemdrop:counts:{}"  # hash: the same within one slot; Unix time divided by the slot's length
+# hash: the counters as they were before a slot of time, which is Unix time divided by its length
+COUNTS_BEFORE = "stemdrop:counts:before:{}"
 COUNTS_SLOT_S = 300
-COUNTS_LATELY_LIFETIME_S = 2 * 3600
+COUNTS_BEFORE_LIFETIME_S = 3600 + 2 * COUNTS_SLOT_S
 
 # Telegram's flood limits
 FLOOD = "stemdrop:flood:{}"  # hash: the token bucket of a chat, or of `all` chats

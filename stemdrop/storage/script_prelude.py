@@ -14,12 +14,13 @@ from stemdrop.storage.split_sharing import SHARING
 
 _KEY_NAMES = (
     *("JOB", "TASK", "OPEN", "RECOVERY_DUE", "PROGRESS_DUE", "LATE", "DELIVERED", "INCOMPLETE"),
-    *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "RECEIVING", "COUNTS", "COUNTS_LATELY"),
+    *("OF_ACCOUNT", "FLIGHT", "QUEUE", "SPENT", "RECEIVING", "COUNTS", "COUNTS_BEFORE"),
     *("SPLIT", "WAITING", "OBSTRUCTED", "CALL", "CALL_SOURCE", "CALL_OF_TASK", "LEDGER"),
 )
 # Lua constants; a key that depends on something is made by `NAME:format(…)`.
 _KEYS = "".join(f"local {name} = '{getattr(keys, name).replace('{}', '%s')}'\n" for name in _KEY_NAMES)
 _KEYS += f"local FAILED_JOBS = '{keys.FAILED}'\n"
+_KEYS += f"local DAY_S = {keys.DAY_S}\n"
 _KEYS += f"local RECEIVING_LIFETIME_S = {keys.RECEIVING_LIFETIME_S}\n"
 _KEYS += f"local SPENT_LIFETIME_S = {keys.SPENT_LIFETIME_S}\n"
 _KEYS += f"local SPLIT_LIFETIME_S = {keys.SPLIT_LIFETIME_S}\n"

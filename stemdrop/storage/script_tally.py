@@ -11,17 +11,26 @@ def _lua_set(values: Iterable[str]) -> str:
     return "{" + ", ".join(f"['{value}'] = true" for value in values) + "}"
 
 
+# What was counted in the last hour is the difference from the counters as they were before it.
+KEEP_COUNTS = f"""
+local function keep_counts(counts, before)
+  if redis.pcall('EXISTS', before) ~= 0 then return end
+  if redis.pcall('COPY', counts, before) ~= 1 then redis.pcall('HSET', before, '', 0) end
+  redis.pcall('EXPIRE', before, {keys.COUNTS_BEFORE_LIFETIME_S})
+end
+"""
 # A metric that cannot be counted must not stop the step (`pcall`).
-TALLY = f"""
+TALLY = f"""{KEEP_COUNTS}
+local is_tallying = false
 local undelivered = {_lua_set(sorted(UNDELIVERED))}
 local known_codes = {_lua_set(FAILED.labels[0].values)}
 local bounds = {{{", ".join(f"'{bound:g}'" for bound in STATE_SECONDS.buckets)}}}
 
 local function tally(field, by, now)
-  local lately = COUNTS_LATELY:format(math.floor(now / {keys.COUNTS_SLOT_S}))
+  local slot = math.floor(now / {keys.COUNTS_SLOT_S})
+  if not is_tallying then keep_counts(COUNTS, COUNTS_BEFORE:format(slot)) end
+  is_tallying = true
   redis.pcall('HINCRBY', COUNTS, field, by)
-  redis.pcall('HINCRBY', lately, field, by)
-  redis.pcall('EXPIRE', lately, {keys.COUNTS_LATELY_LIFETIME_S})
 end
 
 -- counts how long the job was in the state that it leaves, and how it ends; `since`: when that state began
