@@ -18,7 +18,7 @@ from stemdrop.chat.refusals import is_gone, obstacle_of
 from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S
 from stemdrop.domain.failures import failure_of
 from stemdrop.domain.jobs import CachedStem, Failure, Job, JobState, is_overtaken
-from stemdrop.domain.outcomes import Credits, Run
+from stemdrop.domain.outcomes import Credits, DeliveryRun, Run
 from stemdrop.domain.results import Result
 from stemdrop.errors import CachedFileGone, DeliveryOverridden, StoreUnavailable, TryLater
 from stemdrop.log_context import bind_job
@@ -77,22 +77,22 @@ class Delivery:
                 await self._run(job, job.result)
 
     async def _run(self, job: Job, result: Result) -> None:
-        runs = await self.store.count_run(job.id, Run.DELIVER)
-        broken = await self.store.count_run(job.id, Run.BROKEN_DELIVERY)
-        if runs > MAX_DELIVERY_RUNS or broken > MAX_BROKEN_RUNS:
+        run = await self.store.begin_delivery(job.id)
+        if run is None:
+            return
+        if run.number > MAX_DELIVERY_RUNS or run.broken > MAX_BROKEN_RUNS:
             await self._fail(job, _undeliverable(job))
             return
-        token = await self.store.begin_delivery(job.id)
         try:
-            if broken > 1:
+            if run.broken > 1:
                 # the earlier run is dead, or only cut off from Redis and about to record what it has sent
                 await anyio.sleep(NOT_ENDED_S)
-            if await self.store.owns_delivery(job.id, token):
+            if run.broken == 1 or await self.store.owns_delivery(job.id, run.token):
                 if result.is_success and not result.stems:
                     result = await self.polling.confirm_empty(job, result)
                 failure = failure_of(result)
                 if failure is None:
-                    await self._deliver_or_retry(job, result, runs, token)
+                    await self._deliver_or_retry(job, result, run)
                 else:
                     if told := await self.fail_over.run(job, failure):
                         await self._fail(job, told)
@@ -104,11 +104,11 @@ class Delivery:
             raise
         await self.store.count_run(job.id, Run.BROKEN_DELIVERY, by=-1)
 
-    async def _deliver_or_retry(self, job: Job, result: Result, run: int, token: str) -> None:
+    async def _deliver_or_retry(self, job: Job, result: Result, run: DeliveryRun) -> None:
         try:
-            async with chat_errors(job, self.store, run):
+            async with chat_errors(job, self.store, run.number):
                 await self._show(job, is_progress=True)
-                await self._deliver(job, result, token)
+                await self._deliver(job, result, run.token)
         except ChatClosed as error:
             if error.obstacle:
                 log.warning("job %s: its chat does not take its stems now: %s", job.id, error)

@@ -31,6 +31,15 @@ class Run(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryRun:
+    """A run of a job's delivery: its token, its number, and the runs without an end up to it."""
+
+    token: str
+    number: int
+    broken: int
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """The rest of a job's record: how often each kind of task was begun, the job that 'try again' made of it,
     whether it is open, so that its end is still to be shown, and whether all its create calls that were not

@@ -11,7 +11,7 @@ from typing import Any, cast
 from stemdrop.domain.allowance import day_of
 from stemdrop.domain.job_fields import encode, to_fields
 from stemdrop.domain.jobs import CANCELLABLE, CREDITS, Failure, Job, JobState, Mode
-from stemdrop.domain.outcomes import Credits, Picked, Run, Sent
+from stemdrop.domain.outcomes import Credits, DeliveryRun, Picked, Run, Sent
 from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.storage import choice_scripts, record_scripts
 from stemdrop.storage.call_steps import CallSteps, flat
@@ -216,11 +216,15 @@ class JobStore(CallSteps):
         args: list[str | float] = [RUNS.format(kind), by, secrets.token_hex(8)]
         return int(await self._run(record_scripts.COUNT, [JOB.format(job_id)], args))
 
-    async def begin_delivery(self, job_id: str) -> str:
-        """Make the caller the owner of the job's delivery; returns the token that `owns_delivery` checks."""
-        token = secrets.token_hex(8)
-        await self._write_fields(job_id, {DELIVERY_OWNER: token})
-        return token
+    async def begin_delivery(self, job_id: str) -> DeliveryRun | None:
+        """Count one more run, which may fail, and make it the owner of the job's delivery.
+
+        `None`: the job is not being delivered. `owns_delivery` checks the run's token.
+        """
+        token, counts = secrets.token_hex(8), [RUNS.format(it) for it in (Run.DELIVER, Run.BROKEN_DELIVERY)]
+        args = [token, DELIVERY_OWNER, *counts]
+        found = await self._run(record_scripts.BEGIN_DELIVERY, [JOB.format(job_id)], args)
+        return DeliveryRun(token, *found) if found else None
 
     async def forget(self, job_id: str, only_in: JobState | None = None) -> bool:
         """Delete the job with its keys. False: there was none, or it was not `only_in` this state."""

@@ -21,12 +21,14 @@ return 1
 
 WRITE = """
 -- KEYS: job, hash   ARGV: lifetime, field, value, …
--- a job that has expired or was deleted stays deleted
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+local left = redis.call('TTL', KEYS[1])
+if left == -2 then return 0 end  -- a job that has expired or was deleted stays deleted
 redis.call('HSET', KEYS[2], unpack(ARGV, 2))
-redis.call('EXPIRE', KEYS[2], ARGV[1])
-if KEYS[2] == KEYS[1] then  -- the keys that lead to a job live as long as the job
+if KEYS[2] ~= KEYS[1] then
+  redis.call('EXPIRE', KEYS[2], ARGV[1])
+elseif left < ARGV[1] - DAY_S then  -- the keys that lead to a job live as long as the job
   local once, account = unpack(redis.call('HMGET', KEYS[1], 'once', 'account'))
+  redis.call('EXPIRE', KEYS[1], ARGV[1])
   if once then redis.call('EXPIRE', once, ARGV[1]) end
   if account then redis.call('EXPIRE', OF_ACCOUNT:format(account), ARGV[1]) end
 end
@@ -35,11 +37,26 @@ return 1
 
 COUNT = """
 -- KEYS: job   ARGV: field, by, caller
-if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 local by = ARGV[1] .. ':by'
-if redis.call('HGET', KEYS[1], by) == ARGV[3] then return tonumber(redis.call('HGET', KEYS[1], ARGV[1])) end
-redis.call('HSET', KEYS[1], by, ARGV[3])
-return redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
+local state, caller, count = unpack(redis.call('HMGET', KEYS[1], 'state', by, ARGV[1]))
+if not state then return 0 end
+if caller == ARGV[3] then return tonumber(count) end
+count = tonumber(count or 0) + ARGV[2]
+redis.call('HSET', KEYS[1], by, ARGV[3], ARGV[1], count)
+return count
+"""
+
+BEGIN_DELIVERY = """
+-- KEYS: job   ARGV: the run's token, the fields of the owner and of the counts of runs and of broken runs
+-- returns the counts; nothing if the job is not being delivered
+local state, owner, runs, broken = unpack(redis.call('HMGET', KEYS[1], 'state', ARGV[2], ARGV[3], ARGV[4]))
+if state ~= 'delivering' then return {} end
+runs, broken = tonumber(runs or 0), tonumber(broken or 0)
+if owner ~= ARGV[1] then
+  runs, broken = runs + 1, broken + 1
+  redis.call('HSET', KEYS[1], ARGV[2], ARGV[1], ARGV[3], runs, ARGV[4], broken)
+end
+return {runs, broken}
 """
 
 MIGRATE = """

@@ -72,6 +72,7 @@ local function add_to_last(key, id, now)
 end
 
 local open_lists = {OPEN, RECOVERY_DUE, PROGRESS_DUE}
+local in_flight = {submitting = true, separating = true, delivering = true}
 
 local function open(id, now)
   for _, key in ipairs(open_lists) do redis.call('ZADD', key, now, id) end
@@ -105,6 +106,19 @@ local function give_back(id)
   set(id, 'charge', 'returned')
 end
 
+-- takes a job out of the lists of the state that it leaves
+local function leave_lists(id, was, state)
+  local account, chat = get(id, 'account') or '0', get(id, 'chat_id') or '0'
+  local lists = {}
+  if was == 'queued' then lists = {QUEUE:format(account)}
+  elseif was == 'delivering' then lists = {RECEIVING:format(chat)}
+  elseif was == 'delivered' then lists = {DELIVERED, INCOMPLETE}
+  elseif was == 'failed' then lists = {FAILED_JOBS, LATE, OBSTRUCTED:format(chat)}
+  end
+  if in_flight[was] and not in_flight[state] then lists[#lists + 1] = FLIGHT:format(account) end
+  for _, key in ipairs(lists) do redis.call('ZREM', key, id) end
+end
+
 local enter
 """
     + CREATE_CALLS
@@ -117,12 +131,8 @@ enter = function(id, state, now)
   -- after the first write: a full Redis refuses that, and then nothing has happened
   tally_move(id, was, since, state, now)
   leave_payer(id, state)
-  local account, receiving = get(id, 'account') or '0', RECEIVING:format(get(id, 'chat_id') or '0')
-  local queue, flight = QUEUE:format(account), FLIGHT:format(account)
-  local obstructed = OBSTRUCTED:format(get(id, 'chat_id') or '0')
-  for _, key in ipairs({queue, flight, FAILED_JOBS, LATE, DELIVERED, INCOMPLETE, receiving, obstructed}) do
-    redis.call('ZREM', key, id)
-  end
+  leave_lists(id, was, state)
+  local account, chat = get(id, 'account') or '0', get(id, 'chat_id') or '0'
   if state == 'choosing' then  -- only the user moves such a job on, and there are many
     close(id)
     stop_sharing(id, state, now)
@@ -132,25 +142,25 @@ enter = function(id, state, now)
   if state == 'queued' then
     -- a job that has waited for another one in vain keeps its turn
     if not has(id, 'waits_for') then
-      redis.call('ZADD', queue, tonumber(get(id, 'picked_at') or '') or now, id)
+      redis.call('ZADD', QUEUE:format(account), tonumber(get(id, 'picked_at') or '') or now, id)
     end
-  elseif state == 'submitting' or state == 'separating' or state == 'delivering' then
-    redis.call('ZADD', flight, now, id)
+  elseif in_flight[state] then
+    if not in_flight[was] then redis.call('ZADD', FLIGHT:format(account), now, id) end
     if state ~= 'delivering' and get(id, 'create_started_at') ~= '0' then claim_free_split(id) end
   elseif state == 'failed' then
     add_to_last(FAILED_JOBS, id, now)
     if get(id, 'failure_code') == 'timeout' then redis.call('ZADD', LATE, now, id) end
     if undelivered[get(id, 'failure_code') or ''] then
-      redis.call('ZADD', obstructed, now, id)
-      redis.call('EXPIRE', obstructed, JOB_LIFETIME_S)
+      redis.call('ZADD', OBSTRUCTED:format(chat), now, id)
+      redis.call('EXPIRE', OBSTRUCTED:format(chat), JOB_LIFETIME_S)
     end
   elseif state == 'delivered' then
     add_to_last(DELIVERED, id, now)
     if is_incomplete(id) then add_to_last(INCOMPLETE, id, now) end
   end
   if state == 'delivering' then
-    redis.call('ZADD', receiving, now, id)
-    redis.call('EXPIRE', receiving, RECEIVING_LIFETIME_S)
+    redis.call('ZADD', RECEIVING:format(chat), now, id)
+    redis.call('EXPIRE', RECEIVING:format(chat), RECEIVING_LIFETIME_S)
   end
   stop_sharing(id, state, now)
 end

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 
 from sandbox.environment.redis_server import RedisServer
 from stemdrop.domain.jobs import FINAL, Failure, Job, JobState, Mode
-from stemdrop.domain.outcomes import Receipt, Run, Sent
+from stemdrop.domain.outcomes import DeliveryRun, Receipt, Run, Sent
 from stemdrop.domain.results import Result
 from stemdrop.errors import StoreClosed, StoreRefused, StoreUnavailable, TryLater
 from stemdrop.storage import record_scripts
@@ -62,23 +62,32 @@ async def all_at_once(*calls: Coroutine[Any, Any, Any]) -> list[Any]:
 # Adding
 
 
+async def begun(store: JobStore, job: Job) -> DeliveryRun:
+    run = await store.begin_delivery(job.id)
+    assert run
+    return run
+
+
 async def test_the_latest_delivery_run_owns_the_job(store: JobStore) -> None:
     job = await add(store, JobState.DELIVERING)
-    first = await store.begin_delivery(job.id)
-    assert await store.owns_delivery(job.id, first)
-    second = await store.begin_delivery(job.id)
-    assert not await store.owns_delivery(job.id, first)
+    first = await begun(store, job)
+    assert await store.owns_delivery(job.id, first.token)
+    second = await begun(store, job)
+    assert [(run.number, run.broken) for run in (first, second)] == [(1, 1), (2, 2)]
+    assert not await store.owns_delivery(job.id, first.token)
     assert await store.fail(job.id, [JobState.DELIVERING], Failure("undeliverable"))
-    assert not await store.owns_delivery(job.id, second)
+    assert not await store.owns_delivery(job.id, second.token)
+    assert await store.begin_delivery(job.id) is None
     assert await store.deliver_again(job.id)
-    third = await store.begin_delivery(job.id)
-    assert [await store.owns_delivery(job.id, token) for token in (first, second, third)] == [
+    third = await begun(store, job)
+    assert [await store.owns_delivery(job.id, run.token) for run in (first, second, third)] == [
         False,
         False,
         True,
     ]
     await store.forget(job.id)
-    assert not await store.owns_delivery(job.id, await store.begin_delivery(job.id))
+    assert await store.begin_delivery(job.id) is None
+    assert not await store.owns_delivery(job.id, third.token)
 
 
 async def test_keys_that_lead_to_a_job_live_as_long_as_the_job(store: JobStore, redis: Redis) -> None:

@@ -311,15 +311,15 @@ FAULTS = (
     _fault(
         "an ended job stays in progress",
         "PRELUDE",
-        "for _, key in ipairs({queue, flight, FAILED_JOBS,",
-        "for _, key in ipairs({queue, FAILED_JOBS,",
+        "if in_flight[was] and not in_flight[state] then lists",
+        "if false then lists",
         "lists_say_what_the_state_says",
         *("the user picks", "the user cancels"),
     ),
     _fault(
         "a deleted job comes back by a note",
         "WRITE",
-        "if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end",
+        "if left == -2 then return 0 end",
         "",
         "nothing_is_left_of_a_deleted_job",
         *(*_ACCEPTED, "the user deletes", "the provider fetches the song for call 1"),
