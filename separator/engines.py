@@ -40,7 +40,7 @@ def load(name: str) -> Engine:
     Raises ValueError for an unknown one, and `ModelError` for a model that is missing or damaged.
     """
     known_stems(name)
-    # Imported here to keep numpy and scipy out of the web process.
+    # Imported here to keep numpy out of the web process.
     if name == "spleeter":
         from separator.spleeter.engine import SpleeterEngine  # noqa: PLC0415
 

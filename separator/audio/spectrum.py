@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from separator.audio.samples import SAMPLE_RATE, Floats
 
@@ -18,8 +17,10 @@ LEAD = FRAME - HOP
 
 FREQUENCIES: Floats = (np.arange(BINS) * SAMPLE_RATE / FRAME).astype(np.float32)
 _WINDOW: Floats = np.hanning(FRAME + 1)[:FRAME].astype(np.float32)
-_WINDOW_GAIN = 1.5  # the sum of four overlapping squared Hann windows
-_AT_ONCE = 64  # frames per call, so that the working set stays in the cache
+# numpy computes in single precision where it divides by the length, and in double where it does not.
+_ANALYSIS = _WINDOW * np.float32(FRAME)
+_SYNTHESIS = _WINDOW / np.float32(1.5)  # the sum of four overlapping squared Hann windows
+_AT_ONCE = 16  # frames per call, so that the working set stays in the cache
 
 
 def analyse(samples: Floats) -> Spectra:
@@ -28,7 +29,7 @@ def analyse(samples: Floats) -> Spectra:
     spectra = np.empty((*frames.shape[:2], BINS), np.complex64)
     for start in range(0, frames.shape[1], _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        spectra[:, part] = scipy.fft.rfft(frames[:, part] * _WINDOW, axis=-1)
+        np.fft.rfft(frames[:, part] * _ANALYSIS, norm="forward", out=spectra[:, part])
     return spectra
 
 
@@ -48,9 +49,8 @@ class Synthesis:
         sound.reshape(channels, -1)[:, : FRAME - HOP] = self._held
         for start in range(0, count, _AT_ONCE):
             part = slice(start, min(start + _AT_ONCE, count))
-            frames = scipy.fft.irfft(spectra[:, part] * mask[..., part, :], FRAME, axis=-1) * (
-                _WINDOW / _WINDOW_GAIN
-            )
+            frames = np.fft.irfft(spectra[:, part] * mask[..., part, :])
+            frames *= _SYNTHESIS
             pieces = frames.reshape(channels, -1, OVERLAP, HOP)
             for shift in range(OVERLAP):
                 sound[:, part.start + shift : part.stop + shift] += pieces[:, :, shift]

@@ -1,4 +1,4 @@
-"""The light engine: stem separation with numpy and scipy, without a neural network.
+"""The light engine: stem separation with numpy, without a neural network.
 
 It is for trying stemdrop and for simple needs: its quality is far below that of neural models. It fails on
 mono mixes and on voices that are off centre or doubled wide.

@@ -1,32 +1,29 @@
 """Soft masks from evidence: a softmax per bin, with constants fitted on songs with known stems."""
 
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from separator.audio.samples import Floats
 from separator.audio.spectrum import FREQUENCIES
 from separator.light import STEMS
-from separator.light.evidence import Evidence
+from separator.light.evidence import PLANES
+from separator.light.levels import STEP
 
-_AT_ONCE = 32  # frames
 _VOICE_ENDS_AT_BIN = 1600  # about 17 kHz
+_LOW_BINS = 256  # up to 2.8 kHz, where `_LOW_CURVE` has fallen to nothing
 
-# One row per plane of `Evidence`, in its order; one column per stem, in the order of `STEMS`.
-_PLANES = np.array(
-    [
-        (0.027, -0.006, 0.012, -0.013),
-        (0.172, 0.085, -0.044, -0.391),
-        (0.048, 0.189, 0.216, -0.541),
-        (-0.780, 1.151, 0.986, 0.351),
-        (0.781, -1.010, 0.863, -0.369),
-        (0.090, 0.396, -0.073, -0.286),
-        (-0.501, -0.797, 0.862, 0.825),
-    ],
-    np.float32,
-)
-_SIMILARITY, _HARMONIC, _PERCUSSIVE = 2, 4, 5
+# One row per plane of evidence, one column per stem, in the order of `STEMS`.
+_PLANE_WEIGHTS = {
+    "centre, fast": (0.027, -0.006, 0.012, -0.013),
+    "centre, slow": (0.172, 0.085, -0.044, -0.391),
+    "similarity": (0.048, 0.189, 0.216, -0.541),
+    # relative to the bin's own level
+    "repeating": (-0.780, 1.151, 0.986, 0.351),
+    "harmonic": (0.781, -1.010, 0.863, -0.369),
+    "percussive": (0.090, 0.396, -0.073, -0.286),
+    "steady": (-0.501, -0.797, 0.862, 0.825),
+}
 _LOG_FREQUENCY = (-0.128, 0.478, -0.013, -0.196)
 _LOG_FREQUENCY_SQUARED = (-0.114, 0.500, 0.332, -0.359)
 _LOW = (-2.582, 3.145, 0.390, 0.578)
@@ -36,58 +33,55 @@ _LOW_SIMILARITY = (0.047, -0.067, 0.456, 0.580)
 _BIAS = (-0.571, -1.390, -1.030, 2.849)
 
 
-def masks(evidence: Evidence) -> Floats:
-    """Return each stem's share of every bin (stems as in `STEMS` × frames × bins); the shares add up to 1."""
-    planes = [getattr(evidence, field.name) for field in fields(evidence)]
-    frames, bins = planes[0].shape
-    shares = np.empty((len(STEMS), frames, bins), np.float32)
-    product = np.empty((_AT_ONCE, bins), np.float32)
-    for start in range(0, frames, _AT_ONCE):
-        part = slice(start, min(start + _AT_ONCE, frames))
-        scratch = product[: part.stop - part.start]
-        for stem, (offset, weights) in enumerate(zip(_OFFSET, _WEIGHT, strict=True)):
-            score = shares[stem, part]
-            score[:] = offset
-            for plane, weight in zip(planes, weights, strict=True):
-                np.multiply(plane[part], weight, out=scratch)
-                score += scratch
-        _softmax(shares[:, part])
-    return shares
+def masks(evidence: Floats, stems: Sequence[str]) -> Floats:
+    """Return the shares of `stems` in every bin (stems × frames × bins).
 
-
-def _softmax(scores: Floats) -> None:
-    """Apply the softmax in place over the first axis."""
+    `evidence` is `PLANES` × frames × bins. The shares of all stems add up to 1.
+    """
+    scores = _weighted(_WEIGHT, evidence)
+    scores[:, :, :_LOW_BINS] += _weighted(_LOW_WEIGHT, evidence[:, :, :_LOW_BINS] * _LOW_CURVE[:_LOW_BINS])
+    scores += _OFFSET
     scores -= scores.max(axis=0)
     np.exp(scores, out=scores)
     scores[0, :, _VOICE_ENDS_AT_BIN:] = 0
-    scores /= scores.sum(axis=0)
+    shares: Floats = scores[[STEMS.index(stem) for stem in stems]]
+    shares /= scores.sum(axis=0)
+    return shares
 
 
-def _weights() -> tuple[Floats, Floats]:
-    """Return the weights of the planes (stems × planes × bins) and the constant offsets (stems × bins).
-
-    Terms that depend on the frequency only, and products of a plane with such a curve, are folded into these
-    constants instead of being computed for every frame.
-    """
-
-    def over_bins(column: tuple[float, ...], curve: Floats) -> npt.NDArray[np.float64]:
-        return np.outer(column, curve)
-
-    low: Floats = (1 / (1 + (FREQUENCIES / 200) ** 4)).astype(np.float32)
-    mid: Floats = (1 / (1 + (FREQUENCIES / 600) ** 4)).astype(np.float32) - low
-    log_frequency: Floats = np.log(np.maximum(FREQUENCIES, 20) / 1000)
-    weight = np.repeat(_PLANES.T[:, :, None].astype(np.float64), len(FREQUENCIES), axis=2)
-    weight[:, _SIMILARITY] += over_bins(_LOW_SIMILARITY, low)
-    weight[:, _HARMONIC] += over_bins(_LOW_HARMONIC_OVER_PERCUSSIVE, low)
-    weight[:, _PERCUSSIVE] -= over_bins(_LOW_HARMONIC_OVER_PERCUSSIVE, low)
-    offset = (
-        np.array(_BIAS)[:, None]
-        + over_bins(_LOG_FREQUENCY, log_frequency)
-        + over_bins(_LOG_FREQUENCY_SQUARED, log_frequency**2)
-        + over_bins(_LOW, low)
-        + over_bins(_MID, mid)
-    )
-    return weight.astype(np.float32), offset.astype(np.float32)
+def _weighted(weights: Floats, evidence: Floats) -> Floats:
+    scores: Floats = weights @ evidence.reshape(len(PLANES), -1)
+    return scores.reshape(-1, *evidence.shape[1:])
 
 
-_WEIGHT, _OFFSET = _weights()
+def _weights(columns: Mapping[str, tuple[float, ...]]) -> Floats:
+    """Return the weights of the planes (stems × `PLANES`), where levels are relative to the bin's own."""
+    weights = np.zeros((len(STEMS), len(PLANES)))
+    for plane, column in columns.items():
+        weights[:, PLANES.index(plane)] = column
+    own = PLANES.index("level")
+    weights[:, own:] *= STEP
+    weights[:, own] = -weights[:, own:].sum(axis=1)
+    return weights.astype(np.float32)
+
+
+def _offset() -> Floats:
+    """Return the constant part of the scores (stems × 1 × bins)."""
+    log_frequency = np.log(np.maximum(FREQUENCIES, 20) / 1000)
+    curves = [np.ones_like(FREQUENCIES), log_frequency, log_frequency**2, _LOW_CURVE, _MID_CURVE]
+    columns = [_BIAS, _LOG_FREQUENCY, _LOG_FREQUENCY_SQUARED, _LOW, _MID]
+    offset: Floats = (np.array(columns).T @ np.array(curves)).astype(np.float32)
+    return offset[:, None]
+
+
+_LOW_CURVE: Floats = (1 / (1 + (FREQUENCIES / 200) ** 4)).astype(np.float32)
+_MID_CURVE: Floats = (1 / (1 + (FREQUENCIES / 600) ** 4)).astype(np.float32) - _LOW_CURVE
+_OFFSET = _offset()
+_WEIGHT = _weights(_PLANE_WEIGHTS)
+_LOW_WEIGHT = _weights(
+    {
+        "similarity": _LOW_SIMILARITY,
+        "harmonic": _LOW_HARMONIC_OVER_PERCUSSIVE,
+        "percussive": tuple(-weight for weight in _LOW_HARMONIC_OVER_PERCUSSIVE),
+    }
+)

@@ -8,12 +8,12 @@ import numpy as np
 from separator.audio.masking import apply_masks
 from separator.audio.samples import Floats
 from separator.audio.spectrum import Spectra
-from separator.light import STEMS
-from separator.light.evidence import CONTEXT, Block, gather, magnitude
+from separator.light.evidence import CONTEXT, Block, gather
+from separator.light.levels import Levels, joined, measure
 from separator.light.masks import masks
 
 _BLOCK = 430  # frames, ten seconds
-_BLOCKS_BEFORE = 2  # searched for repetitions, beside the block after
+_SURROUNDINGS = 4  # blocks that are searched for repetitions: the one after, and those before
 
 
 def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[Floats, dict[str, Floats]]]:
@@ -24,8 +24,14 @@ def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[F
     """
 
     def wanted(block: Block) -> tuple[Spectra, Sequence[Floats]]:
-        shares = masks(gather(block))
-        return block.spectra[:, block.inner], [shares[STEMS.index(stem)] for stem in stems]
+        spectra = block.spectra[:, CONTEXT:-CONTEXT]
+        shares = np.empty((len(stems), *spectra.shape[1:]), np.float32)
+        done = 0
+        for evidence in gather(block):
+            part = slice(done, done + evidence.shape[1])
+            shares[:, part] = masks(evidence, stems)
+            done = part.stop
+        return spectra, list(shares)
 
     def all_wanted(spectra: Iterator[Spectra]) -> Iterator[tuple[Spectra, Sequence[Floats]]]:
         # a generator would keep each block until the next one, while the source may need the memory
@@ -36,33 +42,29 @@ def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[F
 
 
 def _blocks(spectra: Iterable[Spectra]) -> Iterator[Block]:
-    before: deque[Floats] = deque(maxlen=_BLOCKS_BEFORE)
-    tail: Spectra | None = None
+    levels: deque[Levels] = deque(maxlen=_SURROUNDINGS)
+    before: Spectra | None = None
     current: Spectra | None = None
     for following in spectra:
+        levels.append(measure(following))
         if current is not None:
-            yield _block(before, tail, current, following)
-            before.append(magnitude(current))
-            tail = current[:, -CONTEXT:].copy()
+            yield Block(_framed(before, current, following), *_joined(levels, len(levels) - 2))
+            before = current[:, -CONTEXT:].copy()
         current = following
     if current is not None:
-        yield _block(before, tail, current, None)
+        yield Block(_framed(before, current, current[:, -1:]), *_joined(levels, len(levels) - 1))
 
 
-def _block(
-    before: Iterable[Floats], tail: Spectra | None, current: Spectra, following: Spectra | None
-) -> Block:
-    count = current.shape[1]
-    pieces = [current] if tail is None else [tail, current]
-    start = 0 if tail is None else tail.shape[1]
-    magnitudes = [*before, magnitude(current)]
-    offset = sum(len(part) for part in magnitudes[:-1])
-    if following is not None:
-        pieces.append(following[:, :CONTEXT])
-        magnitudes.append(magnitude(following))
-    return Block(
-        spectra=np.concatenate(pieces, axis=1),
-        inner=slice(start, start + count),
-        surroundings=np.concatenate(magnitudes),
-        within=slice(offset, offset + count),
-    )
+def _framed(before: Spectra | None, current: Spectra, following: Spectra) -> Spectra:
+    """Return `current` with `CONTEXT` frames on each side; edges are repeated."""
+    if before is None:
+        before = current[:, :1].repeat(CONTEXT, axis=1)
+    after = following[:, np.minimum(range(CONTEXT), following.shape[1] - 1)]
+    return np.concatenate([before, current, after], axis=1)
+
+
+def _joined(levels: Iterable[Levels], position: int) -> tuple[Levels, slice]:
+    """Return the levels as one, and where the part at `position` is in it."""
+    parts = list(levels)
+    start = sum(len(part.codes) for part in parts[:position])
+    return joined(parts), slice(start, start + len(parts[position].codes))
