@@ -2,7 +2,9 @@
 
 import logging
 
-from fastapi import APIRouter, Request
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from stemdrop.domain.jobs import JobState
 from stemdrop.domain.outcomes import Receipt
@@ -27,6 +29,9 @@ from webhook.json_body import BODY_TIMEOUT_S, read_body
 log = logging.getLogger(__name__)
 
 
+_RECEIVED = JSONResponse({"status": "received"})
+
+
 class _WrongTask(ForgedRequest):
     """The link, the task and the chat of a callback do not belong together."""
 
@@ -48,39 +53,31 @@ _OUTCOMES: dict[type[StemdropError], str] = {
 }
 
 
-def callback_router(
+def callback_routes(
     store: JobStore,
     engine: Engine,
     providers: Providers,
     links: SignedLinks,
     counters: Counters,
     body_timeout_s: float = BODY_TIMEOUT_S,
-) -> APIRouter:
+) -> list[Route]:
     """Build the routes. Each provider has its own path, tokens and verification."""
-    router = APIRouter()
 
-    @router.post("/callback/{token}")
-    async def receive(token: str, request: Request) -> dict[str, str]:
-        return await answer("", token, request)
-
-    @router.post("/callback/{provider}/{token}")
-    async def receive_of(provider: str, token: str, request: Request) -> dict[str, str]:
-        return await answer(provider, token, request)
-
-    async def answer(path: str, token: str, request: Request) -> dict[str, str]:
+    async def answer(request: Request) -> JSONResponse:
         try:
-            receipt = await store_result(path, token, request)
+            receipt = await store_result(request)
         except StemdropError as error:
             counters.add(CALLBACKS, _outcome(error))
             raise
         counters.add(CALLBACKS, receipt)
-        return {"status": "received"}
+        return _RECEIVED
 
-    async def store_result(path: str, token: str, request: Request) -> Receipt:
+    async def store_result(request: Request) -> Receipt:
+        path = request.path_params.get("provider", "")
         provider = providers.named_by(path)
         if provider is None:
             raise ForgedRequest("the callback's path names no provider")
-        link = links.read_callback(token, path)
+        link = links.read_callback(request.path_params["token"], path)
         bind_job(link.job_id)
         body = await read_body(request, body_timeout_s)
         task_id, result = await providers.read_callback(provider, request.headers, body)
@@ -95,7 +92,10 @@ def callback_router(
             await engine.add(Task.DELIVER, link.job_id, link.job_id)
         return receipt
 
-    return router
+    return [
+        Route("/callback/{token}", answer, methods=["POST"]),
+        Route("/callback/{provider}/{token}", answer, methods=["POST"]),
+    ]
 
 
 async def _is_delivering(store: JobStore, job_id: str) -> bool:

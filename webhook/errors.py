@@ -2,9 +2,11 @@
 
 import logging
 import math
+from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from telegram.error import TelegramError
 
 from stemdrop.errors import (
@@ -56,10 +58,9 @@ STATUS: dict[type[Exception], int] = {
 RETRY_AFTER_S = 5
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Answer each exception in `STATUS` with its status; uvicorn answers any other with 500 and logs it."""
-    for kind in STATUS:
-        app.add_exception_handler(kind, _answer)
+def error_handlers() -> dict[Any, Any]:
+    """Return the handler of each exception in `STATUS`; uvicorn answers any other with 500 and logs it."""
+    return {HTTPException: _answer_http, **dict.fromkeys(STATUS, _answer)}
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:
@@ -75,3 +76,8 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
     elif status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return JSONResponse({"detail": detail}, status, headers)
+
+
+async def _answer_http(request: Request, error: HTTPException) -> JSONResponse:
+    """Answer a path or method that no route takes."""
+    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)

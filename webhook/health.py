@@ -1,20 +1,18 @@
 """`GET /healthz` (alive) and `GET /readyz` (Redis answers; 503 with the reason if not)."""
 
-from fastapi import APIRouter
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
 
 from stemdrop.storage.job_store import JobStore
 
 
-def health_router(store: JobStore) -> APIRouter:
-    router = APIRouter()
+def health_routes(store: JobStore) -> list[Route]:
+    async def alive(request: Request) -> JSONResponse:
+        return JSONResponse({"status": "alive"})
 
-    @router.get("/healthz")
-    async def alive() -> dict[str, str]:
-        return {"status": "alive"}
-
-    @router.get("/readyz")
-    async def ready() -> dict[str, str]:
+    async def ready(request: Request) -> JSONResponse:
         await store.ping()
-        return {"status": "ready"}
+        return JSONResponse({"status": "ready"})
 
-    return router
+    return [Route("/healthz", alive), Route("/readyz", ready)]

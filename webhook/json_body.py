@@ -2,8 +2,7 @@
 
 import asyncio
 
-from fastapi import Request
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 
 from stemdrop.provider.json_body import parse_json
 from webhook.errors import BodyIncomplete, BodyTooLarge, BodyTooSlow

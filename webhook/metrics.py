@@ -11,11 +11,13 @@ from importlib.metadata import version
 from itertools import product
 from typing import Any
 
-from fastapi import APIRouter, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from stemdrop.domain.providers import PROVIDER_NAMES
 from stemdrop.observability import metric_definitions as metrics
@@ -31,26 +33,22 @@ _PROVIDERS = ("", *PROVIDER_NAMES)
 Samples = dict[tuple[str, ...], float]
 
 
-def metrics_router(
-    snapshots: Snapshots, providers: Mapping[str, str], *, expects_callbacks: bool
-) -> APIRouter:
+def metrics_route(snapshots: Snapshots, providers: Mapping[str, str], *, expects_callbacks: bool) -> Route:
     """Build the route. `expects_callbacks`: whether all results come by callback.
 
     `providers` are those that are asked, with the names that are stored with their API calls: an empty one of
     the API at SEPARATION_API_URL.
     """
-    router = APIRouter()
 
     async def render() -> bytes:
         return render_metrics(await snapshots.take(), providers, expects_callbacks=expects_callbacks)
 
     cache = MetricsCache(render)
 
-    @router.get("/metrics")
-    async def get_metrics() -> Response:
+    async def get_metrics(request: Request) -> Response:
         return Response(await cache.get(), media_type=CONTENT_TYPE_LATEST)
 
-    return router
+    return Route("/metrics", get_metrics)
 
 
 class MetricsCache:

@@ -1,8 +1,8 @@
 """`POST`, `GET /probe/{nonce}`: `stemdrop doctor` asks whether `PUBLIC_URL` leads to this webhook."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header, Request, Response
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from stemdrop.errors import BadContract
 from stemdrop.storage.probes import UNKNOWN, Probes, content, proof
@@ -14,28 +14,27 @@ from webhook.json_body import BODY_TIMEOUT_S, read_json
 MAX_PROBE_BYTES = 16 * 1024
 
 
-def probe_router(probes: Probes, secret_key: str, body_timeout_s: float = BODY_TIMEOUT_S) -> APIRouter:
+def probe_routes(probes: Probes, secret_key: str, body_timeout_s: float = BODY_TIMEOUT_S) -> list[Route]:
     """Build the routes. A nonce serves once, and nothing is signed for one that is not in our Redis."""
-    router = APIRouter()
 
-    @router.post("/probe/{nonce}")
-    async def prove(nonce: str, request: Request) -> dict[str, str]:
+    async def prove(request: Request) -> JSONResponse:
         """Like a callback: prove that this webhook knows the key and that the body arrived."""
+        nonce = request.path_params["nonce"]
         if not await probes.is_laid(nonce):  # before the body of a stranger is read
             raise UnknownProbe(UNKNOWN)
         body = await read_json(request, body_timeout_s, max_bytes=MAX_PROBE_BYTES)
         if not isinstance(body, dict) or body.get("nonce") != nonce:
             raise BadContract("the body is not this probe's")
         await use_up(nonce)
-        return {"proof": proof(secret_key, nonce)}
+        return JSONResponse({"proof": proof(secret_key, nonce)})
 
-    @router.get("/probe/{nonce}")
-    async def serve(nonce: str, wanted: Annotated[str, Header(alias="Range")] = "") -> Response:
+    async def serve(request: Request) -> Response:
         """Like a source: serve bytes that the doctor knows."""
+        nonce = request.path_params["nonce"]
         await use_up(nonce)
         whole = content(nonce)
         headers = {"Content-Type": "audio/mpeg", "Cache-Control": "no-store", "Accept-Ranges": "bytes"}
-        chosen = byte_range(wanted, len(whole))
+        chosen = byte_range(request.headers.get("range", ""), len(whole))
         if chosen is None:
             return Response(whole, 200, headers)
         start, end = chosen
@@ -48,4 +47,6 @@ def probe_router(probes: Probes, secret_key: str, body_timeout_s: float = BODY_T
         if not await probes.use_up(nonce):
             raise UnknownProbe(UNKNOWN)
 
-    return router
+    serving = Route("/probe/{nonce}", serve)
+    serving.methods = {"GET"}  # a HEAD request would use the nonce up
+    return [Route("/probe/{nonce}", prove, methods=["POST"]), serving]

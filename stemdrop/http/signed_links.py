@@ -48,6 +48,7 @@ class SignedLinks:
     def __init__(self, secret_key: str, base_url: str) -> None:
         self._base_url = base_url
         self._secret_key = SecretStr(secret_key)
+        self._callbacks: dict[str, TimestampSigner] = {}
         self._source = _signer(secret_key, "stemdrop.source")
         self._mixer = _signer(secret_key, "stemdrop.mixer")
         self._updates_secret = SecretStr(
@@ -85,8 +86,10 @@ class SignedLinks:
         return CallbackToken(job_id, int(chat_id))
 
     def _callback(self, provider: str) -> TimestampSigner:
-        salt = f"stemdrop.callback.{provider}" if provider else "stemdrop.callback"
-        return _signer(self._secret_key.get_secret_value(), salt)
+        if provider not in self._callbacks:
+            salt = f"stemdrop.callback.{provider}" if provider else "stemdrop.callback"
+            self._callbacks[provider] = _signer(self._secret_key.get_secret_value(), salt)
+        return self._callbacks[provider]
 
     def read_source(self, token: str) -> str:
         """Return the id of the job of a source token. Raises `ForgedRequest` or `ExpiredLink`."""
@@ -100,7 +103,9 @@ class SignedLinks:
 
 def _signer(secret_key: str, salt: str) -> TimestampSigner:
     # SHA-384 has no spare bits in base64, so a token has exactly one spelling (with `_TOKEN`).
-    return TimestampSigner(secret_key, salt=salt, key_derivation="hmac", digest_method=hashlib.sha384)
+    # The key is derived as itsdangerous does it, but once and not for each token.
+    key = hmac.digest(secret_key.encode(), salt.encode(), "sha384")
+    return TimestampSigner(key, key_derivation="none", digest_method=hashlib.sha384)
 
 
 def _unsign(signer: TimestampSigner, token: str, lifetime_s: int) -> str:

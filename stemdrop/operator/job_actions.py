@@ -155,12 +155,13 @@ class OperatorActions:
 async def perform(settings: Settings, redis: Redis, action: str, found: Job | DeadLetter) -> ActionOutcome:
     """Perform the action and update the job's message in the chat, if Telegram answers at once."""
     options = client_options(settings.proxies)
-    async with translated(), Engine(settings.redis_url) as engine, httpx.AsyncClient(**options) as http:
-        parts = Parts(settings, redis, engine, http=http, api_http=http)
-        outcome = await OperatorActions(parts).perform(action, found)
-        if not outcome.job_id:
-            return outcome
-        return replace(outcome, text=outcome.text + await _refresh_message(parts, outcome.job_id))
+    with translated():
+        async with Engine(settings.redis_url) as engine, httpx.AsyncClient(**options) as http:
+            parts = Parts(settings, redis, engine, http=http, api_http=http)
+            outcome = await OperatorActions(parts).perform(action, found)
+            if not outcome.job_id:
+                return outcome
+            return replace(outcome, text=outcome.text + await _refresh_message(parts, outcome.job_id))
 
 
 async def _refresh_message(parts: Parts, job_id: str) -> str:

@@ -9,6 +9,8 @@ _SOUND = r"\.(?:mp3|wav|flac|m4a|aac|ogg|opus|aiff?|mp4|webm|zip)"
 # A query begins after a file name; before that, `?` belongs to the name.
 _QUERY = re.compile(rf"{_SOUND}\?", re.IGNORECASE)
 _ENDS_AS_SOUND = re.compile(rf"{_SOUND}(?=$|#)", re.IGNORECASE)
+# A URL that stays as it is.
+_PLAIN = re.compile(r"https?://[\w.-]+(?::\d+)?(?:/[\w.~-]+)*/?", re.ASCII)
 _FIELD = re.compile(r"[\w.\-\[\]%]+=")
 _IMAGE = re.compile(r"\.(?:jpe?g|png|webp|gif|svg|avif)$", re.IGNORECASE)
 _SAFE = "/:@!$&'()*+,;=~%-._"
@@ -16,10 +18,14 @@ _SAFE = "/:@!$&'()*+,;=~%-._"
 
 def stem_url(value: object) -> str:
     """Return the URL, quoted where needed (some have spaces, `#`, `?`); an empty text for anything else."""
-    if not isinstance(value, str) or not 0 < len(value.strip()) <= MAX_URL:
+    if not isinstance(value, str) or not 0 < len(url := value.strip()) <= MAX_URL:
         return ""
+    return url if _PLAIN.fullmatch(url) else _quoted(url)
+
+
+def _quoted(url: str) -> str:
     try:
-        parts = urlsplit(value.strip())
+        parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             return ""
         # no host name has these, and half a surrogate pair cannot be stored

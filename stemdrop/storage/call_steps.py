@@ -1,6 +1,7 @@
 """`CallSteps`: the steps of a job's create calls, each one script, and how a script is run."""
 
 import secrets
+from functools import cache
 from typing import Any
 
 from stemdrop.domain.job_fields import encode
@@ -91,11 +92,16 @@ class CallSteps(JobLists):
         return Receipt(await self._run(call_scripts.RECEIVE, keys, args))
 
     async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
-        return await run_script(self._redis, script_prelude.PRELUDE + text, keys, args)
+        return await run_script(self._redis, _with_prelude(text), keys, args)
 
     async def _write_fields(self, job_id: str, fields: dict[str, str], key: str = JOB) -> None:
         keys = [JOB.format(job_id), key.format(job_id)]
         await self._run(record_scripts.WRITE, keys, [JOB_LIFETIME_S, *flat(fields)])
+
+
+@cache
+def _with_prelude(text: str) -> str:
+    return script_prelude.PRELUDE + text
 
 
 def flat(fields: dict[str, str]) -> list[str]:

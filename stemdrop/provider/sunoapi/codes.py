@@ -30,8 +30,10 @@ REFUNDED = 531
 
 def known_code(api_url: str, code: int, message: object) -> int:
     """Return the code as which a host's code is handled; a message that says 'no credits' decides alone."""
+    if code == 200:
+        return code
     text = message[:500] if isinstance(message, str) else ""
-    if code not in (200, REFUNDED) and _NO_CREDITS.search(text):
+    if code != REFUNDED and _NO_CREDITS.search(text):
         return NO_CREDITS
     host = _KIE if urlsplit(api_url).hostname == _KIE else _ANY
     fitting = (

@@ -21,6 +21,10 @@ BASE = "https://bot.example.com/stems"
 CHAT = -1_009_999_999_999  # as long as a chat's id gets
 JOB = "0123456789abcdef"
 NOW = 1_790_000_000
+# signed at that time with the key "secret"
+_SIGNED = f"{JOB}.{CHAT}.arE7gA"
+FIRST = f"{_SIGNED}.W8GNkwpgpfYiP3xaW9lfeVq5P4QeDokmKv8rktlGJv8Yw8Ot2JtIQpTdWOY-Y7Lq"
+LALAL = f"{_SIGNED}.Iev0tjqVNUS9bsZ1NpwPY9xQtItVOXRtbDaQjZ9R3jNEYlAf9BJmj5VDrYSBziNQ"
 
 
 def links(key: str = "secret", base: str = BASE) -> SignedLinks:
@@ -52,6 +56,14 @@ def test_a_signed_token_is_read() -> None:
 def test_every_chat_id_can_be_signed(chat_id: int) -> None:
     token = links().callback_url(JOB, chat_id).rpartition("/")[2]
     assert links().read_callback(token) == CallbackToken(JOB, chat_id)
+
+
+def test_tokens_stay_readable_after_an_update(at: Callable[[float], None]) -> None:
+    """Links that an earlier version has signed are valid for days."""
+    at(NOW)
+    assert links().read_callback(FIRST) == links().read_callback(LALAL, "lalal") == CallbackToken(JOB, CHAT)
+    with pytest.raises(ForgedRequest):
+        links().read_callback(LALAL)
 
 
 def test_every_process_with_the_key_reads_the_token() -> None:

@@ -25,6 +25,7 @@ from stemdrop.http.signed_links import (
     CallbackToken,
     SignedLinks,
 )
+from stemdrop.provider import stem_urls
 from stemdrop.provider.stem_urls import MAX_URL
 from stemdrop.provider.sunoapi.answers import MAX_STEMS, MAX_TASK_ID, STEM_FIELDS, read_callback, read_detail
 from stemdrop.provider.sunoapi.signatures import SIGNATURE_WINDOW_S, check_signature
@@ -59,6 +60,13 @@ PARTS = mostly(
 LISTED = st.lists(
     mostly(PARTS | st.fixed_dictionaries({"extract": PARTS}, optional={"remove": PARTS}), JSON), max_size=5
 )
+
+
+@fuzzed(100)
+@given(st.text("aZ0_.:-", min_size=1, max_size=4), st.text("/.~%?#a_-;=", max_size=6).map("/{}".format))
+def test_a_plain_url_would_be_quoted_as_it_is(host: str, path: str) -> None:
+    url = f"https://{host}{path}"
+    assert stem_urls.stem_url(url) == stem_urls._quoted(url)
 
 
 def named(suffix: str) -> st.SearchStrategy[dict[str, Any]]:
