@@ -1,23 +1,18 @@
 """The bot object that all processes use, with its timeouts and its limiter."""
 
-import json
 import logging
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
 from anyio import sleep
-from pydantic import SecretStr
 from telegram import InlineKeyboardMarkup, LinkPreviewOptions
 from telegram.error import BadRequest, NetworkError, RetryAfter, TelegramError
 from telegram.ext import BaseRateLimiter, Defaults, ExtBot
-from telegram.request import HTTPXRequest
 
 from stemdrop.chat.refusals import is_gone
+from stemdrop.chat.telegram_request import TelegramRequest, Timeouts
 from stemdrop.errors import TryLater
-from stemdrop.http.clients import client_options
-from stemdrop.http.proxies import Proxies
 from stemdrop.observability.metric_definitions import FLOOD_SECONDS, FLOOD_WAITS, TELEGRAM_CALLS
 from stemdrop.settings import Settings
 from stemdrop.storage.counters import Counters
@@ -141,46 +136,6 @@ def _remove_styles(data: dict[str, Any]) -> None:
         data["reply_markup"] = {"inline_keyboard": bare}
 
 
-class _Request(HTTPXRequest):
-    """Removes the token from refusals: some proxies repeat the requested path, which contains it.
-
-    Notes whether Telegram was reached.
-    """
-
-    def __init__(
-        self, token: str, proxies: Proxies, counters: Counters, connection_pool_size: int, **options: Any
-    ) -> None:
-        limits = httpx.Limits(
-            max_connections=connection_pool_size, max_keepalive_connections=connection_pool_size
-        )
-        super().__init__(httpx_kwargs=client_options(proxies, limits=limits), **options)
-        self._secret = SecretStr(token.partition(":")[2])
-        self._counters = counters
-
-    async def do_request(self, *args: Any, **named: Any) -> tuple[int, bytes]:
-        """Make the request. A success is not changed: a path on a shared disk may contain the token."""
-        try:
-            status, body = await super().do_request(*args, **named)
-        except NetworkError:
-            self._counters.note_try("telegram", is_reached=False)
-            raise
-        self._counters.note_try("telegram", is_reached=status < 500)
-        return status, body if status < 300 else body.replace(
-            self._secret.get_secret_value().encode(), b"***"
-        )
-
-    @staticmethod
-    def parse_json_payload(payload: bytes) -> Any:
-        """Parse an answer. Raises `TelegramError`; the library would also log the whole answer."""
-        try:
-            answer = json.loads(payload.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            answer = None
-        if not isinstance(answer, dict):
-            raise TelegramError("Invalid server response")
-        return answer
-
-
 @contextmanager
 def parsing(method: str) -> Iterator[None]:
     """Raise `TelegramError` where the library fails to parse Telegram's answer to this method."""
@@ -202,25 +157,16 @@ class _Bot(ExtBot[float]):
 def build_bot(settings: Settings, flood: FloodLimiter, counters: Counters | None = None) -> ExtBot[float]:
     """Build the bot with timeouts that fit 50 MB over a slow connection; the library's 5 s do not."""
     token, counters = settings.telegram_bot_token.get_secret_value(), counters or Counters(None)
-    request = _Request(
-        token,
-        settings.proxies,
-        counters,
-        connection_pool_size=64,
-        connect_timeout=15,
-        read_timeout=60,
-        write_timeout=60,
-        pool_timeout=60,
-        media_write_timeout=300,
-    )
+
+    def request(connections: int, timeouts: Timeouts) -> TelegramRequest:
+        return TelegramRequest(token, settings.proxies, counters, connections, timeouts)
+
     return _Bot(
         token=token,
         base_url=f"{settings.telegram_api_url}/bot",
         base_file_url=f"{settings.telegram_api_url}/file/bot",
-        request=request,
-        get_updates_request=_Request(
-            token, settings.proxies, counters, connection_pool_size=2, connect_timeout=15, read_timeout=15
-        ),
+        request=request(64, Timeouts()),
+        get_updates_request=request(2, Timeouts(read_s=15)),
         rate_limiter=RateLimiter(flood, counters),
         # a web address in a title must not show a preview of that site
         defaults=Defaults(link_preview_options=LinkPreviewOptions(is_disabled=True)),

@@ -1,12 +1,14 @@
-"""The transport of every HTTP client of ours: each request goes directly or by the proxy for its server."""
+"""The connections of every HTTP client of ours: each request goes directly or by the proxy for its server."""
 
 import os
 import ssl
 from functools import cache
 from typing import Any
 
+import httpcore
 import httpx
 
+from stemdrop.http.network import AsyncioBackend
 from stemdrop.http.proxies import Proxies
 
 
@@ -40,6 +42,31 @@ def client_options(
     limits = limits or httpx.Limits(max_connections=100, max_keepalive_connections=20)
     transport = ProxyTransport(proxies, limits, verify or trusted_certificates())
     return {"transport": transport, "trust_env": False}
+
+
+def connection_pools(
+    proxies: Proxies, *, direct: httpcore.AsyncNetworkBackend | None = None, **options: Any
+) -> dict[str, httpcore.AsyncConnectionPool]:
+    """Return pools of connections by the proxy's URL; the empty text names that of connections without one.
+
+    Those are made by `direct`. A client of httpx keeps cookies, and decompresses a few bytes into gigabytes.
+    """
+    backend, trusted = AsyncioBackend(), trusted_certificates()
+    ways: dict[str, httpcore.Proxy | None] = {"": None, **{url: _proxy(url) for url in proxies.urls}}
+    return {
+        url: httpcore.AsyncConnectionPool(
+            ssl_context=trusted,
+            proxy=proxy,
+            network_backend=backend if proxy else direct or backend,
+            **options,
+        )
+        for url, proxy in ways.items()
+    }
+
+
+def _proxy(url: str) -> httpcore.Proxy:
+    proxy = httpx.Proxy(url)
+    return httpcore.Proxy(str(proxy.url), auth=proxy.raw_auth)
 
 
 def trusted_certificates() -> ssl.SSLContext:

@@ -14,6 +14,7 @@ import anyio.to_thread
 import httpcore
 
 from stemdrop.errors import AddressRefused, FetchFailed
+from stemdrop.http.network import AsyncioBackend
 from worker.stems.address_rules import AddressRules
 
 # For one address while the host has others: one address family may be unreachable.
@@ -28,7 +29,7 @@ class CheckedConnections(httpcore.AsyncNetworkBackend):
 
     def __init__(self, rules: AddressRules) -> None:
         self._rules = rules
-        self._direct = httpcore.AnyIOBackend()
+        self._direct = AsyncioBackend()
         self._lookups = anyio.CapacityLimiter(LOOKUPS_AT_ONCE)
 
     async def connect_tcp(

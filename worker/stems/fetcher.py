@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import anyio
@@ -13,7 +13,7 @@ import httpx
 
 from stemdrop.domain.audio_types import extension_of
 from stemdrop.errors import AddressRefused, FetchFailed, StemGone, StemTooBig
-from stemdrop.http.clients import trusted_certificates
+from stemdrop.http.clients import connection_pools
 from stemdrop.http.proxies import DIRECT, Proxies
 from stemdrop.observability.metric_definitions import DELIVERY_BYTES, DELIVERY_SECONDS, FETCHES
 from stemdrop.storage.counters import Counters
@@ -23,7 +23,7 @@ from worker.stems.checked_backend import CheckedConnections
 log = logging.getLogger(__name__)
 
 MAX_REDIRECTS = 5
-CHUNK_BYTES = 64 * 1024
+CHUNK_BYTES = 256 * 1024
 CONNECT_TIMEOUT_S = 15
 # A server slower than 10 kB/s for a minute is given up: the largest stem would take an hour and a half.
 PORTION_TIMEOUT_S = 60
@@ -68,19 +68,12 @@ class StemFetcher:
         self._counters = counters or Counters(None)
         self.max_bytes = max_bytes
         self._proxies = proxies
-        self._trusted = trusted_certificates()
-        self._pools = {"": self._pool(network_backend=CheckedConnections(rules))}
-        for url in proxies.urls:
-            self._pools[url] = self._pool(proxy=_proxy(url))
-
-    def _pool(self, **options: Any) -> httpcore.AsyncConnectionPool:
-        # Not an httpx client, which would keep cookies and decompress a few bytes into gigabytes.
-        return httpcore.AsyncConnectionPool(
-            ssl_context=self._trusted,
+        self._pools = connection_pools(
+            proxies,
+            direct=CheckedConnections(rules),
             max_connections=None,
             max_keepalive_connections=20,
             keepalive_expiry=5,
-            **options,
         )
 
     async def __aenter__(self) -> Self:
@@ -189,11 +182,6 @@ class StemFetcher:
             await file.write(gathered)
         if size == 0:
             raise FetchFailed("it is empty")
-
-
-def _proxy(url: str) -> httpcore.Proxy:
-    proxy = httpx.Proxy(url)
-    return httpcore.Proxy(str(proxy.url), auth=proxy.raw_auth)
 
 
 def _extension(url: str, headers: httpx.Headers) -> str:
