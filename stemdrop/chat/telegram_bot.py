@@ -88,13 +88,19 @@ class RateLimiter(BaseRateLimiter[float]):
         raise TryLater(seconds, "Telegram asks to slow down")
 
     async def _wait(self, chat_id: int | str | None, messages: int, patience_s: float) -> None:
-        while (delay_s := await self._flood.delay(chat_id, messages)) > 0:
+        is_booked = False
+        while not is_booked:
+            delay_s, is_booked = await self._flood.reserve(chat_id, messages, patience_s)
+            if delay_s == 0:
+                return
             if delay_s > patience_s:
                 self._count_wait("put_off", delay_s)
                 raise TryLater(delay_s, "Telegram's flood limit")
             self._count_wait("waited", delay_s)
             patience_s -= delay_s
             await sleep(delay_s)
+            if is_booked and await self._flood.is_paused():
+                is_booked = False
 
     def _count_wait(self, how: str, seconds: float) -> None:
         self._counters.add(FLOOD_WAITS, how)

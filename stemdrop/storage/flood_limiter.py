@@ -10,51 +10,73 @@ from redis.asyncio import Redis
 
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.keys import FLOOD, FLOOD_PAUSE
-from stemdrop.storage.token_bucket import BUCKET_LUA
+from stemdrop.storage.token_bucket import CLOCK_LUA
 
 # (bucket size, refill per second). A full bucket and a refill can fall into the same second (in a group: the
 # same minute), so their sum is what Telegram allows in it. A full bucket is enough for the largest album.
 OVERALL = (10, 20.0)
 PRIVATE = (10, 1.0)
 GROUP = (10, 10 / 60)
+# Room over all chats is booked at most so far ahead, so that no queue of albums shuts out short messages.
+AHEAD_S = 2.0
+_LIFETIME_S = 300
 
-_TAKE = (
-    BUCKET_LUA
-    + """
--- KEYS: pause, bucket, …   ARGV: now, cost, then size and refill per bucket
--- returns milliseconds to wait; 0: the cost was taken from every bucket
-local cost = tonumber(ARGV[2])
-local pause = redis.call('HMGET', KEYS[1], 'from', 'seconds')
-local wait = 0
-if pause[1] then
-  -- a clock that was set back does not make the pause longer
-  if tonumber(pause[1]) > now then redis.call('HSET', KEYS[1], 'from', tostring(now)) end
-  wait = math.min(now, tonumber(pause[1])) + tonumber(pause[2]) - now
+_RESERVE = (
+    CLOCK_LUA
+    + f"""
+-- KEYS: pause, bucket of all chats, bucket of the chat
+-- ARGV: now, cost, size and refill of each bucket, how far ahead room may be booked
+-- returns milliseconds to wait, and 1 if the cost was then taken from both buckets
+local cost, ahead = tonumber(ARGV[2]), tonumber(ARGV[7])
+local stored = redis.call('MGET', unpack(KEYS))
+
+local function set(key, value) redis.call('SET', key, value, 'EX', {_LIFETIME_S}) end
+
+-- how long the pause still is; a clock that was set back does not make it longer
+local function pause_left()
+  local from, seconds = string.match(stored[1] or '', '(%S+) (%S+)')
+  if not from then return 0 end
+  if tonumber(from) > now then
+    redis.call('SET', KEYS[1], now .. ' ' .. seconds, 'KEEPTTL')
+    from = now
+  end
+  return from + seconds - now
 end
-local left = {}
-for i = 2, #KEYS do
-  local size, refill = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
-  left[i] = tokens_in(KEYS[i], 'tokens', 'at', size, refill) - math.min(cost, size)
-  if left[i] < 0 then wait = math.max(wait, -left[i] / refill) end
+
+-- when the bucket will be full again, and after how long it has this many tokens
+local function read(i, size, refill)
+  local full, latest = tonumber(stored[i] or now), now + size / refill + {AHEAD_S}
+  if full > latest then  -- the clock was set back: the bucket is empty, and gains from here on
+    full = now + size / refill
+    set(KEYS[i], full)
+  end
+  full = math.max(full, now)
+  return full, full + (math.min(cost, size) - size) / refill - now
 end
-if wait > 0 then return math.ceil(wait * 1000) end
-for i = 2, #KEYS do
-  set_tokens(KEYS[i], 'tokens', 'at', left[i])
-  redis.call('EXPIRE', KEYS[i], 300)
+
+local all_refill, refill = tonumber(ARGV[4]), tonumber(ARGV[6])
+local all_full, all_wait = read(2, tonumber(ARGV[3]), all_refill)
+local full, chat_wait = read(3, tonumber(ARGV[5]), refill)
+local wait = math.max(0, pause_left(), all_wait, chat_wait)
+if wait > 0 and (wait > all_wait or wait > ahead) then
+  -- room that one chat can use only later is not kept from the others
+  if wait == all_wait then wait = wait - ahead end
+  return {{math.ceil(wait * 1000), 0}}
 end
-return 0
+set(KEYS[2], all_full + math.min(cost, tonumber(ARGV[3])) / all_refill)
+set(KEYS[3], math.max(full, now + wait) + math.min(cost, tonumber(ARGV[5])) / refill)
+return {{math.ceil(wait * 1000), 1}}
 """
 )
 
 _PAUSE_FOR = (
-    BUCKET_LUA
+    CLOCK_LUA
     + """
 -- KEYS: pause   ARGV: now, seconds. Of two pauses the one that ends later counts.
-local held = redis.call('HMGET', KEYS[1], 'from', 'seconds')
-local ends = held[1] and math.min(now, tonumber(held[1])) + tonumber(held[2]) or 0
+local from, seconds = string.match(redis.call('GET', KEYS[1]) or '', '(%S+) (%S+)')
+local ends = from and math.min(now, tonumber(from)) + tonumber(seconds) or 0
 if ends < now + tonumber(ARGV[2]) then
-  redis.call('HSET', KEYS[1], 'from', tostring(now), 'seconds', ARGV[2])
-  redis.call('PEXPIRE', KEYS[1], math.max(1, math.ceil(ARGV[2] * 1000)))
+  redis.call('SET', KEYS[1], now .. ' ' .. ARGV[2], 'PX', math.max(1, math.ceil(ARGV[2] * 1000)))
 end
 """
 )
@@ -72,12 +94,23 @@ class FloodLimiter:
         self._clock = clock
         self._redis = redis
 
-    async def delay(self, chat_id: int | str | None, messages: int) -> float:
-        """Take room for the messages in the chat; returns 0, or the seconds after which to ask again."""
+    async def reserve(
+        self, chat_id: int | str | None, messages: int, ahead_s: float = AHEAD_S
+    ) -> tuple[float, bool]:
+        """Book room for the messages in the chat, at most so far ahead.
+
+        Returns the seconds to wait, and whether the messages may be sent then, unless a pause has begun
+        meanwhile. Otherwise nothing is booked, and the caller asks again after that time.
+        """
         is_group = str(chat_id).startswith(("-", "@"))
         keys = [FLOOD_PAUSE, FLOOD.format("all"), FLOOD.format(chat_id)]
-        args = [self._now(), messages, *OVERALL, *(GROUP if is_group else PRIVATE)]
-        return int(await run_script(self._redis, _TAKE, keys, args)) / 1000
+        limits = (*OVERALL, *(GROUP if is_group else PRIVATE), min(ahead_s, AHEAD_S))
+        wait_ms, is_booked = await run_script(self._redis, _RESERVE, keys, [self._now(), messages, *limits])
+        return int(wait_ms) / 1000, bool(is_booked)
+
+    async def is_paused(self) -> bool:
+        """Whether Telegram has asked for a pause that has not ended."""
+        return await pause_left(self._redis) > 0
 
     async def pause(self, seconds: float) -> None:
         """Telegram asked for a pause (429, `retry_after`): all processes stop sending for that long."""

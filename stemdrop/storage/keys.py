@@ -137,5 +137,5 @@ COUNTS_SLOT_S = 300
 COUNTS_BEFORE_LIFETIME_S = 3600 + 2 * COUNTS_SLOT_S
 
 # Telegram's flood limits
-FLOOD = "stemdrop:flood:{}"  # hash: the token bucket of a chat, or of `all` chats
-FLOOD_PAUSE = "stemdrop:flood:paused"  # hash: the pause that Telegram asked for
+FLOOD = "stemdrop:flood:full:{}"  # string: when the token bucket of a chat, or of `all` chats, will be full
+FLOOD_PAUSE = "stemdrop:flood:pause"  # string: when the pause that Telegram asked for began, and its seconds

@@ -5,13 +5,16 @@ is that of Redis, since the clocks of several machines differ.
 """
 
 # ARGV[1] is the time in Unix seconds, or empty for Redis' own clock.
-BUCKET_LUA = """
+CLOCK_LUA = """
 local now = tonumber(ARGV[1])
 if not now then
   local time = redis.call('TIME')
   now = time[1] + time[2] / 1000000
 end
-
+"""
+BUCKET_LUA = (
+    CLOCK_LUA
+    + """
 -- the tokens in the bucket now; a bucket that was never used is full
 local function tokens_in(key, tokens_field, time_field, size, refill)
   local held = redis.call('HMGET', key, tokens_field, time_field)
@@ -27,3 +30,4 @@ local function set_tokens(key, tokens_field, time_field, tokens)
   redis.call('HSET', key, tokens_field, tostring(tokens), time_field, tostring(now))
 end
 """
+)

@@ -178,7 +178,7 @@ async def test_deleting_leaves_only_what_it_says(room: BotRoom, alice: User, son
     assert (await store.allowance(alice.id, 20)).spent == 10
     left = await find_keys(room.product.settings.redis_url, str(alice.id), "Morning Line", "Alice")
     # at which pace the chat may be written to, for five minutes
-    left.remove(f"stemdrop:flood:{alice.id}")
+    left.remove(f"stemdrop:flood:full:{alice.id}")
     assert {key.rpartition(":")[0] for key in left} == {f"stemdrop:account:{alice.id}", "stemdrop:people"}
 
 

@@ -90,7 +90,7 @@ async def test_deleting_leaves_only_the_records_that_its_answer_names(deployment
         # the credits used today, as the answer says, and for five minutes how fast the chat may be written to
         account, flood = await resident.left()
         assert account.startswith("stemdrop:account:ID:20")
-        assert flood == "stemdrop:flood:ID"
+        assert flood == "stemdrop:flood:full:ID"
         assert len(resident.person.audios()) == 2
         assert resident.name not in deployment.environment.logs()
         assert resident.title not in deployment.environment.logs()

@@ -228,7 +228,7 @@ async def test_an_update_does_not_wait_for_flood_limits(
     # another process has just used up this chat's limit
     flood = product.bot.rate_limiter._flood  # type: ignore[union-attr]
     for _ in range(10):
-        assert await flood.delay(job.chat_id, 1) == 0
+        assert await flood.reserve(job.chat_id, 1) == (0, True)
     product.clock.advance(0.4)
     before = text(product, job)
     await product.progress_updates().run()

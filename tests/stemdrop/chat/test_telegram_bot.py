@@ -143,8 +143,8 @@ async def test_each_call_counts_its_messages(
 
     assert await RateLimiter(flood).process_request(call, (), {}, endpoint, data, None) == "done"
     clock.advance(0.2)  # for the limit over all chats
-    assert await flood.delay(7, 10 - messages) == 0
-    assert await flood.delay(7, 1) > 0
+    assert await flood.reserve(7, 10 - messages) == (0, True)
+    assert (await flood.reserve(7, 1))[0] > 0
 
 
 class Call:
@@ -184,7 +184,7 @@ def call(flood: FloodLimiter, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize("endpoint", ["getFile", "getMe", "answerCallbackQuery", "sendChatAction"])
 async def test_calls_that_show_nothing_do_not_wait(flood: FloodLimiter, call: Call, endpoint: str) -> None:
     """Files are fetched and taps are answered while messages must wait."""
-    await flood.delay(7, 10)
+    await flood.reserve(7, 10)
     await flood.pause(100)
     assert await call.make(endpoint) == "done"
     assert call.waited_s == 0
@@ -201,7 +201,7 @@ async def test_a_refused_chat_action_is_not_tried_again(flood: FloodLimiter, cal
         await RateLimiter(flood).process_request(refuse, (), {}, "sendChatAction", {"chat_id": 7}, None)
     assert refused == [True]
     assert call.waited_s == 0
-    assert await flood.delay(7, 1) == 0
+    assert await flood.reserve(7, 1) == (0, True)
 
 
 @pytest.mark.parametrize("endpoint", ["sendMessage", "editMessageText"])
@@ -235,6 +235,16 @@ async def test_the_allowed_wait_is_for_all_waits_of_a_call(flood: FloodLimiter, 
     with pytest.raises(TryLater):
         await call.make("sendMessage", 15)
     assert call.waited_s == pytest.approx(12, abs=0.01)
+
+
+async def test_a_pause_that_begins_while_a_call_waits_for_its_time_is_kept(
+    flood: FloodLimiter, call: Call
+) -> None:
+    for chat_id in range(10, 20):
+        assert await flood.reserve(chat_id, 2)
+    call.then = [3]
+    assert await call.make("sendMessage") == "done"
+    assert call.waited_s == pytest.approx(0.55 + 3, abs=0.01)
 
 
 # Files
