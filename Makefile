@@ -12,7 +12,7 @@ help:
 	@echo "make faults         cause every fault and measure the cost (twenty minutes)"
 	@echo "make compose-test   start and break everything in docker-compose.yml (ten minutes, needs Docker)"
 	@echo "make fuzz           run the fuzz tests with FUZZ=10 times as many inputs (a few minutes)"
-	@echo "make bench          measure each process on this machine (a few minutes)"
+	@echo "make bench          measure speed and cost on this machine (ten minutes)"
 	@echo "make quality        measure the separation of songs with known stems (a few minutes)"
 	@echo "make stories        play the stories of docs/chat.md and write it"
 	@echo "make page-pictures  take the README's pictures of the sandbox's page in Chromium"
@@ -90,7 +90,8 @@ compose-test: setup
 faults: setup
 	@$(BIN)/python -m pytest tests/faults -n 4 --full --timeout 3600 --report docs/reliability.md
 
-# Makes the measurements of docs/scaling.md; for some of them only: BENCH="songs failover". Linux only.
+# Measures speed and cost beside baselines and writes docs/performance.md: up to ten minutes on an idle machine. Only
+# some parts, and only to the terminal: BENCH="callbacks deliveries". Linux only.
 bench: setup
 	@PYTHONPATH=tests/support $(BIN)/python tests/bench $(BENCH)
 

@@ -71,8 +71,7 @@ class Process:
         number = signal.SIGKILL if self._pass_fds else signal.SIGTERM
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                # -P: files in the working directory are data, never modules
-                ends_with_parent([sys.executable, "-P", "-m", "stemdrop", *self.arguments], number),
+                ends_with_parent(self._command(), number),
                 cwd=self._cwd,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
@@ -81,6 +80,10 @@ class Process:
                 start_new_session=True,
                 pass_fds=self._pass_fds,
             )
+
+    def _command(self) -> list[str]:
+        # -P: files in the working directory are data, never modules
+        return [sys.executable, "-P", "-m", "stemdrop", *self.arguments]
 
     async def wait_for(self, pattern: str, times: int = 1) -> re.Match[str]:
         """Wait until this run's output has `times` matches of `pattern`; returns the last one.

@@ -1,72 +1,85 @@
-"""`make bench`: what one process of each kind does on this machine, and what more of them add.
+"""`make bench`: what stemdrop's work takes on this machine, beside the least that it could take.
 
-A few minutes, on loopback alone. Every figure stands beside its ratio to a baseline measured in the same run:
-a machine is compared with itself. Timings decide nothing: no figure makes it fail, only what went wrong.
+Every figure stands beside a baseline measured in the same run: a machine is compared with itself. A run of
+all parts writes docs/performance.md; `make bench BENCH="callbacks start"` prints these alone. No figure makes
+it fail, only what went wrong.
 """
 
 import asyncio
 import os
-import platform
 import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import callbacks
 import deliveries
 import failover
+import journeys
 import mixer
 import remixes
 import separation
-import songs
-import updates
-from deployment import Deployment, open_deployment
-from fault_case import PATIENCE
-from measure import HEAD, Row, print_now
+from measure import machine, print_now
+from redis.asyncio import Redis
+from rows import HEAD, Row, summary, write_figures
 
-from sandbox.environment.process import Process
+from sandbox.environment.redis_server import RedisServer
 
-_AS_USUAL = {"LOG_LEVEL": "INFO"}
-_PARTS: dict[str, tuple[Callable[[Deployment], AsyncIterator[Row]], dict[str, Any]]] = {
-    "callbacks": (callbacks.run, _AS_USUAL),
-    "updates": (updates.run, _AS_USUAL | {"TELEGRAM_UPDATES": "webhook"}),
-    "deliveries": (deliveries.run, _AS_USUAL),
-    "songs": (songs.run, _AS_USUAL),
-    "separation": (separation.run, _AS_USUAL),
-    "remixes": (remixes.run, _AS_USUAL),
-    "mixer": (mixer.run, _AS_USUAL),
-    "failover": (failover.run, _AS_USUAL | PATIENCE),
+Part = Callable[[Path], AsyncIterator[Row]]
+
+_PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+# In the order of the page.
+_PARTS: dict[str, Part] = {
+    "callbacks": callbacks.run,
+    "deliveries": deliveries.run,
+    "journeys": journeys.run,
+    "separation": separation.run,
+}
+# What docs/scaling.md and docs/separator.md say; for these there are no targets.
+_OTHERS: dict[str, Part] = {
+    "spleeter": separation.run_spleeter,
+    "remixes": remixes.run,
+    "mixer": mixer.run,
+    "failover": failover.run,
 }
 
 
 async def bench(names: list[str]) -> None:
-    """Measure these parts, each in an environment of its own, and print the table row by row."""
-    print_now(
-        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {platform.python_version()}\n\n{HEAD}"
-    )
+    """Measure these parts and print each row as it comes."""
+    lines = await _introduction()
+    print_now("\n".join([*lines, "", HEAD]))
+    rows, began = list[Row](), time.perf_counter()
     for name in names:
-        run, settings = _PARTS[name]
         with tempfile.TemporaryDirectory(prefix="stemdrop-bench-") as folder:
-            async with open_deployment(Path(folder), **settings) as deployment:
-                deployment.environment.process_class = (
-                    Process  # from nothing, as an operator starts them: memory is theirs
-                )
-                deployment.ordinary = ("",)
-                async for row in run(deployment):
-                    print_now(row.line())
+            async for row in (_PARTS | _OTHERS)[name](Path(folder)):
+                print_now(row.line())
+                rows.append(row)
+    lines += ["", HEAD, *(row.line() for row in rows), "", *summary(rows)]
+    took = f"It took {time.perf_counter() - began:.0f} s; the load at its end was {os.getloadavg()[0]:.1f}."
+    print_now("\n".join(["", *summary(rows), "", took]))
+    if names == list(_PARTS):
+        write_figures(_PAGE, [*lines, "", took])
+
+
+async def _introduction() -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="stemdrop-bench-") as folder:
+        async with RedisServer(Path(folder)) as server, Redis.from_url(server.url) as redis:
+            described = machine(await redis.info("server"))
+    load = os.getloadavg()[0]
+    busy = "" if load < 0.5 else " **The machine was busy with other work: these figures mean little.**"
+    return [f"{datetime.now(UTC):%Y-%m-%d}, {described}. The load before was {load:.1f}.{busy}"]
 
 
 def main() -> None:
-    """All parts, or those that are named."""
+    """Measure all parts, or those that are named."""
     if not Path("/proc/self/smaps_rollup").exists():
         sys.exit("make bench reads /proc: it needs Linux")
-    if unknown := set(sys.argv[1:]) - set(_PARTS):
-        sys.exit(f"there is no {', '.join(sorted(unknown))}, only {', '.join(_PARTS)}")
-    started = time.perf_counter()
+    known = [*_PARTS, *_OTHERS]
+    if unknown := set(sys.argv[1:]) - set(known):
+        sys.exit(f"there is no {', '.join(sorted(unknown))}, only {', '.join(known)}")
     asyncio.run(bench(sys.argv[1:] or list(_PARTS)))
-    print_now(f"\n{time.perf_counter() - started:.0f} s, load at the end {os.getloadavg()[0]:.1f}")
 
 
 if __name__ == "__main__":

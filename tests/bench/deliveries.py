@@ -1,130 +1,189 @@
-"""Deliveries: how many jobs of two stems a minute by one, two and four workers, with Telegram's limits out of
-the way: once as quickly as the machine can, and once with stems that take their time to come."""
+"""Deliveries of real MP3s, with Telegram's limits out of the way: a plain bot beside one worker."""
 
 import asyncio
+import json
+import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from typing import Literal
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
 
-from builders import make_result
-from deployment import Deployment
-from measure import Row, cpu_s, memory_mb
-from redis.asyncio import Redis
-from seeds import each, separating, task_of
+from audio_files import stem_of
+from callback_bodies import TWELVE_STEMS, TWO_STEMS
+from callback_requests import callbacks_for
+from jobs import store_jobs
+from load import fire
+from measure import cpu_s, median_ratio, memory, peak_mb, reset_peak
+from rows import Row, at_least, at_most
+from stage import Stage, open_stage
+from stand_in import StandIn
 
 from sandbox.environment.process import Process
-from stemdrop.domain.jobs import Job
-from stemdrop.domain.results import Result, Stem
+from stemdrop.domain.jobs import Mode
 from stemdrop.storage.keys import OPEN
-from stemdrop.tasks.engine import Engine, Task
+from worker.delivery import JOBS_ON_DISK
 
-JOBS, WORKERS = 96, (1, 2, 4)
-SLOW_S = 3.0
-
-
-async def run(deployment: Deployment) -> AsyncIterator[Row]:
-    """One worker is the baseline; this process plays Telegram and the server of the stems."""
-    workers: list[Process] = []
-    quick_one = slow_one = 0.0
-    async with Redis.from_url(deployment.redis_url) as redis, _limits_aside(deployment, redis):
-        for count in WORKERS:
-            while len(workers) < count:
-                name = f"worker-{len(workers) + 1}"
-                workers.append(await deployment.environment.start("worker", name, deployment.settings))
-                await _delivered(deployment, redis, 8)  # warm
-            pids = [worker.pid for worker in workers]
-            cpu = sum(map(cpu_s, pids))
-            quick = await _delivered(deployment, redis, JOBS)
-            cpu = sum(map(cpu_s, pids)) - cpu
-            at_once, deployment.provider.hold_stems = deployment.provider.hold_stems, _Late(SLOW_S)
-            slow = await _delivered(deployment, redis, JOBS)
-            deployment.provider.hold_stems = at_once
-            to = "one worker" if quick_one else ""
-            yield Row(
-                f"deliveries, {count} worker{'s' * (count > 1)}",
-                f"{quick:.0f} jobs/min",
-                to,
-                quick / quick_one if quick_one else None,
-            )
-            yield Row(
-                f"… stems that take {SLOW_S:.0f} s to come",
-                f"{slow:.0f} jobs/min",
-                to,
-                slow / slow_one if slow_one else None,
-            )
-            if not quick_one:
-                each_ms = cpu / JOBS * 1000
-                yield Row(
-                    "… processor time each",
-                    f"worker {each_ms:.0f} ms = {60_000 / each_ms:.0f} jobs/min a core",
-                )
-                rss, _, most = memory_mb(pids[0])
-                yield Row("… memory", f"{rss:.0f} MB, at most {most:.0f} MB")
-            quick_one, slow_one = quick_one or quick, slow_one or slow
+ROUNDS, JOBS, WARM = 3, 40, 8
+LARGE_MB = 40
+_PATIENCE_S = 300
 
 
-class _Late(asyncio.Event):
-    """Set the event after so many seconds."""
-
-    def __init__(self, seconds: float) -> None:
-        super().__init__()
-        self._seconds = seconds
-
-    async def wait(self) -> Literal[True]:
-        await asyncio.sleep(self._seconds)
-        return True
-
-
-async def _delivered(deployment: Deployment, redis: Redis, count: int) -> float:
-    """How many a minute of so many, all due at once."""
-    jobs = await _due(deployment, count)
-    started = time.perf_counter()
-    async with Engine(deployment.redis_url) as engine:
-        await each(jobs, lambda job: engine.add(Task.DELIVER, job.id, job.id))
-    while await redis.zcard(OPEN):  # noqa: ASYNC110 - Redis sets no event
-        await asyncio.sleep(0.01)
-    seconds = time.perf_counter() - started
-    telegram = deployment.telegram
-    arrived = [sum(shown.kind == "audio" for shown in telegram.bot_messages(job.chat_id)) for job in jobs]
-    if arrived != [2] * count:
-        raise RuntimeError(f"some stems are missing, or came twice: {arrived}")
-    return count / seconds * 60
+async def run(folder: Path) -> AsyncIterator[Row]:
+    """The two in turn, as many jobs at once; then one job of many large stems."""
+    async with open_delivery_stage(folder) as stage:
+        await stage.start("webhook")
+        worker = await stage.start("worker", is_limited=False)
+        await _deliver(stage, worker, WARM)
+        plain, ours = list[_Run](), list[_Run]()
+        for _ in range(ROUNDS):
+            plain.append(await plain_bot(stage, JOBS))
+            ours.append(await _deliver(stage, worker, JOBS))
+        for row in _table(plain, ours):
+            yield row
+        await worker.stop()
+        yield await _large(stage)
 
 
-async def _due(deployment: Deployment, count: int) -> list[Job]:
-    """Their results are there, and a message of the bot's, as in every job."""
-    telegram, attributes = deployment.telegram, []
-    for number in range(count):
-        person = deployment.person(f"Person {number}")
-        song = person.says("a song")
-        shown = telegram.post(telegram.chat(person.id), telegram.bot, {"text": "⏳"}, reply_to=song)
-        ids = {"chat_id": person.id, "user_id": person.id, "account": person.id}
-        attributes.append({**ids, "source_message_id": song.message_id, "message_id": shown.message_id})
-    telegram.updates.drop()
-    stems = [Stem(stem.key, deployment.provider.stem_url(stem.key)) for stem in make_result().stems]
-    async with deployment.store() as store:
-        jobs = await separating(store, attributes)
-        result = Result(200, tuple(stems))
-        await each(jobs, lambda job: store.receive(job.id, job.chat_id, task_of(job), result))
-    return jobs
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """`took_s` are the times of single jobs, where they are known."""
+
+    per_s: float
+    cpu_s: float
+    peak_mb: float
+    took_s: Sequence[float] = ()
+
+
+def _table(plain: Sequence[_Run], ours: Sequence[_Run]) -> list[Row]:
+    speed = median_ratio([it.per_s for it in ours], [it.per_s for it in plain])
+    cpu = median_ratio([it.cpu_s for it in ours], [it.cpu_s for it in plain])
+    peak = max(it.peak_mb for it in ours)
+    return [
+        Row(
+            f"delivery, {JOBS} jobs × 2 stems of 3 MB, {JOBS_ON_DISK} at once",
+            f"{median(it.per_s for it in ours):.1f} jobs/s",
+            f"plain bot {median(it.per_s for it in plain):.1f} jobs/s",
+            (at_least(speed, 1.5, " × plain bot"),),
+        ),
+        Row(
+            "… processor time of the worker",
+            f"{median(it.cpu_s for it in ours) * 1000:.0f} ms a job",
+            f"plain bot {median(it.cpu_s for it in plain) * 1000:.0f} ms",
+            (at_most(cpu, 0.7, " × plain bot"),),
+        ),
+        Row(
+            "… its memory at most",
+            f"{peak:.0f} MB",
+            f"plain bot {max(it.peak_mb for it in plain):.0f} MB",
+            (at_most(peak, 130, " MB"),),
+        ),
+    ]
 
 
 @asynccontextmanager
-async def _limits_aside(deployment: Deployment, redis: Redis) -> AsyncIterator[None]:
-    """The bucket of all chats is always full, and Telegram takes everything."""
+async def open_delivery_stage(folder: Path) -> AsyncIterator[Stage]:
+    """Open a stage with stems of 3 MB, three minutes each, and of 40 MB."""
+    folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
+    made = {"three": stem_of(folder, "vocals", 3, 128), "large": stem_of(folder, "other", LARGE_MB, 320)}
+    async with open_stage(folder, made) as stage:
+        yield stage
 
-    async def fill() -> None:
-        while True:
-            await redis.delete("stemdrop:flood:all")
-            await asyncio.sleep(0.005)
 
-    deployment.telegram.flood.is_enforced = False
-    filling = asyncio.create_task(fill())
-    try:
-        yield
-    finally:
-        filling.cancel()
-        with suppress(asyncio.CancelledError):
-            await filling
-        deployment.telegram.flood.is_enforced = True
+def urls(stage: Stage, names: Sequence[str], file: str = "three") -> dict[str, str]:
+    """Where stems of these names are."""
+    return {name: stage.stand_in.stem_url(f"{file}-{name}") for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Deliveries that are under way."""
+
+    stand_in: StandIn
+    first_call: int
+    stems: Mapping[int, int]  # chat → stems that are to come
+
+    def is_done(self) -> bool:
+        """Whether each chat has all of its stems. Raises `RuntimeError` if one has more."""
+        arrived = Counter[int]()
+        for call in self.stand_in.calls[self.first_call :]:
+            if call.chat_id in self.stems:
+                arrived[call.chat_id] += call.audios
+        if any(arrived[chat] > count for chat, count in self.stems.items()):
+            raise RuntimeError(f"some stems came twice: {arrived}")
+        return all(arrived[chat] == count for chat, count in self.stems.items())
+
+
+async def begin(
+    stage: Stage,
+    count: int,
+    names: Sequence[str] = TWO_STEMS,
+    file: str = "three",
+    mode: Mode = Mode.SEPARATE_VOCAL,
+) -> Begun:
+    """Call back the results of so many jobs, which a worker then delivers. Needs a webhook."""
+    jobs = await store_jobs(stage.redis_url, count, mode)
+    begun = Begun(stage.stand_in, len(stage.stand_in.calls), {job.chat_id: len(names) for job in jobs})
+    requests = callbacks_for(stage, jobs, urls(stage, names, file))
+    await asyncio.to_thread(fire, requests, [stage.webhook_port], min(count, 8))
+    return begun
+
+
+async def _deliver(stage: Stage, worker: Process, count: int) -> _Run:
+    """From the first callback until every job has ended."""
+    reset_peak(worker.pid)
+    used, began = cpu_s(worker.pid), time.perf_counter()
+    begun = await begin(stage, count)
+    await ended(stage)
+    seconds, used = time.perf_counter() - began, cpu_s(worker.pid) - used
+    if not begun.is_done():
+        raise RuntimeError("some stems did not come")
+    return _Run(count / seconds, used / count, peak_mb(worker.pid))
+
+
+async def ended(stage: Stage) -> None:
+    """Wait until no job is open."""
+    async with asyncio.timeout(_PATIENCE_S):
+        while await stage.redis.zcard(OPEN):  # noqa: ASYNC110 - Redis sets no event
+            await asyncio.sleep(0.02)
+
+
+async def plain_bot(stage: Stage, count: int, at_once: int = JOBS_ON_DISK, stems: int = 2) -> _Run:
+    """Deliver the same stems with the plain bot."""
+    stand_in = stage.stand_in
+    request = {
+        "telegram_url": stand_in.url,
+        "chats": list(range(1, count + 1)),
+        "stems": list(urls(stage, TWO_STEMS[:stems]).values()),
+        "at_once": at_once,
+    }
+    program = Path(__file__).with_name("baseline_bot.py")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(program), json.dumps(request), stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    seconds, used, peak, took = json.loads(output)
+    return _Run(count / seconds, used / count, peak, took)
+
+
+async def _large(stage: Stage) -> Row:
+    """How much the memory of a worker that has already delivered grows."""
+    worker = await stage.start("worker", is_limited=False)
+    await _deliver(stage, worker, WARM)
+    before = memory(worker.pid).rss
+    reset_peak(worker.pid)
+    began = time.perf_counter()
+    begun = await begin(stage, 1, TWELVE_STEMS, "large", Mode.SPLIT_STEM)
+    await ended(stage)
+    seconds, growth = time.perf_counter() - began, peak_mb(worker.pid) - before
+    if not begun.is_done():
+        raise RuntimeError("some stems did not come")
+    await worker.stop()
+    return Row(
+        f"delivery, {len(TWELVE_STEMS)} stems of {LARGE_MB} MB: growth of memory",
+        f"{growth:.0f} MB over {before:.0f} MB; {seconds:.1f} s",
+        f"the stems together {len(TWELVE_STEMS) * LARGE_MB} MB",
+        (at_most(growth, 12, " MB"),),
+    )

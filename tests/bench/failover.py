@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from deployment import Deployment
-from fault_case import port_of
+from deployment import Deployment, open_deployment
+from fault_case import PATIENCE, port_of
 from ledger import VOCALS, Ledger
-from measure import Row
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from rows import Row
 from tcp_proxy import TcpProxy
 
 from sandbox.environment.ports import free_port
@@ -25,8 +25,14 @@ PATIENCE_S = 180
 _NAME = "stemdrop"
 
 
-async def run(deployment: Deployment) -> AsyncIterator[Row]:
+async def run(folder: Path) -> AsyncIterator[Row]:
     """While songs are sent, separated and delivered."""
+    async with open_deployment(folder, local_mode=False, **PATIENCE) as deployment:
+        deployment.ordinary = ("",)
+        yield await _measured(deployment)
+
+
+async def _measured(deployment: Deployment) -> Row:
     first = deployment.environment.redis
     async with AsyncExitStack() as stack:
         second = await stack.enter_async_context(RedisServer(deployment.environment.directory / "replica"))
@@ -52,7 +58,7 @@ async def run(deployment: Deployment) -> AsyncIterator[Row]:
             await sending
             await ledger.all_well()
         well_s, account = time.perf_counter() - lost_at, ledger.account()
-        yield Row(
+        row = Row(
             f"Redis killed; {SENTINELS} Sentinels (`down-after` {DOWN_AFTER_S:.0f} s), a replica",
             f"promoted after {promoted_s:.1f} s, all of {SONGS} songs delivered after {well_s:.0f} s; "
             f"stems lost {account.lost}, twice {account.twice}; paid twice {account.paid_twice}",
@@ -63,6 +69,7 @@ async def run(deployment: Deployment) -> AsyncIterator[Row]:
         deployment.redis_url = first.url
         async with Redis.from_url(first.url) as redis:
             await redis.flushall()
+        return row
 
 
 @asynccontextmanager

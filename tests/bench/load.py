@@ -1,24 +1,29 @@
-"""Requests as quickly as a server answers them, by a client that costs less than the server does."""
+"""Requests as quickly as a server answers them, by a client that costs little: they share the cores."""
 
-import asyncio
+import select
+import socket
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from measure import percentile
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """All of them, with 200."""
+    """So many a second, and how long each took."""
 
     per_s: float
-    p50_ms: float
-    p99_ms: float
+    took_s: Sequence[float]
+
+    def percentile_ms(self, part: float) -> float:
+        return percentile(self.took_s, part) * 1000
 
     def __str__(self) -> str:
-        return f"{self.per_s:.0f}/s; p50 {self.p50_ms:.1f} ms, p99 {self.p99_ms:.1f} ms"
+        return (
+            f"{self.per_s:.0f}/s; p50 {self.percentile_ms(0.5):.1f} ms, p99 {self.percentile_ms(0.99):.1f} ms"
+        )
 
 
 def post(path: str, body: bytes) -> bytes:
@@ -27,28 +32,103 @@ def post(path: str, body: bytes) -> bytes:
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
 
-async def fire(requests: Sequence[bytes], ports: Sequence[int], connections: int) -> Answered:
+def fire(
+    requests: Iterable[bytes],
+    ports: Sequence[int],
+    connections: int,
+    *,
+    status: int = 200,
+    per_s: float = 0.0,
+) -> Answered:
     """Send each once, over so many connections that stay open, shared evenly by the ports on loopback.
 
-    Raises `RuntimeError` at any answer but 200.
+    With `per_s` one is sent at each tick of the clock, and the time that it waits for a free connection
+    counts. Raises `RuntimeError` at any answer but this status.
     """
     waiting, took = iter(requests), list[float]()
+    poll, clients = select.epoll(), dict[int, _Client]()
+    for number in range(connections):
+        client = _Client(ports[number % len(ports)], status)
+        clients[client.fileno] = client
+        poll.register(client.fileno, select.EPOLLIN)
     started = time.perf_counter()
-    async with asyncio.TaskGroup() as group:
-        for number in range(connections):
-            group.create_task(_send(waiting, ports[number % len(ports)], took))
-    per_s = len(took) / (time.perf_counter() - started)
-    return Answered(per_s, percentile(took, 0.5) * 1000, percentile(took, 0.99) * 1000)
+    if per_s:
+        _at_ticks(waiting, deque(clients.values()), poll, clients, took, 1 / per_s)
+    else:
+        for client in clients.values():
+            client.send_next(waiting)
+        while any(client.is_busy for client in clients.values()):
+            for fileno, _ in poll.poll():
+                if clients[fileno].receive(took):
+                    clients[fileno].send_next(waiting)
+    seconds = time.perf_counter() - started
+    for client in clients.values():
+        client.close()
+    poll.close()
+    return Answered(len(took) / seconds, took)
 
 
-async def _send(waiting: Iterator[bytes], port: int, took: list[float]) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    with closing(writer):
-        for request in waiting:
-            started = time.perf_counter()
-            writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            await reader.readexactly(int(head.partition("content-length:")[2].split()[0]))
-            took.append(time.perf_counter() - started)
-            if head.split()[1] != "200":
-                raise RuntimeError(head)
+def _at_ticks(
+    waiting: Iterator[bytes],
+    free: deque["_Client"],
+    poll: select.epoll,
+    clients: dict[int, "_Client"],
+    took: list[float],
+    every_s: float,
+) -> None:
+    # all in turn: the server would close a connection that is not used
+    next_at, request = time.perf_counter(), next(waiting, None)
+    while request is not None or len(free) < len(clients):
+        if request is not None and free and time.perf_counter() >= next_at:
+            free.popleft().send(request, next_at)
+            next_at, request = next_at + every_s, next(waiting, None)
+            continue
+        wait_s = max(0.0, next_at - time.perf_counter()) if request is not None and free else None
+        for fileno, _ in poll.poll(wait_s):
+            if clients[fileno].receive(took):
+                free.append(clients[fileno])
+
+
+@dataclass(slots=True)
+class _Client:
+    """One connection, with at most one request on its way."""
+
+    port: int
+    status: int
+    is_busy: bool = False
+    _started: float = 0.0
+    _received: bytes = b""
+    _socket: socket.socket = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", self.port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    @property
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def send_next(self, waiting: Iterator[bytes]) -> None:
+        if (request := next(waiting, None)) is not None:
+            self.send(request, time.perf_counter())
+
+    def send(self, request: bytes, started: float) -> None:
+        self._started, self._received, self.is_busy = started, b"", True
+        self._socket.sendall(request)
+
+    def receive(self, took: list[float]) -> bool:
+        """Read what is there; whether the answer is complete."""
+        more = self._socket.recv(65536)
+        self._received += more
+        head, end, body = self._received.partition(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length:")[2].split(maxsplit=1)[:1]
+        if not more or (end and (not length or int(head[9:12]) != self.status)):
+            raise RuntimeError(f"{self.status} was expected: {self._received[:500]!r}")
+        if not end or len(body) < int(length[0]):
+            return False
+        took.append(time.perf_counter() - self._started)
+        self.is_busy = False
+        return True
+
+    def close(self) -> None:
+        self._socket.close()

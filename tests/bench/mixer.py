@@ -9,11 +9,11 @@ from typing import Any, cast
 import av
 import numpy as np
 from browser import CHROMIUM, chromium, quiet_page
-from deployment import Deployment
-from measure import Row, memory_mb, own_mb, percentile
+from measure import memory, own_mb, percentile
 from mixer_stage import RATE, Stage
 from numpy.typing import NDArray
 from playwright.async_api import Browser
+from rows import Row, compared
 
 from sandbox.page.routes import SONGS
 
@@ -43,8 +43,8 @@ _SEEK = """async ([places]) => {
 }"""
 
 
-async def run(deployment: Deployment) -> AsyncIterator[Row]:
-    """Measure drift, seeks and memory; needs Chromium, and no part of the deployment."""
+async def run(_: Path) -> AsyncIterator[Row]:
+    """Measure drift, seeks and memory; needs Chromium."""
     if not CHROMIUM:
         yield Row("the mixer", "not measured: there is no Chromium here")
         return
@@ -66,9 +66,9 @@ async def run(deployment: Deployment) -> AsyncIterator[Row]:
                 alone, alone_mb = took, used
         ratio = percentile(took, 0.5) / percentile(alone, 0.5)
         figure = f"{percentile(took, 0.5):.0f} ms, 95 %: {percentile(took, 0.95):.0f} ms"
-        yield Row("… a seek is heard after", figure, "a seek of one stem", ratio)
+        yield compared("… a seek is heard after", figure, ratio, "a seek of one stem")
         figure = f"{used:.0f} MB (PSS, with Chromium's own code: {shared:.0f})"
-        yield Row("… memory of the page while it plays", figure, "that with one stem", used / alone_mb)
+        yield compared("… memory of the page while it plays", figure, used / alone_mb, "that with one stem")
 
 
 async def _drift(browser: Browser, stage: Stage) -> Row:
@@ -90,7 +90,7 @@ async def _renderer_mb(browser: Browser) -> tuple[float, float]:
     session = await browser.new_browser_cdp_session()
     found = await session.send("SystemInfo.getProcessInfo")
     pids = [process["id"] for process in found["processInfo"] if process["type"] == "renderer"]
-    return max((own_mb(pid), memory_mb(pid)[1]) for pid in pids)
+    return max((own_mb(pid), memory(pid).pss) for pid in pids)
 
 
 def _samples(path: Path) -> NDArray[np.int16]:

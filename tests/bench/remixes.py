@@ -5,14 +5,14 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployment import Deployment
-from measure import Row
-from separation import repeated
+from audio_files import repeat
+from rows import Row, compared
+
+from sandbox.command import DEMO_SONG
 
 ROOT = Path(__file__).resolve().parents[2]
 _PROCESS = Path(__file__).with_name("remix_process.py")
@@ -32,23 +32,21 @@ class _Run:
         return f"{self.cpu_s:.1f} s processor time in {self.wall_s:.1f} s, at most {self.peak_mb:.0f} MB"
 
 
-async def run(_: Deployment) -> AsyncIterator[Row]:
+async def run(folder: Path) -> AsyncIterator[Row]:
     """Decoding and encoding alone, twelve stems, twelve that are slower and lower, and longer ones."""
-    with tempfile.TemporaryDirectory(prefix="stemdrop-bench-") as name:
-        folder = Path(name)
-        song = repeated(folder / "song.mp3", _REPEATS)
-        alone = await asyncio.to_thread(_render, song, 1, {})
-        yield Row(f"one stem of {alone.song_s:.0f} s decoded and encoded as MP3", alone.figure)
-        plain = await asyncio.to_thread(_render, song, _STEMS, {})
-        yield Row(f"a remix of {_STEMS} stems", plain.figure, "one stem", plain.cpu_s / alone.cpu_s)
-        slower = await asyncio.to_thread(_render, song, _STEMS, _SLOWER)
-        what = f"… at 80 %, two semitones lower: {slower.song_s:.0f} s"
-        yield Row(what, slower.figure, "one stem", slower.cpu_s / alone.cpu_s)
-        longer_song = repeated(folder / "longer.mp3", _REPEATS * _LONGER)
-        longer = await asyncio.to_thread(_render, longer_song, _STEMS, _SLOWER)
-        figure = f"at most {longer.peak_mb:.0f} MB"
-        ratio = longer.peak_mb / slower.peak_mb
-        yield Row(f"… of a song {_LONGER} times as long", figure, "the shorter song", ratio)
+    song = repeat(DEMO_SONG, folder / "song.mp3", _REPEATS)
+    alone = await asyncio.to_thread(_render, song, 1, {})
+    yield Row(f"one stem of {alone.song_s:.0f} s decoded and encoded as MP3", alone.figure)
+    plain = await asyncio.to_thread(_render, song, _STEMS, {})
+    yield compared(f"a remix of {_STEMS} stems", plain.figure, plain.cpu_s / alone.cpu_s, "one stem")
+    slower = await asyncio.to_thread(_render, song, _STEMS, _SLOWER)
+    what = f"… at 80 %, two semitones lower: {slower.song_s:.0f} s"
+    yield compared(what, slower.figure, slower.cpu_s / alone.cpu_s, "one stem")
+    longer_song = repeat(DEMO_SONG, folder / "longer.mp3", _REPEATS * _LONGER)
+    longer = await asyncio.to_thread(_render, longer_song, _STEMS, _SLOWER)
+    figure = f"at most {longer.peak_mb:.0f} MB"
+    ratio = longer.peak_mb / slower.peak_mb
+    yield compared(f"… of a song {_LONGER} times as long", figure, ratio, "the shorter song")
 
 
 def _render(song: Path, stems: int, recipe: dict[str, int]) -> _Run:

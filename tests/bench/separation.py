@@ -1,26 +1,25 @@
-"""The separator's engines: speed, processor time and memory, one song at a time, in a process of its own."""
+"""The separator's light engine on one core, beside decoding and encoding alone; others where they are."""
 
 import asyncio
 import json
 import os
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import av
-from deployment import Deployment
-from measure import Row
+from audio_files import repeat
+from rows import Row, at_least, at_most
 
 from sandbox.command import DEMO_SONG
 from separator.models import SPLEETER
 
 ROOT = Path(__file__).resolve().parents[2]
-_MODES = {"two stems": "vocals", "four stems": None}
-_REPEATS, _LONGER = 2, 3  # the bundled song has 30 s: one minute, and three
+_MODES = {"two stems": ("vocals", 2, 18), "four stems": (None, 4, 12)}
+_REPEATS, _SPLEETER_REPEATS = 8, 2  # the bundled song has 30 s: four minutes, and one
+_PEAK_MB = 250
 
 
 @dataclass(frozen=True)
@@ -30,71 +29,68 @@ class _Run:
     cpu_s: float
     peak_mb: float
 
-
-async def run(_: Deployment) -> AsyncIterator[Row]:
-    """The light engine, Spleeter where its model is, and Spleeter with a longer song."""
-    with tempfile.TemporaryDirectory(prefix="stemdrop-bench-") as folder:
-        async for row in _measured(Path(folder)):
-            yield row
+    @property
+    def speed(self) -> float:
+        return self.song_s / self.wall_s
 
 
-async def _measured(folder: Path) -> AsyncIterator[Row]:
-    song = repeated(folder / "song.mp3", _REPEATS)
-    light: dict[str, _Run] = {}
-    for engine in ("light", "spleeter"):
-        if engine == "spleeter" and not SPLEETER.is_there():
-            yield Row("`spleeter`", f"not measured: {SPLEETER.missing()}")
-            return
-        for mode, only in _MODES.items():
-            done = await asyncio.to_thread(_separate, engine, song, only, folder)
-            speed = f"{done.song_s / done.wall_s:.1f} × realtime"
-            figure = f"{speed}, {done.cpu_s:.0f} s processor time, at most {done.peak_mb:.0f} MB"
-            before = light.setdefault(mode, done)
-            ratio = before.wall_s / done.wall_s if engine != "light" else None
-            yield Row(f"`{engine}`, {mode} of {done.song_s:.0f} s", figure, "`light`" if ratio else "", ratio)
-    longer = repeated(folder / "longer.mp3", _REPEATS * _LONGER)
-    done_longer = await asyncio.to_thread(_separate, "spleeter", longer, None, folder)
-    figure = f"at most {done_longer.peak_mb:.0f} MB"
-    ratio = done_longer.peak_mb / done.peak_mb
-    yield Row(f"`spleeter`, {mode} of {done_longer.song_s:.0f} s", figure, "the shorter song", ratio)
+async def run(folder: Path) -> AsyncIterator[Row]:
+    """Each in a process of its own that may use one core."""
+    song = repeat(DEMO_SONG, folder / "song.mp3", _REPEATS)
+    for mode, (only, stems, least) in _MODES.items():
+        alone = await asyncio.to_thread(_decode_and_encode, song, stems, folder)
+        done = await asyncio.to_thread(_separate, "light", song, only, folder)
+        yield Row(
+            f"separator `light`, {mode} of {done.song_s:.0f} s, one core",
+            f"{done.speed:.1f} × realtime, {done.cpu_s:.1f} s processor time, at most {done.peak_mb:.0f} MB",
+            f"decoding it and encoding {stems} files {alone.song_s / alone.wall_s:.0f} × realtime",
+            (at_least(done.speed, least, " × realtime"), at_most(done.peak_mb, _PEAK_MB, " MB")),
+        )
 
 
-def repeated(file: Path, times: int) -> Path:
-    """Write the bundled song several times over, packet by packet."""
-    with av.open(str(file), "w", format="mp3") as target, av.open(str(DEMO_SONG)) as first:
-        stream = target.add_stream_from_template(first.streams.audio[0])
-        at = 0
-        for _ in range(times):
-            with av.open(str(DEMO_SONG)) as source:
-                for packet in source.demux(source.streams.audio[0]):
-                    if packet.dts is not None and packet.duration:
-                        packet.pts = packet.dts = at
-                        at += packet.duration
-                        packet.stream = stream
-                        target.mux(packet)
-    return file
+async def run_spleeter(folder: Path) -> AsyncIterator[Row]:
+    """Spleeter, where its model is; its memory does not grow with the song."""
+    if not SPLEETER.is_there():
+        yield Row("`spleeter`", f"not measured: {SPLEETER.missing()}")
+        return
+    for repeats in (_SPLEETER_REPEATS, _REPEATS):
+        song = repeat(DEMO_SONG, folder / "song.mp3", repeats)
+        done = await asyncio.to_thread(_separate, "spleeter", song, None, folder)
+        figure = f"{done.speed:.1f} × realtime, {done.cpu_s:.0f} s processor time"
+        yield Row(
+            f"`spleeter`, four stems of {done.song_s:.0f} s", f"{figure}, at most {done.peak_mb:.0f} MB"
+        )
 
 
 def _separate(engine: str, song: Path, only: str | None, folder: Path) -> _Run:
     request: dict[str, object] = {"engine": engine, "source": str(song), "folder": str(folder), "only": only}
     request |= {"file_format": "mp3", "max_duration_s": 7200, "max_file_bytes": 0, "memory_bytes": 3 * 2**30}
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "separator.engine_process"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    with process.stdin, process.stdout:
-        process.stdin.write(json.dumps(request).encode() + b"\n")
-        process.stdin.flush()
-        answer = json.loads(process.stdout.readline())
-        wall_s = time.perf_counter() - started
-        _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    answer, wall_s, cpu_s, peak_mb = _on_one_core(["-m", "separator.engine_process"], request)
     if "files" not in answer:
         raise RuntimeError(str(answer))
-    return _Run(answer["duration_s"], wall_s, used.ru_utime + used.ru_stime, used.ru_maxrss / 1000)
+    return _Run(answer["duration_s"], wall_s, cpu_s, peak_mb)
+
+
+def _decode_and_encode(song: Path, stems: int, folder: Path) -> _Run:
+    request = {"song": str(song), "stems": stems, "folder": str(folder)}
+    program = str(Path(__file__).with_name("baseline_transcoding.py"))
+    answer, wall_s, cpu_s, peak_mb = _on_one_core([program], request)
+    return _Run(answer["duration_s"], wall_s, cpu_s, peak_mb)
+
+
+def _on_one_core(
+    arguments: list[str], request: dict[str, object]
+) -> tuple[dict[str, Any], float, float, float]:
+    """Return the answer of a program of Python, and its seconds, processor seconds and peak memory in MB."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(Path(__file__).with_name("one_core.py")), *arguments]
+    done = subprocess.run(
+        command,
+        input=json.dumps(request) + "\n",
+        env=environment,
+        check=True,
+        text=True,
+        stdout=subprocess.PIPE,
+    )
+    answer, used = (json.loads(line) for line in done.stdout.splitlines()[-2:])
+    return answer, *used
