@@ -6,6 +6,7 @@ refuse one. Of documents Telegram knows only a name, and of videos not whether t
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
@@ -15,8 +16,10 @@ from stemdrop.chat.telegram_files import TelegramFiles
 from stemdrop.domain.audio_types import UNKNOWN_EXTENSION, extension_of_content
 from stemdrop.domain.jobs import Source, SourceKind
 from stemdrop.errors import SourceGone, SourceTooBig, SourceUnavailable, SourceUnusable, TryLater
-from stemdrop.services.audio_files import inspect
 from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, NO_ROOM_AGAIN_S, temp_folder
+
+if TYPE_CHECKING:
+    from stemdrop.services.audio_files import AudioContent
 
 
 class AudioCheck:
@@ -63,7 +66,7 @@ class AudioCheck:
 async def _inspected(source: Source, path: Path, size_bytes: int) -> Source:
     if size_bytes == 0:
         raise SourceUnusable("empty")
-    content = await anyio.to_thread.run_sync(inspect, path)
+    content = await anyio.to_thread.run_sync(_inspect, path)
     if content is None:
         raise SourceUnusable("not_audio")
     return replace(
@@ -72,3 +75,10 @@ async def _inspected(source: Source, path: Path, size_bytes: int) -> Source:
         duration_s=max(1, round(content.duration_s)),
         extension=extension_of_content(content.demuxers, source.extension, has_picture=content.has_picture),
     )
+
+
+def _inspect(path: Path) -> "AudioContent | None":
+    # imported by the first call: FFmpeg's libraries take 19 MB, and most songs need no look at their file
+    from stemdrop.services.audio_files import inspect  # noqa: PLC0415
+
+    return inspect(path)

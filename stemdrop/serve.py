@@ -6,13 +6,11 @@ import signal
 from collections.abc import Callable
 from enum import StrEnum
 
-from bot.run import run_bot
 from bot.update_health import UpdateHealth
 from stemdrop.services.disk_space import BOT_MIN_FREE_BYTES, WORKER_MIN_FREE_BYTES, shortage
 from stemdrop.settings import SHORT_KEY, Settings
 from stemdrop.storage.heartbeats import send_heartbeats
 from stemdrop.wiring import Parts, open_parts
-from webhook.run import run_webhook
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +36,8 @@ async def serve(settings: Settings, roles: set[Role]) -> None:
             log.warning("%s", warning)
         update_health = UpdateHealth()
         run = {
-            Role.BOT: lambda: run_bot(parts, update_health, stop),
-            Role.WEBHOOK: lambda: run_webhook(parts, stop),
+            Role.BOT: lambda: _run_bot(parts, update_health, stop),
+            Role.WEBHOOK: lambda: _run_webhook(parts, stop),
             Role.WORKER: lambda: _run_worker(parts, stop),
         }
         troubles: dict[Role, Callable[[], str]] = {
@@ -61,8 +59,22 @@ async def serve(settings: Settings, roles: set[Role]) -> None:
     log.info("stopped")
 
 
+# Each role is imported where it runs, so that a process holds only what its own roles need.
+
+
+async def _run_bot(parts: Parts, update_health: UpdateHealth, stop: asyncio.Event) -> None:
+    from bot.run import run_bot  # noqa: PLC0415
+
+    await run_bot(parts, update_health, stop)
+
+
+async def _run_webhook(parts: Parts, stop: asyncio.Event) -> None:
+    from webhook.run import run_webhook  # noqa: PLC0415
+
+    await run_webhook(parts, stop)
+
+
 async def _run_worker(parts: Parts, stop: asyncio.Event) -> None:
-    # Imported here to keep numpy out of the other processes.
     from worker.run import run_worker  # noqa: PLC0415
 
     await run_worker(parts, stop)

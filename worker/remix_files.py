@@ -17,7 +17,7 @@ from stemdrop.errors import TryLater
 from stemdrop.observability.metric_definitions import RENDER_SECONDS
 from stemdrop.storage.counters import Counters
 from worker.audio.formats import detect_format
-from worker.audio.mixdown import MixInput, mix_down
+from worker.audio.mix_input import MixInput
 from worker.audio.tags import Tags
 from worker.cancellable_thread import run_in_thread
 from worker.render_order import RenderOrder
@@ -184,9 +184,12 @@ async def _mix_down(
     audio_format: AudioFormat,
     progress: Progress,
 ) -> float:
+    def render() -> float:
+        from worker.audio.mixdown import mix_down  # noqa: PLC0415
+
+        return mix_down(inputs, recipe, order.job.facts, path, audio_format, progress.note)
+
     try:
-        return await run_in_thread(
-            mix_down, inputs, recipe, order.job.facts, path, audio_format, progress.note
-        )
+        return await run_in_thread(render)
     except OSError as error:
         raise TryLater(60, f"remixes cannot be written: {error.strerror}") from error

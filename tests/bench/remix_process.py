@@ -10,7 +10,8 @@ from pathlib import Path
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.recipes import Recipe
-from worker.audio.mixdown import MixInput, mix_down
+from worker.audio.mix_input import MixInput
+from worker.audio.mixdown import mix_down
 
 
 def main() -> None:

@@ -35,7 +35,8 @@ _POLL_INTERVAL_S = 0.005
 # The product imports these only after its start.
 _IMPORTED_LATER = (
     *("anyio._backends._asyncio", "av.subtitles.stream", "docket.tasks", "encodings.cp437", "encodings.idna"),
-    *("pydantic.v1", "uvicorn.lifespan.off"),
+    *("pydantic.v1", "uvicorn.lifespan.off", "worker.audio.mixdown", "worker.audio.song_meter"),
+    *("worker.audio.rhythm", "worker.audio.silence", "worker.audio.tonality"),
 )
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
@@ -257,7 +258,7 @@ def _serve() -> None:
     for name in (
         "stemdrop.cli",
         "stemdrop.serve",
-        "worker.run",
+        *("bot.run", "webhook.run", "worker.run"),
         "separator.command",
         "sandbox.command",
         *_IMPORTED_LATER,

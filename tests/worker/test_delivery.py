@@ -458,7 +458,7 @@ async def test_a_song_that_cannot_be_measured_is_delivered_all_the_same(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("worker.audio.song_meter.measure_sound", broken)
+    monkeypatch.setattr("worker.audio.sound.measure_sound", broken)
     await delivery.run(two.id)
     assert shown(product, two).text == "✅ “Morning Line”: 2 stems are here."
     assert caplog.text.count("Traceback") == 1
@@ -476,7 +476,7 @@ async def test_a_kill_while_stems_are_measured_loses_and_doubles_nothing(
             raise_if_cancelled()
 
     with monkeypatch.context() as patched:
-        patched.setattr("worker.audio.song_meter.measure_sound", endless)
+        patched.setattr("worker.audio.sound.measure_sound", endless)
         running = asyncio.create_task(delivery.run(two.id))
         await until(begun.is_set)
         running.cancel()

@@ -1,13 +1,16 @@
 """Opens downloaded files by the format of their content, since names from other servers may be wrong."""
 
 from pathlib import Path
-
-import av
-from av.container import InputContainer
+from typing import TYPE_CHECKING
 
 from stemdrop.domain.audio_types import SIGNATURE_BYTES, AudioFormat, format_of
 from stemdrop.errors import StemdropError
-from stemdrop.services.audio_files import probe_options
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+# Longer than any song: a few bytes can decode to hours of silence and keep a worker busy.
+MAX_AUDIO_S = 2 * 3600
 
 
 class NotAudio(StemdropError):
@@ -20,16 +23,20 @@ def detect_format(path: Path) -> AudioFormat | None:
         return format_of(file.read(SIGNATURE_BYTES))
 
 
-def open_audio(path: Path, audio_format: AudioFormat) -> InputContainer:
+def open_audio(path: Path, audio_format: AudioFormat) -> "InputContainer":
     """Open a file of this format; unasked, FFmpeg would open other files that a playlist lists. Blocking.
 
     A place that is sought in an MP3 is estimated.
     """
+    import av  # noqa: PLC0415
+
+    from stemdrop.services.audio_files import probe_options  # noqa: PLC0415
+
     options = probe_options(audio_format) | {"fflags": "fastseek"}
     return av.open(str(path), format=audio_format.value, container_options=options, metadata_errors="replace")
 
 
-def is_mono(container: InputContainer) -> bool:
+def is_mono(container: "InputContainer") -> bool:
     """Return whether the sound has one channel. Raises `ValueError` if FFmpeg does not have its codec."""
     codec = container.streams.audio[0].codec_context
     if codec is None:

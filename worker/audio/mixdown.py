@@ -11,7 +11,8 @@ from worker.audio.blocks import Block
 from worker.audio.clicks import Clicks
 from worker.audio.formats import NotAudio
 from worker.audio.mix_encoder import encode_mix
-from worker.audio.stem_mixer import MixInput, mix_stems
+from worker.audio.mix_input import MixInput
+from worker.audio.stem_mixer import mix_stems
 
 try:
     from worker.audio.stretch import stretch
@@ -44,6 +45,3 @@ def mix_down(
         raise NotAudio("nothing is to be heard")
     on_progress(1)
     return length_s
-
-
-__all__ = ["MixInput", "mix_down"]

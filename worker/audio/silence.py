@@ -10,13 +10,11 @@ import av.error
 from av.container import InputContainer
 
 from stemdrop.domain.audio_types import AudioFormat
-from worker.audio.formats import open_audio
+from worker.audio.formats import MAX_AUDIO_S, open_audio
 from worker.cancellable_thread import raise_if_cancelled
 
 # Peak of a silent stem in 16-bit samples: -60 dBFS, inaudible beside a song.
 _PEAK = 32
-# Longer than any song: a few bytes can decode to hours of silence and keep a worker busy.
-MAX_AUDIO_S = 2 * 3600
 # Where sound is looked for first, in shares of the length: many stems begin long after their song.
 _LIKELY = (0.5, 0.3, 0.7)
 # About half a second of MP3, without the frames that lack what was before them.

@@ -5,16 +5,15 @@ import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
-from worker.audio.rhythm import find_beats
-from worker.audio.sound import Sound, Values, measure_sound
-from worker.audio.tonality import find_key
 from worker.cancellable_thread import run_in_thread
+
+if TYPE_CHECKING:
+    from worker.audio.sound import Sound, Values
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ class SongMeter:
     # shared by all jobs of a process, whose threads have other work, too
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MEASURED_AT_ONCE))
     silent: set[str] = field(default_factory=set)  # keys of stems that need not be measured
-    _sounds: dict[str, Sound] = field(default_factory=dict)
+    _sounds: dict[str, "Sound"] = field(default_factory=dict)
     _is_broken: bool = False
 
     async def measure(self, stem: Stem, path: Path, audio_format: AudioFormat, duration_s: float) -> None:
@@ -58,7 +57,7 @@ class SongMeter:
             log.info("job %s: stem %s is not measured: other songs are", self.job_id, stem.key)
             return
         try:
-            if sound := await run_in_thread(measure_sound, path, audio_format):
+            if sound := await run_in_thread(_measure_sound, path, audio_format):
                 self._sounds[stem.key] = sound
         except Exception:
             self._give_up()
@@ -79,6 +78,9 @@ class SongMeter:
             return None
 
     def _facts(self) -> SongFacts | None:
+        from worker.audio.rhythm import find_beats  # noqa: PLC0415
+        from worker.audio.tonality import find_key  # noqa: PLC0415
+
         # other stems may be added meanwhile
         longest_s = max([sound.duration_s for sound in list(self._sounds.values())], default=0)
         if self._is_broken or longest_s < MIN_S:
@@ -93,8 +95,10 @@ class SongMeter:
         loudness = self._loudness()
         return SongFacts(beats.bpm, beats.at_s, key, loudness) if beats else SongFacts(0, 0, key, loudness)
 
-    def _sum(self, stems: Collection[Stem], name: str) -> Values:
+    def _sum(self, stems: Collection[Stem], name: str) -> "Values":
         """Add up a measure of stems, which may differ in length."""
+        import numpy as np  # noqa: PLC0415
+
         values = [getattr(self._sounds[stem.key], name) for stem in stems if stem.key in self._sounds]
         total = np.zeros(max(values, key=len).shape) if values else np.zeros(0)
         for value in values:
@@ -107,6 +111,8 @@ class SongMeter:
         The energies of voice and instrumental add up to that of the song. More stems share each sound among
         them: separated ones were 1 dB too quiet.
         """
+        import numpy as np  # noqa: PLC0415
+
         if len(self._sounds) > _MAX_ADDED or any(
             stem.key not in self._sounds and stem.key not in self.silent for stem in self.stems
         ):
@@ -123,3 +129,9 @@ class SongMeter:
         if not self._is_broken:
             self._is_broken = True
             log.exception("job %s: its song cannot be measured", self.job_id)
+
+
+def _measure_sound(path: Path, audio_format: AudioFormat) -> "Sound | None":
+    from worker.audio.sound import measure_sound  # noqa: PLC0415
+
+    return measure_sound(path, audio_format)

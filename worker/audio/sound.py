@@ -15,8 +15,7 @@ import numpy.typing as npt
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.peaks import FLOOR_DB, PEAKS, encode_peaks
-from worker.audio.formats import is_mono, open_audio
-from worker.audio.silence import MAX_AUDIO_S
+from worker.audio.formats import MAX_AUDIO_S, is_mono, open_audio
 from worker.cancellable_thread import raise_if_cancelled
 
 Values = npt.NDArray[Any]

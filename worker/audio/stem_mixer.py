@@ -2,32 +2,20 @@
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 import av
 import av.error
 import numpy as np
 from av.container import InputContainer
 
-from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.recipes import OFF_DB
 from worker.audio.blocks import BLOCK, RATE, Block
-from worker.audio.formats import NotAudio, is_mono, open_audio
-from worker.audio.silence import MAX_AUDIO_S
+from worker.audio.formats import MAX_AUDIO_S, NotAudio, is_mono, open_audio
+from worker.audio.mix_input import MixInput
 from worker.cancellable_thread import raise_if_cancelled
 
 _DECODING_ERRORS = (av.error.FFmpegError, ValueError, IndexError)
-
-
-@dataclass(frozen=True, slots=True)
-class MixInput:
-    """A stem's file, and how loud it is played; `OFF_DB` is not decoded at all."""
-
-    path: Path
-    audio_format: AudioFormat
-    gain_db: int = 0
 
 
 def mix_stems(inputs: Sequence[MixInput], on_progress: Callable[[float], None]) -> Generator[Block]:

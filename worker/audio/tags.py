@@ -6,10 +6,7 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
-
-import av
-from av.container import OutputContainer
-from av.stream import Disposition
+from typing import TYPE_CHECKING
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.song_facts import SongFacts
@@ -17,6 +14,9 @@ from worker.audio.flac_tags import build_picture, write_flac
 from worker.audio.formats import open_audio
 from worker.audio.id3 import build_id3, write_chunk, write_mp3
 from worker.cancellable_thread import raise_if_cancelled
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
 
 # Options of FFmpeg's muxers. Players that stream need the index of an MP4 before the audio (`faststart`).
 _MUXER_OPTIONS: dict[AudioFormat, dict[str, str]] = {
@@ -88,7 +88,24 @@ def _copy_with_id3(path: Path, tagged: Path, audio_format: AudioFormat, tags: Ta
 
 
 def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> None:
-    """Copy the packets into a new container. Raises `ValueError` if that changes them (short Vorbis does)."""
+    """Copy the packets into a new container.
+
+    Raises `ValueError` for a file that cannot be copied, and if that changes them (short Vorbis does).
+    """
+    import av.error  # noqa: PLC0415
+
+    try:
+        _copy_packets(path, tagged, audio_format, tags)
+        is_same = _fingerprint(path, audio_format) == _fingerprint(tagged, audio_format)
+    except av.error.FFmpegError as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    if not is_same:
+        raise ValueError("the tagged copy would not play the same")
+
+
+def _copy_packets(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> None:
+    import av  # noqa: PLC0415
+
     is_ogg = audio_format is AudioFormat.OGG
     with (
         open_audio(path, audio_format) as source,
@@ -103,11 +120,12 @@ def _remux(path: Path, tagged: Path, audio_format: AudioFormat, tags: Tags) -> N
                 packet.stream = stream
                 target.mux(packet)
                 raise_if_cancelled()
-    if _fingerprint(path, audio_format) != _fingerprint(tagged, audio_format):
-        raise ValueError("the tagged copy would not play the same")
 
 
-def _add_cover(target: OutputContainer, cover: bytes) -> None:
+def _add_cover(target: "OutputContainer", cover: bytes) -> None:
+    import av  # noqa: PLC0415
+    from av.stream import Disposition  # noqa: PLC0415
+
     with av.open(io.BytesIO(cover), "r", format="jpeg_pipe") as image:
         stream = target.add_stream_from_template(image.streams.video[0])
         stream.disposition = Disposition.attached_pic

@@ -4,12 +4,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-import av
-import av.error
-from av.audio.stream import AudioStream
-
-from worker.audio.formats import NotAudio, detect_format, open_audio
-from worker.audio.silence import MAX_AUDIO_S
+from worker.audio.formats import MAX_AUDIO_S, NotAudio, detect_format, open_audio
 from worker.cancellable_thread import raise_if_cancelled
 
 
@@ -32,6 +27,9 @@ AAC = VoiceFormat(".m4a", "ipod", "aac", 44_100, 64_000)
 
 def encode_voice(source: Path, target: Path, voice: VoiceFormat) -> float:
     """Encode `source` frame by frame and return its length in seconds. Blocking. Raises `NotAudio`."""
+    import av.error  # noqa: PLC0415
+    from av.audio.stream import AudioStream  # noqa: PLC0415
+
     audio_format, samples = detect_format(source), 0
     if audio_format is None:
         raise NotAudio("the format is unknown")

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
-import av.error
-
 from stemdrop.chat.translations import Language
 from stemdrop.domain.audio_types import AudioFormat, extension_of_content
 from stemdrop.domain.jobs import Job
@@ -17,9 +15,7 @@ from stemdrop.domain.song_facts import SongFacts
 from stemdrop.domain.titles import MAX_NAME, cut, file_name, plain, title
 from stemdrop.errors import BadContract, FetchFailed, SeparationError, StemGone, StemTooBig, TryLater
 from stemdrop.provider.registry import Providers
-from stemdrop.services.audio_files import inspect
 from worker.audio.formats import detect_format
-from worker.audio.silence import is_silent
 from worker.audio.song_meter import SongMeter
 from worker.audio.tags import Tags, write_tags
 from worker.cancellable_thread import run_in_thread
@@ -31,8 +27,6 @@ FETCHES_PER_JOB = 3
 # For all downloads of a job: a server that is just quick enough must not hold a worker's place for hours.
 # Twelve stems of 8 MB at 80 kB/s; later ones are reported as missing, and can be fetched again.
 STEMS_TIMEOUT_S = 1200
-# Errors that a broken file, or a full disk, causes in the writing of tags.
-_UNTAGGABLE = (av.error.FFmpegError, ValueError, IndexError, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +184,7 @@ async def write_tags_or_none(
     """Write tags into a file; one that cannot be tagged stays without."""
     try:
         await run_in_thread(write_tags, path, audio_format, tags, max_bytes)
-    except _UNTAGGABLE as error:
+    except (ValueError, IndexError, OSError) as error:  # a broken file, or a full disk
         log.info("job %s: %s is sent without tags: %s", job.id, what, error)
     except Exception:
         log.exception("job %s: %s is sent without tags", job.id, what)
@@ -216,6 +210,9 @@ def _inspect(path: Path, extension: str, claimed_s: float) -> _Download:
 
     Raises `StemGone` if it has no audio.
     """
+    from stemdrop.services.audio_files import inspect  # noqa: PLC0415
+    from worker.audio.silence import is_silent  # noqa: PLC0415
+
     audio_format, content = detect_format(path), inspect(path)
     if audio_format is None and content is None:
         raise StemGone("it has no audio")

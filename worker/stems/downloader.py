@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 from telegram.error import TelegramError
@@ -15,11 +16,13 @@ from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.results import Stem
 from stemdrop.errors import SourceGone, SourceUnavailable, TryLater
 from stemdrop.provider.registry import Providers
-from stemdrop.services.audio_files import inspect
 from worker.audio.song_meter import SongMeter
 from worker.cancellable_thread import run_in_thread
 from worker.stems.download import DownloadedStem, StemDownloads, describe
 from worker.stems.fetcher import StemFetcher
+
+if TYPE_CHECKING:
+    from stemdrop.services.audio_files import AudioContent
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +100,12 @@ class StemDownloader:
         if not sent.file_id:
             raise SourceGone("it has no file_id")
         await self._files.save(await self._files.find(sent.file_id), path, self._fetcher.max_bytes)
-        content = await run_in_thread(inspect, path)
+        content = await run_in_thread(_inspect, path)
         extension = extension_of_content(content.demuxers if content else "", ".mp3")
         return describe(job, stem, translate, path, extension)
+
+
+def _inspect(path: Path) -> "AudioContent | None":
+    from stemdrop.services.audio_files import inspect  # noqa: PLC0415
+
+    return inspect(path)

@@ -12,7 +12,8 @@ from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.recipes import Recipe
 from stemdrop.domain.song_facts import SongFacts
 from worker.audio.clicks import Clicks
-from worker.audio.mixdown import MixInput, mix_down
+from worker.audio.mix_input import MixInput
+from worker.audio.mixdown import mix_down
 from worker.audio.rhythm import find_beats
 from worker.audio.sound import measure_sound
 

@@ -18,7 +18,8 @@ from stemdrop.domain.recipes import OFF_DB, Recipe
 from stemdrop.domain.song_facts import SongFacts
 from worker.audio.clicks import NoTempo
 from worker.audio.formats import NotAudio, detect_format
-from worker.audio.mixdown import MixInput, mix_down
+from worker.audio.mix_input import MixInput
+from worker.audio.mixdown import mix_down
 from worker.cancellable_thread import ThreadCancelled, raise_if_cancelled, run_in_thread
 
 MEDIA = Path(__file__).parents[2] / "media"

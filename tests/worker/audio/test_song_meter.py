@@ -107,7 +107,7 @@ def test_an_unexpected_error_is_logged_once(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("worker.audio.song_meter.measure_sound", broken)
+    monkeypatch.setattr("worker.audio.sound.measure_sound", broken)
     meter = meter_of(dict.fromkeys(("drums", "bass"), SONGS / "harbour-waltz.mp3"))
     assert facts_of(meter) is None
     assert meter.peaks == {}

@@ -1,0 +1,15 @@
+"""What a remix is made of."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from stemdrop.domain.audio_types import AudioFormat
+
+
+@dataclass(frozen=True, slots=True)
+class MixInput:
+    """A stem's file, and how loud it is played; `recipes.OFF_DB` is not decoded at all."""
+
+    path: Path
+    audio_format: AudioFormat
+    gain_db: int = 0
