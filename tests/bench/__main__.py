@@ -16,11 +16,14 @@ from pathlib import Path
 
 import callbacks
 import deliveries
+import demo
 import failover
 import journeys
 import mixer
+import open_jobs
 import remixes
 import separation
+import start
 from measure import machine, print_now
 from redis.asyncio import Redis
 from rows import HEAD, Row, summary, write_figures
@@ -35,7 +38,10 @@ _PARTS: dict[str, Part] = {
     "callbacks": callbacks.run,
     "deliveries": deliveries.run,
     "journeys": journeys.run,
+    "open-jobs": open_jobs.run,
+    "start": start.run,
     "separation": separation.run,
+    "demo": demo.run,
 }
 # What docs/scaling.md and docs/separator.md say; for these there are no targets.
 _OTHERS: dict[str, Part] = {

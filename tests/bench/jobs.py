@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import count
@@ -48,11 +49,16 @@ class StoredJob:
         return self.id * 2
 
 
-async def store_jobs(redis_url: str, number: int, mode: Mode = Mode.SEPARATE_VOCAL) -> list[StoredJob]:
-    """Store so many jobs whose create call was accepted."""
+async def store_jobs(
+    redis_url: str, number: int, mode: Mode = Mode.SEPARATE_VOCAL, *, age_s: float = 0.0
+) -> list[StoredJob]:
+    """Store so many jobs whose create call was accepted, each of a person of its own.
+
+    All steps were made `age_s` ago.
+    """
     song = secrets.token_hex(8)
     async with connect(redis_url) as redis:
-        first = await _store_one(JobStore(redis), song, mode)
+        first = await _store_one(JobStore(redis, lambda: time.time() - age_s), song, mode)
         pattern = await _keys_of(redis, first.id)
         jobs = [StoredJob(first.id, first.chat_id)]
         while len(jobs) < number:

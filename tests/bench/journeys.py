@@ -54,12 +54,6 @@ async def run(folder: Path) -> AsyncIterator[Row]:
             (used.redis.cpu_s - idle.redis.cpu_s * seconds) / COSTED,
         )
         yield Row("Redis commands a job of two stems", f"{commands:.0f}", "", (at_most(commands, 250),))
-        yield Row(
-            "… a second while `up` is idle",
-            f"{idle.redis.commands:.1f}",
-            "",
-            (at_most(idle.redis.commands, 20),),
-        )
         cost_ms = (up_s + redis_s) * 1000
         yield Row(
             "processor time a job of two stems of 1 s",
