@@ -1,7 +1,8 @@
-"""Applies the masks to a song of any length in bounded memory, in blocks of ten seconds."""
+"""Applies the masks to a song of any length in bounded memory, block by block."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, repeat
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from separator.light.evidence import CONTEXT, Block, gather
 from separator.light.levels import Levels, joined, measure
 from separator.light.masks import masks
 
-_BLOCK = 430  # frames, ten seconds
-_SURROUNDINGS = 4  # blocks that are searched for repetitions: the one after, and those before
+_BLOCK = 128  # frames, three seconds
+_BEFORE, _AFTER = 7, 4  # blocks that are searched for repetitions
 
 
 def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[Floats, dict[str, Floats]]]:
@@ -42,17 +43,18 @@ def separate(blocks: Iterable[Floats], stems: Sequence[str]) -> Iterator[tuple[F
 
 
 def _blocks(spectra: Iterable[Spectra]) -> Iterator[Block]:
-    levels: deque[Levels] = deque(maxlen=_SURROUNDINGS)
+    levels: deque[Levels] = deque(maxlen=_BEFORE + 1 + _AFTER)
+    waiting: deque[Spectra] = deque()  # for the levels of those after them
     before: Spectra | None = None
-    current: Spectra | None = None
-    for following in spectra:
-        levels.append(measure(following))
-        if current is not None:
-            yield Block(_framed(before, current, following), *_joined(levels, len(levels) - 2))
+    for latest in chain(spectra, repeat(None, _AFTER)):
+        if latest is not None:
+            levels.append(measure(latest))
+            waiting.append(latest)
+        if waiting and (latest is None or len(waiting) > _AFTER):
+            current = waiting.popleft()
+            following = waiting[0] if waiting else current[:, -1:]
+            yield Block(_framed(before, current, following), *_joined(levels, len(levels) - 1 - len(waiting)))
             before = current[:, -CONTEXT:].copy()
-        current = following
-    if current is not None:
-        yield Block(_framed(before, current, current[:, -1:]), *_joined(levels, len(levels) - 1))
 
 
 def _framed(before: Spectra | None, current: Spectra, following: Spectra) -> Spectra:

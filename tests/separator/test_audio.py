@@ -67,6 +67,7 @@ def test_every_format_keeps_its_length_position_and_level(
     assert abs(click / SECOND - 1.0) < 0.002
     assert np.abs(sound[:, int(1.4 * SECOND) : int(1.8 * SECOND)]).max() == pytest.approx(0.3, rel=0.1)
     assert np.abs(sound).max() < 1.1
+    assert sound.dtype == np.float32
 
 
 def test_the_silence_before_the_start_of_an_edit_list_is_kept(tmp_path: Path) -> None:
@@ -284,8 +285,8 @@ def test_a_video_stream_and_a_cover_are_ignored(tmp_path: Path, tone: Tone, writ
 def test_memory_does_not_grow_with_the_song(
     tmp_path: Path, tone: Tone, write_audio: WriteAudio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The peak of each block, from the fourth on, which has all surroundings that a block can have."""
-    monkeypatch.setattr(stream, "_BLOCK", 32)  # 0.7 s instead of ten
+    """The peak of each block that has all surroundings that a block can have."""
+    monkeypatch.setattr(stream, "_BLOCK", 16)  # 0.4 s instead of three
     peaks = []
 
     def measured(blocks: Iterable[Floats], only: str | None) -> Iterator[dict[str, Floats]]:
@@ -301,9 +302,9 @@ def test_memory_does_not_grow_with_the_song(
         _separate(source, "vocals", FileFormat.FLAC)
     finally:
         tracemalloc.stop()
-    steady = peaks[3:-2]
+    steady = peaks[stream._BEFORE : -stream._AFTER]
     assert len(steady) >= 6
-    spectra_of_a_block = 2 * 32 * BINS * 8
+    spectra_of_a_block = 2 * 16 * BINS * 8
     # what grows is in each peak; other threads add to some
     assert min(steady[-3:]) - min(steady[:3]) < spectra_of_a_block / 2
 
