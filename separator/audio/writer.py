@@ -26,9 +26,11 @@ class _Encoding:
 
 
 _ENCODINGS = {
-    # 192 kbit/s costs a stem 0.3 dB SDR, 256 less than 0.05. Level 7 is 1.8 times as fast as the default at
-    # the same SNR.
-    FileFormat.MP3: _Encoding("libmp3lame", "fltp", bit_rate=256_000, options=(("compression_level", "7"),)),
+    # 192 kbit/s costs a stem 0.3 dB SDR, 256 less than 0.06. Level 7 is 1.8 times as fast as the default at
+    # the same SNR. Plain instead of joint stereo is a fifth faster and costs 0.01 dB SDR.
+    FileFormat.MP3: _Encoding(
+        "libmp3lame", "fltp", bit_rate=256_000, options=(("compression_level", "7"), ("joint_stereo", "0"))
+    ),
     FileFormat.FLAC: _Encoding("flac", "s16", ("flac", "s32")),  # FFmpeg's encoder makes 24 bit of s32
     FileFormat.WAV: _Encoding("pcm_s16le", "s16", ("pcm_s24le", "s32")),
 }
