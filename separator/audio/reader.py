@@ -83,10 +83,10 @@ class Reader:
             waiting.append(piece)
             held += piece.shape[1]
             if held >= _BLOCK:
-                yield np.concatenate(waiting, axis=1)
+                yield _joined(waiting)
                 waiting, held = [], 0
         if held:
-            yield np.concatenate(waiting, axis=1)
+            yield _joined(waiting)
         if not samples:
             raise UnreadableSourceError("no sound could be decoded from this file")
 
@@ -189,8 +189,14 @@ def _stereo(frame: AudioFrame) -> Floats:
     samples = frame.to_ndarray()
     if samples.dtype == np.int32:
         samples = samples / np.float32(2**31)
-    sound = np.clip(np.nan_to_num(samples.astype(np.float32), nan=0.0), -_LOUDEST, _LOUDEST)
+    sound = samples.astype(np.float32, copy=False)
     return np.repeat(sound, 2, axis=0) if len(sound) == 1 else sound
+
+
+def _joined(pieces: list[Floats]) -> Floats:
+    """Return the pieces as one block, with numbers that damage or an attack has put in made harmless."""
+    block: Floats = np.nan_to_num(np.concatenate(pieces, axis=1), copy=False, nan=0.0)
+    return np.clip(block, -_LOUDEST, _LOUDEST, out=block)
 
 
 def _tags(*sources: dict[str, Any]) -> SourceTags:
