@@ -38,7 +38,7 @@ runpy.run_module(module, run_name="__main__")
     [
         ("import argparse", "stemdrop", "jobs"),
         ("import pydantic", "stemdrop", "separator"),
-        ("import bot.run", "stemdrop", "up"),
+        ("import bot.app", "stemdrop", "up"),
         ("import webbrowser", "stemdrop", "sandbox"),
         ("import rich.console", "sandbox.play", ""),
         ("subprocess.Popen", "stemdrop", "sandbox"),
