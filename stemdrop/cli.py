@@ -5,6 +5,7 @@ runs, the settings before all else.
 """
 
 import argparse
+import ctypes
 import gc
 import importlib
 import logging
@@ -24,6 +25,7 @@ from stemdrop.operator.terminal import print_error
 log = logging.getLogger(__name__)
 
 WRONG_SETTINGS = 2  # the exit code
+_M_ARENA_MAX = -8  # of glibc's malloc.h
 
 # Command → the roles (`serve.Role`) that its process has, the help text, and what is to know besides.
 _ROLES = {
@@ -190,6 +192,7 @@ def _import_processes(roles: Sequence[str]) -> Any:
     searches takes 70 ms, in which nothing else runs.
     """
     gc.disable()
+    _share_malloc_arena()
     skip_unused_imports()
     for role in roles:
         importlib.import_module(f"{role}.run")
@@ -197,6 +200,15 @@ def _import_processes(roles: Sequence[str]) -> Any:
     gc.freeze()
     gc.enable()
     return serve
+
+
+def _share_malloc_arena() -> None:
+    """Let all threads take memory from one arena, with glibc, before there are any threads (mallopt(3)).
+
+    Otherwise each has one, and keeps what was freed there: a worker that delivers held 169 MB instead of 147.
+    """
+    if "MALLOC_ARENA_MAX" not in os.environ and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def skip_unused_imports() -> None:

@@ -6,7 +6,10 @@ Errors in the settings are tested in this process, the rest in forked ones.
 
 import asyncio
 import os
+import platform
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -143,6 +146,35 @@ def test_an_unknown_command_prints_the_usage(words: list[str], capsys: Capture) 
     with pytest.raises(SystemExit, match="2"):
         run(words, VALID)
     assert "usage: stemdrop" in capsys.readouterr().err
+
+
+# Threads that hold memory at the same time; then glibc writes its arenas as XML (malloc_info(3)).
+ARENAS = """
+import ctypes, sys, threading
+from stemdrop import cli
+sys.argv[1:] and cli._share_malloc_arena()
+together = threading.Barrier(5)
+def hold():
+    held = bytearray(50_000)
+    together.wait()
+    together.wait()
+for _ in range(4):
+    threading.Thread(target=hold).start()
+together.wait()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+libc.malloc_info(0, ctypes.c_void_p(libc.fopen(b"/dev/stdout", b"w")))
+libc.fflush(None)
+together.wait()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has arenas")
+@pytest.mark.parametrize(("words", "count"), [([], 5), (["shared"], 1)])
+def test_threads_share_an_arena(words: list[str], count: int) -> None:
+    command = [sys.executable, "-c", ARENAS, *words]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True, env={}).stdout
+    assert printed.count("<heap nr=") == count
 
 
 @pytest.fixture
