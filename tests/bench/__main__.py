@@ -22,6 +22,7 @@ import journeys
 import mixer
 import open_jobs
 import remixes
+import scaling
 import separation
 import start
 from measure import machine, print_now
@@ -45,6 +46,7 @@ _PARTS: dict[str, Part] = {
 }
 # What docs/scaling.md and docs/separator.md say; for these there are no targets.
 _OTHERS: dict[str, Part] = {
+    "scaling": scaling.run,
     "spleeter": separation.run_spleeter,
     "remixes": remixes.run,
     "mixer": mixer.run,

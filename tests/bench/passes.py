@@ -28,7 +28,6 @@ async def main() -> None:
         await parts.bot.initialize()
         tasks = build_tasks(parts, fetcher)
         runs = (tasks.recovery.run, tasks.recovery.run, tasks.progress_updates.run)
-
         sys.stdout.write(json.dumps([await _measured(run) for run in runs]))
 
 
