@@ -103,7 +103,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 # What one process does, step by step → the modules that are not loaded by then.
 _FOR_SOUND = {"av", "numpy", "python_stretch"}  # 31 MB
-_IN_NO_PROCESS = {*_FOR_SOUND, "fastapi", "nacl", "pygments"}
+_IN_NO_PROCESS = {*_FOR_SOUND, "beartype", "fastapi", "nacl", "pygments"}
 _OF_PROCESSES = {*_FOR_SOUND, "docket", "fastapi", "starlette", "telegram", "uvicorn"}
 STEPS = {
     "import stemdrop.cli": {

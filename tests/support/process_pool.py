@@ -28,6 +28,7 @@ from typing import Any
 from library_costs import load_locales, reduce_library_costs
 
 from sandbox.environment.process import Process
+from stemdrop.cli import skip_unused_imports
 
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parent.parent
@@ -255,8 +256,8 @@ class _Server:
 
 def _serve() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+    skip_unused_imports()
     for name in (
-        "stemdrop.cli",
         "stemdrop.serve",
         *("bot.run", "webhook.run", "worker.run"),
         "separator.command",
