@@ -164,7 +164,7 @@ def _build_remix_desk(parts: Parts, rights: ChatRights) -> RemixDesk:
         abilities=parts.abilities,
         translations=parts.translations,
         rights=rights,
-        pictures=SongPictures(parts.stem_cache),
+        pictures=SongPictures(parts.song_measures),
     )
 
 

@@ -212,7 +212,8 @@ class RemixDesk:
         """Send the song's picture; the second of two quick taps sends none."""
         lanes = await self.pictures.lanes(tap.job)
         if not lanes:
-            await answer_tap(tap.query, tap.translate("desk.no_picture"), is_alert=True)
+            told = "desk.picture_later" if lanes is None else "desk.no_picture"
+            await answer_tap(tap.query, tap.translate(told), is_alert=True)
             return
         await answer_tap(tap.query, None)
         if await self.users.once_in_a_while(f"picture:{tap.job.id}:{tap.user_id}", _PICTURE_AGAIN_S):

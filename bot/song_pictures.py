@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
 from telegram import Message, ReplyParameters
@@ -16,29 +17,37 @@ from stemdrop.domain.jobs import Job
 from stemdrop.domain.peaks import decode_peaks
 from stemdrop.domain.results import Stem
 from stemdrop.domain.titles import MAX_CAPTION, MAX_NAME, cut, in_sentence
-from stemdrop.storage.stem_cache import StemCache
+from stemdrop.services.song_measures import SongMeasures
 
 log = logging.getLogger(__name__)
+
+# Telegram forgets a tap that is not answered for so long.
+PATIENCE_S = 10.0
+_LOOK_EVERY_S = 0.4
 
 Lanes = list[tuple[Stem, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
 class SongPictures:
-    """Draws songs by the peaks that were measured when their stems were delivered."""
+    """Draws songs by the peaks of their stems, which a worker measures for the first picture."""
 
-    stem_cache: StemCache
+    measures: SongMeasures
 
-    async def lanes(self, job: Job) -> Lanes:
-        """Return the measured stems of a job with their peaks; none where nothing was measured."""
-        if job.mode is None:
-            return []
-        cached = await self.stem_cache.find(job.source, (job.mode, job.instrument), job.file_format)
-        found = (
-            [(stem, decode_peaks(cached.peaks.get(stem.key, ""))) for stem in cached.result.stems]
-            if cached
-            else []
-        )
+    async def lanes(self, job: Job) -> Lanes | None:
+        """Return the measured stems of a job with their peaks; none where nothing can be measured.
+
+        `None` if that takes longer than a tap can wait for its answer.
+        """
+        measures = await self.measures.get(job)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_S):
+                while measures is None:
+                    await asyncio.sleep(_LOOK_EVERY_S)
+                    measures = await self.measures.get(job)
+        if measures is None or job.result is None:
+            return None if measures is None else []
+        found = [(stem, decode_peaks(measures.peaks.get(stem.key, ""))) for stem in job.result.stems]
         return [(stem, peaks) for stem, peaks in found if peaks]
 
     async def send(self, bot: ExtBot[float], job: Job, lanes: Lanes, translate: Language) -> None:

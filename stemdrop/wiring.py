@@ -28,6 +28,7 @@ from stemdrop.services.admin_alerts import AdminAlerts
 from stemdrop.services.orders import Orders
 from stemdrop.services.remixing import Remixing
 from stemdrop.services.result_polling import ResultPolling
+from stemdrop.services.song_measures import SongMeasures
 from stemdrop.settings import Settings
 from stemdrop.storage.access_requests import AccessRequests
 from stemdrop.storage.albums import Albums
@@ -101,6 +102,7 @@ class Parts:
         self.stem_cache = StemCache(redis)
         self.remixes = Remixes(redis, clock)
         self.remixing = Remixing(self.remixes, engine, clock)
+        self.song_measures = SongMeasures(self.stem_cache, engine)
         self.job_statistics = JobStatistics(redis)
         self.providers = build_providers(settings, api_http, self.counters)
         self.abilities = build_abilities_cache(settings, redis)

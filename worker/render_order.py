@@ -29,10 +29,16 @@ class RenderOrder:
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
-        """The recipes; a song of unknown tempo has no clicks."""
+        """The recipes; a song whose beats are not known has no clicks."""
+        has_beats = bool(self.job.facts and self.job.facts.has_beats)
+        return tuple(it if has_beats else it.without_clicks for it in self.remix.recipes)
+
+    @property
+    def lacks_beats(self) -> bool:
+        """Whether there are to be clicks, and only a sample of the song was measured."""
         facts = self.job.facts
-        has_tempo = bool(facts and facts.bpm)
-        return tuple(it if has_tempo else it.without_clicks for it in self.remix.recipes)
+        has_clicks = any(it.has_count_in or it.has_metronome for it in self.remix.recipes)
+        return has_clicks and facts is not None and bool(facts.bpm) and not facts.has_beats
 
     @property
     def stems(self) -> Sequence[Stem]:

@@ -29,6 +29,7 @@ from stemdrop.tasks.engine import Task
 from stemdrop.tasks.owner_limits import OwnerLimits, account_is_busy
 from worker.audio.formats import NotAudio
 from worker.chat_errors import ChatClosed, Limited, chat_errors, uncounted
+from worker.measuring import Measuring
 from worker.remix_files import Progress, RemixFiles, RemixMaker
 from worker.remix_sender import ZIP, RemixSender
 from worker.render_message import RenderMessage
@@ -60,6 +61,7 @@ class Renders:
     maker: RemixMaker
     sender: RemixSender
     message: RenderMessage
+    measuring: Measuring
     translations: Translations
     counters: Counters
     _owner_limits: OwnerLimits[int] = field(
@@ -125,6 +127,8 @@ class Renders:
         return ZIP in sent or all(str(number) in sent for number in range(len(order.recipes)))
 
     async def _make_and_send(self, order: RenderOrder) -> None:
+        if order.lacks_beats:
+            order.job = await self.measuring.measure(order.job)
         known = await self.remixes.sent(order.remix.id)
         waiting = {number: it for number, it in enumerate(order.recipes) if str(number) not in known}
         cached = await self.sender.cached(order, waiting)

@@ -1,6 +1,5 @@
 """Sends the stems of one result into the job's chat, downloaded or from Telegram's cache."""
 
-import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder
 from stemdrop.storage.connection import retry_until_stored
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.job_store import JobStore
-from worker.audio.song_meter import MEASURED_AT_ONCE, SongMeter
+from worker.audio.song_meter import SongMeter
 from worker.stems.download import DownloadedStem, StemOutcome
 from worker.stems.downloader import StemDownloader
 from worker.stems.stem_sender import (
@@ -37,7 +36,7 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Unsent:
-    """The names of stems that are not in the chat, by reason, and the encoded peaks of those that are."""
+    """The names of stems that are not in the chat, by reason; the encoded peaks of those measured whole."""
 
     missing: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -64,9 +63,6 @@ class ResultSender:
     downloader: StemDownloader
     translations: Translations
     counters: Counters
-    _measuring: asyncio.Semaphore = field(
-        init=False, default_factory=lambda: asyncio.Semaphore(MEASURED_AT_ONCE)
-    )
 
     async def send_downloaded(self, job: Job, result: Result, check_owner: CheckOwner) -> Unsent:
         """Download and send the stems. Raises `DeliveryOverridden`."""
@@ -77,7 +73,7 @@ class ResultSender:
             cover = await self.downloader.cover(job) if waiting else None
             translate = self.translations.language(job.language)
             # a song is measured by all of its stems, or not at all
-            meter = None if sent else SongMeter(job.id, result.stems, self._measuring)
+            meter = None if sent else SongMeter(job.id, result.stems)
             async with self.downloader.start(job, waiting, folder, translate, cover, meter) as downloads:
                 for album in albums(waiting):
                     outcomes = [await downloads.outcome(stem) for stem in album]

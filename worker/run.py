@@ -15,6 +15,7 @@ from worker.call_sender import CallSender
 from worker.credits_monitor import CreditsMonitor
 from worker.delivery import JOBS_ON_DISK, Delivery
 from worker.fail_over import FailOver
+from worker.measuring import Measuring
 from worker.progress_updates import ProgressUpdates
 from worker.recovery import Deadlines, Recovery
 from worker.remix_files import RemixMaker
@@ -43,6 +44,7 @@ class Tasks:
     delivery: Delivery
     archives: Archives
     renders: Renders
+    measuring: Measuring
     recovery: Recovery
     progress_updates: ProgressUpdates
     credits_monitor: CreditsMonitor
@@ -71,11 +73,19 @@ def build_tasks(
     )
     sender = StemSender(parts.bot)
     downloader = StemDownloader(fetcher, parts.providers, parts.files)
+    measuring = Measuring(
+        store=store,
+        stem_cache=parts.stem_cache,
+        downloader=downloader,
+        translations=parts.translations,
+    )
+    max_render_bytes = max_bytes or settings.max_upload_bytes
     return Tasks(
         submission=_build_submission(parts, max_bytes, has_callbacks=has_callbacks),
         delivery=_build_delivery(parts, sender, downloader),
         archives=_build_archives(parts, sender, downloader, max_bytes),
-        renders=_build_renders(parts, sender, downloader, max_bytes or settings.max_upload_bytes),
+        renders=_build_renders(parts, sender, downloader, measuring, max_render_bytes),
+        measuring=measuring,
         recovery=Recovery(
             store=store,
             due_jobs=parts.recovery_due,
@@ -151,7 +161,9 @@ def _build_archives(
     )
 
 
-def _build_renders(parts: Parts, sender: StemSender, downloader: StemDownloader, max_bytes: int) -> Renders:
+def _build_renders(
+    parts: Parts, sender: StemSender, downloader: StemDownloader, measuring: Measuring, max_bytes: int
+) -> Renders:
     return Renders(
         store=parts.store,
         remixes=parts.remixes,
@@ -164,6 +176,7 @@ def _build_renders(parts: Parts, sender: StemSender, downloader: StemDownloader,
         ),
         sender=RemixSender(remixes=parts.remixes, sender=sender, max_bytes=max_bytes),
         message=RenderMessage(parts.bot, parts.remixes),
+        measuring=measuring,
         translations=parts.translations,
         counters=parts.counters,
     )
@@ -198,6 +211,6 @@ async def run_worker(parts: Parts, stop: asyncio.Event) -> None:
         packs = {Task.PACK: tasks.archives.run}
         given_up: dict[Task, Handler] = {Task.PACK: tasks.archives.give_up}
         group.create_task(work(Queue.PACKS, packs, given_up=given_up, concurrency=PACKS_AT_ONCE))
-        renders = {Task.RENDER: tasks.renders.run}
+        renders = {Task.RENDER: tasks.renders.run, Task.MEASURE: tasks.measuring.run}
         given_up = {Task.RENDER: tasks.renders.give_up}
         group.create_task(work(Queue.RENDERS, renders, given_up=given_up, concurrency=RENDERS_ON_DISK))

@@ -10,6 +10,7 @@ class Task(StrEnum):
     DELIVER = "deliver"  # argument: job id
     PACK = "pack"  # argument: job id, a colon, and the letter of the button (`callback_data`)
     RENDER = "render"  # argument: a remix's id
+    MEASURE = "measure"  # argument: job id
     ALBUM = "album"  # argument: chat, media group and message, between colons
     START = "start"  # argument: job id
     UPDATE = "update"  # argument: an update from Telegram as JSON
@@ -38,6 +39,7 @@ QUEUE_OF = {
     Task.DELIVER: Queue.DELIVERIES,
     Task.PACK: Queue.PACKS,
     Task.RENDER: Queue.RENDERS,
+    Task.MEASURE: Queue.RENDERS,
     Task.ALBUM: Queue.UPDATES,
     Task.START: Queue.UPDATES,
     Task.UPDATE: Queue.UPDATES,

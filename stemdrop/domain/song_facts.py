@@ -15,11 +15,12 @@ KEYS = tuple(
 class SongFacts:
     """The measures of a song that are certain; the others are 0, empty or `None`.
 
-    Beats are `60 / bpm` seconds apart, and one is at `beat_s`. `key` is one of `KEYS`; `loudness` is in LUFS.
+    Beats are `60 / bpm` seconds apart, and one is at `beat_s`; `None` if only a sample of the song was
+    measured: its `bpm` is near. `key` is one of `KEYS`; `loudness` is in LUFS.
     """
 
     bpm: float = 0
-    beat_s: float = 0
+    beat_s: float | None = 0
     key: str = ""
     loudness: float | None = None
 
@@ -32,7 +33,13 @@ class SongFacts:
     def changed(self, speed: int, semitones: int) -> Self:
         """Return what holds of the song at this speed, in percent, and so many semitones higher."""
         key = transposed(self.key, semitones) if self.key else ""
-        return type(self)(self.bpm * speed / 100, self.beat_s * 100 / speed, key)
+        beat_s = None if self.beat_s is None else self.beat_s * 100 / speed
+        return type(self)(self.bpm * speed / 100, beat_s, key)
+
+    @property
+    def has_beats(self) -> bool:
+        """Whether it is known where the beats are."""
+        return bool(self.bpm) and self.beat_s is not None
 
 
 def transposed(key: str, semitones: int) -> str:

@@ -6,8 +6,11 @@ API, 'File').
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import cast
+
+from redis.exceptions import WatchError
 
 from stemdrop.domain.jobs import INSTRUMENTS, CachedStem, Choice, Job, Mode, Source
 from stemdrop.domain.results import Result
@@ -21,12 +24,14 @@ class CachedStems:
     """One song's stems in one mode; stems of `result` that are missing in `stems` were silent.
 
     `peaks`: stem key → its encoded peaks (`worker/audio/sound.py`); absent where they were not measured.
+    `is_measured`: whole stems were measured, so nothing more can be learnt of them.
     """
 
     result: Result
     stems: tuple[CachedStem, ...]
     facts: SongFacts | None = None
     peaks: Mapping[str, str] = field(default_factory=dict)
+    is_measured: bool = False
 
 
 class StemCache(RedisStore):
@@ -37,7 +42,9 @@ class StemCache(RedisStore):
         value = json.loads(stored)
         stems = tuple(CachedStem(**stem) for stem in value["stems"])
         facts = SongFacts(**value["facts"]) if value.get("facts") else None
-        return CachedStems(Result.from_json(value["result"]), stems, facts, value.get("peaks", {}))
+        peaks = value.get("peaks", {})
+        is_measured = value.get("is_measured", bool(peaks))
+        return CachedStems(Result.from_json(value["result"]), stems, facts, peaks, is_measured)
 
     async def free(self, source: Source, file_format: str = "") -> frozenset[Choice]:
         """Return the choices that cost nothing: cached, or paid for with links that still work."""
@@ -69,7 +76,7 @@ class StemCache(RedisStore):
         bare = Result(cached.result.code, tuple(replace(stem, url="") for stem in cached.result.stems))
         stems = [asdict(stem) for stem in cached.stems]
         value = {"result": asdict(bare), "stems": stems, "account": job.account}
-        value |= {"facts": cached.facts and asdict(cached.facts), "peaks": dict(cached.peaks)}
+        value |= _measures(cached.facts, cached.peaks, is_measured=cached.is_measured)
         now = self._clock()
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set(key, json.dumps(value, ensure_ascii=False), ex=KEPT_LIFETIME_S)
@@ -80,6 +87,22 @@ class StemCache(RedisStore):
                 pipeline.zremrangebyscore(index, "-inf", now - KEPT_LIFETIME_S)
                 pipeline.expire(index, KEPT_LIFETIME_S)
             await pipeline.execute()
+
+    async def put_measures(self, job: Job, facts: SongFacts | None, peaks: Mapping[str, str]) -> None:
+        """Note what was measured of the job's whole stems, if they are cached. Idempotent."""
+        if job.mode is None:
+            raise ValueError(f"job {job.id} has no mode")
+        key = _key(job.source, (job.mode, job.instrument), job.file_format)
+        async with self._redis.pipeline(transaction=True) as pipeline:
+            await pipeline.watch(key)
+            stored = await pipeline.get(key)
+            if stored is None:
+                return
+            value = json.loads(stored) | _measures(facts, peaks, is_measured=True)
+            pipeline.multi()  # type: ignore[no-untyped-call]
+            pipeline.set(key, json.dumps(value, ensure_ascii=False), keepttl=True)
+            with suppress(WatchError):  # other stems have just replaced these
+                await pipeline.execute()
 
     async def count(self) -> int:
         return int(await self._redis.zcount(KEPT_ALL, self._clock() - KEPT_LIFETIME_S, "+inf"))
@@ -121,6 +144,11 @@ class StemCache(RedisStore):
             await self._redis.zrem(KEPT_ALL, *keys)
         await self._redis.delete(index)
         return forgotten
+
+
+def _measures(facts: SongFacts | None, peaks: Mapping[str, str], *, is_measured: bool) -> dict[str, object]:
+    measures = {"facts": facts and asdict(facts), "peaks": dict(peaks)}
+    return {**measures, "is_measured": is_measured or bool(peaks)}
 
 
 def _key(source: Source, choice: Choice, file_format: str) -> str:

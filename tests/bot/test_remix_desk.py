@@ -1,6 +1,7 @@
 """A mixing desk: what is set stays, what is ordered is ordered once, and only by the song's user."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -470,6 +471,33 @@ async def test_a_picture_shows_when_each_measured_stem_plays(room: BotRoom, job:
     assert picture.content["caption"] == "🎵 Morning Line\n🟥 Vocals\n🟧 Bass"
     assert picture.reply_to is desk.reply_to
     assert {size["width"] for size in picture.content["photo"]} == {320, 800, 1048}
+
+
+async def test_the_first_picture_waits_until_the_song_is_measured(
+    room: BotRoom, job: Job, desk: Message, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert job.result
+    cache, peaks = room.product.stem_cache, {"vocals": encode_peaks(bytes(range(50)) * 20)}
+    await cache.put(job, CachedStems(job.result, ()))
+    monkeypatch.setattr("bot.song_pictures.PATIENCE_S", 0.01)
+    query = await room.presses(desk, "🖼 Picture")
+    assert query.answer_text == "The song is being measured for its picture. Tap again in a moment."
+    assert await room.product.taken(Queue.RENDERS, Task.MEASURE) == [job.id]
+    monkeypatch.undo()
+    measured = asyncio.create_task(until_waiting(room, lambda: cache.put_measures(job, None, peaks)))
+    query = await room.presses(desk, "🖼 Picture")
+    await measured
+    assert query.answer_text == ""
+    assert [it.content["caption"] for it in room.after(desk) if "photo" in it.content] == [
+        "🎵 Morning Line\n🟥 Vocals"
+    ]
+
+
+async def until_waiting(room: BotRoom, act: Callable[[], Awaitable[None]]) -> None:
+    """Act when the tap has asked a worker to measure the song."""
+    while not await room.product.taken(Queue.RENDERS, Task.MEASURE):  # noqa: ASYNC110 - Redis sets no event
+        await asyncio.sleep(0.01)
+    await act()
 
 
 @pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.RESET_BEFORE])

@@ -40,11 +40,12 @@ READS = {
     *("Circuits.all", "Circuits.get"),
     "Telegram.sendChatAction",  # cancelled when the song has been inspected meanwhile
 }
-# Steps that change one thing on which nothing else depends. The admin or operator who ordered them repeats
+# Steps that change one thing on which nothing else depends. The person who ordered them repeats
 # them, and recovery repeats `leave` and `drop`; `uncount` lets one more run be made.
 REPEATED = {
     *("StemCache.forget_all", "JobStore.dismiss", "JobStore.reopen", "JobStore.leave"),
     *("Remixes.reopen", "Remixes.drop", "Remixes.uncount"),
+    *("Engine.add(measure)", "StemCache.put_measures"),
 }
 
 

@@ -38,6 +38,7 @@ from stemdrop.tasks.engine import Engine, Queue, Task
 from stemdrop.wiring import Parts
 from worker.archives import Archives
 from worker.delivery import Delivery
+from worker.measuring import Measuring
 from worker.progress_updates import ProgressUpdates
 from worker.recovery import Deadlines, Recovery
 from worker.renders import Renders
@@ -140,6 +141,10 @@ class Product(Parts):
     def renders(self, *, max_bytes: int | None = None) -> Renders:
         """The task RENDER; `max_bytes` is what Telegram takes."""
         return self._tasks(max_bytes).renders
+
+    def measuring(self) -> Measuring:
+        """The task MEASURE."""
+        return self._tasks().measuring
 
     def poller(self, update_health: UpdateHealth | None = None) -> Poller:
         return Poller(self.bot, self.store, self.engine, self.dead_letters, update_health or UpdateHealth())

@@ -48,7 +48,14 @@ from webhook.mixer.sample_grid import SEGMENT_S
 from webhook.mixer.security_headers import SecurityHeaders
 from webhook.mixer.segment_maker import NotPlayable
 from webhook.mixer.segments import Segments
-from webhook.mixer.songs import PlayableStem, check_recipe, describe, playable_stems, version_of
+from webhook.mixer.songs import (
+    PlayableStem,
+    check_recipe,
+    describe,
+    describe_measures,
+    playable_stems,
+    version_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +63,7 @@ MAX_BODY_BYTES = 16 * 1024
 # Of one user, in all webhooks together.
 # A song of the most stems takes 1600 segments a minute at its fastest.
 OPENED_PER_MINUTE, SEGMENTS_PER_MINUTE, MIXES_PER_MINUTE = 30, 2000, 20
+MEASURES_PER_MINUTE = 60
 # Of one user, in this process: each may wait for its segment.
 SEGMENTS_AT_ONCE = 32
 # Of all users: the others of the requests that a webhook handles at once are left for callbacks.
@@ -102,6 +110,7 @@ def mixer_app(parts: Parts, segments: Segments, body_timeout_s: float = BODY_TIM
         *page_routes(parts.translations),
         Route("/open", mixer.open, methods=["POST"]),
         Route("/segments/{token}/{stem}/{segment}.flac", mixer.segment),
+        Route("/measures/{token}", mixer.measures),
         Route("/mixes", mixer.order, methods=["POST"]),
     ]
     handlers: dict[Any, Any] = {HTTPException: _answer_http, **dict.fromkeys(_ANSWERS, _answer)}
@@ -163,6 +172,20 @@ class _Mixer:
             raise TryLater(1, "the segment has been removed") from error
         parts.counters.add(MIXER_SEGMENTS, "served")
         return answer
+
+    async def measures(self, request: Request) -> Response:
+        """Say what was measured of a song; 202 while a worker measures it."""
+        parts = self._parts
+        token = parts.links.read_mixer(request.path_params["token"])
+        bind_job(token.job_id)
+        await parts.rate_limits.take("measures", token.user_id, MEASURES_PER_MINUTE)
+        job, person = await self._access.job(token.job_id, token.user_id)
+        stems = await self._stems(job, token.version)
+        measures = await parts.song_measures.get(job)
+        if measures is None:
+            return JSONResponse({}, 202)
+        translate = parts.translations.language(person.language or job.language)
+        return JSONResponse(describe_measures(stems, measures, translate))
 
     async def order(self, request: Request) -> Response:
         """Order a mix, which is sent to the chat. Idempotent for the same `id`."""

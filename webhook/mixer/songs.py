@@ -14,6 +14,7 @@ from stemdrop.domain.recipes import Recipe
 from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.errors import BadContract
+from stemdrop.services.song_measures import Measures
 from stemdrop.storage.stem_cache import CachedStems
 
 
@@ -52,7 +53,7 @@ def describe(
         "language": translate.code,
         "texts": mixer_texts(translate),
         "title": job.source.title,
-        "facts": _facts(job.facts, translate),
+        "facts": _facts(cached.facts if cached and cached.is_measured else job.facts, translate),
         "duration_s": duration_s,
         "stems": [
             {
@@ -64,6 +65,14 @@ def describe(
             for playable in stems
         ],
     }
+
+
+def describe_measures(
+    stems: Sequence[PlayableStem], measures: Measures, translate: Language
+) -> dict[str, Any]:
+    """Return the song's measures, and the peaks of the stems in their order."""
+    peaks = [_peaks(measures.peaks.get(playable.stem.key, "")) for playable in stems]
+    return {"facts": _facts(measures.facts, translate), "peaks": peaks}
 
 
 def check_recipe(value: object, stems: Sequence[PlayableStem], facts: SongFacts | None) -> Recipe:

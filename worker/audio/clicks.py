@@ -21,7 +21,7 @@ _CLICK_LEVEL = 0.5
 
 
 class NoTempo(StemdropError):
-    """A count-in or a metronome is asked for, and the song's tempo is not known."""
+    """A count-in or a metronome is asked for, and the song's beats are not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Clicks:
         """Return the clicks of a recipe, `None` if it has none. Raises `NoTempo`."""
         if not recipe.has_count_in and not recipe.has_metronome:
             return None
-        if facts is None or not facts.bpm:
+        if facts is None or not facts.bpm or facts.beat_s is None:
             raise NoTempo("the song's tempo is not known")
         # as rendered
         period = 60 / facts.bpm * 100 / recipe.speed * RATE

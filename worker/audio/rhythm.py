@@ -63,20 +63,21 @@ def _guess(onsets: Values) -> float:
     likeness = np.fft.irfft(np.abs(spectrum) ** 2)[:lags] / np.arange(onsets.size, onsets.size - lags, -1)
     likeness = np.convolve(likeness / likeness[0], [0.25, 0.5, 0.25], "same")
 
-    def regularity(tempo: float) -> float:
+    def regularity(tempi: Values) -> Values:
         """How alike the onsets are to those one to eight beats later."""
-        later = 60 / tempo * FRAME_RATE * np.arange(1, 9)
-        return float(np.interp(later[later < lags - 1], np.arange(lags), likeness).mean())
+        later = 60 / tempi[:, np.newaxis] * FRAME_RATE * np.arange(1, 9)
+        alike = np.interp(later, np.arange(lags), likeness)
+        return cast(Values, alike.mean(axis=1, where=later < lags - 1))
 
     tempi = np.geomspace(*_TEMPI, 300)
     # most songs are near 115
     usual = np.exp(-0.5 * (np.log2(tempi / 115) / 0.9) ** 2)
-    slow = float(tempi[np.argmax([regularity(tempo) for tempo in tempi] * usual)])
+    slow = float(tempi[np.argmax(regularity(tempi) * usual)])
     if slow / 2 >= _TEMPI[0]:
         slow /= 2
     elif slow * 2 > _TEMPI[1]:
         return slow / 60
-    slower, faster = (max(regularity(slow * n * near) for near in np.linspace(0.99, 1.01, 9)) for n in (1, 2))
+    slower, faster = (regularity(slow * n * np.linspace(0.99, 1.01, 9)).max() for n in (1, 2))
     if _DIFFERENT * slower < faster < _ALIKE * slower:
         return 0
     return slow * (2 if faster >= _ALIKE * slower else 1) / 60

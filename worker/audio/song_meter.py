@@ -1,6 +1,5 @@
 """`SongMeter`: measures a song by its stems."""
 
-import asyncio
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
+from worker.audio.song_sample import MAX_ADDED, is_drums, is_pitched, is_sampled, samples_of
 from worker.cancellable_thread import run_in_thread
 
 if TYPE_CHECKING:
@@ -17,16 +17,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MEASURED_AT_ONCE = 2
-# So long a delivery waits for its turn; its stems are then sent without being measured.
-MEASURING_PATIENCE_S = 10.0
 # Longer recordings have more than one tempo and key, and would keep the processor from other songs.
 MAX_MEASURED_S = 20 * 60
 # Shorter songs have no tempo or key to speak of.
 MIN_S = 8
-_DRUMS = frozenset({"drums", "percussion", "drum_kit"})
-_SUNG = frozenset({"vocals", "backing_vocals", "lead_vocal"})
-_MAX_ADDED = 2
 # ITU-R BS.1770-5: the gates, and the offset of its scale.
 _ABSOLUTE_GATE, _RELATIVE_GATE_DB, _OFFSET_DB = -70.0, 10, -0.691
 
@@ -35,39 +29,50 @@ _ABSOLUTE_GATE, _RELATIVE_GATE_DB, _OFFSET_DB = -70.0, 10, -0.691
 class SongMeter:
     """Measures the stems of one job, in any order, and the song by them.
 
-    A song that cannot be measured is delivered all the same: an unexpected error is logged, once.
+    Of a longer song only a sample is measured, unless it `is_whole`. A song that cannot be measured is
+    delivered all the same: an unexpected error is logged, once.
     """
 
     job_id: str
     stems: Sequence[Stem]
-    # shared by all jobs of a process, whose threads have other work, too
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MEASURED_AT_ONCE))
+    is_whole: bool = False
     silent: set[str] = field(default_factory=set)  # keys of stems that need not be measured
     _sounds: dict[str, "Sound"] = field(default_factory=dict)
+    _length_s: float = 0.0  # of the first stem; the sample is taken at the same places of all
     _is_broken: bool = False
 
     async def measure(self, stem: Stem, path: Path, audio_format: AudioFormat, duration_s: float) -> None:
-        """Measure a stem's file, unless it is long or its turn does not come soon."""
+        """Measure a stem's file, unless it is long."""
         if duration_s > MAX_MEASURED_S:
             return
+        self._length_s = self._length_s or duration_s
         try:
-            async with asyncio.timeout(MEASURING_PATIENCE_S):
-                await self.slots.acquire()
-        except TimeoutError:
-            log.info("job %s: stem %s is not measured: other songs are", self.job_id, stem.key)
-            return
-        try:
-            if sound := await run_in_thread(_measure_sound, path, audio_format):
+            if sound := await run_in_thread(self._measure, stem, path, audio_format):
                 self._sounds[stem.key] = sound
         except Exception:
             self._give_up()
-        finally:
-            self.slots.release()
+
+    def _measure(self, stem: Stem, path: Path, audio_format: AudioFormat) -> "Sound | None":
+        from worker.audio.rhythm import find_beats  # noqa: PLC0415
+        from worker.audio.sound import measure_parts, measure_sound  # noqa: PLC0415
+
+        if not self._is_sampled:
+            return measure_sound(path, audio_format)
+        sound = None
+        for parts in samples_of(stem, self.stems, self._length_s):
+            sound = measure_parts(path, audio_format, self._length_s, parts)
+            if sound is None or find_beats(sound.onsets):
+                break
+        return sound
+
+    @property
+    def _is_sampled(self) -> bool:
+        return not self.is_whole and is_sampled(self._length_s)
 
     @property
     def peaks(self) -> dict[str, str]:
-        """The encoded peaks of each measured stem."""
-        return {key: sound.peaks for key, sound in self._sounds.items()}
+        """The encoded peaks of each stem that was measured whole."""
+        return {key: sound.peaks for key, sound in self._sounds.items() if sound.peaks}
 
     async def facts(self) -> SongFacts | None:
         """Return what is certain by the stems measured so far; `None` if that is only the loudness."""
@@ -85,15 +90,17 @@ class SongMeter:
         longest_s = max([sound.duration_s for sound in list(self._sounds.values())], default=0)
         if self._is_broken or longest_s < MIN_S:
             return None
-        played = [stem for stem in self.stems if stem.is_rest or stem.key not in _SUNG]
-        drums = [stem for stem in played if not stem.is_rest and stem.key in _DRUMS]
-        pitched = [stem for stem in played if stem not in drums]
-        beats = find_beats(self._sum(drums, "onsets")) or find_beats(self._sum(played, "onsets"))
-        key = find_key(self._sum(pitched, "pitches"))
+        drums = [stem for stem in self.stems if is_drums(stem)]
+        pitched = [stem for stem in self.stems if is_pitched(stem)]
+        beats = find_beats(self._sum(drums, "onsets")) or find_beats(self._sum([*drums, *pitched], "onsets"))
+        key = find_key(self._sum(pitched, "pitches"), is_sample=self._is_sampled)
         if beats is None and not key:
             return None
         loudness = self._loudness()
-        return SongFacts(beats.bpm, beats.at_s, key, loudness) if beats else SongFacts(0, 0, key, loudness)
+        if beats is None:
+            return SongFacts(key=key, loudness=loudness)
+        # where the beats of a sample are says too little of those a minute later
+        return SongFacts(beats.bpm, None if self._is_sampled else beats.at_s, key, loudness)
 
     def _sum(self, stems: Collection[Stem], name: str) -> "Values":
         """Add up a measure of stems, which may differ in length."""
@@ -113,7 +120,7 @@ class SongMeter:
         """
         import numpy as np  # noqa: PLC0415
 
-        if len(self._sounds) > _MAX_ADDED or any(
+        if len(self._sounds) > MAX_ADDED or any(
             stem.key not in self._sounds and stem.key not in self.silent for stem in self.stems
         ):
             return None
@@ -129,9 +136,3 @@ class SongMeter:
         if not self._is_broken:
             self._is_broken = True
             log.exception("job %s: its song cannot be measured", self.job_id)
-
-
-def _measure_sound(path: Path, audio_format: AudioFormat) -> "Sound | None":
-    from worker.audio.sound import measure_sound  # noqa: PLC0415
-
-    return measure_sound(path, audio_format)

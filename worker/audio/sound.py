@@ -1,10 +1,11 @@
-"""Measures one stem while it is decoded, block by block: peaks, loudness, onsets and pitches.
+"""Measures one stem, or parts of it, while it is decoded: peaks, loudness, onsets and pitches.
 
 The memory for an hour is 3 MB. All is measured at 24 kHz: what is above 12 kHz adds less than 0.1 dB.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,16 +13,20 @@ import av
 import av.error
 import numpy as np
 import numpy.typing as npt
+from av.container import InputContainer
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.peaks import FLOOR_DB, PEAKS, encode_peaks
 from worker.audio.formats import MAX_AUDIO_S, is_mono, open_audio
+from worker.audio.song_sample import ENERGIES, LEVELS, ONSETS, PITCHES, Part
 from worker.cancellable_thread import raise_if_cancelled
 
 Values = npt.NDArray[Any]
 
 RATE = 24_000
 _BLOCK = 2 * RATE
+# Samples of a file that are resampled together.
+_MANY = 1 << 15
 # Levels and onsets a second.
 FRAME_RATE = 100
 _FRAME = RATE // FRAME_RATE
@@ -36,12 +41,17 @@ PITCH_STEPS = 120
 _BANDS = np.array([1, 2, 4, 6, 12, 24, 48, 96])
 
 
+# After a place was sought in an MP3, its first frames lack what was before them.
+_INCOMPLETE = 3
+_ALL = frozenset({LEVELS, ENERGIES, ONSETS, PITCHES})
+
+
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """The measures of one stem.
+    """The measures of one stem; those that were not taken are empty.
 
     `peaks`: see `stemdrop.domain.peaks`; `energies`: K-weighted, 10 a second; `onsets`: 100 a second;
-    `pitches`: the strength of each tenth of a semitone, from C on, in each block of two seconds.
+    `pitches`: the strength of each tenth of a semitone, from C on, in each block of at most two seconds.
     """
 
     duration_s: float
@@ -53,25 +63,92 @@ class Sound:
 
 def measure_sound(path: Path, audio_format: AudioFormat) -> Sound | None:
     """Decode and measure a file; `None` if it cannot be decoded or is longer than any song. Blocking."""
-    meter, fifo, decoded = _Meter(), av.AudioFifo(), 0
+    meter, decoded = _Meter(), 0
     try:
         with open_audio(path, audio_format) as container:
-            resampler = av.AudioResampler("fltp", "mono" if is_mono(container) else "stereo", RATE)
+            samples = _Samples(container)
             for frame in chain(container.decode(audio=0), [None]):
                 raise_if_cancelled()
-                for part in resampler.resample(frame):
-                    part.pts = None  # the queue refuses gaps in timestamps, which are none in the sound
-                    decoded += part.samples
-                    fifo.write(part)
+                samples.add(frame)
+                while (block := samples.take(_BLOCK, partial=frame is None)) is not None:
+                    meter.add(block, _ALL)
+                    decoded += block.shape[1]
                 if decoded > MAX_AUDIO_S * RATE:
                     return None
-                while block := fifo.read(_BLOCK):
-                    meter.add(block.to_ndarray())
-            if rest := fifo.read(partial=True):
-                meter.add(rest.to_ndarray())
     except (av.error.FFmpegError, ValueError, IndexError):
         return None
-    return meter.sound(decoded) if decoded else None
+    return meter.sound(decoded / RATE) if decoded else None
+
+
+def measure_parts(
+    path: Path, audio_format: AudioFormat, duration_s: float, parts: Sequence[Part]
+) -> Sound | None:
+    """Decode and measure parts of a file of this length; `None` if they cannot be decoded. Blocking."""
+    meter = _Meter()
+    try:
+        with open_audio(path, audio_format) as container:
+            samples = _Samples(container)
+            for part in parts:
+                container.seek(round(part.start_s * av.time_base))
+                decoded_s = 0.0
+                for frame in islice(container.decode(audio=0), _INCOMPLETE, None):
+                    raise_if_cancelled()
+                    samples.add(frame)
+                    decoded_s += frame.samples / frame.sample_rate
+                    if decoded_s > part.length_s:
+                        break
+                samples.resample()
+                for size in _sizes(part.length_s):
+                    if (block := samples.take(size, partial=True)) is not None:
+                        meter.add(block, part.measures)
+                samples.drop()
+    except (av.error.FFmpegError, ValueError, IndexError):
+        return None
+    return meter.sound(duration_s)
+
+
+def _sizes(length_s: float) -> list[int]:
+    """Return the sizes of the blocks in which so many seconds are measured."""
+    blocks, rest = divmod(round(length_s * RATE), _BLOCK)
+    return [_BLOCK] * blocks + [rest] * bool(rest)
+
+
+class _Samples:
+    """What was decoded, at `RATE`: channels × samples. Many frames are resampled at once: it is quicker."""
+
+    def __init__(self, container: InputContainer) -> None:
+        self._resampler = av.AudioResampler("fltp", "mono" if is_mono(container) else "stereo", RATE)
+        self._decoded, self._resampled = av.AudioFifo(), av.AudioFifo()
+
+    def add(self, frame: av.AudioFrame | None) -> None:
+        """Add the next frame; `None` at the end."""
+        if frame:
+            frame.pts = None  # the queues refuse gaps in timestamps, which are none in the sound
+            self._decoded.write(frame)
+            if self._decoded.samples >= _MANY:
+                self.resample()
+        else:
+            self.resample()
+            self._write(None)
+
+    def resample(self) -> None:
+        """Make all that was added ready, but for some samples."""
+        if decoded := self._decoded.read(partial=True):
+            self._write(decoded)
+
+    def take(self, size: int, *, partial: bool) -> Values | None:
+        """Take so many samples, or fewer; `None` if there are not so many."""
+        block = self._resampled.read(size, partial=partial)
+        return block.to_ndarray() if block else None
+
+    def drop(self) -> None:
+        """Drop what was not taken."""
+        self._resampled.read(partial=True)
+
+    def _write(self, frame: av.AudioFrame | None) -> None:
+        for part in self._resampler.resample(frame):
+            part.pts = None
+            self._resampled.write(part)
 
 
 @dataclass
@@ -83,22 +160,27 @@ class _Meter:
     _last_frame: Values = field(default_factory=lambda: np.zeros(_FRAME, np.float32))
     _last_bands: Values = field(default_factory=lambda: np.zeros(len(_BANDS), np.float32))
 
-    def add(self, samples: Values) -> None:
-        """Measure the next block: channels × samples. Only the last may be short."""
+    def add(self, samples: Values, measures: frozenset[str]) -> None:
+        """Measure the next block: channels × samples. Only the last of a part may be short."""
         samples = np.pad(samples, ((0, 0), (0, -samples.shape[1] % _LOUDNESS_FRAME)))
         mono = samples.mean(axis=0, dtype=np.float32)
-        self._levels.append(np.abs(samples).max(axis=0).reshape(-1, _FRAME).max(axis=1))
-        self._energies.append(_k_weighted(samples))
-        self._onsets.append(self._rises(mono))
-        self._pitches.append(_pitches(mono))
+        if LEVELS in measures:
+            self._levels.append(np.abs(samples).max(axis=0).reshape(-1, _FRAME).max(axis=1))
+        if ENERGIES in measures:
+            self._energies.append(_k_weighted(samples))
+        if ONSETS in measures:
+            self._onsets.append(self._rises(mono))
+        if PITCHES in measures:
+            self._pitches.append(_pitches(mono))
 
-    def sound(self, samples: int) -> Sound:
-        levels = np.concatenate(self._levels)[: -(-samples // _FRAME)]
+    def sound(self, duration_s: float) -> Sound:
+        nothing = [np.zeros(0, np.float32)]
+        levels = np.concatenate(self._levels or nothing)[: -(-round(duration_s * RATE) // _FRAME)]
         return Sound(
-            samples / RATE,
-            _encode(levels),
-            np.concatenate(self._energies),
-            np.concatenate(self._onsets),
+            duration_s,
+            _encode(levels) if levels.size else "",
+            np.concatenate(self._energies or nothing),
+            np.concatenate(self._onsets or nothing),
             np.array(self._pitches),
         )
 

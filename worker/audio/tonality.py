@@ -21,15 +21,17 @@ _MIN_LEAD = 0.1
 _FAINT = 0.1
 
 
-def find_key(pitches: Values) -> str:
+def find_key(pitches: Values, *, is_sample: bool = False) -> str:
     """Return one of `KEYS`; empty if none fits clearly better than the others.
 
-    A key and its relative have the same notes: the first and the last chord tell which it is.
+    A key and its relative have the same notes: the first and the last chord tell which it is. What is heard
+    first in a sample is the first chord only if it is heard at its beginning, and so with the last.
     """
     if len(pitches) < _MIN_BLOCKS:
         return ""
     strengths = pitches.sum(axis=1)
-    heard = pitches[strengths > _FAINT * strengths.max()]
+    is_heard = strengths > _FAINT * strengths.max()
+    heard = pitches[is_heard]
     if len(heard) < _MIN_BLOCKS:
         return ""
     notes = _notes(heard)
@@ -38,7 +40,8 @@ def find_key(pitches: Values) -> str:
     relative = (best + 9) % 12 + 12 if best < 12 else (best + 3) % 12
     if fits[best] < _MIN_FIT or fits[best] - np.delete(fits, [best, relative]).max() < _MIN_LEAD:
         return ""
-    chords = [int(_fits(notes[at], _MAJOR_CHORD, _MINOR_CHORD).argmax()) for at in (0, -1)]
+    ends = [at for at in (0, -1) if is_heard[at] or not is_sample]
+    chords = [int(_fits(notes[at], _MAJOR_CHORD, _MINOR_CHORD).argmax()) for at in ends]
     votes = chords.count(best) - chords.count(relative)
     if votes == 0 and fits[best] - fits[relative] < _MIN_LEAD:
         return ""

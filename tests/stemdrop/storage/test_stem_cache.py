@@ -50,7 +50,26 @@ async def test_what_was_measured_is_kept_and_may_be_lacking(stem_cache: StemCach
     key = KEPT_KEY.format(job.source.split_id(*VOCALS))
     stored = json.loads(await redis.get(key) or "")
     await redis.set(key, json.dumps({name: stored[name] for name in ("result", "stems", "account")}))
-    assert await stem_cache.find(job.source, VOCALS) == replace(found, facts=None, peaks={})
+    bare = replace(found, facts=None, peaks={}, is_measured=False)
+    assert await stem_cache.find(job.source, VOCALS) == bare
+
+
+async def test_measures_are_added_to_what_is_cached_and_to_nothing_else(
+    stem_cache: StemCache, redis: Redis
+) -> None:
+    job, facts = make_job(mode=Mode.SEPARATE_VOCAL), SongFacts(104, 0.01, "B♭ minor")
+    await stem_cache.put_measures(job, facts, {"vocals": "c-x"})
+    assert await stem_cache.find(job.source, VOCALS) is None
+    await stem_cache.put(job, KEPT)
+    before = await stem_cache.find(job.source, VOCALS)
+    assert before
+    assert not before.is_measured
+    await redis.expire(KEPT_KEY.format(job.source.split_id(*VOCALS)), 1000)
+    for _ in range(2):
+        await stem_cache.put_measures(job, facts, {"vocals": "c-x"})
+        found = await stem_cache.find(job.source, VOCALS)
+        assert found == replace(before, facts=facts, peaks={"vocals": "c-x"}, is_measured=True)
+    assert 0 < await redis.ttl(KEPT_KEY.format(job.source.split_id(*VOCALS))) <= 1000
 
 
 async def test_audio_mode_and_instrument_tell_entries_apart(stem_cache: StemCache) -> None:

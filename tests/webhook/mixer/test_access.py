@@ -17,10 +17,12 @@ from sandbox.telegram.chats import Message, User
 from sandbox.telegram.faults import FaultKind
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.domain.jobs import Job, JobState
+from stemdrop.domain.peaks import encode_peaks
 from stemdrop.domain.recipes import FASTEST
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.http.signed_links import MIXER_LIFETIME_S, MixerToken
 from stemdrop.provider.sunoapi.answers import MAX_STEMS
+from stemdrop.storage.stem_cache import CachedStems
 from stemdrop.tasks.engine import Queue, Task
 from webhook.connection_limits import MAX_REQUESTS
 from webhook.mixer import segments
@@ -290,6 +292,25 @@ async def test_a_recipe_that_cannot_be_made_is_refused(
     mixer: Mixer, job: Job, alice: User, change: dict[str, Any]
 ) -> None:
     assert refusal(await mixer.order(await mixer.token(job, alice), **change)) == (422, "malformed")
+
+
+async def test_a_song_is_measured_for_the_first_mixer_that_shows_it(
+    mixer: Mixer, job: Job, alice: User
+) -> None:
+    assert job.result
+    product, token = mixer.product, await mixer.token(job, alice)
+    facts, peaks = SongFacts(104, None, "G major", -11), encode_peaks(bytes(range(50)) * 20)
+    await product.stem_cache.put(job, CachedStems(job.result, (), facts))
+    for _ in range(2):
+        assert (await mixer.client.get(f"/mixer/measures/{token}")).status_code == 202
+    assert await product.taken(Queue.RENDERS, Task.MEASURE) == [job.id]
+    exact = SongFacts(104.1, 0.5, "G major", -11)
+    await product.stem_cache.put_measures(job, exact, {"vocals": peaks})
+    answer = (await mixer.client.get(f"/mixer/measures/{token}")).json()
+    assert answer["facts"] == {"bpm": 104.1, "beat_s": 0.5, "key": "G major", "loudness": -11}
+    assert [stem and len(stem) for stem in answer["peaks"]] == [1000, None]
+    assert (await mixer.open(job, alice)).json()["facts"] == answer["facts"]
+    assert refusal(await mixer.client.get("/mixer/measures/forged")) == FORBIDDEN
 
 
 async def test_a_song_with_a_tempo_can_be_counted_in(mixer: Mixer, job: Job, alice: User) -> None:

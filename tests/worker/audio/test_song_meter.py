@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from decoding import decode
 from sounds import RATE, record, tone
 
 from stemdrop.domain.audio_types import AudioFormat
@@ -12,6 +13,7 @@ from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
 from worker.audio.formats import detect_format
 from worker.audio.song_meter import MAX_MEASURED_S, SongMeter
+from worker.audio.song_sample import samples_of
 
 ROOT = Path(__file__).parents[3]
 SONGS = ROOT / "sandbox" / "songs"
@@ -43,6 +45,7 @@ def test_the_demo_song_is_measured_by_its_true_stems(demo: SongMeter) -> None:
     assert facts
     assert facts.bpm == pytest.approx(104, abs=0.1)
     period = 60 / facts.bpm
+    assert facts.beat_s is not None
     assert min(facts.beat_s, period - facts.beat_s) < 0.02  # its first beat is its beginning
     assert facts.key == "C major"
     assert facts.loudness is None
@@ -75,6 +78,35 @@ def test_without_drums_the_instrumental_or_the_rest_is_measured(
     assert facts.key == tonality
 
 
+@pytest.mark.parametrize("form", ["mp3", "flac"])
+def test_of_a_longer_song_a_sample_tells_the_same(tmp_path: Path, form: str) -> None:
+    """Harbour Waltz, twice. Where the beats are, and the peaks, are known of whole stems alone."""
+    song = np.tile(decode(SONGS / "harbour-waltz.mp3"), 2)
+    path = record(tmp_path / "0", form, song[0], song[1])
+    facts = {}
+    for is_whole in (False, True):
+        meter = SongMeter("a", [Stem("vocals", ""), Stem("instrumental", "")], is_whole)
+        meter.silent.add("vocals")
+        asyncio.run(meter.measure(meter.stems[1], path, AudioFormat(form), song.shape[1] / RATE))
+        facts[is_whole] = facts_of(meter)
+        assert bool(meter.peaks) is is_whole
+    sampled, whole = facts[False], facts[True]
+    assert sampled
+    assert whole
+    assert (sampled.has_beats, whole.has_beats) == (False, True)
+    assert sampled.bpm == pytest.approx(whole.bpm, abs=0.4)
+    assert sampled.key == whole.key == "E♭ minor"  # at 48,000 Hz it is higher
+    assert sampled.loudness == pytest.approx(whole.loudness, abs=1)
+
+
+def test_no_more_of_a_stem_is_decoded_than_its_measures_need() -> None:
+    """The drums tell the tempo; the others the key. Of more than two stems voices tell nothing."""
+    stems = [Stem(key, "") for key in ("vocals", "drums", "bass", "other")]
+    lengths = [sum(part.length_s for part in (samples_of(it, stems, 200) or [[]])[0]) for it in stems]
+    assert lengths == pytest.approx([0, 10, 7.2, 7.2])
+    assert [part.length_s for part in samples_of(stems[0], stems[:1], 200)[0]] == [0.4] * 12
+
+
 def test_vocals_drones_and_short_songs_have_no_facts(demo: SongMeter, tmp_path: Path) -> None:
     assert facts_of(SongMeter("a", [Stem("vocals", "")], _sounds=demo._sounds)) is None
     noise = np.random.default_rng(1).uniform(-0.3, 0.3, 12 * RATE).astype(np.float32)
@@ -83,20 +115,11 @@ def test_vocals_drones_and_short_songs_have_no_facts(demo: SongMeter, tmp_path: 
     assert facts_of(SongMeter("a", [])) is None
 
 
-async def test_long_recordings_and_those_whose_turn_does_not_come_are_not_measured(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_long_recordings_are_not_measured() -> None:
     stem, song = Stem("drums", ""), SONGS / "harbour-waltz.mp3"
-    meter = SongMeter("a", [stem], asyncio.Semaphore(0))
+    meter = SongMeter("a", [stem])
     await meter.measure(stem, song, AudioFormat.MP3, MAX_MEASURED_S + 1)
-    monkeypatch.setattr("worker.audio.song_meter.MEASURING_PATIENCE_S", 0.0)
-    with caplog.at_level("INFO"):
-        await meter.measure(stem, song, AudioFormat.MP3, 30)
-    assert [record.getMessage() for record in caplog.records] == [
-        "job a: stem drums is not measured: other songs are"
-    ]
     assert meter.peaks == {}
-    meter.slots.release()
     await meter.measure(stem, song, AudioFormat.MP3, 30)
     assert set(meter.peaks) == {"drums"}
 

@@ -10,7 +10,8 @@ from sounds import FORMS, RATE, record, tone
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.peaks import PEAKS, decode_peaks
 from worker.audio.formats import detect_format
-from worker.audio.sound import Sound, measure_sound
+from worker.audio.song_sample import ENERGIES, ONSETS, PITCHES, Part
+from worker.audio.sound import Sound, measure_parts, measure_sound
 
 
 def measured(path: Path) -> Sound:
@@ -64,6 +65,37 @@ def test_peaks_and_onsets_are_where_the_sound_is(tmp_path: Path) -> None:
     assert max(peaks(sound)) == pytest.approx(57, abs=1)
     assert peaks(sound)[500] == 0
     assert np.argmax(sound.onsets) == pytest.approx(700, abs=2)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_parts_are_measured_where_they_are(tmp_path: Path, form: str) -> None:
+    """Ten seconds, of which the last five are louder by 20 dB, and a click at four."""
+    sound = tone(-40, 10)
+    sound[5 * RATE :] *= 10
+    sound[4 * RATE : 4 * RATE + 2000] = tone(-6, 1)[:2000]
+    path = record(tmp_path / "0", form, sound)
+    audio_format = detect_format(path)
+    assert audio_format
+    parts = [Part(at, 0.6, frozenset({ENERGIES})) for at in (1, 7)]
+    parts += [Part(9, 1, frozenset({PITCHES})), Part(3, 1.8, frozenset({ONSETS}))]
+    found = measure_parts(path, audio_format, 10, parts)
+    assert found
+    levels = -0.691 + 10 * np.log10(found.energies[[1, 4, 7, 10]])
+    assert levels == pytest.approx([-40.7, -40.7, -20.7, -20.7], abs=1)
+    assert np.argmax(found.pitches.sum(axis=0)) == 90
+    assert found.onsets.size == 180
+    # places are near: a page of Ogg lasts most of a second
+    assert np.argmax(found.onsets) == pytest.approx(100, abs=75)
+    assert (found.peaks, found.duration_s) == ("", 10)
+
+
+def test_parts_beyond_the_end_and_of_broken_files_have_no_measures(tmp_path: Path) -> None:
+    path = record(tmp_path / "0", "flac", tone())
+    late = [Part(10, 1, frozenset({ENERGIES, ONSETS, PITCHES}))]
+    found = measure_parts(path, AudioFormat.FLAC, 0.5, late)
+    assert found is None or found.onsets.size < 100
+    path.write_bytes(path.read_bytes()[:16] + b"no sound at all" * 100)
+    assert measure_parts(path, AudioFormat.FLAC, 10, late) is None
 
 
 def test_a_file_that_cannot_be_decoded_or_is_too_long_is_not_measured(

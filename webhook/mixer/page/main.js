@@ -82,6 +82,17 @@ function show(song) {
   opened.onchange = update;
   opened.onmissing = (name) => toast(text("stem_missing", { name }));
   followTransport(opened.transport, follow);
+  if (song.stems.some(({ peaks }) => !peaks)) server.measures().then(addMeasures, () => {});
+
+  /** @param {Awaited<ReturnType<Server["measures"]>>} measures */
+  function addMeasures(measures) {
+    if (!measures) return;
+    song.facts = measures.facts;
+    for (const [index, stem] of song.stems.entries()) stem.peaks = measures.peaks[index];
+    for (const row of rows) row.addPeaks();
+    line.addPeaks();
+    follow();
+  }
   addEventListener("resize", follow);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", follow);
 }

@@ -11,6 +11,9 @@
 
 const FIRST_WAIT_S = 1;
 const LONGEST_WAIT_S = 8;
+/** How often, and how many times, it is asked whether a song has been measured. */
+const ASK_EVERY_S = 2;
+const MOST_ASKED = 20;
 
 /** The server refused; `code` says why: `expired` is what was open before and is not any more. */
 export class RefusedError extends Error {
@@ -59,6 +62,20 @@ export class Server {
     const { error } = await response.json().catch(() => ({}));
     if (["past_end", "not_audio", "too_big"].includes(error)) return String(error);
     throw new RefusedError("gone");
+  }
+
+  /**
+   * Return what is measured of the song, which takes some seconds the first time; undefined if it does not come.
+   * @returns {Promise<{ facts: Facts | null, peaks: (number[] | null)[] } | undefined>}
+   */
+  async measures() {
+    for (let asked = 0; asked < MOST_ASKED; asked++) {
+      const response = await this.#withToken((token) => this.#ask(`measures/${token}`));
+      if (response.status === 200) return response.json();
+      if (response.status !== 202) return undefined;
+      await pause(ASK_EVERY_S);
+    }
+    return undefined;
   }
 
   /**

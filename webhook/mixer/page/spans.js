@@ -36,13 +36,13 @@ export function piecesFrom(frame, course, count) {
 }
 
 /**
- * Return the beat that is nearest to a time, in seconds; the time itself where no tempo is known.
+ * Return the beat that is nearest to a time, in seconds; the time itself where the beats are not known.
  * @param {number} seconds
  * @param {{ bpm: number | null, beat_s: number | null } | null} facts
  */
 export function nearestBeat(seconds, facts) {
-  if (!facts?.bpm) return seconds;
+  if (!facts?.bpm || facts.beat_s === null) return seconds;
   const beatS = 60 / facts.bpm;
-  const firstS = facts.beat_s ?? 0;
+  const firstS = facts.beat_s;
   return Math.max(0, firstS + Math.round((seconds - firstS) / beatS) * beatS);
 }

@@ -10,7 +10,7 @@ const QUIETEST_DB = -40;
 /** Of the peaks that the server sends, in dB above the quietest. */
 const LOUDEST_PEAK = 63;
 
-/** @typedef {{ row: HTMLElement, mute: HTMLElement, show: () => void, draw: (played: number) => void }} StemRow */
+/** @typedef {{ row: HTMLElement, mute: HTMLElement, show: () => void, addPeaks: () => void, draw: (played: number) => void }} StemRow */
 
 /**
  * @param {import("./player.js").Player} player
@@ -19,8 +19,8 @@ const LOUDEST_PEAK = 63;
  */
 export function stemRow(player, index) {
   const track = player.mix.tracks[index];
-  const { name, peaks } = player.song.stems[index];
-  const levels = levelsOf(peaks);
+  const { name } = player.song.stems[index];
+  let levels = levelsOf(player.song.stems[index].peaks);
   const mute = letter("M", text("mute", { name }), () => player.set(index, { isMuted: !track.isMuted }));
   const solo = letter("S", text("solo", { name }), () => player.set(index, { isSolo: !track.isSolo }));
   const volume = element("input", {
@@ -50,7 +50,10 @@ export function stemRow(player, index) {
     level.textContent = said;
     row.classList.toggle("silent", !player.mix.isHeard(track));
   }
-  return { row, mute, show, draw: (played) => draw(canvas, levels, played, 1) };
+  function addPeaks() {
+    levels = levelsOf(player.song.stems[index].peaks);
+  }
+  return { row, mute, show, addPeaks, draw: (played) => draw(canvas, levels, played, 1) };
 }
 
 /**

@@ -12,7 +12,8 @@ const STEP_S = 0.5;
 /** @param {import("./player.js").Player} player */
 export function timeline(player) {
   const { transport, song } = player;
-  const levels = loudest(song.stems.map(({ peaks }) => levelsOf(peaks)));
+  /** @type {number[]} */ let levels;
+  addPeaks();
   const canvas = element("canvas", { "aria-hidden": "true" });
   const times = element("span", { className: "times" });
   const range = element("input", { type: "range", min: "0", step: "any", "aria-label": text("position") });
@@ -103,7 +104,10 @@ export function timeline(player) {
     range.value = String(position);
     draw_(position);
   }
-  return { box, show, follow };
+  function addPeaks() {
+    levels = loudest(song.stems.map(({ peaks }) => levelsOf(peaks)));
+  }
+  return { box, show, follow, addPeaks };
 }
 
 /** @param {number[][]} stems */

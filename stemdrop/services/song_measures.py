@@ -1,0 +1,35 @@
+"""`SongMeasures`: what was measured of a song's whole stems. A worker measures them when first asked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from stemdrop.domain.jobs import Job
+from stemdrop.domain.song_facts import SongFacts
+from stemdrop.storage.stem_cache import StemCache
+from stemdrop.tasks.engine import Engine, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """The measures of a song; `peaks` by stem key, absent where there are none (`CachedStems`)."""
+
+    facts: SongFacts | None
+    peaks: Mapping[str, str] = field(default_factory=dict)
+
+
+class SongMeasures:
+    def __init__(self, stem_cache: StemCache, engine: Engine) -> None:
+        self._stem_cache = stem_cache
+        self._engine = engine
+
+    async def get(self, job: Job) -> Measures | None:
+        """Return what is known of a job's song; `None` if a worker is to measure it first. Idempotent."""
+        if job.mode is None:
+            return Measures(job.facts)
+        cached = await self._stem_cache.find(job.source, (job.mode, job.instrument), job.file_format)
+        if cached is None:  # nothing could be kept
+            return Measures(job.facts)
+        if cached.is_measured:
+            return Measures(cached.facts, cached.peaks)
+        await self._engine.add(Task.MEASURE, job.id, job.id)
+        return None

@@ -1,0 +1,112 @@
+"""A song whose sample was measured on delivery is measured whole when something needs that."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from delivered import shown
+from fileserver import FileServer
+from product import Product, result_of
+
+import worker.audio.song_sample
+import worker.stems.fetcher
+from sandbox.telegram.chats import Message
+from sandbox.telegram.faults import FaultKind
+from stemdrop.domain.jobs import Job, JobState
+from stemdrop.domain.outcomes import Sent
+from stemdrop.domain.recipes import OFF_DB, Recipe
+from stemdrop.domain.song_facts import SongFacts
+from stemdrop.services.song_measures import Measures
+from stemdrop.tasks.engine import Queue, Task
+
+NIGHT_CIRCUIT = Path(__file__).parents[2] / "sandbox" / "songs" / "night-circuit.mp3"
+
+
+@pytest.fixture
+def product_options(files: FileServer) -> dict[str, Any]:
+    return {"api_url": files.url}
+
+
+@pytest.fixture
+async def job(product: Product, files: FileServer, sent: Message, monkeypatch: pytest.MonkeyPatch) -> Job:
+    """A delivered song of 24 seconds, which counts as a long one."""
+    monkeypatch.setattr(worker.audio.song_sample, "_MIN_SAMPLED_S", 20)
+    monkeypatch.setattr(worker.stems.fetcher, "PAUSES_S", (0.001,))
+    song = NIGHT_CIRCUIT.read_bytes()
+    result = result_of({key: files.put(f"{key}.mp3", song) for key in ("vocals", "instrumental")})
+    job = await product.at(JobState.DELIVERING, sent, result=result)
+    await product.delivery().run(job.id)
+    return await product.job(job.id)
+
+
+def is_exact(facts: SongFacts | None) -> bool:
+    return bool(facts and facts.has_beats and facts.bpm == pytest.approx(172, abs=0.1))
+
+
+async def asked(product: Product) -> list[str]:
+    return await product.taken(Queue.RENDERS, Task.MEASURE)
+
+
+async def test_what_is_shown_on_delivery_is_known_by_a_sample(product: Product, job: Job) -> None:
+    assert shown(product, job).text.startswith("✅ “Morning Line”: 2 stems are here.\n172 BPM · F minor · −")
+    assert job.facts
+    assert not job.facts.has_beats
+    assert job.facts.bpm == pytest.approx(172, abs=0.5)
+
+
+async def test_whole_stems_are_measured_once_when_they_are_asked_for(product: Product, job: Job) -> None:
+    assert await product.song_measures.get(job) is None
+    assert await product.song_measures.get(job) is None
+    assert await asked(product) == [job.id]
+    measuring = product.measuring()
+    await measuring.run(job.id)
+    measures = await product.song_measures.get(job)
+    assert measures
+    assert set(measures.peaks) == {"vocals", "instrumental"}
+    assert is_exact(measures.facts)
+    assert (await product.job(job.id)).facts == measures.facts
+    fetched = len(product.telegram.calls)
+    await measuring.run(job.id)
+    assert len(product.telegram.calls) == fetched
+    assert await asked(product) == []
+
+
+async def test_another_job_of_the_song_learns_what_is_known(product: Product, job: Job) -> None:
+    measuring, sample = product.measuring(), job.facts
+    await measuring.run(job.id)
+    await product.store.set(job.id, facts=sample)
+    assert is_exact((await measuring.measure(await product.job(job.id))).facts)
+    assert is_exact((await product.job(job.id)).facts)
+
+
+@pytest.mark.parametrize("is_telegram_down", [True, False])
+async def test_stems_that_cannot_be_fetched_now_are_measured_later(
+    product: Product, job: Job, files: FileServer, is_telegram_down: bool
+) -> None:
+    measuring = product.measuring()
+    if is_telegram_down:
+        product.telegram.faults.add(FaultKind.RESET_BEFORE, times=100, method="getFile")
+    else:  # and the provider has lost them as well
+        await product.store.tick(job.id, dict.fromkeys(("vocals", "instrumental"), Sent(1, "lost", "lost")))
+    files.files.clear()
+    await measuring.run(job.id)
+    await measuring.run("0" * 16)
+    assert (await product.job(job.id)).facts == job.facts
+    assert await product.song_measures.get(job) is None
+
+
+async def test_a_song_that_is_not_cached_is_not_measured_again(product: Product, job: Job) -> None:
+    assert job.mode
+    await product.stem_cache.forget(job.source, (job.mode, job.instrument), job.file_format)
+    assert await product.song_measures.get(job) == Measures(job.facts)
+    assert await asked(product) == []
+
+
+async def test_clicks_are_placed_by_the_whole_song(product: Product, job: Job) -> None:
+    recipe = Recipe(has_count_in=True).with_gain("vocals", OFF_DB)
+    remix = await product.remixing.order(job, job.user_id, [recipe], by="tap", language="en")
+    assert remix
+    await product.renders().run(remix.id)
+    assert is_exact((await product.job(job.id)).facts)
+    titles = [it.media["title"] for it in product.telegram.bot_messages(job.chat_id) if it.media]
+    assert titles[-1] == "Morning Line (without vocals, count-in)"

@@ -1,0 +1,72 @@
+"""Which parts of a song's stems are measured on delivery: enough to tell its tempo, key and loudness.
+
+Decoding takes a millisecond of processor time for each second of a stem. Whole stems are measured when
+their peaks, or the exact places of all beats, are first needed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from stemdrop.domain.results import Stem
+
+# The measures of a stem: see `worker.audio.sound.Sound`.
+LEVELS, ENERGIES, ONSETS, PITCHES = "levels", "energies", "onsets", "pitches"
+# Shorter songs are measured whole.
+_MIN_SAMPLED_S = 32
+_DRUMS = frozenset({"drums", "percussion", "drum_kit"})
+_SUNG = frozenset({"vocals", "backing_vocals", "lead_vocal"})
+# More stems share each sound among them: the sum of their energies is no loudness.
+MAX_ADDED = 2
+# The tempo needs one long part. Where it has no steady one, which may be a break, another is tried.
+_TEMPO_AT, _TEMPO_S = (0.4, 0.65), 10.0
+# Loudness and key need parts of the whole song; its first and its last chord tell a key from its relative.
+_PLACES, _PLACE_S = 12, 0.4
+_END_S = 1.2
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a stem, in seconds, of which these measures are taken."""
+
+    start_s: float
+    length_s: float
+    measures: frozenset[str]
+
+
+def is_drums(stem: Stem) -> bool:
+    return not stem.is_rest and stem.key in _DRUMS
+
+
+def is_pitched(stem: Stem) -> bool:
+    """Whether the song's key can be told by this stem; singers slide."""
+    return not is_drums(stem) and (stem.is_rest or stem.key not in _SUNG)
+
+
+def is_sampled(duration_s: float) -> bool:
+    """Return whether only a sample is measured of a song of this length."""
+    return duration_s > _MIN_SAMPLED_S
+
+
+def samples_of(stem: Stem, stems: Sequence[Stem], duration_s: float) -> list[list[Part]]:
+    """Return the parts of one of a song's stems, and what is measured of each; none if nothing is needed.
+
+    The second sample is for a stem whose first one tells no tempo.
+    """
+    measures = {ENERGIES} if len(stems) <= MAX_ADDED else set()
+    if is_pitched(stem):
+        measures.add(PITCHES)
+    parts = [
+        Part(duration_s * (number + 0.5) / _PLACES, _PLACE_S, frozenset(measures))
+        for number in range(_PLACES if measures else 0)
+    ]
+    if is_pitched(stem):
+        parts = [_chord(0), *parts, _chord(duration_s - _END_S)]
+    if is_drums(stem) or (is_pitched(stem) and not any(map(is_drums, stems))):
+        measures = {ONSETS} | (measures & {PITCHES})
+        tempo = [Part(duration_s * at, _TEMPO_S, frozenset(measures)) for at in _TEMPO_AT]
+        return [[*parts[:-1], part, *parts[-1:]] for part in tempo]
+    return [parts] if parts else []
+
+
+def _chord(start_s: float) -> Part:
+    return Part(start_s, _END_S, frozenset({PITCHES}))

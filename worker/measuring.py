@@ -1,0 +1,107 @@
+"""The task MEASURE: measures the whole stems of a song, which its picture, its mixer and clicks need."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+from telegram.error import TelegramError
+
+from stemdrop.chat.translations import Translations
+from stemdrop.domain.jobs import Job
+from stemdrop.domain.outcomes import Sent
+from stemdrop.log_context import bind_job
+from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder
+from stemdrop.storage.job_store import JobStore
+from stemdrop.storage.stem_cache import StemCache
+from worker.audio.formats import detect_format
+from worker.audio.song_meter import SongMeter
+from worker.cancellable_thread import run_in_thread
+from worker.stems.downloader import StemDownloader
+
+if TYPE_CHECKING:
+    from stemdrop.services.audio_files import AudioContent
+
+log = logging.getLogger(__name__)
+
+# Of one process: measuring needs a whole core.
+_MEASURED_AT_ONCE = 1
+
+
+@dataclass(kw_only=True)
+class Measuring:
+    """Measures the songs of any jobs; one object serves all of a process."""
+
+    store: JobStore
+    stem_cache: StemCache
+    downloader: StemDownloader
+    translations: Translations
+    _slots: asyncio.Semaphore = field(
+        init=False, default_factory=lambda: asyncio.Semaphore(_MEASURED_AT_ONCE)
+    )
+
+    async def run(self, job_id: str) -> None:
+        """Measure the job's stems unless that is done. Idempotent. Raises `TryLater`."""
+        job = await self.store.get(job_id)
+        if job:
+            bind_job(job_id, job.task_id)
+            await self.measure(job)
+
+    async def measure(self, job: Job) -> Job:
+        """Measure the job's stems unless that is done, and return it with what is known then.
+
+        Stems that cannot be fetched now are measured when they are asked for again. Raises `TryLater`.
+        """
+        if job.mode is None or job.result is None:
+            return job
+        async with self._slots:
+            cached = await self.stem_cache.find(job.source, (job.mode, job.instrument), job.file_format)
+            if cached and cached.is_measured:
+                facts = cached.facts
+            else:
+                sent = await self.store.sent(job.id)
+                meter = SongMeter(job.id, job.result.stems, is_whole=True)
+                if not (job.missing or job.refused or job.links):
+                    meter.silent = {stem.key for stem in job.result.stems if stem.key not in sent}
+                with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
+                    try:
+                        is_fetched = await self._measure(job, sent, meter, folder)
+                    except (TelegramError, httpx.HTTPError) as error:
+                        log.info("job %s: its song is not measured now: %s", job.id, error)
+                        return job
+                if not is_fetched:
+                    return job
+                facts = await meter.facts()
+                await self.stem_cache.put_measures(job, facts, meter.peaks)
+        if facts != job.facts:
+            await self.store.set(job.id, facts=facts)
+        return replace(job, facts=facts)
+
+    async def _measure(self, job: Job, sent: Mapping[str, Sent], meter: SongMeter, folder: Path) -> bool:
+        """Return whether there was any stem."""
+        is_fetched = False
+        translate = self.translations.language(job.language)
+        for stem in job.result.stems if job.result else ():
+            if stem.key not in sent:
+                continue
+            file = await self.downloader.download_sent(job, stem, sent[stem.key], folder, translate)
+            if file is None:
+                continue
+            is_fetched = True
+            audio_format = await run_in_thread(detect_format, file.path)
+            content = await run_in_thread(_inspect, file.path)
+            if audio_format and content:
+                await meter.measure(stem, file.path, audio_format, content.duration_s)
+            with suppress(FileNotFoundError):
+                file.path.unlink()
+        return is_fetched
+
+
+def _inspect(path: Path) -> "AudioContent | None":
+    from stemdrop.services.audio_files import inspect  # noqa: PLC0415
+
+    return inspect(path)
