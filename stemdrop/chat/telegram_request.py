@@ -3,7 +3,6 @@
 The library's own class renders a form in pieces of 64 kB, each of which passes through four layers.
 """
 
-import asyncio
 import json
 import os
 from base64 import b64encode
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import unquote_to_bytes, urlencode
 
+import anyio.to_thread
 import httpcore
 import httpx
 from pydantic import SecretStr
@@ -23,7 +23,7 @@ from stemdrop.http.proxies import Proxies
 from stemdrop.storage.counters import Counters
 
 # Of a file that is being sent, so much is in memory.
-PIECE_BYTES = 256 * 1024
+PIECE_BYTES = 512 * 1024
 # As httpx's: a server may close idle connections.
 _KEEP_ALIVE_S = 5.0
 # WHATWG's HTML standard, "multipart form data": what names in a part's header must not contain.
@@ -196,9 +196,11 @@ class _Form:
                 text += part
                 continue
             part.seek(0)
-            while piece := await asyncio.to_thread(part.read, PIECE_BYTES):
+            left = _length(part)
+            while left > 0 and (piece := await anyio.to_thread.run_sync(part.read, min(PIECE_BYTES, left))):
                 yield text + piece if text else piece
                 text = b""
+                left -= len(piece)
         yield text
 
     def _render(self, data: RequestData) -> Iterator[bytes | IO[bytes]]:

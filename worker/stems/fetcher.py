@@ -4,10 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterable
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 from urllib.parse import unquote, urlsplit
 
 import anyio
+import anyio.to_thread
 import httpcore
 import httpx
 
@@ -23,6 +24,7 @@ from worker.stems.checked_backend import CheckedConnections
 log = logging.getLogger(__name__)
 
 MAX_REDIRECTS = 5
+# What is written at once, in a thread.
 CHUNK_BYTES = 256 * 1024
 CONNECT_TIMEOUT_S = 15
 # A server slower than 10 kB/s for a minute is given up: the largest stem would take an hour and a half.
@@ -90,15 +92,15 @@ class StemFetcher:
         """
         try:
             with self._counters.timed(DELIVERY_SECONDS, "fetch"):
-                extension = await self._fetch(url, target)
+                extension, size_bytes = await self._fetch(url, target)
         except FetchFailed as error:
             self._counters.add(FETCHES, _OUTCOMES.get(type(error), "failed"))
             raise
         self._counters.add(FETCHES, "ok")
-        self._counters.add(DELIVERY_BYTES, "fetch", by=(await anyio.Path(target).stat()).st_size)
+        self._counters.add(DELIVERY_BYTES, "fetch", by=size_bytes)
         return extension
 
-    async def _fetch(self, url: str, target: Path) -> str:
+    async def _fetch(self, url: str, target: Path) -> tuple[str, int]:
         slow_tries = 0
         for pause_s in PAUSES_S:
             try:
@@ -113,7 +115,7 @@ class StemFetcher:
             await anyio.sleep(pause_s)
         return await self._try(url, target)
 
-    async def _try(self, url: str, target: Path) -> str:
+    async def _try(self, url: str, target: Path) -> tuple[str, int]:
         try:
             async with asyncio.timeout(PORTION_TIMEOUT_S) as deadline:
                 return await self._follow(url, target, deadline)
@@ -122,7 +124,7 @@ class StemFetcher:
         except _BROKEN as error:
             raise FetchFailed(f"{type(error).__name__}: {error}") from error
 
-    async def _follow(self, url: str, target: Path, deadline: asyncio.Timeout) -> str:
+    async def _follow(self, url: str, target: Path, deadline: asyncio.Timeout) -> tuple[str, int]:
         address = self._rules.read(url)
         for _ in range(MAX_REDIRECTS + 1):
             proxy = self._proxies.proxy_for(address.scheme, address.raw_host.decode(), address.port)
@@ -147,8 +149,8 @@ class StemFetcher:
                     address = self._rules.read(headers["location"], address)
                     continue
                 self._check(response.status, headers)
-                await self._save(response.aiter_stream(), target, deadline)
-                return _extension(str(address), headers)
+                size_bytes = await self._save(response.aiter_stream(), target, deadline)
+                return _extension(str(address), headers), size_bytes
         raise StemGone("too many redirects")
 
     def _check(self, status: int, headers: httpx.Headers) -> None:
@@ -160,28 +162,34 @@ class StemFetcher:
         if length.isdecimal() and int(length) > self.max_bytes:
             raise StemTooBig("it exceeds Telegram's limit")
 
-    async def _save(self, body: AsyncIterable[bytes], target: Path, deadline: asyncio.Timeout) -> None:
-        """Write the bytes without decoding them: no content coding was accepted."""
-        size, extended_at, pieces = 0, 0, 0
-        gathered = bytearray()  # each write uses a thread
-        async with await anyio.open_file(target, "wb") as file:
+    async def _save(self, body: AsyncIterable[bytes], target: Path, deadline: asyncio.Timeout) -> int:
+        """Write the bytes without decoding them, since no content coding was accepted; returns how many."""
+        size, extended_at, written, count = 0, 0, 0, 0
+        chunks: list[bytes] = []
+        with _create(target) as file:
             async for chunk in body:
-                gathered += chunk
+                chunks.append(chunk)
                 size += len(chunk)
-                pieces += 1
-                if pieces > MAX_TINY_CHUNKS and size < pieces * TINY_CHUNK_BYTES:
+                count += 1
+                if count > MAX_TINY_CHUNKS and size < count * TINY_CHUNK_BYTES:
                     raise StemGone("it comes in chunks of a few bytes")
                 if size > self.max_bytes:
                     raise StemTooBig("it exceeds Telegram's limit")
                 if size - extended_at >= PORTION_BYTES:
                     extended_at = size
                     deadline.reschedule(asyncio.get_running_loop().time() + PORTION_TIMEOUT_S)
-                if len(gathered) >= CHUNK_BYTES:
-                    await file.write(gathered)
-                    gathered = bytearray()
-            await file.write(gathered)
+                if size - written >= CHUNK_BYTES:
+                    written = size
+                    await anyio.to_thread.run_sync(file.writelines, chunks)
+                    chunks = []
+            await anyio.to_thread.run_sync(file.writelines, chunks)
         if size == 0:
             raise FetchFailed("it is empty")
+        return size
+
+
+def _create(path: Path) -> IO[bytes]:
+    return path.open("wb")
 
 
 def _extension(url: str, headers: httpx.Headers) -> str:

@@ -72,7 +72,7 @@ async def test_a_file_is_sent_in_pieces_beside_the_other_fields(
     with PiecewiseFile(tmp_path / "stem") as stem:
         upload = InputFile(stem, filename=named, read_file_handle=False)
         await post(url, "sendAudio", {"audio": upload, "title": 'Ба "х"\r\n', "chat_id": 7})
-        assert set(stem.sizes) == {PIECE_BYTES}
+        assert max(stem.sizes) <= PIECE_BYTES < sum(stem.sizes) == len(content)
     (fields,) = received
     assert fields["file"] == ("Bach %22小%22 %0D%0A.mp3", "audio/mpeg", content)
     assert (fields["title"], fields["chat_id"]) == ('Ба "х"\r\n', "7")
