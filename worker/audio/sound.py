@@ -26,14 +26,15 @@ Values = npt.NDArray[Any]
 RATE = 24_000
 _BLOCK = 2 * RATE
 # Samples of a file that are resampled together.
-_MANY = 1 << 15
+_MANY = 1 << 13
 # Levels and onsets a second.
 FRAME_RATE = 100
 _FRAME = RATE // FRAME_RATE
 # ITU-R BS.1770-5 measures blocks of 400 ms that overlap by 75 %: four of these frames.
 _LOUDNESS_FRAME = RATE // 10
 # Semitones are 6 % apart: bins of 2.5 Hz tell them apart from 50 Hz on.
-_PITCH_FRAME = RATE * 2 // 5
+_PITCH_RATE = RATE // 2
+_PITCH_FRAME = _PITCH_RATE * 2 // 5
 _PITCHES_HZ = (55, 1800)
 # Pitches are counted in tenths of a semitone, to find how the song is tuned.
 PITCH_STEPS = 120
@@ -90,27 +91,24 @@ def measure_parts(
             samples = _Samples(container)
             for part in parts:
                 container.seek(round(part.start_s * av.time_base))
-                decoded_s = 0.0
+                left, decoded_s = round(part.length_s * RATE), 0.0
                 for frame in islice(container.decode(audio=0), _INCOMPLETE, None):
                     raise_if_cancelled()
                     samples.add(frame)
                     decoded_s += frame.samples / frame.sample_rate
                     if decoded_s > part.length_s:
                         break
-                samples.resample()
-                for size in _sizes(part.length_s):
-                    if (block := samples.take(size, partial=True)) is not None:
+                    if left > _BLOCK and (block := samples.take(_BLOCK, partial=False)) is not None:
                         meter.add(block, part.measures)
+                        left -= _BLOCK
+                samples.resample()
+                while left and (block := samples.take(min(left, _BLOCK), partial=True)) is not None:
+                    meter.add(block, part.measures)
+                    left -= block.shape[1]
                 samples.drop()
     except (av.error.FFmpegError, ValueError, IndexError):
         return None
     return meter.sound(duration_s)
-
-
-def _sizes(length_s: float) -> list[int]:
-    """Return the sizes of the blocks in which so many seconds are measured."""
-    blocks, rest = divmod(round(length_s * RATE), _BLOCK)
-    return [_BLOCK] * blocks + [rest] * bool(rest)
 
 
 class _Samples:
@@ -166,10 +164,12 @@ class _Meter:
         mono = samples.mean(axis=0, dtype=np.float32)
         if LEVELS in measures:
             self._levels.append(np.abs(samples).max(axis=0).reshape(-1, _FRAME).max(axis=1))
-        if ENERGIES in measures:
-            self._energies.append(_k_weighted(samples))
-        if ONSETS in measures:
-            self._onsets.append(self._rises(mono))
+        # what is measured fits into the processor's cache
+        for at in range(0, mono.size, RATE):
+            if ENERGIES in measures:
+                self._energies.append(_k_weighted(samples[:, at : at + RATE]))
+            if ONSETS in measures:
+                self._onsets.append(self._rises(mono[at : at + RATE]))
         if PITCHES in measures:
             self._pitches.append(_pitches(mono))
 
@@ -228,17 +228,19 @@ _K_WEIGHTS = _k_weights()
 
 def _pitches(mono: Values) -> Values:
     """Return the strength of each tenth of a semitone, from the peaks of the block's spectra."""
-    if mono.size < _PITCH_FRAME:
+    if mono.size < 2 * _PITCH_FRAME:
         return np.zeros(PITCH_STEPS, np.float32)
+    # what is folded down from above 10 kHz is weak
+    mono = mono.reshape(-1, 2).mean(axis=1)
     frames = np.lib.stride_tricks.sliding_window_view(mono, _PITCH_FRAME)[:: _PITCH_FRAME // 2]
     spectrum = np.abs(np.fft.rfft(frames * _PITCH_WINDOW))
-    low, high = (round(hertz * _PITCH_FRAME / RATE) for hertz in _PITCHES_HZ)
+    low, high = (round(hertz * _PITCH_FRAME / _PITCH_RATE) for hertz in _PITCHES_HZ)
     left, middle, right = (spectrum[:, low + step : high + step] for step in (-1, 0, 1))
     # a tone's peak is a quarter of the window times its amplitude: those above -60 dBFS count
     at = np.nonzero((middle > left) & (middle > right) & (middle > _PITCH_FRAME / 4000))
     before, peak, after = left[at], middle[at], right[at]
     bins = at[1] + low + 0.5 * (before - after) / (before - 2 * peak + after)
-    steps = np.rint(np.log2(bins * (RATE / _PITCH_FRAME / _MIDDLE_C_HZ)) * PITCH_STEPS).astype(int)
+    steps = np.rint(np.log2(bins * (_PITCH_RATE / _PITCH_FRAME / _MIDDLE_C_HZ)) * PITCH_STEPS).astype(int)
     return np.bincount(steps % PITCH_STEPS, np.sqrt(peak), PITCH_STEPS).astype(np.float32)
 
 
