@@ -83,11 +83,12 @@ def _stereo(spectra: Spectra) -> list[Floats]:
     left, right = spectra
     cross = left * np.conj(right)
     powers = _squared(left), _squared(right)
-    planes = np.stack([powers[0] + powers[1], powers[0] - powers[1], 2 * cross.real, 2 * cross.imag])
-    short = planes[:, 1:-3] + planes[:, 2:-2]
-    short += planes[:, 3:-1]
-    long = short + planes[:, :-4]
-    long += planes[:, 4:]
+    planes = [powers[0] + powers[1], powers[0] - powers[1], 2 * cross.real, 2 * cross.imag]
+    sums = _over_bins(np.stack(planes))
+    short = sums[:, 1:-3] + sums[:, 2:-2]
+    short += sums[:, 3:-1]
+    long = short + sums[:, :-4]
+    long += sums[:, 4:]
     fast, similarity = _centre(short)
     slow, _ = _centre(long)
     return [_log_odds(fast), _log_odds(slow), _log_odds(similarity)]
@@ -96,10 +97,11 @@ def _stereo(spectra: Spectra) -> list[Floats]:
 def _centre(planes: Floats) -> tuple[Floats, Floats]:
     """Return the centre's share of the power and the similarity of the channels.
 
-    The share is the minimum of the MVDR power of the centre and the real cross-spectrum. `planes` are the
-    sum and the difference of the channels' powers, and twice the cross-spectrum, real and imaginary.
+    The share is the minimum of the MVDR power of the centre and the real cross-spectrum. `planes`, which are
+    overwritten, are the sum and the difference of the channels' powers, and twice the cross-spectrum, real
+    and imaginary.
     """
-    total, difference, real, imaginary = _over_bins(planes)
+    total, difference, real, imaginary = planes
     total += np.float32(1e-8)
     through = total * total
     for plane in (difference, real, imaginary):
