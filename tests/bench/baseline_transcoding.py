@@ -16,7 +16,8 @@ def main() -> None:
     streams = [file.add_stream("libmp3lame", rate=44100, layout="stereo") for file in files]
     for stream in streams:
         # as the separator encodes
-        stream.bit_rate, stream.codec_context.options = 256_000, {"compression_level": "7"}
+        stream.bit_rate = 256_000
+        stream.codec_context.options = {"compression_level": "7", "joint_stereo": "0"}
     resampler, samples = av.AudioResampler("fltp", "stereo", 44100), 0
     with av.open(request["song"]) as song:
         for frame in song.decode(audio=0):
