@@ -6,7 +6,8 @@ key, so the one album in flight when a process is killed may arrive twice; none 
 
 import asyncio
 import logging
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -41,6 +42,8 @@ MAX_DELIVERY_RUNS = 200
 MAX_BROKEN_RUNS = 10
 # Longer than a run whose connection to Redis is back needs to record what it has sent.
 NOT_ENDED_S = 3.0
+# A message that says that stems are being sent, and is replaced sooner, is not read.
+WORTH_SHOWING_S = 2.0
 # The disk budget of one process: stems of this many jobs are on disk at once.
 JOBS_ON_DISK = 8
 
@@ -107,7 +110,6 @@ class Delivery:
     async def _deliver_or_retry(self, job: Job, result: Result, run: DeliveryRun) -> None:
         try:
             async with chat_errors(job, self.store, run.number):
-                await self._show(job, is_progress=True)
                 await self._deliver(job, result, run.token)
         except ChatClosed as error:
             if error.obstacle:
@@ -126,7 +128,8 @@ class Delivery:
 
         send = self.result_sender.send_cached if job.cached else self.result_sender.send_downloaded
         try:
-            unsent = await send(job, result, check_owner)
+            async with self._showing_progress(job):
+                unsent = await send(job, result, check_owner)
             await check_owner()
         except DeliveryOverridden:
             log.info("job %s: another run delivers it, or it has ended", job.id)
@@ -241,20 +244,42 @@ class Delivery:
                 await self.job_statistics.note_instrument(job.instrument)
             await self.job_statistics.note_duration(job.mode, job.moved_at - began_at)
 
-    async def _show(self, job: Job, *, is_progress: bool = False) -> None:
-        """Show the job's state if possible, progress once; recovery shows an end that is not shown now."""
+    @asynccontextmanager
+    async def _showing_progress(self, job: Job) -> AsyncIterator[None]:
+        """Show that stems are being sent, if that takes long enough to be read."""
+        has_begun = asyncio.Event()
+
+        async def show() -> None:
+            await anyio.sleep(WORTH_SHOWING_S)
+            has_begun.set()
+            try:
+                if await self.job_message.show_if_changed(job, TELEGRAM_PATIENCE_S):
+                    await self.job_message.show_newer_state(job)
+            except (TelegramError, TryLater, StoreUnavailable) as error:
+                log.info("job %s: its progress could not be shown: %s", job.id, error)
+
+        showing = asyncio.create_task(show())
         try:
-            if not is_progress:
-                await self.job_message.show_current(job.id)
-            elif await self.job_message.show_if_changed(job, TELEGRAM_PATIENCE_S):
-                await self.job_message.show_newer_state(job)
+            yield
+        except asyncio.CancelledError:
+            showing.cancel()
+            raise
+        finally:
+            if not has_begun.is_set():
+                showing.cancel()
+            await asyncio.wait({showing})  # an edit that comes later would replace the end
+
+    async def _show(self, job: Job) -> None:
+        """Show the job's end if possible; recovery shows one that is not shown now."""
+        try:
+            await self.job_message.show_current(job.id)
         except TryLater as error:
             log.info("job %s: its message waits: %s", job.id, error)
         except BadRequest as error:
             if is_gone(error):
                 raise
             log.warning("job %s: its message could not be updated: %s", job.id, error)
-            if not is_progress and obstacle_of(error):
+            if obstacle_of(error):
                 await self._tell_owner(job)
 
     async def _tell_owner(self, job: Job) -> None:

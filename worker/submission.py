@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from telegram.error import TelegramError
 
 from stemdrop.chat.job_message import JobMessage
+from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S
 from stemdrop.domain.failures import DEARER, TOO_BUSY, more_helpful
 from stemdrop.domain.jobs import Failure, Job, JobState
 from stemdrop.domain.outcomes import Credits, Run
@@ -136,7 +137,7 @@ class Submission:
         if answered is Answered.LOST:
             await self._answer_lost(job, call.id, call.provider)
         elif answered is Answered.STORED:
-            await self._show(job)
+            await self._show_accepted(job)
 
     async def _again_or_refuse(self, job: Job, run: int, code: str, error: Unreachable | Refused) -> None:
         if run < MAX_SUBMISSION_RUNS:
@@ -174,6 +175,17 @@ class Submission:
             log.warning("job %s: failed with %s: %s", job.id, failure.code, why)
             await self._show(job)
             await self.account_queue.next(job.account)
+
+    async def _show_accepted(self, job: Job) -> None:
+        """Show that the job is being split, unless its message says so; progress updates would do it, too."""
+        current = await self.store.get(job.id)
+        if current is None or current.shown_at < current.picked_at:
+            return  # the process that has picked for the job is about to show it, as it is then
+        try:
+            if await self.job_message.show_if_changed(current, TELEGRAM_PATIENCE_S):
+                await self.job_message.show_newer_state(current)
+        except (TelegramError, TryLater) as error:
+            log.warning("job %s: its message could not be updated: %s", job.id, error)
 
     async def _show(self, job: Job) -> None:
         """Show the job if Telegram allows it now; recovery shows an end that was not shown."""

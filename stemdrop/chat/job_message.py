@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from telegram import InlineKeyboardMarkup
 from telegram.error import ChatMigrated
@@ -57,7 +58,7 @@ class JobMessage:
     async def show_if_changed(self, job: Job, patience_s: float) -> bool:
         """Write the job's message again if its text has changed. False: it has not."""
         text, keyboard = await self.render(job)
-        if job.message_id and _digest(text) == job.shown_as:
+        if _is_shown(job, text, keyboard):
             return False
         await self.edit_or_send(job, text, keyboard, patience_s)
         return True
@@ -74,15 +75,15 @@ class JobMessage:
                 details = Details(free=free, instruments=await self.job_statistics.instruments())
                 if not (self.users and job.user_id):
                     return details
-                return replace(details, usual=(await self.users.person(job.user_id)).usual)
+                return replace(details, usual=await self.users.usual(job.user_id))
             case JobState.QUEUED:
                 return Details(place=await self.store.place(job))
-            case JobState.SUBMITTING:
-                return Details(can_ask_again=job.can_ask_again(self.clock()))
-            case JobState.SEPARATING:
-                estimate = await self.job_statistics.estimate(job.mode) if job.mode else None
+            case JobState.SUBMITTING | JobState.SEPARATING:
+                began_at = job.create_started_at if job.state is JobState.SEPARATING else 0
                 return Details(
-                    elapsed_s=self.clock() - (job.create_started_at or job.moved_at), estimate=estimate
+                    elapsed_s=self.clock() - (began_at or job.moved_at),
+                    estimate=await self.job_statistics.estimate(job.mode) if job.mode else None,
+                    can_ask_again=job.can_ask_again(self.clock()),
                 )
             case JobState.DELIVERED:
                 sent = await self.store.sent(job.id)
@@ -105,7 +106,8 @@ class JobMessage:
         """Show what happened to the job while its message was written: the mover may have been earlier."""
         while (current := await self.store.get(job.id)) and _is_newer(current, job):
             job = current
-            await self.show(job, patience_s)
+            if job.state in FINAL or not _is_shown(job, *await self.render(job)):
+                await self.show(job, patience_s)
         if current is None:
             await self.show_deleted(job, patience_s)
 
@@ -136,7 +138,6 @@ class JobMessage:
         except ChatMigrated as error:
             job = await self.store.migrate(job, error.new_chat_id)
             shown = await self._edit_else_send(job, stems, text, keyboard, patience_s)
-        await self.store.set(job.id, shown_at=self.clock(), shown_as=_digest(text))
         if shown.replaced_message_id:
             await self._delete_replaced(shown, text, patience_s)
 
@@ -144,6 +145,7 @@ class JobMessage:
         self, job: Job, stems: int, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None
     ) -> Job:
         if _is_below(job, stems) and await self._edit(job, text, keyboard, patience_s):
+            await self.store.set(job.id, **self._shown(text, keyboard))
             return job
         return await self._send(job, stems, text, keyboard, patience_s)
 
@@ -161,13 +163,22 @@ class JobMessage:
             if known.message_id != job.message_id and known.state is not job.state:
                 return known  # the process that moved it shows it
             if has_come and await self._edit(known, text, keyboard, patience_s):
+                await self.store.set(job.id, **self._shown(text, keyboard))
                 return known
             message = await send_text(self.bot, job, text, keyboard, patience_s)
             number = message.message_id
             # in one step: a process that dies now leaves the message above the stems to the next run
             replaced = known.replaced_message_id if _is_below(known, stems) else known.message_id
-            await self.store.set(job.id, message_id=number, stems_above=stems, replaced_message_id=replaced)
-            return replace(known, message_id=number, stems_above=stems, replaced_message_id=replaced)
+            place: dict[str, Any] = {
+                "message_id": number,
+                "stems_above": stems,
+                "replaced_message_id": replaced,
+            }
+            await self.store.set(job.id, **place, **self._shown(text, keyboard))
+            return replace(known, **place)
+
+    def _shown(self, text: str, keyboard: InlineKeyboardMarkup | None) -> dict[str, Any]:
+        return {"shown_at": self.clock(), "shown_as": _digest(text, keyboard)}
 
     async def _delete_replaced(self, job: Job, text: str, patience_s: float | None) -> None:
         """Delete the message above the stems; one that can no longer be deleted becomes one line."""
@@ -185,5 +196,11 @@ def _is_below(job: Job, stems: int) -> bool:
     return bool(job.message_id) and stems <= job.stems_above
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def _is_shown(job: Job, text: str, keyboard: InlineKeyboardMarkup | None) -> bool:
+    """Whether the job's message shows this already."""
+    return bool(job.message_id) and job.shown_as == _digest(text, keyboard)
+
+
+def _digest(text: str, keyboard: InlineKeyboardMarkup | None) -> str:
+    shown = f"{text}\n{keyboard.to_json() if keyboard else ''}"
+    return hashlib.sha256(shown.encode()).hexdigest()[:16]

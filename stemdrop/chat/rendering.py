@@ -107,9 +107,10 @@ def render(job: Job, translate: Language, details: Details = NO_DETAILS) -> Rend
             return translate("state.queued", title=title, place=place), _keyboard(
                 [cancel_row(job, translate)]
             )
-        case JobState.SUBMITTING:
+        case JobState.SUBMITTING if job.answer_lost_at or details.elapsed_s >= WORTH_TELLING_S:
             return _submitting(job, translate, title, details)
-        case JobState.SEPARATING:
+        # most create calls take less than a second: their acceptance needs no further edit
+        case JobState.SUBMITTING | JobState.SEPARATING:
             text = translate("state.separating", title=title)
             text = f"{text}\n{_progress(job, translate, details)}".rstrip()
             return text, _keyboard([cancel_row(job, translate)])

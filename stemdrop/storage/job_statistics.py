@@ -22,7 +22,7 @@ class Estimate:
 class JobStatistics(RedisStore):
     async def note_duration(self, mode: Mode, seconds: float) -> None:
         """Store how long a job of this mode took from its submission to its result."""
-        async with self._redis.pipeline(transaction=True) as pipeline:
+        async with self._redis.pipeline(transaction=False) as pipeline:
             pipeline.lpush(PACE.format(mode), f"{max(0.0, seconds):.1f}")
             pipeline.ltrim(PACE.format(mode), 0, REMEMBERED - 1)
             await pipeline.execute()

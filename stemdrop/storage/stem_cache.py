@@ -50,20 +50,16 @@ class StemCache(RedisStore):
         """Return the choices that cost nothing: cached, or paid for with links that still work."""
         choices: list[Choice] = [(Mode.SEPARATE_VOCAL, ""), (Mode.SPLIT_STEM, "")]
         choices += [(Mode.SPLIT_STEM_ADVANCED, name) for name in INSTRUMENTS]
+        splits = [source.split_id(*choice, file_format) for choice in choices]
+        # few are cached, so that their whole entries are read sooner than each is asked for
+        stored = await self._redis.mget([*map(KEPT.format, splits), *map(SPLIT.format, splits)])
+        found = dict(zip(choices, zip(stored, stored[len(choices) :], strict=False), strict=True))
+        paying = {choice: payer for choice, (cached, payer) in found.items() if payer and not cached}
         async with self._redis.pipeline(transaction=False) as pipeline:
-            for choice in choices:
-                pipeline.exists(_key(source, choice, file_format))
-            pipeline.mget([SPLIT.format(source.split_id(*choice, file_format)) for choice in choices])
-            *cached, payers = await pipeline.execute()
-            paying = [payer for payer in payers if payer]
-            for payer in paying:
+            for payer in paying.values():
                 pipeline.hget(JOB.format(payer), "has_stems")
-            paid = dict(zip(paying, await pipeline.execute(), strict=True)) if paying else {}
-        return frozenset(
-            choice
-            for choice, is_cached, payer in zip(choices, cached, payers, strict=True)
-            if is_cached or paid.get(payer) == "1"
-        )
+            paid = dict(zip(paying, await pipeline.execute() if paying else (), strict=True))
+        return frozenset(choice for choice in choices if found[choice][0] or paid.get(choice) == "1")
 
     async def put(self, job: Job, cached: CachedStems) -> None:
         """Cache the stems of `job`; replaces earlier ones of the same audio, choice and format.

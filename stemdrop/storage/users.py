@@ -147,8 +147,8 @@ class Users:
 
     async def limit(self, account: int) -> int:
         """Return the credits that this account may spend a day; 0: no limit."""
-        person = await self.person(account)
-        return self._settings.daily_credits if person.daily_credits is None else person.daily_credits
+        credits = await self._redis.hget(USER.format(account), "daily_credits")
+        return self._settings.daily_credits if credits is None else int(credits)
 
     async def allowed(self) -> list[Person]:
         """Return the users whom admins let in from the chat, by id."""
@@ -172,7 +172,12 @@ class Users:
         """Return the format in which the job's user gets stems; see `Abilities.file_format`."""
         if not abilities.formats:
             return ""
-        return abilities.file_format((await self.person(job.user_id or job.account)).file_format)
+        wanted = await self._redis.hget(USER.format(job.user_id or job.account), "file_format")
+        return abilities.file_format(str(wanted or ""))
+
+    async def usual(self, user_id: int) -> Mode:
+        """Return the mode whose button is marked."""
+        return Mode(str(await self._redis.hget(USER.format(user_id), "usual") or Mode.SEPARATE_VOCAL))
 
     async def set_splits_at_once(self, user_id: int, is_on: bool) -> None:
         await self._set(user_id, at_once="1" if is_on else "0")

@@ -88,7 +88,7 @@ async def test_a_song_is_split_once_ten_seconds_after_it_was_announced(soon: Sta
     for after_s in (1, 0):
         assert await soon.runs(after_s)
     assert await soon.room.product.ordered() == [("submit", soon.job_id)]
-    assert soon.message().text == "⏫ Submitting “Morning Line”…"
+    assert soon.message().text.startswith("⏳ Splitting “Morning Line”…")
 
 
 async def test_undo_asks_and_nothing_starts_after_it(soon: Starts) -> None:

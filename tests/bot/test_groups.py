@@ -132,7 +132,7 @@ async def test_replies_stay_in_the_topic_including_general(
     job = (await room.product.jobs(alice.id))[0]
     assert job.topic_id == (thread_id or 0)
     await room.presses(menu, "Vocals", alice)
-    assert menu.text.startswith("⏫")
+    assert menu.text.startswith("⏳")
 
 
 async def test_a_request_without_a_song_is_told_how_to_ask(

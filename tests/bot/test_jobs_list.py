@@ -128,7 +128,7 @@ async def test_a_retry_makes_one_job_and_one_line(room: BotRoom, alice: User, so
     new, old = await room.product.jobs(alice.id)
     assert old.id == job.id
     assert await room.product.ordered() == [("submit", new.id)]
-    assert menu.text.startswith("⏫")
+    assert menu.text.startswith("⏳")
     assert shown.text.split("\n")[1:] == ["1. “Morning Line” · Vocals + instrumental · submitting"]
 
 

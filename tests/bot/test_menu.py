@@ -51,7 +51,7 @@ async def test_picking_a_mode_adds_its_submission(
     await room.taps(menu, number)
     job = await job_of(room, alice)
     assert (job.state, job.mode, job.instrument) == (JobState.SUBMITTING, mode, "")
-    assert menu.text == "⏫ Submitting “Morning Line”…"
+    assert menu.text.startswith("⏳ Splitting “Morning Line”…")
     assert [button["text"] for button in menu.buttons] == ["✖️ Cancel"]
     assert await room.product.ordered() == [("submit", job.id)]
 
@@ -313,7 +313,7 @@ async def test_twenty_taps_on_retry_make_one_new_job(room: BotRoom, alice: User,
     assert (new.create_started_at, new.task_id, new.failure) == (0, "", None)
     assert await room.product.ordered() == [("submit", new.id)]
     assert new.message_id == menu.message_id
-    assert menu.text.startswith("⏫")
+    assert menu.text.startswith("⏳")
     assert room.after(menu) == []
 
 
@@ -432,7 +432,7 @@ async def test_a_deleted_menu_is_sent_again(room: BotRoom, alice: User, menu: Me
     await room.handle()
     assert query.is_answered
     (shown,) = room.telegram.bot_messages(alice.id)
-    assert shown.text.startswith("⏫")
+    assert shown.text.startswith("⏳")
     assert (await job_of(room, alice)).message_id == shown.message_id
 
 

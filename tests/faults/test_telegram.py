@@ -211,6 +211,7 @@ async def test_a_group_that_becomes_a_supergroup_gets_its_stems_there(case: Case
         person.chat_id = group.id
         _, menu = await person.asks(deployment.song(f"Moved {number}"), VOCALS, caption="/stems")
         await person.shows(menu, "⏳")
+        await deployment.accepted(number + 1)
         await deployment.tasks_rest()
         person.chat_id = deployment.telegram.migrate_group(group.id).id
         await deployment.provider.call_back(number)

@@ -49,6 +49,7 @@ async def test_songs_go_on_from_a_snapshot_in_another_redis(tmp_path: Path) -> N
         provider.answers_by_itself = False
         _, separating = await bob.asks(deployment.song("Being Separated"), VOCALS)
         await bob.shows(separating, "⏳")
+        await deployment.separating()
         _, unpicked = await carol.asks(deployment.song("Not Picked"))
 
         saved = await snapshot(deployment)

@@ -36,7 +36,7 @@ async def test_users_who_block_the_bot_delay_no_others_and_may_come_back(deploym
     provider.hold_stems.clear()
     _, separated = await separating.asks(deployment.song("Separating"), VOCALS)
     _, delivered = await delivering.asks(deployment.song("Delivering"), VOCALS)
-    await deployment.accepted(3)
+    await deployment.separating(2)
     await asyncio.gather(separating.shows(separated, "⏳"), delivering.shows(delivered, "⏳"))
     await asyncio.gather(*(provider.call_back(number) for number in (1, 2)))
     await delivering.shows(delivered, "📤")

@@ -115,7 +115,7 @@ async def test_settings_and_stems_follow_a_group_that_is_upgraded(deployment: De
     await anna.presses(setting, "Answer every song")
     await anna.sees(lambda: "I answer every song in this group" in setting.text)
     _, menu = await wei.asks(deployment.song("Upgraded"), VOCALS)
-    await wei.shows(menu, "⏳")
+    await deployment.separating()
     await deployment.tasks_rest()
     anna.chat_id = wei.chat_id = deployment.telegram.migrate_group(wei.chat_id).id
     assert (await deployment.provider.call_back()).status_code == 200

@@ -156,6 +156,7 @@ async def test_every_button_tapped_twice_at_once_takes_effect_once(deployment: D
     provider.broken_stems = {}
     provider.answers_by_itself = False
     await lister.begins()
+    await deployment.separating()
     provider.answers_by_itself = True
     await asyncio.gather(
         chooser.chooses(),

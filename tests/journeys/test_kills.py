@@ -20,7 +20,7 @@ async def test_a_killed_bot_and_a_killed_webhook_miss_nothing(tmp_path: Path) ->
         alice, bob, carol = (deployment.person(name) for name in ("Alice", "Bob", "Carol"))
         deployment.provider.answers_by_itself = False
         _, menu_carol = await carol.asks(deployment.song("Knock"), VOCALS)
-        await carol.shows(menu_carol, "⏳")
+        await deployment.separating()
         answer = deployment.telegram.faults.add(
             FaultKind.TIMEOUT_BEFORE, method="sendMessage", chat_id=alice.id
         )
@@ -56,7 +56,7 @@ async def test_a_redis_killed_while_separating_and_while_delivering_costs_nothin
         provider.hold_stems.clear()
         alice = deployment.person()
         _, menu = await alice.asks(deployment.song("Blackout"), VOCALS)
-        await alice.shows(menu, "⏳")
+        await deployment.separating()
         redis.kill()
         assert (await provider.call_back()).status_code == 503
         redis.start()
@@ -134,7 +134,7 @@ async def test_sigterm_ends_everything_in_time_and_after_a_restart_all_goes_on(t
         provider.refusal = None
         provider.answers_by_itself = False
         _, menu_dave = await dave.asks(deployment.song("Separating"), VOCALS)
-        await dave.shows(menu_dave, "⏳")
+        await deployment.separating()
 
         assert await up.stop(timeout_s=30) == 0
         assert len(alice.audios()) == 6

@@ -56,7 +56,7 @@ async def test_a_hanging_job_is_dropped_and_its_user_told(deployment: Deployment
     deployment.provider.answers_by_itself = False
     alice = deployment.person("Alice")
     _, menu = await alice.asks(deployment.song("Hanging"), VOCALS)
-    await alice.shows(menu, "⏳")
+    await deployment.separating()
     code, output = await jobs(desk)
     assert code == 0
     opened = output.partition("\n\n")[0].splitlines()

@@ -26,7 +26,7 @@ async def test_stems_come_although_the_song_and_the_bots_message_were_deleted(de
     sent = await alice.sends(deployment.song("Deleted"), thread_id=topic, caption=ASK)
     menu = await alice.answer_to(sent)
     await alice.taps(menu, VOCALS)
-    await alice.shows(menu, "⏳")
+    await deployment.separating()
     await deployment.tasks_rest()
     deployment.telegram.delete_message(alice.chat_id, sent.message_id)
     deployment.telegram.delete_message(alice.chat_id, menu.message_id)
@@ -73,7 +73,7 @@ async def test_a_cancelled_jobs_late_stems_are_kept_for_the_next_time(deployment
     alice = deployment.person()
     song = deployment.song("Never Mind")
     _, menu = await alice.asks(song, VOCALS)
-    await alice.shows(menu, "⏳")
+    await deployment.separating()
     said = deployment.telegram.send_text(alice.id, "/cancel")
     answer = await alice.answer_to(said)
     assert answer.text == "Cancelled 1 song."

@@ -44,6 +44,7 @@ class Resident:
     async def waits(self) -> None:
         _, self.open = await self.person.asks(self.deployment.song(f"{self.title} 3"), VOCALS)
         await self.person.shows(self.open, "⏳")
+        await self.deployment.tasks_rest()
 
     async def deletes(self) -> str:
         asked = await self.person.answer_to(self.person.says("/delete"))

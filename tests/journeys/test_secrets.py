@@ -40,7 +40,7 @@ async def stories(deployment: Deployment) -> None:
     provider.answers_by_itself = False
     dave = deployment.person("Dave")
     _, menu = await dave.asks(deployment.song("Blackout"), VOCALS)
-    await dave.shows(menu, "⏳")
+    await deployment.separating()
     deployment.environment.redis.kill()
     assert (await provider.call_back()).status_code == 503
     deployment.environment.redis.start()

@@ -116,6 +116,12 @@ class Deployment:
         """Wait until the provider has accepted so many jobs of this story."""
         await until(lambda: len(self.provider.creates) >= count)
 
+    async def separating(self, count: int = 1) -> None:
+        """Wait until so many jobs are separated, as is stored: their messages say so sooner."""
+        async with asyncio.timeout(WAIT_S), self.store() as store:
+            while sum(job.state is JobState.SEPARATING for job in await store.open_jobs()) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.03)
+
     async def close_circuits(self) -> None:
         """Let the product ask each provider again, whatever has failed there."""
         async with connect(self.redis_url) as redis:

@@ -1199,15 +1199,38 @@ async def test_a_finished_run_subtracts_only_its_own_count(
 
 
 async def test_the_progress_message_is_written_once_for_all_runs(
-    product: Product, delivery: Delivery, two: Job
+    product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each message takes of the limits that the stems need."""
+    monkeypatch.setattr("worker.delivery.WORTH_SHOWING_S", 0)
     product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=3)
     for _ in range(3):
         with pytest.raises(TryLater):
             await delivery.run(two.id)
+    assert _written(product) == 1
+
+
+def _written(product: Product) -> int:
     methods = [call.method for call in product.telegram.calls]
-    assert methods.count("sendMessage") + methods.count("editMessageText") == 1
+    return methods.count("sendMessage") + methods.count("editMessageText")
+
+
+async def test_only_a_long_delivery_shows_that_stems_are_being_sent(
+    product: Product, delivery: Delivery, files: FileServer, two: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = files.hold("vocals.mp3")
+    running = asyncio.create_task(delivery.run(two.id))
+    await until(lambda: files.requests)
+    assert _written(product) == 0
+    running.cancel()
+    await asyncio.wait({running})
+    monkeypatch.setattr("worker.delivery.WORTH_SHOWING_S", 0)
+    running = asyncio.create_task(delivery.run(two.id))
+    await until(lambda: _written(product))
+    assert "Sending the stems…" in shown(product, two).text
+    hold.set()
+    await running
+    assert shown(product, two).text.startswith("✅")
 
 
 @pytest.mark.parametrize("code", [500, 531])

@@ -107,7 +107,9 @@ async def test_updates_become_rarer_with_age(product: Product, job: Job) -> None
 
 
 async def test_an_unchanged_message_is_not_written(product: Product, sent: Message) -> None:
-    await shown(product, JobState.SUBMITTING, sent)
+    job = await shown(product, JobState.SUBMITTING, sent)
+    assert sum(await passes(product, 30)) == 1
+    assert text(product, job).startswith("⏫ Submitting")
     assert sum(await passes(product, 300)) == 0
 
 

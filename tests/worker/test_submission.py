@@ -82,6 +82,27 @@ async def test_a_job_is_submitted_and_shown(product: Product, provider: Provider
     assert message.reply_to is not None
 
 
+async def test_an_acceptance_within_seconds_needs_no_edit(
+    product: Product, provider: Provider, job: Job
+) -> None:
+    await product.status.show(job)
+    await product.submission().run(job.id)
+    assert (await product.job(job.id)).state is JobState.SEPARATING
+    assert [call.method for call in product.telegram.calls].count("editMessageText") == 0
+
+
+async def test_the_process_that_picked_shows_an_acceptance_that_came_before(
+    product: Product, provider: Provider, job: Job
+) -> None:
+    await product.store.set(job.id, picked_at=product.clock())
+    await product.submission().run(job.id)
+    assert product.telegram.bot_messages(job.chat_id) == []
+    await product.status.show(job)
+    await product.status.show_newer_state(job)
+    assert shown(product, job).text.startswith("⏳ Splitting “Morning Line”…")
+    assert [call.method for call in product.telegram.calls].count("editMessageText") == 0
+
+
 async def test_the_links_name_the_job_and_the_chat(product: Product, provider: Provider, job: Job) -> None:
     await product.submission().run(job.id)
     (create,) = provider.creates

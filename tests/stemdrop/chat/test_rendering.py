@@ -11,7 +11,7 @@ from stemdrop.chat.album_rendering import Song, render_album_instruments
 from stemdrop.chat.callback_data import Action, Tap
 from stemdrop.chat.instrument_rendering import PAGE_LENGTH, render_instruments
 from stemdrop.chat.limit_rendering import render_over_limit
-from stemdrop.chat.rendering import Details, render, short_title
+from stemdrop.chat.rendering import WORTH_TELLING_S, Details, render, short_title
 from stemdrop.chat.translations import Language, load_translations
 from stemdrop.domain.abilities import Abilities, Ability
 from stemdrop.domain.allowance import Allowance
@@ -239,11 +239,17 @@ def test_a_job_in_delivery_has_no_buttons(translate: Language) -> None:
 
 @in_every_language
 def test_every_state_has_its_own_text(translate: Language) -> None:
-    facts = Details(delivered=2)
+    facts = Details(delivered=2, elapsed_s=WORTH_TELLING_S)
     translations = {
         render(make_job(state=state, failure=Failure("500")), translate, facts)[0] for state in JobState
     }
     assert len(translations) == len(JobState)
+
+
+def test_an_acceptance_within_seconds_changes_nothing_in_the_message() -> None:
+    job = make_job(state=JobState.SUBMITTING)
+    shown = [render(it, SAY) for it in (job, replace(job, state=JobState.SEPARATING))]
+    assert shown[0] == shown[1]
 
 
 @in_every_language
