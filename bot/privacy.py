@@ -38,7 +38,6 @@ from stemdrop.storage.keys import (
 from stemdrop.storage.remixes import Remixes
 from stemdrop.storage.stem_cache import StemCache
 from stemdrop.storage.users import Users
-from stemdrop.tasks.engine import UPDATE_RECORD_LIFETIME
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +192,7 @@ def explanation(settings: Settings, translate: Language, *, is_free: bool = Fals
             *([] if is_free else [translate("privacy.credits", days=SPENT_LIFETIME_S // DAY_S)]),
             translate("privacy.person"),
             *([_asked(translate)] if settings.access == "invite" else []),
-            translate("privacy.messages", time=translate.duration(UPDATE_RECORD_LIFETIME.total_seconds())),
+            translate("privacy.messages"),
             translate("privacy.operator"),
             translate("privacy.logs"),
             translate("privacy.calls", days=CALL_LIFETIME_S // DAY_S),

@@ -1,7 +1,6 @@
 """Every Redis key of the stores, with its type and its lifetime in seconds.
 
-All begin with `stemdrop:`. The Lua scripts use these names, too. The task engine's keys begin with the name
-of its queue (`domain/queues.py`).
+All begin with `stemdrop:`. The Lua scripts use these names, too.
 """
 
 DAY_S = 24 * 3600
@@ -39,8 +38,12 @@ GIVEN_UP_LIFETIME_S = JOB_LIFETIME_S
 TRIES = "stemdrop:tries:{}"  # string: how often a task has failed that may have to be given up
 TRIES_LIFETIME_S = 2 * 3600
 
-PUT_OFF = "{}:put-off"  # hash: of a queue: key of a task that was put off → why
-PUT_OFF_LIFETIME_S = 3600
+# Tasks of the engine: each key begins with the name of a queue (`domain/queues.py`)
+TASK_STREAM = "{}:stream"  # stream: the tasks that wait or run
+TASK_RECORD = "{}:runs:{}"  # hash: a task that waits or runs: since when, and why it was put off
+TASKS_PUT_OFF = "{}:queue"  # sorted set: keys of the tasks that are put off, by when they are due
+TASK_PARKED = "{}:{}"  # hash: the message of a task that is put off
+TURN = "{}:turn:{}"  # string: the process that does a piece of periodic work, until it is due again
 
 # Processes
 PRESENT = "stemdrop:processes"  # hash: role and process → JSON of `Heartbeat`

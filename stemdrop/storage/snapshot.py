@@ -13,17 +13,19 @@ from typing import Any, cast
 from redis.asyncio import Redis
 
 from stemdrop.domain.providers import PROVIDER_NAMES
-from stemdrop.domain.queues import PERIODIC, Queue
+from stemdrop.domain.queues import Queue
 from stemdrop.observability.metric_definitions import NO_MODE
 from stemdrop.storage.circuits import Circuit, Circuits
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.flood_limiter import pause_left
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
-from stemdrop.storage.keys import GIVEN_UP, JOB, OPEN, PUT_OFF
+from stemdrop.storage.keys import GIVEN_UP, JOB, OPEN, TASK_RECORD, TASK_STREAM, TASKS_PUT_OFF
 
 # The jobs that are added up in one step, which blocks Redis for about two milliseconds.
 _JOBS_A_STEP = 500
+# Of so many tasks of a queue that are put off it is said why.
+_REASONS_MOST = 1000
 
 _ADD_UP = """
 -- KEYS: open   ARGV: first and last rank, what precedes an id in a job's key
@@ -50,16 +52,13 @@ return found
 """
 
 _COUNT_TASKS = """
--- KEYS: the engine's stream, its tasks that are put off, why they are   ARGV: the names of periodic work
+-- KEYS: the engine's stream, its tasks that are put off
+-- ARGV: what precedes a key in the name of a task's record, of how many reasons are told
 -- returns how many are in the stream, run, and are put off, the ms for which the first waiting task waits,
 -- and the reasons of those that are put off
 local length, put_off, why = redis.call('XLEN', KEYS[1]), redis.call('ZCARD', KEYS[2]), {}
-for _, name in ipairs(ARGV) do
-  if redis.call('ZSCORE', KEYS[2], name) then put_off = put_off - 1 end
-end
-local reasons = redis.call('HGETALL', KEYS[3])
-for i = 1, #reasons, 2 do
-  if redis.call('ZSCORE', KEYS[2], reasons[i]) then why[#why + 1] = reasons[i + 1] end
+for _, key in ipairs(redis.call('ZRANGE', KEYS[2], 0, ARGV[2] - 1)) do
+  why[#why + 1] = redis.call('HGET', ARGV[1] .. key, 'why') or nil
 end
 if length == 0 then return {0, 0, put_off, 0, why} end
 -- tasks that the stream's only group has taken are running
@@ -90,7 +89,7 @@ class JobGroup:
 class Backlog:
     """The tasks of one queue; the first waiting task has waited `oldest_s` seconds (0: none waits).
 
-    `reasons` counts those that are put off by why they are, without the periodic work.
+    `reasons` counts those that are put off by why they are, of the first 1,000.
     """
 
     waiting: int
@@ -163,8 +162,9 @@ class Snapshots:
         return found
 
     async def _backlog(self, queue: Queue) -> Backlog:
-        keys = [f"{queue.value}:stream", f"{queue.value}:queue", PUT_OFF.format(queue.value)]
-        found = await run_script(self._redis, _COUNT_TASKS, keys, list(PERIODIC))
+        keys = [TASK_STREAM.format(queue), TASKS_PUT_OFF.format(queue)]
+        args = [TASK_RECORD.format(queue, ""), _REASONS_MOST]
+        found = await run_script(self._redis, _COUNT_TASKS, keys, args)
         length, running, put_off, waits_ms, why = found
         return Backlog(max(0, length - running), running, put_off, max(0, waits_ms) / 1000, Counter(why))
 

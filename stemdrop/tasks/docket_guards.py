@@ -1,20 +1,29 @@
-"""Guards against faults that were measured in pydocket 0.27 (pinned); each names its fault.
+"""The library pydocket 0.27 (pinned) without what was measured to be wrong or wasteful in it.
 
-`stemdrop.tasks.engine` uses them; no other module uses the library.
+Its worker takes tasks from the stream of a queue, and from workers that died. What runs, ends and puts off a
+task is here and in `stemdrop.storage.task_scripts`; `stemdrop.tasks.engine` uses it, and no other module uses
+the library.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any, cast
 from urllib.parse import urlsplit
 
-from docket import Docket, Worker
-from docket.dependencies import current_docket, current_execution, current_worker
+from docket import Docket, Execution, StrikeList, Worker
+from docket._redis import RedisConnection
+from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
+
+from stemdrop.domain.queues import Queue
+from stemdrop.storage.keys import TASK_PARKED, TASK_RECORD
+from stemdrop.storage.task_scripts import END, MOVE_DUE, PUT_OFF, PutOff, message
 
 log = logging.getLogger(__name__)
 
@@ -22,86 +31,197 @@ log = logging.getLogger(__name__)
 LEASE_S = 10
 # No task is put off for longer. One that is was put off by a clock that was set back since, and is due.
 LONGEST_AHEAD_S = 900
-_CLOCK_CHECK_S = 2
+# A worker waits this long for a new task, which it takes at once, and then looks for those of dead workers.
+_READ_BLOCK = timedelta(seconds=1)
+# A worker that runs as many tasks as it may looks this often for ended ones, without asking Redis.
+_CHECK_INTERVAL = timedelta(milliseconds=50)
+# A worker knows when the tasks are due that it has put off; this often it looks for those of others.
+_LOOK_EVERY_S = 5.0
+_LOOK_AT_MOST_EVERY_S = 0.1
 _CANCEL_AGAIN_S = 5
+_RECONNECT_AFTER = timedelta(seconds=1)
+
+
+# Runs a task that was taken over so many times from dead workers.
+Run = Callable[[Execution, int], Awaitable[PutOff | None]]
 
 
 @asynccontextmanager
-async def renewed_lease() -> AsyncIterator[int]:
-    """Renew this task's lease while it runs; yields how often it was taken over from a dead worker.
-
-    The library stops renewing at SIGTERM, so tasks that then run longer than the lease would run twice; and
-    it redelivers a task that kills its workers without end.
-    """
-    execution, docket, worker = current_execution.get(), current_docket.get(), current_worker.get()
-    stream, group, message = docket.stream_key, docket.worker_group_name, execution.message_id
-    takeovers = 0
-    if execution.redelivered and message is not None:
-        async with docket.redis() as redis:
-            pending = await redis.xpending_range(stream, group, message, message, 1)
-        takeovers = pending[0]["times_delivered"] - 1 if pending else 0
-
-    async def beat() -> None:
-        while message is not None:
-            await asyncio.sleep(LEASE_S / 4)
-            with suppress(RedisError, OSError):
-                async with docket.redis() as redis:
-                    await redis.xclaim(stream, group, worker.name, 0, [message], idle=0, justid=True)
-
-    beating = asyncio.create_task(beat())
-    try:
-        yield takeovers
-    finally:
-        beating.cancel()
-
-
-async def reschedule_after_clock_rollback(docket: Docket) -> None:
-    """Run tasks that were put off by a clock that has been set back since: they would wait for it."""
-    while True:
-        await asyncio.sleep(_CLOCK_CHECK_S)
-        now = time.time()
-        with suppress(RedisError, OSError):
-            async with docket.redis() as redis:
-                late = await redis.zrangebyscore(docket.queue_key, now + LONGEST_AHEAD_S, "+inf")
-                if late:
-                    log.warning(
-                        "a clock was set back: %d tasks that would have to wait for it run now", len(late)
-                    )
-                    await redis.zadd(docket.queue_key, dict.fromkeys(late, now), xx=True)
-
-
-def extend_redis_retries(docket: Docket) -> None:
-    """Let each command wait up to a minute for a Redis that is away.
-
-    Otherwise a worker leaves its loop and takes no new task until the last running one has ended. The library
-    has no setting for it.
-    """
-    pool = docket._redis._connection_pool
-    if pool is not None:
-        pool.connection_kwargs["retry"] = Retry(ExponentialBackoff(cap=1, base=0.05), 60)
-
-
-def docket_url(redis_url: str) -> str:
-    """Add the options of the connection pool.
+async def connection(redis_url: str) -> AsyncIterator[RedisConnection]:
+    """Open the connections of all queues; the library would open two pools for each.
 
     `retry_on_timeout` gives each connection one more try after a restart of Redis; without it, finished tasks
     run again. The pool must be larger than the number of tasks that run at once (redis-py's default is 100).
+    Each command waits up to a minute for a Redis that is away: otherwise a worker leaves its loop and takes
+    no new task until the last running one has ended, and the library has no setting for it.
     """
     separator = "&" if urlsplit(redis_url).query else "?"
-    return f"{redis_url}{separator}retry_on_timeout=true&max_connections=500"
+    url = f"{redis_url}{separator}retry_on_timeout=true&max_connections=500"
+    async with RedisConnection(url) as opened:
+        if opened._connection_pool is not None:
+            opened._connection_pool.connection_kwargs["retry"] = Retry(
+                ExponentialBackoff(cap=1, base=0.05), 60
+            )
+        yield opened
 
 
-async def stop_worker(worker: Worker, running: asyncio.Task[None]) -> None:
-    """Cancel `running`, which runs the worker, and the tasks that still run: they are left for redelivery.
+class TaskQueue(Docket):
+    """A queue, without the library's own connections, tasks, and lists of tasks that must not run."""
 
-    The library cancels them only while it waits for them; otherwise they would outlive their worker and keep
-    their lease.
+    def __init__(self, queue: Queue, redis: RedisConnection) -> None:
+        super().__init__(name=queue.value, url=redis.url)
+        self._redis = redis
+        self.strike_list = StrikeList()
+        self.tasks = {}
+
+
+class TaskWorker(Worker):
+    """Runs the tasks of one queue by `run`, which may return that a task is put off.
+
+    The library's own way to run a task takes three times as many commands and five times as much of the
+    processor: states and progress that nothing reads, traces, metrics, and dependencies of each function.
     """
-    while not running.done():  # a cancellation that comes while another is handled may be lost
-        running.cancel()
-        left = list(worker._tasks_by_key.values())
-        for task in left:
-            task.cancel()
-        await asyncio.wait({running, *left}, timeout=_CANCEL_AGAIN_S)
-    with suppress(asyncio.CancelledError):
-        await running
+
+    def __init__(self, queue: TaskQueue, run: Run, concurrency: int) -> None:
+        super().__init__(
+            queue,
+            concurrency=concurrency,
+            redelivery_timeout=timedelta(seconds=LEASE_S),
+            reconnection_delay=_RECONNECT_AFTER,
+            schedule_automatic_tasks=False,
+        )
+        self._run_task = run
+        self._held: set[bytes] = set()  # the messages of the running tasks
+        self._look_at = 0.0
+        self._look_sooner = asyncio.Event()
+
+    @property
+    def minimum_check_interval(self) -> timedelta:
+        """The library has one setting for how long a read blocks and for how long a full worker sleeps."""
+        return _CHECK_INTERVAL if len(self._tasks_by_key) >= self.concurrency else _READ_BLOCK
+
+    @minimum_check_interval.setter
+    def minimum_check_interval(self, value: timedelta) -> None:
+        pass
+
+    async def _execute(self, execution: Execution, session: Any) -> None:
+        execution._acked = True  # by the scripts below, not by the library
+        held = bytes(execution.message_id or b"")
+        self._held.add(held)
+        try:
+            put_off = await self._run_task(execution, await self._takeovers(execution))
+            if put_off:
+                await self._put_off(execution, put_off)
+            else:
+                keys = [self.docket.stream_key, self._record_of(execution)]
+                await self._script(END, keys, [self.docket.worker_group_name, held])
+        finally:
+            self._held.discard(held)
+
+    async def _takeovers(self, execution: Execution) -> int:
+        """Return how often a task was taken over; the library restarts one that kills its workers again."""
+        if not execution.redelivered or execution.message_id is None:
+            return 0
+        stream, group, held = self.docket.stream_key, self.docket.worker_group_name, execution.message_id
+        async with self.docket.redis() as redis:
+            pending = await redis.xpending_range(stream, group, held, held, 1)
+        return int(pending[0]["times_delivered"]) - 1 if pending else 0
+
+    async def _put_off(self, execution: Execution, put_off: PutOff) -> None:
+        queue, key, due_at = self.docket, execution.key, time.time() + put_off.after_s
+        parked = TASK_PARKED.format(queue.name, key)
+        fields = message(key, execution.function_name, execution.args[0], due_at, execution.attempt + 1)
+        args = [queue.worker_group_name, execution.message_id, key, due_at, put_off.why, *fields]
+        await self._script(
+            PUT_OFF, [queue.stream_key, self._record_of(execution), queue.queue_key, parked], args
+        )
+        if due_at < self._look_at:
+            self._look_sooner.set()
+
+    def _record_of(self, execution: Execution) -> str:
+        return TASK_RECORD.format(self.docket.name, execution.key)
+
+    async def _script(self, text: str, keys: list[str], args: list[Any]) -> None:
+        async with self.docket.redis() as redis:
+            await cast(Redis, redis).register_script(text)(keys, args)
+
+    async def renew_leases(self) -> None:
+        """Renew the leases of the running tasks until cancelled: the library stops with that at SIGTERM."""
+        while True:
+            await asyncio.sleep(LEASE_S / 4)
+            if held := list(self._held):
+                with suppress(RedisError, OSError):
+                    async with self.docket.redis() as redis:
+                        await redis.xclaim(
+                            *(self.docket.stream_key, self.docket.worker_group_name, self.name, 0, held),
+                            idle=0,
+                            justid=True,
+                        )
+
+    async def move_due_tasks(self) -> None:
+        """Let tasks that were put off run when they are due; the library asks Redis twice a second."""
+        while True:
+            self._look_sooner.clear()
+            wait_s = _LOOK_EVERY_S
+            with suppress(RedisError, OSError):
+                wait_s = await self._move_due()
+            wait_s = min(max(wait_s, _LOOK_AT_MOST_EVERY_S), _LOOK_EVERY_S)
+            self._look_at = time.time() + wait_s
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._look_sooner.wait()
+
+    async def _move_due(self) -> float:
+        """Move the tasks that are due to the stream; returns the seconds until the next one is due."""
+        queue_key, now = self.docket.queue_key, time.time()
+        async with self.docket.redis() as redis:
+            first = await redis.zrange(queue_key, 0, 0, withscores=True)
+            if not first:
+                return _LOOK_EVERY_S
+            if (due_at := float(first[0][1])) > now:
+                await self._reschedule_after_clock_rollback(redis, now)
+                return due_at - now
+        parked = TASK_PARKED.format(self.docket.name, "")
+        await self._script(MOVE_DUE, [queue_key, self.docket.stream_key], [now, parked])
+        return 0.0
+
+    async def _reschedule_after_clock_rollback(self, redis: Any, now: float) -> None:
+        """Run tasks that were put off by a clock that has been set back since: they would wait for it."""
+        late = await redis.zrangebyscore(self.docket.queue_key, now + LONGEST_AHEAD_S, "+inf")
+        if late:
+            log.warning("a clock was set back: %d tasks that would have to wait for it run now", len(late))
+            await redis.zadd(self.docket.queue_key, dict.fromkeys(late, now), xx=True)
+
+    async def stop(self, running: asyncio.Task[None]) -> None:
+        """Cancel `running`, which runs this worker, and its running tasks, which are left for redelivery.
+
+        The library cancels them only while it waits for them; otherwise they would outlive their worker and
+        keep their lease.
+        """
+        while not running.done():  # a cancellation that comes while another is handled may be lost
+            running.cancel()
+            left = list(self._tasks_by_key.values())
+            for task in left:
+                task.cancel()
+            await asyncio.wait({running, *left}, timeout=_CANCEL_AGAIN_S)
+        with suppress(asyncio.CancelledError):
+            await running
+
+    # What the library does beside that costs 40 commands a second in an idle process with five queues:
+
+    async def _cancellation_listener(self) -> None:
+        """Nothing cancels tasks; the library listens ten times a second, on a connection for each queue."""
+        if self._processing_session:
+            self._processing_session.cancellation_ready.set()
+
+    async def _heartbeat(self) -> None:
+        """`stemdrop.storage.heartbeats` does this."""
+
+    async def _remove_heartbeat(self) -> None:
+        """There is none."""
+
+    async def _scheduler_loop(self, redis: Redis) -> None:
+        """`move_due_tasks` does this."""
+
+    async def _renew_leases(self, redis: Redis, active_messages: Any) -> None:
+        """`renew_leases` does this."""

@@ -43,6 +43,9 @@ class HeldDownloads(httpx.AsyncBaseTransport):
             await self.released.wait()
         return await self._inner.handle_async_request(request)
 
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
 
 @asynccontextmanager
 async def bot(product: Product, engine: Engine | None = None) -> AsyncIterator[UpdateHandler]:

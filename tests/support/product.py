@@ -1,7 +1,7 @@
 """All of the product's parts in the test's process, with a real Redis, the local Telegram and a provider."""
 
-import asyncio
 import json
+import pickle
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
@@ -10,14 +10,13 @@ from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Self
+from typing import Any
 
 import anyio
 import certifi
-import cloudpickle
 import httpx
-from docket import Docket
 from provider import KEY
+from redis.asyncio import Redis
 
 from bot.app import build_application
 from bot.errors import Apology
@@ -28,12 +27,12 @@ from sandbox.telegram.chats import CallbackQuery, Message, User
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.job_message import JobMessage
 from stemdrop.domain.jobs import Failure, Job, JobState, Mode, Source, SourceKind
-from stemdrop.domain.queues import QUEUE_OF
 from stemdrop.domain.results import Result, Stem
 from stemdrop.errors import TryLater
 from stemdrop.services.result_polling import ResultPolling
 from stemdrop.settings import load_settings
 from stemdrop.storage.connection import connect
+from stemdrop.storage.keys import TASK_RECORD, TASK_STREAM
 from stemdrop.tasks.engine import Engine, Queue, Task
 from stemdrop.wiring import Parts
 from worker.archives import Archives
@@ -73,35 +72,9 @@ class _NeverBusy(Clock):
         return self.now
 
 
-class _LazyEngine(Engine):
-    """Opens the connections of a queue when it is first used: most tests use one queue or none."""
-
-    async def __aenter__(self) -> Self:
-        self._stack = AsyncExitStack()
-        self._opening = asyncio.Lock()
-        self._opened = set[Queue]()
-        return self
-
-    async def open(self, queue: Queue) -> Docket:
-        async with self._opening:
-            if queue not in self._opened:
-                await self._open(queue)
-                self._opened.add(queue)
-        return self._dockets[queue]
-
-    async def add(self, task: Task, key: str, argument: str) -> None:
-        await self.open(QUEUE_OF[task])
-        await super().add(task, key, argument)
-
-    async def work(self, queue: Queue, *arguments: Any, **options: Any) -> None:
-        await self.open(queue)
-        await super().work(queue, *arguments, **options)
-
-
 class Product(Parts):
     """The product's parts, and what many tests ask of them."""
 
-    engine: _LazyEngine
     telegram: Telegram
     closing: AsyncExitStack
     clock: Clock
@@ -184,12 +157,14 @@ class Product(Parts):
 
     async def taken(self, queue: Queue, task: Task) -> list[str]:
         """Take the tasks that wait in this queue, which are all of this kind; returns their arguments."""
-        docket = await self.engine.open(queue)
-        async with docket.redis() as redis:
-            waiting = [message for _, message in await redis.xrange(docket.stream_key)]
-        await docket.clear()
-        assert all(message[b"function"].decode() == task for message in waiting)
-        return [cloudpickle.loads(message[b"args"])[0] for message in waiting]
+        stream = TASK_STREAM.format(queue)
+        async with Redis.from_url(self.settings.redis_url) as redis:
+            waiting: Any = await redis.xrange(stream)
+            for number, message in waiting:
+                await redis.xdel(stream, number)
+                await redis.delete(TASK_RECORD.format(queue, message[b"key"].decode()))
+        assert all(message[b"function"].decode() == task for _, message in waiting)
+        return [pickle.loads(message[b"args"])[0] for _, message in waiting]
 
     async def fail(self, job_id: str, failure: Failure) -> None:
         """Fail a job that is being submitted: before the create call if it cost nothing."""
@@ -289,7 +264,7 @@ async def open_product(
     clock = clock or Clock()
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connect(redis_url))
-        engine = await stack.enter_async_context(_LazyEngine(redis_url))
+        engine = await stack.enter_async_context(Engine(redis_url))
         http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False, verify=False))
         product = Product(
             read,

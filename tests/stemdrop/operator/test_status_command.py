@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from builders import make_job
@@ -29,7 +28,7 @@ from sandbox.environment.redis_server import RedisServer
 from stemdrop.cli import run
 from stemdrop.domain.abilities import ALL, Abilities, Ability
 from stemdrop.domain.jobs import Failure, JobState, Mode
-from stemdrop.domain.queues import PERIODIC, Queue
+from stemdrop.domain.queues import Queue
 from stemdrop.observability.metric_definitions import (
     CALLBACKS,
     CREATE_CALLS,
@@ -48,7 +47,7 @@ from stemdrop.storage.dead_letters import DeadLetters
 from stemdrop.storage.flood_limiter import FloodLimiter
 from stemdrop.storage.heartbeats import Heartbeat, Heartbeats
 from stemdrop.storage.job_store import JobStore
-from stemdrop.storage.keys import PUT_OFF
+from stemdrop.storage.keys import TASK_RECORD
 from stemdrop.storage.snapshot import Snapshots
 
 Capture = pytest.CaptureFixture[str]
@@ -94,14 +93,14 @@ async def fill(redis_url: str) -> None:
             earlier = Counters(redis, partial(float, now - age_s))
             earlier.note_try(server, is_reached=is_reached)
             await earlier.write()
-        await redis.zadd(f"{Queue.SUBMISSIONS}:queue", {"submit:1": 1, **dict.fromkeys(PERIODIC, 1)})
+        await redis.zadd(f"{Queue.SUBMISSIONS}:queue", {"submit:1": 1})
         await redis.zadd(f"{Queue.PACKS}:queue", {"pack:1": 1, "pack:2": 1, "pack:3": 1})
-        whys: Any = {
-            "pack:1": "Telegram's flood limit",
-            "pack:2": "Telegram's flood limit",
-            "pack:4": "no longer",
-        }
-        await redis.hset(PUT_OFF.format(Queue.PACKS), mapping=whys)
+        for key, why in (
+            ("1", "Telegram's flood limit"),
+            ("2", "Telegram's flood limit"),
+            ("4", "no longer"),
+        ):
+            await redis.hset(TASK_RECORD.format(Queue.PACKS, f"pack:{key}"), "why", why)
         counters.set_gauge(CREDITS_SEEN, now - 240)
         await counters.write()
         await DeadLetters(redis).add("update:1", "a tap", "died")
