@@ -58,6 +58,8 @@ class Stage:
     title: str = "Morning Line"
     below: str = ""
     refuse: Callable[[str], Response | None] = lambda path: None
+    # `/measures` answers so many times that they are not there yet; before that, no stem has peaks
+    busy_measuring: int = 0
     asked: list[str] = field(default_factory=list)
     mixes: list[dict[str, Any]] = field(default_factory=list)
     encoded: dict[tuple[int, int], bytes] = field(default_factory=dict)
@@ -68,6 +70,7 @@ class Stage:
             Route("/static/{name}", self._static),
             Route("/open", self._open, methods=["POST"]),
             Route("/mixes", self._mix, methods=["POST"]),
+            Route("/measures/{token}", self._measures),
             Route("/segments/{token}/{stem:int}/{name}", self._segment),
         ]
         return Starlette(routes=[Mount(f"{self.below}/mixer", routes=routes)])
@@ -98,8 +101,8 @@ class Stage:
             return refused
         translate = load_translations().language(self.language)
         stems = [
-            {"key": name.lower(), "name": name, "duration_s": len(samples) / RATE, "peaks": _peaks(samples)}
-            for name, samples in self.stems.items()
+            {"key": name.lower(), "name": name, "duration_s": len(samples) / RATE, "peaks": peaks}
+            for (name, samples), peaks in zip(self.stems.items(), self._all_peaks(), strict=True)
         ]
         song = {
             "token": "t",
@@ -110,6 +113,17 @@ class Stage:
         song |= {"title": self.title, "about": "104 BPM · G major", "facts": self.facts, "can_send": True}
         duration = max(map(len, self.stems.values())) / RATE
         return JSONResponse(song | {"duration_s": duration, "segment_s": self.segment_s, "stems": stems})
+
+    def _all_peaks(self) -> list[list[int] | None]:
+        return [None if self.busy_measuring else _peaks(samples) for samples in self.stems.values()]
+
+    async def _measures(self, request: Request) -> Response:
+        if refused := self._refused(request):
+            return refused
+        if self.busy_measuring:
+            self.busy_measuring -= 1
+            return JSONResponse({}, 202)
+        return JSONResponse({"facts": self.facts, "peaks": self._all_peaks()})
 
     async def _segment(self, request: Request) -> Response:
         if refused := self._refused(request):

@@ -183,3 +183,14 @@ async def test_the_mixer_outlives_answers_that_break_off_and_ends_for_other_stem
         await page.evaluate("new Promise((done) => setTimeout(done, 300))")
         assert len(stage.asked) == asked
     await page.close()
+
+
+async def test_waveforms_are_drawn_when_the_song_has_been_measured(browser: Browser) -> None:
+    noise = np.random.default_rng(1).integers(-9000, 9000, 2 * RATE).astype(np.int16)
+    stage = Stage({"Vocals": noise}, facts={"bpm": 104, "beat_s": None, "key": None}, busy_measuring=1)
+    looks = "[...document.querySelectorAll('canvas')].map((canvas) => canvas.toDataURL())"
+    async with stage.served() as url, quiet_page(browser, url) as page:
+        await expect(page.locator(".stem")).to_be_visible()
+        flat = await page.evaluate(looks)
+        await page.wait_for_function(f"(flat) => {looks}.every((look, at) => look !== flat[at])", arg=flat)
+    assert stage.asked.count("measures/t") == 2
