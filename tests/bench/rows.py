@@ -75,10 +75,13 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
     missed = [row for row in aimed if not row.is_met]
     yield f"{len(aimed) - len(missed)} of {len(aimed)} rows with a target meet it."
     for row in missed:
+        # a row that goes on with another's subject is named with it
+        subjects = [it.work for it in rows[: rows.index(row) + 1] if not it.work.startswith("…")]
+        name = f"{subjects[-1]} {row.work}" if row.work.startswith("…") else row.work
         wrong = "; ".join(
             f"{target.outcome}, target {target.promise}" for target in row.targets if not target.is_met
         )
-        yield f"- Missed: {row.work}: {wrong}."
+        yield f"- Missed: {name}: {wrong}."
 
 
 def write_figures(page: Path, lines: Sequence[str]) -> None:

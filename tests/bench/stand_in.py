@@ -7,8 +7,6 @@ are, and the tests use those. All calls are recorded with the time at which they
 import json
 import queue
 import re
-import socket
-import socketserver
 import threading
 import time
 import urllib.request
@@ -17,19 +15,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from itertools import count
-from typing import Any, ClassVar, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 from callback_bodies import TWO_STEMS, callback_body
+from threaded_http import Request, Response, as_json, serve
 
 T = TypeVar("T")
 
 _FIELD = re.compile(
     rb'Content-Disposition: form-data; name="(\w+)"\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--', re.DOTALL
 )
-# All parameters come before the first file.
-_HEAD_BYTES = 65536
-_PIECE_BYTES = 1 << 20
 _BOT = {"id": 1, "is_bot": True, "first_name": "Bench", "username": "bench_bot"}
 _PATIENCE_S = 30
 
@@ -95,15 +91,8 @@ class StandIn:
     @contextmanager
     def run(self) -> Iterator["StandIn"]:
         """Serve it on a free port of loopback."""
-        with _Server(("127.0.0.1", 0), _Connection) as server:
-            server.stand_in, self.port = self, server.server_address[1]
-            thread = threading.Thread(target=server.serve_forever, daemon=True)
-            thread.start()
-            try:
-                yield self
-            finally:
-                server.shutdown()
-                thread.join()
+        with serve(self._route, self.errors.append) as self.port:
+            yield self
 
     @property
     def url(self) -> str:
@@ -143,9 +132,23 @@ class StandIn:
             append()
             self._changed.notify_all()
 
-    # What a connection asks for.
+    def _route(self, request: Request) -> Response:
+        path = request.path
+        if path.startswith("/bot"):
+            answer = self._call_bot_api(path.rpartition("/")[2], _parameters(request))
+            return as_json({"ok": True, "result": answer})
+        if path.startswith("/stems/"):
+            time.sleep(self.stem_delay_s)
+            return Response(self.files[path.removeprefix("/stems/").partition("-")[0]], "audio/mpeg")
+        if path.startswith("/file/"):
+            return Response(self.song, "audio/mpeg")
+        if path.endswith("/vocal-removal/generate"):
+            return _success(self._create(json.loads(request.head), time.perf_counter()))
+        if path.endswith("/generate/credit"):
+            return _success(1000)
+        return as_json({"code": 404, "msg": f"no {path}"}, "404 Not Found")
 
-    def call_bot_api(self, method: str, parameters: Mapping[str, str]) -> object:
+    def _call_bot_api(self, method: str, parameters: Mapping[str, str]) -> object:
         """Answer a method of the Bot API."""
         if method == "getUpdates":
             return self._updates(float(parameters.get("timeout", 0)))
@@ -193,7 +196,7 @@ class StandIn:
             message["text"] = call.parameters.get("text", "…")
         return message
 
-    def create(self, body: Mapping[str, Any], at: float) -> dict[str, Any]:
+    def _create(self, body: Mapping[str, Any], at: float) -> dict[str, Any]:
         """Accept a create call; its result is called back later, if that is asked for."""
         task_id = f"{next(self._task_ids):032x}"
         create = Create(at)
@@ -220,95 +223,12 @@ class StandIn:
             self.errors.append(f"{task_id}: {error!r}")
 
 
-class _Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    block_on_close = False
-    allow_reuse_address = True
-    request_queue_size = 128
-    stand_in: StandIn
+def _success(data: object) -> Response:
+    return as_json({"code": 200, "msg": "success", "data": data})
 
 
-class _Connection(socketserver.StreamRequestHandler):
-    """One connection, which stays open."""
-
-    server: _Server
-    rbufsize: ClassVar[int] = _PIECE_BYTES
-    disable_nagle_algorithm = True
-
-    def handle(self) -> None:
-        """Answer until the client goes."""
-        try:
-            while line := self.rfile.readline():
-                verb, target, _ = line.decode("latin-1").split()
-                headers = self._headers()
-                self._answer(verb, target, headers, self._body(headers))
-        except (ConnectionError, ValueError) as error:
-            if not isinstance(error, ConnectionError):
-                self.server.stand_in.errors.append(repr(error))
-
-    def _headers(self) -> dict[str, str]:
-        headers = {}
-        while (line := self.rfile.readline().strip()) != b"":
-            name, _, value = line.decode("latin-1").partition(":")
-            headers[name.lower()] = value.strip()
-        return headers
-
-    def _body(self, headers: Mapping[str, str]) -> bytes:
-        """Read a body to its end and return its beginning."""
-        if headers.get("transfer-encoding") != "chunked":
-            return self._read(int(headers.get("content-length", 0)))
-        head = b""
-        while size := int(self.rfile.readline(), 16):
-            piece = self._read(size)
-            head += piece[: max(0, _HEAD_BYTES - len(head))]
-            self.rfile.readline()
-        self.rfile.readline()
-        return head
-
-    def _read(self, size: int) -> bytes:
-        head = self.rfile.read(min(size, _HEAD_BYTES))
-        left = size - len(head)
-        while left > 0:
-            left -= len(self.rfile.read(min(left, _PIECE_BYTES))) or left
-        return head
-
-    def _answer(self, verb: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
-        stand_in, path = self.server.stand_in, urlsplit(target).path
-        if path.startswith("/bot"):
-            parameters = _parameters(headers.get("content-type", ""), body)
-            answer = stand_in.call_bot_api(path.rpartition("/")[2], parameters)
-            self._send_json({"ok": True, "result": answer})
-        elif path.startswith("/stems/"):
-            time.sleep(stand_in.stem_delay_s)
-            self._send(stand_in.files[path.removeprefix("/stems/").partition("-")[0]], "audio/mpeg")
-        elif path.startswith("/file/"):
-            self._send(stand_in.song, "audio/mpeg")
-        elif path.endswith("/vocal-removal/generate"):
-            self._send_json(
-                {
-                    "code": 200,
-                    "msg": "success",
-                    "data": stand_in.create(json.loads(body), time.perf_counter()),
-                }
-            )
-        elif path.endswith("/generate/credit"):
-            self._send_json({"code": 200, "msg": "success", "data": 1000})
-        else:
-            self._send_json({"code": 404, "msg": f"no {verb} {path}"}, "404 Not Found")
-
-    def _send_json(self, answer: object, status: str = "200 OK") -> None:
-        self._send(json.dumps(answer).encode(), "application/json", status)
-
-    def _send(self, body: bytes, kind: str, status: str = "200 OK") -> None:
-        head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        if len(body) < _HEAD_BYTES:
-            self.connection.sendall(head + body)
-        else:
-            self.connection.sendall(head, socket.MSG_MORE)
-            self.connection.sendall(body)
-
-
-def _parameters(kind: str, body: bytes) -> dict[str, str]:
+def _parameters(request: Request) -> dict[str, str]:
+    kind, body = request.content_type, request.head
     if kind.startswith("application/json"):
         named = json.loads(body)
         return {name: value if isinstance(value, str) else json.dumps(value) for name, value in named.items()}
