@@ -1,8 +1,8 @@
 """`make bench`: what stemdrop's work takes on this machine, beside the least that it could take.
 
 Every figure stands beside a baseline measured in the same run: a machine is compared with itself. A run of
-all parts writes docs/performance.md; `make bench BENCH="callbacks start"` prints these alone. No figure makes
-it fail, only what went wrong.
+all parts writes docs/performance.md; `make bench BENCH="callbacks start"` prints these alone, and
+`BENCH=scaling-page` writes the figures of docs/scaling.md. No figure makes it fail, only what went wrong.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ import open_jobs
 import remixes
 import scaling
 import separation
+import songs
 import start
 from measure import machine, print_now
 from redis.asyncio import Redis
@@ -33,7 +34,7 @@ from sandbox.environment.redis_server import RedisServer
 
 Part = Callable[[Path], AsyncIterator[Row]]
 
-_PAGE = Path(__file__).resolve().parents[2] / "docs" / "performance.md"
+_DOCS = Path(__file__).resolve().parents[2] / "docs"
 # The load of a machine that does nothing else; what has just ended still counts.
 _IDLE_LOAD = 1.0
 # In the order of the page.
@@ -46,9 +47,10 @@ _PARTS: dict[str, Part] = {
     "separation": separation.run,
     "demo": demo.run,
 }
-# What docs/scaling.md and docs/separator.md say; for these there are no targets.
+# Those of docs/scaling.md, which have no targets.
 _OTHERS: dict[str, Part] = {
     "scaling": scaling.run,
+    "songs": songs.run,
     "spleeter": separation.run_spleeter,
     "remixes": remixes.run,
     "mixer": mixer.run,
@@ -69,8 +71,9 @@ async def bench(names: list[str]) -> None:
     lines += ["", HEAD, *(row.line() for row in rows), "", *summary(rows)]
     took = f"It took {time.perf_counter() - began:.0f} s; the load at its end was {os.getloadavg()[0]:.1f}."
     print_now("\n".join(["", *summary(rows), "", took]))
-    if names == list(_PARTS):
-        write_figures(_PAGE, [*lines, "", took])
+    for page, parts in {"performance.md": _PARTS, "scaling.md": _OTHERS}.items():
+        if names == list(parts):
+            write_figures(_DOCS / page, [*lines, "", took])
 
 
 async def _introduction() -> list[str]:
@@ -89,9 +92,10 @@ def main() -> None:
     if not Path("/proc/self/smaps_rollup").exists():
         sys.exit("make bench reads /proc: it needs Linux")
     known = [*_PARTS, *_OTHERS]
-    if unknown := set(sys.argv[1:]) - set(known):
-        sys.exit(f"there is no {', '.join(sorted(unknown))}, only {', '.join(known)}")
-    asyncio.run(bench(sys.argv[1:] or list(_PARTS)))
+    named = list(_OTHERS) if sys.argv[1:] == ["scaling-page"] else sys.argv[1:] or list(_PARTS)
+    if unknown := set(named) - set(known):
+        sys.exit(f"there is no {', '.join(sorted(unknown))}, only {', '.join(known)}, and scaling-page")
+    asyncio.run(bench(named))
 
 
 if __name__ == "__main__":

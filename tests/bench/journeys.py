@@ -104,8 +104,8 @@ async def _play(stand_in: StandIn, *, is_whole: bool = True) -> _Times:
     return await asyncio.to_thread(play, stand_in, is_whole=is_whole)
 
 
-def play(stand_in: StandIn, *, is_whole: bool = True) -> _Times:
-    """Send a song as a new person and pick vocals; returns when its stems have come."""
+def play(stand_in: StandIn, *, button: int = 0, is_whole: bool = True) -> _Times:
+    """Send a song as a new person and press a button; returns when the first stems have come."""
     person = next(_people)
     chat = {"id": person, "type": "private", "first_name": "Person"}
     user = {"id": person, "is_bot": False, "first_name": "Person", "language_code": "en"}
@@ -119,7 +119,13 @@ def play(stand_in: StandIn, *, is_whole: bool = True) -> _Times:
     sent_at = stand_in.send_update("message", song)
     menu = _first(stand_in, person, lambda call: bool(call.buttons))
     shown = {"message_id": stand_in.last_message[person], "date": int(time.time()), "chat": chat, "text": "…"}
-    tap = {"id": str(person), "from": user, "chat_instance": "1", "message": shown, "data": menu.buttons[0]}
+    tap = {
+        "id": str(person),
+        "from": user,
+        "chat_instance": "1",
+        "message": shown,
+        "data": menu.buttons[button],
+    }
     tapped_at = stand_in.send_update("callback_query", tap)
     create = stand_in.wait_for(lambda: stand_in.creates.get(person))
     times = _Times(menu.at - sent_at, create.at - tapped_at)

@@ -73,7 +73,8 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
     """Say how many targets are met, and name each row that misses one."""
     aimed = [row for row in rows if row.targets]
     missed = [row for row in aimed if not row.is_met]
-    yield f"{len(aimed) - len(missed)} of {len(aimed)} rows with a target meet it."
+    if aimed:
+        yield f"{len(aimed) - len(missed)} of {len(aimed)} rows with a target meet it."
     for row in missed:
         # a row that goes on with another's subject is named with it
         subjects = [it.work for it in rows[: rows.index(row) + 1] if not it.work.startswith("…")]

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -70,13 +70,14 @@ class StandIn:
     and a hyphen; the first is also each song of Telegram's.
 
     Orders: `separation_s` passes between a create call and its callback; `stem_delay_s` before a
-    stem is served; `called_back` is the file of the stems that are called back.
+    stem is served; `called_back` is the file of the stems that are called back, by the names `called_names`.
     """
 
     files: Mapping[str, bytes]
     separation_s: float = 0.2
     stem_delay_s: float = 0.0
     called_back: str = ""
+    called_names: Sequence[str] = TWO_STEMS
     port: int = 0
     calls: list[Call] = field(default_factory=list)
     creates: dict[int, Create] = field(default_factory=dict)  # by chat
@@ -213,7 +214,7 @@ class StandIn:
             with urllib.request.urlopen(body["audioUrl"], timeout=_PATIENCE_S) as song:
                 song.read()
             time.sleep(self.separation_s)
-            urls = {name: self.stem_url(f"{self.called_back}-{name}") for name in TWO_STEMS}
+            urls = {name: self.stem_url(f"{self.called_back}-{name}") for name in self.called_names}
             kind = {"Content-Type": "application/json"}
             request = urllib.request.Request(body["callBackUrl"], callback_body(task_id, urls), kind)
             create.called_back_at = time.perf_counter()
