@@ -229,17 +229,7 @@ def skip_unused_imports() -> None:
     sys.modules["httpx._main"] = None  # type: ignore[assignment]
     for module, name in _RESULT_STORE.items():
         sys.modules[module] = ModuleType(module)
-        setattr(sys.modules[module], name, _NoResultStore)
-
-
-class _NoResultStore:
-    """Stands for both classes of `_RESULT_STORE`; any other use of it fails."""
-
-    def __init__(self, **_: object) -> None:
-        pass
-
-    async def setup(self) -> None:
-        pass
+        setattr(sys.modules[module], name, object)  # which takes no arguments: using it fails
 
 
 def _command(name: str) -> Any:

@@ -120,8 +120,9 @@ STEPS = {
     "stemdrop.cli.skip_unused_imports()": set(),
     "import stemdrop.operator.status_command": _OF_PROCESSES,
     "import stemdrop.serve": {*_IN_NO_PROCESS, "bot.app", "uvicorn", "worker"},
-    "import bot.run": {*_IN_NO_PROCESS, "uvicorn"},
-    "import webhook.run": _IN_NO_PROCESS,
+    "import bot.run": {*_IN_NO_PROCESS, "docket", "uvicorn"},
+    "import webhook.run": {*_IN_NO_PROCESS, "docket"},
+    "import stemdrop.tasks.docket_guards": _IN_NO_PROCESS,
     "import worker.run": _IN_NO_PROCESS,
 }
 
