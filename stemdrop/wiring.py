@@ -138,7 +138,7 @@ class Parts:
     def result_polling(self) -> ResultPolling:
         """Asks the separation API for results whose callback did not come."""
         ask_again_s = self.settings.poll_interval_s
-        return ResultPolling(self.store, self.engine, self.providers, self.clock, ask_again_s)
+        return ResultPolling(self.store, self.providers, self.clock, ask_again_s)
 
     @cached_property
     def orders(self) -> Orders:

@@ -28,7 +28,7 @@ def create_app(
     settings, store, engine, links = parts.settings, parts.store, parts.engine, parts.links
     expects_callbacks = bool(settings.public_url) and parts.providers.all_call_back
     routes: list[BaseRoute] = [
-        *callback_routes(store, engine, parts.providers, links, parts.counters, body_timeout_s),
+        *callback_routes(store, parts.providers, links, parts.counters, body_timeout_s),
         *source_routes(store, parts.source_quota, links, parts.files, download_timeout_s),
         *health_routes(store),
         metrics_route(parts.snapshots, provider_labels(settings), expects_callbacks=expects_callbacks),

@@ -1,12 +1,13 @@
 """`POST /callback/{token}` and `/callback/{provider}/{token}`: stores a result before it answers."""
 
 import logging
+from dataclasses import dataclass
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
-from stemdrop.domain.jobs import JobState
 from stemdrop.domain.outcomes import Receipt
 from stemdrop.errors import (
     BadContract,
@@ -22,7 +23,6 @@ from stemdrop.observability.metric_definitions import CALLBACKS, OTHER
 from stemdrop.provider.registry import Providers
 from stemdrop.storage.counters import Counters
 from stemdrop.storage.job_store import JobStore
-from stemdrop.tasks.engine import Engine, Task
 from webhook.errors import BodyIncomplete, BodyTooLarge, BodyTooSlow
 from webhook.json_body import BODY_TIMEOUT_S, read_body
 
@@ -53,55 +53,57 @@ _OUTCOMES: dict[type[StemdropError], str] = {
 }
 
 
-def callback_routes(
-    store: JobStore,
-    engine: Engine,
-    providers: Providers,
-    links: SignedLinks,
-    counters: Counters,
-    body_timeout_s: float = BODY_TIMEOUT_S,
-) -> list[Route]:
-    """Build the routes. Each provider has its own path, tokens and verification."""
+@dataclass(frozen=True, slots=True)
+class _Callbacks:
+    """The application behind the routes. Errors are answered by that of `webhook.app`."""
 
-    async def answer(request: Request) -> JSONResponse:
+    store: JobStore
+    providers: Providers
+    links: SignedLinks
+    counters: Counters
+    body_timeout_s: float
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            receipt = await store_result(request)
+            receipt = await self._store_result(Request(scope, receive))
         except StemdropError as error:
-            counters.add(CALLBACKS, _outcome(error))
+            self.counters.add(CALLBACKS, _outcome(error))
             raise
-        counters.add(CALLBACKS, receipt)
-        return _RECEIVED
+        self.counters.add(CALLBACKS, receipt)
+        await _RECEIVED(scope, receive, send)
 
-    async def store_result(request: Request) -> Receipt:
+    async def _store_result(self, request: Request) -> Receipt:
         path = request.path_params.get("provider", "")
-        provider = providers.named_by(path)
+        provider = self.providers.named_by(path)
         if provider is None:
             raise ForgedRequest("the callback's path names no provider")
-        link = links.read_callback(request.path_params["token"], path)
+        link = self.links.read_callback(request.path_params["token"], path)
         bind_job(link.job_id)
-        body = await read_body(request, body_timeout_s)
-        task_id, result = await providers.read_callback(provider, request.headers, body)
-        receipt = await store.receive(link.job_id, link.chat_id, task_id, result, provider)
+        body = await read_body(request, self.body_timeout_s)
+        task_id, result = await self.providers.read_callback(provider, request.headers, body)
+        receipt = await self.store.receive(
+            link.job_id, link.chat_id, task_id, result, provider, adds_delivery=True
+        )
         if receipt in (Receipt.FOREIGN, Receipt.UNKNOWN):
             raise _WrongTask(link.job_id, receipt)
         bind_job(link.job_id, task_id)
         log.info(
             "job %s: callback, code %d, %d stems (%s)", link.job_id, result.code, len(result.stems), receipt
         )
-        if receipt is Receipt.STORED or await _is_delivering(store, link.job_id):
-            await engine.add(Task.DELIVER, link.job_id, link.job_id)
         return receipt
 
-    return [
-        Route("/callback/{token}", answer, methods=["POST"]),
-        Route("/callback/{provider}/{token}", answer, methods=["POST"]),
-    ]
 
-
-async def _is_delivering(store: JobStore, job_id: str) -> bool:
-    # a process may have been killed between storing the result and adding the delivery task
-    job = await store.get(job_id)
-    return job is not None and job.state is JobState.DELIVERING
+def callback_routes(
+    store: JobStore,
+    providers: Providers,
+    links: SignedLinks,
+    counters: Counters,
+    body_timeout_s: float = BODY_TIMEOUT_S,
+) -> list[Route]:
+    """Build the routes. Each provider has its own path, tokens and verification."""
+    callbacks = _Callbacks(store, providers, links, counters, body_timeout_s)
+    paths = ["/callback/{token}", "/callback/{provider}/{token}"]
+    return [Route(path, callbacks, methods=["POST"]) for path in paths]
 
 
 def _outcome(error: StemdropError) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from stemdrop.provider.json_body import parse_json
 from webhook.errors import BodyIncomplete, BodyTooLarge, BodyTooSlow
@@ -29,12 +29,15 @@ async def read_body(
     body = bytearray()
     try:
         async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
-                body += chunk
+            is_complete = False
+            while not is_complete:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise BodyIncomplete("the client disconnected before the end of the body")
+                body += message.get("body", b"")
                 if len(body) > max_bytes:
                     raise BodyTooLarge(f"the body is over {max_bytes} bytes")
+                is_complete = not message.get("more_body")
     except TimeoutError as error:
         raise BodyTooSlow(f"the body did not arrive within {timeout_s:g} s") from error
-    except ClientDisconnect as error:
-        raise BodyIncomplete("the client disconnected before the end of the body") from error
     return bytes(body)

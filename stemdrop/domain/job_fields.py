@@ -60,7 +60,7 @@ def _to_json(value: object) -> str:
 
 def _attributes(value: Any) -> dict[str, Any]:
     """Return what a dataclass holds; `dataclasses.asdict` would also copy it, at three times the cost."""
-    return {item.name: getattr(value, item.name) for item in fields(value)}
+    return {name: getattr(value, name) for name in value.__dataclass_fields__}
 
 
 def _script_fields(name: str, value: Any) -> dict[str, str]:

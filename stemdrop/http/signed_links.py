@@ -4,12 +4,12 @@ Telegram's webhook.
 One salt per purpose, so that a token for one endpoint is refused by the others.
 """
 
-import hashlib
 import hmac
 import re
 from dataclasses import dataclass
 
 from itsdangerous import BadData, TimestampSigner
+from itsdangerous.signer import SigningAlgorithm
 from pydantic import SecretStr
 
 from stemdrop.errors import ExpiredLink, ForgedRequest
@@ -101,11 +101,16 @@ class SignedLinks:
         return MixerToken(job_id, int(user_id), version)
 
 
+class _HmacSha384(SigningAlgorithm):
+    # no spare bits in base64, so a token has exactly one spelling (with `_TOKEN`)
+    def get_signature(self, key: bytes, value: bytes) -> bytes:
+        return hmac.digest(key, value, "sha384")
+
+
 def _signer(secret_key: str, salt: str) -> TimestampSigner:
-    # SHA-384 has no spare bits in base64, so a token has exactly one spelling (with `_TOKEN`).
     # The key is derived as itsdangerous does it, but once and not for each token.
     key = hmac.digest(secret_key.encode(), salt.encode(), "sha384")
-    return TimestampSigner(key, key_derivation="none", digest_method=hashlib.sha384)
+    return TimestampSigner(key, key_derivation="none", algorithm=_HmacSha384())
 
 
 def _unsign(signer: TimestampSigner, token: str, lifetime_s: int) -> str:

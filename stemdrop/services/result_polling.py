@@ -11,7 +11,6 @@ from stemdrop.domain.results import Result
 from stemdrop.errors import AnswerLost, BadContract, SeparationError, TryLater, Unreachable
 from stemdrop.provider.registry import Providers
 from stemdrop.storage.job_store import JobStore
-from stemdrop.tasks.engine import Engine, Task
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +25,6 @@ class ResultPolling:
     """Polls tasks, at no cost, and stores their results as a callback would."""
 
     store: JobStore
-    engine: Engine
     providers: Providers
     clock: Callable[[], float] = time.time
     ask_again_s: float = 30
@@ -44,10 +42,9 @@ class ResultPolling:
             if (progress := min(report.progress or 0, MOST_PERCENT)) > job.progress:
                 await self.store.set(job.id, progress=progress)
             return None
-        receipt = await self.store.receive(job.id, job.chat_id, job.task_id, result)
+        receipt = await self.store.receive(job.id, job.chat_id, job.task_id, result, adds_delivery=True)
         if receipt is Receipt.STORED:
             log.info("job %s: polled, code %d, %d stems", job.id, result.code, len(result.stems))
-            await self.engine.add(Task.DELIVER, job.id, job.id)
         elif receipt is not Receipt.REPEATED:
             log.error("job %s: the API answered a poll with the result of another task (%s)", job.id, receipt)
             return None

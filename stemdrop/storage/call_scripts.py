@@ -1,5 +1,7 @@
 """The create call at the provider, and what comes of it: no answer, a refusal, a task, a result."""
 
+from stemdrop.storage.task_scripts import ADD_TASK
+
 BEGIN_CREATE = """
 -- KEYS: job, call   ARGV: id, now, caller, provider, its price, source, field of the call, value, …
 if get(ARGV[1], 'state') ~= 'submitting' then return 0 end
@@ -201,6 +203,18 @@ elseif is_kept then
   stop_sharing(ARGV[1], 'failed', ARGV[4])
 end
 return is_kept and 'repeated' or 'stored'
+"""
+
+RECEIVE_AND_DELIVER = f"""{ADD_TASK}
+-- KEYS: those of RECEIVE, stream and record of the delivery   ARGV: those of RECEIVE, those of the delivery
+local function receive(KEYS, ARGV) {RECEIVE} end
+local id = ARGV[1]  -- RECEIVE may turn to another job
+local receipt = receive(KEYS, ARGV)
+-- also where the result is known and the task is missing: an earlier version added it in a second step
+if (receipt == 'stored' or receipt == 'repeated') and get(id, 'state') == 'delivering' then
+  add_task(KEYS[3], KEYS[4], ARGV[11], {{unpack(ARGV, 12)}})
+end
+return receipt
 """
 
 FAIL_OVER = """

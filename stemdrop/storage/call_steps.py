@@ -7,12 +7,14 @@ from typing import Any
 from stemdrop.domain.job_fields import encode
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Receipt, Run
+from stemdrop.domain.queues import Task
 from stemdrop.domain.results import Result
 from stemdrop.storage import call_scripts, record_scripts, script_prelude
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.create_calls import CreateCall
 from stemdrop.storage.job_lists import RUNS, JobLists
 from stemdrop.storage.keys import CALL, JOB, JOB_LIFETIME_S, SPENT, TASK
+from stemdrop.storage.task_scripts import addition
 
 
 class CallSteps(JobLists):
@@ -81,15 +83,29 @@ class CallSteps(JobLists):
         return Receipt(await self._run(call_scripts.ACCEPT, keys, args))
 
     async def receive(
-        self, job_id: str, chat_id: int, task_id: str, result: Result, provider: str = ""
+        self,
+        job_id: str,
+        chat_id: int,
+        task_id: str,
+        result: Result,
+        provider: str = "",
+        *,
+        adds_delivery: bool = False,
     ) -> Receipt:
-        """Store a result and move on to `delivering`. Job, chat, task and provider must belong together."""
+        """Store a result and move on to `delivering`. Job, chat, task and provider must belong together.
+
+        `adds_delivery`: the task that delivers it is added in the same step, also where it was missing.
+        """
         keys = [JOB.format(job_id), TASK.format(task_id)]
         stored = encode({"result": result})
         args: list[str | float] = [job_id, str(chat_id), task_id, self._clock(), JOB_LIFETIME_S]
         args += [stored["result"], stored["has_stems"], int(result.is_success), int(result.is_refunded)]
         args.append(provider)
-        return Receipt(await self._run(call_scripts.RECEIVE, keys, args))
+        if not adds_delivery:
+            return Receipt(await self._run(call_scripts.RECEIVE, keys, args))
+        task_keys, task_args = addition(Task.DELIVER, job_id, job_id)
+        script = call_scripts.RECEIVE_AND_DELIVER
+        return Receipt(await self._run(script, [*keys, *task_keys], [*args, *task_args]))
 
     async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
         return await run_script(self._redis, _with_prelude(text), keys, args)

@@ -93,7 +93,7 @@ async def test_concurrent_callbacks_add_one_delivery_task(
 async def test_a_repeated_callback_adds_a_missing_delivery_task(
     product: Product, client: httpx.AsyncClient, sent: Message
 ) -> None:
-    """A process may have been killed between storing the result and adding the task."""
+    """An earlier version added the task in a second step, before which its process may have been killed."""
     job = await product.at(JobState.DELIVERING, sent)
     answer = await client.post(path_of(product, job), json=success())
     assert answer.status_code == 200

@@ -447,10 +447,10 @@ async def test_an_exception_in_one_job_does_not_stop_other_jobs(
         provider.details[f"task-{number}"] = ready(provider)
     receive = product.store.receive
 
-    async def broken(job_id: str, *args: Any) -> Receipt:
+    async def broken(job_id: str, *args: Any, **options: Any) -> Receipt:
         if job_id == jobs[0].id:
             raise error
-        return await receive(job_id, *args)
+        return await receive(job_id, *args, **options)
 
     monkeypatch.setattr(product.store, "receive", broken)
     product.clock.advance(AFTER_S + 1)

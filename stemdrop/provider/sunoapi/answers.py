@@ -60,7 +60,7 @@ def read_callback(body: object, api_url: str) -> tuple[str, Result]:
     data = plain.get("data")
     if not isinstance(data, dict | list) and not _id(data):
         raise BadContract("data is missing")
-    task_id = read_task_id(data) or read_task_id(
+    task_id = _task_id(data) or _task_id(
         {name: value for name, value in plain.items() if name in _TASK_NAMES}
     )
     if not task_id:
@@ -101,7 +101,10 @@ def read_detail(data: object, api_url: str) -> Result | None:
 
 def read_task_id(data: object) -> str:
     """Return the task id that an answer's `data` names, or is; empty if there is none."""
-    plain = _plain(data)
+    return _task_id(_plain(data))
+
+
+def _task_id(plain: object) -> str:
     if not isinstance(plain, dict | list):
         return _id(plain)
     found = (_id(item.get(name)) for _, item in _objects(plain) for name in _TASK_NAMES)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.environment.redis_server import RedisServer
-from stemdrop.errors import StoreUnavailable
+from stemdrop.errors import StoreRefused, StoreUnavailable
 from stemdrop.storage import connection
 from stemdrop.storage.connection import connect, run_script
 
@@ -28,8 +28,9 @@ async def test_a_frozen_redis_ends_commands_and_scripts_in_time(
                 monkeypatch.setattr(connection, "COMMAND_TIMEOUT_S", 0.1)
                 with pytest.raises(StoreUnavailable):
                     await redis.get("a")
-                with pytest.raises(StoreUnavailable):
-                    await run_script(redis, ECHO, ["a"], [1, 2])
+                scripts = [run_script(redis, ECHO, ["a"], [1, 2]) for _ in range(50)]
+                ends = await asyncio.gather(*scripts, return_exceptions=True)
+                assert {type(end) for end in ends} == {StoreUnavailable}
                 async with redis.pipeline() as pipeline:
                     pipeline.get("a")
                     with pytest.raises(StoreUnavailable):
@@ -39,6 +40,7 @@ async def test_a_frozen_redis_ends_commands_and_scripts_in_time(
             monkeypatch.undo()
             # no answer that came too late is taken for that of another command
             assert await redis.get("a") == "1"
+            assert await run_script(redis, ECHO, ["a"], [1, 2]) == ["a", "1", "2"]
 
 
 async def test_a_script_that_redis_has_forgotten_is_sent_again(redis_url: str) -> None:
@@ -46,3 +48,27 @@ async def test_a_script_that_redis_has_forgotten_is_sent_again(redis_url: str) -
         for _ in range(2):
             assert await run_script(redis, ECHO, ["é"], ["1", b"\xc3\xbc"]) == ["é", "1", "ü"]
             await redis.script_flush()
+
+
+async def test_each_of_many_scripts_at_once_gets_its_own_answer(redis_url: str) -> None:
+    async with connect(redis_url) as redis:
+        for _ in range(2):
+            echoes = [run_script(redis, ECHO, ["a"], [number, 0]) for number in range(100)]
+            first, last = (run_script(redis, "return redis.call('GET')", [], []) for _ in range(2))
+            # the first one is sent alone, and those that wait for it together
+            ends = await asyncio.gather(first, *echoes, last, return_exceptions=True)
+            assert [type(end) for end in (ends[0], ends[-1])] == [StoreRefused] * 2
+            assert ends[1:-1] == [["a", str(number), "0"] for number in range(100)]
+            await redis.script_flush()
+
+
+async def test_a_script_whose_caller_is_cancelled_holds_up_no_other(redis_url: str) -> None:
+    async with connect(redis_url) as redis:
+        tasks = [asyncio.create_task(run_script(redis, ECHO, ["a"], [number, 0])) for number in range(5)]
+        await asyncio.sleep(0)
+        for task in tasks[:3]:  # the one that was sent, and two that wait
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(end) for end in ends[:3]] == [asyncio.CancelledError] * 3
+        assert ends[3:] == [["a", "3", "0"], ["a", "4", "0"]]
+        assert await run_script(redis, ECHO, ["a"], [5, 0]) == ["a", "5", "0"]
