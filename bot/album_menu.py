@@ -191,7 +191,7 @@ class AlbumMenu:
         return [job for job in jobs if job]
 
     async def _songs(self, jobs: Sequence[Job]) -> list[Song]:
-        return [Song(job, await self.actions.job_message.details(job)) for job in jobs]
+        return [Song(job, await self.actions.job_message.instrument_details(job)) for job in jobs]
 
     async def _claim(self, job: Job, user_id: int) -> bool:
         return job.user_id == user_id or (not job.user_id and await self.store.claim(job, user_id))

@@ -129,7 +129,9 @@ class Menu:
         translate = self.translations.language(job.language)
         text, keyboard = await self.job_message.render(job)
         if tap.action is Action.INSTRUMENTS and job.state is JobState.CHOOSING:
-            text, keyboard = render_instruments(job, translate, tap.page, await self.job_message.details(job))
+            text, keyboard = render_instruments(
+                job, translate, tap.page, await self.job_message.instrument_details(job)
+            )
         elif ordered.over and job.state is JobState.CHOOSING:
             # also in the message, since the answer to the tap vanishes
             text = f"{text}\n\n{render_over_limit(translate, ordered.over)}"

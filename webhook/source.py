@@ -198,7 +198,10 @@ class _Download(Response):
 
     async def _note_fetch(self) -> bool:
         try:
-            if job := await self._store.source_job(self._job_id):
+            # of a deleted job, the one that has its task
+            if not await self._store.note_source_fetched(self._job_id) and (
+                job := await self._store.source_job(self._job_id)
+            ):
                 await self._store.note_source_fetched(job.id)
         except StoreUnavailable:  # noted with the next chunk
             return False

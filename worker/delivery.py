@@ -232,9 +232,7 @@ class Delivery:
             if (entry := sent.get(stem.key))
         ]
         if stems and all(stem.file_id for stem in stems):
-            current = await self.store.get(job.id)
-            facts = current.facts if current else None
-            await self.stem_cache.put(job, CachedStems(result, tuple(stems), facts, unsent.peaks))
+            await self.stem_cache.put(job, CachedStems(result, tuple(stems), unsent.facts, unsent.peaks))
 
     async def _note_success(self, job: Job) -> None:
         """Note once per job its instrument, and the time from its turn to its result."""

@@ -43,10 +43,11 @@ class Unsent:
     links: list[tuple[str, str]] = field(default_factory=list)
     silent: list[str] = field(default_factory=list)
     peaks: Mapping[str, str] = field(default_factory=dict)
+    facts: SongFacts | None = None
 
     def changes(self) -> dict[str, Any]:
         """Return the attributes of `Job` that the delivery sets."""
-        return {name: value for name, value in vars(self).items() if name != "peaks"}
+        return {name: value for name, value in vars(self).items() if name not in ("peaks", "facts")}
 
     @property
     def is_complete(self) -> bool:
@@ -68,7 +69,7 @@ class ResultSender:
         """Download and send the stems. Raises `DeliveryOverridden`."""
         sent = await self.store.sent(job.id)
         waiting = [stem for stem in result.stems if stem.key not in sent]
-        unsent = Unsent()
+        unsent = Unsent(facts=job.facts)
         with temp_folder(WORKER_MIN_FREE_BYTES if waiting else 0) as folder:
             cover = await self.downloader.cover(job) if waiting else None
             translate = self.translations.language(job.language)
@@ -77,8 +78,9 @@ class ResultSender:
             async with self.downloader.start(job, waiting, folder, translate, cover, meter) as downloads:
                 for album in albums(waiting):
                     outcomes = [await downloads.outcome(stem) for stem in album]
-                    facts = await self._facts(job, meter) if meter else job.facts
-                    await downloads.tag(outcomes, facts)
+                    if meter:
+                        unsent.facts = await self._facts(job, meter)
+                    await downloads.tag(outcomes, unsent.facts)
                     await self._send_album(job, outcomes, cover, unsent, check_owner)
             unsent.peaks = meter.peaks if meter else {}
         return unsent

@@ -43,7 +43,9 @@ class JobMessage:
 
     async def show(self, job: Job, patience_s: float | None = None) -> None:
         """Show the state of `job` within `patience_s`, and close it if it has ended. Idempotent."""
-        await self.edit_or_send(job, *await self.render(job), patience_s)
+        details = await self.details(job)
+        text, keyboard = render(job, self.translations.language(job.language), details)
+        await self.edit_or_send(job, text, keyboard, patience_s, stems=details.delivered)
         if self.reactions:
             self.reactions.show(job)
         if job.state in FINAL:
@@ -68,11 +70,14 @@ class JobMessage:
         abilities = await self.abilities.get(job.source.duration_s, job.asked_before)
         return replace(await self._details(job, abilities), abilities=abilities)
 
+    async def instrument_details(self, job: Job) -> Details:
+        """Read what the list of instruments shows: those that are picked most come first."""
+        return replace(await self.details(job), instruments=await self.job_statistics.instruments())
+
     async def _details(self, job: Job, abilities: Abilities) -> Details:
         match job.state:
             case JobState.CHOOSING:
-                free = await self._free(job, abilities)
-                details = Details(free=free, instruments=await self.job_statistics.instruments())
+                details = Details(free=await self._free(job, abilities))
                 if not (self.users and job.user_id):
                     return details
                 return replace(details, usual=await self.users.usual(job.user_id))
@@ -124,15 +129,23 @@ class JobMessage:
             await self.show_newer_state(job)
 
     async def edit_or_send(
-        self, job: Job, text: str, keyboard: InlineKeyboardMarkup | None, patience_s: float | None = None
+        self,
+        job: Job,
+        text: str,
+        keyboard: InlineKeyboardMarkup | None,
+        patience_s: float | None = None,
+        *,
+        stems: int | None = None,
     ) -> None:
         """Edit the job's message, or send it once: a result below its stems, in place of the message above.
 
+        `stems`: how many are in the chat once it is delivered; read unless given.
         Raises `TryLater` while another process sends it. Cached stems come at once, without such a message.
         """
         if job.state is JobState.DELIVERING and job.cached and not job.message_id:
             return
-        stems = len(await self.store.sent(job.id)) if job.state is JobState.DELIVERED else 0
+        if stems is None:
+            stems = len(await self.store.sent(job.id)) if job.state is JobState.DELIVERED else 0
         try:
             shown = await self._edit_else_send(job, stems, text, keyboard, patience_s)
         except ChatMigrated as error:

@@ -72,9 +72,12 @@ class CallSteps(JobLists):
         args.append(encode({"agreed_price": job.agreed_price if price is None else price})["agreed_price"])
         return bool(await self._run(call_scripts.ASK_AGAIN, [JOB.format(job.id)], args))
 
-    async def note_source_fetched(self, job_id: str) -> None:
-        """Note that the provider has fetched the job's source; the next create call takes the note back."""
-        await self.set(job_id, source_fetched_at=self._clock())
+    async def note_source_fetched(self, job_id: str) -> bool:
+        """Note that the provider has fetched the job's source; the next create call takes the note back.
+
+        False: there is no such job.
+        """
+        return await self._write_fields(job_id, encode({"source_fetched_at": self._clock()}))
 
     async def accept(self, job_id: str, task_id: str, call: str = "") -> Receipt:
         """Store the create call's task id and move on to `separating`, unless the callback was quicker."""
@@ -110,9 +113,9 @@ class CallSteps(JobLists):
     async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
         return await run_script(self._redis, _with_prelude(text), keys, args)
 
-    async def _write_fields(self, job_id: str, fields: dict[str, str], key: str = JOB) -> None:
+    async def _write_fields(self, job_id: str, fields: dict[str, str], key: str = JOB) -> bool:
         keys = [JOB.format(job_id), key.format(job_id)]
-        await self._run(record_scripts.WRITE, keys, [JOB_LIFETIME_S, *flat(fields)])
+        return bool(await self._run(record_scripts.WRITE, keys, [JOB_LIFETIME_S, *flat(fields)]))
 
 
 @cache

@@ -374,7 +374,7 @@ async def test_a_choice_shows_what_is_free_and_the_most_used_instruments(
     stems = tuple(CachedStem(key, "audio", "file") for key in ("vocals", "instrumental"))
     await stem_cache.put(replace(job, account=5), CachedStems(make_result(), stems))
     await job_statistics.note_instrument("Snare")
-    facts = await status.details(job)
+    facts = await status.instrument_details(job)
     assert facts.free == {(Mode.SEPARATE_VOCAL, "")}
     assert facts.instruments[0] == "Snare"
     await status.show(job)
