@@ -12,6 +12,8 @@ _MIN_S = 8
 _TEMPI = (58.0, 205.0)
 # Parts of a beat.
 _PARTS = 48
+# Two seconds, in which even a slow song has a beat; the strength of an onset that is not worth one; a share.
+_GROUP, _FAINT, _MIN_HEARD = 2 * FRAME_RATE, 0.1, 0.5
 # How far the strongest part must rise above the mean: noise reaches 1.5, a song 4 and more.
 _MIN_CONTRAST = 2.5
 # The share of a song that must keep the beat: 0.75 where the tempo drifts by 2 %.
@@ -35,7 +37,7 @@ def find_beats(onsets: Values) -> Beats | None:
     if onsets.size < _MIN_S * FRAME_RATE:
         return None
     onsets = _sharpen(onsets)
-    if not onsets.any() or not (guess := _guess(onsets)):
+    if not _is_heard_throughout(onsets) or not (guess := _guess(onsets)):
         return None
     beats_per_s = _refine(onsets, guess)
     beats = np.arange(onsets.size) / FRAME_RATE * beats_per_s
@@ -53,6 +55,12 @@ def _sharpen(onsets: Values) -> Values:
     around = np.convolve(onsets, np.ones(FRAME_RATE) / FRAME_RATE, "same")[: onsets.size]
     above = np.maximum(onsets - around, 0)
     return cast(Values, np.minimum(above, np.percentile(above[above > 0], 99)) if above.any() else above)
+
+
+def _is_heard_throughout(onsets: Values) -> bool:
+    """Return whether there are onsets in most of the song: the few sounds of a break may fit any tempo."""
+    groups = onsets[: onsets.size // _GROUP * _GROUP].reshape(-1, _GROUP).max(axis=1)
+    return bool(onsets.any() and (groups > _FAINT * onsets.max()).mean() > _MIN_HEARD)
 
 
 def _guess(onsets: Values) -> float:

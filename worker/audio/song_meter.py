@@ -2,14 +2,14 @@
 
 import logging
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemdrop.domain.audio_types import AudioFormat
 from stemdrop.domain.results import Stem
 from stemdrop.domain.song_facts import SongFacts
-from worker.audio.song_sample import MAX_ADDED, is_drums, is_pitched, is_sampled, samples_of
+from worker.audio.song_sample import MAX_ADDED, is_drums, is_pitched, is_sampled, sample_of, second_sample_of
 from worker.cancellable_thread import run_in_thread
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ class SongMeter:
 
         if not self._is_sampled:
             return measure_sound(path, audio_format)
-        sound = None
-        for parts in samples_of(stem, self.stems, self._length_s):
-            sound = measure_parts(path, audio_format, self._length_s, parts)
-            if sound is None or find_beats(sound.onsets):
-                break
+        length_s, parts = self._length_s, sample_of(stem, self.stems, self._length_s)
+        sound = measure_parts(path, audio_format, length_s, parts) if parts else None
+        if sound and sound.onsets.size and not find_beats(sound.onsets):
+            other = measure_parts(path, audio_format, length_s, second_sample_of(length_s))
+            return replace(sound, onsets=other.onsets) if other else sound
         return sound
 
     @property

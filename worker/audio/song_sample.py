@@ -18,7 +18,7 @@ _SUNG = frozenset({"vocals", "backing_vocals", "lead_vocal"})
 # More stems share each sound among them: the sum of their energies is no loudness.
 MAX_ADDED = 2
 # The tempo needs one long part. Where it has no steady one, which may be a break, another is tried.
-_TEMPO_AT, _TEMPO_S = (0.4, 0.65), 10.0
+_TEMPO_AT, _TEMPO_AGAIN_AT, _TEMPO_S = 0.4, 0.65, 10.0
 # Loudness and key need parts of the whole song; its first and its last chord tell a key from its relative.
 _PLACES, _PLACE_S = 12, 0.4
 _END_S = 1.2
@@ -47,11 +47,8 @@ def is_sampled(duration_s: float) -> bool:
     return duration_s > _MIN_SAMPLED_S
 
 
-def samples_of(stem: Stem, stems: Sequence[Stem], duration_s: float) -> list[list[Part]]:
-    """Return the parts of one of a song's stems, and what is measured of each; none if nothing is needed.
-
-    The second sample is for a stem whose first one tells no tempo.
-    """
+def sample_of(stem: Stem, stems: Sequence[Stem], duration_s: float) -> list[Part]:
+    """Return the parts of one of a song's stems, and what is measured of each; none if nothing is needed."""
     measures = {ENERGIES} if len(stems) <= MAX_ADDED else set()
     if is_pitched(stem):
         measures.add(PITCHES)
@@ -59,13 +56,14 @@ def samples_of(stem: Stem, stems: Sequence[Stem], duration_s: float) -> list[lis
         Part(duration_s * (number + 0.5) / _PLACES, _PLACE_S, frozenset(measures))
         for number in range(_PLACES if measures else 0)
     ]
-    if is_pitched(stem):
-        parts = [_chord(0), *parts, _chord(duration_s - _END_S)]
     if is_drums(stem) or (is_pitched(stem) and not any(map(is_drums, stems))):
-        measures = {ONSETS} | (measures & {PITCHES})
-        tempo = [Part(duration_s * at, _TEMPO_S, frozenset(measures)) for at in _TEMPO_AT]
-        return [[*parts[:-1], part, *parts[-1:]] for part in tempo]
-    return [parts] if parts else []
+        parts.append(Part(duration_s * _TEMPO_AT, _TEMPO_S, frozenset({ONSETS} | (measures & {PITCHES}))))
+    return [_chord(0), *parts, _chord(duration_s - _END_S)] if is_pitched(stem) else parts
+
+
+def second_sample_of(duration_s: float) -> list[Part]:
+    """Return the part of a stem whose sample tells no tempo that may tell it."""
+    return [Part(duration_s * _TEMPO_AGAIN_AT, _TEMPO_S, frozenset({ONSETS}))]
 
 
 def _chord(start_s: float) -> Part:

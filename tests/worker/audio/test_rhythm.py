@@ -66,6 +66,12 @@ def test_a_tempo_that_drifts_is_not_stated(first: float, last: float) -> None:
     assert find_beats(varying(60 / np.linspace(first, last, 130), 60)) is None
 
 
+def test_few_sounds_in_a_break_have_no_tempo() -> None:
+    late = np.zeros(1000)
+    late[965:] = onsets([0.05, 0.2, 0.3], 0.35)
+    assert find_beats(late) is None
+
+
 def test_short_and_silent_songs_have_no_tempo() -> None:
     assert find_beats(onsets(np.arange(0, 7.9, 0.5), 7.9)) is None
     assert find_beats(np.zeros(3000)) is None
