@@ -1,5 +1,6 @@
 """Applies masks to the spectra of a song of any length in bounded memory."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -47,7 +48,7 @@ class SampleQueue:
     """Holds stereo samples (2 × n) until they are taken, first in, first out."""
 
     def __init__(self) -> None:
-        self._parts: list[Floats] = []
+        self._parts: deque[Floats] = deque()
         self.count = 0
 
     def append(self, samples: Floats) -> None:
@@ -56,8 +57,11 @@ class SampleQueue:
 
     def take(self, count: int, keep: int = 0) -> Floats:
         """Remove and return `count` samples, with the next `keep` ones, which stay in the queue."""
-        joined = np.concatenate(self._parts, axis=1)
-        self._parts = [joined[:, count:].copy()]
+        taken: list[Floats] = []
+        while sum(part.shape[1] for part in taken) < count + keep:
+            taken.append(self._parts.popleft())
+        joined = np.concatenate(taken, axis=1)
+        self._parts.appendleft(joined[:, count:].copy())
         self.count -= count
         return joined[:, : count + keep]
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from separator.audio.samples import Floats
 from separator.audio.spectrum import Spectra
-from separator.light.levels import Codes, Indices, Levels
+from separator.light.levels import BINS, Codes, Indices, Levels
 from separator.light.median import median_of_bins, median_of_frames
 
 CONTEXT = 2
@@ -56,7 +56,7 @@ def gather(block: Block) -> Iterator[Floats]:
     codes = _codes(block.levels, block.within)
     for start in range(0, len(codes[0]), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        stereo = _stereo(block.spectra[:, start : start + _AT_ONCE + 2 * CONTEXT])
+        stereo = _stereo(block.spectra[:, start : start + _AT_ONCE + 2 * CONTEXT, :BINS])
         yield np.stack([*stereo, *(plane[part] for plane in codes)], dtype=np.float32)
 
 
@@ -83,8 +83,12 @@ def _stereo(spectra: Spectra) -> list[Floats]:
     left, right = spectra
     cross = left * np.conj(right)
     powers = _squared(left), _squared(right)
-    planes = [powers[0] + powers[1], powers[0] - powers[1], 2 * cross.real, 2 * cross.imag]
-    sums = _over_bins(np.stack(planes))
+    planes = np.empty((4, *left.shape), np.float32)
+    np.add(*powers, out=planes[0])
+    np.subtract(*powers, out=planes[1])
+    np.multiply(cross.real, 2, out=planes[2])
+    np.multiply(cross.imag, 2, out=planes[3])
+    sums = _over_bins(planes)
     short = sums[:, 1:-3] + sums[:, 2:-2]
     short += sums[:, 3:-1]
     long = short + sums[:, :-4]

@@ -8,9 +8,9 @@ from separator.audio.samples import Floats
 from separator.audio.spectrum import FREQUENCIES
 from separator.light import STEMS
 from separator.light.evidence import PLANES
-from separator.light.levels import STEP
+from separator.light.levels import BINS, STEP
 
-_VOICE_ENDS_AT_BIN = 1600  # about 17 kHz
+_TOP = 100  # bins just below those without evidence
 _LOW_BINS = 256  # up to 2.8 kHz, where `_LOW_CURVE` has fallen to nothing
 
 # One row per plane of evidence, one column per stem, in the order of `STEMS`.
@@ -34,18 +34,23 @@ _BIAS = (-0.571, -1.390, -1.030, 2.849)
 
 
 def masks(evidence: Floats, stems: Sequence[str]) -> Floats:
-    """Return the shares of `stems` in every bin (stems × frames × bins).
+    """Return the shares of `stems` in every bin of the spectra (stems × frames × bins).
 
-    `evidence` is `PLANES` × frames × bins. The shares of all stems add up to 1.
+    `evidence` is `PLANES` × frames × fewer bins. The shares of all stems add up to 1.
     """
     scores = _weighted(_WEIGHT, evidence)
     scores[:, :, :_LOW_BINS] += _weighted(_LOW_WEIGHT, evidence[:, :, :_LOW_BINS] * _LOW_CURVE[:_LOW_BINS])
     scores += _OFFSET
     scores -= scores.max(axis=0)
     np.exp(scores, out=scores)
-    scores[0, :, _VOICE_ENDS_AT_BIN:] = 0
-    shares: Floats = scores[[STEMS.index(stem) for stem in stems]]
-    shares /= scores.sum(axis=0)
+    scores /= scores.sum(axis=0)
+    top = scores[:, :, -_TOP:].mean(axis=2)
+    top[0] = 0  # the voice
+    top /= top.sum(axis=0)
+    chosen = [STEMS.index(stem) for stem in stems]
+    shares = np.empty((len(stems), evidence.shape[1], len(FREQUENCIES)), np.float32)
+    shares[:, :, : scores.shape[2]] = scores[chosen]
+    shares[:, :, scores.shape[2] :] = top[chosen, :, None]
     return shares
 
 
@@ -67,15 +72,15 @@ def _weights(columns: Mapping[str, tuple[float, ...]]) -> Floats:
 
 def _offset() -> Floats:
     """Return the constant part of the scores (stems × 1 × bins)."""
-    log_frequency = np.log(np.maximum(FREQUENCIES, 20) / 1000)
-    curves = [np.ones_like(FREQUENCIES), log_frequency, log_frequency**2, _LOW_CURVE, _MID_CURVE]
+    log_frequency = np.log(np.maximum(FREQUENCIES[:BINS], 20) / 1000)
+    curves = [np.ones_like(log_frequency), log_frequency, log_frequency**2, _LOW_CURVE, _MID_CURVE]
     columns = [_BIAS, _LOG_FREQUENCY, _LOG_FREQUENCY_SQUARED, _LOW, _MID]
     offset: Floats = (np.array(columns).T @ np.array(curves)).astype(np.float32)
     return offset[:, None]
 
 
-_LOW_CURVE: Floats = (1 / (1 + (FREQUENCIES / 200) ** 4)).astype(np.float32)
-_MID_CURVE: Floats = (1 / (1 + (FREQUENCIES / 600) ** 4)).astype(np.float32) - _LOW_CURVE
+_LOW_CURVE: Floats = (1 / (1 + (FREQUENCIES[:BINS] / 200) ** 4)).astype(np.float32)
+_MID_CURVE: Floats = (1 / (1 + (FREQUENCIES[:BINS] / 600) ** 4)).astype(np.float32) - _LOW_CURVE
 _OFFSET = _offset()
 _WEIGHT = _weights(_PLANE_WEIGHTS)
 _LOW_WEIGHT = _weights(
