@@ -229,6 +229,20 @@ async def test_packs_that_wait_for_limits_delay_no_delivery(engine: Engine) -> N
         pack.go.set()
 
 
+async def test_an_idle_worker_seldom_asks_redis(engine: Engine, redis: Redis) -> None:
+    """Beside the read that waits for a task: about one command a second."""
+
+    async def calls() -> Counter[str]:
+        stats = await redis.info("commandstats")
+        return Counter({name: it["calls"] for name, it in stats.items() if name != "cmdstat_info"})
+
+    async with working(engine, {}), asyncio.timeout(PATIENCE_S):
+        await redis.config_resetstat()
+        while (asked := await calls())["cmdstat_xreadgroup"] < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert asked.total() - asked["cmdstat_xreadgroup"] < 12, asked
+
+
 async def test_no_more_tasks_run_at_once_than_allowed(engine: Engine) -> None:
     deliver = Held()
     for number in range(10):
