@@ -9,7 +9,7 @@ import select
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import httpcore
 
@@ -61,7 +61,7 @@ class _Protocol(asyncio.Protocol):
         self._waiting: set[asyncio.Future[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
+        transport = cast(asyncio.Transport, transport)
         self._transport = transport
         # A write ends when the system has taken it: what is to be sent is in memory once. Not 0, with which
         # asyncio's TLS pauses although all was written.

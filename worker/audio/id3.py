@@ -7,9 +7,9 @@ from typing import IO
 
 from worker.cancellable_thread import copy_stream
 
-_HEADER_BYTES = 10
+HEADER_BYTES = 10
 _HAS_FOOTER = 0x10
-_V1_BYTES = 128
+V1_BYTES = 128
 _LATIN1, _UTF16 = b"\x00", b"\x01"
 _FRONT_COVER = b"\x03"
 
@@ -33,11 +33,11 @@ def build_id3(texts: Mapping[str, str], cover: bytes | None) -> bytes:
 def write_mp3(source: IO[bytes], target: IO[bytes], tag: bytes) -> None:
     """Copy an MP3 with this tag in place of its ID3 tags of versions 1 and 2."""
     end = source.seek(0, os.SEEK_END)
-    source.seek(max(end - _V1_BYTES, 0))
+    source.seek(max(end - V1_BYTES, 0))
     if source.read(3) == b"TAG":
-        end -= _V1_BYTES
+        end -= V1_BYTES
     source.seek(0)
-    start = _tag_length(source.read(_HEADER_BYTES))
+    start = tag_length(source.read(HEADER_BYTES))
     source.seek(start)
     target.write(tag)
     copy_stream(source, target, max(end - start, 0))
@@ -76,11 +76,11 @@ def _utf16(text: str) -> bytes:
     return text.encode("utf-16", errors="replace")  # with a byte order mark
 
 
-def _tag_length(head: bytes) -> int:
+def tag_length(head: bytes) -> int:
     """Return the length of the version 2 tag that begins with these bytes; 0 if it is none."""
-    if len(head) < _HEADER_BYTES or head[:3] != b"ID3":
+    if len(head) < HEADER_BYTES or head[:3] != b"ID3":
         return 0
     size = 0
     for byte in head[6:]:
         size = size << 7 | byte & 0x7F
-    return _HEADER_BYTES * (2 if head[5] & _HAS_FOOTER else 1) + size
+    return HEADER_BYTES * (2 if head[5] & _HAS_FOOTER else 1) + size

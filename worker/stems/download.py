@@ -16,6 +16,7 @@ from stemdrop.domain.titles import MAX_NAME, cut, file_name, plain, title
 from stemdrop.errors import BadContract, FetchFailed, SeparationError, StemGone, StemTooBig, TryLater
 from stemdrop.provider.registry import Providers
 from worker.audio.formats import detect_format
+from worker.audio.mp3_length import counted_length
 from worker.audio.song_meter import SongMeter
 from worker.audio.tags import Tags, write_tags
 from worker.cancellable_thread import run_in_thread
@@ -27,6 +28,8 @@ FETCHES_PER_JOB = 3
 # For all downloads of a job: a server that is just quick enough must not hold a worker's place for hours.
 # Twelve stems of 8 MB at 80 kB/s; later ones are reported as missing, and can be fetched again.
 STEMS_TIMEOUT_S = 1200
+# Enough to find one with sound, where a file has counted its own length.
+_PACKETS_OF_COUNTED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,15 +213,17 @@ def _inspect(path: Path, extension: str, claimed_s: float) -> _Download:
 
     Raises `StemGone` if it has no audio.
     """
-    from stemdrop.services.audio_files import inspect  # noqa: PLC0415
+    from stemdrop.services.audio_files import MAX_PACKETS, inspect  # noqa: PLC0415
     from worker.audio.silence import is_silent  # noqa: PLC0415
 
-    audio_format, content = detect_format(path), inspect(path)
+    audio_format = detect_format(path)
+    counted_s = counted_length(path) if audio_format is AudioFormat.MP3 else None
+    content = inspect(path, _PACKETS_OF_COUNTED if counted_s else MAX_PACKETS)
     if audio_format is None and content is None:
         raise StemGone("it has no audio")
     return _Download(
         extension_of_content(content.demuxers if content else audio_format or "", extension),
         audio_format,
-        content.duration_s if content else claimed_s,
+        counted_s or (content.duration_s if content else claimed_s),
         is_silent(path, audio_format),
     )
