@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from telegram.error import TelegramError
 
 from stemdrop.chat.job_message import JobMessage
+from stemdrop.chat.rendering import WORTH_TELLING_S
 from stemdrop.chat.telegram_bot import TELEGRAM_PATIENCE_S
 from stemdrop.domain.failures import DEARER, TOO_BUSY, more_helpful
 from stemdrop.domain.jobs import Failure, Job, JobState
@@ -181,6 +182,8 @@ class Submission:
         current = await self.store.get(job.id)
         if current is None or current.shown_at < current.picked_at:
             return  # the process that has picked for the job is about to show it, as it is then
+        if current.shown_at >= job.moved_at and self.clock() - job.moved_at < WORTH_TELLING_S:
+            return  # it says so
         try:
             if await self.job_message.show_if_changed(current, TELEGRAM_PATIENCE_S):
                 await self.job_message.show_newer_state(current)

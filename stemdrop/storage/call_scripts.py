@@ -28,7 +28,7 @@ set(ARGV[1], 'calls', (get(ARGV[1], 'calls') or '') .. ',' .. ARGV[3])
 change_price(ARGV[1], tonumber(ARGV[5]))
 -- what was given back when the job was cancelled is held again
 if get(ARGV[1], 'charge') == 'returned' and not has(ARGV[1], 'paid_by') then take(ARGV[1], 'held') end
-write(KEYS[2], 'outcome', 'asked', unpack(ARGV, 7))
+redis.call('HSET', KEYS[2], 'outcome', 'asked', unpack(ARGV, 7))
 redis.call('SET', CALL_SOURCE:format(ARGV[3]), ARGV[6], 'EX', JOB_LIFETIME_S)
 redis.call('EXPIRE', KEYS[2], CALL_LIFETIME_S)
 redis.call('ZADD', LEDGER, ARGV[2], ARGV[3])

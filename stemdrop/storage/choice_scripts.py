@@ -5,7 +5,7 @@ CREATE = """
 local holder = redis.call('GET', KEYS[1])
 if holder then return holder end
 redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
-set(ARGV[1], 'once', KEYS[1], unpack(ARGV, 5))
+redis.call('HSET', KEYS[2], 'once', KEYS[1], unpack(ARGV, 5))
 redis.call('EXPIRE', KEYS[2], ARGV[3])
 redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
 -- jobs of that age have expired, unless something was written to them since

@@ -76,7 +76,7 @@ local function change_price(id, price)
   local charge, before = get(id, 'charge') or '', tonumber(get(id, 'price') or '0')
   set(id, 'price', tostring(price))
   if charge == 'held' or charge == 'settled' then
-    redis.call('HINCRBY', spent_key(id), id, price - before)
+    if price ~= before then redis.call('HINCRBY', spent_key(id), id, price - before) end
   elseif charge == '' then
     take(id, 'held')
   end

@@ -48,12 +48,16 @@ local function record(key)
 end
 
 local function write(key, ...)
-  redis.call('HSET', key, ...)
-  local known = records[key]
-  for i = 1, known and select('#', ...) or 0, 2 do
+  local known, changed = record(key), {}
+  for i = 1, select('#', ...), 2 do
     local field, value = select(i, ...)
-    known[field] = tostring(value)
+    if known[field] ~= tostring(value) then
+      known[field] = tostring(value)
+      changed[#changed + 1] = field
+      changed[#changed + 1] = known[field]
+    end
   end
+  if changed[1] then redis.call('HSET', key, unpack(changed)) end
 end
 
 local function job(id) return record(JOB:format(id)) end
@@ -92,8 +96,10 @@ end
 local function take(id, charge)
   local price, before = tonumber(get(id, 'price') or '0'), get(id, 'charge')
   if price == 0 or before == charge then return end
-  if before ~= 'held' and before ~= 'settled' then redis.call('HINCRBY', spent_key(id), id, price) end
-  redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
+  if before ~= 'held' and before ~= 'settled' then
+    redis.call('HINCRBY', spent_key(id), id, price)
+    redis.call('EXPIRE', spent_key(id), SPENT_LIFETIME_S)
+  end
   set(id, 'charge', charge)
 end
 

@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from stemdrop.errors import ExpiredLink, TooOften
 from stemdrop.storage.connection import run_script
 from stemdrop.storage.keys import JOB
-from stemdrop.storage.token_bucket import BUCKET_LUA
+from stemdrop.storage.token_bucket import CLOCK_LUA
 
 # A provider fetches a source once, or in ranges: the largest source (20 MB) in parts of 256 KiB takes 80
 # requests, and three tries 240. Clients that look for the file's index ask for 'everything from here' a
@@ -22,19 +22,25 @@ MOST_BYTES = 40  # times the source's size
 BURST, PER_S = 100, 1.0
 
 _FETCH = (
-    BUCKET_LUA
+    CLOCK_LUA
     + """
 -- KEYS: job   ARGV: now, bytes, most fetches, most bytes, size and refill of the bucket
 -- returns milliseconds to wait; 0: the fetch is counted; -1: the source may not be fetched again
-if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
-local held = redis.call('HMGET', KEYS[1], 'fetches', 'fetched_bytes')
-local count, bytes = tonumber(held[1] or 0) + 1, tonumber(held[2] or 0) + tonumber(ARGV[2])
+local state, count, bytes, tokens, at = unpack(redis.call('HMGET', KEYS[1],
+  'state', 'fetches', 'fetched_bytes', 'fetch_tokens', 'fetched_at'))
+if not state then return -1 end
+count, bytes = tonumber(count or 0) + 1, tonumber(bytes or 0) + tonumber(ARGV[2])
 if count > tonumber(ARGV[3]) or bytes > tonumber(ARGV[4]) then return -1 end
-local refill = tonumber(ARGV[6])
-local tokens = tokens_in(KEYS[1], 'fetch_tokens', 'fetched_at', tonumber(ARGV[5]), refill) - 1
+local size, refill = tonumber(ARGV[5]), tonumber(ARGV[6])
+at = tonumber(at or now)
+if at > now then  -- the clock was set back: the bucket gains from here on
+  at = now
+  redis.call('HSET', KEYS[1], 'fetched_at', tostring(now))
+end
+tokens = math.min(size, tonumber(tokens or size) + (now - at) * refill) - 1
 if tokens < 0 then return math.ceil(-tokens / refill * 1000) end
-redis.call('HSET', KEYS[1], 'fetches', count, 'fetched_bytes', bytes)
-set_tokens(KEYS[1], 'fetch_tokens', 'fetched_at', tokens)
+redis.call('HSET', KEYS[1], 'fetches', count, 'fetched_bytes', bytes, 'fetch_tokens', tostring(tokens),
+  'fetched_at', tostring(now))
 return 0
 """
 )

@@ -247,8 +247,8 @@ FAULTS = (
     _fault(
         "the price is taken at each step",
         "PRELUDE",
-        "if before ~= 'held' and before ~= 'settled' then redis.call('HINCRBY'",
-        "if true then redis.call('HINCRBY'",
+        "if before ~= 'held' and before ~= 'settled' then",
+        "if true then",
         "no_user_pays_more_than_the_provider_may_keep",
         *_SEPARATING,
     ),
