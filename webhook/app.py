@@ -1,6 +1,6 @@
 """The webhook's HTTP application."""
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
 from starlette.routing import BaseRoute, Mount
 
 from stemdrop.provider.registry import provider_labels
@@ -23,8 +23,12 @@ def create_app(
     body_timeout_s: float = BODY_TIMEOUT_S,
     download_timeout_s: float = SOURCE_TIMEOUT_S,
     segments: Segments | None = None,
-) -> Starlette:
-    """Build the application; the caller opens and closes `parts`, and `segments`, which the mixer needs."""
+) -> FastAPI:
+    """Build the application; the caller opens and closes `parts`, and `segments`, which the mixer needs.
+
+    The routes are Starlette's: FastAPI's own solve dependencies and serialise the answer of each request,
+    of which these have no need.
+    """
     settings, store, engine, links = parts.settings, parts.store, parts.engine, parts.links
     expects_callbacks = bool(settings.public_url) and parts.providers.all_call_back
     routes: list[BaseRoute] = [
@@ -38,4 +42,4 @@ def create_app(
         routes.append(updates_route(store, engine, parts.dead_letters, links, body_timeout_s))
     if segments is not None:
         routes.append(Mount("/mixer", mixer_app(parts, segments, body_timeout_s)))
-    return Starlette(routes=routes, exception_handlers=error_handlers())
+    return FastAPI(openapi_url=None, routes=routes, exception_handlers=error_handlers())

@@ -4,7 +4,6 @@ import logging
 import math
 from typing import Any
 
-from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from telegram.error import TelegramError
@@ -60,7 +59,7 @@ RETRY_AFTER_S = 5
 
 def error_handlers() -> dict[Any, Any]:
     """Return the handler of each exception in `STATUS`; uvicorn answers any other with 500 and logs it."""
-    return {HTTPException: _answer_http, **dict.fromkeys(STATUS, _answer)}
+    return dict.fromkeys(STATUS, _answer)
 
 
 async def _answer(request: Request, error: Exception) -> JSONResponse:
@@ -76,8 +75,3 @@ async def _answer(request: Request, error: Exception) -> JSONResponse:
     elif status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
     return JSONResponse({"detail": detail}, status, headers)
-
-
-async def _answer_http(request: Request, error: HTTPException) -> JSONResponse:
-    """Answer a path or method that no route takes."""
-    return JSONResponse({"detail": error.detail}, error.status_code, error.headers)
