@@ -18,6 +18,9 @@ _BARE = frozenset(
 _FIELD_NAMES = {"cached": "kept", "is_cache_lost": "is_kept_lost"}
 
 
+_JSON_FIELDS = [
+    (item.name, _FIELD_NAMES.get(item.name, item.name)) for item in fields(Job) if item.name not in _BARE
+]
 _JOB = TypeAdapter(Job)
 
 
@@ -28,11 +31,11 @@ def to_fields(job: Job) -> dict[str, str]:
 
 def from_fields(stored: Mapping[str, str]) -> Job:
     """The reverse of `to_fields`; fields of a newer version are ignored. Raises `ValueError`."""
-    values: dict[str, Any] = {
-        item.name: text if item.name in _BARE else json.loads(text)
-        for item in fields(Job)
-        if (text := stored.get(_FIELD_NAMES.get(item.name, item.name))) is not None
-    }
+    values: dict[str, Any] = {name: stored[name] for name in _BARE if name in stored}
+    names = [name for name, field in _JSON_FIELDS if field in stored]
+    # all at once: reading them one by one takes three times as long
+    texts = ",".join([stored[field] for _, field in _JSON_FIELDS if field in stored])
+    values |= zip(names, json.loads(f"[{texts}]"), strict=True)
     account = values.get("account") or values.get("user_id") or values.get("chat_id")
     try:
         return _JOB.validate_python({**values, "account": account})
