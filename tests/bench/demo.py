@@ -19,8 +19,10 @@ async def run(folder: Path) -> AsyncIterator[Row]:
 
 
 def _measured(folder: Path) -> Row:
-    if _make(_clone(folder / "first"), ".venv/.sandbox").returncode:
-        return Row(_WORK, "not measured: the set-up fails here, as without a package index")
+    filled = _make(_clone(folder / "first"), ".venv/.sandbox")
+    if filled.returncode:
+        why = (filled.stdout.splitlines() or [""])[-1].replace("|", "/")
+        return Row(_WORK, f"not measured: the set-up fails, as without a package index: `{why}`")
     shutil.rmtree(folder / "first")
     clone = _clone(folder / "second")
     began = time.perf_counter()
