@@ -7,14 +7,15 @@ from pathlib import Path
 
 import av
 import av.error
+import numpy as np
 from av.container import InputContainer
 
 from stemdrop.domain.audio_types import AudioFormat
 from worker.audio.formats import MAX_AUDIO_S, open_audio
 from worker.cancellable_thread import raise_if_cancelled
 
-# Peak of a silent stem in 16-bit samples: -60 dBFS, inaudible beside a song.
-_PEAK = 32
+# Peak of a silent stem: -60 dBFS, inaudible beside a song.
+_PEAK = 0.001
 # Where sound is looked for first, in shares of the length: many stems begin long after their song.
 _LIKELY = (0.5, 0.3, 0.7)
 # About half a second of MP3, without the frames that lack what was before them.
@@ -45,7 +46,7 @@ def _is_heard_at(container: InputContainer, share: float) -> bool:
 
 def _is_all_quiet(frames: Iterable[av.AudioFrame], *, if_none: bool = False) -> bool:
     """Return whether all frames are quiet; false for more of them than a song has."""
-    resampler = av.AudioResampler(format="s16")
+    resampler = av.AudioResampler(format="fltp")
     decoded_s = 0.0
     for decoded in frames:
         raise_if_cancelled()
@@ -57,9 +58,4 @@ def _is_all_quiet(frames: Iterable[av.AudioFrame], *, if_none: bool = False) -> 
 
 
 def _is_quiet(frame: av.AudioFrame) -> bool:
-    # a plane is longer than its samples
-    samples = bytes(frame.planes[0])[: frame.samples * frame.layout.nb_channels * 2]
-    if samples.count(0) == len(samples):  # true for most of them, and quick
-        return True
-    values = memoryview(samples).cast("h")
-    return max(values) <= _PEAK and min(values) >= -_PEAK
+    return bool(np.abs(frame.to_ndarray()).max(initial=0) <= _PEAK)
