@@ -54,7 +54,7 @@ def inspect(path: Path, max_packets: int = MAX_PACKETS) -> AudioContent | None:
     """
     try:
         tracks, number, budget = 1, 0, iter(range(max_packets))
-        if content := _inspect_ends(path):
+        if max_packets == MAX_PACKETS and (content := _inspect_ends(path)):
             return content
         while number < tracks:
             with _open(path) as container:

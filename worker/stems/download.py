@@ -29,7 +29,7 @@ FETCHES_PER_JOB = 3
 # Twelve stems of 8 MB at 80 kB/s; later ones are reported as missing, and can be fetched again.
 STEMS_TIMEOUT_S = 1200
 # Enough to find one with sound, where a file has counted its own length.
-_PACKETS_OF_COUNTED = 200
+_PACKETS_OF_COUNTED = 50
 
 
 @dataclass(frozen=True, slots=True)
