@@ -42,8 +42,8 @@ MAX_DELIVERY_RUNS = 200
 MAX_BROKEN_RUNS = 10
 # Longer than a run whose connection to Redis is back needs to record what it has sent.
 NOT_ENDED_S = 3.0
-# A message that says that stems are being sent, and is replaced sooner, is not read.
-WORTH_SHOWING_S = 2.0
+# A message that says that stems are being sent, and is replaced sooner, is not worth its part of the limits.
+WORTH_SHOWING_S = 5.0
 # The disk budget of one process: stems of this many jobs are on disk at once.
 JOBS_ON_DISK = 8
 
