@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import anyio.to_thread
+
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.audio_types import PLAYABLE_EXTENSIONS
 from stemdrop.domain.jobs import Job
@@ -143,10 +145,8 @@ class ResultSender:
         stems = [outgoing(job, file, cover) for file in files]
         with self.counters.timed(DELIVERY_SECONDS, "send"):
             arrived = await self.sender.send(job, stems, self._record(job), check_owner)
-        sizes = [file.path.stat().st_size for file in files if file.key in arrived]
-        self.counters.add(DELIVERY_BYTES, "send", by=sum(sizes))
-        for file in files:
-            file.path.unlink(missing_ok=True)
+        sizes = await anyio.to_thread.run_sync(_remove, files)
+        self.counters.add(DELIVERY_BYTES, "send", by=sum(sizes[key] for key in arrived))
         return arrived
 
     def _record(self, job: Job) -> RecordSent:
@@ -157,6 +157,14 @@ class ResultSender:
             log.info("job %s: sent %s", job.id, ", ".join(sent))
 
         return record
+
+
+def _remove(files: Sequence[DownloadedStem]) -> dict[str, int]:
+    """Remove the files, which takes the system a while, and return their sizes by key. Blocking."""
+    sizes = {file.key: file.path.stat().st_size for file in files}
+    for file in files:
+        file.path.unlink()
+    return sizes
 
 
 def outgoing(job: Job, file: DownloadedStem, cover: bytes | None) -> OutgoingStem:

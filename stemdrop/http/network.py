@@ -5,7 +5,6 @@ reads whatever has arrived, decrypts it in one step and copies it less often.
 """
 
 import asyncio
-import select
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -180,17 +179,9 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable":  # httpcore does not use an idle connection again that its server has closed
-            return self._protocol.is_readable or _has_data(self._transport.get_extra_info("socket"))
+            return self._protocol.is_readable
         names = {"client_addr": "sockname", "server_addr": "peername"}
         return self._transport.get_extra_info(names.get(info, info))
-
-
-def _has_data(socket: Any) -> bool:
-    if socket.fileno() < 0:
-        return True
-    poll = select.poll()
-    poll.register(socket, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """Delivery of one job's stems: complete, once and in order, with failures of networks and disks."""
 
 import asyncio
-import errno
 import json
 import shutil
 import threading
@@ -1307,11 +1306,9 @@ async def test_a_success_that_overtook_a_stored_failure_is_delivered(
 async def test_a_delivery_waits_when_the_disk_becomes_full(
     product: Product, delivery: Delivery, two: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(*_: object) -> object:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     with monkeypatch.context() as patch:
-        patch.setattr(anyio, "open_file", full)
+        create = worker.stems.fetcher._create
+        patch.setattr(worker.stems.fetcher, "_create", lambda _: create(Path("/dev/full")))
         with pytest.raises(TryLater, match="No space left on device") as later:
             await delivery.run(two.id)
     assert later.value.after_s == 60
