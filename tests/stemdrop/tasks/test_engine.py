@@ -230,7 +230,7 @@ async def test_packs_that_wait_for_limits_delay_no_delivery(engine: Engine) -> N
 
 
 async def test_an_idle_worker_seldom_asks_redis(engine: Engine, redis: Redis) -> None:
-    """Beside the read that waits for a task: about one command a second."""
+    """Beside the read that waits for a task: about one command a second, and a dozen at the start."""
 
     async def calls() -> Counter[str]:
         stats = await redis.info("commandstats")
@@ -240,7 +240,8 @@ async def test_an_idle_worker_seldom_asks_redis(engine: Engine, redis: Redis) ->
         await redis.config_resetstat()
         while (asked := await calls())["cmdstat_xreadgroup"] < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
-    assert asked.total() - asked["cmdstat_xreadgroup"] < 12, asked
+    reads = asked["cmdstat_xreadgroup"]
+    assert asked.total() - reads < 12 + 2 * reads, asked
 
 
 async def test_no_more_tasks_run_at_once_than_allowed(engine: Engine) -> None:
