@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -88,7 +89,7 @@ async def open_delivery_stage(folder: Path) -> AsyncIterator[Stage]:
     """Open a stage with stems of 3 MB, three minutes each, and of 40 MB."""
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
     made = {"three": stem_of(folder, "vocals", 3, 128), "large": stem_of(folder, "other", LARGE_MB, 320)}
-    async with open_stage(folder, made) as stage:
+    async with open_stage(folder, made, has_tls=True) as stage:
         yield stage
 
 
@@ -161,7 +162,9 @@ async def plain_bot(stage: Stage, count: int, at_once: int = JOBS_ON_DISK, stems
     }
     program = Path(__file__).with_name("baseline_bot.py")
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(program), json.dumps(request), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, str(program), json.dumps(request)),
+        env={**os.environ, **stage.environment.variables()},
+        stdout=asyncio.subprocess.PIPE,
     )
     output, _ = await process.communicate()
     seconds, used, peak, took = json.loads(output)

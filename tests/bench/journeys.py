@@ -1,6 +1,7 @@
 """Songs on their whole way through one `stemdrop up`: how long their people wait, and what a song costs."""
 
 import asyncio
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -31,7 +32,7 @@ _people = count(30_000_001)
 async def run(folder: Path) -> AsyncIterator[Row]:
     """Idle, one by one, and then several at a time."""
     stems = {"three": stem_of(folder, "vocals", 3, 128), "short": mp3(folder / "short.mp3")}
-    async with open_stage(folder, stems) as stage:
+    async with open_stage(folder, stems, has_tls=True) as stage:
         stage.stand_in.called_back = "three"
         async with _plain_menu(stage):
             plain = [await _play(stage.stand_in, is_whole=False) for _ in range(WARM + ONE_BY_ONE)][WARM:]
@@ -173,7 +174,10 @@ async def _used(stage: Stage, pid: int, do: Callable[[], object], per: float) ->
 async def _plain_menu(stage: Stage) -> AsyncIterator[None]:
     """Run the plain bot that makes only the calls."""
     program = Path(__file__).with_name("baseline_menu.py")
-    process = await asyncio.create_subprocess_exec(sys.executable, str(program), stage.stand_in.url)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(program), stage.stand_in.url),
+        env={**os.environ, **stage.environment.variables()},
+    )
     try:
         yield
     finally:

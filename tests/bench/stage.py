@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import certifi
+from certificates import Certificates
 from redis.asyncio import Redis
 from stand_in import StandIn
 
@@ -51,10 +53,16 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(
-    folder: Path, files: Mapping[str, bytes] | None = None, **settings: str
+    folder: Path, files: Mapping[str, bytes] | None = None, *, has_tls: bool = False, **settings: str
 ) -> AsyncIterator[Stage]:
-    """Open it; `files` are the stems that the stand-in serves."""
-    with StandIn(files or {}).run() as stand_in:
+    """Open it; `files` are the stems that the stand-in serves, over HTTPS with `has_tls`."""
+    folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
+    certificates = Certificates(folder) if has_tls else None
+    with StandIn(files or {}).run(certificates.server("stand-in") if certificates else None) as stand_in:
+        if certificates:  # beside all that a process holds elsewhere, too
+            trusted = folder / "trusted.pem"
+            trusted.write_text(Path(certifi.where()).read_text() + certificates.authority.read_text())  # noqa: ASYNC240
+            settings["SSL_CERT_FILE"] = str(trusted)
         named = {
             "TELEGRAM_API_URL": stand_in.url,
             "SEPARATION_API_URL": stand_in.url,

@@ -7,6 +7,7 @@ are, and the tests use those. All calls are recorded with the time at which they
 import json
 import queue
 import re
+import ssl
 import threading
 import time
 import urllib.request
@@ -78,6 +79,7 @@ class StandIn:
     stem_delay_s: float = 0.0
     called_back: str = ""
     called_names: Sequence[str] = TWO_STEMS
+    scheme: str = "http"
     port: int = 0
     calls: list[Call] = field(default_factory=list)
     creates: dict[int, Create] = field(default_factory=dict)  # by chat
@@ -90,14 +92,15 @@ class StandIn:
     _task_ids: Iterator[int] = field(default_factory=lambda: count(1))
 
     @contextmanager
-    def run(self) -> Iterator["StandIn"]:
-        """Serve it on a free port of loopback."""
-        with serve(self._route, self.errors.append) as self.port:
+    def run(self, tls: ssl.SSLContext | None = None) -> Iterator["StandIn"]:
+        """Serve it on a free port of loopback, over HTTPS where there is a certificate."""
+        self.scheme = "https" if tls else "http"
+        with serve(self._route, self.errors.append, tls) as self.port:
             yield self
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     @property
     def song(self) -> bytes:

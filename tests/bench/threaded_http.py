@@ -1,8 +1,8 @@
 """HTTP in a thread for each connection: it costs little, and reads a body of any size in little memory."""
 
 import json
-import socket
 import socketserver
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,10 +40,12 @@ def as_json(value: object, status: str = "200 OK") -> Response:
 
 
 @contextmanager
-def serve(answer: Callable[[Request], Response], failed: Callable[[str], None]) -> Iterator[int]:
+def serve(
+    answer: Callable[[Request], Response], failed: Callable[[str], None], tls: ssl.SSLContext | None = None
+) -> Iterator[int]:
     """Serve on a free port of loopback, which is yielded; `failed` is told of what cannot be answered."""
     with _Server(("127.0.0.1", 0), _Connection) as server:
-        server.answer, server.failed = answer, failed
+        server.answer, server.failed, server.tls = answer, failed, tls
         thread = Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -60,6 +62,7 @@ class _Server(socketserver.ThreadingTCPServer):
     request_queue_size = 128
     answer: Callable[[Request], Response]
     failed: Callable[[str], None]
+    tls: ssl.SSLContext | None
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -68,6 +71,12 @@ class _Connection(socketserver.StreamRequestHandler):
     server: _Server
     rbufsize: ClassVar[int] = _PIECE_BYTES
     disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        """Greet with the certificate, if there is one."""
+        if self.server.tls:
+            self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        super().setup()
 
     def handle(self) -> None:
         """Answer until the client goes."""
@@ -79,7 +88,7 @@ class _Connection(socketserver.StreamRequestHandler):
                     verb, urlsplit(target).path, headers.get("content-type", ""), self._body(headers)
                 )
                 self._send(self.server.answer(request))
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             pass
         except Exception as error:
             self.server.failed(repr(error))
@@ -118,5 +127,5 @@ class _Connection(socketserver.StreamRequestHandler):
         if length < _HEAD_BYTES:
             self.connection.sendall(f"{head}\r\n\r\n".encode() + body)
         else:
-            self.connection.sendall(f"{head}\r\n\r\n".encode(), socket.MSG_MORE)
+            self.connection.sendall(f"{head}\r\n\r\n".encode())
             self.connection.sendall(body)
