@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from asyncio import Future, Semaphore, create_task, get_running_loop, sleep, timeout
+from asyncio import Future, Semaphore, Task, create_task, get_running_loop, sleep, timeout
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
@@ -27,8 +27,8 @@ T = TypeVar("T")
 
 # For a command or a pipeline, with its retries. redis-py's own limit is for each try, and costs a task.
 COMMAND_TIMEOUT_S = 5
-# So many that other clients of Redis do not wait long for their turn.
-_SCRIPTS_AT_ONCE = 32
+# While Redis runs the scripts of one trip, the answers to those of another are handled.
+_TRIPS, _SCRIPTS_A_TRIP = 2, 8
 # Refusals because of the state of Redis and not of the command (its error codes; the library drops some).
 _FOR_NOW = (OutOfMemoryError, ReadOnlyError)
 _FOR_NOW_CODES = ("OOM ", "READONLY ", "MISCONF ", "NOREPLICAS ", "MASTERDOWN ", "BUSY ")
@@ -45,19 +45,20 @@ class RedisStore:
 class StoreRedis(Redis):
     """A client that raises `StoreUnavailable` in place of redis-py's exceptions.
 
-    Scripts that are run while another one is on its way are sent together after it: of many at once, each
+    Scripts that are run while `_TRIPS` are on their way are sent together after them: of many at once, each
     then takes a quarter less of the processor's time.
     """
 
     def __init__(self, connection_pool: ConnectionPool) -> None:
         super().__init__(connection_pool=connection_pool)
-        self._is_script_sent = False
+        self._trips = 0
+        self._senders: set[Task[None]] = set()
         self._waiting: list[tuple[tuple[Any, ...], Future[Any]]] = []
 
     async def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
         """Run a script that Redis knows. Raises `NoScriptError` if it does not."""
         command = ("EVALSHA", sha, numkeys, *keys_and_args)
-        if self._is_script_sent:
+        if self._trips >= _TRIPS:
             answered: Future[Any] = get_running_loop().create_future()
             self._waiting.append((command, answered))
             with translated():
@@ -66,26 +67,29 @@ class StoreRedis(Redis):
                 if isinstance(answer, Exception):
                     raise answer
             return answer
-        self._is_script_sent = True
+        self._trips += 1
         try:
             return await self.execute_command(*command)
         finally:
-            self._is_script_sent = bool(self._waiting)
             if self._waiting:
-                self._sending = create_task(self._send_waiting(), name="scripts")
+                sender = create_task(self._send_waiting(), name="scripts")
+                self._senders.add(sender)
+                sender.add_done_callback(self._senders.discard)
+            else:
+                self._trips -= 1
 
     async def _send_waiting(self) -> None:
         try:
             while self._waiting:
                 # without those whose callers wait no longer
                 waiting = [script for script in self._waiting if not script[1].done()]
-                scripts, self._waiting = waiting[:_SCRIPTS_AT_ONCE], waiting[_SCRIPTS_AT_ONCE:]
+                scripts, self._waiting = waiting[:_SCRIPTS_A_TRIP], waiting[_SCRIPTS_A_TRIP:]
                 answers = await self._answers([command for command, _ in scripts])
                 for (_, answered), answer in zip(scripts, answers, strict=True):
                     if not answered.done():
                         answered.set_result(answer)
         finally:
-            self._is_script_sent = False
+            self._trips -= 1
 
     async def _answers(self, commands: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
         """Return the answer to each, which may be an exception."""

@@ -57,7 +57,7 @@ async def test_each_of_many_scripts_at_once_gets_its_own_answer(redis_url: str) 
         for _ in range(2):
             echoes = [run_script(redis, ECHO, ["a"], [number, 0]) for number in range(100)]
             first, last = (run_script(redis, "return redis.call('GET')", [], []) for _ in range(2))
-            # the first one is sent alone, and those that wait for it together
+            # the first two are sent alone, and those that wait for them together
             ends = await asyncio.gather(first, *echoes, last, return_exceptions=True)
             assert [type(end) for end in (ends[0], ends[-1])] == [StoreRefused] * 2
             assert ends[1:-1] == [["a", str(number), "0"] for number in range(100)]
@@ -68,7 +68,7 @@ async def test_a_script_whose_caller_is_cancelled_holds_up_no_other(redis_url: s
     async with connect(redis_url) as redis:
         tasks = [asyncio.create_task(run_script(redis, ECHO, ["a"], [number, 0])) for number in range(5)]
         await asyncio.sleep(0)
-        for task in tasks[:3]:  # the one that was sent, and two that wait
+        for task in tasks[:3]:  # two that were sent, and one that waits
             task.cancel()
         ends = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(end) for end in ends[:3]] == [asyncio.CancelledError] * 3
