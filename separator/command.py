@@ -184,6 +184,7 @@ def _check_tasks(folder: Path) -> None:
 def _serve(settings: SeparatorSettings, listener: socket.socket) -> None:
     config = uvicorn.Config(
         create_app(settings),
+        http="h11",  # the faster parser takes headers of any length
         log_config=None,
         access_log=False,  # the URL of a result is all that is needed to fetch it
         lifespan="on",

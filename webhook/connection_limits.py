@@ -1,18 +1,22 @@
 """Limits of the webhook's server that uvicorn lacks: for slow clients, connections and requests in progress.
 
-uvicorn waits without end for a request's header, and for the rest of a body after its answer. While a route
-handles a request, the route limits the time itself (`webhook.json_body`, `webhook.source`).
+uvicorn waits without end for a request's header, and for the rest of a body after its answer, and its fast
+parser (httptools) takes headers of any length. While a route handles a request, the route limits the time
+itself (`webhook.json_body`, `webhook.source`).
 """
 
 import asyncio
 
-import h11
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # For a request's header, and for the rest of a body that was refused.
 HEADER_TIMEOUT_S = 10.0
+# Of a header that has not arrived as a whole.
+MAX_HEADER_BYTES = 16 * 1024
+# Requests that are sent before the answer to the first of them.
+MAX_PIPELINED = 16
 # Half of the files that a process may usually have open. A further connection closes the oldest idle one.
 MAX_CONNECTIONS = 500
 # Fewer, so that further clients are told to come again. It bounds the bodies and source chunks in memory.
@@ -39,7 +43,7 @@ class RequestLimit:
             self._in_progress -= 1
 
 
-class HeaderTimeoutProtocol(H11Protocol):
+class HeaderTimeoutProtocol(HttpToolsProtocol):
     """Closes connections whose header or refused body does not arrive in time, and the oldest idle ones.
 
     uvicorn's own timer, for idle connections, starts with an answer and ends with the next byte.
@@ -49,6 +53,9 @@ class HeaderTimeoutProtocol(H11Protocol):
     max_connections = MAX_CONNECTIONS
     _idle_since = 0.0
     _timer: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+    _is_in_header = False
+    _is_in_request = False
 
     @property
     def is_idle(self) -> bool:
@@ -77,7 +84,32 @@ class HeaderTimeoutProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self._is_in_header:
+            self._header_bytes += len(data)
+            if self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+                self.send_400_response("The header is too long.")
         self._update_timer()
+
+    def on_message_begin(self) -> None:
+        if len(self.pipeline) >= MAX_PIPELINED:
+            raise ValueError("too many requests at once")  # the parser makes it a malformed request
+        self._header_bytes, self._is_in_header, self._is_in_request = 0, True, True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._is_in_header = False
+        version = self.parser.get_http_version()
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        # what the parser lets pass (RFC 9112, sections 2.3, 3.2 and 3.2.1)
+        if version not in ("1.0", "1.1") or hosts > 1 or (version == "1.1" and not hosts):
+            raise ValueError("an unknown version, or not exactly one host")
+        if not self.url.startswith(b"/") or b"#" in self.url:
+            raise ValueError("the target is no path")
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._is_in_request = False
+        super().on_message_complete()
 
     def on_response_complete(self) -> None:
         self._idle_since = self.loop.time()
@@ -90,7 +122,7 @@ class HeaderTimeoutProtocol(H11Protocol):
     def _update_timer(self) -> None:
         if not self.is_idle or self.transport.is_closing():
             self._stop_timer()
-        elif self.conn.their_state is h11.IDLE and self.cycle is not None and not self.conn.trailing_data[0]:
+        elif self.cycle is not None and not self._is_in_request:
             # the rest of a refused body has arrived: from now on the connection is idle like any other
             self._stop_timer()
             self.timeout_keep_alive_task = self.loop.call_later(

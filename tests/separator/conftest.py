@@ -64,7 +64,7 @@ def poll() -> Callable[..., Any]:
 
 @contextmanager
 def _serve(app: Any, listener: socket.socket) -> Iterator[None]:
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="auto", ws="none")
+    config = uvicorn.Config(app, http="h11", log_config=None, access_log=False, lifespan="auto", ws="none")
     config.timeout_graceful_shutdown = 2
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})

@@ -9,7 +9,7 @@ from product import until
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stemdrop.settings import load_settings
-from webhook.connection_limits import HeaderTimeoutProtocol
+from webhook.connection_limits import MAX_HEADER_BYTES, MAX_PIPELINED, HeaderTimeoutProtocol
 from webhook.run import build_server, listen
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -182,6 +182,37 @@ async def test_an_incomplete_header_is_cut_off(sent: bytes) -> None:
         client = await server.connect()
         client.send(sent)
         assert await client.closed()
+
+
+@pytest.mark.parametrize("start", [HEAD[:-2] + b"A: ", b"GET /"], ids=["a value", "a path"])
+async def test_a_header_without_end_is_refused(start: bytes) -> None:
+    async with running(refuse) as server:
+        client = await server.connect()
+        client.send(start)
+        answer = asyncio.create_task(client.status())
+        while not answer.done():
+            before = server.received
+            client.send(bytes([65]) * 4096)
+            await until(lambda: answer.done() or server.received > before)  # noqa: B023
+        assert answer.result() == 400
+        assert await client.closed()
+        assert server.received < 2 * MAX_HEADER_BYTES
+
+
+async def test_few_requests_may_be_sent_before_the_first_answer() -> None:
+    held = Held()
+    async with running(held) as server:
+        client = await server.connect()
+        client.send(HEAD * (MAX_PIPELINED + 1))
+        await until(lambda: held.running)
+        held.go.set()
+        assert [await client.status() for _ in range(MAX_PIPELINED + 1)] == [403] * (MAX_PIPELINED + 1)
+        held.go.clear()
+        client.send(HEAD * 1000)
+        assert await client.status() == 400
+        held.go.set()
+        assert await client.closed()
+        assert held.running < 2 * MAX_PIPELINED + 4
 
 
 @pytest.mark.parametrize("sent", [b"GET / HTTP/1.1\r\n", POST], ids=["of a header", "of a refused body"])
