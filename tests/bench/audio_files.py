@@ -9,6 +9,12 @@ import av
 _MEDIA = Path(__file__).parent.parent / "media"
 
 
+def two_stems(folder: Path) -> dict[str, bytes]:
+    """Return MP3s of 3 MB, three minutes each, by their names at the stand-in: a voice, and instruments."""
+    instruments = stem_of(folder, "other", 3, 128)
+    return {"three": stem_of(folder, "vocals", 3, 128), "three-instrumental": instruments}
+
+
 def stem_of(folder: Path, name: str, size_mb: float, kbits_per_s: int) -> bytes:
     """Return an MP3 of this size, of the bundled song's stem of this name: 3 MB are three minutes at 128."""
     short, long = folder / f"{name}-short.mp3", folder / f"{name}.mp3"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from audio_files import stem_of
+from audio_files import stem_of, two_stems
 from callback_bodies import TWELVE_STEMS, TWO_STEMS
 from callback_requests import callbacks_for
 from jobs import store_jobs
@@ -88,7 +88,7 @@ def _table(plain: Sequence[_Run], ours: Sequence[_Run]) -> list[Row]:
 async def open_delivery_stage(folder: Path) -> AsyncIterator[Stage]:
     """Open a stage with stems of 3 MB, three minutes each, and of 40 MB."""
     folder.mkdir(exist_ok=True)  # noqa: ASYNC240 - nothing else runs yet
-    made = {"three": stem_of(folder, "vocals", 3, 128), "large": stem_of(folder, "other", LARGE_MB, 320)}
+    made = two_stems(folder) | {"large": stem_of(folder, "other", LARGE_MB, 320)}
     async with open_stage(folder, made, has_tls=True) as stage:
         yield stage
 

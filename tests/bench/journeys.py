@@ -12,7 +12,7 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-from audio_files import stem_of
+from audio_files import two_stems
 from deliveries import ended, plain_bot
 from measure import Used, cpu_s
 from rows import Row, at_most
@@ -31,7 +31,7 @@ _people = count(30_000_001)
 
 async def run(folder: Path) -> AsyncIterator[Row]:
     """Idle, one by one, and then several at a time."""
-    stems = {"three": stem_of(folder, "vocals", 3, 128), "short": mp3(folder / "short.mp3")}
+    stems = two_stems(folder) | {"short": mp3(folder / "short.mp3")}
     async with open_stage(folder, stems, has_tls=True) as stage:
         stage.stand_in.called_back = "three"
         async with _plain_menu(stage):

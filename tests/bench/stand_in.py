@@ -67,7 +67,7 @@ class Create:
 
 @dataclass
 class StandIn:
-    """State and orders. `files` are served as stems, each under any number of names that begin with its name
+    """State and orders. `files` are served as stems, each by its name and by any other that begins with it
     and a hyphen; the first is also each song of Telegram's.
 
     Orders: `separation_s` passes between a create call and its callback; `stem_delay_s` before a
@@ -143,7 +143,8 @@ class StandIn:
             return as_json({"ok": True, "result": answer})
         if path.startswith("/stems/"):
             time.sleep(self.stem_delay_s)
-            return Response(self.files[path.removeprefix("/stems/").partition("-")[0]], "audio/mpeg")
+            name = path.removeprefix("/stems/").removesuffix(".mp3")
+            return Response(self.files.get(name) or self.files[name.partition("-")[0]], "audio/mpeg")
         if path.startswith("/file/"):
             return Response(self.song, "audio/mpeg")
         if path.endswith("/vocal-removal/generate"):
