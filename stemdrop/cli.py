@@ -5,7 +5,6 @@ runs, the settings before all else.
 """
 
 import argparse
-import ctypes
 import gc
 import importlib
 import logging
@@ -15,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -214,8 +214,14 @@ def _share_malloc_arena() -> None:
 
     Otherwise each has one, and keeps what was freed there: a worker that delivers held 169 MB instead of 147.
     """
-    if "MALLOC_ARENA_MAX" not in os.environ and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(_M_ARENA_MAX, 1)
+    if "MALLOC_ARENA_MAX" in os.environ:
+        return
+    # a Python that was built without libffi, or is linked statically
+    with suppress(ImportError, OSError):
+        import ctypes  # noqa: PLC0415
+
+        if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+            libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def skip_unused_imports() -> None:

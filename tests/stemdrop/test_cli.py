@@ -177,6 +177,19 @@ def test_threads_share_an_arena(words: list[str], count: int) -> None:
     assert printed.count("<heap nr=") == count
 
 
+WITHOUT_CTYPES = """
+import sys
+sys.modules["_ctypes"] = None
+from stemdrop import cli
+cli._share_malloc_arena()
+"""
+
+
+def test_a_python_without_ctypes_will_do() -> None:
+    """One that was compiled where libffi was missing."""
+    subprocess.run([sys.executable, "-c", WITHOUT_CTYPES], check=True, env={})
+
+
 @pytest.fixture
 async def local(tmp_path: Path) -> AsyncIterator[LocalEnvironment]:
     """Redis and a local Telegram; the separation API is unreachable, and so is the proxy for the outside."""
