@@ -181,7 +181,7 @@ class _Meter:
             _encode(levels) if levels.size else "",
             np.concatenate(self._energies or nothing),
             np.concatenate(self._onsets or nothing),
-            np.array(self._pitches),
+            np.array(self._pitches).reshape(-1, PITCH_STEPS),
         )
 
     def _rises(self, mono: Values) -> Values:

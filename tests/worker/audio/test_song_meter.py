@@ -110,6 +110,20 @@ def test_a_break_in_the_middle_of_a_song_does_not_hide_its_tempo(tmp_path: Path)
     assert facts.bpm == pytest.approx(90 * 48 / 44.1, abs=0.5)
 
 
+def test_a_stem_that_is_shorter_than_any_place_of_a_sample_adds_nothing(tmp_path: Path) -> None:
+    song = np.tile(decode(SONGS / "harbour-waltz.mp3"), 2)
+    paths = [
+        record(tmp_path / "0", "wav", song[0], song[1]),
+        record(tmp_path / "1", "wav", tone(seconds=0.05)),
+    ]
+    meter = SongMeter("a", [Stem("instrumental", ""), Stem("bass", "")])
+    for stem, path in zip(meter.stems, paths, strict=True):
+        asyncio.run(meter.measure(stem, path, AudioFormat.WAV, song.shape[1] / RATE))
+    facts = facts_of(meter)
+    assert facts
+    assert facts.key == "E♭ minor"
+
+
 def test_no_more_of_a_stem_is_decoded_than_its_measures_need() -> None:
     """The drums tell the tempo; the others the key. Of more than two stems voices tell nothing."""
     stems = [Stem(key, "") for key in ("vocals", "drums", "bass", "other")]
