@@ -14,6 +14,7 @@ from telegram.error import TelegramError
 from stemdrop.chat.translations import Translations
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.outcomes import Sent
+from stemdrop.errors import TryLater
 from stemdrop.log_context import bind_job
 from stemdrop.services.disk_space import WORKER_MIN_FREE_BYTES, temp_folder
 from stemdrop.storage.job_store import JobStore
@@ -45,38 +46,47 @@ class Measuring:
     )
 
     async def run(self, job_id: str) -> None:
-        """Measure the job's stems unless that is done. Idempotent. Raises `TryLater`."""
+        """Measure the job's stems unless that is done. Idempotent.
+
+        Stems that cannot be fetched now are measured when they are asked for again.
+        """
         job = await self.store.get(job_id)
-        if job:
-            bind_job(job_id, job.task_id)
+        if job is None:
+            return
+        bind_job(job_id, job.task_id)
+        try:
             await self.measure(job)
+        except (TelegramError, httpx.HTTPError, TryLater) as error:  # its text may hold the bot's token
+            log.info("job %s: its song is not measured now: %s", job.id, type(error).__name__)
+
+    async def give_up(self, job_id: str) -> None:
+        """Note that nothing more can be learnt of a job's stems: measuring them has killed its workers."""
+        job = await self.store.get(job_id)
+        if job and job.mode:
+            cached = await self.stem_cache.find(job.source, (job.mode, job.instrument), job.file_format)
+            if cached and not cached.is_measured:
+                await self.stem_cache.put_measures(job, job.facts, {})
 
     async def measure(self, job: Job) -> Job:
         """Measure the job's stems unless that is done, and return it with what is known then.
 
-        Stems that cannot be fetched now are measured when they are asked for again. Raises `TryLater`.
+        Raises as `StemDownloader.download_sent`, when a later try may succeed.
         """
         if job.mode is None or job.result is None:
             return job
-        async with self._slots:
-            cached = await self.stem_cache.find(job.source, (job.mode, job.instrument), job.file_format)
-            if cached and cached.is_measured:
-                facts = cached.facts
-            else:
-                sent = await self.store.sent(job.id)
-                meter = SongMeter(job.id, job.result.stems, is_whole=True)
-                if not (job.missing or job.refused or job.links):
-                    meter.silent = {stem.key for stem in job.result.stems if stem.key not in sent}
-                with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
-                    try:
-                        is_fetched = await self._measure(job, sent, meter, folder)
-                    except (TelegramError, httpx.HTTPError) as error:
-                        log.info("job %s: its song is not measured now: %s", job.id, error)
-                        return job
-                if not is_fetched:
+        cached = await self.stem_cache.find(job.source, (job.mode, job.instrument), job.file_format)
+        if cached and cached.is_measured:
+            facts = cached.facts
+        else:
+            sent = await self.store.sent(job.id)
+            meter = SongMeter(job.id, job.result.stems, is_whole=True)
+            if not (job.missing or job.refused or job.links):
+                meter.silent = {stem.key for stem in job.result.stems if stem.key not in sent}
+            with temp_folder(WORKER_MIN_FREE_BYTES) as folder:
+                if not await self._measure(job, sent, meter, folder):
                     return job
-                facts = await meter.facts()
-                await self.stem_cache.put_measures(job, facts, meter.peaks)
+            facts = await meter.facts()
+            await self.stem_cache.put_measures(job, facts, meter.peaks)
         if facts != job.facts:
             await self.store.set(job.id, facts=facts)
         return replace(job, facts=facts)
@@ -95,7 +105,8 @@ class Measuring:
             audio_format = await run_in_thread(detect_format, file.path)
             content = await run_in_thread(_inspect, file.path)
             if audio_format and content:
-                await meter.measure(stem, file.path, audio_format, content.duration_s)
+                async with self._slots:
+                    await meter.measure(stem, file.path, audio_format, content.duration_s)
             with suppress(FileNotFoundError):
                 file.path.unlink()
         return is_fetched

@@ -212,5 +212,5 @@ async def run_worker(parts: Parts, stop: asyncio.Event) -> None:
         given_up: dict[Task, Handler] = {Task.PACK: tasks.archives.give_up}
         group.create_task(work(Queue.PACKS, packs, given_up=given_up, concurrency=PACKS_AT_ONCE))
         renders = {Task.RENDER: tasks.renders.run, Task.MEASURE: tasks.measuring.run}
-        given_up = {Task.RENDER: tasks.renders.give_up}
+        given_up = {Task.RENDER: tasks.renders.give_up, Task.MEASURE: tasks.measuring.give_up}
         group.create_task(work(Queue.RENDERS, renders, given_up=given_up, concurrency=RENDERS_ON_DISK))

@@ -1,5 +1,6 @@
 """A song whose sample was measured on delivery is measured whole when something needs that."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from stemdrop.domain.jobs import Job, JobState
 from stemdrop.domain.outcomes import Sent
 from stemdrop.domain.recipes import OFF_DB, Recipe
 from stemdrop.domain.song_facts import SongFacts
+from stemdrop.errors import TryLater
 from stemdrop.services.song_measures import Measures
 from stemdrop.tasks.engine import Queue, Task
 
@@ -79,13 +81,16 @@ async def test_another_job_of_the_song_learns_what_is_known(product: Product, jo
     assert is_exact((await product.job(job.id)).facts)
 
 
-@pytest.mark.parametrize("is_telegram_down", [True, False])
+@pytest.mark.parametrize("kind", [FaultKind.RESET_BEFORE, FaultKind.FILE_UNAVAILABLE, None])
 async def test_stems_that_cannot_be_fetched_now_are_measured_later(
-    product: Product, job: Job, files: FileServer, is_telegram_down: bool
+    product: Product, job: Job, files: FileServer, kind: FaultKind | None
 ) -> None:
     measuring = product.measuring()
-    if is_telegram_down:
-        product.telegram.faults.add(FaultKind.RESET_BEFORE, times=100, method="getFile")
+    if kind:
+        product.telegram.faults.add(kind, times=100, method="getFile")
+        assert job.result
+        stems = tuple(replace(stem, url="") for stem in job.result.stems)  # as of a cached job
+        await product.store.set(job.id, result=replace(job.result, stems=stems))
     else:  # and the provider has lost them as well
         await product.store.tick(job.id, dict.fromkeys(("vocals", "instrumental"), Sent(1, "lost", "lost")))
     files.files.clear()
@@ -93,6 +98,16 @@ async def test_stems_that_cannot_be_fetched_now_are_measured_later(
     await measuring.run("0" * 16)
     assert (await product.job(job.id)).facts == job.facts
     assert await product.song_measures.get(job) is None
+
+
+async def test_a_song_whose_measuring_killed_its_workers_is_not_measured_again(
+    product: Product, job: Job
+) -> None:
+    measuring = product.measuring()
+    await measuring.give_up(job.id)
+    assert await product.song_measures.get(job) == Measures(job.facts)
+    await measuring.give_up("0" * 16)
+    assert await asked(product) == []
 
 
 async def test_a_song_that_is_not_cached_is_not_measured_again(product: Product, job: Job) -> None:
@@ -103,10 +118,15 @@ async def test_a_song_that_is_not_cached_is_not_measured_again(product: Product,
 
 
 async def test_clicks_are_placed_by_the_whole_song(product: Product, job: Job) -> None:
+    """Also if Telegram does not give the stems at first."""
     recipe = Recipe(has_count_in=True).with_gain("vocals", OFF_DB)
     remix = await product.remixing.order(job, job.user_id, [recipe], by="tap", language="en")
     assert remix
-    await product.renders().run(remix.id)
+    renders = product.renders()
+    product.telegram.faults.add(FaultKind.RESET_BEFORE, method="getFile")
+    with pytest.raises(TryLater):
+        await renders.run(remix.id)
+    await renders.run(remix.id)
     assert is_exact((await product.job(job.id)).facts)
     titles = [it.media["title"] for it in product.telegram.bot_messages(job.chat_id) if it.media]
     assert titles[-1] == "Morning Line (without vocals, count-in)"
