@@ -1,8 +1,8 @@
 """Limits of the webhook's server that uvicorn lacks: for slow clients, connections and requests in progress.
 
 uvicorn waits without end for a request's header, and for the rest of a body after its answer, and its fast
-parser (httptools) takes headers of any length. While a route handles a request, the route limits the time
-itself (`webhook.json_body`, `webhook.source`).
+parser (httptools) takes headers and trailers of any length. While a route handles a request, the route limits
+the time itself (`webhook.json_body`, `webhook.source`).
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 # For a request's header, and for the rest of a body that was refused.
 HEADER_TIMEOUT_S = 10.0
-# Of a header that has not arrived as a whole.
+# Of a header, of trailers or of a chunk's extension that have not arrived as a whole.
 MAX_HEADER_BYTES = 16 * 1024
 # Requests that are sent before the answer to the first of them.
 MAX_PIPELINED = 16
@@ -21,6 +21,8 @@ MAX_PIPELINED = 16
 MAX_CONNECTIONS = 500
 # Fewer, so that further clients are told to come again. It bounds the bodies and source chunks in memory.
 MAX_REQUESTS = 400
+
+_OF_BODIES = (b"content-length", b"transfer-encoding")
 
 
 class RequestLimit:
@@ -53,7 +55,8 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
     max_connections = MAX_CONNECTIONS
     _idle_since = 0.0
     _timer: asyncio.TimerHandle | None = None
-    _header_bytes = 0
+    _unfinished_bytes = 0
+    _is_advancing = False
     _is_in_header = False
     _is_in_request = False
 
@@ -83,21 +86,25 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
             min(idle, key=lambda other: other._idle_since, default=self).transport.close()
 
     def data_received(self, data: bytes) -> None:
+        self._is_advancing = False
         super().data_received(data)
-        if self._is_in_header:
-            self._header_bytes += len(data)
-            if self._header_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
-                self.send_400_response("The header is too long.")
+        self._unfinished_bytes = 0 if self._is_advancing else self._unfinished_bytes + len(data)
+        if self._unfinished_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
+            self.send_400_response("The header is too long.")
         self._update_timer()
 
     def on_message_begin(self) -> None:
         if len(self.pipeline) >= MAX_PIPELINED:
             raise ValueError("too many requests at once")  # the parser makes it a malformed request
-        self._header_bytes, self._is_in_header, self._is_in_request = 0, True, True
+        self._is_in_header = self._is_in_request = True
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._is_in_header:  # trailers are ignored (RFC 9110, section 6.5.1)
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        self._is_in_header = False
+        self._is_in_header, self._is_advancing = False, True
         version = self.parser.get_http_version()
         hosts = sum(name == b"host" for name, _ in self.headers)
         # what the parser lets pass (RFC 9112, sections 2.3, 3.2 and 3.2.1)
@@ -105,10 +112,18 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
             raise ValueError("an unknown version, or not exactly one host")
         if not self.url.startswith(b"/") or b"#" in self.url:
             raise ValueError("the target is no path")
+        if self.parser.should_upgrade() and (
+            self.parser.get_method() == b"CONNECT" or any(name in _OF_BODIES for name, _ in self.headers)
+        ):
+            raise ValueError("the parser would take the body for a further request")
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._is_advancing = True
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._is_in_request = False
+        self._is_in_request, self._is_advancing = False, True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:

@@ -14,6 +14,7 @@ from webhook.run import build_server, listen
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 SETTINGS = {
     "TELEGRAM_BOT_TOKEN": "7000000001:AAabc",
     "SEPARATION_API_KEY": "key",
@@ -186,17 +187,64 @@ async def test_an_incomplete_header_is_cut_off(sent: bytes) -> None:
 
 @pytest.mark.parametrize("start", [HEAD[:-2] + b"A: ", b"GET /"], ids=["a value", "a path"])
 async def test_a_header_without_end_is_refused(start: bytes) -> None:
+    await send_without_end(start, b"A" * 4096)
+
+
+@pytest.mark.parametrize("end", [b"0\r\n", b"0\r\nA: ", b"1;"], ids=["trailers", "a trailer", "an extension"])
+async def test_chunks_without_end_are_refused(end: bytes) -> None:
+    await send_without_end(
+        CHUNKED + b"1\r\na\r\n" + end, b"A:b\r\n" * 800 if end == b"0\r\n" else b"A" * 4096
+    )
+
+
+async def send_without_end(start: bytes, rest: bytes) -> None:
+    """Send until the server, which answers 403 at once to a complete header, answers 400."""
     async with running(refuse) as server:
         client = await server.connect()
         client.send(start)
+        if start.startswith(CHUNKED):
+            assert await client.status() == 403
         answer = asyncio.create_task(client.status())
         while not answer.done():
             before = server.received
-            client.send(bytes([65]) * 4096)
+            client.send(rest)
             await until(lambda: answer.done() or server.received > before)  # noqa: B023
         assert answer.result() == 400
         assert await client.closed()
         assert server.received < 2 * MAX_HEADER_BYTES
+
+
+async def test_trailers_are_no_headers_and_a_header_may_begin_with_the_end_of_a_body() -> None:
+    headers: list[tuple[bytes, bytes]] = []
+    held = Held()
+
+    async def keep(scope: Scope, receive: Receive, send: Send) -> None:
+        await held(scope, receive, send)
+        headers.extend(scope["headers"])
+
+    async with running(keep) as server:
+        client = await server.connect()
+        body = b"5000\r\n" + bytes(0x5000) + b"\r\n0\r\nX-Trailer: 1\r\n\r\n"
+        client.send(CHUNKED + body + HEAD[:5])
+        await until(lambda: server.received == len(CHUNKED + body) + 5)
+        client.send(HEAD[5:])
+        held.go.set()
+        assert [await client.status() for _ in range(2)] == [403, 403]
+        assert [name for name, _ in headers] == [b"host", b"transfer-encoding", b"host"]
+
+
+@pytest.mark.parametrize("method", ["POST", "CONNECT"])
+async def test_a_body_after_an_upgrade_is_never_taken_for_a_request(method: str) -> None:
+    held = Held()
+    async with running(held) as server:
+        client = await server.connect()
+        upgrade = "" if method == "CONNECT" else "Connection: Upgrade\r\nUpgrade: h2c\r\n"
+        header = f"{method} / HTTP/1.1\r\nHost: x\r\n{upgrade}Content-Length: {len(HEAD)}\r\n\r\n"
+        client.send(header.encode())
+        client.send(HEAD)
+        assert await client.status() == 400
+        assert await client.closed()
+        assert not held.running
 
 
 async def test_few_requests_may_be_sent_before_the_first_answer() -> None:
