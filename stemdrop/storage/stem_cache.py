@@ -6,17 +6,19 @@ API, 'File').
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import cast
-
-from redis.exceptions import WatchError
 
 from stemdrop.domain.jobs import INSTRUMENTS, CachedStem, Choice, Job, Mode, Source
 from stemdrop.domain.results import Result
 from stemdrop.domain.song_facts import SongFacts
-from stemdrop.storage.connection import RedisStore
+from stemdrop.storage.connection import RedisStore, run_script
 from stemdrop.storage.keys import JOB, KEPT, KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF, REMIXED, SPLIT
+
+_REPLACE = """
+-- KEYS: an entry   ARGV: what it was, what it is to be
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL') end
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +91,12 @@ class StemCache(RedisStore):
         if job.mode is None:
             raise ValueError(f"job {job.id} has no mode")
         key = _key(job.source, (job.mode, job.instrument), job.file_format)
-        async with self._redis.pipeline(transaction=True) as pipeline:
-            await pipeline.watch(key)
-            stored = await pipeline.get(key)
-            if stored is None:
-                return
-            value = json.loads(stored) | _measures(facts, peaks, is_measured=True)
-            pipeline.multi()  # type: ignore[no-untyped-call]
-            pipeline.set(key, json.dumps(value, ensure_ascii=False), keepttl=True)
-            with suppress(WatchError):  # other stems have just replaced these
-                await pipeline.execute()
+        stored = await self._redis.get(key)
+        if stored is None:
+            return
+        value = json.loads(stored) | _measures(facts, peaks, is_measured=True)
+        # unless other stems have just replaced these
+        await run_script(self._redis, _REPLACE, [key], [stored, json.dumps(value, ensure_ascii=False)])
 
     async def count(self) -> int:
         return int(await self._redis.zcount(KEPT_ALL, self._clock() - KEPT_LIFETIME_S, "+inf"))

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from builders import CHAT, Clock, make_job, make_result
@@ -10,6 +11,7 @@ from redis.asyncio import Redis
 from stemdrop.domain.jobs import CachedStem, Job, Mode
 from stemdrop.domain.results import Result, Stem
 from stemdrop.domain.song_facts import SongFacts
+from stemdrop.storage.connection import StoreRedis, connect
 from stemdrop.storage.keys import KEPT as KEPT_KEY
 from stemdrop.storage.keys import KEPT_ALL, KEPT_LIFETIME_S, KEPT_OF
 from stemdrop.storage.stem_cache import CachedStems, StemCache
@@ -70,6 +72,23 @@ async def test_measures_are_added_to_what_is_cached_and_to_nothing_else(
         found = await stem_cache.find(job.source, VOCALS)
         assert found == replace(before, facts=facts, peaks={"vocals": "c-x"}, is_measured=True)
     assert 0 < await redis.ttl(KEPT_KEY.format(job.source.split_id(*VOCALS))) <= 1000
+
+
+async def test_measures_of_stems_that_were_just_replaced_are_dropped(redis_url: str) -> None:
+    job, newer = make_job(mode=Mode.SEPARATE_VOCAL), CachedStems(make_result("vocals"), STEMS[:1])
+
+    class Replaced(StoreRedis):
+        async def get(self, name: Any) -> Any:
+            found = await super().get(name)
+            await StemCache(self).put(job, newer)
+            return found
+
+    async with connect(redis_url) as redis:
+        await StemCache(redis).put(job, KEPT)
+        await StemCache(Replaced(redis.connection_pool)).put_measures(job, None, {"vocals": "c-x"})
+        found = await StemCache(redis).find(job.source, VOCALS)
+        assert found
+        assert (found.stems, found.is_measured) == (newer.stems, False)
 
 
 async def test_audio_mode_and_instrument_tell_entries_apart(stem_cache: StemCache) -> None:
