@@ -98,6 +98,11 @@ class StoreRedis(Redis):
                 for command in commands:
                     pipeline.execute_command(*command)
                 return await pipeline.execute(raise_on_error=False)
+        except (TypeError, UnicodeEncodeError) as error:
+            if len(commands) == 1:
+                return [error]
+            # one of them cannot be sent, so none was: it must not end the others
+            return [answer for command in commands for answer in await self._answers([command])]
         except Exception as error:
             return [error] * len(commands)
 

@@ -74,3 +74,14 @@ async def test_a_script_whose_caller_is_cancelled_holds_up_no_other(redis_url: s
         assert [type(end) for end in ends[:3]] == [asyncio.CancelledError] * 3
         assert ends[3:] == [["a", "3", "0"], ["a", "4", "0"]]
         assert await run_script(redis, ECHO, ["a"], [5, 0]) == ["a", "5", "0"]
+
+
+async def test_a_script_that_cannot_be_sent_ends_no_other(redis_url: str) -> None:
+    """JSON can hold half a surrogate pair, which has no UTF-8."""
+    async with connect(redis_url) as redis:
+        arguments = [*range(20), "\ud800", *range(20)]
+        scripts = [run_script(redis, ECHO, ["a"], [argument, 0]) for argument in arguments]
+        ends = await asyncio.gather(*scripts, return_exceptions=True)
+        failed = [end for end in ends if isinstance(end, BaseException)]
+        assert [type(end) for end in failed] == [UnicodeEncodeError]
+        assert [end for end in ends if end not in failed] == [["a", str(it), "0"] for it in range(20)] * 2
