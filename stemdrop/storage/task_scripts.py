@@ -62,7 +62,7 @@ TAKE_TURN = """
 -- KEYS: the turn to do a piece of periodic work   ARGV: a process, for how many ms it takes it
 -- returns 0 if the process has it now, or the ms until it is free
 local holder = redis.call('GET', KEYS[1])
-if holder and holder ~= ARGV[1] then return redis.call('PTTL', KEYS[1]) end
+if holder and holder ~= ARGV[1] then return math.max(1, redis.call('PTTL', KEYS[1])) end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 0
 """

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from stemdrop.domain.queues import Queue, Task
 from stemdrop.storage.connection import run_script
-from stemdrop.storage.task_scripts import ADD, END, MOVE_DUE, PUT_OFF, addition, message
+from stemdrop.storage.task_scripts import ADD, END, MOVE_DUE, PUT_OFF, TAKE_TURN, addition, message
 
 QUEUE, NAME, GROUP = Queue.DELIVERIES.value, "deliver:job", "workers"
 STREAM, RECORD, PUT_OFF_TASKS = f"{QUEUE}:stream", f"{QUEUE}:runs:{NAME}", f"{QUEUE}:queue"
@@ -86,3 +86,9 @@ async def test_records_of_an_earlier_version_are_understood(
     await redis.expire(RECORD, 60)
     assert await add(redis) == added
     assert (await redis.ttl(RECORD) == -1) == bool(added)
+
+
+async def test_a_turn_that_is_about_to_end_is_not_taken_for_ones_own(redis: Redis) -> None:
+    """Within a script its key does not expire, and its time to live may reach 0."""
+    wait = "redis.call('SET', KEYS[1], 'other', 'PX', 1) for _ = 1, 2000000 do end "
+    assert await run_script(redis, wait + TAKE_TURN, ["turn"], ["me", 1000]) > 0
