@@ -7,6 +7,7 @@ the library.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -107,6 +108,8 @@ class TaskWorker(Worker):
     async def _execute(self, execution: Execution, session: Any) -> None:
         execution._acked = True  # by the scripts below, not by the library
         held = bytes(execution.message_id or b"")
+        if held in self._held:  # after an outage of Redis a worker may take over its own tasks
+            return
         self._held.add(held)
         try:
             put_off = await self._run_task(execution, await self._takeovers(execution))
@@ -162,6 +165,7 @@ class TaskWorker(Worker):
         """Let tasks that were put off run when they are due; the library asks Redis twice a second."""
         while True:
             self._look_sooner.clear()
+            self._look_at = math.inf  # a task that is put off during this look may have been missed by it
             wait_s = _LOOK_EVERY_S
             with suppress(RedisError, OSError):
                 wait_s = await self._move_due()

@@ -1,0 +1,87 @@
+"""What a worker does beside the library's, where its parts meet at the same moment."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from docket import Execution
+from redis.asyncio import Redis
+
+from stemdrop.domain.queues import Queue, Task
+from stemdrop.storage.task_scripts import PutOff
+from stemdrop.tasks import docket_guards
+from stemdrop.tasks.docket_guards import TaskQueue, TaskWorker, connection
+from stemdrop.tasks.engine import Engine
+
+PATIENCE_S = 30
+
+
+async def run(*_: object) -> None:
+    """Do nothing."""
+
+
+async def test_a_task_that_is_put_off_during_a_look_is_not_missed(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docket_guards, "_LOOK_EVERY_S", 3600.0)
+    looked_again = asyncio.Event()
+
+    class Looking(TaskWorker):
+        has_looked = False
+
+        async def _move_due(self) -> float:
+            wait_s = await super()._move_due()
+            if self.has_looked:
+                looked_again.set()
+                return wait_s
+            self.has_looked = True
+            await self._put_off(execution, PutOff(0.1, "why"))
+            return wait_s
+
+    async with connection(redis_url) as opened:
+        queue = TaskQueue(Queue.DELIVERIES, opened)
+        now, key = datetime.now(UTC), "deliver:job"
+        execution = Execution(queue, run, ("job",), {}, key, now, attempt=1, message_id=b"0-1")
+        worker = Looking(queue, run, 1)
+        looking = asyncio.create_task(worker.move_due_tasks())
+        async with asyncio.timeout(PATIENCE_S):
+            await looked_again.wait()
+        looking.cancel()
+        await asyncio.wait({looking})
+
+
+async def test_a_worker_does_not_take_over_what_it_runs_itself(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an outage of Redis, if it looks for tasks of dead workers before it renews its leases."""
+    monkeypatch.setattr(docket_guards, "LEASE_S", 1)
+    runs, begun, go, stop = [], asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def deliver(argument: str) -> None:
+        runs.append(argument)
+        begun.set()
+        await go.wait()
+
+    stream = f"{Queue.DELIVERIES}:stream"
+    async with Engine(redis_url) as engine, asyncio.timeout(PATIENCE_S):
+        await engine.add(Task.DELIVER, "job", "job")
+        working = asyncio.create_task(engine.work(Queue.DELIVERIES, {Task.DELIVER: deliver}, stop))
+        await begun.wait()
+        group = (await redis.xinfo_groups(stream))[0]["name"]
+        while (held := await pending(redis, stream, group))["times_delivered"] == 1:
+            ids = [held["message_id"]]
+            await redis.xclaim(stream, group, held["consumer"], 0, ids, idle=60_000, justid=True)
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)  # it would have begun by then
+        assert runs == ["job"]
+        stop.set()
+        go.set()
+        await working
+    assert await redis.xlen(stream) == 0
+
+
+async def pending(redis: Redis, stream: str, group: str) -> dict[str, Any]:
+    """Return what Redis knows of the only task that runs."""
+    found: list[dict[str, Any]] = await redis.xpending_range(stream, group, "-", "+", 1)
+    return found[0]
