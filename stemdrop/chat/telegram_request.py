@@ -9,7 +9,7 @@ from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import unquote_to_bytes, urlencode
+from urllib.parse import urlencode
 
 import anyio.to_thread
 import httpcore
@@ -127,6 +127,7 @@ class TelegramRequest(BaseRequest):
                 headers=[
                     (b"Host", address.netloc),
                     (b"User-Agent", self.USER_AGENT.encode()),
+                    (b"Accept-Encoding", b"identity"),  # without it a server may choose (RFC 9110, 12.5.3)
                     *([(b"Authorization", b"Basic " + _login(address))] if address.userinfo else []),
                     *headers,
                 ],
@@ -158,7 +159,7 @@ def _or_default(seconds: Any, default_s: float) -> float | None:
 
 
 def _login(address: httpx.URL) -> bytes:
-    return b64encode(unquote_to_bytes(address.userinfo))
+    return b64encode(f"{address.username}:{address.password}".encode())
 
 
 _Headers = list[tuple[bytes, bytes]]

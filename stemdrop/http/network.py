@@ -152,9 +152,12 @@ class _Stream(httpcore.AsyncNetworkStream):
                 await self._protocol.written()
 
     async def aclose(self) -> None:
-        self._transport.close()
-        await asyncio.sleep(0)
-        self._transport.abort()  # it would wait for a server that does not answer
+        try:
+            if not self._transport.is_closing():  # asyncio's TLS would forget its connection
+                self._transport.close()
+                await asyncio.sleep(0)
+        finally:
+            self._transport.abort()  # it would wait for a server that does not answer
 
     async def start_tls(
         self,

@@ -1,9 +1,10 @@
 """Connections over asyncio's transports, with and without TLS, to servers that behave and that do not."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpcore
@@ -130,6 +131,28 @@ async def test_a_silent_server_is_waited_for_so_long(certificates: Certificates 
             await stream.read(1, timeout=0.01)
         with pytest.raises(httpcore.WriteTimeout):
             await write(stream, MUCH * 10, timeout_s=0.01)
+
+
+async def test_a_server_that_ends_tls_and_takes_no_more_keeps_no_connection_open(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    context = ssl.create_default_context(cafile=str(certificates.authority))
+
+    def accept() -> ssl.SSLSocket:
+        return certificates.server("webhook").wrap_socket(listening.accept()[0], server_side=True)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        accepting = asyncio.create_task(asyncio.to_thread(accept))
+        plain = await AsyncioBackend().connect_tcp("127.0.0.1", listening.getsockname()[1], timeout=5)
+        stream = await plain.start_tls(context, "127.0.0.1", timeout=5)
+        with await accepting as server:
+            with pytest.raises(httpcore.WriteTimeout):
+                await write(stream, MUCH * 10, timeout_s=0.05)
+            with suppress(ssl.SSLError):  # it waits for our end, and finds what we have written
+                await asyncio.to_thread(server.unwrap)
+            assert await stream.read(1, timeout=5) == b""
+            await stream.aclose()
+            await asyncio.sleep(0)
+            assert plain.get_extra_info("socket").fileno() == -1
 
 
 async def test_a_server_that_is_not_there_cannot_be_connected_to() -> None:
