@@ -6,6 +6,7 @@ the time itself (`webhook.json_body`, `webhook.source`).
 """
 
 import asyncio
+import re
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEADER_TIMEOUT_S = 10.0
 # Of a header, of trailers or of a chunk's extension that have not arrived as a whole.
 MAX_HEADER_BYTES = 16 * 1024
+MAX_HEADERS = 100
 # Requests that are sent before the answer to the first of them.
 MAX_PIPELINED = 16
 # Half of the files that a process may usually have open. A further connection closes the oldest idle one.
@@ -23,6 +25,7 @@ MAX_CONNECTIONS = 500
 MAX_REQUESTS = 400
 
 _OF_BODIES = (b"content-length", b"transfer-encoding")
+_UPGRADE = re.compile(rb"\r\nupgrade:", re.IGNORECASE)
 
 
 class RequestLimit:
@@ -87,7 +90,7 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         self._is_advancing = False
-        super().data_received(data)
+        super().data_received(data if self._is_in_request else _without_upgrade(data))
         self._unfinished_bytes = 0 if self._is_advancing else self._unfinished_bytes + len(data)
         if self._unfinished_bytes > MAX_HEADER_BYTES and not self.transport.is_closing():
             self.send_400_response("The header is too long.")
@@ -112,6 +115,8 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
             raise ValueError("an unknown version, or not exactly one host")
         if not self.url.startswith(b"/") or b"#" in self.url:
             raise ValueError("the target is no path")
+        if len(self.headers) > MAX_HEADERS:  # they stay in memory while the connection is idle
+            raise ValueError("too many headers")
         if self.parser.should_upgrade() and (
             self.parser.get_method() == b"CONNECT" or any(name in _OF_BODIES for name, _ in self.headers)
         ):
@@ -150,3 +155,12 @@ class HeaderTimeoutProtocol(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Rename a request's `Upgrade` header, which a server may ignore (RFC 9110, section 7.8).
+
+    Java's client asks for HTTP/2 so, and the parser does not read the body of such a request.
+    """
+    header, end, rest = data.partition(b"\r\n\r\n")
+    return _UPGRADE.sub(b"\r\nX-Upgrade:", header) + end + rest

@@ -169,11 +169,13 @@ class _Stream(httpcore.AsyncNetworkStream):
         protocol = _Protocol()
         try:
             with _errors(httpcore.ConnectTimeout, httpcore.ConnectError):
+                self._protocol.raise_if_ended()  # asyncio would wait for an answer
                 async with asyncio.timeout(timeout):
                     transport = await asyncio.get_running_loop().start_tls(
                         self._transport, protocol, ssl_context, server_hostname=server_hostname
                     )
-                    assert transport is not None  # noqa: S101 - for the type checker
+                    if transport is None:
+                        raise ConnectionError("the server has closed the connection")
         except BaseException:
             self._transport.abort()
             raise

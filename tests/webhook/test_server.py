@@ -9,12 +9,16 @@ from product import until
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from stemdrop.settings import load_settings
-from webhook.connection_limits import MAX_HEADER_BYTES, MAX_PIPELINED, HeaderTimeoutProtocol
+from webhook.connection_limits import MAX_HEADER_BYTES, MAX_HEADERS, MAX_PIPELINED, HeaderTimeoutProtocol
 from webhook.run import build_server, listen
 
 HEAD = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+UPGRADE = (
+    b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: %d\r\n\r\n"
+    % len(HEAD)
+)
 SETTINGS = {
     "TELEGRAM_BOT_TOKEN": "7000000001:AAabc",
     "SEPARATION_API_KEY": "key",
@@ -233,14 +237,42 @@ async def test_trailers_are_no_headers_and_a_header_may_begin_with_the_end_of_a_
         assert [name for name, _ in headers] == [b"host", b"transfer-encoding", b"host"]
 
 
-@pytest.mark.parametrize("method", ["POST", "CONNECT"])
-async def test_a_body_after_an_upgrade_is_never_taken_for_a_request(method: str) -> None:
+async def test_a_wish_for_another_protocol_is_ignored() -> None:
+    bodies: list[bytes] = []
+
+    async def keep(scope: Scope, receive: Receive, send: Send) -> None:
+        is_complete = False
+        while not is_complete:
+            message = await receive()
+            bodies.append(message.get("body", b""))
+            is_complete = not message.get("more_body")
+        await refuse(scope, receive, send)
+
+    async with running(keep) as server:
+        client = await server.connect()
+        for sent in (0, len(UPGRADE + HEAD)):
+            client.send(UPGRADE)
+            await until(lambda: server.received == sent + len(UPGRADE))  # noqa: B023
+            client.send(HEAD)
+            assert await client.status() == 403
+        assert b"".join(bodies) == HEAD * 2
+
+
+@pytest.mark.parametrize("start", [UPGRADE, b"CONNECT" + UPGRADE[4:]], ids=["an upgrade", "a tunnel"])
+async def test_what_the_parser_takes_for_a_request_but_is_a_body_is_refused(start: bytes) -> None:
     async with running(refuse) as server:
         client = await server.connect()
-        upgrade = "" if method == "CONNECT" else "Connection: Upgrade\r\nUpgrade: h2c\r\n"
-        header = f"{method} / HTTP/1.1\r\nHost: x\r\n{upgrade}Content-Length: {len(HEAD)}\r\n\r\n"
-        client.send(header.encode())
-        client.send(HEAD)
+        client.send(start[:9])
+        await until(lambda: server.received)
+        client.send(start[9:] + HEAD)
+        assert await client.status() == 400
+        assert await client.closed()
+
+
+async def test_a_request_has_few_headers() -> None:
+    async with running(refuse) as server:
+        client = await server.connect()
+        client.send(HEAD[:-2] + b"A: b\r\n" * MAX_HEADERS + b"\r\n")
         assert await client.status() == 400
         assert await client.closed()
 

@@ -176,6 +176,14 @@ async def test_a_server_that_speaks_no_tls_or_nothing_is_no_server(tmp_path: Pat
     async with connection(answer, None) as stream:
         with pytest.raises(httpcore.ConnectError):
             await stream.start_tls(context, "127.0.0.1", timeout=5)
+
+    async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    async with connection(close, None) as stream:
+        assert await stream.read(1, timeout=5) == b""
+        with pytest.raises(httpcore.ConnectError):
+            await stream.start_tls(context, "127.0.0.1", timeout=5)
     async with connection(wait, None) as stream:
         with pytest.raises(httpcore.ConnectTimeout):
             await stream.start_tls(context, "127.0.0.1", timeout=0.01)
