@@ -38,7 +38,9 @@ def test_the_separators_image_has_spleeters_model(sandbox: Stack) -> None:
 
 @pytest.mark.parametrize("service", ["webhook", "bot", "worker", "redis", "separator"])
 def test_a_song_outlives_whoever_is_killed(sandbox: Stack, service: str) -> None:
-    song = sandbox.plays().until("⏳")
+    accepted = sandbox.accepted()
+    song = sandbox.plays()
+    sandbox.wait_until_accepted(accepted + 1)
     sandbox.kill(service)
     song.arrives(2)
     sandbox.wait_until_well()
@@ -84,7 +86,9 @@ def test_the_doctor_finds_nothing_wrong_with_that(sandbox: Stack) -> None:
 
 
 def test_the_web_server_outlives_its_kill(sandbox: Stack) -> None:
-    song = sandbox.plays("separate_vocal", "--kind", "document").until("⏳")
+    accepted = sandbox.accepted()
+    song = sandbox.plays("separate_vocal", "--kind", "document")
+    sandbox.wait_until_accepted(accepted + 1)
     sandbox.kill("https")
     song.arrives(2)
     sandbox.wait_until_well()

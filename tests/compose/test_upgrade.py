@@ -32,9 +32,12 @@ def product(telegram: Stack, clone: Path) -> Iterator[Stack]:
         yield stack
 
 
-def begun(telegram: Stack) -> Played:
+def begun(telegram: Stack, product: Stack) -> Played:
     """A song that is being taken apart."""
-    return telegram.plays().until("⏳")
+    accepted = product.accepted()
+    song = telegram.plays()
+    product.wait_until_accepted(accepted + 1)
+    return song
 
 
 def test_a_song_of_the_previous_version_is_delivered_by_this_one(
@@ -43,7 +46,7 @@ def test_a_song_of_the_previous_version_is_delivered_by_this_one(
     """With a separator of this one, which is not its subject."""
     product.move(previous, PREVIOUS)
     product.up("--no-deps", "redis", "bot", "webhook", "worker")
-    song = begun(telegram)
+    song = begun(telegram, product)
     product.move(clone)
     product.up()
     song.arrives(2)
@@ -54,7 +57,7 @@ def test_a_song_of_the_previous_version_is_delivered_by_this_one(
 
 
 def test_songs_outlive_down_and_up(telegram: Stack, product: Stack) -> None:
-    song = begun(telegram)
+    song = begun(telegram, product)
     product.compose("down")
     assert product.states() == {}
     product.up()
@@ -63,7 +66,7 @@ def test_songs_outlive_down_and_up(telegram: Stack, product: Stack) -> None:
 
 @pytest.mark.parametrize("service", ["worker", "bot", "redis", "separator", "webhook"])
 def test_a_song_outlives_whoever_is_killed(telegram: Stack, product: Stack, service: str) -> None:
-    song = begun(telegram)
+    song = begun(telegram, product)
     product.kill(service)
     song.arrives(2)
     product.wait_until_well()
@@ -72,7 +75,7 @@ def test_a_song_outlives_whoever_is_killed(telegram: Stack, product: Stack, serv
 def test_more_of_it_shares_the_work(telegram: Stack, product: Stack) -> None:
     product.up("--scale", "worker=3", "--scale", "webhook=2")
     assert len(product.states()) == ALONE + 3
-    songs = [begun(telegram) for _ in range(3)]
+    songs = [begun(telegram, product) for _ in range(3)]
     product.kill("worker")
     for song in songs:
         song.arrives(2)

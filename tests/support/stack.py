@@ -147,6 +147,17 @@ class Stack:
         """All that its containers have said."""
         return self.compose("logs", "--no-log-prefix", service)
 
+    def accepted(self) -> int:
+        """Return how many songs the separation API has accepted."""
+        return self.logs("worker").count(": accepted by ")
+
+    def wait_until_accepted(self, count: int, timeout_s: float = 120) -> None:
+        """Wait until it has accepted so many: the chat says sooner that a song is being split."""
+        deadline = time.monotonic() + timeout_s
+        while self.accepted() < count:
+            assert time.monotonic() < deadline, self._logs()
+            time.sleep(0.2)
+
     def run(self, service: str, *command: str, environment: Mapping[str, str] | None = None) -> str:
         """Run a command in its container; returns what it prints."""
         variables = [
@@ -176,15 +187,6 @@ class Played:
             text=True,
         )
         self.output = ""
-
-    def until(self, text: str) -> "Played":
-        """Read on until the bot says so."""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:  # the player itself gives up
-            self.output += line
-            if text in line:
-                return self
-        raise AssertionError(f"never {text!r}:\n{self.output}")
 
     def arrives(self, stems: int, timeout_s: float = 300) -> str:
         """It ends well, with so many stems that decode; returns what the player has seen."""
