@@ -84,8 +84,8 @@ async def test_jobs_without_a_result_are_explained_and_late_results_still_count(
     # a late result ends in its stems
     for number, person, menu in ((0, late, menu_late), (3, found, menu_found)):
         assert (await provider.call_back(number)).status_code == 200
-        await person.shows(menu, "✅")
-        assert "🔁" not in str(menu.buttons)
+        end = await person.shows(menu, "✅")
+        assert "🔁" not in str(end.buttons)
         assert len(person.audios()) == 2
     assert len(provider.creates) == 4
 

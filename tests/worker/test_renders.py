@@ -22,7 +22,6 @@ from fileserver import FileServer
 from product import Clock, Product, open_product, result_of
 from sounds import record
 
-import worker.remix_files
 import worker.renders
 import worker.stems.fetcher
 from sandbox.telegram.chats import Message, User
@@ -176,7 +175,7 @@ class Rendering:
                 raise_if_cancelled()
             return mix_down(*args)
 
-        monkeypatch.setattr(worker.remix_files, "mix_down", held)
+        monkeypatch.setattr("worker.audio.mixdown.mix_down", held)
 
     async def has_begun(self) -> None:
         with anyio.fail_after(20):
