@@ -133,6 +133,7 @@ class _Stream(httpcore.AsyncNetworkStream):
     def __init__(self, transport: asyncio.Transport, protocol: _Protocol) -> None:
         self._transport = transport
         self._protocol = protocol
+        self._socket = transport.get_extra_info("socket")
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         """Return what has arrived, also beyond `max_bytes`: httpcore's parser takes any length.
@@ -158,6 +159,9 @@ class _Stream(httpcore.AsyncNetworkStream):
                 await asyncio.sleep(0)
         finally:
             self._transport.abort()  # it would wait for a server that does not answer
+        # in the next steps of the loop, which may be its last; it sets no event
+        while self._socket.fileno() >= 0:  # noqa: ASYNC110
+            await asyncio.sleep(0)
 
     async def start_tls(
         self,

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress, suppress
 from pathlib import Path
 
 import httpcore
@@ -187,3 +187,18 @@ async def test_a_server_that_speaks_no_tls_or_nothing_is_no_server(tmp_path: Pat
     async with connection(wait, None) as stream:
         with pytest.raises(httpcore.ConnectTimeout):
             await stream.start_tls(context, "127.0.0.1", timeout=0.01)
+
+
+async def test_a_stream_has_no_socket_when_it_is_closed(certificates: Certificates | None) -> None:
+    """Also with data that the server does not take; the loop may end at once."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(60)
+
+    for data in (b"", MUCH):
+        async with connection(serve, certificates) as stream:
+            socket = stream.get_extra_info("socket")
+            with suppress(httpcore.WriteTimeout):
+                await stream.write(data, timeout=0.05)
+            await stream.aclose()
+            assert socket.fileno() == -1
