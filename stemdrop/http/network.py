@@ -179,7 +179,7 @@ class _Stream(httpcore.AsyncNetworkStream):
                         self._transport, protocol, ssl_context, server_hostname=server_hostname
                     )
                     if transport is None:
-                        raise ConnectionError("the server has closed the connection")
+                        raise ConnectionError("the server has closed it")  # noqa: TRY301 - not one of TLS
         except BaseException:
             self._transport.abort()
             raise

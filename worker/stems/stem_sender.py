@@ -194,7 +194,7 @@ def _timeouts(media: Upload | str) -> dict[str, Any]:
 def _opened(media: Upload | str, files: ExitStack, attach: bool = False) -> InputFile | str:
     if isinstance(media, str):
         return media
-    # not read here: httpx streams it, so that an album of 500 MB is never in memory
+    # not read here, but while it is sent: an album of 500 MB is never in memory
     file = files.enter_context(media.path.open("rb"))
     return InputFile(file, filename=media.name, attach=attach, read_file_handle=False)
 
