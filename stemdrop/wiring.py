@@ -102,7 +102,7 @@ class Parts:
         self.stem_cache = StemCache(redis)
         self.remixes = Remixes(redis, clock)
         self.remixing = Remixing(self.remixes, engine, clock)
-        self.song_measures = SongMeasures(self.stem_cache, engine)
+        self.song_measures = SongMeasures(self.stem_cache, self.users, engine)
         self.job_statistics = JobStatistics(redis)
         self.providers = build_providers(settings, api_http, self.counters)
         self.abilities = build_abilities_cache(settings, redis)

@@ -6,7 +6,11 @@ from dataclasses import dataclass, field
 from stemdrop.domain.jobs import Job
 from stemdrop.domain.song_facts import SongFacts
 from stemdrop.storage.stem_cache import StemCache
+from stemdrop.storage.users import Users
 from stemdrop.tasks.engine import Engine, Task
+
+# Where the stems are gone, each try asks Telegram and the provider for all of them.
+_AGAIN_S = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +22,16 @@ class Measures:
 
 
 class SongMeasures:
-    def __init__(self, stem_cache: StemCache, engine: Engine) -> None:
+    def __init__(self, stem_cache: StemCache, users: Users, engine: Engine) -> None:
         self._stem_cache = stem_cache
+        self._users = users
         self._engine = engine
 
     async def get(self, job: Job) -> Measures | None:
-        """Return what is known of a job's song; `None` if a worker is to measure it first. Idempotent."""
+        """Return what is known of a job's song; `None` if a worker is to measure it first. Idempotent.
+
+        A worker that could not measure it is asked again after half a minute.
+        """
         if job.mode is None:
             return Measures(job.facts)
         cached = await self._stem_cache.find(job.source, (job.mode, job.instrument), job.file_format)
@@ -31,5 +39,6 @@ class SongMeasures:
             return Measures(job.facts)
         if cached.is_measured:
             return Measures(cached.facts, cached.peaks)
-        await self._engine.add(Task.MEASURE, job.id, job.id)
+        if await self._users.once_in_a_while(f"measure:{job.id}", _AGAIN_S):
+            await self._engine.add(Task.MEASURE, job.id, job.id)
         return None

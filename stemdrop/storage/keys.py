@@ -81,7 +81,7 @@ OBSTRUCTED = (
     "stemdrop:chat:{}:obstructed"  # sorted set: ids of jobs whose stems could not be sent there, by move
 )
 PROGRESS = "stemdrop:chat:{}:progress"  # string: when a progress update was last sent to the group
-ONCE_IN_A_WHILE = "stemdrop:throttle:{}"  # string: a message that must not be repeated so soon
+ONCE_IN_A_WHILE = "stemdrop:throttle:{}"  # string: what must not be done again so soon, such as a message
 INVITATION_LIFETIME_S = 7 * DAY_S
 REQUEST_LIFETIME_S = 7 * DAY_S
 REFUSAL_LIFETIME_S = 30 * DAY_S

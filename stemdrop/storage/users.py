@@ -248,7 +248,7 @@ class Users:
         return bool(await run_script(self._redis, _ACCEPT_INVITATION, keys, [user_id, word, DAY_S]))
 
     async def once_in_a_while(self, what: str, every_s: int) -> bool:
-        """Whether the message `what` may be sent: at most once in `every_s` seconds."""
+        """Whether `what`, often a message, may be done: at most once in `every_s` seconds."""
         return bool(await self._redis.set(ONCE_IN_A_WHILE.format(what), "1", ex=every_s, nx=True))
 
     async def may_say_again(self, what: str) -> None:

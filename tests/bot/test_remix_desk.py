@@ -483,6 +483,7 @@ async def test_the_first_picture_waits_until_the_song_is_measured(
     query = await room.presses(desk, "🖼 Picture")
     assert query.answer_text == "The song is being measured for its picture. Tap again in a moment."
     assert await room.product.taken(Queue.RENDERS, Task.MEASURE) == [job.id]
+    await room.product.users.may_say_again(f"measure:{job.id}")  # half a minute later
     monkeypatch.undo()
     measured = asyncio.create_task(until_waiting(room, lambda: cache.put_measures(job, None, peaks)))
     query = await room.presses(desk, "🖼 Picture")

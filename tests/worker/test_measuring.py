@@ -94,10 +94,15 @@ async def test_stems_that_cannot_be_fetched_now_are_measured_later(
     else:  # and the provider has lost them as well
         await product.store.tick(job.id, dict.fromkeys(("vocals", "instrumental"), Sent(1, "lost", "lost")))
     files.files.clear()
+    assert await product.song_measures.get(job) is None
+    assert await asked(product) == [job.id]
     await measuring.run(job.id)
     await measuring.run("0" * 16)
     assert (await product.job(job.id)).facts == job.facts
-    assert await product.song_measures.get(job) is None
+    for again in ([], [job.id]):
+        assert await product.song_measures.get(job) is None
+        assert await asked(product) == again
+        await product.users.may_say_again(f"measure:{job.id}")  # half a minute later
 
 
 async def test_a_song_whose_measuring_killed_its_workers_is_not_measured_again(
