@@ -153,8 +153,9 @@ class TaskWorker(Worker):
         while True:
             await asyncio.sleep(LEASE_S / 4)
             if held := list(self._held):
+                # one answer that is lost must not end this: the library waits for it without a limit
                 with suppress(RedisError, OSError):
-                    async with self.docket.redis() as redis:
+                    async with asyncio.timeout(LEASE_S / 4), self.docket.redis() as redis:
                         await redis.xclaim(
                             *(self.docket.stream_key, self.docket.worker_group_name, self.name, 0, held),
                             idle=0,
@@ -168,7 +169,8 @@ class TaskWorker(Worker):
             self._look_at = math.inf  # a task that is put off during this look may have been missed by it
             wait_s = _LOOK_EVERY_S
             with suppress(RedisError, OSError):
-                wait_s = await self._move_due()
+                async with asyncio.timeout(LEASE_S):  # as for leases
+                    wait_s = await self._move_due()
             wait_s = min(max(wait_s, _LOOK_AT_MOST_EVERY_S), _LOOK_EVERY_S)
             self._look_at = time.time() + wait_s
             with suppress(TimeoutError):

@@ -3,10 +3,12 @@
 import asyncio
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from docket import Execution
 from redis.asyncio import Redis
+from tcp_proxy import TcpProxy
 
 from stemdrop.domain.queues import Queue, Task
 from stemdrop.storage.task_scripts import PutOff
@@ -51,6 +53,25 @@ async def test_a_task_that_is_put_off_during_a_look_is_not_missed(
         await asyncio.wait({looking})
 
 
+async def test_due_tasks_are_looked_for_after_an_answer_of_redis_was_lost(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docket_guards, "LEASE_S", 0.2)
+    monkeypatch.setattr(docket_guards, "_LOOK_EVERY_S", 0.1)
+    looks = [asyncio.Event(), asyncio.Event()]
+
+    class Looking(TaskWorker):
+        async def _move_due(self) -> float:
+            looks[looks[0].is_set()].set()
+            return await asyncio.Event().wait() or 0.0
+
+    async with connection(redis_url) as opened, asyncio.timeout(PATIENCE_S):
+        looking = asyncio.create_task(Looking(TaskQueue(Queue.DELIVERIES, opened), run, 1).move_due_tasks())
+        await looks[1].wait()
+        looking.cancel()
+        await asyncio.wait({looking})
+
+
 async def test_a_worker_does_not_take_over_what_it_runs_itself(
     redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -79,6 +100,51 @@ async def test_a_worker_does_not_take_over_what_it_runs_itself(
         go.set()
         await working
     assert await redis.xlen(stream) == 0
+
+
+async def test_leases_are_renewed_after_an_answer_of_redis_was_lost(
+    redis: Redis, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a firewall forgets a connection: nothing comes over it any more, not even its end."""
+    monkeypatch.setattr(docket_guards, "LEASE_S", 1)
+    begun, lost, stop = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    is_losing, port = False, urlsplit(redis_url).port or 0
+
+    def lose(answer: bytes) -> bytes:
+        if is_losing and answer.endswith(b"-0\r\n") and b"0-0" not in answer:  # the messages that are held
+            lost.set()
+            return b""
+        return answer
+
+    async def deliver(_: str) -> None:
+        begun.set()
+        await stop.wait()
+
+    stream = f"{Queue.DELIVERIES}:stream"
+    async with (
+        TcpProxy(lambda: [port], change=lose).run() as proxy,
+        asyncio.timeout(PATIENCE_S),
+        Engine(redis_url.replace(f":{port}/", f":{proxy.port}/")) as engine,
+    ):
+        await engine.add(Task.DELIVER, "job", "job")
+        working = asyncio.create_task(engine.work(Queue.DELIVERIES, {Task.DELIVER: deliver}, stop))
+        await begun.wait()
+        is_losing = True
+        await lost.wait()
+        is_losing = False
+        group = (await redis.xinfo_groups(stream))[0]["name"]
+        after = await pending(redis, stream, group)
+        is_renewed = False
+        while not is_renewed:
+            before = after
+            await asyncio.sleep(0.02)
+            after = await pending(redis, stream, group)
+            is_renewed = (
+                after["time_since_delivered"] < before["time_since_delivered"]
+                and after["times_delivered"] == before["times_delivered"]  # else it was taken over
+            )
+        stop.set()
+        await working
 
 
 async def pending(redis: Redis, stream: str, group: str) -> dict[str, Any]:
