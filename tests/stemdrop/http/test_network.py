@@ -37,7 +37,10 @@ async def connection(
         try:
             await serve(reader, writer)
         finally:
+            taken = writer.get_extra_info("socket")
             writer.transport.abort()
+            while taken.fileno() >= 0:  # noqa: ASYNC110 - it is closed in the next steps of the loop
+                await asyncio.sleep(0)
 
     tls = certificates.server("webhook") if certificates else None
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
@@ -192,11 +195,16 @@ async def test_a_server_that_speaks_no_tls_or_nothing_is_no_server(tmp_path: Pat
 async def test_a_stream_has_no_socket_when_it_is_closed(certificates: Certificates | None) -> None:
     """Also with data that the server does not take; the loop may end at once."""
 
+    is_accepted = asyncio.Event()
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        is_accepted.set()
         await asyncio.sleep(60)
 
     for data in (b"", MUCH):
+        is_accepted.clear()
         async with connection(serve, certificates) as stream:
+            await is_accepted.wait()
             socket = stream.get_extra_info("socket")
             with suppress(httpcore.WriteTimeout):
                 await stream.write(data, timeout=0.05)
