@@ -5,6 +5,7 @@ reads whatever has arrived, decrypts it in one step and copies it less often.
 """
 
 import asyncio
+import ipaddress
 import ssl
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ class AsyncioBackend(httpcore.AsyncNetworkBackend):
                     host,
                     port,
                     local_addr=(local_address, 0) if local_address else None,
-                    happy_eyeballs_delay=_NEXT_ADDRESS_S,
+                    happy_eyeballs_delay=None if _is_address(host) else _NEXT_ADDRESS_S,
                 )
         for option in socket_options or ():
             transport.get_extra_info("socket").setsockopt(*option)
@@ -191,6 +192,15 @@ class _Stream(httpcore.AsyncNetworkStream):
             return self._protocol.is_readable
         names = {"client_addr": "sockname", "server_addr": "peername"}
         return self._transport.get_extra_info(names.get(info, info))
+
+
+def _is_address(host: str) -> bool:
+    """Return whether there is no other address to try; Python 3.11 loses the socket of a cancelled race."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 @contextmanager

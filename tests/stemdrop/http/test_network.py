@@ -1,6 +1,7 @@
 """Connections over asyncio's transports, with and without TLS, to servers that behave and that do not."""
 
 import asyncio
+import gc
 import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -210,3 +211,21 @@ async def test_a_stream_has_no_socket_when_it_is_closed(certificates: Certificat
                 await stream.write(data, timeout=0.05)
             await stream.aclose()
             assert socket.fileno() == -1
+
+
+async def test_a_connection_that_is_cancelled_at_any_step_leaves_no_socket() -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    for steps in range(16):
+        connecting = asyncio.create_task(AsyncioBackend().connect_tcp("127.0.0.1", port))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        connecting.cancel()
+        with suppress(asyncio.CancelledError):
+            await (await connecting).aclose()
+    await asyncio.sleep(0.01)
+    server.close()
+    gc.collect()  # tells what was left open
