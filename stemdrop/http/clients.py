@@ -15,12 +15,16 @@ from stemdrop.http.proxies import Proxies
 class ProxyTransport(httpx.AsyncBaseTransport):
     """Sends each request by the proxy that `proxies` names for its server."""
 
-    def __init__(self, proxies: Proxies, limits: httpx.Limits, verify: ssl.SSLContext) -> None:
+    def __init__(self, proxies: Proxies, limits: httpx.Limits, verify: ssl.SSLContext | None) -> None:
         self._proxies = proxies
-        self._transports = {
-            url: httpx.AsyncHTTPTransport(verify=verify, limits=limits, trust_env=False, proxy=url or None)
-            for url in ("", *proxies.urls)
-        }
+        pools = connection_pools(
+            proxies,
+            verify=verify,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+        )
+        self._transports = {url: _PoolTransport(pool) for url, pool in pools.items()}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url
@@ -32,6 +36,13 @@ class ProxyTransport(httpx.AsyncBaseTransport):
             await transport.aclose()
 
 
+class _PoolTransport(httpx.AsyncHTTPTransport):
+    """Sends requests by a pool that is given to it: httpx's own has no choice of a network backend."""
+
+    def __init__(self, pool: httpcore.AsyncConnectionPool) -> None:
+        self._pool = pool
+
+
 def client_options(
     proxies: Proxies, *, limits: httpx.Limits | None = None, verify: ssl.SSLContext | None = None
 ) -> dict[str, Any]:
@@ -40,18 +51,22 @@ def client_options(
     `limits` default to httpx's, `verify` to the certificates that SSL_CERT_FILE or certifi name.
     """
     limits = limits or httpx.Limits(max_connections=100, max_keepalive_connections=20)
-    transport = ProxyTransport(proxies, limits, verify or trusted_certificates())
+    transport = ProxyTransport(proxies, limits, verify)
     return {"transport": transport, "trust_env": False}
 
 
 def connection_pools(
-    proxies: Proxies, *, direct: httpcore.AsyncNetworkBackend | None = None, **options: Any
+    proxies: Proxies,
+    *,
+    direct: httpcore.AsyncNetworkBackend | None = None,
+    verify: ssl.SSLContext | None = None,
+    **options: Any,
 ) -> dict[str, httpcore.AsyncConnectionPool]:
     """Return pools of connections by the proxy's URL; the empty text names that of connections without one.
 
     Those are made by `direct`. A client of httpx keeps cookies, and decompresses a few bytes into gigabytes.
     """
-    backend, trusted = AsyncioBackend(), trusted_certificates()
+    backend, trusted = AsyncioBackend(), verify or trusted_certificates()
     ways: dict[str, httpcore.Proxy | None] = {"": None, **{url: _proxy(url) for url in proxies.urls}}
     return {
         url: httpcore.AsyncConnectionPool(
