@@ -18,13 +18,13 @@ if get(ARGV[1], 'is_asking_again') == 'true' then
 elseif get(ARGV[1], 'create_started_at') ~= '0' then
   return 0
 end
-local before = get(ARGV[1], 'provider') or ''
+local before, calls = get(ARGV[1], 'provider') or '', get(ARGV[1], 'calls') or ''
+if ARGV[4] ~= '' then calls = calls .. ',' .. ARGV[3] end
 set(ARGV[1], 'create_started_at', ARGV[2], 'create_started_by', ARGV[3],
-  'answer_lost_at', '0', 'source_fetched_at', '0', 'progress', '0', 'provider', ARGV[4])
+  'answer_lost_at', '0', 'source_fetched_at', '0', 'progress', '0', 'provider', ARGV[4], 'calls', calls)
 if ARGV[4] == '' then return 1 end
 tally('create_calls|' .. ARGV[4] .. '|asked', 1, ARGV[2])
 if before ~= '' and before ~= ARGV[4] then tally('fail_overs|' .. before, 1, ARGV[2]) end
-set(ARGV[1], 'calls', (get(ARGV[1], 'calls') or '') .. ',' .. ARGV[3])
 change_price(ARGV[1], tonumber(ARGV[5]))
 -- what was given back when the job was cancelled is held again
 if get(ARGV[1], 'charge') == 'returned' and not has(ARGV[1], 'paid_by') then take(ARGV[1], 'held') end
@@ -100,7 +100,7 @@ end
 ACCEPT = """
 -- KEYS: job, task   ARGV: id, task_id, now, lifetime, the caller of BEGIN_CREATE ('': not known)
 if ARGV[5] ~= '' then
-  redis.call('SET', CALL_OF_TASK:format(ARGV[2]), ARGV[5], 'EX', ARGV[4], 'NX')
+  set_call_of(ARGV[2], ARGV[5])
   note_call(ARGV[5], 'accepted', ARGV[3], 'task', ARGV[2])
 end
 local known = get(ARGV[1], 'task_id')
@@ -203,6 +203,20 @@ elseif is_kept then
   stop_sharing(ARGV[1], 'failed', ARGV[4])
 end
 return is_kept and 'repeated' or 'stored'
+"""
+
+# Run before the prelude, which takes longer than this. KEYS and ARGV: those of RECEIVE_AND_DELIVER
+KNOWN_RESULT = """
+do
+  local stored = redis.call('HMGET', KEYS[1], 'chat_id', 'task_id', 'result', 'charge', 'state')
+  local is_known = stored[1] == ARGV[2] and stored[2] == ARGV[3] and stored[3] == ARGV[6] and ARGV[7] == '1'
+  -- what is still to be paid, or has no delivery, is put right by the step itself
+  local is_paid = stored[4] ~= 'held' and stored[4] ~= 'returned'
+  if is_known and is_paid and (stored[5] == 'delivered'
+    or stored[5] == 'delivering' and redis.call('HEXISTS', KEYS[4], 'known') == 1) then
+    return 'repeated'
+  end
+end
 """
 
 RECEIVE_AND_DELIVER = f"""{ADD_TASK}

@@ -107,8 +107,8 @@ class CallSteps(JobLists):
         if not adds_delivery:
             return Receipt(await self._run(call_scripts.RECEIVE, keys, args))
         task_keys, task_args = addition(Task.DELIVER, job_id, job_id)
-        script = call_scripts.RECEIVE_AND_DELIVER
-        return Receipt(await self._run(script, [*keys, *task_keys], [*args, *task_args]))
+        script = _with_prelude(call_scripts.RECEIVE_AND_DELIVER, call_scripts.KNOWN_RESULT)
+        return Receipt(await run_script(self._redis, script, [*keys, *task_keys], [*args, *task_args]))
 
     async def _run(self, text: str, keys: list[str], args: list[Any]) -> Any:
         return await run_script(self._redis, _with_prelude(text), keys, args)
@@ -119,8 +119,8 @@ class CallSteps(JobLists):
 
 
 @cache
-def _with_prelude(text: str) -> str:
-    return script_prelude.PRELUDE + text
+def _with_prelude(text: str, before: str = "") -> str:
+    return before + script_prelude.PRELUDE + text
 
 
 def flat(fields: dict[str, str]) -> list[str]:

@@ -51,7 +51,7 @@ if busy and not how then
   enter(ARGV[1], 'queued', ARGV[2])
   return {'queued', spent + price}
 end
-return {begin(ARGV[1], ARGV[2]), spent + price}
+return {(how and begin or begin_alone)(ARGV[1], ARGV[2]), spent + price}
 """
 
 START_BY_ITSELF = """

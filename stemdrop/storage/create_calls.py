@@ -27,7 +27,8 @@ local function note_call(call, outcome, now, ...)
   if before ~= outcome then tally('create_calls|' .. provider .. '|' .. outcome, 1, now) end
   write(CALL:format(call), 'outcome', outcome, 'at', now, ...)
   -- only a call that may be sent again needs the link to the song
-  if outcome ~= 'lost' then redis.call('DEL', CALL_SOURCE:format(call)) end
+  local was_awaited = before == 'asked' or before == 'lost'
+  if was_awaited and outcome ~= 'lost' then redis.call('DEL', CALL_SOURCE:format(call)) end
 end
 
 -- the last call of the job, at this provider if one is named, whose answer is still to come
@@ -41,11 +42,32 @@ local function open_call(id, provider)
   return found
 end
 
+local calls_of = {}  -- by task; each is read once
+
+-- the call that has brought the task; empty if it is not known
+local function call_of(task)
+  if not calls_of[task] then
+    local call = redis.call('GET', CALL_OF_TASK:format(task))
+    calls_of[task] = call and record(CALL:format(call)) or {}
+  end
+  return calls_of[task]
+end
+
+-- notes which call has brought the task, unless that is known
+local function set_call_of(task, call)
+  if redis.call('SET', CALL_OF_TASK:format(task), call, 'EX', JOB_LIFETIME_S, 'NX') then
+    calls_of[task] = record(CALL:format(call))
+  end
+end
+
 -- notes what came of the call whose task this is; a callback may be quicker than the answer to the call
 local function note_result(id, task, provider, is_success, is_refunded, now)
-  local call = redis.call('GET', CALL_OF_TASK:format(task)) or open_call(id, provider)
-  if not call then return end
-  redis.call('SET', CALL_OF_TASK:format(task), call, 'EX', JOB_LIFETIME_S)
+  local call = redis.call('GET', CALL_OF_TASK:format(task))
+  if not call then
+    call = open_call(id, provider)
+    if not call then return end
+    set_call_of(task, call)
+  end
   if record(CALL:format(call)).outcome == 'succeeded' then return end
   local outcome = is_success == '1' and 'succeeded' or is_refunded == '1' and 'refunded' or 'failed'
   note_call(call, outcome, now, 'task', task)
@@ -80,12 +102,6 @@ local function change_price(id, price)
   elseif charge == '' then
     take(id, 'held')
   end
-end
-
--- the call that has brought the task; empty if it is not known
-local function call_of(task)
-  local call = redis.call('GET', CALL_OF_TASK:format(task))
-  return call and record(CALL:format(call)) or {}
 end
 
 -- what the call cost that has brought the task; a call without a record cost as much as the job

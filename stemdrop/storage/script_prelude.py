@@ -171,6 +171,13 @@ enter = function(id, state, now)
   stop_sharing(id, state, now)
 end
 
+-- lets a job make its own call
+local function begin_alone(id, now)
+  claim_split(id)
+  enter(id, 'submitting', now)
+  return 'submitting'
+end
+
 -- lets a job share another one's call, or make its own; returns what it became
 local function begin(id, now)
   local how = share(id, now)
@@ -180,9 +187,7 @@ local function begin(id, now)
     enter(id, 'failed', now)
     return 'failed'
   end
-  claim_split(id)
-  enter(id, 'submitting', now)
-  return 'submitting'
+  return begin_alone(id, now)
 end
 
 local function clear_failure(id)

@@ -285,6 +285,33 @@ async def test_a_callback_100_times_is_stored_once(store: JobStore) -> None:
     assert (receipts.count(Receipt.STORED), receipts.count(Receipt.REPEATED)) == (1, 99)
 
 
+async def test_a_known_result_costs_no_write(store: JobStore, redis: Redis) -> None:
+    job = await added_and_asked(store)
+    await store.accept(job.id, TASK)
+
+    async def receive(chat_id: int = CHAT, task_id: str = TASK, result: Result | None = None) -> Receipt:
+        return await store.receive(job.id, chat_id, task_id, result or make_result(), adds_delivery=True)
+
+    assert await receive() is Receipt.STORED
+    for state in (JobState.DELIVERING, JobState.DELIVERED):
+        before = await changes(redis)
+        assert await receive() is Receipt.REPEATED
+        assert await changes(redis) == before
+        assert await receive(chat_id=CHAT + 1) is Receipt.FOREIGN
+        assert await receive(task_id="other") is Receipt.FOREIGN
+        assert await receive(result=make_result("drums")) is Receipt.REPEATED
+        assert await receive(result=Result(500)) is Receipt.REPEATED
+        found = await store.get(job.id)
+        assert found
+        assert (found.state, found.result) == (state, make_result())
+        await store.move(job.id, [JobState.DELIVERING], JobState.DELIVERED)
+
+
+async def changes(redis: Redis) -> int:
+    """Return how many writes there were."""
+    return int((await redis.info("persistence"))["rdb_changes_since_last_save"])
+
+
 async def test_only_one_of_many_results_is_stored(store: JobStore) -> None:
     job = await added_and_asked(store)
     results = [make_result(f"stem{number}") for number in range(CALLERS)]
