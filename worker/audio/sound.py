@@ -27,6 +27,8 @@ RATE = 24_000
 _BLOCK = 2 * RATE
 # Samples of a file that are resampled together.
 _MANY = 1 << 13
+# FFmpeg adds the channels up, 3 dB weaker.
+_MEAN_OF_MIX = np.float32(0.5**0.5)
 # Levels and onsets a second.
 FRAME_RATE = 100
 _FRAME = RATE // FRAME_RATE
@@ -45,6 +47,8 @@ _BANDS = np.array([1, 2, 4, 6, 12, 24, 48, 96])
 # After a place was sought in an MP3, its first frames lack what was before them.
 _INCOMPLETE = 3
 _ALL = frozenset({LEVELS, ENERGIES, ONSETS, PITCHES})
+# The others are measures of the channels' mean.
+_OF_CHANNELS = frozenset({LEVELS, ENERGIES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def measure_sound(path: Path, audio_format: AudioFormat) -> Sound | None:
     meter, decoded = _Meter(), 0
     try:
         with open_audio(path, audio_format) as container:
-            samples = _Samples(container)
+            samples = _Samples(container, is_mixed=False)
             for frame in chain(container.decode(audio=0), [None]):
                 raise_if_cancelled()
                 samples.add(frame)
@@ -88,8 +92,9 @@ def measure_parts(
     meter = _Meter()
     try:
         with open_audio(path, audio_format) as container:
-            samples = _Samples(container)
+            channels, mixed = (_Samples(container, is_mixed=is_mixed) for is_mixed in (False, True))
             for part in parts:
+                samples = channels if part.measures & _OF_CHANNELS else mixed
                 container.seek(round(part.start_s * av.time_base))
                 left, decoded_s = round(part.length_s * RATE), 0.0
                 for frame in islice(container.decode(audio=0), _INCOMPLETE, None):
@@ -112,10 +117,15 @@ def measure_parts(
 
 
 class _Samples:
-    """What was decoded, at `RATE`: channels × samples. Many frames are resampled at once: it is quicker."""
+    """What was decoded, at `RATE`: channels × samples, or 1 × samples, their mean, if it `is_mixed`.
 
-    def __init__(self, container: InputContainer) -> None:
-        self._resampler = av.AudioResampler("fltp", "mono" if is_mono(container) else "stereo", RATE)
+    Many frames are resampled at once: it is quicker.
+    """
+
+    def __init__(self, container: InputContainer, *, is_mixed: bool) -> None:
+        has_one = is_mono(container)
+        self._scale = _MEAN_OF_MIX if is_mixed and not has_one else 1
+        self._resampler = av.AudioResampler("fltp", "mono" if is_mixed or has_one else "stereo", RATE)
         self._decoded, self._resampled = av.AudioFifo(), av.AudioFifo()
 
     def add(self, frame: av.AudioFrame | None) -> None:
@@ -137,7 +147,7 @@ class _Samples:
     def take(self, size: int, *, partial: bool) -> Values | None:
         """Take so many samples, or fewer; `None` if there are not so many."""
         block = self._resampled.read(size, partial=partial)
-        return block.to_ndarray() if block else None
+        return block.to_ndarray() * self._scale if block else None
 
     def drop(self) -> None:
         """Drop what was not taken."""
@@ -160,7 +170,8 @@ class _Meter:
 
     def add(self, samples: Values, measures: frozenset[str]) -> None:
         """Measure the next block: channels × samples. Only the last of a part may be short."""
-        samples = np.pad(samples, ((0, 0), (0, -samples.shape[1] % _LOUDNESS_FRAME)))
+        if lacking := -samples.shape[1] % _LOUDNESS_FRAME:
+            samples = np.pad(samples, ((0, 0), (0, lacking)))
         mono = samples.mean(axis=0, dtype=np.float32)
         if LEVELS in measures:
             self._levels.append(np.abs(samples).max(axis=0).reshape(-1, _FRAME).max(axis=1))
@@ -231,7 +242,7 @@ def _pitches(mono: Values) -> Values:
     if mono.size < 2 * _PITCH_FRAME:
         return np.zeros(PITCH_STEPS, np.float32)
     # what is folded down from above 10 kHz is weak
-    mono = mono.reshape(-1, 2).mean(axis=1)
+    mono = (mono[::2] + mono[1::2]) / 2
     frames = np.lib.stride_tricks.sliding_window_view(mono, _PITCH_FRAME)[:: _PITCH_FRAME // 2]
     spectrum = np.abs(np.fft.rfft(frames * _PITCH_WINDOW))
     low, high = (round(hertz * _PITCH_FRAME / _PITCH_RATE) for hertz in _PITCHES_HZ)
