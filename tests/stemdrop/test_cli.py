@@ -152,7 +152,7 @@ def test_an_unknown_command_prints_the_usage(words: list[str], capsys: Capture) 
 ARENAS = """
 import ctypes, sys, threading
 from stemdrop import cli
-sys.argv[1:] and cli._share_malloc_arena()
+sys.argv[1:] and cli._set_malloc_options()
 together = threading.Barrier(5)
 def hold():
     held = bytearray(50_000)
@@ -177,11 +177,36 @@ def test_threads_share_an_arena(words: list[str], count: int) -> None:
     assert printed.count("<heap nr=") == count
 
 
+# How many pages the system hands out while pieces of 8 MB in all are taken and freed, twenty times.
+FAULTS = """
+import resource, sys
+from stemdrop import cli
+sys.argv[1:] and cli._set_malloc_options()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    pieces = [bytes([number]) * 1_000_000 for number in range(8)]
+    del pieces
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these options")
+def test_memory_that_is_taken_again_and_again_is_kept() -> None:
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", FAULTS, *words], check=True, capture_output=True, text=True, env={}
+        ).stdout
+        for words in ([], ["kept"])
+    ]
+    without, kept = map(int, printed)
+    assert kept < without / 4
+
+
 WITHOUT_CTYPES = """
 import sys
 sys.modules["_ctypes"] = None
 from stemdrop import cli
-cli._share_malloc_arena()
+cli._set_malloc_options()
 """
 
 
