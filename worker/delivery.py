@@ -110,7 +110,7 @@ class Delivery:
     async def _deliver_or_retry(self, job: Job, result: Result, run: DeliveryRun) -> None:
         try:
             async with chat_errors(job, self.store, run.number):
-                await self._deliver(job, result, run.token)
+                await self._deliver(job, result, run)
         except ChatClosed as error:
             if error.obstacle:
                 log.warning("job %s: its chat does not take its stems now: %s", job.id, error)
@@ -121,14 +121,14 @@ class Delivery:
                 await self.store.close(job.id)
                 await self.account_queue.next(job.account)
 
-    async def _deliver(self, job: Job, result: Result, token: str) -> None:
+    async def _deliver(self, job: Job, result: Result, run: DeliveryRun) -> None:
         async def check_owner() -> None:
-            if not await self.store.owns_delivery(job.id, token):
+            if not await self.store.owns_delivery(job.id, run.token):
                 raise DeliveryOverridden
 
         send = self.result_sender.send_cached if job.cached else self.result_sender.send_downloaded
         try:
-            async with self._showing_progress(job):
+            async with self._showing_progress(job, run):
                 unsent = await send(job, result, check_owner)
             await check_owner()
         except DeliveryOverridden:
@@ -243,12 +243,13 @@ class Delivery:
             await self.job_statistics.note_duration(job.mode, job.moved_at - began_at)
 
     @asynccontextmanager
-    async def _showing_progress(self, job: Job) -> AsyncIterator[None]:
-        """Show that stems are being sent, if that takes long enough to be read."""
+    async def _showing_progress(self, job: Job, run: DeliveryRun) -> AsyncIterator[None]:
+        """Show that stems are being sent, if that takes long enough to be read, be it in several runs."""
         has_begun = asyncio.Event()
+        waited_s = max(self.job_message.clock() - job.moved_at, 0) if run.number > 1 else 0
 
         async def show() -> None:
-            await anyio.sleep(WORTH_SHOWING_S)
+            await anyio.sleep(max(WORTH_SHOWING_S - waited_s, 0))
             has_begun.set()
             try:
                 if await self.job_message.show_if_changed(job, TELEGRAM_PATIENCE_S):

@@ -39,7 +39,7 @@ from stemdrop.errors import StoreUnavailable, TryLater
 from stemdrop.services.result_polling import GIVE_UP_S
 from stemdrop.storage.keys import PACE
 from worker.cancellable_thread import raise_if_cancelled
-from worker.delivery import MAX_BROKEN_RUNS, MAX_DELIVERY_RUNS, Delivery
+from worker.delivery import MAX_BROKEN_RUNS, MAX_DELIVERY_RUNS, WORTH_SHOWING_S, Delivery
 from worker.stems.download import FETCHES_PER_JOB
 from worker.stems.stem_sender import StemSender
 
@@ -1207,6 +1207,19 @@ async def test_the_progress_message_is_written_once_for_all_runs(
         with pytest.raises(TryLater):
             await delivery.run(two.id)
     assert _written(product) == 1
+
+
+async def test_short_runs_of_a_long_delivery_show_that_stems_are_being_sent(
+    product: Product, delivery: Delivery, two: Job
+) -> None:
+    product.telegram.faults.add(FaultKind.SERVER_ERROR, method="sendMediaGroup", times=2)
+    with pytest.raises(TryLater):
+        await delivery.run(two.id)
+    assert _written(product) == 0
+    product.clock.advance(WORTH_SHOWING_S)
+    with pytest.raises(TryLater):
+        await delivery.run(two.id)
+    assert "Sending the stems…" in shown(product, two).text
 
 
 def _written(product: Product) -> int:
