@@ -59,7 +59,8 @@ async def _save(response: httpx.Response, file: Path, max_bytes: int) -> None:
     if announced.isdigit() and int(announced) > max_bytes:
         raise too_large
     received = 0
-    async with await anyio.open_file(file, "wb") as out:
+    # `anyio.open_file`, cancelled, would leave it open
+    async with anyio.wrap_file(file.open("wb")) as out:
         async for chunk in response.aiter_bytes(256 * 1024):
             received += len(chunk)
             if received > max_bytes:

@@ -86,7 +86,7 @@ class TelegramFiles:
     async def save(self, file: TelegramFile, path: Path, max_bytes: int) -> int:
         """Write the file to `path` and return its size. Raises as `open`; stops after `max_bytes`."""
         size = 0
-        async with self.open(file) as chunks, await anyio.open_file(path, "wb") as target:
+        async with self.open(file) as chunks, anyio.wrap_file(path.open("wb")) as target:
             async for chunk in chunks:
                 size += await target.write(chunk)
                 if size > max_bytes:
@@ -95,7 +95,7 @@ class TelegramFiles:
 
 
 async def _read_disk(path: Path, start: int, end: int | None) -> AsyncIterator[bytes]:
-    async with await anyio.open_file(path, "rb") as file:
+    async with anyio.wrap_file(path.open("rb")) as file:
         await file.seek(start)
         left = None if end is None else end - start
         while left is None or left > 0:

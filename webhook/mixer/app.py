@@ -166,7 +166,7 @@ class _Mixer:
         with of_user, all_users, parts.counters.timed(MIXER_WAIT):
             file = await self._segments.get(stems[stem].sent, number, token.user_id)
         try:
-            answer = await _flac(file)
+            answer = _flac(file)
         except FileNotFoundError as error:
             await self._segments.forget(stems[stem].sent, file)
             raise TryLater(1, "the segment has been removed") from error
@@ -244,9 +244,9 @@ def _number(text: str) -> int:
     return int(text)
 
 
-async def _flac(path: Path) -> Response:
+def _flac(path: Path) -> Response:
     """Return the file, opened: it may be removed while it is sent. Raises `FileNotFoundError`."""
-    file = await anyio.open_file(path, "rb")
+    file = anyio.wrap_file(path.open("rb"))
 
     async def chunks() -> AsyncIterator[bytes]:
         async with file:
