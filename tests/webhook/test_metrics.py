@@ -198,6 +198,11 @@ async def test_callbacks_are_counted_by_outcome(
         "data": {"task_id": "task-1", "vocal_removal_info": {"vocal_url": "https://x/v.mp3"}},
     }
     foreign = {"code": 200, "data": {"task_id": "task-2"}}
+    await product.redis.config_set("maxmemory", "1")
+    try:
+        assert (await client.post(path(job), json=good)).status_code == 503
+    finally:
+        await product.redis.config_set("maxmemory", "0")
     for status, where, body in (
         (422, path(job), {"code": "x"}),
         (403, path(job), foreign),
@@ -209,11 +214,6 @@ async def test_callbacks_are_counted_by_outcome(
     ):
         assert (await client.post(where, json=body)).status_code == status
     assert (await client.post(path(job), content=b" " * 1_100_000)).status_code == 413
-    await product.redis.config_set("maxmemory", "1")
-    try:
-        assert (await client.post(path(job), json=good)).status_code == 503
-    finally:
-        await product.redis.config_set("maxmemory", "0")
     assert only(await scraped(product), "callbacks_total") == {
         "callbacks_total{unavailable}": 1,
         "callbacks_total{stored}": 1,
