@@ -59,10 +59,9 @@ async def _save(response: httpx.Response, file: Path, max_bytes: int) -> None:
     if announced.isdigit() and int(announced) > max_bytes:
         raise too_large
     received = 0
-    # `anyio.open_file`, cancelled, would leave it open
-    async with anyio.wrap_file(file.open("wb")) as out:
+    with file.open("wb") as out:  # not anyio's file: cancelled, its `close` would leave it open
         async for chunk in response.aiter_bytes(256 * 1024):
             received += len(chunk)
             if received > max_bytes:
                 raise too_large
-            await out.write(chunk)
+            await anyio.to_thread.run_sync(out.write, chunk)

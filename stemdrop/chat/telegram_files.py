@@ -86,20 +86,22 @@ class TelegramFiles:
     async def save(self, file: TelegramFile, path: Path, max_bytes: int) -> int:
         """Write the file to `path` and return its size. Raises as `open`; stops after `max_bytes`."""
         size = 0
-        async with self.open(file) as chunks, anyio.wrap_file(path.open("wb")) as target:
-            async for chunk in chunks:
-                size += await target.write(chunk)
-                if size > max_bytes:
-                    break
+        async with self.open(file) as chunks:
+            with path.open("wb") as target:  # not anyio's file: cancelled, its `close` would leave it open
+                async for chunk in chunks:
+                    size += await anyio.to_thread.run_sync(target.write, chunk)
+                    if size > max_bytes:
+                        break
         return size
 
 
 async def _read_disk(path: Path, start: int, end: int | None) -> AsyncIterator[bytes]:
-    async with anyio.wrap_file(path.open("rb")) as file:
-        await file.seek(start)
+    with path.open("rb") as file:
+        file.seek(start)
         left = None if end is None else end - start
         while left is None or left > 0:
-            chunk = await file.read(CHUNK_BYTES if left is None else min(CHUNK_BYTES, left))
+            size = CHUNK_BYTES if left is None else min(CHUNK_BYTES, left)
+            chunk = await anyio.to_thread.run_sync(file.read, size)
             if not chunk:
                 return
             left = None if left is None else left - len(chunk)

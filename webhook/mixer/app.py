@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from telegram.error import TelegramError
 
 from stemdrop.domain.jobs import Job, JobState
@@ -166,7 +166,7 @@ class _Mixer:
         with of_user, all_users, parts.counters.timed(MIXER_WAIT):
             file = await self._segments.get(stems[stem].sent, number, token.user_id)
         try:
-            answer = _flac(file)
+            answer = _FlacResponse(file)
         except FileNotFoundError as error:
             await self._segments.forget(stems[stem].sent, file)
             raise TryLater(1, "the segment has been removed") from error
@@ -244,20 +244,26 @@ def _number(text: str) -> int:
     return int(text)
 
 
-def _flac(path: Path) -> Response:
-    """Return the file, opened: it may be removed while it is sent. Raises `FileNotFoundError`."""
-    file = anyio.wrap_file(path.open("rb"))
+class _FlacResponse(StreamingResponse):
+    """Sends a file that is open already, since it may be removed while it is sent, and closes it."""
 
-    async def chunks() -> AsyncIterator[bytes]:
-        async with file:
-            while chunk := await file.read(_CHUNK_BYTES):
-                yield chunk
+    def __init__(self, path: Path) -> None:
+        """Open the file. Raises `FileNotFoundError`."""
+        self._file = path.open("rb")
+        headers = {
+            "Content-Length": str(os.fstat(self._file.fileno()).st_size),
+            "Cache-Control": f"private, max-age={SEGMENT_AGE_S}, immutable",
+        }
+        super().__init__(self._chunks(), media_type="audio/flac", headers=headers)
 
-    headers = {
-        "Content-Length": str(os.fstat(file.wrapped.fileno()).st_size),
-        "Cache-Control": f"private, max-age={SEGMENT_AGE_S}, immutable",
-    }
-    return StreamingResponse(chunks(), media_type="audio/flac", headers=headers)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file. A client that leaves first must not leave it open."""
+        with self._file:
+            await super().__call__(scope, receive, send)
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        while chunk := await anyio.to_thread.run_sync(self._file.read, _CHUNK_BYTES):
+            yield chunk
 
 
 def _too_many_at_once() -> TooOften:

@@ -1,6 +1,7 @@
 """The bot's calls wait when Telegram says so, over all processes; the users' files come whole or in ranges;
 the token shows nowhere."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 from builders import Clock
+from cancelling import endlessly, open_files, written_and_cancelled
 from fastapi import FastAPI
-from fastapi.responses import FileResponse, PlainTextResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from redis.asyncio import Redis
 from telegram import InlineKeyboardButton, InlineKeyboardMarkup
 from telegram.error import BadRequest, ChatMigrated, Forbidden, NetworkError, RetryAfter
@@ -319,6 +321,19 @@ async def test_saving_stops_at_the_size_limit(
     assert await files.save(file, tmp_path / "song", 10**9) == len(bytes_of(song))
     assert bytes_of(tmp_path / "song") == bytes_of(song)
     assert 1000 < await files.save(file, tmp_path / "part", 1000) < 200_000
+
+
+async def test_a_cancelled_download_closes_its_file(files: TelegramFiles, tmp_path: Path) -> None:
+    app, path = FastAPI(), tmp_path / "song"
+
+    @app.get("/song")
+    async def endless() -> Response:
+        return StreamingResponse(endlessly(bytes(100_000)), media_type="audio/mpeg")
+
+    async with serve(app) as url:
+        saving = asyncio.create_task(files.save(TelegramFile(10**9, None, f"{url}/song"), path, 10**9))
+        await written_and_cancelled(saving, path)
+        assert open_files(path) == []
 
 
 @pytest.mark.parametrize("is_local", [True])
