@@ -6,19 +6,15 @@ gives opens nothing else, and for an hour.
 
 import logging
 import math
-import os
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
-import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 from telegram.error import TelegramError
 
 from stemdrop.domain.jobs import Job, JobState
@@ -47,6 +43,7 @@ from webhook.mixer.page_files import page_routes
 from webhook.mixer.sample_grid import SEGMENT_S
 from webhook.mixer.security_headers import SecurityHeaders
 from webhook.mixer.segment_maker import NotPlayable
+from webhook.mixer.segment_response import SegmentResponse
 from webhook.mixer.segments import Segments
 from webhook.mixer.songs import (
     PlayableStem,
@@ -68,8 +65,6 @@ MEASURES_PER_MINUTE = 60
 SEGMENTS_AT_ONCE = 32
 # Of all users: the others of the requests that a webhook handles at once are left for callbacks.
 SEGMENTS_IN_PROGRESS = 200
-SEGMENT_AGE_S = 24 * 3600
-_CHUNK_BYTES = 64 * 1024
 _JOB_ID, _WISH = r"[0-9a-f]{16}", r"[\w-]{1,64}"
 
 
@@ -166,7 +161,7 @@ class _Mixer:
         with of_user, all_users, parts.counters.timed(MIXER_WAIT):
             file = await self._segments.get(stems[stem].sent, number, token.user_id)
         try:
-            answer = _FlacResponse(file)
+            answer = SegmentResponse(file)
         except FileNotFoundError as error:
             await self._segments.forget(stems[stem].sent, file)
             raise TryLater(1, "the segment has been removed") from error
@@ -242,28 +237,6 @@ def _number(text: str) -> int:
     if not re.fullmatch(r"\d{1,4}", text, re.ASCII):
         raise HTTPException(404)
     return int(text)
-
-
-class _FlacResponse(StreamingResponse):
-    """Sends a file that is open already, since it may be removed while it is sent, and closes it."""
-
-    def __init__(self, path: Path) -> None:
-        """Open the file. Raises `FileNotFoundError`."""
-        self._file = path.open("rb")
-        headers = {
-            "Content-Length": str(os.fstat(self._file.fileno()).st_size),
-            "Cache-Control": f"private, max-age={SEGMENT_AGE_S}, immutable",
-        }
-        super().__init__(self._chunks(), media_type="audio/flac", headers=headers)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the file. A client that leaves first must not leave it open."""
-        with self._file:
-            await super().__call__(scope, receive, send)
-
-    async def _chunks(self) -> AsyncIterator[bytes]:
-        while chunk := await anyio.to_thread.run_sync(self._file.read, _CHUNK_BYTES):
-            yield chunk
 
 
 def _too_many_at_once() -> TooOften:
