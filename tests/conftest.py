@@ -12,6 +12,7 @@ from typing import Any
 import bot_api_types
 import parallel
 import pytest
+import redis_connections
 import redis_servers
 import report
 from fileserver import FileServer
@@ -30,6 +31,7 @@ from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat import telegram_bot
 
 reduce_library_costs()
+redis_connections.name_their_makers()
 bot_api_types.watch_local_telegrams()
 # Of the servers that tests start: each change of a level empties the caches of all loggers.
 logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
