@@ -295,9 +295,9 @@ def real_song() -> dict[str, Floats]:
 
 @pytest.fixture(scope="session")
 def short_song(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A song of two seconds with tags."""
+    """A song of half a second with tags."""
     path = tmp_path_factory.mktemp("songs") / "song.mp3"
-    _write_audio(path, _tone(2.0), title="Little Song", artist="The Band")
+    _write_audio(path, _tone(0.5), title="Little Song", artist="The Band")
     return path.read_bytes()
 
 
