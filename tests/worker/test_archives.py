@@ -16,6 +16,7 @@ import av
 import pytest
 from fileserver import FileServer
 from product import Clock, Product, new_job, open_product, result_of
+from tones import mp3
 
 import worker.stems.fetcher
 from sandbox.telegram.chats import Message, User
@@ -51,10 +52,11 @@ def archives(product: Product) -> Archives:
 
 @pytest.fixture
 def deliver(product: Product, files: FileServer, tone: bytes) -> Callable[..., Awaitable[Job]]:
-    """A function that delivers a job with a second of sound for each key."""
+    """A function that delivers a job with the same sound for each key."""
 
     async def delivered(message: Message, *keys: str, **changes: Any) -> Job:
-        result = result_of({key: files.put(f"{key}.mp3", tone) for key in keys})
+        sound = changes.pop("sound", tone)
+        result = result_of({key: files.put(f"{key}.mp3", sound) for key in keys})
         job = await product.at(JobState.DELIVERING, message, result=result, **changes)
         await product.delivery().run(job.id)
         return await product.job(job.id)
@@ -351,10 +353,15 @@ def decode(data: bytes) -> tuple[str, int, str, float]:
 
 
 async def test_each_stem_is_a_small_voice_message_in_order(
-    product: Product, archives: Archives, two: Job, sent: Message
+    product: Product,
+    archives: Archives,
+    deliver: Callable[..., Awaitable[Job]],
+    sent: Message,
+    tmp_path: Path,
 ) -> None:
-    await archives.run(small_of(two))
-    voices = shown(product, two, "voice")
+    job = await deliver(sent, "vocals", "instrumental", sound=mp3(tmp_path / "a.mp3", 1))
+    await archives.run(small_of(job))
+    voices = shown(product, job, "voice")
     assert [voice.content["caption"] for voice in voices] == [
         "Morning Line (Vocals)",
         "Morning Line (Instrumental)",
@@ -367,7 +374,7 @@ async def test_each_stem_is_a_small_voice_message_in_order(
         assert (codec, channels, container) == ("opus", 1, "ogg")
         assert seconds == pytest.approx(1, abs=0.1)
         assert len(content(product, voice)) < 48_000 / 8 * 1.4
-    assert said(product, two) == []
+    assert said(product, job) == []
 
 
 async def test_a_user_who_forbids_voice_messages_gets_audio(

@@ -21,6 +21,7 @@ from decoding import decode
 from fileserver import FileServer
 from product import Clock, Product, open_product, result_of
 from sounds import record
+from tones import mp3
 
 import worker.renders
 import worker.stems.fetcher
@@ -69,11 +70,11 @@ Deliver = Callable[..., Awaitable[Job]]
 
 @pytest.fixture
 def deliver(product: Product, files: FileServer, tone: bytes) -> Deliver:
-    """A function that delivers a job with a second of sound for each key."""
+    """A function that delivers a job with the same sound for each key."""
 
     async def delivered(message: Message, *keys: str, **changes: Any) -> Job:
-        facts = changes.pop("facts", FACTS)
-        result = result_of({key: files.put(f"{key}.mp3", tone) for key in keys})
+        facts, sound = changes.pop("facts", FACTS), changes.pop("sound", tone)
+        result = result_of({key: files.put(f"{key}.mp3", sound) for key in keys})
         job = await product.at(JobState.DELIVERING, message, result=result, **changes)
         await product.delivery().run(job.id)
         await product.store.set(job.id, facts=facts)
@@ -134,9 +135,9 @@ def calls(product: Product, method: str) -> int:
 
 
 async def test_a_remix_comes_as_audio_with_tags_and_a_button(
-    product: Product, renders: Renders, deliver: Deliver, sent: Message
+    product: Product, renders: Renders, deliver: Deliver, sent: Message, tmp_path: Path
 ) -> None:
-    job = await deliver(sent, "vocals", "drums", "bass")
+    job = await deliver(sent, "vocals", "drums", "bass", sound=mp3(tmp_path / "a.mp3", 1))
     recipe = replace(Recipe().with_gains({"drums": OFF_DB, "bass": -6}), speed=80, semitones=3)
     remix = await order(product, job, recipe)
     await renders.run(remix.id)
@@ -310,9 +311,12 @@ async def test_a_song_of_unknown_tempo_has_no_clicks(
     assert titles(product, job) == ["Morning Line (without vocals)"]
 
 
-async def test_a_count_in_is_rendered(product: Product, renders: Renders, two: Job) -> None:
-    await renders.run((await order(product, two, replace(KARAOKE, has_count_in=True))).id)
-    (audio,) = remixed(product, two)
+async def test_a_count_in_is_rendered(
+    product: Product, renders: Renders, deliver: Deliver, sent: Message, tmp_path: Path
+) -> None:
+    job = await deliver(sent, "vocals", "instrumental", sound=mp3(tmp_path / "a.mp3", 1))
+    await renders.run((await order(product, job, replace(KARAOKE, has_count_in=True))).id)
+    (audio,) = remixed(product, job)
     assert audio.media
     assert audio.media["title"] == "Morning Line (without vocals, count-in)"
     assert audio.media["duration"] == 6  # eight beats of 0.6 s, and a second of song
