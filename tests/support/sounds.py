@@ -1,6 +1,8 @@
 """Short sounds in every form in which a separator may give stems."""
 
 from fractions import Fraction
+from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
 from typing import cast
 
@@ -40,11 +42,19 @@ def record(
     path: Path, form: str, left: NDArray[np.float32], right: NDArray[np.float32] | None = None
 ) -> Path:
     """Write the channels in this form; without `right` both are the same."""
+    path.write_bytes(_encoded(form, left.tobytes(), (left if right is None else right).tobytes()))
+    return path
+
+
+@lru_cache(maxsize=32)
+def _encoded(form: str, left: bytes, right: bytes) -> bytes:
+    """Encoding is what takes time, and many tests use the same sounds."""
     _, container_name, codec = (FORMS | RARE_FORMS)[form]
-    with av.open(str(path), "w", format=container_name) as container:
+    written = BytesIO()
+    with av.open(written, "w", format=container_name) as container:
         stream = cast(AudioStream, container.add_stream(codec, rate=RATE, layout="stereo"))
         stream.codec_context.options = {"strict": "experimental"}  # FFmpeg's own encoder of Vorbis
-        channels = np.stack([left, left if right is None else right])
+        channels = np.stack([np.frombuffer(channel, np.float32) for channel in (left, right)])
         frame = av.AudioFrame.from_ndarray(channels, format="fltp", layout="stereo")
         # without a time base the samples that an encoder adds before the first one are not marked as such
         frame.sample_rate, frame.pts, frame.time_base = RATE, 0, Fraction(1, RATE)
@@ -55,4 +65,4 @@ def record(
         while (piece := fifo.read(stream.codec_context.frame_size or 960, partial=True)) is not None:
             container.mux(stream.encode(piece))
         container.mux(stream.encode(None))
-    return path
+    return written.getvalue()
