@@ -64,10 +64,10 @@ def test_the_metronome_clicks_on_the_measured_beats_of_the_demo_song(tmp_path: P
     assert sound
     beats = find_beats(sound.onsets)
     assert beats
-    recipe, inaudible = Recipe(speed=80, has_metronome=True), MixInput(DRUMS, AudioFormat.FLAC, -90)
+    recipe, inaudible = Recipe(has_metronome=True), MixInput(DRUMS, AudioFormat.FLAC, -90)
     mix_down([inaudible], recipe, SongFacts(beats.bpm, beats.at_s), tmp_path / "a", AudioFormat.FLAC)
     # the demo song's 52 beats begin with it
-    assert onsets(decode(tmp_path / "a")[0]) == pytest.approx(np.arange(52) * 60 / 104 / 0.8, abs=0.02)
+    assert onsets(decode(tmp_path / "a")[0]) == pytest.approx(np.arange(52) * 60 / 104, abs=0.02)
 
 
 def test_a_beat_just_before_the_first_one_is_the_first_one(knocks: Path, tmp_path: Path) -> None:
