@@ -76,7 +76,7 @@ async def webhook(
 
 async def test_the_stems_of_many_songs_are_cut_in_turn(tmp_path: Path) -> None:
     source = tmp_path / "source.mp3"
-    mp3(source, 6)
+    mp3(source, 3.5)
 
     async def cut(number: int) -> int:
         folder = tmp_path / str(number)
