@@ -163,7 +163,9 @@ def test_a_detail_is_a_result_none_yet_or_not_the_contract(data: object) -> None
 IDS = st.builds(lambda number: f"{number:016x}", st.integers(0, 2**64 - 1))
 CHATS = st.integers(-(2**52), 2**52)
 EXTENSIONS = st.sampled_from([".mp3", ".m4a", ".flac", ".webm"])
-SECRETS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+# All that UTF-8 can encode; asked for its codec, Hypothesis tries each character first, for three seconds.
+ENCODABLE = st.characters(exclude_categories=["Cs"])
+SECRETS = st.text(ENCODABLE, min_size=1, max_size=40)
 # what decoders of base64 pass over comes first
 SPOILT = st.sampled_from(["=", "\n", "+", " ", "é"]) | st.text(
     st.sampled_from(string.ascii_letters + "-_."), max_size=3
@@ -237,7 +239,7 @@ def test_a_token_is_valid_for_its_lifetime(job_id: str, chat_id: int, age_s: int
                     read(token)
 
 
-KEYS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
+KEYS = st.text(ENCODABLE, min_size=1, max_size=40)
 TIMES = (
     TEXT | st.integers(-(10**13), 10**13).map(str) | st.sampled_from(["1e9", "+1", "١", "0x1", "1_000", "²"])
 )
