@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -63,11 +64,19 @@ def modules() -> list[tuple[str, Path]]:
     return found
 
 
+def statements(block: ast.AST) -> Iterator[ast.AST]:
+    """All statements inside, at any depth, without their expressions, of which there are many more."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for inner in getattr(block, name, ()):
+            yield inner
+            yield from statements(inner)
+
+
 @cache
 def imported(path: Path) -> list[str]:
     """The dotted names of our modules that a file imports, wherever in the file."""
     found: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in statements(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

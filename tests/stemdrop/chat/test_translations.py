@@ -195,6 +195,18 @@ def constants() -> Iterator[tuple[str, str]]:
             yield name, node.value
 
 
+SELF = (["self"], ["plural", "self"])
+
+
+def names_of(called: ast.AST) -> list[str]:
+    """The dotted names of what is called, the last one first."""
+    names = []
+    while isinstance(called, ast.Attribute):
+        names.append(called.attr)
+        called = called.value
+    return [*names, called.id] if isinstance(called, ast.Name) else names
+
+
 def beginnings() -> set[str]:
     """The beginnings of keys that the code composes, as in `f"command.{name}"`."""
     joined = [node for _, node in nodes() if isinstance(node, ast.JoinedStr) and node.values]
@@ -213,10 +225,10 @@ def test_every_key_that_the_code_asks_for_exists() -> None:
     asked = [(name, text) for name, text in asked if text.partition(".")[0] in group_settings]
     for name, node in nodes():
         if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            called, first = ast.unparse(node.func), str(node.args[0].value)
-            if re.fullmatch(r"(.*\.)?translate(\.plural)?|self(\.plural)?", called):
+            called, first = names_of(node.func), str(node.args[0].value)
+            if called[:1] == ["translate"] or called[:2] == ["plural", "translate"] or called in SELF:
                 asked.append((name, first))
-            if called == "SourceUnusable":
+            if called == ["SourceUnusable"]:
                 asked.append((name, f"unusable.{first}"))
     assert len(asked) > 100
     assert [(name, key) for name, key in asked if key not in known] == []
