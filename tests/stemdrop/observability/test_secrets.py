@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -153,18 +153,18 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def logged(errors: Iterable[BaseException], settings: Settings, form: str) -> str:
-    """Return everything about the exceptions as the log writes it."""
+def logged(errors: Mapping[BaseException, str], settings: Settings, form: str) -> str:
+    """Return everything about the exceptions, each with its traceback, as the log writes it."""
     stream, root, log = io.StringIO(), logging.getLogger(), logging.getLogger("stemdrop.test")
     before, level = root.handlers[:], root.level
     root.handlers.clear()
     try:
         set_up_logging("DEBUG", form, settings.secrets, stream)
-        for error in errors:
+        for error, text in errors.items():
             for one in chain(error):
                 log.error("failed: %s, %r, %s", one, one, one.args)
             log.debug("failed", exc_info=error)
-            log.debug("%s", "".join(traceback.format_exception(error)))
+            log.debug("%s", text)
     finally:
         root.handlers[:] = before
         root.setLevel(level)
@@ -178,8 +178,10 @@ def assert_silent(errors: Iterable[BaseException], settings: Settings) -> None:
         for one in chain(error):
             if isinstance(one, StemdropError):  # our own texts hold no secret even without the formatter
                 assert_none(f"{one} {one!r} {one.args!r} {vars(one)!r}", secrets)
+    # once for both forms, since it takes long
+    traces = {error: "".join(traceback.format_exception(error)) for error in errors}
     for form in ("console", "json"):
-        text = logged(errors, settings, form)
+        text = logged(traces, settings, form)
         assert text.count("Traceback (most recent call last)") >= 2 * len(errors)
         assert_none(text, secrets)
 
