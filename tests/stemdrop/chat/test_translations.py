@@ -183,7 +183,9 @@ BUILT = {
 def nodes() -> list[tuple[str, ast.AST]]:
     """(file, node) of all code that sends texts to users."""
     paths = [
-        path for room in ("stemdrop", "bot", "webhook", "worker") for path in (ROOT / room).rglob("*.py")
+        path
+        for package in ("stemdrop", "bot", "webhook", "worker")
+        for path in (ROOT / package).rglob("*.py")
     ]
     return [(path.name, node) for path in paths for node in ast.walk(ast.parse(path.read_text("utf-8")))]
 

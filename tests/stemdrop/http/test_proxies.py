@@ -176,8 +176,8 @@ async def test_telegram_is_reached_by_the_proxy(
 
 def test_every_client_takes_its_proxy_from_the_one_place_or_uses_none() -> None:
     clients = []
-    for room in ("stemdrop", "bot", "webhook", "worker", "separator", "sandbox"):
-        for path in (ROOT / room).rglob("*.py"):
+    for package in ("stemdrop", "bot", "webhook", "worker", "separator", "sandbox"):
+        for path in (ROOT / package).rglob("*.py"):
             text = path.read_text("utf-8")
             if "AsyncClient" not in text:  # parsing and searching all files takes more than a second
                 continue
