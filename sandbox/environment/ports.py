@@ -8,15 +8,21 @@ _LOWEST = 10_000
 # From this port on the system assigns ports to outgoing connections (ip(7)).
 _EPHEMERAL_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _EPHEMERAL_START = 32_768
+# The ports that were returned: the server that is to open one may not have started yet.
+_returned: set[int] = set()
 
 
 def free_port(wanted: int = 0) -> int:
-    """Return a port that is free now, if possible `wanted`; else one that no outgoing connection gets."""
+    """Return a port that is free now, if possible `wanted`; else one that no outgoing connection gets.
+
+    A process gets each port once, except as `wanted`.
+    """
     if wanted and _is_free(wanted):
         return wanted
     ports = range(_LOWEST, _ephemeral_start())
     for port in secrets.SystemRandom().sample(ports, min(len(ports), 100)):
-        if _is_free(port):
+        if port not in _returned and _is_free(port):
+            _returned.add(port)
             return port
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

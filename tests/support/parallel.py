@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 from process_pool import serve_process_pool
 
+from sandbox.environment import ports
+
 # Session fixtures that cost little: their tests may run in several workers.
 _CHEAP = {
     *("_authority", "_newest_redis", "_redis_client", "event_loop_policy", "tone", "redis_server"),
@@ -223,6 +225,13 @@ class _Reporter:
         self._connection.sendall(_NUMBER.pack(len(message)) + message)
 
 
+def _take_own_ports(number: int, workers: int) -> None:
+    """Else a server could open the port that another worker has chosen for a process that is starting."""
+    first, size = ports._LOWEST, (ports._ephemeral_start() - ports._LOWEST) // workers
+    ports._LOWEST = first + number * size
+    ports._ephemeral_start = lambda: first + (number + 1) * size
+
+
 def _work(
     session: pytest.Session,
     groups: list[list[pytest.Item]],
@@ -238,6 +247,7 @@ def _work(
     plugins.unregister(plugins.getplugin("terminalreporter"))
     folders = config._tmp_path_factory  # type: ignore[attr-defined]
     folders._basetemp = folders.mktemp(f"worker-{number}", numbered=False)
+    _take_own_ports(number, config.getoption("--workers"))
     reporter = _Reporter(config, connection)
     plugins.register(reporter)
     while read := os.read(queue, _NUMBER.size):
