@@ -29,6 +29,7 @@ from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import Message, User
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat import telegram_bot
+from stemdrop.storage import connection
 
 reduce_library_costs()
 redis_connections.name_their_makers()
@@ -97,6 +98,13 @@ def _authority(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _no_pauses_for_files(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telegram_bot, "UNAVAILABLE_PAUSES_S", (0.001,) * 3)
+
+
+@pytest.fixture(autouse=True)
+def _patience_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine this process or Redis may stand still for seconds."""
+    monkeypatch.setattr(connection, "COMMAND_TIMEOUT_S", 60)
+    monkeypatch.setattr(connection, "CONNECT_TIMEOUT_S", 60)
 
 
 @pytest.fixture(autouse=True)

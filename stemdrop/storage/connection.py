@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 # For a command or a pipeline, with its retries. redis-py's own limit is for each try, and costs a task.
 COMMAND_TIMEOUT_S = 5
+CONNECT_TIMEOUT_S = 3
 # While Redis runs the scripts of one trip, the answers to those of another are handled.
 _TRIPS, _SCRIPTS_A_TRIP = 2, 8
 # Refusals because of the state of Redis and not of the command (its error codes; the library drops some).
@@ -195,7 +196,7 @@ async def connect(url: str) -> AsyncIterator[Redis]:
         decode_responses=True,
         max_connections=64,
         socket_timeout=None,
-        socket_connect_timeout=3,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
         retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
         retry_on_error=[RedisConnectionError],
     )
