@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from chat import WAIT_S
 from deployment import Deployment, open_deployment
 from process_pool import ForkedProcess
 from provider import KEY
+from waits import WAIT_S
 
 
 async def test_one_song_is_seen_in_all_processes(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 import telegram as ptb
 from av import AudioStream
 from telegram.request import HTTPXRequest
+from waits import WAIT_S
 
 from sandbox.telegram.app import run_telegram
 from sandbox.telegram.chats import User
@@ -66,7 +67,7 @@ async def new_bot(tg: Telegram, url: str) -> AsyncIterator[Callable[..., Any]]:
     """Return a function that builds an initialised bot; `timeout_s` is each of its timeouts."""
     bots: list[ptb.Bot] = []
 
-    async def build(token: str | None = None, timeout_s: float = 20, local: bool = False) -> ptb.Bot:
+    async def build(token: str | None = None, timeout_s: float = WAIT_S, local: bool = False) -> ptb.Bot:
         def request() -> HTTPXRequest:
             return HTTPXRequest(
                 read_timeout=timeout_s,
@@ -110,7 +111,7 @@ def alice(tg: Telegram) -> User:
 async def api(tg: Telegram, url: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the Bot API: `api.post("sendMessage", json={…})`."""
     async with httpx.AsyncClient(
-        base_url=f"{url}/bot{tg.token}/", trust_env=False, verify=False, timeout=20
+        base_url=f"{url}/bot{tg.token}/", trust_env=False, verify=False, timeout=WAIT_S
     ) as client:
         yield client
 

@@ -24,6 +24,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
+from waits import WAIT_S
 
 from separator.app import create_app
 from separator.settings import SeparatorSettings
@@ -46,7 +47,7 @@ def demo_song() -> Path:
     return ROOT / "sandbox" / "songs" / "demo-song.mp3"
 
 
-def _poll(probe: Callable[[], T | None], what: str, deadline_s: float = 60) -> T:
+def _poll(probe: Callable[[], T | None], what: str, deadline_s: float = WAIT_S) -> T:
     """Return the first true value of `probe`; `what` names it for the failure."""
     end = time.monotonic() + deadline_s
     while time.monotonic() < end:
@@ -181,7 +182,7 @@ class RunningSeparator:
         assert answer["code"] == 200, answer
         return dict(answer["data"])
 
-    def ended(self, task_id: str, deadline_s: float = 60) -> dict[str, Any]:
+    def ended(self, task_id: str, deadline_s: float = WAIT_S) -> dict[str, Any]:
         """Wait for the end of a task; returns its detail."""
         return _poll(
             lambda: record if (record := self.record(task_id))["successFlag"] != "PENDING" else None,
@@ -197,7 +198,7 @@ def _running(data: Path, **changes: Any) -> Iterator[RunningSeparator]:
     fields["source_pauses_s"] = (0, 0)
     settings = SeparatorSettings(**(fields | changes))
     headers = {"Authorization": f"Bearer {KEY}"}
-    http_client = httpx.Client(base_url=address, headers=headers, timeout=30)
+    http_client = httpx.Client(base_url=address, headers=headers, timeout=WAIT_S)
     with _serve(create_app(settings), listener), http_client as http:
         yield RunningSeparator(settings, http)
 

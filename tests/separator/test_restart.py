@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from process_pool import ForkedProcess
+from waits import WAIT_S
 
 from sandbox.environment.ports import free_port
 from sandbox.environment.process import Process
@@ -47,7 +48,7 @@ def _server(folder: Path, poll: Any, *options: str, **variables: str) -> Iterato
 def _create(origin: str, client: Any, source: str) -> str:
     fields = {"audioUrl": source, "type": "separate_vocal", "callBackUrl": client.callback_url}
     url = f"{origin}/api/v1/vocal-removal/generate"
-    answer = httpx.post(url, json=fields, headers=BEARER, timeout=30).json()
+    answer = httpx.post(url, json=fields, headers=BEARER, timeout=WAIT_S).json()
     assert answer["code"] == 200, answer
     return str(answer["data"]["taskId"])
 

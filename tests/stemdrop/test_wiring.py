@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from product import BotRoom, until
+from waits import WAIT_S
 
 from bot.introduction import introduce
 from sandbox.environment.redis_server import RedisServer
@@ -23,4 +24,4 @@ async def test_a_start_without_redis_names_redis_and_not_telegram(
     assert "Redis cannot be reached" in caplog.text
     assert "Telegram" not in caplog.text
     redis.start()
-    assert await asyncio.wait_for(starting, 90)
+    assert await asyncio.wait_for(starting, WAIT_S)

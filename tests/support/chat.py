@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from waits import WAIT_S
+
 from sandbox.telegram.chats import CallbackQuery, Message
 from sandbox.telegram.person_actions import Telegram
 from stemdrop.chat.translations import Language
 from stemdrop.domain.jobs import CREDITS, Mode
-
-WAIT_S = 200.0
 
 
 def mode_label(translate: Language, mode: Mode) -> str:

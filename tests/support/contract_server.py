@@ -36,6 +36,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from waits import WAIT_S
 
 from sandbox.environment.server import serve
 
@@ -90,7 +91,7 @@ class ContractServer:
     async def run(self) -> AsyncIterator["ContractServer"]:
         """Serve it on a free loopback port."""
         limits = httpx.Limits(max_keepalive_connections=0)
-        async with serve(self._app()) as root, httpx.AsyncClient(timeout=30, limits=limits) as self._http:
+        async with serve(self._app()) as root, httpx.AsyncClient(timeout=WAIT_S, limits=limits) as self._http:
             self.root, self.url = root, root + self.contract.base
             yield self
             for task in self._tasks:

@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from chat import WAIT_S, Person
+from chat import Person
 from process_pool import ForkedProcess
 from provider import KEY, Provider
 from tones import mp3
+from waits import WAIT_S
 
 from sandbox.environment.local_environment import LocalEnvironment
 from sandbox.environment.process import Process

@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from waits import WAIT_S
+
 PUBLIC, PUBLIC_6 = "93.184.216.34", "2606:2800:220:1::1"
 # Public addresses as well: nothing listens on the first two, and the third never answers.
 DEAD, DEAD_6, SILENT_6 = "93.184.216.35", "2606:2800:220:1::2", "2606:2800:220:1::3"
@@ -93,7 +95,7 @@ def run_inside(folder: Path, program: Path) -> str:
         env={**os.environ, "SSL_CERT_FILE": str(folder / "authority.pem")},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_S,
         check=False,
     )
     if done.stderr.startswith(("unshare:", "mount:")):

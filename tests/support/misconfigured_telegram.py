@@ -12,6 +12,7 @@ from doctor_fixture import DoctorFixture
 from misconfiguration import everywhere, misconfiguration
 from product import NOBODY
 from starlette.responses import HTMLResponse
+from waits import WAIT_S
 
 from bot.polling import SECOND_POLLER
 from sandbox.environment.server import serve
@@ -193,7 +194,7 @@ async def poll_for_ever(doctor_fixture: DoctorFixture) -> None:
     """Poll like another program: a refused poll is repeated."""
     environ = doctor_fixture.environ
     url = f"{environ['TELEGRAM_API_URL']}/bot{environ['TELEGRAM_BOT_TOKEN']}/getUpdates"
-    async with httpx.AsyncClient(timeout=60, trust_env=False, verify=False) as http:
+    async with httpx.AsyncClient(timeout=WAIT_S, trust_env=False, verify=False) as http:
         while True:
             await http.post(url, json={"timeout": 50})
             await asyncio.sleep(0.01)

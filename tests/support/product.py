@@ -17,6 +17,7 @@ import certifi
 import httpx
 from provider import KEY
 from redis.asyncio import Redis
+from waits import WAIT_S
 
 from bot.app import build_application
 from bot.errors import Apology
@@ -265,7 +266,9 @@ async def open_product(
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(connect(redis_url))
         engine = await stack.enter_async_context(Engine(redis_url))
-        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60, trust_env=False, verify=False))
+        http = await stack.enter_async_context(
+            httpx.AsyncClient(timeout=WAIT_S, trust_env=False, verify=False)
+        )
         product = Product(
             read,
             redis,
@@ -378,7 +381,7 @@ class BotRoom:
         return menu
 
 
-async def until(what: Callable[[], object], timeout_s: float = 100) -> None:
+async def until(what: Callable[[], object], timeout_s: float = WAIT_S) -> None:
     """Wait until the condition holds, by checking it every 10 ms; raises `TimeoutError`."""
     with anyio.fail_after(timeout_s):
         while not what():  # noqa: ASYNC110

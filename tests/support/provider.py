@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from waits import WAIT_S
 
 from sandbox.environment.server import serve
 
@@ -95,7 +96,7 @@ class Provider:
         """Serve it on a free loopback port."""
         # no connection is kept: one that the webhook closes just as a callback goes out would be lost with it
         limits = httpx.Limits(max_keepalive_connections=0)
-        async with serve(self._app()) as url, httpx.AsyncClient(timeout=30, limits=limits) as http:
+        async with serve(self._app()) as url, httpx.AsyncClient(timeout=WAIT_S, limits=limits) as http:
             self.url, self._http = url, http
             yield self
             self.hold_answer.set()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from product import Product
+from waits import WAIT_S
 
 from sandbox.environment.server import serve
 from webhook.app import create_app
@@ -16,6 +17,6 @@ async def client(product: Product) -> AsyncIterator[httpx.AsyncClient]:
     app = create_app(product)
     async with (
         serve(app) as url,
-        httpx.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=30) as http,
+        httpx.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=WAIT_S) as http,
     ):
         yield http

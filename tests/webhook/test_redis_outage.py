@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 from product import open_product
+from waits import WAIT_S
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.environment.server import serve
@@ -33,7 +34,7 @@ async def test_without_redis_requests_get_503_and_downloads_continue(
         run_telegram(telegram) as telegram_url,
         open_product(redis.url, telegram, telegram_url) as product,
         serve(create_app(product)) as url,
-        httpx.AsyncClient(base_url=url, timeout=60) as client,
+        httpx.AsyncClient(base_url=url, timeout=WAIT_S) as client,
     ):
         job = await product.at(JobState.SEPARATING, song)
         callback = urlsplit(product.links.callback_url(job.id, job.chat_id)).path

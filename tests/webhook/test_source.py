@@ -15,6 +15,7 @@ import pytest
 from itsdangerous import TimestampSigner
 from product import Product, new_job, open_product, until
 from serverlog import no_server_errors
+from waits import WAIT_S
 
 from sandbox.environment.server import serve
 from sandbox.telegram.app import run_telegram
@@ -330,7 +331,7 @@ async def test_a_download_is_cut_off_after_its_timeout(
 ) -> None:
     product.telegram.faults.add(FaultKind.SLOW, method="download", bytes_per_s=100)
     app = create_app(product, download_timeout_s=0.2)
-    async with serve(app) as url, httpx.AsyncClient(base_url=url, timeout=30) as http:
+    async with serve(app) as url, httpx.AsyncClient(base_url=url, timeout=WAIT_S) as http:
         with suppress(httpx.RemoteProtocolError):
             answer = await http.get(path_of(product, job))
             assert answer.status_code == 503  # on a slow machine it had not started

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from builders import make_job, make_result
+from waits import WAIT_S
 
 from sandbox.bench.bench import Bench
 from sandbox.telegram.app import run_telegram
@@ -14,8 +15,6 @@ from stemdrop.domain.jobs import Failure, JobState, Mode
 from stemdrop.domain.outcomes import Sent
 from stemdrop.storage.connection import connect
 from stemdrop.storage.job_store import JobStore
-
-WAIT_S = 20
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pathlib import Path
 import httpcore
 import pytest
 from certificates import Certificates
+from waits import WAIT_S
 
 from stemdrop.http.network import BUFFER_BYTES, AsyncioBackend
 
@@ -45,10 +46,12 @@ async def connection(
 
     tls = certificates.server("webhook") if certificates else None
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
-    stream = await AsyncioBackend().connect_tcp("127.0.0.1", server.sockets[0].getsockname()[1], timeout=5)
+    stream = await AsyncioBackend().connect_tcp(
+        "127.0.0.1", server.sockets[0].getsockname()[1], timeout=WAIT_S
+    )
     if certificates:
         context = ssl.create_default_context(cafile=str(certificates.authority))
-        stream = await stream.start_tls(context, "127.0.0.1", timeout=5)
+        stream = await stream.start_tls(context, "127.0.0.1", timeout=WAIT_S)
     try:
         yield stream
     finally:
@@ -61,12 +64,12 @@ async def connection(
 
 async def read(stream: httpcore.AsyncNetworkStream, size: int) -> bytes:
     found = bytearray()
-    while len(found) < size and (data := await stream.read(1, timeout=5)):
+    while len(found) < size and (data := await stream.read(1, timeout=WAIT_S)):
         found += data
     return bytes(found)
 
 
-async def write(stream: httpcore.AsyncNetworkStream, data: bytes, timeout_s: float = 5) -> None:
+async def write(stream: httpcore.AsyncNetworkStream, data: bytes, timeout_s: float = WAIT_S) -> None:
     for start in range(0, len(data), BUFFER_BYTES):
         await stream.write(data[start : start + BUFFER_BYTES], timeout=timeout_s)
 
@@ -146,14 +149,14 @@ async def test_a_server_that_ends_tls_and_takes_no_more_keeps_no_connection_open
 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         accepting = asyncio.create_task(asyncio.to_thread(accept))
-        plain = await AsyncioBackend().connect_tcp("127.0.0.1", listening.getsockname()[1], timeout=5)
-        stream = await plain.start_tls(context, "127.0.0.1", timeout=5)
+        plain = await AsyncioBackend().connect_tcp("127.0.0.1", listening.getsockname()[1], timeout=WAIT_S)
+        stream = await plain.start_tls(context, "127.0.0.1", timeout=WAIT_S)
         with await accepting as server:
             with pytest.raises(httpcore.WriteTimeout):
                 await write(stream, MUCH * 10, timeout_s=0.05)
             with suppress(ssl.SSLError):  # it waits for our end, and finds what we have written
                 await asyncio.to_thread(server.unwrap)
-            assert await stream.read(1, timeout=5) == b""
+            assert await stream.read(1, timeout=WAIT_S) == b""
             await stream.aclose()
             await asyncio.sleep(0)
             assert plain.get_extra_info("socket").fileno() == -1
@@ -164,7 +167,7 @@ async def test_a_server_that_is_not_there_cannot_be_connected_to() -> None:
     port = server.sockets[0].getsockname()[1]
     server.close()
     with pytest.raises(httpcore.ConnectError):
-        await AsyncioBackend().connect_tcp("127.0.0.1", port, timeout=5)
+        await AsyncioBackend().connect_tcp("127.0.0.1", port, timeout=WAIT_S)
 
 
 async def test_a_server_that_speaks_no_tls_or_nothing_is_no_server(tmp_path: Path) -> None:
@@ -179,15 +182,15 @@ async def test_a_server_that_speaks_no_tls_or_nothing_is_no_server(tmp_path: Pat
 
     async with connection(answer, None) as stream:
         with pytest.raises(httpcore.ConnectError):
-            await stream.start_tls(context, "127.0.0.1", timeout=5)
+            await stream.start_tls(context, "127.0.0.1", timeout=WAIT_S)
 
     async def close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pass
 
     async with connection(close, None) as stream:
-        assert await stream.read(1, timeout=5) == b""
+        assert await stream.read(1, timeout=WAIT_S) == b""
         with pytest.raises(httpcore.ConnectError):
-            await stream.start_tls(context, "127.0.0.1", timeout=5)
+            await stream.start_tls(context, "127.0.0.1", timeout=WAIT_S)
     async with connection(wait, None) as stream:
         with pytest.raises(httpcore.ConnectTimeout):
             await stream.start_tls(context, "127.0.0.1", timeout=0.01)

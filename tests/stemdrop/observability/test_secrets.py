@@ -27,6 +27,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from telegram.error import InvalidToken
 from telegram.ext import ExtBot
+from waits import WAIT_S
 
 from sandbox.environment.redis_server import RedisServer
 from sandbox.environment.server import serve
@@ -467,7 +468,7 @@ def test_warnings_and_uncaught_exceptions_are_logged_without_secrets(tmp_path: P
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=WAIT_S,
         check=False,
     )
     assert ended.returncode == 1

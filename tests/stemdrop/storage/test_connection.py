@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from waits import WAIT_S
 
 from sandbox.environment.redis_server import RedisServer
 from stemdrop.errors import StoreRefused, StoreUnavailable
@@ -19,7 +20,7 @@ async def test_a_frozen_redis_ends_commands_and_scripts_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with RedisServer(tmp_path / "redis") as server:
-        async with connect(server.url) as redis, asyncio.timeout(60):
+        async with connect(server.url) as redis, asyncio.timeout(WAIT_S):
             pid = server.pid
             assert await redis.set("a", "1")
             assert pid
@@ -30,7 +31,7 @@ async def test_a_frozen_redis_ends_commands_and_scripts_in_time(
                     await redis.get("a")
                 # all of them at the same time, and not one trip after the other
                 scripts = [run_script(redis, ECHO, ["a"], [1, 2]) for _ in range(10_000)]
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(WAIT_S):
                     ends = await asyncio.gather(*scripts, return_exceptions=True)
                 assert {type(end) for end in ends} == {StoreUnavailable}
                 async with redis.pipeline() as pipeline:

@@ -9,14 +9,13 @@ import pytest
 from docket import Execution
 from redis.asyncio import Redis
 from tcp_proxy import TcpProxy
+from waits import WAIT_S
 
 from stemdrop.domain.queues import Queue, Task
 from stemdrop.storage.task_scripts import PutOff
 from stemdrop.tasks import docket_guards
 from stemdrop.tasks.docket_guards import TaskQueue, TaskWorker, connection
 from stemdrop.tasks.engine import Engine
-
-PATIENCE_S = 30
 
 
 async def run(*_: object) -> None:
@@ -47,7 +46,7 @@ async def test_a_task_that_is_put_off_during_a_look_is_not_missed(
         execution = Execution(queue, run, ("job",), {}, key, now, attempt=1, message_id=b"0-1")
         worker = Looking(queue, run, 1)
         looking = asyncio.create_task(worker.move_due_tasks())
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_S):
             await looked_again.wait()
         looking.cancel()
         await asyncio.wait({looking})
@@ -65,7 +64,7 @@ async def test_due_tasks_are_looked_for_after_an_answer_of_redis_was_lost(
             looks[looks[0].is_set()].set()
             return await asyncio.Event().wait() or 0.0
 
-    async with connection(redis_url) as opened, asyncio.timeout(PATIENCE_S):
+    async with connection(redis_url) as opened, asyncio.timeout(WAIT_S):
         looking = asyncio.create_task(Looking(TaskQueue(Queue.DELIVERIES, opened), run, 1).move_due_tasks())
         await looks[1].wait()
         looking.cancel()
@@ -85,7 +84,7 @@ async def test_a_worker_does_not_take_over_what_it_runs_itself(
         await go.wait()
 
     stream = f"{Queue.DELIVERIES}:stream"
-    async with Engine(redis_url) as engine, asyncio.timeout(PATIENCE_S):
+    async with Engine(redis_url) as engine, asyncio.timeout(WAIT_S):
         await engine.add(Task.DELIVER, "job", "job")
         working = asyncio.create_task(engine.work(Queue.DELIVERIES, {Task.DELIVER: deliver}, stop))
         await begun.wait()
@@ -124,7 +123,7 @@ async def test_leases_are_renewed_after_an_answer_of_redis_was_lost(
     stream = f"{Queue.DELIVERIES}:stream"
     async with (
         TcpProxy(lambda: [port], change=lose).run() as proxy,
-        asyncio.timeout(PATIENCE_S),
+        asyncio.timeout(WAIT_S),
         Engine(redis_url.replace(f":{port}/", f":{proxy.port}/")) as engine,
     ):
         await engine.add(Task.DELIVER, "job", "job")

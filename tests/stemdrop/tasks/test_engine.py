@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from waits import WAIT_S
 
 from sandbox.environment.redis_server import RedisServer
 from stemdrop.errors import StoreUnavailable, TryLater
@@ -27,7 +28,6 @@ from stemdrop.tasks.engine import ADD_TIMEOUT_S, MAX_TAKEOVERS, Engine, Periodic
 
 Handlers = Mapping[Task, Callable[[str], Awaitable[None]]]
 # More than anything here takes on a slow machine.
-PATIENCE_S = 30
 
 
 class Runs:
@@ -47,7 +47,7 @@ class Runs:
 
     async def reach(self, count: int) -> None:
         """Wait for that many runs."""
-        async with asyncio.timeout(PATIENCE_S), self._changed:
+        async with asyncio.timeout(WAIT_S), self._changed:
             await self._changed.wait_for(lambda: len(self.arguments) >= count)
 
 
@@ -86,7 +86,7 @@ async def working(engine: Engine, handlers: Handlers, **options: Any) -> AsyncIt
         yield stop
     finally:
         stop.set()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_S):
             await task
 
 
@@ -112,7 +112,7 @@ async def test_the_reason_of_a_task_that_is_put_off_is_stored_while_it_is(
         return dict((await Snapshots(redis).take()).queues[Queue.DELIVERIES].reasons)
 
     await engine.add(Task.DELIVER, "job", "job")
-    async with working(engine, {Task.DELIVER: deliver}), asyncio.timeout(PATIENCE_S):
+    async with working(engine, {Task.DELIVER: deliver}), asyncio.timeout(WAIT_S):
         while not (found := await reasons()):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert found == {"Telegram's flood limit": 1}
@@ -236,7 +236,7 @@ async def test_an_idle_worker_seldom_asks_redis(engine: Engine, redis: Redis) ->
         stats = await redis.info("commandstats")
         return Counter({name: it["calls"] for name, it in stats.items() if name != "cmdstat_info"})
 
-    async with working(engine, {}), asyncio.timeout(PATIENCE_S):
+    async with working(engine, {}), asyncio.timeout(WAIT_S):
         await redis.config_resetstat()
         while (asked := await calls())["cmdstat_xreadgroup"] < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
@@ -394,7 +394,7 @@ async def given_up(engine: Engine, redis: "Redis[Any]", **options: Any) -> Runs:
     group = (await redis.xinfo_groups(stream))[0]["name"]
     await engine.add(Task.DELIVER, "healthy", "y")
     async with working(engine, {Task.DELIVER: deliver}, concurrency=1, **options):
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_S):
             while (await redis.xpending(stream, group))["pending"] or not deliver.arguments:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     return deliver
@@ -466,7 +466,7 @@ async def test_a_killed_workers_tasks_are_taken_over_in_20_s(engine: Engine, red
         sys.executable, "-c", VICTIM, redis_url, stdout=subprocess.PIPE
     )
     assert process.stdout
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_S):
         taken = {(await process.stdout.readline()).decode().strip() for _ in range(3)}
     assert taken == {"0", "1", "2"}
     async with working(engine, {Task.DELIVER: deliver}):
@@ -541,7 +541,7 @@ async def test_no_task_is_run_by_two_of_many_workers_at_once(engine: Engine, red
             await stack.enter_async_context(working(worker, {Task.DELIVER: deliver}))
         jobs = [f"job-{number}" for number in range(20)]
         await asyncio.gather(*(adder.add(Task.DELIVER, job, job) for job in jobs for adder in engines))
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_S):
             while set(runs.arguments) != set(jobs):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
     assert set(most.values()) == {1}
@@ -626,7 +626,7 @@ async def test_tasks_scheduled_by_a_clock_that_was_set_back_run(
     async with Redis.from_url(redis_url) as redis, working(engine, {Task.DELIVER: waiting}):
         await engine.add(Task.DELIVER, "job", "x")
         await waiting.reach(1)
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_S):
             while not await redis.zcard(soon):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from product import Product, result_of
 from tones import beginning_with_tags, mp3
+from waits import WAIT_S
 
 from sandbox.environment.server import serve
 from sandbox.telegram.chats import Message, User
@@ -69,7 +70,7 @@ async def mixer(product: Product) -> AsyncIterator[Mixer]:
     async with (
         open_segments(product) as segments,
         serve(create_app(product, segments=segments, body_timeout_s=0.2)) as url,
-        httpx.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=60) as client,
+        httpx.AsyncClient(base_url=url, trust_env=False, verify=False, timeout=WAIT_S) as client,
     ):
         yield Mixer(product, client, segments)
 

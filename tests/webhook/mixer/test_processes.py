@@ -12,6 +12,7 @@ import pytest
 from process_pool import ForkedProcess
 from product import Product, until
 from tones import mp3
+from waits import WAIT_S
 
 from sandbox.telegram.chats import User
 from stemdrop.domain.jobs import Job
@@ -67,7 +68,7 @@ async def webhook(
     try:
         port = (await process.wait_for(r"webhook ready at port (\d+)"))[1]
         async with httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=60
+            base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=WAIT_S
         ) as client:
             yield process, Mixer(product, client, None)  # type: ignore[arg-type]
     finally:
