@@ -15,6 +15,7 @@ import pytest
 import redis_connections
 import redis_servers
 import report
+import waits
 from fileserver import FileServer
 from library_costs import load_locales, reduce_library_costs
 from product import BotRoom, Product, one_authority, open_product
@@ -33,6 +34,7 @@ from stemdrop.storage import connection
 
 reduce_library_costs()
 redis_connections.name_their_makers()
+waits.wait_for_http()
 bot_api_types.watch_local_telegrams()
 # Of the servers that tests start: each change of a level empties the caches of all loggers.
 logging.getLogger("uvicorn.error").setLevel(logging.WARNING)

@@ -138,7 +138,7 @@ class TelegramState:
     def unanswered_queries(self) -> list[CallbackQuery]:
         return [query for query in self.queries.values() if not query.is_answered]
 
-    async def wait_for(self, predicate: Callable[[], _T], timeout_s: float = 30.0) -> _T:
+    async def wait_for(self, predicate: Callable[[], _T], timeout_s: float = 200.0) -> _T:
         """Wait until `predicate()` is truthy and return its value. Raises TimeoutError."""
         deadline = time.monotonic() + timeout_s
         while not (found := predicate()):

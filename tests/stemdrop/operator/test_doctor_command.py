@@ -75,14 +75,17 @@ async def test_the_doctor_confirms_changes_and_pays_nothing(
     """Even where it polls because no bot of ours runs."""
     telegram = doctor_fixture.product.telegram
     await doctor_fixture.heartbeats()
-    doctor_fixture.timeouts = DoctorTimeouts(listen_s=0.3)
-    telegram.send_text(telegram.add_user("Bob").id, "for the bot")
+    bob = telegram.add_user("Bob")
+    telegram.send_text(bob.id, "for the bot")
     keys = set(await doctor_fixture.product.redis.keys())
     calls, requests = len(telegram.calls), len(doctor_fixture.provider.requests)
     await doctor_fixture.run_checks()
     assert len(telegram.updates.pending) == 1
     telegram.updates.drop()
-    await doctor_fixture.run_checks()  # no update waits, so it polls
+    checking = asyncio.create_task(doctor_fixture.run_checks())  # no update waits, so it polls
+    await telegram.wait_for(lambda: telegram.updates.is_awaited or checking.done())
+    telegram.send_text(bob.id, "ends the poll")
+    await checking
     assert {call.method for call in telegram.calls[calls:]} == {
         "getMe",
         "getWebhookInfo",
