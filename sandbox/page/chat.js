@@ -131,6 +131,7 @@ function onScroll() {
 /** @param {boolean} isSmooth */
 function scrollToEnd(isSmooth) {
   const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  wasAtEnd = true; // what grows while it scrolls is followed, too
   scroller.scrollTo({ top: scroller.scrollHeight, behavior: isSmooth && !isCalm ? "smooth" : "instant" });
 }
 
