@@ -22,7 +22,7 @@ Stems = dict[str, Floats]
 Decode = Callable[[Path], Floats]
 
 # A part of the song in which all stems play, longer than one of the engine's blocks.
-PART = slice(10 * SAMPLE_RATE, 16 * SAMPLE_RATE)
+PART = slice(4 * SAMPLE_RATE, 16 * SAMPLE_RATE)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def _sdr_db(true: Floats, estimate: Floats) -> float:
 
 
 @pytest.mark.parametrize(
-    ("stem", "least_db"), [("vocals", 7.2), ("drums", 7.6), ("bass", 5.1), ("other", 4.7)]
+    ("stem", "least_db"), [("vocals", 6.3), ("drums", 7.5), ("bass", 4.8), ("other", 5.2)]
 )
 def test_each_stem_resembles_the_true_one(stems: Stems, truth: Stems, stem: str, least_db: float) -> None:
     assert _sdr_db(truth[stem], stems[stem]) >= least_db
@@ -69,12 +69,12 @@ def test_delivered_mp3_files_resemble_the_true_stems(
     for file, sound in ((vocals, stems["vocals"]), (rest, mix - stems["vocals"])):
         with Writer(file, FileFormat.MP3, {}) as writer:
             writer.write(sound)
-    assert _sdr_db(truth["vocals"], decode(vocals)) >= 7.0
-    assert _sdr_db(mix - truth["vocals"], decode(rest)) >= 10.1
+    assert _sdr_db(truth["vocals"], decode(vocals)) >= 6.2
+    assert _sdr_db(mix - truth["vocals"], decode(rest)) >= 12.0
 
 
 def test_the_sizes_of_the_input_blocks_make_no_difference(mix: Floats, stems: Stems) -> None:
-    sizes = np.split(mix, [1, 777, 50_000, 221_000], axis=1)
+    sizes = np.split(mix, [1, 777, 50_000, 441_000], axis=1)
     pieces = list(stem_pieces(sizes, "drums"))
     drums, rest = (np.concatenate([piece[stem] for piece in pieces], axis=1) for stem in ("drums", REST))
     assert drums.shape == mix.shape
